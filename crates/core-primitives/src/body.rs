@@ -1,0 +1,584 @@
+//! Request and response bodies.
+//!
+//! One type serves both directions. What may be inside:
+//!
+//! - nothing ([`Body::empty`]), or bytes at hand (`Body::from`): their length is known, and they
+//!   can be sent twice;
+//! - any [`http_body::Body`] ([`Body::wrap`]), a function which is polled ([`Body::poll_fn`]), or,
+//!   with the feature `stream`, any `Stream`: sent once, of a length that may be
+//!   [told](Body::with_length);
+//! - something that can be [made anew](Body::replayable): sent as often as need be;
+//! - a response that is still arriving: it owns its connection, and dropping it gives that up.
+//!
+//! ```
+//! use httpcore_core_primitives::{Body, BodyLength};
+//!
+//! let body = Body::from("hello");
+//! assert_eq!(body.length(), BodyLength::Known(5));
+//! assert!(body.try_clone().is_some());
+//! ```
+
+use std::{
+    convert::Infallible,
+    fmt,
+    future::poll_fn,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use http_body::{Frame, SizeHint};
+
+use crate::error::{BoxError, Error, Kind, Phase};
+
+/// The body of a request or a response. Implements [`http_body::Body`].
+pub struct Body {
+    content: Content,
+    /// The length the caller promised; what is inside may not know it.
+    told: Option<u64>,
+}
+
+type BoxedBody = Pin<Box<dyn http_body::Body<Data = Bytes, Error = Error> + Send>>;
+type MakeBody = Arc<dyn Fn() -> Body + Send + Sync>;
+
+enum Content {
+    /// Nothing, or nothing any more.
+    Empty,
+    Bytes(Bytes),
+    Boxed(BoxedBody),
+    /// `current` is made at the first poll.
+    Replayable {
+        make: MakeBody,
+        current: Option<Box<Body>>,
+    },
+}
+
+/// What is known of a body's length, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BodyLength {
+    /// Exactly this many.
+    Known(u64),
+    /// Only its end will tell.
+    Unknown,
+}
+
+impl Body {
+    /// No bytes at all.
+    pub const fn empty() -> Self {
+        Body {
+            content: Content::Empty,
+            told: None,
+        }
+    }
+
+    /// Whatever `body` yields. Its length is known if its size hint is exact.
+    ///
+    /// An error of `body` becomes an [`Error`] of [`Kind::RequestBody`] with it as source, unless
+    /// it is an [`Error`] already.
+    pub fn wrap<B>(body: B) -> Self
+    where
+        B: http_body::Body + Send + 'static,
+        B::Data: Into<Bytes>,
+        B::Error: Into<BoxError>,
+    {
+        if body.is_end_stream() {
+            return Body::empty();
+        }
+        Body {
+            told: body.size_hint().exact(),
+            content: Content::Boxed(Box::pin(Foreign { body })),
+        }
+    }
+
+    /// A body of ours, boxed already, such as a response which is still arriving. Unlike
+    /// [`wrap`](Self::wrap), this costs no allocation.
+    pub fn from_boxed(
+        body: Pin<Box<dyn http_body::Body<Data = Bytes, Error = Error> + Send>>,
+    ) -> Self {
+        Body {
+            content: Content::Boxed(body),
+            told: None,
+        }
+    }
+
+    /// What `poll` yields, piece by piece, until `None`.
+    ///
+    /// ```
+    /// use httpcore_core_primitives::Body;
+    /// use std::{convert::Infallible, task::Poll};
+    ///
+    /// let mut pieces = vec!["two", "one"];
+    /// let body = Body::poll_fn(move |_cx| {
+    ///     Poll::Ready(pieces.pop().map(|piece| Ok::<_, Infallible>(piece.into())))
+    /// });
+    /// ```
+    pub fn poll_fn<F, E>(poll: F) -> Self
+    where
+        F: FnMut(&mut Context<'_>) -> Poll<Option<Result<Bytes, E>>> + Send + 'static,
+        E: Into<BoxError> + 'static,
+    {
+        Body::wrap(FromFn {
+            poll: Box::new(poll),
+        })
+    }
+
+    /// What `stream` yields.
+    #[cfg(feature = "stream")]
+    pub fn from_stream<S, E>(stream: S) -> Self
+    where
+        S: futures_core::Stream<Item = Result<Bytes, E>> + Send + 'static,
+        E: Into<BoxError> + 'static,
+    {
+        let mut stream = Box::pin(stream);
+        Body::poll_fn(move |cx| stream.as_mut().poll_next(cx))
+    }
+
+    /// What `make` makes, which must be the same each time: a body that can be sent again when
+    /// its request has to be.
+    pub fn replayable(make: impl Fn() -> Body + Send + Sync + 'static) -> Self {
+        Body {
+            content: Content::Replayable {
+                make: Arc::new(make),
+                current: None,
+            },
+            told: None,
+        }
+    }
+
+    /// This, of `length` bytes: for a streamed body whose length is known by other means. It is
+    /// then sent with a `Content-Length`, and one that turns out shorter or longer is an error.
+    #[must_use]
+    pub fn with_length(mut self, length: u64) -> Self {
+        self.told = Some(length);
+        self
+    }
+
+    /// What is known of the length of what is left.
+    pub fn length(&self) -> BodyLength {
+        match &self.content {
+            Content::Empty => BodyLength::Known(self.told.unwrap_or(0)),
+            Content::Bytes(bytes) => BodyLength::Known(self.told.unwrap_or(bytes.len() as u64)),
+            Content::Boxed(body) => match self.told.or_else(|| body.size_hint().exact()) {
+                Some(length) => BodyLength::Known(length),
+                None => BodyLength::Unknown,
+            },
+            Content::Replayable { make, current } => match (self.told, current) {
+                (Some(length), _) => BodyLength::Known(length),
+                (None, Some(body)) => body.length(),
+                (None, None) => make().length(),
+            },
+        }
+    }
+
+    /// Whether there is nothing to send: no bytes and no trailers.
+    pub fn is_empty(&self) -> bool {
+        matches!(self.content, Content::Empty) && self.told.unwrap_or(0) == 0
+    }
+
+    /// The bytes, if they are all at hand: an encoder can then write them together with the head.
+    pub fn as_bytes(&self) -> Option<&Bytes> {
+        match &self.content {
+            Content::Bytes(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+
+    /// A second body like this one, if it can be sent twice and nothing has been taken from it.
+    pub fn try_clone(&self) -> Option<Self> {
+        let content = match &self.content {
+            Content::Empty => Content::Empty,
+            Content::Bytes(bytes) => Content::Bytes(bytes.clone()),
+            Content::Boxed(_) => return None,
+            Content::Replayable { make, .. } => Content::Replayable {
+                make: make.clone(),
+                current: None,
+            },
+        };
+        Some(Body {
+            content,
+            told: self.told,
+        })
+    }
+
+    /// The next piece of data, `None` at the end. Trailers are passed over; to see them, poll
+    /// frames. Dropping the future loses nothing.
+    pub async fn chunk(&mut self) -> Option<Result<Bytes, Error>> {
+        loop {
+            match poll_fn(|cx| self.poll_next(cx)).await? {
+                Ok(frame) => match frame.into_data() {
+                    Ok(data) if data.is_empty() => {}
+                    Ok(data) => return Some(Ok(data)),
+                    Err(_trailers) => {}
+                },
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+
+    /// All of it, if that is at most `limit` bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::TooLarge`] as soon as there is more than `limit`, or when it is announced; the
+    /// connection is then given up. Otherwise whatever ends the body early.
+    pub async fn bytes(mut self, limit: usize) -> Result<Bytes, Error> {
+        let too_large = || {
+            Error::new(Kind::TooLarge, Phase::Body)
+                .with_message(format!("the body is larger than the {limit} bytes allowed"))
+                .with_sent(crate::error::Sent::All)
+                .with_response_started(true)
+        };
+        let announced = http_body::Body::size_hint(&self).lower();
+        if announced > limit as u64 {
+            return Err(too_large());
+        }
+        let Some(first) = self.chunk().await.transpose()? else {
+            return Ok(Bytes::new());
+        };
+        if first.len() > limit {
+            return Err(too_large());
+        }
+        let Some(second) = self.chunk().await.transpose()? else {
+            return Ok(first);
+        };
+        // No more is reserved than has come: a promised length is only a promise.
+        let mut whole = BytesMut::with_capacity(first.len() + second.len());
+        whole.extend_from_slice(&first);
+        let mut next = Some(second);
+        while let Some(piece) = next {
+            if piece.len() > limit - whole.len() {
+                return Err(too_large());
+            }
+            whole.extend_from_slice(&piece);
+            next = self.chunk().await.transpose()?;
+        }
+        Ok(whole.freeze())
+    }
+
+    /// The next frame: data or trailers. As [`http_body::Body::poll_frame`], without the pin.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        match &mut self.content {
+            Content::Empty => Poll::Ready(None),
+            Content::Bytes(bytes) => {
+                let data = std::mem::take(bytes);
+                self.content = Content::Empty;
+                Poll::Ready((!data.is_empty()).then(|| Ok(Frame::data(data))))
+            }
+            Content::Boxed(body) => body.as_mut().poll_frame(cx),
+            Content::Replayable { make, current } => current
+                .get_or_insert_with(|| Box::new(make()))
+                .poll_next(cx),
+        }
+    }
+}
+
+impl Default for Body {
+    fn default() -> Self {
+        Body::empty()
+    }
+}
+
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Self {
+        Body {
+            content: if bytes.is_empty() {
+                Content::Empty
+            } else {
+                Content::Bytes(bytes)
+            },
+            told: None,
+        }
+    }
+}
+
+impl From<()> for Body {
+    fn from((): ()) -> Self {
+        Body::empty()
+    }
+}
+
+impl From<Vec<u8>> for Body {
+    fn from(bytes: Vec<u8>) -> Self {
+        Bytes::from(bytes).into()
+    }
+}
+
+impl From<String> for Body {
+    fn from(text: String) -> Self {
+        Bytes::from(text).into()
+    }
+}
+
+impl From<&'static str> for Body {
+    fn from(text: &'static str) -> Self {
+        Bytes::from_static(text.as_bytes()).into()
+    }
+}
+
+impl From<&'static [u8]> for Body {
+    fn from(bytes: &'static [u8]) -> Self {
+        Bytes::from_static(bytes).into()
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        self.get_mut().poll_next(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Empty => true,
+            Content::Bytes(_) => false,
+            Content::Boxed(body) => body.is_end_stream(),
+            Content::Replayable { current, .. } => {
+                current.as_ref().is_some_and(|body| body.is_end_stream())
+            }
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match (&self.content, self.length()) {
+            (Content::Boxed(body), BodyLength::Unknown) => body.size_hint(),
+            (_, BodyLength::Known(length)) => SizeHint::with_exact(length),
+            (_, BodyLength::Unknown) => SizeHint::new(),
+        }
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match &self.content {
+            Content::Empty => "empty",
+            Content::Bytes(_) => "bytes",
+            Content::Boxed(_) => "stream",
+            Content::Replayable { .. } => "replayable",
+        };
+        match self.length() {
+            BodyLength::Known(length) => write!(f, "Body({what}, {length} bytes)"),
+            BodyLength::Unknown => write!(f, "Body({what})"),
+        }
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// Somebody else's body, with data and errors turned into ours.
+    struct Foreign<B> {
+        #[pin]
+        body: B,
+    }
+}
+
+impl<B> http_body::Body for Foreign<B>
+where
+    B: http_body::Body,
+    B::Data: Into<Bytes>,
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        self.project().body.poll_frame(cx).map(|next| {
+            next.map(|frame| {
+                frame
+                    .map(|frame| frame.map_data(Into::into))
+                    .map_err(foreign_error)
+            })
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+fn foreign_error(error: impl Into<BoxError>) -> Error {
+    match error.into().downcast::<Error>() {
+        Ok(ours) => *ours,
+        Err(theirs) => Error::new(Kind::RequestBody, Phase::Send).with_source(theirs),
+    }
+}
+
+struct FromFn<E> {
+    poll: Box<dyn FnMut(&mut Context<'_>) -> Poll<Option<Result<Bytes, E>>> + Send>,
+}
+
+impl<E: Into<BoxError>> http_body::Body for FromFn<E> {
+    type Data = Bytes;
+    type Error = E;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, E>>> {
+        (self.get_mut().poll)(cx).map(|next| next.map(|data| data.map(Frame::data)))
+    }
+}
+
+impl Body {
+    /// This, followed by `trailers` (RFC 9110 §6.5). Sent with chunked framing over HTTP/1.1.
+    #[must_use]
+    pub fn with_trailers(self, trailers: HeaderMap) -> Self {
+        let mut data = self;
+        let mut trailers = Some(trailers);
+        let body = TrailingBody(move |cx: &mut Context<'_>| match data.poll_next(cx) {
+            Poll::Ready(None) => Poll::Ready(
+                trailers
+                    .take()
+                    .map(|trailers| Ok(Frame::trailers(trailers))),
+            ),
+            other => other,
+        });
+        Body {
+            content: Content::Boxed(Box::pin(body)),
+            told: None,
+        }
+    }
+}
+
+struct TrailingBody<F>(F);
+
+impl<F> http_body::Body for TrailingBody<F>
+where
+    F: FnMut(&mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> + Unpin,
+{
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        (self.get_mut().0)(cx)
+    }
+}
+
+impl From<Infallible> for Error {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
+#[cfg(feature = "stream")]
+impl futures_core::Stream for Body {
+    type Item = Result<Bytes, Error>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let body = self.get_mut();
+        loop {
+            let next = std::task::ready!(Body::poll_next(body, cx));
+            return Poll::Ready(match next {
+                None => None,
+                Some(Err(error)) => Some(Err(error)),
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => Some(Ok(data)),
+                    Err(_trailers) => continue,
+                },
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{future::Future, task::Waker};
+
+    fn now<F: Future>(future: F) -> F::Output {
+        let mut future = std::pin::pin!(future);
+        match future
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()))
+        {
+            Poll::Ready(output) => output,
+            Poll::Pending => panic!("a body at hand never waits"),
+        }
+    }
+
+    fn pieces(texts: &[&'static str]) -> Body {
+        let mut texts: Vec<_> = texts.iter().rev().copied().collect();
+        Body::poll_fn(move |_| {
+            Poll::Ready(texts.pop().map(|text| Ok::<_, Infallible>(text.into())))
+        })
+    }
+
+    #[test]
+    fn lengths_are_known_where_they_can_be() {
+        assert_eq!(Body::empty().length(), BodyLength::Known(0));
+        assert_eq!(Body::from("four").length(), BodyLength::Known(4));
+        assert_eq!(pieces(&["a"]).length(), BodyLength::Unknown);
+        assert_eq!(pieces(&["a"]).with_length(1).length(), BodyLength::Known(1));
+        assert_eq!(
+            Body::replayable(|| "abc".into()).length(),
+            BodyLength::Known(3)
+        );
+        let wrapped = Body::wrap(http_body_util::Full::new(Bytes::from_static(b"12345")));
+        assert_eq!(wrapped.length(), BodyLength::Known(5));
+    }
+
+    #[test]
+    fn what_can_be_sent_twice_can_be_cloned_even_when_begun() {
+        let mut body = Body::replayable(|| pieces(&["one", "two"]));
+        assert_eq!(now(body.chunk()).unwrap().unwrap(), "one");
+        let again = body.try_clone().unwrap();
+        assert_eq!(now(again.bytes(100)).unwrap(), "onetwo");
+        assert_eq!(now(body.bytes(100)).unwrap(), "two");
+        assert!(pieces(&["a"]).try_clone().is_none());
+    }
+
+    #[test]
+    fn a_whole_body_is_bounded() {
+        assert_eq!(
+            now(pieces(&["ab", "", "cd", "e"]).bytes(5)).unwrap(),
+            "abcde"
+        );
+        for body in [pieces(&["ab", "cd"]), pieces(&["abcd"]), "abcd".into()] {
+            let error = now(body.bytes(3)).unwrap_err();
+            assert_eq!(error.kind(), Kind::TooLarge);
+        }
+    }
+
+    #[test]
+    fn an_error_of_the_callers_body_says_so_and_an_error_of_ours_stays_what_it_is() {
+        let mut theirs = Body::poll_fn(|_| Poll::Ready(Some(Err("disk on fire"))));
+        let error = now(theirs.chunk()).unwrap().unwrap_err();
+        assert_eq!(error.kind(), Kind::RequestBody);
+        let mut ours =
+            Body::poll_fn(|_| Poll::Ready(Some(Err(Error::new(Kind::Closed, Phase::Body)))));
+        let error = now(ours.chunk()).unwrap().unwrap_err();
+        assert_eq!(error.kind(), Kind::Closed);
+    }
+
+    #[test]
+    fn trailers_follow_the_data() {
+        let mut trailers = HeaderMap::new();
+        trailers.insert("x-sum", http::HeaderValue::from_static("1"));
+        let mut body = Body::from("data").with_trailers(trailers);
+        let mut cx = Context::from_waker(Waker::noop());
+        let Poll::Ready(Some(Ok(first))) = body.poll_next(&mut cx) else {
+            panic!("data first")
+        };
+        assert_eq!(first.into_data().unwrap(), "data");
+        let Poll::Ready(Some(Ok(last))) = body.poll_next(&mut cx) else {
+            panic!("trailers last")
+        };
+        assert!(last.is_trailers());
+        assert!(matches!(body.poll_next(&mut cx), Poll::Ready(None)));
+    }
+}

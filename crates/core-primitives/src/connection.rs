@@ -1,0 +1,119 @@
+//! What the pool asks of a connection, and what a connection owes to the pool.
+
+use std::{
+    fmt,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use crate::{
+    body::Body,
+    error::Error,
+    lease::Lease,
+    net::{BoxFuture, IdleEnd, StreamInfo},
+    options::Timeouts,
+    trace::Trace,
+};
+
+/// A request, with per-request settings ([`Timeouts`] and the like) in its extensions.
+pub type Request = http::Request<Body>;
+
+/// A response whose body, while it lasts, holds the lease.
+pub type Response = http::Response<Body>;
+
+/// A connection which has just been made, by how it may be used.
+#[derive(Debug)]
+pub enum Established {
+    /// HTTP/1.1: one exchange at a time. The connection moves into the exchange.
+    Exclusive(Box<dyn ExclusiveConnection>),
+    /// HTTP/2: many at once. The pool keeps a handle; a spawned task drives the connection.
+    Shared(Arc<dyn SharedConnection>),
+}
+
+/// What an exchange is given besides its request.
+#[derive(Debug)]
+pub struct Terms {
+    /// The claim on the connection, to be settled when the exchange ends.
+    pub lease: Lease,
+    /// How long each phase may take.
+    pub timeouts: Timeouts,
+    /// When the whole exchange must have ended, the response's body included. The instant which
+    /// `timeouts.total` came to when the caller asked, so that waiting in a queue counts.
+    pub deadline: Option<Instant>,
+    /// Who is told what happens.
+    pub trace: Trace,
+}
+
+/// An idle connection for one exchange at a time. To hold it is to know that it is idle.
+pub trait ExclusiveConnection: fmt::Debug + Send + 'static {
+    /// Sends `request` and yields the response once its head is there.
+    ///
+    /// The exchange owns the connection. When the response has been read to its end, and may be
+    /// followed by another, it gives the connection back through the lease in `terms`. In every
+    /// other case, being dropped half-way included, connection and lease are dropped together, the
+    /// connection first.
+    fn exchange(
+        self: Box<Self>,
+        request: Request,
+        terms: Terms,
+    ) -> BoxFuture<'static, Result<Response, SendError>>;
+
+    /// See [`NetworkStream::poll_idle`](crate::net::NetworkStream::poll_idle). While it is
+    /// pending, the connection holds no buffers.
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEnd>;
+
+    /// Facts about the stream below.
+    fn info(&self) -> StreamInfo;
+}
+
+/// A handle to a connection which carries many exchanges at once.
+pub trait SharedConnection: fmt::Debug + Send + Sync + 'static {
+    /// Sends `request`, as [`ExclusiveConnection::exchange`] does; the lease lasts as long as the
+    /// response's body.
+    fn exchange(
+        &self,
+        request: Request,
+        terms: Terms,
+    ) -> BoxFuture<'static, Result<Response, SendError>>;
+
+    /// Ready with how many exchanges the peer admits at once, whenever that is news; 0 once no
+    /// more may start (GOAWAY, end of the stream, ids used up). Asked by one task.
+    fn poll_limit(&self, cx: &mut Context<'_>) -> Poll<usize>;
+
+    /// Facts about the stream below.
+    fn info(&self) -> StreamInfo;
+}
+
+/// A failed exchange, with the request if it can be sent again.
+#[derive(Debug)]
+pub struct SendError {
+    /// What went wrong; [`Error::sent`] says how much the peer may have seen.
+    pub error: Error,
+    /// The request, whole, unless its body has been used up. That it *can* be sent again does not
+    /// mean that it *may*: RFC 9110 §9.2.2 allows it for idempotent methods, and for any request
+    /// of which nothing was sent.
+    pub request: Option<Box<Request>>,
+}
+
+impl SendError {
+    /// A failure after which the request is gone.
+    pub fn spent(error: Error) -> Self {
+        SendError {
+            error,
+            request: None,
+        }
+    }
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.error, f)
+    }
+}
+
+impl std::error::Error for SendError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.error.source()
+    }
+}

@@ -1,0 +1,396 @@
+//! The one public error: what failed, in which phase, and what was sent.
+
+use std::{borrow::Cow, error::Error as StdError, fmt};
+
+/// A boxed error of somebody else's.
+pub type BoxError = Box<dyn StdError + Send + Sync + 'static>;
+
+/// What went wrong with a request, and what can be done about it.
+///
+/// `Display` says its own level in a sentence; [`source`](StdError::source) has the next. Neither
+/// ever holds a URL's user information, nor a credential.
+///
+/// To decide whether a request may be sent again, ask [`sent`](Self::sent) and
+/// [`is_retryable`](Self::is_retryable); to decide whom to tell, ask [`fault`](Self::fault).
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: Kind,
+    phase: Phase,
+    sent: Sent,
+    response_started: bool,
+    reused: bool,
+    attempts: u32,
+    message: Option<Cow<'static, str>>,
+    source: Option<BoxError>,
+}
+
+/// What went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Kind {
+    /// The URL is malformed or lacks what a request needs.
+    InvalidUrl,
+    /// The URL's scheme is not one this engine speaks.
+    UnsupportedScheme,
+    /// The request cannot be sent as it is: nothing of it has reached the wire.
+    InvalidRequest,
+    /// The caller's body failed, or is not as long as was said.
+    RequestBody,
+    /// A time limit ran out.
+    Timeout(TimeoutKind),
+    /// The host's addresses could not be found.
+    Resolve,
+    /// No address could be connected to.
+    Connect,
+    /// The TLS handshake failed, or the TLS layer did later.
+    Tls,
+    /// A proxy refused, or failed.
+    Proxy,
+    /// Reading or writing an established connection failed.
+    Network,
+    /// The peer closed the connection before the response was complete.
+    Closed,
+    /// The peer broke the rules of the protocol.
+    Protocol,
+    /// The response is larger than the caller allowed.
+    TooLarge,
+    /// The pool's queue is full.
+    QueueFull,
+    /// The pool has been closed.
+    PoolClosed,
+    /// The runtime that was to do the work is gone.
+    RuntimeGone,
+}
+
+/// Which time limit ran out. See [`Timeouts`](crate::Timeouts).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TimeoutKind {
+    /// `Timeouts::pool`
+    Pool,
+    /// `Timeouts::resolve`
+    Resolve,
+    /// `Timeouts::connect`
+    Connect,
+    /// `Timeouts::tls`
+    Tls,
+    /// `Timeouts::write`
+    Write,
+    /// `Timeouts::first_byte`
+    FirstByte,
+    /// `Timeouts::read`
+    Read,
+    /// `Timeouts::total`
+    Total,
+}
+
+/// What was being done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Phase {
+    /// Understanding the request; nothing has been asked of anybody.
+    Request,
+    /// Waiting for a place in the pool.
+    Pool,
+    /// Looking up addresses.
+    Resolve,
+    /// Connecting.
+    Connect,
+    /// Agreeing with a proxy.
+    Proxy,
+    /// The TLS handshake.
+    Tls,
+    /// Sending the request.
+    Send,
+    /// Waiting for the response's head, or reading it.
+    Head,
+    /// Reading the response's body.
+    Body,
+}
+
+/// How much of the request was handed to the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Sent {
+    /// Nothing: the peer cannot have acted on it.
+    Nothing,
+    /// Something, but not all.
+    Part,
+    /// All of it.
+    All,
+}
+
+/// Whose doing it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Fault {
+    /// The caller asked for something that cannot be done, or its body failed.
+    Caller,
+    /// The other end refused, broke the rules, or went away.
+    Peer,
+    /// Something between here and there.
+    Network,
+    /// A limit set on this side: a time limit, a full queue, a closed pool.
+    Local,
+}
+
+impl Error {
+    /// An error of `kind`, met in `phase`, before anything was sent.
+    pub fn new(kind: Kind, phase: Phase) -> Self {
+        Error(Box::new(Inner {
+            kind,
+            phase,
+            sent: Sent::Nothing,
+            response_started: false,
+            reused: false,
+            attempts: 1,
+            message: None,
+            source: None,
+        }))
+    }
+
+    /// This, saying `message` instead of what its kind and phase would say: one sentence without a
+    /// full stop, without credentials.
+    #[must_use]
+    pub fn with_message(mut self, message: impl Into<Cow<'static, str>>) -> Self {
+        self.0.message = Some(message.into());
+        self
+    }
+
+    /// This, because of `source`.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<BoxError>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// This, with what was sent.
+    #[must_use]
+    pub fn with_sent(mut self, sent: Sent) -> Self {
+        self.0.sent = sent;
+        self
+    }
+
+    /// This, with whether any byte of a response had come.
+    #[must_use]
+    pub fn with_response_started(mut self, started: bool) -> Self {
+        self.0.response_started = started;
+        self
+    }
+
+    /// This, with whether the connection had served another exchange before.
+    #[must_use]
+    pub fn with_reused(mut self, reused: bool) -> Self {
+        self.0.reused = reused;
+        self
+    }
+
+    /// This, with how many times the request was tried.
+    #[must_use]
+    pub fn with_attempts(mut self, attempts: u32) -> Self {
+        self.0.attempts = attempts;
+        self
+    }
+
+    /// What went wrong.
+    pub fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    /// What was being done.
+    pub fn phase(&self) -> Phase {
+        self.0.phase
+    }
+
+    /// How much of the request was handed to the network, in the last attempt.
+    pub fn sent(&self) -> Sent {
+        self.0.sent
+    }
+
+    /// Whether any byte of a response had come.
+    pub fn response_started(&self) -> bool {
+        self.0.response_started
+    }
+
+    /// Whether the connection had served another exchange before.
+    pub fn connection_reused(&self) -> bool {
+        self.0.reused
+    }
+
+    /// How many times the request was tried.
+    pub fn attempts(&self) -> u32 {
+        self.0.attempts
+    }
+
+    /// Whether a time limit ran out.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self.0.kind, Kind::Timeout(_))
+    }
+
+    /// Whether no connection could be made: nothing was sent, and the same request may be sent
+    /// somewhere else.
+    pub fn is_connect(&self) -> bool {
+        matches!(
+            self.0.phase,
+            Phase::Resolve | Phase::Connect | Phase::Proxy | Phase::Tls
+        )
+    }
+
+    /// Whether the same request can be sent again as if nothing had happened: nothing of it was
+    /// sent, and trying again might help.
+    pub fn is_retryable(&self) -> bool {
+        self.0.sent == Sent::Nothing
+            && self.fault() != Fault::Caller
+            && !matches!(
+                self.0.kind,
+                Kind::Timeout(TimeoutKind::Total) | Kind::PoolClosed | Kind::RuntimeGone
+            )
+    }
+
+    /// Whose doing it was.
+    pub fn fault(&self) -> Fault {
+        match self.0.kind {
+            Kind::InvalidUrl
+            | Kind::UnsupportedScheme
+            | Kind::InvalidRequest
+            | Kind::RequestBody => Fault::Caller,
+            Kind::Tls | Kind::Proxy | Kind::Closed | Kind::Protocol => Fault::Peer,
+            Kind::Resolve | Kind::Connect | Kind::Network => Fault::Network,
+            Kind::Timeout(_)
+            | Kind::TooLarge
+            | Kind::QueueFull
+            | Kind::PoolClosed
+            | Kind::RuntimeGone => Fault::Local,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(message) = &self.0.message {
+            return f.write_str(message);
+        }
+        let doing = self.0.phase.doing();
+        match self.0.kind {
+            Kind::InvalidUrl => f.write_str("the URL is not valid"),
+            Kind::UnsupportedScheme => f.write_str("the URL's scheme is not supported"),
+            Kind::InvalidRequest => f.write_str("the request cannot be sent as it is"),
+            Kind::RequestBody => f.write_str("the request's body failed"),
+            Kind::Timeout(limit) => write!(f, "the {limit} ran out while {doing}"),
+            Kind::Resolve => f.write_str("the host's addresses could not be found"),
+            Kind::Connect => f.write_str("no connection could be made"),
+            Kind::Tls => write!(f, "TLS failed while {doing}"),
+            Kind::Proxy => write!(f, "the proxy failed while {doing}"),
+            Kind::Network => write!(f, "the connection failed while {doing}"),
+            Kind::Closed => write!(f, "the peer closed the connection while {doing}"),
+            Kind::Protocol => write!(f, "the peer broke the protocol while {doing}"),
+            Kind::TooLarge => f.write_str("the response is larger than was allowed"),
+            Kind::QueueFull => f.write_str("the pool's queue is full"),
+            Kind::PoolClosed => f.write_str("the pool has been closed"),
+            Kind::RuntimeGone => f.write_str("the runtime is gone"),
+        }
+    }
+}
+
+impl fmt::Display for TimeoutKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TimeoutKind::Pool => "pool timeout",
+            TimeoutKind::Resolve => "resolve timeout",
+            TimeoutKind::Connect => "connect timeout",
+            TimeoutKind::Tls => "TLS timeout",
+            TimeoutKind::Write => "write timeout",
+            TimeoutKind::FirstByte => "first-byte timeout",
+            TimeoutKind::Read => "read timeout",
+            TimeoutKind::Total => "total timeout",
+        })
+    }
+}
+
+impl Phase {
+    fn doing(self) -> &'static str {
+        match self {
+            Phase::Request => "preparing the request",
+            Phase::Pool => "waiting for a place in the pool",
+            Phase::Resolve => "looking up the host's addresses",
+            Phase::Connect => "connecting",
+            Phase::Proxy => "agreeing with the proxy",
+            Phase::Tls => "shaking hands over TLS",
+            Phase::Send => "sending the request",
+            Phase::Head => "waiting for the response's head",
+            Phase::Body => "reading the response's body",
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner {
+            kind,
+            phase,
+            sent,
+            response_started,
+            reused,
+            attempts,
+            message,
+            source,
+        } = &*self.0;
+        let mut out = f.debug_struct("Error");
+        out.field("kind", kind)
+            .field("phase", phase)
+            .field("sent", sent)
+            .field("response_started", response_started)
+            .field("reused", reused)
+            .field("attempts", attempts);
+        if let Some(message) = message {
+            out.field("message", message);
+        }
+        if let Some(source) = source {
+            out.field("source", source);
+        }
+        out.finish()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0
+            .source
+            .as_deref()
+            .map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_says_its_own_level_and_its_source_the_next() {
+        let io = std::io::Error::other("wires crossed");
+        let error = Error::new(Kind::Network, Phase::Body).with_source(io);
+        assert_eq!(
+            error.to_string(),
+            "the connection failed while reading the response's body"
+        );
+        assert_eq!(error.source().unwrap().to_string(), "wires crossed");
+    }
+
+    #[test]
+    fn only_what_was_not_sent_and_might_work_next_time_is_retryable() {
+        let refused = Error::new(Kind::Connect, Phase::Connect);
+        assert!(refused.is_retryable() && refused.is_connect());
+        let sent = Error::new(Kind::Closed, Phase::Head).with_sent(Sent::All);
+        assert!(!sent.is_retryable());
+        let nonsense = Error::new(Kind::InvalidUrl, Phase::Request);
+        assert!(!nonsense.is_retryable());
+        assert_eq!(nonsense.fault(), Fault::Caller);
+    }
+
+    #[test]
+    fn an_error_is_a_word_wide_and_may_cross_threads() {
+        fn crosses<T: Send + Sync + 'static>() {}
+        crosses::<Error>();
+        assert_eq!(size_of::<Error>(), size_of::<usize>());
+    }
+}

@@ -1,0 +1,190 @@
+//! One exchange's claim on a connection of a pool.
+
+use std::{fmt, sync::Weak};
+
+use crate::connection::ExclusiveConnection;
+
+/// One exchange's claim on a connection, for as long as this value lives.
+///
+/// It is settled exactly once, whatever happens: by [`give_back`](Self::give_back), by
+/// [`close`](Self::close), or by being dropped, which means the same as
+/// `close(CloseReason::Abandoned)`. If the pool is gone, settling does nothing.
+///
+/// For a shared connection there is nothing to give back: its lease ends, and the connection
+/// carries one exchange less.
+#[must_use = "dropping a lease gives up the connection"]
+pub struct Lease {
+    id: LeaseId,
+    owner: Option<Weak<dyn Reclaim>>,
+}
+
+impl Lease {
+    /// The claim which `owner` calls `id`.
+    pub fn new(id: LeaseId, owner: Weak<dyn Reclaim>) -> Self {
+        Lease {
+            id,
+            owner: Some(owner),
+        }
+    }
+
+    /// A claim on a connection which belongs to no pool: settling it drops the connection.
+    pub fn unowned() -> Self {
+        Lease {
+            id: LeaseId::new(0),
+            owner: None,
+        }
+    }
+
+    /// Which claim this is.
+    pub fn id(&self) -> LeaseId {
+        self.id
+    }
+
+    /// Ends the claim on an exclusive connection, and leaves the connection to others.
+    pub fn give_back(mut self, connection: Box<dyn ExclusiveConnection>) {
+        self.settle(Outcome::Returned(connection));
+    }
+
+    /// Ends the claim, and says why the connection (which the caller has dropped, or will) cannot
+    /// serve another exchange.
+    pub fn close(mut self, reason: CloseReason) {
+        self.settle(Outcome::Closed(reason));
+    }
+
+    fn settle(&mut self, outcome: Outcome) {
+        if let Some(owner) = self.owner.take().and_then(|owner| owner.upgrade()) {
+            owner.reclaim(self.id, outcome);
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.settle(Outcome::Closed(CloseReason::Abandoned));
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Lease({})", self.id.get())
+    }
+}
+
+/// How a lease ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// With an exclusive connection fit for another exchange.
+    Returned(Box<dyn ExclusiveConnection>),
+    /// Without; for a shared connection, just with the end of one exchange.
+    Closed(CloseReason),
+}
+
+/// Why a connection serves no further exchange. Protocols map their finer reasons onto these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// The exchange was dropped before its end.
+    Abandoned,
+    /// The exchange failed.
+    Failed,
+    /// The exchange ended well, and the connection is shared: nothing was closed.
+    Finished,
+    /// The peer said that it would close (RFC 9112 §9.6).
+    PeerSaidClose,
+    /// The caller said so.
+    CallerSaidClose,
+    /// The peer's version of the protocol does not keep connections (RFC 9112 §9.3).
+    NotPersistent,
+    /// The response's body ended with the connection (RFC 9112 §6.3).
+    EndedByClose,
+    /// The response ended before the whole request had been sent.
+    UnfinishedRequest,
+    /// Bytes came which belong to no response.
+    UnsolicitedData,
+    /// The connection became a stream of something else (RFC 9110 §7.8).
+    Upgraded,
+}
+
+impl CloseReason {
+    /// A word or two for tables and metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            CloseReason::Abandoned => "abandoned",
+            CloseReason::Failed => "failed",
+            CloseReason::Finished => "finished",
+            CloseReason::PeerSaidClose => "peer said close",
+            CloseReason::CallerSaidClose => "caller said close",
+            CloseReason::NotPersistent => "not persistent",
+            CloseReason::EndedByClose => "ended by close",
+            CloseReason::UnfinishedRequest => "unfinished request",
+            CloseReason::UnsolicitedData => "unsolicited data",
+            CloseReason::Upgraded => "upgraded",
+        }
+    }
+}
+
+/// Names one lease for as long as it lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LeaseId(u64);
+
+impl LeaseId {
+    /// A name; its owner sees to it that no two living leases share one.
+    pub fn new(id: u64) -> Self {
+        LeaseId(id)
+    }
+
+    /// The number inside.
+    pub fn get(self) -> u64 {
+        self.0
+    }
+}
+
+/// The pool, as a lease sees it.
+pub trait Reclaim: Send + Sync + 'static {
+    /// Called once for each lease, from wherever it ends. Must not block, and neither wakes nor
+    /// drops anything of somebody else's under a lock.
+    fn reclaim(&self, lease: LeaseId, outcome: Outcome);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+
+    #[derive(Default)]
+    struct Book(Mutex<Vec<(u64, String)>>);
+    impl Reclaim for Book {
+        fn reclaim(&self, lease: LeaseId, outcome: Outcome) {
+            let outcome = format!("{outcome:?}");
+            self.0.lock().unwrap().push((lease.get(), outcome));
+        }
+    }
+
+    fn lease_of(book: &Arc<Book>, id: u64) -> Lease {
+        let weak: Weak<Book> = Arc::downgrade(book);
+        Lease::new(LeaseId::new(id), weak)
+    }
+
+    #[test]
+    fn a_lease_is_settled_exactly_once_however_it_ends() {
+        let book = Arc::new(Book::default());
+        drop(lease_of(&book, 1));
+        lease_of(&book, 2).close(CloseReason::EndedByClose);
+        assert_eq!(
+            *book.0.lock().unwrap(),
+            [
+                (1, "Closed(Abandoned)".to_owned()),
+                (2, "Closed(EndedByClose)".to_owned())
+            ]
+        );
+    }
+
+    #[test]
+    fn a_lease_outlives_its_pool_quietly() {
+        let book = Arc::new(Book::default());
+        let lease = lease_of(&book, 1);
+        drop(book);
+        drop(lease);
+        drop(Lease::unowned());
+    }
+}

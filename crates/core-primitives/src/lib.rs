@@ -1,0 +1,59 @@
+//! The vocabulary of httpcore.
+//!
+//! An HTTP transport engine needs a handful of words which all of its parts share, and which know
+//! neither a protocol nor a socket. This crate is those words, and nothing else:
+//!
+//! - [`net`]: what is asked of a network. [`NetworkStream`] is a duplex of bytes (a socket, TLS
+//!   over a stream, a tunnel, a script), [`NetworkBackend`] is where streams come from,
+//!   [`TlsConnector`] puts TLS on top of one.
+//! - [`runtime`]: what is asked of time and tasks. [`Runtime`] and [`Timer`] are all the clock
+//!   there is; nothing above a backend ever calls `Instant::now`.
+//! - [`run_queue`]: a queue of ready tasks for whoever writes a backend. No thread and no I/O.
+//! - [`connection`]: what a pool asks of a connection ([`ExclusiveConnection`] for one exchange at
+//!   a time, [`SharedConnection`] for many), and what an exchange is given ([`Terms`]).
+//! - [`lease`]: one exchange's claim on a connection. Whatever happens, its `Drop` settles it.
+//! - [`body`]: request and response bodies: what they hold, how long they are, whether they can be
+//!   sent twice.
+//! - [`origin`]: scheme, host and port of a URL, and what the `Host` field says of them.
+//! - [`options`]: what may be set for each request, above all [`Timeouts`].
+//! - [`error`]: the one public [`Error`]: what failed, in which phase, and what was sent.
+//! - [`trace`]: what happened, told to whoever listens.
+//!
+//! ```text
+//!   facade ──► pool ──► Lease ◄── proto-h1, proto-h2        (this crate is what the arrows carry)
+//!                │                     │
+//!             Runtime            NetworkStream
+//!                └───── NetworkBackend ┘  ◄── net-epoll, net-tokio, net-mock
+//! ```
+//!
+//! Cancellation is `drop`: every future here may be dropped at any poll, and dropping is enough.
+
+#![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+pub mod body;
+pub mod connection;
+pub mod error;
+pub mod lease;
+pub mod net;
+pub mod options;
+pub mod origin;
+pub mod run_queue;
+pub mod runtime;
+pub mod trace;
+
+pub use body::{Body, BodyLength};
+pub use connection::{
+    Established, ExclusiveConnection, Request, Response, SendError, SharedConnection, Terms,
+};
+pub use error::{BoxError, Error, Fault, Kind, Phase, Sent, TimeoutKind};
+pub use lease::{CloseReason, Lease, LeaseId, Reclaim};
+pub use net::{
+    Alpn, BoxFuture, BoxStream, IdleEnd, NetworkBackend, NetworkStream, StreamInfo, TcpOptions,
+    TlsConnector, TlsInfo,
+};
+pub use options::Timeouts;
+pub use origin::{Origin, Scheme};
+pub use run_queue::RunQueue;
+pub use runtime::{Alarm, Runtime, Timer, sleep_until, with_deadline};
+pub use trace::{Event, Trace, TraceSink};

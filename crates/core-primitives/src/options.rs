@@ -1,0 +1,134 @@
+//! What may be set for each request.
+
+use std::time::{Duration, Instant};
+
+/// How long each phase of a request may take; `None` is for ever.
+///
+/// A pool has one of these as its default; a request overrides it as a whole by carrying another
+/// in its [`http::Extensions`].
+///
+/// ```
+/// use httpcore_core_primitives::{Body, Timeouts};
+/// use std::time::Duration;
+///
+/// let request = http::Request::get("http://localhost/")
+///     .extension(Timeouts::default().with_read(Duration::from_secs(5)))
+///     .body(Body::empty())?;
+/// # Ok::<(), http::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Timeouts {
+    /// Waiting for a place in the pool: from the moment of asking until a connection is granted or
+    /// one begins to be made for this request. Never restarts. None by default: a full queue is
+    /// for its owner to judge.
+    pub pool: Option<Duration>,
+    /// Looking up the host's addresses. 30 s by default, as for the other two phases of making a
+    /// connection: such an attempt outlives the request that caused it, and so something must
+    /// bound it.
+    pub resolve: Option<Duration>,
+    /// Connecting, all addresses together. 30 s by default.
+    pub connect: Option<Duration>,
+    /// The TLS handshake. 30 s by default.
+    pub tls: Option<Duration>,
+    /// No progress in writing, from one accepted byte to the next. None by default.
+    pub write: Option<Duration>,
+    /// From the end of sending the request until the head of the final response has arrived. None
+    /// by default: how long an answer may take is known to the caller alone.
+    pub first_byte: Option<Duration>,
+    /// No progress in reading, from one received byte to the next, head and body alike. None by
+    /// default.
+    pub read: Option<Duration>,
+    /// Everything, from asking the pool to the last byte of the response's body. None by default.
+    pub total: Option<Duration>,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        let making = Some(Duration::from_secs(30));
+        Timeouts {
+            resolve: making,
+            connect: making,
+            tls: making,
+            ..Timeouts::none()
+        }
+    }
+}
+
+impl Timeouts {
+    /// No limits at all, not even on making connections.
+    pub const fn none() -> Self {
+        Timeouts {
+            pool: None,
+            resolve: None,
+            connect: None,
+            tls: None,
+            write: None,
+            first_byte: None,
+            read: None,
+            total: None,
+        }
+    }
+
+    /// These, with [`pool`](Self::pool) set.
+    pub const fn with_pool(mut self, limit: Duration) -> Self {
+        self.pool = Some(limit);
+        self
+    }
+
+    /// These, with [`resolve`](Self::resolve) set.
+    pub const fn with_resolve(mut self, limit: Duration) -> Self {
+        self.resolve = Some(limit);
+        self
+    }
+
+    /// These, with [`connect`](Self::connect) set.
+    pub const fn with_connect(mut self, limit: Duration) -> Self {
+        self.connect = Some(limit);
+        self
+    }
+
+    /// These, with [`tls`](Self::tls) set.
+    pub const fn with_tls(mut self, limit: Duration) -> Self {
+        self.tls = Some(limit);
+        self
+    }
+
+    /// These, with [`write`](Self::write) set.
+    pub const fn with_write(mut self, limit: Duration) -> Self {
+        self.write = Some(limit);
+        self
+    }
+
+    /// These, with [`first_byte`](Self::first_byte) set.
+    pub const fn with_first_byte(mut self, limit: Duration) -> Self {
+        self.first_byte = Some(limit);
+        self
+    }
+
+    /// These, with [`read`](Self::read) set.
+    pub const fn with_read(mut self, limit: Duration) -> Self {
+        self.read = Some(limit);
+        self
+    }
+
+    /// These, with [`total`](Self::total) set.
+    pub const fn with_total(mut self, limit: Duration) -> Self {
+        self.total = Some(limit);
+        self
+    }
+}
+
+/// The instant at which `limit`, counted from `start`, runs out. A limit too long for the clock to
+/// express is no limit.
+pub fn deadline(start: Instant, limit: Option<Duration>) -> Option<Instant> {
+    limit.and_then(|limit| start.checked_add(limit))
+}
+
+/// The earlier of two deadlines, either of which may be absent.
+pub fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (one, None) | (None, one) => one,
+    }
+}

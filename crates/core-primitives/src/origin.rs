@@ -1,0 +1,250 @@
+//! Scheme, host and port of a URL (RFC 9110 §4.3.1: what decides who is asked).
+
+use std::fmt;
+
+use http::Uri;
+
+use crate::error::{Error, Kind, Phase};
+
+/// A scheme this engine knows, and its default port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Scheme {
+    /// `http`, port 80.
+    Http,
+    /// `https`, port 443.
+    Https,
+    /// `ws`: like `http`, for a connection that is to be upgraded (RFC 6455 §3).
+    Ws,
+    /// `wss`: like `https`, likewise.
+    Wss,
+}
+
+impl Scheme {
+    /// The scheme as it is written, in lower case.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+            Scheme::Ws => "ws",
+            Scheme::Wss => "wss",
+        }
+    }
+
+    /// The port which need not be written.
+    pub fn default_port(self) -> u16 {
+        if self.is_secure() { 443 } else { 80 }
+    }
+
+    /// Whether TLS comes before HTTP.
+    pub fn is_secure(self) -> bool {
+        matches!(self, Scheme::Https | Scheme::Wss)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        [Scheme::Http, Scheme::Https, Scheme::Ws, Scheme::Wss]
+            .into_iter()
+            .find(|scheme| scheme.as_str().eq_ignore_ascii_case(text))
+    }
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Who is asked: scheme, host and port.
+///
+/// The host is in lower case (RFC 9110 §4.2.3), and an IPv6 address stands without its brackets:
+/// it is what a resolver takes. [`Display`](fmt::Display) puts brackets back.
+///
+/// ```
+/// use httpcore_core_primitives::Origin;
+///
+/// let origin = Origin::of(&"http://[::1]:8080/path".parse()?)?;
+/// assert_eq!((origin.host(), origin.port()), ("::1", 8080));
+/// assert_eq!(origin.to_string(), "http://[::1]:8080");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Origin {
+    scheme: Scheme,
+    host: String,
+    port: u16,
+}
+
+impl Origin {
+    /// An origin from its parts. An IPv6 address may stand in brackets or without.
+    pub fn new(scheme: Scheme, host: &str, port: u16) -> Self {
+        Origin {
+            scheme,
+            host: bare(host).to_ascii_lowercase(),
+            port,
+        }
+    }
+
+    /// The origin of `url`.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::InvalidUrl`] if it has no scheme, no host, or a port that is not one;
+    /// [`Kind::UnsupportedScheme`] for any but `http`, `https`, `ws` and `wss`.
+    pub fn of(url: &Uri) -> Result<Self, Error> {
+        let invalid = |why| Error::new(Kind::InvalidUrl, Phase::Request).with_message(why);
+        let Some(scheme) = url.scheme_str() else {
+            return Err(invalid(
+                "the URL lacks a scheme such as http:// or https://",
+            ));
+        };
+        let Some(scheme) = Scheme::parse(scheme) else {
+            return Err(Error::new(Kind::UnsupportedScheme, Phase::Request)
+                .with_message(format!("the URL's scheme {scheme}:// is not supported")));
+        };
+        let Some(authority) = url.authority() else {
+            return Err(invalid("the URL lacks a host"));
+        };
+        let host = authority.host();
+        if bare(host).is_empty() {
+            return Err(invalid("the URL lacks a host"));
+        }
+        // `Authority::port_u16` says `None` for an absent port and for one that is too large, and
+        // RFC 3986 §3.2.3 allows an empty one.
+        let port = match authority.port() {
+            Some(port) => Some(port.as_u16()),
+            None => match after_host(authority.as_str(), host) {
+                "" | ":" => None,
+                _ => return Err(invalid("the URL's port is not a number up to 65535")),
+            },
+        };
+        if port == Some(0) {
+            return Err(invalid("the URL's port is 0, which nobody can listen on"));
+        }
+        Ok(Origin::new(
+            scheme,
+            host,
+            port.unwrap_or(scheme.default_port()),
+        ))
+    }
+
+    /// The scheme.
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    /// The host, in lower case, an IPv6 address without brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port, written or not.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// What a `Host` field says (RFC 9110 §7.2): the host, in brackets if it is an IPv6 address,
+    /// and the port unless it is the scheme's own.
+    pub fn host_field(&self) -> String {
+        if self.port == self.scheme.default_port() {
+            self.bracketed().to_string()
+        } else {
+            format!("{}:{}", self.bracketed(), self.port)
+        }
+    }
+
+    fn bracketed(&self) -> Bracketed<'_> {
+        Bracketed(&self.host)
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}:{}", self.scheme, self.bracketed(), self.port)
+    }
+}
+
+struct Bracketed<'a>(&'a str);
+
+impl fmt::Display for Bracketed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.contains(':') {
+            write!(f, "[{}]", self.0)
+        } else {
+            f.write_str(self.0)
+        }
+    }
+}
+
+fn bare(host: &str) -> &str {
+    host.strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+        .unwrap_or(host)
+}
+
+/// What stands in an authority behind its host: nothing, or a colon and perhaps a port.
+fn after_host<'a>(authority: &'a str, host: &str) -> &'a str {
+    let from_host = authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, rest)| rest);
+    from_host.get(host.len()..).unwrap_or("")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(url: &str) -> Result<Origin, Error> {
+        Origin::of(&url.parse().unwrap())
+    }
+
+    #[test]
+    fn an_origin_is_scheme_host_and_port() {
+        for (url, origin, host_field) in [
+            (
+                "http://example.com/x",
+                "http://example.com:80",
+                "example.com",
+            ),
+            ("HTTP://EXAMPLE.com", "http://example.com:80", "example.com"),
+            ("https://a.b:8443/", "https://a.b:8443", "a.b:8443"),
+            ("https://a.b:443/", "https://a.b:443", "a.b"),
+            ("http://a.b:443/", "http://a.b:443", "a.b:443"),
+            ("ws://a/", "ws://a:80", "a"),
+            ("wss://a/", "wss://a:443", "a"),
+            ("http://[::1]/", "http://[::1]:80", "[::1]"),
+            (
+                "http://[2001:DB8::1]:81/",
+                "http://[2001:db8::1]:81",
+                "[2001:db8::1]:81",
+            ),
+            ("http://user:secret@a.b:81/", "http://a.b:81", "a.b:81"),
+            ("http://a.b:/", "http://a.b:80", "a.b"),
+        ] {
+            let found = of(url).unwrap();
+            assert_eq!(found.to_string(), origin, "{url}");
+            assert_eq!(found.host_field(), host_field, "{url}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_an_origin_is_refused_by_name() {
+        for (url, kind) in [
+            ("/path", Kind::InvalidUrl),
+            ("ftp://example.com/", Kind::UnsupportedScheme),
+            ("http://a:0/", Kind::InvalidUrl),
+            ("http://a:65536/", Kind::InvalidUrl),
+            ("http://a:99999999999/", Kind::InvalidUrl),
+            ("example.com", Kind::InvalidUrl),
+        ] {
+            let Ok(url) = url.parse::<Uri>() else {
+                continue; // `http` itself refuses it: the caller never gets this far
+            };
+            assert_eq!(Origin::of(&url).unwrap_err().kind(), kind, "{url}");
+        }
+    }
+
+    #[test]
+    fn no_error_repeats_a_password() {
+        let error = of("http://user:secret@a:0/").unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("secret"));
+    }
+}

@@ -1,0 +1,143 @@
+//! What the engine asks of time and tasks.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use pin_project_lite::pin_project;
+
+use crate::net::BoxFuture;
+
+/// Time and tasks.
+pub trait Runtime: fmt::Debug + Send + Sync + 'static {
+    /// The current time of this world. Nothing above a backend reads any other clock.
+    fn now(&self) -> Instant;
+
+    /// A timer, not yet waiting for anything. `purpose` is for those who ask what is being waited
+    /// for: a few words such as `"idle expiry"`.
+    fn timer(&self, purpose: &'static str) -> Box<dyn Timer>;
+
+    /// Runs `task` in the background until it ends, or until the runtime is dropped. `name` is for
+    /// those who ask what is running.
+    ///
+    /// There is no handle. A task ends because what it serves is gone: it holds `Weak` references
+    /// to its owners, or the last sender of its channel is dropped.
+    fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>);
+}
+
+/// Wakes one task at a time that may change on every poll. Dropping it disarms it.
+pub trait Timer: Send + 'static {
+    /// Ready once `now() >= deadline`; before that, arranges a wake-up at or before `deadline`.
+    ///
+    /// The deadline is named at every poll, and so it can never be stale: an implementation may
+    /// leave an earlier alarm armed and re-arm when that one goes off. The waker of the latest
+    /// poll is the one which is called.
+    fn poll_until(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()>;
+}
+
+/// A timer which comes into being when something first has to wait.
+///
+/// Most exchanges end without ever waiting for their deadline, and many have none.
+pub struct Alarm {
+    runtime: Arc<dyn Runtime>,
+    purpose: &'static str,
+    timer: Option<Box<dyn Timer>>,
+}
+
+impl Alarm {
+    /// An alarm of `runtime`, with nothing armed.
+    pub fn new(runtime: Arc<dyn Runtime>, purpose: &'static str) -> Self {
+        Alarm {
+            runtime,
+            purpose,
+            timer: None,
+        }
+    }
+
+    /// The current time.
+    pub fn now(&self) -> Instant {
+        self.runtime.now()
+    }
+
+    /// The runtime whose clock this is.
+    pub fn runtime(&self) -> &Arc<dyn Runtime> {
+        &self.runtime
+    }
+
+    /// Ready once `deadline` has come; never, if there is none. See [`Timer::poll_until`].
+    pub fn poll_until(&mut self, cx: &mut Context<'_>, deadline: Option<Instant>) -> Poll<()> {
+        let Some(deadline) = deadline else {
+            self.disarm();
+            return Poll::Pending;
+        };
+        let (runtime, purpose) = (&self.runtime, self.purpose);
+        self.timer
+            .get_or_insert_with(|| runtime.timer(purpose))
+            .poll_until(cx, deadline)
+    }
+
+    /// Forgets whatever was waited for.
+    pub fn disarm(&mut self) {
+        self.timer = None;
+    }
+}
+
+impl fmt::Debug for Alarm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Alarm")
+            .field("purpose", &self.purpose)
+            .field("armed", &self.timer.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Waits until `deadline` by the clock of `runtime`.
+pub async fn sleep_until(runtime: &Arc<dyn Runtime>, deadline: Instant) {
+    let mut alarm = Alarm::new(runtime.clone(), "sleep");
+    std::future::poll_fn(|cx| alarm.poll_until(cx, Some(deadline))).await;
+}
+
+/// Runs `future` until `deadline`; `None` if that comes first. Without a deadline, it just runs.
+///
+/// The future is polled once more when the deadline has come, so that what is ready wins over
+/// what is late; on `None` it is dropped by the time this returns.
+pub fn with_deadline<F: Future>(
+    runtime: &Arc<dyn Runtime>,
+    purpose: &'static str,
+    deadline: Option<Instant>,
+    future: F,
+) -> WithDeadline<F> {
+    WithDeadline {
+        future,
+        deadline,
+        alarm: Alarm::new(runtime.clone(), purpose),
+    }
+}
+
+pin_project! {
+    /// The future of [`with_deadline`].
+    #[must_use = "futures do nothing unless polled"]
+    pub struct WithDeadline<F> {
+        #[pin]
+        future: F,
+        deadline: Option<Instant>,
+        alarm: Alarm,
+    }
+}
+
+impl<F: Future> Future for WithDeadline<F> {
+    type Output = Option<F::Output>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        if let Poll::Ready(output) = this.future.poll(cx) {
+            return Poll::Ready(Some(output));
+        }
+        this.alarm.poll_until(cx, *this.deadline).map(|()| None)
+    }
+}
