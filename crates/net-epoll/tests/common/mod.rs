@@ -1,6 +1,7 @@
 //! Servers in threads, and streams in futures.
 
 #![allow(dead_code, reason = "each test binary uses a part of this")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
 use std::{
     future::poll_fn,
