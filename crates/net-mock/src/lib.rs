@@ -61,14 +61,18 @@ mod link;
 mod listen;
 mod pipe;
 mod report;
+mod seed;
 mod server;
 mod stream;
+mod sweep;
 mod wait;
 mod world;
 
 pub use link::{Chunks, Link, Path};
 pub use listen::{Name, Served};
 pub use report::Census;
+pub use seed::seeds;
 pub use server::ServerStream;
+pub use sweep::{Scenario, Sweep, Swept, sweep_instants, sweep_polls, sweep_steps};
 pub use wait::Sleep;
 pub use world::MockNet;

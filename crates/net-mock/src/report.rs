@@ -51,8 +51,8 @@ impl State {
         }
     }
 
-    /// Everything a census counts, by name.
-    pub(crate) fn inventory(&self) -> Vec<String> {
+    /// Everything a census counts, by name; with or without timers which are not armed.
+    pub(crate) fn inventory(&self, unarmed: bool) -> Vec<String> {
         let mut lines = Vec::new();
         for task in self.tasks.values() {
             if task.side == Side::Client {
@@ -65,7 +65,8 @@ impl State {
             }
         }
         for wait in self.waits.values() {
-            if wait.side == Side::Client && (!wait.is_timer || wait.due.is_some()) {
+            let counts = unarmed || !wait.is_timer || wait.due.is_some();
+            if wait.side == Side::Client && counts {
                 lines.push(wait.describe());
             }
         }

@@ -41,6 +41,24 @@ const MOST_POLLS_AT_ONE_INSTANT: u64 = 20_000_000;
 /// stuck beside something periodic.
 const MOST_INSTANTS_WITHOUT_MAIN: u64 = 300_000;
 
+const SPINS: &str = "the world spins: tasks wake each other for ever";
+const STUCK: &str = "the world is stuck: nothing can run, and nothing is due";
+const STUCK_BESIDE: &str = "the main future is stuck beside something periodic";
+
+/// Where a main future is left before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cut {
+    Never,
+    /// When it has been woken for its poll of this number, and has not been polled.
+    BeforePoll(usize),
+    /// Right after its poll of this number.
+    AfterPoll(usize),
+    /// When so many polls of anything have been done.
+    AfterSteps(usize),
+    /// When the clock has moved so often, and all that could run has run.
+    AfterInstants(usize),
+}
+
 /// A world with a network, a clock and tasks. Cloning it yields another handle to the same world.
 ///
 /// See the [crate documentation](crate) for what it does, and for what keeps what alive.
@@ -287,43 +305,61 @@ impl MockNet {
     /// for what. Also when a task panics, when the world spins (polls millions of times at one
     /// instant), and when called from within itself.
     pub fn run<F: Future>(&self, main: F) -> F::Output {
+        match self.drive(pin!(main), Cut::Never) {
+            Some(output) => output,
+            None => unreachable!("nothing was to be cut"),
+        }
+    }
+
+    /// Runs `main` until it ends, or until the point at which it is to be cut.
+    pub(crate) fn drive<F: Future + ?Sized>(
+        &self,
+        mut main: Pin<&mut F>,
+        cut: Cut,
+    ) -> Option<F::Output> {
         let world = self.world();
-        let mut main = pin!(main);
         let _running = Running::enter(world);
         world.queue_main();
-        let (mut polls, mut instants) = (0_u64, 0_u64);
+        let (mut polls_of_main, mut steps, mut instants) = (0, 0, 0);
+        let (mut polls, mut instants_without_main) = (0_u64, 0_u64);
         loop {
             if world.main.turn.swap(false, Ordering::AcqRel) {
-                instants = 0;
+                instants_without_main = 0;
+                polls_of_main += 1;
+                if cut == Cut::BeforePoll(polls_of_main) {
+                    return None;
+                }
                 let waker = lock(&world.main.waker).clone();
                 let waker = waker.unwrap_or_else(|| Waker::noop().clone());
                 if let Poll::Ready(output) = main.as_mut().poll(&mut Context::from_waker(&waker)) {
-                    return output;
+                    return Some(output);
+                }
+                if cut == Cut::AfterPoll(polls_of_main) {
+                    return None;
                 }
             }
+            if cut == Cut::AfterSteps(steps) {
+                return None;
+            }
             if world.step() {
+                steps += 1;
                 polls += 1;
                 if polls > MOST_POLLS_AT_ONE_INSTANT {
-                    panic!(
-                        "{}",
-                        world.report("the world spins: tasks wake each other for ever")
-                    );
+                    panic!("{}", world.report(SPINS));
                 }
                 continue;
             }
+            if cut == Cut::AfterInstants(instants) {
+                return None;
+            }
             polls = 0;
             instants += 1;
+            instants_without_main += 1;
             if !world.advance(Duration::MAX) {
-                panic!(
-                    "{}",
-                    world.report("the world is stuck: nothing can run, and nothing is due")
-                );
+                panic!("{}", world.report(STUCK));
             }
-            if instants > MOST_INSTANTS_WITHOUT_MAIN {
-                panic!(
-                    "{}",
-                    world.report("the main future is stuck beside something periodic")
-                );
+            if instants_without_main > MOST_INSTANTS_WITHOUT_MAIN {
+                panic!("{}", world.report(STUCK_BESIDE));
             }
         }
     }
@@ -338,10 +374,7 @@ impl MockNet {
         while world.step() {
             polls += 1;
             if polls > MOST_POLLS_AT_ONE_INSTANT {
-                panic!(
-                    "{}",
-                    world.report("the world spins: tasks wake each other for ever")
-                );
+                panic!("{}", world.report(SPINS));
             }
         }
     }
@@ -385,7 +418,21 @@ impl MockNet {
 
     /// What [`census`](Self::census) counts, one by one and by name.
     pub fn inventory(&self) -> Vec<String> {
-        self.world().with(|state, _| state.inventory())
+        self.world().with(|state, _| state.inventory(false))
+    }
+
+    /// Lets come to pass whatever is still due, but no more than `limit` from now.
+    pub(crate) fn play_out(&self, limit: Duration) {
+        let until = self.elapsed().saturating_add(limit);
+        self.settle();
+        while self.world().advance(until) {
+            self.settle();
+        }
+    }
+
+    /// As [`inventory`](Self::inventory), with timers which are not armed.
+    pub(crate) fn leftovers(&self) -> Vec<String> {
+        self.world().with(|state, _| state.inventory(true))
     }
 
     /// Everything there is and what it waits for, in words; what [`run`](Self::run) says when
