@@ -1,0 +1,111 @@
+//! All tests but those against real servers, and how many there were.
+
+use std::process::Command;
+
+use crate::steps::{Outcome, Report, cargo, watch};
+
+/// What the lines `test result: …` add up to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) passed: u64,
+    pub(crate) failed: u64,
+    pub(crate) ignored: u64,
+}
+
+pub(crate) fn run(arguments: &[String]) -> Outcome {
+    let mut command = cargo();
+    command.args([
+        "test",
+        "--locked",
+        "--workspace",
+        "--exclude",
+        "httpcore-servers",
+        "--all-features",
+        "--no-fail-fast",
+    ]);
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
+        let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
+        match argument.as_str() {
+            "--backend" => {
+                let backend = value()?;
+                if !["mock", "epoll", "all"].contains(&backend.as_str()) {
+                    return Err(format!("no such backend: {backend}"));
+                }
+                command.env("HTTPCORE_TEST_BACKEND", backend);
+            }
+            "--seeds" => {
+                let seeds = value()?;
+                let seeds: u64 = seeds.parse().map_err(|_| format!("no number: {seeds}"))?;
+                command.env("HTTPCORE_TEST_SEEDS", seeds.to_string());
+            }
+            "--" => break,
+            other => return Err(format!("unknown argument: {other}")),
+        }
+    }
+    command.args(arguments);
+    counted(&mut command)
+}
+
+/// Runs a `cargo test`, and fails if it fails or if it ran nothing.
+pub(crate) fn counted(command: &mut Command) -> Outcome {
+    let mut counts = Counts::default();
+    let result = watch(command, |line| counts.add(line));
+    let Counts {
+        passed,
+        failed,
+        ignored,
+    } = counts;
+    let note = format!("{passed} passed, {failed} failed, {ignored} skipped");
+    println!("tests: {note}");
+    result?;
+    if passed == 0 {
+        return Err("no test was run".into());
+    }
+    let mut report = Report::note(note);
+    if ignored > 0 {
+        report.leave_out(format!("{ignored} tests or examples marked as ignored"));
+    }
+    Ok(report)
+}
+
+impl Counts {
+    /// Takes in one line of `cargo test`; most mean nothing here.
+    pub(crate) fn add(&mut self, line: &str) {
+        let Some(result) = line.strip_prefix("test result: ") else {
+            return;
+        };
+        let of = |what: &str| {
+            let number = result
+                .split(['.', ';'])
+                .find_map(|part| part.trim().strip_suffix(what));
+            number
+                .and_then(|number| number.trim().parse().ok())
+                .unwrap_or(0_u64)
+        };
+        self.passed += of("passed");
+        self.failed += of("failed");
+        self.ignored += of("ignored");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closing_lines_add_up_and_other_lines_do_not_count() {
+        let mut counts = Counts::default();
+        counts.add("test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 3 filtered out; finished in 0.01s");
+        counts.add("test result: FAILED. 2 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s");
+        counts.add("test that_100_passed ... ok");
+        assert_eq!(
+            counts,
+            Counts {
+                passed: 14,
+                failed: 3,
+                ignored: 1
+            }
+        );
+    }
+}
