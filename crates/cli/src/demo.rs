@@ -165,7 +165,7 @@ impl Demo<'_> {
         while let Some(piece) = body.chunk().await {
             let piece = piece?;
             check(
-                httpcore_origin::is_pattern(bytes, &piece),
+                httpcore_origin::pattern::matches(bytes, &piece),
                 "the download is not what was asked for",
             )?;
             bytes += piece.len() as u64;
@@ -188,8 +188,8 @@ impl Demo<'_> {
         for task in tasks {
             bytes += task.await?.len() as u64;
         }
-        let open = self.origin.stats().open;
-        check(open <= CONNECTIONS, "there are more connections than the limit allows")?;
+        let open = self.origin.statistics().most_open;
+        check(open <= CONNECTIONS as u64, "there are more connections than the limit allows")?;
         Ok(seen("64 GETs at once, at most 8 connections", "200 OK", bytes))
     }
 }

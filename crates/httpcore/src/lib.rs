@@ -54,7 +54,7 @@ pub use connection_pool::{Builder, ConnectionPool};
 pub use httpcore_core_primitives::{
     Body, BodyLength, BoxError, BoxFuture, CloseReason, Error, Event, Fault, Kind, NetworkBackend,
     NetworkStream, Origin, Phase, Request, Response, Runtime, Scheme, Sent, TcpOptions,
-    TimeoutKind, Timeouts, TlsConnector, Trace, TraceSink,
+    TimeoutKind, Timeouts, TlsConnector, Trace, TraceSink, sleep_until,
 };
 #[cfg(feature = "epoll")]
 pub use httpcore_net_epoll::Epoll;
