@@ -26,9 +26,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use httpcore_core_primitives::RunQueue;
+use httpcore_core_primitives::{BoxStream, RunQueue};
 
-use crate::{Handle, Resolve, reactor::Reactor, timers::Timers};
+use crate::{
+    Handle, Resolve, blocking::DirectStream, reactor::Reactor, stream::Stream, timers::Timers,
+};
 
 /// How many polls may go by without the kernel being asked.
 const POLLS_PER_QUESTION: usize = 61;
@@ -42,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) timers: Timers,
     pub(crate) queue: RunQueue,
     pub(crate) resolver: Arc<dyn Resolve>,
+    /// Whether threads may wait in a socket instead of in the loop (see `blocking`).
+    pub(crate) direct: bool,
     drivers: Mutex<Drivers>,
     /// Polls since the kernel was last asked. Written by the driver only.
     unasked: AtomicUsize,
@@ -59,12 +63,12 @@ struct Drivers {
 }
 
 /// The future of one `block_on`, as its waker knows it.
-struct Root {
+pub(crate) struct Root {
     woken: AtomicBool,
     /// Whether this thread drives: then it sleeps in the kernel, if at all, and not parked.
     drives: AtomicBool,
     thread: Thread,
-    reactor: Arc<Reactor>,
+    pub(crate) reactor: Arc<Reactor>,
 }
 
 impl Wake for Root {
@@ -87,7 +91,7 @@ impl Wake for Root {
 }
 
 impl Shared {
-    pub(crate) fn new(resolver: Arc<dyn Resolve>) -> io::Result<Self> {
+    pub(crate) fn new(resolver: Arc<dyn Resolve>, direct: bool) -> io::Result<Self> {
         let reactor = Arc::new(Reactor::new()?);
         let bell = reactor.clone();
         Ok(Shared {
@@ -95,6 +99,7 @@ impl Shared {
             reactor,
             timers: Timers::default(),
             resolver,
+            direct,
             drivers: Mutex::default(),
             unasked: AtomicUsize::new(0),
             due: Mutex::default(),
@@ -104,12 +109,28 @@ impl Shared {
     /// Ends the loop: tasks are dropped, and whoever waits is woken and told.
     pub(crate) fn end(&self) {
         let mut due = Vec::new();
-        self.reactor.end(&mut due);
+        self.reactor.end(self.direct, &mut due);
         self.timers.end(&mut due);
         self.queue.clear();
         for waker in due {
             waker.wake();
         }
+    }
+
+    /// A connected stream, of the kind this loop's threads wait for.
+    pub(crate) fn finish(self: &Arc<Self>, stream: Stream) -> io::Result<BoxStream> {
+        if self.direct {
+            Ok(Box::new(DirectStream::new(stream, self.clone())?))
+        } else {
+            Ok(Box::new(stream))
+        }
+    }
+
+    /// Counts a wait that did not ask the kernel; whether it is time to ask.
+    pub(crate) fn overdue(&self) -> bool {
+        let unasked = self.unasked.load(Ordering::Relaxed) + 1;
+        self.unasked.store(unasked, Ordering::Relaxed);
+        unasked >= POLLS_PER_QUESTION
     }
 
     /// One batch of tasks, and a question to the kernel.
@@ -180,8 +201,12 @@ impl Shared {
 }
 
 impl Root {
-    fn is_woken(&self) -> bool {
+    pub(crate) fn is_woken(&self) -> bool {
         self.woken.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn take_wake(&self) -> bool {
+        self.woken.swap(false, Ordering::SeqCst)
     }
 }
 
@@ -191,11 +216,12 @@ pub(crate) fn block_on<F: Future>(handle: &Handle, future: F) -> F::Output {
     let shared = &*handle.0;
     let _current = Current::enter(handle.clone());
     let mut seat = Seat::take(shared);
+    seat.refresh();
     let waker = Waker::from(seat.root.clone());
     let mut cx = Context::from_waker(&waker);
     let mut future = pin!(future);
     loop {
-        if seat.root.woken.swap(false, Ordering::SeqCst)
+        if seat.root.take_wake()
             && let Poll::Ready(output) = future.as_mut().poll(&mut cx)
         {
             return output;
@@ -205,9 +231,9 @@ pub(crate) fn block_on<F: Future>(handle: &Handle, future: F) -> F::Output {
 }
 
 /// One `block_on`'s place among those of the same loop.
-struct Seat<'a> {
+pub(crate) struct Seat<'a> {
     shared: &'a Shared,
-    root: Arc<Root>,
+    pub(crate) root: Arc<Root>,
     role: Role,
 }
 
@@ -222,20 +248,18 @@ enum Role {
 }
 
 impl<'a> Seat<'a> {
-    fn take(shared: &'a Shared) -> Self {
+    pub(crate) fn take(shared: &'a Shared) -> Self {
         let root = Arc::new(Root {
             woken: AtomicBool::new(true),
             drives: AtomicBool::new(false),
             thread: thread::current(),
             reactor: shared.reactor.clone(),
         });
-        let mut seat = Seat {
+        Seat {
             shared,
             root,
             role: Role::Waits,
-        };
-        seat.refresh();
-        seat
+        }
     }
 
     /// Catches up with the kernel if nobody has turned the loop for a while. Otherwise a future
@@ -258,7 +282,7 @@ impl<'a> Seat<'a> {
     }
 
     /// Does something useful, or nothing, until the future is worth a poll or the loop has turned.
-    fn wait(&mut self) {
+    pub(crate) fn wait(&mut self) {
         if self.may_drive() {
             self.shared.turn(&self.root);
         } else {
@@ -299,30 +323,40 @@ impl<'a> Seat<'a> {
         drop(drivers);
         drop(own);
     }
-}
 
-impl Drop for Seat<'_> {
-    fn drop(&mut self) {
+    /// Leaves the role to one of the parked, if it is this seat's. Whether this thread is free of
+    /// it then: further up the stack, somebody may have it still.
+    pub(crate) fn step_aside(&mut self) -> bool {
+        let mut drivers = self.shared.drivers();
+        if drivers.driving != Some(self.root.thread.id()) {
+            return true;
+        }
         // The role may have been handed to this thread while it polled its future, and then it is
         // handed on without ever having been taken up.
-        if self.role == Role::DrivesWithin {
-            return;
+        if self.role == Role::DrivesWithin || !self.root.drives.swap(false, Ordering::SeqCst) {
+            return false;
         }
-        let mut drivers = self.shared.drivers();
-        if !self.root.drives.load(Ordering::SeqCst) {
-            return;
-        }
+        self.role = Role::Waits;
         let next = drivers.parked.pop_front();
         drivers.driving = next.as_ref().map(|next| next.thread.id());
         match &next {
             Some(next) => next.drives.store(true, Ordering::SeqCst),
-            None if self.shared.reactor.registered() > 0 => drivers.left = Some(crate::now()),
+            None if !self.shared.direct && self.shared.reactor.registered() > 0 => {
+                drivers.left = Some(crate::now());
+            }
             None => {}
         }
         drop(drivers);
         if let Some(next) = next {
             next.thread.unpark();
         }
+        true
+    }
+}
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        self.step_aside();
     }
 }
 
@@ -346,10 +380,10 @@ pub(crate) fn current() -> Option<Handle> {
 }
 
 /// Sets the current loop, and on drop the one before it.
-struct Current(Option<Handle>);
+pub(crate) struct Current(Option<Handle>);
 
 impl Current {
-    fn enter(handle: Handle) -> Self {
+    pub(crate) fn enter(handle: Handle) -> Self {
         Current(CURRENT.with(|current| current.replace(Some(handle))))
     }
 }

@@ -7,19 +7,19 @@ use std::{future::poll_fn, io, net::SocketAddr, sync::Arc};
 
 use httpcore_core_primitives::{BoxStream, TcpOptions};
 
-use crate::{reactor::Reactor, socket, stream::Stream};
+use crate::{drive::Shared, socket, stream::Stream};
 
 /// Connects to `peer`. Dropped half-way, it closes the socket.
 pub(crate) async fn connect(
-    reactor: Arc<Reactor>,
+    shared: Arc<Shared>,
     peer: SocketAddr,
     options: TcpOptions,
 ) -> io::Result<BoxStream> {
     let socket = socket::open_tcp(peer, &options)?;
     let connected = socket::connect(&socket, &peer.into())?;
-    let mut stream = Stream::new(&reactor, socket, Some(peer), connected)?;
+    let mut stream = Stream::new(&shared.reactor, socket, Some(peer), connected)?;
     if !connected {
         poll_fn(|cx| stream.poll_connected(cx)).await?;
     }
-    Ok(Box::new(stream))
+    shared.finish(stream)
 }
