@@ -1,0 +1,196 @@
+//! What is known of one socket: for each direction, whether it is worth trying, and who waits.
+//!
+//! The kernel tells edges only: that a socket *has become* readable is said once. So readiness is
+//! remembered here until a call shows that it is used up, and two hazards have to be minded:
+//!
+//! - An edge may arrive between a call that found nothing and the note that there is nothing. Each
+//!   direction counts its edges (`tick`), and a note that was written for an older edge is ignored.
+//! - Data and the end of the stream may arrive as *one* edge. A read shorter than its buffer has
+//!   emptied the socket, and saves the call that would say so; but once the end has been announced
+//!   no other edge will come, and readiness must stay.
+
+use std::{
+    io,
+    sync::{Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+};
+
+use mio::event::Event;
+
+use crate::LoopGone;
+
+/// One registered socket.
+#[derive(Debug)]
+pub(crate) struct Source(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    sides: [Side; 2],
+    /// The loop is gone, and nothing will ever be announced again.
+    gone: bool,
+}
+
+/// One direction of a socket.
+#[derive(Debug, Default)]
+struct Side {
+    ready: bool,
+    /// The end of this direction, or an error, has been announced: no edge may follow.
+    ended: bool,
+    tick: u32,
+    waker: Option<Waker>,
+}
+
+/// Names a direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    Read = 0,
+    Write = 1,
+}
+
+/// What was known when a direction was found ready.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen {
+    tick: u32,
+}
+
+impl Source {
+    /// A socket of which nothing has been announced. `writable` says that it is connected: writing
+    /// is worth a try, whereas reading would be in vain more often than not.
+    pub(crate) fn new(writable: bool) -> Self {
+        Source(Mutex::new(State {
+            sides: [
+                Side::default(),
+                Side {
+                    ready: writable,
+                    ..Side::default()
+                },
+            ],
+            gone: false,
+        }))
+    }
+
+    /// Ready when a call in `direction` is worth its while; otherwise keeps the waker.
+    ///
+    /// # Errors
+    ///
+    /// [`LoopGone`].
+    pub(crate) fn poll_ready(
+        &self,
+        direction: Direction,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<Seen>> {
+        let mut state = self.state();
+        if state.gone {
+            return Poll::Ready(Err(LoopGone::error()));
+        }
+        let side = &mut state.sides[direction as usize];
+        if side.ready {
+            return Poll::Ready(Ok(Seen { tick: side.tick }));
+        }
+        let former = match &side.waker {
+            Some(waker) if waker.will_wake(cx.waker()) => None,
+            _ => side.waker.replace(cx.waker().clone()),
+        };
+        drop(state);
+        drop(former); // perhaps the last trace of a task, whose streams then end here
+        Poll::Pending
+    }
+
+    /// Notes that a call found nothing to do, unless an edge has arrived since `seen`.
+    pub(crate) fn used_up(&self, direction: Direction, seen: Seen) {
+        let side = &mut self.state().sides[direction as usize];
+        if side.tick == seen.tick {
+            side.ready = false;
+        }
+    }
+
+    /// Notes that a call did less than it was asked to, which means the same unless the end of
+    /// this direction has been announced.
+    pub(crate) fn cut_short(&self, direction: Direction, seen: Seen) {
+        let side = &mut self.state().sides[direction as usize];
+        if side.tick == seen.tick && !side.ended {
+            side.ready = false;
+        }
+    }
+
+    /// Takes note of an edge, and moves the wakers of those who waited for it to `due`.
+    pub(crate) fn announce(&self, event: &Event, due: &mut Vec<Waker>) {
+        let failed = event.is_error();
+        let read_ended = failed || event.is_read_closed();
+        let write_ended = failed || event.is_write_closed();
+        let mut state = self.state();
+        if read_ended || event.is_readable() {
+            due.extend(state.sides[Direction::Read as usize].announce(read_ended));
+        }
+        if write_ended || event.is_writable() {
+            due.extend(state.sides[Direction::Write as usize].announce(write_ended));
+        }
+    }
+
+    /// Takes note that the loop is gone.
+    pub(crate) fn abandon(&self, due: &mut Vec<Waker>) {
+        let mut state = self.state();
+        state.gone = true;
+        due.extend(state.sides.iter_mut().filter_map(|side| side.waker.take()));
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Side {
+    fn announce(&mut self, ended: bool) -> Option<Waker> {
+        self.ready = true;
+        self.ended |= ended;
+        self.tick = self.tick.wrapping_add(1);
+        self.waker.take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ready(source: &Source) -> Option<Seen> {
+        match source.poll_ready(Direction::Read, &mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(seen) => Some(seen.unwrap()),
+            Poll::Pending => None,
+        }
+    }
+
+    fn edge(source: &Source, ended: bool) {
+        let waker = source.state().sides[0].announce(ended);
+        drop(waker);
+    }
+
+    #[test]
+    fn an_edge_between_the_call_and_its_note_is_kept() {
+        let source = Source::new(true);
+        edge(&source, false);
+        let seen = ready(&source).unwrap();
+        edge(&source, false);
+        source.used_up(Direction::Read, seen);
+        source.cut_short(Direction::Read, seen);
+        assert!(ready(&source).is_some());
+    }
+
+    #[test]
+    fn a_short_read_uses_readiness_up_unless_the_end_was_announced() {
+        let source = Source::new(true);
+        edge(&source, false);
+        source.cut_short(Direction::Read, ready(&source).unwrap());
+        assert!(ready(&source).is_none());
+        edge(&source, true);
+        source.cut_short(Direction::Read, ready(&source).unwrap());
+        assert!(ready(&source).is_some());
+    }
+
+    #[test]
+    fn a_fresh_connected_socket_is_tried_for_writing_and_not_for_reading() {
+        let source = Source::new(true);
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(source.poll_ready(Direction::Write, &mut cx).is_ready());
+        assert!(source.poll_ready(Direction::Read, &mut cx).is_pending());
+    }
+}
