@@ -53,7 +53,7 @@ pub(crate) fn run() -> Outcome {
             "security advisories, whose database cannot be fetched: {error}"
         ));
     } else {
-        execute(cargo().args(["deny", "check", "--disable-fetch", "advisories"]))?;
+        execute(cargo().args(["deny", "--offline", "check", "advisories"]))?;
     }
     Ok(report)
 }
