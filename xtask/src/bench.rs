@@ -15,16 +15,36 @@ use std::{
 
 use crate::steps::{Outcome, Report, cargo, execute, find, target};
 
-/// The programs, each with what it shows. Called with the origin's address, the number of
-/// requests and how many are in flight.
-const PROGRAMS: &[(&str, &str)] = &[("raw", "blocking sockets and prepared bytes: the floor")];
+/// A program, called with the origin's address, the number of requests, and how many of them are
+/// in flight at once.
+struct Program {
+    name: &'static str,
+    /// What it shows.
+    what: &'static str,
+    in_flight: u64,
+    /// The most that one request should cost.
+    goals: Option<Goals>,
+}
+
+struct Goals {
+    instructions: f64,
+    allocations: f64,
+    system_calls: f64,
+}
+
+const PROGRAMS: &[Program] = &[Program {
+    name: "raw",
+    what: "blocking sockets and prepared bytes: the floor",
+    in_flight: 1,
+    goals: None,
+}];
 /// Enough for what is rare (a buffer that grows) to vanish.
 const REQUESTS: u64 = 2_000;
 
 pub(crate) fn run(only: &[String]) -> Outcome {
     if let Some(unknown) = only
         .iter()
-        .find(|name| !PROGRAMS.iter().any(|(known, _)| known == name))
+        .find(|name| !PROGRAMS.iter().any(|known| known.name == name.as_str()))
     {
         return Err(format!("no such program: {unknown}"));
     }
@@ -53,24 +73,37 @@ pub(crate) fn run(only: &[String]) -> Outcome {
     if !has_strace {
         report.leave_out("system calls: strace is not installed");
     }
-    for (name, what) in PROGRAMS {
+    for program in PROGRAMS {
+        let Program {
+            name,
+            what,
+            in_flight,
+            goals,
+        } = program;
         if !only.is_empty() && !only.iter().any(|wanted| wanted == name) {
             continue;
         }
         let bench = Bench {
             program: release.join(name),
             addr: &origin.addr,
+            in_flight: *in_flight,
         };
-        println!("\n{name}: {what}");
+        println!("\n{name}, {in_flight} in flight: {what}");
+        let goal = |of: fn(&Goals) -> f64| goals.as_ref().map(of);
         if has_valgrind {
             let instructions = bench.difference(|requests| bench.instructions(requests))?;
-            println!("  {instructions:>10.1}  instructions");
+            row(
+                "instructions",
+                instructions,
+                goal(|goals| goals.instructions),
+            );
             let allocations = bench.difference(|requests| bench.allocations(requests))?;
-            println!("  {allocations:>10.2}  allocations");
+            row("allocations", allocations, goal(|goals| goals.allocations));
         }
         if has_strace {
             let calls = bench.system_calls()?;
-            println!("  {:>10.2}  system calls", calls.values().sum::<f64>());
+            let all = calls.values().sum();
+            row("system calls", all, goal(|goals| goals.system_calls));
             for (call, count) in calls.iter().filter(|(_, count)| **count >= 0.005) {
                 println!("  {count:>10.2}    {call}");
             }
@@ -79,14 +112,29 @@ pub(crate) fn run(only: &[String]) -> Outcome {
     Ok(report)
 }
 
+/// One line of the table.
+fn row(what: &str, count: f64, goal: Option<f64>) {
+    let beside = match goal {
+        None => String::new(),
+        Some(goal) if count <= goal => format!("  within {goal}"),
+        Some(goal) => format!("  OVER {goal}"),
+    };
+    println!("  {count:>10.2}  {what:<12}{beside}");
+}
+
 struct Bench<'a> {
     program: PathBuf,
     addr: &'a str,
+    in_flight: u64,
 }
 
 impl Bench<'_> {
     fn arguments(&self, requests: u64) -> [String; 3] {
-        [self.addr.to_owned(), requests.to_string(), "1".to_owned()]
+        [
+            self.addr.to_owned(),
+            requests.to_string(),
+            self.in_flight.to_string(),
+        ]
     }
 
     /// What one request adds to `count`.

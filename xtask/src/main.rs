@@ -27,7 +27,8 @@ cargo xtask COMMAND
   tidy      what compilers do not check: who depends on whom, where unsafe is, citations, manifests
               (--rfcs: list every citation of an RFC)
   deny      licences, sources and duplicates of dependencies; advisories if cargo-deny is there
-  test      all tests (--backend mock|epoll|all, --seeds N, then -- and arguments of `cargo test`)
+  test      all tests, or those on one backend (--backend mock|epoll|all); --seeds N for worlds in
+              virtual time; what follows -- goes to `cargo test`
   matrix    every combination of features, up to two at a time, and the oldest compiler if it is there
   interop   tests against real servers, installing what is missing where that is possible
   bench     instructions, allocations and system calls of one request (names of programs as arguments)

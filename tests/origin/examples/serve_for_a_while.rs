@@ -13,6 +13,6 @@ fn main() -> io::Result<()> {
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     println!("{answer}");
-    println!("{:?}", origin.statistics());
+    println!("{:?}", origin.stats());
     Ok(())
 }

@@ -37,6 +37,7 @@ use std::{
     time::Duration,
 };
 
+pub use pattern::matches as is_pattern;
 use stream::{Listener, Stream};
 
 /// A running server. Dropping it closes what it has open and joins its threads.
@@ -49,13 +50,13 @@ pub struct Origin {
 
 /// What a server has seen so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Statistics {
+pub struct Stats {
     /// Connections accepted since the start.
     pub accepted: u64,
     /// Connections open now.
-    pub open: u64,
+    pub open: usize,
     /// The most connections that were open at once.
-    pub most_open: u64,
+    pub most_open: usize,
     /// Request heads read, whatever came of them.
     pub requests: u64,
 }
@@ -77,7 +78,7 @@ pub(crate) struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    statistics: Statistics,
+    stats: Stats,
     stopping: bool,
     open: HashMap<u64, Arc<Stream>>,
 }
@@ -122,8 +123,8 @@ impl Origin {
     }
 
     /// What has been seen so far.
-    pub fn statistics(&self) -> Statistics {
-        self.shared.lock().statistics
+    pub fn stats(&self) -> Stats {
+        self.shared.lock().stats
     }
 
     /// Closes every connection that is open, without a word: what a client with idle connections
@@ -135,14 +136,14 @@ impl Origin {
     }
 
     /// Waits until at most `count` connections are open; `false` if `limit` passes first.
-    pub fn wait_for_open(&self, count: u64, limit: Duration) -> bool {
+    pub fn wait_for_open(&self, count: usize, limit: Duration) -> bool {
         let state = self.shared.lock();
         let (state, _) = self
             .shared
             .changed
-            .wait_timeout_while(state, limit, |state| state.statistics.open > count)
+            .wait_timeout_while(state, limit, |state| state.stats.open > count)
             .unwrap_or_else(PoisonError::into_inner);
-        state.statistics.open <= count
+        state.stats.open <= count
     }
 
     fn open(&mut self, listener: Listener) -> io::Result<()> {
@@ -217,24 +218,24 @@ impl Shared {
             return false;
         }
         state.open.insert(listener.key(id), stream.clone());
-        let statistics = &mut state.statistics;
-        statistics.accepted += 1;
-        statistics.open += 1;
-        statistics.most_open = statistics.most_open.max(statistics.open);
+        let stats = &mut state.stats;
+        stats.accepted += 1;
+        stats.open += 1;
+        stats.most_open = stats.most_open.max(stats.open);
         true
     }
 
     fn forget(&self, id: u64, listener: &Listener) {
         let mut state = self.lock();
         let stream = state.open.remove(&listener.key(id));
-        state.statistics.open -= 1;
+        state.stats.open -= 1;
         drop(state);
         drop(stream);
         self.changed.notify_all();
     }
 
     fn count_request(&self) {
-        self.lock().statistics.requests += 1;
+        self.lock().stats.requests += 1;
     }
 
     /// Lets `time` pass; `false` if the server stops meanwhile.

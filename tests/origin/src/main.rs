@@ -13,6 +13,6 @@ fn main() -> io::Result<()> {
     writeln!(out, "{}", origin.url(""))?;
     out.flush()?;
     io::copy(&mut io::stdin(), &mut io::sink())?;
-    eprintln!("{:?}", origin.statistics());
+    eprintln!("{:?}", origin.stats());
     Ok(())
 }

@@ -3,7 +3,7 @@
 //! | request | response |
 //! |---|---|
 //! | `GET /hello` | `Hello, world!`, in one write |
-//! | `GET /bytes/N` | `N` bytes of the [pattern](crate::pattern), with `Content-Length` |
+//! | `GET /bytes/N` | `N` bytes of the [`pattern`], with `Content-Length` |
 //! | `GET /chunked/N` | the same, chunked |
 //! | `GET /until-close/N` | the same, until the connection closes |
 //! | `GET /stream/N` | `N` chunks, each a line and a write of its own; `?trailers` adds trailers |

@@ -14,7 +14,7 @@ use std::{
 };
 
 use httpcore_origin::{
-    Origin, Statistics,
+    Origin, Stats,
     pattern::{self, Checksum},
 };
 
@@ -84,13 +84,13 @@ fn a_connection_serves_many_requests_and_is_counted_once() {
         stream.read_exact(&mut answer).unwrap();
         assert_eq!(answer, expected);
     }
-    let seen = Statistics {
+    let seen = Stats {
         accepted: 1,
         open: 1,
         most_open: 1,
         requests: 100,
     };
-    assert_eq!(origin.statistics(), seen);
+    assert_eq!(origin.stats(), seen);
     drop(stream);
     assert!(origin.wait_for_open(0, PATIENCE));
 }
@@ -376,7 +376,7 @@ fn hanging_up_closes_what_is_open_and_accepts_anew() {
     assert_eq!(stream.read(&mut answer).unwrap(), 0);
     assert!(origin.wait_for_open(0, PATIENCE));
     assert_eq!(get(&origin, "/hello").1, b"Hello, world!\n");
-    assert_eq!(origin.statistics().accepted, 2);
+    assert_eq!(origin.stats().accepted, 2);
 }
 
 #[test]
@@ -393,7 +393,7 @@ fn a_unix_socket_serves_the_same_and_is_removed() {
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.ends_with("Hello, world!\n"));
     assert_eq!(get(&origin, "/hello").1, b"Hello, world!\n");
-    assert_eq!(origin.statistics().accepted, 2);
+    assert_eq!(origin.stats().accepted, 2);
     drop(origin);
     assert!(!path.exists());
 }

@@ -87,8 +87,9 @@ impl Kind {
 pub fn require(kind: Kind) -> Option<Server> {
     let left_out = env::var("HTTPCORE_LEFT_OUT").unwrap_or_default();
     if left_out.split(',').any(|name| name == kind.name()) {
-        // Past the test harness, which would keep it to itself.
-        let _ = writeln!(io::stderr(), "LEFT OUT: {} is not here", kind.name());
+        // Past the test harness, which would keep it to itself. `cargo xtask` counts these lines,
+        // for the harness will call the test passed.
+        let _ = writeln!(io::stdout(), "LEFT OUT: {} is not here", kind.name());
         return None;
     }
     match start(kind) {

@@ -172,7 +172,7 @@ mod tests {
                     name: (*name).into(),
                     kind: kind.map(Into::into),
                     path: name.starts_with("httpcore").then(String::new),
-                    optional: false,
+                    ..Dependency::default()
                 })
                 .collect(),
             ..Package::default()

@@ -15,6 +15,9 @@ pub(crate) fn check(packages: &[Package], sources: &Sources) -> Vec<String> {
             problems.push(format!("{file} is missing"));
         }
     }
+    for package in packages.iter().filter(|package| package.is_published()) {
+        problems.extend(unpublishable(package, packages));
+    }
     for package in packages {
         let mut miss = |what: &str| problems.push(format!("{}: no {what}", package.name));
         let has_lints = sources.get(&package.manifest_path).is_some_and(|text| {
@@ -47,9 +50,9 @@ pub(crate) fn check(packages: &[Package], sources: &Sources) -> Vec<String> {
         if package.categories.is_empty() {
             miss("categories");
         }
-        if package.readme.is_none()
-            || !sources.contains_key(&format!("{}README.md", package.folder()))
-        {
+        let readme = sources.get(&format!("{}README.md", package.folder()));
+        let is_said = readme.is_some_and(|text| !text.trim().is_empty());
+        if package.readme.is_none() || !is_said {
             miss("README.md");
         }
         let is_library = package.targets_of(&["lib"]).next().is_some();
@@ -58,6 +61,24 @@ pub(crate) fn check(packages: &[Package], sources: &Sources) -> Vec<String> {
         }
     }
     problems
+}
+
+/// What would keep `package` from being published: it asks for something that never is. In tests
+/// it may, if it names no version, for then cargo takes that out of what is published.
+fn unpublishable(package: &Package, packages: &[Package]) -> Vec<String> {
+    let is_private = |name: &str| {
+        let mut others = packages.iter();
+        others.any(|other| other.name == name && !other.is_published())
+    };
+    let asks = package.dependencies.iter().filter(|dependency| {
+        let is_taken_out = dependency.kind.as_deref() == Some("dev") && dependency.req == "*";
+        is_private(&dependency.name) && !is_taken_out
+    });
+    asks.map(|dependency| {
+        let (name, private) = (&package.name, &dependency.name);
+        format!("{name} cannot be published: {private} is not")
+    })
+    .collect()
 }
 
 #[cfg(test)]
@@ -89,7 +110,7 @@ mod tests {
             ("README.md", ""),
             ("LICENSE-MIT", ""),
             ("LICENSE-APACHE", ""),
-            ("crates/new/README.md", ""),
+            ("crates/new/README.md", "# New\n"),
             ("crates/new/Cargo.toml", "[lints]\nworkspace = true\n"),
         ];
         let own = |(path, text): (&str, &str)| (path.to_owned(), text.to_owned());
@@ -125,6 +146,40 @@ mod tests {
             sources.remove(missing);
             assert_eq!(check(&[package], &sources).len(), 1, "{missing}");
         }
+    }
+
+    #[test]
+    fn a_dependency_that_is_never_published_is_noticed() {
+        let (package, sources) = whole();
+        let private = Package {
+            name: "private".into(),
+            publish: Some(Vec::new()),
+            ..package.clone()
+        };
+        for (kind, req, problems) in [
+            (None, "^1", 1),
+            (Some("dev"), "^1", 1),
+            (Some("dev"), "*", 0),
+        ] {
+            let mut package = package.clone();
+            package
+                .dependencies
+                .push(crate::tidy::metadata::Dependency {
+                    name: "private".into(),
+                    kind: kind.map(String::from),
+                    req: req.into(),
+                    ..Default::default()
+                });
+            let found = check(&[package, private.clone()], &sources);
+            assert_eq!(found.len(), problems, "{kind:?} {req}");
+        }
+    }
+
+    #[test]
+    fn an_empty_readme_is_noticed() {
+        let (package, mut sources) = whole();
+        sources.insert("crates/new/README.md".into(), "\n".into());
+        assert_eq!(check(&[package], &sources).len(), 1);
     }
 
     #[test]

@@ -31,6 +31,9 @@ pub(crate) struct Dependency {
     /// Nothing, `dev` or `build`.
     pub(crate) kind: Option<String>,
     pub(crate) optional: bool,
+    /// The versions asked for; `*` if none was named.
+    #[serde(default)]
+    pub(crate) req: String,
     /// Where it lies, if it is in this workspace.
     pub(crate) path: Option<String>,
 }

@@ -1,0 +1,278 @@
+//! What the two sides can do wrong: the peer ([`Violation`]) and the caller ([`Misuse`]).
+
+use std::fmt;
+
+/// What a server did that HTTP/1.1 forbids, or that a limit of ours does. After it, the connection
+/// is good for nothing.
+///
+/// `Display` names the rule with its section.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Violation {
+    /// The first bytes are not `HTTP/`.
+    NotHttp,
+    /// The version is neither 1.0 nor 1.1.
+    Version,
+    /// The status is not three digits, the first of them from 1 to 9.
+    StatusCode,
+    /// Anything else about the status line.
+    StatusLine,
+    /// A line of the head or the trailers begins with white space.
+    LeadingWhitespace,
+    /// White space stands between a field's name and its colon.
+    SpaceBeforeColon,
+    /// A field has no name.
+    EmptyFieldName,
+    /// A field's name holds a byte which no name may hold, or has no colon behind it.
+    FieldName,
+    /// A field's value holds NUL or another control character.
+    FieldValue,
+    /// CR without LF.
+    BareCr,
+    /// LF without CR.
+    BareLf,
+    /// The head is larger than [`Limits::head_bytes`](super::Limits::head_bytes).
+    HeadTooLong,
+    /// The head has more fields than [`Limits::fields`](super::Limits::fields).
+    TooManyFields,
+    /// More interim responses than [`Limits::interim`](super::Limits::interim).
+    TooManyInterim,
+    /// Interim responses of more than
+    /// [`Limits::interim_bytes`](super::Limits::interim_bytes).
+    InterimTooLong,
+    /// An interim response announces a body.
+    InterimBody,
+    /// `Transfer-Encoding` and `Content-Length` in one message.
+    LengthAndCoding,
+    /// `Transfer-Encoding` in a message of HTTP/1.0.
+    CodingInHttp10,
+    /// A transfer coding other than one single `chunked`.
+    Coding,
+    /// A `Content-Length` which is not a decimal number, or not one below 2^64.
+    ContentLength,
+    /// Several `Content-Length`s which differ.
+    LengthsDiffer,
+    /// A switch of protocols which was not asked for.
+    UnaskedSwitch,
+    /// A chunk's size is not made of hexadecimal digits, or has none.
+    ChunkSize,
+    /// A chunk's size has more than sixteen digits, leading zeros included.
+    ChunkSizeTooLong,
+    /// A chunk extension holds a byte it may not hold.
+    ChunkExtension,
+    /// Chunk extensions of more than
+    /// [`Limits::extension_bytes`](super::Limits::extension_bytes) in one body.
+    ChunkExtensionsTooLong,
+    /// A chunk's data is not followed by CR LF.
+    ChunkEnd,
+    /// The trailers are larger than [`Limits::trailer_bytes`](super::Limits::trailer_bytes).
+    TrailersTooLong,
+    /// There are more trailers than [`Limits::trailer_fields`](super::Limits::trailer_fields).
+    TooManyTrailers,
+    /// The connection ended before the first byte of a response.
+    ClosedBeforeHead,
+    /// The connection ended within the head.
+    ClosedInHead,
+    /// The connection ended before the body had its announced length.
+    ClosedInBody,
+    /// The connection ended before the last chunk, or within the trailers.
+    ClosedInChunks,
+}
+
+impl Violation {
+    /// Whether the connection ended too early, and nothing else was wrong.
+    pub fn is_truncation(self) -> bool {
+        matches!(
+            self,
+            Violation::ClosedBeforeHead
+                | Violation::ClosedInHead
+                | Violation::ClosedInBody
+                | Violation::ClosedInChunks
+        )
+    }
+
+    /// Whether the response might be in order, and is larger than one of the
+    /// [`Limits`](super::Limits).
+    pub fn is_limit(self) -> bool {
+        matches!(
+            self,
+            Violation::HeadTooLong
+                | Violation::TooManyFields
+                | Violation::TooManyInterim
+                | Violation::InterimTooLong
+                | Violation::ChunkExtensionsTooLong
+                | Violation::TrailersTooLong
+                | Violation::TooManyTrailers
+        )
+    }
+
+    fn text(self) -> &'static str {
+        match self {
+            Violation::NotHttp => "what came is not an HTTP/1 response (RFC 9112 §4)",
+            Violation::Version => "the response's version is neither 1.0 nor 1.1 (RFC 9112 §2.3)",
+            Violation::StatusCode => "the status code is not three digits (RFC 9110 §15)",
+            Violation::StatusLine => "the status line is malformed (RFC 9112 §4)",
+            Violation::LeadingWhitespace => {
+                "a field line begins with white space (RFC 9112 §2.2, §5.2)"
+            }
+            Violation::SpaceBeforeColon => {
+                "white space stands before a field's colon (RFC 9112 §5.1)"
+            }
+            Violation::EmptyFieldName => "a field has no name (RFC 9110 §5.1)",
+            Violation::FieldName => "a field's name is malformed (RFC 9110 §5.1)",
+            Violation::FieldValue => "a field's value holds a control character (RFC 9110 §5.5)",
+            Violation::BareCr => "a CR is not followed by LF (RFC 9112 §2.2)",
+            Violation::BareLf => "a line ends with LF alone (RFC 9112 §2.2)",
+            Violation::HeadTooLong => "the head is larger than allowed (RFC 9110 §5.4)",
+            Violation::TooManyFields => "the head has more fields than allowed (RFC 9110 §5.4)",
+            Violation::TooManyInterim => {
+                "more interim responses than allowed came (RFC 9110 §15.2)"
+            }
+            Violation::InterimTooLong => {
+                "the interim responses are larger than allowed (RFC 9110 §15.2)"
+            }
+            Violation::InterimBody => "an interim response announces a body (RFC 9112 §6.1)",
+            Violation::LengthAndCoding => {
+                "Transfer-Encoding and Content-Length contradict each other (RFC 9112 §6.3)"
+            }
+            Violation::CodingInHttp10 => "Transfer-Encoding in HTTP/1.0 (RFC 9112 §6.1)",
+            Violation::Coding => {
+                "the transfer coding is not a single \"chunked\" (RFC 9112 §6.1, §7)"
+            }
+            Violation::ContentLength => "the Content-Length is malformed (RFC 9110 §8.6)",
+            Violation::LengthsDiffer => "several Content-Lengths differ (RFC 9112 §6.3)",
+            Violation::UnaskedSwitch => {
+                "the server switched protocols without being asked (RFC 9110 §15.2.2)"
+            }
+            Violation::ChunkSize => "a chunk's size is malformed (RFC 9112 §7.1)",
+            Violation::ChunkSizeTooLong => "a chunk's size has too many digits (RFC 9112 §7.1)",
+            Violation::ChunkExtension => "a chunk's extension is malformed (RFC 9112 §7.1.1)",
+            Violation::ChunkExtensionsTooLong => {
+                "the chunk extensions are larger than allowed (RFC 9112 §7.1.1)"
+            }
+            Violation::ChunkEnd => "a chunk is longer than its size says (RFC 9112 §7.1)",
+            Violation::TrailersTooLong => "the trailers are larger than allowed (RFC 9112 §7.1.2)",
+            Violation::TooManyTrailers => "there are more trailers than allowed (RFC 9112 §7.1.2)",
+            Violation::ClosedBeforeHead => {
+                "the server closed the connection without sending a response"
+            }
+            Violation::ClosedInHead => {
+                "the server closed the connection within the response's head (RFC 9112 §8)"
+            }
+            Violation::ClosedInBody => "the body ended before its announced length (RFC 9112 §8)",
+            Violation::ClosedInChunks => "the body ended before its last chunk (RFC 9112 §8)",
+        }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
+    }
+}
+
+impl std::error::Error for Violation {}
+
+/// What a caller asked for that cannot be sent. The wire is still in order: nothing wrong has been
+/// written.
+///
+/// `Display` names the rule with its section.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Misuse {
+    /// Another request has not come to its end, or the connection must be closed.
+    NotReady,
+    /// The request's version is not one this codec writes.
+    Version,
+    /// The URL has no authority, and the request no `Host`.
+    NoHost,
+    /// The request has several `Host`s.
+    SeveralHosts,
+    /// The request's `Host` is not a host and a port.
+    Host,
+    /// The target holds a byte which no request line may hold.
+    Target,
+    /// The target of a `CONNECT` is not a host and a port.
+    ConnectTarget,
+    /// A method which has no content was given some.
+    ContentForbidden,
+    /// The request's `Content-Length` is not a decimal number, or there are several which differ.
+    ContentLength,
+    /// The request's `Content-Length` is not the length of its body.
+    LengthDiffers,
+    /// The request's `Transfer-Encoding` is something else than `chunked`.
+    Coding,
+    /// The request has both `Content-Length` and `Transfer-Encoding`.
+    LengthAndCoding,
+    /// The length of the body is unknown, and HTTP/1.0 has no other way to tell its end.
+    LengthUnknown,
+    /// The body has ended already, or has none.
+    BodyOver,
+    /// The body is longer than was announced.
+    BodyTooLong,
+    /// The body is shorter than was announced.
+    BodyTooShort,
+    /// Trailers, where there is no place for them: only chunked bodies have one.
+    TrailersUnframed,
+    /// A field which must not be a trailer.
+    TrailerForbidden,
+}
+
+impl Misuse {
+    /// Whether it was the body which broke a promise, and not the head.
+    pub fn is_body(self) -> bool {
+        matches!(
+            self,
+            Misuse::BodyOver
+                | Misuse::BodyTooLong
+                | Misuse::BodyTooShort
+                | Misuse::TrailersUnframed
+                | Misuse::TrailerForbidden
+        )
+    }
+
+    fn text(self) -> &'static str {
+        match self {
+            Misuse::NotReady => "the connection is not ready for another request",
+            Misuse::Version => "the request's version is neither 1.0 nor 1.1",
+            Misuse::NoHost => "the URL has no host, and the request no Host field (RFC 9112 §3.2)",
+            Misuse::SeveralHosts => "the request has several Host fields (RFC 9112 §3.2)",
+            Misuse::Host => "the Host field is not a host and a port (RFC 9110 §7.2)",
+            Misuse::Target => {
+                "the request's target holds a byte that must be percent-encoded (RFC 9112 §3.2)"
+            }
+            Misuse::ConnectTarget => {
+                "the target of CONNECT is not a host and a port (RFC 9112 §3.2.3)"
+            }
+            Misuse::ContentForbidden => "this method has no content (RFC 9110 §9.3)",
+            Misuse::ContentLength => "the request's Content-Length is malformed (RFC 9110 §8.6)",
+            Misuse::LengthDiffers => {
+                "the request's Content-Length is not its body's length (RFC 9110 §8.6)"
+            }
+            Misuse::Coding => {
+                "the request's Transfer-Encoding is something else than chunked (RFC 9112 §6.1)"
+            }
+            Misuse::LengthAndCoding => {
+                "the request has Content-Length and Transfer-Encoding (RFC 9112 §6.2)"
+            }
+            Misuse::LengthUnknown => {
+                "HTTP/1.0 cannot send a body of unknown length (RFC 9112 §6.3)"
+            }
+            Misuse::BodyOver => "the request's body is over",
+            Misuse::BodyTooLong => "the request's body is longer than announced (RFC 9110 §8.6)",
+            Misuse::BodyTooShort => "the request's body is shorter than announced (RFC 9110 §8.6)",
+            Misuse::TrailersUnframed => {
+                "trailers need a chunked body, which has no announced length (RFC 9112 §7.1.2)"
+            }
+            Misuse::TrailerForbidden => "a field that must not be a trailer (RFC 9110 §6.5.1)",
+        }
+    }
+}
+
+impl fmt::Display for Misuse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
+    }
+}
+
+impl std::error::Error for Misuse {}

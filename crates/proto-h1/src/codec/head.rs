@@ -1,0 +1,604 @@
+//! Heads: finding their end, refusing what cannot become one, reading and writing them.
+//!
+//! A head is read in two passes, each of them over every byte once, however the bytes are cut. The
+//! first looks for the empty line at the end. The second is httparse, over the whole head at once.
+//! When a head is not complete yet, a small strict machine ([`Grammar`]) runs over what is there,
+//! so that a hopeless head is refused at the very byte which makes it hopeless; and when httparse
+//! refuses a whole head, the same machine names the rule. So the verdict is always that machine's,
+//! and never depends on how the bytes came.
+//!
+//! The rules are RFC 9112's for a recipient, without its leniencies: lines end with CR LF; no line
+//! is folded; nothing precedes the status line; a reason may be missing, with its space or
+//! without.
+
+use bytes::{Bytes, BytesMut};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, Version, header, request,
+};
+use httparse::EMPTY_HEADER;
+
+use super::{
+    error::{Misuse, Violation},
+    framing::RequestFraming,
+};
+
+/// How large a head, or a section of trailers, may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    pub(super) bytes: usize,
+    pub(super) fields: usize,
+    pub(super) too_long: Violation,
+    pub(super) too_many: Violation,
+}
+
+/// How far the search for the end of a head, or of trailers, has come.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scan {
+    /// Nothing before this offset is an LF which has not been seen.
+    searched: usize,
+    /// Where the line begins that has not ended.
+    line: usize,
+    /// How many lines have ended, the status line included.
+    lines: usize,
+    /// Nothing before this offset breaks `grammar`.
+    checked: usize,
+    grammar: Grammar,
+    has_status_line: bool,
+}
+
+enum Found {
+    /// The head ends before this offset.
+    End(usize),
+    /// There is no end yet.
+    More,
+    /// A line ends with LF alone.
+    BareLf,
+}
+
+impl Scan {
+    /// A head: a status line and fields.
+    pub(super) fn head() -> Self {
+        Scan::from(Grammar::head(), true)
+    }
+
+    /// Trailers: fields alone.
+    pub(super) fn trailers() -> Self {
+        Scan::from(Grammar::fields(), false)
+    }
+
+    fn from(grammar: Grammar, has_status_line: bool) -> Self {
+        Scan {
+            searched: 0,
+            line: 0,
+            lines: 0,
+            checked: 0,
+            grammar,
+            has_status_line,
+        }
+    }
+
+    /// The length of the head at the beginning of `input`, once all of it is there. `input` is the
+    /// same as at the last call, with more at its end.
+    pub(super) fn end(
+        &mut self,
+        input: &[u8],
+        bounds: &Bounds,
+    ) -> Result<Option<usize>, Violation> {
+        let end = match self.find_end(input) {
+            Found::End(end) if end <= bounds.bytes && self.fields() <= bounds.fields => {
+                return Ok(Some(end));
+            }
+            Found::End(end) => end,
+            Found::More | Found::BareLf => input.len(),
+        };
+        self.check(&input[..end.min(bounds.bytes)], bounds)?;
+        if end >= bounds.bytes {
+            return Err(bounds.too_long);
+        }
+        Ok(None)
+    }
+
+    /// How many fields a complete head has.
+    fn fields(&self) -> usize {
+        self.lines.saturating_sub(usize::from(self.has_status_line))
+    }
+
+    fn find_end(&mut self, input: &[u8]) -> Found {
+        while let Some(distance) = find_lf(&input[self.searched..]) {
+            let lf = self.searched + distance;
+            self.searched = lf + 1;
+            // RFC 9112 §2.2: a recipient may take LF alone for the end of a line. Two recipients
+            // who disagree about that can be set apart, and so this one does not.
+            if lf == 0 || input[lf - 1] != b'\r' {
+                return Found::BareLf;
+            }
+            if lf == self.line + 1 {
+                return Found::End(lf + 1);
+            }
+            self.lines += 1;
+            self.line = lf + 1;
+        }
+        self.searched = input.len();
+        Found::More
+    }
+
+    /// Runs the grammar over what it has not seen of `input`.
+    fn check(&mut self, input: &[u8], bounds: &Bounds) -> Result<(), Violation> {
+        while let Some(&byte) = input.get(self.checked) {
+            self.checked += 1;
+            self.grammar.step(byte, bounds)?;
+        }
+        Ok(())
+    }
+
+    /// Names the rule which `head` breaks, which httparse or one of the types of `http` refused.
+    fn verdict(&self, head: &[u8], bounds: &Bounds) -> Violation {
+        let mut anew = if self.has_status_line {
+            Scan::head()
+        } else {
+            Scan::trailers()
+        };
+        match anew.check(head, bounds) {
+            Err(violation) => violation,
+            // Only a name longer than `http` can hold comes here.
+            Ok(()) => Violation::FieldName,
+        }
+    }
+}
+
+/// The offset of the first LF. `skip_until` is the standard library's `memchr`.
+fn find_lf(bytes: &[u8]) -> Option<usize> {
+    let mut rest = bytes;
+    let through = std::io::BufRead::skip_until(&mut rest, b'\n').ok()?;
+    (through > 0 && bytes[through - 1] == b'\n').then(|| through - 1)
+}
+
+/// The grammar of a head, byte by byte.
+#[derive(Clone, Copy, Debug)]
+struct Grammar {
+    at: At,
+    fields: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum At {
+    /// Within `HTTP/1.x `, behind so many bytes of it.
+    Version(u8),
+    /// Within the status code, behind so many digits.
+    Code(u8),
+    AfterCode,
+    Reason,
+    LineStart,
+    Name,
+    Value,
+    /// Behind the CR which ends a line that is not empty.
+    Cr,
+    /// Behind the CR of the empty line.
+    LastCr,
+    End,
+}
+
+impl Grammar {
+    fn head() -> Self {
+        Grammar {
+            at: At::Version(0),
+            fields: 0,
+        }
+    }
+
+    fn fields() -> Self {
+        Grammar {
+            at: At::LineStart,
+            fields: 0,
+        }
+    }
+
+    fn step(&mut self, byte: u8, bounds: &Bounds) -> Result<(), Violation> {
+        self.at = match (self.at, byte) {
+            // RFC 9112 §4: HTTP-version SP status-code, and the version is of major 1.
+            (At::Version(seen), _) => version_step(seen, byte)?,
+            // RFC 9110 §15: the first digit is the class. Classes from 6 on are not defined, and
+            // are used nevertheless; they reach the caller, who may take them for a 5xx.
+            (At::Code(0), b'1'..=b'9') => At::Code(1),
+            (At::Code(1), b'0'..=b'9') => At::Code(2),
+            (At::Code(2), b'0'..=b'9') => At::AfterCode,
+            (At::Code(_), _) => return Err(Violation::StatusCode),
+            // RFC 9112 §4: a space stands even before an empty reason. Servers leave it out, and
+            // nothing else can be meant.
+            (At::AfterCode, b' ') => At::Reason,
+            (At::AfterCode | At::Reason | At::Value, b'\r') => At::Cr,
+            (At::AfterCode | At::Reason | At::Value | At::LineStart, b'\n') => {
+                return Err(Violation::BareLf);
+            }
+            (At::AfterCode, b'0'..=b'9') => return Err(Violation::StatusCode),
+            (At::AfterCode, _) => return Err(Violation::StatusLine),
+            (At::Reason, _) if is_text(byte) => At::Reason,
+            (At::Reason, _) => return Err(Violation::StatusLine),
+            (At::LineStart, b'\r') => At::LastCr,
+            // RFC 9112 §5.2, §2.2: neither folded lines nor white space before the first field.
+            (At::LineStart, b' ' | b'\t') => return Err(Violation::LeadingWhitespace),
+            (At::LineStart, b':') => return Err(Violation::EmptyFieldName),
+            (At::LineStart, _) if is_token(byte) => {
+                self.fields += 1;
+                if self.fields > bounds.fields {
+                    return Err(bounds.too_many);
+                }
+                At::Name
+            }
+            (At::Name, b':') => At::Value,
+            (At::Name, _) if is_token(byte) => At::Name,
+            // RFC 9112 §5.1: `Content-Length : 5` is read by some and ignored by others.
+            (At::Name, b' ' | b'\t') => return Err(Violation::SpaceBeforeColon),
+            (At::LineStart | At::Name, _) => return Err(Violation::FieldName),
+            (At::Value, _) if is_text(byte) => At::Value,
+            (At::Value, _) => return Err(Violation::FieldValue),
+            (At::Cr, b'\n') => At::LineStart,
+            (At::LastCr, b'\n') => At::End,
+            (At::Cr | At::LastCr, _) => return Err(Violation::BareCr),
+            (At::End, _) => At::End,
+        };
+        Ok(())
+    }
+}
+
+fn version_step(seen: u8, byte: u8) -> Result<At, Violation> {
+    const EXPECTED: &[u8; 9] = b"HTTP/1.x ";
+    let fits = match seen {
+        7 => matches!(byte, b'0' | b'1'),
+        _ => byte == EXPECTED[usize::from(seen)],
+    };
+    match (fits, seen) {
+        (true, 8) => Ok(At::Code(0)),
+        (true, _) => Ok(At::Version(seen + 1)),
+        // Nothing may precede the status line, an empty line included: what does is the rest of
+        // something else.
+        (false, ..=4) => Err(Violation::NotHttp),
+        // RFC 9110 §2.5: a higher minor version could be read as 1.1. There is none, and whoever
+        // claims one is not trusted with the rest.
+        (false, 5..=7) => Err(Violation::Version),
+        (false, _) => Err(Violation::StatusLine),
+    }
+}
+
+/// RFC 9110 §5.6.2: tchar.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// RFC 9110 §5.5, RFC 9112 §4: HTAB, SP, VCHAR and obs-text.
+fn is_text(byte: u8) -> bool {
+    byte == b'\t' || (byte >= b' ' && byte != 0x7f)
+}
+
+/// The reason phrase of a response, in its extensions where it is not the one that
+/// [`StatusCode::canonical_reason`] knows, so that the usual ones cost nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReasonPhrase(Bytes);
+
+impl ReasonPhrase {
+    /// The phrase as it came: perhaps empty, perhaps not UTF-8 (RFC 9112 §4).
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The phrase of `response`, whether it is the usual one or not.
+    pub fn of<B>(response: &Response<B>) -> &[u8] {
+        match response.extensions().get::<ReasonPhrase>() {
+            Some(phrase) => phrase.as_bytes(),
+            None => response
+                .status()
+                .canonical_reason()
+                .unwrap_or_default()
+                .as_bytes(),
+        }
+    }
+}
+
+/// Reads the complete head at the beginning of `store`, which its values will share.
+pub(super) fn read(
+    scan: &Scan,
+    store: &Bytes,
+    end: usize,
+    bounds: &Bounds,
+) -> Result<Response<()>, Violation> {
+    let head = &store[..end];
+    with_room(scan.fields(), |room| {
+        let mut parsed = httparse::Response::new(room);
+        let length = parsed.parse(head);
+        let (Ok(httparse::Status::Complete(length)), Some(version), Some(code)) =
+            (length, parsed.version, parsed.code)
+        else {
+            return None;
+        };
+        // httparse skips empty lines before the status line.
+        if length != end || head.first() != Some(&b'H') {
+            return None;
+        }
+        let mut response = Response::new(());
+        *response.status_mut() = StatusCode::from_u16(code).ok()?;
+        *response.version_mut() = match version {
+            0 => Version::HTTP_10,
+            _ => Version::HTTP_11,
+        };
+        *response.headers_mut() = fields_of(parsed.headers, store)?;
+        keep_unusual_reason(&mut response, store);
+        Some(response)
+    })
+    .ok_or_else(|| scan.verdict(head, bounds))
+}
+
+/// Reads the complete trailers which are all of `store`.
+pub(super) fn read_trailers(
+    scan: &Scan,
+    store: &Bytes,
+    bounds: &Bounds,
+) -> Result<HeaderMap, Violation> {
+    with_room(scan.fields(), |room| {
+        match httparse::parse_headers(store, room) {
+            Ok(httparse::Status::Complete((_, fields))) => fields_of(fields, store),
+            _ => None,
+        }
+    })
+    .ok_or_else(|| scan.verdict(store, bounds))
+}
+
+/// Lends room for so many fields: on the stack, while they are as few as they use to be.
+fn with_room<'b, T>(fields: usize, work: impl FnOnce(&mut [httparse::Header<'b>]) -> T) -> T {
+    match fields {
+        0..=16 => work(&mut [EMPTY_HEADER; 16]),
+        17..=128 => work(&mut [EMPTY_HEADER; 128]),
+        _ => work(&mut vec![EMPTY_HEADER; fields]),
+    }
+}
+
+/// A map of `parsed`, whose values are slices of `store`. `None` if `http` does not take one.
+fn fields_of(parsed: &[httparse::Header<'_>], store: &Bytes) -> Option<HeaderMap> {
+    // `with_capacity` and `append` panic where `http` cannot hold so many.
+    let mut fields = HeaderMap::try_with_capacity(parsed.len()).ok()?;
+    for field in parsed {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
+        let value = if field.value.is_empty() {
+            HeaderValue::from_static("")
+        } else {
+            HeaderValue::from_maybe_shared(store.slice_ref(field.value)).ok()?
+        };
+        fields.try_append(name, value).ok()?;
+    }
+    Some(fields)
+}
+
+/// `store` begins with a status line which httparse has accepted.
+fn keep_unusual_reason(response: &mut Response<()>, store: &Bytes) {
+    const BEFORE: usize = b"HTTP/1.1 200".len();
+    let reason = store
+        .get(BEFORE..)
+        .and_then(|rest| rest.split(|&byte| byte == b'\r').next())
+        .unwrap_or_default();
+    let reason = reason.strip_prefix(b" ").unwrap_or(reason);
+    let usual = response.status().canonical_reason().unwrap_or_default();
+    if reason != usual.as_bytes() {
+        let phrase = ReasonPhrase(Bytes::copy_from_slice(reason));
+        response.extensions_mut().insert(phrase);
+    }
+}
+
+/// How a request names its target (RFC 9112 §3.2), in the request's extensions. Without it,
+/// a request has the origin form, and `CONNECT` the authority form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Target {
+    /// The URL with scheme and host, as a proxy wants it. User information stays away.
+    Absolute,
+    /// `*`, for `OPTIONS`.
+    Asterisk,
+    /// Exactly these bytes. Only what would break the request line is refused.
+    Exact(Bytes),
+}
+
+/// Writes the head of `request` to `out`, or nothing.
+pub(super) fn write(
+    request: &request::Parts,
+    framing: RequestFraming,
+    out: &mut BytesMut,
+) -> Result<(), Misuse> {
+    let start = out.len();
+    let written = write_all(request, framing, out);
+    if written.is_err() {
+        out.truncate(start);
+    }
+    written
+}
+
+fn write_all(
+    request: &request::Parts,
+    framing: RequestFraming,
+    out: &mut BytesMut,
+) -> Result<(), Misuse> {
+    let version: &[u8] = match request.version {
+        Version::HTTP_11 => b" HTTP/1.1\r\nhost: ",
+        Version::HTTP_10 => b" HTTP/1.0\r\nhost: ",
+        _ => return Err(Misuse::Version),
+    };
+    out.extend_from_slice(request.method.as_str().as_bytes());
+    out.extend_from_slice(b" ");
+    write_target(request, out)?;
+    out.extend_from_slice(version);
+    write_host(request, out)?;
+    out.extend_from_slice(b"\r\n");
+    for (name, value) in &request.headers {
+        // Host stands first (RFC 9110 §7.2), and the framing fields are ours to write.
+        if *name == header::HOST
+            || *name == header::CONTENT_LENGTH
+            || *name == header::TRANSFER_ENCODING
+        {
+            continue;
+        }
+        out.extend_from_slice(name.as_str().as_bytes());
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+    match framing {
+        RequestFraming::None => {}
+        RequestFraming::Length(length) => {
+            out.extend_from_slice(b"content-length: ");
+            write_decimal(length, out);
+            out.extend_from_slice(b"\r\n");
+        }
+        RequestFraming::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+    }
+    out.extend_from_slice(b"\r\n");
+    Ok(())
+}
+
+fn write_target(request: &request::Parts, out: &mut BytesMut) -> Result<(), Misuse> {
+    let start = out.len();
+    let url = &request.uri;
+    match request.extensions.get::<Target>() {
+        Some(Target::Exact(target)) => out.extend_from_slice(target),
+        Some(Target::Asterisk) => out.extend_from_slice(b"*"),
+        // RFC 9112 §3.2.3: host and port, the default port included.
+        None | Some(Target::Absolute) if request.method == Method::CONNECT => {
+            let authority = url.authority().ok_or(Misuse::ConnectTarget)?;
+            if authority.port_u16().is_none() {
+                return Err(Misuse::ConnectTarget);
+            }
+            out.extend_from_slice(without_user(authority.as_str()).as_bytes());
+        }
+        // RFC 9112 §3.2.2
+        Some(Target::Absolute) => {
+            let (Some(scheme), Some(authority)) = (url.scheme_str(), url.authority()) else {
+                return Err(Misuse::NoHost);
+            };
+            out.extend_from_slice(scheme.as_bytes());
+            out.extend_from_slice(b"://");
+            out.extend_from_slice(without_user(authority.as_str()).as_bytes());
+            write_path(url, out);
+        }
+        // RFC 9112 §3.2.1
+        None => write_path(url, out),
+    }
+    // `http` lets bytes through which a URL may not hold; and `Exact` is anything.
+    let target = &out[start..];
+    if target.is_empty() || !target.iter().all(u8::is_ascii_graphic) {
+        return Err(Misuse::Target);
+    }
+    Ok(())
+}
+
+/// Path and query as they are; an empty path is `/` (RFC 9112 §3.2.1). `http` keeps no fragment.
+fn write_path(url: &Uri, out: &mut BytesMut) {
+    let path = url.path_and_query().map_or("/", |path| path.as_str());
+    if path.starts_with('?') {
+        out.extend_from_slice(b"/");
+    }
+    out.extend_from_slice(path.as_bytes());
+}
+
+/// RFC 9110 §4.2.4: user information is never sent.
+fn without_user(authority: &str) -> &str {
+    authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, rest)| rest)
+}
+
+/// RFC 9112 §3.2: exactly one `Host`. The caller's, if there is one, else the URL's.
+fn write_host(request: &request::Parts, out: &mut BytesMut) -> Result<(), Misuse> {
+    let mut given = request.headers.get_all(header::HOST).iter();
+    if let Some(host) = given.next() {
+        if given.next().is_some() {
+            return Err(Misuse::SeveralHosts);
+        }
+        if !host.as_bytes().iter().all(|&byte| may_be_in_host(byte)) {
+            return Err(Misuse::Host);
+        }
+        out.extend_from_slice(host.as_bytes());
+        return Ok(());
+    }
+    let url = &request.uri;
+    let authority = url.authority().ok_or(Misuse::NoHost)?;
+    let host = without_user(authority.as_str());
+    let host = match authority.port_u16() {
+        // RFC 9112 §3.2.3: for CONNECT, what the target says.
+        Some(_) if request.method == Method::CONNECT => host,
+        // RFC 9110 §4.2.1, §4.2.2: a scheme's own port is not written.
+        Some(80) if matches!(url.scheme_str(), Some("http" | "ws")) => authority.host(),
+        Some(443) if matches!(url.scheme_str(), Some("https" | "wss")) => authority.host(),
+        Some(_) => host,
+        None => authority.host(),
+    };
+    let start = out.len();
+    out.extend_from_slice(host.as_bytes());
+    // RFC 9110 §4.2.3: the host is the same in any case, and lower case is the usual one.
+    out[start..].make_ascii_lowercase();
+    if start == out.len() || !out[start..].iter().all(|&byte| may_be_in_host(byte)) {
+        return Err(Misuse::Host);
+    }
+    Ok(())
+}
+
+/// RFC 3986 §3.2.2, §3.2.3: what a host with its port is made of.
+fn may_be_in_host(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:%[]".contains(&byte)
+}
+
+/// Writes `trailers`, each with its line end.
+pub(super) fn write_trailers(trailers: &HeaderMap, out: &mut BytesMut) -> Result<(), Misuse> {
+    if trailers.keys().any(is_forbidden_trailer) {
+        return Err(Misuse::TrailerForbidden);
+    }
+    for (name, value) in trailers {
+        out.extend_from_slice(name.as_str().as_bytes());
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+    Ok(())
+}
+
+/// RFC 9110 §6.5.1: not framing, routing, modifiers of the request, authentication, or what says
+/// how the content is to be read.
+fn is_forbidden_trailer(name: &HeaderName) -> bool {
+    [
+        header::TRANSFER_ENCODING,
+        header::CONTENT_LENGTH,
+        header::HOST,
+        header::CONNECTION,
+        header::TRAILER,
+        header::TE,
+        header::UPGRADE,
+        header::EXPECT,
+        header::MAX_FORWARDS,
+        header::CACHE_CONTROL,
+        header::AUTHORIZATION,
+        header::PROXY_AUTHORIZATION,
+        header::COOKIE,
+        header::CONTENT_ENCODING,
+        header::CONTENT_TYPE,
+        header::CONTENT_RANGE,
+    ]
+    .contains(name)
+}
+
+fn write_decimal(number: u64, out: &mut BytesMut) {
+    write_number::<10>(number, out);
+}
+
+/// Writes `number` in hexadecimal.
+pub(super) fn write_hex(number: u64, out: &mut BytesMut) {
+    write_number::<16>(number, out);
+}
+
+fn write_number<const BASE: u64>(mut number: u64, out: &mut BytesMut) {
+    let mut digits = [0; 20];
+    let mut start = digits.len();
+    loop {
+        start -= 1;
+        digits[start] = b"0123456789abcdef"[(number % BASE) as usize];
+        number /= BASE;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[start..]);
+}

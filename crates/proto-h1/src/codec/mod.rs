@@ -1,0 +1,666 @@
+//! One client's side of HTTP/1.1, without a connection: bytes in, events out, and the reverse.
+//!
+//! Nothing here waits, reads a clock or knows a socket, and so everything can be tested with
+//! tables. [`Codec`] is three small machines: what is being sent, what is being received, and
+//! whether another exchange may follow. The first two run independently, since a response may
+//! come before its request has been sent.
+//!
+//! ```text
+//!   start ──► frame* ──► finish              (request)
+//!     │
+//!     └─────► receive ──► Informational* ──► Head ──► Data* ──► Trailers? ──► End   (response)
+//!                                                                              │
+//!                         reuse ◄──────────────────────────────────────────────┘
+//! ```
+//!
+//! A response, by hand:
+//!
+//! ```
+//! use bytes::BytesMut;
+//! use httpcore_core_primitives::BodyLength;
+//! use httpcore_proto_h1::codec::{Codec, Event};
+//!
+//! let (request, ()) = http::Request::get("http://localhost/").body(())?.into_parts();
+//! let mut codec = Codec::default();
+//! let mut out = BytesMut::new();
+//! codec.start(&request, BodyLength::Known(0), &mut out)?;
+//! assert_eq!(out, "GET / HTTP/1.1\r\nhost: localhost\r\n\r\n");
+//!
+//! let mut input = BytesMut::from("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
+//! let Some(Event::Head(head)) = codec.receive(&mut input, false)? else { panic!() };
+//! assert_eq!(head.headers()["content-length"], "5");
+//! let Some(Event::Data(data)) = codec.receive(&mut input, false)? else { panic!() };
+//! assert_eq!(data, "hello");
+//! let Some(Event::End) = codec.receive(&mut input, false)? else { panic!() };
+//! codec.reuse(&input)?; // another request may follow
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod chunked;
+mod error;
+mod framing;
+mod head;
+mod reuse;
+
+use bytes::{Buf, Bytes, BytesMut};
+use http::{HeaderMap, Response, Version, header, request};
+use httpcore_core_primitives::BodyLength;
+
+pub use error::{Misuse, Violation};
+pub use framing::{Asked, Framing, RequestFraming, request_framing, response_framing};
+pub use head::{ReasonPhrase, Target};
+pub use reuse::MustClose;
+
+use chunked::{Chunks, Next};
+use head::{Bounds, Scan};
+
+/// How much of each thing a server may send. The body's own size is its reader's business.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Bytes of a head, which is kept until it is complete. 64 KiB by default: several times what
+    /// the usual servers are able to send, and no burden even on many connections.
+    pub head_bytes: usize,
+    /// Fields of a head. 128 by default: real responses have 10 to 40.
+    pub fields: usize,
+    /// Interim responses before the final one. 32 by default: one or two are usual, and a server
+    /// that sends 102 for a minute needs a few more.
+    pub interim: usize,
+    /// Bytes of all of them together. 64 KiB by default, like one head.
+    pub interim_bytes: usize,
+    /// Bytes of all chunk extensions of a body together. 16 KiB by default: next to nobody sends
+    /// any, and they are read without progress.
+    pub extension_bytes: usize,
+    /// Bytes of the trailers. 16 KiB by default: checksums and timings are small.
+    pub trailer_bytes: usize,
+    /// Fields of the trailers. 64 by default, likewise.
+    pub trailer_fields: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            head_bytes: 64 * 1024,
+            fields: 128,
+            interim: 32,
+            interim_bytes: 64 * 1024,
+            extension_bytes: 16 * 1024,
+            trailer_bytes: 16 * 1024,
+            trailer_fields: 64,
+        }
+    }
+}
+
+impl Limits {
+    /// `HeaderMap` holds no more fields than this.
+    const MOST_FIELDS: usize = 24_000;
+
+    fn head(&self) -> Bounds {
+        Bounds {
+            bytes: self.head_bytes,
+            fields: self.fields.min(Self::MOST_FIELDS),
+            too_long: Violation::HeadTooLong,
+            too_many: Violation::TooManyFields,
+        }
+    }
+
+    fn trailers(&self) -> Bounds {
+        Bounds {
+            bytes: self.trailer_bytes,
+            fields: self.trailer_fields.min(Self::MOST_FIELDS),
+            too_long: Violation::TrailersTooLong,
+            too_many: Violation::TooManyTrailers,
+        }
+    }
+}
+
+/// What came.
+#[derive(Debug)]
+pub enum Event {
+    /// An interim response, 100 to 199 without 101. The final one is still to come.
+    Informational(Response<()>),
+    /// The head of the final response.
+    Head(Response<()>),
+    /// Some of its body; never empty.
+    Data(Bytes),
+    /// What follows a chunked body (RFC 9112 §7.1.2). Kept apart from the fields of the head,
+    /// since it may not have their meaning (RFC 9110 §6.5.1).
+    Trailers(HeaderMap),
+    /// The response is complete.
+    End,
+}
+
+/// One client's side of one HTTP/1.1 connection. See the [module](self).
+#[derive(Debug, Default)]
+pub struct Codec {
+    limits: Limits,
+    asked: Asked,
+    sending: Sending,
+    receiving: Receiving,
+    /// The first reason found to close the connection after this exchange.
+    closing: Option<MustClose>,
+    expects_continue: bool,
+    framing: Option<Framing>,
+    interim: usize,
+    interim_bytes: usize,
+    head_bytes: usize,
+    /// A shared copy of what stands at the beginning of the input, if it was copied together with
+    /// the head.
+    ahead: Bytes,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Sending {
+    /// No request, or all of it.
+    #[default]
+    Over,
+    /// A body, of which so much is left.
+    Length(u64),
+    Chunked,
+    /// The rest of the body will not be sent.
+    Abandoned,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+enum Receiving {
+    /// Nothing: no request was started.
+    #[default]
+    Nothing,
+    Head(Scan),
+    Length(u64),
+    Chunks(Chunks),
+    Trailers(Scan),
+    UntilClose,
+    /// The end of the response is the next event.
+    Ended,
+    /// It has been told.
+    Over,
+    Switched,
+    Failed(Violation),
+}
+
+/// What is copied out of the input, up to this size, costs less than the buffer it would pin.
+const SMALL: usize = 1024;
+
+impl Codec {
+    /// A codec which allows the server so much.
+    pub fn new(limits: Limits) -> Self {
+        Codec {
+            limits,
+            ..Codec::default()
+        }
+    }
+
+    /// Writes the head of `request` to `out`, and decides how a body of `length` is framed.
+    ///
+    /// The target comes from the URL in origin form, or as the extension [`Target`] says. There
+    /// will be exactly one `Host` and at most one framing field, whatever the caller gave.
+    ///
+    /// # Errors
+    ///
+    /// If the request cannot be sent as it is. Nothing is written then, and another one may be
+    /// started.
+    pub fn start(
+        &mut self,
+        request: &request::Parts,
+        length: BodyLength,
+        out: &mut BytesMut,
+    ) -> Result<(), Misuse> {
+        match self.receiving {
+            Receiving::Nothing => {}
+            _ if self.reuse(&[]).is_ok() => {}
+            _ => return Err(Misuse::NotReady),
+        }
+        let framing = request_framing(request, length)?;
+        head::write(request, framing, out)?;
+        let options = reuse::ConnectionOptions::of(&request.headers);
+        let closing = if options.close {
+            Some(MustClose::CallerSaidClose)
+        } else if request.version == Version::HTTP_10 {
+            Some(MustClose::AskedInHttp10)
+        } else {
+            None
+        };
+        let sending = match framing {
+            RequestFraming::None => Sending::Over,
+            RequestFraming::Length(0) if length == BodyLength::Known(0) => Sending::Over,
+            RequestFraming::Length(length) => Sending::Length(length),
+            RequestFraming::Chunked => Sending::Chunked,
+        };
+        *self = Codec {
+            limits: self.limits,
+            asked: Asked::by(request),
+            sending,
+            receiving: Receiving::Head(Scan::head()),
+            closing,
+            // RFC 9110 §10.1.1: not without content, and not in HTTP/1.0.
+            expects_continue: sending != Sending::Over
+                && request.version == Version::HTTP_11
+                && request
+                    .headers
+                    .get(header::EXPECT)
+                    .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue")),
+            ..Codec::default()
+        };
+        Ok(())
+    }
+
+    /// Frames a piece of `length` bytes of the request's body: writes to `before` what goes
+    /// before it, and yields what goes after it. Pieces of no bytes need no frame, and get none.
+    ///
+    /// # Errors
+    ///
+    /// If the body becomes longer than announced, or has none. Nothing is written then.
+    pub fn frame(&mut self, length: usize, before: &mut BytesMut) -> Result<&'static [u8], Misuse> {
+        let length = length as u64;
+        match self.sending {
+            _ if length == 0 => Ok(b""),
+            Sending::Length(left) => {
+                let left = left.checked_sub(length).ok_or(Misuse::BodyTooLong)?;
+                self.sending = Sending::Length(left);
+                Ok(b"")
+            }
+            Sending::Chunked => {
+                chunked::write_size(length, before);
+                Ok(chunked::END_OF_CHUNK)
+            }
+            Sending::Over | Sending::Abandoned => Err(Misuse::BodyOver),
+        }
+    }
+
+    /// Frames the last piece of the body, and ends it: [`frame`](Self::frame) and
+    /// [`finish`](Self::finish) without trailers, in one.
+    ///
+    /// # Errors
+    ///
+    /// As for these two; nothing is written then.
+    pub fn frame_last(
+        &mut self,
+        length: usize,
+        before: &mut BytesMut,
+    ) -> Result<&'static [u8], Misuse> {
+        if let Sending::Length(left) = self.sending
+            && left > length as u64
+        {
+            return Err(Misuse::BodyTooShort);
+        }
+        let mut after = self.frame(length, before)?;
+        if self.sending == Sending::Chunked {
+            after = if after.is_empty() {
+                &chunked::END_OF_LAST_CHUNK[chunked::END_OF_CHUNK.len()..]
+            } else {
+                chunked::END_OF_LAST_CHUNK
+            };
+        }
+        self.sending = Sending::Over;
+        Ok(after)
+    }
+
+    /// Ends the request's body, and writes to `out` what remains of its framing.
+    ///
+    /// # Errors
+    ///
+    /// If the body is shorter than announced, or if there are trailers without a place or without
+    /// a right to be there. Nothing is written then.
+    pub fn finish(
+        &mut self,
+        trailers: Option<&HeaderMap>,
+        out: &mut BytesMut,
+    ) -> Result<(), Misuse> {
+        match (self.sending, trailers) {
+            (Sending::Length(0), None) | (Sending::Over, None) => {}
+            (Sending::Length(0) | Sending::Over, Some(_)) => return Err(Misuse::TrailersUnframed),
+            (Sending::Length(_), _) => return Err(Misuse::BodyTooShort),
+            (Sending::Abandoned, _) => return Err(Misuse::BodyOver),
+            (Sending::Chunked, _) => {
+                let start = out.len();
+                out.extend_from_slice(b"0\r\n");
+                if let Some(trailers) = trailers
+                    && let Err(misuse) = head::write_trailers(trailers, out)
+                {
+                    out.truncate(start);
+                    return Err(misuse);
+                }
+                out.extend_from_slice(b"\r\n");
+            }
+        }
+        self.sending = Sending::Over;
+        Ok(())
+    }
+
+    /// Gives up the rest of the request's body; the connection can only be closed afterwards.
+    pub fn abandon(&mut self) {
+        if self.sending != Sending::Over {
+            self.sending = Sending::Abandoned;
+        }
+    }
+
+    /// Whether the whole request has been framed.
+    pub fn is_sent(&self) -> bool {
+        self.sending == Sending::Over
+    }
+
+    /// Whether the request asked for `100 (Continue)` before its body (RFC 9110 §10.1.1).
+    pub fn expects_continue(&self) -> bool {
+        self.expects_continue
+    }
+
+    /// Takes the next event out of `input`, which is left alone if there is none: then more must
+    /// be appended to it. `eof` says that there will be no more.
+    ///
+    /// The events are the same however the input is cut, but for where `Data` is divided.
+    ///
+    /// # Errors
+    ///
+    /// As soon as what came cannot become a response any more; and from then on.
+    pub fn receive(&mut self, input: &mut BytesMut, eof: bool) -> Result<Option<Event>, Violation> {
+        self.next_event(input, eof).inspect_err(|&violation| {
+            self.receiving = Receiving::Failed(violation);
+        })
+    }
+
+    /// Reads framing, and nothing else; yields whether that was the end of the response, for which
+    /// there will be no [`Event::End`] then.
+    ///
+    /// With it, a connection can be given back together with the last data, and not only when
+    /// somebody asks for what follows them.
+    pub fn look_for_end(&mut self, input: &mut BytesMut) -> bool {
+        if let Receiving::Chunks(_) = self.receiving
+            && let Err(violation) = self.read_chunk_framing(input)
+        {
+            // For the next `receive` to tell.
+            self.receiving = Receiving::Failed(violation);
+            return false;
+        }
+        let ended = match self.receiving {
+            Receiving::Ended | Receiving::Length(0) => true,
+            Receiving::Trailers(_) if input.starts_with(b"\r\n") => {
+                self.consume(input, 2);
+                true
+            }
+            _ => false,
+        };
+        if ended {
+            self.receiving = Receiving::Over;
+        }
+        ended
+    }
+
+    /// How the body of the response is delimited, once its head is there.
+    pub fn framing(&self) -> Option<Framing> {
+        self.framing
+    }
+
+    /// How many bytes of the body are certain to come, if the response says.
+    pub fn remaining(&self) -> Option<u64> {
+        match self.receiving {
+            Receiving::Length(left) => Some(left),
+            Receiving::Ended | Receiving::Over => Some(0),
+            _ => None,
+        }
+    }
+
+    /// The size of the latest head on the wire, in bytes.
+    pub fn head_bytes(&self) -> usize {
+        self.head_bytes
+    }
+
+    /// Whether the server has said that it will close the connection, or must.
+    pub fn closing(&self) -> Option<MustClose> {
+        self.closing
+    }
+
+    /// Whether another request may follow on this connection; `rest` is what remains of the input.
+    ///
+    /// # Errors
+    ///
+    /// Why not.
+    pub fn reuse(&self, rest: &[u8]) -> Result<(), MustClose> {
+        match self.receiving {
+            Receiving::Over => {}
+            Receiving::Nothing if self.is_sent() => {}
+            Receiving::Switched => return Err(MustClose::Switched),
+            Receiving::Failed(_) => return Err(MustClose::Broken),
+            _ => return Err(MustClose::UnfinishedResponse),
+        }
+        if let Some(reason) = self.closing {
+            return Err(reason);
+        }
+        // RFC 9112 §9.3: the rest of the request would be taken for the next one.
+        if !self.is_sent() {
+            return Err(MustClose::UnfinishedRequest);
+        }
+        // RFC 9112 §9.2: whatever follows answers nothing that was asked.
+        if !rest.is_empty() {
+            return Err(MustClose::LeftOver);
+        }
+        Ok(())
+    }
+
+    fn next_event(&mut self, input: &mut BytesMut, eof: bool) -> Result<Option<Event>, Violation> {
+        match &mut self.receiving {
+            Receiving::Nothing | Receiving::Over | Receiving::Switched => Ok(None),
+            Receiving::Failed(violation) => Err(*violation),
+            Receiving::Head(_) => self.receive_head(input, eof),
+            Receiving::Ended | Receiving::Length(0) => Ok(Some(self.end())),
+            Receiving::Length(left) => {
+                let taken = (*left).min(input.len() as u64);
+                *left -= taken;
+                self.data_or(input, taken as usize, eof, Violation::ClosedInBody)
+            }
+            Receiving::Chunks(_) => match self.read_chunk_framing(input)? {
+                Next::Data(left) => {
+                    let taken = left.min(input.len() as u64);
+                    if let Receiving::Chunks(chunks) = &mut self.receiving {
+                        chunks.took(taken);
+                    }
+                    self.data_or(input, taken as usize, eof, Violation::ClosedInChunks)
+                }
+                Next::Trailers => self.receive_trailers(input, eof),
+                Next::More if eof => Err(Violation::ClosedInChunks),
+                Next::More => Ok(None),
+            },
+            Receiving::Trailers(_) => self.receive_trailers(input, eof),
+            // RFC 9112 §6.3 rule 8: what the body was meant to be cannot be known, and so any end
+            // is its end. A stream that can tell an early one (TLS does) reports an error instead.
+            Receiving::UntilClose if input.is_empty() && eof => Ok(Some(self.end())),
+            Receiving::UntilClose => {
+                let all = input.len();
+                Ok((all > 0).then(|| Event::Data(self.take(input, all))))
+            }
+        }
+    }
+
+    fn end(&mut self) -> Event {
+        self.receiving = Receiving::Over;
+        Event::End
+    }
+
+    /// The next `length` bytes; if there are none, more must come, unless the input is at its end.
+    fn data_or(
+        &mut self,
+        input: &mut BytesMut,
+        length: usize,
+        eof: bool,
+        cut_short: Violation,
+    ) -> Result<Option<Event>, Violation> {
+        match length {
+            0 if eof => Err(cut_short),
+            0 => Ok(None),
+            _ => Ok(Some(Event::Data(self.take(input, length)))),
+        }
+    }
+
+    fn receive_head(
+        &mut self,
+        input: &mut BytesMut,
+        eof: bool,
+    ) -> Result<Option<Event>, Violation> {
+        let Receiving::Head(scan) = &mut self.receiving else {
+            return Ok(None);
+        };
+        let bounds = self.limits.head();
+        let Some(end) = scan.end(input, &bounds)? else {
+            return match (eof, input.is_empty()) {
+                (false, _) => Ok(None),
+                (true, true) if self.interim == 0 => Err(Violation::ClosedBeforeHead),
+                (true, _) => Err(Violation::ClosedInHead),
+            };
+        };
+        // A small response is copied as a whole, so that its values and its body share one
+        // allocation, and the input's is free for the next.
+        let mut store = if input.len() <= SMALL {
+            share(input)
+        } else if end <= SMALL {
+            share(&input[..end])
+        } else {
+            input.split_to(end).freeze()
+        };
+        let response = head::read(scan, &store, end, &bounds)?;
+        let (framing, dubious) = response_framing(
+            self.asked,
+            response.version(),
+            response.status(),
+            response.headers(),
+        )?;
+        if end <= SMALL {
+            input.advance(end);
+        }
+        self.head_bytes = end;
+        if framing == Framing::Interim {
+            self.count_interim(end)?;
+            self.receiving = Receiving::Head(Scan::head());
+            return Ok(Some(Event::Informational(response)));
+        }
+        if let Err(reason) = reuse::kept_by_response(response.version(), response.headers()) {
+            self.close_for(reason);
+        }
+        if let Some(reason) = dubious {
+            self.close_for(reason);
+        }
+        self.framing = Some(framing);
+        self.receiving = match framing {
+            Framing::None => Receiving::Ended,
+            Framing::Interim | Framing::Switch => Receiving::Switched,
+            Framing::Length(length) => {
+                store.advance(end);
+                self.ahead = store;
+                Receiving::Length(length)
+            }
+            Framing::Chunked => Receiving::Chunks(Chunks::new()),
+            Framing::Close => {
+                self.close_for(MustClose::DelimitedByClose);
+                Receiving::UntilClose
+            }
+        };
+        Ok(Some(Event::Head(response)))
+    }
+
+    /// RFC 9110 §15.2: any number of them may come; nobody has to wait for ever.
+    fn count_interim(&mut self, bytes: usize) -> Result<(), Violation> {
+        self.interim += 1;
+        self.interim_bytes += bytes;
+        if self.interim > self.limits.interim {
+            return Err(Violation::TooManyInterim);
+        }
+        if self.interim_bytes > self.limits.interim_bytes {
+            return Err(Violation::InterimTooLong);
+        }
+        Ok(())
+    }
+
+    fn close_for(&mut self, reason: MustClose) {
+        self.closing.get_or_insert(reason);
+    }
+
+    /// Reads what stands between chunks, and says what comes then.
+    fn read_chunk_framing(&mut self, input: &mut BytesMut) -> Result<Next, Violation> {
+        let Receiving::Chunks(chunks) = &mut self.receiving else {
+            return Ok(Next::More);
+        };
+        let (read, next) = chunks.read(input, &self.limits)?;
+        if next == Next::Trailers {
+            self.receiving = Receiving::Trailers(Scan::trailers());
+        }
+        self.consume(input, read);
+        Ok(next)
+    }
+
+    fn receive_trailers(
+        &mut self,
+        input: &mut BytesMut,
+        eof: bool,
+    ) -> Result<Option<Event>, Violation> {
+        let Receiving::Trailers(scan) = &mut self.receiving else {
+            return Ok(None);
+        };
+        let bounds = self.limits.trailers();
+        let Some(end) = scan.end(input, &bounds)? else {
+            return if eof {
+                Err(Violation::ClosedInChunks)
+            } else {
+                Ok(None)
+            };
+        };
+        let scan = *scan;
+        if end == b"\r\n".len() {
+            self.consume(input, end);
+            return Ok(Some(self.end()));
+        }
+        let store = self.take(input, end);
+        let trailers = head::read_trailers(&scan, &store, &bounds)?;
+        self.receiving = Receiving::Ended;
+        Ok(Some(Event::Trailers(trailers)))
+    }
+
+    /// Drops `length` bytes of `input`.
+    fn consume(&mut self, input: &mut BytesMut, length: usize) {
+        input.advance(length);
+        self.ahead.advance(length.min(self.ahead.len()));
+    }
+
+    /// Takes `length` bytes out of `input`: out of the copy, if there is one; as a copy, if they
+    /// are few, so that they do not pin a large buffer; else as they are.
+    fn take(&mut self, input: &mut BytesMut, length: usize) -> Bytes {
+        if length <= self.ahead.len() {
+            input.advance(length);
+            return self.ahead.split_to(length);
+        }
+        if length <= SMALL {
+            let taken = Bytes::copy_from_slice(&input[..length]);
+            self.consume(input, length);
+            return taken;
+        }
+        self.ahead.clear();
+        input.split_to(length).freeze()
+    }
+}
+
+/// A copy of a few bytes, to be sliced: one allocation, where `Bytes::copy_from_slice` needs
+/// another one as soon as it is shared.
+fn share(bytes: &[u8]) -> Bytes {
+    fn inline<const ROOM: usize>(bytes: &[u8]) -> Bytes {
+        let mut room = [0; ROOM];
+        room[..bytes.len()].copy_from_slice(bytes);
+        Bytes::from_owner(Inline {
+            room,
+            length: bytes.len(),
+        })
+    }
+    match bytes.len() {
+        0..=256 => inline::<256>(bytes),
+        257..=SMALL => inline::<SMALL>(bytes),
+        _ => Bytes::copy_from_slice(bytes),
+    }
+}
+
+struct Inline<const ROOM: usize> {
+    room: [u8; ROOM],
+    length: usize,
+}
+
+impl<const ROOM: usize> AsRef<[u8]> for Inline<ROOM> {
+    fn as_ref(&self) -> &[u8] {
+        &self.room[..self.length]
+    }
+}

@@ -1,0 +1,118 @@
+//! Why a connection serves no other exchange.
+
+use std::fmt;
+
+use http::{HeaderMap, Version, header};
+use httpcore_core_primitives::CloseReason;
+
+/// Why a connection must be closed after this exchange. `Display` names the rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum MustClose {
+    /// The server said `Connection: close`.
+    PeerSaidClose,
+    /// The request said `Connection: close`.
+    CallerSaidClose,
+    /// The response is of HTTP/1.0, and does not say that the connection is kept.
+    Http10,
+    /// The request was of HTTP/1.0.
+    AskedInHttp10,
+    /// The response's body ended with the connection.
+    DelimitedByClose,
+    /// The response has no body, and its fields announce one that might still come.
+    DubiousBody,
+    /// The response ended before the request did.
+    UnfinishedRequest,
+    /// The response has not ended.
+    UnfinishedResponse,
+    /// Bytes follow the response.
+    LeftOver,
+    /// The server broke a rule.
+    Broken,
+    /// The connection carries another protocol now.
+    Switched,
+}
+
+impl MustClose {
+    /// The word which pools know for it.
+    pub fn reason(self) -> CloseReason {
+        match self {
+            MustClose::PeerSaidClose => CloseReason::PeerSaidClose,
+            MustClose::CallerSaidClose => CloseReason::CallerSaidClose,
+            MustClose::Http10 | MustClose::AskedInHttp10 => CloseReason::NotPersistent,
+            MustClose::DelimitedByClose => CloseReason::EndedByClose,
+            MustClose::UnfinishedRequest => CloseReason::UnfinishedRequest,
+            MustClose::UnfinishedResponse => CloseReason::Abandoned,
+            MustClose::LeftOver | MustClose::DubiousBody => CloseReason::UnsolicitedData,
+            MustClose::Broken => CloseReason::Failed,
+            MustClose::Switched => CloseReason::Upgraded,
+        }
+    }
+
+    /// The rule, with its section.
+    pub fn text(self) -> &'static str {
+        match self {
+            MustClose::PeerSaidClose => "the server said Connection: close (RFC 9112 §9.6)",
+            MustClose::CallerSaidClose => "the request said Connection: close (RFC 9112 §9.6)",
+            MustClose::Http10 => "HTTP/1.0 does not keep connections (RFC 9112 §9.3)",
+            MustClose::AskedInHttp10 => "the request was of HTTP/1.0 (RFC 9112 §9.3)",
+            MustClose::DelimitedByClose => "the body ended with the connection (RFC 9112 §6.3)",
+            MustClose::DubiousBody => {
+                "a response without a body announces one, which might still come (RFC 9112 §6.3)"
+            }
+            MustClose::UnfinishedRequest => {
+                "the response ended before the whole request was sent (RFC 9112 §9.3)"
+            }
+            MustClose::UnfinishedResponse => "the response has not ended (RFC 9112 §9.3)",
+            MustClose::LeftOver => "bytes follow the response (RFC 9112 §9.2)",
+            MustClose::Broken => "the server broke a rule",
+            MustClose::Switched => "another protocol took over (RFC 9110 §7.8)",
+        }
+    }
+}
+
+impl fmt::Display for MustClose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
+    }
+}
+
+impl std::error::Error for MustClose {}
+
+/// Whether a response of `version` with `fields` lets the connection live.
+pub(super) fn kept_by_response(version: Version, fields: &HeaderMap) -> Result<(), MustClose> {
+    let options = ConnectionOptions::of(fields);
+    // RFC 9112 §9.3: `close` outweighs everything; 1.1 stays unless told otherwise; 1.0 stays
+    // only if told so.
+    if options.close {
+        Err(MustClose::PeerSaidClose)
+    } else if version == Version::HTTP_10 && !options.keep_alive {
+        Err(MustClose::Http10)
+    } else {
+        Ok(())
+    }
+}
+
+/// The options of `Connection` that mean something here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct ConnectionOptions {
+    pub(super) close: bool,
+    pub(super) keep_alive: bool,
+    pub(super) upgrade: bool,
+}
+
+impl ConnectionOptions {
+    /// RFC 9110 §7.6.1: a list of tokens, in any case, over any number of field lines.
+    pub(super) fn of(fields: &HeaderMap) -> Self {
+        let mut found = ConnectionOptions::default();
+        for value in fields.get_all(header::CONNECTION) {
+            for option in value.as_bytes().split(|&byte| byte == b',') {
+                let option = option.trim_ascii();
+                found.close |= option.eq_ignore_ascii_case(b"close");
+                found.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+                found.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
+            }
+        }
+        found
+    }
+}

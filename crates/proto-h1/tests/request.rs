@@ -1,0 +1,595 @@
+//! Requests as tables: what is asked, and what goes onto the wire.
+
+#![allow(clippy::unwrap_used)] // a test may: clippy.toml speaks of test functions only, not of their helpers
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, Request, Version, request};
+use httpcore_core_primitives::{BodyLength, Origin};
+use httpcore_proto_h1::codec::{Codec, Misuse, Target};
+
+fn parts(builder: request::Builder) -> request::Parts {
+    builder.body(()).unwrap().into_parts().0
+}
+
+fn start(builder: request::Builder, length: BodyLength) -> Result<String, Misuse> {
+    let mut out = BytesMut::from("before ");
+    let started = Codec::default().start(&parts(builder), length, &mut out);
+    if started.is_err() {
+        assert_eq!(out, "before ", "nothing of a refused request is written");
+    }
+    started.map(|()| {
+        let text = std::str::from_utf8(&out).unwrap();
+        text["before ".len()..].replace("\r\n", "|")
+    })
+}
+
+fn get(url: &str) -> request::Builder {
+    Request::get(url)
+}
+
+const NONE: BodyLength = BodyLength::Known(0);
+
+#[test]
+fn a_request_says_what_was_asked() {
+    let rows: Vec<(&str, request::Builder, BodyLength, &str)> = vec![
+        (
+            "RFC 9112 §3.2.1: origin form",
+            get("http://a.b/c?d=e"),
+            NONE,
+            "GET /c?d=e HTTP/1.1|host: a.b||",
+        ),
+        (
+            "RFC 9112 §3.2.1: an empty path",
+            get("http://a.b"),
+            NONE,
+            "GET / HTTP/1.1|host: a.b||",
+        ),
+        (
+            "RFC 9112 §3.2.1: with a query",
+            get("http://a.b?c"),
+            NONE,
+            "GET /?c HTTP/1.1|host: a.b||",
+        ),
+        (
+            "RFC 9110 §4.2.5: no fragment",
+            get("http://a.b/c#d"),
+            NONE,
+            "GET /c HTTP/1.1|host: a.b||",
+        ),
+        (
+            "RFC 9110 §4.2.4: no user",
+            get("http://u:p@a.b/"),
+            NONE,
+            "GET / HTTP/1.1|host: a.b||",
+        ),
+        (
+            "RFC 3986 §2.1: escapes stay",
+            get("http://a.b/%7e%2F//../x"),
+            NONE,
+            "GET /%7e%2F//../x HTTP/1.1|host: a.b||",
+        ),
+        (
+            "RFC 9110 §7.2: IPv6 in brackets",
+            get("http://[::1]:8080/"),
+            NONE,
+            "GET / HTTP/1.1|host: [::1]:8080||",
+        ),
+        (
+            "RFC 9110 §7.2: the caller's Host",
+            get("http://a.b/").header("Host", "c:1"),
+            NONE,
+            "GET / HTTP/1.1|host: c:1||",
+        ),
+        (
+            "RFC 9110 §7.2: the caller's Host",
+            get("/").header("Host", "c"),
+            NONE,
+            "GET / HTTP/1.1|host: c||",
+        ),
+        (
+            "RFC 9110 §7.2: Host comes first",
+            get("http://a/")
+                .header("x", "1")
+                .header("host", "b")
+                .header("y", "2"),
+            NONE,
+            "GET / HTTP/1.1|host: b|x: 1|y: 2||",
+        ),
+        (
+            "RFC 9110 §5.3: duplicates in order",
+            get("http://a/").header("x", "2").header("x", "1"),
+            NONE,
+            "GET / HTTP/1.1|host: a|x: 2|x: 1||",
+        ),
+        (
+            "RFC 9110 §5.5: empty values",
+            get("http://a/").header("x", ""),
+            NONE,
+            "GET / HTTP/1.1|host: a|x: ||",
+        ),
+        (
+            "RFC 9110 §8.6: a length for content",
+            Request::post("http://a/"),
+            BodyLength::Known(5),
+            "POST / HTTP/1.1|host: a|content-length: 5||",
+        ),
+        (
+            "RFC 9110 §8.6: and for none, where some is expected",
+            Request::post("http://a/"),
+            NONE,
+            "POST / HTTP/1.1|host: a|content-length: 0||",
+        ),
+        (
+            "RFC 9110 §8.6: likewise",
+            Request::put("http://a/"),
+            NONE,
+            "PUT / HTTP/1.1|host: a|content-length: 0||",
+        ),
+        (
+            "RFC 9110 §8.6: likewise",
+            Request::patch("http://a/"),
+            NONE,
+            "PATCH / HTTP/1.1|host: a|content-length: 0||",
+        ),
+        (
+            "RFC 9110 §8.6: not where none is",
+            Request::delete("http://a/"),
+            NONE,
+            "DELETE / HTTP/1.1|host: a||",
+        ),
+        (
+            "RFC 9110 §8.6: unless the caller says so",
+            get("http://a/").header("Content-Length", "0"),
+            NONE,
+            "GET / HTTP/1.1|host: a|content-length: 0||",
+        ),
+        (
+            "RFC 9110 §9.3.1: GET may have content",
+            get("http://a/"),
+            BodyLength::Known(1),
+            "GET / HTTP/1.1|host: a|content-length: 1||",
+        ),
+        (
+            "RFC 9112 §6.1: unknown length",
+            Request::post("http://a/"),
+            BodyLength::Unknown,
+            "POST / HTTP/1.1|host: a|transfer-encoding: chunked||",
+        ),
+        (
+            "RFC 9112 §6.1: the caller wants chunks",
+            Request::post("http://a/").header("transfer-encoding", "Chunked"),
+            BodyLength::Known(5),
+            "POST / HTTP/1.1|host: a|transfer-encoding: chunked||",
+        ),
+        (
+            "RFC 9110 §8.6: the caller's length, checked",
+            Request::post("http://a/").header("content-length", "05"),
+            BodyLength::Known(5),
+            "POST / HTTP/1.1|host: a|content-length: 5||",
+        ),
+        (
+            "RFC 9110 §8.6: one is enough",
+            Request::post("http://a/")
+                .header("content-length", "5")
+                .header("content-length", "5"),
+            BodyLength::Known(5),
+            "POST / HTTP/1.1|host: a|content-length: 5||",
+        ),
+        (
+            "RFC 9110 §8.6: the caller knows a length the body does not",
+            Request::post("http://a/").header("content-length", "5"),
+            BodyLength::Unknown,
+            "POST / HTTP/1.1|host: a|content-length: 5||",
+        ),
+        (
+            "RFC 9110 §8.6: large",
+            Request::post("http://a/"),
+            BodyLength::Known(u64::MAX),
+            "POST / HTTP/1.1|host: a|content-length: 18446744073709551615||",
+        ),
+        (
+            "RFC 9112 §3.2.3: authority form",
+            Request::builder().method("CONNECT").uri("a.b:443"),
+            NONE,
+            "CONNECT a.b:443 HTTP/1.1|host: a.b:443||",
+        ),
+        (
+            "RFC 9112 §3.2.3: with the default port",
+            Request::builder().method("CONNECT").uri("http://a.b:80"),
+            NONE,
+            "CONNECT a.b:80 HTTP/1.1|host: a.b:80||",
+        ),
+        (
+            "RFC 9112 §3.2.4: asterisk form",
+            Request::options("http://a.b").extension(Target::Asterisk),
+            NONE,
+            "OPTIONS * HTTP/1.1|host: a.b||",
+        ),
+        (
+            "RFC 9112 §3.2.4: as a URL",
+            Request::options("*").header("host", "a"),
+            NONE,
+            "OPTIONS * HTTP/1.1|host: a||",
+        ),
+        (
+            "RFC 9112 §3.2.2: absolute form",
+            get("http://u:p@a.b:81/c?d#e").extension(Target::Absolute),
+            NONE,
+            "GET http://a.b:81/c?d HTTP/1.1|host: a.b:81||",
+        ),
+        (
+            "RFC 9112 §3.2.2: an empty path",
+            get("http://a.b").extension(Target::Absolute),
+            NONE,
+            "GET http://a.b/ HTTP/1.1|host: a.b||",
+        ),
+        (
+            "exactly this",
+            get("http://a.b/c").extension(Target::Exact(Bytes::from_static(b"/%%//\"<>"))),
+            NONE,
+            "GET /%%//\"<> HTTP/1.1|host: a.b||",
+        ),
+        (
+            "RFC 9110 §9.1: methods of one's own",
+            Request::builder().method("PURGE").uri("http://a/"),
+            NONE,
+            "PURGE / HTTP/1.1|host: a||",
+        ),
+        (
+            "RFC 9112 §2.3: 1.0",
+            get("http://a/").version(Version::HTTP_10),
+            NONE,
+            "GET / HTTP/1.0|host: a||",
+        ),
+        (
+            "RFC 9112 §9.6: close",
+            get("http://a/").header("Connection", "close"),
+            NONE,
+            "GET / HTTP/1.1|host: a|connection: close||",
+        ),
+    ];
+    for (rule, builder, length, expected) in rows {
+        assert_eq!(start(builder, length).as_deref(), Ok(expected), "{rule}");
+    }
+}
+
+#[test]
+fn what_cannot_be_sent_is_refused_before_anything_is_written() {
+    let rows: Vec<(&str, request::Builder, BodyLength, Misuse)> = vec![
+        ("RFC 9112 §3.2", get("/"), NONE, Misuse::NoHost),
+        (
+            "RFC 9112 §3.2",
+            get("/").extension(Target::Absolute).header("host", "a"),
+            NONE,
+            Misuse::NoHost,
+        ),
+        (
+            "RFC 9112 §3.2",
+            get("http://a/").header("host", "a").header("host", "a"),
+            NONE,
+            Misuse::SeveralHosts,
+        ),
+        (
+            "RFC 9110 §7.2",
+            get("http://a/").header("host", "a b"),
+            NONE,
+            Misuse::Host,
+        ),
+        (
+            "RFC 9110 §7.2",
+            get("http://a/").header("host", "u@a"),
+            NONE,
+            Misuse::Host,
+        ),
+        (
+            "RFC 9110 §7.2",
+            get("http://a/").header("host", "a/b"),
+            NONE,
+            Misuse::Host,
+        ),
+        (
+            "RFC 9112 §3.2: space",
+            get("http://a/").extension(Target::Exact(Bytes::from_static(b"/ HTTP/1.1"))),
+            NONE,
+            Misuse::Target,
+        ),
+        (
+            "RFC 9112 §3.2: CR LF",
+            get("http://a/").extension(Target::Exact(Bytes::from_static(b"/\r\nx: y"))),
+            NONE,
+            Misuse::Target,
+        ),
+        (
+            "RFC 9112 §3.2: NUL",
+            get("http://a/").extension(Target::Exact(Bytes::from_static(b"/\0"))),
+            NONE,
+            Misuse::Target,
+        ),
+        (
+            "RFC 9112 §3.2: nothing",
+            get("http://a/").extension(Target::Exact(Bytes::new())),
+            NONE,
+            Misuse::Target,
+        ),
+        (
+            "RFC 3986 §2: not ASCII",
+            get("http://a/ü"),
+            NONE,
+            Misuse::Target,
+        ),
+        (
+            "RFC 9112 §3.2.3",
+            Request::builder().method("CONNECT").uri("http://a/"),
+            NONE,
+            Misuse::ConnectTarget,
+        ),
+        (
+            "RFC 9112 §3.2.3",
+            Request::builder()
+                .method("CONNECT")
+                .uri("/")
+                .header("host", "a"),
+            NONE,
+            Misuse::ConnectTarget,
+        ),
+        (
+            "RFC 9110 §9.3.6",
+            Request::builder().method("CONNECT").uri("a:1"),
+            BodyLength::Known(1),
+            Misuse::ContentForbidden,
+        ),
+        (
+            "RFC 9110 §9.3.8",
+            Request::builder().method("TRACE").uri("http://a/"),
+            BodyLength::Unknown,
+            Misuse::ContentForbidden,
+        ),
+        (
+            "RFC 9110 §9.3.8",
+            Request::builder()
+                .method("TRACE")
+                .uri("http://a/")
+                .header("transfer-encoding", "chunked"),
+            NONE,
+            Misuse::ContentForbidden,
+        ),
+        (
+            "RFC 9112 §2.3",
+            get("http://a/").version(Version::HTTP_2),
+            NONE,
+            Misuse::Version,
+        ),
+        (
+            "RFC 9112 §2.3",
+            get("http://a/").version(Version::HTTP_09),
+            NONE,
+            Misuse::Version,
+        ),
+        (
+            "RFC 9110 §8.6",
+            Request::post("http://a/").header("content-length", "5"),
+            BodyLength::Known(6),
+            Misuse::LengthDiffers,
+        ),
+        (
+            "RFC 9110 §8.6",
+            Request::post("http://a/")
+                .header("content-length", "5")
+                .header("content-length", "6"),
+            BodyLength::Unknown,
+            Misuse::ContentLength,
+        ),
+        (
+            "RFC 9110 §8.6",
+            Request::post("http://a/").header("content-length", "+5"),
+            BodyLength::Known(5),
+            Misuse::ContentLength,
+        ),
+        (
+            "RFC 9112 §6.2",
+            Request::post("http://a/")
+                .header("content-length", "5")
+                .header("transfer-encoding", "chunked"),
+            BodyLength::Known(5),
+            Misuse::LengthAndCoding,
+        ),
+        (
+            "RFC 9112 §6.1",
+            Request::post("http://a/").header("transfer-encoding", "gzip, chunked"),
+            BodyLength::Unknown,
+            Misuse::Coding,
+        ),
+        (
+            "RFC 9112 §6.1",
+            Request::post("http://a/")
+                .header("transfer-encoding", "chunked")
+                .version(Version::HTTP_10),
+            BodyLength::Unknown,
+            Misuse::LengthUnknown,
+        ),
+        (
+            "RFC 9112 §6.3",
+            Request::post("http://a/").version(Version::HTTP_10),
+            BodyLength::Unknown,
+            Misuse::LengthUnknown,
+        ),
+    ];
+    for (rule, builder, length, expected) in rows {
+        assert_eq!(start(builder, length), Err(expected), "{rule}");
+    }
+}
+
+#[test]
+fn the_host_field_is_the_origins() {
+    for url in [
+        "http://EXAMPLE.com/",
+        "http://a.b:80/",
+        "http://a.b:443/",
+        "https://a.b:443/",
+        "https://a.b:80/",
+        "ws://a:80/",
+        "wss://a:443/",
+        "http://[2001:DB8::1]:81/",
+        "http://[::1]:80/",
+        "http://user:secret@a.b:81/",
+        "http://a.b:/",
+        "HTTP://a.b:80/",
+    ] {
+        let origin = Origin::of(&url.parse().unwrap()).unwrap();
+        let expected = format!("GET / HTTP/1.1|host: {}||", origin.host_field());
+        assert_eq!(start(get(url), NONE).as_deref(), Ok(&*expected), "{url}");
+    }
+}
+
+/// What a body of these pieces becomes on the wire.
+fn body(builder: request::Builder, length: BodyLength, pieces: &[&str]) -> Result<String, Misuse> {
+    let mut out = BytesMut::new();
+    let mut codec = Codec::default();
+    codec.start(&parts(builder), length, &mut out)?;
+    out.clear();
+    for piece in pieces {
+        let after = codec.frame(piece.len(), &mut out)?;
+        out.extend_from_slice(piece.as_bytes());
+        out.extend_from_slice(after);
+    }
+    codec.finish(None, &mut out)?;
+    assert!(codec.is_sent());
+    Ok(String::from_utf8(out.to_vec()).unwrap())
+}
+
+#[test]
+fn a_body_is_framed_as_announced() {
+    let post = || Request::post("http://a/");
+    let long = "x".repeat(300);
+    for (length, pieces, expected) in [
+        (
+            BodyLength::Known(5),
+            vec!["he", "", "llo"],
+            Ok("hello".to_owned()),
+        ),
+        (
+            BodyLength::Unknown,
+            vec!["he", "", "llo"],
+            Ok("2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n".to_owned()),
+        ),
+        (
+            BodyLength::Unknown,
+            vec![&*long],
+            Ok(format!("12c\r\n{long}\r\n0\r\n\r\n")),
+        ),
+        (BodyLength::Unknown, vec![], Ok("0\r\n\r\n".to_owned())),
+        (BodyLength::Known(0), vec![], Ok(String::new())),
+        (
+            BodyLength::Known(5),
+            vec!["hell"],
+            Err(Misuse::BodyTooShort),
+        ),
+        (
+            BodyLength::Known(5),
+            vec!["he", "llo!"],
+            Err(Misuse::BodyTooLong),
+        ),
+        (BodyLength::Known(0), vec!["h"], Err(Misuse::BodyOver)),
+    ] {
+        assert_eq!(
+            body(post(), length, &pieces),
+            expected,
+            "{length:?} {pieces:?}"
+        );
+    }
+    let told = post().header("content-length", "2");
+    assert_eq!(
+        body(told, BodyLength::Unknown, &["abc"]),
+        Err(Misuse::BodyTooLong)
+    );
+}
+
+#[test]
+fn the_last_piece_and_the_end_may_be_one() {
+    for (length, pieces, expected) in [
+        (BodyLength::Known(2), "ab", Ok("ab")),
+        (BodyLength::Unknown, "ab", Ok("2\r\nab\r\n0\r\n\r\n")),
+        (BodyLength::Unknown, "", Ok("0\r\n\r\n")),
+        (BodyLength::Known(3), "ab", Err(Misuse::BodyTooShort)),
+        (BodyLength::Known(1), "ab", Err(Misuse::BodyTooLong)),
+    ] {
+        let mut out = BytesMut::new();
+        let mut codec = Codec::default();
+        codec
+            .start(&parts(Request::post("http://a/")), length, &mut out)
+            .unwrap();
+        out.clear();
+        let framed = codec.frame_last(pieces.len(), &mut out).map(|after| {
+            out.extend_from_slice(pieces.as_bytes());
+            out.extend_from_slice(after);
+            std::str::from_utf8(&out).unwrap()
+        });
+        assert_eq!(framed, expected);
+    }
+}
+
+#[test]
+fn trailers_follow_chunks_and_nothing_else() {
+    let trailers = |name: &'static str| {
+        let mut fields = HeaderMap::new();
+        fields.insert(name, HeaderValue::from_static("v"));
+        fields
+    };
+    let finish = |length, fields: &HeaderMap| {
+        let mut out = BytesMut::new();
+        let mut codec = Codec::default();
+        codec
+            .start(&parts(Request::post("http://a/")), length, &mut out)
+            .unwrap();
+        out.clear();
+        let finished = codec.finish(Some(fields), &mut out);
+        finished.map(|()| String::from_utf8(out.to_vec()).unwrap())
+    };
+    assert_eq!(
+        finish(BodyLength::Unknown, &trailers("x-sum")).as_deref(),
+        Ok("0\r\nx-sum: v\r\n\r\n")
+    );
+    assert_eq!(
+        finish(NONE, &trailers("x-sum")),
+        Err(Misuse::TrailersUnframed)
+    );
+    for name in [
+        "content-length",
+        "transfer-encoding",
+        "host",
+        "connection",
+        "authorization",
+    ] {
+        let refused = finish(BodyLength::Unknown, &trailers(name));
+        assert_eq!(refused, Err(Misuse::TrailerForbidden), "{name}");
+    }
+}
+
+#[test]
+fn a_codec_serves_one_exchange_after_the_other() {
+    let mut codec = Codec::default();
+    let mut out = BytesMut::new();
+    for _ in 0..3 {
+        let request = parts(get("http://a/"));
+        codec.start(&request, NONE, &mut out).unwrap();
+        let again = codec.start(&request, NONE, &mut out);
+        assert_eq!(again, Err(Misuse::NotReady));
+        let mut input = BytesMut::from("HTTP/1.1 204 No Content\r\n\r\n");
+        while codec.receive(&mut input, false).unwrap().is_some() {}
+        assert_eq!(codec.reuse(&input), Ok(()));
+    }
+}
+
+#[test]
+fn expecting_100_needs_a_body_to_wait_with() {
+    let expects = |builder: request::Builder, length| {
+        let mut codec = Codec::default();
+        let request = parts(builder.header("expect", "100-Continue"));
+        codec.start(&request, length, &mut BytesMut::new()).unwrap();
+        codec.expects_continue()
+    };
+    assert!(expects(Request::post("http://a/"), BodyLength::Unknown));
+    assert!(!expects(Request::post("http://a/"), NONE));
+    let old = Request::post("http://a/").version(Version::HTTP_10);
+    assert!(!expects(old, BodyLength::Known(1)));
+}
