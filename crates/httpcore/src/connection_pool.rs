@@ -209,7 +209,7 @@ impl Builder {
             backend,
             tls: self.tls,
             race_delay: self.race_delay,
-            http1: self.http1,
+            http1: Arc::new(self.http1),
         };
         ConnectionPool {
             pool: Pool::new(self.pool, runtime, Arc::new(dialler)),
