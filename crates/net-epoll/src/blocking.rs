@@ -316,15 +316,14 @@ const EXACT: Duration = Duration::from_millis(20);
 const SELDOM: Duration = Duration::from_secs(1);
 
 impl DirectStream {
-    pub(crate) fn new(stream: Stream, shared: Arc<Shared>) -> io::Result<Self> {
-        // Whatever is not to wait says so itself (`MSG_DONTWAIT`).
-        stream.source().socket.set_nonblocking(false)?;
-        Ok(DirectStream {
+    /// `stream`, whose socket may wait.
+    pub(crate) fn new(stream: Stream, shared: Arc<Shared>) -> Self {
+        DirectStream {
             stream,
             shared,
             more: false,
             limit: None,
-        })
+        }
     }
 
     /// Reads without waiting. Pending leaves no waker behind.

@@ -13,8 +13,9 @@
 use std::{
     cell::RefCell,
     collections::VecDeque,
-    future::Future,
+    future::{Future, poll_fn},
     io,
+    net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     sync::{
@@ -26,10 +27,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use httpcore_core_primitives::{BoxStream, RunQueue};
+use httpcore_core_primitives::{BoxStream, RunQueue, run_queue::Ready};
+use socket2::Socket;
 
 use crate::{
-    Handle, Resolve, blocking::DirectStream, reactor::Reactor, stream::Stream, timers::Timers,
+    Handle, Resolve, blocking::DirectStream, reactor::Reactor, socket, stream::Stream,
+    timers::Timers,
 };
 
 /// How many polls may go by without the kernel being asked.
@@ -117,13 +120,25 @@ impl Shared {
         }
     }
 
-    /// A connected stream, of the kind this loop's threads wait for.
-    pub(crate) fn finish(self: &Arc<Self>, stream: Stream) -> io::Result<BoxStream> {
+    /// A stream over `socket`, which is connected or connecting, once it is connected.
+    pub(crate) async fn finish(
+        self: &Arc<Self>,
+        mut socket: Socket,
+        peer: Option<SocketAddr>,
+        connected: bool,
+    ) -> io::Result<BoxStream> {
         if self.direct {
-            Ok(Box::new(DirectStream::new(stream, self.clone())?))
-        } else {
-            Ok(Box::new(stream))
+            socket = socket::let_wait(socket)?;
         }
+        let mut stream = Stream::new(&self.reactor, socket, peer, connected)?;
+        if !connected {
+            poll_fn(|cx| stream.poll_connected(cx)).await?;
+        }
+        Ok(if self.direct {
+            Box::new(DirectStream::new(stream, self.clone()))
+        } else {
+            Box::new(stream)
+        })
     }
 
     /// Counts a wait that did not ask the kernel; whether it is time to ask.
@@ -133,59 +148,63 @@ impl Shared {
         unasked >= POLLS_PER_QUESTION
     }
 
-    /// One batch of tasks, and a question to the kernel.
+    /// Runs tasks until it is time to ask the kernel, and asks it; or until the future of `root` is
+    /// to be polled, if that comes first.
     fn turn(&self, root: &Root) {
-        let polls = self.run_batch();
-        let unasked = self.unasked.load(Ordering::Relaxed) + polls + 1;
-        self.unasked.store(unasked, Ordering::Relaxed);
-        let busy = root.is_woken() || self.queue.ready() > 0;
-        if busy && unasked < POLLS_PER_QUESTION && !self.reactor.must_ask() {
-            return;
-        }
+        let mut unasked = self.unasked.load(Ordering::Relaxed) + 1;
+        let busy = loop {
+            unasked += self.run_batch();
+            let awake = root.is_woken();
+            let busy = awake || self.queue.ready() > 0;
+            if !busy || unasked >= POLLS_PER_QUESTION || self.reactor.must_ask() {
+                break busy;
+            }
+            if awake {
+                self.unasked.store(unasked, Ordering::Relaxed);
+                return;
+            }
+        };
         self.ask(if busy { None } else { Some(root) });
     }
 
     /// Runs what is ready now, and nothing that becomes so meanwhile.
     fn run_batch(&self) -> usize {
         let ready = self.queue.ready();
-        (0..ready).map_while(|_| self.run_one()).count()
-    }
-
-    fn run_one(&self) -> Option<()> {
-        let task = self.queue.pop()?;
-        // A task that panics has ended, and the panic hook has said so. It is not the fault of
-        // whoever drives, whose own future has nothing to do with it.
-        let _ = catch_unwind(AssertUnwindSafe(|| task.run()));
-        Some(())
+        (0..ready).map_while(|_| self.queue.pop().map(run)).count()
     }
 
     /// Asks the kernel and the clock who is due, and wakes them. Sleeps, for as long as nothing is
     /// due, if there is a `sleeper` and it has not been woken.
     fn ask(&self, sleeper: Option<&Root>) {
-        let mut timeout = Some(Duration::ZERO);
-        if let Some(root) = sleeper {
-            self.reactor.fall_asleep();
-            if root.is_woken() {
-                self.reactor.stay_awake();
-            } else if let Some(()) = self.run_straggler() {
-                // It may have made others ready, so there is no sleeping now.
-            } else {
-                timeout = self
-                    .timers
-                    .next()
-                    .map(|at| at.saturating_duration_since(crate::now()));
-            }
-        }
+        let sleeps = sleeper.is_some_and(|root| self.fall_asleep(root));
+        // After the bell is armed: whoever sets an earlier deadline from now on rings it.
+        let left = self
+            .timers
+            .next()
+            .map(|at| at.saturating_duration_since(crate::now()));
+        let timeout = if sleeps { left } else { Some(Duration::ZERO) };
         let mut due = std::mem::take(&mut *lock(&self.due));
-        self.reactor.ask(timeout, &mut due);
+        let silent = self.reactor.ask(timeout, &mut due);
         self.unasked.store(0, Ordering::Relaxed);
-        if self.timers.next().is_some() {
+        // When the kernel had something to say, a deadline that came meanwhile is found by the next
+        // question, and the clock need not be asked twice for this one.
+        if left.is_some_and(|left| silent || left.is_zero()) {
             self.timers.expire(crate::now(), &mut due);
         }
         for waker in due.drain(..) {
             waker.wake();
         }
         *lock(&self.due) = due;
+    }
+
+    /// Arms the bell, and sees whether there is anything left to do; if not, the driver may sleep.
+    fn fall_asleep(&self, root: &Root) -> bool {
+        self.reactor.fall_asleep();
+        let idle = !root.is_woken() && self.run_straggler().is_none();
+        if !idle {
+            self.reactor.stay_awake();
+        }
+        idle
     }
 
     /// Runs a task that became ready just before the bell was armed.
@@ -195,9 +214,15 @@ impl Shared {
     fn run_straggler(&self) -> Option<()> {
         let task = self.queue.pop()?;
         self.reactor.stay_awake();
-        let _ = catch_unwind(AssertUnwindSafe(|| task.run()));
+        run(task);
         Some(())
     }
+}
+
+/// Polls a task. One that panics has ended, and the panic hook has said so; it is not the fault of
+/// whoever drives, whose own future has nothing to do with it.
+fn run(task: Ready) {
+    let _ = catch_unwind(AssertUnwindSafe(|| task.run()));
 }
 
 impl Root {

@@ -197,8 +197,8 @@ impl Reactor {
     }
 
     /// Asks the kernel, waiting for at most `timeout` if it has nothing to say, and moves the
-    /// wakers of those who waited for it to `due`. For the driver only.
-    pub(crate) fn ask(&self, timeout: Option<Duration>, due: &mut Vec<Waker>) {
+    /// wakers of those who waited for it to `due`. Whether it said nothing. For the driver only.
+    pub(crate) fn ask(&self, timeout: Option<Duration>, due: &mut Vec<Waker>) -> bool {
         let timeout = timeout.map(|timeout| timeout.min(LONGEST_SLEEP));
         let mut kernel = self.kernel.lock().unwrap_or_else(PoisonError::into_inner);
         let Kernel { poll, events } = &mut *kernel;
@@ -208,18 +208,19 @@ impl Reactor {
         self.stood_back.store(false, Ordering::Relaxed);
         match outcome {
             Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return true,
             // The kernel refuses only what is not an epoll instance, and nobody can go on with a
             // loop that has lost its own.
             Err(error) => panic!("the event loop's epoll instance is broken: {error}"),
         }
         if events.is_empty() {
-            return;
+            return true;
         }
         let sources = self.sources();
         for event in events.iter() {
             sources.announce(event, due);
         }
+        false
     }
 
     /// Ends everything: whoever waits is woken to be told so, and so is whoever asks later. Shuts

@@ -99,6 +99,8 @@ impl Source {
         }
         let side = &mut state.sides[direction as usize];
         let former = match &side.waker {
+            // Who asks without waiting does not take the place of who waits.
+            Some(_) if Waker::noop().will_wake(cx.waker()) => None,
             Some(waker) if waker.will_wake(cx.waker()) => None,
             _ => side.waker.replace(cx.waker().clone()),
         };
@@ -207,6 +209,26 @@ mod tests {
         edge(&source, true);
         source.cut_short(Direction::Read, ready(&source).unwrap());
         assert!(ready(&source).is_some());
+    }
+
+    #[test]
+    fn asking_without_waiting_does_not_displace_who_waits() {
+        struct Count(std::sync::atomic::AtomicUsize);
+        impl std::task::Wake for Count {
+            fn wake(self: std::sync::Arc<Self>) {
+                self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            }
+        }
+        let source = source();
+        let count = std::sync::Arc::new(Count(Default::default()));
+        let waker = Waker::from(count.clone());
+        for waker in [&waker, Waker::noop()] {
+            let mut cx = Context::from_waker(waker);
+            assert!(source.poll_ready(Direction::Read, &mut cx).is_pending());
+        }
+        let woken = source.state().sides[0].announce(false);
+        woken.unwrap().wake();
+        assert_eq!(count.0.load(std::sync::atomic::Ordering::Relaxed), 1);
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! Connecting to Unix sockets.
 
-use std::{future::poll_fn, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use httpcore_core_primitives::{BoxStream, Runtime, sleep_until};
 
-use crate::{Handle, socket, stream::Stream};
+use crate::{Handle, socket};
 
 /// How long to wait before asking again a listener whose backlog is full, at first and at last.
 const FIRST_WAIT: Duration = Duration::from_millis(1);
@@ -28,9 +28,5 @@ pub(crate) async fn connect(handle: Handle, path: PathBuf) -> io::Result<BoxStre
             outcome => break outcome?,
         }
     };
-    let mut stream = Stream::new(&handle.0.reactor, socket, None, connected)?;
-    if !connected {
-        poll_fn(|cx| stream.poll_connected(cx)).await?;
-    }
-    handle.0.finish(stream)
+    handle.0.finish(socket, None, connected).await
 }
