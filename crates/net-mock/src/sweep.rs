@@ -12,13 +12,14 @@
 use std::{
     fmt,
     future::Future,
-    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     time::Duration,
 };
 
 use crate::{
     report::Census,
+    seed::fail_again,
     world::{Cut, MockNet},
 };
 
@@ -247,10 +248,10 @@ impl Point {
     fn watch<T>(&self, part: &str, run: impl FnOnce() -> T) -> T {
         match catch_unwind(AssertUnwindSafe(run)) {
             Ok(done) => done,
-            Err(panic) => {
-                eprintln!("{part} failed, with the scenario dropped {self}");
-                resume_unwind(panic);
-            }
+            Err(panic) => fail_again(
+                panic,
+                &format!("{part} failed, with the scenario dropped {self}"),
+            ),
         }
     }
 
