@@ -6,7 +6,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
 };
 
-use crate::world::MockNet;
+use crate::net::MockNet;
 
 /// Runs one seed instead of a range of them.
 const ONE: &str = "HTTPCORE_SEED";

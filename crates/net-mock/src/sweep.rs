@@ -18,9 +18,9 @@ use std::{
 };
 
 use crate::{
+    net::{Cut, MockNet},
     report::Census,
     seed::fail_again,
-    world::{Cut, MockNet},
 };
 
 /// How many points a scenario may have before it is said never to end.
