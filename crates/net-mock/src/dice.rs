@@ -1,0 +1,146 @@
+//! Chance, from a seed: the same seed throws the same dice.
+
+/// The dice of a world; without a seed, everything goes the plain way.
+#[derive(Debug, Default)]
+pub(crate) struct Dice(Option<Seeded>);
+
+#[derive(Debug)]
+struct Seeded {
+    seed: u64,
+    state: u64,
+    temper: Temper,
+}
+
+/// What a seed is cruel in. Each is on for some seeds only, so that one kind of cruelty does not
+/// hide what another would find: a spurious wake-up can make good for one that was forgotten.
+#[derive(Clone, Copy, Debug)]
+struct Temper {
+    short_reads: bool,
+    short_writes: bool,
+    hesitation: bool,
+    spurious_wakes: bool,
+}
+
+impl Dice {
+    pub(crate) fn seeded(seed: u64) -> Self {
+        let mut dice = Seeded {
+            seed,
+            state: seed,
+            temper: Temper {
+                short_reads: false,
+                short_writes: false,
+                hesitation: false,
+                spurious_wakes: false,
+            },
+        };
+        dice.temper = Temper {
+            short_reads: dice.below(2) == 0,
+            short_writes: dice.below(2) == 0,
+            hesitation: dice.below(2) == 0,
+            spurious_wakes: dice.below(2) == 0,
+        };
+        Dice(Some(dice))
+    }
+
+    pub(crate) fn seed(&self) -> Option<u64> {
+        self.0.as_ref().map(|dice| dice.seed)
+    }
+
+    /// Which of `count` ready tasks runs next.
+    pub(crate) fn pick(&mut self, count: usize) -> usize {
+        match &mut self.0 {
+            Some(dice) if count > 1 => dice.below(count),
+            _ => 0,
+        }
+    }
+
+    /// How many of `most` bytes are read, `most` being at least 1.
+    pub(crate) fn read(&mut self, most: usize) -> usize {
+        self.cut(most, |temper| temper.short_reads)
+    }
+
+    /// How many of `most` bytes are written, `most` being at least 1.
+    pub(crate) fn write(&mut self, most: usize) -> usize {
+        self.cut(most, |temper| temper.short_writes)
+    }
+
+    /// Whether something which could be done at once says "not yet" first.
+    pub(crate) fn hesitates(&mut self) -> bool {
+        self.one_in(8, |temper| temper.hesitation)
+    }
+
+    /// Whether somebody who waits is woken for nothing; if so, which of `count`.
+    pub(crate) fn disturbs(&mut self, count: usize) -> Option<usize> {
+        if count > 0 && self.one_in(8, |temper| temper.spurious_wakes) {
+            return Some(self.pick(count));
+        }
+        None
+    }
+
+    fn cut(&mut self, most: usize, of: fn(&Temper) -> bool) -> usize {
+        if !self.one_in(3, of) {
+            return most;
+        }
+        match &mut self.0 {
+            // Mostly a few bytes: cuts inside a head are worth more than cuts in a body.
+            Some(dice) => most.min(1 + dice.below(16)),
+            None => most,
+        }
+    }
+
+    fn one_in(&mut self, count: usize, of: fn(&Temper) -> bool) -> bool {
+        match &mut self.0 {
+            Some(dice) if of(&dice.temper) => dice.below(count) == 0,
+            _ => false,
+        }
+    }
+}
+
+impl Seeded {
+    /// SplitMix64: small, and good enough to shuffle with.
+    fn next(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        (self.next() % limit as u64) as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_seed_throws_the_same_dice() {
+        let throw = |seed| {
+            let mut dice = Dice::seeded(seed);
+            (0..50)
+                .map(|_| (dice.pick(7), dice.read(100), dice.hesitates()))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(throw(3), throw(3));
+        assert_ne!(throw(3), throw(4));
+    }
+
+    #[test]
+    fn without_a_seed_everything_goes_the_plain_way() {
+        let mut dice = Dice::default();
+        for _ in 0..100 {
+            assert_eq!(
+                (
+                    dice.pick(9),
+                    dice.read(50),
+                    dice.write(50),
+                    dice.hesitates(),
+                    dice.disturbs(3)
+                ),
+                (0, 50, 50, false, None)
+            );
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Who is there and waits for what: the census, and the report on a world that is stuck.
+
+use std::{fmt, time::Duration};
+
+use crate::{agenda::Direction, connection::End, world::State};
+
+/// Whose a thing is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// The code under test.
+    Client,
+    /// A server of the world, and whatever a server's task makes.
+    Server,
+}
+
+/// What the code under test holds at one moment.
+///
+/// Whatever belongs to the world's servers (their tasks, their ends of streams, the timers on
+/// which they sleep) is not counted: it goes away when it notices that the other side has, which
+/// may take until a later instant of virtual time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Census {
+    /// Tasks spawned, and not yet over. The future given to [`run`](crate::MockNet::run) is none.
+    pub tasks: usize,
+    /// Client's ends of connections, not yet dropped.
+    pub streams: usize,
+    /// Timers which are armed.
+    pub timers: usize,
+    /// Names being looked up, and connections being made.
+    pub attempts: usize,
+}
+
+impl State {
+    pub(crate) fn census(&self) -> Census {
+        let ours = |side: &Side| *side == Side::Client;
+        let waits = |timers: bool| {
+            self.waits
+                .values()
+                .filter(move |wait| ours(&wait.side) && wait.is_timer == timers)
+        };
+        Census {
+            tasks: self.tasks.values().filter(|task| ours(&task.side)).count(),
+            streams: self
+                .connections
+                .values()
+                .filter(|one| ours(&one.made_by) && one.is_held(End::Client))
+                .count(),
+            timers: waits(true).filter(|wait| wait.due.is_some()).count(),
+            attempts: waits(false).count(),
+        }
+    }
+
+    /// Everything a census counts, by name; with or without timers which are not armed.
+    pub(crate) fn inventory(&self, unarmed: bool) -> Vec<String> {
+        let mut lines = Vec::new();
+        for task in self.tasks.values() {
+            if task.side == Side::Client {
+                lines.push(format!("task {:?}", task.name));
+            }
+        }
+        for (id, one) in &self.connections {
+            if one.made_by == Side::Client && one.is_held(End::Client) {
+                lines.push(format!("stream #{id} {}", one.label));
+            }
+        }
+        for wait in self.waits.values() {
+            let counts = unarmed || !wait.is_timer || wait.due.is_some();
+            if wait.side == Side::Client && counts {
+                lines.push(wait.describe());
+            }
+        }
+        lines
+    }
+
+    /// Everything there is, and what each waits for.
+    pub(crate) fn report(&self) -> String {
+        let mut lines = Vec::new();
+        for task in self.tasks.values() {
+            let whose = match task.side {
+                Side::Client => "",
+                Side::Server => " (server)",
+            };
+            lines.push(format!("task {:?}{whose} waits", task.name));
+        }
+        for (id, one) in &self.connections {
+            lines.push(format!("stream #{id} {}", one.label));
+            for direction in [Direction::ToServer, Direction::ToClient] {
+                lines.push(format!("  {}", describe_pipe(one, direction)));
+            }
+        }
+        for wait in self.waits.values() {
+            lines.push(wait.describe());
+        }
+        lines.join("\n")
+    }
+}
+
+fn describe_pipe(one: &crate::connection::Connection, direction: Direction) -> String {
+    let pipe = &one.pipes()[direction.index()];
+    let (writer, reader) = match direction {
+        Direction::ToServer => ("client", "server"),
+        Direction::ToClient => ("server", "client"),
+    };
+    let (sent, received) = pipe.counts();
+    let mut line = format!("{writer} -> {reader}: {sent} bytes written, {received} read");
+    if pipe.reader_waits() {
+        line += &format!("; {reader} waits to read");
+    }
+    if pipe.writer_waits() {
+        line += &format!("; {writer} waits for room to write");
+    }
+    line
+}
+
+/// A duration as a report says it: `+1.250000s`.
+pub(crate) struct At(pub(crate) Duration);
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "+{}.{:06}s", self.0.as_secs(), self.0.subsec_micros())
+    }
+}

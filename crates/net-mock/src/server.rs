@@ -1,0 +1,230 @@
+//! A server's end of a connection, with the methods a test wants.
+
+use std::{
+    fmt,
+    future::poll_fn,
+    io::{self, ErrorKind, IoSlice},
+    net::SocketAddr,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use httpcore_core_primitives::{BoxStream, IdleEnd, NetworkStream, StreamInfo};
+
+use crate::{
+    stream::{Line, MockStream},
+    wait::Sleep,
+};
+
+/// How much is read at once, in bytes.
+const READ: usize = 16 * 1024;
+
+/// The server's end of a connection: a stream with a buffer, and asynchronous methods.
+///
+/// Every method may be dropped at any point without losing bytes which have been read. Dropping
+/// the stream closes it, with a FIN if everything that had arrived has been read, and with a RST
+/// otherwise, as sockets do.
+pub struct ServerStream {
+    stream: BoxStream,
+    line: Line,
+    buffer: BytesMut,
+}
+
+impl ServerStream {
+    pub(crate) fn new(stream: MockStream) -> Self {
+        ServerStream {
+            line: stream.line(),
+            stream: Box::new(stream),
+            buffer: BytesMut::new(),
+        }
+    }
+
+    /// Reads what there is, waiting until there is something; empty at the end of the stream.
+    ///
+    /// # Errors
+    ///
+    /// Those of the connection.
+    pub async fn read_some(&mut self) -> io::Result<Bytes> {
+        if self.buffer.is_empty() {
+            self.fill().await?;
+        }
+        Ok(self.buffer.split().freeze())
+    }
+
+    /// Reads up to the first occurrence of `pattern`, which is part of what is returned. Bytes
+    /// beyond it stay for the next read.
+    ///
+    /// # Errors
+    ///
+    /// Those of the connection; [`ErrorKind::UnexpectedEof`] if it ends before. What had been read
+    /// stays for the next read.
+    pub async fn read_until(&mut self, pattern: impl AsRef<[u8]>) -> io::Result<Bytes> {
+        let pattern = pattern.as_ref();
+        loop {
+            if let Some(at) = find(&self.buffer, pattern) {
+                return Ok(self.buffer.split_to(at + pattern.len()).freeze());
+            }
+            if self.fill().await? == 0 {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+
+    /// Reads the head of an HTTP/1 message, the empty line included, as text.
+    ///
+    /// # Errors
+    ///
+    /// As for [`read_until`](Self::read_until). Bytes which are not UTF-8 are replaced.
+    pub async fn read_head(&mut self) -> io::Result<String> {
+        let head = self.read_until(b"\r\n\r\n").await?;
+        Ok(String::from_utf8_lossy(&head).into_owned())
+    }
+
+    /// Reads exactly `count` bytes.
+    ///
+    /// # Errors
+    ///
+    /// As for [`read_until`](Self::read_until).
+    pub async fn read_exact(&mut self, count: usize) -> io::Result<Bytes> {
+        while self.buffer.len() < count {
+            if self.fill().await? == 0 {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+        }
+        Ok(self.buffer.split_to(count).freeze())
+    }
+
+    /// Reads until the other side ends.
+    ///
+    /// # Errors
+    ///
+    /// Those of the connection.
+    pub async fn read_to_end(&mut self) -> io::Result<Bytes> {
+        while self.fill().await? > 0 {}
+        Ok(self.buffer.split().freeze())
+    }
+
+    /// What has been read from the connection, and not yet been asked for.
+    pub fn buffered(&self) -> &[u8] {
+        &self.buffer
+    }
+
+    /// Writes all of `bytes`, waiting for room as often as necessary.
+    ///
+    /// # Errors
+    ///
+    /// Those of the connection. If this is dropped, some of `bytes` may have been written.
+    pub async fn write_all(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+        let mut left = bytes.as_ref();
+        while !left.is_empty() {
+            let bufs = [IoSlice::new(left)];
+            let written = poll_fn(|cx| self.stream.poll_write(cx, &bufs)).await?;
+            left = &left[written..];
+        }
+        poll_fn(|cx| self.stream.poll_flush(cx)).await
+    }
+
+    /// Says that nothing more will be written; reading goes on. Over TLS, with a `close_notify`.
+    ///
+    /// # Errors
+    ///
+    /// Those of the connection.
+    pub async fn close_write(&mut self) -> io::Result<()> {
+        poll_fn(|cx| self.stream.poll_shutdown(cx)).await
+    }
+
+    /// Closes the connection; the same as dropping it. Over TLS, without a `close_notify`.
+    pub fn close(self) {}
+
+    /// Resets the connection: the other side reads what is on its way, and then gets an error.
+    pub fn reset(self) {
+        self.line.let_go(true);
+    }
+
+    /// Waits, without reading, until the other side closes or says something.
+    pub async fn idle(&mut self) -> IdleEnd {
+        poll_fn(|cx| self.poll_idle(cx)).await
+    }
+
+    /// Waits for ever, holding the connection. The future goes when the world does.
+    pub async fn stall(self) {
+        let _held = self;
+        std::future::pending::<()>().await;
+    }
+
+    /// Waits for `duration` of virtual time.
+    pub fn sleep(&self, duration: Duration) -> Sleep {
+        Sleep::new(self.line.world.clone(), duration)
+    }
+
+    /// The address of the client; `None` on a Unix socket.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.stream.info().peer
+    }
+
+    /// Which connection of the world this is, counted from 1 together with other things that are
+    /// counted; the number which reports call it by.
+    pub fn id(&self) -> u64 {
+        self.line.id
+    }
+
+    async fn fill(&mut self) -> io::Result<usize> {
+        self.buffer.reserve(READ);
+        poll_fn(|cx| self.stream.poll_read(cx, &mut self.buffer)).await
+    }
+}
+
+impl NetworkStream for ServerStream {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
+        if self.buffer.is_empty() {
+            return self.stream.poll_read(cx, buf);
+        }
+        let part = self.buffer.len().min(buf.capacity() - buf.len());
+        buf.extend_from_slice(&self.buffer.split_to(part));
+        Poll::Ready(Ok(part))
+    }
+
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.stream.poll_write(cx, bufs)
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.poll_flush(cx)
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.poll_shutdown(cx)
+    }
+
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEnd> {
+        if !self.buffer.is_empty() {
+            return Poll::Ready(IdleEnd::UnsolicitedData);
+        }
+        self.stream.poll_idle(cx)
+    }
+
+    fn info(&self) -> StreamInfo {
+        self.stream.info()
+    }
+}
+
+impl fmt::Debug for ServerStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ServerStream({:?})", self.stream)
+    }
+}
+
+/// Where `pattern` first occurs in `bytes`.
+pub(crate) fn find(bytes: &[u8], pattern: &[u8]) -> Option<usize> {
+    if pattern.is_empty() {
+        return Some(0);
+    }
+    bytes
+        .windows(pattern.len())
+        .position(|window| window == pattern)
+}

@@ -1,0 +1,309 @@
+//! Cancellation, everywhere: a scenario is dropped at each of its points, one after the other.
+//!
+//! ```text
+//!   for k in 0..:
+//!     build the scenario in a new world ── count ── run it, drop it at point k
+//!       ── settle ── count again: what is more than before (and not allowed) has leaked
+//!       ── run the follow-up: whatever was abandoned must not be in its way
+//!       ── drop everything, let come to pass what is due ── count: nothing may be left
+//!   until the scenario ends before point k
+//! ```
+
+use std::{
+    fmt,
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    time::Duration,
+};
+
+use crate::{
+    report::Census,
+    seed::fail_again,
+    world::{Cut, MockNet},
+};
+
+/// How many points a scenario may have before it is said never to end.
+const MOST_POINTS: usize = 100_000;
+/// How much virtual time passes at the end, for what may outlive its cause.
+const AFTERWARDS: Duration = Duration::from_secs(3600);
+
+/// Something to be cancelled: built anew for each point at which it is dropped.
+///
+/// The futures run in the world that was given to whoever builds the scenario. They need not be
+/// `Send`.
+pub struct Scenario {
+    main: Pin<Box<dyn Future<Output = ()>>>,
+    counts: Option<Box<dyn Fn() -> Vec<(&'static str, usize)>>>,
+    follow_up: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    allowed: Census,
+}
+
+impl Scenario {
+    /// A scenario which is `main`, and nothing else yet. `main` is what is dropped.
+    pub fn new(main: impl Future<Output = ()> + 'static) -> Self {
+        Scenario {
+            main: Box::pin(main),
+            counts: None,
+            follow_up: None,
+            allowed: Census::default(),
+        }
+    }
+
+    /// Counts also what the world cannot see: leases, waiters, and the like, by name. Once `main`
+    /// has been dropped, none may count more than before `main` began.
+    pub fn counting(mut self, counts: impl Fn() -> Vec<(&'static str, usize)> + 'static) -> Self {
+        self.counts = Some(Box::new(counts));
+        self
+    }
+
+    /// What must still succeed after `main` has been dropped: a following request. It fails by
+    /// panicking, or by never ending.
+    pub fn then(mut self, follow_up: impl Future<Output = ()> + 'static) -> Self {
+        self.follow_up = Some(Box::pin(follow_up));
+        self
+    }
+
+    /// Lets so many more of each be there after `main` has been dropped than before: an idle
+    /// connection, say, with the task and the timer that watch it. At the end, when all of the
+    /// scenario has been dropped, they must be gone too.
+    pub fn allowing(mut self, tasks: usize, streams: usize, timers: usize) -> Self {
+        self.allowed.tasks = tasks;
+        self.allowed.streams = streams;
+        self.allowed.timers = timers;
+        self
+    }
+
+    /// Lets so many more connections be in the making after `main` has been dropped; see
+    /// [`allowing`](Self::allowing).
+    pub fn allowing_attempts(mut self, attempts: usize) -> Self {
+        self.allowed.attempts = attempts;
+        self
+    }
+}
+
+impl fmt::Debug for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scenario")
+            .field("allowed", &self.allowed)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a sweep has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Swept {
+    /// At how many points the scenario was dropped before its end. A test which asserts that these
+    /// are more than a few would notice a scenario that no longer does anything.
+    pub points: usize,
+}
+
+/// A sweep, and how it is to be done.
+///
+/// ```
+/// use httpcore_net_mock::{Scenario, Sweep};
+/// use std::time::Duration;
+///
+/// let swept = Sweep::polls().seed(3).run(|net| {
+///     let (one, two) = (net.sleep(Duration::from_secs(1)), net.sleep(Duration::from_secs(2)));
+///     Scenario::new(async {
+///         one.await;
+///         two.await;
+///     })
+/// });
+/// assert!(swept.points >= 3);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Sweep {
+    points: Points,
+    seed: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Points {
+    Polls,
+    Steps,
+    Instants,
+}
+
+impl Sweep {
+    /// Drops the scenario before its first poll, right after it, when it has been woken for its
+    /// second, right after that, and so on. Between being woken and being polled, what it waited
+    /// for is its own already, and it does not know yet.
+    pub fn polls() -> Self {
+        Sweep {
+            points: Points::Polls,
+            seed: None,
+        }
+    }
+
+    /// Drops the scenario after each poll of anything: of itself, of another task, of a server.
+    pub fn steps() -> Self {
+        Sweep {
+            points: Points::Steps,
+            seed: None,
+        }
+    }
+
+    /// Drops the scenario at each instant of virtual time at which something happens, after
+    /// everything that could run then has run.
+    pub fn instants() -> Self {
+        Sweep {
+            points: Points::Instants,
+            seed: None,
+        }
+    }
+
+    /// Sweeps in worlds of this seed; see [`MockNet::seeded`].
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Sweeps the scenario that `build` builds, in one new world for each point.
+    ///
+    /// # Panics
+    ///
+    /// When something leaks, or the scenario or its follow-up fails: with the point, and with what
+    /// leaked, by name.
+    pub fn run(&self, build: impl Fn(&MockNet) -> Scenario) -> Swept {
+        for point in 0..MOST_POINTS {
+            let net = self.seed.map_or_else(MockNet::new, MockNet::seeded);
+            let at = Point {
+                points: self.points,
+                number: point,
+                seed: self.seed,
+            };
+            let ended = at.cancel(&net, &build);
+            net.clear();
+            if ended {
+                return Swept { points: point };
+            }
+        }
+        panic!("the scenario has not ended after {MOST_POINTS} points");
+    }
+}
+
+/// Drops a scenario at every poll; see [`Sweep::polls`] and [`Sweep::run`].
+pub fn sweep_polls(build: impl Fn(&MockNet) -> Scenario) -> Swept {
+    Sweep::polls().run(build)
+}
+
+/// Drops a scenario after every poll of anything; see [`Sweep::steps`] and [`Sweep::run`].
+pub fn sweep_steps(build: impl Fn(&MockNet) -> Scenario) -> Swept {
+    Sweep::steps().run(build)
+}
+
+/// Drops a scenario at every virtual instant; see [`Sweep::instants`] and [`Sweep::run`].
+pub fn sweep_instants(build: impl Fn(&MockNet) -> Scenario) -> Swept {
+    Sweep::instants().run(build)
+}
+
+/// One point at which a scenario is dropped.
+struct Point {
+    points: Points,
+    number: usize,
+    seed: Option<u64>,
+}
+
+impl Point {
+    /// Runs the scenario up to this point, and checks what is left. Whether it ended before.
+    fn cancel(&self, net: &MockNet, build: &impl Fn(&MockNet) -> Scenario) -> bool {
+        let scenario = build(net);
+        let Scenario {
+            mut main,
+            counts,
+            follow_up,
+            allowed,
+        } = scenario;
+        net.settle();
+        let counted = || counts.as_ref().map_or_else(Vec::new, |counts| counts());
+        let (before, counted_before) = (net.census(), counted());
+        let ended = self.watch("the scenario", || net.drive(main.as_mut(), self.cut()));
+        drop(main);
+        net.settle();
+        let mut leaks = self.census_leaks(net, before, allowed);
+        leaks.extend(count_leaks(&counted_before, &counted()));
+        self.refuse(&leaks, "is left after it was dropped");
+        if let Some(follow_up) = follow_up {
+            self.watch("the follow-up", || net.run(follow_up));
+        }
+        drop(counts);
+        net.play_out(AFTERWARDS);
+        self.refuse(&net.leftovers(), "is left at the end");
+        ended.is_some()
+    }
+
+    fn cut(&self) -> Cut {
+        match self.points {
+            Points::Polls if self.number.is_multiple_of(2) => Cut::BeforePoll(self.number / 2 + 1),
+            Points::Polls => Cut::AfterPoll(self.number.div_ceil(2)),
+            Points::Steps => Cut::AfterSteps(self.number),
+            Points::Instants => Cut::AfterInstants(self.number),
+        }
+    }
+
+    /// Says where it was when `part` panics.
+    fn watch<T>(&self, part: &str, run: impl FnOnce() -> T) -> T {
+        match catch_unwind(AssertUnwindSafe(run)) {
+            Ok(done) => done,
+            Err(panic) => fail_again(
+                panic,
+                &format!("{part} failed, with the scenario dropped {self}"),
+            ),
+        }
+    }
+
+    fn census_leaks(&self, net: &MockNet, before: Census, allowed: Census) -> Vec<String> {
+        let now = net.census();
+        let more = |now: usize, before: usize, allowed: usize| now > before + allowed;
+        let leaked = more(now.tasks, before.tasks, allowed.tasks)
+            || more(now.streams, before.streams, allowed.streams)
+            || more(now.timers, before.timers, allowed.timers)
+            || more(now.attempts, before.attempts, allowed.attempts);
+        if !leaked {
+            return Vec::new();
+        }
+        let mut lines = vec![format!("{now:?}, and it was {before:?}")];
+        lines.extend(net.inventory());
+        lines
+    }
+
+    fn refuse(&self, leaks: &[String], when: &str) {
+        assert!(
+            leaks.is_empty(),
+            "the scenario, dropped {self}, leaks; this {when}:\n  {}",
+            leaks.join("\n  ")
+        );
+    }
+}
+
+impl fmt::Display for Point {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.points {
+            Points::Polls if self.number.is_multiple_of(2) => {
+                write!(f, "before its poll {}", self.number / 2 + 1)?;
+            }
+            Points::Polls => write!(f, "after its poll {}", self.number.div_ceil(2))?,
+            Points::Steps => write!(f, "after step {} of the world", self.number)?,
+            Points::Instants => write!(f, "at instant {} of the world", self.number)?,
+        }
+        match self.seed {
+            Some(seed) => write!(f, " (seed {seed})"),
+            None => Ok(()),
+        }
+    }
+}
+
+fn count_leaks(before: &[(&'static str, usize)], now: &[(&'static str, usize)]) -> Vec<String> {
+    now.iter()
+        .filter_map(|(name, count)| {
+            let was = before
+                .iter()
+                .find(|(other, _)| other == name)
+                .map_or(0, |(_, count)| *count);
+            (*count > was).then(|| format!("{name}: {count}, and it was {was}"))
+        })
+        .collect()
+}

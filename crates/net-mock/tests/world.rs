@@ -1,0 +1,205 @@
+//! The clock, the tasks, and the world that is stuck.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use httpcore_core_primitives::{Runtime, sleep_until, with_deadline};
+use httpcore_net_mock::{Census, MockNet};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn panic_of(run: impl FnOnce()) -> String {
+    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
+    let payload = caught.expect_err("this was to panic");
+    match payload.downcast::<String>() {
+        Ok(text) => *text,
+        Err(payload) => payload
+            .downcast::<&str>()
+            .map_or_else(|_| String::new(), |text| (*text).to_owned()),
+    }
+}
+
+#[test]
+fn the_clock_moves_to_the_next_timer_when_nothing_else_can_run() {
+    let net = MockNet::new();
+    let begin = net.now();
+    net.run(net.sleep(3600 * SECOND));
+    assert_eq!(net.now() - begin, 3600 * SECOND);
+    assert_eq!(net.elapsed(), 3600 * SECOND);
+}
+
+#[test]
+fn timers_fire_in_the_order_of_their_deadlines_and_then_of_their_arming() {
+    let net = MockNet::new();
+    let order = Arc::new(Mutex::new(Vec::new()));
+    for (name, seconds) in [("c", 3), ("a", 1), ("b1", 2), ("b2", 2)] {
+        let (order, sleep) = (order.clone(), net.sleep(seconds * SECOND));
+        net.spawn("sleeper", async move {
+            sleep.await;
+            order.lock().unwrap().push(name);
+        });
+    }
+    net.run(net.sleep(4 * SECOND));
+    assert_eq!(*order.lock().unwrap(), ["a", "b1", "b2", "c"]);
+}
+
+#[test]
+fn a_deadline_ends_what_would_never_end() {
+    let net = MockNet::new();
+    let runtime: Arc<dyn Runtime> = Arc::new(net.clone());
+    let deadline = Some(net.now() + SECOND);
+    let ended = net.run(with_deadline(
+        &runtime,
+        "patience",
+        deadline,
+        std::future::pending::<()>(),
+    ));
+    assert_eq!((ended, net.elapsed()), (None, SECOND));
+    assert_eq!(net.census(), Census::default());
+}
+
+#[test]
+fn a_stuck_world_fails_at_once_and_says_who_waits_for_what() {
+    let net = MockNet::new();
+    net.serve("silent.test", 80, async |stream| stream.stall().await);
+    let report = panic_of(|| {
+        net.spawn("janitor", std::future::pending());
+        let unarmed = net.timer("idle expiry");
+        let (_client, mut server) = net.pair();
+        net.run(async {
+            server.read_some().await.unwrap();
+        });
+        drop(unarmed);
+    });
+    for part in [
+        "the world is stuck",
+        "at +0.000000s",
+        "task \"janitor\" waits",
+        "timer \"idle expiry\", not armed",
+        "client -> server: 0 bytes written, 0 read; server waits to read",
+    ] {
+        assert!(report.contains(part), "{part:?} is not in:\n{report}");
+    }
+}
+
+#[test]
+fn a_main_future_stuck_beside_something_periodic_is_noticed() {
+    let net = MockNet::new();
+    let runtime: Arc<dyn Runtime> = Arc::new(net.clone());
+    net.spawn("metronome", async move {
+        loop {
+            sleep_until(&runtime, runtime.now() + SECOND).await;
+        }
+    });
+    let report = panic_of(|| net.run(std::future::pending()));
+    assert!(
+        report.contains("stuck beside something periodic"),
+        "{report}"
+    );
+    net.clear();
+}
+
+#[test]
+fn settling_runs_what_can_run_and_leaves_the_clock_alone() {
+    let net = MockNet::new();
+    let steps = Arc::new(Mutex::new(Vec::new()));
+    let (noted, sleep) = (steps.clone(), net.sleep(SECOND));
+    net.spawn("stepper", async move {
+        noted.lock().unwrap().push(1);
+        sleep.await;
+        noted.lock().unwrap().push(2);
+    });
+    net.settle();
+    assert_eq!(
+        (net.elapsed(), steps.lock().unwrap().clone()),
+        (Duration::ZERO, vec![1])
+    );
+    net.advance(SECOND / 2);
+    assert_eq!(
+        (net.elapsed(), steps.lock().unwrap().clone()),
+        (SECOND / 2, vec![1])
+    );
+    net.advance(SECOND);
+    assert_eq!(
+        (net.elapsed(), steps.lock().unwrap().clone()),
+        (SECOND * 3 / 2, vec![1, 2])
+    );
+}
+
+#[test]
+fn a_task_that_main_left_behind_goes_on_in_the_next_run() {
+    let net = MockNet::new();
+    let done = Arc::new(Mutex::new(false));
+    let (noted, sleep) = (done.clone(), net.sleep(SECOND));
+    net.spawn("late", async move {
+        sleep.await;
+        *noted.lock().unwrap() = true;
+    });
+    net.run(async {});
+    assert_eq!((net.census().tasks, net.census().timers), (1, 1));
+    net.run(net.sleep(2 * SECOND));
+    assert!(*done.lock().unwrap());
+    assert_eq!(net.census(), Census::default());
+}
+
+#[test]
+fn the_last_handle_takes_the_tasks_along() {
+    let net = MockNet::new();
+    let alive = Arc::new(());
+    let held = alive.clone();
+    let (stream, server) = net.pair();
+    let timer = net.sleep(SECOND);
+    net.spawn("holder", async move {
+        let _held = (held, stream, timer);
+        std::future::pending::<()>().await;
+    });
+    let served = alive.clone();
+    net.serve("held.test", 80, move |_| {
+        let _served = &served;
+        async {}
+    });
+    let second = net.clone();
+    drop(net);
+    assert_eq!(Arc::strong_count(&alive), 3);
+    drop(second);
+    assert_eq!(Arc::strong_count(&alive), 1);
+    drop(server);
+}
+
+#[test]
+fn a_world_that_holds_itself_ends_when_it_is_cleared() {
+    let net = MockNet::new();
+    let alive = Arc::new(());
+    let (held, inner) = (alive.clone(), net.clone());
+    net.spawn("loop", async move {
+        let _held = held;
+        inner.sleep(SECOND).await;
+    });
+    net.settle();
+    net.clear();
+    assert_eq!(Arc::strong_count(&alive), 1);
+}
+
+#[test]
+fn a_wake_from_another_thread_counts_while_the_world_runs() {
+    let net = MockNet::new();
+    let mut started = false;
+    net.run(std::future::poll_fn(|cx| {
+        if std::mem::replace(&mut started, true) {
+            return std::task::Poll::Ready(());
+        }
+        let waker = cx.waker().clone();
+        std::thread::spawn(move || waker.wake()).join().unwrap();
+        std::task::Poll::Pending
+    }));
+}
+
+#[test]
+fn running_within_a_run_is_refused() {
+    let net = MockNet::new();
+    let report = panic_of(|| net.run(async { net.run(async {}) }));
+    assert!(report.contains("being run already"), "{report}");
+    net.run(async {});
+}
