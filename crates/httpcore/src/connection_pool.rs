@@ -75,7 +75,10 @@ impl ConnectionPool {
     /// # Errors
     ///
     /// As for [`request`](Self::request); [`Kind::InvalidUrl`] if `url` is not one.
-    pub fn get<U>(&self, url: U) -> impl Future<Output = Result<Response, Error>> + Send + 'static + use<U>
+    pub fn get<U>(
+        &self,
+        url: U,
+    ) -> impl Future<Output = Result<Response, Error>> + Send + 'static + use<U>
     where
         U: TryInto<Uri>,
         U::Error: Into<BoxError>,

@@ -8,9 +8,7 @@ use std::{
 
 use httpcore_core_primitives::{
     BoxFuture, BoxStream, Error, Established, Event, Kind, NetworkBackend, Phase, Runtime,
-    TimeoutKind, TlsConnector, Trace,
-    options::deadline,
-    with_deadline,
+    TimeoutKind, TlsConnector, Trace, options::deadline, with_deadline,
 };
 use httpcore_pool::{Dial, DialTerms, Endpoint, Hop, Route};
 use httpcore_proto_h1::H1Connection;

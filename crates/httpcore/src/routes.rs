@@ -44,14 +44,20 @@ impl Routes {
     pub(crate) fn of(&self, url: &Uri) -> Result<Route, Error> {
         let known = known_scheme(url).zip(url.authority());
         if let Some((is_secure, authority)) = known {
-            let memory = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+            let memory = self
+                .remembered
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             if let Some(route) = memory.of(is_secure).get(authority.as_str()) {
                 return Ok(route.clone());
             }
         }
         let route = self.make(&Origin::of(url)?)?;
         if let Some((is_secure, authority)) = known {
-            let mut memory = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut memory = self
+                .remembered
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             memory.remember(is_secure, authority.as_str(), route.clone());
         }
         Ok(route)
@@ -87,7 +93,11 @@ impl Memory {
     }
 
     fn remember(&mut self, is_secure: bool, authority: &str, route: Route) {
-        let routes = if is_secure { &mut self.secure } else { &mut self.plain };
+        let routes = if is_secure {
+            &mut self.secure
+        } else {
+            &mut self.plain
+        };
         if routes.len() >= REMEMBERED {
             routes.clear();
         }
