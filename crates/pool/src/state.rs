@@ -54,11 +54,10 @@
 
 use std::{
     collections::VecDeque,
-    fmt,
     time::{Duration, Instant},
 };
 
-use httpcore_core_primitives::{CloseReason, Error, LeaseId};
+use httpcore_core_primitives::{CloseReason, Error};
 
 use crate::{
     arena::{Arena, Chain, Key, Links, List},
@@ -67,6 +66,14 @@ use crate::{
 };
 
 mod acting;
+mod action;
+mod places;
+mod roads;
+mod sight;
+mod tickets;
+
+pub use action::{Action, Closed, Connection, PlaceId, Refusal, TicketId};
+pub use sight::{Activity, Books, Counters, Sight};
 
 /// How many requests may be served on connections of other routes while a route waits for a place
 /// in a full pool, before one of those connections is closed for it. A new connection costs about
@@ -229,6 +236,8 @@ enum Work<X, S> {
     },
     /// An idle connection may have ended.
     Ask(Key),
+    /// The dial that a ticket waited for has ended, and was not for it.
+    Requeue(Key),
     Act(Action<X, S>),
 }
 
@@ -266,281 +275,6 @@ chain!(Wanting, Claim, wanting);
 chain!(OnRoad, Place<X, S>, on_road, X, S);
 chain!(Lru, Place<X, S>, lru, X, S);
 chain!(ByAge, Place<X, S>, age, X, S);
-
-/// Names a request, from the queue to the end of its exchange.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TicketId(Key);
-
-impl TicketId {
-    /// The small number by which whoever keeps something for each ticket finds it again. It is
-    /// another's once the ticket is over.
-    pub fn index(self) -> usize {
-        self.0.index()
-    }
-
-    /// The same, as the name of its lease.
-    pub fn lease(self) -> LeaseId {
-        LeaseId::new(self.0.to_bits())
-    }
-}
-
-impl From<LeaseId> for TicketId {
-    fn from(lease: LeaseId) -> Self {
-        TicketId(Key::from_bits(lease.get()))
-    }
-}
-
-impl fmt::Debug for TicketId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ticket {:?}", self.0)
-    }
-}
-
-/// Names a connection, from the beginning of its dial to its end.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PlaceId(Key);
-
-impl PlaceId {
-    /// As [`TicketId::index`].
-    pub fn index(self) -> usize {
-        self.0.index()
-    }
-}
-
-impl fmt::Debug for PlaceId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "place {:?}", self.0)
-    }
-}
-
-/// A connection made, lent or given up.
-#[derive(Debug)]
-pub enum Connection<X, S> {
-    /// The connection itself.
-    Exclusive(X),
-    /// A handle.
-    Shared(S),
-}
-
-/// Something to be done, after the lock around the state has been released.
-#[derive(Debug)]
-pub enum Action<X, S> {
-    /// Begin to make a connection, and report with [`State::dialled`].
-    Dial {
-        /// Which connection this will be.
-        place: PlaceId,
-        /// Which way.
-        route: Route,
-        /// For whom: its time limits apply, and its failure will be this ticket's.
-        ticket: TicketId,
-    },
-    /// A dial goes on for nobody and has lost its place: end it. Reporting it is harmless.
-    Abandon {
-        /// Which one.
-        place: PlaceId,
-    },
-    /// A ticket gets a connection, and must end with [`State::reclaimed`] or [`State::decline`].
-    Grant {
-        /// Whose wait is over.
-        ticket: TicketId,
-        /// What it gets.
-        connection: Connection<X, S>,
-        /// Which connection that is.
-        place: PlaceId,
-        /// Whether it has served another exchange.
-        reused: bool,
-    },
-    /// A ticket gets nothing. It is over once [`State::cancel`] has been called.
-    Refuse {
-        /// Whose wait is over.
-        ticket: TicketId,
-        /// Why.
-        why: Refusal,
-    },
-    /// A ticket for which a connection was being made waits for a place again.
-    Requeued {
-        /// Whose.
-        ticket: TicketId,
-    },
-    /// Drop a connection.
-    Close {
-        /// Which one this was.
-        place: PlaceId,
-        /// The connection.
-        connection: Connection<X, S>,
-        /// Why.
-        reason: Closed,
-    },
-}
-
-/// Why a ticket gets nothing.
-#[derive(Debug)]
-pub enum Refusal {
-    /// The connection that was being made for it could not be.
-    Dial(Error),
-    /// Too many wait already.
-    QueueFull,
-    /// The pool is closed.
-    Closed,
-}
-
-/// Why a connection was closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Closed {
-    /// It was idle for too long.
-    IdleTimeout,
-    /// It was too old.
-    MaxAge,
-    /// It had served as many exchanges as it may.
-    MaxRequests,
-    /// There were too many idle ones.
-    IdleLimit,
-    /// Another route needed its place.
-    MadeRoom,
-    /// It was no longer fit for use: as a rule, the peer had closed it.
-    PeerEnded,
-    /// The peer admits no more exchanges on it (shared connections only).
-    Retired,
-    /// Another shared connection on the same route has room.
-    Superfluous,
-    /// The pool was told to close what is idle.
-    CloseIdle,
-    /// The pool was closed.
-    PoolClosed,
-    /// Its exchange ended it.
-    Exchange(CloseReason),
-}
-
-impl Closed {
-    /// A word or two for tables and metrics.
-    pub fn label(self) -> &'static str {
-        match self {
-            Closed::IdleTimeout => "idle timeout",
-            Closed::MaxAge => "max age",
-            Closed::MaxRequests => "max requests",
-            Closed::IdleLimit => "idle limit",
-            Closed::MadeRoom => "made room",
-            Closed::PeerEnded => "peer ended",
-            Closed::Retired => "retired",
-            Closed::Superfluous => "superfluous",
-            Closed::CloseIdle => "close idle",
-            Closed::PoolClosed => "pool closed",
-            Closed::Exchange(reason) => reason.label(),
-        }
-    }
-}
-
-/// What has been counted since the beginning.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Counters {
-    /// Requests for a connection; a request sent twice counts twice.
-    pub requests: u64,
-    /// Of those, how many were given one.
-    pub granted: u64,
-    /// Of those, how many were given one that had served before.
-    pub reused: u64,
-    /// How many were refused: the dial failed, the queue was full, the pool closed.
-    pub refused: u64,
-    /// How many left the queue by themselves, their time limits included.
-    pub cancelled: u64,
-    /// How long those who were given one had waited for it, all together.
-    pub queue_time: Duration,
-    /// Dials begun.
-    pub dials: u64,
-    /// Of those, how many failed.
-    pub dials_failed: u64,
-    /// Of those, how many were given up because nobody waited for them.
-    pub dials_abandoned: u64,
-    /// Of those, how many became connections.
-    pub opened: u64,
-    /// Requests sent a second time after the first connection turned out dead.
-    pub retried: u64,
-    closed: Vec<(Closed, u64)>,
-}
-
-impl Counters {
-    /// How many connections were closed for `reason`.
-    pub fn closed_for(&self, reason: Closed) -> u64 {
-        self.closed
-            .iter()
-            .find(|(known, _)| *known == reason)
-            .map_or(0, |&(_, count)| count)
-    }
-
-    /// The reasons for which connections were closed, and how often.
-    pub fn closed(&self) -> impl Iterator<Item = (Closed, u64)> + '_ {
-        self.closed.iter().copied()
-    }
-
-    fn close(&mut self, reason: Closed) {
-        match self.closed.iter_mut().find(|(known, _)| *known == reason) {
-            Some((_, count)) => *count += 1,
-            None => self.closed.push((reason, 1)),
-        }
-    }
-}
-
-/// What there is now.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Books {
-    /// Tickets in the queue.
-    pub waiting: usize,
-    /// Tickets with a connection.
-    pub holding: usize,
-    /// Places in use, by whatever.
-    pub places: usize,
-    /// Connections being made.
-    pub dials: usize,
-    /// Exclusive connections, idle.
-    pub idle: usize,
-    /// Exclusive connections, in use.
-    pub lent: usize,
-    /// Shared connections.
-    pub shared: usize,
-    /// Of those, how many carry nothing.
-    pub shared_idle: usize,
-}
-
-/// One place, as [`State::look`] shows it.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Sight<'a> {
-    /// Which one.
-    pub place: PlaceId,
-    /// Where it leads.
-    pub route: &'a Route,
-    /// What it is doing.
-    pub activity: Activity,
-    /// How many requests it was lent to.
-    pub served: u64,
-    /// When it was made, or began to be.
-    pub born: Instant,
-}
-
-/// What a connection is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Activity {
-    /// It is being made.
-    Connecting,
-    /// Nothing, since then.
-    Idle(Instant),
-    /// It serves its one exchange.
-    Active,
-    /// It is shared.
-    Shared {
-        /// How many exchanges it carries.
-        exchanges: usize,
-        /// How many the peer admits.
-        limit: usize,
-        /// Whether it takes no more.
-        retired: bool,
-        /// Since when it carries none, if it does.
-        idle_since: Option<Instant>,
-    },
-}
 
 impl<X, S: Clone> State<X, S> {
     /// An empty pool.
@@ -660,32 +394,35 @@ impl<X, S: Clone> State<X, S> {
     ///
     /// A shared one is taken to admit as many exchanges as the last one along its route did, or
     /// one, until [`admits`](Self::admits) says otherwise.
+    ///
+    /// An error which is nobody's, since whoever caused the dial has gone, is handed back.
     pub fn dialled(
         &mut self,
         dial: PlaceId,
         outcome: Result<Connection<X, S>, Error>,
         now: Instant,
-    ) {
+    ) -> Option<Error> {
         let PlaceId(key) = dial;
         if !self.is_wanted(dial) {
-            if let Ok(connection) = outcome {
-                self.work.push_back(Work::Act(Action::Close {
-                    place: dial,
-                    connection,
-                    reason: Closed::Superfluous,
-                }));
-            }
-            return;
+            let connection = match outcome {
+                Ok(connection) => connection,
+                Err(error) => return Some(error),
+            };
+            self.work.push_back(Work::Act(Action::Close {
+                place: dial,
+                connection,
+                reason: Closed::Superfluous,
+            }));
+            return None;
         }
+        let mut unheard = None;
         let road = self.places[key].road;
-        if self.roads[road].is_probing() {
-            // All of them waited for this one; whoever it does not serve waits for a place again.
-            for claim in self.roads[road].wanting.iter(&self.claims) {
-                self.work.push_back(Work::Act(Action::Requeued {
-                    ticket: TicketId(claim),
-                }));
-            }
-        }
+        // All of them waited for this one; whoever it does not serve waits for a place again.
+        let attached: Vec<Key> = if self.roads[road].is_probing() {
+            self.roads[road].wanting.iter(&self.claims).collect()
+        } else {
+            Vec::new()
+        };
         let waiter = self.end_dial(key);
         match outcome {
             Ok(Connection::Exclusive(connection)) => {
@@ -711,14 +448,17 @@ impl<X, S: Clone> State<X, S> {
                     Some((ticket, true)) => self.refuse(ticket, Refusal::Dial(error)),
                     // Whoever caused this attempt has gone; the one that waited for it instead is
                     // not blamed for it, and gets an attempt of its own.
-                    Some((ticket, false)) => self.work.push_back(Work::Act(Action::Requeued {
-                        ticket: TicketId(ticket),
-                    })),
-                    None => {}
+                    Some((ticket, false)) => {
+                        self.work.push_back(Work::Requeue(ticket));
+                        unheard = Some(error);
+                    }
+                    None => unheard = Some(error),
                 }
             }
         }
         self.work.push_back(Work::Serve(road));
+        self.work.extend(attached.into_iter().map(Work::Requeue));
+        unheard
     }
 
     /// A lease ended: with its connection, if that was exclusive and is fit for another exchange;

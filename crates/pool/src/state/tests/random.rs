@@ -1,7 +1,7 @@
 //! Random steps, with everything checked after each.
 //!
-//! `POOL_RUNS` says how many runs, `POOL_SEED` which one to begin with; a failure prints its seed
-//! and its steps.
+//! `HTTPCORE_SEEDS` says how many runs; a failure prints its seed and its steps, and `HTTPCORE_SEED`
+//! repeats it alone.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -13,15 +13,19 @@ use super::*;
 
 #[test]
 fn the_books_balance_and_everybody_is_served_whatever_happens() {
-    let number = |name: &str, default: u64| {
-        std::env::var(name).map_or(default, |text| text.parse().expect("a number"))
+    let number = |name: &str| {
+        let text = std::env::var(name).ok()?;
+        Some(text.parse::<u64>().expect("a number"))
     };
-    let (first, runs) = (number("POOL_SEED", 1), number("POOL_RUNS", 3000));
-    for seed in first..first + runs {
+    let seeds = match (number("HTTPCORE_SEED"), number("HTTPCORE_SEEDS")) {
+        (Some(one), _) => one..one + 1,
+        (None, many) => 0..many.unwrap_or(3000),
+    };
+    for seed in seeds {
         let mut world = World::new(seed);
         let run = catch_unwind(AssertUnwindSafe(|| world.run()));
         if let Err(panic) = run {
-            eprintln!("POOL_SEED={seed} failed after:\n{}", world.log);
+            eprintln!("HTTPCORE_SEED={seed} failed after:\n{}", world.log);
             resume_unwind(panic);
         }
     }
