@@ -487,6 +487,43 @@ fn a_server_that_closes_without_a_word_is_told_apart() {
 }
 
 #[test]
+fn an_error_on_a_connection_that_has_served_before_says_so() {
+    for reset in [false, true] {
+        let net = MockNet::new();
+        let client = served(&net, Link::new(), move |mut server| async move {
+            server.read_head().await.unwrap();
+            let answer = "HTTP/1.1 204 No Content\r\n\r\n";
+            server.write_all(answer).await.unwrap();
+            if reset {
+                server.reset();
+            }
+        });
+        net.run(async { client.send(get()).await.unwrap() });
+        net.settle();
+        let mut error = net.run(async { client.send(post("x")).await.unwrap_err() });
+        assert!(error.error.connection_reused() && !error.error.response_started());
+        let again = error.request.take().unwrap();
+        assert_eq!(again.body().as_bytes().unwrap(), "x");
+        assert!(matches!(error.error.kind(), Kind::Closed | Kind::Network));
+    }
+}
+
+#[test]
+fn a_body_that_has_given_all_it_promised_need_not_say_that_it_has_ended() {
+    let net = MockNet::new();
+    let client = answering(&net, Link::new(), "HTTP/1.1 204 No Content\r\n\r\n");
+    let mut given = false;
+    let body = Body::poll_fn(move |_| {
+        if std::mem::replace(&mut given, true) {
+            return Poll::Pending;
+        }
+        Poll::Ready(Some(Ok::<_, Infallible>("abc".into())))
+    });
+    net.run(async { client.send(post(body.with_length(3))).await.unwrap() });
+    assert_eq!(client.end(), None);
+}
+
+#[test]
 fn garbage_is_refused_at_once_and_names_its_rule() {
     let net = MockNet::new();
     // The server does not close, and the rest of its answer never comes.
