@@ -1011,11 +1011,12 @@ fn a_refused_upload_goes_on_unless_the_server_closes() {
 #[test]
 fn no_protocol_is_switched_in_the_middle_of_a_request() {
     let net = MockNet::new();
-    let client = answering(
-        &net,
-        Link::new().buffer(100),
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n",
-    );
+    let client = served(&net, Link::new().buffer(100), |mut server| async move {
+        server.read_head().await.unwrap();
+        let answer = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n";
+        server.write_all(answer).await.unwrap();
+        server.stall().await;
+    });
     let request = http::Request::post("/")
         .header("connection", "upgrade")
         .header("upgrade", "x");
