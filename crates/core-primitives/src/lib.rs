@@ -54,6 +54,6 @@ pub use net::{
 };
 pub use options::Timeouts;
 pub use origin::{Origin, Scheme};
-pub use run_queue::RunQueue;
+pub use run_queue::{RunQueue, Spawned};
 pub use runtime::{Alarm, Runtime, Timer, sleep_until, with_deadline};
 pub use trace::{Event, Trace, TraceSink};

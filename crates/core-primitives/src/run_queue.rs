@@ -16,11 +16,11 @@
 //! ```
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Wake, Waker},
 };
@@ -40,8 +40,7 @@ struct Owner(Arc<Shared>);
 struct Shared {
     ready: Mutex<VecDeque<Arc<Task>>>,
     /// Every task that has not ended, so that they can be dropped and named.
-    live: Mutex<HashMap<u64, Arc<Task>>>,
-    next: AtomicU64,
+    live: Mutex<Live>,
     len: AtomicUsize,
     notify: Box<dyn Fn() + Send + Sync>,
 }
@@ -54,25 +53,25 @@ impl RunQueue {
             owner: Arc::new(Owner(Arc::new(Shared {
                 ready: Mutex::default(),
                 live: Mutex::default(),
-                next: AtomicU64::new(1),
                 len: AtomicUsize::new(0),
                 notify: Box::new(notify),
             }))),
         }
     }
 
-    /// Adds a task, ready to run. `name` is for [`names`](Self::names).
-    pub fn spawn(&self, name: &'static str, future: BoxFuture<'static, ()>) {
+    /// Adds a task, ready to run. `name` is for [`names`](Self::names). Whoever may want to end
+    /// the task early keeps what this returns; to others it is nothing.
+    pub fn spawn(&self, name: &'static str, future: BoxFuture<'static, ()>) -> Spawned {
         let shared = &self.owner.0;
-        let task = Arc::new(Task {
-            id: shared.next.fetch_add(1, Ordering::Relaxed),
+        let task = lock(&shared.live).insert(|place| Task {
+            place,
             name,
             queued: AtomicBool::new(true),
             slot: Mutex::new(Slot::Resting(future)),
             shared: Arc::downgrade(shared),
         });
-        lock(&shared.live).insert(task.id, task.clone());
-        shared.push(task);
+        shared.push(task.clone());
+        Spawned(task)
     }
 
     /// Takes the task that has been ready longest.
@@ -107,8 +106,10 @@ impl RunQueue {
     /// The names of the tasks that have not ended, oldest first.
     pub fn names(&self) -> Vec<&'static str> {
         let mut tasks: Vec<_> = lock(&self.owner.0.live)
-            .values()
-            .map(|task| (task.id, task.name))
+            .tasks
+            .iter()
+            .flatten()
+            .map(|task| (task.place.born, task.name))
             .collect();
         tasks.sort_unstable();
         tasks.into_iter().map(|(_, name)| name).collect()
@@ -148,7 +149,7 @@ impl Shared {
 
     fn clear(&self) {
         loop {
-            let tasks: Vec<_> = lock(&self.live).drain().map(|(_, task)| task).collect();
+            let tasks = lock(&self.live).drain();
             let ready = std::mem::take(&mut *lock(&self.ready));
             self.len.store(0, Ordering::Release);
             if tasks.is_empty() && ready.is_empty() {
@@ -156,15 +157,64 @@ impl Shared {
             }
             // Each future is dropped outside the locks: its drop may wake and spawn.
             for task in tasks {
-                let slot = std::mem::replace(&mut *lock(&task.slot), Slot::Over);
-                drop(slot);
+                task.end();
             }
         }
     }
 }
 
+/// The tasks that have not ended, each at a place it knows.
+#[derive(Default)]
+struct Live {
+    tasks: Vec<Option<Arc<Task>>>,
+    vacant: Vec<usize>,
+    born: u64,
+}
+
+/// Where a task is kept, and which of the tasks that were ever kept there it is.
+#[derive(Clone, Copy)]
+struct Place {
+    index: usize,
+    born: u64,
+}
+
+impl Live {
+    fn insert(&mut self, task: impl FnOnce(Place) -> Task) -> Arc<Task> {
+        let index = self.vacant.pop().unwrap_or(self.tasks.len());
+        self.born += 1;
+        let task = Arc::new(task(Place {
+            index,
+            born: self.born,
+        }));
+        match self.tasks.get_mut(index) {
+            Some(vacant) => *vacant = Some(task.clone()),
+            None => self.tasks.push(Some(task.clone())),
+        }
+        task
+    }
+
+    /// The task at `place`, unless it has been taken out before.
+    fn remove(&mut self, place: Place) -> Option<Arc<Task>> {
+        let task = self
+            .tasks
+            .get_mut(place.index)?
+            .take_if(|task| task.place.born == place.born)?;
+        self.vacant.push(place.index);
+        Some(task)
+    }
+
+    fn drain(&mut self) -> Vec<Arc<Task>> {
+        self.vacant.clear();
+        self.tasks.drain(..).flatten().collect()
+    }
+
+    fn len(&self) -> usize {
+        self.tasks.len() - self.vacant.len()
+    }
+}
+
 struct Task {
-    id: u64,
+    place: Place,
     name: &'static str,
     /// Whether the task is in the ready queue, or is about to be polled. Cleared before the poll,
     /// so that a wake during it queues the task again.
@@ -178,8 +228,35 @@ enum Slot {
     Resting(BoxFuture<'static, ()>),
     /// With whoever polls it.
     Polled,
-    /// Nowhere: it ended, or the queue was cleared.
+    /// With whoever polls it, and somebody else has been told meanwhile to poll it once more.
+    PolledAndDue,
+    /// Nowhere: it ended, or it was cancelled.
     Over,
+}
+
+impl Task {
+    /// Takes the future back after a poll, unless the task was cancelled meanwhile.
+    fn rest(self: &Arc<Self>, future: BoxFuture<'static, ()>) {
+        let was = std::mem::replace(&mut *lock(&self.slot), Slot::Resting(future));
+        match was {
+            Slot::Polled => {}
+            Slot::PolledAndDue => self.wake_by_ref(),
+            Slot::Over | Slot::Resting(_) => self.end(),
+        }
+    }
+
+    /// Drops the future, now or when whoever polls it is done with that.
+    fn end(&self) {
+        let slot = std::mem::replace(&mut *lock(&self.slot), Slot::Over);
+        drop(slot);
+    }
+
+    fn forget(&self) {
+        if let Some(shared) = self.shared.upgrade() {
+            let entry = lock(&shared.live).remove(self.place);
+            drop(entry);
+        }
+    }
 }
 
 impl Wake for Task {
@@ -198,6 +275,30 @@ impl Wake for Task {
     }
 }
 
+/// A task, as seen by who spawned it. Dropping this changes nothing for the task.
+#[derive(Clone)]
+pub struct Spawned(Arc<Task>);
+
+impl Spawned {
+    /// Ends the task: its future is dropped before this returns or, if it is being polled right
+    /// now, as soon as that poll is over. Does nothing to a task that has ended.
+    pub fn cancel(&self) {
+        self.0.forget();
+        self.0.end();
+    }
+
+    /// What the task was called when it was spawned.
+    pub fn name(&self) -> &'static str {
+        self.0.name
+    }
+}
+
+impl fmt::Debug for Spawned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Spawned({})", self.name())
+    }
+}
+
 /// A task taken from the queue, to be polled once.
 pub struct Ready(Arc<Task>);
 
@@ -207,7 +308,8 @@ impl Ready {
         self.0.name
     }
 
-    /// Polls the task once. If it ends, its future is dropped before this returns.
+    /// Polls the task once. If it ends, its future is dropped before this returns; if it panics,
+    /// it has ended, and the panic goes on.
     pub fn run(self) {
         let Ready(task) = self;
         task.queued.store(false, Ordering::Release);
@@ -215,31 +317,35 @@ impl Ready {
             let mut slot = lock(&task.slot);
             match *slot {
                 Slot::Resting(_) => std::mem::replace(&mut *slot, Slot::Polled),
-                Slot::Polled | Slot::Over => return,
+                Slot::Polled | Slot::PolledAndDue => {
+                    *slot = Slot::PolledAndDue;
+                    return;
+                }
+                Slot::Over => return,
             }
         };
         let Slot::Resting(mut future) = taken else {
             return;
         };
         let waker = Waker::from(task.clone());
-        if future
-            .as_mut()
-            .poll(&mut Context::from_waker(&waker))
-            .is_pending()
-        {
-            let mut slot = lock(&task.slot);
-            // Unless the queue was cleared from within the poll.
-            if let Slot::Polled = *slot {
-                *slot = Slot::Resting(future);
-            }
-            return;
+        let ending = Ending(&task);
+        let poll = future.as_mut().poll(&mut Context::from_waker(&waker));
+        if poll.is_pending() {
+            std::mem::forget(ending);
+            task.rest(future);
+        } else {
+            drop(future);
         }
-        drop(future);
-        *lock(&task.slot) = Slot::Over;
-        if let Some(shared) = task.shared.upgrade() {
-            let entry = lock(&shared.live).remove(&task.id);
-            drop(entry);
-        }
+    }
+}
+
+/// Ends a task that is not told otherwise: also when polling it panics.
+struct Ending<'a>(&'a Task);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.end();
+        self.0.forget();
     }
 }
 
@@ -358,14 +464,13 @@ mod tests {
         impl Drop for SpawnOnDrop {
             fn drop(&mut self) {
                 if let Some(shared) = self.0.upgrade() {
-                    let task = Arc::new(Task {
-                        id: 1000,
+                    let task = lock(&shared.live).insert(|place| Task {
+                        place,
                         name: "afterthought",
                         queued: AtomicBool::new(true),
                         slot: Mutex::new(Slot::Resting(Box::pin(async {}))),
                         shared: Arc::downgrade(&shared),
                     });
-                    lock(&shared.live).insert(1000, task.clone());
                     shared.push(task);
                 }
             }
@@ -381,6 +486,78 @@ mod tests {
         );
         run_all(&queue);
         queue.clear();
+        assert_eq!((queue.live(), queue.ready()), (0, 0));
+    }
+
+    #[test]
+    fn a_cancelled_task_drops_its_future_at_once_and_leaves_the_books() {
+        let queue = RunQueue::new(|| {});
+        let alive = Arc::new(());
+        let held = alive.clone();
+        let task = queue.spawn(
+            "holder",
+            Box::pin(async move {
+                let _hold = held;
+                std::future::pending::<()>().await;
+            }),
+        );
+        run_all(&queue);
+        task.cancel();
+        assert_eq!((Arc::strong_count(&alive), queue.live()), (1, 0));
+        let next = queue.spawn("next", Box::pin(std::future::pending()));
+        task.cancel();
+        assert_eq!((queue.live(), next.name()), (1, "next"));
+    }
+
+    #[test]
+    fn a_task_that_cancels_itself_is_gone_after_its_poll() {
+        let queue = RunQueue::new(|| {});
+        let alive = Arc::new(());
+        let seat: Arc<Mutex<Option<Spawned>>> = Arc::default();
+        let (held, own) = (alive.clone(), seat.clone());
+        let task = queue.spawn(
+            "quitter",
+            Box::pin(poll_fn(move |_| {
+                let _hold = &held;
+                own.lock().unwrap().take().unwrap().cancel();
+                Poll::Pending
+            })),
+        );
+        *seat.lock().unwrap() = Some(task);
+        run_all(&queue);
+        assert_eq!((Arc::strong_count(&alive), queue.live()), (1, 0));
+    }
+
+    #[test]
+    fn a_wake_taken_from_the_queue_during_a_poll_is_not_lost() {
+        let queue = RunQueue::new(|| {});
+        let inner = Arc::downgrade(&queue.owner.0);
+        let polls = Arc::new(AtomicUsize::new(0));
+        let counted = polls.clone();
+        queue.spawn(
+            "nested",
+            Box::pin(poll_fn(move |cx| {
+                if counted.fetch_add(1, Ordering::Relaxed) > 0 {
+                    return Poll::Ready(());
+                }
+                cx.waker().wake_by_ref();
+                // Somebody runs the queue from within this poll, and meets this very task.
+                let task = lock(&inner.upgrade().unwrap().ready).pop_front().unwrap();
+                Ready(task).run();
+                Poll::Pending
+            })),
+        );
+        run_all(&queue);
+        assert_eq!((polls.load(Ordering::Relaxed), queue.live()), (2, 0));
+    }
+
+    #[test]
+    fn a_task_that_panics_has_ended() {
+        let queue = RunQueue::new(|| {});
+        queue.spawn("clumsy", Box::pin(async { panic!("on purpose") }));
+        let task = queue.pop().unwrap();
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| task.run()));
+        assert!(outcome.is_err());
         assert_eq!((queue.live(), queue.ready()), (0, 0));
     }
 }

@@ -1,0 +1,162 @@
+//! The command line.
+
+use std::{path::PathBuf, time::Duration};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use lexopt::prelude::*;
+
+/// What is to be done.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Help,
+    Version,
+    Get(Box<Get>),
+    Demo,
+}
+
+/// One request, and what becomes of its response.
+#[derive(Debug, Default)]
+pub(crate) struct Get {
+    pub(crate) url: String,
+    pub(crate) method: Option<Method>,
+    pub(crate) headers: HeaderMap,
+    pub(crate) data: Option<Data>,
+    pub(crate) include_head: bool,
+    pub(crate) output: Option<PathBuf>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) connect_timeout: Option<Duration>,
+    pub(crate) unix_socket: Option<PathBuf>,
+    pub(crate) trace: bool,
+}
+
+/// Where the request's body comes from.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Data {
+    Text(String),
+    File(PathBuf),
+    Stdin,
+}
+
+pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
+    match parser.next()? {
+        Some(Short('h') | Long("help")) | None => Ok(Command::Help),
+        Some(Short('V') | Long("version")) => Ok(Command::Version),
+        Some(Value(command)) if command == "get" => parse_get(parser),
+        Some(Value(command)) if command == "demo" => match parser.next()? {
+            None => Ok(Command::Demo),
+            Some(Short('h') | Long("help")) => Ok(Command::Help),
+            Some(more) => Err(more.unexpected()),
+        },
+        Some(other) => Err(other.unexpected()),
+    }
+}
+
+fn parse_get(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
+    let mut get = Get::default();
+    let mut url = None;
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Short('X') | Long("request") => get.method = Some(parser.value()?.parse()?),
+            Short('H') | Long("header") => {
+                let (name, value) = header(&parser.value()?.string()?)?;
+                get.headers.append(name, value);
+            }
+            Short('d') | Long("data") => get.data = Some(data(parser.value()?.string()?)),
+            Short('i') | Long("include") => get.include_head = true,
+            Short('o') | Long("output") => get.output = Some(parser.value()?.into()),
+            Long("timeout") => get.timeout = Some(seconds(&mut parser)?),
+            Long("connect-timeout") => get.connect_timeout = Some(seconds(&mut parser)?),
+            Long("unix-socket") => get.unix_socket = Some(parser.value()?.into()),
+            Long("trace") => get.trace = true,
+            Short('h') | Long("help") => return Ok(Command::Help),
+            Value(value) if url.is_none() => url = Some(value.string()?),
+            other => return Err(other.unexpected()),
+        }
+    }
+    get.url = url.ok_or("get needs a URL")?;
+    Ok(Command::Get(Box::new(get)))
+}
+
+fn header(text: &str) -> Result<(HeaderName, HeaderValue), lexopt::Error> {
+    let Some((name, value)) = text.split_once(':') else {
+        return Err(format!("a header is written 'Name: value', and {text:?} is not").into());
+    };
+    let name = HeaderName::from_bytes(name.as_bytes())
+        .map_err(|_| format!("{name:?} cannot be a header's name"))?;
+    // The value may be a secret, and so it is not repeated.
+    let value = HeaderValue::from_str(value.trim())
+        .map_err(|_| format!("the value of the header {name} holds a character it may not"))?;
+    Ok((name, value))
+}
+
+fn data(text: String) -> Data {
+    match text.strip_prefix('@') {
+        None => Data::Text(text),
+        Some("-") => Data::Stdin,
+        Some(path) => Data::File(path.into()),
+    }
+}
+
+fn seconds(parser: &mut lexopt::Parser) -> Result<Duration, lexopt::Error> {
+    let seconds: f64 = parser.value()?.parse()?;
+    Duration::try_from_secs_f64(seconds)
+        .map_err(|_| format!("{seconds} is not a length of time in seconds").into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn get(args: &[&str]) -> Result<Get, String> {
+        let parser = lexopt::Parser::from_args(["get"].iter().chain(args));
+        match parse(parser) {
+            Ok(Command::Get(get)) => Ok(*get),
+            Ok(other) => panic!("{other:?} is no get"),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn options_may_stand_anywhere() {
+        let get = get(&[
+            "-H",
+            "A: 1",
+            "http://x/",
+            "-H",
+            "a:2",
+            "-d",
+            "@f",
+            "-i",
+            "--timeout=1.5",
+            "-XPUT",
+        ])
+        .unwrap();
+        assert_eq!(get.url, "http://x/");
+        assert_eq!(get.headers.get_all("a").iter().count(), 2);
+        assert_eq!(get.data, Some(Data::File("f".into())));
+        assert!(get.include_head);
+        assert_eq!(get.timeout, Some(Duration::from_millis(1500)));
+        assert_eq!(get.method, Some(Method::PUT));
+    }
+
+    #[test]
+    fn nonsense_is_named() {
+        for (args, what) in [
+            (&[][..], "URL"),
+            (&["http://x/", "http://y/"], "http://y/"),
+            (&["http://x/", "-H", "no colon"], "no colon"),
+            (&["http://x/", "-H", "a b: c"], "a b"),
+            (&["http://x/", "--timeout", "-1"], "-1"),
+            (&["http://x/", "--frobnicate"], "frobnicate"),
+        ] {
+            let error = get(args).unwrap_err();
+            assert!(error.contains(what), "{args:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_bad_header_value_is_not_repeated() {
+        let error = get(&["http://x/", "-H", "Authorization: s3cr3t\n!"]).unwrap_err();
+        assert!(!error.contains("s3cr3t"), "{error}");
+    }
+}

@@ -1,0 +1,86 @@
+//! The httpcore engine on the command line. See `httpcore --help`.
+
+#![forbid(unsafe_code)]
+
+mod args;
+mod demo;
+mod get;
+mod trace;
+
+use std::{error::Error as StdError, io::Write, process::ExitCode};
+
+const HELP: &str = "\
+httpcore: HTTP requests over an event loop of their own
+
+Usage:
+  httpcore get URL [options]   send a request and print the response's body
+  httpcore demo                start a server on loopback and show real requests against it
+
+Options of get:
+  -X, --request METHOD    the method; GET by default, POST with -d
+  -H, --header 'N: V'     a header field; may be given again
+  -d, --data DATA         the request's body; @FILE sends a file, @- what stdin says
+  -i, --include           print the response's head before its body
+  -o, --output FILE       write the body to FILE, with a progress bar
+      --timeout SECONDS   give up when everything has taken this long
+      --connect-timeout SECONDS
+                          give up when looking up and connecting have each taken this long
+      --unix-socket PATH  connect to this socket; URL says what is asked of it
+      --trace             say on stderr what happens, and when
+  -h, --help              this text
+  -V, --version           the version
+
+The exit status is 0 only for a complete response, whatever its status code; 1 if the request
+failed, 2 if the command line makes no sense.
+";
+
+/// What ends the program early.
+enum Exit {
+    /// The command line makes no sense.
+    Usage(String),
+    /// The request failed.
+    Failed(Box<dyn StdError>),
+}
+
+impl<E: StdError + 'static> From<E> for Exit {
+    fn from(error: E) -> Self {
+        Exit::Failed(Box::new(error))
+    }
+}
+
+fn main() -> ExitCode {
+    let done = match args::parse(lexopt::Parser::from_env()) {
+        Ok(args::Command::Help) => print(HELP),
+        Ok(args::Command::Version) => print(concat!("httpcore ", env!("CARGO_PKG_VERSION"), "\n")),
+        Ok(args::Command::Get(options)) => get::run(options),
+        Ok(args::Command::Demo) => demo::run(),
+        Err(error) => Err(Exit::Usage(error.to_string())),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Exit::Usage(what)) => {
+            eprintln!("httpcore: {what}; try 'httpcore --help'");
+            ExitCode::from(2)
+        }
+        Err(Exit::Failed(error)) => {
+            eprintln!("httpcore: {}", sentence(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print(text: &str) -> Result<(), Exit> {
+    Ok(std::io::stdout().write_all(text.as_bytes())?)
+}
+
+/// An error and what caused it, in one line.
+fn sentence(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

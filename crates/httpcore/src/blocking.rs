@@ -1,0 +1,191 @@
+//! The same engine for threads that wait: no event loop in the background, no extra thread.
+//!
+//! A call drives its own request on the calling thread, over sockets of its own, and returns when
+//! the response's head is there; reading the body goes on in the same way. The pool may be used
+//! from any number of threads.
+//!
+//! ```
+//! # let origin = httpcore_origin::Origin::start()?;
+//! # let url = origin.url("/hello");
+//! let response = httpcore::blocking::get(url)?;
+//! let text = response.into_body().bytes(1 << 20)?;
+//! # assert!(!text.is_empty());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+use std::{
+    fmt,
+    io::{self, Read},
+    sync::Arc,
+};
+
+use bytes::{Buf, Bytes};
+use http::Uri;
+use httpcore_core_primitives::{BoxError, Error, Kind, Phase, Request};
+use httpcore_net_epoll::Blocking;
+use httpcore_pool::Status;
+
+use crate::connection_pool::{self, Builder, parse_url};
+
+/// A response whose body is read on the calling thread.
+pub type Response = http::Response<Body>;
+
+/// Sends requests from threads that wait for the answer. Cloning it yields another handle.
+#[derive(Clone)]
+pub struct ConnectionPool {
+    pool: connection_pool::ConnectionPool,
+    blocking: Arc<Blocking>,
+}
+
+impl ConnectionPool {
+    /// A pool with the defaults.
+    ///
+    /// # Errors
+    ///
+    /// When the operating system refuses what waiting takes.
+    pub fn new() -> io::Result<Self> {
+        Self::from_builder(connection_pool::ConnectionPool::builder())
+    }
+
+    /// A pool as `builder` says.
+    ///
+    /// # Errors
+    ///
+    /// As for [`new`](Self::new).
+    pub fn from_builder(builder: Builder) -> io::Result<Self> {
+        let blocking = Arc::new(Blocking::new()?);
+        Ok(ConnectionPool {
+            pool: builder.build(blocking.backend()),
+            blocking,
+        })
+    }
+
+    /// Sends `request` and waits for the head of the response. See
+    /// [`ConnectionPool::request`](crate::ConnectionPool::request).
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`].
+    pub fn request(&self, request: Request) -> Result<Response, Error> {
+        let response = self.blocking.block_on(self.pool.request(request))?;
+        Ok(response.map(|body| Body {
+            body,
+            unread: Bytes::new(),
+            blocking: self.blocking.clone(),
+        }))
+    }
+
+    /// Sends a GET.
+    ///
+    /// # Errors
+    ///
+    /// As for [`request`](Self::request); [`Kind::InvalidUrl`] if `url` is not one.
+    pub fn get<U>(&self, url: U) -> Result<Response, Error>
+    where
+        U: TryInto<Uri>,
+        U::Error: Into<BoxError>,
+    {
+        let mut request = Request::default();
+        *request.uri_mut() = parse_url(url)?;
+        self.request(request)
+    }
+
+    /// A snapshot to print.
+    pub fn status(&self) -> Status {
+        self.pool.status()
+    }
+
+    /// Closes the connections that are idle now.
+    pub fn close_idle(&self) {
+        self.pool.close_idle();
+    }
+
+    /// Closes what is idle and refuses what comes; see
+    /// [`ConnectionPool::close`](crate::ConnectionPool::close).
+    pub fn close(&self) {
+        self.pool.close();
+    }
+}
+
+impl fmt::Debug for ConnectionPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.pool, f)
+    }
+}
+
+/// Sends a GET over a connection of its own, and waits for the head of the response.
+///
+/// # Errors
+///
+/// As for [`ConnectionPool::get`].
+pub fn get<U>(url: U) -> Result<Response, Error>
+where
+    U: TryInto<Uri>,
+    U::Error: Into<BoxError>,
+{
+    let pool = ConnectionPool::new().map_err(|error| {
+        Error::new(Kind::RuntimeGone, Phase::Request)
+            .with_message("the system gave no means of waiting")
+            .with_source(error)
+    })?;
+    pool.get(url)
+}
+
+/// A response's body, read on the calling thread. Implements [`Read`].
+pub struct Body {
+    body: crate::Body,
+    /// What was received and not yet read.
+    unread: Bytes,
+    blocking: Arc<Blocking>,
+}
+
+impl Body {
+    /// The next piece, `None` at the end.
+    pub fn chunk(&mut self) -> Option<Result<Bytes, Error>> {
+        if !self.unread.is_empty() {
+            return Some(Ok(std::mem::take(&mut self.unread)));
+        }
+        self.blocking.block_on(self.body.chunk())
+    }
+
+    /// All of it, if that is at most `limit` bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::TooLarge`] if there is more; otherwise whatever ends the body early.
+    pub fn bytes(self, limit: usize) -> Result<Bytes, Error> {
+        if self.unread.is_empty() {
+            return self.blocking.block_on(self.body.bytes(limit));
+        }
+        let head = self.unread;
+        let rest = limit.checked_sub(head.len()).ok_or_else(|| {
+            Error::new(Kind::TooLarge, Phase::Body)
+                .with_message(format!("the body is larger than the {limit} bytes allowed"))
+        })?;
+        let tail = self.blocking.block_on(self.body.bytes(rest))?;
+        Ok([head, tail].concat().into())
+    }
+}
+
+impl Read for Body {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if buf.is_empty() {
+            return Ok(0);
+        }
+        if self.unread.is_empty() {
+            match self.blocking.block_on(self.body.chunk()) {
+                None => return Ok(0),
+                Some(piece) => self.unread = piece.map_err(io::Error::other)?,
+            }
+        }
+        let size = buf.len().min(self.unread.len());
+        self.unread.copy_to_slice(&mut buf[..size]);
+        Ok(size)
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.body, f)
+    }
+}

@@ -1,0 +1,234 @@
+//! The pool as its users meet it.
+
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+
+use http::Uri;
+use httpcore_core_primitives::{
+    BoxError, Error, Kind, NetworkBackend, Phase, Request, Response, Runtime, TcpOptions, Timeouts,
+    TlsConnector,
+};
+use httpcore_pool::{Config, Pool, Status};
+
+use crate::{dial::Dialler, routes::Routes};
+
+/// Sends requests, and shares connections between them. Cloning it yields another handle to the
+/// same pool; it may be used from any number of tasks and threads.
+///
+/// ```
+/// use httpcore::{Body, ConnectionPool, Epoll};
+///
+/// # let origin = httpcore_origin::Origin::start()?;
+/// # let url = origin.url("/hello");
+/// let epoll = Epoll::new()?;
+/// let pool = ConnectionPool::builder()
+///     .max_connections(4)
+///     .build(epoll.backend());
+/// epoll.block_on(async {
+///     let request = http::Request::get(url).body(Body::empty())?;
+///     let mut response = pool.request(request).await?;
+///     while let Some(piece) = response.body_mut().chunk().await {
+///         println!("{} bytes", piece?.len());
+///     }
+///     Ok::<(), Box<dyn std::error::Error>>(())
+/// })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct ConnectionPool {
+    pool: Pool,
+    routes: Arc<Routes>,
+}
+
+impl ConnectionPool {
+    /// A pool with the defaults, on `backend`.
+    pub fn new(backend: Arc<dyn NetworkBackend>) -> Self {
+        Self::builder().build(backend)
+    }
+
+    /// What may be set before a pool is made.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Sends `request`, whose URI must be absolute (`http://host/path`), and yields the response
+    /// once its head is there. The body streams; while it lasts, it holds its connection.
+    ///
+    /// [`Timeouts`] and [`Trace`](crate::Trace) are taken from the request's extensions. Dropping
+    /// the future, or the body, gives up the exchange and frees its place before `drop` returns.
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`]: it says what failed, in which phase, and how much of the request was sent.
+    pub fn request(
+        &self,
+        request: Request,
+    ) -> impl Future<Output = Result<Response, Error>> + Send + 'static + use<> {
+        let sending = self
+            .routes
+            .of(request.uri())
+            .map(|route| self.pool.send(route, request));
+        async move { sending?.await }
+    }
+
+    /// Sends a GET.
+    ///
+    /// # Errors
+    ///
+    /// As for [`request`](Self::request); [`Kind::InvalidUrl`] if `url` is not one.
+    pub fn get<U>(
+        &self,
+        url: U,
+    ) -> impl Future<Output = Result<Response, Error>> + Send + 'static + use<U>
+    where
+        U: TryInto<Uri>,
+        U::Error: Into<BoxError>,
+    {
+        let sending = parse_url(url).map(|url| {
+            let mut request = Request::default();
+            *request.uri_mut() = url;
+            self.request(request)
+        });
+        async move { sending?.await }
+    }
+
+    /// A snapshot to print: how many requests and connections there are, and what each connection
+    /// is doing.
+    pub fn status(&self) -> Status {
+        self.pool.status()
+    }
+
+    /// What has happened since the pool was made, counted.
+    pub fn counters(&self) -> httpcore_pool::Counters {
+        self.pool.counters()
+    }
+
+    /// Closes the connections that are idle now.
+    pub fn close_idle(&self) {
+        self.pool.close_idle();
+    }
+
+    /// Closes what is idle and refuses what waits and what comes; what is in use is closed when
+    /// its exchange ends.
+    pub fn close(&self) {
+        self.pool.close();
+    }
+}
+
+impl fmt::Debug for ConnectionPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.status(), f)
+    }
+}
+
+/// What may be set before a [`ConnectionPool`] is made. Every setting has a default.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Builder {
+    pool: Config,
+    http1: httpcore_proto_h1::Config,
+    tcp: TcpOptions,
+    unix_socket: Option<PathBuf>,
+    tls: Option<Arc<dyn TlsConnector>>,
+    race_delay: Duration,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Builder {
+            pool: Config::default(),
+            http1: httpcore_proto_h1::Config::default(),
+            tcp: TcpOptions::default(),
+            unix_socket: None,
+            tls: None,
+            // RFC 8305 §5 recommends it.
+            race_delay: Duration::from_millis(250),
+        }
+    }
+}
+
+impl Builder {
+    /// At most this many connections, in use, idle or being made, to all origins together.
+    pub fn max_connections(mut self, limit: usize) -> Self {
+        self.pool.max_connections = Some(limit);
+        self
+    }
+
+    /// How long a connection may be idle before it is closed; `None` is for ever, or until the
+    /// server closes it.
+    pub fn idle_timeout(mut self, limit: Option<Duration>) -> Self {
+        self.pool.idle_timeout = limit;
+        self
+    }
+
+    /// The time limits of requests that do not bring their own.
+    pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
+        self.pool.timeouts = timeouts;
+        self
+    }
+
+    /// Every other setting of the pool.
+    pub fn pool_config(mut self, config: Config) -> Self {
+        self.pool = config;
+        self
+    }
+
+    /// The settings of HTTP/1.1: its limits above all.
+    pub fn http1_config(mut self, config: httpcore_proto_h1::Config) -> Self {
+        self.http1 = config;
+        self
+    }
+
+    /// The options of TCP connections.
+    pub fn tcp_options(mut self, options: TcpOptions) -> Self {
+        self.tcp = options;
+        self
+    }
+
+    /// Connects to this Unix domain socket, whatever host a URL names; the host is what the server
+    /// is told in the `Host` field.
+    pub fn unix_socket(mut self, path: impl Into<PathBuf>) -> Self {
+        self.unix_socket = Some(path.into());
+        self
+    }
+
+    /// Puts TLS under `https`. Without it, such URLs are refused.
+    pub fn tls(mut self, connector: Arc<dyn TlsConnector>) -> Self {
+        self.tls = Some(connector);
+        self
+    }
+
+    /// How long one address of a host may take before the next is tried beside it (RFC 8305 §5:
+    /// 250 ms, the default).
+    pub fn happy_eyeballs_delay(mut self, delay: Duration) -> Self {
+        self.race_delay = delay;
+        self
+    }
+
+    /// The pool, on `backend`.
+    pub fn build(self, backend: Arc<dyn NetworkBackend>) -> ConnectionPool {
+        let routes = Routes::new(self.tcp, self.unix_socket, self.tls.is_some());
+        let runtime: Arc<dyn Runtime> = backend.clone();
+        let dialler = Dialler {
+            backend,
+            tls: self.tls,
+            race_delay: self.race_delay,
+            http1: Arc::new(self.http1),
+        };
+        ConnectionPool {
+            pool: Pool::new(self.pool, runtime, Arc::new(dialler)),
+            routes: Arc::new(routes),
+        }
+    }
+}
+
+pub(crate) fn parse_url<U>(url: U) -> Result<Uri, Error>
+where
+    U: TryInto<Uri>,
+    U::Error: Into<BoxError>,
+{
+    url.try_into().map_err(|error| {
+        Error::new(Kind::InvalidUrl, Phase::Request)
+            .with_message("the URL cannot be read")
+            .with_source(error)
+    })
+}

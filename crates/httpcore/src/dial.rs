@@ -1,0 +1,166 @@
+//! How a route becomes a connection: resolve, connect, and then hop by hop.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use httpcore_core_primitives::{
+    BoxFuture, BoxStream, Error, Established, Event, Kind, NetworkBackend, Phase, Runtime,
+    TimeoutKind, TlsConnector, Trace, options::deadline, with_deadline,
+};
+use httpcore_pool::{Dial, DialTerms, Endpoint, Hop, Route};
+use httpcore_proto_h1::H1Connection;
+
+use crate::race;
+
+/// Makes connections out of a backend, TLS and the protocols.
+#[derive(Debug)]
+pub(crate) struct Dialler {
+    pub(crate) backend: Arc<dyn NetworkBackend>,
+    pub(crate) tls: Option<Arc<dyn TlsConnector>>,
+    pub(crate) race_delay: Duration,
+    pub(crate) http1: Arc<httpcore_proto_h1::Config>,
+}
+
+impl Dial for Dialler {
+    fn dial(
+        &self,
+        route: &Route,
+        terms: &DialTerms,
+    ) -> BoxFuture<'static, Result<Established, Error>> {
+        let attempt = Attempt {
+            backend: self.backend.clone(),
+            tls: self.tls.clone(),
+            race_delay: self.race_delay,
+            http1: self.http1.clone(),
+            route: route.clone(),
+            terms: terms.clone(),
+        };
+        Box::pin(attempt.run())
+    }
+}
+
+/// One connection being made. It owns all it needs, since it outlives the request that caused it.
+struct Attempt {
+    backend: Arc<dyn NetworkBackend>,
+    tls: Option<Arc<dyn TlsConnector>>,
+    race_delay: Duration,
+    http1: Arc<httpcore_proto_h1::Config>,
+    route: Route,
+    terms: DialTerms,
+}
+
+impl Attempt {
+    async fn run(self) -> Result<Established, Error> {
+        let mut stream = self.connect().await?;
+        let info = stream.info();
+        self.trace().emit(|| {
+            let (peer, local) = (info.peer, info.local);
+            (self.backend.now(), Event::Connected { peer, local })
+        });
+        for hop in self.route.hops() {
+            stream = self.hop(hop, stream).await?;
+        }
+        let connection = H1Connection::new(stream, self.runtime(), self.http1);
+        Ok(Established::Exclusive(Box::new(connection)))
+    }
+
+    async fn connect(&self) -> Result<BoxStream, Error> {
+        match self.route.dial() {
+            Endpoint::Tcp { host, port } => {
+                let addresses = self.resolve(host, *port).await?;
+                let connecting = race::connect(
+                    &self.backend,
+                    addresses,
+                    self.route.tcp(),
+                    self.race_delay,
+                    self.trace(),
+                );
+                self.within(TimeoutKind::Connect, Phase::Connect, connecting)
+                    .await?
+            }
+            Endpoint::Unix(path) => {
+                let connecting = self.backend.connect_unix(path);
+                self.within(TimeoutKind::Connect, Phase::Connect, connecting)
+                    .await?
+                    .map_err(|error| {
+                        Error::new(Kind::Connect, Phase::Connect)
+                            .with_message(format!("connecting to {} failed", path.display()))
+                            .with_source(error)
+                    })
+            }
+        }
+    }
+
+    async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
+        if let Ok(literal) = host.parse::<IpAddr>() {
+            return Ok(vec![SocketAddr::new(literal, port)]);
+        }
+        self.trace()
+            .emit(|| (self.backend.now(), Event::ResolveStarted { host }));
+        let lookup = self.backend.resolve(host, port);
+        let addresses = self
+            .within(TimeoutKind::Resolve, Phase::Resolve, lookup)
+            .await?
+            .map_err(|error| {
+                Error::new(Kind::Resolve, Phase::Resolve)
+                    .with_message(format!("the addresses of {host} could not be found"))
+                    .with_source(error)
+            })?;
+        self.trace().emit(|| {
+            let addresses = &addresses;
+            (self.backend.now(), Event::Resolved { addresses })
+        });
+        if addresses.is_empty() {
+            return Err(Error::new(Kind::Resolve, Phase::Resolve)
+                .with_message(format!("the host {host} has no addresses")));
+        }
+        Ok(addresses)
+    }
+
+    async fn hop(&self, hop: &Hop, stream: BoxStream) -> Result<BoxStream, Error> {
+        match hop {
+            Hop::Tls { server_name, offer } => {
+                let Some(tls) = &self.tls else {
+                    return Err(Error::new(Kind::Tls, Phase::Tls)
+                        .with_message("this pool was built without TLS"));
+                };
+                let handshake = tls.handshake(stream, server_name, offer);
+                self.within(TimeoutKind::Tls, Phase::Tls, handshake)
+                    .await?
+                    .map_err(|error| Error::new(Kind::Tls, Phase::Tls).with_source(error))
+            }
+            _ => Err(Error::new(Kind::Proxy, Phase::Proxy)
+                .with_message("this pool cannot go through proxies")),
+        }
+    }
+
+    /// Runs one step under the limit of its phase, counted from now.
+    async fn within<T>(
+        &self,
+        limit: TimeoutKind,
+        phase: Phase,
+        step: impl Future<Output = T>,
+    ) -> Result<T, Error> {
+        let timeouts = &self.terms.timeouts;
+        let allowed = match limit {
+            TimeoutKind::Resolve => timeouts.resolve,
+            TimeoutKind::Tls => timeouts.tls,
+            _ => timeouts.connect,
+        };
+        let due = deadline(self.backend.now(), allowed);
+        with_deadline(&self.runtime(), "dial", due, step)
+            .await
+            .ok_or_else(|| Error::new(Kind::Timeout(limit), phase))
+    }
+
+    fn runtime(&self) -> Arc<dyn Runtime> {
+        self.backend.clone()
+    }
+
+    fn trace(&self) -> &Trace {
+        &self.terms.trace
+    }
+}

@@ -1,0 +1,92 @@
+//! An HTTP transport engine: what sits *under* a client.
+//!
+//! A pool of connections with limits and a fair queue, HTTP/1.1, exact timeouts, and errors that
+//! say what can be done, on an event loop of its own, with no runtime to bring along. Redirects,
+//! cookies, decompression and caching belong to the layers above, and are not here.
+//!
+//! ```
+//! # let origin = httpcore_origin::Origin::start()?;
+//! # let url = origin.url("/hello");
+//! let epoll = httpcore::Epoll::new()?;
+//! epoll.block_on(async {
+//!     let response = httpcore::get(url).await?;
+//!     println!("{}", response.status());
+//!     let body = response.into_body().bytes(1 << 20).await?;
+//!     println!("{} bytes", body.len());
+//!     Ok::<(), httpcore::Error>(())
+//! })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! - [`ConnectionPool`] is the main thing: [`request`](ConnectionPool::request) in, a response
+//!   with a streaming [`Body`] out.
+//! - [`Epoll`] is the event loop; [`blocking`] is the same engine for threads that wait.
+//! - Requests and responses are the `http` crate's; [`Timeouts`] and [`Trace`] travel in a
+//!   request's extensions.
+//! - [`Error`] says what failed, when, whose fault it was and how much was sent.
+//! - With the feature `mock`, `httpcore::mock` is a network in virtual time for tests of your own.
+//!
+//! # What stands on what
+//!
+//! Each part is a crate of its own: `httpcore-core-primitives` (the vocabulary), `httpcore-pool`
+//! (the pool, without a protocol), `httpcore-proto-h1` (the HTTP/1.1 codec, without I/O, and its
+//! driver), `httpcore-net-epoll` (the loop), `httpcore-net-mock` (virtual time). This one only
+//! puts them together: it makes routes out of URLs, and connections out of routes.
+//!
+//! # Features
+//!
+//! - `epoll` (default): the event loop, [`get`] and [`blocking`].
+//! - `mock`: the backend in virtual time.
+//! - `stream`: bodies from and as `futures_core::Stream`.
+
+#![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+#[cfg(feature = "epoll")]
+pub mod blocking;
+mod connection_pool;
+mod dial;
+mod race;
+mod routes;
+
+pub use bytes::Bytes;
+pub use connection_pool::{Builder, ConnectionPool};
+pub use httpcore_core_primitives::{
+    Body, BodyLength, BoxError, BoxFuture, CloseReason, Error, Event, Fault, Kind, NetworkBackend,
+    NetworkStream, Origin, Phase, Request, Response, Runtime, Scheme, Sent, TcpOptions,
+    TimeoutKind, Timeouts, TlsConnector, Trace, TraceSink, sleep_until,
+};
+#[cfg(feature = "epoll")]
+pub use httpcore_net_epoll::Epoll;
+#[cfg(feature = "mock")]
+pub use httpcore_net_mock as mock;
+pub use httpcore_pool::{Config as PoolConfig, Counters, Status};
+pub use httpcore_proto_h1::Config as Http1Config;
+
+/// Sends a GET over a connection of its own, on the event loop which this thread is running.
+///
+/// For the first try and the single request; anything that sends two wants a [`ConnectionPool`].
+///
+/// # Errors
+///
+/// As for [`ConnectionPool::get`]; [`Kind::RuntimeGone`] outside of [`Epoll::block_on`].
+#[cfg(feature = "epoll")]
+pub async fn get<U>(url: U) -> Result<Response, Error>
+where
+    U: TryInto<http::Uri>,
+    U::Error: Into<BoxError>,
+{
+    let url = connection_pool::parse_url(url)?;
+    let Some(epoll) = Epoll::current() else {
+        return Err(Error::new(Kind::RuntimeGone, Phase::Request)
+            .with_message("httpcore::get works inside Epoll::block_on, on its thread"));
+    };
+    ConnectionPool::new(std::sync::Arc::new(epoll))
+        .get(url)
+        .await
+}
+
+/// The examples of the crate's README, tested.
+#[cfg(all(doctest, feature = "epoll"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

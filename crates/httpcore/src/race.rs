@@ -1,0 +1,210 @@
+//! Which address to try when: RFC 8305, "Happy Eyeballs", for addresses that are all known.
+//!
+//! A machine without I/O, and a thin shell. The machine says when the next attempt is due; the
+//! shell holds the attempts, of which the first to succeed wins and the others are dropped.
+//!
+//! ```text
+//!   addresses ─ interleaved by family ─► due ──start──► running ──connected──► won
+//!                                         ▲                │
+//!                                         └── at once ─ failed; else after the delay
+//! ```
+
+use std::{
+    collections::VecDeque,
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    task::Poll,
+    time::{Duration, Instant},
+};
+
+use httpcore_core_primitives::{
+    Alarm, BoxFuture, BoxStream, Error, Event, Kind, NetworkBackend, Phase, Runtime, TcpOptions,
+    Trace,
+};
+
+/// Decides which address is tried when.
+#[derive(Debug)]
+struct Race {
+    waiting: VecDeque<SocketAddr>,
+    running: usize,
+    /// When the next attempt is due, although others are still running.
+    due: Option<Instant>,
+    delay: Duration,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Step {
+    /// Try this address now.
+    Start(SocketAddr),
+    /// Nothing to do until an attempt ends, or until this instant.
+    Wait(Option<Instant>),
+    /// Every address has failed.
+    Lost,
+}
+
+impl Race {
+    fn new(addresses: Vec<SocketAddr>, delay: Duration) -> Self {
+        Race {
+            waiting: interleaved(addresses),
+            running: 0,
+            due: None,
+            delay,
+        }
+    }
+
+    fn step(&mut self, now: Instant) -> Step {
+        let is_due = self.running == 0 || self.due.is_some_and(|due| due <= now);
+        if is_due && let Some(address) = self.waiting.pop_front() {
+            self.running += 1;
+            // RFC 8305 §5: one attempt after the other, a delay between their starts.
+            self.due = now.checked_add(self.delay);
+            return Step::Start(address);
+        }
+        if self.running == 0 {
+            return Step::Lost;
+        }
+        Step::Wait(self.due.filter(|_| !self.waiting.is_empty()))
+    }
+
+    /// An attempt failed: the next is due at once.
+    fn failed(&mut self, now: Instant) {
+        self.running -= 1;
+        self.due = Some(now);
+    }
+}
+
+/// RFC 8305 §4: the families take turns, beginning with that of the first address.
+fn interleaved(addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
+    let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let (mut one, mut other): (VecDeque<_>, VecDeque<_>) = addresses
+        .into_iter()
+        .partition(|address| address.is_ipv6() == first_is_v6);
+    let mut order = VecDeque::with_capacity(one.len() + other.len());
+    while !(one.is_empty() && other.is_empty()) {
+        order.extend(one.pop_front());
+        order.extend(other.pop_front());
+    }
+    order
+}
+
+/// Connects to whichever of `addresses` answers first. Dropping the future drops every attempt.
+pub(crate) async fn connect(
+    backend: &Arc<dyn NetworkBackend>,
+    addresses: Vec<SocketAddr>,
+    options: &TcpOptions,
+    delay: Duration,
+    trace: &Trace,
+) -> Result<BoxStream, Error> {
+    let runtime: Arc<dyn Runtime> = backend.clone();
+    let mut alarm = Alarm::new(runtime, "next address");
+    let mut race = Race::new(addresses, delay);
+    let mut attempts: Vec<(SocketAddr, BoxFuture<'static, io::Result<BoxStream>>)> = Vec::new();
+    let mut failures: Vec<(SocketAddr, io::Error)> = Vec::new();
+    poll_fn(|cx| {
+        loop {
+            let mut index = 0;
+            while let Some((peer, attempt)) = attempts.get_mut(index) {
+                let peer = *peer;
+                match attempt.as_mut().poll(cx) {
+                    Poll::Pending => index += 1,
+                    Poll::Ready(Ok(stream)) => return Poll::Ready(Ok(stream)),
+                    Poll::Ready(Err(error)) => {
+                        drop(attempts.remove(index));
+                        trace.emit(|| {
+                            (
+                                backend.now(),
+                                Event::ConnectFailed {
+                                    peer,
+                                    error: &error,
+                                },
+                            )
+                        });
+                        failures.push((peer, error));
+                        race.failed(backend.now());
+                    }
+                }
+            }
+            match race.step(backend.now()) {
+                Step::Start(peer) => {
+                    trace.emit(|| (backend.now(), Event::ConnectStarted { peer }));
+                    attempts.push((peer, backend.connect_tcp(peer, options)));
+                }
+                Step::Lost => return Poll::Ready(Err(lost(std::mem::take(&mut failures)))),
+                Step::Wait(due) => {
+                    if alarm.poll_until(cx, due).is_pending() {
+                        return Poll::Pending;
+                    }
+                }
+            }
+        }
+    })
+    .await
+}
+
+/// One sentence for all the addresses, with the last failure as source.
+fn lost(failures: Vec<(SocketAddr, io::Error)>) -> Error {
+    let tried: Vec<String> = failures.iter().map(|(peer, _)| peer.to_string()).collect();
+    let error = Error::new(Kind::Connect, Phase::Connect).with_message(match &tried[..] {
+        [] => "the host has no addresses to connect to".to_owned(),
+        [one] => format!("connecting to {one} failed"),
+        several => format!("connecting failed for each of {}", several.join(", ")),
+    });
+    match failures.into_iter().next_back() {
+        Some((_, last)) => error.with_source(last),
+        None => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DELAY: Duration = Duration::from_millis(250);
+
+    fn addresses(list: &[&str]) -> Vec<SocketAddr> {
+        list.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    fn start() -> Instant {
+        #[allow(clippy::disallowed_methods)] // an origin for made-up times; it is never read again
+        Instant::now()
+    }
+
+    #[test]
+    fn families_take_turns_beginning_with_the_first_address() {
+        let order = interleaved(addresses(&[
+            "[::1]:1",
+            "[::2]:1",
+            "[::3]:1",
+            "1.0.0.1:1",
+            "1.0.0.2:1",
+        ]));
+        let expected = addresses(&["[::1]:1", "1.0.0.1:1", "[::2]:1", "1.0.0.2:1", "[::3]:1"]);
+        assert_eq!(order, expected);
+    }
+
+    #[test]
+    fn the_next_address_is_due_after_the_delay_or_at_once_after_a_failure() {
+        let [a, b, c] = addresses(&["1.0.0.1:1", "1.0.0.2:1", "1.0.0.3:1"])[..] else {
+            unreachable!()
+        };
+        let t = start();
+        let mut race = Race::new(vec![a, b, c], DELAY);
+        assert_eq!(race.step(t), Step::Start(a));
+        assert_eq!(race.step(t), Step::Wait(Some(t + DELAY)));
+        assert_eq!(race.step(t + DELAY), Step::Start(b));
+        race.failed(t + DELAY);
+        assert_eq!(race.step(t + DELAY), Step::Start(c));
+        assert_eq!(race.step(t + DELAY * 9), Step::Wait(None));
+        race.failed(t + DELAY * 9);
+        race.failed(t + DELAY * 9);
+        assert_eq!(race.step(t + DELAY * 9), Step::Lost);
+    }
+
+    #[test]
+    fn nothing_to_try_is_lost_at_once() {
+        assert_eq!(Race::new(Vec::new(), DELAY).step(start()), Step::Lost);
+    }
+}

@@ -1,0 +1,150 @@
+//! From a URL to a route, once per origin.
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+};
+
+use http::Uri;
+use httpcore_core_primitives::{Alpn, Error, Kind, Origin, Phase, TcpOptions};
+use httpcore_pool::{Endpoint, Hop, Route, RouteParts};
+
+/// How many origins are remembered before the memory starts over: a crawler meets millions.
+const REMEMBERED: usize = 1024;
+
+/// Makes routes, and remembers them by what their URLs look like, so that a request along a known
+/// route costs one look-up of a string and no parsing.
+#[derive(Debug)]
+pub(crate) struct Routes {
+    tcp: TcpOptions,
+    unix_socket: Option<PathBuf>,
+    has_tls: bool,
+    remembered: Mutex<Memory>,
+}
+
+/// By whether the scheme is secure; authorities as they were written.
+#[derive(Debug, Default)]
+struct Memory {
+    plain: HashMap<Box<str>, Route>,
+    secure: HashMap<Box<str>, Route>,
+}
+
+impl Routes {
+    pub(crate) fn new(tcp: TcpOptions, unix_socket: Option<PathBuf>, has_tls: bool) -> Self {
+        Routes {
+            tcp,
+            unix_socket,
+            has_tls,
+            remembered: Mutex::default(),
+        }
+    }
+
+    /// The way to the origin of `url`.
+    pub(crate) fn of(&self, url: &Uri) -> Result<Route, Error> {
+        let known = known_scheme(url).zip(url.authority());
+        if let Some((is_secure, authority)) = known {
+            let memory = self
+                .remembered
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            if let Some(route) = memory.of(is_secure).get(authority.as_str()) {
+                return Ok(route.clone());
+            }
+        }
+        let route = self.make(&Origin::of(url)?)?;
+        if let Some((is_secure, authority)) = known {
+            let mut memory = self
+                .remembered
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            memory.remember(is_secure, authority.as_str(), route.clone());
+        }
+        Ok(route)
+    }
+
+    fn make(&self, origin: &Origin) -> Result<Route, Error> {
+        let mut parts = RouteParts::to(origin.clone());
+        parts.tcp = self.tcp.clone();
+        if let Some(path) = &self.unix_socket {
+            parts.dial = Endpoint::Unix(path.clone());
+        }
+        if origin.scheme().is_secure() {
+            if !self.has_tls {
+                return Err(
+                    Error::new(Kind::UnsupportedScheme, Phase::Request).with_message(format!(
+                        "{}:// needs TLS, which this pool was built without",
+                        origin.scheme()
+                    )),
+                );
+            }
+            parts.hops.push(Hop::Tls {
+                server_name: origin.host().to_owned(),
+                offer: vec![Alpn::Http1],
+            });
+        }
+        Ok(parts.into())
+    }
+}
+
+impl Memory {
+    fn of(&self, is_secure: bool) -> &HashMap<Box<str>, Route> {
+        if is_secure { &self.secure } else { &self.plain }
+    }
+
+    fn remember(&mut self, is_secure: bool, authority: &str, route: Route) {
+        let routes = if is_secure {
+            &mut self.secure
+        } else {
+            &mut self.plain
+        };
+        if routes.len() >= REMEMBERED {
+            routes.clear();
+        }
+        routes.insert(authority.into(), route);
+    }
+}
+
+/// Whether the scheme means TLS, for the two schemes that requests have; the others are rare, and
+/// are not remembered.
+fn known_scheme(url: &Uri) -> Option<bool> {
+    let scheme = url.scheme()?;
+    if *scheme == http::uri::Scheme::HTTP {
+        Some(false)
+    } else if *scheme == http::uri::Scheme::HTTPS {
+        Some(true)
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_has_one_route_however_its_url_is_written() {
+        let routes = Routes::new(TcpOptions::default(), None, false);
+        let of = |url: &str| routes.of(&url.parse().unwrap()).unwrap();
+        assert_eq!(of("http://a.test/x"), of("http://A.TEST:80/y"));
+        assert_ne!(of("http://a.test/"), of("http://a.test:81/"));
+        assert_eq!(of("http://user:pw@a.test/"), of("http://a.test/"));
+    }
+
+    #[test]
+    fn memory_of_routes_is_bounded() {
+        let routes = Routes::new(TcpOptions::default(), None, false);
+        for n in 0..3 * REMEMBERED {
+            let url = format!("http://{n}.test/").parse().unwrap();
+            routes.of(&url).unwrap();
+        }
+        assert!(routes.remembered.lock().unwrap().plain.len() <= REMEMBERED);
+    }
+
+    #[test]
+    fn https_without_tls_is_refused_by_name() {
+        let routes = Routes::new(TcpOptions::default(), None, false);
+        let error = routes.of(&"https://a.test/".parse().unwrap()).unwrap_err();
+        assert_eq!(error.kind(), Kind::UnsupportedScheme);
+    }
+}

@@ -1,0 +1,375 @@
+//! An event loop for [httpcore](https://docs.rs/httpcore): sockets, timers, tasks and names, on
+//! mio, without a runtime.
+//!
+//! [`Epoll`] is a loop. It turns while somebody blocks on it, on the thread that does:
+//!
+//! ```
+//! use httpcore_net_epoll::Epoll;
+//!
+//! let epoll = Epoll::new()?;
+//! let sum = epoll.block_on(async {
+//!     let two = epoll.spawn(async { 2 });
+//!     two.await + 3
+//! });
+//! assert_eq!(sum, 5);
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! What others need of it is a [`Handle`], which is a [`Runtime`] and a [`NetworkBackend`].
+//!
+//! # How it works
+//!
+//! - `drive`: who turns the loop, and what a turn is. Several threads may block on one loop; one of
+//!   them drives at a time, and hands the role on when it leaves.
+//! - `reactor`: the registered sockets and the kernel. `source`: what is known of each socket.
+//! - `stream`, `tcp`, `unix`: sockets as streams. `spare`: reading without zeroing, which is where
+//!   all of the workspace's `unsafe` is.
+//! - `timers`: deadlines, most of which are never reached.
+//! - [`task`](Task): tasks with an outcome. The queue they wait in is `core-primitives`' own.
+//! - `resolve`: names, on a few helper threads.
+//! - [`blocking`]: the same loop for programs that block: a thread that waits for one answer waits
+//!   in its socket.
+//!
+//! Nothing here knows HTTP or TLS.
+//!
+//! # Invariants
+//!
+//! - A loop turns only while somebody is in [`block_on`](Epoll::block_on). Streams and timers may
+//!   be polled anywhere, also by other executors, but nobody is woken while nobody blocks.
+//! - Wakers are called, and tasks dropped, with no lock held.
+//! - Dropping the [`Epoll`] ends everything: tasks are dropped, streams fail, timers go off. So no
+//!   task can keep its own loop alive.
+//!
+//! It works on Linux (and Android), and is tested there.
+
+#![deny(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+compile_error!("httpcore-net-epoll is for Linux; elsewhere, use another backend");
+
+pub mod blocking;
+mod drive;
+mod reactor;
+mod resolve;
+mod socket;
+mod source;
+#[allow(
+    unsafe_code,
+    reason = "the one address of unsafe: reads into memory that has not been written"
+)]
+mod spare;
+mod stream;
+mod task;
+mod tcp;
+mod timers;
+mod unix;
+
+use std::{
+    error::Error,
+    fmt,
+    future::Future,
+    io,
+    net::SocketAddr,
+    path::Path,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use httpcore_core_primitives::{BoxFuture, BoxStream, NetworkBackend, Runtime, TcpOptions, Timer};
+
+pub use blocking::Blocking;
+pub use resolve::{Getaddrinfo, Resolve};
+pub use task::Task;
+
+use drive::Shared;
+
+/// An event loop, and its owner: dropping it ends whatever runs on it.
+///
+/// See the [crate's documentation](crate).
+pub struct Epoll {
+    handle: Handle,
+}
+
+impl Epoll {
+    /// A loop with the system's own name lookup.
+    ///
+    /// # Errors
+    ///
+    /// When the process or the system has no file descriptors left: a loop takes three.
+    pub fn new() -> io::Result<Self> {
+        Epoll::builder().build()
+    }
+
+    /// A loop that is not like every other.
+    pub fn builder() -> Builder {
+        Builder { resolver: None }
+    }
+
+    /// Runs `future` to its end on this thread, and yields what it yields.
+    ///
+    /// Meanwhile, the loop turns: on this thread, unless another one is blocked on the same loop
+    /// and turns it already. Tasks run on the thread that turns the loop. `block_on` may be called
+    /// from within itself, though whatever called it waits.
+    ///
+    /// # Panics
+    ///
+    /// When `future` does; not when a task does.
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.handle.block_on(future)
+    }
+
+    /// Runs `future` in the background. See [`Handle::spawn`].
+    pub fn spawn<F>(&self, future: F) -> Task<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.handle.spawn(future)
+    }
+
+    /// A handle to this loop, which does not keep it going.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// This loop as a backend: its handle, behind the trait.
+    pub fn backend(&self) -> Arc<dyn NetworkBackend> {
+        Arc::new(self.handle())
+    }
+
+    /// The loop on which this thread is blocked, if any; the innermost of several. Tasks see the
+    /// loop they run on.
+    pub fn current() -> Option<Handle> {
+        drive::current()
+    }
+}
+
+impl Drop for Epoll {
+    fn drop(&mut self) {
+        self.handle.0.end();
+    }
+}
+
+impl fmt::Debug for Epoll {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.handle.describe("Epoll", f)
+    }
+}
+
+/// What may be different about a loop.
+#[derive(Debug)]
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct Builder {
+    resolver: Option<Arc<dyn Resolve>>,
+}
+
+impl Builder {
+    /// Looks names up with `resolver` instead of [`Getaddrinfo`].
+    pub fn resolver(mut self, resolver: Arc<dyn Resolve>) -> Self {
+        self.resolver = Some(resolver);
+        self
+    }
+
+    /// The loop.
+    ///
+    /// # Errors
+    ///
+    /// See [`Epoll::new`].
+    pub fn build(self) -> io::Result<Epoll> {
+        Ok(Epoll {
+            handle: self.handle(false)?,
+        })
+    }
+
+    /// A loop whose threads may wait in their sockets.
+    ///
+    /// # Errors
+    ///
+    /// See [`Epoll::new`].
+    pub fn build_blocking(self) -> io::Result<Blocking> {
+        Ok(Blocking::over(self.handle(true)?))
+    }
+
+    fn handle(self, direct: bool) -> io::Result<Handle> {
+        let resolver = self
+            .resolver
+            .unwrap_or_else(|| Arc::new(Getaddrinfo::default()));
+        Ok(Handle(Arc::new(Shared::new(resolver, direct)?)))
+    }
+}
+
+/// A loop, for those who use it and do not own it. Cloning it yields another handle to the same
+/// loop.
+///
+/// Once the [`Epoll`] is dropped, connecting fails with [`LoopGone`], streams fail likewise, timers
+/// are ready, and tasks are dropped unrun.
+#[derive(Clone)]
+pub struct Handle(Arc<Shared>);
+
+impl Handle {
+    /// Runs `future` to its end on this thread. See [`Epoll::block_on`].
+    ///
+    /// When the [`Epoll`] is dropped meanwhile, `future` goes on, and is told by whatever it
+    /// waits for.
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        if self.0.direct {
+            blocking::block_on(self, future)
+        } else {
+            drive::block_on(self, future)
+        }
+    }
+
+    /// Runs `future` in the background, while somebody blocks on the loop. Dropping what this
+    /// returns cancels it.
+    pub fn spawn<F>(&self, future: F) -> Task<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let (task, running) = Task::new(future);
+        let spawned = self.0.queue.spawn("task", Box::pin(running));
+        self.clear_if_gone();
+        task.started(spawned)
+    }
+
+    /// Whether the [`Epoll`] has been dropped.
+    pub fn is_gone(&self) -> bool {
+        self.0.reactor.is_gone()
+    }
+
+    /// How many tasks have not ended.
+    pub fn tasks(&self) -> usize {
+        self.0.queue.live()
+    }
+
+    /// How many streams there are, connecting ones included.
+    pub fn streams(&self) -> usize {
+        self.0.reactor.registered()
+    }
+
+    /// Drops a task that came too late: if the owner has already been through the queue, nobody
+    /// else will.
+    fn clear_if_gone(&self) {
+        if self.is_gone() {
+            self.0.queue.clear();
+        }
+    }
+
+    fn describe(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct(name)
+            .field("tasks", &self.tasks())
+            .field("streams", &self.streams())
+            .field("resolver", &self.0.resolver)
+            .field("gone", &self.is_gone())
+            .finish()
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.describe("Handle", f)
+    }
+}
+
+impl Runtime for Handle {
+    fn now(&self) -> Instant {
+        now()
+    }
+
+    fn timer(&self, _purpose: &'static str) -> Box<dyn Timer> {
+        Box::new(LoopTimer {
+            shared: self.0.clone(),
+            seat: None,
+        })
+    }
+
+    fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>) {
+        self.0.queue.spawn(name, task);
+        self.clear_if_gone();
+    }
+}
+
+impl NetworkBackend for Handle {
+    fn resolve(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> {
+        match resolve::literal(host, port) {
+            Some(address) => Box::pin(std::future::ready(Ok(vec![address]))),
+            None => self.0.resolver.resolve(host, port),
+        }
+    }
+
+    fn connect_tcp(
+        &self,
+        peer: SocketAddr,
+        options: &TcpOptions,
+    ) -> BoxFuture<'static, io::Result<BoxStream>> {
+        Box::pin(tcp::connect(self.0.clone(), peer, options.clone()))
+    }
+
+    fn connect_unix(&self, path: &Path) -> BoxFuture<'static, io::Result<BoxStream>> {
+        Box::pin(unix::connect(self.clone(), path.to_owned()))
+    }
+}
+
+struct LoopTimer {
+    shared: Arc<Shared>,
+    seat: Option<timers::Seat>,
+}
+
+impl Timer for LoopTimer {
+    fn poll_until(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+        let shared = &self.shared;
+        timers::poll_until(&shared.timers, &mut self.seat, cx, deadline, || {
+            shared.reactor.ring();
+        })
+    }
+}
+
+impl Drop for LoopTimer {
+    fn drop(&mut self) {
+        if let Some(seat) = self.seat.take() {
+            self.shared.timers.release(seat);
+        }
+    }
+}
+
+/// Why nothing works any more: the [`Epoll`] that a stream or a handle belonged to was dropped.
+///
+/// It is the source of an [`io::Error`] of kind [`Other`](io::ErrorKind::Other).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoopGone;
+
+impl LoopGone {
+    /// Whether this is what `error` says.
+    pub fn is_behind(error: &io::Error) -> bool {
+        error
+            .get_ref()
+            .is_some_and(|source| source.is::<LoopGone>())
+    }
+
+    pub(crate) fn error() -> io::Error {
+        io::Error::other(LoopGone)
+    }
+}
+
+impl fmt::Display for LoopGone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the event loop is gone")
+    }
+}
+
+impl Error for LoopGone {}
+
+/// The clock: the one place where it is read.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a backend is where the clock comes from; everybody else asks `Runtime::now`"
+)]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,0 +1,312 @@
+//! Between the kernel and those who wait: mio's `Poll`, the registered sockets, and the bell.
+//!
+//! Registering and asking about readiness is done from any thread; the kernel is asked by one
+//! thread at a time, the driver (see `drive`). Only a driver which sleeps in the kernel is woken
+//! through the bell (an eventfd); one which is awake will look anyway.
+
+use std::{
+    io,
+    net::Shutdown,
+    os::fd::AsRawFd,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    task::Waker,
+    time::Duration,
+};
+
+use mio::{Events, Interest, Poll, Registry, Token, unix::SourceFd};
+use slab::Slab;
+use socket2::Socket;
+
+use crate::{LoopGone, source::Source};
+
+/// How many edges one call to the kernel can bring; the rest is brought by the next.
+const EDGES: usize = 256;
+
+/// Longer sleeps are cut into pieces of this: the kernel counts milliseconds in 31 bits.
+const LONGEST_SLEEP: Duration = Duration::from_secs(24 * 60 * 60);
+
+const BELL: Token = Token(usize::MAX);
+
+/// The sockets of one loop.
+pub(crate) struct Reactor {
+    /// Locked by the driver while it asks, and by nobody else.
+    kernel: Mutex<Kernel>,
+    registry: Registry,
+    bell: mio::Waker,
+    sources: Mutex<Sources>,
+    /// Whether the driver sleeps in the kernel, or is about to.
+    asleep: AtomicBool,
+    /// How many times the kernel has been asked: what bounds a stream's greed (see `stream`).
+    turn: AtomicU64,
+    /// Whether a stream has stood back for others, for whom the kernel must be asked.
+    stood_back: AtomicBool,
+    gone: AtomicBool,
+}
+
+struct Kernel {
+    poll: Poll,
+    events: Events,
+}
+
+#[derive(Default)]
+struct Sources {
+    slab: Slab<Registered>,
+    generation: u32,
+}
+
+struct Registered {
+    generation: u32,
+    source: Arc<Source>,
+}
+
+/// Where a source is registered, for as long as it is.
+///
+/// The index in the slab is used again, and a batch of edges may have been fetched before a socket
+/// was closed and dispatched after another one took its place; the generation tells them apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Address {
+    index: usize,
+    generation: u32,
+}
+
+const INDEX_BITS: u32 = usize::BITS / 2;
+const INDEX_MASK: usize = (1 << INDEX_BITS) - 1;
+
+impl Address {
+    fn token(self) -> Token {
+        Token((self.generation as usize) << INDEX_BITS | self.index)
+    }
+}
+
+impl Reactor {
+    pub(crate) fn new() -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let registry = poll.registry().try_clone()?;
+        let bell = mio::Waker::new(&registry, BELL)?;
+        Ok(Reactor {
+            kernel: Mutex::new(Kernel {
+                poll,
+                events: Events::with_capacity(EDGES),
+            }),
+            registry,
+            bell,
+            sources: Mutex::default(),
+            asleep: AtomicBool::new(false),
+            turn: AtomicU64::new(0),
+            stood_back: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
+        })
+    }
+
+    /// Registers `socket` once, for both directions. Register only what is connected or
+    /// connecting: the kernel announces the end of anything else.
+    pub(crate) fn register(
+        &self,
+        socket: Socket,
+        connected: bool,
+    ) -> io::Result<(Address, Arc<Source>)> {
+        let source = Arc::new(Source::new(socket, connected));
+        let address = {
+            let mut sources = self.sources();
+            sources.generation = sources.generation.wrapping_add(1);
+            let generation = sources.generation & generation_mask();
+            let index = sources.slab.vacant_key();
+            if index >= INDEX_MASK {
+                return Err(io::Error::other("too many sockets in one event loop"));
+            }
+            sources.slab.insert(Registered {
+                generation,
+                source: source.clone(),
+            });
+            Address { index, generation }
+        };
+        // Whoever ends the loop sets the flag before it goes through the sources, and so either
+        // finds this one there, or is seen here.
+        let outcome = if self.is_gone() {
+            Err(LoopGone::error())
+        } else {
+            self.registry.register(
+                &mut SourceFd(&source.socket.as_raw_fd()),
+                address.token(),
+                Interest::READABLE | Interest::WRITABLE,
+            )
+        };
+        match outcome {
+            Ok(()) => Ok((address, source)),
+            Err(error) => {
+                self.forget(address);
+                Err(error)
+            }
+        }
+    }
+
+    /// Forgets a source, whose socket is about to be closed: that is what takes it out of the
+    /// kernel's set, and saves a call.
+    pub(crate) fn forget(&self, address: Address) {
+        let mut sources = self.sources();
+        let registered = match sources.slab.get(address.index) {
+            Some(registered) if registered.generation == address.generation => {
+                Some(sources.slab.remove(address.index))
+            }
+            _ => None,
+        };
+        drop(sources);
+        drop(registered);
+    }
+
+    /// How many sockets are registered.
+    pub(crate) fn registered(&self) -> usize {
+        self.sources().slab.len()
+    }
+
+    /// How many times the kernel has been asked.
+    pub(crate) fn turn(&self) -> u64 {
+        self.turn.load(Ordering::Relaxed)
+    }
+
+    /// Sees to it that the kernel is asked before the driver runs anything again.
+    pub(crate) fn stand_back(&self) {
+        self.stood_back.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether somebody stands back for what the kernel may have to say.
+    pub(crate) fn must_ask(&self) -> bool {
+        self.stood_back.load(Ordering::Relaxed)
+    }
+
+    /// Announces that the driver is going to sleep. Whatever it checks after this and finds absent
+    /// rings the bell when it comes.
+    pub(crate) fn fall_asleep(&self) {
+        self.asleep.store(true, Ordering::SeqCst);
+    }
+
+    /// The driver has found something to do after all.
+    pub(crate) fn stay_awake(&self) {
+        self.asleep.store(false, Ordering::SeqCst);
+    }
+
+    /// Wakes the driver if it sleeps.
+    pub(crate) fn ring(&self) {
+        if self.asleep.load(Ordering::SeqCst) && self.asleep.swap(false, Ordering::SeqCst) {
+            // Fails only for want of a file descriptor that is open as long as `self`.
+            let _ = self.bell.wake();
+        }
+    }
+
+    /// Asks the kernel, waiting for at most `timeout` if it has nothing to say, and moves the
+    /// wakers of those who waited for it to `due`. Whether it said nothing. For the driver only.
+    pub(crate) fn ask(&self, timeout: Option<Duration>, due: &mut Vec<Waker>) -> bool {
+        let timeout = timeout.map(|timeout| timeout.min(LONGEST_SLEEP));
+        let mut kernel = self.kernel.lock().unwrap_or_else(PoisonError::into_inner);
+        let Kernel { poll, events } = &mut *kernel;
+        let outcome = poll.poll(events, timeout);
+        self.stay_awake();
+        self.turn.fetch_add(1, Ordering::Relaxed);
+        self.stood_back.store(false, Ordering::Relaxed);
+        match outcome {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return true,
+            // The kernel refuses only what is not an epoll instance, and nobody can go on with a
+            // loop that has lost its own.
+            Err(error) => panic!("the event loop's epoll instance is broken: {error}"),
+        }
+        if events.is_empty() {
+            return true;
+        }
+        let sources = self.sources();
+        for event in events.iter() {
+            sources.announce(event, due);
+        }
+        false
+    }
+
+    /// Ends everything: whoever waits is woken to be told so, and so is whoever asks later. Shuts
+    /// the sockets down if there may be threads that wait in them.
+    pub(crate) fn end(&self, direct: bool, due: &mut Vec<Waker>) {
+        self.gone.store(true, Ordering::SeqCst);
+        for (_, Registered { source, .. }) in &self.sources().slab {
+            source.abandon(due);
+            if direct {
+                // One that is not connected yet has nobody waiting in it.
+                let _ = source.socket.shutdown(Shutdown::Both);
+            }
+        }
+    }
+
+    /// Whether the loop's owner has dropped it.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::SeqCst)
+    }
+
+    fn sources(&self) -> MutexGuard<'_, Sources> {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Sources {
+    fn announce(&self, event: &mio::event::Event, due: &mut Vec<Waker>) {
+        if let Some(source) = self.at(event.token()) {
+            source.announce(event, due);
+        }
+    }
+
+    /// The source at `token`, if it is the one that was registered there. The bell is nobody's.
+    fn at(&self, token: Token) -> Option<&Source> {
+        let registered = self.slab.get(token.0 & INDEX_MASK)?;
+        (registered.generation as usize == token.0 >> INDEX_BITS).then_some(&registered.source)
+    }
+}
+
+/// The bits of a generation that fit into a token beside the index: all, on 64-bit machines.
+fn generation_mask() -> u32 {
+    (usize::MAX >> INDEX_BITS).min(u32::MAX as usize) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use socket2::{Domain, Type};
+
+    fn socket() -> Socket {
+        let (socket, _) = Socket::pair(Domain::UNIX, Type::STREAM, None).unwrap();
+        socket
+    }
+
+    #[test]
+    fn a_stale_token_does_not_hit_the_source_that_took_its_place() {
+        let reactor = Reactor::new().unwrap();
+        let (old, _) = reactor.register(socket(), true).unwrap();
+        reactor.forget(old);
+        let (new, source) = reactor.register(socket(), true).unwrap();
+        assert_eq!(old.index, new.index);
+        let sources = reactor.sources();
+        assert!(sources.at(old.token()).is_none());
+        assert!(std::ptr::eq(sources.at(new.token()).unwrap(), &*source));
+        drop(sources);
+        reactor.forget(old);
+        assert_eq!(reactor.registered(), 1);
+    }
+
+    #[test]
+    fn no_source_has_the_bells_token() {
+        let last = Address {
+            index: INDEX_MASK - 1,
+            generation: generation_mask(),
+        };
+        assert_ne!(last.token(), BELL);
+        let reactor = Reactor::new().unwrap();
+        assert!(reactor.sources().at(BELL).is_none());
+    }
+
+    #[test]
+    fn nothing_is_registered_with_a_loop_that_is_gone() {
+        let reactor = Reactor::new().unwrap();
+        reactor.end(false, &mut Vec::new());
+        let error = reactor.register(socket(), true).unwrap_err();
+        assert!(LoopGone::is_behind(&error));
+        assert_eq!(reactor.registered(), 0);
+    }
+}

@@ -1,0 +1,373 @@
+//! Deadlines, most of which are never reached.
+//!
+//! Whatever waits has a *place*: its deadline and its waker. A queue holds at most one valid
+//! *entry* for each place: when to look at it. Moving a deadline later, and giving it up, touch
+//! only the place; when an entry's time comes and the deadline has moved, the entry is put back.
+//! A place that is given up keeps its entry, and the next timer that takes the place and is to
+//! wait at least as long finds itself queued already. So a deadline per request costs a few words
+//! of writing, and there are never more entries than there have been timers at one time, save for
+//! those outrun by an earlier deadline; these are swept out when they outnumber the places.
+
+use std::{
+    cmp::Reverse,
+    collections::BinaryHeap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+    time::Instant,
+};
+
+/// Sweeping fewer stale entries than this is not worth it.
+const FEW: usize = 64;
+
+/// Everything that waits for a time.
+#[derive(Default)]
+pub(crate) struct Timers(Mutex<Table>);
+
+#[derive(Default)]
+struct Table {
+    places: Vec<Place>,
+    vacant: Vec<usize>,
+    queue: BinaryHeap<Reverse<Entry>>,
+    /// How many entries of the queue are no place's any more.
+    stale: usize,
+    serial: u64,
+    over: bool,
+}
+
+#[derive(Default)]
+struct Place {
+    deadline: Option<Instant>,
+    waker: Option<Waker>,
+    /// When the queue will look here, and the entry by which it will.
+    queued: Option<(Instant, u64)>,
+}
+
+/// When to look at a place. Entries of one instant are met in the order in which they were queued.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Entry {
+    at: Instant,
+    serial: u64,
+    place: usize,
+}
+
+/// The seat of one timer; [`Timers::release`] gives it up.
+#[derive(Debug)]
+pub(crate) struct Seat(usize);
+
+/// What came of waiting for a deadline.
+pub(crate) enum Armed {
+    /// Nothing is waited for any more, since the loop is gone.
+    Over,
+    /// It will be looked at by the driver, who may have been going to sleep for longer if `sooner`.
+    Waiting { sooner: bool },
+}
+
+impl Timers {
+    /// Waits for `deadline`, which has not come yet.
+    pub(crate) fn arm(
+        &self,
+        seat: &mut Option<Seat>,
+        cx: &mut Context<'_>,
+        deadline: Instant,
+    ) -> Armed {
+        let mut table = self.table();
+        if table.over {
+            return Armed::Over;
+        }
+        let place = seat.get_or_insert_with(|| Seat(table.claim())).0;
+        let (former, sooner) = table.arm(place, cx.waker(), deadline);
+        drop(table);
+        drop(former);
+        Armed::Waiting { sooner }
+    }
+
+    /// Stops waiting, and keeps the seat.
+    pub(crate) fn disarm(&self, seat: &Seat) {
+        let former = self.table().places[seat.0].disarm();
+        drop(former);
+    }
+
+    /// Stops waiting, and leaves the seat to others.
+    pub(crate) fn release(&self, Seat(place): Seat) {
+        let mut table = self.table();
+        let former = table.places[place].disarm();
+        table.vacant.push(place);
+        drop(table);
+        drop(former);
+    }
+
+    /// When something has to be looked at next.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        self.table().queue.peek().map(|Reverse(entry)| entry.at)
+    }
+
+    /// How many seats hold a waker that wakes what `waker` does.
+    pub(crate) fn held(&self, waker: &Waker) -> usize {
+        let table = self.table();
+        let held = table.places.iter().filter_map(|place| place.waker.as_ref());
+        held.filter(|held| held.will_wake(waker)).count()
+    }
+
+    /// Moves the wakers of those whose deadline has come by `now` to `due`, earliest first.
+    pub(crate) fn expire(&self, now: Instant, due: &mut Vec<Waker>) {
+        self.table().expire(now, due);
+    }
+
+    /// Ends all waiting, now and later.
+    pub(crate) fn end(&self, due: &mut Vec<Waker>) {
+        let mut table = self.table();
+        table.over = true;
+        table.queue.clear();
+        due.extend(table.places.iter_mut().filter_map(Place::disarm));
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn claim(&mut self) -> usize {
+        self.vacant.pop().unwrap_or_else(|| {
+            self.places.push(Place::default());
+            self.places.len() - 1
+        })
+    }
+
+    fn arm(&mut self, index: usize, waker: &Waker, deadline: Instant) -> (Option<Waker>, bool) {
+        let place = &mut self.places[index];
+        place.deadline = Some(deadline);
+        let former = match &place.waker {
+            Some(known) if known.will_wake(waker) => None,
+            _ => place.waker.replace(waker.clone()),
+        };
+        if place.queued.is_some_and(|(at, _)| at <= deadline) {
+            return (former, false);
+        }
+        if place.queued.is_some() {
+            self.stale += 1;
+        }
+        self.enqueue(index, deadline);
+        self.sweep();
+        let first = self.queue.peek().map(|Reverse(entry)| entry.serial);
+        (former, first == Some(self.serial))
+    }
+
+    fn enqueue(&mut self, place: usize, at: Instant) {
+        self.serial += 1;
+        self.places[place].queued = Some((at, self.serial));
+        self.queue.push(Reverse(Entry {
+            at,
+            serial: self.serial,
+            place,
+        }));
+    }
+
+    fn sweep(&mut self) {
+        if self.stale > self.places.len() + FEW {
+            let places = &self.places;
+            self.queue
+                .retain(|Reverse(entry)| places[entry.place].awaits(entry));
+            self.stale = 0;
+        }
+    }
+
+    fn expire(&mut self, now: Instant, due: &mut Vec<Waker>) {
+        while let Some(Reverse(entry)) = self.queue.peek().copied()
+            && entry.at <= now
+        {
+            self.queue.pop();
+            let place = &mut self.places[entry.place];
+            if !place.awaits(&entry) {
+                self.stale -= 1;
+                continue;
+            }
+            place.queued = None;
+            match place.deadline {
+                Some(deadline) if deadline > now => self.enqueue(entry.place, deadline),
+                Some(_) => due.extend(place.disarm()),
+                None => {}
+            }
+        }
+    }
+}
+
+impl Place {
+    fn awaits(&self, entry: &Entry) -> bool {
+        self.queued
+            .is_some_and(|(_, serial)| serial == entry.serial)
+    }
+
+    fn disarm(&mut self) -> Option<Waker> {
+        self.deadline = None;
+        self.waker.take()
+    }
+}
+
+/// Ready if `deadline` has come, or will never come since the loop is gone. Otherwise calls
+/// `hasten` if the driver may have been going to sleep for too long.
+pub(crate) fn poll_until(
+    timers: &Timers,
+    seat: &mut Option<Seat>,
+    cx: &mut Context<'_>,
+    deadline: Instant,
+    hasten: impl FnOnce(),
+) -> Poll<()> {
+    if crate::now() >= deadline {
+        if let Some(seat) = seat {
+            timers.disarm(seat);
+        }
+        return Poll::Ready(());
+    }
+    match timers.arm(seat, cx, deadline) {
+        Armed::Over => Poll::Ready(()),
+        Armed::Waiting { sooner } => {
+            if sooner {
+                hasten();
+            }
+            Poll::Pending
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+        task::Wake,
+        time::Duration,
+    };
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn arm(timers: &Timers, seat: &mut Option<Seat>, at: Instant) -> bool {
+        let armed = timers.arm(seat, &mut Context::from_waker(Waker::noop()), at);
+        matches!(armed, Armed::Waiting { sooner: true })
+    }
+
+    fn expired(timers: &Timers, now: Instant) -> usize {
+        let mut due = Vec::new();
+        timers.expire(now, &mut due);
+        due.len()
+    }
+
+    const HOUR: Duration = Duration::from_secs(3600);
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_deadline_that_moved_later_is_put_back_when_its_entry_comes_up() {
+        let (timers, start) = (Timers::default(), crate::now());
+        let mut seat = None;
+        assert!(arm(&timers, &mut seat, start + SECOND));
+        assert!(!arm(&timers, &mut seat, start + HOUR));
+        assert_eq!(timers.next(), Some(start + SECOND));
+        assert_eq!(expired(&timers, start + SECOND), 0);
+        assert_eq!(timers.next(), Some(start + HOUR));
+        assert_eq!(expired(&timers, start + HOUR), 1);
+        assert_eq!(timers.next(), None);
+    }
+
+    #[test]
+    fn a_deadline_that_moved_earlier_is_met_once() {
+        let (timers, start) = (Timers::default(), crate::now());
+        let mut seat = None;
+        arm(&timers, &mut seat, start + HOUR);
+        assert!(arm(&timers, &mut seat, start + SECOND));
+        assert_eq!(expired(&timers, start + SECOND), 1);
+        assert_eq!(expired(&timers, start + HOUR), 0);
+        assert_eq!(timers.table().stale, 0);
+    }
+
+    #[test]
+    fn deadlines_come_in_order_and_equal_ones_in_the_order_of_arming() {
+        let (timers, start) = (Timers::default(), crate::now());
+        let counts: Vec<Arc<Count>> = (0..4).map(|_| Arc::default()).collect();
+        for (count, seconds) in counts.iter().zip([3, 1, 2, 1]) {
+            let waker = Waker::from(count.clone());
+            let mut cx = Context::from_waker(&waker);
+            timers.arm(&mut None, &mut cx, start + SECOND * seconds);
+        }
+        let mut due = Vec::new();
+        timers.expire(start + HOUR, &mut due);
+        let order: Vec<usize> = due
+            .into_iter()
+            .map(|waker| {
+                waker.wake();
+                counts
+                    .iter()
+                    .position(|count| count.0.swap(0, Ordering::Relaxed) == 1)
+                    .unwrap()
+            })
+            .collect();
+        assert_eq!(order, [1, 3, 2, 0]);
+    }
+
+    #[test]
+    fn a_million_timers_armed_and_dropped_leave_one_entry() {
+        let (timers, start) = (Timers::default(), crate::now());
+        for _ in 0..1_000_000 {
+            let mut seat = None;
+            arm(&timers, &mut seat, start + HOUR);
+            timers.release(seat.unwrap());
+        }
+        let table = timers.table();
+        assert_eq!((table.places.len(), table.queue.len()), (1, 1));
+    }
+
+    #[test]
+    fn deadlines_ever_earlier_do_not_pile_up() {
+        let (timers, start) = (Timers::default(), crate::now());
+        let mut seat = None;
+        for n in 0..100_000 {
+            arm(&timers, &mut seat, start + HOUR - Duration::from_micros(n));
+        }
+        assert!(timers.table().queue.len() <= FEW + 3);
+    }
+
+    #[test]
+    fn a_dropped_timer_wakes_nobody() {
+        let (timers, start) = (Timers::default(), crate::now());
+        let mut seat = None;
+        arm(&timers, &mut seat, start + SECOND);
+        timers.release(seat.unwrap());
+        assert_eq!(expired(&timers, start + HOUR), 0);
+        assert_eq!(timers.next(), None);
+    }
+
+    #[test]
+    fn a_seat_taken_over_with_a_shorter_deadline_is_met_in_time() {
+        let (timers, start) = (Timers::default(), crate::now());
+        let mut seat = None;
+        arm(&timers, &mut seat, start + HOUR);
+        timers.release(seat.unwrap());
+        let mut next = None;
+        assert!(arm(&timers, &mut next, start + SECOND));
+        assert_eq!(expired(&timers, start + SECOND), 1);
+    }
+
+    #[test]
+    fn the_end_wakes_everybody_and_lets_nobody_wait_again() {
+        let (timers, start) = (Timers::default(), crate::now());
+        let mut seat = None;
+        arm(&timers, &mut seat, start + HOUR);
+        let mut due = Vec::new();
+        timers.end(&mut due);
+        assert_eq!(due.len(), 1);
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(matches!(
+            timers.arm(&mut seat, &mut cx, start + HOUR),
+            Armed::Over
+        ));
+    }
+}

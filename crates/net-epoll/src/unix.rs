@@ -1,0 +1,32 @@
+//! Connecting to Unix sockets.
+
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
+
+use httpcore_core_primitives::{BoxStream, Runtime, sleep_until};
+
+use crate::{Handle, socket};
+
+/// How long to wait before asking again a listener whose backlog is full, at first and at last.
+const FIRST_WAIT: Duration = Duration::from_millis(1);
+const LAST_WAIT: Duration = Duration::from_millis(32);
+
+/// Connects to the socket at `path`. Dropped half-way, it closes the socket.
+pub(crate) async fn connect(handle: Handle, path: PathBuf) -> io::Result<BoxStream> {
+    let address = socket::unix_address(&path)?;
+    let socket = socket::open_unix()?;
+    let mut wait = FIRST_WAIT;
+    let connected = loop {
+        match socket::connect(&socket, &address) {
+            // A full backlog: TCP would go on trying by itself, whereas a Unix socket that does
+            // not wait is refused, and is not told when there is room.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let runtime: Arc<dyn Runtime> = Arc::new(handle.clone());
+                let again = runtime.now() + wait;
+                sleep_until(&runtime, again).await;
+                wait = (wait * 2).min(LAST_WAIT);
+            }
+            outcome => break outcome?,
+        }
+    };
+    handle.0.finish(socket, None, connected).await
+}

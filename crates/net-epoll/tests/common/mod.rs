@@ -1,0 +1,86 @@
+//! Servers in threads, and streams in futures.
+
+#![allow(dead_code, reason = "each test binary uses a part of this")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
+
+use std::{
+    future::poll_fn,
+    io::{self, IoSlice},
+    net::{SocketAddr, TcpListener, TcpStream},
+    thread::{self, JoinHandle},
+};
+
+use bytes::BytesMut;
+use httpcore_core_primitives::{BoxStream, NetworkBackend, TcpOptions};
+use httpcore_net_epoll::Epoll;
+
+/// A server for one connection.
+pub(crate) fn serve<T: Send + 'static>(
+    serve: impl FnOnce(TcpStream) -> T + Send + 'static,
+) -> (SocketAddr, JoinHandle<T>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = thread::spawn(move || serve(listener.accept().unwrap().0));
+    (address, server)
+}
+
+/// A connection, and its other end.
+pub(crate) fn accepted(epoll: &Epoll) -> (BoxStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let stream = epoll
+        .block_on(epoll.handle().connect_tcp(address, &TcpOptions::default()))
+        .unwrap();
+    (stream, listener.accept().unwrap().0)
+}
+
+/// Turns the loop once or more.
+pub(crate) fn turn(epoll: &Epoll) {
+    for _ in 0..200 {
+        epoll.block_on(yield_now());
+    }
+}
+
+/// Lets others run.
+pub(crate) async fn yield_now() {
+    let mut yielded = false;
+    poll_fn(|cx| {
+        if yielded {
+            return std::task::Poll::Ready(());
+        }
+        yielded = true;
+        cx.waker().wake_by_ref();
+        std::task::Poll::Pending
+    })
+    .await;
+}
+
+pub(crate) async fn write_all(stream: &mut BoxStream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let written = poll_fn(|cx| stream.poll_write(cx, &[IoSlice::new(bytes)])).await?;
+        bytes = &bytes[written..];
+    }
+    Ok(())
+}
+
+/// What one read yields.
+pub(crate) async fn read_some(stream: &mut BoxStream) -> io::Result<BytesMut> {
+    let mut heard = BytesMut::with_capacity(64 * 1024);
+    poll_fn(|cx| stream.poll_read(cx, &mut heard)).await?;
+    Ok(heard)
+}
+
+pub(crate) async fn read_to_end(stream: &mut BoxStream) -> io::Result<BytesMut> {
+    let mut heard = BytesMut::new();
+    loop {
+        heard.reserve(16 * 1024);
+        if poll_fn(|cx| stream.poll_read(cx, &mut heard)).await? == 0 {
+            return Ok(heard);
+        }
+    }
+}
+
+/// How many descriptors this process has open.
+pub(crate) fn open_descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}

@@ -1,0 +1,164 @@
+//! Real servers, started for one test and ended with it.
+//!
+//! Each server is a child process in a process group of its own, serving on an ephemeral port of
+//! 127.0.0.1 and, where it can, on a Unix socket. It is ready once it has said so in its log: no
+//! test sleeps, and a server that dies instead ends the waiting at once. Dropping a [`Server`]
+//! kills its group and removes its folder; should the test itself be killed, the kernel ends the
+//! server when `setpriv` is there to arrange that.
+//!
+//! ```no_run
+//! use httpcore_servers::{Kind, require};
+//!
+//! let Some(nginx) = require(Kind::Nginx) else {
+//!     return; // left out, and that has been said
+//! };
+//! println!("{}", nginx.url("/hello.txt"));
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod nginx;
+mod node;
+mod process;
+mod python;
+
+use std::{
+    env, fmt,
+    io::{self, Write},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use process::Process;
+use tempfile::TempDir;
+
+/// The servers there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// nginx, with static files of several sizes, and `PUT` under `/upload/`:
+    ///
+    /// | request | response |
+    /// |---|---|
+    /// | `GET /hello.txt` | `Hello from nginx!` |
+    /// | `GET /empty`, `/kib`, `/mib` | so many zero bytes |
+    /// | `GET /256mib` | that many zero bytes, from a file with no blocks |
+    /// | `GET /chunked/…` | the same files and `tail`, chunked |
+    /// | `PUT /upload/NAME` | 201 or 204; the file then lies in [`Server::uploads`] |
+    /// | `ANY /what` | method and length of the request |
+    /// | `GET /no-content` | 204 |
+    /// | `GET /last` | an answer with `Connection: close` |
+    /// | `GET /brief` | an answer, and a close after a second of silence |
+    Nginx,
+    /// `python3 -m http.server`: HTTP/1.0, with `/hello.txt` and `/mib`.
+    HttpServer,
+    /// gunicorn with httpbin.
+    Httpbin,
+    /// Node's `http`; its routes are in `node.mjs`.
+    Node,
+}
+
+/// A server that is running.
+#[derive(Debug)]
+pub struct Server {
+    // In this order: the process ends before its folder goes.
+    process: Process,
+    addr: SocketAddr,
+    unix: Option<PathBuf>,
+    folder: TempDir,
+}
+
+impl Kind {
+    /// What `HTTPCORE_LEFT_OUT` calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Nginx => "nginx",
+            Kind::HttpServer => "http.server",
+            Kind::Httpbin => "httpbin",
+            Kind::Node => "node",
+        }
+    }
+}
+
+/// Starts a server, or says that it is left out and returns `None`.
+///
+/// # Panics
+///
+/// If it does not start, and nobody has said in `HTTPCORE_LEFT_OUT` that it would not.
+pub fn require(kind: Kind) -> Option<Server> {
+    let left_out = env::var("HTTPCORE_LEFT_OUT").unwrap_or_default();
+    if left_out.split(',').any(|name| name == kind.name()) {
+        // Past the test harness, which would keep it to itself. `cargo xtask` counts these lines,
+        // for the harness will call the test passed.
+        let _ = writeln!(io::stdout(), "LEFT OUT: {} is not here", kind.name());
+        return None;
+    }
+    match start(kind) {
+        Ok(server) => Some(server),
+        Err(error) => panic!(
+            "{} does not start: {error}\n`cargo xtask interop` installs what is missing",
+            kind.name()
+        ),
+    }
+}
+
+/// Starts a server.
+///
+/// # Errors
+///
+/// If its program is missing or ends before it is ready; its log is in the error.
+pub fn start(kind: Kind) -> io::Result<Server> {
+    match kind {
+        Kind::Nginx => nginx::start(),
+        Kind::HttpServer => python::http_server(),
+        Kind::Httpbin => python::httpbin(),
+        Kind::Node => node::start(),
+    }
+}
+
+impl Server {
+    /// The TCP address.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// The URL of `path`, which begins with a slash.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.addr)
+    }
+
+    /// The Unix socket, where the server has one.
+    pub fn unix_socket(&self) -> Option<&Path> {
+        self.unix.as_deref()
+    }
+
+    /// Where nginx puts what is uploaded.
+    pub fn uploads(&self) -> PathBuf {
+        self.folder.path().join("uploads/upload")
+    }
+
+    /// The process id, which is that of its group too.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// What the server has said so far, or the end of it.
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+}
+
+/// The folder `cargo xtask interop` keeps things in.
+fn interop_folder() -> PathBuf {
+    env::var_os("HTTPCORE_INTEROP").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/interop"),
+        PathBuf::from,
+    )
+}
+
+fn folder() -> io::Result<TempDir> {
+    tempfile::Builder::new().prefix("httpcore-").tempdir()
+}
+
+fn unexpected(what: impl fmt::Display) -> io::Error {
+    io::Error::other(what.to_string())
+}

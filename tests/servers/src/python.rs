@@ -1,0 +1,94 @@
+//! Python's `http.server`, and gunicorn with httpbin.
+
+use std::{
+    fs::{self, File},
+    io,
+};
+
+use crate::{Server, folder, interop_folder, process::Process};
+
+pub(crate) fn http_server() -> io::Result<Server> {
+    let folder = folder()?;
+    fs::write(folder.path().join("hello.txt"), "Hello from Python!\n")?;
+    File::create(folder.path().join("mib"))?.set_len(1 << 20)?;
+    let process = Process::start(
+        "python3",
+        &[
+            "-u",
+            "-m",
+            "http.server",
+            "0",
+            "--bind",
+            "127.0.0.1",
+            "--directory",
+            &folder.path().to_string_lossy(),
+        ],
+    )?;
+    // Serving HTTP on 127.0.0.1 port 43211 (http://127.0.0.1:43211/) ...
+    let addr = process.wait_for(address)?;
+    Ok(Server {
+        process,
+        addr,
+        unix: None,
+        folder,
+    })
+}
+
+pub(crate) fn httpbin() -> io::Result<Server> {
+    let folder = folder()?;
+    let unix = folder.path().join("gunicorn.sock");
+    let program = interop_folder().join("venv/bin/gunicorn");
+    let process = Process::start(
+        &program.to_string_lossy(),
+        &[
+            "--bind",
+            "127.0.0.1:0",
+            "--bind",
+            &format!("unix:{}", unix.display()),
+            // The only worker of gunicorn's own which keeps connections.
+            "--worker-class",
+            "gthread",
+            "--threads",
+            "8",
+            "--keep-alive",
+            "30",
+            "--worker-tmp-dir",
+            &folder.path().to_string_lossy(),
+            "--no-control-socket",
+            "httpbin:app",
+        ],
+    )?;
+    // Listening at: http://127.0.0.1:43211,unix:/… (1234)
+    let addr = process.wait_for(|line| line.contains("Listening at").then(|| address(line))?)?;
+    process.wait_for(|line| line.contains("Booting worker").then_some(()))?;
+    Ok(Server {
+        process,
+        addr,
+        unix: Some(unix),
+        folder,
+    })
+}
+
+/// The address in the first URL of `line`.
+fn address(line: &str) -> Option<std::net::SocketAddr> {
+    let (_, rest) = line.split_once("http://")?;
+    let end = rest.find(|c: char| !c.is_ascii_digit() && !".:".contains(c));
+    rest[..end.unwrap_or(rest.len())].parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_found_in_what_the_servers_say() {
+        for line in [
+            "Serving HTTP on 127.0.0.1 port 4321 (http://127.0.0.1:4321/) ...",
+            "Listening at: http://127.0.0.1:4321,unix:/x/gunicorn.sock (99)",
+            "http://127.0.0.1:4321",
+        ] {
+            assert_eq!(address(line), "127.0.0.1:4321".parse().ok(), "{line}");
+        }
+        assert_eq!(address("127.0.0.1:4321"), None);
+    }
+}

@@ -1,0 +1,13 @@
+//! What the suites in this folder share.
+//!
+//! [`suite`] runs one scenario (scripts for a server's connections, and what a client does with
+//! them) on every backend: in virtual time, over our event loop, and on a thread that waits.
+
+#![forbid(unsafe_code)]
+
+pub mod suite;
+
+/// The examples of the README, tested.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -1,0 +1,122 @@
+//! Steps which are one or two invocations of cargo.
+
+use std::{path::PathBuf, process::Command};
+
+use crate::steps::{Outcome, Report, cargo, execute, find, output, target};
+
+/// The oldest compiler promised, as `rust-version` in the root manifest says.
+const OLDEST: &str = "1.88";
+
+pub(crate) fn fmt(only_look: bool) -> Outcome {
+    let mut command = cargo();
+    command.args(["fmt", "--all"]);
+    if only_look {
+        command.arg("--check");
+    }
+    execute(&mut command).map(|()| Report::default())
+}
+
+pub(crate) fn lint() -> Outcome {
+    execute(cargo().args([
+        "clippy",
+        "--locked",
+        "--workspace",
+        "--all-targets",
+        "--all-features",
+        "--",
+        "-D",
+        "warnings",
+    ]))?;
+    Ok(Report::default())
+}
+
+/// Both views: what users read, and what engineers read.
+pub(crate) fn doc() -> Outcome {
+    let view = |more: &[&str]| {
+        execute(
+            cargo()
+                .args([
+                    "doc",
+                    "--locked",
+                    "--workspace",
+                    "--all-features",
+                    "--no-deps",
+                ])
+                .args(more)
+                .env("RUSTDOCFLAGS", "-D warnings"),
+        )
+    };
+    view(&["--document-private-items"])?;
+    view(&[])?;
+    Ok(Report::default())
+}
+
+/// Each published crate with every combination of at most two features.
+pub(crate) fn matrix() -> Outcome {
+    let hack = cargo_hack()?;
+    let mut report = Report::default();
+    let combinations = |hack: &mut Command| {
+        execute(hack.args([
+            "hack",
+            "check",
+            "--locked",
+            "--workspace",
+            "--ignore-private",
+            "--feature-powerset",
+            "--depth",
+            "2",
+        ]))
+    };
+    let mut command = Command::new(&hack);
+    command.current_dir(crate::steps::root());
+    combinations(&mut command)?;
+    // Without a network a missing compiler stays missing; rustup must not try to fetch it.
+    let has_oldest = Command::new("rustup")
+        .args(["run", OLDEST, "rustc", "--version"])
+        .env("RUSTUP_AUTO_INSTALL", "0")
+        .output()
+        .is_ok_and(|output| output.status.success());
+    if has_oldest {
+        execute(
+            Command::new("rustup")
+                .args(["run", OLDEST, "cargo", "check", "--locked", "--workspace"])
+                .args(["--all-features", "--target-dir"])
+                .arg(target().join("oldest"))
+                .current_dir(crate::steps::root())
+                .env_remove("RUSTUP_TOOLCHAIN")
+                .env_remove("CARGO"),
+        )?;
+    } else {
+        report.leave_out(format!(
+            "a build with Rust {OLDEST}, the oldest promised: that toolchain is not installed \
+             (clippy's incompatible_msrv has looked for newer library items)"
+        ));
+    }
+    Ok(report)
+}
+
+/// cargo-hack, installed under `target/` if it is nowhere else.
+fn cargo_hack() -> Result<PathBuf, String> {
+    let tools = target().join("tools");
+    let installed = tools.join("bin/cargo-hack");
+    if let Some(found) = find("cargo-hack") {
+        return Ok(found);
+    }
+    if !installed.is_file() {
+        execute(
+            cargo()
+                .args(["install", "--locked", "cargo-hack", "--root"])
+                .arg(&tools),
+        )?;
+    }
+    Ok(installed)
+}
+
+/// Whether cargo has the subcommand `name`.
+pub(crate) fn has(name: &str) -> bool {
+    find(&format!("cargo-{name}")).is_some()
+        || output(cargo().arg("--list")).is_ok_and(|list| {
+            list.lines()
+                .any(|line| line.split_whitespace().next() == Some(name))
+        })
+}

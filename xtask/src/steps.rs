@@ -1,0 +1,212 @@
+//! Steps: run one after the other, timed, and summed up at the end.
+
+use std::{
+    env,
+    ffi::OsStr,
+    io::{BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    process::{Command, ExitCode, Stdio},
+    time::{Duration, Instant},
+};
+
+/// What a step comes to: a report, or in a sentence what is wrong.
+pub(crate) type Outcome = Result<Report, String>;
+
+/// A step that has passed.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    /// For the summary: counts, mostly.
+    pub(crate) note: String,
+    /// What was not done, and why.
+    pub(crate) left_out: Vec<String>,
+}
+
+impl Report {
+    pub(crate) fn note(note: impl Into<String>) -> Self {
+        Report {
+            note: note.into(),
+            left_out: Vec::new(),
+        }
+    }
+
+    /// Says at once what is left out, and again in the summary.
+    pub(crate) fn leave_out(&mut self, what: impl Into<String>) {
+        let what = what.into();
+        eprintln!("\n    LEFT OUT: {what}\n");
+        self.left_out.push(what);
+    }
+}
+
+pub(crate) struct Step<'a> {
+    name: &'static str,
+    run: Box<dyn Fn() -> Outcome + 'a>,
+}
+
+impl<'a> Step<'a> {
+    pub(crate) fn new(name: &'static str, run: impl Fn() -> Outcome + 'a) -> Self {
+        Step {
+            name,
+            run: Box::new(run),
+        }
+    }
+}
+
+/// Runs every step, even after one has failed, and sums up.
+pub(crate) fn run(steps: &[Step<'_>]) -> ExitCode {
+    let results: Vec<_> = steps
+        .iter()
+        .map(|step| {
+            println!("\n==> {}", step.name);
+            let start = now();
+            let outcome = (step.run)();
+            if let Err(error) = &outcome {
+                eprintln!("\nerror: {}: {error}", step.name);
+            }
+            (step.name, start.elapsed(), outcome)
+        })
+        .collect();
+    let _ = std::io::stderr().flush();
+    print!("\n{}", summary(&results));
+    if results.iter().all(|(_, _, outcome)| outcome.is_ok()) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn summary(results: &[(&str, Duration, Outcome)]) -> String {
+    let mut text = String::new();
+    for (name, time, outcome) in results {
+        let (verdict, note) = match outcome {
+            Ok(report) => ("passed", report.note.as_str()),
+            Err(error) => ("FAILED", error.lines().next().unwrap_or("")),
+        };
+        let seconds = time.as_secs_f64();
+        let line = format!("{name:<8} {verdict} {seconds:>7.1} s  {note}");
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    for (name, _, outcome) in results {
+        for what in outcome.iter().flat_map(|report| &report.left_out) {
+            text.push_str(&format!("LEFT OUT in {name}: {what}\n"));
+        }
+    }
+    text
+}
+
+/// The only look at a clock: how long steps take is for people to read.
+#[expect(clippy::disallowed_methods, reason = "no runtime is under test here")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// The workspace's folder.
+pub(crate) fn root() -> PathBuf {
+    let manifest = env::var_os("CARGO_MANIFEST_DIR")
+        .map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
+    manifest.parent().map_or(manifest.clone(), Path::to_owned)
+}
+
+/// The folder for what is built, which the caller may have moved.
+pub(crate) fn target() -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |dir| root().join(dir))
+}
+
+/// `cargo`, in the workspace's folder.
+pub(crate) fn cargo() -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()));
+    command.current_dir(root());
+    command
+}
+
+/// `program` by its whole path, if it can be found.
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    // Servers live where the PATH of an ordinary user does not lead.
+    env::split_paths(&path)
+        .chain(["/usr/local/sbin".into(), "/usr/sbin".into()])
+        .map(|folder| folder.join(program))
+        .find(|file| file.is_file())
+}
+
+/// Runs `command` to its end, its output going where ours goes.
+pub(crate) fn execute(command: &mut Command) -> Result<(), String> {
+    println!("    {}", show(command));
+    let status = command
+        .stdin(Stdio::null())
+        .status()
+        .map_err(|error| format!("{} does not start: {error}", show(command)))?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("`{}`: {status}", show(command)))
+    }
+}
+
+/// Runs `command` and returns what it printed, its errors going where ours go.
+pub(crate) fn output(command: &mut Command) -> Result<String, String> {
+    let output = command
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| format!("{} does not start: {error}", show(command)))?;
+    if !output.status.success() {
+        return Err(format!("`{}`: {}", show(command), output.status));
+    }
+    String::from_utf8(output.stdout).map_err(|_| format!("`{}`: not text", show(command)))
+}
+
+/// Runs `command`, passing on each line it prints and showing it to `see`.
+pub(crate) fn watch(command: &mut Command, mut see: impl FnMut(&str)) -> Result<(), String> {
+    println!("    {}", show(command));
+    let fail = |what: &dyn std::fmt::Display| format!("{what}");
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|error| fail(&error))?;
+    if let Some(stdout) = child.stdout.take() {
+        for line in BufReader::new(stdout).lines() {
+            let line = line.unwrap_or_else(|error| format!("(unreadable: {error})"));
+            println!("{line}");
+            see(&line);
+        }
+    }
+    let status = child.wait().map_err(|error| fail(&error))?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("`{}`: {status}", show(command)))
+    }
+}
+
+fn show(command: &Command) -> String {
+    let name = Path::new(command.get_program()).file_name();
+    let mut words = vec![name.unwrap_or(command.get_program()).to_string_lossy()];
+    words.extend(command.get_args().map(OsStr::to_string_lossy));
+    words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_summary_names_failures_and_what_was_left_out() {
+        let second = Duration::from_secs(1);
+        let partly = Report {
+            note: "3 passed".into(),
+            left_out: vec!["nginx: not root".into()],
+        };
+        let results = [
+            ("test", second, Ok(partly)),
+            ("lint", second, Err("two\nlines".into())),
+        ];
+        assert_eq!(
+            summary(&results),
+            "test     passed     1.0 s  3 passed\n\
+             lint     FAILED     1.0 s  two\n\
+             LEFT OUT in test: nginx: not root\n"
+        );
+    }
+}

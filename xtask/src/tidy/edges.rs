@@ -1,0 +1,231 @@
+//! Who may depend on whom.
+//!
+//! A new edge is a line here and, between our own crates, a page in `docs/decisions/`.
+
+use super::metadata::{Dependency, Package};
+
+/// What one crate may name in its normal dependencies.
+struct Rule {
+    package: &'static str,
+    /// Of ours, without the prefix `httpcore-`.
+    ours: &'static [&'static str],
+    /// Of others', beside [`COMMON`].
+    others: &'static [&'static str],
+}
+
+/// The vocabulary of the ecosystem, which every crate may speak.
+const COMMON: [&str; 6] = [
+    "bytes",
+    "futures-core",
+    "http",
+    "http-body",
+    "pin-project-lite",
+    "thiserror",
+];
+
+/// Of these only core-primitives' own are enough for itself: it knows no protocol and no socket.
+const RULES: &[Rule] = &[
+    rule("httpcore-core-primitives", &[], &[]),
+    rule(
+        "httpcore-net-epoll",
+        &["core-primitives"],
+        &["mio", "slab", "socket2"],
+    ),
+    rule("httpcore-net-tokio", &["core-primitives"], &["tokio"]),
+    rule("httpcore-net-mock", &["core-primitives"], &["slab"]),
+    rule(
+        "httpcore-net-tls",
+        &["core-primitives"],
+        &[
+            "rustls",
+            "rustls-pki-types",
+            "rustls-platform-verifier",
+            "webpki-roots",
+        ],
+    ),
+    rule("httpcore-proto-h1", &["core-primitives"], &["httparse"]),
+    rule(
+        "httpcore-proto-h2",
+        &["core-primitives"],
+        &["h2", "slab", "tokio"],
+    ),
+    // Only its codec, which does no I/O.
+    rule("httpcore-proxy", &["core-primitives", "proto-h1"], &[]),
+    rule(
+        "httpcore-ws-upgrade",
+        &["core-primitives"],
+        &["tungstenite"],
+    ),
+    rule("httpcore-pool", &["core-primitives"], &["slab"]),
+    rule(
+        "httpcore",
+        &[
+            "core-primitives",
+            "net-epoll",
+            "net-mock",
+            "net-tls",
+            "net-tokio",
+            "pool",
+            "proto-h1",
+            "proto-h2",
+            "proxy",
+            "ws-upgrade",
+        ],
+        &["socket2", "tower-service", "tracing"],
+    ),
+];
+
+/// What every crate may use in its tests and examples: a world without a network, and a server.
+const IN_TESTS: [&str; 2] = ["httpcore-net-mock", "httpcore-origin"];
+
+/// A program, at the top of the house: it may name any of ours and what programs need.
+const PROGRAM: &str = "httpcore-cli";
+
+const fn rule(
+    package: &'static str,
+    ours: &'static [&'static str],
+    others: &'static [&'static str],
+) -> Rule {
+    Rule {
+        package,
+        ours,
+        others,
+    }
+}
+
+pub(crate) fn check(packages: &[Package]) -> Vec<String> {
+    let mut problems = Vec::new();
+    for package in packages.iter().filter(|package| package.is_crate()) {
+        let Some(rule) = RULES.iter().find(|rule| rule.package == package.name) else {
+            if package.name != PROGRAM {
+                problems.push(format!(
+                    "{}: no rule in xtask/src/tidy/edges.rs says what it may depend on",
+                    package.name
+                ));
+            }
+            continue;
+        };
+        for dependency in &package.dependencies {
+            if !rule.allows(dependency) {
+                let kind = dependency.kind.as_deref().unwrap_or("normal");
+                problems.push(format!(
+                    "{} must not have {} as a {kind} dependency",
+                    package.name, dependency.name
+                ));
+            }
+        }
+    }
+    for package in packages {
+        for dependency in &package.dependencies {
+            if is_seen_by_nobody(package, dependency, packages) {
+                problems.push(format!(
+                    "{} must not depend on {}: nothing depends on the workshop",
+                    package.name, dependency.name
+                ));
+            }
+        }
+    }
+    problems
+}
+
+/// Whether a crate leans on the workshop, the origin server apart.
+fn is_seen_by_nobody(package: &Package, dependency: &Dependency, packages: &[Package]) -> bool {
+    let is_workshop = packages
+        .iter()
+        .any(|other| other.name == dependency.name && !other.is_crate());
+    package.is_crate() && is_workshop && dependency.name != "httpcore-origin"
+}
+
+impl Rule {
+    fn allows(&self, dependency: &Dependency) -> bool {
+        let name = dependency.name.as_str();
+        let is_ours = dependency.path.is_some() || name.starts_with("httpcore");
+        let may_normally = if is_ours {
+            name.strip_prefix("httpcore-")
+                .is_some_and(|name| self.ours.contains(&name))
+        } else if self.package == "httpcore-core-primitives" && name == "futures-core" {
+            dependency.optional
+        } else {
+            COMMON.contains(&name) || self.others.contains(&name)
+        };
+        match dependency.kind.as_deref() {
+            None => may_normally,
+            // Somebody else's crate in a test reaches no user.
+            Some("dev") => !is_ours || may_normally || IN_TESTS.contains(&name),
+            // Nothing here is generated, and what runs at build time runs on users' machines.
+            Some(_) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn package(name: &str, dependencies: &[(&str, Option<&str>)]) -> Package {
+        Package {
+            name: name.into(),
+            manifest_path: format!("crates/{name}/Cargo.toml"),
+            dependencies: dependencies
+                .iter()
+                .map(|(name, kind)| Dependency {
+                    name: (*name).into(),
+                    kind: kind.map(Into::into),
+                    path: name.starts_with("httpcore").then(String::new),
+                    ..Dependency::default()
+                })
+                .collect(),
+            ..Package::default()
+        }
+    }
+
+    #[test]
+    fn the_house_as_it_is_meant_passes() {
+        let packages = [
+            package(
+                "httpcore-net-epoll",
+                &[("httpcore-core-primitives", None), ("mio", None)],
+            ),
+            package(
+                "httpcore-pool",
+                &[
+                    ("httpcore-net-mock", Some("dev")),
+                    ("proptest", Some("dev")),
+                ],
+            ),
+            package("httpcore-cli", &[("httpcore", None), ("anything", None)]),
+        ];
+        assert_eq!(check(&packages), Vec::<String>::new());
+    }
+
+    #[test]
+    fn an_edge_that_is_not_in_the_table_is_noticed() {
+        for (name, edge) in [
+            ("httpcore-pool", ("httpcore-proto-h1", None)),
+            ("httpcore-pool", ("httpcore-proto-h1", Some("dev"))),
+            ("httpcore-proto-h1", ("httpcore-net-epoll", None)),
+            ("httpcore-proto-h1", ("mio", None)),
+            ("httpcore-core-primitives", ("socket2", None)),
+            ("httpcore-core-primitives", ("futures-core", None)),
+            ("httpcore-net-epoll", ("http", Some("build"))),
+            ("httpcore", ("rustls", None)),
+            ("httpcore-proto-h1", ("h2", None)),
+            ("httpcore-net-epoll", ("httpcore-origin", None)),
+        ] {
+            assert_eq!(check(&[package(name, &[edge])]).len(), 1, "{name} {edge:?}");
+        }
+    }
+
+    #[test]
+    fn a_crate_without_a_rule_is_noticed() {
+        assert_eq!(check(&[package("httpcore-new", &[])]).len(), 1);
+    }
+
+    #[test]
+    fn a_program_that_leans_on_the_workshop_is_noticed() {
+        let mut workshop = package("xtask", &[]);
+        workshop.manifest_path = "xtask/Cargo.toml".into();
+        let program = package("httpcore-cli", &[("xtask", None)]);
+        assert_eq!(check(&[workshop, program]).len(), 1);
+    }
+}
