@@ -1,6 +1,6 @@
 //! Both ends of one connection, and what happens to it as a whole.
 
-use std::{net::SocketAddr, task::Waker};
+use std::{io::ErrorKind, net::SocketAddr, task::Waker};
 
 use crate::{
     agenda::Direction,
@@ -99,6 +99,15 @@ impl Connection {
         true
     }
 
+    /// `end` has been told of a reset, in one direction; it is not told again in the other.
+    ///
+    /// What this means on Linux, and here: after a write has failed with a reset, reading yields
+    /// what had arrived before it, and then an end that looks like any other.
+    pub(crate) fn told_of_reset(&mut self, end: End) {
+        self.pipe(end.incoming()).told_ending();
+        self.pipe(end.outgoing()).told_broken();
+    }
+
     /// One end goes away, with FIN or RST. Yields how it ended, for the log.
     ///
     /// RFC 9293 §3.10.4 and RFC 2525 §2.17: closing with bytes unread resets the connection, so
@@ -119,7 +128,12 @@ impl Connection {
         let ending = if reset { Ending::Reset } else { Ending::Fin };
         let said = outgoing.close(moment, ending);
         if reset {
-            self.pipe(end.incoming()).break_off(moment, delay);
+            // After a FIN, a reset says no more than that nobody reads.
+            let kind = match said {
+                true => ErrorKind::ConnectionReset,
+                false => ErrorKind::BrokenPipe,
+            };
+            self.pipe(end.incoming()).break_off(moment, delay, kind);
         }
         said.then_some(ending)
     }

@@ -248,7 +248,7 @@ impl NetworkBackend for MockNet {
                 world.with(|state, _| (state.hosts.look_up(&host), state.agenda.now()));
             let until = match name.answer {
                 Answer::Never => None,
-                _ => Some(now + name.after),
+                _ => Some(now.saturating_add(name.after)),
             };
             Waiting::attempt(world, format!("look up {host}"))
                 .until(until)
@@ -294,7 +294,7 @@ async fn connect(
     let (link, now) = world.with(|state, _| (state.hosts.meet(&place), state.agenda.now()));
     let until = match link.connecting {
         Connecting::Unanswered => None,
-        _ => Some(now + link.dialling()),
+        _ => Some(now.saturating_add(link.dialling())),
     };
     Waiting::attempt(world.clone(), what).until(until).await;
     match link.connecting {

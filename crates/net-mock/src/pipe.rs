@@ -198,7 +198,7 @@ impl Pipe {
             self.end(moment, Ending::Reset);
         }
         self.flow = Flow::Swallowed;
-        self.break_off(moment, delay);
+        self.break_off(moment, delay, ErrorKind::ConnectionReset);
     }
 
     fn launch(&mut self, moment: &mut Moment<'_>, mut bytes: Bytes) {
@@ -344,11 +344,25 @@ impl Pipe {
         self.tell_reader(moment);
     }
 
-    /// The connection has been reset: after `delay`, writing fails.
-    pub(crate) fn break_off(&mut self, moment: &mut Moment<'_>, delay: Duration) {
+    /// The connection has been reset: after `delay`, writing fails in this way.
+    pub(crate) fn break_off(&mut self, moment: &mut Moment<'_>, delay: Duration, kind: ErrorKind) {
         let at = moment.agenda.now() + delay;
-        self.broken.get_or_insert((at, ErrorKind::ConnectionReset));
+        self.broken.get_or_insert((at, kind));
         moment.wakes.call(self.writer.take());
+    }
+
+    /// The reader has been told of a reset, and finds an end from now on.
+    pub(crate) fn told_ending(&mut self) {
+        if let Some((_, ending)) = &mut self.ending {
+            *ending = Ending::Fin;
+        }
+    }
+
+    /// The writer has been told of a reset, and finds nobody there from now on.
+    pub(crate) fn told_broken(&mut self) {
+        if let Some((_, kind)) = &mut self.broken {
+            *kind = ErrorKind::BrokenPipe;
+        }
     }
 
     /// The reader is gone, with whatever it has not read.

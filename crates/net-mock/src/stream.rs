@@ -63,7 +63,13 @@ impl NetworkStream for MockStream {
             "poll_read needs room in the buffer: the caller reserves it"
         );
         let waker = cx.waker().clone();
-        self.with(|one, moment| one.pipe(self.end.incoming()).read(moment, waker, buf))?
+        self.with(|one, moment| {
+            let read = one.pipe(self.end.incoming()).read(moment, waker, buf);
+            if is_reset(&read) {
+                one.told_of_reset(self.end);
+            }
+            read
+        })?
     }
 
     fn poll_write(
@@ -75,6 +81,9 @@ impl NetworkStream for MockStream {
         let direction = self.end.outgoing();
         let (taken, severed) = self.with(|one, moment| {
             let taken = one.pipe(direction).write(moment, waker, bufs);
+            if is_reset(&taken) {
+                one.told_of_reset(self.end);
+            }
             (taken, one.sever_if_failed(moment, direction))
         })?;
         let taken = ready!(taken)?;
@@ -113,6 +122,10 @@ impl NetworkStream for MockStream {
     fn info(&self) -> StreamInfo {
         self.info.clone()
     }
+}
+
+fn is_reset<T>(outcome: &Poll<io::Result<T>>) -> bool {
+    matches!(outcome, Poll::Ready(Err(error)) if error.kind() == ErrorKind::ConnectionReset)
 }
 
 impl Drop for MockStream {

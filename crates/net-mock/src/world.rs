@@ -127,7 +127,10 @@ impl World {
     }
 
     pub(crate) fn instant(&self, at: Duration) -> Instant {
-        self.base + at
+        match self.base.checked_add(at) {
+            Some(instant) => instant,
+            None => panic!("the world is {at:?} old, and its clock ends before that"),
+        }
     }
 
     pub(crate) fn spawn(

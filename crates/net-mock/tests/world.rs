@@ -203,3 +203,12 @@ fn running_within_a_run_is_refused() {
     assert!(report.contains("being run already"), "{report}");
     net.run(async {});
 }
+
+#[test]
+fn a_wait_without_end_is_no_overflow() {
+    let net = MockNet::new();
+    net.run(net.sleep(SECOND));
+    net.spawn("patient", net.sleep(Duration::MAX));
+    net.run(net.sleep(SECOND));
+    assert_eq!(net.elapsed(), 2 * SECOND);
+}
