@@ -569,7 +569,10 @@ impl Exchange {
             };
             let room = self.input.capacity() - self.input.len();
             match connection.stream.poll_read(cx, &mut self.input) {
-                Poll::Ready(Ok(0)) => self.eof = true,
+                Poll::Ready(Ok(0)) => {
+                    self.eof = true;
+                    self.doubt_the_end()?;
+                }
                 Poll::Ready(Ok(read)) => {
                     self.started = true;
                     self.waits.read_some = true;
@@ -585,6 +588,19 @@ impl Exchange {
                     }
                     return Poll::Pending;
                 }
+            }
+        }
+    }
+
+    /// A reset is told once: by the write that met it, and then reading says that the stream has
+    /// ended. A body which lasts until the end of the stream must not take that for its own.
+    fn doubt_the_end(&mut self) -> Result<(), Failure> {
+        let until_close = self.codec.framing() == Some(Framing::Close);
+        match std::mem::replace(&mut self.upload, Upload::Abandoned) {
+            Upload::Failed(error) if until_close => Err(Failure::Read(error)),
+            other => {
+                self.upload = other;
+                Ok(())
             }
         }
     }
