@@ -105,7 +105,7 @@ impl ExclusiveConnection for H1Connection {
         request: Request,
         terms: Terms,
     ) -> BoxFuture<'static, Result<Response, SendError>> {
-        Box::pin(Exchanging::new(self, request, terms))
+        Exchanging::new(self, request, terms)
     }
 
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEnd> {

@@ -78,18 +78,27 @@ pub(crate) struct Exchanging {
 }
 
 impl Exchanging {
-    pub(crate) fn new(connection: Box<H1Connection>, request: Request, terms: Terms) -> Self {
+    /// Boxed here, since it is large, and nothing of it moves until the head is there.
+    pub(crate) fn new(
+        connection: Box<H1Connection>,
+        request: Request,
+        terms: Terms,
+    ) -> Pin<Box<Self>> {
         let (parts, body) = request.into_parts();
-        let mut exchange = Exchange::new(connection, body, terms);
-        let misuse = exchange.start(&parts).err();
-        Exchanging {
-            exchange: Some(exchange),
+        let mut exchanging = Box::new(Exchanging {
+            exchange: Some(Exchange::new(connection, body, terms)),
             request: Some(parts),
-            misuse,
+            misuse: None,
+        });
+        let this = &mut *exchanging;
+        if let (Some(exchange), Some(request)) = (&mut this.exchange, &this.request) {
+            this.misuse = exchange.start(request).err();
         }
+        Pin::from(exchanging)
     }
 
-    fn fail(&mut self, mut exchange: Exchange, failure: Failure) -> SendError {
+    fn fail(&mut self, failure: Failure) -> Option<SendError> {
+        let mut exchange = self.exchange.take()?;
         let error = exchange.fail(failure);
         let body = exchange.body_again();
         let request = self
@@ -97,7 +106,21 @@ impl Exchanging {
             .take()
             .zip(body)
             .map(|(parts, body)| Box::new(Request::from_parts(parts, body)));
-        SendError { error, request }
+        Some(SendError { error, request })
+    }
+
+    /// The response to which `head` belongs. What has come with the head, and is all of it, needs
+    /// no connection; otherwise the exchange goes on in the body.
+    fn respond(&mut self, mut head: http::Response<()>) -> Option<Response> {
+        let exchange = self.exchange.as_mut()?;
+        let body = match exchange.begin_response(&mut head) {
+            Begun::Over(body) => body,
+            Begun::More(first) => {
+                let exchange = self.exchange.take()?;
+                Body::from_boxed(Box::pin(ResponseBody::new(exchange, first)))
+            }
+        };
+        Some(head.map(|()| body))
     }
 }
 
@@ -113,14 +136,20 @@ impl Future for Exchanging {
             Some(misuse) => Err(Failure::Misuse(misuse)),
             None => ready!(exchange.poll_head(cx, this.request.as_ref())),
         };
-        let Some(exchange) = this.exchange.take() else {
-            return Poll::Pending;
+        let output = match outcome {
+            Ok(head) => this.respond(head).map(Ok),
+            Err(failure) => this.fail(failure).map(Err),
         };
-        Poll::Ready(match outcome {
-            Ok(head) => Ok(exchange.respond(head)),
-            Err(failure) => Err(this.fail(exchange, failure)),
-        })
+        output.map_or(Poll::Pending, Poll::Ready)
     }
+}
+
+/// What follows the head of the final response.
+enum Begun {
+    /// Nothing: this is all of the body.
+    Over(Body),
+    /// More, of which this came with the head.
+    More(Option<Event>),
 }
 
 /// Why an exchange fails.
@@ -324,9 +353,7 @@ impl Exchange {
         }
     }
 
-    /// What follows the head of the final response: a response with its body, which goes on with
-    /// the exchange if there is more to come.
-    fn respond(mut self, head: http::Response<()>) -> Response {
+    fn begin_response(&mut self, head: &mut http::Response<()>) -> Begun {
         self.has_head = true;
         let (status, bytes) = (head.status(), self.codec.head_bytes());
         self.emit(|| TraceEvent::ResponseHead {
@@ -334,7 +361,8 @@ impl Exchange {
             bytes: bytes as u64,
         });
         if self.codec.framing() == Some(Framing::Switch) {
-            return self.switch(head);
+            self.switch(head);
+            return Begun::Over(Body::empty());
         }
         match self.upload {
             // RFC 9110 §10.1.1: a final answer instead of 100. The body is not wanted.
@@ -348,29 +376,23 @@ impl Exchange {
             }
             _ => {}
         }
-        head.map(|()| self.body())
-    }
-
-    /// The response's body. What has come with the head, and is all of it, needs no connection.
-    fn body(mut self) -> Body {
-        if self.codec.look_for_end(&mut self.input) {
+        if self.look_for_end() {
             self.settle();
-            return Body::empty();
+            return Begun::Over(Body::empty());
         }
-        let mut first = None;
-        if !self.input.is_empty() {
-            // What is refused here will be refused again when the body is polled.
-            match self.codec.receive(&mut self.input, self.eof) {
-                Ok(Some(Event::Data(data))) if self.codec.look_for_end(&mut self.input) => {
-                    self.body_received = data.len() as u64;
-                    self.settle();
-                    return Body::from(data);
-                }
-                Ok(event) => first = event,
-                Err(_) => {}
+        if self.input.is_empty() {
+            return Begun::More(None);
+        }
+        match self.codec.receive(&mut self.input, self.eof) {
+            Ok(Some(Event::Data(data))) if self.look_for_end() => {
+                self.received(data.len());
+                self.settle();
+                Begun::Over(Body::from(data))
             }
+            Ok(first) => Begun::More(first),
+            // It will be refused again when the body is polled.
+            Err(_) => Begun::More(None),
         }
-        Body::from_boxed(Box::pin(ResponseBody::new(self, first)))
     }
 
     /// RFC 9110 §7.8: no protocol is switched in the middle of a request.
@@ -388,16 +410,14 @@ impl Exchange {
     }
 
     /// RFC 9110 §7.8, §9.3.6: the connection is not HTTP's any more.
-    fn switch(mut self, head: http::Response<()>) -> Response {
-        let mut response = head.map(|()| Body::empty());
+    fn switch(&mut self, head: &mut http::Response<()>) {
         let (reason, detail) = (CloseReason::Upgraded, MustClose::Switched.text());
         self.emit(|| TraceEvent::ConnectionClosed { reason, detail });
         if let Some(connection) = self.connection.take() {
             let leading = BytesMut::from(&self.input[..]);
             let upgraded = Upgraded::new(connection.stream, leading, self.lease.take());
-            response.extensions_mut().insert(upgraded);
+            head.extensions_mut().insert(upgraded);
         }
-        response
     }
 
     /// Sends what can be sent now.
@@ -549,7 +569,10 @@ impl Exchange {
             };
             let room = self.input.capacity() - self.input.len();
             match connection.stream.poll_read(cx, &mut self.input) {
-                Poll::Ready(Ok(0)) => self.eof = true,
+                Poll::Ready(Ok(0)) => {
+                    self.eof = true;
+                    self.doubt_the_end()?;
+                }
                 Poll::Ready(Ok(read)) => {
                     self.started = true;
                     self.waits.read_some = true;
@@ -565,6 +588,19 @@ impl Exchange {
                     }
                     return Poll::Pending;
                 }
+            }
+        }
+    }
+
+    /// A reset is told once: by the write that met it, and then reading says that the stream has
+    /// ended. A body which lasts until the end of the stream must not take that for its own.
+    fn doubt_the_end(&mut self) -> Result<(), Failure> {
+        let until_close = self.codec.framing() == Some(Framing::Close);
+        match std::mem::replace(&mut self.upload, Upload::Abandoned) {
+            Upload::Failed(error) if until_close => Err(Failure::Read(error)),
+            other => {
+                self.upload = other;
+                Ok(())
             }
         }
     }
@@ -663,6 +699,10 @@ impl Exchange {
     pub(crate) fn fail(&mut self, failure: Failure) -> Error {
         let callers = matches!(failure, Failure::Misuse(_) | Failure::Body(_));
         let error = self.error_of(failure);
+        if self.has_head {
+            // Whoever asked has a response already, and will not tell.
+            self.emit(|| TraceEvent::Failed { error: &error });
+        }
         if callers && !self.wrote_some && !self.started {
             // The server has not heard of it.
             self.keep();

@@ -43,6 +43,8 @@ pub(crate) struct Waits {
     read: Option<Duration>,
     total: Option<Instant>,
     continue_wait: Duration,
+    /// There are no limits: nothing is ever armed but by waiting for 100.
+    unlimited: bool,
     /// Since when nothing could be written.
     write_since: Option<Instant>,
     /// Since when nothing has moved although it was the server's turn.
@@ -66,6 +68,10 @@ impl Waits {
             read: timeouts.read,
             total,
             continue_wait,
+            unlimited: timeouts.write.is_none()
+                && timeouts.first_byte.is_none()
+                && timeouts.read.is_none()
+                && total.is_none(),
             write_since: None,
             read_since: None,
             sent_at: None,
@@ -87,7 +93,13 @@ impl Waits {
         alarm: &mut Alarm,
         situation: Situation,
     ) -> Poll<Ended> {
-        let phases = self.write.is_some() || self.first_byte.is_some() || self.read.is_some();
+        if self.unlimited && !situation.continuing && self.continue_since.is_none() {
+            return Poll::Pending;
+        }
+        let phases = self.write.is_some()
+            || self.first_byte.is_some()
+            || self.read.is_some()
+            || self.continue_since.is_some();
         let mut next: Option<(Instant, Ended)> = None;
         let mut consider = |at: Option<Instant>, ended| {
             if let Some(at) = at

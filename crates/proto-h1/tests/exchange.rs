@@ -6,21 +6,22 @@ use std::{
     collections::VecDeque,
     convert::Infallible,
     future::{Future, poll_fn},
-    io::IoSlice,
+    io::{self, IoSlice},
     pin::pin,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Wake, Waker},
     time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, request};
 use httpcore_core_primitives::{
-    Body, BoxStream, CloseReason, Error, Event, ExclusiveConnection, Kind, Lease, LeaseId, Phase,
-    Reclaim, Response, SendError, Sent, Terms, TimeoutKind, Timeouts, Trace, lease::Outcome,
+    Body, BoxStream, CloseReason, Error, Event, ExclusiveConnection, IdleEnd, Kind, Lease, LeaseId,
+    NetworkStream, Phase, Reclaim, Response, SendError, Sent, StreamInfo, Terms, TimeoutKind,
+    Timeouts, Trace, lease::Outcome,
 };
 use httpcore_net_mock::{Chunks, Link, MockNet, Scenario, ServerStream, Sweep, seeds};
 use httpcore_proto_h1::{Config, H1Connection, OnInformational, Upgraded};
@@ -487,6 +488,43 @@ fn a_server_that_closes_without_a_word_is_told_apart() {
 }
 
 #[test]
+fn an_error_on_a_connection_that_has_served_before_says_so() {
+    for reset in [false, true] {
+        let net = MockNet::new();
+        let client = served(&net, Link::new(), move |mut server| async move {
+            server.read_head().await.unwrap();
+            let answer = "HTTP/1.1 204 No Content\r\n\r\n";
+            server.write_all(answer).await.unwrap();
+            if reset {
+                server.reset();
+            }
+        });
+        net.run(async { client.send(get()).await.unwrap() });
+        net.settle();
+        let mut error = net.run(async { client.send(post("x")).await.unwrap_err() });
+        assert!(error.error.connection_reused() && !error.error.response_started());
+        let again = error.request.take().unwrap();
+        assert_eq!(again.body().as_bytes().unwrap(), "x");
+        assert!(matches!(error.error.kind(), Kind::Closed | Kind::Network));
+    }
+}
+
+#[test]
+fn a_body_that_has_given_all_it_promised_need_not_say_that_it_has_ended() {
+    let net = MockNet::new();
+    let client = answering(&net, Link::new(), "HTTP/1.1 204 No Content\r\n\r\n");
+    let mut given = false;
+    let body = Body::poll_fn(move |_| {
+        if std::mem::replace(&mut given, true) {
+            return Poll::Pending;
+        }
+        Poll::Ready(Some(Ok::<_, Infallible>("abc".into())))
+    });
+    net.run(async { client.send(post(body.with_length(3))).await.unwrap() });
+    assert_eq!(client.end(), None);
+}
+
+#[test]
 fn garbage_is_refused_at_once_and_names_its_rule() {
     let net = MockNet::new();
     // The server does not close, and the rest of its answer never comes.
@@ -903,6 +941,7 @@ fn a_body_which_expects_100_waits_for_it_or_a_second_or_an_answer() {
                 Some(at) => {
                     assert_eq!(server.read_exact(5).await.unwrap(), "hello");
                     assert_eq!(clock.elapsed(), at);
+                    assert_eq!(clock.census().timers, 0, "nothing is waited for any more");
                     let answer = "HTTP/1.1 204 No Content\r\n\r\n";
                     server.write_all(answer).await.unwrap();
                     server.idle().await;
@@ -920,6 +959,85 @@ fn a_body_which_expects_100_waits_for_it_or_a_second_or_an_answer() {
         }
         net.clear();
     }
+}
+
+#[test]
+fn an_answer_instead_of_100_is_the_end_of_the_upload() {
+    let net = MockNet::new();
+    let client = served(&net, Link::new(), |mut server| async move {
+        server.read_head().await.unwrap();
+        let head = "HTTP/1.1 417 Expectation Failed\r\nContent-Length: 6\r\n\r\n";
+        server.write_all(head).await.unwrap();
+        for piece in ["a", "b", "c", "d", "e", "f"] {
+            server.sleep(SECOND).await;
+            server.write_all(piece).await.unwrap();
+        }
+        assert_eq!(server.read_to_end().await.unwrap(), "", "no body");
+    });
+    let request = http::Request::post("/").header("expect", "100-continue");
+    let heard = net.run(async {
+        let response = client.send(with(request, "hello")).await.unwrap();
+        text(response).await.unwrap()
+    });
+    net.settle();
+    assert_eq!(heard, "abcdef");
+    assert_eq!(client.end(), Some(CloseReason::UnfinishedRequest));
+    assert_eq!(
+        net.report().matches("server").count(),
+        0,
+        "{}",
+        net.report()
+    );
+}
+
+#[test]
+fn a_refused_upload_goes_on_unless_the_server_closes() {
+    let net = MockNet::new();
+    let client = served(&net, Link::new().buffer(100), |mut server| async move {
+        server.read_head().await.unwrap();
+        let head = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 4\r\n\r\nno";
+        server.write_all(head).await.unwrap();
+        server.read_exact(2000).await.unwrap();
+        server.write_all("ne").await.unwrap();
+        server.idle().await;
+    });
+    let heard = net.run(async {
+        let response = client.send(post(vec![0; 2000])).await.unwrap();
+        text(response).await.unwrap()
+    });
+    assert_eq!((heard.as_str(), client.end()), ("none", None));
+}
+
+#[test]
+fn no_protocol_is_switched_in_the_middle_of_a_request() {
+    let net = MockNet::new();
+    let client = served(&net, Link::new().buffer(100), |mut server| async move {
+        server.read_head().await.unwrap();
+        let answer = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n";
+        server.write_all(answer).await.unwrap();
+        server.stall().await;
+    });
+    let request = http::Request::post("/")
+        .header("connection", "upgrade")
+        .header("upgrade", "x");
+    let error = net.run(async { failed(client.send(with(request, vec![0; 2000])).await) });
+    assert_eq!(error.kind(), Kind::Protocol);
+    assert_eq!(net.census().streams, 0);
+}
+
+#[test]
+fn a_write_that_fails_does_not_end_reading() {
+    let net = MockNet::new();
+    let client = served(&net, Link::new().buffer(5000), |mut server| async move {
+        server.read_head().await.unwrap();
+        let answer = "HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nbig";
+        server.write_all(answer).await.unwrap();
+        // Before the client has been able to read it.
+        server.reset();
+    });
+    let heard = net.run(async { text(client.send(post(endless())).await.unwrap()).await });
+    assert_eq!(heard.unwrap(), "big");
+    assert_eq!(client.end(), Some(CloseReason::UnfinishedRequest));
 }
 
 #[test]
@@ -1029,9 +1147,155 @@ fn an_endless_upload_leaves_others_their_turn() {
         while !server.read_some().await.unwrap().is_empty() {}
     });
     let mut sending = pin!(client.send(post(endless())));
-    // Everything can be written at once, for ever: nevertheless each poll ends.
-    let mut cx = Context::from_waker(Waker::noop());
-    assert!(sending.as_mut().poll(&mut cx).is_pending());
+    // Everything can be written at once, for ever: nevertheless each poll ends, and asks for the
+    // next.
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(woken.clone());
+    let mut cx = Context::from_waker(&waker);
+    for polls in 1..10 {
+        assert!(sending.as_mut().poll(&mut cx).is_pending());
+        net.settle();
+        assert!(woken.0.load(Ordering::Relaxed) >= polls);
+    }
+}
+
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A stream which keeps what is written until it is flushed, as TLS may.
+#[derive(Debug)]
+struct Holding {
+    stream: BoxStream,
+    held: BytesMut,
+}
+
+impl NetworkStream for Holding {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
+        self.stream.poll_read(cx, buf)
+    }
+
+    fn poll_write(&mut self, _: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let before = self.held.len();
+        bufs.iter().for_each(|buf| self.held.extend_from_slice(buf));
+        Poll::Ready(Ok(self.held.len() - before))
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.held.is_empty() {
+            let bufs = [IoSlice::new(&self.held)];
+            let written = std::task::ready!(self.stream.poll_write(cx, &bufs))?;
+            let _ = self.held.split_to(written);
+        }
+        self.stream.poll_flush(cx)
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.poll_shutdown(cx)
+    }
+
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEnd> {
+        self.stream.poll_idle(cx)
+    }
+
+    fn info(&self) -> StreamInfo {
+        self.stream.info()
+    }
+}
+
+#[test]
+fn whatever_a_stream_holds_back_is_pushed_out_before_waiting() {
+    seeds(0..20, |net| {
+        let (stream, mut server) = net.pair_with(Link::new().buffer(50));
+        net.spawn("server", async move {
+            server.read_head().await.unwrap();
+            server
+                .write_all("HTTP/1.1 100 Continue\r\n\r\n")
+                .await
+                .unwrap();
+            server.read_until("one").await.unwrap();
+            // The body says no more until this is heard.
+            server
+                .write_all("HTTP/1.1 103 Go On\r\n\r\n")
+                .await
+                .unwrap();
+            server.read_until("0\r\n\r\n").await.unwrap();
+            let answer = "HTTP/1.1 204 No Content\r\n\r\n";
+            server.write_all(answer).await.unwrap();
+            server.idle().await;
+        });
+        let held = BytesMut::new();
+        let client = Client::new(&net, Box::new(Holding { stream, held }));
+        let heard: Arc<Mutex<(bool, Option<Waker>)>> = Arc::default();
+        let tell = heard.clone();
+        let listener = OnInformational::new(move |response| {
+            if response.status() == 103 {
+                let waker = {
+                    let mut heard = tell.lock().unwrap();
+                    heard.0 = true;
+                    heard.1.take()
+                };
+                waker.into_iter().for_each(Waker::wake);
+            }
+        });
+        let mut said = 0;
+        let body = Body::poll_fn(move |cx| {
+            let mut heard = heard.lock().unwrap();
+            if said == 1 && !heard.0 {
+                heard.1 = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+            said += 1;
+            let piece = ["one", "two"].get(said - 1);
+            Poll::Ready(piece.map(|piece| Ok::<_, Infallible>(Bytes::from(*piece))))
+        });
+        let request = http::Request::post("/")
+            .header("expect", "100-continue")
+            .extension(listener);
+        net.run(async { client.send(with(request, body)).await.unwrap() });
+        assert_eq!(client.end(), None);
+    });
+}
+
+#[test]
+fn a_connection_is_closed_before_its_place_is_free() {
+    struct Place(MockNet, Mutex<Vec<usize>>);
+    impl Reclaim for Place {
+        fn reclaim(&self, _: LeaseId, outcome: Outcome) {
+            assert!(matches!(outcome, Outcome::Closed(_)));
+            self.1.lock().unwrap().push(self.0.census().streams);
+        }
+    }
+    let net = MockNet::new();
+    let place = Arc::new(Place(net.clone(), Mutex::default()));
+    let answers = [
+        "garbage",
+        "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel",
+        "HTTP/1.1 101 Switching Protocols\r\n\r\n",
+    ];
+    for answer in answers {
+        let client = answering(&net, Link::new(), answer);
+        let weak: std::sync::Weak<Place> = Arc::downgrade(&place);
+        let terms = Terms {
+            lease: Lease::new(LeaseId::new(1), weak),
+            timeouts: Timeouts::none(),
+            deadline: None,
+            trace: Trace::none(),
+        };
+        let connection = client.seat.idle.lock().unwrap().take().unwrap();
+        let request = http::Request::get("/")
+            .header("connection", "upgrade")
+            .header("upgrade", "x");
+        drop(net.run(connection.exchange(with(request, ()), terms)));
+    }
+    assert_eq!(*place.1.lock().unwrap(), [0; 4]);
+    net.clear();
 }
 
 #[test]

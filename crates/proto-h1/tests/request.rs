@@ -5,7 +5,7 @@
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Request, Version, request};
 use httpcore_core_primitives::{BodyLength, Origin};
-use httpcore_proto_h1::codec::{Codec, Misuse, Target};
+use httpcore_proto_h1::codec::{Codec, Misuse, MustClose, Target};
 
 fn parts(builder: request::Builder) -> request::Parts {
     builder.body(()).unwrap().into_parts().0
@@ -577,6 +577,24 @@ fn a_codec_serves_one_exchange_after_the_other() {
         let mut input = BytesMut::from("HTTP/1.1 204 No Content\r\n\r\n");
         while codec.receive(&mut input, false).unwrap().is_some() {}
         assert_eq!(codec.reuse(&input), Ok(()));
+    }
+}
+
+#[test]
+fn a_response_that_ends_before_its_request_ends_the_connection() {
+    for abandoned in [false, true] {
+        let mut codec = Codec::default();
+        let request = parts(Request::post("http://a/"));
+        let length = BodyLength::Known(5);
+        codec.start(&request, length, &mut BytesMut::new()).unwrap();
+        if abandoned {
+            codec.abandon();
+        }
+        let mut input = BytesMut::from("HTTP/1.1 204 No Content\r\n\r\n");
+        while codec.receive(&mut input, false).unwrap().is_some() {}
+        assert_eq!(codec.reuse(&input), Err(MustClose::UnfinishedRequest));
+        let again = codec.start(&request, length, &mut BytesMut::new());
+        assert_eq!(again, Err(Misuse::NotReady));
     }
 }
 

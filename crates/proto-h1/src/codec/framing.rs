@@ -14,7 +14,7 @@
 //! | framing fields in a 204, contradictory ones in a 304 or for HEAD | no body, and the connection is closed |
 //! | framing fields in a 2xx to CONNECT | ignored (RFC 9110 §9.3.6) |
 
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header, request};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header, request};
 use httpcore_core_primitives::BodyLength;
 
 use super::{
@@ -39,25 +39,142 @@ pub enum Framing {
     Switch,
 }
 
+/// What the fields of a head say of the message and its connection, found in one pass.
+#[derive(Debug, Default)]
+pub(super) struct Said<'a> {
+    pub(super) length: Length,
+    pub(super) coding: Coding,
+    pub(super) connection: ConnectionOptions,
+    pub(super) host: Option<&'a HeaderValue>,
+    pub(super) several_hosts: bool,
+    pub(super) upgrade: bool,
+    pub(super) expects_continue: bool,
+}
+
+/// What `Content-Length` says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Length {
+    #[default]
+    Unsaid,
+    Is(u64),
+    Malformed,
+    Several,
+}
+
+/// What `Transfer-Encoding` says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Coding {
+    #[default]
+    Unsaid,
+    /// Nothing but empty elements so far.
+    Empty,
+    Chunked,
+    Other,
+}
+
+impl<'a> Said<'a> {
+    /// What the fields of a request say.
+    pub(super) fn by_request(fields: &'a HeaderMap) -> Self {
+        let mut said = Said::default();
+        for (name, value) in fields {
+            if *name == header::HOST {
+                said.several_hosts |= said.host.is_some();
+                said.host = Some(value);
+            } else if *name == header::UPGRADE {
+                said.upgrade = true;
+            } else if *name == header::EXPECT {
+                said.expects_continue |= value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+            } else {
+                said.note(name, value.as_bytes());
+            }
+        }
+        said
+    }
+
+    /// Notes one field of a message in either direction.
+    pub(super) fn note(&mut self, name: &HeaderName, value: &[u8]) {
+        if *name == header::CONTENT_LENGTH {
+            self.length.note(value);
+        } else if *name == header::TRANSFER_ENCODING {
+            self.coding.note(value);
+        } else if *name == header::CONNECTION {
+            self.connection.note(value);
+        }
+    }
+}
+
+impl Length {
+    /// RFC 9112 §6.3 rule 5: one decimal number, or the same one several times.
+    fn note(&mut self, value: &[u8]) {
+        for number in value.split(|&byte| byte == b',') {
+            *self = match (*self, decimal(number.trim_ascii())) {
+                (Length::Malformed, _) | (_, None) => Length::Malformed,
+                (Length::Several, _) => Length::Several,
+                (Length::Is(before), Some(number)) if before != number => Length::Several,
+                (_, Some(number)) => Length::Is(number),
+            };
+        }
+    }
+
+    fn known(self) -> Result<Option<u64>, Violation> {
+        match self {
+            Length::Unsaid => Ok(None),
+            Length::Is(length) => Ok(Some(length)),
+            Length::Malformed => Err(Violation::ContentLength),
+            Length::Several => Err(Violation::LengthsDiffer),
+        }
+    }
+}
+
+impl Coding {
+    /// RFC 9112 §6.1, §7: `chunked`, once, in any case and without parameters. Other codings are
+    /// never asked for.
+    fn note(&mut self, value: &[u8]) {
+        for coding in value.split(|&byte| byte == b',') {
+            let coding = coding.trim_ascii();
+            *self = match *self {
+                Coding::Unsaid | Coding::Empty if coding.is_empty() => Coding::Empty,
+                // RFC 9110 §5.6.1: an empty element says nothing.
+                before if coding.is_empty() => before,
+                Coding::Unsaid | Coding::Empty if coding.eq_ignore_ascii_case(b"chunked") => {
+                    Coding::Chunked
+                }
+                // RFC 9112 §6.1: chunked is applied once, and last.
+                _ => Coding::Other,
+            };
+        }
+    }
+}
+
+/// RFC 9110 §8.6: digits and nothing else; no sign, no space, and no more than 64 bits.
+fn decimal(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0_u64, |value, byte| {
+        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+        value.checked_mul(10)?.checked_add(digit)
+    })
+}
+
 /// What of a request matters to the framing of its response.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Asked {
+pub(super) struct Asked {
     /// The method was `HEAD`.
-    pub head: bool,
+    pub(super) head: bool,
     /// The method was `CONNECT`.
-    pub connect: bool,
+    pub(super) connect: bool,
     /// The request offered to switch protocols (RFC 9110 §7.8).
-    pub upgrade: bool,
+    pub(super) upgrade: bool,
 }
 
 impl Asked {
-    /// What `request` asks.
-    pub fn by(request: &request::Parts) -> Self {
+    /// What a request of `method` asks whose fields have `said` so much.
+    pub(super) fn by(method: &Method, said: &Said<'_>) -> Self {
         Asked {
-            head: request.method == Method::HEAD,
-            connect: request.method == Method::CONNECT,
-            upgrade: request.headers.contains_key(header::UPGRADE)
-                && ConnectionOptions::of(&request.headers).upgrade,
+            head: *method == Method::HEAD,
+            connect: *method == Method::CONNECT,
+            upgrade: said.upgrade && said.connection.upgrade,
         }
     }
 }
@@ -68,11 +185,11 @@ impl Asked {
 /// # Errors
 ///
 /// Whatever has no reading, or more than one.
-pub fn response_framing(
+pub(super) fn response_framing(
     asked: Asked,
     version: Version,
     status: StatusCode,
-    fields: &HeaderMap,
+    said: &Said<'_>,
 ) -> Result<(Framing, Option<MustClose>), Violation> {
     if status == StatusCode::SWITCHING_PROTOCOLS {
         // RFC 9110 §15.2.2, §7.8: only to what was offered, and there is no such thing in 1.0.
@@ -85,7 +202,7 @@ pub fn response_framing(
     if asked.connect && status.is_success() {
         return Ok((Framing::Switch, None));
     }
-    let announced = announced(version, fields);
+    let announced = announced(version, said);
     // RFC 9112 §6.3 rule 1: these end with their heads, whatever their fields say.
     if status.is_informational() {
         // RFC 9112 §6.1, RFC 9110 §8.6: they must not announce a body. If one came, it would be
@@ -108,76 +225,21 @@ pub fn response_framing(
 }
 
 /// What the fields alone say: chunks, a length, or nothing.
-fn announced(version: Version, fields: &HeaderMap) -> Result<Option<Framing>, Violation> {
-    let mut lengths = fields.get_all(header::CONTENT_LENGTH).iter().peekable();
-    let mut codings = fields.get_all(header::TRANSFER_ENCODING).iter().peekable();
-    if codings.peek().is_some() {
+fn announced(version: Version, said: &Said<'_>) -> Result<Option<Framing>, Violation> {
+    match said.coding {
+        Coding::Unsaid => Ok(said.length.known()?.map(Framing::Length)),
         // RFC 9112 §6.1: a message of 1.0 with Transfer-Encoding has been mangled on its way.
-        if version == Version::HTTP_10 {
-            return Err(Violation::CodingInHttp10);
-        }
+        _ if version == Version::HTTP_10 => Err(Violation::CodingInHttp10),
         // RFC 9112 §6.3 rule 3: this looks like request smuggling, or response splitting.
-        if lengths.peek().is_some() {
-            return Err(Violation::LengthAndCoding);
-        }
-        return if only_chunked(codings) {
-            Ok(Some(Framing::Chunked))
-        } else {
-            Err(Violation::Coding)
-        };
+        _ if said.length != Length::Unsaid => Err(Violation::LengthAndCoding),
+        Coding::Chunked => Ok(Some(Framing::Chunked)),
+        Coding::Empty | Coding::Other => Err(Violation::Coding),
     }
-    Ok(length(lengths)?.map(Framing::Length))
-}
-
-/// RFC 9112 §6.1, §7: `chunked`, once, in any case and without parameters. Other codings are
-/// never asked for.
-fn only_chunked<'a>(values: impl Iterator<Item = &'a HeaderValue>) -> bool {
-    let mut chunked = false;
-    for value in values {
-        for coding in value.as_bytes().split(|&byte| byte == b',') {
-            let coding = coding.trim_ascii();
-            if coding.is_empty() {
-                continue;
-            }
-            // RFC 9112 §6.1: chunked is applied once.
-            if chunked || !coding.eq_ignore_ascii_case(b"chunked") {
-                return false;
-            }
-            chunked = true;
-        }
-    }
-    chunked
-}
-
-/// RFC 9112 §6.3 rule 5: one decimal number, or the same one several times.
-fn length<'a>(values: impl Iterator<Item = &'a HeaderValue>) -> Result<Option<u64>, Violation> {
-    let mut found = None;
-    for value in values {
-        for number in value.as_bytes().split(|&byte| byte == b',') {
-            let number = decimal(number.trim_ascii()).ok_or(Violation::ContentLength)?;
-            if found.is_some_and(|found| found != number) {
-                return Err(Violation::LengthsDiffer);
-            }
-            found = Some(number);
-        }
-    }
-    Ok(found)
-}
-
-/// RFC 9110 §8.6: digits and nothing else; no sign, no space, and no more than 64 bits.
-fn decimal(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() {
-        return None;
-    }
-    digits.iter().try_fold(0_u64, |value, byte| {
-        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
-        value.checked_mul(10)?.checked_add(digit)
-    })
 }
 
 /// How a request's body is delimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RequestFraming {
+pub(super) enum RequestFraming {
     /// There is none, and none is announced.
     None,
     /// This many bytes, announced in `Content-Length`.
@@ -192,29 +254,26 @@ pub enum RequestFraming {
 /// # Errors
 ///
 /// If the fields contradict the body or each other, or if the request cannot have that body.
-pub fn request_framing(
+pub(super) fn request_framing(
     request: &request::Parts,
-    length_of_body: BodyLength,
+    said: &Said<'_>,
+    length: BodyLength,
 ) -> Result<RequestFraming, Misuse> {
-    let fields = &request.headers;
-    let empty = length_of_body == BodyLength::Known(0);
-    let codings = fields.get_all(header::TRANSFER_ENCODING);
-    let has_coding = codings.iter().next().is_some();
-    let told =
-        length(fields.get_all(header::CONTENT_LENGTH).iter()).map_err(|_| Misuse::ContentLength)?;
+    let told = said.length.known().map_err(|_| Misuse::ContentLength)?;
+    let coded = said.coding != Coding::Unsaid;
     // RFC 9110 §9.3.6, §9.3.8: CONNECT has no content, and TRACE must not have any.
-    if request.method == Method::CONNECT || request.method == Method::TRACE {
-        if !empty || has_coding || told.is_some_and(|told| told != 0) {
+    if matches!(request.method, Method::CONNECT | Method::TRACE) {
+        if length != BodyLength::Known(0) || coded || told.is_some_and(|told| told != 0) {
             return Err(Misuse::ContentForbidden);
         }
         return Ok(RequestFraming::None);
     }
-    if has_coding {
+    if coded {
         // RFC 9112 §6.2: never both.
         if told.is_some() {
             return Err(Misuse::LengthAndCoding);
         }
-        if !only_chunked(codings.iter()) {
+        if said.coding != Coding::Chunked {
             return Err(Misuse::Coding);
         }
         // RFC 9112 §6.1: only a peer known to speak 1.1 is sent a transfer coding.
@@ -223,7 +282,7 @@ pub fn request_framing(
         }
         return Ok(RequestFraming::Chunked);
     }
-    match (told, length_of_body) {
+    match (told, length) {
         (Some(told), BodyLength::Known(length)) if told != length => Err(Misuse::LengthDiffers),
         (Some(told), _) => Ok(RequestFraming::Length(told)),
         (None, BodyLength::Known(0)) => {

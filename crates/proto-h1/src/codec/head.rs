@@ -1,15 +1,17 @@
 //! Heads: finding their end, refusing what cannot become one, reading and writing them.
 //!
-//! A head is read in two passes, each of them over every byte once, however the bytes are cut. The
-//! first looks for the empty line at the end. The second is httparse, over the whole head at once.
-//! When a head is not complete yet, a small strict machine ([`Grammar`]) runs over what is there,
-//! so that a hopeless head is refused at the very byte which makes it hopeless; and when httparse
-//! refuses a whole head, the same machine names the rule. So the verdict is always that machine's,
-//! and never depends on how the bytes came.
+//! A whole head is read by httparse, and by a check for what httparse is lenient about. When what
+//! is there is no whole head, or not a good one, each byte of it is looked at once more, however
+//! the bytes are cut: a search for the empty line at the end goes on where it left off, and a small
+//! strict machine ([`Grammar`]) sees to it that a hopeless head is refused at the very byte which
+//! makes it hopeless, and names the rule. So the verdict is always that machine's, and never
+//! depends on how the bytes came.
 //!
 //! The rules are RFC 9112's for a recipient, without its leniencies: lines end with CR LF; no line
 //! is folded; nothing precedes the status line; a reason may be missing, with its space or
 //! without.
+
+use std::mem::MaybeUninit;
 
 use bytes::{Bytes, BytesMut};
 use http::{
@@ -19,7 +21,7 @@ use httparse::EMPTY_HEADER;
 
 use super::{
     error::{Misuse, Violation},
-    framing::RequestFraming,
+    framing::{RequestFraming, Said},
 };
 
 /// How large a head, or a section of trailers, may be.
@@ -294,37 +296,111 @@ impl ReasonPhrase {
     }
 }
 
-/// Reads the complete head at the beginning of `store`, which its values will share.
+/// A head which has been read.
+pub(super) struct Head {
+    pub(super) response: Response<()>,
+    /// Its length on the wire.
+    pub(super) length: usize,
+    pub(super) said: Said<'static>,
+    /// A copy of it, which the values share. If all of the input was small, then of that: a small
+    /// response is one allocation, its body included, and the input's buffer is free for the next.
+    pub(super) store: Bytes,
+}
+
+/// What is copied out of the input, up to this size, costs less than the buffer it would pin.
+pub(super) const SMALL: usize = 1024;
+
+/// Reads the head at the beginning of `input`, once all of it is there.
 pub(super) fn read(
-    scan: &Scan,
-    store: &Bytes,
-    end: usize,
+    scan: &mut Scan,
+    input: &[u8],
     bounds: &Bounds,
-) -> Result<Response<()>, Violation> {
-    let head = &store[..end];
-    with_room(scan.fields(), |room| {
-        let mut parsed = httparse::Response::new(room);
-        let length = parsed.parse(head);
-        let (Ok(httparse::Status::Complete(length)), Some(version), Some(code)) =
-            (length, parsed.version, parsed.code)
-        else {
-            return None;
-        };
-        // httparse skips empty lines before the status line.
-        if length != end || head.first() != Some(&b'H') {
-            return None;
-        }
-        let mut response = Response::new(());
-        *response.status_mut() = StatusCode::from_u16(code).ok()?;
-        *response.version_mut() = match version {
-            0 => Version::HTTP_10,
-            _ => Version::HTTP_11,
-        };
-        *response.headers_mut() = fields_of(parsed.headers, store)?;
-        keep_unusual_reason(&mut response, store);
-        Some(response)
+) -> Result<Option<Head>, Violation> {
+    if input.is_empty() {
+        return Ok(None);
+    }
+    // Most heads come in one piece and are in order, and need no search for their end.
+    if scan.searched == 0
+        && let Some(head) = parse(input, FEW, bounds)
+    {
+        return Ok(Some(head));
+    }
+    let Some(end) = scan.end(input, bounds)? else {
+        return Ok(None);
+    };
+    match parse(&input[..end], scan.fields(), bounds) {
+        Some(head) => Ok(Some(head)),
+        None => Err(scan.verdict(&input[..end], bounds)),
+    }
+}
+
+/// The head at the beginning of `input`, of at most so many fields, if it is complete and breaks no
+/// rule.
+fn parse(input: &[u8], fields: usize, bounds: &Bounds) -> Option<Head> {
+    let mut few = [const { MaybeUninit::uninit() }; FEW];
+    let mut many = Vec::new();
+    let room = if fields <= FEW {
+        &mut few[..]
+    } else {
+        many.resize_with(fields, MaybeUninit::uninit);
+        &mut many[..]
+    };
+    let mut parsed = httparse::Response::new(&mut []);
+    let outcome = httparse::ParserConfig::default().parse_response_with_uninit_headers(
+        &mut parsed,
+        input,
+        room,
+    );
+    let (Ok(httparse::Status::Complete(length)), Some(version), Some(code)) =
+        (outcome, parsed.version, parsed.code)
+    else {
+        return None;
+    };
+    let within = length <= bounds.bytes && parsed.headers.len() <= bounds.fields;
+    let copied = if input.len() <= SMALL {
+        input
+    } else {
+        &input[..length]
+    };
+    // httparse skips empty lines before the status line.
+    if !within || !input.starts_with(b"H") || !ends_lines_with_crlf(&input[..length], &parsed) {
+        return None;
+    }
+    let store = share(copied);
+    let mut response = Response::new(());
+    *response.status_mut() = StatusCode::from_u16(code).ok()?;
+    *response.version_mut() = match version {
+        0 => Version::HTTP_10,
+        _ => Version::HTTP_11,
+    };
+    let mut said = Said::default();
+    *response.headers_mut() = fields_of(parsed.headers, input, &store, &mut said)?;
+    keep_unusual_reason(&mut response, parsed.reason, &store);
+    Some(Head {
+        response,
+        length,
+        said,
+        store,
     })
-    .ok_or_else(|| scan.verdict(head, bounds))
+}
+
+/// How many fields there is room for on the stack; nearly all heads have fewer.
+const FEW: usize = 64;
+
+/// RFC 9112 §2.2: httparse lets LF alone end a line. A line ends before each field's name, and
+/// before the empty line.
+fn ends_lines_with_crlf(head: &[u8], parsed: &httparse::Response<'_, '_>) -> bool {
+    let line_begins = |name: &str| {
+        let at = offset(name.as_bytes(), head);
+        head.get(..at)
+            .is_some_and(|before| before.ends_with(b"\r\n"))
+    };
+    head.ends_with(b"\r\n\r\n") && parsed.headers.iter().all(|field| line_begins(field.name))
+}
+
+/// Where in `whole` its slice `part` begins.
+fn offset(part: &[u8], whole: &[u8]) -> usize {
+    (part.as_ptr() as usize).wrapping_sub(whole.as_ptr() as usize)
 }
 
 /// Reads the complete trailers which are all of `store`.
@@ -333,52 +409,86 @@ pub(super) fn read_trailers(
     store: &Bytes,
     bounds: &Bounds,
 ) -> Result<HeaderMap, Violation> {
-    with_room(scan.fields(), |room| {
-        match httparse::parse_headers(store, room) {
-            Ok(httparse::Status::Complete((_, fields))) => fields_of(fields, store),
-            _ => None,
+    let mut room = vec![EMPTY_HEADER; scan.fields()];
+    let fields = match httparse::parse_headers(store, &mut room) {
+        Ok(httparse::Status::Complete((_, fields))) => {
+            fields_of(fields, store, store, &mut Said::default())
         }
-    })
-    .ok_or_else(|| scan.verdict(store, bounds))
+        _ => None,
+    };
+    fields.ok_or_else(|| scan.verdict(store, bounds))
 }
 
-/// Lends room for so many fields: on the stack, while they are as few as they use to be.
-fn with_room<'b, T>(fields: usize, work: impl FnOnce(&mut [httparse::Header<'b>]) -> T) -> T {
-    match fields {
-        0..=16 => work(&mut [EMPTY_HEADER; 16]),
-        17..=128 => work(&mut [EMPTY_HEADER; 128]),
-        _ => work(&mut vec![EMPTY_HEADER; fields]),
-    }
-}
-
-/// A map of `parsed`, whose values are slices of `store`. `None` if `http` does not take one.
-fn fields_of(parsed: &[httparse::Header<'_>], store: &Bytes) -> Option<HeaderMap> {
+/// A map of `parsed`, which stands in `input`; its values are slices of `store`, which begins with
+/// the same bytes. What they say is noted in `said`. `None` if `http` does not take one.
+fn fields_of(
+    parsed: &[httparse::Header<'_>],
+    input: &[u8],
+    store: &Bytes,
+    said: &mut Said<'_>,
+) -> Option<HeaderMap> {
     // `with_capacity` and `append` panic where `http` cannot hold so many.
     let mut fields = HeaderMap::try_with_capacity(parsed.len()).ok()?;
     for field in parsed {
         let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
+        said.note(&name, field.value);
         let value = if field.value.is_empty() {
             HeaderValue::from_static("")
         } else {
-            HeaderValue::from_maybe_shared(store.slice_ref(field.value)).ok()?
+            let at = offset(field.value, input);
+            HeaderValue::from_maybe_shared(store.slice(at..at + field.value.len())).ok()?
         };
         fields.try_append(name, value).ok()?;
     }
     Some(fields)
 }
 
-/// `store` begins with a status line which httparse has accepted.
-fn keep_unusual_reason(response: &mut Response<()>, store: &Bytes) {
+/// `store` begins with a status line which httparse has accepted, and whose reason it has read as
+/// `reason`: empty, if that is not ASCII.
+fn keep_unusual_reason(response: &mut Response<()>, reason: Option<&str>, store: &Bytes) {
     const BEFORE: usize = b"HTTP/1.1 200".len();
+    let usual = response.status().canonical_reason().unwrap_or_default();
+    if reason == Some(usual) && !usual.is_empty() {
+        return;
+    }
     let reason = store
         .get(BEFORE..)
         .and_then(|rest| rest.split(|&byte| byte == b'\r').next())
         .unwrap_or_default();
     let reason = reason.strip_prefix(b" ").unwrap_or(reason);
-    let usual = response.status().canonical_reason().unwrap_or_default();
     if reason != usual.as_bytes() {
         let phrase = ReasonPhrase(Bytes::copy_from_slice(reason));
         response.extensions_mut().insert(phrase);
+    }
+}
+
+/// A copy of a few bytes, to be sliced: one allocation, where `Bytes::copy_from_slice` needs
+/// another one as soon as it is shared.
+fn share(bytes: &[u8]) -> Bytes {
+    fn inline<const ROOM: usize>(bytes: &[u8]) -> Bytes {
+        let mut room = [0; ROOM];
+        room[..bytes.len()].copy_from_slice(bytes);
+        Bytes::from_owner(Inline {
+            room,
+            length: bytes.len(),
+        })
+    }
+    match bytes.len() {
+        0..=128 => inline::<128>(bytes),
+        129..=384 => inline::<384>(bytes),
+        385..=SMALL => inline::<SMALL>(bytes),
+        _ => Bytes::copy_from_slice(bytes),
+    }
+}
+
+struct Inline<const ROOM: usize> {
+    room: [u8; ROOM],
+    length: usize,
+}
+
+impl<const ROOM: usize> AsRef<[u8]> for Inline<ROOM> {
+    fn as_ref(&self) -> &[u8] {
+        &self.room[..self.length]
     }
 }
 
@@ -398,11 +508,12 @@ pub enum Target {
 /// Writes the head of `request` to `out`, or nothing.
 pub(super) fn write(
     request: &request::Parts,
+    said: &Said<'_>,
     framing: RequestFraming,
     out: &mut BytesMut,
 ) -> Result<(), Misuse> {
     let start = out.len();
-    let written = write_all(request, framing, out);
+    let written = write_all(request, said, framing, out);
     if written.is_err() {
         out.truncate(start);
     }
@@ -411,6 +522,7 @@ pub(super) fn write(
 
 fn write_all(
     request: &request::Parts,
+    said: &Said<'_>,
     framing: RequestFraming,
     out: &mut BytesMut,
 ) -> Result<(), Misuse> {
@@ -423,7 +535,7 @@ fn write_all(
     out.extend_from_slice(b" ");
     write_target(request, out)?;
     out.extend_from_slice(version);
-    write_host(request, out)?;
+    write_host(request, said, out)?;
     out.extend_from_slice(b"\r\n");
     for (name, value) in &request.headers {
         // Host stands first (RFC 9110 §7.2), and the framing fields are ours to write.
@@ -497,49 +609,72 @@ fn write_path(url: &Uri, out: &mut BytesMut) {
 
 /// RFC 9110 §4.2.4: user information is never sent.
 fn without_user(authority: &str) -> &str {
-    authority
-        .rsplit_once('@')
-        .map_or(authority, |(_, rest)| rest)
+    match authority.bytes().rposition(|byte| byte == b'@') {
+        Some(at) => &authority[at + 1..],
+        None => authority,
+    }
 }
 
 /// RFC 9112 §3.2: exactly one `Host`. The caller's, if there is one, else the URL's.
-fn write_host(request: &request::Parts, out: &mut BytesMut) -> Result<(), Misuse> {
-    let mut given = request.headers.get_all(header::HOST).iter();
-    if let Some(host) = given.next() {
-        if given.next().is_some() {
-            return Err(Misuse::SeveralHosts);
-        }
-        if !host.as_bytes().iter().all(|&byte| may_be_in_host(byte)) {
-            return Err(Misuse::Host);
+fn write_host(request: &request::Parts, said: &Said<'_>, out: &mut BytesMut) -> Result<(), Misuse> {
+    let start = out.len();
+    if said.several_hosts {
+        return Err(Misuse::SeveralHosts);
+    }
+    if let Some(host) = said.host {
+        out.extend_from_slice(host.as_bytes());
+    } else {
+        let authority = request.uri.authority().ok_or(Misuse::NoHost)?;
+        let host = host_field(request, without_user(authority.as_str()));
+        if host.is_empty() {
+            return Err(Misuse::NoHost);
         }
         out.extend_from_slice(host.as_bytes());
-        return Ok(());
+        // RFC 9110 §4.2.3: the host is the same in any case, and lower case is the usual one.
+        out[start..].make_ascii_lowercase();
     }
-    let url = &request.uri;
-    let authority = url.authority().ok_or(Misuse::NoHost)?;
-    let host = without_user(authority.as_str());
-    let host = match authority.port_u16() {
-        // RFC 9112 §3.2.3: for CONNECT, what the target says.
-        Some(_) if request.method == Method::CONNECT => host,
-        // RFC 9110 §4.2.1, §4.2.2: a scheme's own port is not written.
-        Some(80) if matches!(url.scheme_str(), Some("http" | "ws")) => authority.host(),
-        Some(443) if matches!(url.scheme_str(), Some("https" | "wss")) => authority.host(),
-        Some(_) => host,
-        None => authority.host(),
+    if out[start..].iter().all(|&byte| may_be_in_host(byte)) {
+        Ok(())
+    } else {
+        Err(Misuse::Host)
+    }
+}
+
+/// What of a URL's `host`, its port included, a `Host` field says.
+fn host_field<'a>(request: &request::Parts, host: &'a str) -> &'a str {
+    // RFC 9112 §3.2.3: for CONNECT, what the target says.
+    if request.method == Method::CONNECT {
+        return host;
+    }
+    // RFC 9110 §4.2.1, §4.2.2: a scheme's own port is not written.
+    let own_port = match request.uri.scheme_str() {
+        Some("http" | "ws") => ":80",
+        Some("https" | "wss") => ":443",
+        _ => ":",
     };
-    let start = out.len();
-    out.extend_from_slice(host.as_bytes());
-    // RFC 9110 §4.2.3: the host is the same in any case, and lower case is the usual one.
-    out[start..].make_ascii_lowercase();
-    if start == out.len() || !out[start..].iter().all(|&byte| may_be_in_host(byte)) {
-        return Err(Misuse::Host);
-    }
-    Ok(())
+    // RFC 3986 §3.2.3: nor is an empty one.
+    let host = host.strip_suffix(own_port).unwrap_or(host);
+    host.strip_suffix(':').unwrap_or(host)
 }
 
 /// RFC 3986 §3.2.2, §3.2.3: what a host with its port is made of.
 fn may_be_in_host(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:%[]".contains(&byte)
+    const ALLOWED: [bool; 256] = {
+        let mut allowed = [false; 256];
+        let punctuation = b"-._~!$&'()*+,;=:%[]";
+        let mut at = 0;
+        while at < punctuation.len() {
+            allowed[punctuation[at] as usize] = true;
+            at += 1;
+        }
+        let mut byte = 0;
+        while byte < 128_u8 {
+            allowed[byte as usize] |= byte.is_ascii_alphanumeric();
+            byte += 1;
+        }
+        allowed
+    };
+    ALLOWED[usize::from(byte)]
 }
 
 /// Writes `trailers`, each with its line end.

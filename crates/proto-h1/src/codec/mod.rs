@@ -43,16 +43,17 @@ mod head;
 mod reuse;
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::{HeaderMap, Response, Version, header, request};
+use http::{HeaderMap, Response, Version, request};
 use httpcore_core_primitives::BodyLength;
 
 pub use error::{Misuse, Violation};
-pub use framing::{Asked, Framing, RequestFraming, request_framing, response_framing};
+pub use framing::Framing;
 pub use head::{ReasonPhrase, Target};
 pub use reuse::MustClose;
 
 use chunked::{Chunks, Next};
-use head::{Bounds, Scan};
+use framing::{Asked, RequestFraming, Said, request_framing, response_framing};
+use head::{Bounds, Head, Scan};
 
 /// How much of each thing a server may send. The body's own size is its reader's business.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,9 +180,6 @@ enum Receiving {
     Failed(Violation),
 }
 
-/// What is copied out of the input, up to this size, costs less than the buffer it would pin.
-const SMALL: usize = 1024;
-
 impl Codec {
     /// A codec which allows the server so much.
     pub fn new(limits: Limits) -> Self {
@@ -211,10 +209,10 @@ impl Codec {
             _ if self.reuse(&[]).is_ok() => {}
             _ => return Err(Misuse::NotReady),
         }
-        let framing = request_framing(request, length)?;
-        head::write(request, framing, out)?;
-        let options = reuse::ConnectionOptions::of(&request.headers);
-        let closing = if options.close {
+        let said = Said::by_request(&request.headers);
+        let framing = request_framing(request, &said, length)?;
+        head::write(request, &said, framing, out)?;
+        let closing = if said.connection.close {
             Some(MustClose::CallerSaidClose)
         } else if request.version == Version::HTTP_10 {
             Some(MustClose::AskedInHttp10)
@@ -229,17 +227,14 @@ impl Codec {
         };
         *self = Codec {
             limits: self.limits,
-            asked: Asked::by(request),
+            asked: Asked::by(&request.method, &said),
             sending,
             receiving: Receiving::Head(Scan::head()),
             closing,
             // RFC 9110 §10.1.1: not without content, and not in HTTP/1.0.
             expects_continue: sending != Sending::Over
                 && request.version == Version::HTTP_11
-                && request
-                    .headers
-                    .get(header::EXPECT)
-                    .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue")),
+                && said.expects_continue,
             ..Codec::default()
         };
         Ok(())
@@ -505,39 +500,29 @@ impl Codec {
             return Ok(None);
         };
         let bounds = self.limits.head();
-        let Some(end) = scan.end(input, &bounds)? else {
+        let Some(head) = head::read(scan, input, &bounds)? else {
             return match (eof, input.is_empty()) {
                 (false, _) => Ok(None),
                 (true, true) if self.interim == 0 => Err(Violation::ClosedBeforeHead),
                 (true, _) => Err(Violation::ClosedInHead),
             };
         };
-        // A small response is copied as a whole, so that its values and its body share one
-        // allocation, and the input's is free for the next.
-        let mut store = if input.len() <= SMALL {
-            share(input)
-        } else if end <= SMALL {
-            share(&input[..end])
-        } else {
-            input.split_to(end).freeze()
-        };
-        let response = head::read(scan, &store, end, &bounds)?;
-        let (framing, dubious) = response_framing(
-            self.asked,
-            response.version(),
-            response.status(),
-            response.headers(),
-        )?;
-        if end <= SMALL {
-            input.advance(end);
-        }
-        self.head_bytes = end;
+        let Head {
+            response,
+            length,
+            said,
+            mut store,
+        } = head;
+        let (version, status) = (response.version(), response.status());
+        let (framing, dubious) = response_framing(self.asked, version, status, &said)?;
+        input.advance(length);
+        self.head_bytes = length;
         if framing == Framing::Interim {
-            self.count_interim(end)?;
+            self.count_interim(length)?;
             self.receiving = Receiving::Head(Scan::head());
             return Ok(Some(Event::Informational(response)));
         }
-        if let Err(reason) = reuse::kept_by_response(response.version(), response.headers()) {
+        if let Err(reason) = reuse::kept_by_response(version, said.connection) {
             self.close_for(reason);
         }
         if let Some(reason) = dubious {
@@ -547,10 +532,10 @@ impl Codec {
         self.receiving = match framing {
             Framing::None => Receiving::Ended,
             Framing::Interim | Framing::Switch => Receiving::Switched,
-            Framing::Length(length) => {
-                store.advance(end);
+            Framing::Length(body) => {
+                store.advance(length);
                 self.ahead = store;
-                Receiving::Length(length)
+                Receiving::Length(body)
             }
             Framing::Chunked => Receiving::Chunks(Chunks::new()),
             Framing::Close => {
@@ -631,41 +616,12 @@ impl Codec {
             input.advance(length);
             return self.ahead.split_to(length);
         }
-        if length <= SMALL {
+        if length <= head::SMALL {
             let taken = Bytes::copy_from_slice(&input[..length]);
             self.consume(input, length);
             return taken;
         }
         self.ahead.clear();
         input.split_to(length).freeze()
-    }
-}
-
-/// A copy of a few bytes, to be sliced: one allocation, where `Bytes::copy_from_slice` needs
-/// another one as soon as it is shared.
-fn share(bytes: &[u8]) -> Bytes {
-    fn inline<const ROOM: usize>(bytes: &[u8]) -> Bytes {
-        let mut room = [0; ROOM];
-        room[..bytes.len()].copy_from_slice(bytes);
-        Bytes::from_owner(Inline {
-            room,
-            length: bytes.len(),
-        })
-    }
-    match bytes.len() {
-        0..=256 => inline::<256>(bytes),
-        257..=SMALL => inline::<SMALL>(bytes),
-        _ => Bytes::copy_from_slice(bytes),
-    }
-}
-
-struct Inline<const ROOM: usize> {
-    room: [u8; ROOM],
-    length: usize,
-}
-
-impl<const ROOM: usize> AsRef<[u8]> for Inline<ROOM> {
-    fn as_ref(&self) -> &[u8] {
-        &self.room[..self.length]
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use http::{HeaderMap, Version, header};
+use http::Version;
 use httpcore_core_primitives::CloseReason;
 
 /// Why a connection must be closed after this exchange. `Display` names the rule.
@@ -79,9 +79,11 @@ impl fmt::Display for MustClose {
 
 impl std::error::Error for MustClose {}
 
-/// Whether a response of `version` with `fields` lets the connection live.
-pub(super) fn kept_by_response(version: Version, fields: &HeaderMap) -> Result<(), MustClose> {
-    let options = ConnectionOptions::of(fields);
+/// Whether a response of `version` with these `options` lets the connection live.
+pub(super) fn kept_by_response(
+    version: Version,
+    options: ConnectionOptions,
+) -> Result<(), MustClose> {
     // RFC 9112 §9.3: `close` outweighs everything; 1.1 stays unless told otherwise; 1.0 stays
     // only if told so.
     if options.close {
@@ -103,16 +105,12 @@ pub(super) struct ConnectionOptions {
 
 impl ConnectionOptions {
     /// RFC 9110 §7.6.1: a list of tokens, in any case, over any number of field lines.
-    pub(super) fn of(fields: &HeaderMap) -> Self {
-        let mut found = ConnectionOptions::default();
-        for value in fields.get_all(header::CONNECTION) {
-            for option in value.as_bytes().split(|&byte| byte == b',') {
-                let option = option.trim_ascii();
-                found.close |= option.eq_ignore_ascii_case(b"close");
-                found.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
-                found.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
-            }
+    pub(super) fn note(&mut self, value: &[u8]) {
+        for option in value.split(|&byte| byte == b',') {
+            let option = option.trim_ascii();
+            self.close |= option.eq_ignore_ascii_case(b"close");
+            self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+            self.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
         }
-        found
     }
 }
