@@ -1,7 +1,7 @@
 //! The loop for programs that block: a thread that waits for one answer waits in its socket.
 //!
 //! Asking an event loop for one answer on one socket takes three system calls: send, wait, receive.
-//! A blocking socket needs two. [`Blocking`] is a loop like [`Epoll`](crate::Epoll), with tasks,
+//! A blocking socket needs two. [`Blocking`] is a loop like [`Epoll`], with tasks,
 //! timers and connects that wait in epoll, whose streams do this:
 //!
 //! 1. A read which has nothing to go by makes no system call. It notes that this thread's future

@@ -364,27 +364,27 @@ fn many_threads_do_not_wait_for_each_other() {
 }
 
 #[test]
-fn block_on_within_itself_does_not_keep_the_role_asleep() {
+fn a_thread_that_drives_further_up_its_stack_goes_on_turning_the_loop() {
     let blocking = Blocking::new().unwrap();
-    let (mut stream, server) = accepted(&blocking);
-    let handle = blocking.handle();
-    // A task blocks, on the thread that drives, for an answer which another thread gives when the
-    // loop has let it: were the thread to wait in its socket, nobody would turn the loop.
-    let (mut signal, mut signals) = accepted(&blocking);
-    let other = thread::spawn({
-        let handle = handle.clone();
-        let mut server = server;
-        move || {
-            handle.block_on(handle.spawn(async move { read_some(&mut signal).await.unwrap() }));
-            server.write_all(b"answer").unwrap();
-        }
+    let blocking = &blocking;
+    let (mut stream, mut server) = accepted(blocking);
+    let (mut signal, mut signals) = accepted(blocking);
+    thread::scope(|scope| {
+        blocking.block_on(async {
+            // Makes this thread turn the loop, and keep the role for as long as it is in here.
+            yield_now().await;
+            // The other thread is parked, and its task is run by whoever drives: by this thread,
+            // which must not wait in its socket for the answer that comes of that.
+            scope.spawn(move || {
+                let task = blocking.spawn(async move { read_some(&mut signal).await.unwrap() });
+                assert_eq!(blocking.block_on(task), "go");
+                server.write_all(b"answer").unwrap();
+            });
+            signals.write_all(b"go").unwrap();
+            let heard = blocking.block_on(read_some(&mut stream));
+            assert_eq!(heard.unwrap(), "answer");
+        });
     });
-    let nested = blocking.spawn(async move {
-        signals.write_all(b"go").unwrap();
-        handle.block_on(read_some(&mut stream))
-    });
-    assert_eq!(blocking.block_on(nested).unwrap(), "answer");
-    other.join().unwrap();
 }
 
 #[test]
