@@ -32,7 +32,11 @@ fn two_gets(client: Client) -> Story {
 fn pieces(texts: &'static [&'static str]) -> Body {
     let mut texts = texts.iter();
     Body::poll_fn(move |_| {
-        Poll::Ready(texts.next().map(|text| Ok::<_, Infallible>(Bytes::from_static(text.as_bytes()))))
+        Poll::Ready(
+            texts
+                .next()
+                .map(|text| Ok::<_, Infallible>(Bytes::from_static(text.as_bytes()))),
+        )
     })
 }
 
@@ -180,7 +184,11 @@ const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "HTTP/1.0 closes unless it says otherwise",
         connections: &[
-            &[Head, Send("HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nok"), Drain],
+            &[
+                Head,
+                Send("HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nok"),
+                Drain,
+            ],
             &[
                 Head,
                 Send("HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ncontent-length: 2\r\n\r\nok"),
@@ -203,7 +211,9 @@ const SCENARIOS: &[Scenario] = &[
         connections: &[
             &[
                 Head,
-                Send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nx-seen: smuggled\r\n\r\n"),
+                Send(
+                    "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nx-seen: smuggled\r\n\r\n",
+                ),
                 Drain,
             ],
             &[Head, HELLO, Drain],
@@ -315,10 +325,9 @@ const SCENARIOS: &[Scenario] = &[
                     Err(error) => return tell_error(&error),
                 };
                 let mut waiting = Box::pin(async { client.get("/").await });
-                let early = std::future::poll_fn(|cx| {
-                    Poll::Ready(waiting.as_mut().poll(cx).is_ready())
-                })
-                .await;
+                let early =
+                    std::future::poll_fn(|cx| Poll::Ready(waiting.as_mut().poll(cx).is_ready()))
+                        .await;
                 let first = tell(held).await;
                 format!("early {early}, {first}, {}", waiting.await)
             })
@@ -328,7 +337,11 @@ const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "a request in the queue has its own time limit",
-        connections: &[&[Head, Send("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n"), Stall]],
+        connections: &[&[
+            Head,
+            Send("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n"),
+            Stall,
+        ]],
         pool: one_place,
         client: |client| {
             Box::pin(async move {

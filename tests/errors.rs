@@ -10,7 +10,9 @@ use std::{
     time::Duration,
 };
 
-use httpcore::{Body, ConnectionPool, Epoll, Error, Fault, Kind, Phase, Sent, TimeoutKind, Timeouts};
+use httpcore::{
+    Body, ConnectionPool, Epoll, Error, Fault, Kind, Phase, Sent, TimeoutKind, Timeouts,
+};
 use socket2::{Domain, Socket, Type};
 
 static TURN: Mutex<()> = Mutex::new(());
@@ -26,35 +28,43 @@ fn open_files() -> usize {
 /// Sends one GET over a loop and a pool of its own, expects it to fail, and to leave nothing open.
 fn error_of(url: &str, timeouts: Timeouts) -> Error {
     let before = open_files();
-    let error = {
-        let epoll = Epoll::new().unwrap();
-        let pool = ConnectionPool::builder()
-            .timeouts(timeouts)
-            .build(epoll.backend());
-        epoll.block_on(async {
-            match pool.get(url).await {
-                Err(error) => error,
-                Ok(response) => response.into_body().bytes(1 << 20).await.unwrap_err(),
-            }
-        })
-    };
+    let error = fail(url, timeouts);
     assert_eq!(open_files(), before, "left open after {error}");
     error
 }
 
-/// A server for one connection, which does what it is told and then closes.
-fn one_connection(
+fn fail(url: &str, timeouts: Timeouts) -> Error {
+    let epoll = Epoll::new().unwrap();
+    let pool = ConnectionPool::builder()
+        .timeouts(timeouts)
+        .build(epoll.backend());
+    epoll.block_on(async {
+        match pool.get(url).await {
+            Err(error) => error,
+            Ok(response) => response.into_body().bytes(1 << 20).await.unwrap_err(),
+        }
+    })
+}
+
+/// The same, of a server for one connection, which reads a head, does what it is told, and then
+/// closes.
+fn error_of_server(
     serve: impl FnOnce(&mut TcpStream) + Send + 'static,
-) -> (String, thread::JoinHandle<()>) {
+    timeouts: Timeouts,
+) -> Error {
+    let before = open_files();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
-    let thread = thread::spawn(move || {
+    let server = thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         let mut head = [0; 1024];
         let _ = stream.read(&mut head).unwrap();
         serve(&mut stream);
     });
-    (url, thread)
+    let error = fail(&url, timeouts);
+    server.join().unwrap();
+    assert_eq!(open_files(), before, "left open after {error}");
+    error
 }
 
 fn chain(error: &Error) -> String {
@@ -71,7 +81,13 @@ fn chain(error: &Error) -> String {
 #[test]
 fn a_malformed_url_is_named_as_such() {
     let _turn = take_turn();
-    for url in ["http://a b/", "not a url", "/path/only", "http://", "http://h:99999/"] {
+    for url in [
+        "http://a b/",
+        "not a url",
+        "/path/only",
+        "http://",
+        "http://h:99999/",
+    ] {
         let error = error_of(url, Timeouts::default());
         assert_eq!(error.kind(), Kind::InvalidUrl, "{url}: {error}");
         assert_eq!(error.phase(), Phase::Request);
@@ -82,7 +98,10 @@ fn a_malformed_url_is_named_as_such() {
 #[test]
 fn an_unsupported_scheme_is_named() {
     let _turn = take_turn();
-    for (url, scheme) in [("ftp://example.com/", "ftp"), ("https://localhost/", "https")] {
+    for (url, scheme) in [
+        ("ftp://example.com/", "ftp"),
+        ("https://localhost/", "https"),
+    ] {
         let error = error_of(url, Timeouts::default());
         assert_eq!(error.kind(), Kind::UnsupportedScheme);
         assert!(error.to_string().contains(scheme), "{error}");
@@ -97,7 +116,10 @@ fn an_unknown_host_fails_while_resolving() {
     let warm = std::net::ToSocketAddrs::to_socket_addrs(&("nobody.invalid", 80));
     assert!(warm.is_err());
     let error = error_of("http://nobody.invalid/", Timeouts::default());
-    assert_eq!((error.kind(), error.phase()), (Kind::Resolve, Phase::Resolve));
+    assert_eq!(
+        (error.kind(), error.phase()),
+        (Kind::Resolve, Phase::Resolve)
+    );
     assert!(error.is_connect() && error.is_retryable());
     assert!(error.to_string().contains("nobody.invalid"), "{error}");
 }
@@ -110,10 +132,16 @@ fn a_refused_port_fails_while_connecting() {
         listener.local_addr().unwrap()
     };
     let error = error_of(&format!("http://{addr}/"), Timeouts::default());
-    assert_eq!((error.kind(), error.phase()), (Kind::Connect, Phase::Connect));
+    assert_eq!(
+        (error.kind(), error.phase()),
+        (Kind::Connect, Phase::Connect)
+    );
     assert_eq!(error.sent(), Sent::Nothing);
     let text = chain(&error);
-    assert!(text.contains("refused") && text.contains(&addr.to_string()), "{text}");
+    assert!(
+        text.contains("refused") && text.contains(&addr.to_string()),
+        "{text}"
+    );
 }
 
 /// A port whose queue of connections is full: the kernel answers nobody who comes now.
@@ -162,40 +190,40 @@ fn the_total_timeout_ends_connecting_too() {
 #[test]
 fn a_server_that_says_nothing_meets_the_read_timeout() {
     let _turn = take_turn();
-    let (url, server) = one_connection(|stream| {
-        let _ = stream.read(&mut [0]);
-    });
-    let error = error_of(&url, Timeouts::default().with_read(Duration::from_millis(50)));
+    let error = error_of_server(
+        // Until the client has closed.
+        |stream| drop(stream.read(&mut [0])),
+        Timeouts::default().with_read(Duration::from_millis(50)),
+    );
     assert_eq!(error.kind(), Kind::Timeout(TimeoutKind::Read));
     assert_eq!((error.phase(), error.sent()), (Phase::Head, Sent::All));
-    server.join().unwrap();
 }
 
 #[test]
 fn a_server_that_closes_early_is_told_from_one_that_talks_nonsense() {
     let _turn = take_turn();
-    let (url, server) = one_connection(|_| {});
-    let error = error_of(&url, Timeouts::default());
+    let error = error_of_server(|_| {}, Timeouts::default());
     assert_eq!((error.kind(), error.phase()), (Kind::Closed, Phase::Head));
     assert!(!error.response_started());
-    server.join().unwrap();
 
-    let (url, server) = one_connection(|stream| {
-        stream.write_all(b"\x15\x03\x01\x00\x02\x02\x46").unwrap();
-        let _ = stream.read(&mut [0]);
-    });
-    let error = error_of(&url, Timeouts::default());
+    let error = error_of_server(
+        |stream| {
+            stream.write_all(b"\x15\x03\x01\x00\x02\x02\x46").unwrap();
+            let _ = stream.read(&mut [0]);
+        },
+        Timeouts::default(),
+    );
     assert_eq!((error.kind(), error.phase()), (Kind::Protocol, Phase::Head));
     assert_eq!(error.fault(), Fault::Peer);
-    server.join().unwrap();
 
-    let (url, server) = one_connection(|stream| {
-        let head = b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello";
-        stream.write_all(head).unwrap();
-    });
-    let error = error_of(&url, Timeouts::default());
+    let error = error_of_server(
+        |stream| {
+            let head = b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello";
+            stream.write_all(head).unwrap();
+        },
+        Timeouts::default(),
+    );
     assert_eq!((error.kind(), error.phase()), (Kind::Closed, Phase::Body));
-    server.join().unwrap();
 }
 
 #[test]
@@ -227,7 +255,9 @@ fn a_pool_that_was_closed_says_so() {
     let epoll = Epoll::new().unwrap();
     let pool = ConnectionPool::new(epoll.backend());
     pool.close();
-    let request = http::Request::get("http://127.0.0.1:1/").body(Body::empty()).unwrap();
+    let request = http::Request::get("http://127.0.0.1:1/")
+        .body(Body::empty())
+        .unwrap();
     let error = epoll.block_on(pool.request(request)).unwrap_err();
     assert_eq!(error.kind(), Kind::PoolClosed);
 }

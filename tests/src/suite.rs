@@ -108,14 +108,17 @@ pub async fn tell(response: Response) -> String {
     let mut body = response.into_body();
     let mut data = Vec::new();
     loop {
-        match std::future::poll_fn(|cx| body.poll_next(cx)).await {
+        match poll_fn(|cx| body.poll_next(cx)).await {
             None => break,
             Some(Err(error)) => return format!("{line} then {}", tell_error(&error)),
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(piece) => data.extend_from_slice(&piece),
                 Err(frame) => {
                     for (name, value) in &frame.into_trailers().unwrap_or_default() {
-                        line.push_str(&format!(" trailer {name}={}", value.to_str().unwrap_or("?")));
+                        line.push_str(&format!(
+                            " trailer {name}={}",
+                            value.to_str().unwrap_or("?")
+                        ));
                     }
                 }
             },
@@ -134,8 +137,16 @@ pub fn tell_error(error: &Error) -> String {
         error.kind(),
         error.phase(),
         error.sent(),
-        if error.response_started() { "begun" } else { "not begun" },
-        if error.connection_reused() { "reused" } else { "new" },
+        if error.response_started() {
+            "begun"
+        } else {
+            "not begun"
+        },
+        if error.connection_reused() {
+            "reused"
+        } else {
+            "new"
+        },
         error.attempts(),
     )
 }
@@ -191,7 +202,7 @@ impl Scenario {
     pub fn on_blocking(&self) -> String {
         self.over_sockets(|client| {
             let blocking = Blocking::new().expect("a means of waiting");
-            let client = client(Arc::new(blocking.clone()));
+            let client = client(blocking.backend());
             blocking.block_on((self.client)(client))
         })
     }
@@ -216,7 +227,9 @@ impl Scenario {
                         })
                     })
                     .collect();
-                threads.into_iter().for_each(|thread| thread.join().expect("a script"));
+                threads
+                    .into_iter()
+                    .for_each(|thread| thread.join().expect("a script"));
             })
         };
         let outcome = run(&|backend| self.client_on(backend, base.clone()));

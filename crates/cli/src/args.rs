@@ -119,7 +119,16 @@ mod tests {
     #[test]
     fn options_may_stand_anywhere() {
         let get = get(&[
-            "-H", "A: 1", "http://x/", "-H", "a:2", "-d", "@f", "-i", "--timeout=1.5", "-XPUT",
+            "-H",
+            "A: 1",
+            "http://x/",
+            "-H",
+            "a:2",
+            "-d",
+            "@f",
+            "-i",
+            "--timeout=1.5",
+            "-XPUT",
         ])
         .unwrap();
         assert_eq!(get.url, "http://x/");
@@ -147,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_bad_header_value_is_not_repeated() {
-        let error = get(&["http://x/", "-H", "Authorization: s3cr3t\n"]).unwrap_err();
+        let error = get(&["http://x/", "-H", "Authorization: s3cr3t\n!"]).unwrap_err();
         assert!(!error.contains("s3cr3t"), "{error}");
     }
 }

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use httpcore::{Body, ConnectionPool, Epoll, Event, Runtime, Trace};
+use httpcore::{Body, ConnectionPool, Epoll, Event, Trace};
 use httpcore_origin::Origin;
 
 use crate::Exit;
@@ -170,7 +170,10 @@ impl Demo<'_> {
             )?;
             bytes += piece.len() as u64;
         }
-        check(bytes == LARGE, "the download is not as long as it should be")?;
+        check(
+            bytes == LARGE,
+            "the download is not as long as it should be",
+        )?;
         Ok(seen("GET, 256 MiB, checked as it streams", &status, bytes))
     }
 
@@ -188,9 +191,16 @@ impl Demo<'_> {
         for task in tasks {
             bytes += task.await?.len() as u64;
         }
-        let open = self.origin.statistics().most_open;
-        check(open <= CONNECTIONS as u64, "there are more connections than the limit allows")?;
-        Ok(seen("64 GETs at once, at most 8 connections", "200 OK", bytes))
+        let open = self.origin.stats().most_open;
+        check(
+            open <= CONNECTIONS,
+            "there are more connections than the limit allows",
+        )?;
+        Ok(seen(
+            "64 GETs at once, at most 8 connections",
+            "200 OK",
+            bytes,
+        ))
     }
 }
 

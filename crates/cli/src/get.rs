@@ -63,10 +63,12 @@ fn request(options: &Get, epoll: &Epoll) -> Result<httpcore::Request, Exit> {
         Some(_) => Method::POST,
     });
     let mut request = http::Request::new(body);
-    *request.uri_mut() = options
-        .url
-        .parse()
-        .map_err(|error| Exit::Usage(format!("{:?} is not a URL: {error}", without_userinfo(&options.url))))?;
+    *request.uri_mut() = options.url.parse().map_err(|error| {
+        Exit::Usage(format!(
+            "{:?} is not a URL: {error}",
+            without_userinfo(&options.url)
+        ))
+    })?;
     *request.method_mut() = method;
     *request.headers_mut() = options.headers.clone();
     if options.trace {
@@ -79,7 +81,10 @@ fn request(options: &Get, epoll: &Epoll) -> Result<httpcore::Request, Exit> {
 /// A URL as it may be repeated in a message.
 fn without_userinfo(url: &str) -> &str {
     let authority_end = url.find("://").map_or(0, |at| {
-        at + 3 + url[at + 3..].find(['/', '?', '#']).unwrap_or(url.len() - at - 3)
+        at + 3
+            + url[at + 3..]
+                .find(['/', '?', '#'])
+                .unwrap_or(url.len() - at - 3)
     });
     match url[..authority_end].rfind('@') {
         Some(at) => &url[at + 1..],
@@ -89,7 +94,10 @@ fn without_userinfo(url: &str) -> &str {
 
 fn file_body(path: &Path) -> Result<Body, Exit> {
     let describe = |error: io::Error| {
-        io::Error::new(error.kind(), format!("{} cannot be read: {error}", path.display()))
+        io::Error::new(
+            error.kind(),
+            format!("{} cannot be read: {error}", path.display()),
+        )
     };
     let file = File::open(path).map_err(describe)?;
     let meta = file.metadata().map_err(describe)?;
@@ -138,7 +146,10 @@ async fn to_stdout(response: Response) -> Result<(), Exit> {
 
 async fn to_file(response: Response, path: &Path) -> Result<(), Exit> {
     let mut file = File::create(path).map_err(|error| {
-        io::Error::new(error.kind(), format!("{} cannot be written: {error}", path.display()))
+        io::Error::new(
+            error.kind(),
+            format!("{} cannot be written: {error}", path.display()),
+        )
     })?;
     let length = http_body_length(&response);
     let progress = progress_bar(length);

@@ -33,9 +33,7 @@ fn details(event: &Event<'_>) -> String {
         Event::DialFailed { error } | Event::Retried { error } | Event::Failed { error } => {
             crate::sentence(error)
         }
-        Event::Granted { reused } => {
-            if *reused { "reused" } else { "new" }.to_owned()
-        }
+        Event::Granted { reused } => if *reused { "reused" } else { "new" }.to_owned(),
         Event::RequestHeadSent { bytes }
         | Event::RequestBodySent { bytes }
         | Event::ResponseEnded { bytes } => format!("{bytes} bytes"),

@@ -34,7 +34,7 @@ pub type Response = http::Response<Body>;
 #[derive(Clone)]
 pub struct ConnectionPool {
     pool: connection_pool::ConnectionPool,
-    blocking: Blocking,
+    blocking: Arc<Blocking>,
 }
 
 impl ConnectionPool {
@@ -53,9 +53,9 @@ impl ConnectionPool {
     ///
     /// As for [`new`](Self::new).
     pub fn from_builder(builder: Builder) -> io::Result<Self> {
-        let blocking = Blocking::new()?;
+        let blocking = Arc::new(Blocking::new()?);
         Ok(ConnectionPool {
-            pool: builder.build(Arc::new(blocking.clone())),
+            pool: builder.build(blocking.backend()),
             blocking,
         })
     }
@@ -136,7 +136,7 @@ pub struct Body {
     body: crate::Body,
     /// What was received and not yet read.
     unread: Bytes,
-    blocking: Blocking,
+    blocking: Arc<Blocking>,
 }
 
 impl Body {

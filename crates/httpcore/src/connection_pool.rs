@@ -75,7 +75,10 @@ impl ConnectionPool {
     /// # Errors
     ///
     /// As for [`request`](Self::request); [`Kind::InvalidUrl`] if `url` is not one.
-    pub fn get<U>(&self, url: U) -> impl Future<Output = Result<Response, Error>> + Send + 'static + use<U>
+    pub fn get<U>(
+        &self,
+        url: U,
+    ) -> impl Future<Output = Result<Response, Error>> + Send + 'static + use<U>
     where
         U: TryInto<Uri>,
         U::Error: Into<BoxError>,
@@ -209,7 +212,7 @@ impl Builder {
             backend,
             tls: self.tls,
             race_delay: self.race_delay,
-            http1: self.http1,
+            http1: Arc::new(self.http1),
         };
         ConnectionPool {
             pool: Pool::new(self.pool, runtime, Arc::new(dialler)),

@@ -8,9 +8,7 @@ use std::{
 
 use httpcore_core_primitives::{
     BoxFuture, BoxStream, Error, Established, Event, Kind, NetworkBackend, Phase, Runtime,
-    TimeoutKind, TlsConnector, Trace,
-    options::deadline,
-    with_deadline,
+    TimeoutKind, TlsConnector, Trace, options::deadline, with_deadline,
 };
 use httpcore_pool::{Dial, DialTerms, Endpoint, Hop, Route};
 use httpcore_proto_h1::H1Connection;
@@ -23,7 +21,7 @@ pub(crate) struct Dialler {
     pub(crate) backend: Arc<dyn NetworkBackend>,
     pub(crate) tls: Option<Arc<dyn TlsConnector>>,
     pub(crate) race_delay: Duration,
-    pub(crate) http1: httpcore_proto_h1::Config,
+    pub(crate) http1: Arc<httpcore_proto_h1::Config>,
 }
 
 impl Dial for Dialler {
@@ -49,7 +47,7 @@ struct Attempt {
     backend: Arc<dyn NetworkBackend>,
     tls: Option<Arc<dyn TlsConnector>>,
     race_delay: Duration,
-    http1: httpcore_proto_h1::Config,
+    http1: Arc<httpcore_proto_h1::Config>,
     route: Route,
     terms: DialTerms,
 }
@@ -70,13 +68,13 @@ impl Attempt {
     }
 
     async fn connect(&self) -> Result<BoxStream, Error> {
-        match self.route.endpoint() {
+        match self.route.dial() {
             Endpoint::Tcp { host, port } => {
                 let addresses = self.resolve(host, *port).await?;
                 let connecting = race::connect(
                     &self.backend,
                     addresses,
-                    self.route.tcp_options(),
+                    self.route.tcp(),
                     self.race_delay,
                     self.trace(),
                 );

@@ -81,7 +81,9 @@ where
         return Err(Error::new(Kind::RuntimeGone, Phase::Request)
             .with_message("httpcore::get works inside Epoll::block_on, on its thread"));
     };
-    ConnectionPool::new(std::sync::Arc::new(epoll)).get(url).await
+    ConnectionPool::new(std::sync::Arc::new(epoll))
+        .get(url)
+        .await
 }
 
 /// The examples of the crate's README, tested.

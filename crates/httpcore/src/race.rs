@@ -113,7 +113,13 @@ pub(crate) async fn connect(
                     Poll::Ready(Err(error)) => {
                         drop(attempts.remove(index));
                         trace.emit(|| {
-                            (backend.now(), Event::ConnectFailed { peer, error: &error })
+                            (
+                                backend.now(),
+                                Event::ConnectFailed {
+                                    peer,
+                                    error: &error,
+                                },
+                            )
                         });
                         failures.push((peer, error));
                         race.failed(backend.now());
@@ -169,7 +175,11 @@ mod tests {
     #[test]
     fn families_take_turns_beginning_with_the_first_address() {
         let order = interleaved(addresses(&[
-            "[::1]:1", "[::2]:1", "[::3]:1", "1.0.0.1:1", "1.0.0.2:1",
+            "[::1]:1",
+            "[::2]:1",
+            "[::3]:1",
+            "1.0.0.1:1",
+            "1.0.0.2:1",
         ]));
         let expected = addresses(&["[::1]:1", "1.0.0.1:1", "[::2]:1", "1.0.0.2:1", "[::3]:1"]);
         assert_eq!(order, expected);

@@ -3,12 +3,12 @@
 use std::{
     collections::HashMap,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
 };
 
 use http::Uri;
 use httpcore_core_primitives::{Alpn, Error, Kind, Origin, Phase, TcpOptions};
-use httpcore_pool::{Endpoint, Hop, Route};
+use httpcore_pool::{Endpoint, Hop, Route, RouteParts};
 
 /// How many origins are remembered before the memory starts over: a crawler meets millions.
 const REMEMBERED: usize = 1024;
@@ -17,9 +17,9 @@ const REMEMBERED: usize = 1024;
 /// route costs one look-up of a string and no parsing.
 #[derive(Debug)]
 pub(crate) struct Routes {
-    pub(crate) tcp: TcpOptions,
-    pub(crate) unix_socket: Option<Arc<PathBuf>>,
-    pub(crate) has_tls: bool,
+    tcp: TcpOptions,
+    unix_socket: Option<PathBuf>,
+    has_tls: bool,
     remembered: Mutex<Memory>,
 }
 
@@ -34,7 +34,7 @@ impl Routes {
     pub(crate) fn new(tcp: TcpOptions, unix_socket: Option<PathBuf>, has_tls: bool) -> Self {
         Routes {
             tcp,
-            unix_socket: unix_socket.map(Arc::new),
+            unix_socket,
             has_tls,
             remembered: Mutex::default(),
         }
@@ -44,42 +44,46 @@ impl Routes {
     pub(crate) fn of(&self, url: &Uri) -> Result<Route, Error> {
         let known = known_scheme(url).zip(url.authority());
         if let Some((is_secure, authority)) = known {
-            let memory = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+            let memory = self
+                .remembered
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             if let Some(route) = memory.of(is_secure).get(authority.as_str()) {
                 return Ok(route.clone());
             }
         }
         let route = self.make(&Origin::of(url)?)?;
         if let Some((is_secure, authority)) = known {
-            let mut memory = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut memory = self
+                .remembered
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             memory.remember(is_secure, authority.as_str(), route.clone());
         }
         Ok(route)
     }
 
     fn make(&self, origin: &Origin) -> Result<Route, Error> {
-        let endpoint = match &self.unix_socket {
-            Some(path) => Endpoint::Unix(path.to_path_buf()),
-            None => Endpoint::Tcp {
-                host: origin.host().to_owned(),
-                port: origin.port(),
-            },
-        };
-        let mut hops = Vec::new();
+        let mut parts = RouteParts::to(origin.clone());
+        parts.tcp = self.tcp.clone();
+        if let Some(path) = &self.unix_socket {
+            parts.dial = Endpoint::Unix(path.clone());
+        }
         if origin.scheme().is_secure() {
             if !self.has_tls {
-                return Err(Error::new(Kind::UnsupportedScheme, Phase::Request).with_message(
-                    format!("{}:// needs TLS, which this pool was built without", origin.scheme()),
-                ));
+                return Err(
+                    Error::new(Kind::UnsupportedScheme, Phase::Request).with_message(format!(
+                        "{}:// needs TLS, which this pool was built without",
+                        origin.scheme()
+                    )),
+                );
             }
-            hops.push(Hop::Tls {
+            parts.hops.push(Hop::Tls {
                 server_name: origin.host().to_owned(),
                 offer: vec![Alpn::Http1],
             });
         }
-        Ok(Route::new(origin.clone(), endpoint)
-            .with_hops(hops)
-            .with_tcp_options(self.tcp.clone()))
+        Ok(parts.into())
     }
 }
 
@@ -89,7 +93,11 @@ impl Memory {
     }
 
     fn remember(&mut self, is_secure: bool, authority: &str, route: Route) {
-        let routes = if is_secure { &mut self.secure } else { &mut self.plain };
+        let routes = if is_secure {
+            &mut self.secure
+        } else {
+            &mut self.plain
+        };
         if routes.len() >= REMEMBERED {
             routes.clear();
         }

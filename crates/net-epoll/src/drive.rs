@@ -13,8 +13,9 @@
 use std::{
     cell::RefCell,
     collections::VecDeque,
-    future::Future,
+    future::{Future, poll_fn},
     io,
+    net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     sync::{
@@ -26,9 +27,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use httpcore_core_primitives::RunQueue;
+use httpcore_core_primitives::{BoxStream, RunQueue, run_queue::Ready};
+use socket2::Socket;
 
-use crate::{Handle, Resolve, reactor::Reactor, timers::Timers};
+use crate::{
+    Handle, Resolve, blocking::DirectStream, reactor::Reactor, socket, stream::Stream,
+    timers::Timers,
+};
 
 /// How many polls may go by without the kernel being asked.
 const POLLS_PER_QUESTION: usize = 61;
@@ -42,6 +47,8 @@ pub(crate) struct Shared {
     pub(crate) timers: Timers,
     pub(crate) queue: RunQueue,
     pub(crate) resolver: Arc<dyn Resolve>,
+    /// Whether threads may wait in a socket instead of in the loop (see `blocking`).
+    pub(crate) direct: bool,
     drivers: Mutex<Drivers>,
     /// Polls since the kernel was last asked. Written by the driver only.
     unasked: AtomicUsize,
@@ -59,12 +66,12 @@ struct Drivers {
 }
 
 /// The future of one `block_on`, as its waker knows it.
-struct Root {
+pub(crate) struct Root {
     woken: AtomicBool,
     /// Whether this thread drives: then it sleeps in the kernel, if at all, and not parked.
     drives: AtomicBool,
     thread: Thread,
-    reactor: Arc<Reactor>,
+    pub(crate) reactor: Arc<Reactor>,
 }
 
 impl Wake for Root {
@@ -87,7 +94,7 @@ impl Wake for Root {
 }
 
 impl Shared {
-    pub(crate) fn new(resolver: Arc<dyn Resolve>) -> io::Result<Self> {
+    pub(crate) fn new(resolver: Arc<dyn Resolve>, direct: bool) -> io::Result<Self> {
         let reactor = Arc::new(Reactor::new()?);
         let bell = reactor.clone();
         Ok(Shared {
@@ -95,6 +102,7 @@ impl Shared {
             reactor,
             timers: Timers::default(),
             resolver,
+            direct,
             drivers: Mutex::default(),
             unasked: AtomicUsize::new(0),
             due: Mutex::default(),
@@ -104,7 +112,7 @@ impl Shared {
     /// Ends the loop: tasks are dropped, and whoever waits is woken and told.
     pub(crate) fn end(&self) {
         let mut due = Vec::new();
-        self.reactor.end(&mut due);
+        self.reactor.end(self.direct, &mut due);
         self.timers.end(&mut due);
         self.queue.clear();
         for waker in due {
@@ -112,59 +120,91 @@ impl Shared {
         }
     }
 
-    /// One batch of tasks, and a question to the kernel.
-    fn turn(&self, root: &Root) {
-        let polls = self.run_batch();
-        let unasked = self.unasked.load(Ordering::Relaxed) + polls + 1;
-        self.unasked.store(unasked, Ordering::Relaxed);
-        let busy = root.is_woken() || self.queue.ready() > 0;
-        if busy && unasked < POLLS_PER_QUESTION && !self.reactor.must_ask() {
-            return;
+    /// A stream over `socket`, which is connected or connecting, once it is connected.
+    pub(crate) async fn finish(
+        self: &Arc<Self>,
+        mut socket: Socket,
+        peer: Option<SocketAddr>,
+        connected: bool,
+    ) -> io::Result<BoxStream> {
+        if self.direct {
+            socket = socket::let_wait(socket)?;
         }
+        let mut stream = Stream::new(&self.reactor, socket, peer, connected)?;
+        if !connected {
+            poll_fn(|cx| stream.poll_connected(cx)).await?;
+        }
+        Ok(if self.direct {
+            Box::new(DirectStream::new(stream, self.clone()))
+        } else {
+            Box::new(stream)
+        })
+    }
+
+    /// Counts a wait that did not ask the kernel; whether it is time to ask.
+    pub(crate) fn overdue(&self) -> bool {
+        let unasked = self.unasked.load(Ordering::Relaxed) + 1;
+        self.unasked.store(unasked, Ordering::Relaxed);
+        unasked >= POLLS_PER_QUESTION
+    }
+
+    /// Runs tasks until it is time to ask the kernel, and asks it; or until the future of `root` is
+    /// to be polled, if that comes first.
+    fn turn(&self, root: &Root) {
+        let mut unasked = self.unasked.load(Ordering::Relaxed) + 1;
+        let busy = loop {
+            unasked += self.run_batch();
+            let awake = root.is_woken();
+            let busy = awake || self.queue.ready() > 0;
+            if !busy || unasked >= POLLS_PER_QUESTION || self.reactor.must_ask() {
+                break busy;
+            }
+            if awake {
+                self.unasked.store(unasked, Ordering::Relaxed);
+                return;
+            }
+        };
         self.ask(if busy { None } else { Some(root) });
     }
 
     /// Runs what is ready now, and nothing that becomes so meanwhile.
     fn run_batch(&self) -> usize {
         let ready = self.queue.ready();
-        (0..ready).map_while(|_| self.run_one()).count()
-    }
-
-    fn run_one(&self) -> Option<()> {
-        let task = self.queue.pop()?;
-        // A task that panics has ended, and the panic hook has said so. It is not the fault of
-        // whoever drives, whose own future has nothing to do with it.
-        let _ = catch_unwind(AssertUnwindSafe(|| task.run()));
-        Some(())
+        (0..ready).map_while(|_| self.queue.pop().map(run)).count()
     }
 
     /// Asks the kernel and the clock who is due, and wakes them. Sleeps, for as long as nothing is
     /// due, if there is a `sleeper` and it has not been woken.
     fn ask(&self, sleeper: Option<&Root>) {
-        let mut timeout = Some(Duration::ZERO);
-        if let Some(root) = sleeper {
-            self.reactor.fall_asleep();
-            if root.is_woken() {
-                self.reactor.stay_awake();
-            } else if let Some(()) = self.run_straggler() {
-                // It may have made others ready, so there is no sleeping now.
-            } else {
-                timeout = self
-                    .timers
-                    .next()
-                    .map(|at| at.saturating_duration_since(crate::now()));
-            }
-        }
+        let sleeps = sleeper.is_some_and(|root| self.fall_asleep(root));
+        // After the bell is armed: whoever sets an earlier deadline from now on rings it.
+        let left = self
+            .timers
+            .next()
+            .map(|at| at.saturating_duration_since(crate::now()));
+        let timeout = if sleeps { left } else { Some(Duration::ZERO) };
         let mut due = std::mem::take(&mut *lock(&self.due));
-        self.reactor.ask(timeout, &mut due);
+        let silent = self.reactor.ask(timeout, &mut due);
         self.unasked.store(0, Ordering::Relaxed);
-        if self.timers.next().is_some() {
+        // When the kernel had something to say, a deadline that came meanwhile is found by the next
+        // question, and the clock need not be asked twice for this one.
+        if left.is_some_and(|left| silent || left.is_zero()) {
             self.timers.expire(crate::now(), &mut due);
         }
         for waker in due.drain(..) {
             waker.wake();
         }
         *lock(&self.due) = due;
+    }
+
+    /// Arms the bell, and sees whether there is anything left to do; if not, the driver may sleep.
+    fn fall_asleep(&self, root: &Root) -> bool {
+        self.reactor.fall_asleep();
+        let idle = !root.is_woken() && self.run_straggler().is_none();
+        if !idle {
+            self.reactor.stay_awake();
+        }
+        idle
     }
 
     /// Runs a task that became ready just before the bell was armed.
@@ -174,14 +214,24 @@ impl Shared {
     fn run_straggler(&self) -> Option<()> {
         let task = self.queue.pop()?;
         self.reactor.stay_awake();
-        let _ = catch_unwind(AssertUnwindSafe(|| task.run()));
+        run(task);
         Some(())
     }
 }
 
+/// Polls a task. One that panics has ended, and the panic hook has said so; it is not the fault of
+/// whoever drives, whose own future has nothing to do with it.
+fn run(task: Ready) {
+    let _ = catch_unwind(AssertUnwindSafe(|| task.run()));
+}
+
 impl Root {
-    fn is_woken(&self) -> bool {
+    pub(crate) fn is_woken(&self) -> bool {
         self.woken.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn take_wake(&self) -> bool {
+        self.woken.swap(false, Ordering::SeqCst)
     }
 }
 
@@ -191,11 +241,12 @@ pub(crate) fn block_on<F: Future>(handle: &Handle, future: F) -> F::Output {
     let shared = &*handle.0;
     let _current = Current::enter(handle.clone());
     let mut seat = Seat::take(shared);
+    seat.refresh();
     let waker = Waker::from(seat.root.clone());
     let mut cx = Context::from_waker(&waker);
     let mut future = pin!(future);
     loop {
-        if seat.root.woken.swap(false, Ordering::SeqCst)
+        if seat.root.take_wake()
             && let Poll::Ready(output) = future.as_mut().poll(&mut cx)
         {
             return output;
@@ -205,9 +256,9 @@ pub(crate) fn block_on<F: Future>(handle: &Handle, future: F) -> F::Output {
 }
 
 /// One `block_on`'s place among those of the same loop.
-struct Seat<'a> {
+pub(crate) struct Seat<'a> {
     shared: &'a Shared,
-    root: Arc<Root>,
+    pub(crate) root: Arc<Root>,
     role: Role,
 }
 
@@ -222,20 +273,18 @@ enum Role {
 }
 
 impl<'a> Seat<'a> {
-    fn take(shared: &'a Shared) -> Self {
+    pub(crate) fn take(shared: &'a Shared) -> Self {
         let root = Arc::new(Root {
             woken: AtomicBool::new(true),
             drives: AtomicBool::new(false),
             thread: thread::current(),
             reactor: shared.reactor.clone(),
         });
-        let mut seat = Seat {
+        Seat {
             shared,
             root,
             role: Role::Waits,
-        };
-        seat.refresh();
-        seat
+        }
     }
 
     /// Catches up with the kernel if nobody has turned the loop for a while. Otherwise a future
@@ -258,7 +307,7 @@ impl<'a> Seat<'a> {
     }
 
     /// Does something useful, or nothing, until the future is worth a poll or the loop has turned.
-    fn wait(&mut self) {
+    pub(crate) fn wait(&mut self) {
         if self.may_drive() {
             self.shared.turn(&self.root);
         } else {
@@ -299,30 +348,40 @@ impl<'a> Seat<'a> {
         drop(drivers);
         drop(own);
     }
-}
 
-impl Drop for Seat<'_> {
-    fn drop(&mut self) {
+    /// Leaves the role to one of the parked, if it is this seat's. Whether this thread is free of
+    /// it then: further up the stack, somebody may have it still.
+    pub(crate) fn step_aside(&mut self) -> bool {
+        let mut drivers = self.shared.drivers();
+        if drivers.driving != Some(self.root.thread.id()) {
+            return true;
+        }
         // The role may have been handed to this thread while it polled its future, and then it is
         // handed on without ever having been taken up.
-        if self.role == Role::DrivesWithin {
-            return;
+        if self.role == Role::DrivesWithin || !self.root.drives.swap(false, Ordering::SeqCst) {
+            return false;
         }
-        let mut drivers = self.shared.drivers();
-        if !self.root.drives.load(Ordering::SeqCst) {
-            return;
-        }
+        self.role = Role::Waits;
         let next = drivers.parked.pop_front();
         drivers.driving = next.as_ref().map(|next| next.thread.id());
         match &next {
             Some(next) => next.drives.store(true, Ordering::SeqCst),
-            None if self.shared.reactor.registered() > 0 => drivers.left = Some(crate::now()),
+            None if !self.shared.direct && self.shared.reactor.registered() > 0 => {
+                drivers.left = Some(crate::now());
+            }
             None => {}
         }
         drop(drivers);
         if let Some(next) = next {
             next.thread.unpark();
         }
+        true
+    }
+}
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        self.step_aside();
     }
 }
 
@@ -346,10 +405,10 @@ pub(crate) fn current() -> Option<Handle> {
 }
 
 /// Sets the current loop, and on drop the one before it.
-struct Current(Option<Handle>);
+pub(crate) struct Current(Option<Handle>);
 
 impl Current {
-    fn enter(handle: Handle) -> Self {
+    pub(crate) fn enter(handle: Handle) -> Self {
         Current(CURRENT.with(|current| current.replace(Some(handle))))
     }
 }

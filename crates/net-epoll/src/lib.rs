@@ -27,7 +27,8 @@
 //! - `timers`: deadlines, most of which are never reached.
 //! - [`task`](Task): tasks with an outcome. The queue they wait in is `core-primitives`' own.
 //! - `resolve`: names, on a few helper threads.
-//! - blocking: to come.
+//! - [`blocking`]: the same loop for programs that block: a thread that waits for one answer waits
+//!   in its socket.
 //!
 //! Nothing here knows HTTP or TLS.
 //!
@@ -47,6 +48,7 @@
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 compile_error!("httpcore-net-epoll is for Linux; elsewhere, use another backend");
 
+pub mod blocking;
 mod drive;
 mod reactor;
 mod resolve;
@@ -77,6 +79,7 @@ use std::{
 
 use httpcore_core_primitives::{BoxFuture, BoxStream, NetworkBackend, Runtime, TcpOptions, Timer};
 
+pub use blocking::Blocking;
 pub use resolve::{Getaddrinfo, Resolve};
 pub use task::Task;
 
@@ -175,12 +178,25 @@ impl Builder {
     ///
     /// See [`Epoll::new`].
     pub fn build(self) -> io::Result<Epoll> {
+        Ok(Epoll {
+            handle: self.handle(false)?,
+        })
+    }
+
+    /// A loop whose threads may wait in their sockets.
+    ///
+    /// # Errors
+    ///
+    /// See [`Epoll::new`].
+    pub fn build_blocking(self) -> io::Result<Blocking> {
+        Ok(Blocking::over(self.handle(true)?))
+    }
+
+    fn handle(self, direct: bool) -> io::Result<Handle> {
         let resolver = self
             .resolver
             .unwrap_or_else(|| Arc::new(Getaddrinfo::default()));
-        Ok(Epoll {
-            handle: Handle(Arc::new(Shared::new(resolver)?)),
-        })
+        Ok(Handle(Arc::new(Shared::new(resolver, direct)?)))
     }
 }
 
@@ -198,7 +214,11 @@ impl Handle {
     /// When the [`Epoll`] is dropped meanwhile, `future` goes on, and is told by whatever it
     /// waits for.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
-        drive::block_on(self, future)
+        if self.0.direct {
+            blocking::block_on(self, future)
+        } else {
+            drive::block_on(self, future)
+        }
     }
 
     /// Runs `future` in the background, while somebody blocks on the loop. Dropping what this
@@ -284,17 +304,11 @@ impl NetworkBackend for Handle {
         peer: SocketAddr,
         options: &TcpOptions,
     ) -> BoxFuture<'static, io::Result<BoxStream>> {
-        let reactor = self.0.reactor.clone();
-        Box::pin(tcp::connect(reactor, peer, options.clone()))
+        Box::pin(tcp::connect(self.0.clone(), peer, options.clone()))
     }
 
     fn connect_unix(&self, path: &Path) -> BoxFuture<'static, io::Result<BoxStream>> {
-        let reactor = self.0.reactor.clone();
-        Box::pin(unix::connect(
-            Arc::new(self.clone()),
-            reactor,
-            path.to_owned(),
-        ))
+        Box::pin(unix::connect(self.clone(), path.to_owned()))
     }
 }
 

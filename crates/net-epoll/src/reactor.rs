@@ -6,6 +6,7 @@
 
 use std::{
     io,
+    net::Shutdown,
     os::fd::AsRawFd,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -104,10 +105,10 @@ impl Reactor {
     /// connecting: the kernel announces the end of anything else.
     pub(crate) fn register(
         &self,
-        socket: &Socket,
+        socket: Socket,
         connected: bool,
     ) -> io::Result<(Address, Arc<Source>)> {
-        let source = Arc::new(Source::new(connected));
+        let source = Arc::new(Source::new(socket, connected));
         let address = {
             let mut sources = self.sources();
             sources.generation = sources.generation.wrapping_add(1);
@@ -128,7 +129,7 @@ impl Reactor {
             Err(LoopGone::error())
         } else {
             self.registry.register(
-                &mut SourceFd(&socket.as_raw_fd()),
+                &mut SourceFd(&source.socket.as_raw_fd()),
                 address.token(),
                 Interest::READABLE | Interest::WRITABLE,
             )
@@ -196,8 +197,8 @@ impl Reactor {
     }
 
     /// Asks the kernel, waiting for at most `timeout` if it has nothing to say, and moves the
-    /// wakers of those who waited for it to `due`. For the driver only.
-    pub(crate) fn ask(&self, timeout: Option<Duration>, due: &mut Vec<Waker>) {
+    /// wakers of those who waited for it to `due`. Whether it said nothing. For the driver only.
+    pub(crate) fn ask(&self, timeout: Option<Duration>, due: &mut Vec<Waker>) -> bool {
         let timeout = timeout.map(|timeout| timeout.min(LONGEST_SLEEP));
         let mut kernel = self.kernel.lock().unwrap_or_else(PoisonError::into_inner);
         let Kernel { poll, events } = &mut *kernel;
@@ -207,25 +208,31 @@ impl Reactor {
         self.stood_back.store(false, Ordering::Relaxed);
         match outcome {
             Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return true,
             // The kernel refuses only what is not an epoll instance, and nobody can go on with a
             // loop that has lost its own.
             Err(error) => panic!("the event loop's epoll instance is broken: {error}"),
         }
         if events.is_empty() {
-            return;
+            return true;
         }
         let sources = self.sources();
         for event in events.iter() {
             sources.announce(event, due);
         }
+        false
     }
 
-    /// Ends everything: whoever waits is woken to be told so, and so is whoever asks later.
-    pub(crate) fn end(&self, due: &mut Vec<Waker>) {
+    /// Ends everything: whoever waits is woken to be told so, and so is whoever asks later. Shuts
+    /// the sockets down if there may be threads that wait in them.
+    pub(crate) fn end(&self, direct: bool, due: &mut Vec<Waker>) {
         self.gone.store(true, Ordering::SeqCst);
-        for (_, registered) in &self.sources().slab {
-            registered.source.abandon(due);
+        for (_, Registered { source, .. }) in &self.sources().slab {
+            source.abandon(due);
+            if direct {
+                // One that is not connected yet has nobody waiting in it.
+                let _ = source.socket.shutdown(Shutdown::Both);
+            }
         }
     }
 
@@ -271,10 +278,9 @@ mod tests {
     #[test]
     fn a_stale_token_does_not_hit_the_source_that_took_its_place() {
         let reactor = Reactor::new().unwrap();
-        let (first, second) = (socket(), socket());
-        let (old, _) = reactor.register(&first, true).unwrap();
+        let (old, _) = reactor.register(socket(), true).unwrap();
         reactor.forget(old);
-        let (new, source) = reactor.register(&second, true).unwrap();
+        let (new, source) = reactor.register(socket(), true).unwrap();
         assert_eq!(old.index, new.index);
         let sources = reactor.sources();
         assert!(sources.at(old.token()).is_none());
@@ -298,8 +304,8 @@ mod tests {
     #[test]
     fn nothing_is_registered_with_a_loop_that_is_gone() {
         let reactor = Reactor::new().unwrap();
-        reactor.end(&mut Vec::new());
-        let error = reactor.register(&socket(), true).unwrap_err();
+        reactor.end(false, &mut Vec::new());
+        let error = reactor.register(socket(), true).unwrap_err();
         assert!(LoopGone::is_behind(&error));
         assert_eq!(reactor.registered(), 0);
     }

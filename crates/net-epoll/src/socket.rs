@@ -125,6 +125,15 @@ pub(crate) fn connect(socket: &Socket, address: &SockAddr) -> io::Result<bool> {
     }
 }
 
+/// Lets calls on `socket` wait unless they say otherwise (`MSG_DONTWAIT`).
+///
+/// By way of std, whose one call for this (`FIONBIO`) saves the other one that `Socket` would make.
+pub(crate) fn let_wait(socket: Socket) -> io::Result<Socket> {
+    let socket = std::net::TcpStream::from(socket);
+    socket.set_nonblocking(false)?;
+    Ok(socket.into())
+}
+
 /// As much of some slices as one call can send.
 pub(crate) struct Piece<'a, 'b> {
     bufs: &'a [IoSlice<'b>],

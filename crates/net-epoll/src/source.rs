@@ -16,12 +16,16 @@ use std::{
 };
 
 use mio::event::Event;
+use socket2::Socket;
 
 use crate::LoopGone;
 
-/// One registered socket.
+/// One registered socket. It is closed when nobody has it any more: its stream, above all.
 #[derive(Debug)]
-pub(crate) struct Source(Mutex<State>);
+pub(crate) struct Source {
+    pub(crate) socket: Socket,
+    state: Mutex<State>,
+}
 
 #[derive(Debug)]
 struct State {
@@ -56,17 +60,27 @@ pub(crate) struct Seen {
 impl Source {
     /// A socket of which nothing has been announced. `writable` says that it is connected: writing
     /// is worth a try, whereas reading would be in vain more often than not.
-    pub(crate) fn new(writable: bool) -> Self {
-        Source(Mutex::new(State {
-            sides: [
-                Side::default(),
-                Side {
-                    ready: writable,
-                    ..Side::default()
-                },
-            ],
-            gone: false,
-        }))
+    pub(crate) fn new(socket: Socket, writable: bool) -> Self {
+        let write = Side {
+            ready: writable,
+            ..Side::default()
+        };
+        Source {
+            socket,
+            state: Mutex::new(State {
+                sides: [Side::default(), write],
+                gone: false,
+            }),
+        }
+    }
+
+    /// What is known of `direction`, if that makes a call worth its while.
+    ///
+    /// # Errors
+    ///
+    /// [`LoopGone`].
+    pub(crate) fn ready(&self, direction: Direction) -> io::Result<Option<Seen>> {
+        self.state().ready(direction)
     }
 
     /// Ready when a call in `direction` is worth its while; otherwise keeps the waker.
@@ -80,14 +94,13 @@ impl Source {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<Seen>> {
         let mut state = self.state();
-        if state.gone {
-            return Poll::Ready(Err(LoopGone::error()));
+        if let Some(seen) = state.ready(direction)? {
+            return Poll::Ready(Ok(seen));
         }
         let side = &mut state.sides[direction as usize];
-        if side.ready {
-            return Poll::Ready(Ok(Seen { tick: side.tick }));
-        }
         let former = match &side.waker {
+            // Who asks without waiting does not take the place of who waits.
+            Some(_) if Waker::noop().will_wake(cx.waker()) => None,
             Some(waker) if waker.will_wake(cx.waker()) => None,
             _ => side.waker.replace(cx.waker().clone()),
         };
@@ -135,7 +148,17 @@ impl Source {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn ready(&self, direction: Direction) -> io::Result<Option<Seen>> {
+        if self.gone {
+            return Err(LoopGone::error());
+        }
+        let side = &self.sides[direction as usize];
+        Ok(side.ready.then_some(Seen { tick: side.tick }))
     }
 }
 
@@ -152,11 +175,13 @@ impl Side {
 mod tests {
     use super::*;
 
+    fn source() -> Source {
+        let (socket, _) = Socket::pair(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+        Source::new(socket, true)
+    }
+
     fn ready(source: &Source) -> Option<Seen> {
-        match source.poll_ready(Direction::Read, &mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(seen) => Some(seen.unwrap()),
-            Poll::Pending => None,
-        }
+        source.ready(Direction::Read).unwrap()
     }
 
     fn edge(source: &Source, ended: bool) {
@@ -166,7 +191,7 @@ mod tests {
 
     #[test]
     fn an_edge_between_the_call_and_its_note_is_kept() {
-        let source = Source::new(true);
+        let source = source();
         edge(&source, false);
         let seen = ready(&source).unwrap();
         edge(&source, false);
@@ -177,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_short_read_uses_readiness_up_unless_the_end_was_announced() {
-        let source = Source::new(true);
+        let source = source();
         edge(&source, false);
         source.cut_short(Direction::Read, ready(&source).unwrap());
         assert!(ready(&source).is_none());
@@ -187,8 +212,28 @@ mod tests {
     }
 
     #[test]
+    fn asking_without_waiting_does_not_displace_who_waits() {
+        struct Count(std::sync::atomic::AtomicUsize);
+        impl std::task::Wake for Count {
+            fn wake(self: std::sync::Arc<Self>) {
+                self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            }
+        }
+        let source = source();
+        let count = std::sync::Arc::new(Count(Default::default()));
+        let waker = Waker::from(count.clone());
+        for waker in [&waker, Waker::noop()] {
+            let mut cx = Context::from_waker(waker);
+            assert!(source.poll_ready(Direction::Read, &mut cx).is_pending());
+        }
+        let woken = source.state().sides[0].announce(false);
+        woken.unwrap().wake();
+        assert_eq!(count.0.load(std::sync::atomic::Ordering::Relaxed), 1);
+    }
+
+    #[test]
     fn a_fresh_connected_socket_is_tried_for_writing_and_not_for_reading() {
-        let source = Source::new(true);
+        let source = source();
         let mut cx = Context::from_waker(Waker::noop());
         assert!(source.poll_ready(Direction::Write, &mut cx).is_ready());
         assert!(source.poll_ready(Direction::Read, &mut cx).is_pending());

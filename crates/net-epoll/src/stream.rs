@@ -25,7 +25,6 @@ const BUDGET: usize = 256 * 1024;
 
 /// A registered socket. Dropping it closes the socket, which also takes it out of the kernel's set.
 pub(crate) struct Stream {
-    socket: Socket,
     source: Arc<Source>,
     address: Address,
     reactor: Arc<Reactor>,
@@ -43,9 +42,8 @@ impl Stream {
         peer: Option<SocketAddr>,
         connected: bool,
     ) -> io::Result<Self> {
-        let (address, source) = reactor.register(&socket, connected)?;
+        let (address, source) = reactor.register(socket, connected)?;
         Ok(Stream {
-            socket,
             source,
             address,
             reactor: reactor.clone(),
@@ -58,17 +56,30 @@ impl Stream {
     /// Ready once a connecting socket is connected, or will not be.
     pub(crate) fn poll_connected(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.source.poll_ready(Direction::Write, cx))?;
-        Poll::Ready(match self.socket.take_error() {
+        Poll::Ready(match self.source.socket.take_error() {
             Ok(None) => Ok(()),
             Ok(Some(error)) | Err(error) => Err(error),
         })
+    }
+
+    pub(crate) fn source(&self) -> &Arc<Source> {
+        &self.source
+    }
+
+    pub(crate) fn reactor(&self) -> &Arc<Reactor> {
+        &self.reactor
+    }
+
+    /// Takes note of bytes that were moved.
+    pub(crate) fn spend(&mut self, bytes: usize) {
+        self.spent += bytes;
     }
 
     /// Whether this stream may go on, or stands back for others first; then `cx` is woken at once.
     ///
     /// Standing back starts the account anew, so that somebody who polls this stream while nobody
     /// turns the loop gets on all the same.
-    fn may_go_on(&mut self, cx: &Context<'_>) -> bool {
+    pub(crate) fn may_go_on(&mut self, cx: &Context<'_>) -> bool {
         let turn = self.reactor.turn();
         if self.turn != turn {
             self.turn = turn;
@@ -95,12 +106,12 @@ impl NetworkStream for Stream {
         }
         loop {
             let seen = ready!(self.source.poll_ready(Direction::Read, cx))?;
-            match spare::recv(&self.socket, buf, 0) {
+            match spare::recv(&self.source.socket, buf, socket::MSG_DONTWAIT) {
                 Ok(read) => {
                     if 0 < read && read < room {
                         self.source.cut_short(Direction::Read, seen);
                     }
-                    self.spent += read;
+                    self.spend(read);
                     return Poll::Ready(Ok(read));
                 }
                 Err(error) => match error.kind() {
@@ -123,12 +134,12 @@ impl NetworkStream for Stream {
         let piece = socket::Piece::of(bufs);
         loop {
             let seen = ready!(self.source.poll_ready(Direction::Write, cx))?;
-            match piece.send(&self.socket, 0) {
+            match piece.send(&self.source.socket, socket::MSG_DONTWAIT) {
                 Ok(written) => {
                     if written < piece.len() {
                         self.source.cut_short(Direction::Write, seen);
                     }
-                    self.spent += written;
+                    self.spend(written);
                     return Poll::Ready(Ok(written));
                 }
                 Err(error) => match error.kind() {
@@ -145,7 +156,7 @@ impl NetworkStream for Stream {
     }
 
     fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(socket::shut_down_writing(&self.socket))
+        Poll::Ready(socket::shut_down_writing(&self.source.socket))
     }
 
     /// Costs no system call while nothing has been announced. What the kernel has not yet been
@@ -156,7 +167,7 @@ impl NetworkStream for Stream {
                 Ok(seen) => seen,
                 Err(error) => return Poll::Ready(IdleEnd::Failed(error.kind())),
             };
-            match socket::idle_end(&self.socket) {
+            match socket::idle_end(&self.source.socket) {
                 Some(end) => return Poll::Ready(end),
                 None => self.source.used_up(Direction::Read, seen),
             }
@@ -164,7 +175,7 @@ impl NetworkStream for Stream {
     }
 
     fn info(&self) -> StreamInfo {
-        socket::info(&self.socket, self.peer)
+        socket::info(&self.source.socket, self.peer)
     }
 }
 
@@ -176,6 +187,6 @@ impl Drop for Stream {
 
 impl fmt::Debug for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        socket::describe("epoll::Stream", &self.socket, self.peer, f)
+        socket::describe("epoll::Stream", &self.source.socket, self.peer, f)
     }
 }

@@ -82,7 +82,7 @@ impl<T> Task<T> {
 impl<T> Future for Task<T> {
     type Output = T;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
         let mut state = self.outcome.state();
         if let State::Due(waker) = &mut *state {
             let former = waker.replace(cx.waker().clone());
@@ -92,6 +92,7 @@ impl<T> Future for Task<T> {
         }
         let outcome = std::mem::replace(&mut *state, State::Taken);
         drop(state);
+        self.spawned = None; // there is nothing left to cancel
         match outcome {
             State::Done(value) => Poll::Ready(value),
             State::Panicked(panic) => resume_unwind(panic),

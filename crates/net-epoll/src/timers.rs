@@ -101,6 +101,13 @@ impl Timers {
         self.table().queue.peek().map(|Reverse(entry)| entry.at)
     }
 
+    /// How many seats hold a waker that wakes what `waker` does.
+    pub(crate) fn held(&self, waker: &Waker) -> usize {
+        let table = self.table();
+        let held = table.places.iter().filter_map(|place| place.waker.as_ref());
+        held.filter(|held| held.will_wake(waker)).count()
+    }
+
     /// Moves the wakers of those whose deadline has come by `now` to `due`, earliest first.
     pub(crate) fn expire(&self, now: Instant, due: &mut Vec<Waker>) {
         self.table().expire(now, due);

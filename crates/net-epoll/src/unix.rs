@@ -1,21 +1,17 @@
 //! Connecting to Unix sockets.
 
-use std::{future::poll_fn, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use httpcore_core_primitives::{BoxStream, Runtime, sleep_until};
 
-use crate::{reactor::Reactor, socket, stream::Stream};
+use crate::{Handle, socket};
 
 /// How long to wait before asking again a listener whose backlog is full, at first and at last.
 const FIRST_WAIT: Duration = Duration::from_millis(1);
 const LAST_WAIT: Duration = Duration::from_millis(32);
 
 /// Connects to the socket at `path`. Dropped half-way, it closes the socket.
-pub(crate) async fn connect(
-    runtime: Arc<dyn Runtime>,
-    reactor: Arc<Reactor>,
-    path: PathBuf,
-) -> io::Result<BoxStream> {
+pub(crate) async fn connect(handle: Handle, path: PathBuf) -> io::Result<BoxStream> {
     let address = socket::unix_address(&path)?;
     let socket = socket::open_unix()?;
     let mut wait = FIRST_WAIT;
@@ -24,6 +20,7 @@ pub(crate) async fn connect(
             // A full backlog: TCP would go on trying by itself, whereas a Unix socket that does
             // not wait is refused, and is not told when there is room.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let runtime: Arc<dyn Runtime> = Arc::new(handle.clone());
                 let again = runtime.now() + wait;
                 sleep_until(&runtime, again).await;
                 wait = (wait * 2).min(LAST_WAIT);
@@ -31,9 +28,5 @@ pub(crate) async fn connect(
             outcome => break outcome?,
         }
     };
-    let mut stream = Stream::new(&reactor, socket, None, connected)?;
-    if !connected {
-        poll_fn(|cx| stream.poll_connected(cx)).await?;
-    }
-    Ok(Box::new(stream))
+    handle.0.finish(socket, None, connected).await
 }

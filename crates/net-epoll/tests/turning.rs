@@ -345,6 +345,89 @@ fn a_connect_that_is_never_answered_ends_at_its_deadline() {
 }
 
 #[test]
+fn a_unix_connect_waits_for_room_in_the_backlog() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("socket");
+    let listener =
+        socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+    listener
+        .bind(&socket2::SockAddr::unix(&path).unwrap())
+        .unwrap();
+    listener.listen(0).unwrap();
+    let epoll = Epoll::new().unwrap();
+    let runtime = runtime(&epoll);
+    let mut kept = Vec::new();
+    epoll.block_on(async {
+        while kept.len() < 16 {
+            let deadline = runtime.now() + Duration::from_millis(20);
+            let connect = epoll.handle().connect_unix(&path);
+            match with_deadline(&runtime, "connect", Some(deadline), connect).await {
+                Some(stream) => kept.push(stream.unwrap()),
+                None => return,
+            }
+        }
+        panic!("the backlog took everything");
+    });
+    // The next one waits until somebody is taken out of the backlog.
+    let waiting = epoll.spawn(epoll.handle().connect_unix(&path));
+    turn(&epoll);
+    assert!(!waiting.is_finished());
+    let taken = thread::scope(|scope| {
+        let taker = scope.spawn(|| listener.accept().unwrap());
+        epoll.block_on(waiting).unwrap();
+        taker.join().unwrap()
+    });
+    drop(taken);
+}
+
+#[test]
+fn a_loop_may_be_shared_between_threads() {
+    fn shared<T: Send + Sync>() {}
+    fn sent<T: Send>() {}
+    shared::<Epoll>();
+    shared::<httpcore_net_epoll::Handle>();
+    shared::<httpcore_net_epoll::Blocking>();
+    sent::<httpcore_net_epoll::Task<std::cell::Cell<u8>>>();
+}
+
+#[test]
+fn a_resolver_of_ones_own_is_asked_for_names_and_not_for_addresses() {
+    use httpcore_core_primitives::BoxFuture;
+    use httpcore_net_epoll::Resolve;
+    use std::{io, net::SocketAddr};
+    #[derive(Debug)]
+    struct Table;
+    impl Resolve for Table {
+        fn resolve(
+            &self,
+            host: &str,
+            port: u16,
+        ) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> {
+            let found = match host {
+                "known" => Ok(vec![SocketAddr::from(([192, 0, 2, 1], port))]),
+                _ => Err(io::ErrorKind::NotFound.into()),
+            };
+            Box::pin(std::future::ready(found))
+        }
+    }
+    let epoll = Epoll::builder().resolver(Arc::new(Table)).build().unwrap();
+    let ask = |host| epoll.block_on(epoll.handle().resolve(host, 7));
+    assert_eq!(ask("known").unwrap(), ["192.0.2.1:7".parse().unwrap()]);
+    assert_eq!(ask("::1").unwrap(), ["[::1]:7".parse().unwrap()]);
+    assert_eq!(ask("other").unwrap_err().kind(), io::ErrorKind::NotFound);
+}
+
+#[test]
+fn localhost_is_found_by_the_system() {
+    let epoll = Epoll::new().unwrap();
+    let found = epoll
+        .block_on(epoll.handle().resolve("localhost", 80))
+        .unwrap();
+    assert!(!found.is_empty());
+    assert!(found.iter().all(|address| address.ip().is_loopback()));
+}
+
+#[test]
 fn the_role_is_handed_over_when_the_driver_leaves() {
     let epoll = Epoll::new().unwrap();
     let (mut first, mut first_server) = accepted(&epoll);

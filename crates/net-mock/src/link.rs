@@ -17,6 +17,7 @@ use std::time::Duration;
 #[derive(Clone, Debug, Default)]
 pub struct Link {
     pub(crate) connecting: Connecting,
+    pub(crate) dial: Duration,
     pub(crate) to_server: Path,
     pub(crate) to_client: Path,
 }
@@ -104,8 +105,23 @@ impl Link {
         self
     }
 
+    pub(crate) fn connects(&self) -> bool {
+        self.connecting == Connecting::Succeeds
+    }
+
+    /// Takes so long to connect, and not a moment for anything else.
+    pub(crate) fn connecting_after(mut self, duration: Duration) -> Self {
+        self.dial = duration;
+        self
+    }
+
+    /// How long connecting takes.
+    pub(crate) fn dialling(&self) -> Duration {
+        self.round_trip() + self.dial
+    }
+
     /// How long a byte takes there and back.
-    pub(crate) fn round_trip(&self) -> Duration {
+    fn round_trip(&self) -> Duration {
         self.to_server.latency + self.to_client.latency
     }
 }

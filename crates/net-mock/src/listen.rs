@@ -1,205 +1,36 @@
-//! Hosts: names, addresses, paths, and the servers that listen there.
+//! Servers, and connecting to them.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::VecDeque,
     future::Future,
     io::{self, ErrorKind},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    path::{Path as FilePath, PathBuf},
-    sync::Arc,
-    time::Duration,
+    net::SocketAddr,
+    path::Path as FilePath,
+    sync::{Arc, Weak},
 };
 
 use httpcore_core_primitives::{BoxFuture, BoxStream, NetworkBackend, TcpOptions};
 
 use crate::{
     connection::Connection,
+    hosts::{Answer, Listener, Name, Place},
     link::{Connecting, Link},
+    net::MockNet,
+    play::Record,
     report::Side,
     server::ServerStream,
     stream,
+    tls::TlsServer,
     wait::Waiting,
-    world::{MockNet, State, World},
+    world::{State, World},
 };
-
-/// The first port given to a client; RFC 6335 §6: the dynamic ports.
-const FIRST_PORT: u16 = 49152;
-
-pub(crate) type Handler = Arc<dyn Fn(ServerStream) -> BoxFuture<'static, ()> + Send + Sync>;
-
-/// Who lives where.
-#[derive(Default)]
-pub(crate) struct Hosts {
-    names: BTreeMap<String, Name>,
-    places: HashMap<Place, Listener>,
-    addresses: u32,
-    ports: u16,
-}
-
-/// Where a server listens.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Place {
-    Tcp(SocketAddr),
-    Unix(PathBuf),
-}
-
-#[derive(Default)]
-struct Listener {
-    label: String,
-    handler: Option<Handler>,
-    /// What the next connections are like; the last one stays.
-    links: VecDeque<Link>,
-    accepted: usize,
-}
-
-/// What becomes of looking up a name.
-///
-/// ```
-/// use httpcore_net_mock::{MockNet, Name};
-/// use std::{io::ErrorKind, time::Duration};
-///
-/// let net = MockNet::new();
-/// net.name("two.test", Name::addresses(["10.0.1.1", "fd00::1"]));
-/// net.name("slow.test", Name::addresses(["10.0.1.2"]).after(Duration::from_secs(3)));
-/// net.name("none.test", Name::fails(ErrorKind::NotFound));
-/// net.name("silent.test", Name::unanswered());
-/// ```
-#[derive(Clone, Debug)]
-pub struct Name {
-    answer: Answer,
-    after: Duration,
-}
-
-#[derive(Clone, Debug)]
-enum Answer {
-    Addresses(Vec<IpAddr>),
-    Fails(ErrorKind),
-    Never,
-}
-
-impl Name {
-    /// The name has these addresses, to be tried in this order.
-    ///
-    /// # Panics
-    ///
-    /// If one of them is not an IP address.
-    pub fn addresses<A: AsRef<str>>(addresses: impl IntoIterator<Item = A>) -> Self {
-        let parse = |address: A| match address.as_ref().parse() {
-            Ok(address) => address,
-            Err(_) => panic!("{:?} is no IP address", address.as_ref()),
-        };
-        Self::answering(Answer::Addresses(
-            addresses.into_iter().map(parse).collect(),
-        ))
-    }
-
-    /// Looking the name up fails; with [`ErrorKind::NotFound`], it does not exist.
-    pub fn fails(kind: ErrorKind) -> Self {
-        Self::answering(Answer::Fails(kind))
-    }
-
-    /// Looking the name up never ends.
-    pub fn unanswered() -> Self {
-        Self::answering(Answer::Never)
-    }
-
-    /// The answer takes so long.
-    pub fn after(mut self, duration: Duration) -> Self {
-        self.after = duration;
-        self
-    }
-
-    fn answering(answer: Answer) -> Self {
-        Name {
-            answer,
-            after: Duration::ZERO,
-        }
-    }
-}
-
-impl Hosts {
-    /// The address of `host`: itself if it is one, the first it has, or a new one.
-    fn address_of(&mut self, host: &str) -> IpAddr {
-        if let Some(address) = literal(host) {
-            return address;
-        }
-        let name = host.to_ascii_lowercase();
-        if let Some(Answer::Addresses(addresses)) = self.names.get(&name).map(|name| &name.answer)
-            && let Some(first) = addresses.first()
-        {
-            return *first;
-        }
-        self.addresses += 1;
-        let address = Ipv4Addr::from_bits(Ipv4Addr::new(10, 0, 0, 0).to_bits() + self.addresses);
-        self.names.insert(
-            name,
-            Name::answering(Answer::Addresses(vec![address.into()])),
-        );
-        address.into()
-    }
-
-    fn look_up(&self, host: &str) -> Name {
-        if let Some(address) = literal(host) {
-            return Name::answering(Answer::Addresses(vec![address]));
-        }
-        match self.names.get(&host.to_ascii_lowercase()) {
-            Some(name) => name.clone(),
-            None => Name::fails(ErrorKind::NotFound),
-        }
-    }
-
-    /// What an attempt to connect to `place` meets.
-    fn meet(&mut self, place: &Place) -> Link {
-        if let Some(listener) = self.places.get_mut(place) {
-            listener.accepted += 1;
-            return match listener.links.len() {
-                0 => Link::new(),
-                1 => listener.links[0].clone(),
-                _ => listener.links.pop_front().unwrap_or_default(),
-            };
-        }
-        match place {
-            Place::Unix(_) => Link {
-                connecting: Connecting::Absent,
-                ..Link::default()
-            },
-            // Where there is a host but no such port, somebody is there to refuse.
-            Place::Tcp(address) if self.is_known(address.ip()) => Link::refused(),
-            Place::Tcp(_) => Link::unreachable(),
-        }
-    }
-
-    fn is_known(&self, ip: IpAddr) -> bool {
-        let listens = |place: &Place| matches!(place, Place::Tcp(address) if address.ip() == ip);
-        let named =
-            |name: &Name| matches!(&name.answer, Answer::Addresses(all) if all.contains(&ip));
-        self.places.keys().any(listens) || self.names.values().any(named)
-    }
-
-    fn local_for(&mut self, peer: SocketAddr, options: &TcpOptions) -> SocketAddr {
-        let port = FIRST_PORT + self.ports;
-        self.ports = (self.ports + 1) % (u16::MAX - FIRST_PORT);
-        let ip = match (options.local_for(peer), peer) {
-            (Some(local), _) => local.ip(),
-            (None, SocketAddr::V4(_)) => Ipv4Addr::new(10, 255, 0, 1).into(),
-            (None, SocketAddr::V6(_)) => Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0xff, 1).into(),
-        };
-        SocketAddr::new(ip, port)
-    }
-}
-
-fn literal(host: &str) -> Option<IpAddr> {
-    host.trim_start_matches('[')
-        .trim_end_matches(']')
-        .parse()
-        .ok()
-}
 
 /// A place where a server listens. Dropping this changes nothing.
 #[derive(Clone, Debug)]
 pub struct Served {
-    net: std::sync::Weak<World>,
+    net: Weak<World>,
     place: Place,
+    record: Record,
 }
 
 impl Served {
@@ -238,6 +69,27 @@ impl Served {
         drop(gone);
     }
 
+    /// What has not been played of the tables served here, in words; empty when all of them have
+    /// been played to their last step.
+    pub fn unplayed(&self) -> Vec<String> {
+        self.record.unplayed()
+    }
+
+    /// Checks that every table served here has been played to its last step.
+    ///
+    /// # Panics
+    ///
+    /// If one has not: with how far it got.
+    pub fn assert_played(&self) {
+        let unplayed = self.unplayed();
+        assert!(unplayed.is_empty(), "{}", unplayed.join("\n"));
+    }
+
+    pub(crate) fn recording(mut self, record: Record) -> Self {
+        self.record = record;
+        self
+    }
+
     fn with<T>(&self, step: impl FnOnce(&mut Listener) -> T) -> Option<T> {
         let world = self.net.upgrade()?;
         world.with(|state, _| state.hosts.places.get_mut(&self.place).map(step))
@@ -271,9 +123,38 @@ impl MockNet {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let address = self.world().with(|state, _| state.hosts.address_of(host));
-        let place = Place::Tcp(SocketAddr::new(address, port));
-        self.listen(place, format!("{host}:{port}"), server)
+        let (place, label) = self.place(host, port);
+        self.listen(place, label, server)
+    }
+
+    /// Where `host` is, and what to call it.
+    pub(crate) fn place(&self, host: &str, port: u16) -> (Place, String) {
+        let ip = self.world().with(|state, _| state.hosts.address_of(host));
+        let place = Place::Tcp(SocketAddr::new(ip, port));
+        (place, format!("{host}:{port}"))
+    }
+
+    /// As [`serve`](Self::serve), over TLS: `server` is given what is inside. A connection whose
+    /// handshake fails is not given to it.
+    pub fn serve_tls<F>(
+        &self,
+        host: &str,
+        port: u16,
+        tls: TlsServer,
+        server: impl Fn(ServerStream) -> F + Send + Sync + 'static,
+    ) -> Served
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (tls, server) = (Arc::new(tls), Arc::new(server));
+        self.serve(host, port, move |stream| {
+            let (tls, server) = (tls.clone(), server.clone());
+            async move {
+                if let Ok(stream) = stream.accept_tls(&tls).await {
+                    server(stream).await;
+                }
+            }
+        })
     }
 
     /// Lets `server` answer each connection to the Unix socket at `path`.
@@ -293,7 +174,7 @@ impl MockNet {
         )
     }
 
-    fn listen<F>(
+    pub(crate) fn listen<F>(
         &self,
         place: Place,
         label: String,
@@ -314,6 +195,7 @@ impl MockNet {
         Served {
             net: Arc::downgrade(self.world()),
             place,
+            record: Record::default(),
         }
     }
 
@@ -412,7 +294,7 @@ async fn connect(
     let (link, now) = world.with(|state, _| (state.hosts.meet(&place), state.agenda.now()));
     let until = match link.connecting {
         Connecting::Unanswered => None,
-        _ => Some(now + link.round_trip()),
+        _ => Some(now + link.dialling()),
     };
     Waiting::attempt(world.clone(), what).until(until).await;
     match link.connecting {

@@ -1,11 +1,12 @@
 //! The same test, shuffled.
 
 use std::{
+    any::Any,
     ops::Range,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
 };
 
-use crate::world::MockNet;
+use crate::net::MockNet;
 
 /// Runs one seed instead of a range of them.
 const ONE: &str = "HTTPCORE_SEED";
@@ -40,10 +41,23 @@ pub fn seeds(range: Range<u64>, test: impl Fn(MockNet)) {
         let outcome = catch_unwind(AssertUnwindSafe(|| test(net.clone())));
         net.clear();
         if let Err(panic) = outcome {
-            eprintln!("failed with seed {seed}; to run it alone: {ONE}={seed}");
-            resume_unwind(panic);
+            fail_again(
+                panic,
+                &format!("failed with seed {seed}; to run it alone: {ONE}={seed}"),
+            );
         }
     }
+}
+
+/// Goes on panicking, after saying where it was. The message carries it too, for those who catch.
+pub(crate) fn fail_again(panic: Box<dyn Any + Send>, place: &str) -> ! {
+    eprintln!("{place}");
+    let message = match (panic.downcast_ref::<String>(), panic.downcast_ref::<&str>()) {
+        (Some(text), _) => text.as_str(),
+        (None, Some(text)) => text,
+        (None, None) => resume_unwind(panic),
+    };
+    resume_unwind(Box::new(format!("{message}\n{place}")))
 }
 
 /// The seeds to run, after a look at the environment.

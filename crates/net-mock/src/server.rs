@@ -10,10 +10,12 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use httpcore_core_primitives::{BoxStream, IdleEnd, NetworkStream, StreamInfo};
+use httpcore_core_primitives::{IdleEnd, NetworkStream, StreamInfo};
 
 use crate::{
     stream::{Line, MockStream},
+    tls::TlsServer,
+    tls_stream::TlsStream,
     wait::Sleep,
 };
 
@@ -26,7 +28,7 @@ const READ: usize = 16 * 1024;
 /// the stream closes it, with a FIN if everything that had arrived has been read, and with a RST
 /// otherwise, as sockets do.
 pub struct ServerStream {
-    stream: BoxStream,
+    stream: Layers,
     line: Line,
     buffer: BytesMut,
 }
@@ -35,9 +37,37 @@ impl ServerStream {
     pub(crate) fn new(stream: MockStream) -> Self {
         ServerStream {
             line: stream.line(),
-            stream: Box::new(stream),
+            stream: Layers::Plain(stream),
             buffer: BytesMut::new(),
         }
+    }
+
+    /// Answers a TLS handshake, and yields the stream inside.
+    ///
+    /// # Errors
+    ///
+    /// Those of the connection, and of the handshake if one side refuses it.
+    pub async fn accept_tls(self, server: &TlsServer) -> io::Result<Self> {
+        let line = self.line.clone();
+        let stream = server.accept(Box::new(self)).await?;
+        Ok(ServerStream {
+            stream: Layers::Tls(Box::new(stream)),
+            line,
+            buffer: BytesMut::new(),
+        })
+    }
+
+    /// Sends a session ticket, which the client digests without taking it for data.
+    ///
+    /// # Errors
+    ///
+    /// Those of the connection; [`ErrorKind::Unsupported`] if it is not TLS.
+    pub async fn send_ticket(&mut self) -> io::Result<()> {
+        let Layers::Tls(stream) = &mut self.stream else {
+            return Err(ErrorKind::Unsupported.into());
+        };
+        stream.say_ticket();
+        poll_fn(|cx| stream.poll_flush(cx)).await
     }
 
     /// Reads what there is, waiting until there is something; empty at the end of the stream.
@@ -119,10 +149,10 @@ impl ServerStream {
         let mut left = bytes.as_ref();
         while !left.is_empty() {
             let bufs = [IoSlice::new(left)];
-            let written = poll_fn(|cx| self.stream.poll_write(cx, &bufs)).await?;
+            let written = poll_fn(|cx| self.stream.top().poll_write(cx, &bufs)).await?;
             left = &left[written..];
         }
-        poll_fn(|cx| self.stream.poll_flush(cx)).await
+        poll_fn(|cx| self.stream.top().poll_flush(cx)).await
     }
 
     /// Says that nothing more will be written; reading goes on. Over TLS, with a `close_notify`.
@@ -131,7 +161,7 @@ impl ServerStream {
     ///
     /// Those of the connection.
     pub async fn close_write(&mut self) -> io::Result<()> {
-        poll_fn(|cx| self.stream.poll_shutdown(cx)).await
+        poll_fn(|cx| self.stream.top().poll_shutdown(cx)).await
     }
 
     /// Closes the connection; the same as dropping it. Over TLS, without a `close_notify`.
@@ -160,7 +190,7 @@ impl ServerStream {
 
     /// The address of the client; `None` on a Unix socket.
     pub fn peer(&self) -> Option<SocketAddr> {
-        self.stream.info().peer
+        self.stream.facts().peer
     }
 
     /// Which connection of the world this is, counted from 1 together with other things that are
@@ -169,16 +199,39 @@ impl ServerStream {
         self.line.id
     }
 
-    async fn fill(&mut self) -> io::Result<usize> {
+    pub(crate) async fn fill(&mut self) -> io::Result<usize> {
         self.buffer.reserve(READ);
-        poll_fn(|cx| self.stream.poll_read(cx, &mut self.buffer)).await
+        poll_fn(|cx| self.stream.top().poll_read(cx, &mut self.buffer)).await
+    }
+}
+
+/// The connection, or what has been put on top of it.
+#[derive(Debug)]
+enum Layers {
+    Plain(MockStream),
+    Tls(Box<TlsStream>),
+}
+
+impl Layers {
+    fn top(&mut self) -> &mut dyn NetworkStream {
+        match self {
+            Layers::Plain(stream) => stream,
+            Layers::Tls(stream) => &mut **stream,
+        }
+    }
+
+    fn facts(&self) -> StreamInfo {
+        match self {
+            Layers::Plain(stream) => stream.info(),
+            Layers::Tls(stream) => stream.info(),
+        }
     }
 }
 
 impl NetworkStream for ServerStream {
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
         if self.buffer.is_empty() {
-            return self.stream.poll_read(cx, buf);
+            return self.stream.top().poll_read(cx, buf);
         }
         let part = self.buffer.len().min(buf.capacity() - buf.len());
         buf.extend_from_slice(&self.buffer.split_to(part));
@@ -190,26 +243,26 @@ impl NetworkStream for ServerStream {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.stream.poll_write(cx, bufs)
+        self.stream.top().poll_write(cx, bufs)
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream.poll_flush(cx)
+        self.stream.top().poll_flush(cx)
     }
 
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream.poll_shutdown(cx)
+        self.stream.top().poll_shutdown(cx)
     }
 
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEnd> {
         if !self.buffer.is_empty() {
             return Poll::Ready(IdleEnd::UnsolicitedData);
         }
-        self.stream.poll_idle(cx)
+        self.stream.top().poll_idle(cx)
     }
 
     fn info(&self) -> StreamInfo {
-        self.stream.info()
+        self.stream.facts()
     }
 }
 

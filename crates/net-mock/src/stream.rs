@@ -73,12 +73,19 @@ impl NetworkStream for MockStream {
     ) -> Poll<io::Result<usize>> {
         let waker = cx.waker().clone();
         let direction = self.end.outgoing();
-        let taken = self.with(|one, moment| {
+        let (taken, severed) = self.with(|one, moment| {
             let taken = one.pipe(direction).write(moment, waker, bufs);
-            one.sever_if_failed(moment, direction);
-            taken
+            (taken, one.sever_if_failed(moment, direction))
         })?;
-        Poll::Ready(Ok(ready!(taken)?.len()))
+        let taken = ready!(taken)?;
+        self.world.with(|state, _| {
+            let now = state.agenda.now();
+            state.log.bytes(self.id, now, direction, &taken);
+            if severed {
+                state.log.severed(self.id, now, direction);
+            }
+        });
+        Poll::Ready(Ok(taken.len()))
     }
 
     fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -86,9 +93,14 @@ impl NetworkStream for MockStream {
     }
 
     fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.with(|one, moment| {
-            one.pipe(self.end.outgoing()).close(moment, Ending::Fin);
-        })?;
+        let direction = self.end.outgoing();
+        let said = self.with(|one, moment| one.pipe(direction).close(moment, Ending::Fin))?;
+        if said {
+            self.world.with(|state, _| {
+                let now = state.agenda.now();
+                state.log.ending(self.id, now, direction, Ending::Fin);
+            });
+        }
         Poll::Ready(Ok(()))
     }
 
@@ -130,11 +142,15 @@ impl Line {
             let Some((one, mut moment)) = state.connection(self.id, wakes) else {
                 return;
             };
-            if one.is_held(self.end) {
-                one.let_go(&mut moment, self.end, reset);
-            }
+            let held = one.is_held(self.end);
+            let ending = held.then(|| one.let_go(&mut moment, self.end, reset));
             if one.is_over() {
                 state.connections.remove(&self.id);
+            }
+            if let Some(ending) = ending.flatten() {
+                let now = state.agenda.now();
+                let direction = self.end.outgoing();
+                state.log.ending(self.id, now, direction, ending);
             }
         });
     }
@@ -155,6 +171,7 @@ pub(crate) fn connect(
     };
     let client = info(one.client, one.server);
     let server = info(one.server, one.client);
+    state.log.begin(id, &one.label, one.client, one.server);
     state.connections.insert(id, one);
     (
         MockStream::new(world.clone(), id, End::Client, client),

@@ -12,14 +12,15 @@
 use std::{
     fmt,
     future::Future,
-    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     time::Duration,
 };
 
 use crate::{
+    net::{Cut, MockNet},
     report::Census,
-    world::{Cut, MockNet},
+    seed::fail_again,
 };
 
 /// How many points a scenario may have before it is said never to end.
@@ -247,10 +248,10 @@ impl Point {
     fn watch<T>(&self, part: &str, run: impl FnOnce() -> T) -> T {
         match catch_unwind(AssertUnwindSafe(run)) {
             Ok(done) => done,
-            Err(panic) => {
-                eprintln!("{part} failed, with the scenario dropped {self}");
-                resume_unwind(panic);
-            }
+            Err(panic) => fail_again(
+                panic,
+                &format!("{part} failed, with the scenario dropped {self}"),
+            ),
         }
     }
 

@@ -12,9 +12,8 @@
 
 use std::{
     collections::BTreeMap,
-    fmt,
     future::Future,
-    pin::{Pin, pin},
+    pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -23,65 +22,25 @@ use std::{
     time::{Duration, Instant},
 };
 
-use httpcore_core_primitives::{BoxFuture, RunQueue, Runtime, Timer};
+use httpcore_core_primitives::{BoxFuture, RunQueue};
 
 use crate::{
     agenda::{Agenda, Happening, Wakes},
     connection::Connection,
     dice::Dice,
-    listen::Hosts,
+    hosts::Hosts,
+    log::Log,
     pipe::Moment,
-    report::{At, Census, Side},
-    wait::{Sleep, Wait, Waiting},
+    report::{At, Side},
+    wait::Wait,
 };
-
-/// How often tasks may be polled at one instant before the world is said to spin.
-const MOST_POLLS_AT_ONE_INSTANT: u64 = 20_000_000;
-/// How often the clock may move without the main future being polled before it is said to be
-/// stuck beside something periodic.
-const MOST_INSTANTS_WITHOUT_MAIN: u64 = 300_000;
-
-const SPINS: &str = "the world spins: tasks wake each other for ever";
-const STUCK: &str = "the world is stuck: nothing can run, and nothing is due";
-const STUCK_BESIDE: &str = "the main future is stuck beside something periodic";
-
-/// Where a main future is left before its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Cut {
-    Never,
-    /// When it has been woken for its poll of this number, and has not been polled.
-    BeforePoll(usize),
-    /// Right after its poll of this number.
-    AfterPoll(usize),
-    /// When so many polls of anything have been done.
-    AfterSteps(usize),
-    /// When the clock has moved so often, and all that could run has run.
-    AfterInstants(usize),
-}
-
-/// A world with a network, a clock and tasks. Cloning it yields another handle to the same world.
-///
-/// See the [crate documentation](crate) for what it does, and for what keeps what alive.
-#[derive(Clone)]
-pub struct MockNet {
-    owner: Arc<Owner>,
-}
-
-/// Ends the world when the last handle goes.
-struct Owner(Arc<World>);
-
-impl Drop for Owner {
-    fn drop(&mut self) {
-        self.0.clear();
-    }
-}
 
 /// What streams, timers and tasks hold: the world, but not a say in whether it goes on.
 pub(crate) struct World {
     base: Instant,
     queue: RunQueue,
     main: Main,
-    running: AtomicBool,
+    pub(crate) running: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -93,8 +52,9 @@ pub(crate) struct State {
     pub(crate) tasks: BTreeMap<u64, Task>,
     pub(crate) connections: BTreeMap<u64, Connection>,
     pub(crate) hosts: Hosts,
+    pub(crate) log: Log,
     /// The task being polled; `None` for the main future, and outside `run`.
-    current: Option<u64>,
+    pub(crate) current: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -134,6 +94,23 @@ struct Main {
 }
 
 impl World {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a backend: the origin of its own clock"
+    )]
+    pub(crate) fn new(dice: Dice) -> Self {
+        World {
+            base: Instant::now(),
+            queue: RunQueue::new(|| {}),
+            main: Main::default(),
+            running: AtomicBool::new(false),
+            state: Mutex::new(State {
+                dice,
+                ..State::default()
+            }),
+        }
+    }
+
     /// Does something under the lock, and carries out what comes of it without.
     pub(crate) fn with<T>(&self, step: impl FnOnce(&mut State, &mut Wakes) -> T) -> T {
         let mut wakes = Wakes::default();
@@ -176,7 +153,7 @@ impl World {
     }
 
     /// Polls one ready task; `false` if there is none.
-    fn step(&self) -> bool {
+    pub(crate) fn step(&self) -> bool {
         let ready = self.queue.ready();
         if ready == 0 {
             return false;
@@ -205,7 +182,7 @@ impl World {
     }
 
     /// Moves the clock to the next instant at which something happens, not beyond `limit`.
-    fn advance(&self, limit: Duration) -> bool {
+    pub(crate) fn advance(&self, limit: Duration) -> bool {
         self.with(|state, wakes| {
             let Some(next) = state.agenda.next_instant().filter(|next| *next <= limit) else {
                 return false;
@@ -231,7 +208,7 @@ impl World {
     }
 
     /// Drops every task and every server.
-    fn clear(self: &Arc<Self>) {
+    pub(crate) fn clear(self: &Arc<Self>) {
         // A server that is dropped may hold streams, and a task may hold the last use of a server.
         let hosts = self.with(|state, _| std::mem::take(&mut state.hosts));
         drop(hosts);
@@ -243,7 +220,7 @@ impl World {
         }
     }
 
-    fn report(&self, opening: &str) -> String {
+    pub(crate) fn report(&self, opening: &str) -> String {
         self.with(|state, _| {
             let seed = match state.dice.seed() {
                 Some(seed) => format!(" (seed {seed})"),
@@ -258,199 +235,20 @@ impl World {
     }
 }
 
-impl MockNet {
-    /// An empty world: no hosts, and nothing to do.
-    pub fn new() -> Self {
-        Self::with_dice(Dice::default())
-    }
-
-    /// An empty world in which chance decides, as `seed` lets it: which ready task runs next; with
-    /// some seeds also where reads and writes are cut short, whether something that could be done
-    /// at once says "not yet" first, and who is woken for nothing. The same seed and the same
-    /// program make the same world.
-    pub fn seeded(seed: u64) -> Self {
-        Self::with_dice(Dice::seeded(seed))
-    }
-
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a backend: the origin of its own clock"
-    )]
-    pub(crate) fn with_dice(dice: Dice) -> Self {
-        MockNet {
-            owner: Arc::new(Owner(Arc::new(World {
-                base: Instant::now(),
-                queue: RunQueue::new(|| {}),
-                main: Main::default(),
-                running: AtomicBool::new(false),
-                state: Mutex::new(State {
-                    dice,
-                    ..State::default()
-                }),
-            }))),
-        }
-    }
-
-    pub(crate) fn world(&self) -> &Arc<World> {
-        &self.owner.0
-    }
-
-    /// Runs `main` to its end, and with it whatever else there is to do. It takes its place at the
-    /// end of the queue, behind what is ready already. Tasks which have not ended by then stay,
-    /// and go on in the next `run`.
-    ///
-    /// # Panics
-    ///
-    /// When nothing can ever run again although `main` has not ended: with a report of who waits
-    /// for what. Also when a task panics, when the world spins (polls millions of times at one
-    /// instant), and when called from within itself.
-    pub fn run<F: Future>(&self, main: F) -> F::Output {
-        match self.drive(pin!(main), Cut::Never) {
-            Some(output) => output,
-            None => unreachable!("nothing was to be cut"),
-        }
-    }
-
-    /// Runs `main` until it ends, or until the point at which it is to be cut.
-    pub(crate) fn drive<F: Future + ?Sized>(
-        &self,
-        mut main: Pin<&mut F>,
-        cut: Cut,
-    ) -> Option<F::Output> {
-        let world = self.world();
-        let _running = Running::enter(world);
-        world.queue_main();
-        let (mut polls_of_main, mut steps, mut instants) = (0, 0, 0);
-        let (mut polls, mut instants_without_main) = (0_u64, 0_u64);
-        loop {
-            if world.main.turn.swap(false, Ordering::AcqRel) {
-                instants_without_main = 0;
-                polls_of_main += 1;
-                if cut == Cut::BeforePoll(polls_of_main) {
-                    return None;
-                }
-                let waker = lock(&world.main.waker).clone();
-                let waker = waker.unwrap_or_else(|| Waker::noop().clone());
-                if let Poll::Ready(output) = main.as_mut().poll(&mut Context::from_waker(&waker)) {
-                    return Some(output);
-                }
-                if cut == Cut::AfterPoll(polls_of_main) {
-                    return None;
-                }
-            }
-            if cut == Cut::AfterSteps(steps) {
-                return None;
-            }
-            if world.step() {
-                steps += 1;
-                polls += 1;
-                if polls > MOST_POLLS_AT_ONE_INSTANT {
-                    panic!("{}", world.report(SPINS));
-                }
-                continue;
-            }
-            if cut == Cut::AfterInstants(instants) {
-                return None;
-            }
-            polls = 0;
-            instants += 1;
-            instants_without_main += 1;
-            if !world.advance(Duration::MAX) {
-                panic!("{}", world.report(STUCK));
-            }
-            if instants_without_main > MOST_INSTANTS_WITHOUT_MAIN {
-                panic!("{}", world.report(STUCK_BESIDE));
-            }
-        }
-    }
-
-    /// Runs everything that can run, without moving the clock. From outside [`run`](Self::run), or
-    /// from its main future; not from a task.
-    pub fn settle(&self) {
-        let world = self.world();
-        let current = world.with(|state, _| state.current);
-        assert!(current.is_none(), "settle() called from a task");
-        let mut polls = 0_u64;
-        while world.step() {
-            polls += 1;
-            if polls > MOST_POLLS_AT_ONE_INSTANT {
-                panic!("{}", world.report(SPINS));
-            }
-        }
-    }
-
-    /// Moves the clock forward by `duration`, running whatever comes to pass until then. From
-    /// where [`settle`](Self::settle) may be called.
-    pub fn advance(&self, duration: Duration) {
-        let world = self.world();
-        let until = self.elapsed().saturating_add(duration);
-        self.settle();
-        while world.advance(until) {
-            self.settle();
-        }
-        world.with(|state, _| state.agenda.advance_to(until));
-    }
-
-    /// The current time of this world. It begins at the real time of the world's creation.
-    pub fn now(&self) -> Instant {
-        self.world().instant(self.elapsed())
-    }
-
-    /// How long the world has existed, by its own clock.
-    pub fn elapsed(&self) -> Duration {
-        self.world().with(|state, _| state.agenda.now())
-    }
-
-    /// Waits for `duration` of virtual time, from now on.
-    pub fn sleep(&self, duration: Duration) -> Sleep {
-        Sleep::new(self.world().clone(), duration)
-    }
-
-    /// Runs `task` in the background until it ends, or until the last handle to the world is gone.
-    pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        Runtime::spawn(self, name, Box::pin(task));
-    }
-
-    /// What the code under test holds now. See [`Census`] for what is counted.
-    pub fn census(&self) -> Census {
-        self.world().with(|state, _| state.census())
-    }
-
-    /// What [`census`](Self::census) counts, one by one and by name.
-    pub fn inventory(&self) -> Vec<String> {
-        self.world().with(|state, _| state.inventory(false))
-    }
-
-    /// Lets come to pass whatever is still due, but no more than `limit` from now.
-    pub(crate) fn play_out(&self, limit: Duration) {
-        let until = self.elapsed().saturating_add(limit);
-        self.settle();
-        while self.world().advance(until) {
-            self.settle();
-        }
-    }
-
-    /// As [`inventory`](Self::inventory), with timers which are not armed.
-    pub(crate) fn leftovers(&self) -> Vec<String> {
-        self.world().with(|state, _| state.inventory(true))
-    }
-
-    /// Everything there is and what it waits for, in words; what [`run`](Self::run) says when
-    /// nothing can go on.
-    pub fn report(&self) -> String {
-        self.world().report("the world as it stands")
-    }
-
-    /// Drops every task and every server now, rather than with the last handle. For worlds in
-    /// which a task or a server holds a handle, and which would never end otherwise.
-    pub fn clear(&self) {
-        self.world().clear();
-    }
-}
-
 impl World {
+    /// The main future's waker, if it is its turn.
+    pub(crate) fn take_turn(&self) -> Option<Waker> {
+        if !self.main.turn.swap(false, Ordering::AcqRel) {
+            return None;
+        }
+        let waker = lock(&self.main.waker).clone();
+        Some(waker.unwrap_or_else(|| Waker::noop().clone()))
+    }
+
     /// Gives the main future a place in the queue.
-    fn queue_main(self: &Arc<Self>) {
+    pub(crate) fn queue_main(self: &Arc<Self>) {
+        // A turn that the main future before this one did not take.
+        self.main.turn.store(false, Ordering::Release);
         if let Some(waker) = lock(&self.main.waker).clone() {
             waker.wake();
             return;
@@ -466,53 +264,6 @@ impl World {
             Poll::Pending
         });
         self.queue.spawn("main", Box::pin(place));
-    }
-}
-
-impl Runtime for MockNet {
-    fn now(&self) -> Instant {
-        MockNet::now(self)
-    }
-
-    fn timer(&self, purpose: &'static str) -> Box<dyn Timer> {
-        Box::new(Waiting::timer(self.world().clone(), purpose))
-    }
-
-    fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>) {
-        let side = self.world().with(|state, _| state.side());
-        self.world().spawn(name, name.to_owned(), side, task);
-    }
-}
-
-impl Default for MockNet {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl fmt::Debug for MockNet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MockNet")
-            .field("elapsed", &self.elapsed())
-            .field("census", &self.census())
-            .finish_non_exhaustive()
-    }
-}
-
-/// That the world is being run, until this is dropped.
-struct Running<'a>(&'a World);
-
-impl<'a> Running<'a> {
-    fn enter(world: &'a World) -> Self {
-        let before = world.running.swap(true, Ordering::AcqRel);
-        assert!(!before, "the world is being run already");
-        Running(world)
-    }
-}
-
-impl Drop for Running<'_> {
-    fn drop(&mut self) {
-        self.0.running.store(false, Ordering::Release);
     }
 }
 

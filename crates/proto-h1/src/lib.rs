@@ -1,4 +1,55 @@
-//! HTTP/1.1.
+//! HTTP/1.1 for a client: a codec without a connection, and a connection without a task.
+//!
+//! - [`codec`] is the protocol: requests into bytes, bytes into responses, strictly (RFC 9110,
+//!   RFC 9112). It knows no stream, no clock and no future, and can be used on its own.
+//! - [`H1Connection`] drives it over a
+//!   [`NetworkStream`](httpcore_core_primitives::NetworkStream), as an
+//!   [`ExclusiveConnection`](httpcore_core_primitives::ExclusiveConnection): one exchange at a
+//!   time, which owns it.
+//! - [`Upgraded`] is what becomes of the stream after 101, or after a 2xx to `CONNECT`.
+//!
+//! # An exchange
+//!
+//! ```text
+//!   H1Connection (idle, no buffers)
+//!        │ exchange(request, terms)
+//!        ▼
+//!   future: head and body out ──► ┐
+//!           1xx in                │ both in each poll
+//!           head in ◄──────────── ┘
+//!        ▼
+//!   response: body in, and the rest of the request out, while somebody polls it
+//!        │
+//!        ├── complete, and may be followed ──► Lease::give_back(H1Connection)
+//!        ├── complete, and may not ──────────► closed, Lease::close(why)
+//!        └── failed, or dropped anywhere ────► closed, Lease::close(why)
+//! ```
+//!
+//! No task is spawned and no channel is made: whoever polls the future, or the body, does the
+//! work. The connection goes back to its pool before the last byte of the response is handed out,
+//! so that the next request may have it at once.
+//!
+//! # Time
+//!
+//! [`Timeouts`](httpcore_core_primitives::Timeouts) bound each phase. The write limit counts while
+//! the stream takes nothing. The first-byte limit counts from the end of the request to the head
+//! of the final response. The read limit counts silence while it is for the server to speak: once
+//! the request has been sent, or once a response has begun although it has not, except while the
+//! caller's own body has us both wait. The deadline in
+//! [`Terms`](httpcore_core_primitives::Terms) bounds everything.
+
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod body;
+mod buffers;
 pub mod codec;
+mod connection;
+mod exchange;
+mod upgrade;
+mod waits;
+
+pub use codec::{Limits, ReasonPhrase, Target};
+pub use connection::{Config, H1Connection};
+pub use exchange::OnInformational;
+pub use upgrade::Upgraded;

@@ -24,7 +24,10 @@ fn a_temperature_is_read() {
     let net = MockNet::new();
     net.serve("weather.test", 80, async |mut stream| {
         let head = stream.read_head().await.unwrap();
-        assert!(head.starts_with("GET /temperature/Oslo HTTP/1.1\r\n"), "{head}");
+        assert!(
+            head.starts_with("GET /temperature/Oslo HTTP/1.1\r\n"),
+            "{head}"
+        );
         assert!(head.contains("accept: text/plain\r\n"), "{head}");
         stream.write_all(WARM).await.unwrap();
     });
@@ -46,7 +49,11 @@ fn a_busy_service_is_asked_again_when_it_said_so() {
     });
     let degrees = net.run(async { client(&net).temperature("Oslo").await.unwrap() });
     assert_eq!(degrees, 21.5);
-    assert!(net.elapsed() >= Duration::from_secs(3600), "{:?}", net.elapsed());
+    assert!(
+        net.elapsed() >= Duration::from_secs(3600),
+        "{:?}",
+        net.elapsed()
+    );
 }
 
 #[test]

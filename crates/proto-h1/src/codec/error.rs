@@ -106,7 +106,8 @@ impl Violation {
         )
     }
 
-    fn text(self) -> &'static str {
+    /// The rule, with its section.
+    pub fn text(self) -> &'static str {
         match self {
             Violation::NotHttp => "what came is not an HTTP/1 response (RFC 9112 §4)",
             Violation::Version => "the response's version is neither 1.0 nor 1.1 (RFC 9112 §2.3)",
@@ -231,7 +232,8 @@ impl Misuse {
         )
     }
 
-    fn text(self) -> &'static str {
+    /// The rule, with its section.
+    pub fn text(self) -> &'static str {
         match self {
             Misuse::NotReady => "the connection is not ready for another request",
             Misuse::Version => "the request's version is neither 1.0 nor 1.1",

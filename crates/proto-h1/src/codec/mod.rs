@@ -340,6 +340,11 @@ impl Codec {
         self.sending == Sending::Over
     }
 
+    /// Whether all the bytes are framed that were announced; the body's end need not be.
+    pub fn is_framed(&self) -> bool {
+        matches!(self.sending, Sending::Over | Sending::Length(0))
+    }
+
     /// Whether the request asked for `100 (Continue)` before its body (RFC 9110 §10.1.1).
     pub fn expects_continue(&self) -> bool {
         self.expects_continue

@@ -1,0 +1,504 @@
+//! The loop whose threads wait in their sockets.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
+
+mod common;
+
+use std::{
+    future::{pending, poll_fn},
+    io::{self, IoSlice, Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
+    pin::pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    task::{Context, Poll, Wake, Waker},
+    thread,
+    time::Duration,
+};
+
+use bytes::BytesMut;
+use common::{read_some, read_to_end, serve, write_all, yield_now};
+use httpcore_core_primitives::{
+    Alarm, BoxStream, IdleEnd, NetworkBackend, Runtime, TcpOptions, sleep_until, with_deadline,
+};
+use httpcore_net_epoll::{Blocking, LoopGone};
+
+fn accepted(blocking: &Blocking) -> (BoxStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let stream = blocking
+        .block_on(blocking.connect_tcp(address, &TcpOptions::default()))
+        .unwrap();
+    (stream, listener.accept().unwrap().0)
+}
+
+/// Answers every eight bytes with themselves.
+fn echo(mut server: TcpStream) {
+    let mut heard = [0; 8];
+    while server.read_exact(&mut heard).is_ok() {
+        server.write_all(&heard).unwrap();
+    }
+}
+
+#[test]
+fn a_thousand_questions_are_answered_on_one_connection() {
+    let blocking = Blocking::new().unwrap();
+    let (address, server) = serve(echo);
+    let mut stream = blocking
+        .block_on(blocking.connect_tcp(address, &TcpOptions::default()))
+        .unwrap();
+    for round in 0..1000u64 {
+        let said = round.to_be_bytes();
+        let heard = blocking.block_on(async {
+            write_all(&mut stream, &said).await?;
+            read_some(&mut stream).await
+        });
+        assert_eq!(heard.unwrap(), said[..]);
+    }
+    drop(stream);
+    server.join().unwrap();
+}
+
+#[test]
+fn data_and_end_are_both_seen() {
+    let blocking = Blocking::new().unwrap();
+    let (mut stream, mut server) = accepted(&blocking);
+    server.write_all(b"last words").unwrap();
+    drop(server);
+    let heard = blocking.block_on(read_to_end(&mut stream)).unwrap();
+    assert_eq!(heard, "last words");
+}
+
+#[test]
+fn a_silent_server_meets_the_deadline() {
+    let blocking = Blocking::new().unwrap();
+    let (mut stream, mut server) = accepted(&blocking);
+    let runtime: Arc<dyn Runtime> = Arc::new(blocking.handle());
+    let (heard, deadline) = blocking.block_on(async {
+        let deadline = runtime.now() + Duration::from_millis(60);
+        let read = read_some(&mut stream);
+        let heard = with_deadline(&runtime, "read", Some(deadline), read).await;
+        (heard.is_some(), deadline)
+    });
+    assert!(!heard && runtime.now() >= deadline);
+    // The stream has not suffered, and its socket's limit does not outlast the deadline.
+    server.write_all(b"at last").unwrap();
+    let heard = blocking.block_on(read_some(&mut stream)).unwrap();
+    assert_eq!(heard, "at last");
+}
+
+#[test]
+fn a_deadline_that_moves_is_met_where_it_ends_up() {
+    let blocking = Blocking::new().unwrap();
+    let (mut stream, _server) = accepted(&blocking);
+    let runtime: Arc<dyn Runtime> = Arc::new(blocking.handle());
+    let mut alarm = Alarm::new(runtime.clone(), "moves");
+    let early = runtime.now() + Duration::from_millis(10);
+    let late = early + Duration::from_millis(40);
+    blocking.block_on(async {
+        let mut buf = BytesMut::with_capacity(8);
+        poll_fn(|cx| {
+            assert!(stream.poll_read(cx, &mut buf).is_pending());
+            let deadline = if runtime.now() < early { early } else { late };
+            let _ = alarm.poll_until(cx, Some(deadline));
+            if runtime.now() >= late {
+                return Poll::Ready(());
+            }
+            alarm.poll_until(cx, Some(late))
+        })
+        .await;
+    });
+    assert!(runtime.now() >= late);
+}
+
+#[test]
+fn full_duplex_is_not_cut_short() {
+    const LEN: usize = 3 * 1024 * 1024;
+    let blocking = Blocking::new().unwrap();
+    // The server says nothing before it has heard everything, and hears nothing more while what it
+    // says is not read: waiting for either direction alone would last for ever.
+    let (address, server) = serve(|mut socket| {
+        let mut other = socket.try_clone().unwrap();
+        let writer = thread::spawn(move || {
+            other.write_all(&vec![1; LEN]).unwrap();
+            other.shutdown(Shutdown::Write).unwrap();
+        });
+        let mut heard = vec![0; LEN];
+        socket.read_exact(&mut heard).unwrap();
+        writer.join().unwrap();
+    });
+    let read = blocking.block_on(async {
+        let mut stream = blocking
+            .connect_tcp(address, &TcpOptions::default())
+            .await
+            .unwrap();
+        let body = vec![2; LEN];
+        let (mut sent, mut read) = (0, 0);
+        let mut buf = BytesMut::new();
+        poll_fn(|cx| {
+            while sent < LEN {
+                match stream.poll_write(cx, &[IoSlice::new(&body[sent..])]) {
+                    Poll::Ready(written) => sent += written.unwrap(),
+                    Poll::Pending => break,
+                }
+            }
+            loop {
+                buf.clear();
+                buf.reserve(64 * 1024);
+                match stream.poll_read(cx, &mut buf) {
+                    Poll::Ready(Ok(0)) if sent == LEN => return Poll::Ready(()),
+                    Poll::Ready(more) => read += more.unwrap(),
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+        })
+        .await;
+        read
+    });
+    assert_eq!(read, LEN);
+    server.join().unwrap();
+}
+
+#[test]
+fn a_read_does_not_keep_the_thread_from_another_wake() {
+    let blocking = Blocking::new().unwrap();
+    let (mut stream, server) = accepted(&blocking);
+    // Somebody else's waker, while a read that will never be answered is wanted as well.
+    let (ask, asked) = mpsc::channel::<Waker>();
+    let answered = Arc::new(AtomicUsize::new(0));
+    let answer = answered.clone();
+    let other = thread::spawn(move || {
+        let waker = asked.recv().unwrap();
+        answer.store(1, Ordering::SeqCst);
+        waker.wake();
+    });
+    let mut ask = Some(ask);
+    let mut buf = BytesMut::with_capacity(8);
+    blocking.block_on(poll_fn(|cx| {
+        assert!(stream.poll_read(cx, &mut buf).is_pending());
+        if let Some(ask) = ask.take() {
+            ask.send(cx.waker().clone()).unwrap();
+        }
+        match answered.load(Ordering::SeqCst) {
+            0 => Poll::Pending,
+            _ => Poll::Ready(()),
+        }
+    }));
+    other.join().unwrap();
+    drop(server);
+}
+
+#[test]
+fn something_that_comes_up_under_a_permit_is_not_waited_out() {
+    let blocking = Blocking::new().unwrap();
+    let (mut stream, server) = accepted(&blocking);
+    // The first poll wants a read and nothing else. The second, which is the one with the permit,
+    // also begins to wait for somebody else, before it reads.
+    let seat: Arc<Mutex<Option<Waker>>> = Arc::default();
+    let answered = Arc::new(AtomicUsize::new(0));
+    let mut polls = 0;
+    let mut other = None;
+    let mut buf = BytesMut::with_capacity(8);
+    blocking.block_on(poll_fn(|cx| {
+        polls += 1;
+        if answered.load(Ordering::SeqCst) > 0 {
+            return Poll::Ready(());
+        }
+        if polls > 1 {
+            *seat.lock().unwrap() = Some(cx.waker().clone());
+            let (seat, answered) = (seat.clone(), answered.clone());
+            other.get_or_insert_with(|| {
+                thread::spawn(move || {
+                    answered.store(1, Ordering::SeqCst);
+                    let waker = seat.lock().unwrap().take().unwrap();
+                    waker.wake();
+                })
+            });
+        }
+        stream.poll_read(cx, &mut buf).map(drop)
+    }));
+    other.unwrap().join().unwrap();
+    drop(server);
+}
+
+#[test]
+fn a_permit_that_is_not_used_leaves_the_read_waiting() {
+    let blocking = Blocking::new().unwrap();
+    let (mut stream, mut server) = accepted(&blocking);
+    // Every second poll does not read, although a read is all that was ever waited for.
+    let mut polls = 0;
+    let mut buf = BytesMut::with_capacity(8);
+    let mut late = Some(());
+    let read = blocking.block_on(poll_fn(|cx| {
+        polls += 1;
+        if polls % 2 == 0 {
+            if late.take().is_some() {
+                server.write_all(b"x").unwrap();
+            }
+            return Poll::Pending;
+        }
+        stream.poll_read(cx, &mut buf)
+    }));
+    assert_eq!(read.unwrap(), 1);
+}
+
+#[test]
+fn two_streams_read_at_once_are_both_heard() {
+    let blocking = Blocking::new().unwrap();
+    let (mut silent, _silent_server) = accepted(&blocking);
+    let (mut stream, mut server) = accepted(&blocking);
+    let (ready, wait) = mpsc::channel();
+    let writer = thread::spawn(move || {
+        wait.recv().unwrap();
+        server.write_all(b"second").unwrap();
+    });
+    let mut bufs = [BytesMut::with_capacity(8), BytesMut::with_capacity(8)];
+    let read = blocking.block_on(poll_fn(|cx| {
+        assert!(silent.poll_read(cx, &mut bufs[0]).is_pending());
+        let read = stream.poll_read(cx, &mut bufs[1]);
+        ready.send(()).ok();
+        read
+    }));
+    assert_eq!(read.unwrap(), 6);
+    writer.join().unwrap();
+}
+
+#[test]
+fn a_part_with_a_waker_of_its_own_is_heard() {
+    /// What a set of futures does: it polls only those of its futures that were woken.
+    struct Flag(AtomicUsize, Waker);
+    impl Wake for Flag {
+        fn wake(self: Arc<Self>) {
+            self.0.store(1, Ordering::SeqCst);
+            self.1.wake_by_ref();
+        }
+    }
+    let blocking = Blocking::new().unwrap();
+    let (mut stream, mut server) = accepted(&blocking);
+    let (ready, wait) = mpsc::channel();
+    let writer = thread::spawn(move || {
+        wait.recv().unwrap();
+        server.write_all(b"heard").unwrap();
+    });
+    let mut part = pin!(read_some(&mut stream));
+    let mut flag: Option<Arc<Flag>> = None;
+    let heard = blocking.block_on(poll_fn(|cx| {
+        let flag = flag
+            .get_or_insert_with(|| Arc::new(Flag(AtomicUsize::new(1), cx.waker().clone())))
+            .clone();
+        if flag.0.swap(0, Ordering::SeqCst) == 0 {
+            return Poll::Pending;
+        }
+        let waker = Waker::from(flag);
+        let heard = part.as_mut().poll(&mut Context::from_waker(&waker));
+        ready.send(()).ok();
+        heard
+    }));
+    assert_eq!(heard.unwrap(), "heard");
+    writer.join().unwrap();
+}
+
+#[test]
+fn tasks_run_while_a_thread_waits_for_one() {
+    let blocking = Blocking::new().unwrap();
+    let (mut stream, mut server) = accepted(&blocking);
+    server.write_all(b"task").unwrap();
+    let task = blocking.spawn(async move {
+        yield_now().await;
+        read_some(&mut stream).await
+    });
+    assert_eq!(blocking.block_on(task).unwrap(), "task");
+    assert_eq!(blocking.handle().tasks(), 0);
+}
+
+#[test]
+fn a_background_timer_is_not_held_up_by_a_silent_server() {
+    let blocking = Blocking::new().unwrap();
+    let (mut stream, server) = accepted(&blocking);
+    let runtime: Arc<dyn Runtime> = Arc::new(blocking.handle());
+    let soon = runtime.now() + Duration::from_millis(20);
+    // The server closes when the task tells it to, and the task is told by a timer.
+    blocking
+        .spawn(async move {
+            sleep_until(&runtime, soon).await;
+            drop(server);
+        })
+        .detach();
+    let heard = blocking.block_on(read_to_end(&mut stream)).unwrap();
+    assert!(heard.is_empty());
+}
+
+#[test]
+fn many_threads_do_not_wait_for_each_other() {
+    const THREADS: usize = 8;
+    let blocking = Blocking::new().unwrap();
+    let blocking = &blocking;
+    thread::scope(|scope| {
+        for n in 0..THREADS {
+            let (mut stream, server) = accepted(blocking);
+            scope.spawn(move || echo(server));
+            scope.spawn(move || {
+                for round in 0..200 {
+                    let said = ((n * 1000 + round) as u64).to_be_bytes();
+                    if round % 2 == 0 {
+                        blocking.block_on(async {
+                            write_all(&mut stream, &said).await.unwrap();
+                            assert_eq!(read_some(&mut stream).await.unwrap(), said[..]);
+                        });
+                    } else {
+                        let mut own = stream;
+                        stream = blocking.block_on(blocking.spawn(async move {
+                            write_all(&mut own, &said).await.unwrap();
+                            assert_eq!(read_some(&mut own).await.unwrap(), said[..]);
+                            own
+                        }));
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(blocking.handle().streams(), 0);
+}
+
+#[test]
+fn block_on_within_itself_does_not_keep_the_role_asleep() {
+    let blocking = Blocking::new().unwrap();
+    let (mut stream, server) = accepted(&blocking);
+    let handle = blocking.handle();
+    // A task blocks, on the thread that drives, for an answer which another thread gives when the
+    // loop has let it: were the thread to wait in its socket, nobody would turn the loop.
+    let (mut signal, mut signals) = accepted(&blocking);
+    let other = thread::spawn({
+        let handle = handle.clone();
+        let mut server = server;
+        move || {
+            handle.block_on(handle.spawn(async move { read_some(&mut signal).await.unwrap() }));
+            server.write_all(b"answer").unwrap();
+        }
+    });
+    let nested = blocking.spawn(async move {
+        signals.write_all(b"go").unwrap();
+        handle.block_on(read_some(&mut stream))
+    });
+    assert_eq!(blocking.block_on(nested).unwrap(), "answer");
+    other.join().unwrap();
+}
+
+#[test]
+fn an_idle_stream_is_asked_each_time() {
+    let blocking = Blocking::new().unwrap();
+    let (mut stream, server) = accepted(&blocking);
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(stream.poll_idle(&mut cx).is_pending());
+    drop(server);
+    // Nobody has turned the loop.
+    assert_eq!(stream.poll_idle(&mut cx), Poll::Ready(IdleEnd::Closed));
+}
+
+#[test]
+fn a_stream_dropped_while_it_is_wanted_is_closed_at_once() {
+    let blocking = Blocking::new().unwrap();
+    let (stream, mut server) = accepted(&blocking);
+    let mut stream = Some(stream);
+    blocking.block_on(poll_fn(|cx| {
+        let mut buf = BytesMut::with_capacity(8);
+        let mut wanted = stream.take().unwrap();
+        assert!(wanted.poll_read(cx, &mut buf).is_pending());
+        drop(wanted);
+        // Still within the poll that wanted it.
+        assert_eq!(server.read(&mut [0; 8]).unwrap(), 0);
+        Poll::Ready(())
+    }));
+}
+
+#[test]
+fn the_end_of_the_loop_reaches_a_thread_that_waits_in_its_socket() {
+    let blocking = Blocking::new().unwrap();
+    let (mut stream, server) = accepted(&blocking);
+    let handle = blocking.handle();
+    let (waits, waiting) = mpsc::channel();
+    let reader = thread::spawn(move || {
+        handle.block_on(async {
+            let mut buf = BytesMut::with_capacity(8);
+            poll_fn(|cx| {
+                let read = stream.poll_read(cx, &mut buf);
+                waits.send(()).ok();
+                read
+            })
+            .await
+        })
+    });
+    waiting.recv().unwrap();
+    drop(blocking);
+    let error = reader.join().unwrap().unwrap_err();
+    assert!(LoopGone::is_behind(&error), "{error:?}");
+    drop(server);
+}
+
+#[test]
+fn a_connect_ends_at_its_deadline() {
+    let listener =
+        socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    listener.bind(&any.into()).unwrap();
+    listener.listen(0).unwrap();
+    let address = listener.local_addr().unwrap().as_socket().unwrap();
+    let blocking = Blocking::new().unwrap();
+    let runtime: Arc<dyn Runtime> = Arc::new(blocking.handle());
+    let mut kept = Vec::new();
+    let ran_out = blocking.block_on(async {
+        for _ in 0..16 {
+            let deadline = runtime.now() + Duration::from_millis(50);
+            let connect = blocking.connect_tcp(address, &TcpOptions::default());
+            match with_deadline(&runtime, "connect", Some(deadline), connect).await {
+                Some(stream) => kept.push(stream.unwrap()),
+                None => return true,
+            }
+        }
+        false
+    });
+    assert!(ran_out, "the backlog took {} connections", kept.len());
+}
+
+#[test]
+fn tasks_left_over_are_dropped_with_the_loop() {
+    let blocking = Blocking::new().unwrap();
+    let alive = Arc::new(());
+    let held = alive.clone();
+    let backend = blocking.backend();
+    backend.spawn(
+        "left over",
+        Box::pin(async move {
+            let _hold = held;
+            pending::<()>().await;
+        }),
+    );
+    drop(blocking);
+    assert_eq!(Arc::strong_count(&alive), 1);
+    drop(backend);
+}
+
+#[test]
+fn a_unix_socket_is_read_and_written() -> io::Result<()> {
+    let place = tempfile::tempdir()?;
+    let path = place.path().join("socket");
+    let listener = std::os::unix::net::UnixListener::bind(&path)?;
+    let server = thread::spawn(move || {
+        let (mut socket, _) = listener.accept().unwrap();
+        let mut heard = [0; 5];
+        socket.read_exact(&mut heard).unwrap();
+        socket.write_all(&heard).unwrap();
+    });
+    let blocking = Blocking::new()?;
+    let heard = blocking.block_on(async {
+        let mut stream = blocking.connect_unix(&path).await?;
+        write_all(&mut stream, b"hello").await?;
+        read_to_end(&mut stream).await
+    })?;
+    assert_eq!(heard, "hello");
+    server.join().unwrap();
+    Ok(())
+}

@@ -1,0 +1,190 @@
+//! Names, addresses and paths: what is where, and what an attempt to reach it meets.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    io::ErrorKind,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use httpcore_core_primitives::{BoxFuture, TcpOptions};
+
+use crate::{
+    link::{Connecting, Link},
+    server::ServerStream,
+};
+
+/// The first port given to a client; RFC 6335 §6: the dynamic ports.
+const FIRST_PORT: u16 = 49152;
+
+pub(crate) type Handler = Arc<dyn Fn(ServerStream) -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// Who lives where.
+#[derive(Default)]
+pub(crate) struct Hosts {
+    pub(crate) names: BTreeMap<String, Name>,
+    pub(crate) places: HashMap<Place, Listener>,
+    addresses: u32,
+    ports: u16,
+}
+
+/// Where a server listens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Place {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+#[derive(Default)]
+pub(crate) struct Listener {
+    pub(crate) label: String,
+    pub(crate) handler: Option<Handler>,
+    /// What the next connections are like; the last one stays.
+    pub(crate) links: VecDeque<Link>,
+    pub(crate) accepted: usize,
+}
+
+/// What becomes of looking up a name.
+///
+/// ```
+/// use httpcore_net_mock::{MockNet, Name};
+/// use std::{io::ErrorKind, time::Duration};
+///
+/// let net = MockNet::new();
+/// net.name("two.test", Name::addresses(["10.0.1.1", "fd00::1"]));
+/// net.name("slow.test", Name::addresses(["10.0.1.2"]).after(Duration::from_secs(3)));
+/// net.name("none.test", Name::fails(ErrorKind::NotFound));
+/// net.name("silent.test", Name::unanswered());
+/// ```
+#[derive(Clone, Debug)]
+pub struct Name {
+    pub(crate) answer: Answer,
+    pub(crate) after: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Answer {
+    Addresses(Vec<IpAddr>),
+    Fails(ErrorKind),
+    Never,
+}
+
+impl Name {
+    /// The name has these addresses, to be tried in this order.
+    ///
+    /// # Panics
+    ///
+    /// If one of them is not an IP address.
+    pub fn addresses<A: AsRef<str>>(addresses: impl IntoIterator<Item = A>) -> Self {
+        let parse = |address: A| match address.as_ref().parse() {
+            Ok(address) => address,
+            Err(_) => panic!("{:?} is no IP address", address.as_ref()),
+        };
+        Self::answering(Answer::Addresses(
+            addresses.into_iter().map(parse).collect(),
+        ))
+    }
+
+    /// Looking the name up fails; with [`ErrorKind::NotFound`], it does not exist.
+    pub fn fails(kind: ErrorKind) -> Self {
+        Self::answering(Answer::Fails(kind))
+    }
+
+    /// Looking the name up never ends.
+    pub fn unanswered() -> Self {
+        Self::answering(Answer::Never)
+    }
+
+    /// The answer takes so long.
+    pub fn after(mut self, duration: Duration) -> Self {
+        self.after = duration;
+        self
+    }
+
+    fn answering(answer: Answer) -> Self {
+        Name {
+            answer,
+            after: Duration::ZERO,
+        }
+    }
+}
+
+impl Hosts {
+    /// The address of `host`: itself if it is one, the first it has, or a new one.
+    pub(crate) fn address_of(&mut self, host: &str) -> IpAddr {
+        if let Some(address) = literal(host) {
+            return address;
+        }
+        let name = host.to_ascii_lowercase();
+        if let Some(Answer::Addresses(addresses)) = self.names.get(&name).map(|name| &name.answer)
+            && let Some(first) = addresses.first()
+        {
+            return *first;
+        }
+        self.addresses += 1;
+        let address = Ipv4Addr::from_bits(Ipv4Addr::new(10, 0, 0, 0).to_bits() + self.addresses);
+        self.names.insert(
+            name,
+            Name::answering(Answer::Addresses(vec![address.into()])),
+        );
+        address.into()
+    }
+
+    pub(crate) fn look_up(&self, host: &str) -> Name {
+        if let Some(address) = literal(host) {
+            return Name::answering(Answer::Addresses(vec![address]));
+        }
+        match self.names.get(&host.to_ascii_lowercase()) {
+            Some(name) => name.clone(),
+            None => Name::fails(ErrorKind::NotFound),
+        }
+    }
+
+    /// What an attempt to connect to `place` meets.
+    pub(crate) fn meet(&mut self, place: &Place) -> Link {
+        if let Some(listener) = self.places.get_mut(place) {
+            listener.accepted += 1;
+            return match listener.links.len() {
+                0 => Link::new(),
+                1 => listener.links[0].clone(),
+                _ => listener.links.pop_front().unwrap_or_default(),
+            };
+        }
+        match place {
+            Place::Unix(_) => Link {
+                connecting: Connecting::Absent,
+                ..Link::default()
+            },
+            // Where there is a host but no such port, somebody is there to refuse.
+            Place::Tcp(address) if self.is_known(address.ip()) => Link::refused(),
+            Place::Tcp(_) => Link::unreachable(),
+        }
+    }
+
+    fn is_known(&self, ip: IpAddr) -> bool {
+        let listens = |place: &Place| matches!(place, Place::Tcp(address) if address.ip() == ip);
+        let named =
+            |name: &Name| matches!(&name.answer, Answer::Addresses(all) if all.contains(&ip));
+        self.places.keys().any(listens) || self.names.values().any(named)
+    }
+
+    pub(crate) fn local_for(&mut self, peer: SocketAddr, options: &TcpOptions) -> SocketAddr {
+        let port = FIRST_PORT + self.ports;
+        self.ports = (self.ports + 1) % (u16::MAX - FIRST_PORT);
+        let ip = match (options.local_for(peer), peer) {
+            (Some(local), _) => local.ip(),
+            (None, SocketAddr::V4(_)) => Ipv4Addr::new(10, 255, 0, 1).into(),
+            (None, SocketAddr::V6(_)) => Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0xff, 1).into(),
+        };
+        SocketAddr::new(ip, port)
+    }
+}
+
+fn literal(host: &str) -> Option<IpAddr> {
+    host.trim_start_matches('[')
+        .trim_end_matches(']')
+        .parse()
+        .ok()
+}

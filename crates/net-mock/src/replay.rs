@@ -1,0 +1,169 @@
+//! Serving a recording.
+
+use std::{collections::HashMap, io::ErrorKind, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+
+use crate::{
+    expect::{Piece, REDACTED},
+    hosts::{Name, Place},
+    link::Link,
+    listen::Served,
+    net::MockNet,
+    recording::{BadRecording, Event, Recorded, Recording},
+    table::Table,
+    tls::TlsServer,
+};
+
+/// A recording being served.
+#[derive(Clone, Debug)]
+pub struct Replay {
+    served: Vec<Served>,
+}
+
+impl Replay {
+    /// What of the recording has not happened again, in words.
+    pub fn unplayed(&self) -> Vec<String> {
+        self.served.iter().flat_map(Served::unplayed).collect()
+    }
+
+    /// Checks that everything recorded has happened again.
+    ///
+    /// # Panics
+    ///
+    /// If something has not: with how far it got.
+    pub fn assert_played(&self) {
+        let unplayed = self.unplayed();
+        assert!(unplayed.is_empty(), "{}", unplayed.join("\n"));
+    }
+}
+
+impl MockNet {
+    /// Serves a recording made by a [`Recorder`](crate::Recorder): its names and addresses, and
+    /// the connections to each address in the order in which they were made. The client must send
+    /// what was sent then (anything will do for what was redacted), and hears what was heard then,
+    /// with the same pauses after whatever came before.
+    ///
+    /// A connection on which TLS was recorded expects the handshake of a
+    /// [`MockTls`](crate::MockTls).
+    ///
+    /// # Errors
+    ///
+    /// [`BadRecording`] when the text is none, or when it cannot be served since header blocks of
+    /// HTTP/2 responses were redacted; record with
+    /// [`Recorder::keeping_secrets`](crate::Recorder::keeping_secrets) then.
+    pub fn replay(&self, recording: &str) -> Result<Replay, BadRecording> {
+        let recording = Recording::parse(recording)?;
+        for (name, answer) in recording.names {
+            self.name(
+                &name,
+                match answer {
+                    Ok(addresses) => Name::addresses(addresses.iter().map(ToString::to_string)),
+                    Err(kind) => Name::fails(kind),
+                },
+            );
+        }
+        let mut order = Vec::new();
+        let mut scripts: HashMap<Place, (Vec<Table>, Vec<Link>)> = HashMap::new();
+        for one in &recording.connections {
+            if !scripts.contains_key(&one.place) {
+                order.push(one.place.clone());
+            }
+            let (tables, links) = scripts.entry(one.place.clone()).or_default();
+            let link = link(one);
+            if link.connects() {
+                tables.push(table(one)?);
+            }
+            links.push(link);
+        }
+        let mut served = Vec::new();
+        for place in order {
+            let (tables, links) = scripts.remove(&place).unwrap_or_default();
+            let label = match &place {
+                Place::Tcp(address) => format!("recorded {address}"),
+                Place::Unix(path) => format!("recorded {}", path.display()),
+            };
+            let one = self.serve_any(place, label, tables, false);
+            one.links(links);
+            served.push(one);
+        }
+        Ok(Replay { served })
+    }
+}
+
+/// How connecting went, and how long it took.
+fn link(one: &Recorded) -> Link {
+    let (took, link) = match one.events.first() {
+        Some((took, Event::Failed(kind))) => (
+            *took,
+            match kind {
+                ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => Link::unreachable(),
+                ErrorKind::TimedOut => Link::blackhole(),
+                _ => Link::refused(),
+            },
+        ),
+        Some((took, Event::Open)) => (*took, Link::new()),
+        // The attempt was given up.
+        _ => (Duration::ZERO, Link::blackhole()),
+    };
+    link.connecting_after(took)
+}
+
+fn table(one: &Recorded) -> Result<Table, BadRecording> {
+    let mut table = Table::new();
+    let mut expected: Vec<Piece> = Vec::new();
+    let mut last = Duration::ZERO;
+    // The end is expected after the last step anyway.
+    let events = match one.events.split_last() {
+        Some(((_, Event::ClientEnd), before)) => before,
+        _ => &one.events[..],
+    };
+    for (at, event) in events {
+        let pause = at.saturating_sub(last);
+        last = *at;
+        if let Event::Client(pieces) = event {
+            expected.extend(pieces.iter().cloned());
+            continue;
+        }
+        if !expected.is_empty() {
+            table = table.expect_pieces(std::mem::take(&mut expected));
+        }
+        table = match event {
+            Event::Server(pieces) => table.wait(pause).send(bytes(pieces)?),
+            Event::ServerEnd => table.wait(pause).half_close(),
+            Event::ServerFailed(ErrorKind::UnexpectedEof) => return Ok(table.wait(pause).close()),
+            Event::ServerFailed(_) => return Ok(table.wait(pause).reset()),
+            Event::ClientEnd => table.expect_end(),
+            Event::Tls(alpn) => table.start_tls(match alpn {
+                Some(alpn) => TlsServer::new().alpn(&[*alpn]),
+                None => TlsServer::new(),
+            }),
+            Event::TlsFailed(_) => {
+                return Ok(table.start_tls(TlsServer::new().alert("handshake_failure")));
+            }
+            Event::Open | Event::Failed(_) | Event::Client(_) => table,
+        };
+    }
+    if !expected.is_empty() {
+        table = table.expect_pieces(expected);
+    }
+    Ok(table)
+}
+
+/// What the server says; a line that was redacted says so.
+fn bytes(pieces: &[Piece]) -> Result<Bytes, BadRecording> {
+    let mut bytes = BytesMut::new();
+    for piece in pieces {
+        match piece {
+            Piece::Exactly(exactly) => bytes.extend_from_slice(exactly),
+            Piece::RestOfLine => bytes.extend_from_slice(REDACTED),
+            Piece::Any(_) => {
+                return Err(BadRecording::new(
+                    0,
+                    "header blocks of a server were redacted, and cannot be replayed",
+                ));
+            }
+        }
+    }
+    Ok(bytes.freeze())
+}

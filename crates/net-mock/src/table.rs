@@ -1,0 +1,218 @@
+//! Servers as tables: what is expected, and what is said, in order.
+
+use std::{sync::Mutex, time::Duration};
+
+use bytes::Bytes;
+
+use crate::{
+    expect::{Piece, shown},
+    hosts::Place,
+    listen::Served,
+    net::MockNet,
+    play::{Play, Record},
+    server::ServerStream,
+    tls::TlsServer,
+    world::lock,
+};
+
+/// A server's part of one connection, step by step.
+///
+/// What the client sends must be what is expected, and nothing else: the first byte that differs
+/// fails the test, with both sides and what had been said before. After the last step the client
+/// may only close.
+///
+/// A client that closes too early is no mismatch, since a test may want just that; the table is
+/// left unplayed, and [`Served::assert_played`] tells.
+///
+/// ```
+/// use httpcore_net_mock::{MockNet, Table};
+/// use std::time::Duration;
+///
+/// let net = MockNet::new();
+/// let shop = net.serve_table("shop.test", 80, Table::new()
+///     .expect_request("GET /price", &[("host", "shop.test")])
+///     .wait(Duration::from_millis(50))
+///     .send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n42"));
+/// // … run a client, and then:
+/// assert_eq!(shop.unplayed().len(), 1);
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    steps: Vec<Step>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    Expect(Vec<Piece>),
+    ExpectRequest {
+        start: String,
+        fields: Vec<(String, String)>,
+    },
+    ExpectEnd,
+    Send(Bytes),
+    Wait(Duration),
+    HalfClose,
+    Close,
+    Reset,
+    Stall,
+    StartTls(TlsServer),
+}
+
+impl Table {
+    /// A table without steps: expects nothing but the end.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Expects these bytes.
+    pub fn expect(self, bytes: impl AsRef<[u8]>) -> Self {
+        self.expect_pieces(vec![Piece::Exactly(Bytes::copy_from_slice(bytes.as_ref()))])
+    }
+
+    pub(crate) fn expect_pieces(self, pieces: Vec<Piece>) -> Self {
+        self.step(Step::Expect(pieces))
+    }
+
+    /// Expects the head of an HTTP/1 request: `start` is its method and target, as in
+    /// `"GET /index.html"`; each of `fields` must be there, among others. Names of fields are
+    /// compared without regard to case.
+    pub fn expect_request(self, start: &str, fields: &[(&str, &str)]) -> Self {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        self.step(Step::ExpectRequest {
+            start: start.to_owned(),
+            fields: fields.iter().map(owned).collect(),
+        })
+    }
+
+    /// Expects the client to have said all, by closing one direction or both.
+    pub fn expect_end(self) -> Self {
+        self.step(Step::ExpectEnd)
+    }
+
+    /// Sends these bytes.
+    pub fn send(self, bytes: impl AsRef<[u8]>) -> Self {
+        self.step(Step::Send(Bytes::copy_from_slice(bytes.as_ref())))
+    }
+
+    /// Lets so much virtual time pass.
+    pub fn wait(self, duration: Duration) -> Self {
+        self.step(Step::Wait(duration))
+    }
+
+    /// Says that nothing more will be sent, and goes on listening.
+    pub fn half_close(self) -> Self {
+        self.step(Step::HalfClose)
+    }
+
+    /// Closes the connection.
+    pub fn close(self) -> Self {
+        self.step(Step::Close)
+    }
+
+    /// Resets the connection.
+    pub fn reset(self) -> Self {
+        self.step(Step::Reset)
+    }
+
+    /// Holds the connection for ever, and neither reads nor writes.
+    pub fn stall(self) -> Self {
+        self.step(Step::Stall)
+    }
+
+    /// Answers with `101 Switching Protocols` to `protocol` (RFC 9110 §15.2.2). What follows in
+    /// the table are bytes of that protocol.
+    pub fn upgrade(self, protocol: &str) -> Self {
+        self.send(format!(
+            "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: {protocol}\r\n\r\n"
+        ))
+    }
+
+    /// Answers a TLS handshake. What follows in the table is inside.
+    pub fn start_tls(self, server: TlsServer) -> Self {
+        self.step(Step::StartTls(server))
+    }
+
+    fn step(mut self, step: Step) -> Self {
+        self.steps.push(step);
+        self
+    }
+
+    /// Plays the server's part on `stream`, for servers that are functions and want a table for
+    /// some of their connections. `name` is for messages.
+    ///
+    /// # Panics
+    ///
+    /// When what the client sends is not what is expected.
+    pub async fn play(self, name: &str, stream: ServerStream) {
+        let play = Play::new(name, self.steps.len(), Record::default());
+        play.run(self.steps, stream).await;
+    }
+}
+
+impl MockNet {
+    /// Answers each connection to `host` and `port` as `table` says.
+    pub fn serve_table(&self, host: &str, port: u16, table: Table) -> Served {
+        let (place, label) = self.place(host, port);
+        self.serve_any(place, label, vec![table], true)
+    }
+
+    /// Answers the first connection to `host` and `port` as the first table says, the second as
+    /// the second, and so on; a connection too many fails the test.
+    pub fn serve_tables(
+        &self,
+        host: &str,
+        port: u16,
+        tables: impl IntoIterator<Item = Table>,
+    ) -> Served {
+        let (place, label) = self.place(host, port);
+        self.serve_any(place, label, tables.into_iter().collect(), false)
+    }
+
+    pub(crate) fn serve_any(
+        &self,
+        place: Place,
+        name: String,
+        tables: Vec<Table>,
+        again: bool,
+    ) -> Served {
+        let label = name.clone();
+        let record = Record::of(tables.len());
+        let (next, record_of_all) = (Mutex::new(0), record.clone());
+        let served = self.listen(place, label, move |stream| {
+            let turn = {
+                let mut next = lock(&next);
+                *next += 1;
+                *next - 1
+            };
+            let place = if again { 0 } else { turn };
+            let table = tables.get(place).cloned();
+            let name = format!("{name}, connection {}", turn + 1);
+            let record = record_of_all.at(place);
+            async move {
+                let Some(table) = table else {
+                    panic!("{name}: there is no table for it");
+                };
+                let play = Play::new(&name, table.steps.len(), record);
+                play.run(table.steps, stream).await;
+            }
+        });
+        served.recording(record)
+    }
+}
+
+impl Step {
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Step::Expect(pattern) => format!("expect {} bytes", shown(pattern).len()),
+            Step::ExpectRequest { start, .. } => format!("expect the request {start:?}"),
+            Step::ExpectEnd => "expect the end".to_owned(),
+            Step::Send(bytes) => format!("send {} bytes", bytes.len()),
+            Step::Wait(duration) => format!("wait {duration:?}"),
+            Step::HalfClose => "close the writing side".to_owned(),
+            Step::Close => "close".to_owned(),
+            Step::Reset => "reset".to_owned(),
+            Step::Stall => "stall".to_owned(),
+            Step::StartTls(_) => "start TLS".to_owned(),
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! TLS without cryptography: handshakes, refusals, tickets and goodbyes, all of them readable.
+
+use std::{
+    fmt,
+    future::poll_fn,
+    io::{self, ErrorKind},
+};
+
+use httpcore_core_primitives::{Alpn, BoxFuture, BoxStream, NetworkStream, TlsConnector};
+
+use crate::{
+    record_layer::{Certificate, Hello, Kind, TICKET},
+    tls_stream::TlsStream,
+};
+
+/// The client's side: a [`TlsConnector`] for servers made with
+/// [`serve_tls`](crate::MockNet::serve_tls), [`Table::start_tls`](crate::Table::start_tls) or
+/// [`ServerStream::accept_tls`](crate::ServerStream::accept_tls).
+///
+/// There is nothing secret about it; what it has in common with TLS is its behaviour. The
+/// handshake takes a round trip. The certificate is judged by the name that was asked for. A
+/// stream that ends without a `close_notify` ends in an error ([`ErrorKind::UnexpectedEof`], RFC
+/// 8446 §6.1), and one that ends with it ends well. Tickets (RFC 8446 §4.6.1) make the connection
+/// below readable and are digested, while reading and while idle.
+///
+/// A refused certificate is an [`io::Error`] of [`ErrorKind::InvalidData`] whose inner error is a
+/// [`MockTlsError`].
+#[derive(Clone, Debug, Default)]
+pub struct MockTls {
+    trusts_anything: bool,
+}
+
+impl MockTls {
+    /// A client which judges certificates.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Does not look at certificates.
+    pub fn trusting_anything(mut self) -> Self {
+        self.trusts_anything = true;
+        self
+    }
+}
+
+/// Why a handshake failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MockTlsError {
+    /// The server's certificate is not for the name that was asked for, which is inside.
+    WrongName(String),
+    /// There is something wrong with the server's certificate.
+    BadCertificate(String),
+    /// The other side sent this alert.
+    Alert(String),
+    /// The other side does not speak this kind of TLS.
+    NotTls,
+}
+
+impl fmt::Display for MockTlsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            MockTlsError::WrongName(name) => write!(f, "the certificate is not for {name:?}"),
+            MockTlsError::BadCertificate(fault) => write!(f, "the certificate is bad: {fault}"),
+            MockTlsError::Alert(alert) => write!(f, "the peer sent the alert {alert:?}"),
+            MockTlsError::NotTls => f.write_str("the peer does not speak TLS"),
+        }
+    }
+}
+
+impl std::error::Error for MockTlsError {}
+
+pub(crate) fn refuse(error: MockTlsError) -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, error)
+}
+
+/// What a server does in a handshake, and after it.
+///
+/// ```
+/// use httpcore_core_primitives::Alpn;
+/// use httpcore_net_mock::TlsServer;
+///
+/// let modern = TlsServer::new().alpn(&[Alpn::Http2, Alpn::Http1]).tickets(2);
+/// let expired = TlsServer::new().bad_certificate("it has expired");
+/// # let _ = (modern, expired);
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct TlsServer {
+    alpn: Vec<Alpn>,
+    certificate: Option<Certificate>,
+    tickets: usize,
+    alert: Option<String>,
+}
+
+impl TlsServer {
+    /// A server without ALPN, whose certificate is good for every name.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Speaks these protocols, and takes the first of them that the client offers. If it offers
+    /// none of them, the handshake fails (RFC 7301 §3.2).
+    pub fn alpn(mut self, protocols: &[Alpn]) -> Self {
+        self.alpn = protocols.to_vec();
+        self
+    }
+
+    /// Has a certificate for these names only.
+    pub fn certificate_for(mut self, names: &[&str]) -> Self {
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        self.certificate = Some(Certificate::For(names));
+        self
+    }
+
+    /// Has a certificate with which something is wrong.
+    pub fn bad_certificate(mut self, fault: &str) -> Self {
+        self.certificate = Some(Certificate::Faulty(fault.replace('\n', " ")));
+        self
+    }
+
+    /// Sends so many session tickets right after the handshake; see also
+    /// [`ServerStream::send_ticket`](crate::ServerStream::send_ticket).
+    pub fn tickets(mut self, count: usize) -> Self {
+        self.tickets = count;
+        self
+    }
+
+    /// Answers the handshake with this alert, such as `"handshake_failure"`.
+    pub fn alert(mut self, alert: &str) -> Self {
+        self.alert = Some(alert.to_owned());
+        self
+    }
+
+    /// What is agreed on with a client that offers `offer`.
+    fn choose(&self, offer: &[Alpn]) -> Result<Option<Alpn>, &str> {
+        if let Some(alert) = &self.alert {
+            return Err(alert);
+        }
+        if self.alpn.is_empty() || offer.is_empty() {
+            return Ok(None);
+        }
+        // RFC 7301 §3.2: the server chooses among what the client offers, or says that it cannot.
+        let chosen = self.alpn.iter().find(|ours| offer.contains(ours));
+        chosen.copied().map(Some).ok_or("no_application_protocol")
+    }
+
+    pub(crate) async fn accept(&self, below: BoxStream) -> io::Result<TlsStream> {
+        let mut stream = TlsStream::over(below);
+        let hello = stream.hello().await?;
+        let alpn = match self.choose(&hello.alpn) {
+            Ok(alpn) => alpn,
+            Err(alert) => {
+                stream.say(Kind::Alert, alert.as_bytes());
+                poll_fn(|cx| stream.poll_shutdown_below(cx)).await?;
+                return Err(refuse(MockTlsError::Alert(alert.to_owned())));
+            }
+        };
+        let anything = || Certificate::For(vec!["*".to_owned()]);
+        let answer = Hello {
+            server_name: None,
+            alpn: alpn.into_iter().collect(),
+            certificate: Some(self.certificate.clone().unwrap_or_else(anything)),
+        };
+        stream.say(Kind::Handshake, answer.text().as_bytes());
+        for _ in 0..self.tickets {
+            stream.say(Kind::Handshake, TICKET.as_bytes());
+        }
+        poll_fn(|cx| stream.poll_flush(cx)).await?;
+        stream.agree(alpn);
+        Ok(stream)
+    }
+}
+
+impl TlsConnector for MockTls {
+    fn handshake(
+        &self,
+        stream: BoxStream,
+        server_name: &str,
+        offer: &[Alpn],
+    ) -> BoxFuture<'static, io::Result<BoxStream>> {
+        let trusts_anything = self.trusts_anything;
+        let (name, offer) = (server_name.to_owned(), offer.to_vec());
+        Box::pin(async move {
+            let mut stream = TlsStream::over(stream);
+            let hello = Hello {
+                server_name: Some(name.clone()),
+                alpn: offer,
+                certificate: None,
+            };
+            stream.say(Kind::Handshake, hello.text().as_bytes());
+            poll_fn(|cx| stream.poll_flush(cx)).await?;
+            let answer = stream.hello().await?;
+            let fault = match answer.certificate {
+                _ if trusts_anything => None,
+                Some(Certificate::Faulty(fault)) => Some(MockTlsError::BadCertificate(fault)),
+                Some(Certificate::For(names)) if !is_for(&names, &name) => {
+                    Some(MockTlsError::WrongName(name))
+                }
+                _ => None,
+            };
+            if let Some(fault) = fault {
+                stream.say(Kind::Alert, b"bad_certificate");
+                // The peer may be told or not; what counts is why.
+                let _ = poll_fn(|cx| stream.poll_flush(cx)).await;
+                return Err(refuse(fault));
+            }
+            stream.agree(answer.alpn.first().copied());
+            Ok(Box::new(stream) as BoxStream)
+        })
+    }
+}
+
+fn is_for(names: &[String], name: &str) -> bool {
+    names
+        .iter()
+        .any(|one| one == "*" || one.eq_ignore_ascii_case(name))
+}

@@ -1,0 +1,94 @@
+//! What may be set.
+
+use std::time::Duration;
+
+use httpcore_core_primitives::Timeouts;
+
+/// Limits, lifetimes and defaults of a pool. `None` means unlimited everywhere.
+///
+/// ```
+/// use httpcore_pool::Config;
+///
+/// let mut config = Config::default();
+/// config.max_connections = Some(4);
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// Places for connections: in use, idle, or being made. A limit of 0 counts as 1.
+    ///
+    /// 100 by default: well under the 1,024 file descriptors that many systems allow, and more
+    /// than most servers like to see from one client.
+    pub max_connections: Option<usize>,
+    /// How many of them may lead along one route. A limit of 0 counts as 1.
+    ///
+    /// None by default, since most pools ask one origin; whoever asks many sets it, so that one
+    /// which does not answer cannot fill the pool until its attempts time out.
+    pub max_connections_per_origin: Option<usize>,
+    /// How many connections may carry many exchanges at once (HTTP/2) along one route.
+    ///
+    /// 4 by default: RFC 9113 §9.1 would have one, and a server that admits a hundred exchanges on
+    /// each seldom has more to give on a fifth.
+    pub max_shared_per_origin: Option<usize>,
+    /// How many connections may be idle. None by default: the idle timeout and
+    /// `max_connections` bound them already, and a burst should find what it left behind.
+    pub max_idle: Option<usize>,
+    /// How many connections may be idle along one route. None by default, likewise.
+    pub max_idle_per_origin: Option<usize>,
+    /// How long a connection may be idle.
+    ///
+    /// 4 s by default: Node and uvicorn close after 5 s, and a request which crosses their close
+    /// on the wire fails. A connection that a server closes earlier is noticed all the same.
+    pub idle_timeout: Option<Duration>,
+    /// How long a connection may live, so that a change in the DNS is seen in the end. One in use
+    /// is closed when its exchange is over. 10 min by default: nobody notices one handshake more
+    /// in ten minutes.
+    pub max_age: Option<Duration>,
+    /// How many exchanges a connection may serve. None by default: a server that has such a limit
+    /// says when it is reached.
+    pub max_requests_per_connection: Option<u64>,
+    /// How many requests may wait without a connection being made for them; one more fails at
+    /// once with [`Kind::QueueFull`](httpcore_core_primitives::Kind::QueueFull). None by default:
+    /// only the owner knows when waiting is worse than failing.
+    pub queue_limit: Option<usize>,
+    /// The time limits of requests which bring none of their own.
+    pub timeouts: Timeouts,
+    /// What is sent a second time, unasked.
+    pub retry: Retry,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            max_connections: Some(100),
+            max_connections_per_origin: None,
+            max_shared_per_origin: Some(4),
+            max_idle: None,
+            max_idle_per_origin: None,
+            idle_timeout: Some(Duration::from_secs(4)),
+            max_age: Some(Duration::from_secs(600)),
+            max_requests_per_connection: None,
+            queue_limit: None,
+            timeouts: Timeouts::default(),
+            retry: Retry::default(),
+        }
+    }
+}
+
+/// What is sent a second time when the connection it was sent on turns out to have been dying.
+///
+/// A server may close an idle connection in the very moment in which it is chosen; no client can
+/// tell in advance. The second attempt is the last, and is made on a new connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Retry {
+    /// Nothing.
+    Never,
+    /// A request of which nothing was handed to the network.
+    Unsent,
+    /// That, and one which may be sent twice without harm: its method is idempotent (RFC 9110
+    /// §9.2.2), its body can be had again, and no part of a response came. The default, since
+    /// without it every request to a server with a short idle timeout may fail.
+    #[default]
+    Idempotent,
+}

@@ -1,0 +1,173 @@
+//! What may be sent again.
+
+use httpcore_core_primitives::{Kind, SendError, Sent};
+
+use crate::config::Retry;
+
+/// Whether a request that failed on a connection which was not new may be sent once more.
+///
+/// `shared` connections give a request back unsent also when they are new (RFC 9113 §8.7); an
+/// exclusive one that dies on its first exchange was not dying of idleness.
+pub(crate) fn may_be_sent_again(
+    policy: Retry,
+    failure: &SendError,
+    reused: bool,
+    shared: bool,
+) -> bool {
+    let SendError {
+        error,
+        request: Some(request),
+    } = failure
+    else {
+        return false;
+    };
+    let died = match error.kind() {
+        Kind::Closed | Kind::Network | Kind::Tls => true,
+        // RFC 9113 §8.7: a refused stream is an error of the protocol, and says that nothing of
+        // the request was processed.
+        Kind::Protocol => error.sent() == Sent::Nothing,
+        _ => false,
+    };
+    let unsent = error.sent() == Sent::Nothing;
+    if !died || error.response_started() || !(reused || shared && unsent) {
+        return false;
+    }
+    match policy {
+        Retry::Never => false,
+        Retry::Unsent => unsent,
+        // RFC 9110 §9.2.2: a request with an idempotent method may be repeated automatically when
+        // the connection fails before the response is read.
+        Retry::Idempotent => unsent || request.method().is_idempotent(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Method;
+    use httpcore_core_primitives::{Body, Error, Phase, Request};
+
+    fn failure(method: Method, kind: Kind, sent: Sent) -> SendError {
+        let mut request = Request::new(Body::empty());
+        *request.method_mut() = method;
+        SendError {
+            error: Error::new(kind, Phase::Send).with_sent(sent),
+            request: Some(Box::new(request)),
+        }
+    }
+
+    #[test]
+    fn only_what_may_be_sent_twice_is_sent_twice() {
+        use Retry::{Idempotent, Never, Unsent};
+        let (reused, new) = (true, false);
+        for (policy, method, kind, sent, reused, again) in [
+            (
+                Idempotent,
+                Method::GET,
+                Kind::Closed,
+                Sent::All,
+                reused,
+                true,
+            ),
+            (
+                Idempotent,
+                Method::PUT,
+                Kind::Network,
+                Sent::Part,
+                reused,
+                true,
+            ),
+            (
+                Idempotent,
+                Method::POST,
+                Kind::Closed,
+                Sent::Nothing,
+                reused,
+                true,
+            ),
+            (
+                Idempotent,
+                Method::POST,
+                Kind::Closed,
+                Sent::Part,
+                reused,
+                false,
+            ),
+            (
+                Idempotent,
+                Method::POST,
+                Kind::Closed,
+                Sent::All,
+                reused,
+                false,
+            ),
+            (
+                Idempotent,
+                Method::PATCH,
+                Kind::Closed,
+                Sent::All,
+                reused,
+                false,
+            ),
+            (Idempotent, Method::GET, Kind::Closed, Sent::All, new, false),
+            (
+                Idempotent,
+                Method::GET,
+                Kind::Protocol,
+                Sent::All,
+                reused,
+                false,
+            ),
+            (
+                Idempotent,
+                Method::GET,
+                Kind::RequestBody,
+                Sent::All,
+                reused,
+                false,
+            ),
+            (Unsent, Method::GET, Kind::Closed, Sent::All, reused, false),
+            (
+                Unsent,
+                Method::POST,
+                Kind::Closed,
+                Sent::Nothing,
+                reused,
+                true,
+            ),
+            (
+                Never,
+                Method::GET,
+                Kind::Closed,
+                Sent::Nothing,
+                reused,
+                false,
+            ),
+        ] {
+            let failure = failure(method.clone(), kind, sent);
+            assert_eq!(
+                may_be_sent_again(policy, &failure, reused, false),
+                again,
+                "{policy:?} {method} {kind:?} {sent:?} {reused}"
+            );
+        }
+    }
+
+    #[test]
+    fn nothing_is_sent_again_once_a_response_has_begun_or_the_body_is_gone() {
+        let mut begun = failure(Method::GET, Kind::Closed, Sent::All);
+        begun.error = begun.error.with_response_started(true);
+        assert!(!may_be_sent_again(Retry::Idempotent, &begun, true, false));
+        let mut gone = failure(Method::GET, Kind::Closed, Sent::Nothing);
+        gone.request = None;
+        assert!(!may_be_sent_again(Retry::Idempotent, &gone, true, false));
+    }
+
+    #[test]
+    fn a_shared_connection_may_refuse_its_first_request_unsent() {
+        let refused = failure(Method::POST, Kind::Protocol, Sent::Nothing);
+        assert!(may_be_sent_again(Retry::Idempotent, &refused, false, true));
+        let sent = failure(Method::GET, Kind::Closed, Sent::All);
+        assert!(!may_be_sent_again(Retry::Idempotent, &sent, false, true));
+    }
+}

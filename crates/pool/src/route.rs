@@ -1,0 +1,396 @@
+//! Where a connection leads, and by which way.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState},
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
+
+use httpcore_core_primitives::{Alpn, Origin, TcpOptions};
+
+/// Where a connection leads and by which way. Requests with equal routes may share connections;
+/// requests with different ones never do.
+///
+/// Cloning one is cheap. Whoever sends many requests along one route keeps it: making one hashes
+/// all of it, and comparing a route with its own clone looks at a pointer only.
+///
+/// ```
+/// use httpcore_core_primitives::{Origin, Scheme};
+/// use httpcore_pool::{Route, RouteParts};
+///
+/// let origin = Origin::new(Scheme::Http, "localhost", 8080);
+/// let mut parts = RouteParts::to(origin.clone());
+/// parts.partition = Some("tenant 7".to_owned());
+/// let route = Route::from(parts);
+/// assert_ne!(route, Route::to(origin));
+/// assert_eq!(route, route.clone());
+/// ```
+#[derive(Clone)]
+pub struct Route(Arc<Hashed>);
+
+struct Hashed {
+    hash: u64,
+    parts: RouteParts,
+}
+
+impl Route {
+    /// Straight to `origin` over TCP, with nothing on top.
+    pub fn to(origin: Origin) -> Self {
+        RouteParts::to(origin).into()
+    }
+
+    /// What the route is made of.
+    pub fn parts(&self) -> &RouteParts {
+        &self.0.parts
+    }
+
+    /// Who is asked at the end of the route.
+    pub fn origin(&self) -> &Origin {
+        &self.0.parts.origin
+    }
+
+    /// The first address to connect to.
+    pub fn dial(&self) -> &Endpoint {
+        &self.0.parts.dial
+    }
+
+    /// What is done on top of that, from the inside out.
+    pub fn hops(&self) -> &[Hop] {
+        &self.0.parts.hops
+    }
+
+    /// The options of the TCP connection at the bottom.
+    pub fn tcp(&self) -> &TcpOptions {
+        &self.0.parts.tcp
+    }
+
+    /// Whether a connection along this route may turn out to carry many exchanges at once: it is
+    /// said to from the start, or the last TLS handshake offers HTTP/2.
+    pub fn may_be_shared(&self) -> bool {
+        let parts = self.parts();
+        parts.http2_prior_knowledge
+            || parts
+                .hops
+                .iter()
+                .rev()
+                .find_map(|hop| match hop {
+                    Hop::Tls { offer, .. } => Some(offer.contains(&Alpn::Http2)),
+                    Hop::Connect { .. } | Hop::Socks5 { .. } => None,
+                })
+                .unwrap_or(false)
+    }
+}
+
+impl From<RouteParts> for Route {
+    fn from(parts: RouteParts) -> Self {
+        // Keyed, and once in the life of a route: hosts may be chosen by strangers.
+        static KEYS: OnceLock<RandomState> = OnceLock::new();
+        let hash = KEYS.get_or_init(RandomState::new).hash_one(&parts);
+        Route(Arc::new(Hashed { hash, parts }))
+    }
+}
+
+impl PartialEq for Route {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+            || (self.0.hash == other.0.hash && self.0.parts == other.0.parts)
+    }
+}
+
+impl Eq for Route {}
+
+impl Hash for Route {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.0.hash);
+    }
+}
+
+impl fmt::Debug for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0.parts, f)
+    }
+}
+
+/// The origin, and the way there if it is not the direct one.
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = self.parts();
+        write!(f, "{}", parts.origin)?;
+        if !parts.dial.is(&parts.origin) {
+            write!(f, " via {}", parts.dial)?;
+        }
+        for hop in &parts.hops {
+            match hop {
+                Hop::Tls { .. } => {}
+                Hop::Connect { target, .. } | Hop::Socks5 { target, .. } => {
+                    if !target.is(&parts.origin) {
+                        write!(f, ", {target}")?;
+                    }
+                }
+            }
+        }
+        if let Some(partition) = &parts.partition {
+            write!(f, " [{partition}]")?;
+        }
+        Ok(())
+    }
+}
+
+/// Everything that separates one connection from another. See [`Route`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct RouteParts {
+    /// Who is asked at the end of the route.
+    pub origin: Origin,
+    /// The first address to connect to.
+    pub dial: Endpoint,
+    /// What is done on top, from the inside out.
+    pub hops: Vec<Hop>,
+    /// The options of the TCP connection at the bottom, the local address among them.
+    pub tcp: TcpOptions,
+    /// Which configuration the TLS hops use, by a number of the caller's choice: a connection made
+    /// with one set of roots and certificates does not serve who asks for another.
+    pub tls: u64,
+    /// Whether to speak HTTP/2 without asking (RFC 9113 §3.3).
+    pub http2_prior_knowledge: bool,
+    /// Connections are shared within a partition only: one tenant's, one test's.
+    pub partition: Option<String>,
+}
+
+impl RouteParts {
+    /// Straight to `origin` over TCP, with nothing on top.
+    pub fn to(origin: Origin) -> Self {
+        RouteParts {
+            dial: Endpoint::of(&origin),
+            origin,
+            hops: Vec::new(),
+            tcp: TcpOptions::default(),
+            tls: 0,
+            http2_prior_knowledge: false,
+            partition: None,
+        }
+    }
+}
+
+/// A host and port, or a path.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Endpoint {
+    /// A host to resolve, or a literal address.
+    Tcp {
+        /// The host; an IPv6 address without brackets.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// A Unix domain socket.
+    Unix(PathBuf),
+}
+
+impl Endpoint {
+    /// The host and port of `origin`.
+    pub fn of(origin: &Origin) -> Self {
+        Endpoint::Tcp {
+            host: origin.host().to_owned(),
+            port: origin.port(),
+        }
+    }
+
+    fn is(&self, origin: &Origin) -> bool {
+        match self {
+            Endpoint::Tcp { host, port } => host == origin.host() && *port == origin.port(),
+            Endpoint::Unix(_) => false,
+        }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Endpoint::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Endpoint::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Endpoint::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// One layer of a route. `https` through an `https` proxy is `[Tls, Connect, Tls]`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Hop {
+    /// A TLS handshake.
+    Tls {
+        /// Who must be at the other end, and what is asked for in SNI.
+        server_name: String,
+        /// What is offered in ALPN. With `h2` among the last one's, the connection may be shared.
+        offer: Vec<Alpn>,
+    },
+    /// An HTTP `CONNECT` (RFC 9110 §9.3.6).
+    Connect {
+        /// What the proxy is asked for.
+        target: Endpoint,
+        /// Part of the route's identity: connections of different users are not shared.
+        credentials: Option<Credentials>,
+    },
+    /// A SOCKS5 negotiation (RFC 1928).
+    Socks5 {
+        /// What the proxy is asked for.
+        target: Endpoint,
+        /// As for `Connect`.
+        credentials: Option<Credentials>,
+    },
+}
+
+/// A user and a password, which do not print.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Credentials {
+    user: String,
+    password: String,
+}
+
+impl Credentials {
+    /// From their two parts.
+    pub fn new(user: impl Into<String>, password: impl Into<String>) -> Self {
+        Credentials {
+            user: user.into(),
+            password: password.into(),
+        }
+    }
+
+    /// The user.
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// The password.
+    pub fn password(&self) -> &str {
+        &self.password
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// A map by route, which believes the hash that the route brings.
+pub(crate) type RouteMap<V> = HashMap<Route, V, BuildHasherDefault<Brought>>;
+
+#[derive(Default)]
+pub(crate) struct Brought(u64);
+
+impl Hasher for Brought {
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        // Not reached by `Route`; right for anything else all the same.
+        for &byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(byte);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use httpcore_core_primitives::Scheme;
+
+    fn parts() -> RouteParts {
+        RouteParts::to(Origin::new(Scheme::Https, "example.com", 443))
+    }
+
+    fn tls(server_name: &str, offer: &[Alpn]) -> Hop {
+        Hop::Tls {
+            server_name: server_name.to_owned(),
+            offer: offer.to_vec(),
+        }
+    }
+
+    fn connect(user: &str) -> Hop {
+        Hop::Connect {
+            target: Endpoint::of(&parts().origin),
+            credentials: Some(Credentials::new(user, "hunter2")),
+        }
+    }
+
+    #[test]
+    fn whatever_separates_connections_separates_routes() {
+        let changes: [fn(&mut RouteParts); 10] = [
+            |_| {},
+            |parts| parts.origin = Origin::new(Scheme::Http, "example.com", 443),
+            |parts| parts.dial = Endpoint::Unix("/run/app.sock".into()),
+            |parts| parts.hops = vec![tls("example.com", &[Alpn::Http1])],
+            |parts| parts.hops = vec![tls("example.org", &[Alpn::Http1])],
+            |parts| parts.hops = vec![tls("example.com", &[Alpn::Http2])],
+            |parts| parts.hops = vec![connect("one")],
+            |parts| parts.hops = vec![connect("two")],
+            |parts| parts.tcp.local_v4 = Some(std::net::Ipv4Addr::LOCALHOST),
+            |parts| parts.partition = Some(String::new()),
+        ];
+        let routes: Vec<Route> = changes
+            .iter()
+            .map(|change| {
+                let mut parts = parts();
+                change(&mut parts);
+                parts.into()
+            })
+            .collect();
+        for (i, one) in routes.iter().enumerate() {
+            for (j, other) in routes.iter().enumerate() {
+                assert_eq!(one == other, i == j, "{one:?} and {other:?}");
+            }
+        }
+        assert_eq!(routes[0], Route::from(parts()), "made twice, equal still");
+    }
+
+    #[test]
+    fn only_the_last_handshake_decides_whether_a_connection_may_be_shared() {
+        let shared = |hops: Vec<Hop>| {
+            let mut parts = parts();
+            parts.hops = hops;
+            Route::from(parts).may_be_shared()
+        };
+        let (h1, h2) = (tls("a", &[Alpn::Http1]), tls("a", &[Alpn::Http2]));
+        assert!(!shared(vec![]));
+        assert!(!shared(vec![h1.clone()]));
+        assert!(shared(vec![h2.clone()]));
+        assert!(shared(vec![h1.clone(), connect("one"), h2.clone()]));
+        assert!(!shared(vec![h2, connect("one"), h1]));
+    }
+
+    #[test]
+    fn a_password_does_not_print() {
+        let mut parts = parts();
+        parts.hops = vec![connect("one")];
+        let route = Route::from(parts);
+        let printed = format!("{route} {route:?}");
+        assert!(
+            printed.contains("***") && !printed.contains("hunter2"),
+            "{printed}"
+        );
+    }
+
+    #[test]
+    fn a_route_prints_its_origin_and_its_detours() {
+        let mut proxied = parts();
+        proxied.dial = Endpoint::Tcp {
+            host: "::1".to_owned(),
+            port: 3128,
+        };
+        proxied.hops = vec![connect("one"), tls("example.com", &[])];
+        proxied.partition = Some("blue".to_owned());
+        assert_eq!(
+            Route::from(proxied).to_string(),
+            "https://example.com:443 via [::1]:3128 [blue]"
+        );
+        assert_eq!(Route::from(parts()).to_string(), "https://example.com:443");
+    }
+}

@@ -1,0 +1,705 @@
+//! The shell around the machine: one lock, one step, and what is carried out after it.
+//!
+//! Whatever happens to the pool happens in [`Shared::step`]: under the lock, the machine is told,
+//! and says what it wants done; after the lock has been released, that is done. Wakers are called
+//! and connections dropped out there, and so they may come straight back.
+//!
+//! Four things have an owner whose `Drop` settles them: a wait in the queue (`Ticket`), the claim
+//! on a connection (`Lease`, in the hands of the exchange and then of the response's body), the
+//! place of a connection being made (`dialling::Guard`), and the watch over what is idle (`janitor::Janitor`).
+
+use std::{
+    cell::RefCell,
+    collections::VecDeque,
+    fmt,
+    mem::{replace, take},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Wake, Waker},
+    time::Instant,
+};
+
+use httpcore_core_primitives::{
+    BoxFuture, Error, Established, ExclusiveConnection, LeaseId, Reclaim, Request, Runtime,
+    SharedConnection, Timeouts, Trace, lease::Outcome,
+};
+
+use crate::{
+    config::Config,
+    dialling::Order,
+    janitor::{self, Bell, Watch},
+    route::Route,
+    sending::Sending,
+    state::{Action, Connection, Counters, PlaceId, Refusal, State, TicketId},
+    status::Status,
+};
+
+/// Makes connections: whoever uses the pool implements it with a network, TLS, proxies and
+/// protocols; tests implement it with a counter.
+pub trait Dial: Send + Sync + 'static {
+    /// Follows `route` to its end, and speaks whatever protocol was agreed on there.
+    ///
+    /// The future is polled in a task of the runtime's, and does not end with the request that
+    /// caused it: `terms` bound it. It is dropped early when the pool is.
+    ///
+    /// # Errors
+    ///
+    /// Whatever went wrong, with the [phase](httpcore_core_primitives::Phase) in which it did. It
+    /// becomes the error of the request that caused the dial, if that still waits.
+    fn dial(
+        &self,
+        route: &Route,
+        terms: &DialTerms,
+    ) -> BoxFuture<'static, Result<Established, Error>>;
+}
+
+/// What a dial is given besides its route: the time limits and the listener of the request that
+/// caused it.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct DialTerms {
+    /// How long each phase may take. `resolve`, `connect` and `tls` concern a dial; `total` is the
+    /// request's own, and does not end it.
+    pub timeouts: Timeouts,
+    /// Who is told what happens.
+    pub trace: Trace,
+}
+
+/// Shares connections between requests. Cloning it yields another handle to the same pool.
+///
+/// Its connections belong to the pool, not to a request, and neither do the attempts to make them:
+/// a request waits in a queue, and gets whatever comes first.
+///
+/// When the last handle and the last request that waits for its response's head are gone, what is
+/// idle is closed and what is being made is given up; responses whose bodies are still being read
+/// go on being read.
+#[derive(Clone)]
+pub struct Pool {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Pool {
+    /// An empty pool. Connections are made by `dial`; time and background tasks (one for each
+    /// connection being made, and one that watches what is idle) are `runtime`'s.
+    pub fn new(config: Config, runtime: Arc<dyn Runtime>, dial: Arc<dyn Dial>) -> Self {
+        let shared = Arc::new_cyclic(|me| Shared {
+            me: me.clone(),
+            core: Mutex::new(Core {
+                state: State::new(&config),
+                seats: Vec::new(),
+                wards: Vec::new(),
+                watch: Watch::Off,
+            }),
+            bell: Arc::default(),
+            config,
+            runtime,
+            dial,
+        });
+        Pool { shared }
+    }
+
+    /// Sends `request` along `route`, on an idle connection or on a new one, and yields the
+    /// response once its head is there.
+    ///
+    /// Nothing happens before the first poll: that is when the request joins the queue and its
+    /// time limits begin. They are those of its [`Timeouts`] extension, or else the pool's; who
+    /// listens is its [`Trace`] extension.
+    ///
+    /// # Errors
+    ///
+    /// - [`Kind::Timeout`](httpcore_core_primitives::Kind::Timeout) of the pool, if neither was a
+    ///   connection granted nor began one to be made for this request in time; of the total, if
+    ///   all of it took too long.
+    /// - [`Kind::QueueFull`](httpcore_core_primitives::Kind::QueueFull) and
+    ///   [`Kind::PoolClosed`](httpcore_core_primitives::Kind::PoolClosed).
+    /// - Whatever befell the connection that was being made for it, or the exchange.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future, or the body of the response, gives up the exchange and frees its
+    /// place before `drop` returns. A connection that is being made for it goes on being made, for
+    /// the next in the queue or to lie idle.
+    pub fn send(&self, route: Route, request: Request) -> Sending {
+        Sending::new(self.shared.clone(), route, request)
+    }
+
+    /// A snapshot to print: how much there is, and what each connection is doing.
+    pub fn status(&self) -> Status {
+        let now = self.shared.runtime.now();
+        let core = self.shared.lock();
+        Status::of(&core.state, now)
+    }
+
+    /// What has been counted since the pool was made.
+    pub fn counters(&self) -> Counters {
+        self.shared.lock().state.counters().clone()
+    }
+
+    /// Closes what is idle now.
+    pub fn close_idle(&self) {
+        self.shared.happens(|core, _| core.state.close_idle());
+        self.shared.bell.ring();
+    }
+
+    /// Closes the pool, for all of its handles and for good: what is idle is closed now and what
+    /// is in use when its exchange is over, attempts to connect are given up, and requests that
+    /// wait, or come later, fail with
+    /// [`Kind::PoolClosed`](httpcore_core_primitives::Kind::PoolClosed).
+    pub fn close(&self) {
+        self.shared.happens(|core, _| core.state.close());
+        self.shared.bell.ring();
+    }
+
+    /// Whether [`close`](Self::close) was called.
+    pub fn is_closed(&self) -> bool {
+        self.shared.lock().state.is_closed()
+    }
+
+    /// The runtime whose clock and tasks the pool uses.
+    pub fn runtime(&self) -> &Arc<dyn Runtime> {
+        &self.shared.runtime
+    }
+}
+
+/// [`Pool::status`], on one line.
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.status().headline())
+    }
+}
+
+pub(crate) type Held = Connection<Box<dyn ExclusiveConnection>, Arc<dyn SharedConnection>>;
+pub(crate) type Machine = State<Box<dyn ExclusiveConnection>, Arc<dyn SharedConnection>>;
+
+/// What all handles share.
+pub(crate) struct Shared {
+    pub(crate) me: Weak<Shared>,
+    pub(crate) config: Config,
+    pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) dial: Arc<dyn Dial>,
+    pub(crate) bell: Arc<Bell>,
+    core: Mutex<Core>,
+}
+
+/// What is under the lock: the machine, and what the shell keeps for its tickets and places.
+pub(crate) struct Core {
+    pub(crate) state: Machine,
+    /// By the index of a ticket.
+    seats: Vec<Seat>,
+    /// By the index of a place.
+    wards: Vec<Ward>,
+    pub(crate) watch: Watch,
+}
+
+/// Where a waiting request is found.
+#[derive(Default)]
+struct Seat {
+    terms: DialTerms,
+    waker: Option<Waker>,
+    outcome: Option<Result<Granted, Refusal>>,
+}
+
+/// What was granted.
+pub(crate) struct Granted {
+    pub(crate) connection: Held,
+    pub(crate) reused: bool,
+}
+
+/// What is kept for a connection as long as it lives, or begins to.
+#[derive(Default)]
+struct Ward {
+    parking: Option<Parking>,
+    dialler: Option<Waker>,
+}
+
+/// The waker that an idle connection is left with. It is made once for each connection.
+struct Parking {
+    note: Arc<Note>,
+    waker: Waker,
+}
+
+/// Notes that a connection may have ended, and wakes the janitor. Takes no lock of the pool's, for
+/// it may be called while that is held.
+pub(crate) struct Note {
+    place: PlaceId,
+    /// Whether there is anything to note: the connection is parked, and has not called yet.
+    parked: AtomicBool,
+    bell: Arc<Bell>,
+}
+
+impl Wake for Note {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if self.parked.swap(false, Ordering::AcqRel) {
+            self.bell.note(self.place);
+        }
+    }
+}
+
+impl Parking {
+    fn new(place: PlaceId, bell: &Arc<Bell>) -> Self {
+        let note = Arc::new(Note {
+            place,
+            parked: AtomicBool::new(false),
+            bell: bell.clone(),
+        });
+        Parking {
+            waker: note.clone().into(),
+            note,
+        }
+    }
+}
+
+impl Shared {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Core> {
+        // Nothing of ours panics under the lock but for a fault in the machine, and then the books
+        // are as good as any.
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Something happens, at this moment. See [`step`](Self::step).
+    pub(crate) fn happens(&self, event: impl FnOnce(&mut Core, Instant)) {
+        let now = self.runtime.now();
+        self.step(now, |core| event(core, now), |_, ()| ());
+    }
+
+    /// The one place where the lock is held for longer than a look: tells the machine what
+    /// happened (`event`), lets it say what it wants done, takes what the caller came for
+    /// (`result`), and carries everything out once the lock is released.
+    pub(crate) fn step<A, B>(
+        &self,
+        now: Instant,
+        event: impl FnOnce(&mut Core) -> A,
+        result: impl FnOnce(&mut Core, A) -> B,
+    ) -> B {
+        let mut errands = Errands::default();
+        let taken = {
+            let mut core = self.lock();
+            let told = event(&mut core);
+            core.drain(now, self, &mut errands);
+            result(&mut core, told)
+        };
+        errands.carry_out(self);
+        taken
+    }
+
+    /// A request asks for a connection. It may be granted one, or refused, at once.
+    pub(crate) fn ask(
+        &self,
+        route: &Route,
+        fresh: bool,
+        terms: &DialTerms,
+        now: Instant,
+    ) -> (TicketId, Option<Result<Granted, Refusal>>) {
+        self.step(
+            now,
+            |core| {
+                let ticket = core.state.enqueue(route, fresh, now);
+                core.seat(ticket, terms);
+                ticket
+            },
+            |core, ticket| (ticket, core.take(ticket)),
+        )
+    }
+
+    /// Takes what a ticket has been granted or refused, or leaves `waker` with it; then says
+    /// whether a connection is being made for it.
+    pub(crate) fn look(
+        &self,
+        ticket: TicketId,
+        waker: &Waker,
+    ) -> Result<Result<Granted, Refusal>, bool> {
+        // Somebody else's waker is neither cloned nor dropped under the lock.
+        let waker = Some(waker.clone());
+        let (answer, _old) = {
+            let mut core = self.lock();
+            match core.take(ticket) {
+                Some(outcome) => (Ok(outcome), None),
+                None => {
+                    let old = replace(&mut core.seats[ticket.index()].waker, waker);
+                    (Err(core.state.is_dialling(ticket)), old)
+                }
+            }
+        };
+        answer
+    }
+
+    /// A ticket is dropped before it has taken what it was granted, or been granted anything.
+    pub(crate) fn leave(&self, ticket: TicketId) {
+        let now = self.runtime.now();
+        let _dropped_outside = self.step(
+            now,
+            |core| {
+                let seat = take(&mut core.seats[ticket.index()]);
+                let (refusal, waker, terms) = match seat {
+                    Seat {
+                        outcome: Some(Ok(granted)),
+                        waker,
+                        terms,
+                    } => {
+                        core.state.decline(ticket, granted.connection, now);
+                        (None, waker, terms)
+                    }
+                    Seat {
+                        outcome,
+                        waker,
+                        terms,
+                    } => {
+                        core.state.cancel(ticket);
+                        (outcome, waker, terms)
+                    }
+                };
+                (refusal, waker, terms)
+            },
+            |_, dropped| dropped,
+        );
+    }
+
+    /// Whether the dial for `place` is still wanted; if so, its task will be woken with `waker`
+    /// when it no longer is.
+    pub(crate) fn attend(&self, place: PlaceId, waker: &Waker) -> bool {
+        let waker = Some(waker.clone());
+        let (wanted, _old) = {
+            let mut core = self.lock();
+            if core.state.is_wanted(place) {
+                (true, replace(&mut core.ward(place).dialler, waker))
+            } else {
+                (false, None)
+            }
+        };
+        wanted
+    }
+
+    /// A dial has ended.
+    pub(crate) fn dialled(&self, place: PlaceId, outcome: Result<Established, Error>) {
+        let now = self.runtime.now();
+        let _dropped_outside = match outcome {
+            Ok(Established::Shared(handle)) => {
+                let parking = Parking::new(place, &self.bell);
+                parking.note.parked.store(true, Ordering::Release);
+                let limit = janitor::latest_limit(&*handle, &parking.waker);
+                self.step(
+                    now,
+                    |core| {
+                        let dialler = core.dial_over(place);
+                        if core.state.is_wanted(place) {
+                            core.ward(place).parking = Some(parking);
+                        }
+                        let connection = Connection::Shared(handle);
+                        let unheard = core.state.dialled(place, Ok(connection), now);
+                        if let Some(limit) = limit {
+                            core.state.admits(place, limit);
+                        }
+                        (dialler, unheard)
+                    },
+                    |_, dropped| dropped,
+                )
+            }
+            Ok(Established::Exclusive(connection)) => self.step(
+                now,
+                |core| {
+                    let dialler = core.dial_over(place);
+                    let connection = Connection::Exclusive(connection);
+                    (dialler, core.state.dialled(place, Ok(connection), now))
+                },
+                |_, dropped| dropped,
+            ),
+            Err(error) => self.step(
+                now,
+                |core| {
+                    let dialler = core.dial_over(place);
+                    (dialler, core.state.dialled(place, Err(error), now))
+                },
+                |_, dropped| dropped,
+            ),
+        };
+    }
+
+    /// The handles of those of `places` that are shared connections, with their wakers.
+    pub(crate) fn shared_among(
+        core: &mut Core,
+        places: &[PlaceId],
+    ) -> Vec<(PlaceId, Arc<dyn SharedConnection>, Waker)> {
+        let mut shared = Vec::new();
+        for &place in places {
+            let Some(handle) = core.state.shared(place).cloned() else {
+                continue;
+            };
+            if let Some(parking) = &core.ward(place).parking {
+                parking.note.parked.store(true, Ordering::Release);
+                shared.push((place, handle, parking.waker.clone()));
+            }
+        }
+        shared
+    }
+}
+
+impl Reclaim for Shared {
+    fn reclaim(&self, lease: LeaseId, outcome: Outcome) {
+        let outcome = match outcome {
+            Outcome::Returned(connection) => Ok(connection),
+            Outcome::Closed(reason) => Err(reason),
+        };
+        self.happens(|core, now| core.state.reclaimed(lease.into(), outcome, now));
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // The tasks of this pool find it gone when they are woken, and end.
+        let core = self.core.get_mut().unwrap_or_else(PoisonError::into_inner);
+        for ward in &mut core.wards {
+            if let Some(waker) = ward.dialler.take() {
+                waker.wake();
+            }
+        }
+        self.bell.ring();
+    }
+}
+
+impl Core {
+    fn seat(&mut self, ticket: TicketId, terms: &DialTerms) {
+        let index = ticket.index();
+        if index >= self.seats.len() {
+            self.seats.resize_with(index + 1, Seat::default);
+        }
+        // Whoever sat here before has taken everything along.
+        self.seats[index].terms = terms.clone();
+    }
+
+    /// What was granted to a ticket, or why it was refused. Either ends its wait.
+    fn take(&mut self, ticket: TicketId) -> Option<Result<Granted, Refusal>> {
+        let seat = &mut self.seats[ticket.index()];
+        let outcome = seat.outcome.take()?;
+        // Not the last handle to the listener: the request has one.
+        seat.terms.trace = Trace::none();
+        if outcome.is_err() {
+            self.state.cancel(ticket);
+        }
+        Some(outcome)
+    }
+
+    fn ward(&mut self, place: PlaceId) -> &mut Ward {
+        ward(&mut self.wards, place)
+    }
+
+    /// The waker of a dial's task, which needs it no more.
+    fn dial_over(&mut self, place: PlaceId) -> Option<Waker> {
+        if self.state.is_wanted(place) {
+            self.ward(place).dialler.take()
+        } else {
+            None
+        }
+    }
+
+    /// Asks the machine what it wants done until there is nothing more.
+    fn drain(&mut self, now: Instant, pool: &Shared, errands: &mut Errands) {
+        loop {
+            let wards = &mut self.wards;
+            let mut is_fit = |place: PlaceId, connection: &mut Box<dyn ExclusiveConnection>| {
+                park(ward(wards, place), place, &pool.bell, connection)
+            };
+            let Some(action) = self.state.poll_action(now, &mut is_fit) else {
+                break;
+            };
+            match action {
+                Action::Grant {
+                    ticket,
+                    connection,
+                    place,
+                    reused,
+                } => {
+                    if let Some(parking) = &self.ward(place).parking
+                        && let Connection::Exclusive(_) = connection
+                    {
+                        parking.note.parked.store(false, Ordering::Release);
+                    }
+                    let granted = Granted { connection, reused };
+                    self.answer(ticket, Ok(granted), errands);
+                }
+                Action::Refuse { ticket, why } => self.answer(ticket, Err(why), errands),
+                Action::Requeued { ticket } => {
+                    errands.wake(self.seats[ticket.index()].waker.take());
+                }
+                Action::Dial {
+                    place,
+                    route,
+                    ticket,
+                } => {
+                    let terms = self.seats[ticket.index()].terms.clone();
+                    let order = Order::new(pool.me.clone(), place, route, terms);
+                    errands.push(Errand::Dial(Box::new(order)));
+                }
+                Action::Abandon { place } => errands.wake(self.ward(place).dialler.take()),
+                Action::Close { connection, .. } => errands.push(Errand::Drop(connection)),
+            }
+        }
+        self.watch_over(now, &pool.bell, errands);
+    }
+
+    fn answer(
+        &mut self,
+        ticket: TicketId,
+        outcome: Result<Granted, Refusal>,
+        errands: &mut Errands,
+    ) {
+        let seat = &mut self.seats[ticket.index()];
+        seat.outcome = Some(outcome);
+        errands.wake(seat.waker.take());
+    }
+
+    /// Sees to it that a janitor is awake in time for what is idle.
+    fn watch_over(&mut self, now: Instant, bell: &Bell, errands: &mut Errands) {
+        if !self.state.needs_watching() {
+            return;
+        }
+        match self.watch {
+            Watch::Off => {
+                self.watch = Watch::Until(Some(now));
+                errands.push(Errand::Watch);
+            }
+            Watch::Until(until) => {
+                // As a rule what was parked last expires last, and the janitor sleeps on.
+                let next = self.state.next_expiry();
+                if let Some(next) = next
+                    && until.is_none_or(|until| next < until)
+                {
+                    self.watch = Watch::Until(Some(next));
+                    errands.wake(bell.take_waker());
+                }
+            }
+        }
+    }
+}
+
+fn ward(wards: &mut Vec<Ward>, place: PlaceId) -> &mut Ward {
+    let index = place.index();
+    if index >= wards.len() {
+        wards.resize_with(index + 1, Ward::default);
+    }
+    &mut wards[index]
+}
+
+/// Asks a connection whether it is fit for use, and leaves a waker with it.
+fn park(
+    ward: &mut Ward,
+    place: PlaceId,
+    bell: &Arc<Bell>,
+    connection: &mut Box<dyn ExclusiveConnection>,
+) -> bool {
+    let parking = match &mut ward.parking {
+        Some(parking) if parking.note.place == place => parking,
+        // The one before belonged to a connection that is gone.
+        parking => parking.insert(Parking::new(place, bell)),
+    };
+    // Before asking: a wake-up that comes in between is noted, and finds whatever comes of it.
+    parking.note.parked.store(true, Ordering::Release);
+    connection
+        .poll_idle(&mut Context::from_waker(&parking.waker))
+        .is_pending()
+}
+
+/// Something to be done without the lock.
+pub(crate) enum Errand {
+    Drop(Held),
+    Wake(Waker),
+    Dial(Box<Order>),
+    /// Start the janitor.
+    Watch,
+}
+
+/// What a step leaves to be done. Usually nothing, often one thing.
+#[derive(Default)]
+struct Errands {
+    first: Option<Errand>,
+    rest: Vec<Errand>,
+}
+
+impl Errands {
+    fn push(&mut self, errand: Errand) {
+        if self.first.is_none() {
+            self.first = Some(errand);
+        } else {
+            self.rest.push(errand);
+        }
+    }
+
+    fn wake(&mut self, waker: Option<Waker>) {
+        if let Some(waker) = waker {
+            self.push(Errand::Wake(waker));
+        }
+    }
+
+    fn carry_out(self, pool: &Shared) {
+        if let Some(first) = self.first {
+            carry_out(pool, std::iter::once(first).chain(self.rest));
+        }
+    }
+}
+
+thread_local! {
+    /// What was asked for on this thread while it carried something out.
+    static LATER: RefCell<Option<VecDeque<(Arc<Shared>, Errand)>>> = const { RefCell::new(None) };
+}
+
+/// Carries out errands in their order. Those which come of them wait until they are done: a
+/// runtime that drops each dial as soon as it is spawned would otherwise take the stack as deep as
+/// the queue is long.
+fn carry_out(pool: &Shared, errands: impl Iterator<Item = Errand>) {
+    let mut errands = Some(errands);
+    // While a thread ends, there is no `LATER` any more; then nothing is put off.
+    let begins = LATER.try_with(|later| match &mut *later.borrow_mut() {
+        Some(later) => {
+            if let Some(pool) = pool.me.upgrade() {
+                later.extend(
+                    errands
+                        .take()
+                        .into_iter()
+                        .flatten()
+                        .map(|errand| (pool.clone(), errand)),
+                );
+            }
+            false
+        }
+        none => {
+            *none = Some(VecDeque::new());
+            true
+        }
+    });
+    let _over = (begins == Ok(true)).then(|| Over);
+    for errand in errands.into_iter().flatten() {
+        errand.carry_out(pool);
+    }
+    if begins == Ok(true) {
+        let next = || LATER.with_borrow_mut(|later| later.as_mut().and_then(VecDeque::pop_front));
+        while let Some((pool, errand)) = next() {
+            errand.carry_out(&pool);
+        }
+    }
+}
+
+/// Whatever happens, the next errand on this thread is not put off for ever.
+struct Over;
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        let left = LATER.with_borrow_mut(Option::take);
+        drop(left);
+    }
+}
+
+impl Errand {
+    fn carry_out(self, pool: &Shared) {
+        match self {
+            Errand::Drop(connection) => drop(connection),
+            Errand::Wake(waker) => waker.wake(),
+            Errand::Dial(order) => order.start(pool),
+            Errand::Watch => janitor::start(pool),
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! How the machine decides: what happens between two actions.
+
+use super::*;
+
+impl<X, S: Clone> State<X, S> {
+    /// The next thing to do, until there is none. The methods that say what happened decide
+    /// nothing by themselves: ask this after each of them until it says `None`.
+    ///
+    /// `is_fit` is asked before an exclusive connection is parked or granted, and when it was
+    /// [woken](Self::woken): whether the connection can serve an exchange. It leaves a waker with
+    /// it. In the shell it is one call of `poll_idle`; in tests, a table.
+    pub fn poll_action(
+        &mut self,
+        now: Instant,
+        is_fit: &mut impl FnMut(PlaceId, &mut X) -> bool,
+    ) -> Option<Action<X, S>> {
+        loop {
+            let Some(work) = self.work.pop_front() else {
+                if self.make_room() {
+                    continue;
+                }
+                return self.dial_next(now).or_else(|| self.turn_away());
+            };
+            let action = match work {
+                Work::Serve(road) => self.serve(road, now, is_fit),
+                Work::Settle { place, connection } => self.settle(place, connection, now, is_fit),
+                Work::Ask(place) => self.ask(place, is_fit),
+                Work::Requeue(claim) => self.requeue(claim),
+                Work::Act(action) => Some(action),
+            };
+            if action.is_some() {
+                return action;
+            }
+        }
+    }
+
+    /// Serves the first ticket of a road, if something is there for it.
+    pub(super) fn serve(
+        &mut self,
+        road: Key,
+        now: Instant,
+        is_fit: &mut impl FnMut(PlaceId, &mut X) -> bool,
+    ) -> Option<Action<X, S>> {
+        if !self.roads.contains(road) {
+            return None;
+        }
+        let action = self
+            .lend_shared(road, now)
+            .or_else(|| self.lend_idle(road, now, is_fit));
+        if action.is_some() && self.roads[road].has_tickets() {
+            self.work.push_front(Work::Serve(road));
+        } else {
+            self.tend(road);
+        }
+        action
+    }
+
+    pub(super) fn lend_shared(&mut self, road: Key, now: Instant) -> Option<Action<X, S>> {
+        loop {
+            let place = self.roads[road].roomy.front()?;
+            let claim = self.first_for(road, |claim| {
+                !claim.fresh || claim.sequence < self.places[place].born_sequence
+            })?;
+            if self.yielding.is_none() && self.must_yield(road) {
+                self.yielding = Some(place);
+                self.retire(place, Closed::MadeRoom);
+                continue;
+            }
+            return Some(self.grant_shared(claim, place, now));
+        }
+    }
+
+    pub(super) fn lend_idle(
+        &mut self,
+        road: Key,
+        now: Instant,
+        is_fit: &mut impl FnMut(PlaceId, &mut X) -> bool,
+    ) -> Option<Action<X, S>> {
+        let claim = self.roads[road].waiting.front()?;
+        let key = self.roads[road].idle.front()?;
+        let expired = self.expired(key, now);
+        let mut connection = self.unpark(key);
+        if let Some(reason) = expired {
+            return Some(self.give_up(key, connection, reason));
+        }
+        if !is_fit(PlaceId(key), &mut connection) {
+            return Some(self.give_up(key, connection, Closed::PeerEnded));
+        }
+        Some(self.grant_exclusive(claim, key, connection, now))
+    }
+
+    /// What becomes of an exclusive connection which has just come.
+    pub(super) fn settle(
+        &mut self,
+        key: Key,
+        mut connection: X,
+        now: Instant,
+        is_fit: &mut impl FnMut(PlaceId, &mut X) -> bool,
+    ) -> Option<Action<X, S>> {
+        let place = &self.places[key];
+        let (road, new) = (place.road, place.served == 0);
+        if let Some(reason) = self.reason_to_end(key, now) {
+            return Some(self.give_up(key, connection, reason));
+        }
+        let claim = self.first_for(road, |claim| new || !claim.fresh);
+        if claim.is_some() && !new && self.must_yield(road) {
+            return Some(self.give_up(key, connection, Closed::MadeRoom));
+        }
+        if !is_fit(PlaceId(key), &mut connection) {
+            return Some(self.give_up(key, connection, Closed::PeerEnded));
+        }
+        match claim {
+            Some(claim) => {
+                let grant = self.grant_exclusive(claim, key, connection, now);
+                self.tend(road);
+                Some(grant)
+            }
+            None => {
+                self.park(key, connection);
+                self.tend(road);
+                None
+            }
+        }
+    }
+
+    pub(super) fn ask(
+        &mut self,
+        key: Key,
+        is_fit: &mut impl FnMut(PlaceId, &mut X) -> bool,
+    ) -> Option<Action<X, S>> {
+        let Some(Place {
+            stage: Stage::Idle(connection),
+            ..
+        }) = self.places.get_mut(key)
+        else {
+            return None;
+        };
+        if is_fit(PlaceId(key), connection) {
+            return None;
+        }
+        let connection = self.unpark(key);
+        Some(self.give_up(key, connection, Closed::PeerEnded))
+    }
+
+    pub(super) fn requeue(&self, claim: Key) -> Option<Action<X, S>> {
+        let waits = self.claims.get(claim)?.wanting.is_linked();
+        waits.then_some(Action::Requeued {
+            ticket: TicketId(claim),
+        })
+    }
+
+    /// Sees to it that the road whose turn it is finds a place, if one can be had; whether
+    /// something had to end for it.
+    pub(super) fn make_room(&mut self) -> bool {
+        let Some(road) = self.ring.front() else {
+            return false;
+        };
+        let road = &self.roads[road];
+        if road.places >= self.limits.places_per_road {
+            // Only for one who insists on a new connection does a road give up one of its own.
+            let oldest = road.idle.back();
+            oldest.map(|key| self.close_idle_place(key, Closed::MadeRoom))
+        } else if self.places.len() < self.limits.places {
+            None
+        } else if let Some(dial) = self.orphans.front() {
+            // Nobody waits for this one, and somebody does for its place.
+            self.abandon(dial);
+            Some(())
+        } else {
+            let oldest = self.idle.front();
+            oldest.map(|key| self.close_idle_place(key, Closed::MadeRoom))
+        }
+        .is_some()
+    }
+
+    /// Begins a dial for the road whose turn it is, if there is a place.
+    pub(super) fn dial_next(&mut self, now: Instant) -> Option<Action<X, S>> {
+        let road = self.ring.front()?;
+        if self.places.len() >= self.limits.places
+            || self.roads[road].places >= self.limits.places_per_road
+        {
+            return None;
+        }
+        self.ring.remove(&mut self.roads, road);
+        self.passed_over = 0;
+        let claim = self.roads[road].wanting.front()?;
+        let sequence = self.next_sequence();
+        let place = self.places.insert(Place {
+            road,
+            stage: Stage::Dial {
+                ticket: None,
+                own: true,
+            },
+            born: now,
+            born_sequence: sequence,
+            idle_since: now,
+            served: 0,
+            on_road: Links::LOOSE,
+            lru: Links::LOOSE,
+            age: Links::LOOSE,
+        });
+        self.assign(place, claim, true);
+        self.roads[road].places += 1;
+        self.roads[road].dials += 1;
+        self.counters.dials += 1;
+        self.refresh(road);
+        Some(Action::Dial {
+            place: PlaceId(place),
+            route: self.roads[road].route.clone(),
+            ticket: TicketId(claim),
+        })
+    }
+
+    /// Refuses the newest ticket, if it found nothing and too many wait already.
+    pub(super) fn turn_away(&mut self) -> Option<Action<X, S>> {
+        let claim = self.newcomer.take()?;
+        if self.wanting <= self.limits.queue || !self.claims.get(claim)?.wanting.is_linked() {
+            return None;
+        }
+        let road = self.claims[claim].road;
+        self.leave(claim);
+        self.claims[claim].stage = ClaimStage::Refused;
+        self.counters.refused += 1;
+        self.tend(road);
+        Some(Action::Refuse {
+            ticket: TicketId(claim),
+            why: Refusal::QueueFull,
+        })
+    }
+}

@@ -1,0 +1,289 @@
+//! Places: what becomes of a connection, from its dial to its end.
+
+use super::*;
+
+impl<X, S: Clone> State<X, S> {
+    /// A dial is over; says who waited for it (and now waits without), and whether it was theirs.
+    pub(super) fn end_dial(&mut self, key: Key) -> Option<(Key, bool)> {
+        let place = &mut self.places[key];
+        let road = place.road;
+        let stage = std::mem::replace(&mut place.stage, Stage::Settling);
+        self.roads[road].dials -= 1;
+        let Stage::Dial { ticket, own } = stage else {
+            unreachable!("asked of dials only")
+        };
+        let Some(claim) = ticket else {
+            self.orphans.remove(&mut self.places, key);
+            self.roads[road].orphans.remove(&mut self.places, key);
+            return None;
+        };
+        self.claims[claim].stage = ClaimStage::Waiting { dial: None };
+        self.roads[road].wanting.push_front(&mut self.claims, claim);
+        self.wanting += 1;
+        Some((claim, own))
+    }
+
+    /// Ends a dial that nobody waits for.
+    pub(super) fn abandon(&mut self, key: Key) {
+        let road = self.places[key].road;
+        self.end_dial(key);
+        self.remove_place(key);
+        self.counters.dials_abandoned += 1;
+        self.work.push_back(Work::Act(Action::Abandon {
+            place: PlaceId(key),
+        }));
+        self.work.push_back(Work::Serve(road));
+    }
+
+    pub(super) fn open(&mut self, key: Key, now: Instant) {
+        self.counters.opened += 1;
+        let sequence = self.next_sequence();
+        let place = &mut self.places[key];
+        place.born = now;
+        place.born_sequence = sequence;
+        place.idle_since = now;
+        self.ages.push_back(&mut self.places, key);
+    }
+
+    pub(super) fn open_shared(&mut self, key: Key, handle: S) {
+        let road = self.places[key].road;
+        let limit = match self.roads[road].knowledge {
+            Knowledge::Shared { limit } => limit,
+            Knowledge::Unknown | Knowledge::Doubtful | Knowledge::Exclusive => 1,
+        };
+        self.roads[road].knowledge = Knowledge::Shared { limit };
+        // Somebody else's connection has room, and nobody waits: one is enough.
+        let superfluous = !self.roads[road].roomy.is_empty() && !self.roads[road].has_tickets();
+        self.places[key].stage = Stage::Shared {
+            handle,
+            exchanges: 0,
+            limit,
+            retired: None,
+        };
+        self.shared += 1;
+        let lane = &mut self.roads[road];
+        lane.shared += 1;
+        lane.roomy.push_back(&mut self.places, key);
+        self.idle.push_back(&mut self.places, key);
+        if superfluous {
+            self.retire(key, Closed::Superfluous);
+        } else if self.closed {
+            self.retire(key, Closed::PoolClosed);
+        }
+    }
+
+    pub(super) fn know(&mut self, road: Key, knowledge: Knowledge) {
+        if self.roads[road].may_share {
+            self.roads[road].knowledge = knowledge;
+        }
+    }
+
+    /// Leaves an exclusive connection to whoever comes next, unless there are too many already.
+    pub(super) fn park(&mut self, key: Key, connection: X) {
+        self.places[key].stage = Stage::Idle(connection);
+        let road = self.places[key].road;
+        self.roads[road].idle.push_front(&mut self.places, key);
+        self.idle.push_back(&mut self.places, key);
+        if self.roads[road].idle.len() > self.limits.idle_per_road
+            && let Some(oldest) = self.roads[road].idle.back()
+        {
+            self.close_idle_place(oldest, Closed::IdleLimit);
+        }
+    }
+
+    pub(super) fn unpark(&mut self, key: Key) -> X {
+        let road = self.places[key].road;
+        self.roads[road].idle.remove(&mut self.places, key);
+        self.idle.remove(&mut self.places, key);
+        match std::mem::replace(&mut self.places[key].stage, Stage::Settling) {
+            Stage::Idle(connection) => connection,
+            Stage::Dial { .. } | Stage::Settling | Stage::Lent | Stage::Shared { .. } => {
+                unreachable!("asked of idle connections only")
+            }
+        }
+    }
+
+    /// Closes a connection without exchanges, of either kind.
+    pub(super) fn close_idle_place(&mut self, key: Key, reason: Closed) {
+        match self.places[key].stage {
+            Stage::Idle(_) => {
+                let connection = self.unpark(key);
+                let close = self.give_up(key, connection, reason);
+                self.work.push_front(Work::Act(close));
+            }
+            Stage::Shared { .. } => self.retire(key, reason),
+            Stage::Dial { .. } | Stage::Settling | Stage::Lent => {
+                unreachable!("asked of idle connections only")
+            }
+        }
+    }
+
+    /// An exclusive connection that is in no list any more is given up.
+    pub(super) fn give_up(&mut self, key: Key, connection: X, reason: Closed) -> Action<X, S> {
+        let road = self.places[key].road;
+        self.counters.close(reason);
+        self.remove_place(key);
+        self.work.push_back(Work::Serve(road));
+        Action::Close {
+            place: PlaceId(key),
+            connection: Connection::Exclusive(connection),
+            reason,
+        }
+    }
+
+    /// Gets rid of an exclusive connection which came back to a place that is not its own.
+    pub(super) fn discard(&mut self, place: PlaceId, connection: X) {
+        self.work.push_back(Work::Act(Action::Close {
+            place,
+            connection: Connection::Exclusive(connection),
+            reason: Closed::Superfluous,
+        }));
+    }
+
+    /// A shared connection takes no more exchanges, and is closed after the last of those it has.
+    pub(super) fn retire(&mut self, key: Key, reason: Closed) {
+        let Some(place) = self.places.get_mut(key) else {
+            return;
+        };
+        let road = place.road;
+        let Stage::Shared {
+            exchanges, retired, ..
+        } = &mut place.stage
+        else {
+            return;
+        };
+        if retired.is_some() {
+            return;
+        }
+        *retired = Some(reason);
+        let unused = *exchanges == 0;
+        let lane = &mut self.roads[road];
+        lane.shared -= 1;
+        lane.roomy.remove(&mut self.places, key);
+        if unused {
+            self.idle.remove(&mut self.places, key);
+            self.close_shared(key);
+        }
+        self.work.push_back(Work::Serve(road));
+    }
+
+    pub(super) fn close_shared(&mut self, key: Key) {
+        let road = self.places[key].road;
+        let stage = std::mem::replace(&mut self.places[key].stage, Stage::Settling);
+        self.remove_place(key);
+        self.shared -= 1;
+        if self.yielding == Some(key) {
+            self.yielding = None;
+        }
+        if let Stage::Shared {
+            handle,
+            retired: Some(reason),
+            ..
+        } = stage
+        {
+            self.counters.close(reason);
+            self.work.push_front(Work::Act(Action::Close {
+                place: PlaceId(key),
+                connection: Connection::Shared(handle),
+                reason,
+            }));
+        }
+        self.work.push_back(Work::Serve(road));
+    }
+
+    pub(super) fn set_limit(&mut self, key: Key, new: usize) {
+        let Some(place) = self.places.get_mut(key) else {
+            return;
+        };
+        let road = place.road;
+        let Stage::Shared {
+            exchanges,
+            limit,
+            retired: None,
+            ..
+        } = &mut place.stage
+        else {
+            return;
+        };
+        *limit = new;
+        let room = *exchanges < new;
+        let lane = &mut self.roads[road];
+        lane.knowledge = Knowledge::Shared { limit: new };
+        match (room, place.on_road.is_linked()) {
+            (true, false) => lane.roomy.push_back(&mut self.places, key),
+            (false, true) => {
+                lane.roomy.remove(&mut self.places, key);
+            }
+            (true, true) | (false, false) => {}
+        }
+        self.work.push_back(Work::Serve(road));
+    }
+
+    pub(super) fn end_exchange(&mut self, key: Key, now: Instant) {
+        let place = &mut self.places[key];
+        let road = place.road;
+        let Stage::Shared {
+            exchanges,
+            limit,
+            retired,
+            ..
+        } = &mut place.stage
+        else {
+            return;
+        };
+        *exchanges -= 1;
+        let (unused, room, retired) = (*exchanges == 0, *exchanges < *limit, retired.is_some());
+        if unused && retired {
+            return self.close_shared(key);
+        }
+        if unused {
+            place.idle_since = now;
+        }
+        if room && !retired && !place.on_road.is_linked() {
+            self.roads[road].roomy.push_back(&mut self.places, key);
+        }
+        if unused {
+            self.idle.push_back(&mut self.places, key);
+        }
+        self.work.push_back(Work::Serve(road));
+    }
+
+    /// Empties a place which is in no list but that of ages.
+    pub(super) fn remove_place(&mut self, key: Key) {
+        self.ages.remove(&mut self.places, key);
+        if let Some(place) = self.places.remove(key) {
+            self.roads[place.road].places -= 1;
+        }
+    }
+
+    /// Why an idle connection must not be lent, if there is a reason which needs no asking.
+    pub(super) fn expired(&self, key: Key, now: Instant) -> Option<Closed> {
+        let place = &self.places[key];
+        if self
+            .limits
+            .idle_timeout
+            .is_some_and(|limit| is_past(place.idle_since, limit, now))
+        {
+            return Some(Closed::IdleTimeout);
+        }
+        self.reason_to_end(key, now)
+    }
+
+    /// Why a connection serves no more exchanges, however fit it is.
+    pub(super) fn reason_to_end(&self, key: Key, now: Instant) -> Option<Closed> {
+        let place = &self.places[key];
+        if self.closed {
+            Some(Closed::PoolClosed)
+        } else if place.served >= self.limits.max_requests {
+            Some(Closed::MaxRequests)
+        } else if self
+            .limits
+            .max_age
+            .is_some_and(|limit| is_past(place.born, limit, now))
+        {
+            Some(Closed::MaxAge)
+        } else {
+            None
+        }
+    }
+}

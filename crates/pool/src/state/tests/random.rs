@@ -1,0 +1,547 @@
+//! Random steps, with everything checked after each.
+//!
+//! `HTTPCORE_SEEDS` says how many runs; a failure prints its seed and its steps, and `HTTPCORE_SEED`
+//! repeats it alone.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt::Write,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+};
+
+use super::*;
+
+#[test]
+fn the_books_balance_and_everybody_is_served_whatever_happens() {
+    let number = |name: &str| {
+        let text = std::env::var(name).ok()?;
+        Some(text.parse::<u64>().expect("a number"))
+    };
+    let seeds = match (number("HTTPCORE_SEED"), number("HTTPCORE_SEEDS")) {
+        (Some(one), _) => one..one + 1,
+        (None, many) => 0..many.unwrap_or(3000),
+    };
+    for seed in seeds {
+        let mut world = World::new(seed);
+        let run = catch_unwind(AssertUnwindSafe(|| world.run()));
+        if let Err(panic) = run {
+            eprintln!("HTTPCORE_SEED={seed} failed after:\n{}", world.log);
+            resume_unwind(panic);
+        }
+    }
+}
+
+/// splitmix64
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) % sides as u64) as usize
+    }
+
+    fn pick<T: Clone>(&mut self, of: &[T]) -> T {
+        of[self.roll(of.len())].clone()
+    }
+}
+
+/// What the world knows by itself of a connection.
+struct Known {
+    route: usize,
+    place: PlaceId,
+    shared: bool,
+    dead: bool,
+    closed: bool,
+    lent: Vec<TicketId>,
+    limit: usize,
+    served: usize,
+}
+
+struct Waiting {
+    route: usize,
+    fresh: bool,
+    order: usize,
+}
+
+/// The world around a machine: it carries out what it is told, and checks each thing against what
+/// it knows without asking.
+struct World {
+    dice: Dice,
+    log: String,
+    state: State<u32, u32>,
+    now: Instant,
+    routes: Vec<Route>,
+    /// Whether a route turns out to be shared.
+    shared: Vec<bool>,
+    limit: usize,
+    waiting: BTreeMap<TicketId, Waiting>,
+    refused: Vec<TicketId>,
+    dials: HashMap<PlaceId, (usize, TicketId)>,
+    connections: BTreeMap<u32, Known>,
+    next: u32,
+    order: usize,
+    closed: bool,
+    queue_limit: Option<usize>,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut dice = Dice(seed);
+        let mut config = Config::default();
+        let limit = 1 + dice.roll(5);
+        config.max_connections = Some(limit);
+        config.max_connections_per_origin = dice.pick(&[None, Some(1), Some(2)]);
+        config.max_shared_per_origin = dice.pick(&[None, Some(1), Some(2)]);
+        config.max_idle = dice.pick(&[None, None, Some(0), Some(2)]);
+        config.max_idle_per_origin = dice.pick(&[None, None, Some(1)]);
+        config.idle_timeout = dice.pick(&[None, Some(Duration::from_secs(3))]);
+        config.max_age = dice.pick(&[None, Some(Duration::from_secs(10))]);
+        config.max_requests_per_connection = dice.pick(&[None, None, Some(1), Some(3)]);
+        config.queue_limit = dice.pick(&[None, None, Some(0), Some(3)]);
+        let routes = 1 + dice.roll(4);
+        let negotiated_too = dice.roll(2) == 0;
+        let routes: Vec<Route> = (0..routes)
+            .map(|n| {
+                if negotiated_too && dice.roll(2) == 0 {
+                    negotiated(n)
+                } else {
+                    plain(n)
+                }
+            })
+            .collect();
+        let shared = routes
+            .iter()
+            .map(|route| route.may_be_shared() && dice.roll(3) > 0)
+            .collect();
+        World {
+            log: format!("{config:#?}\n"),
+            state: State::new(&config),
+            now: a_moment(),
+            routes,
+            shared,
+            limit,
+            waiting: BTreeMap::new(),
+            refused: Vec::new(),
+            dials: HashMap::new(),
+            connections: BTreeMap::new(),
+            next: 1,
+            order: 0,
+            closed: false,
+            queue_limit: config.queue_limit,
+            dice,
+        }
+    }
+
+    fn run(&mut self) {
+        for _ in 0..20 + self.dice.roll(60) {
+            self.step();
+            self.drain();
+        }
+        self.bring_to_an_end();
+    }
+
+    fn note(&mut self, what: impl FnOnce() -> String) {
+        let what = what();
+        let _ = writeln!(self.log, "{what}");
+    }
+
+    fn step(&mut self) {
+        match self.dice.roll(100) {
+            0..30 => self.ask(),
+            30..38 => self.give_up(),
+            38..53 => self.finish_dial(),
+            53..75 => self.end_lease(),
+            75..80 => self.die(),
+            80..85 => self.change_limit(),
+            85..93 => {
+                let seconds = 1 + self.dice.roll(3) as u64;
+                self.note(|| format!("{seconds} s pass"));
+                self.now += Duration::from_secs(seconds);
+                if self.dice.roll(2) == 0 {
+                    self.state.expire(self.now);
+                }
+            }
+            93..96 => {
+                self.note(|| "close idle".to_owned());
+                self.state.close_idle();
+            }
+            96 if self.dice.roll(8) == 0 => {
+                self.note(|| "close".to_owned());
+                self.closed = true;
+                self.state.close();
+            }
+            _ => self.ask(),
+        }
+    }
+
+    fn ask(&mut self) {
+        let route = self.dice.roll(self.routes.len());
+        let fresh = self.dice.roll(8) == 0;
+        let ticket = self.state.enqueue(&self.routes[route], fresh, self.now);
+        self.note(|| {
+            format!(
+                "{ticket:?} asks for {route}{}",
+                if fresh { ", fresh" } else { "" }
+            )
+        });
+        self.order += 1;
+        let waiting = Waiting {
+            route,
+            fresh,
+            order: self.order,
+        };
+        assert!(
+            self.waiting.insert(ticket, waiting).is_none(),
+            "no two tickets share a name"
+        );
+    }
+
+    fn give_up(&mut self) {
+        let waiting: Vec<_> = self.waiting.keys().copied().collect();
+        if !waiting.is_empty() {
+            let ticket = self.dice.pick(&waiting);
+            self.note(|| format!("{ticket:?} gives up"));
+            self.waiting.remove(&ticket);
+            self.state.cancel(ticket);
+        }
+    }
+
+    fn finish_dial(&mut self) {
+        let mut dials: Vec<_> = self.dials.keys().copied().collect();
+        dials.sort_unstable();
+        if dials.is_empty() {
+            return;
+        }
+        let place = self.dice.pick(&dials);
+        let succeeds = self.dice.roll(4) > 0;
+        self.end_dial(place, succeeds);
+    }
+
+    fn end_dial(&mut self, place: PlaceId, succeeds: bool) {
+        let Some((route, cause)) = self.dials.remove(&place) else {
+            return;
+        };
+        if !succeeds {
+            self.note(|| format!("{place:?} fails, begun for {cause:?}"));
+            let waits = self.waiting.contains_key(&cause);
+            self.state.dialled(place, Err(refused()), self.now);
+            let told = self.drain();
+            assert_eq!(
+                waits,
+                told.contains(&format!("refuse: dial {cause:?}")),
+                "a failed dial fails its cause, if that waits, and nobody else"
+            );
+            return;
+        }
+        let number = self.next;
+        self.next += 1;
+        let shared = self.shared[route];
+        self.note(|| {
+            format!(
+                "{place:?} is made: {number}{}",
+                if shared { ", shared" } else { "" }
+            )
+        });
+        self.connections.insert(
+            number,
+            Known {
+                route,
+                place,
+                shared,
+                dead: false,
+                closed: false,
+                lent: Vec::new(),
+                limit: usize::MAX,
+                served: 0,
+            },
+        );
+        if shared {
+            self.state
+                .dialled(place, Ok(Connection::Shared(number)), self.now);
+            let limit = 1 + self.dice.roll(3);
+            self.set_limit(number, limit);
+        } else {
+            self.state
+                .dialled(place, Ok(Connection::Exclusive(number)), self.now);
+        }
+    }
+
+    fn set_limit(&mut self, number: u32, limit: usize) {
+        self.note(|| format!("{number} admits {limit}"));
+        let known = self.connections.get_mut(&number).expect("known");
+        known.limit = limit;
+        known.dead = limit == 0;
+        self.state.admits(known.place, limit);
+    }
+
+    fn living(&self, shared: bool) -> Vec<u32> {
+        self.connections
+            .iter()
+            .filter(|(_, known)| known.shared == shared && !known.closed && !known.dead)
+            .map(|(&number, _)| number)
+            .collect()
+    }
+
+    fn change_limit(&mut self) {
+        let shared = self.living(true);
+        if !shared.is_empty() {
+            let number = self.dice.pick(&shared);
+            let limit = self.dice.roll(4);
+            self.set_limit(number, limit);
+        }
+    }
+
+    /// An exclusive connection dies; its waker may be called, or late, or not at all.
+    fn die(&mut self) {
+        let living = self.living(false);
+        if !living.is_empty() {
+            let number = self.dice.pick(&living);
+            let woken = self.dice.roll(2) == 0;
+            self.note(|| format!("{number} dies{}", if woken { ", and says so" } else { "" }));
+            let known = self.connections.get_mut(&number).expect("known");
+            known.dead = true;
+            if woken {
+                self.state.woken(known.place);
+            }
+        }
+    }
+
+    fn end_lease(&mut self) {
+        let leases: Vec<(u32, TicketId)> = self
+            .connections
+            .iter()
+            .flat_map(|(&number, known)| known.lent.iter().map(move |&ticket| (number, ticket)))
+            .collect();
+        if leases.is_empty() {
+            return;
+        }
+        let (number, ticket) = self.dice.pick(&leases);
+        let how = self.dice.roll(6);
+        self.settle_lease(number, ticket, how);
+    }
+
+    fn settle_lease(&mut self, number: u32, ticket: TicketId, how: usize) {
+        let known = self.connections.get_mut(&number).expect("known");
+        known.lent.retain(|&lease| lease != ticket);
+        match (how, known.shared) {
+            (0, false) => {
+                known.closed = true;
+                self.note(|| format!("{ticket:?} ends, and {number} with it"));
+                self.state
+                    .reclaimed(ticket, Err(CloseReason::Abandoned), self.now);
+            }
+            (1, shared) => {
+                known.served -= 1;
+                self.note(|| format!("{ticket:?} does not want {number}"));
+                let connection = if shared {
+                    Connection::Shared(number)
+                } else {
+                    Connection::Exclusive(number)
+                };
+                self.state.decline(ticket, connection, self.now);
+            }
+            (_, false) => {
+                self.note(|| format!("{ticket:?} gives {number} back"));
+                self.state.reclaimed(ticket, Ok(number), self.now);
+            }
+            (_, true) => {
+                self.note(|| format!("{ticket:?} ends on {number}"));
+                self.state
+                    .reclaimed(ticket, Err(CloseReason::Finished), self.now);
+            }
+        }
+    }
+
+    /// Carries out what the machine wants done, and checks every bit of it.
+    fn drain(&mut self) -> Vec<String> {
+        let mut told = Vec::new();
+        loop {
+            let connections = &self.connections;
+            let mut is_fit = |_, number: &mut u32| !connections[number].dead;
+            let Some(action) = self.state.poll_action(self.now, &mut is_fit) else {
+                break;
+            };
+            self.note(|| format!("    {}", word(&action)));
+            match action {
+                Action::Dial {
+                    place,
+                    route,
+                    ticket,
+                } => self.check_dial(place, &route, ticket),
+                Action::Abandon { place } => {
+                    assert!(
+                        self.dials.remove(&place).is_some(),
+                        "only dials are abandoned"
+                    );
+                }
+                Action::Grant {
+                    ticket,
+                    connection,
+                    place,
+                    reused,
+                } => self.check_grant(ticket, number(&connection), place, reused),
+                Action::Refuse { ticket, why } => {
+                    assert!(
+                        self.waiting.remove(&ticket).is_some(),
+                        "who waits is refused"
+                    );
+                    match why {
+                        Refusal::Dial(_) => told.push(format!("refuse: dial {ticket:?}")),
+                        Refusal::QueueFull => assert!(self.queue_limit.is_some()),
+                        Refusal::Closed => assert!(self.closed),
+                    }
+                    self.refused.push(ticket);
+                }
+                Action::Requeued { ticket } => assert!(self.waiting.contains_key(&ticket)),
+                Action::Close { connection, .. } => {
+                    let known = self
+                        .connections
+                        .get_mut(&number(&connection))
+                        .expect("only connections are closed");
+                    assert!(!known.closed, "nothing is closed twice");
+                    assert!(known.lent.is_empty(), "nothing is closed that is in use");
+                    known.closed = true;
+                }
+            }
+            let open = self.connections.values().filter(|known| !known.closed);
+            assert!(
+                self.dials.len() + open.count() <= self.limit,
+                "there are never more connections than places, not even between two actions"
+            );
+        }
+        for ticket in std::mem::take(&mut self.refused) {
+            self.state.cancel(ticket);
+        }
+        self.state.audit();
+        self.check_books();
+        told
+    }
+
+    fn check_dial(&mut self, place: PlaceId, route: &Route, ticket: TicketId) {
+        let n = self.routes.iter().position(|known| known == route);
+        let n = n.expect("a route that was asked for");
+        assert_eq!(
+            self.waiting[&ticket].route, n,
+            "dials are begun for who waits"
+        );
+        assert!(self.dials.insert(place, (n, ticket)).is_none());
+        let dials = self.dials.values().filter(|(route, _)| *route == n).count();
+        let waiting = self
+            .waiting
+            .values()
+            .filter(|waiting| waiting.route == n)
+            .count();
+        assert!(
+            dials <= waiting,
+            "no more dials are begun than tickets wait"
+        );
+        assert!(
+            self.dials
+                .values()
+                .filter(|(_, cause)| *cause == ticket)
+                .count()
+                == 1,
+            "one dial for each ticket"
+        );
+    }
+
+    fn check_grant(&mut self, ticket: TicketId, number: u32, place: PlaceId, reused: bool) {
+        let served = self.waiting.remove(&ticket).expect("who waits is served");
+        let known = self.connections.get_mut(&number).expect("a connection");
+        assert_eq!(
+            known.route, served.route,
+            "connections serve their own route"
+        );
+        assert_eq!(known.place, place);
+        assert!(!known.closed && !known.dead, "a dead connection was lent");
+        assert_eq!(reused, known.served > 0, "it is known what is new");
+        if known.shared {
+            assert!(
+                known.lent.len() < known.limit,
+                "no more exchanges than admitted"
+            );
+        } else {
+            assert!(known.lent.is_empty(), "lent to one at a time");
+            assert!(!(served.fresh && reused), "who insists gets a new one");
+        }
+        let overtaken = self
+            .waiting
+            .values()
+            .any(|other| other.route == served.route && other.order < served.order && !other.fresh);
+        assert!(!overtaken, "whoever came first is served first");
+        known.served += 1;
+        known.lent.push(ticket);
+    }
+
+    fn check_books(&self) {
+        let books = self.state.books();
+        assert_eq!(books.waiting, self.waiting.len());
+        assert_eq!(books.dials, self.dials.len());
+        let open = self.connections.values().filter(|known| !known.closed);
+        assert_eq!(
+            books.places,
+            self.dials.len() + open.count(),
+            "a place leaked"
+        );
+        let lent: usize = self
+            .connections
+            .values()
+            .map(|known| known.lent.len())
+            .sum();
+        assert_eq!(books.holding, lent);
+        if let Some(limit) = self.queue_limit {
+            // Tickets that lost their dial to somebody may wait besides.
+            let without = self
+                .waiting
+                .keys()
+                .filter(|&&ticket| !self.state.is_dialling(ticket))
+                .count();
+            assert!(without <= limit + self.limit + self.waiting.len() / 2);
+        }
+    }
+
+    /// From here on everything goes well: everybody who waits is served, and then the pool can be
+    /// emptied.
+    fn bring_to_an_end(&mut self) {
+        self.note(|| "from here on everything goes well".to_owned());
+        for _ in 0..10_000 {
+            if self.waiting.is_empty() {
+                break;
+            }
+            let mut dials: Vec<_> = self.dials.keys().copied().collect();
+            dials.sort_unstable();
+            for place in dials {
+                self.end_dial(place, true);
+                self.drain();
+            }
+            let leases: Vec<(u32, TicketId)> = self
+                .connections
+                .iter()
+                .flat_map(|(&number, known)| known.lent.iter().map(move |&ticket| (number, ticket)))
+                .collect();
+            for (number, ticket) in leases {
+                self.settle_lease(number, ticket, 5);
+                self.drain();
+            }
+        }
+        assert!(self.waiting.is_empty(), "somebody waits for ever");
+        self.closed = true;
+        self.state.close();
+        self.drain();
+        assert!(self.dials.is_empty(), "a closed pool makes no connections");
+        for (number, ticket) in self
+            .connections
+            .iter()
+            .flat_map(|(&number, known)| known.lent.iter().map(move |&ticket| (number, ticket)))
+            .collect::<Vec<_>>()
+        {
+            self.settle_lease(number, ticket, 5);
+        }
+        self.drain();
+        let books = self.state.books();
+        assert_eq!(books, Books::default(), "nothing is left");
+    }
+}

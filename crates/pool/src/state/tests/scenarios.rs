@@ -1,0 +1,613 @@
+//! What the machine does, case by case.
+
+use super::*;
+
+#[test]
+fn an_idle_connection_is_lent_again_and_the_latest_first() {
+    let mut bench = Bench::new(|_| {});
+    let route = plain(0);
+    bench.park(&route);
+    bench.pass(1);
+    bench.park(&route);
+    bench.ask(&route);
+    assert_eq!(bench.told(), ["grant 2 again"]);
+    bench.ask(&route);
+    assert_eq!(bench.told(), ["grant 1 again"]);
+}
+
+#[test]
+fn a_ticket_takes_what_comes_first_and_the_dial_goes_on() {
+    let mut bench = Bench::new(|_| {});
+    let route = plain(0);
+    let first = bench.ask(&route);
+    let dial = one_dial(&bench.drain());
+    let connection = bench.made(dial);
+    bench.drain();
+    let second = bench.ask(&route);
+    let dial = one_dial(&bench.drain());
+    bench.back(first, connection);
+    assert_eq!(granted(&bench.drain()), [(second, connection)]);
+    let late = bench.made(dial);
+    assert_eq!(bench.told(), [""; 0], "nobody waits, and so it lies idle");
+    assert_eq!(bench.state.books().idle, 1);
+    let third = bench.ask(&route);
+    let actions = bench.drain();
+    assert_eq!(granted(&actions), [(third, late)]);
+    assert_eq!(word(&actions[0]), "grant 2", "nobody has used it yet");
+}
+
+#[test]
+fn whatever_comes_goes_to_whoever_came_first() {
+    let mut bench = Bench::new(|_| {});
+    let route = plain(0);
+    let tickets = [bench.ask(&route), bench.ask(&route), bench.ask(&route)];
+    let dials = dials(&bench.drain());
+    assert_eq!(dials.len(), 3);
+    for (n, &dial) in dials.iter().rev().enumerate() {
+        let connection = bench.made(dial);
+        assert_eq!(granted(&bench.drain()), [(tickets[n], connection)]);
+    }
+}
+
+#[test]
+fn a_failed_dial_fails_the_ticket_that_caused_it() {
+    let mut bench = Bench::new(|_| {});
+    let route = plain(0);
+    bench.ask(&route);
+    let second = bench.ask(&route);
+    let dials = dials(&bench.drain());
+    bench.failed(dials[1]);
+    let actions = bench.drain();
+    assert!(
+        matches!(&actions[..], [Action::Refuse { ticket, why: Refusal::Dial(_) }] if *ticket == second),
+        "{actions:?}"
+    );
+}
+
+#[test]
+fn nobody_is_blamed_for_the_dial_of_one_who_has_gone() {
+    let mut bench = Bench::new(|_| {});
+    let route = plain(0);
+    let gone = bench.ask(&route);
+    let dial = one_dial(&bench.drain());
+    bench.state.cancel(gone);
+    assert_eq!(bench.told(), [""; 0], "the dial goes on");
+    let heir = bench.ask(&route);
+    assert_eq!(bench.told(), [""; 0], "and whoever comes next waits for it");
+    assert!(bench.state.is_dialling(heir));
+    bench.failed(dial);
+    assert_eq!(bench.told(), ["requeued", "dial host0"]);
+    assert!(bench.state.is_dialling(heir));
+}
+
+#[test]
+fn a_dial_that_lost_its_ticket_goes_to_one_that_lost_its_dial() {
+    let mut bench = Bench::new(|config| config.max_connections = Some(2));
+    let route = plain(0);
+    let first = bench.ask(&route);
+    let second = bench.ask(&route);
+    let dials = dials(&bench.drain());
+    // The second one's dial serves the first, whose own dial is now the second's.
+    let connection = bench.made(dials[1]);
+    assert_eq!(granted(&bench.drain()), [(first, connection)]);
+    assert!(bench.state.is_dialling(second));
+    bench.failed(dials[0]);
+    let actions = bench.drain();
+    assert_eq!(
+        actions.iter().map(word).collect::<Vec<_>>(),
+        ["requeued", "dial host0"]
+    );
+    // This time it is the second one's own.
+    bench.failed(one_dial(&actions));
+    assert_eq!(bench.told(), ["refuse: dial"]);
+}
+
+#[test]
+fn an_idle_connection_makes_room_for_another_route_the_longest_idle_first() {
+    let mut bench = Bench::new(|config| config.max_connections = Some(2));
+    bench.park(&plain(0));
+    bench.pass(1);
+    bench.park(&plain(1));
+    bench.ask(&plain(2));
+    assert_eq!(bench.told(), ["close 1: made room", "dial host2"]);
+    bench.ask(&plain(3));
+    assert_eq!(bench.told(), ["close 2: made room", "dial host3"]);
+    bench.ask(&plain(4));
+    assert_eq!(bench.told(), [""; 0]);
+}
+
+#[test]
+fn a_dial_for_nobody_makes_room_before_anything_idle_does() {
+    let mut bench = Bench::new(|config| config.max_connections = Some(2));
+    bench.park(&plain(0));
+    let gone = bench.ask(&plain(1));
+    let dial = one_dial(&bench.drain());
+    bench.state.cancel(gone);
+    bench.drain();
+    bench.ask(&plain(2));
+    assert_eq!(bench.told(), ["abandon", "dial host2"]);
+    // It comes all the same, a little late.
+    bench.made(dial);
+    assert_eq!(bench.told(), ["close 2: superfluous"]);
+}
+
+#[test]
+fn places_go_round_between_routes() {
+    let mut bench = Bench::new(|config| config.max_connections = Some(1));
+    let busy = bench.ask(&plain(9));
+    let dial = one_dial(&bench.drain());
+    bench.made(dial);
+    bench.drain();
+    for _ in 0..3 {
+        bench.ask(&plain(0));
+    }
+    bench.ask(&plain(1));
+    bench.ask(&plain(2));
+    bench.drain();
+    bench
+        .state
+        .reclaimed(busy, Err(CloseReason::Failed), bench.now);
+    let mut order = Vec::new();
+    for _ in 0..5 {
+        let actions = bench.drain();
+        order.extend(
+            actions
+                .iter()
+                .map(word)
+                .filter(|word| word.starts_with("dial")),
+        );
+        let dial = one_dial(&actions);
+        bench.made(dial);
+        let (ticket, _) = granted(&bench.drain())[0];
+        bench
+            .state
+            .reclaimed(ticket, Err(CloseReason::Failed), bench.now);
+    }
+    assert_eq!(
+        order,
+        [
+            "dial host0",
+            "dial host1",
+            "dial host2",
+            "dial host0",
+            "dial host0"
+        ]
+    );
+}
+
+#[test]
+fn a_route_with_a_long_queue_gives_up_a_connection_for_another_in_the_end() {
+    let mut bench = Bench::new(|config| config.max_connections = Some(1));
+    let mut ticket = bench.ask(&plain(0));
+    let dial = one_dial(&bench.drain());
+    let connection = bench.made(dial);
+    bench.drain();
+    for _ in 0..100 {
+        bench.ask(&plain(0));
+    }
+    bench.ask(&plain(1));
+    bench.drain();
+    let mut served = 0;
+    let actions = loop {
+        bench.back(ticket, connection);
+        let actions = bench.drain();
+        match granted(&actions)[..] {
+            [(next, _)] => ticket = next,
+            _ => break actions,
+        }
+        served += 1;
+    };
+    assert_eq!(served, PATIENCE);
+    let words: Vec<_> = actions.iter().map(word).collect();
+    assert_eq!(words, ["close 1: made room", "dial host1"]);
+}
+
+#[test]
+fn a_route_with_nobody_beside_it_keeps_its_connection() {
+    let mut bench = Bench::new(|config| config.max_connections = Some(1));
+    let mut ticket = bench.ask(&plain(0));
+    let dial = one_dial(&bench.drain());
+    let connection = bench.made(dial);
+    bench.drain();
+    for _ in 0..100 {
+        bench.ask(&plain(0));
+    }
+    bench.drain();
+    for _ in 0..100 {
+        bench.back(ticket, connection);
+        ticket = granted(&bench.drain())[0].0;
+    }
+}
+
+#[test]
+fn one_route_takes_no_more_places_than_it_may() {
+    let mut bench = Bench::new(|config| config.max_connections_per_origin = Some(2));
+    for _ in 0..5 {
+        bench.ask(&plain(0));
+    }
+    bench.ask(&plain(1));
+    assert_eq!(bench.told(), ["dial host0", "dial host1", "dial host0"]);
+}
+
+#[test]
+fn a_limit_of_none_at_all_is_a_limit_of_one() {
+    let mut bench = Bench::new(|config| {
+        config.max_connections = Some(0);
+        config.max_connections_per_origin = Some(0);
+    });
+    bench.ask(&plain(0));
+    bench.ask(&plain(0));
+    assert_eq!(bench.told(), ["dial host0"]);
+}
+
+#[test]
+fn a_dead_connection_is_found_when_it_is_asked_for_given_back_or_says_so() {
+    let mut bench = Bench::new(|_| {});
+    let route = plain(0);
+    let (_, connection) = bench.park(&route);
+    bench.dead.insert(connection);
+    let ticket = bench.ask(&route);
+    let actions = bench.drain();
+    let words: Vec<_> = actions.iter().map(word).collect();
+    assert_eq!(words, ["close 1: peer ended", "dial host0"]);
+
+    let connection = bench.made(one_dial(&actions));
+    bench.drain();
+    bench.dead.insert(connection);
+    bench.back(ticket, connection);
+    assert_eq!(bench.told(), ["close 2: peer ended"]);
+
+    let (place, connection) = bench.park(&route);
+    bench.state.woken(place);
+    assert_eq!(bench.told(), [""; 0], "a false alarm");
+    bench.dead.insert(connection);
+    bench.state.woken(place);
+    assert_eq!(bench.told(), ["close 3: peer ended"]);
+    bench.state.woken(place);
+    assert_eq!(bench.told(), [""; 0], "old news");
+}
+
+#[test]
+fn what_is_idle_too_long_is_closed_and_what_expires_unnoticed_is_not_lent() {
+    let mut bench = Bench::new(|config| config.idle_timeout = Some(Duration::from_secs(4)));
+    let route = plain(0);
+    bench.park(&route);
+    bench.pass(1);
+    bench.park(&route);
+    assert_eq!(
+        bench.state.next_expiry(),
+        Some(bench.now + Duration::from_secs(3))
+    );
+    bench.pass(3);
+    bench.state.expire(bench.now);
+    assert_eq!(bench.told(), ["close 1: idle timeout"]);
+    bench.pass(2);
+    bench.ask(&route);
+    assert_eq!(bench.told(), ["close 2: idle timeout", "dial host0"]);
+}
+
+#[test]
+fn age_ends_a_connection_wherever_it_is() {
+    let mut bench = Bench::new(|config| {
+        config.idle_timeout = None;
+        config.max_age = Some(Duration::from_secs(10));
+    });
+    let route = plain(0);
+    bench.park(&route);
+    let busy = bench.ask(&route);
+    bench.drain();
+    bench.park(&route);
+    bench.pass(10);
+    bench.state.expire(bench.now);
+    assert_eq!(bench.told(), ["close 2: max age"]);
+    bench.back(busy, 1);
+    assert_eq!(bench.told(), ["close 1: max age"]);
+    assert_eq!(bench.state.next_expiry(), None);
+}
+
+#[test]
+fn a_connection_serves_as_many_requests_as_it_may() {
+    let mut bench = Bench::new(|config| config.max_requests_per_connection = Some(2));
+    let route = plain(0);
+    let (_, connection) = bench.park(&route);
+    let ticket = bench.ask(&route);
+    assert_eq!(bench.told(), ["grant 1 again"]);
+    bench.back(ticket, connection);
+    assert_eq!(bench.told(), ["close 1: max requests"]);
+}
+
+#[test]
+fn too_many_idle_ones_are_closed_the_oldest_first() {
+    let mut bench = Bench::new(|config| {
+        config.max_idle = Some(2);
+        config.max_idle_per_origin = Some(1);
+    });
+    bench.park(&plain(0));
+    let ticket = bench.state.enqueue(&plain(0), true, bench.now);
+    let dial = one_dial(&bench.drain());
+    let connection = bench.made(dial);
+    bench.drain();
+    bench.back(ticket, connection);
+    assert_eq!(bench.told(), ["close 1: idle limit"]);
+    bench.park(&plain(1));
+    bench.park(&plain(2));
+    assert_eq!(bench.state.books().idle, 2);
+    assert_eq!(bench.state.counters().closed_for(Closed::IdleLimit), 2);
+}
+
+#[test]
+fn one_who_insists_gets_a_new_connection() {
+    let mut bench = Bench::new(|config| config.max_connections_per_origin = Some(1));
+    let route = plain(0);
+    bench.park(&route);
+    bench.state.enqueue(&route, true, bench.now);
+    assert_eq!(bench.told(), ["close 1: made room", "dial host0"]);
+}
+
+#[test]
+fn one_who_insists_does_not_hold_up_those_behind() {
+    let mut bench = Bench::new(|config| config.max_connections = Some(1));
+    let route = plain(0);
+    let busy = bench.ask(&route);
+    let dial = one_dial(&bench.drain());
+    let connection = bench.made(dial);
+    bench.drain();
+    bench.state.enqueue(&route, true, bench.now);
+    let behind = bench.ask(&route);
+    bench.drain();
+    bench.back(busy, connection);
+    assert_eq!(granted(&bench.drain()), [(behind, connection)]);
+    bench.back(behind, connection);
+    assert_eq!(bench.told(), ["close 1: made room", "dial host0"]);
+}
+
+#[test]
+fn the_newest_is_turned_away_when_the_queue_is_full() {
+    let mut bench = Bench::new(|config| {
+        config.max_connections = Some(1);
+        config.queue_limit = Some(1);
+    });
+    bench.ask(&plain(0));
+    assert_eq!(
+        bench.told(),
+        ["dial host0"],
+        "one who is being dialled for does not count"
+    );
+    bench.ask(&plain(0));
+    assert_eq!(bench.told(), [""; 0]);
+    bench.ask(&plain(1));
+    assert_eq!(bench.told(), ["refuse: full"]);
+}
+
+#[test]
+fn closing_refuses_gives_up_and_closes() {
+    let mut bench = Bench::new(|config| config.max_connections = Some(3));
+    bench.park(&plain(0));
+    let busy = bench.state.enqueue(&plain(0), true, bench.now);
+    let dial = one_dial(&bench.drain());
+    let connection = bench.made(dial);
+    bench.drain();
+    bench.ask(&plain(1));
+    bench.drain();
+    bench.state.close();
+    assert_eq!(
+        bench.told(),
+        ["close 1: pool closed", "refuse: closed", "abandon"]
+    );
+    bench.back(busy, connection);
+    assert_eq!(bench.told(), ["close 2: pool closed"]);
+    bench.ask(&plain(0));
+    assert_eq!(bench.told(), ["refuse: closed"]);
+}
+
+#[test]
+fn one_dial_finds_out_the_protocol_for_all() {
+    let mut bench = Bench::new(|_| {});
+    let route = negotiated(0);
+    for _ in 0..3 {
+        bench.ask(&route);
+    }
+    let actions = bench.drain();
+    assert_eq!(dials(&actions).len(), 1);
+    // It turns out exclusive: now everybody needs one of their own.
+    bench.made(one_dial(&actions));
+    assert_eq!(
+        bench.told(),
+        [
+            "grant 1",
+            "requeued",
+            "requeued",
+            "dial host0",
+            "dial host0"
+        ]
+    );
+    assert_eq!(dials(&bench.drain()).len(), 0);
+}
+
+#[test]
+fn what_was_found_out_is_remembered_without_a_connection() {
+    let mut bench = Bench::new(|_| {});
+    bench.park(&negotiated(0));
+    bench.state.close_idle();
+    bench.drain();
+    bench.ask(&negotiated(0));
+    bench.ask(&negotiated(0));
+    assert_eq!(bench.told(), ["dial host0", "dial host0"]);
+}
+
+#[test]
+fn what_is_remembered_has_an_end() {
+    let mut bench = Bench::new(|_| {});
+    bench.audits = false; // each takes as long as there are routes
+    for n in 0..REMEMBERED + 10 {
+        bench.park(&negotiated(n));
+        bench.state.close_idle();
+        bench.drain();
+    }
+    assert_eq!(bench.state.roads.len(), REMEMBERED);
+}
+
+#[test]
+fn after_a_failed_attempt_to_find_out_everybody_tries_for_themselves() {
+    let mut bench = Bench::new(|_| {});
+    let route = negotiated(0);
+    for _ in 0..3 {
+        bench.ask(&route);
+    }
+    let dial = one_dial(&bench.drain());
+    bench.failed(dial);
+    let told = bench.told();
+    assert_eq!(
+        told.iter().filter(|word| *word == "refuse: dial").count(),
+        1
+    );
+    assert_eq!(told.iter().filter(|word| *word == "dial host0").count(), 2);
+}
+
+#[test]
+fn a_shared_connection_carries_what_it_admits_and_then_another_is_made() {
+    let mut bench = Bench::new(|config| config.max_shared_per_origin = Some(2));
+    let route = negotiated(0);
+    let tickets: Vec<_> = (0..7).map(|_| bench.ask(&route)).collect();
+    let dial = one_dial(&bench.drain());
+    bench.made_shared(dial, 3);
+    let actions = bench.drain();
+    let served: Vec<_> = granted(&actions).iter().map(|grant| grant.0).collect();
+    assert_eq!(served, tickets[..3]);
+    bench.made_shared(one_dial(&actions), 3);
+    let told = bench.told();
+    assert_eq!(
+        told,
+        ["grant 2", "grant 2 again", "grant 2 again"],
+        "and no third one"
+    );
+    bench
+        .state
+        .reclaimed(tickets[0], Err(CloseReason::Finished), bench.now);
+    assert_eq!(bench.told(), ["grant 1 again"]);
+}
+
+#[test]
+fn a_lowered_limit_takes_nothing_away_and_a_raised_one_lets_in() {
+    let mut bench = Bench::new(|config| config.max_shared_per_origin = Some(1));
+    let route = negotiated(0);
+    let tickets: Vec<_> = (0..4).map(|_| bench.ask(&route)).collect();
+    let dial = one_dial(&bench.drain());
+    bench.made_shared(dial, 3);
+    bench.drain();
+    bench.state.admits(dial, 1);
+    let end = |bench: &mut Bench, n: usize| {
+        bench
+            .state
+            .reclaimed(tickets[n], Err(CloseReason::Finished), bench.now);
+        bench.told()
+    };
+    assert_eq!(end(&mut bench, 0), [""; 0]);
+    assert_eq!(end(&mut bench, 1), [""; 0]);
+    bench.state.admits(dial, 2);
+    assert_eq!(bench.told(), ["grant 1 again"]);
+}
+
+#[test]
+fn a_second_shared_connection_that_nobody_needs_is_closed() {
+    let mut bench = Bench::new(|_| {});
+    let route = negotiated(0);
+    let first = bench.ask(&route);
+    let dial = one_dial(&bench.drain());
+    bench.made_shared(dial, 1);
+    bench.drain();
+    let second = bench.ask(&route);
+    let dial = one_dial(&bench.drain());
+    bench
+        .state
+        .reclaimed(first, Err(CloseReason::Finished), bench.now);
+    assert_eq!(granted(&bench.drain()), [(second, 1)]);
+    bench
+        .state
+        .reclaimed(second, Err(CloseReason::Finished), bench.now);
+    bench.drain();
+    bench.made_shared(dial, 1);
+    assert_eq!(bench.told(), ["close 2: superfluous"]);
+}
+
+#[test]
+fn a_busy_shared_connection_makes_room_too_if_it_must() {
+    let mut bench = Bench::new(|config| config.max_connections = Some(1));
+    let route = negotiated(0);
+    let mut open = VecDeque::from([bench.ask(&route)]);
+    let dial = one_dial(&bench.drain());
+    bench.made_shared(dial, 100);
+    bench.drain();
+    open.push_back(bench.ask(&route));
+    bench.drain();
+    bench.ask(&plain(1));
+    bench.drain();
+    // It never is without an exchange, and so it never is idle.
+    let mut granted_since = 0;
+    loop {
+        open.push_back(bench.ask(&route));
+        if granted(&bench.drain()).is_empty() {
+            open.pop_back();
+            break;
+        }
+        granted_since += 1;
+        let first = open.pop_front().unwrap();
+        bench
+            .state
+            .reclaimed(first, Err(CloseReason::Finished), bench.now);
+        bench.drain();
+    }
+    assert_eq!(granted_since, PATIENCE);
+    let mut told = Vec::new();
+    for ticket in open {
+        bench
+            .state
+            .reclaimed(ticket, Err(CloseReason::Finished), bench.now);
+        told.extend(bench.told());
+    }
+    assert_eq!(told, ["close 1: made room", "dial host1"]);
+}
+
+#[test]
+fn what_is_given_back_unused_counts_as_unused() {
+    let mut bench = Bench::new(|_| {});
+    let route = plain(0);
+    let ticket = bench.ask(&route);
+    let dial = one_dial(&bench.drain());
+    let connection = bench.made(dial);
+    bench.drain();
+    bench
+        .state
+        .decline(ticket, Connection::Exclusive(connection), bench.now);
+    bench.drain();
+    bench.ask(&route);
+    assert_eq!(bench.told(), ["grant 1"]);
+}
+
+#[test]
+fn a_lease_that_ends_twice_ends_once() {
+    let mut bench = Bench::new(|_| {});
+    let route = plain(0);
+    let ticket = bench.ask(&route);
+    let dial = one_dial(&bench.drain());
+    let connection = bench.made(dial);
+    bench.drain();
+    bench.back(ticket, connection);
+    bench.drain();
+    bench.back(ticket, 77);
+    assert_eq!(bench.told(), ["close 77: superfluous"]);
+    assert_eq!(bench.state.books().idle, 1);
+}
+
+#[test]
+fn an_empty_pool_remembers_nothing_of_plain_routes() {
+    let mut bench = Bench::new(|_| {});
+    for n in 0..50 {
+        bench.park(&plain(n));
+    }
+    bench.state.close_idle();
+    bench.drain();
+    assert_eq!(bench.state.roads.len(), 0);
+    assert_eq!(bench.state.index.len(), 0);
+    assert_eq!(bench.state.claims.len(), 0);
+}

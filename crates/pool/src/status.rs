@@ -1,0 +1,154 @@
+//! What a pool looks like, to print.
+
+use std::{fmt, time::Duration, time::Instant};
+
+use crate::{
+    route::Route,
+    state::{Activity, Books, State},
+};
+
+/// A snapshot of a pool: what [`Pool::status`](crate::Pool::status) yields.
+///
+/// Prints as one line, and with `{:#}` with a line more for each connection:
+///
+/// ```text
+/// <Pool [Requests: 1 active, 0 queued | Connections: 1 active, 1 idle]>
+///   <http://localhost:8080, active, 3 requests, age 1.2s>
+///   <http://localhost:8080, idle for 0.5s, 2 requests, age 1.3s>
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Status {
+    /// Requests which have a connection, their responses' bodies included.
+    pub active_requests: usize,
+    /// Requests which wait for one.
+    pub queued_requests: usize,
+    /// Connections in use or being made.
+    pub active_connections: usize,
+    /// Connections which serve nobody.
+    pub idle_connections: usize,
+    /// Each of them, by route, the oldest first.
+    pub connections: Vec<ConnectionStatus>,
+}
+
+/// One connection of a [`Status`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ConnectionStatus {
+    /// Where it leads.
+    pub route: Route,
+    /// What it is doing.
+    pub activity: Activity,
+    /// To how many requests it was lent.
+    pub requests: u64,
+    /// How long ago it was made, or began to be.
+    pub age: Duration,
+    /// How long it has served nobody, if it does not.
+    pub idle_for: Option<Duration>,
+}
+
+impl Status {
+    pub(crate) fn of<X, S: Clone>(state: &State<X, S>, now: Instant) -> Self {
+        let Books {
+            waiting,
+            holding,
+            places,
+            idle,
+            shared_idle,
+            ..
+        } = state.books();
+        let mut connections: Vec<_> = state
+            .look()
+            .map(|sight| ConnectionStatus {
+                route: sight.route.clone(),
+                activity: sight.activity,
+                requests: sight.served,
+                age: now.saturating_duration_since(sight.born),
+                idle_for: match sight.activity {
+                    Activity::Idle(since) => Some(since),
+                    Activity::Shared { idle_since, .. } => idle_since,
+                    Activity::Connecting | Activity::Active => None,
+                }
+                .map(|since| now.saturating_duration_since(since)),
+            })
+            .collect();
+        connections.sort_by(|one, other| {
+            let origins = one.route.origin().cmp(other.route.origin());
+            origins.then(other.age.cmp(&one.age))
+        });
+        Status {
+            active_requests: holding,
+            queued_requests: waiting,
+            active_connections: places - idle - shared_idle,
+            idle_connections: idle + shared_idle,
+            connections,
+        }
+    }
+
+    pub(crate) fn headline(&self) -> String {
+        format!(
+            "<Pool [Requests: {} active, {} queued | Connections: {} active, {} idle]>",
+            self.active_requests,
+            self.queued_requests,
+            self.active_connections,
+            self.idle_connections
+        )
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.headline())?;
+        if f.alternate() {
+            for connection in &self.connections {
+                write!(f, "\n  {connection}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for ConnectionStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<{}, ", self.route)?;
+        match (self.activity, self.idle_for) {
+            (Activity::Connecting, _) => f.write_str("connecting")?,
+            (Activity::Active, _) => f.write_str("active")?,
+            (Activity::Idle(_), idle) => {
+                write!(f, "idle for {}", Seconds(idle.unwrap_or_default()))?;
+            }
+            (
+                Activity::Shared {
+                    exchanges,
+                    limit,
+                    retired,
+                    ..
+                },
+                idle,
+            ) => {
+                match idle {
+                    Some(idle) => write!(f, "shared, idle for {}", Seconds(idle))?,
+                    None => write!(f, "shared, {exchanges} of {limit} exchanges")?,
+                }
+                if retired {
+                    f.write_str(", retired")?;
+                }
+            }
+        }
+        let s = if self.requests == 1 { "" } else { "s" };
+        write!(
+            f,
+            ", {} request{s}, age {}>",
+            self.requests,
+            Seconds(self.age)
+        )
+    }
+}
+
+struct Seconds(Duration);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.1}s", self.0.as_secs_f64())
+    }
+}

@@ -1,0 +1,273 @@
+//! Other runtimes than a single-threaded one: many threads, and one that is gone.
+
+// clippy.toml lets tests unwrap, but not what they are made of.
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    fmt,
+    future::Future,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    task::{Context, Poll, Wake, Waker},
+    thread::{self, Thread},
+    time::Instant,
+};
+
+use httpcore_core_primitives::{
+    Body, BoxFuture, CloseReason, Error, Established, ExclusiveConnection, IdleEnd, Kind, Origin,
+    Request, Response, Runtime, Scheme, SendError, StreamInfo, Terms, Timer,
+};
+use httpcore_pool::{Config, Dial, DialTerms, Pool, Route};
+
+/// A connection which answers at once; every so often it is not given back.
+struct Quick {
+    alive: Arc<AtomicUsize>,
+    served: usize,
+}
+
+impl Quick {
+    fn new(alive: &Arc<AtomicUsize>) -> Box<Self> {
+        alive.fetch_add(1, SeqCst);
+        Box::new(Quick {
+            alive: alive.clone(),
+            served: 0,
+        })
+    }
+}
+
+impl Drop for Quick {
+    fn drop(&mut self) {
+        self.alive.fetch_sub(1, SeqCst);
+    }
+}
+
+impl fmt::Debug for Quick {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Quick")
+    }
+}
+
+impl ExclusiveConnection for Quick {
+    fn exchange(
+        mut self: Box<Self>,
+        _request: Request,
+        terms: Terms,
+    ) -> BoxFuture<'static, Result<Response, SendError>> {
+        self.served += 1;
+        Box::pin(async move {
+            // Lets others in between.
+            thread::yield_now();
+            if self.served.is_multiple_of(7) {
+                drop(self);
+                terms.lease.close(CloseReason::PeerSaidClose);
+            } else {
+                terms.lease.give_back(self);
+            }
+            Ok(Response::new(Body::empty()))
+        })
+    }
+
+    fn poll_idle(&mut self, _: &mut Context<'_>) -> Poll<IdleEnd> {
+        Poll::Pending
+    }
+
+    fn info(&self) -> StreamInfo {
+        StreamInfo::default()
+    }
+}
+
+struct Dialler {
+    alive: Arc<AtomicUsize>,
+    most: Arc<AtomicUsize>,
+}
+
+impl Dial for Dialler {
+    fn dial(&self, _: &Route, _: &DialTerms) -> BoxFuture<'static, Result<Established, Error>> {
+        let (alive, most) = (self.alive.clone(), self.most.clone());
+        Box::pin(async move {
+            let connection = Quick::new(&alive);
+            most.fetch_max(alive.load(SeqCst), SeqCst);
+            Ok(Established::Exclusive(connection))
+        })
+    }
+}
+
+fn route(n: usize) -> Route {
+    Route::to(Origin::new(Scheme::Http, &format!("host{n}"), 80))
+}
+
+/// A thread for each task.
+#[derive(Debug)]
+struct Threads;
+
+impl Runtime for Threads {
+    #[allow(clippy::disallowed_methods)] // this is a backend
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn timer(&self, purpose: &'static str) -> Box<dyn Timer> {
+        panic!("nothing here has a time limit, but {purpose} asks for a timer")
+    }
+
+    fn spawn(&self, _: &'static str, task: BoxFuture<'static, ()>) {
+        thread::spawn(move || block_on(task));
+    }
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+fn block_on<F: Future>(future: F) -> F::Output {
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
+
+fn config(max_connections: usize) -> Config {
+    let mut config = Config::default();
+    config.max_connections = Some(max_connections);
+    config.idle_timeout = None;
+    config.max_age = None;
+    config
+}
+
+#[test]
+fn one_pool_serves_many_threads() {
+    let (alive, most) = (Arc::<AtomicUsize>::default(), Arc::default());
+    let dialler = Dialler {
+        alive: alive.clone(),
+        most: Arc::clone(&most),
+    };
+    let pool = Pool::new(config(2), Arc::new(Threads), Arc::new(dialler));
+    thread::scope(|scope| {
+        for n in 0..6 {
+            let pool = pool.clone();
+            scope.spawn(move || {
+                for _ in 0..500 {
+                    let sending = pool.send(route(n % 3), Request::new(Body::empty()));
+                    block_on(sending).unwrap();
+                }
+            });
+        }
+    });
+    let counters = pool.counters();
+    assert_eq!((counters.requests, counters.granted), (3000, 3000));
+    let status = pool.status();
+    assert_eq!((status.active_requests, status.queued_requests), (0, 0));
+    assert_eq!(
+        most.load(SeqCst).min(2),
+        most.load(SeqCst),
+        "never more than two"
+    );
+    pool.close();
+    // A dial that was begun for somebody who was served otherwise may still be on its way.
+    while alive.load(SeqCst) > 0 {
+        thread::yield_now();
+    }
+}
+
+/// Drops every task as soon as it comes.
+#[derive(Debug)]
+struct Gone;
+
+impl Runtime for Gone {
+    #[allow(clippy::disallowed_methods)] // this is a backend
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn timer(&self, purpose: &'static str) -> Box<dyn Timer> {
+        panic!("a runtime that is gone has no timer for {purpose}")
+    }
+
+    fn spawn(&self, _: &'static str, task: BoxFuture<'static, ()>) {
+        drop(task);
+    }
+}
+
+#[test]
+fn a_runtime_that_is_gone_is_an_error_and_not_a_hang() {
+    let alive = Arc::default();
+    let most = Arc::default();
+    let pool = Pool::new(config(1), Arc::new(Gone), Arc::new(Dialler { alive, most }));
+    let error = block_on(pool.send(route(0), Request::new(Body::empty()))).unwrap_err();
+    assert_eq!(error.kind(), Kind::RuntimeGone);
+    assert_eq!(pool.status().connections.len(), 0);
+}
+
+/// Keeps what it is given until it is told to drop it all, and drops at once what comes then.
+#[derive(Debug, Default)]
+struct Ending(std::sync::Mutex<Option<Vec<Held>>>);
+
+struct Held(#[allow(dead_code)] BoxFuture<'static, ()>);
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Held")
+    }
+}
+
+impl Runtime for Ending {
+    #[allow(clippy::disallowed_methods)] // this is a backend
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn timer(&self, purpose: &'static str) -> Box<dyn Timer> {
+        panic!("nothing here has a time limit, but {purpose} asks for a timer")
+    }
+
+    fn spawn(&self, _: &'static str, task: BoxFuture<'static, ()>) {
+        let refused = match &mut *self.0.lock().unwrap() {
+            Some(tasks) => {
+                tasks.push(Held(task));
+                None
+            }
+            None => Some(task),
+        };
+        drop(refused);
+    }
+}
+
+#[test]
+fn a_long_queue_survives_the_end_of_its_runtime() {
+    let runtime = Arc::new(Ending(std::sync::Mutex::new(Some(Vec::new()))));
+    let alive = Arc::default();
+    let most = Arc::default();
+    let pool = Pool::new(
+        config(1),
+        runtime.clone(),
+        Arc::new(Dialler { alive, most }),
+    );
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut queue: Vec<_> = (0..20_000)
+        .map(|_| pool.send(route(0), Request::new(Body::empty())))
+        .collect();
+    for sending in &mut queue {
+        assert!(pin!(sending).poll(&mut cx).is_pending());
+    }
+    // Each dial that is dropped frees the place for the next, which is dropped at once.
+    let tasks = runtime.0.lock().unwrap().take();
+    drop(tasks);
+    for sending in &mut queue {
+        let Poll::Ready(Err(error)) = pin!(sending).poll(&mut cx) else {
+            panic!("somebody still waits for a runtime that is gone")
+        };
+        assert_eq!(error.kind(), Kind::RuntimeGone);
+    }
+    assert_eq!(pool.status().connections.len(), 0);
+}

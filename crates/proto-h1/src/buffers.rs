@@ -1,0 +1,45 @@
+//! Buffers, which belong to the thread and not to a connection: an idle connection has none.
+
+use std::cell::RefCell;
+
+use bytes::BytesMut;
+
+/// What a head is read into and written from: nearly all of them fit.
+pub(crate) const SMALL_BUFFER: usize = 8 * 1024;
+/// What a large body is read into: with 8 KiB at a time, a download costs half as much again.
+pub(crate) const LARGE_BUFFER: usize = 64 * 1024;
+
+/// How many a thread keeps: an exchange has two at once, and gives them back before the next poll
+/// of another, unless something is in them.
+const KEPT: usize = 8;
+
+thread_local! {
+    static SPARE: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
+}
+
+/// An empty buffer with room for at least [`SMALL_BUFFER`] bytes.
+pub(crate) fn take() -> BytesMut {
+    SPARE
+        .try_with(|spare| spare.borrow_mut().pop())
+        .ok()
+        .flatten()
+        .unwrap_or_else(|| BytesMut::with_capacity(SMALL_BUFFER))
+}
+
+/// Keeps `buffer` for the next, if it is worth keeping: not too large, and nobody's any more.
+pub(crate) fn give(mut buffer: BytesMut) {
+    buffer.clear();
+    if buffer.capacity() == 0
+        || !buffer.try_reclaim(SMALL_BUFFER)
+        || buffer.capacity() > 2 * SMALL_BUFFER
+    {
+        return;
+    }
+    // While its thread ends, a buffer is just dropped.
+    let _ = SPARE.try_with(|spare| {
+        let mut spare = spare.borrow_mut();
+        if spare.len() < KEPT {
+            spare.push(buffer);
+        }
+    });
+}

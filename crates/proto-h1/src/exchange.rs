@@ -1,0 +1,790 @@
+//! One exchange: the request goes out and the response comes in, both driven by whoever polls.
+//!
+//! ```text
+//!   Exchanging (future) ── head ──► ResponseBody ── end ──► Lease::give_back, or close
+//!        │ owns                          │ owns
+//!        └────────► Exchange ◄───────────┘     dropped anywhere: connection, then lease
+//! ```
+//!
+//! Every poll first sends what can be sent and then receives what there is, so that neither
+//! direction waits for the other: a server may answer before it has read the request, or instead
+//! of reading it. A write that fails does not end the exchange, since the answer may be there
+//! already; only reading tells.
+
+use std::{
+    future::Future,
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, Bytes, BytesMut};
+use http::{StatusCode, request};
+use http_body::{Body as _, Frame};
+use httpcore_core_primitives::{
+    Body, BodyLength, BoxError, CloseReason, Error, Event as TraceEvent, Kind, Lease, Phase,
+    Request, Response, SendError, Sent, Terms, Trace,
+};
+
+use crate::{
+    body::ResponseBody,
+    buffers::{self, LARGE_BUFFER, SMALL_BUFFER},
+    codec::{Codec, Event, Framing, Misuse, MustClose, Violation},
+    connection::H1Connection,
+    upgrade::Upgraded,
+    waits::{Ended, Situation, Waits},
+};
+
+/// How many pieces are written in one poll before others get their turn, and before it is looked
+/// whether the server has answered.
+const PIECES_AT_ONCE: usize = 32;
+
+/// Told of the interim responses to one request (RFC 9110 §15.2), 103 with its hints among them.
+/// Goes into the request's extensions. Called while the exchange is polled, and must not block.
+///
+/// ```
+/// use httpcore_core_primitives::Body;
+/// use httpcore_proto_h1::OnInformational;
+///
+/// let request = http::Request::get("http://localhost/")
+///     .extension(OnInformational::new(|hint| println!("{} {:?}", hint.status(), hint.headers())))
+///     .body(Body::empty())?;
+/// # Ok::<(), http::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct OnInformational(Arc<dyn Fn(&http::Response<()>) + Send + Sync>);
+
+impl OnInformational {
+    /// `told` is told.
+    pub fn new(told: impl Fn(&http::Response<()>) + Send + Sync + 'static) -> Self {
+        OnInformational(Arc::new(told))
+    }
+}
+
+impl std::fmt::Debug for OnInformational {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OnInformational")
+    }
+}
+
+/// An exchange until the head of its response.
+pub(crate) struct Exchanging {
+    exchange: Option<Exchange>,
+    /// Kept until the head is there, in case the request has to be sent once more.
+    request: Option<request::Parts>,
+    /// The request cannot be sent.
+    misuse: Option<Misuse>,
+}
+
+impl Exchanging {
+    pub(crate) fn new(connection: Box<H1Connection>, request: Request, terms: Terms) -> Self {
+        let (parts, body) = request.into_parts();
+        let mut exchange = Exchange::new(connection, body, terms);
+        let misuse = exchange.start(&parts).err();
+        Exchanging {
+            exchange: Some(exchange),
+            request: Some(parts),
+            misuse,
+        }
+    }
+
+    fn fail(&mut self, mut exchange: Exchange, failure: Failure) -> SendError {
+        let error = exchange.fail(failure);
+        let body = exchange.body_again();
+        let request = self
+            .request
+            .take()
+            .zip(body)
+            .map(|(parts, body)| Box::new(Request::from_parts(parts, body)));
+        SendError { error, request }
+    }
+}
+
+impl Future for Exchanging {
+    type Output = Result<Response, SendError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let Some(exchange) = &mut this.exchange else {
+            return Poll::Pending; // It has ended.
+        };
+        let outcome = match this.misuse.take() {
+            Some(misuse) => Err(Failure::Misuse(misuse)),
+            None => ready!(exchange.poll_head(cx, this.request.as_ref())),
+        };
+        let Some(exchange) = this.exchange.take() else {
+            return Poll::Pending;
+        };
+        Poll::Ready(match outcome {
+            Ok(head) => Ok(exchange.respond(head)),
+            Err(failure) => Err(this.fail(exchange, failure)),
+        })
+    }
+}
+
+/// Why an exchange fails.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The caller's request.
+    Misuse(Misuse),
+    /// The caller's body.
+    Body(Error),
+    /// The server's response.
+    Violation(Violation),
+    Read(io::Error),
+    Timeout(httpcore_core_primitives::TimeoutKind),
+}
+
+/// What is to be written: what goes before a piece (the head too, at first), the piece, and what
+/// goes after it.
+#[derive(Debug, Default)]
+struct Outgoing {
+    before: BytesMut,
+    piece: Bytes,
+    after: &'static [u8],
+}
+
+impl Outgoing {
+    fn is_empty(&self) -> bool {
+        self.before.is_empty() && !self.has_piece()
+    }
+
+    fn has_piece(&self) -> bool {
+        !self.piece.is_empty() || !self.after.is_empty()
+    }
+
+    fn slices(&self) -> [IoSlice<'_>; 3] {
+        [
+            IoSlice::new(&self.before),
+            IoSlice::new(&self.piece),
+            IoSlice::new(self.after),
+        ]
+    }
+
+    fn advance(&mut self, written: usize) {
+        let before = written.min(self.before.len());
+        self.before.advance(before);
+        let piece = (written - before).min(self.piece.len());
+        self.piece.advance(piece);
+        let after = (written - before - piece).min(self.after.len());
+        self.after = &self.after[after..];
+    }
+}
+
+/// How far the request has been sent.
+#[derive(Debug)]
+enum Upload {
+    /// The head has been framed; the body waits for `100 (Continue)`.
+    Continue,
+    /// The body is asked for pieces.
+    Body,
+    /// All of it is framed, and some of that not written or flushed.
+    Rest,
+    Sent,
+    /// Writing failed.
+    Failed(io::Error),
+    /// The server does not want the rest.
+    Abandoned,
+}
+
+/// Who has something to wait for after a poll of sending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sending {
+    Over,
+    /// The stream takes nothing now.
+    Blocked,
+    /// The body has nothing now, or waits for 100.
+    Starved,
+}
+
+/// Both directions of an exchange, with all it owns.
+pub(crate) struct Exchange {
+    /// First among the fields, and so dropped before the lease.
+    connection: Option<Box<H1Connection>>,
+    codec: Codec,
+    upload: Upload,
+    outgoing: Outgoing,
+    request_body: Body,
+    request_body_begun: bool,
+    /// Bytes of the request's head not yet written.
+    head_left: usize,
+    head_length: usize,
+    wrote_some: bool,
+    unflushed: bool,
+    body_sent: u64,
+    input: BytesMut,
+    eof: bool,
+    /// How much is read at once of a body of unknown length.
+    read_size: usize,
+    started: bool,
+    has_head: bool,
+    body_received: u64,
+    waits: Waits,
+    reused: bool,
+    trace: Trace,
+    lease: Option<Lease>,
+}
+
+impl Exchange {
+    fn new(connection: Box<H1Connection>, request_body: Body, terms: Terms) -> Self {
+        let config = &connection.config;
+        let waits = Waits::new(&terms.timeouts, terms.deadline, config.continue_wait);
+        Exchange {
+            codec: Codec::new(config.limits),
+            upload: Upload::Body,
+            outgoing: Outgoing {
+                before: buffers::take(),
+                ..Outgoing::default()
+            },
+            request_body,
+            request_body_begun: false,
+            head_left: 0,
+            head_length: 0,
+            wrote_some: false,
+            unflushed: false,
+            body_sent: 0,
+            input: BytesMut::new(),
+            eof: false,
+            read_size: SMALL_BUFFER,
+            started: false,
+            has_head: false,
+            body_received: 0,
+            waits,
+            reused: connection.served > 0,
+            trace: terms.trace,
+            lease: Some(terms.lease),
+            connection: Some(connection),
+        }
+    }
+
+    fn start(&mut self, request: &request::Parts) -> Result<(), Misuse> {
+        let before = &mut self.outgoing.before;
+        let length = if self.request_body.is_empty() {
+            BodyLength::Known(0)
+        } else {
+            self.request_body.length()
+        };
+        self.codec.start(request, length, before)?;
+        self.head_length = before.len();
+        self.head_left = before.len();
+        if self.codec.is_sent() {
+            self.upload = Upload::Rest;
+        } else if self.codec.expects_continue() {
+            self.upload = Upload::Continue;
+        }
+        Ok(())
+    }
+
+    /// Ready with the head of the final response.
+    fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        request: Option<&request::Parts>,
+    ) -> Poll<Result<http::Response<()>, Failure>> {
+        loop {
+            let sending = self.poll_send(cx)?;
+            match self.poll_receive(cx) {
+                Poll::Ready(Ok(Event::Informational(response))) => {
+                    self.take_informational(&response, request);
+                    continue;
+                }
+                Poll::Ready(Ok(Event::Head(head))) => return Poll::Ready(self.check_switch(head)),
+                Poll::Ready(Ok(Event::Data(_) | Event::Trailers(_) | Event::End)) => {
+                    unreachable!("a codec tells the head first")
+                }
+                Poll::Ready(Err(failure)) => return Poll::Ready(Err(failure)),
+                Poll::Pending => {}
+            }
+            ready!(self.poll_waits(cx, sending))?;
+        }
+    }
+
+    fn take_informational(
+        &mut self,
+        response: &http::Response<()>,
+        request: Option<&request::Parts>,
+    ) {
+        let status = response.status();
+        self.emit(|| TraceEvent::Informational {
+            status: status.as_u16(),
+        });
+        let listener = request.and_then(|request| request.extensions.get::<OnInformational>());
+        if let Some(OnInformational(told)) = listener {
+            told(response);
+        }
+        if status == StatusCode::CONTINUE {
+            self.stop_waiting_for_continue();
+        }
+    }
+
+    fn stop_waiting_for_continue(&mut self) {
+        if let Upload::Continue = self.upload {
+            self.upload = Upload::Body;
+        }
+    }
+
+    /// What follows the head of the final response: a response with its body, which goes on with
+    /// the exchange if there is more to come.
+    fn respond(mut self, head: http::Response<()>) -> Response {
+        self.has_head = true;
+        let (status, bytes) = (head.status(), self.codec.head_bytes());
+        self.emit(|| TraceEvent::ResponseHead {
+            status: status.as_u16(),
+            bytes: bytes as u64,
+        });
+        if self.codec.framing() == Some(Framing::Switch) {
+            return self.switch(head);
+        }
+        match self.upload {
+            // RFC 9110 §10.1.1: a final answer instead of 100. The body is not wanted.
+            Upload::Continue => self.abandon_upload(),
+            // RFC 9112 §9.5: who refuses a request and closes does not want the rest of it.
+            Upload::Body | Upload::Rest
+                if (status.is_client_error() || status.is_server_error())
+                    && self.codec.closing() == Some(MustClose::PeerSaidClose) =>
+            {
+                self.abandon_upload();
+            }
+            _ => {}
+        }
+        head.map(|()| self.body())
+    }
+
+    /// The response's body. What has come with the head, and is all of it, needs no connection.
+    fn body(mut self) -> Body {
+        if self.codec.look_for_end(&mut self.input) {
+            self.settle();
+            return Body::empty();
+        }
+        let mut first = None;
+        if !self.input.is_empty() {
+            // What is refused here will be refused again when the body is polled.
+            match self.codec.receive(&mut self.input, self.eof) {
+                Ok(Some(Event::Data(data))) if self.codec.look_for_end(&mut self.input) => {
+                    self.body_received = data.len() as u64;
+                    self.settle();
+                    return Body::from(data);
+                }
+                Ok(event) => first = event,
+                Err(_) => {}
+            }
+        }
+        Body::from_boxed(Box::pin(ResponseBody::new(self, first)))
+    }
+
+    /// RFC 9110 §7.8: no protocol is switched in the middle of a request.
+    fn check_switch(&self, head: http::Response<()>) -> Result<http::Response<()>, Failure> {
+        let switches = self.codec.framing() == Some(Framing::Switch);
+        let sent = match self.upload {
+            Upload::Sent => true,
+            Upload::Rest => self.outgoing.is_empty(),
+            _ => false,
+        };
+        if switches && !sent {
+            return Err(Failure::Violation(Violation::UnaskedSwitch));
+        }
+        Ok(head)
+    }
+
+    /// RFC 9110 §7.8, §9.3.6: the connection is not HTTP's any more.
+    fn switch(mut self, head: http::Response<()>) -> Response {
+        let mut response = head.map(|()| Body::empty());
+        let (reason, detail) = (CloseReason::Upgraded, MustClose::Switched.text());
+        self.emit(|| TraceEvent::ConnectionClosed { reason, detail });
+        if let Some(connection) = self.connection.take() {
+            let leading = BytesMut::from(&self.input[..]);
+            let upgraded = Upgraded::new(connection.stream, leading, self.lease.take());
+            response.extensions_mut().insert(upgraded);
+        }
+        response
+    }
+
+    /// Sends what can be sent now.
+    pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>) -> Result<Sending, Failure> {
+        for _ in 0..PIECES_AT_ONCE {
+            let starved = match self.upload {
+                Upload::Sent | Upload::Failed(_) | Upload::Abandoned => return Ok(Sending::Over),
+                Upload::Continue => true,
+                Upload::Rest => false,
+                Upload::Body if self.outgoing.has_piece() => false,
+                Upload::Body => self.poll_piece(cx)?.is_pending(),
+            };
+            let progress = if self.outgoing.is_empty() {
+                self.poll_flush(cx)
+            } else {
+                self.poll_write(cx)
+            };
+            match progress {
+                Poll::Pending => return Ok(Sending::Blocked),
+                Poll::Ready(Err(error)) => {
+                    self.codec.abandon();
+                    self.upload = Upload::Failed(error);
+                    return Ok(Sending::Over);
+                }
+                Poll::Ready(Ok(())) => {}
+            }
+            if self.outgoing.is_empty() && !self.unflushed {
+                match self.upload {
+                    Upload::Rest => {
+                        self.finish_upload();
+                        return Ok(Sending::Over);
+                    }
+                    _ if starved => return Ok(Sending::Starved),
+                    _ => {}
+                }
+            }
+        }
+        // More could be sent. The others first.
+        cx.waker().wake_by_ref();
+        Ok(Sending::Starved)
+    }
+
+    /// Asks the request's body for its next piece, and frames it. Nothing is queued behind it.
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Failure> {
+        let before = &mut self.outgoing.before;
+        if let Some(all) = self.request_body.as_bytes() {
+            // All at hand: it goes out with the head, and stays whole in case of another attempt.
+            self.outgoing.after = self
+                .codec
+                .frame_last(all.len(), before)
+                .map_err(Failure::Misuse)?;
+            self.outgoing.piece = all.clone();
+            self.body_sent = all.len() as u64;
+            self.upload = Upload::Rest;
+            return Ok(Poll::Ready(()));
+        }
+        self.request_body_begun = true;
+        let frame = match self.request_body.poll_next(cx) {
+            // With all its bytes framed, a body which will not say that it has ended has ended.
+            Poll::Pending if self.codec.is_framed() => None,
+            Poll::Pending => return Ok(Poll::Pending),
+            Poll::Ready(frame) => frame.transpose().map_err(Failure::Body)?,
+        };
+        match frame.map(Frame::into_data) {
+            Some(Ok(data)) => {
+                let last = self.request_body.is_end_stream();
+                let framed = if last {
+                    self.codec.frame_last(data.len(), before)
+                } else {
+                    self.codec.frame(data.len(), before)
+                };
+                self.outgoing.after = framed.map_err(Failure::Misuse)?;
+                self.body_sent += data.len() as u64;
+                self.outgoing.piece = data;
+                if last {
+                    self.upload = Upload::Rest;
+                }
+            }
+            Some(Err(frame)) => {
+                let trailers = frame.into_trailers().unwrap_or_default();
+                self.codec
+                    .finish(Some(&trailers), before)
+                    .map_err(Failure::Misuse)?;
+                self.upload = Upload::Rest;
+            }
+            None => {
+                self.codec.finish(None, before).map_err(Failure::Misuse)?;
+                self.upload = Upload::Rest;
+            }
+        }
+        Ok(Poll::Ready(()))
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(connection) = &mut self.connection else {
+            return Poll::Pending;
+        };
+        let written = ready!(connection.stream.poll_write(cx, &self.outgoing.slices()))?;
+        if written == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        self.outgoing.advance(written);
+        self.wrote_some = true;
+        self.unflushed = true;
+        self.waits.wrote = true;
+        if self.head_left > 0 {
+            self.head_left = self.head_left.saturating_sub(written);
+            if self.head_left == 0 {
+                let bytes = self.head_length as u64;
+                self.emit(|| TraceEvent::RequestHeadSent { bytes });
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(connection) = &mut self.connection
+            && self.unflushed
+        {
+            ready!(connection.stream.poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn finish_upload(&mut self) {
+        self.upload = Upload::Sent;
+        buffers::give(std::mem::take(&mut self.outgoing.before));
+        let bytes = self.body_sent;
+        self.emit(|| TraceEvent::RequestBodySent { bytes });
+    }
+
+    fn abandon_upload(&mut self) {
+        self.codec.abandon();
+        self.upload = Upload::Abandoned;
+    }
+
+    /// Ready with the next event of the response.
+    pub(crate) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, Failure>> {
+        loop {
+            match self.codec.receive(&mut self.input, self.eof) {
+                Ok(Some(event)) => return Poll::Ready(Ok(event)),
+                Ok(None) => {}
+                Err(violation) => return Poll::Ready(Err(Failure::Violation(violation))),
+            }
+            self.make_room();
+            let Some(connection) = &mut self.connection else {
+                return Poll::Pending;
+            };
+            let room = self.input.capacity() - self.input.len();
+            match connection.stream.poll_read(cx, &mut self.input) {
+                Poll::Ready(Ok(0)) => self.eof = true,
+                Poll::Ready(Ok(read)) => {
+                    self.started = true;
+                    self.waits.read_some = true;
+                    if read == room && self.has_head {
+                        self.read_size = LARGE_BUFFER;
+                    }
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(Failure::Read(error))),
+                Poll::Pending => {
+                    // Whoever waits long holds no buffer meanwhile.
+                    if self.input.is_empty() {
+                        buffers::give(std::mem::take(&mut self.input));
+                    }
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+
+    /// Sees to it that the input has room for a read, and for a large one if there is much to come.
+    fn make_room(&mut self) {
+        let wanted = match self.codec.remaining() {
+            // A promise of the server's: never a reason for more than one large buffer.
+            Some(left) => usize::try_from(left)
+                .unwrap_or(LARGE_BUFFER)
+                .clamp(SMALL_BUFFER, LARGE_BUFFER),
+            None => self.read_size,
+        };
+        if self.input.capacity() == 0 {
+            self.input = if wanted == SMALL_BUFFER {
+                buffers::take()
+            } else {
+                BytesMut::with_capacity(wanted)
+            };
+            return;
+        }
+        // The whole buffer again, if nobody has kept a piece of it; else what is left of it, if
+        // that is much; else another one.
+        let room = self.input.capacity() - self.input.len();
+        if room < wanted && !self.input.try_reclaim(wanted) && room < wanted / 2 {
+            self.input.reserve(wanted);
+        }
+    }
+
+    /// Ready with an error when something has lasted too long; ready without one when there is
+    /// something to be sent now. To be called when neither direction can go on.
+    pub(crate) fn poll_waits(
+        &mut self,
+        cx: &mut Context<'_>,
+        sending: Sending,
+    ) -> Poll<Result<(), Failure>> {
+        let situation = Situation {
+            writing: sending == Sending::Blocked,
+            sent: sending == Sending::Over,
+            head: self.has_head,
+            started: self.started,
+            callers_turn: sending == Sending::Starved,
+            continuing: matches!(self.upload, Upload::Continue) && sending == Sending::Starved,
+        };
+        let Some(connection) = &mut self.connection else {
+            return Poll::Pending;
+        };
+        match ready!(self.waits.poll(cx, &mut connection.alarm, situation)) {
+            Ended::Continue => {
+                self.stop_waiting_for_continue();
+                Poll::Ready(Ok(()))
+            }
+            Ended::Timeout(kind) => Poll::Ready(Err(Failure::Timeout(kind))),
+        }
+    }
+
+    /// Whether the whole exchange has lasted too long.
+    pub(crate) fn is_late(&self) -> bool {
+        self.connection
+            .as_ref()
+            .is_some_and(|connection| self.waits.is_over(&connection.alarm))
+    }
+
+    /// Reads framing that needs nobody's attention; whether that was the end of the response.
+    pub(crate) fn look_for_end(&mut self) -> bool {
+        self.codec.look_for_end(&mut self.input)
+    }
+
+    pub(crate) fn received(&mut self, bytes: usize) {
+        self.body_received += bytes as u64;
+    }
+
+    pub(crate) fn remaining(&self) -> Option<u64> {
+        self.codec.remaining()
+    }
+
+    /// The response has come to its end: the connection goes back, or the reason is told why not.
+    pub(crate) fn settle(&mut self) {
+        let bytes = self.body_received;
+        self.emit(|| TraceEvent::ResponseEnded { bytes });
+        let verdict = match self.upload {
+            Upload::Sent => self.codec.reuse(&self.input),
+            // What has been framed has not all been written.
+            _ => self
+                .codec
+                .reuse(&self.input)
+                .and(Err(MustClose::UnfinishedRequest)),
+        };
+        match verdict {
+            Ok(()) => self.keep(),
+            Err(cause) => self.close(cause.reason(), cause.text()),
+        }
+    }
+
+    /// The exchange has failed: everything is closed.
+    pub(crate) fn fail(&mut self, failure: Failure) -> Error {
+        let callers = matches!(failure, Failure::Misuse(_) | Failure::Body(_));
+        let error = self.error_of(failure);
+        if callers && !self.wrote_some && !self.started {
+            // The server has not heard of it.
+            self.keep();
+        } else {
+            self.close(CloseReason::Failed, "the exchange failed");
+        }
+        error
+    }
+
+    /// Gives the connection back.
+    fn keep(&mut self) {
+        let (Some(mut connection), Some(lease)) = (self.connection.take(), self.lease.take())
+        else {
+            return;
+        };
+        self.trace
+            .emit(|| (connection.alarm.now(), TraceEvent::ConnectionKept));
+        connection.alarm.disarm();
+        connection.served += 1;
+        lease.give_back(connection);
+    }
+
+    /// Drops the connection, and then the lease.
+    fn close(&mut self, reason: CloseReason, detail: &'static str) {
+        let Some(connection) = self.connection.take() else {
+            return;
+        };
+        let runtime = self
+            .trace
+            .is_on()
+            .then(|| connection.alarm.runtime().clone());
+        drop(connection);
+        if let Some(lease) = self.lease.take() {
+            lease.close(reason);
+        }
+        if let Some(runtime) = runtime {
+            self.trace.emit(|| {
+                let event = TraceEvent::ConnectionClosed { reason, detail };
+                (runtime.now(), event)
+            });
+        }
+    }
+
+    fn error_of(&mut self, failure: Failure) -> Error {
+        let phase = match self.upload {
+            _ if self.has_head => Phase::Body,
+            Upload::Sent | Upload::Failed(_) | Upload::Abandoned => Phase::Head,
+            Upload::Continue | Upload::Body | Upload::Rest => Phase::Send,
+        };
+        let write_error = match std::mem::replace(&mut self.upload, Upload::Abandoned) {
+            Upload::Failed(error) => Some(error),
+            other => {
+                self.upload = other;
+                None
+            }
+        };
+        let failed = |kind, source: BoxError| Error::new(kind, phase).with_source(source);
+        let error = match failure {
+            Failure::Misuse(misuse) if misuse.is_body() => {
+                Error::new(Kind::RequestBody, Phase::Send).with_source(misuse)
+            }
+            Failure::Misuse(misuse) => {
+                Error::new(Kind::InvalidRequest, Phase::Request).with_source(misuse)
+            }
+            Failure::Body(error) => error,
+            Failure::Timeout(limit) => Error::new(Kind::Timeout(limit), phase),
+            Failure::Violation(violation) if violation.is_truncation() => {
+                let closed = Error::new(Kind::Closed, phase).with_message(violation.text());
+                match write_error {
+                    Some(error) => closed.with_source(error),
+                    None => closed,
+                }
+            }
+            Failure::Violation(violation) if violation.is_limit() => {
+                failed(Kind::TooLarge, violation.into())
+            }
+            Failure::Violation(violation) => failed(Kind::Protocol, violation.into()),
+            // A layer such as TLS knows that the end came too early.
+            Failure::Read(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                failed(Kind::Closed, error.into())
+            }
+            // What broke first is the better explanation.
+            Failure::Read(error) => failed(Kind::Network, write_error.unwrap_or(error).into()),
+        };
+        error
+            .with_sent(self.sent())
+            .with_response_started(self.started)
+            .with_reused(self.reused)
+    }
+
+    fn sent(&self) -> Sent {
+        match self.upload {
+            Upload::Sent => Sent::All,
+            Upload::Rest if self.outgoing.is_empty() => Sent::All,
+            _ if self.wrote_some => Sent::Part,
+            _ => Sent::Nothing,
+        }
+    }
+
+    /// The request's body from its beginning, if there is a way to that.
+    fn body_again(&mut self) -> Option<Body> {
+        if self.request_body_begun {
+            self.request_body.try_clone()
+        } else {
+            Some(std::mem::take(&mut self.request_body))
+        }
+    }
+
+    pub(crate) fn emit<'a>(&self, event: impl FnOnce() -> TraceEvent<'a>) {
+        if let Some(connection) = &self.connection {
+            self.trace.emit(|| (connection.alarm.now(), event()));
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        buffers::give(std::mem::take(&mut self.input));
+        buffers::give(std::mem::take(&mut self.outgoing.before));
+        self.close(
+            CloseReason::Abandoned,
+            "the exchange was dropped before its end",
+        );
+    }
+}
