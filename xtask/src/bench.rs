@@ -32,12 +32,34 @@ struct Goals {
     system_calls: f64,
 }
 
-const PROGRAMS: &[Program] = &[Program {
-    name: "raw",
-    what: "blocking sockets and prepared bytes: the floor",
-    in_flight: 1,
-    goals: None,
-}];
+const PROGRAMS: &[Program] = &[
+    Program {
+        name: "raw",
+        what: "blocking sockets and prepared bytes: the floor",
+        in_flight: 1,
+        goals: None,
+    },
+    Program {
+        name: "keepalive",
+        what: "the facade, one request after the other",
+        in_flight: 1,
+        goals: Some(Goals {
+            instructions: 6_000.0,
+            allocations: 4.0,
+            system_calls: 3.0, // a write, a wait, a read
+        }),
+    },
+    Program {
+        name: "keepalive",
+        what: "the facade, many requests at once",
+        in_flight: 64,
+        goals: Some(Goals {
+            instructions: 6_000.0,
+            allocations: 4.0,
+            system_calls: 2.06, // one wait for all that have become ready
+        }),
+    },
+];
 /// Enough for what is rare (a buffer that grows) to vanish.
 const REQUESTS: u64 = 2_000;
 
@@ -119,7 +141,8 @@ fn row(what: &str, count: f64, goal: Option<f64>) {
         Some(goal) if count <= goal => format!("  within {goal}"),
         Some(goal) => format!("  OVER {goal}"),
     };
-    println!("  {count:>10.2}  {what:<12}{beside}");
+    let line = format!("  {count:>10.2}  {what:<12}{beside}");
+    println!("{}", line.trim_end());
 }
 
 struct Bench<'a> {
