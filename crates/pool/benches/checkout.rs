@@ -12,7 +12,7 @@
 //!
 //! The difference of the two, divided by the difference in requests, is one request's. Arguments:
 //! `pool` or `bare` (the same without a pool, to be subtracted), idle connections over as many
-//! origins, waiting requests over as many origins (in front of one place), requests.
+//! origins, waiting requests over as many other origins, requests.
 
 use std::{
     fmt,
@@ -45,8 +45,14 @@ impl ExclusiveConnection for Instantly {
         request: Request,
         terms: Terms,
     ) -> BoxFuture<'static, Result<Response, SendError>> {
+        if request.uri().path() == "/hold" {
+            if let Ok(mut held) = HELD.lock() {
+                held.push((self, terms.lease));
+            }
+        } else {
+            terms.lease.give_back(self);
+        }
         drop(request);
-        terms.lease.give_back(self);
         Box::pin(Answer)
     }
 
@@ -58,6 +64,9 @@ impl ExclusiveConnection for Instantly {
         StreamInfo::default()
     }
 }
+
+/// Connections which are not given back.
+static HELD: Mutex<Vec<(Box<Instantly>, Lease)>> = Mutex::new(Vec::new());
 
 struct Answer;
 
@@ -140,24 +149,36 @@ fn main() {
     let bare = arguments.get(1).is_some_and(|what| what == "bare");
     let runtime = Arc::new(Once::default());
     let mut config = Config::default();
-    config.max_connections = Some(idle.max(1));
+    config.max_connections = None;
+    config.max_connections_per_origin = Some(1);
     config.idle_timeout = Some(std::time::Duration::from_secs(3600));
     let pool = Pool::new(config, runtime, Arc::new(Dialler));
     let routes: Vec<Route> = (0..idle.max(1)).map(route).collect();
     for route in &routes {
-        let response = now(pool.send(route.clone(), Request::new(Body::empty())));
-        // The dial ends while the request is being asked for, which is then granted at once.
-        black_box(response);
-    }
-    // Tickets that wait in front of places which are all taken by connections in use would be
-    // served by the next one given back; those of a pool without a place for them are not.
-    let mut queue: Vec<_> = (0..waiting)
-        .map(|n| Box::pin(pool.send(route(1_000_000 + n), Request::new(Body::empty()))))
-        .collect();
-    for sending in &mut queue {
-        let _ = sending
+        // The dial ends while the request is being asked for, and so the second poll serves it.
+        let mut sending = Box::pin(pool.send(route.clone(), Request::new(Body::empty())));
+        while sending
             .as_mut()
-            .poll(&mut Context::from_waker(Waker::noop()));
+            .poll(&mut Context::from_waker(Waker::noop()))
+            .is_pending()
+        {}
+    }
+    // Origins whose one connection is in use, each with a request that waits for it.
+    let mut queue = Vec::new();
+    for n in 0..waiting {
+        let route = route(idle + 1 + n);
+        let mut hold = Request::new(Body::empty());
+        *hold.uri_mut() = http::Uri::from_static("/hold");
+        let mut sending = Box::pin(pool.send(route.clone(), hold));
+        while sending
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()))
+            .is_pending()
+        {}
+        let mut waits = Box::pin(pool.send(route, Request::new(Body::empty())));
+        let poll = waits.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert!(poll.is_pending(), "its only place is taken");
+        queue.push(waits);
     }
     for n in 0..requests {
         if bare {
