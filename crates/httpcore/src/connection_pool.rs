@@ -1,13 +1,20 @@
 //! The pool as its users meet it.
 
-use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    path::PathBuf,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use http::Uri;
 use httpcore_core_primitives::{
     BoxError, Error, Kind, NetworkBackend, Phase, Request, Response, Runtime, TcpOptions, Timeouts,
     TlsConnector,
 };
-use httpcore_pool::{Config, Pool, Status};
+use httpcore_pool::{Config, Pool, Sending, Status};
 
 use crate::{dial::Dialler, routes::Routes};
 
@@ -59,15 +66,11 @@ impl ConnectionPool {
     /// # Errors
     ///
     /// See [`Error`]: it says what failed, in which phase, and how much of the request was sent.
-    pub fn request(
-        &self,
-        request: Request,
-    ) -> impl Future<Output = Result<Response, Error>> + Send + 'static + use<> {
-        let sending = self
-            .routes
-            .of(request.uri())
-            .map(|route| self.pool.send(route, request));
-        async move { sending?.await }
+    pub fn request(&self, request: Request) -> Requesting {
+        Requesting(match self.routes.of(request.uri()) {
+            Ok(route) => Progress::Sending(self.pool.send(route, request)),
+            Err(error) => Progress::refused(error),
+        })
     }
 
     /// Sends a GET.
@@ -75,20 +78,19 @@ impl ConnectionPool {
     /// # Errors
     ///
     /// As for [`request`](Self::request); [`Kind::InvalidUrl`] if `url` is not one.
-    pub fn get<U>(
-        &self,
-        url: U,
-    ) -> impl Future<Output = Result<Response, Error>> + Send + 'static + use<U>
+    pub fn get<U>(&self, url: U) -> Requesting
     where
         U: TryInto<Uri>,
         U::Error: Into<BoxError>,
     {
-        let sending = parse_url(url).map(|url| {
-            let mut request = Request::default();
-            *request.uri_mut() = url;
-            self.request(request)
-        });
-        async move { sending?.await }
+        match parse_url(url) {
+            Ok(url) => {
+                let mut request = Request::default();
+                *request.uri_mut() = url;
+                self.request(request)
+            }
+            Err(error) => Requesting(Progress::refused(error)),
+        }
     }
 
     /// A snapshot to print: how many requests and connections there are, and what each connection
@@ -117,6 +119,50 @@ impl ConnectionPool {
 impl fmt::Debug for ConnectionPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.status(), f)
+    }
+}
+
+/// A request on its way: the future of [`ConnectionPool::request`].
+#[must_use = "futures do nothing unless polled"]
+pub struct Requesting(Progress);
+
+/// Not an `async` block around the pool's future, which would be moved once more for that.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the small one is the rare one; a box for the other costs every request"
+)]
+enum Progress {
+    Sending(Sending),
+    /// It never came as far as the pool. `None` once that has been told.
+    Refused(Option<Error>),
+}
+
+impl Progress {
+    fn refused(error: Error) -> Self {
+        Progress::Refused(Some(error))
+    }
+}
+
+impl Future for Requesting {
+    type Output = Result<Response, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            Progress::Sending(sending) => Pin::new(sending).poll(cx),
+            Progress::Refused(error) => match error.take() {
+                Some(error) => Poll::Ready(Err(error)),
+                None => Poll::Pending,
+            },
+        }
+    }
+}
+
+impl fmt::Debug for Requesting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Progress::Sending(sending) => fmt::Debug::fmt(sending, f),
+            Progress::Refused(error) => f.debug_tuple("Refused").field(error).finish(),
+        }
     }
 }
 

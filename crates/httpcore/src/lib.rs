@@ -50,7 +50,7 @@ mod race;
 mod routes;
 
 pub use bytes::Bytes;
-pub use connection_pool::{Builder, ConnectionPool};
+pub use connection_pool::{Builder, ConnectionPool, Requesting};
 pub use httpcore_core_primitives::{
     Body, BodyLength, BoxError, BoxFuture, CloseReason, Error, Event, Fault, Kind, NetworkBackend,
     NetworkStream, Origin, Phase, Request, Response, Runtime, Scheme, Sent, TcpOptions,

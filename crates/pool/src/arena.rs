@@ -85,10 +85,6 @@ impl<T> Arena<T> {
         }
     }
 
-    pub(crate) fn contains(&self, key: Key) -> bool {
-        self.get(key).is_some()
-    }
-
     pub(crate) fn get(&self, key: Key) -> Option<&T> {
         match self.slots.get(key.index()) {
             Some(slot) if slot.stamp == key.stamp => Some(&slot.value),

@@ -3,7 +3,6 @@
 use std::{
     fmt,
     future::Future,
-    mem::replace,
     pin::Pin,
     sync::{Arc, Weak},
     task::{Context, Poll},
@@ -32,6 +31,8 @@ pub struct Sending {
     pool: Arc<Shared>,
     route: Route,
     terms: DialTerms,
+    /// Until it is handed to a connection.
+    request: Option<Request>,
     /// When the wait for a place ends. Set once, and so it never restarts.
     pool_deadline: Option<Instant>,
     /// When everything ends.
@@ -41,15 +42,11 @@ pub struct Sending {
 }
 
 enum Stage {
-    /// Not in the queue yet.
-    Asking {
-        request: Request,
-        fresh: bool,
-    },
+    /// Not polled yet.
+    New,
     Queued {
         ticket: Ticket,
         alarm: Alarm,
-        request: Request,
     },
     Exchanging {
         exchange: BoxFuture<'static, Result<Response, SendError>>,
@@ -65,35 +62,32 @@ impl Sending {
             terms: DialTerms::default(),
             pool,
             route,
+            request: Some(request),
             pool_deadline: None,
             deadline: None,
             attempts: 0,
-            stage: Stage::Asking {
-                request,
-                fresh: false,
-            },
+            stage: Stage::New,
         }
     }
 
-    /// The first poll: reads the request's own settings, and starts its clock.
-    fn begin(&mut self, now: Instant) {
-        let Stage::Asking { request, .. } = &self.stage else {
-            return;
-        };
-        let settings = request.extensions();
-        let timeouts = settings.get::<Timeouts>().copied();
-        let timeouts = timeouts.unwrap_or(self.pool.config.timeouts);
-        let trace = settings.get::<Trace>().cloned().unwrap_or_default();
-        self.pool_deadline = deadline(now, timeouts.pool);
-        self.deadline = deadline(now, timeouts.total);
-        self.terms = DialTerms { timeouts, trace };
+    /// The first poll: reads the request's own settings, starts its clock, and asks.
+    fn begin(&mut self) -> Result<Stage, Error> {
+        let settings = self.request.as_ref().map(http::Request::extensions);
+        let timeouts = settings.and_then(|settings| settings.get::<Timeouts>().copied());
+        let trace = settings.and_then(|settings| settings.get::<Trace>().cloned());
+        self.terms.timeouts = timeouts.unwrap_or(self.pool.config.timeouts);
+        self.terms.trace = trace.unwrap_or_default();
+        let now = self.pool.runtime.now();
+        self.pool_deadline = deadline(now, self.terms.timeouts.pool);
+        self.deadline = deadline(now, self.terms.timeouts.total);
+        self.ask(false, now)
     }
 
-    fn ask(&mut self, request: Request, fresh: bool) -> Result<Stage, Error> {
-        let now = self.pool.runtime.now();
+    fn ask(&mut self, fresh: bool, now: Instant) -> Result<Stage, Error> {
+        self.attempts += 1;
         let (id, answer) = self.pool.ask(&self.route, fresh, &self.terms, now);
         match answer {
-            Some(answer) => self.answered(id, answer, request),
+            Some(answer) => self.answered(id, answer),
             None => {
                 self.terms.trace.emit(|| (now, Event::Queued));
                 Ok(Stage::Queued {
@@ -103,7 +97,6 @@ impl Sending {
                         dialling: false,
                     },
                     alarm: Alarm::new(self.pool.runtime.clone(), "waiting for a connection"),
-                    request,
                 })
             }
         }
@@ -111,10 +104,9 @@ impl Sending {
 
     /// The wait is over: begins the exchange.
     fn answered(
-        &self,
+        &mut self,
         ticket: TicketId,
         answer: Result<Granted, Refusal>,
-        request: Request,
     ) -> Result<Stage, Error> {
         let Granted { connection, reused } = match answer {
             Ok(granted) => granted,
@@ -130,17 +122,15 @@ impl Sending {
             trace: self.terms.trace.clone(),
         };
         self.tell(|| Event::Granted { reused });
-        Ok(match connection {
-            Connection::Exclusive(connection) => Stage::Exchanging {
-                exchange: connection.exchange(request, terms),
-                reused,
-                shared: false,
-            },
-            Connection::Shared(connection) => Stage::Exchanging {
-                exchange: connection.exchange(request, terms),
-                reused,
-                shared: true,
-            },
+        let request = self.request.take().expect("handed over once an attempt");
+        let (exchange, shared) = match connection {
+            Connection::Exclusive(connection) => (connection.exchange(request, terms), false),
+            Connection::Shared(connection) => (connection.exchange(request, terms), true),
+        };
+        Ok(Stage::Exchanging {
+            exchange,
+            reused,
+            shared,
         })
     }
 
@@ -153,10 +143,10 @@ impl Sending {
             Some(request) if again => {
                 self.tell(|| Event::Retried { error: &error });
                 self.pool.lock().state.count_retry();
-                self.attempts += 1;
+                self.request = Some(*request);
                 // What killed one idle connection has as a rule killed its neighbours. A shared
                 // one says by itself when it is of no more use.
-                self.ask(*request, !shared)
+                self.ask(!shared, self.pool.runtime.now())
             }
             _ => Err(error),
         }
@@ -184,13 +174,11 @@ impl Sending {
         self.terms.trace.emit(|| (self.pool.runtime.now(), event()));
     }
 
-    fn end(&mut self, result: Result<Response, Error>) -> Poll<Result<Response, Error>> {
+    fn fail(&mut self, error: Error) -> Error {
         self.stage = Stage::Over;
-        Poll::Ready(result.map_err(|error| {
-            let error = error.with_attempts(self.attempts);
-            self.tell(|| Event::Failed { error: &error });
-            error
-        }))
+        let error = error.with_attempts(self.attempts);
+        self.tell(|| Event::Failed { error: &error });
+        error
     }
 }
 
@@ -201,26 +189,11 @@ impl Future for Sending {
         let sending = self.get_mut();
         loop {
             let next = match &mut sending.stage {
-                Stage::Asking { .. } => {
-                    if sending.attempts == 0 {
-                        sending.attempts = 1;
-                        sending.begin(sending.pool.runtime.now());
-                    }
-                    let Stage::Asking { request, fresh } = replace(&mut sending.stage, Stage::Over)
-                    else {
-                        unreachable!("matched above")
-                    };
-                    sending.ask(request, fresh)
-                }
-                Stage::Queued { ticket, alarm, .. } => match ticket.poll(cx) {
+                Stage::New => sending.begin(),
+                Stage::Queued { ticket, alarm } => match ticket.poll(cx) {
                     Poll::Ready(answer) => {
                         let id = ticket.id;
-                        let Stage::Queued { request, .. } =
-                            replace(&mut sending.stage, Stage::Over)
-                        else {
-                            unreachable!("matched above")
-                        };
-                        sending.answered(id, answer, request)
+                        sending.answered(id, answer)
                     }
                     Poll::Pending => {
                         // Woken by the pool: when granted or refused, and when a connection that
@@ -240,7 +213,10 @@ impl Future for Sending {
                     reused,
                     shared,
                 } => match std::task::ready!(exchange.as_mut().poll(cx)) {
-                    Ok(response) => return sending.end(Ok(response)),
+                    Ok(response) => {
+                        sending.stage = Stage::Over;
+                        return Poll::Ready(Ok(response));
+                    }
                     Err(failure) => {
                         let (reused, shared) = (*reused, *shared);
                         // The lease ends here at the latest: its place may be the next one.
@@ -252,7 +228,7 @@ impl Future for Sending {
             };
             match next {
                 Ok(stage) => sending.stage = stage,
-                Err(error) => return sending.end(Err(error)),
+                Err(error) => return Poll::Ready(Err(sending.fail(error))),
             }
         }
     }
@@ -261,7 +237,7 @@ impl Future for Sending {
 impl fmt::Debug for Sending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let stage = match &self.stage {
-            Stage::Asking { .. } => "asking",
+            Stage::New => "new",
             Stage::Queued { .. } => "queued",
             Stage::Exchanging { .. } => "exchanging",
             Stage::Over => "over",

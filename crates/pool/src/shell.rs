@@ -1,6 +1,6 @@
 //! The shell around the machine: one lock, one step, and what is carried out after it.
 //!
-//! Whatever happens to the pool happens in [`Shared::step`]: under the lock, the machine is told,
+//! Whatever happens to the pool happens in [`Shared::step`] or [`Shared::ask`]: under the lock, the machine is told,
 //! and says what it wants done; after the lock has been released, that is done. Wakers are called
 //! and connections dropped out there, and so they may come straight back.
 //!
@@ -268,7 +268,7 @@ impl Shared {
         self.step(now, |core| event(core, now), |_, ()| ());
     }
 
-    /// The one place where the lock is held for longer than a look: tells the machine what
+    /// Where the lock is held for longer than a look, here and in [`ask`](Self::ask): tells the machine what
     /// happened (`event`), lets it say what it wants done, takes what the caller came for
     /// (`result`), and carries everything out once the lock is released.
     pub(crate) fn step<A, B>(
@@ -281,7 +281,7 @@ impl Shared {
         let taken = {
             let mut core = self.lock();
             let told = event(&mut core);
-            core.drain(now, self, &mut errands);
+            core.drain(now, self, None, &mut errands);
             result(&mut core, told)
         };
         errands.carry_out(self);
@@ -296,15 +296,21 @@ impl Shared {
         terms: &DialTerms,
         now: Instant,
     ) -> (TicketId, Option<Result<Granted, Refusal>>) {
-        self.step(
-            now,
-            |core| {
-                let ticket = core.state.enqueue(route, fresh, now);
-                core.seat(ticket, terms);
-                ticket
-            },
-            |core, ticket| (ticket, core.take(ticket)),
-        )
+        let mut errands = Errands::default();
+        let asked = {
+            let mut core = self.lock();
+            let ticket = core.state.enqueue(route, fresh, now);
+            core.seat(ticket);
+            core.drain(now, self, Some((ticket, terms)), &mut errands);
+            let answer = core.take(ticket);
+            if answer.is_none() {
+                // Whoever begins a dial for it will look for them here.
+                core.seats[ticket.index()].terms = terms.clone();
+            }
+            (ticket, answer)
+        };
+        errands.carry_out(self);
+        asked
     }
 
     /// Takes what a ticket has been granted or refused, or leaves `waker` with it; then says
@@ -463,13 +469,12 @@ impl Drop for Shared {
 }
 
 impl Core {
-    fn seat(&mut self, ticket: TicketId, terms: &DialTerms) {
+    /// A seat for a ticket. Whoever sat there before has taken everything along.
+    fn seat(&mut self, ticket: TicketId) {
         let index = ticket.index();
         if index >= self.seats.len() {
             self.seats.resize_with(index + 1, Seat::default);
         }
-        // Whoever sat here before has taken everything along.
-        self.seats[index].terms = terms.clone();
     }
 
     /// What was granted to a ticket, or why it was refused. Either ends its wait.
@@ -497,8 +502,15 @@ impl Core {
         }
     }
 
-    /// Asks the machine what it wants done until there is nothing more.
-    fn drain(&mut self, now: Instant, pool: &Shared, errands: &mut Errands) {
+    /// Asks the machine what it wants done until there is nothing more. `asking` is the ticket
+    /// which has not left its terms in its seat yet.
+    fn drain(
+        &mut self,
+        now: Instant,
+        pool: &Shared,
+        asking: Option<(TicketId, &DialTerms)>,
+        errands: &mut Errands,
+    ) {
         loop {
             let wards = &mut self.wards;
             let mut is_fit = |place: PlaceId, connection: &mut Box<dyn ExclusiveConnection>| {
@@ -531,7 +543,10 @@ impl Core {
                     route,
                     ticket,
                 } => {
-                    let terms = self.seats[ticket.index()].terms.clone();
+                    let terms = match asking {
+                        Some((asking, terms)) if asking == ticket => terms.clone(),
+                        _ => self.seats[ticket.index()].terms.clone(),
+                    };
                     let order = Order::new(pool.me.clone(), place, route, terms);
                     errands.push(Errand::Dial(Box::new(order)));
                 }
@@ -555,7 +570,8 @@ impl Core {
 
     /// Sees to it that a janitor is awake in time for what is idle.
     fn watch_over(&mut self, now: Instant, bell: &Bell, errands: &mut Errands) {
-        if !self.state.needs_watching() {
+        // Only what has been put down anew can expire sooner than what was there.
+        if !self.state.put_down() || !self.state.needs_watching() {
             return;
         }
         match self.watch {

@@ -114,6 +114,8 @@ pub struct State<X, S> {
     passed_over: u32,
     /// A shared connection which finishes its exchanges so that its place can go to another road.
     yielding: Option<Key>,
+    /// Whether anything has begun to be idle, or to live, since that was last asked.
+    put_down: bool,
     closed: bool,
     sequence: u64,
     counters: Counters,
@@ -176,7 +178,11 @@ struct Place<X, S> {
     born: Instant,
     /// The same, in the order of tickets.
     born_sequence: u64,
+    /// When its age ends it, once it is made.
+    ends: Option<Instant>,
     idle_since: Instant,
+    /// When idleness ends it, while it is idle.
+    idle_until: Option<Instant>,
     served: u64,
     on_road: Links,
     lru: Links,
@@ -227,6 +233,8 @@ enum ClaimStage {
 
 /// What happened and has yet to be dealt with, in order.
 enum Work<X, S> {
+    /// A ticket has come.
+    Arrive(Key),
     /// Tickets on this road may be served, or the road have become empty.
     Serve(Key),
     /// An exclusive connection has come, from a dial or from an exchange.
@@ -311,6 +319,7 @@ impl<X, S: Clone> State<X, S> {
             shared: 0,
             passed_over: 0,
             yielding: None,
+            put_down: false,
             closed: false,
             sequence: 0,
             counters: Counters::default(),
@@ -332,13 +341,7 @@ impl<X, S: Clone> State<X, S> {
             queue: Links::LOOSE,
             wanting: Links::LOOSE,
         });
-        self.join(claim);
-        if self.closed {
-            self.refuse(claim, Refusal::Closed);
-        } else {
-            self.newcomer = Some(claim);
-        }
-        self.work.push_back(Work::Serve(road));
+        self.work.push_back(Work::Arrive(claim));
         TicketId(claim)
     }
 
@@ -551,45 +554,42 @@ impl<X, S: Clone> State<X, S> {
 
     /// Time passed.
     pub fn expire(&mut self, now: Instant) {
-        if let Some(timeout) = self.limits.idle_timeout {
-            while let Some(key) = self.idle.front()
-                && is_past(self.places[key].idle_since, timeout, now)
-            {
-                self.close_idle_place(key, Closed::IdleTimeout);
-            }
+        while let Some(key) = self.idle.front()
+            && self.places[key].idle_until.is_some_and(|end| end <= now)
+        {
+            self.close_idle_place(key, Closed::IdleTimeout);
         }
-        if let Some(age) = self.limits.max_age {
-            while let Some(key) = self.ages.front()
-                && is_past(self.places[key].born, age, now)
-            {
-                self.ages.remove(&mut self.places, key);
-                match self.places[key].stage {
-                    Stage::Idle(_) => self.close_idle_place(key, Closed::MaxAge),
-                    Stage::Shared { .. } => self.retire(key, Closed::MaxAge),
-                    // One that is lent will be looked at when it comes back.
-                    Stage::Lent | Stage::Settling | Stage::Dial { .. } => {}
-                }
+        while let Some(key) = self.ages.front()
+            && self.places[key].ends.is_some_and(|end| end <= now)
+        {
+            self.ages.remove(&mut self.places, key);
+            match self.places[key].stage {
+                Stage::Idle(_) => self.close_idle_place(key, Closed::MaxAge),
+                Stage::Shared { .. } => self.retire(key, Closed::MaxAge),
+                // One that is lent will be looked at when it comes back.
+                Stage::Lent | Stage::Settling | Stage::Dial { .. } => {}
             }
         }
     }
 
     /// When [`expire`](Self::expire) will next have something to do, if ever.
     pub fn next_expiry(&self) -> Option<Instant> {
-        let idle = self.idle.front().and_then(|key| {
-            self.places[key]
-                .idle_since
-                .checked_add(self.limits.idle_timeout?)
-        });
-        let age = self
-            .ages
-            .front()
-            .and_then(|key| self.places[key].born.checked_add(self.limits.max_age?));
-        httpcore_core_primitives::options::earlier(idle, age)
+        let idle = self.idle.front();
+        let oldest = self.ages.front();
+        httpcore_core_primitives::options::earlier(
+            idle.and_then(|key| self.places[key].idle_until),
+            oldest.and_then(|key| self.places[key].ends),
+        )
     }
 
     /// Whether anything is there that may end by itself: an idle connection, or a shared one.
     pub fn needs_watching(&self) -> bool {
         !self.idle.is_empty() || self.shared > 0
+    }
+
+    /// Whether anything has begun to be idle, or to live, since this was last asked.
+    pub fn put_down(&mut self) -> bool {
+        std::mem::take(&mut self.put_down)
     }
 
     /// Closes what is idle.
@@ -693,11 +693,6 @@ impl<X, S: Clone> State<X, S> {
             born: place.born,
         })
     }
-}
-
-/// Whether `limit`, counted from `since`, has run out.
-fn is_past(since: Instant, limit: Duration, now: Instant) -> bool {
-    now.saturating_duration_since(since) >= limit
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ impl<X, S: Clone> State<X, S> {
                 return self.dial_next(now).or_else(|| self.turn_away());
             };
             let action = match work {
+                Work::Arrive(claim) => self.arrive(claim, now, is_fit),
                 Work::Serve(road) => self.serve(road, now, is_fit),
                 Work::Settle { place, connection } => self.settle(place, connection, now, is_fit),
                 Work::Ask(place) => self.ask(place, is_fit),
@@ -34,6 +35,36 @@ impl<X, S: Clone> State<X, S> {
         }
     }
 
+    /// Serves a ticket which has just come, if nobody is before it and something is there;
+    /// otherwise it joins the queue. Most tickets never do.
+    pub(super) fn arrive(
+        &mut self,
+        claim: Key,
+        now: Instant,
+        is_fit: &mut impl FnMut(PlaceId, &mut X) -> bool,
+    ) -> Option<Action<X, S>> {
+        let Claim { road, fresh, .. } = self.claims[claim];
+        let lane = &self.roads[road];
+        if !fresh && !self.closed && lane.roomy.is_empty() && !lane.has_tickets() {
+            match self.lend_idle(road, claim, now, is_fit) {
+                Some(close @ Action::Close { .. }) => {
+                    // That one was of no use; perhaps the next one is.
+                    self.work.push_front(Work::Arrive(claim));
+                    return Some(close);
+                }
+                Some(grant) => return Some(grant),
+                None => {}
+            }
+        }
+        self.join(claim);
+        if self.closed {
+            self.refuse(claim, Refusal::Closed);
+        } else {
+            self.newcomer = Some(claim);
+        }
+        self.serve(road, now, is_fit)
+    }
+
     /// Serves the first ticket of a road, if something is there for it.
     pub(super) fn serve(
         &mut self,
@@ -41,12 +72,14 @@ impl<X, S: Clone> State<X, S> {
         now: Instant,
         is_fit: &mut impl FnMut(PlaceId, &mut X) -> bool,
     ) -> Option<Action<X, S>> {
-        if !self.roads.contains(road) {
-            return None;
+        let lane = self.roads.get(road)?;
+        let first = lane.waiting.front();
+        let mut action = self.lend_shared(road, now);
+        if action.is_none()
+            && let Some(first) = first
+        {
+            action = self.lend_idle(road, first, now, is_fit);
         }
-        let action = self
-            .lend_shared(road, now)
-            .or_else(|| self.lend_idle(road, now, is_fit));
         if action.is_some() && self.roads[road].has_tickets() {
             self.work.push_front(Work::Serve(road));
         } else {
@@ -73,10 +106,10 @@ impl<X, S: Clone> State<X, S> {
     pub(super) fn lend_idle(
         &mut self,
         road: Key,
+        claim: Key,
         now: Instant,
         is_fit: &mut impl FnMut(PlaceId, &mut X) -> bool,
     ) -> Option<Action<X, S>> {
-        let claim = self.roads[road].waiting.front()?;
         let key = self.roads[road].idle.front()?;
         let expired = self.expired(key, now);
         let mut connection = self.unpark(key);
@@ -193,7 +226,9 @@ impl<X, S: Clone> State<X, S> {
             },
             born: now,
             born_sequence: sequence,
+            ends: None,
             idle_since: now,
+            idle_until: None,
             served: 0,
             on_road: Links::LOOSE,
             lru: Links::LOOSE,

@@ -41,8 +41,10 @@ impl<X, S: Clone> State<X, S> {
         let place = &mut self.places[key];
         place.born = now;
         place.born_sequence = sequence;
+        place.ends = self.limits.max_age.and_then(|age| now.checked_add(age));
         place.idle_since = now;
         self.ages.push_back(&mut self.places, key);
+        self.put_down = true;
     }
 
     pub(super) fn open_shared(&mut self, key: Key, handle: S) {
@@ -54,17 +56,20 @@ impl<X, S: Clone> State<X, S> {
         self.roads[road].knowledge = Knowledge::Shared { limit };
         // Somebody else's connection has room, and nobody waits: one is enough.
         let superfluous = !self.roads[road].roomy.is_empty() && !self.roads[road].has_tickets();
-        self.places[key].stage = Stage::Shared {
+        let place = &mut self.places[key];
+        place.stage = Stage::Shared {
             handle,
             exchanges: 0,
             limit,
             retired: None,
         };
+        place.idle_until = self.limits.idle_end(place.idle_since);
         self.shared += 1;
         let lane = &mut self.roads[road];
         lane.shared += 1;
         lane.roomy.push_back(&mut self.places, key);
         self.idle.push_back(&mut self.places, key);
+        self.put_down = true;
         if superfluous {
             self.retire(key, Closed::Superfluous);
         } else if self.closed {
@@ -80,10 +85,13 @@ impl<X, S: Clone> State<X, S> {
 
     /// Leaves an exclusive connection to whoever comes next, unless there are too many already.
     pub(super) fn park(&mut self, key: Key, connection: X) {
-        self.places[key].stage = Stage::Idle(connection);
-        let road = self.places[key].road;
+        let place = &mut self.places[key];
+        place.stage = Stage::Idle(connection);
+        place.idle_until = self.limits.idle_end(place.idle_since);
+        let road = place.road;
         self.roads[road].idle.push_front(&mut self.places, key);
         self.idle.push_back(&mut self.places, key);
+        self.put_down = true;
         if self.roads[road].idle.len() > self.limits.idle_per_road
             && let Some(oldest) = self.roads[road].idle.back()
         {
@@ -238,12 +246,14 @@ impl<X, S: Clone> State<X, S> {
         }
         if unused {
             place.idle_since = now;
+            place.idle_until = self.limits.idle_end(now);
         }
         if room && !retired && !place.on_road.is_linked() {
             self.roads[road].roomy.push_back(&mut self.places, key);
         }
         if unused {
             self.idle.push_back(&mut self.places, key);
+            self.put_down = true;
         }
         self.work.push_back(Work::Serve(road));
     }
@@ -258,12 +268,8 @@ impl<X, S: Clone> State<X, S> {
 
     /// Why an idle connection must not be lent, if there is a reason which needs no asking.
     pub(super) fn expired(&self, key: Key, now: Instant) -> Option<Closed> {
-        let place = &self.places[key];
-        if self
-            .limits
-            .idle_timeout
-            .is_some_and(|limit| is_past(place.idle_since, limit, now))
-        {
+        let idle_until = self.places[key].idle_until;
+        if idle_until.is_some_and(|end| end <= now) {
             return Some(Closed::IdleTimeout);
         }
         self.reason_to_end(key, now)
@@ -276,14 +282,17 @@ impl<X, S: Clone> State<X, S> {
             Some(Closed::PoolClosed)
         } else if place.served >= self.limits.max_requests {
             Some(Closed::MaxRequests)
-        } else if self
-            .limits
-            .max_age
-            .is_some_and(|limit| is_past(place.born, limit, now))
-        {
+        } else if place.ends.is_some_and(|end| end <= now) {
             Some(Closed::MaxAge)
         } else {
             None
         }
+    }
+}
+
+impl Limits {
+    /// When a connection that has been idle `since` then has been idle for too long.
+    fn idle_end(&self, since: Instant) -> Option<Instant> {
+        since.checked_add(self.idle_timeout?)
     }
 }

@@ -33,6 +33,11 @@ impl<X, S: Clone> State<X, S> {
     /// their tickets go to tickets without a dial, the road joins or leaves the ring, what is idle
     /// beyond the limit is closed, and an empty road is forgotten.
     pub(super) fn tend(&mut self, road: Key) {
+        let lane = &self.roads[road];
+        let quiet = lane.wanting.is_empty() && !lane.turn.is_linked() && lane.places > 0;
+        if quiet && self.idle.len() <= self.limits.idle {
+            return;
+        }
         while let Some(claim) = self.roads[road].wanting.front()
             && let Some(dial) = self.roads[road].orphans.front()
         {

@@ -148,7 +148,9 @@ impl<X, S: Clone> State<X, S> {
         connection: Connection<X, S>,
         now: Instant,
     ) -> Action<X, S> {
-        self.leave(claim);
+        if self.claims[claim].queue.is_linked() {
+            self.leave(claim);
+        }
         let place = &mut self.places[key];
         let reused = place.served > 0;
         place.served += 1;
@@ -156,7 +158,9 @@ impl<X, S: Clone> State<X, S> {
         claimed.stage = ClaimStage::Holding { place: key };
         self.counters.granted += 1;
         self.counters.reused += u64::from(reused);
-        self.counters.queue_time += now.saturating_duration_since(claimed.asked);
+        if claimed.asked < now {
+            self.counters.queue_time += now.duration_since(claimed.asked);
+        }
         Action::Grant {
             ticket: TicketId(claim),
             connection,
