@@ -1,8 +1,11 @@
 //! All tests but those against real servers, and how many there were.
 
-use std::process::Command;
+use std::{process::Command, time::Duration};
 
 use crate::steps::{Outcome, Report, cargo, watch};
+
+/// How long nothing may be heard, builds included, before the tests count as hanging.
+const SILENCE: Duration = Duration::from_secs(600);
 
 /// What the lines `test result: …` add up to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,7 +68,7 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
 /// Runs a `cargo test`, and fails if it fails or if it ran nothing.
 pub(crate) fn counted(command: &mut Command) -> Outcome {
     let mut counts = Counts::default();
-    let result = watch(command, |line| counts.add(line));
+    let result = watch(command, SILENCE, |line| counts.add(line));
     let (passed, skipped) = (counts.really_passed(), counts.ignored + counts.left_out);
     let note = format!(
         "{passed} passed, {} failed, {skipped} skipped",
