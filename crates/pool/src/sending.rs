@@ -89,7 +89,7 @@ impl Sending {
         match answer {
             Some(answer) => self.answered(id, answer),
             None => {
-                self.terms.trace.emit(|| (now, Event::Queued));
+                self.tell(|| Event::Queued);
                 Ok(Stage::Queued {
                     ticket: Ticket {
                         pool: Some(self.pool.clone()),
