@@ -2,6 +2,11 @@
 //!
 //! Over real sockets. File descriptors are counted, and so the tests of this file take turns.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "what fails in a helper of a test fails the test"
+)]
+
 use std::{
     io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},

@@ -59,6 +59,16 @@ const PROGRAMS: &[Program] = &[
             system_calls: 2.06, // one wait for all that have become ready
         }),
     },
+    Program {
+        name: "blocking",
+        what: "the blocking facade, one request after the other",
+        in_flight: 1,
+        goals: Some(Goals {
+            instructions: 8_000.0,
+            allocations: 4.0,
+            system_calls: 3.0, // a look at the idle connection, a write, a read
+        }),
+    },
 ];
 /// Enough for what is rare (a buffer that grows) to vanish.
 const REQUESTS: u64 = 2_000;

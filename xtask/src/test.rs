@@ -17,52 +17,92 @@ pub(crate) struct Counts {
     pub(crate) left_out: u64,
 }
 
+/// A backend, and what tests it.
+struct Backend {
+    /// Whole packages. Real servers are the business of `interop`.
+    packages: &'static [&'static str],
+    /// Those of the suites in `tests/` that need it.
+    suites: &'static [&'static str],
+    /// The tests in those that need another one.
+    skipped: &'static [&'static str],
+}
+
 /// What opens no socket: it is tested by itself or in the mock's virtual time.
-const ON_MOCK: [&str; 4] = [
-    "httpcore-core-primitives",
-    "httpcore-net-mock",
-    "httpcore-pool",
-    "httpcore-proto-h1",
-];
-/// What does. Real servers are the business of `interop`.
-const ON_EPOLL: [&str; 4] = [
-    "httpcore",
-    "httpcore-cli",
-    "httpcore-net-epoll",
-    "httpcore-origin",
-];
+const MOCK: Backend = Backend {
+    packages: &[
+        "httpcore-core-primitives",
+        "httpcore-downstream",
+        "httpcore-net-mock",
+        "httpcore-pool",
+        "httpcore-proto-h1",
+    ],
+    suites: &["behaviour", "cancel"],
+    skipped: &["over_the_event_loop", "on_a_thread_that_waits"],
+};
+
+/// What does, with an event loop or without.
+const EPOLL: Backend = Backend {
+    packages: &[
+        "httpcore",
+        "httpcore-cli",
+        "httpcore-net-epoll",
+        "httpcore-origin",
+    ],
+    suites: &["behaviour", "errors"],
+    skipped: &["in_virtual_time"],
+};
 
 pub(crate) fn run(arguments: &[String]) -> Outcome {
-    let mut command = cargo();
-    command.args(["test", "--locked", "--all-features", "--no-fail-fast"]);
-    let mut packages: &[&str] = &[];
+    let mut backend = None;
+    let mut seeds = None;
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
         match argument.as_str() {
             "--backend" => {
-                packages = match value()?.as_str() {
-                    "mock" => &ON_MOCK,
-                    "epoll" => &ON_EPOLL,
-                    "all" => &[],
+                backend = match value()?.as_str() {
+                    "mock" => Some(&MOCK),
+                    "epoll" => Some(&EPOLL),
+                    "all" => None,
                     other => return Err(format!("no such backend: {other}")),
                 };
             }
             "--seeds" => {
-                let seeds = value()?;
-                let seeds: u64 = seeds.parse().map_err(|_| format!("no number: {seeds}"))?;
-                command.env("HTTPCORE_SEEDS", seeds.to_string()); // read by net-mock
+                let number = value()?;
+                let number: u64 = number.parse().map_err(|_| format!("no number: {number}"))?;
+                seeds = Some(number);
             }
             "--" => break,
             other => return Err(format!("unknown argument: {other}")),
         }
     }
-    if packages.is_empty() {
+    let cargo_test = || {
+        let mut command = cargo();
+        command.args(["test", "--locked", "--all-features", "--no-fail-fast"]);
+        if let Some(seeds) = seeds {
+            command.env("HTTPCORE_SEEDS", seeds.to_string()); // read by net-mock
+        }
+        command
+    };
+    let rest: Vec<_> = arguments.collect();
+    let Some(backend) = backend else {
+        let mut command = cargo_test();
         command.args(["--workspace", "--exclude", "httpcore-servers"]);
-    }
-    command.args(packages.iter().flat_map(|package| ["-p", *package]));
-    command.args(arguments);
-    counted(&mut command)
+        return counted(command.args(rest));
+    };
+    let mut packages = cargo_test();
+    packages.args(backend.packages.iter().flat_map(|package| ["-p", *package]));
+    let mut suites = cargo_test();
+    suites.args(["-p", "httpcore-tests"]);
+    suites.args(backend.suites.iter().flat_map(|suite| ["--test", *suite]));
+    suites.arg("--");
+    suites.args(backend.skipped.iter().flat_map(|test| ["--skip", *test]));
+    let packages = counted(packages.args(&rest))?;
+    let suites = counted(suites.args(rest.iter().skip_while(|word| **word != "--").skip(1)))?;
+    Ok(Report {
+        note: format!("{}; suites: {}", packages.note, suites.note),
+        left_out: [packages.left_out, suites.left_out].concat(),
+    })
 }
 
 /// Runs a `cargo test`, and fails if it fails or if it ran nothing.
