@@ -413,6 +413,20 @@ const SCENARIOS: &[Scenario] = &[
         outcome: "Timeout(Write) in Send, sent Part, response not begun, connection new, attempts 1",
     },
     Scenario {
+        name: "an error in the body of a second attempt tells of both",
+        connections: &[
+            &[Head, HELLO, Head, Close],
+            &[
+                Head,
+                Send("HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\nhello"),
+                Close,
+            ],
+        ],
+        pool: defaults,
+        client: two_gets,
+        outcome: r#"200 "hello", 200 then Closed in Body, sent All, response begun, connection new, attempts 2"#,
+    },
+    Scenario {
         name: "a response that is reset is an error of the network",
         connections: &[&[
             Head,

@@ -17,105 +17,85 @@ pub(crate) struct Counts {
     pub(crate) left_out: u64,
 }
 
-/// A backend, and what tests it.
-struct Backend {
-    /// Whole packages. Real servers are the business of `interop`.
-    packages: &'static [&'static str],
-    /// Those of the suites in `tests/` that need it.
-    suites: &'static [&'static str],
-    /// The tests in those that need another one.
-    skipped: &'static [&'static str],
-}
+/// What to ask `cargo test` for, once for each of these.
+type Selection = &'static [&'static [&'static str]];
 
+const EVERYTHING: Selection = &[&["--workspace", "--exclude", "httpcore-servers"]];
 /// What opens no socket: it is tested by itself or in the mock's virtual time.
-const MOCK: Backend = Backend {
-    packages: &[
-        "httpcore-core-primitives",
-        "httpcore-downstream",
-        "httpcore-net-mock",
-        "httpcore-pool",
-        "httpcore-proto-h1",
+const ON_MOCK: Selection = &[
+    &[
+        "-phttpcore-core-primitives",
+        "-phttpcore-downstream",
+        "-phttpcore-net-mock",
+        "-phttpcore-pool",
+        "-phttpcore-proto-h1",
     ],
-    suites: &["behaviour", "cancel"],
-    skipped: &["over_the_event_loop", "on_a_thread_that_waits"],
-};
-
-/// What does, with an event loop or without.
-const EPOLL: Backend = Backend {
-    packages: &[
-        "httpcore",
-        "httpcore-cli",
-        "httpcore-net-epoll",
-        "httpcore-origin",
+    &["-phttpcore-tests", "--test=cancel", "--test=seeds"],
+];
+/// What does. Real servers are the business of `interop`.
+const ON_EPOLL: Selection = &[
+    &[
+        "-phttpcore",
+        "-phttpcore-cli",
+        "-phttpcore-net-epoll",
+        "-phttpcore-origin",
     ],
-    suites: &["behaviour", "errors"],
-    skipped: &["in_virtual_time"],
-};
+    // The former is on every backend, to compare them.
+    &["-phttpcore-tests", "--test=behaviour", "--test=errors"],
+];
 
 pub(crate) fn run(arguments: &[String]) -> Outcome {
-    let mut backend = None;
-    let mut seeds = None;
+    let (mut selection, mut many) = (EVERYTHING, None);
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
         match argument.as_str() {
             "--backend" => {
-                backend = match value()?.as_str() {
-                    "mock" => Some(&MOCK),
-                    "epoll" => Some(&EPOLL),
-                    "all" => None,
+                selection = match value()?.as_str() {
+                    "mock" => ON_MOCK,
+                    "epoll" => ON_EPOLL,
+                    "all" => EVERYTHING,
                     other => return Err(format!("no such backend: {other}")),
                 };
             }
             "--seeds" => {
-                let number = value()?;
-                let number: u64 = number.parse().map_err(|_| format!("no number: {number}"))?;
-                seeds = Some(number);
+                let seeds = value()?;
+                let seeds: u64 = seeds.parse().map_err(|_| format!("no number: {seeds}"))?;
+                many = Some(seeds.to_string());
             }
             "--" => break,
             other => return Err(format!("unknown argument: {other}")),
         }
     }
-    let cargo_test = || {
-        let mut command = cargo();
-        command.args(["test", "--locked", "--all-features", "--no-fail-fast"]);
-        if let Some(seeds) = seeds {
-            command.env("HTTPCORE_SEEDS", seeds.to_string()); // read by net-mock
-        }
-        command
-    };
-    let rest: Vec<_> = arguments.collect();
-    let Some(backend) = backend else {
-        let mut command = cargo_test();
-        command.args(["--workspace", "--exclude", "httpcore-servers"]);
-        return counted(command.args(rest));
-    };
-    let mut packages = cargo_test();
-    packages.args(backend.packages.iter().flat_map(|package| ["-p", *package]));
-    let mut suites = cargo_test();
-    suites.args(["-p", "httpcore-tests"]);
-    suites.args(backend.suites.iter().flat_map(|suite| ["--test", *suite]));
-    suites.arg("--");
-    suites.args(backend.skipped.iter().flat_map(|test| ["--skip", *test]));
-    let packages = counted(packages.args(&rest))?;
-    let suites = counted(suites.args(rest.iter().skip_while(|word| **word != "--").skip(1)))?;
-    Ok(Report {
-        note: format!("{}; suites: {}", packages.note, suites.note),
-        left_out: [packages.left_out, suites.left_out].concat(),
-    })
+    let mut commands: Vec<Command> = selection
+        .iter()
+        .map(|selected| {
+            let mut command = cargo();
+            command.args(["test", "--locked", "--all-features", "--no-fail-fast"]);
+            if let Some(many) = &many {
+                command.env("HTTPCORE_SEEDS", many); // read by net-mock
+            }
+            command.args(*selected).args(arguments.clone());
+            command
+        })
+        .collect();
+    counted(&mut commands)
 }
 
-/// Runs a `cargo test`, and fails if it fails or if it ran nothing.
-pub(crate) fn counted(command: &mut Command) -> Outcome {
+/// Runs one `cargo test` after the other, and fails if one fails or if all of them ran nothing.
+pub(crate) fn counted(commands: &mut [Command]) -> Outcome {
     let mut counts = Counts::default();
-    let result = watch(command, SILENCE, |line| counts.add(line));
+    let results: Vec<_> = commands
+        .iter_mut()
+        .map(|command| watch(command, SILENCE, |line| counts.add(line)))
+        .collect();
     let (passed, skipped) = (counts.really_passed(), counts.ignored + counts.left_out);
     let note = format!(
         "{passed} passed, {} failed, {skipped} skipped",
         counts.failed
     );
     println!("tests: {note}");
-    result?;
+    results.into_iter().collect::<Result<Vec<_>, _>>()?;
     if passed == 0 {
         return Err("no test was run".into());
     }

@@ -111,6 +111,11 @@ impl World {
         }
     }
 
+    /// A number below `count`: 0 without a seed.
+    pub(crate) fn pick(&self, count: usize) -> usize {
+        self.with(|state, _| state.dice.pick(count))
+    }
+
     /// Does something under the lock, and carries out what comes of it without.
     pub(crate) fn with<T>(&self, step: impl FnOnce(&mut State, &mut Wakes) -> T) -> T {
         let mut wakes = Wakes::default();

@@ -119,6 +119,7 @@ impl Sending {
             lease: Lease::new(ticket.lease(), owner),
             timeouts: self.terms.timeouts,
             deadline: self.deadline,
+            attempt: self.attempts,
             trace: self.terms.trace.clone(),
         };
         self.tell(|| Event::Granted { reused });

@@ -54,6 +54,7 @@ impl Default for Config {
 ///     lease: Lease::unowned(),
 ///     timeouts: Timeouts::default(),
 ///     deadline: None,
+///     attempt: 1,
 ///     trace: Trace::none(),
 /// };
 /// let text = net.run(async {

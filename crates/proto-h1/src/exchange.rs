@@ -251,6 +251,7 @@ pub(crate) struct Exchange {
     body_received: u64,
     waits: Waits,
     reused: bool,
+    attempt: u32,
     trace: Trace,
     lease: Option<Lease>,
 }
@@ -281,6 +282,7 @@ impl Exchange {
             body_received: 0,
             waits,
             reused: connection.served > 0,
+            attempt: terms.attempt,
             trace: terms.trace,
             lease: Some(terms.lease),
             connection: Some(connection),
@@ -791,6 +793,7 @@ impl Exchange {
             .with_sent(self.sent())
             .with_response_started(self.started)
             .with_reused(self.reused)
+            .with_attempts(self.attempt)
     }
 
     fn sent(&self) -> Sent {

@@ -93,6 +93,7 @@ impl Client {
             lease: self.lease(),
             timeouts: self.timeouts,
             deadline: self.total.map(|total| self.net.now() + total),
+            attempt: 1,
             trace: self.trace.clone(),
         };
         connection
@@ -1286,6 +1287,7 @@ fn a_connection_is_closed_before_its_place_is_free() {
             lease: Lease::new(LeaseId::new(1), weak),
             timeouts: Timeouts::none(),
             deadline: None,
+            attempt: 1,
             trace: Trace::none(),
         };
         let connection = client.seat.idle.lock().unwrap().take().unwrap();
