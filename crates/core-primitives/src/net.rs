@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use crate::runtime::Runtime;
 
@@ -115,6 +115,18 @@ pub struct StreamInfo {
 pub struct TlsInfo {
     /// What ALPN (RFC 7301) settled on.
     pub alpn: Option<Alpn>,
+    /// The version of the protocol, as people write it: `"TLS 1.3"`.
+    pub version: Option<&'static str>,
+    /// The cipher suite, by its name in the registry.
+    pub cipher_suite: Option<&'static str>,
+    /// The group in which keys were exchanged, by its name in the registry; `None` if no keys
+    /// were, as in some resumed sessions.
+    pub key_exchange: Option<&'static str>,
+    /// The peer's certificates in DER, its own first. Those of a resumed session are the ones
+    /// which it showed when the session began.
+    pub peer_chain: Vec<Bytes>,
+    /// Whether an earlier session was taken up again instead of making a new one.
+    pub resumed: bool,
 }
 
 /// An application protocol this engine offers in ALPN (RFC 7301 §3.1).

@@ -2,7 +2,7 @@
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::Instant};
 
-use crate::{error::Error, lease::CloseReason};
+use crate::{error::Error, lease::CloseReason, net::TlsInfo};
 
 /// A listener, or none. Put one into a request's [`http::Extensions`] to follow that request.
 ///
@@ -108,6 +108,16 @@ pub enum Event<'a> {
         /// Why.
         error: &'a std::io::Error,
     },
+    /// A TLS handshake begins.
+    TlsStarted {
+        /// Who must be at the other end.
+        server_name: &'a str,
+    },
+    /// It succeeded.
+    TlsEstablished {
+        /// What was agreed on.
+        info: &'a TlsInfo,
+    },
     /// No connection could be made.
     DialFailed {
         /// Why.
@@ -177,6 +187,8 @@ impl Event<'_> {
             Event::ConnectStarted { .. } => "connection.connect.started",
             Event::Connected { .. } => "connection.connect.complete",
             Event::ConnectFailed { .. } => "connection.connect.failed",
+            Event::TlsStarted { .. } => "connection.tls.started",
+            Event::TlsEstablished { .. } => "connection.tls.complete",
             Event::DialFailed { .. } => "connection.dial.failed",
             Event::Granted { .. } => "pool.granted",
             Event::RequestHeadSent { .. } => "request.head.sent",
