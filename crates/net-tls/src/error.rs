@@ -1,0 +1,386 @@
+//! What was wrong, in a sentence a person understands.
+
+use std::{
+    error::Error as StdError,
+    fmt,
+    io::{self, ErrorKind},
+};
+
+use httpcore_core_primitives::BoxError;
+use rustls::{
+    AlertDescription, CertificateError, ExtendedKeyPurpose, PeerIncompatible,
+    pki_types::{UnixTime, pem},
+};
+
+use crate::date::Date;
+
+/// Why TLS failed: the inner error of an [`io::Error`] which a handshake or a stream ends with.
+///
+/// `Display` says it in one sentence; [`refusal`](Self::refusal) is for programs, and
+/// [`source`](StdError::source) is what rustls said, if it was rustls.
+#[derive(Clone, Debug)]
+pub struct TlsError {
+    refusal: Refusal,
+    source: Option<rustls::Error>,
+}
+
+/// Why TLS failed, by what can be done about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The certificate's time is over.
+    Expired {
+        /// When it ended, in seconds since the beginning of 1970, if that is known.
+        not_after: Option<u64>,
+    },
+    /// The certificate's time has not come.
+    NotValidYet {
+        /// When it begins, in seconds since the beginning of 1970, if that is known.
+        not_before: Option<u64>,
+    },
+    /// The certificate is for others.
+    WrongName {
+        /// Who was to be there.
+        expected: String,
+        /// For whom the certificate is.
+        presented: Vec<String>,
+    },
+    /// No root which is trusted here leads to the certificate: it may be self-signed, of a private
+    /// authority, or sent without its intermediates.
+    UnknownIssuer,
+    /// The certificate was revoked.
+    Revoked,
+    /// The certificate is not for servers.
+    WrongPurpose,
+    /// There is something else wrong with the certificate.
+    BadCertificate,
+    /// The peer refused, and this is how it said so: the alert's name (RFC 8446 §6.2).
+    Alert(String),
+    /// Both sides speak TLS, but nothing in common.
+    Incompatible,
+    /// The peer does not speak TLS.
+    NotTls {
+        /// Whether it spoke HTTP instead.
+        http: bool,
+    },
+    /// Bytes had arrived before TLS began. Whoever sent them cannot be known, and so they must not
+    /// be taken for the peer's.
+    EarlyBytes,
+    /// The connection ended in the middle of the handshake.
+    Unfinished,
+    /// The connection ended without a `close_notify` (RFC 8446 §6.1): by whom cannot be known.
+    Truncated,
+    /// The name cannot be asked for.
+    BadName(String),
+    /// The peer broke the rules of TLS.
+    Protocol,
+}
+
+impl TlsError {
+    /// Why, for programs.
+    pub fn refusal(&self) -> &Refusal {
+        &self.refusal
+    }
+
+    pub(crate) fn new(refusal: Refusal) -> Self {
+        TlsError {
+            refusal,
+            source: None,
+        }
+    }
+
+    /// The same, as streams say it.
+    pub(crate) fn into_io(self) -> io::Error {
+        let kind = match self.refusal {
+            Refusal::Unfinished | Refusal::Truncated => ErrorKind::UnexpectedEof,
+            Refusal::BadName(_) => ErrorKind::InvalidInput,
+            _ => ErrorKind::InvalidData,
+        };
+        io::Error::new(kind, self)
+    }
+}
+
+impl From<rustls::Error> for TlsError {
+    fn from(error: rustls::Error) -> Self {
+        let refusal = match &error {
+            rustls::Error::InvalidCertificate(fault) => of_certificate(fault),
+            rustls::Error::AlertReceived(alert) => Refusal::Alert(alert_name(*alert)),
+            rustls::Error::PeerIncompatible(_) | rustls::Error::NoApplicationProtocol => {
+                Refusal::Incompatible
+            }
+            _ => Refusal::Protocol,
+        };
+        TlsError {
+            refusal,
+            source: Some(error),
+        }
+    }
+}
+
+fn of_certificate(fault: &CertificateError) -> Refusal {
+    let seconds = |time: &UnixTime| Some(time.as_secs());
+    match fault {
+        CertificateError::Expired => Refusal::Expired { not_after: None },
+        CertificateError::ExpiredContext { not_after, .. } => Refusal::Expired {
+            not_after: seconds(not_after),
+        },
+        CertificateError::NotValidYet => Refusal::NotValidYet { not_before: None },
+        CertificateError::NotValidYetContext { not_before, .. } => Refusal::NotValidYet {
+            not_before: seconds(not_before),
+        },
+        CertificateError::NotValidForName => Refusal::WrongName {
+            expected: String::new(),
+            presented: Vec::new(),
+        },
+        CertificateError::NotValidForNameContext {
+            expected,
+            presented,
+        } => Refusal::WrongName {
+            expected: expected.to_str().into_owned(),
+            presented: presented.iter().map(|name| bare(name)).collect(),
+        },
+        CertificateError::UnknownIssuer => Refusal::UnknownIssuer,
+        CertificateError::Revoked => Refusal::Revoked,
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            Refusal::WrongPurpose
+        }
+        _ => Refusal::BadCertificate,
+    }
+}
+
+/// The name itself, of `DnsName("example.com")`, which is how rustls lists them.
+fn bare(presented: &str) -> String {
+    let inner = presented
+        .split_once('(')
+        .and_then(|(_, rest)| rest.strip_suffix(')'))
+        .unwrap_or(presented);
+    inner.trim_matches('"').to_owned()
+}
+
+/// The name in the registry of alerts: `handshake_failure`.
+fn alert_name(alert: AlertDescription) -> String {
+    let Some(name) = alert.as_str() else {
+        return format!("number {}", u8::from(alert));
+    };
+    if alert == AlertDescription::UnknownCA {
+        return "unknown_ca".to_owned();
+    }
+    let mut snake = String::new();
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() && !snake.is_empty() {
+            snake.push('_');
+        }
+        snake.push(letter.to_ascii_lowercase());
+    }
+    snake
+}
+
+/// What an alert means to whoever reads it, where its name does not say so.
+fn alert_hint(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "certificate_required" => "it wants a client certificate, and there was none",
+        "bad_certificate" | "unsupported_certificate" | "certificate_unknown" | "access_denied" => {
+            "it does not accept the client's certificate"
+        }
+        "certificate_expired" => "the client's certificate has expired",
+        "certificate_revoked" => "the client's certificate was revoked",
+        "unknown_ca" => "it does not know who issued the client's certificate",
+        "handshake_failure" | "insufficient_security" => {
+            "nothing that was offered suits it, or it wants a client certificate"
+        }
+        "protocol_version" => "it speaks none of the versions of TLS which were offered",
+        "unrecognised_name" => "it does not serve this name",
+        "no_application_protocol" => "it speaks none of the protocols which were offered",
+        _ => return None,
+    })
+}
+
+impl fmt::Display for TlsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.refusal {
+            Refusal::Expired { not_after: None } => {
+                f.write_str("the server's certificate has expired")
+            }
+            Refusal::Expired {
+                not_after: Some(seconds),
+            } => {
+                let date = Date { seconds: *seconds };
+                write!(f, "the server's certificate expired on {date}")
+            }
+            Refusal::NotValidYet { not_before: None } => {
+                f.write_str("the server's certificate is not valid yet")
+            }
+            Refusal::NotValidYet {
+                not_before: Some(seconds),
+            } => {
+                let date = Date { seconds: *seconds };
+                write!(f, "the server's certificate is not valid before {date}")
+            }
+            Refusal::WrongName {
+                expected,
+                presented,
+            } => wrong_name(f, expected, presented),
+            Refusal::UnknownIssuer => f.write_str(
+                "the server's certificate was issued by nobody who is trusted here, or came \
+                 without the certificates in between",
+            ),
+            Refusal::Revoked => f.write_str("the server's certificate was revoked"),
+            Refusal::WrongPurpose => wrong_purpose(f, self.source.as_ref()),
+            Refusal::BadCertificate => f.write_str("the server's certificate is not acceptable"),
+            Refusal::Alert(name) => {
+                write!(f, "the server refused")?;
+                if let Some(hint) = alert_hint(name) {
+                    write!(f, ": {hint}")?;
+                }
+                write!(f, " (alert {name})")
+            }
+            Refusal::Incompatible => f.write_str(match &self.source {
+                Some(rustls::Error::PeerIncompatible(
+                    PeerIncompatible::ServerDoesNotSupportTls12Or13
+                    | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
+                )) => "the server wants a version of TLS which is not allowed here",
+                _ => "the server and this side have nothing in common that TLS could use",
+            }),
+            Refusal::NotTls { http: true } => {
+                f.write_str("the server answered in plain HTTP instead of TLS")
+            }
+            Refusal::NotTls { http: false } => f.write_str("the server does not speak TLS"),
+            Refusal::EarlyBytes => f.write_str("bytes had arrived before TLS began"),
+            Refusal::Unfinished => {
+                f.write_str("the connection was closed in the middle of the TLS handshake")
+            }
+            Refusal::Truncated => {
+                f.write_str("the connection was closed without saying so in TLS (close_notify)")
+            }
+            Refusal::BadName(name) => {
+                write!(f, "{name:?} is no name that a certificate could be for")
+            }
+            Refusal::Protocol => f.write_str("the server broke the rules of TLS"),
+        }
+    }
+}
+
+/// How many names an error lists: some certificates are for hundreds.
+const LISTED: usize = 5;
+
+fn wrong_name(f: &mut fmt::Formatter<'_>, expected: &str, presented: &[String]) -> fmt::Result {
+    f.write_str("the server's certificate is not for ")?;
+    f.write_str(if expected.is_empty() {
+        "this name"
+    } else {
+        expected
+    })?;
+    if presented.is_empty() {
+        return f.write_str(", nor for any name at all");
+    }
+    let listed: Vec<&str> = presented.iter().map(String::as_str).take(LISTED).collect();
+    write!(f, ", but for {}", listed.join(", "))?;
+    match presented.len().checked_sub(LISTED) {
+        None | Some(0) => Ok(()),
+        Some(more) => write!(f, " and {more} more"),
+    }
+}
+
+fn wrong_purpose(f: &mut fmt::Formatter<'_>, source: Option<&rustls::Error>) -> fmt::Result {
+    f.write_str("the server's certificate is not meant for servers")?;
+    let Some(rustls::Error::InvalidCertificate(CertificateError::InvalidPurposeContext {
+        presented,
+        ..
+    })) = source
+    else {
+        return Ok(());
+    };
+    if presented.contains(&ExtendedKeyPurpose::ClientAuth) {
+        f.write_str(", but for clients")?;
+    }
+    Ok(())
+}
+
+impl StdError for TlsError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        // Where the sentence says it all, the second one would only repeat it.
+        match self.refusal {
+            Refusal::BadCertificate | Refusal::Incompatible | Refusal::Protocol => self
+                .source
+                .as_ref()
+                .map(|source| source as &(dyn StdError + 'static)),
+            _ => None,
+        }
+    }
+}
+
+/// Why a connector could not be built. Nothing has been sent to anybody.
+#[derive(Debug)]
+pub struct ConfigError {
+    text: &'static str,
+    source: Option<BoxError>,
+}
+
+impl ConfigError {
+    pub(crate) fn new(text: &'static str) -> Self {
+        ConfigError { text, source: None }
+    }
+
+    pub(crate) fn because(text: &'static str, source: impl Into<BoxError>) -> Self {
+        ConfigError {
+            text,
+            source: Some(source.into()),
+        }
+    }
+
+    pub(crate) fn pem(source: pem::Error) -> Self {
+        Self::because("this is not what PEM looks like, or not of this kind", source)
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text)
+    }
+}
+
+impl StdError for ConfigError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source
+            .as_deref()
+            .map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alerts_have_the_names_of_the_registry() {
+        for (alert, name) in [
+            (AlertDescription::HandshakeFailure, "handshake_failure"),
+            (AlertDescription::UnknownCA, "unknown_ca"),
+            (AlertDescription::BadRecordMac, "bad_record_mac"),
+            (AlertDescription::Unknown(200), "number 200"),
+        ] {
+            assert_eq!(alert_name(alert), name);
+        }
+    }
+
+    #[test]
+    fn a_long_list_of_names_is_cut() {
+        let presented = (0..7).map(|n| format!("{n}.test")).collect();
+        let error = TlsError::new(Refusal::WrongName {
+            expected: "a.test".to_owned(),
+            presented,
+        });
+        assert_eq!(
+            error.to_string(),
+            "the server's certificate is not for a.test, but for \
+             0.test, 1.test, 2.test, 3.test, 4.test and 2 more"
+        );
+    }
+
+    #[test]
+    fn a_connection_cut_short_is_an_early_end_for_whoever_only_knows_streams() {
+        let kind = |refusal| TlsError::new(refusal).into_io().kind();
+        assert_eq!(kind(Refusal::Truncated), ErrorKind::UnexpectedEof);
+        assert_eq!(kind(Refusal::Revoked), ErrorKind::InvalidData);
+    }
+}

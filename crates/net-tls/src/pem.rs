@@ -1,0 +1,21 @@
+//! Certificates and keys from text.
+
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject};
+
+use crate::error::ConfigError;
+
+/// Every certificate in `text`, in its order; whatever else stands there is passed by.
+pub(crate) fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
+    let certificates = CertificateDer::pem_slice_iter(text)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(ConfigError::pem)?;
+    if certificates.is_empty() {
+        return Err(ConfigError::pem(pem::Error::NoItemsFound));
+    }
+    Ok(certificates)
+}
+
+/// The first private key in `text`: PKCS #8, PKCS #1 or SEC 1.
+pub(crate) fn key(text: &[u8]) -> Result<PrivateKeyDer<'static>, ConfigError> {
+    PrivateKeyDer::from_pem_slice(text).map_err(ConfigError::pem)
+}

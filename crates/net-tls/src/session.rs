@@ -1,0 +1,273 @@
+//! The machine between ciphertext and plaintext: rustls, without I/O.
+//!
+//! ```text
+//!   feed(ciphertext) ─► drain(plaintext)          incoming
+//!   push(plaintext)  ─► send(ciphertext)          outgoing
+//! ```
+//!
+//! Nothing else in this crate calls a connection of rustls.
+
+use std::{
+    io::{self, BufRead, IoSlice, Write},
+    sync::Arc,
+};
+
+use bytes::{Bytes, BytesMut};
+use httpcore_core_primitives::{Alpn, TlsInfo};
+use rustls::{ClientConfig, ClientConnection, HandshakeKind, ProtocolVersion, pki_types};
+
+use crate::error::{Refusal, TlsError};
+
+/// How much plaintext may be encrypted ahead of the network, in bytes.
+const AHEAD: usize = 64 * 1024;
+
+/// One client's side of TLS.
+pub(crate) struct Session {
+    tls: ClientConnection,
+    /// The first bytes of the peer, until the handshake is over: they tell what it is, if it is
+    /// not TLS.
+    first: First,
+    failed: Option<TlsError>,
+}
+
+/// How reading ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// With a `close_notify`.
+    Goodbye,
+    /// Without one.
+    Truncated,
+    /// In an error.
+    Failed(TlsError),
+}
+
+impl Session {
+    pub(crate) fn new(
+        config: Arc<ClientConfig>,
+        name: pki_types::ServerName<'static>,
+        offer: &[Alpn],
+    ) -> Result<Self, TlsError> {
+        let offer = offer.iter().map(|alpn| alpn.wire_name().to_vec()).collect();
+        let mut tls = ClientConnection::new_with_alpn(config, name, offer)?;
+        tls.set_buffer_limit(Some(AHEAD));
+        Ok(Session {
+            tls,
+            first: First::default(),
+            failed: None,
+        })
+    }
+
+    pub(crate) fn is_handshaking(&self) -> bool {
+        self.tls.is_handshaking()
+    }
+
+    /// Takes some ciphertext, and returns how much. Plaintext must have been drained before, since
+    /// only so much of it is held; after the end of reading everything is taken and forgotten.
+    pub(crate) fn feed(&mut self, ciphertext: &[u8]) -> usize {
+        if self.failed.is_some() {
+            return ciphertext.len();
+        }
+        if self.tls.is_handshaking() {
+            self.first.see(ciphertext);
+        }
+        let mut rest = ciphertext;
+        match self.tls.read_tls(&mut rest) {
+            // RFC 8446 §6.1: what follows a close_notify is ignored.
+            Ok(0) => return ciphertext.len(),
+            Ok(_) => {}
+            Err(_) => {
+                self.failed = Some(TlsError::new(Refusal::Protocol));
+                return ciphertext.len();
+            }
+        }
+        if let Err(error) = self.tls.process_new_packets() {
+            self.failed = Some(self.explain(error));
+        }
+        ciphertext.len() - rest.len()
+    }
+
+    /// The stream below has ended.
+    pub(crate) fn feed_end(&mut self) {
+        if self.failed.is_some() {
+            return;
+        }
+        if self.tls.is_handshaking() {
+            let refusal = self.first.not_tls().unwrap_or(Refusal::Unfinished);
+            self.failed = Some(TlsError::new(refusal));
+            return;
+        }
+        // How rustls is told of an end; it cannot fail where nothing is read.
+        let _ = self.tls.read_tls(&mut io::empty());
+    }
+
+    fn explain(&self, error: rustls::Error) -> TlsError {
+        match error {
+            rustls::Error::InvalidMessage(_) if self.tls.is_handshaking() => {
+                match self.first.not_tls() {
+                    Some(refusal) => TlsError::new(refusal),
+                    None => error.into(),
+                }
+            }
+            error => error.into(),
+        }
+    }
+
+    /// Whether there is plaintext to be drained.
+    pub(crate) fn has_plaintext(&mut self) -> bool {
+        self.tls
+            .reader()
+            .fill_buf()
+            .is_ok_and(|plaintext| !plaintext.is_empty())
+    }
+
+    /// Moves plaintext into the spare room of `buf`.
+    pub(crate) fn drain(&mut self, buf: &mut BytesMut) {
+        let mut reader = self.tls.reader();
+        loop {
+            let room = buf.capacity() - buf.len();
+            let taken = match reader.fill_buf() {
+                Ok(plaintext) => {
+                    let taken = plaintext.len().min(room);
+                    buf.extend_from_slice(&plaintext[..taken]);
+                    taken
+                }
+                // Nothing for now, or an end without a goodbye: `end` tells which.
+                Err(_) => 0,
+            };
+            if taken == 0 {
+                return;
+            }
+            reader.consume(taken);
+        }
+    }
+
+    /// How reading ended, if it did. Ask when there is no plaintext left.
+    pub(crate) fn end(&mut self) -> Option<End> {
+        if let Some(error) = &self.failed {
+            return Some(End::Failed(error.clone()));
+        }
+        match self.tls.reader().fill_buf() {
+            Ok([]) => Some(End::Goodbye),
+            Ok(_) => None,
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Some(End::Truncated),
+            Err(_) => None,
+        }
+    }
+
+    /// Encrypts some prefix of the concatenation of `bufs`; nothing, when as much as may be is
+    /// waiting to be sent.
+    pub(crate) fn push(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.tls.writer().write_vectored(bufs)
+    }
+
+    /// Says that nothing more will be pushed.
+    pub(crate) fn push_goodbye(&mut self) {
+        self.tls.send_close_notify();
+    }
+
+    /// Whether there is ciphertext to be sent.
+    pub(crate) fn wants_write(&self) -> bool {
+        self.tls.wants_write()
+    }
+
+    /// Hands ciphertext to `below` once, and forgets what that took.
+    pub(crate) fn send(&mut self, below: &mut dyn Write) -> io::Result<usize> {
+        self.tls.write_tls(below)
+    }
+
+    /// Gives back the memory that only a busy stream needs.
+    pub(crate) fn shrink(&mut self) {
+        // rustls gives up what it has beyond 4 KiB at the beginning of a read; this one brings
+        // nothing, and is no end.
+        let _ = self.tls.read_tls(&mut Nothing);
+    }
+
+    /// What the handshake has settled. Peer certificates are copied here, and so this is for those
+    /// who ask.
+    pub(crate) fn info(&self) -> TlsInfo {
+        let mut info = TlsInfo::default();
+        info.alpn = match self.tls.alpn_protocol() {
+            Some(b"h2") => Some(Alpn::Http2),
+            Some(b"http/1.1") => Some(Alpn::Http1),
+            // rustls lets nothing pass which was not offered, and nothing else ever is.
+            Some(_) | None => None,
+        };
+        info.version = match self.tls.protocol_version() {
+            Some(ProtocolVersion::TLSv1_2) => Some("TLS 1.2"),
+            Some(ProtocolVersion::TLSv1_3) => Some("TLS 1.3"),
+            _ => None,
+        };
+        let suite = self.tls.negotiated_cipher_suite();
+        info.cipher_suite = suite.and_then(|suite| suite.suite().as_str());
+        let group = self.tls.negotiated_key_exchange_group();
+        info.key_exchange = group.and_then(|group| group.name().as_str());
+        let chain = self.tls.peer_certificates().unwrap_or_default();
+        info.peer_chain = chain
+            .iter()
+            .map(|certificate| Bytes::copy_from_slice(certificate))
+            .collect();
+        info.resumed = self.tls.handshake_kind() == Some(HandshakeKind::Resumed);
+        info
+    }
+}
+
+/// A reader with nothing to read for now.
+struct Nothing;
+
+impl io::Read for Nothing {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+}
+
+/// The first bytes of the peer.
+#[derive(Default)]
+struct First {
+    bytes: [u8; 5],
+    seen: usize,
+}
+
+impl First {
+    fn see(&mut self, bytes: &[u8]) {
+        let more = bytes.len().min(self.bytes.len() - self.seen);
+        self.bytes[self.seen..self.seen + more].copy_from_slice(&bytes[..more]);
+        self.seen += more;
+    }
+
+    /// What the peer speaks, if it is not TLS.
+    fn not_tls(&self) -> Option<Refusal> {
+        let first = &self.bytes[..self.seen];
+        // RFC 8446 §5.1: a server begins with an alert (21) or a handshake message (22), and the
+        // version that follows begins with 3.
+        if let [] | [21 | 22] | [21 | 22, 3, ..] = first {
+            return None;
+        }
+        let http = first.eq_ignore_ascii_case(&b"HTTP/"[..first.len()]);
+        Some(Refusal::NotTls { http })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_tls_is_known_by_its_first_bytes() {
+        for (bytes, refusal) in [
+            (&b""[..], None),
+            (b"\x16", None),
+            (b"\x16\x03\x03\0\x01", None),
+            (b"\x15\x03\x01", None),
+            (b"\x16\x02", Some(Refusal::NotTls { http: false })),
+            (b"H", Some(Refusal::NotTls { http: true })),
+            (b"HTTP/1.1 400", Some(Refusal::NotTls { http: true })),
+            (b"SSH-2.0", Some(Refusal::NotTls { http: false })),
+        ] {
+            let mut first = First::default();
+            for byte in bytes {
+                first.see(&[*byte]);
+            }
+            assert_eq!(first.not_tls(), refusal, "{bytes:?}");
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! TLS as a stream.
+
+use std::{
+    fmt,
+    io::{self, ErrorKind, IoSlice, Write},
+    sync::{Arc, OnceLock},
+    task::{Context, Poll, Waker, ready},
+};
+
+use bytes::BytesMut;
+use httpcore_core_primitives::{BoxStream, IdleEnd, NetworkStream, StreamInfo, TlsInfo};
+
+use crate::{
+    error::{Refusal, TlsError},
+    scratch,
+    session::{End, Session},
+};
+
+/// TLS over another stream.
+///
+/// - **End.** Reading ends with 0 if the peer announced it (`close_notify`, RFC 8446 §6.1), and
+///   with [`ErrorKind::UnexpectedEof`] if the stream below just ended: a message which lasts until
+///   the end of the stream may have been cut short by anybody.
+/// - **Writing** encrypts at most 64 KiB ahead of what the stream below has taken; then it waits.
+///   [`poll_flush`](NetworkStream::poll_flush) hands over the rest.
+/// - **Goodbye.** [`poll_shutdown`](NetworkStream::poll_shutdown) sends `close_notify`, and does
+///   not wait for the peer's. It takes as long as the stream below takes to accept a few bytes,
+///   which may be for ever: put a deadline around it, or drop the stream instead.
+/// - **Idle.** [`poll_idle`](NetworkStream::poll_idle) reads session tickets and key updates, and
+///   goes on being idle; no buffer for ciphertext is held meanwhile.
+/// - **Dropping** closes the stream below at once, without a word.
+///
+/// Answers to the peer's messages (a key update, an alert) are sent along with reading, unless
+/// somebody waits to write, who will send them.
+pub struct TlsStream {
+    below: BoxStream,
+    session: Session,
+    /// Ciphertext that has arrived and is not yet decrypted, from `taken` on. Borrowed from the
+    /// thread while there is any.
+    incoming: BytesMut,
+    taken: usize,
+    /// Somebody waits to write, with a waker in the stream below.
+    writer_waits: bool,
+    said_goodbye: bool,
+    /// Whether rustls has had something to do since its memory was last given back.
+    is_roomy: bool,
+    info: OnceLock<Arc<TlsInfo>>,
+}
+
+impl TlsStream {
+    /// Performs the handshake.
+    pub(crate) async fn connect(below: BoxStream, session: Session) -> io::Result<Self> {
+        let mut stream = TlsStream {
+            below,
+            session,
+            incoming: BytesMut::new(),
+            taken: 0,
+            writer_waits: false,
+            said_goodbye: false,
+            is_roomy: true,
+            info: OnceLock::new(),
+        };
+        stream.refuse_early_bytes()?;
+        std::future::poll_fn(|cx| stream.poll_handshake(cx)).await?;
+        Ok(stream)
+    }
+
+    /// What the handshake has settled.
+    pub fn tls_info(&self) -> &Arc<TlsInfo> {
+        self.info.get_or_init(|| Arc::new(self.session.info()))
+    }
+
+    /// A server says nothing before it was spoken to. Bytes that are there already were sent by
+    /// whoever spoke on this stream before, or by somebody in between; as part of a protected
+    /// stream they would be believed.
+    fn refuse_early_bytes(&mut self) -> io::Result<()> {
+        let mut cx = Context::from_waker(Waker::noop());
+        match self.below.poll_idle(&mut cx) {
+            Poll::Pending => Ok(()),
+            Poll::Ready(IdleEnd::Failed(kind)) => Err(kind.into()),
+            Poll::Ready(IdleEnd::Closed) => Err(TlsError::new(Refusal::Unfinished).into_io()),
+            Poll::Ready(_) => Err(TlsError::new(Refusal::EarlyBytes).into_io()),
+        }
+    }
+
+    fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            let sent = self.poll_send(cx);
+            match self.session.end() {
+                // The alert that says why has been sent, if it could be.
+                Some(End::Failed(error)) => return Poll::Ready(Err(error.into_io())),
+                Some(End::Truncated | End::Goodbye) => {
+                    return Poll::Ready(Err(TlsError::new(Refusal::Unfinished).into_io()));
+                }
+                None => {}
+            }
+            if !self.session.is_handshaking() {
+                ready!(sent)?;
+                return self.below.poll_flush(cx);
+            }
+            if self.digest() {
+                continue;
+            }
+            // A server which refuses may close before it has read everything: what it said is a
+            // better explanation than that writing failed.
+            match (self.poll_fill(cx), sent) {
+                (Poll::Ready(Ok(())), _) => {}
+                (_, Poll::Ready(Err(error))) | (Poll::Ready(Err(error)), _) => {
+                    return Poll::Ready(Err(error));
+                }
+                (Poll::Pending, _) => return Poll::Pending,
+            }
+        }
+    }
+
+    /// Feeds some of what has arrived; whether there was any.
+    fn digest(&mut self) -> bool {
+        if self.incoming.is_empty() {
+            return false;
+        }
+        self.taken += self.session.feed(&self.incoming[self.taken..]);
+        if self.taken == self.incoming.len() {
+            self.forget_incoming();
+        }
+        true
+    }
+
+    fn forget_incoming(&mut self) {
+        self.taken = 0;
+        scratch::give(std::mem::take(&mut self.incoming));
+    }
+
+    /// Reads ciphertext, when there is none left, or learns of the end.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut buf = scratch::take();
+        let read = self.below.poll_read(cx, &mut buf);
+        match read {
+            Poll::Ready(Ok(0)) => self.session.feed_end(),
+            Poll::Ready(Ok(_)) => {
+                self.is_roomy = true;
+                self.incoming = buf;
+                return Poll::Ready(Ok(()));
+            }
+            Poll::Ready(Err(_)) | Poll::Pending => {}
+        }
+        scratch::give(buf);
+        read.map_ok(drop)
+    }
+
+    /// Hands over all ciphertext there is.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.session.wants_write() {
+            let mut below = Below {
+                stream: &mut *self.below,
+                cx,
+                is_pending: false,
+            };
+            match self.session.send(&mut below) {
+                Ok(0) => return Poll::Ready(Err(ErrorKind::WriteZero.into())),
+                Ok(_) => {}
+                Err(_) if below.is_pending => return Poll::Pending,
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Sends what the peer's messages are to be answered with, as far as that goes.
+    fn answer(&mut self, cx: &mut Context<'_>) {
+        // The waker of somebody who waits to write must stay where it is; they will send this.
+        if self.session.wants_write() && !self.writer_waits {
+            // If it fails, so will reading, or the next write.
+            let _ = self.poll_send(cx);
+        }
+    }
+
+    fn poll_push(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        loop {
+            let pushed = self.session.push(bufs)?;
+            let sent = self.poll_send(cx);
+            match (pushed, sent) {
+                (_, Poll::Ready(Err(error))) => return Poll::Ready(Err(error)),
+                (0, Poll::Pending) => return Poll::Pending,
+                // There was no room, and now there is.
+                (0, Poll::Ready(Ok(()))) if bufs.iter().any(|buf| !buf.is_empty()) => {}
+                // What could not be sent yet is sent by the next call, or by a flush.
+                (pushed, _) => return Poll::Ready(Ok(pushed)),
+            }
+        }
+    }
+}
+
+impl NetworkStream for TlsStream {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
+        let before = buf.len();
+        loop {
+            self.session.drain(buf);
+            let got = buf.len() - before;
+            let is_full = buf.len() == buf.capacity();
+            if is_full || (got > 0 && self.incoming.is_empty()) {
+                return Poll::Ready(Ok(got));
+            }
+            match self.session.end() {
+                // The end is told next time.
+                Some(_) if got > 0 => return Poll::Ready(Ok(got)),
+                Some(End::Goodbye) => return Poll::Ready(Ok(0)),
+                Some(End::Truncated) => {
+                    return Poll::Ready(Err(TlsError::new(Refusal::Truncated).into_io()));
+                }
+                Some(End::Failed(error)) => {
+                    self.answer(cx);
+                    return Poll::Ready(Err(error.into_io()));
+                }
+                None => {}
+            }
+            if !self.digest() {
+                self.answer(cx);
+                ready!(self.poll_fill(cx))?;
+            }
+        }
+    }
+
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if self.said_goodbye {
+            return Poll::Ready(Err(ErrorKind::BrokenPipe.into()));
+        }
+        self.is_roomy = true;
+        let pushed = self.poll_push(cx, bufs);
+        self.writer_waits = pushed.is_pending();
+        pushed
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = match self.poll_send(cx) {
+            Poll::Ready(Ok(())) => self.below.poll_flush(cx),
+            other => other,
+        };
+        self.writer_waits = flushed.is_pending();
+        flushed
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.said_goodbye {
+            self.said_goodbye = true;
+            self.session.push_goodbye();
+        }
+        let sent = match self.poll_send(cx) {
+            Poll::Ready(Ok(())) => self.below.poll_shutdown(cx),
+            other => other,
+        };
+        self.writer_waits = sent.is_pending();
+        sent
+    }
+
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEnd> {
+        loop {
+            if self.session.has_plaintext() {
+                return Poll::Ready(IdleEnd::UnsolicitedData);
+            }
+            match self.session.end() {
+                None => {}
+                Some(End::Goodbye | End::Truncated) => return Poll::Ready(IdleEnd::Closed),
+                Some(End::Failed(_)) => {
+                    return Poll::Ready(IdleEnd::Failed(ErrorKind::InvalidData));
+                }
+            }
+            if self.digest() {
+                continue;
+            }
+            self.answer(cx);
+            if self.is_roomy {
+                self.is_roomy = false;
+                self.session.shrink();
+            }
+            // Asked before it is read: over a blocking socket, to read would be to wait.
+            match ready!(self.below.poll_idle(cx)) {
+                IdleEnd::UnsolicitedData => match ready!(self.poll_fill(cx)) {
+                    Ok(()) => {}
+                    Err(error) => return Poll::Ready(IdleEnd::Failed(error.kind())),
+                },
+                end => return Poll::Ready(end),
+            }
+        }
+    }
+
+    fn info(&self) -> StreamInfo {
+        let mut info = self.below.info();
+        info.tls = Some(self.tls_info().clone());
+        info
+    }
+}
+
+impl Drop for TlsStream {
+    fn drop(&mut self) {
+        self.forget_incoming();
+    }
+}
+
+impl fmt::Debug for TlsStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsStream")
+            .field("below", &self.below)
+            .field("is_handshaking", &self.session.is_handshaking())
+            .field("undecrypted", &(self.incoming.len() - self.taken))
+            .finish_non_exhaustive()
+    }
+}
+
+/// The stream below, as rustls writes to it.
+struct Below<'a, 'b> {
+    stream: &'a mut dyn NetworkStream,
+    cx: &'a mut Context<'b>,
+    is_pending: bool,
+}
+
+impl Write for Below<'_, '_> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.write_vectored(&[IoSlice::new(buf)])
+    }
+
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self.stream.poll_write(self.cx, bufs) {
+            Poll::Ready(written) => written,
+            Poll::Pending => {
+                self.is_pending = true;
+                Err(ErrorKind::WouldBlock.into())
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
