@@ -376,20 +376,23 @@ impl Builder {
             #[cfg(feature = "platform-verifier")]
             Trust::Platform => {
                 let roots = self.own_roots.iter().cloned();
-                let verifier =
-                    rustls_platform_verifier::Verifier::new_with_extra_roots(roots, provider.clone())
-                        .map_err(|error| {
-                            ConfigError::because("the system's roots cannot be used", error)
-                        })?;
+                let verifier = rustls_platform_verifier::Verifier::new_with_extra_roots(
+                    roots,
+                    provider.clone(),
+                )
+                .map_err(|error| {
+                    ConfigError::because("the system's roots cannot be used", error)
+                })?;
                 return Ok(Arc::new(verifier));
             }
             Trust::Verifier(verifier) => return Ok(verifier.clone()),
             Trust::Anybody => return Ok(Arc::new(AcceptsAnyCertificate(provider.clone()))),
         };
         let roots = self.roots(with_compiled_in)?;
-        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
-            .build()
-            .map_err(|error| ConfigError::because("there are no roots to trust", error))?;
+        let verifier =
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+                .build()
+                .map_err(|error| ConfigError::because("there are no roots to trust", error))?;
         Ok(verifier)
     }
 

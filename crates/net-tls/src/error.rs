@@ -329,7 +329,10 @@ impl ConfigError {
     }
 
     pub(crate) fn pem(source: pem::Error) -> Self {
-        Self::because("this is not what PEM looks like, or not of this kind", source)
+        Self::because(
+            "this is not what PEM looks like, or not of this kind",
+            source,
+        )
     }
 }
 

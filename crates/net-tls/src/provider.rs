@@ -18,7 +18,10 @@ pub fn aws_lc_rs() -> Arc<CryptoProvider> {
 
 /// What is used when nobody says otherwise. Turning the other feature on as well changes nothing:
 /// some crate elsewhere in the tree may have done it.
-#[allow(clippy::unnecessary_wraps, reason = "without any feature there is none")]
+#[allow(
+    clippy::unnecessary_wraps,
+    reason = "without any feature there is none"
+)]
 pub(crate) fn of_features() -> Option<Arc<CryptoProvider>> {
     #[cfg(feature = "ring")]
     return Some(ring());

@@ -1,0 +1,355 @@
+//! No certificate passes that should not, and every refusal says why.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+mod zoo;
+
+use std::io;
+
+use httpcore_core_primitives::BoxStream;
+use httpcore_net_mock::{Census, MockNet};
+use httpcore_net_tls::{
+    Refusal, RustlsConnector, TlsVersion,
+    rustls::{
+        ServerConfig,
+        version::{TLS12, TLS13},
+    },
+};
+use rcgen::{ExtendedKeyUsagePurpose, GeneralSubtree, NameConstraints, date_time_ymd};
+use zoo::{Authority, Identity, connect, read, serve, stay, tls_error, write_all};
+
+/// How a handshake ends with a server which shows `identity`, for a client which wants `name`.
+/// Either way nothing is left behind.
+fn meet(connector: &RustlsConnector, server: ServerConfig, name: &str) -> io::Result<()> {
+    let net = MockNet::new();
+    serve(&net, server, stay);
+    let outcome = net.run(async {
+        let stream = connect(&net).await?;
+        let stream = connector.connect(stream, name, &[]).await;
+        stream.map(drop)
+    });
+    net.settle();
+    assert_eq!(net.census(), Census::default());
+    outcome
+}
+
+fn refusal(connector: &RustlsConnector, server: ServerConfig, name: &str) -> (Refusal, String) {
+    let error = tls_error(&meet(connector, server, name).unwrap_err());
+    (error.refusal().clone(), error.to_string())
+}
+
+#[test]
+fn a_good_certificate_passes_in_both_versions() {
+    let root = Authority::new("root");
+    let good = root.issue(&["tls.test"]);
+    for version in [TlsVersion::Tls12, TlsVersion::Tls13] {
+        let connector = root
+            .builder()
+            .min_version(version)
+            .max_version(version)
+            .build()
+            .unwrap();
+        meet(&connector, good.server(), "tls.test").unwrap();
+    }
+}
+
+#[test]
+fn an_expired_certificate_is_refused_with_its_date() {
+    let root = Authority::new("root");
+    let expired = root.issue_with(&["tls.test"], |params| {
+        params.not_after = date_time_ymd(2001, 2, 3);
+    });
+    let (refusal, text) = refusal(&root.connector(), expired.server(), "tls.test");
+    assert!(matches!(refusal, Refusal::Expired { not_after: Some(_) }));
+    assert_eq!(
+        text,
+        "the server's certificate expired on 2001-02-03 00:00 UTC"
+    );
+}
+
+#[test]
+fn a_certificate_of_the_future_is_refused_with_its_date() {
+    let root = Authority::new("root");
+    let early = root.issue_with(&["tls.test"], |params| {
+        params.not_before = date_time_ymd(3000, 1, 1);
+    });
+    let (_, text) = refusal(&root.connector(), early.server(), "tls.test");
+    assert_eq!(
+        text,
+        "the server's certificate is not valid before 3000-01-01 00:00 UTC"
+    );
+}
+
+#[test]
+fn a_certificate_for_others_is_refused_with_their_names() {
+    let root = Authority::new("root");
+    let other = root.issue(&["other.test", "*.another.test", "10.1.2.3"]);
+    let (_, text) = refusal(&root.connector(), other.server(), "tls.test");
+    assert_eq!(
+        text,
+        "the server's certificate is not for tls.test, but for \
+         other.test, *.another.test, 10.1.2.3"
+    );
+}
+
+#[test]
+fn a_name_in_the_subject_alone_counts_for_nothing() {
+    // RFC 9525 §2: names stand among the alternative ones.
+    let root = Authority::new("root");
+    let old = root.issue_with(&[], |params| {
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, "tls.test");
+    });
+    let (refusal, _) = refusal(&root.connector(), old.server(), "tls.test");
+    assert!(matches!(refusal, Refusal::WrongName { .. }), "{refusal:?}");
+}
+
+#[test]
+fn a_wildcard_stands_for_one_whole_label() {
+    let root = Authority::new("root");
+    let wild = root.issue(&["*.wild.test"]);
+    for (name, passes) in [
+        ("a.wild.test", true),
+        ("A.WILD.test", true),
+        ("wild.test", false),
+        ("a.b.wild.test", false),
+        ("a.tame.test", false),
+    ] {
+        let outcome = meet(&root.connector(), wild.server(), name);
+        assert_eq!(outcome.is_ok(), passes, "{name}: {outcome:?}");
+    }
+}
+
+#[test]
+fn an_address_must_stand_in_the_certificate_as_an_address() {
+    let root = Authority::new("root");
+    let addresses = root.issue(&["10.0.0.1", "::1"]);
+    let names = root.issue(&["tls.test"]);
+    for (identity, asked, passes) in [
+        (&addresses, "10.0.0.1", true),
+        (&addresses, "[::1]", true),
+        (&addresses, "10.0.0.2", false),
+        (&names, "10.0.0.1", false),
+    ] {
+        let outcome = meet(&root.connector(), identity.server(), asked);
+        assert_eq!(outcome.is_ok(), passes, "{asked}: {outcome:?}");
+    }
+}
+
+#[test]
+fn nobody_vouches_for_himself() {
+    let root = Authority::new("root");
+    let alone = Identity::self_signed(&["tls.test"]);
+    let (refusal, _) = refusal(&root.connector(), alone.server(), "tls.test");
+    assert_eq!(refusal, Refusal::UnknownIssuer);
+}
+
+#[test]
+fn an_authority_nobody_trusts_is_refused_though_it_has_the_name_of_one_that_is() {
+    let (trusted, impostor) = (Authority::new("root"), Authority::new("root"));
+    let server = impostor.issue(&["tls.test"]).server();
+    let error = tls_error(&meet(&trusted.connector(), server, "tls.test").unwrap_err());
+    assert!(
+        matches!(
+            error.refusal(),
+            Refusal::UnknownIssuer | Refusal::BadCertificate
+        ),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn a_chain_passes_whole_and_not_without_its_middle() {
+    let root = Authority::new("root");
+    let middle = root.intermediate("middle");
+    let mut leaf = middle.issue(&["tls.test"]);
+    let (refusal, _) = refusal(&root.connector(), leaf.server(), "tls.test");
+    assert_eq!(refusal, Refusal::UnknownIssuer);
+    leaf.chain.push(middle.certificate);
+    meet(&root.connector(), leaf.server(), "tls.test").unwrap();
+}
+
+#[test]
+fn who_is_no_authority_issues_nothing() {
+    let root = Authority::new("root");
+    let leaf = root.issue(&["leaf.test"]);
+    let issuer = rcgen::Issuer::new(zoo::params(&["leaf.test"]), leaf.key);
+    let key = zoo::new_key();
+    let forged = zoo::params(&["tls.test"]).signed_by(&key, &issuer).unwrap();
+    let forged = Identity {
+        chain: vec![forged.der().clone(), leaf.chain[0].clone()],
+        key,
+        pem: forged.pem(),
+    };
+    assert!(meet(&root.connector(), forged.server(), "tls.test").is_err());
+}
+
+#[test]
+fn a_certificate_for_clients_is_none_for_servers() {
+    let root = Authority::new("root");
+    let client = root.issue_with(&["tls.test"], |params| {
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    });
+    let (refusal, text) = refusal(&root.connector(), client.server(), "tls.test");
+    assert_eq!(refusal, Refusal::WrongPurpose);
+    assert_eq!(
+        text,
+        "the server's certificate is not meant for servers, but for clients"
+    );
+}
+
+#[test]
+fn an_authority_is_held_to_the_names_it_may_vouch_for() {
+    let root = Authority::with("root", |params| {
+        params.name_constraints = Some(NameConstraints {
+            permitted_subtrees: vec![GeneralSubtree::DnsName("inside.test".to_owned())],
+            excluded_subtrees: vec![GeneralSubtree::DnsName("not.inside.test".to_owned())],
+        });
+    });
+    for (name, passes) in [
+        ("a.inside.test", true),
+        ("not.inside.test", false),
+        ("outside.test", false),
+    ] {
+        let server = root.issue(&[name]).server();
+        let outcome = meet(&root.connector(), server, name);
+        assert_eq!(outcome.is_ok(), passes, "{name}: {outcome:?}");
+    }
+}
+
+#[test]
+fn whoever_accepts_anything_accepts_anything() {
+    let connector = RustlsConnector::builder()
+        .danger_accept_any_certificate()
+        .build()
+        .unwrap();
+    let alone = Identity::self_signed(&["other.test"]);
+    meet(&connector, alone.server(), "tls.test").unwrap();
+}
+
+/// Shakes hands, asks, and reads the answer: in TLS 1.3 a client learns only then that it has been
+/// refused.
+fn ask(connector: &RustlsConnector, server: ServerConfig) -> io::Result<String> {
+    let net = MockNet::new();
+    serve(&net, server, async |mut stream| {
+        if stream.read_until("\n").await.is_ok() {
+            let _ = stream.write_all("yes").await;
+        }
+        stay(stream).await;
+    });
+    let answer = net.run(async {
+        let stream = connect(&net).await?;
+        let mut stream: BoxStream = Box::new(connector.connect(stream, "tls.test", &[]).await?);
+        // Refused already, perhaps; what the server said is still to be read.
+        let _ = write_all(&mut *stream, b"may I?\n").await;
+        read(&mut *stream).await
+    })?;
+    net.settle();
+    assert_eq!(net.census(), Census::default());
+    Ok(String::from_utf8(answer.to_vec()).unwrap())
+}
+
+#[test]
+fn a_client_certificate_is_shown_to_who_wants_it_and_refusals_are_understood() {
+    let (root, clients) = (Authority::new("root"), Authority::new("clients"));
+    let server = root.issue(&["tls.test"]);
+    let for_clients = |params: &mut rcgen::CertificateParams| {
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    };
+    let right = clients.issue_with(&["client.test"], for_clients);
+    let wrong = Authority::new("others").issue_with(&["client.test"], for_clients);
+    let connector = |identity: Option<&Identity>| {
+        let builder = root.builder();
+        let builder = match identity {
+            None => builder,
+            Some(identity) => builder
+                .client_certificate_der(
+                    identity.chain.iter().map(|der| der.to_vec()),
+                    identity.key.serialize_der(),
+                )
+                .unwrap(),
+        };
+        builder.build().unwrap()
+    };
+    for version in [&TLS12, &TLS13] {
+        let server = || server.server_for_clients_of(&clients, &[version]);
+        assert_eq!(ask(&connector(Some(&right)), server()).unwrap(), "yes");
+        let none = tls_error(&ask(&connector(None), server()).unwrap_err());
+        assert!(
+            none.to_string().contains("client certificate"),
+            "{version:?}: {none}"
+        );
+        let other = tls_error(&ask(&connector(Some(&wrong)), server()).unwrap_err());
+        assert!(
+            matches!(other.refusal(), Refusal::Alert(_)),
+            "{version:?}: {other}"
+        );
+    }
+}
+
+#[test]
+fn a_client_certificate_comes_from_text_too_and_must_fit_its_key() {
+    let (root, clients) = (Authority::new("root"), Authority::new("clients"));
+    let client = clients.issue(&["client.test"]);
+    let pem = &client.pem;
+    let fits = root
+        .builder()
+        .client_certificate_pem(pem, client.key.serialize_pem());
+    fits.unwrap().build().unwrap();
+    let other = zoo::new_key().serialize_pem();
+    let misfits = root.builder().client_certificate_pem(pem, other).unwrap();
+    misfits.build().unwrap_err();
+    assert!(
+        root.builder()
+            .client_certificate_pem(pem, "no key")
+            .is_err()
+    );
+    assert!(root.builder().root_pem("nothing here").is_err());
+    root.builder().root_pem(pem).unwrap();
+}
+
+#[test]
+fn versions_outside_of_the_limits_are_not_spoken() {
+    let root = Authority::new("root");
+    let identity = root.issue(&["tls.test"]);
+    let old = || {
+        ServerConfig::builder_with_provider(httpcore_net_tls::ring())
+            .with_protocol_versions(&[&TLS12])
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(identity.chain.clone(), identity.key_der())
+            .unwrap()
+    };
+    meet(&root.connector(), old(), "tls.test").unwrap();
+    let modern = root
+        .builder()
+        .min_version(TlsVersion::Tls13)
+        .build()
+        .unwrap();
+    let (refusal, text) = refusal(&modern, old(), "tls.test");
+    assert_eq!(refusal, Refusal::Alert("protocol_version".to_owned()));
+    assert!(text.contains("versions of TLS"), "{text}");
+    let none = root
+        .builder()
+        .min_version(TlsVersion::Tls13)
+        .max_version(TlsVersion::Tls12);
+    assert!(none.build().is_err(), "no version is left");
+}
+
+#[test]
+fn the_name_asked_for_can_be_another_than_the_host() {
+    let root = Authority::new("root");
+    let server = root.issue(&["hidden.test"]);
+    let connector = root.connector().with_server_name("hidden.test").unwrap();
+    meet(&connector, server.server(), "tls.test").unwrap();
+    assert!(root.connector().with_server_name("two words").is_err());
+}
+
+#[test]
+fn what_is_no_name_is_refused_before_anything_is_sent() {
+    let root = Authority::new("root");
+    let server = root.issue(&["tls.test"]).server();
+    let (refusal, _) = refusal(&root.connector(), server, "two words");
+    assert_eq!(refusal, Refusal::BadName("two words".to_owned()));
+}
