@@ -6,7 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use httpcore::{Body, ConnectionPool};
+use httpcore::{Body, ConnectionPool, Timeouts};
 use httpcore_net_mock::{Chunks, Link, MockNet, Name, Scenario, Served, ServerStream, Sweep};
 
 /// Answers every request after a while, in two parts, having read what was sent.
@@ -40,6 +40,26 @@ fn serve(net: &MockNet) -> Served {
             .buffer(64),
     );
     served
+}
+
+/// Limits which are never met: each is a timer that somebody must put away.
+const PATIENT: Timeouts = {
+    let hour = Duration::from_secs(3600);
+    Timeouts::none()
+        .with_pool(hour)
+        .with_resolve(hour)
+        .with_connect(hour)
+        .with_write(hour)
+        .with_first_byte(hour)
+        .with_read(hour)
+        .with_total(hour)
+};
+
+fn one_place(net: &MockNet) -> ConnectionPool {
+    ConnectionPool::builder()
+        .max_connections(1)
+        .timeouts(PATIENT)
+        .build(Arc::new(net.clone()))
 }
 
 fn request(method: &str) -> httpcore::Request {
@@ -81,9 +101,7 @@ fn counts(pool: &ConnectionPool) -> Vec<(&'static str, usize)> {
 fn alone(method: &'static str) -> impl Fn(&MockNet) -> Scenario {
     move |net| {
         serve(net);
-        let pool = ConnectionPool::builder()
-            .max_connections(1)
-            .build(Arc::new(net.clone()));
+        let pool = one_place(net);
         let (asked, again) = (pool.clone(), pool.clone());
         Scenario::new(async move { exchange(&asked, method).await })
             .counting(move || counts(&pool))
@@ -118,9 +136,7 @@ fn a_request_dropped_between_any_two_steps_of_anybody_leaves_nothing_behind() {
 fn a_request_dropped_in_the_queue_leaves_nothing_behind() {
     let swept = Sweep::polls().run(|net| {
         serve(net);
-        let pool = ConnectionPool::builder()
-            .max_connections(1)
-            .build(Arc::new(net.clone()));
+        let pool = one_place(net);
         let (first, second, again) = (pool.clone(), pool.clone(), pool.clone());
         // Another request has the only place until its body has been read.
         net.spawn("the first in the queue", async move {
@@ -154,7 +170,9 @@ fn a_request_dropped_while_its_host_is_looked_up_or_cannot_be_reached_leaves_not
             Name::addresses(["192.0.2.1".to_owned(), good.ip().to_string()])
                 .after(Duration::from_millis(30)),
         );
-        let pool = ConnectionPool::new(Arc::new(net.clone()));
+        let pool = ConnectionPool::builder()
+            .timeouts(PATIENT)
+            .build(Arc::new(net.clone()));
         let (asked, again) = (pool.clone(), pool.clone());
         Scenario::new(async move { exchange(&asked, "GET").await })
             .counting(move || counts(&pool))
