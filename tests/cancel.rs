@@ -4,7 +4,10 @@
 //! while sending, while the head is read, while the body is read. After each the pool's books must
 //! balance at once, and the next request must succeed.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "what fails in a helper of a test fails the test"
+)]
 
 use std::{
     sync::{

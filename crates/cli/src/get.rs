@@ -22,14 +22,14 @@ use crate::{
 /// How much of a file is read at once.
 const PIECE: usize = 64 * 1024;
 
-pub(crate) fn run(options: Box<Get>) -> Result<(), Exit> {
+pub(crate) fn run(options: &Get) -> Result<(), Exit> {
     let epoll = Epoll::new()?;
-    let mut builder = ConnectionPool::builder().timeouts(timeouts(&options));
+    let mut builder = ConnectionPool::builder().timeouts(timeouts(options));
     if let Some(path) = &options.unix_socket {
         builder = builder.unix_socket(path);
     }
     let pool = builder.build(epoll.backend());
-    let request = request(&options, &epoll)?;
+    let request = request(options, &epoll)?;
     epoll.block_on(async {
         let response = pool.request(request).await?;
         if options.include_head {

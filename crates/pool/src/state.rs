@@ -582,6 +582,22 @@ impl<X, S: Clone> State<X, S> {
         )
     }
 
+    /// Before when nothing will expire although nothing is idle at `now`; `None` if there is no
+    /// connection that could become so. For whoever watches: connections come and go between two
+    /// requests, and it is not worth leaving for that.
+    pub fn lull(&self, now: Instant) -> Option<Instant> {
+        if self.closed || self.places.len() == 0 {
+            return None;
+        }
+        let oldest = self.ages.front();
+        httpcore_core_primitives::options::earlier(
+            self.limits
+                .idle_timeout
+                .and_then(|limit| now.checked_add(limit)),
+            oldest.and_then(|key| self.places[key].ends),
+        )
+    }
+
     /// Whether anything is there that may end by itself: an idle connection, or a shared one.
     pub fn needs_watching(&self) -> bool {
         !self.idle.is_empty() || self.shared > 0
