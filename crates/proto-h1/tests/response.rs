@@ -9,7 +9,9 @@
 use bytes::BytesMut;
 use http::Version;
 use httpcore_core_primitives::BodyLength;
-use httpcore_proto_h1::codec::{Codec, Event, Limits, ReasonPhrase, Violation};
+use httpcore_proto_h1::codec::{
+    Codec, Event, KeepRawHead, Limits, RawHead, ReasonPhrase, Violation,
+};
 use proptest::prelude::*;
 
 /// What became of a response.
@@ -1409,6 +1411,57 @@ fn endless_responses_end_within_their_limits() {
             }
         };
         assert!(read <= 80 * 1024, "{start:?} {refused:?}: {read} bytes");
+    }
+}
+
+#[test]
+fn the_raw_head_is_there_for_whoever_asked_and_for_nobody_else() {
+    let heads = b"HTTP/1.1 103 Early Hints\r\nLINK: a\r\n\r\n\
+                  HTTP/1.1 200 Fine\r\nb: 1 \r\nContent-LENGTH:2\r\nA:2\r\nB:\r\n\r\nok";
+    for asked in [false, true] {
+        let mut request = http::Request::get("http://a/");
+        if asked {
+            request = request.extension(KeepRawHead);
+        }
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        let mut codec = Codec::default();
+        codec
+            .start(&parts, BodyLength::Known(0), &mut BytesMut::new())
+            .unwrap();
+        let mut input = BytesMut::from(&heads[..]);
+        let Some(Event::Informational(hints)) = codec.receive(&mut input, false).unwrap() else {
+            panic!()
+        };
+        let Some(Event::Head(head)) = codec.receive(&mut input, false).unwrap() else {
+            panic!()
+        };
+        let raw = |head: &http::Response<()>| head.extensions().get::<RawHead>().cloned();
+        if !asked {
+            assert_eq!((raw(&hints), raw(&head)), (None, None));
+            continue;
+        }
+        assert_eq!(
+            raw(&hints).unwrap().fields().collect::<Vec<_>>(),
+            [(&b"LINK"[..], &b"a"[..])]
+        );
+        let raw = raw(&head).unwrap();
+        assert_eq!(
+            raw.as_bytes(),
+            "HTTP/1.1 200 Fine\r\nb: 1 \r\nContent-LENGTH:2\r\nA:2\r\nB:\r\n\r\n"
+        );
+        assert_eq!(
+            raw.fields().collect::<Vec<_>>(),
+            [
+                (&b"b"[..], &b"1"[..]),
+                (b"Content-LENGTH", b"2"),
+                (b"A", b"2"),
+                (b"B", b"")
+            ]
+        );
+        let Some(Event::Data(data)) = codec.receive(&mut input, false).unwrap() else {
+            panic!()
+        };
+        assert_eq!(data, "ok");
     }
 }
 

@@ -22,6 +22,7 @@ use httparse::EMPTY_HEADER;
 use super::{
     error::{Misuse, Violation},
     framing::{RequestFraming, Said},
+    spelling::{HeaderOrder, Spelled, write_field},
 };
 
 /// How large a head, or a section of trailers, may be.
@@ -527,40 +528,94 @@ fn write_all(
     out: &mut BytesMut,
 ) -> Result<(), Misuse> {
     let version: &[u8] = match request.version {
-        Version::HTTP_11 => b" HTTP/1.1\r\nhost: ",
-        Version::HTTP_10 => b" HTTP/1.0\r\nhost: ",
+        Version::HTTP_11 => b" HTTP/1.1\r\n",
+        Version::HTTP_10 => b" HTTP/1.0\r\n",
         _ => return Err(Misuse::Version),
     };
     out.extend_from_slice(request.method.as_str().as_bytes());
     out.extend_from_slice(b" ");
     write_target(request, out)?;
     out.extend_from_slice(version);
-    write_host(request, said, out)?;
-    out.extend_from_slice(b"\r\n");
-    for (name, value) in &request.headers {
-        // Host stands first (RFC 9110 §7.2), and the framing fields are ours to write.
-        if *name == header::HOST
-            || *name == header::CONTENT_LENGTH
-            || *name == header::TRANSFER_ENCODING
-        {
-            continue;
-        }
-        out.extend_from_slice(name.as_str().as_bytes());
-        out.extend_from_slice(b": ");
-        out.extend_from_slice(value.as_bytes());
+    if let Some(order) = request.extensions.get::<HeaderOrder>() {
+        write_in_order(order, request, said, framing, out)?;
+    } else {
+        // RFC 9110 §7.2: Host stands first.
+        out.extend_from_slice(b"host: ");
+        write_host(request, said, out)?;
         out.extend_from_slice(b"\r\n");
-    }
-    match framing {
-        RequestFraming::None => {}
-        RequestFraming::Length(length) => {
-            out.extend_from_slice(b"content-length: ");
-            write_decimal(length, out);
-            out.extend_from_slice(b"\r\n");
+        for (name, value) in &request.headers {
+            if !is_ours(name) {
+                write_field(name.as_str().as_bytes(), value.as_bytes(), out);
+            }
         }
-        RequestFraming::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+        write_framing(framing, None, out);
     }
     out.extend_from_slice(b"\r\n");
     Ok(())
+}
+
+/// Host is checked, and the framing fields are ours to write.
+fn is_ours(name: &HeaderName) -> bool {
+    *name == header::HOST || *name == header::CONTENT_LENGTH || *name == header::TRANSFER_ENCODING
+}
+
+fn write_in_order(
+    order: &HeaderOrder,
+    request: &request::Parts,
+    said: &Said<'_>,
+    framing: RequestFraming,
+    out: &mut BytesMut,
+) -> Result<(), Misuse> {
+    let framing_field = framing.field();
+    let mut host = BytesMut::new();
+    write_host(request, said, &mut host)?;
+    if !order.names(&header::HOST) {
+        write_field(b"host", &host, out);
+    }
+    for Spelled {
+        name,
+        letters,
+        before,
+        is_last,
+    } in order.iter()
+    {
+        if !is_ours(name) {
+            let values = request.headers.get_all(name).iter().skip(*before);
+            for value in values.take(if *is_last { usize::MAX } else { 1 }) {
+                write_field(letters, value.as_bytes(), out);
+            }
+        } else if *before > 0 {
+            // However often these are named, they stand in one place.
+        } else if *name == header::HOST {
+            write_field(letters, &host, out);
+        } else if framing_field == Some(name) {
+            write_framing(framing, Some(letters), out);
+        }
+    }
+    for (name, value) in &request.headers {
+        if !is_ours(name) && !order.names(name) {
+            write_field(name.as_str().as_bytes(), value.as_bytes(), out);
+        }
+    }
+    if framing_field.is_some_and(|name| !order.names(name)) {
+        write_framing(framing, None, out);
+    }
+    Ok(())
+}
+
+/// Writes the framing field, if there is one, in `letters` if there are some.
+fn write_framing(framing: RequestFraming, letters: Option<&[u8]>, out: &mut BytesMut) {
+    let Some(name) = framing.field() else {
+        return;
+    };
+    out.extend_from_slice(letters.unwrap_or(name.as_str().as_bytes()));
+    out.extend_from_slice(b": ");
+    match framing {
+        RequestFraming::None => {}
+        RequestFraming::Length(length) => write_decimal(length, out),
+        RequestFraming::Chunked => out.extend_from_slice(b"chunked"),
+    }
+    out.extend_from_slice(b"\r\n");
 }
 
 fn write_target(request: &request::Parts, out: &mut BytesMut) -> Result<(), Misuse> {
@@ -683,10 +738,7 @@ pub(super) fn write_trailers(trailers: &HeaderMap, out: &mut BytesMut) -> Result
         return Err(Misuse::TrailerForbidden);
     }
     for (name, value) in trailers {
-        out.extend_from_slice(name.as_str().as_bytes());
-        out.extend_from_slice(b": ");
-        out.extend_from_slice(value.as_bytes());
-        out.extend_from_slice(b"\r\n");
+        write_field(name.as_str().as_bytes(), value.as_bytes(), out);
     }
     Ok(())
 }

@@ -41,6 +41,7 @@ mod error;
 mod framing;
 mod head;
 mod reuse;
+mod spelling;
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, Response, Version, request};
@@ -50,6 +51,7 @@ pub use error::{Misuse, Violation};
 pub use framing::Framing;
 pub use head::{ReasonPhrase, Target};
 pub use reuse::MustClose;
+pub use spelling::{HeaderOrder, KeepRawHead, RawHead};
 
 use chunked::{Chunks, Next};
 use framing::{Asked, RequestFraming, Said, request_framing, response_framing};
@@ -227,7 +229,7 @@ impl Codec {
         };
         *self = Codec {
             limits: self.limits,
-            asked: Asked::by(&request.method, &said),
+            asked: Asked::by(request, &said),
             sending,
             receiving: Receiving::Head(Scan::head()),
             closing,
@@ -508,7 +510,7 @@ impl Codec {
             };
         };
         let Head {
-            response,
+            mut response,
             length,
             said,
             mut store,
@@ -517,6 +519,10 @@ impl Codec {
         let (framing, dubious) = response_framing(self.asked, version, status, &said)?;
         input.advance(length);
         self.head_bytes = length;
+        if self.asked.raw_head {
+            let raw = RawHead(store.slice(..length));
+            response.extensions_mut().insert(raw);
+        }
         if framing == Framing::Interim {
             self.count_interim(length)?;
             self.receiving = Receiving::Head(Scan::head());
