@@ -6,8 +6,8 @@
 
 #![no_main]
 
-use httpcore_fuzz::{Told, asked, read};
-use httpcore_proto_h1::codec::Limits;
+use httpcore_fuzz::{Told, asked, lenient, read};
+use httpcore_proto_h1::codec::{Leniency, Limits};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -29,12 +29,12 @@ fuzz_target!(|bytes: &[u8]| {
         limits.interim = 1;
         limits.interim_bytes = 40;
     }
-    let codec = || {
-        if method == "CONNECT" {
-            return asked_to_connect(limits);
-        }
-        asked(method, limits)
-    };
+    let mut leniency = Leniency::default();
+    if choice & 16 != 0 {
+        leniency = lenient();
+    }
+    leniency.http09 = choice & 32 != 0;
+    let codec = || asked(method, limits).with_leniency(leniency);
     let whole = read(codec(), [response], eof);
     assert_eq!(read(codec(), response.chunks(1), eof), whole);
     let mut left = response;
@@ -46,6 +46,14 @@ fuzz_target!(|bytes: &[u8]| {
     }
     pieces.push(left);
     assert_eq!(read(codec(), pieces, eof), whole);
+    // Leniency changes nothing about what is in order.
+    let strictly = read(asked(method, limits), [response], eof);
+    if !matches!(strictly.last(), Some(Told::Refused(_))) && choice & 16 != 0 {
+        let mut leniently = lenient();
+        leniently.http09 = false;
+        let codec = asked(method, limits).with_leniency(leniently);
+        assert_eq!(read(codec, [response], eof), strictly);
+    }
     // At the end of the connection, there is always a verdict.
     if eof {
         assert!(
@@ -57,7 +65,3 @@ fuzz_target!(|bytes: &[u8]| {
         );
     }
 });
-
-fn asked_to_connect(limits: Limits) -> httpcore_proto_h1::codec::Codec {
-    asked("CONNECT", limits)
-}

@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Version};
 use httpcore_core_primitives::BodyLength;
 use httpcore_fuzz::{Fields, chunked, field_lines, is_token, line};
-use httpcore_proto_h1::codec::{Codec, Target};
+use httpcore_proto_h1::codec::{Codec, HeaderOrder, Target};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -31,6 +31,18 @@ fuzz_target!(|bytes: &[u8]| {
     };
     let fields = read_fields(&mut next);
     *request.headers_mut() = fields.clone();
+    if choice.get(3) == Some(&b'o') {
+        // Every other name, in capitals, backwards.
+        let names = fields
+            .keys()
+            .step_by(2)
+            .map(|name| name.as_str().to_uppercase());
+        let mut names: Vec<String> = names.collect();
+        names.reverse();
+        names.push("Content-Length".into());
+        let order = HeaderOrder::new(names).expect("they have been names before");
+        request.extensions_mut().insert(order);
+    }
     let trailers = (choice.get(2) == Some(&b't')).then(|| read_fields(&mut next));
     let pieces: Vec<&[u8]> = lines.collect();
     let body = pieces.concat();

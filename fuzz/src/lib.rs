@@ -9,7 +9,7 @@
 use bytes::BytesMut;
 use http::Version;
 use httpcore_core_primitives::BodyLength;
-use httpcore_proto_h1::codec::{Codec, Event, Limits, MustClose, Violation};
+use httpcore_proto_h1::codec::{Codec, Event, Leniency, Limits, MustClose, Violation};
 
 /// Name in lower case, and value.
 pub type Fields = Vec<(Vec<u8>, Vec<u8>)>;
@@ -213,4 +213,13 @@ pub fn no_limits() -> Limits {
     limits.trailer_bytes = usize::MAX;
     limits.trailer_fields = 20_000;
     limits
+}
+
+/// All that concerns heads.
+pub fn lenient() -> Leniency {
+    let mut leniency = Leniency::default();
+    leniency.bare_lf = true;
+    leniency.folding = true;
+    leniency.space_before_colon = true;
+    leniency
 }

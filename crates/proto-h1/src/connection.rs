@@ -12,7 +12,10 @@ use httpcore_core_primitives::{
     SendError, StreamInfo, Terms,
 };
 
-use crate::{codec::Limits, exchange::Exchanging};
+use crate::{
+    codec::{Leniency, Limits},
+    exchange::Exchanging,
+};
 
 /// What may be set for the connections of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +23,8 @@ use crate::{codec::Limits, exchange::Exchanging};
 pub struct Config {
     /// How much a server may send of what is not a body.
     pub limits: Limits,
+    /// What is read although it is not in order. Nothing by default.
+    pub leniency: Leniency,
     /// How long a body waits for the `100 (Continue)` which its request expects, before it is sent
     /// all the same (RFC 9110 §10.1.1: the server may never answer). One second by default: longer
     /// than most round trips, and short enough for those servers which do not know the question.
@@ -30,6 +35,7 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             limits: Limits::default(),
+            leniency: Leniency::default(),
             continue_wait: Duration::from_secs(1),
         }
     }

@@ -259,8 +259,10 @@ impl Exchange {
     fn new(connection: Box<H1Connection>, request_body: Body, terms: Terms) -> Self {
         let config = &connection.config;
         let waits = Waits::new(&terms.timeouts, terms.deadline, config.continue_wait);
+        let mut leniency = config.leniency;
+        leniency.http09 &= connection.served == 0;
         Exchange {
-            codec: Codec::new(config.limits),
+            codec: Codec::new(config.limits).with_leniency(leniency),
             upload: Upload::Body,
             outgoing: Outgoing {
                 before: buffers::take(),

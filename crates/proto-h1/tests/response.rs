@@ -10,7 +10,7 @@ use bytes::BytesMut;
 use http::Version;
 use httpcore_core_primitives::BodyLength;
 use httpcore_proto_h1::codec::{
-    Codec, Event, KeepRawHead, Limits, RawHead, ReasonPhrase, Violation,
+    Codec, Event, KeepRawHead, Leniency, Limits, RawHead, ReasonPhrase, Violation,
 };
 use proptest::prelude::*;
 
@@ -78,8 +78,10 @@ fn read(mut codec: Codec, pieces: &[&[u8]], eof: bool) -> Outcome {
             match event {
                 Event::Informational(head) | Event::Head(head) => {
                     told += &format!("{}", head.status().as_u16());
-                    if head.version() == Version::HTTP_10 {
-                        told += "/1.0";
+                    match head.version() {
+                        Version::HTTP_09 => told += "/0.9",
+                        Version::HTTP_10 => told += "/1.0",
+                        _ => {}
                     }
                     if let Some(reason) = head.extensions().get::<ReasonPhrase>() {
                         told += &format!("({})", reason.as_bytes().escape_ascii());
@@ -137,15 +139,19 @@ fn tell(told: &mut String, fields: &http::HeaderMap) {
 
 /// Reads `bytes` in every way, and yields the one outcome.
 fn read_every_way(method: &str, limits: Limits, bytes: &[u8], eof: bool) -> Outcome {
-    let whole = read(codec(method, limits), &[bytes], eof);
+    read_in_every_way(|| codec(method, limits), bytes, eof)
+}
+
+fn read_in_every_way(codec: impl Fn() -> Codec, bytes: &[u8], eof: bool) -> Outcome {
+    let whole = read(codec(), &[bytes], eof);
     for cut in 0..=bytes.len() {
         let (a, b) = bytes.split_at(cut);
-        let cut_in_two = read(codec(method, limits), &[a, b], eof);
+        let cut_in_two = read(codec(), &[a, b], eof);
         assert_eq!(cut_in_two, whole, "cut at {cut}: {}", bytes.escape_ascii());
     }
     let single: Vec<&[u8]> = bytes.chunks(1).collect();
     assert_eq!(
-        read(codec(method, limits), &single, eof),
+        read(codec(), &single, eof),
         whole,
         "byte by byte: {}",
         bytes.escape_ascii()
@@ -1411,6 +1417,251 @@ fn endless_responses_end_within_their_limits() {
             }
         };
         assert!(read <= 80 * 1024, "{start:?} {refused:?}: {read} bytes");
+    }
+}
+
+/// A row: the rule, what is sent, and what becomes of it: as it is, and read leniently.
+type LenientRow<'a> = (&'a str, &'a str, Violation, Result<&'a str, Violation>);
+
+fn differs_by(set: impl Fn(&mut Leniency), rows: &[LenientRow<'_>]) {
+    let mut leniency = Leniency::default();
+    set(&mut leniency);
+    for (rule, response, strictly, leniently) in rows {
+        let (bytes, eof) = match response.split_once('¦') {
+            Some((before, _)) => (bytes_of(before), true),
+            None => (bytes_of(response), false),
+        };
+        let outcome = read_every_way("GET", Limits::default(), &bytes, eof);
+        assert_eq!(outcome.refused, Some(*strictly), "{rule}: {response:?}");
+        let lenient = || codec("GET", Limits::default()).with_leniency(leniency);
+        let outcome = read_in_every_way(lenient, &bytes, eof);
+        let became = match outcome.refused {
+            None => Ok(&*outcome.told),
+            Some(violation) => Err(violation),
+        };
+        assert_eq!(became, *leniently, "{rule}: {response:?}");
+    }
+}
+
+#[test]
+fn folded_lines_are_unfolded_for_whoever_wants_them() {
+    use Violation::*;
+    differs_by(
+        |leniency| leniency.folding = true,
+        &[
+            (
+                "RFC 9112 §5.2: a fold is a space",
+                "HTTP/1.1 204 No Content\r\na: b\r\n \t c\r\nd: e\r\n\r\n",
+                LeadingWhitespace,
+                Ok("204 a=b c d=e end kept"),
+            ),
+            (
+                "RFC 9112 §5.2: several, and an empty one",
+                "HTTP/1.1 204 No Content\r\na:\r\n b\r\n\t\r\n c \r\n\r\n",
+                LeadingWhitespace,
+                Ok("204 a=b  c end kept"),
+            ),
+            (
+                "RFC 9112 §5.2: what looks like a field is a value",
+                "HTTP/1.1 200 OK\r\na: b\r\n Content-Length: 3\r\n\r\nx¦",
+                LeadingWhitespace,
+                Ok("200 a=b Content-Length: 3 'x' end DelimitedByClose"),
+            ),
+            (
+                "RFC 9110 §8.6: a length in two pieces is none",
+                "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n 2\r\n\r\n",
+                LeadingWhitespace,
+                Err(ContentLength),
+            ),
+            (
+                "RFC 9112 §2.2: nothing to continue",
+                "HTTP/1.1 204 No Content\r\n a: b\r\n\r\n",
+                LeadingWhitespace,
+                Err(LeadingWhitespace),
+            ),
+            (
+                "RFC 9112 §7.1.2: trailers too",
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\na: b\r\n c\r\n\r\n",
+                LeadingWhitespace,
+                Ok("200 trailers a=b c end kept"),
+            ),
+            (
+                "the other rules hold",
+                "HTTP/1.1 204 No Content\r\na: b\r\n c\n\r\n",
+                LeadingWhitespace,
+                Err(BareLf),
+            ),
+        ],
+    );
+}
+
+#[test]
+fn space_before_a_colon_is_dropped_for_whoever_wants_it() {
+    use Violation::*;
+    differs_by(
+        |leniency| leniency.space_before_colon = true,
+        &[
+            (
+                "RFC 9112 §5.1",
+                "HTTP/1.1 204 No Content\r\na \t: b\r\nc:d\r\n\r\n",
+                SpaceBeforeColon,
+                Ok("204 a=b c=d end kept"),
+            ),
+            (
+                "RFC 9112 §5.1: and it is the field that it says",
+                "HTTP/1.1 200 OK\r\nContent-Length : 2\r\n\r\nab",
+                SpaceBeforeColon,
+                Ok("200 'ab' end kept"),
+            ),
+            (
+                "RFC 9110 §5.1: not within a name",
+                "HTTP/1.1 204 No Content\r\na b: c\r\n\r\n",
+                SpaceBeforeColon,
+                Err(SpaceBeforeColon),
+            ),
+            (
+                "RFC 9110 §5.1: nor without a colon",
+                "HTTP/1.1 204 No Content\r\na \r\n\r\n",
+                SpaceBeforeColon,
+                Err(SpaceBeforeColon),
+            ),
+        ],
+    );
+}
+
+#[test]
+fn a_line_feed_ends_a_line_for_whoever_wants_it() {
+    use Violation::*;
+    differs_by(
+        |leniency| leniency.bare_lf = true,
+        &[
+            (
+                "RFC 9112 §2.2",
+                "HTTP/1.1 200 OK\na: b\nContent-Length: 2\n\nab",
+                BareLf,
+                Ok("200 a=b 'ab' end kept"),
+            ),
+            (
+                "RFC 9112 §2.2: in any mixture",
+                "HTTP/1.1 200\na: b\r\nContent-Length: 2\n\r\nab",
+                BareLf,
+                Ok("200() a=b 'ab' end kept"),
+            ),
+            (
+                "RFC 9112 §2.2: trailers too",
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\na: b\n\n",
+                BareLf,
+                Ok("200 trailers a=b end kept"),
+            ),
+            (
+                "RFC 9112 §2.2: and the end without any",
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\n",
+                BareLf,
+                Ok("200 end kept"),
+            ),
+            (
+                "RFC 9112 §7.1: the framing of chunks is no matter of taste",
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\n\r\n",
+                BareLf,
+                Err(BareLf),
+            ),
+            (
+                "RFC 9112 §2.2: a CR alone ends nothing",
+                "HTTP/1.1 204 No Content\r\na: b\rc: d\n\n",
+                BareCr,
+                Err(BareCr),
+            ),
+            (
+                "RFC 9110 §5.1: a name needs its colon",
+                "HTTP/1.1 204 No Content\na\n\n",
+                BareLf,
+                Err(FieldName),
+            ),
+        ],
+    );
+}
+
+#[test]
+fn an_answer_without_a_head_is_a_body_for_whoever_wants_it() {
+    use Violation::*;
+    differs_by(
+        |leniency| leniency.http09 = true,
+        &[
+            (
+                "RFC 1945 §6: a simple response",
+                "<html>¦",
+                NotHttp,
+                Ok("200/0.9 '<html>' end DelimitedByClose"),
+            ),
+            (
+                "RFC 1945 §6: shorter than a version",
+                "HTT¦",
+                ClosedInHead,
+                Ok("200/0.9 'HTT' end DelimitedByClose"),
+            ),
+            (
+                "RFC 1945 §6: nothing at all is no answer",
+                "¦",
+                ClosedBeforeHead,
+                Err(ClosedBeforeHead),
+            ),
+            (
+                "RFC 9112 §2.3: what claims a version keeps to it",
+                "HTTP/0.9 200 OK\r\n\r\n¦",
+                Version,
+                Err(Version),
+            ),
+            (
+                "RFC 9110 §15.2: whoever has said 100 speaks 1.1",
+                "HTTP/1.1 100 Continue\r\n\r\nhello¦",
+                NotHttp,
+                Err(NotHttp),
+            ),
+        ],
+    );
+    // RFC 1945 §8.1: 0.9 knows GET alone; and what follows an exchange may be the rest of it.
+    let mut leniency = Leniency::default();
+    leniency.http09 = true;
+    let head = codec("HEAD", Limits::default()).with_leniency(leniency);
+    assert_eq!(read(head, &[b"hello"], true).refused, Some(NotHttp));
+    let mut second = codec("GET", Limits::default()).with_leniency(leniency);
+    let mut input = BytesMut::from("HTTP/1.1 204 No Content\r\n\r\n");
+    while second.receive(&mut input, false).unwrap().is_some() {}
+    let (parts, ()) = http::Request::get("http://a/")
+        .body(())
+        .unwrap()
+        .into_parts();
+    second
+        .start(&parts, BodyLength::Known(0), &mut BytesMut::new())
+        .unwrap();
+    assert_eq!(read(second, &[b"hello"], true).refused, Some(NotHttp));
+}
+
+#[test]
+fn leniency_is_bounded_like_everything() {
+    let mut leniency = Leniency::default();
+    (leniency.bare_lf, leniency.folding) = (true, true);
+    let mut limits = Limits::default();
+    (limits.head_bytes, limits.fields) = (32, 2);
+    let lenient = || codec("GET", limits).with_leniency(leniency);
+    for (response, refused) in [
+        // 32 bytes, and more once they are in order.
+        ("HTTP/1.1 204 No Content\na:\nb:x\n\n", None),
+        (
+            "HTTP/1.1 204 No Content\na:\nb:xx\n\n",
+            Some(Violation::HeadTooLong),
+        ),
+        (
+            "HTTP/1.1 204 No\na:\nb:\nc:\n\n",
+            Some(Violation::TooManyFields),
+        ),
+        (
+            "HTTP/1.1 204 No\na:\n \n \n \n \n \n \n \n \n \n",
+            Some(Violation::HeadTooLong),
+        ),
+    ] {
+        let outcome = read_in_every_way(lenient, response.as_bytes(), false);
+        assert_eq!(outcome.refused, refused, "{response:?} {outcome:?}");
     }
 }
 

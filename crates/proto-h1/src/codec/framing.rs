@@ -161,6 +161,8 @@ fn decimal(digits: &[u8]) -> Option<u64> {
 /// What of a request matters to the framing of its response.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Asked {
+    /// The method was `GET`.
+    pub(super) get: bool,
     /// The method was `HEAD`.
     pub(super) head: bool,
     /// The method was `CONNECT`.
@@ -175,6 +177,7 @@ impl Asked {
     /// What `request` asks, whose fields have `said` so much.
     pub(super) fn by(request: &request::Parts, said: &Said<'_>) -> Self {
         Asked {
+            get: request.method == Method::GET,
             head: request.method == Method::HEAD,
             connect: request.method == Method::CONNECT,
             upgrade: said.upgrade && said.connection.upgrade,

@@ -91,7 +91,7 @@ pub struct KeepRawHead;
 /// The head of a response as it came, in the response's extensions if the request's hold
 /// [`KeepRawHead`]; of interim responses too. It shares the memory of the fields' values.
 ///
-/// Where a [`Leniency`](crate::Config) had to put the head in order, this is the one in order.
+/// Where a [`Leniency`](super::Leniency) had to put the head in order, this is the one in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawHead(pub(super) Bytes);
 
