@@ -546,6 +546,51 @@ fn a_response_beyond_a_limit_is_too_large() {
 }
 
 #[test]
+fn no_endless_answer_makes_us_read_a_mebibyte() {
+    const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for (start, again) in [
+        ("", "HTTP/1.1 102 Processing\r\n\r\n"),
+        ("HTTP/1.1 103 Early Hints\r\n", "Link: </a>\r\n"),
+        ("HTTP/1.1 200 OK\r\n", "a: b\r\n"),
+        ("HTTP/1.1 200 OK\r\na: ", "xxxxxxxx"),
+        (CHUNKED, "00000000"),
+        (CHUNKED, "1;extension\r\nx\r\n"),
+        (&format!("{CHUNKED}1;"), "xxxxxxxx"),
+        (&format!("{CHUNKED}0\r\n"), "a: b\r\n"),
+        (&format!("{CHUNKED}0\r\na: "), "xxxxxxxx"),
+    ] {
+        let net = MockNet::new();
+        let sent = Arc::new(AtomicUsize::new(0));
+        let (first, more, count) = (start.to_owned(), again.repeat(100), sent.clone());
+        let client = served(&net, Link::new(), |mut server| async move {
+            let mut next = first;
+            while server.write_all(&next).await.is_ok() {
+                count.fetch_add(next.len(), Ordering::Relaxed);
+                next.clone_from(&more);
+            }
+        });
+        let error = net.run(async {
+            match client.send(get()).await {
+                Ok(response) => text(response).await.expect_err("an end"),
+                Err(failed) => failed.error,
+            }
+        });
+        // Zeros without end are no number of their own.
+        let expected = if again.starts_with('0') {
+            Kind::Protocol
+        } else {
+            Kind::TooLarge
+        };
+        assert_eq!(error.kind(), expected, "{start:?} {error:?}");
+        // What the link holds counts too: 64 KiB each way.
+        let sent = sent.load(Ordering::Relaxed);
+        assert!(sent < 1 << 20, "{start:?}: {sent} bytes");
+        assert_eq!(client.end(), Some(CloseReason::Failed));
+        assert_eq!(net.census().streams, 0, "{start:?}");
+    }
+}
+
+#[test]
 fn leftover_bytes_close_the_connection_and_are_nobodys_response() {
     let net = MockNet::new();
     for answer in [

@@ -389,38 +389,52 @@ fn no_number_of_fields_panics() {
 
 #[test]
 fn endless_responses_end_within_their_limits() {
-    let endless: [(&str, &[u8]); 6] = [
-        ("", b"HTTP/1.1 100 Continue\r\n\r\n"),
-        ("HTTP/1.1 100 Continue\r\n", b"a: b\r\n"),
-        ("HTTP/1.1 200 OK\r\na: ", b"x"),
+    const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let chunked = |rest: &str| format!("{CHUNKED}{rest}");
+    let endless: [(String, &[u8]); 13] = [
+        (String::new(), b"HTTP/1.1 100 Continue\r\n\r\n"),
         (
-            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
-            b"0",
+            String::new(),
+            b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nLink: </b>\r\n\r\n",
         ),
-        (
-            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;",
-            b"x",
-        ),
-        (
-            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n",
-            b"a: b\r\n",
-        ),
+        ("HTTP/1.1 100 Continue\r\n".into(), b"a: b\r\n"),
+        ("HTTP/1.1 100 ".into(), b"x"),
+        ("HTTP/1.1 200 ".into(), b"x"),
+        ("HTTP/1.1 200 OK\r\n".into(), b"x"),
+        ("HTTP/1.1 200 OK\r\na: ".into(), b"x"),
+        ("HTTP/1.1 200 OK\r\na:".into(), b" "),
+        ("HTTP/1.1 200 OK\r\nContent-Length: ".into(), b"0"),
+        (chunked(""), b"0"),
+        (chunked("1;"), b"x"),
+        (chunked("1"), b" "),
+        (chunked("0\r\n"), b"a: b\r\n"),
     ];
-    for (start, again) in endless {
-        let mut codec = codec("GET", Limits::default());
-        let mut input = BytesMut::from(start);
-        let mut read = input.len();
-        let refused = loop {
-            match codec.receive(&mut input, false) {
-                Ok(Some(_)) => {}
-                Ok(None) => {
-                    input.extend_from_slice(again);
-                    read += again.len();
+    let mut lenient = Leniency::default();
+    (lenient.bare_lf, lenient.folding) = (true, true);
+    lenient.space_before_colon = true;
+    for leniency in [Leniency::default(), lenient] {
+        for (start, again) in &endless {
+            let mut codec = codec("GET", Limits::default()).with_leniency(leniency);
+            let mut input = BytesMut::from(&**start);
+            let mut read = input.len();
+            let refused = loop {
+                match codec.receive(&mut input, false) {
+                    Ok(Some(_)) => {}
+                    Ok(None) => {
+                        input.extend_from_slice(again);
+                        read += again.len();
+                    }
+                    Err(violation) => break violation,
                 }
-                Err(violation) => break violation,
-            }
-        };
-        assert!(read <= 80 * 1024, "{start:?} {refused:?}: {read} bytes");
+            };
+            let what = format!("{start:?} {refused:?}: {read} bytes read");
+            assert!(read <= 80 * 1024, "{what}");
+            assert!(
+                input.capacity() <= 256 * 1024,
+                "{what}, {} held",
+                input.capacity()
+            );
+        }
     }
 }
 
