@@ -20,6 +20,7 @@ use httpcore_core_primitives::BodyLength;
 use super::{
     error::{Misuse, Violation},
     reuse::{ConnectionOptions, MustClose},
+    spelling::KeepRawHead,
 };
 
 /// How a response's body is delimited.
@@ -160,21 +161,27 @@ fn decimal(digits: &[u8]) -> Option<u64> {
 /// What of a request matters to the framing of its response.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Asked {
+    /// The method was `GET`.
+    pub(super) get: bool,
     /// The method was `HEAD`.
     pub(super) head: bool,
     /// The method was `CONNECT`.
     pub(super) connect: bool,
     /// The request offered to switch protocols (RFC 9110 §7.8).
     pub(super) upgrade: bool,
+    /// The caller wants heads as they come.
+    pub(super) raw_head: bool,
 }
 
 impl Asked {
-    /// What a request of `method` asks whose fields have `said` so much.
-    pub(super) fn by(method: &Method, said: &Said<'_>) -> Self {
+    /// What `request` asks, whose fields have `said` so much.
+    pub(super) fn by(request: &request::Parts, said: &Said<'_>) -> Self {
         Asked {
-            head: *method == Method::HEAD,
-            connect: *method == Method::CONNECT,
+            get: request.method == Method::GET,
+            head: request.method == Method::HEAD,
+            connect: request.method == Method::CONNECT,
             upgrade: said.upgrade && said.connection.upgrade,
+            raw_head: request.extensions.get::<KeepRawHead>().is_some(),
         }
     }
 }
@@ -246,6 +253,17 @@ pub(super) enum RequestFraming {
     Length(u64),
     /// Chunks, and perhaps trailers, announced in `Transfer-Encoding`.
     Chunked,
+}
+
+impl RequestFraming {
+    /// The field which announces it.
+    pub(super) fn field(self) -> Option<&'static HeaderName> {
+        match self {
+            RequestFraming::None => None,
+            RequestFraming::Length(_) => Some(&header::CONTENT_LENGTH),
+            RequestFraming::Chunked => Some(&header::TRANSFER_ENCODING),
+        }
+    }
 }
 
 /// How `request` with a body of `length` is framed. What its own framing fields say is checked,
