@@ -448,7 +448,7 @@ impl Shared {
 impl Reclaim for Shared {
     fn reclaim(&self, lease: LeaseId, outcome: Outcome) {
         let outcome = match outcome {
-            Outcome::Returned(connection) => Ok(connection),
+            Outcome::Returned(connection, _) => Ok(connection),
             Outcome::Closed(reason) => Err(reason),
         };
         self.happens(|core, now| core.state.reclaimed(lease.into(), outcome, now));
