@@ -18,6 +18,7 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, Version, header, request,
 };
 use httparse::EMPTY_HEADER;
+use httpcore_core_primitives::ConnectionUse;
 
 use super::{
     error::{Misuse, Violation},
@@ -432,6 +433,10 @@ fn fields_of(
     for field in parsed {
         let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
         said.note(&name, field.value);
+        // Not among the names which `http` knows by heart.
+        if field.name.eq_ignore_ascii_case("keep-alive") {
+            said.keep_alive.note(field.value);
+        }
         let value = if field.value.is_empty() {
             HeaderValue::from_static("")
         } else {
@@ -559,8 +564,18 @@ fn write_all(
         }
         RequestFraming::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
     }
+    // RFC 9112 §9.6: who will not use the connection again says so.
+    if closes_after(request) && !said.connection.close {
+        out.extend_from_slice(b"connection: close\r\n");
+    }
     out.extend_from_slice(b"\r\n");
     Ok(())
+}
+
+/// Whether the request's settings ask that its connection serve nobody else.
+pub(super) fn closes_after(request: &request::Parts) -> bool {
+    let settings = request.extensions.get::<ConnectionUse>();
+    settings.is_some_and(|settings| settings.close_after)
 }
 
 fn write_target(request: &request::Parts, out: &mut BytesMut) -> Result<(), Misuse> {
