@@ -10,8 +10,8 @@ use std::{
 };
 
 use httpcore_core_primitives::{
-    Alarm, BoxFuture, Error, Event, Kind, Lease, Phase, Reclaim, Request, Response, SendError,
-    Terms, TimeoutKind, Timeouts, Trace,
+    Alarm, BoxFuture, ConnectionUse, Error, Event, Kind, Lease, Phase, Reclaim, Request, Response,
+    SendError, Terms, TimeoutKind, Timeouts, Trace,
     options::{deadline, earlier},
 };
 
@@ -38,6 +38,7 @@ pub struct Sending {
     /// When everything ends.
     deadline: Option<Instant>,
     attempts: u32,
+    wish: ConnectionUse,
     stage: Stage,
 }
 
@@ -66,6 +67,7 @@ impl Sending {
             pool_deadline: None,
             deadline: None,
             attempts: 0,
+            wish: ConnectionUse::default(),
             stage: Stage::New,
         }
     }
@@ -75,17 +77,19 @@ impl Sending {
         let settings = self.request.as_ref().map(http::Request::extensions);
         let timeouts = settings.and_then(|settings| settings.get::<Timeouts>().copied());
         let trace = settings.and_then(|settings| settings.get::<Trace>().cloned());
+        let wish = settings.and_then(|settings| settings.get::<ConnectionUse>().copied());
+        self.wish = wish.unwrap_or_default();
         self.terms.timeouts = timeouts.unwrap_or(self.pool.config.timeouts);
         self.terms.trace = trace.unwrap_or_default();
         let now = self.pool.runtime.now();
         self.pool_deadline = deadline(now, self.terms.timeouts.pool);
         self.deadline = deadline(now, self.terms.timeouts.total);
-        self.ask(false, now)
+        self.ask(now)
     }
 
-    fn ask(&mut self, fresh: bool, now: Instant) -> Result<Stage, Error> {
+    fn ask(&mut self, now: Instant) -> Result<Stage, Error> {
         self.attempts += 1;
-        let (id, answer) = self.pool.ask(&self.route, fresh, &self.terms, now);
+        let (id, answer) = self.pool.ask(&self.route, self.wish, &self.terms, now);
         match answer {
             Some(answer) => self.answered(id, answer),
             None => {
@@ -146,7 +150,8 @@ impl Sending {
                 self.request = Some(*request);
                 // What killed one idle connection has as a rule killed its neighbours. A shared
                 // one says by itself when it is of no more use.
-                self.ask(!shared, self.pool.runtime.now())
+                self.wish.fresh |= !shared;
+                self.ask(self.pool.runtime.now())
             }
             _ => Err(error),
         }

@@ -17,6 +17,8 @@ impl<X, S: Clone> State<X, S> {
             self.roads[road].orphans.remove(&mut self.places, key);
             return None;
         };
+        let level = usize::from(self.places[key].level);
+        self.attended[level].remove(&mut self.places, key);
         self.claims[claim].stage = ClaimStage::Waiting { dial: None };
         self.roads[road].wanting.push_front(&mut self.claims, claim);
         self.wanting += 1;
@@ -25,14 +27,72 @@ impl<X, S: Clone> State<X, S> {
 
     /// Ends a dial that nobody waits for.
     pub(super) fn abandon(&mut self, key: Key) {
-        let road = self.places[key].road;
         self.end_dial(key);
+        self.lose_dial(key);
+    }
+
+    /// A dial which has ended in the books ends.
+    fn lose_dial(&mut self, key: Key) {
+        let road = self.places[key].road;
         self.remove_place(key);
         self.counters.dials_abandoned += 1;
         self.work.push_back(Work::Act(Action::Abandon {
             place: PlaceId(key),
         }));
         self.work.push_back(Work::Serve(road));
+    }
+
+    /// When the first dial has lasted so long that it gives way to others who wait for a place;
+    /// `None` if nobody does.
+    pub(super) fn next_to_give_way(&self) -> Option<Instant> {
+        let patience = self.limits.dial_patience?;
+        if self.ring.is_empty() || self.places.len() < self.limits.places {
+            return None;
+        }
+        (0..LEVELS)
+            .filter(|&level| self.may_give_way(level).is_some())
+            .filter_map(|level| self.gives_way(level, patience))
+            .min()
+    }
+
+    /// When the first dial of a level has had its time.
+    fn gives_way(&self, level: usize, patience: Duration) -> Option<Instant> {
+        let first = self.attended[level].front()?;
+        let patience = patience.checked_mul(1 << level)?;
+        self.places[first].born.checked_add(patience)
+    }
+
+    /// The first dial of a level, if anybody else than its own road waits for a place.
+    fn may_give_way(&self, level: usize) -> Option<Key> {
+        let first = self.attended[level].front()?;
+        let only_its_own =
+            self.ring.len() == 1 && self.ring.front() == Some(self.places[first].road);
+        (!only_its_own).then_some(first)
+    }
+
+    /// Ends a dial that has had its time, for somebody on another road who waits for a place; its
+    /// own ticket waits for a place again, and its next dial has twice as long. So an origin whose
+    /// connects hang holds no place for ever, and one whose connects are merely slow gets there.
+    pub(super) fn make_a_dial_give_way(&mut self, now: Instant) -> Option<()> {
+        let patience = self.limits.dial_patience?;
+        let key = (0..LEVELS).find_map(|level| {
+            let is_due = self
+                .gives_way(level, patience)
+                .is_some_and(|due| due <= now);
+            self.may_give_way(level).filter(|_| is_due)
+        })?;
+        let road = self.places[key].road;
+        if self.ring.front() == Some(road) {
+            self.ring.remove(&mut self.roads, road);
+            self.ring.push_back(&mut self.roads, road);
+        }
+        if let Some((claim, _)) = self.end_dial(key) {
+            let claimed = &mut self.claims[claim];
+            claimed.gave_way = (claimed.gave_way + 1).min(LEVELS as u8 - 1);
+            self.work.push_back(Work::Requeue(claim));
+        }
+        self.lose_dial(key);
+        Some(())
     }
 
     pub(super) fn open(&mut self, key: Key, now: Instant) {
@@ -43,8 +103,11 @@ impl<X, S: Clone> State<X, S> {
         place.born_sequence = sequence;
         place.ends = self.limits.max_age.and_then(|age| now.checked_add(age));
         place.idle_since = now;
-        self.ages.push_back(&mut self.places, key);
-        self.put_down = true;
+        let ends = place.ends;
+        if ends.is_some() {
+            self.ages.push_back(&mut self.places, key);
+        }
+        self.news.hear(ends);
     }
 
     pub(super) fn open_shared(&mut self, key: Key, handle: S) {
@@ -63,13 +126,13 @@ impl<X, S: Clone> State<X, S> {
             limit,
             retired: None,
         };
-        place.idle_until = self.limits.idle_end(place.idle_since);
+        place.idle_until = self.limits.idle_end(place);
+        self.news.hear(place.idle_until);
         self.shared += 1;
         let lane = &mut self.roads[road];
         lane.shared += 1;
         lane.roomy.push_back(&mut self.places, key);
-        self.idle.push_back(&mut self.places, key);
-        self.put_down = true;
+        self.idle.push(&mut self.places, key);
         if superfluous {
             self.retire(key, Closed::Superfluous);
         } else if self.closed {
@@ -87,23 +150,23 @@ impl<X, S: Clone> State<X, S> {
     pub(super) fn park(&mut self, key: Key, connection: X) {
         let place = &mut self.places[key];
         place.stage = Stage::Idle(connection);
-        place.idle_until = self.limits.idle_end(place.idle_since);
-        let road = place.road;
-        self.roads[road].idle.push_front(&mut self.places, key);
-        self.idle.push_back(&mut self.places, key);
-        self.put_down = true;
-        if self.roads[road].idle.len() > self.limits.idle_per_road
-            && let Some(oldest) = self.roads[road].idle.back()
+        place.idle_until = self.limits.idle_end(place);
+        self.news.hear(place.idle_until);
+        let lane = &mut self.roads[place.road];
+        lane.idle.push_front(&mut self.places, key);
+        self.idle.push(&mut self.places, key);
+        if lane.idle.len() > self.limits.idle_per_road
+            && let Some(oldest) = lane.idle.back()
         {
             self.close_idle_place(oldest, Closed::IdleLimit);
         }
     }
 
-    pub(super) fn unpark(&mut self, key: Key) -> X {
+    pub(super) fn unpark(&mut self, key: Key, next: Stage<X, S>) -> X {
         let road = self.places[key].road;
         self.roads[road].idle.remove(&mut self.places, key);
         self.idle.remove(&mut self.places, key);
-        match std::mem::replace(&mut self.places[key].stage, Stage::Settling) {
+        match std::mem::replace(&mut self.places[key].stage, next) {
             Stage::Idle(connection) => connection,
             Stage::Dial { .. } | Stage::Settling | Stage::Lent | Stage::Shared { .. } => {
                 unreachable!("asked of idle connections only")
@@ -115,7 +178,7 @@ impl<X, S: Clone> State<X, S> {
     pub(super) fn close_idle_place(&mut self, key: Key, reason: Closed) {
         match self.places[key].stage {
             Stage::Idle(_) => {
-                let connection = self.unpark(key);
+                let connection = self.unpark(key, Stage::Settling);
                 let close = self.give_up(key, connection, reason);
                 self.work.push_front(Work::Act(close));
             }
@@ -246,14 +309,14 @@ impl<X, S: Clone> State<X, S> {
         }
         if unused {
             place.idle_since = now;
-            place.idle_until = self.limits.idle_end(now);
+            place.idle_until = self.limits.idle_end(place);
+            self.news.hear(place.idle_until);
         }
         if room && !retired && !place.on_road.is_linked() {
             self.roads[road].roomy.push_back(&mut self.places, key);
         }
         if unused {
-            self.idle.push_back(&mut self.places, key);
-            self.put_down = true;
+            self.idle.push(&mut self.places, key);
         }
         self.work.push_back(Work::Serve(road));
     }
@@ -282,6 +345,8 @@ impl<X, S: Clone> State<X, S> {
             Some(Closed::PoolClosed)
         } else if place.served >= self.limits.max_requests {
             Some(Closed::MaxRequests)
+        } else if place.ending.is_some() {
+            place.ending
         } else if place.ends.is_some_and(|end| end <= now) {
             Some(Closed::MaxAge)
         } else {
@@ -291,8 +356,9 @@ impl<X, S: Clone> State<X, S> {
 }
 
 impl Limits {
-    /// When a connection that has been idle `since` then has been idle for too long.
-    fn idle_end(&self, since: Instant) -> Option<Instant> {
-        since.checked_add(self.idle_timeout?)
+    /// When a connection has been idle for too long.
+    fn idle_end<X, S>(&self, place: &Place<X, S>) -> Option<Instant> {
+        let length = place.class.length(self.idle_timeout)?;
+        place.idle_since.checked_add(length)
     }
 }
