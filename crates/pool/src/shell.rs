@@ -319,15 +319,30 @@ impl Shared {
         &self,
         route: &Route,
         wish: ConnectionUse,
+        terms: impl FnOnce() -> DialTerms,
+        now: Instant,
+    ) -> (TicketId, Option<Result<Granted, Refusal>>) {
+        {
+            let mut core = self.lock();
+            if let Some((ticket, granted)) = core.lend(route, wish, now) {
+                return (ticket, Some(Ok(granted)));
+            }
+        }
+        self.ask_in_full(route, wish, &terms(), now)
+    }
+
+    /// [`ask`](Self::ask), when there is more to it than lending.
+    #[cold]
+    fn ask_in_full(
+        &self,
+        route: &Route,
+        wish: ConnectionUse,
         terms: &DialTerms,
         now: Instant,
     ) -> (TicketId, Option<Result<Granted, Refusal>>) {
         let mut errands = Errands::default();
         let asked = {
             let mut core = self.lock();
-            if let Some((ticket, granted)) = core.lend(self, route, wish, now) {
-                return (ticket, Some(Ok(granted)));
-            }
             let ticket = core.state.enqueue(route, wish, now);
             core.seat(ticket);
             core.drain(now, self, Some((ticket, terms)), &mut errands);
@@ -479,13 +494,37 @@ impl Shared {
     }
 }
 
+impl Shared {
+    /// A lease has ended, and there is more to it than parking.
+    #[cold]
+    fn reclaim_in_full(
+        &self,
+        ticket: TicketId,
+        outcome: Result<Box<dyn ExclusiveConnection>, CloseReason>,
+        hints: Hints,
+        now: Instant,
+    ) {
+        let event = |core: &mut Core| core.state.reclaimed_with(ticket, outcome, hints, now);
+        self.step(now, event, |_, ()| ());
+    }
+}
+
 impl Reclaim for Shared {
     fn reclaim(&self, lease: LeaseId, outcome: Outcome) {
+        let now = self.runtime.now();
         let (outcome, hints) = match outcome {
-            Outcome::Returned(connection, hints) => (Ok(connection), hints),
+            Outcome::Returned(connection, hints) => {
+                match self
+                    .lock()
+                    .park_at_once(self, lease.into(), connection, hints, now)
+                {
+                    Ok(()) => return,
+                    Err(connection) => (Ok(connection), hints),
+                }
+            }
             Outcome::Closed(reason) => (Err(reason), Hints::default()),
         };
-        self.happens(|core, now| core.reclaim(self, lease.into(), outcome, hints, now));
+        self.reclaim_in_full(lease.into(), outcome, hints, now);
     }
 }
 
@@ -530,14 +569,14 @@ impl Core {
     /// Lends what lies idle, if that is all there is to it.
     fn lend(
         &mut self,
-        pool: &Shared,
         route: &Route,
         wish: ConnectionUse,
         now: Instant,
     ) -> Option<(TicketId, Granted)> {
-        let wards = &mut self.wards;
-        let mut is_fit = |place: PlaceId, connection: &mut Box<dyn ExclusiveConnection>| {
-            park(ward(wards, place), place, &pool.bell, connection)
+        // It keeps no waker of ours while it is lent.
+        let mut is_fit = |_, connection: &mut Box<dyn ExclusiveConnection>| {
+            let cx = &mut Context::from_waker(Waker::noop());
+            connection.poll_idle(cx).is_pending()
         };
         let lent = self.state.lend(route, wish, now, &mut is_fit)?;
         if let Some(parking) = &self.ward(lent.place).parking {
@@ -550,30 +589,25 @@ impl Core {
         Some((lent.ticket, granted))
     }
 
-    /// A lease has ended.
-    fn reclaim(
+    /// Takes a connection back which can lie idle at once, under the eyes of a janitor who is
+    /// awake in time; otherwise nothing has happened.
+    fn park_at_once(
         &mut self,
         pool: &Shared,
         ticket: TicketId,
-        outcome: Result<Box<dyn ExclusiveConnection>, CloseReason>,
+        connection: Box<dyn ExclusiveConnection>,
         hints: Hints,
         now: Instant,
-    ) {
-        let outcome = match outcome {
-            Ok(connection) => {
-                let wards = &mut self.wards;
-                let mut is_fit = |place: PlaceId, connection: &mut Box<dyn ExclusiveConnection>| {
-                    park(ward(wards, place), place, &pool.bell, connection)
-                };
-                let state = &mut self.state;
-                match state.park_at_once(ticket, connection, hints, now, &mut is_fit) {
-                    Ok(()) => return,
-                    Err(connection) => Ok(connection),
-                }
-            }
-            Err(reason) => Err(reason),
+    ) -> Result<(), Box<dyn ExclusiveConnection>> {
+        let Watch::Until(until) = self.watch else {
+            return Err(connection);
         };
-        self.state.reclaimed_with(ticket, outcome, hints, now);
+        let wards = &mut self.wards;
+        let mut is_fit = |place: PlaceId, connection: &mut Box<dyn ExclusiveConnection>| {
+            park(ward(wards, place), place, &pool.bell, connection)
+        };
+        let state = &mut self.state;
+        state.park_at_once(ticket, connection, hints, now, until, &mut is_fit)
     }
 
     /// The waker of a dial's task, which needs it no more.

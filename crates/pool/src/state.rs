@@ -392,8 +392,8 @@ impl<X, S: Clone> State<X, S> {
             return None;
         }
         let key = lane.idle.front()?;
-        let reason = self.expired(key, now);
-        let place = &mut self.places[key];
+        let place = self.places.get_mut(key)?;
+        let reason = self.limits.expired(place, now);
         let Stage::Idle(connection) = &mut place.stage else {
             return None;
         };
@@ -403,7 +403,12 @@ impl<X, S: Clone> State<X, S> {
         }
         let reused = place.served > 0;
         place.served += 1;
-        let connection = self.unpark(key, Stage::Lent);
+        let Stage::Idle(connection) = std::mem::replace(&mut place.stage, Stage::Lent) else {
+            return None;
+        };
+        let class = place.class;
+        self.roads[road].idle.remove(&mut self.places, key);
+        self.idle.remove_from(class, &mut self.places, key);
         self.counters.requests += 1;
         self.counters.granted += 1;
         self.counters.reused += u64::from(reused);
@@ -417,7 +422,8 @@ impl<X, S: Clone> State<X, S> {
         })
     }
 
-    /// As [`reclaimed`](Self::reclaimed) with a connection, if it can lie idle at once.
+    /// As [`reclaimed`](Self::reclaimed) with a connection, if it can lie idle at once, and does
+    /// not expire before `watched`, when somebody will [look](Self::expire) anyway.
     ///
     /// # Errors
     ///
@@ -428,6 +434,7 @@ impl<X, S: Clone> State<X, S> {
         mut connection: X,
         hints: Hints,
         now: Instant,
+        watched: Option<Instant>,
         is_fit: &mut impl FnMut(PlaceId, &mut X) -> bool,
     ) -> Result<(), X> {
         let Some(&Claim {
@@ -447,15 +454,21 @@ impl<X, S: Clone> State<X, S> {
             && !lane.has_tickets()
             && lane.idle.len() < self.limits.idle_per_road
             && self.idle.len() < self.limits.idle
-            && self.reason_to_end(key, now).is_none();
-        if !nothing_to_decide || !is_fit(PlaceId(key), &mut connection) {
+            && !self.closed
+            && self.limits.reason_to_end(place, now).is_none();
+        let until = self.limits.idle_end(Class::default(), now);
+        let unwatched = until.is_some_and(|until| watched.is_none_or(|watched| until < watched));
+        if unwatched || !nothing_to_decide || !is_fit(PlaceId(key), &mut connection) {
             return Err(connection);
         }
         self.claims.remove(ticket.0);
         let place = &mut self.places[key];
         place.idle_since = now;
         place.class = Class::default();
-        self.park(key, connection);
+        place.idle_until = until;
+        place.stage = Stage::Idle(connection);
+        let road = place.road;
+        self.put_down(key, road, Class::default());
         Ok(())
     }
 

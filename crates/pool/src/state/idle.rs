@@ -75,13 +75,33 @@ impl Idle {
     }
 
     pub(super) fn push<X, S>(&mut self, places: &mut Arena<Place<X, S>>, key: Key) {
-        let class = places[key].class;
+        self.push_to(places[key].class, places, key);
+    }
+
+    /// As [`push`](Self::push), for who knows the class.
+    #[inline]
+    pub(super) fn push_to<X, S>(
+        &mut self,
+        class: Class,
+        places: &mut Arena<Place<X, S>>,
+        key: Key,
+    ) {
         self.lists[usize::from(class.0)].push_back(places, key);
         self.len += 1;
     }
 
     pub(super) fn remove<X, S>(&mut self, places: &mut Arena<Place<X, S>>, key: Key) {
-        let class = places[key].class;
+        self.remove_from(places[key].class, places, key);
+    }
+
+    /// As [`remove`](Self::remove), for who knows the class.
+    #[inline]
+    pub(super) fn remove_from<X, S>(
+        &mut self,
+        class: Class,
+        places: &mut Arena<Place<X, S>>,
+        key: Key,
+    ) {
         if self.lists[usize::from(class.0)].remove(places, key) {
             self.len -= 1;
         }

@@ -126,7 +126,7 @@ impl<X, S: Clone> State<X, S> {
             limit,
             retired: None,
         };
-        place.idle_until = self.limits.idle_end(place);
+        place.idle_until = self.limits.idle_end(place.class, place.idle_since);
         self.news.hear(place.idle_until);
         self.shared += 1;
         let lane = &mut self.roads[road];
@@ -149,17 +149,24 @@ impl<X, S: Clone> State<X, S> {
     /// Leaves an exclusive connection to whoever comes next, unless there are too many already.
     pub(super) fn park(&mut self, key: Key, connection: X) {
         let place = &mut self.places[key];
+        let (road, class) = (place.road, place.class);
+        let until = self.limits.idle_end(class, place.idle_since);
+        place.idle_until = until;
         place.stage = Stage::Idle(connection);
-        place.idle_until = self.limits.idle_end(place);
-        self.news.hear(place.idle_until);
-        let lane = &mut self.roads[place.road];
-        lane.idle.push_front(&mut self.places, key);
-        self.idle.push(&mut self.places, key);
+        self.news.hear(until);
+        self.put_down(key, road, class);
+        let lane = &mut self.roads[road];
         if lane.idle.len() > self.limits.idle_per_road
             && let Some(oldest) = lane.idle.back()
         {
             self.close_idle_place(oldest, Closed::IdleLimit);
         }
+    }
+
+    /// Puts an exclusive connection among the idle ones.
+    pub(super) fn put_down(&mut self, key: Key, road: Key, class: Class) {
+        self.roads[road].idle.push_front(&mut self.places, key);
+        self.idle.push_to(class, &mut self.places, key);
     }
 
     pub(super) fn unpark(&mut self, key: Key, next: Stage<X, S>) -> X {
@@ -309,7 +316,7 @@ impl<X, S: Clone> State<X, S> {
         }
         if unused {
             place.idle_since = now;
-            place.idle_until = self.limits.idle_end(place);
+            place.idle_until = self.limits.idle_end(place.class, place.idle_since);
             self.news.hear(place.idle_until);
         }
         if room && !retired && !place.on_road.is_linked() {
@@ -331,19 +338,31 @@ impl<X, S: Clone> State<X, S> {
 
     /// Why an idle connection must not be lent, if there is a reason which needs no asking.
     pub(super) fn expired(&self, key: Key, now: Instant) -> Option<Closed> {
-        let idle_until = self.places[key].idle_until;
-        if idle_until.is_some_and(|end| end <= now) {
-            return Some(Closed::IdleTimeout);
-        }
-        self.reason_to_end(key, now)
+        let closed = self.closed.then_some(Closed::PoolClosed);
+        closed.or_else(|| self.limits.expired(&self.places[key], now))
     }
 
     /// Why a connection serves no more exchanges, however fit it is.
     pub(super) fn reason_to_end(&self, key: Key, now: Instant) -> Option<Closed> {
-        let place = &self.places[key];
-        if self.closed {
-            Some(Closed::PoolClosed)
-        } else if place.served >= self.limits.max_requests {
+        let closed = self.closed.then_some(Closed::PoolClosed);
+        closed.or_else(|| self.limits.reason_to_end(&self.places[key], now))
+    }
+}
+
+impl Limits {
+    /// See [`State::expired`].
+    #[inline]
+    pub(super) fn expired<X, S>(&self, place: &Place<X, S>, now: Instant) -> Option<Closed> {
+        if place.idle_until.is_some_and(|end| end <= now) {
+            return Some(Closed::IdleTimeout);
+        }
+        self.reason_to_end(place, now)
+    }
+
+    /// See [`State::reason_to_end`].
+    #[inline]
+    pub(super) fn reason_to_end<X, S>(&self, place: &Place<X, S>, now: Instant) -> Option<Closed> {
+        if place.served >= self.max_requests {
             Some(Closed::MaxRequests)
         } else if place.ending.is_some() {
             place.ending
@@ -353,12 +372,9 @@ impl<X, S: Clone> State<X, S> {
             None
         }
     }
-}
 
-impl Limits {
-    /// When a connection has been idle for too long.
-    fn idle_end<X, S>(&self, place: &Place<X, S>) -> Option<Instant> {
-        let length = place.class.length(self.idle_timeout)?;
-        place.idle_since.checked_add(length)
+    /// When a connection of such a class, idle `since` then, has been idle for too long.
+    pub(super) fn idle_end(&self, class: Class, since: Instant) -> Option<Instant> {
+        since.checked_add(class.length(self.idle_timeout)?)
     }
 }

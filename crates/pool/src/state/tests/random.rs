@@ -407,9 +407,9 @@ impl World {
                 let connections = &self.connections;
                 let mut is_fit = |_, number: &mut u32| !connections[number].dead;
                 let (now, hints) = (self.now, Hints::default());
-                let parked = self
-                    .state
-                    .park_at_once(ticket, number, hints, now, &mut is_fit);
+                let parked =
+                    self.state
+                        .park_at_once(ticket, number, hints, now, Some(now), &mut is_fit);
                 if let Err(number) = parked {
                     self.state.reclaimed(ticket, Ok(number), now);
                 }
