@@ -130,6 +130,10 @@ impl ExclusiveConnection for H1Connection {
     fn info(&self) -> StreamInfo {
         self.stream.info()
     }
+
+    fn version(&self) -> http::Version {
+        http::Version::HTTP_11
+    }
 }
 
 impl fmt::Debug for H1Connection {

@@ -775,7 +775,7 @@ impl Exchange {
             .emit(|| (connection.alarm.now(), TraceEvent::ConnectionKept));
         connection.alarm.disarm();
         connection.served += 1;
-        lease.give_back(connection);
+        lease.give_back_with(connection, self.codec.hints());
     }
 
     /// Drops the connection, and then the lease.

@@ -39,7 +39,7 @@ struct Seat {
 impl Reclaim for Seat {
     fn reclaim(&self, _: LeaseId, outcome: Outcome) {
         let end = match outcome {
-            Outcome::Returned(connection) => {
+            Outcome::Returned(connection, _) => {
                 *self.idle.lock().unwrap() = Some(connection);
                 None
             }

@@ -47,7 +47,7 @@ impl<X, S: Clone> State<X, S> {
         }
         self.refresh(road);
         if self.idle.len() > self.limits.idle
-            && let Some(oldest) = self.idle.front()
+            && let Some(oldest) = self.idle.longest(&self.places)
         {
             self.close_idle_place(oldest, Closed::IdleLimit);
         }

@@ -274,6 +274,10 @@ impl ExclusiveConnection for Fake {
     fn info(&self) -> StreamInfo {
         StreamInfo::default()
     }
+
+    fn version(&self) -> http::Version {
+        http::Version::HTTP_11
+    }
 }
 
 impl SharedConnection for Fake {
@@ -299,6 +303,10 @@ impl SharedConnection for Fake {
 
     fn info(&self) -> StreamInfo {
         StreamInfo::default()
+    }
+
+    fn version(&self) -> http::Version {
+        http::Version::HTTP_2
     }
 }
 

@@ -19,7 +19,7 @@ use httpcore_core_primitives::BodyLength;
 
 use super::{
     error::{Misuse, Violation},
-    reuse::{ConnectionOptions, MustClose},
+    reuse::{ConnectionOptions, KeepAlive, MustClose},
     spelling::KeepRawHead,
 };
 
@@ -46,6 +46,7 @@ pub(super) struct Said<'a> {
     pub(super) length: Length,
     pub(super) coding: Coding,
     pub(super) connection: ConnectionOptions,
+    pub(super) keep_alive: KeepAlive,
     pub(super) host: Option<&'a HeaderValue>,
     pub(super) several_hosts: bool,
     pub(super) upgrade: bool,
@@ -148,7 +149,7 @@ impl Coding {
 }
 
 /// RFC 9110 §8.6: digits and nothing else; no sign, no space, and no more than 64 bits.
-fn decimal(digits: &[u8]) -> Option<u64> {
+pub(super) fn decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
     }
