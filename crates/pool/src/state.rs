@@ -178,6 +178,9 @@ struct Road {
     roomy: List<OnRoad>,
     /// Dials that nobody waits for.
     orphans: List<OnRoad>,
+    /// Tickets which have come, and have not yet been looked at: they are in no list, and the road
+    /// must not be forgotten under them.
+    arriving: usize,
     places: usize,
     dials: usize,
     /// Shared connections which are not retired.
@@ -372,6 +375,7 @@ impl<X, S: Clone> State<X, S> {
         let road = self.road(route);
         let stage = ClaimStage::Waiting { dial: None };
         let claim = self.new_claim(road, wish, now, stage);
+        self.roads[road].arriving += 1;
         self.work.push_back(Work::Arrive(claim));
         TicketId(claim)
     }

@@ -52,10 +52,14 @@ impl<X, S: Clone> State<X, S> {
                     self.work.push_front(Work::Arrive(claim));
                     return Some(close);
                 }
-                Some(grant) => return Some(grant),
+                Some(grant) => {
+                    self.roads[road].arriving -= 1;
+                    return Some(grant);
+                }
                 None => {}
             }
         }
+        self.roads[road].arriving -= 1;
         self.join(claim);
         if self.is_closed() {
             self.refuse(claim, Refusal::Closed);
