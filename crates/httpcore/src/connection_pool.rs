@@ -1,5 +1,7 @@
 //! The pool as its users meet it.
 
+#[cfg(feature = "tls")]
+use std::sync::OnceLock;
 use std::{
     fmt,
     path::PathBuf,
@@ -270,7 +272,9 @@ impl Builder {
         self
     }
 
-    /// Puts TLS under `https`. Without it, such URLs are refused.
+    /// Puts this TLS under `https`. Without it, it is the one of the feature `tls`, which is shared
+    /// by all pools of the process with the sessions it remembers; without that too, such URLs are
+    /// refused.
     pub fn tls(mut self, connector: Arc<dyn TlsConnector>) -> Self {
         self.tls = Some(connector);
         self
@@ -285,11 +289,12 @@ impl Builder {
 
     /// The pool, on `backend`.
     pub fn build(self, backend: Arc<dyn NetworkBackend>) -> ConnectionPool {
-        let routes = Routes::new(self.tcp, self.unix_socket, self.tls.is_some());
+        let tls = self.tls.or_else(default_tls);
+        let routes = Routes::new(self.tcp, self.unix_socket, tls.is_some());
         let runtime: Arc<dyn Runtime> = backend.clone();
         let dialler = Dialler {
             backend,
-            tls: self.tls,
+            tls,
             race_delay: self.race_delay,
             http1: Arc::new(self.http1),
         };
@@ -298,6 +303,22 @@ impl Builder {
             routes: Arc::new(routes),
         }
     }
+}
+
+/// What is under `https` when nobody says otherwise. It is made once, by the first pool: the roots
+/// are compiled in, and so that takes microseconds and no file.
+fn default_tls() -> Option<Arc<dyn TlsConnector>> {
+    #[cfg(feature = "tls")]
+    {
+        static DEFAULT: OnceLock<Option<Arc<dyn TlsConnector>>> = OnceLock::new();
+        let made = DEFAULT.get_or_init(|| {
+            let connector = httpcore_net_tls::RustlsConnector::builder().build().ok()?;
+            Some(Arc::new(connector))
+        });
+        made.clone()
+    }
+    #[cfg(not(feature = "tls"))]
+    None
 }
 
 pub(crate) fn parse_url<U>(url: U) -> Result<Uri, Error>

@@ -7,8 +7,8 @@ use std::{
 };
 
 use httpcore_core_primitives::{
-    BoxFuture, BoxStream, Error, Established, Event, Kind, NetworkBackend, Phase, Runtime,
-    TimeoutKind, TlsConnector, Trace, options::deadline, with_deadline,
+    Alpn, BoxFuture, BoxStream, Error, Established, Event, Kind, NetworkBackend, Phase, Runtime,
+    StreamInfo, TimeoutKind, TlsConnector, Trace, options::deadline, with_deadline,
 };
 use httpcore_pool::{Dial, DialTerms, Endpoint, Hop, Route};
 use httpcore_proto_h1::H1Connection;
@@ -127,14 +127,35 @@ impl Attempt {
                     return Err(Error::new(Kind::Tls, Phase::Tls)
                         .with_message("this pool was built without TLS"));
                 };
+                self.trace()
+                    .emit(|| (self.backend.now(), Event::TlsStarted { server_name }));
                 let handshake = tls.handshake(stream, server_name, offer);
-                self.within(TimeoutKind::Tls, Phase::Tls, handshake)
+                let stream = self
+                    .within(TimeoutKind::Tls, Phase::Tls, handshake)
                     .await?
-                    .map_err(|error| Error::new(Kind::Tls, Phase::Tls).with_source(error))
+                    .map_err(|error| Error::new(Kind::Tls, Phase::Tls).with_source(error))?;
+                self.protected(offer, &stream.info())?;
+                Ok(stream)
             }
             _ => Err(Error::new(Kind::Proxy, Phase::Proxy)
                 .with_message("this pool cannot go through proxies")),
         }
+    }
+
+    /// Looks at what a handshake has settled.
+    fn protected(&self, offer: &[Alpn], info: &StreamInfo) -> Result<(), Error> {
+        let Some(info) = &info.tls else {
+            return Ok(());
+        };
+        // RFC 7301 §3.1: the server chooses from what it was offered, or says nothing, which is
+        // HTTP/1.1.
+        if info.alpn.is_some_and(|chosen| !offer.contains(&chosen)) {
+            return Err(Error::new(Kind::Tls, Phase::Tls)
+                .with_message("the server chose a protocol which was not offered"));
+        }
+        self.trace()
+            .emit(|| (self.backend.now(), Event::TlsEstablished { info }));
+        Ok(())
     }
 
     /// Runs one step under the limit of its phase, counted from now.

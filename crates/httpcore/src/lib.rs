@@ -20,6 +20,8 @@
 //!
 //! - [`ConnectionPool`] is the main thing: [`request`](ConnectionPool::request) in, a response
 //!   with a streaming [`Body`] out.
+//! - `https` works as it is; `httpcore::tls` has the connector for roots, client certificates and the
+//!   like, which [`Builder::tls`] takes.
 //! - [`Epoll`] is the event loop; [`blocking`] is the same engine for threads that wait.
 //! - Requests and responses are the `http` crate's; [`Timeouts`], [`Trace`], [`ConnectionUse`] and
 //!   [`Partition`] travel in a request's extensions.
@@ -30,12 +32,15 @@
 //!
 //! Each part is a crate of its own: `httpcore-core-primitives` (the vocabulary), `httpcore-pool`
 //! (the pool, without a protocol), `httpcore-proto-h1` (the HTTP/1.1 codec, without I/O, and its
-//! driver), `httpcore-net-epoll` (the loop), `httpcore-net-mock` (virtual time). This one only
+//! driver), `httpcore-net-epoll` (the loop), `httpcore-net-tls` (TLS), `httpcore-net-mock` (virtual time). This one only
 //! puts them together: it makes routes out of URLs, and connections out of routes.
 //!
 //! # Features
 //!
 //! - `epoll` (default): the event loop, [`get`] and [`blocking`].
+//! - `tls` (default): `https`, by rustls with ring and Mozilla's list of authorities.
+//! - `platform-verifier`, `aws-lc-rs`: what a connector may be built with besides; they change
+//!   nothing by themselves.
 //! - `mock`: the backend in virtual time.
 //! - `stream`: bodies from and as `futures_core::Stream`.
 
@@ -60,6 +65,8 @@ pub use httpcore_core_primitives::{
 pub use httpcore_net_epoll::Epoll;
 #[cfg(feature = "mock")]
 pub use httpcore_net_mock as mock;
+#[cfg(feature = "tls")]
+pub use httpcore_net_tls as tls;
 pub use httpcore_pool::{
     Closed, Config as PoolConfig, ConnectionStatus, Counters, Drained, Draining, Retry, Status,
 };
