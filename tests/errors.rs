@@ -115,14 +115,9 @@ fn a_malformed_url_is_named_as_such() {
 #[test]
 fn an_unsupported_scheme_is_named() {
     let _turn = take_turn();
-    for (url, scheme) in [
-        ("ftp://example.com/", "ftp"),
-        ("https://localhost/", "https"),
-    ] {
-        let error = error_of(url, Timeouts::default());
-        assert_eq!(error.kind(), Kind::UnsupportedScheme);
-        assert!(error.to_string().contains(scheme), "{error}");
-    }
+    let error = error_of("ftp://example.com/", Timeouts::default());
+    assert_eq!(error.kind(), Kind::UnsupportedScheme);
+    assert!(error.to_string().contains("ftp"), "{error}");
 }
 
 #[test]

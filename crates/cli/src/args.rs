@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use lexopt::prelude::*;
@@ -27,6 +27,26 @@ pub(crate) struct Get {
     pub(crate) connect_timeout: Option<Duration>,
     pub(crate) unix_socket: Option<PathBuf>,
     pub(crate) trace: bool,
+    pub(crate) verbose: bool,
+    pub(crate) tls: Tls,
+    pub(crate) resolve: Vec<Override>,
+}
+
+/// Whom to trust, and who to be.
+#[derive(Debug, Default)]
+pub(crate) struct Tls {
+    pub(crate) roots: Option<PathBuf>,
+    pub(crate) certificate: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
+    pub(crate) insecure: bool,
+}
+
+/// Where a host is said to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Override {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) address: IpAddr,
 }
 
 /// Where the request's body comes from.
@@ -67,11 +87,20 @@ fn parse_get(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
             Long("timeout") => get.timeout = Some(seconds(&mut parser)?),
             Long("connect-timeout") => get.connect_timeout = Some(seconds(&mut parser)?),
             Long("unix-socket") => get.unix_socket = Some(parser.value()?.into()),
+            Long("cacert") => get.tls.roots = Some(parser.value()?.into()),
+            Long("cert") => get.tls.certificate = Some(parser.value()?.into()),
+            Long("key") => get.tls.key = Some(parser.value()?.into()),
+            Short('k') | Long("insecure") => get.tls.insecure = true,
+            Long("resolve") => get.resolve.push(resolve(&parser.value()?.string()?)?),
+            Short('v') | Long("verbose") => get.verbose = true,
             Long("trace") => get.trace = true,
             Short('h') | Long("help") => return Ok(Command::Help),
             Value(value) if url.is_none() => url = Some(value.string()?),
             other => return Err(other.unexpected()),
         }
+    }
+    if get.tls.key.is_some() && get.tls.certificate.is_none() {
+        return Err("--key needs --cert".into());
     }
     get.url = url.ok_or("get needs a URL")?;
     Ok(Command::Get(Box::new(get)))
@@ -87,6 +116,21 @@ fn header(text: &str) -> Result<(HeaderName, HeaderValue), lexopt::Error> {
     let value = HeaderValue::from_str(value.trim())
         .map_err(|_| format!("the value of the header {name} holds a character it may not"))?;
     Ok((name, value))
+}
+
+/// `host:port:address`; an IPv6 address with or without brackets.
+fn resolve(text: &str) -> Result<Override, lexopt::Error> {
+    let read = || {
+        let (host, rest) = text.split_once(':')?;
+        let (port, address) = rest.split_once(':')?;
+        let bare = address.strip_prefix('[').and_then(|a| a.strip_suffix(']'));
+        Some(Override {
+            host: host.to_ascii_lowercase(),
+            port: port.parse().ok()?,
+            address: bare.unwrap_or(address).parse().ok()?,
+        })
+    };
+    read().ok_or_else(|| format!("--resolve takes HOST:PORT:ADDRESS, and not {text:?}").into())
 }
 
 fn data(text: String) -> Data {
@@ -140,6 +184,22 @@ mod tests {
     }
 
     #[test]
+    fn a_host_can_be_said_to_be_elsewhere() {
+        for (text, address) in [
+            ("A.test:443:127.0.0.1", "127.0.0.1"),
+            ("a.test:443:[::1]", "::1"),
+        ] {
+            let get = get(&["https://a.test/", "--resolve", text]).unwrap();
+            let expected = Override {
+                host: "a.test".to_owned(),
+                port: 443,
+                address: address.parse().unwrap(),
+            };
+            assert_eq!(get.resolve, [expected]);
+        }
+    }
+
+    #[test]
     fn nonsense_is_named() {
         for (args, what) in [
             (&[][..], "URL"),
@@ -147,6 +207,8 @@ mod tests {
             (&["http://x/", "-H", "no colon"], "no colon"),
             (&["http://x/", "-H", "a b: c"], "a b"),
             (&["http://x/", "--timeout", "-1"], "-1"),
+            (&["http://x/", "--resolve", "a:b:c"], "a:b:c"),
+            (&["http://x/", "--key", "k.pem"], "--cert"),
             (&["http://x/", "--frobnicate"], "frobnicate"),
         ] {
             let error = get(args).unwrap_err();

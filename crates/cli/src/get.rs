@@ -4,18 +4,22 @@ use std::{
     fs::File,
     io::{self, IsTerminal, Read, Write},
     path::Path,
+    sync::Arc,
     task::Poll,
     time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
 use http::Method;
-use httpcore::{Body, ConnectionPool, Epoll, Response, Timeouts};
+use httpcore::{
+    Body, ConnectionPool, Epoll, Response, Timeouts, TlsConnector, tls::RustlsConnector,
+};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::{
     Exit,
-    args::{Data, Get},
+    args::{Data, Get, Tls},
+    resolve::Overridden,
     trace,
 };
 
@@ -28,7 +32,14 @@ pub(crate) fn run(options: &Get) -> Result<(), Exit> {
     if let Some(path) = &options.unix_socket {
         builder = builder.unix_socket(path);
     }
-    let pool = builder.build(epoll.backend());
+    if let Some(connector) = tls(&options.tls)? {
+        builder = builder.tls(connector);
+    }
+    let mut backend = epoll.backend();
+    if !options.resolve.is_empty() {
+        backend = Arc::new(Overridden::new(backend, options.resolve.clone()));
+    }
+    let pool = builder.build(backend);
     let request = request(options, &epoll)?;
     epoll.block_on(async {
         let response = pool.request(request).await?;
@@ -42,11 +53,37 @@ pub(crate) fn run(options: &Get) -> Result<(), Exit> {
     })
 }
 
+/// The connector that was asked for, if it is not the usual one.
+fn tls(options: &Tls) -> Result<Option<Arc<dyn TlsConnector>>, Exit> {
+    if options.roots.is_none() && options.certificate.is_none() && !options.insecure {
+        return Ok(None);
+    }
+    let mut builder = RustlsConnector::builder();
+    if let Some(roots) = &options.roots {
+        builder = builder.root_pem_file(roots)?;
+    }
+    if let Some(certificate) = &options.certificate {
+        let key = options.key.as_ref().unwrap_or(certificate);
+        builder = builder.client_certificate_pem_files(certificate, key)?;
+    }
+    if options.insecure {
+        eprintln!(
+            "httpcore: WARNING: --insecure: the server may be anybody, and whoever is in between \
+             can read and change everything"
+        );
+        builder = builder.danger_accept_any_certificate();
+    }
+    Ok(Some(Arc::new(builder.build()?)))
+}
+
 fn timeouts(options: &Get) -> Timeouts {
     let mut timeouts = Timeouts::default();
     timeouts.total = options.timeout;
     if let Some(limit) = options.connect_timeout {
-        timeouts = timeouts.with_resolve(limit).with_connect(limit);
+        timeouts = timeouts
+            .with_resolve(limit)
+            .with_connect(limit)
+            .with_tls(limit);
     }
     timeouts
 }
@@ -74,6 +111,10 @@ fn request(options: &Get, epoll: &Epoll) -> Result<httpcore::Request, Exit> {
     if options.trace {
         let start = epoll.backend().now();
         request.extensions_mut().insert(trace::to_stderr(start));
+    } else if options.verbose {
+        request
+            .extensions_mut()
+            .insert(trace::connection_to_stderr());
     }
     Ok(request)
 }

@@ -5,6 +5,7 @@
 mod args;
 mod demo;
 mod get;
+mod resolve;
 mod trace;
 
 use std::{error::Error as StdError, io::Write, process::ExitCode};
@@ -26,6 +27,13 @@ Options of get:
       --connect-timeout SECONDS
                           give up when looking up and connecting have each taken this long
       --unix-socket PATH  connect to this socket; URL says what is asked of it
+      --cacert FILE       trust the authorities in this file (PEM), and no others
+      --cert FILE         show this client certificate (PEM), with its key if --key is not given
+      --key FILE          the key of the client certificate (PEM)
+  -k, --insecure          trust anybody: whoever is in between can read and change everything
+      --resolve HOST:PORT:ADDRESS
+                          look for this host and port at this address; may be given again
+  -v, --verbose           say on stderr what the connection is, TLS above all
       --trace             say on stderr what happens, and when
   -h, --help              this text
   -V, --version           the version

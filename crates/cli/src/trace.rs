@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use httpcore::{Event, Trace};
+use httpcore::{Event, TlsInfo, Trace};
 
 /// A trace which writes lines to stderr, with the time since `start`.
 pub(crate) fn to_stderr(start: Instant) -> Trace {
@@ -15,6 +15,43 @@ pub(crate) fn to_stderr(start: Instant) -> Trace {
             details(event)
         );
     })
+}
+
+/// A trace which writes to stderr what the connection is.
+pub(crate) fn connection_to_stderr() -> Trace {
+    Trace::to(|_: Instant, event: &Event<'_>| match event {
+        Event::Connected { .. } => eprintln!("* connected to {}", details(event)),
+        Event::TlsEstablished { info } => eprintln!("* {}", handshake(info)),
+        _ => {}
+    })
+}
+
+fn handshake(info: &TlsInfo) -> String {
+    let alpn = info
+        .alpn
+        .map(|alpn| String::from_utf8_lossy(alpn.wire_name()).into_owned());
+    let facts = [
+        info.version.map(str::to_owned),
+        info.cipher_suite.map(str::to_owned),
+        info.key_exchange.map(str::to_owned),
+        alpn,
+    ];
+    let mut text: Vec<String> = facts.into_iter().flatten().collect();
+    text.push(
+        if info.resumed {
+            "resumed"
+        } else {
+            "new session"
+        }
+        .to_owned(),
+    );
+    let lengths: Vec<_> = info
+        .peer_chain
+        .iter()
+        .map(|der| der.len().to_string())
+        .collect();
+    text.push(format!("certificates of {} bytes", lengths.join(", ")));
+    text.join(", ")
 }
 
 fn details(event: &Event<'_>) -> String {
@@ -30,6 +67,8 @@ fn details(event: &Event<'_>) -> String {
             _ => String::new(),
         },
         Event::ConnectFailed { peer, error } => format!("{peer}: {error}"),
+        Event::TlsStarted { server_name } => (*server_name).to_owned(),
+        Event::TlsEstablished { info } => handshake(info),
         Event::DialFailed { error } | Event::Retried { error } | Event::Failed { error } => {
             crate::sentence(error)
         }

@@ -57,9 +57,10 @@ mod routes;
 pub use bytes::Bytes;
 pub use connection_pool::{Builder, ConnectionPool, Requesting};
 pub use httpcore_core_primitives::{
-    Body, BodyLength, BoxError, BoxFuture, CloseReason, ConnectionUse, Error, Event, Fault, Kind,
-    NetworkBackend, NetworkStream, Origin, Partition, Phase, Request, Response, Runtime, Scheme,
-    Sent, TcpOptions, TimeoutKind, Timeouts, TlsConnector, Trace, TraceSink, sleep_until,
+    Alpn, Body, BodyLength, BoxError, BoxFuture, BoxStream, CloseReason, ConnectionUse, Error,
+    Event, Fault, IdleEnd, Kind, NetworkBackend, NetworkStream, Origin, Partition, Phase, Request,
+    Response, Runtime, Scheme, Sent, StreamInfo, TcpOptions, TimeoutKind, Timeouts, Timer,
+    TlsConnector, TlsInfo, Trace, TraceSink, sleep_until,
 };
 #[cfg(feature = "epoll")]
 pub use httpcore_net_epoll::Epoll;
