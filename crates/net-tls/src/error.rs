@@ -82,6 +82,16 @@ impl TlsError {
         &self.refusal
     }
 
+    /// What `openssl req -x509` makes when nobody says otherwise, and so the commonest of those
+    /// faults for which rustls has no word of its own.
+    fn is_of_an_authority(&self) -> bool {
+        let Some(rustls::Error::InvalidCertificate(CertificateError::Other(other))) = &self.source
+        else {
+            return false;
+        };
+        other.to_string().contains("CaUsedAsEndEntity")
+    }
+
     pub(crate) fn new(refusal: Refusal) -> Self {
         TlsError {
             refusal,
@@ -226,6 +236,9 @@ impl fmt::Display for TlsError {
             ),
             Refusal::Revoked => f.write_str("the server's certificate was revoked"),
             Refusal::WrongPurpose => wrong_purpose(f, self.source.as_ref()),
+            Refusal::BadCertificate if self.is_of_an_authority() => f.write_str(
+                "the server shows the certificate of an authority, which is none for servers",
+            ),
             Refusal::BadCertificate => f.write_str("the server's certificate is not acceptable"),
             Refusal::Alert(name) => {
                 write!(f, "the server refused")?;

@@ -242,7 +242,8 @@ impl First {
         if let [] | [21 | 22] | [21 | 22, 3, ..] = first {
             return None;
         }
-        let http = first.eq_ignore_ascii_case(&b"HTTP/"[..first.len()]);
+        // Some servers answer what they cannot read with a page, and no status line before it.
+        let http = first[0] == b'<' || first.eq_ignore_ascii_case(&b"HTTP/"[..first.len()]);
         Some(Refusal::NotTls { http })
     }
 }
@@ -261,6 +262,7 @@ mod tests {
             (b"\x16\x02", Some(Refusal::NotTls { http: false })),
             (b"H", Some(Refusal::NotTls { http: true })),
             (b"HTTP/1.1 400", Some(Refusal::NotTls { http: true })),
+            (b"<!DOCTYPE", Some(Refusal::NotTls { http: true })),
             (b"SSH-2.0", Some(Refusal::NotTls { http: false })),
         ] {
             let mut first = First::default();

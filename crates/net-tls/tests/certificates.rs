@@ -219,6 +219,17 @@ fn an_authority_is_held_to_the_names_it_may_vouch_for() {
 }
 
 #[test]
+fn an_authority_which_plays_the_server_itself_is_refused_by_that_name() {
+    let root = Authority::with("root", |params| {
+        params.subject_alt_names = zoo::params(&["tls.test"]).subject_alt_names;
+    });
+    let server = root.as_server();
+    let (refusal, text) = refusal(&root.connector(), server, "tls.test");
+    assert_eq!(refusal, Refusal::BadCertificate);
+    assert!(text.contains("of an authority"), "{text}");
+}
+
+#[test]
 fn whoever_accepts_anything_accepts_anything() {
     let connector = RustlsConnector::builder()
         .danger_accept_any_certificate()
@@ -306,7 +317,7 @@ fn a_client_certificate_comes_from_text_too_and_must_fit_its_key() {
             .is_err()
     );
     assert!(root.builder().root_pem("nothing here").is_err());
-    root.builder().root_pem(pem).unwrap();
+    assert!(root.builder().root_pem(pem).is_ok());
 }
 
 #[test]

@@ -96,6 +96,20 @@ impl Authority {
         }
     }
 
+    /// A server which shows the authority's own certificate.
+    pub(crate) fn as_server(&self) -> ServerConfig {
+        let key = self.issuer.key().serialize_der();
+        ServerConfig::builder_with_provider(httpcore_net_tls::ring())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![self.certificate.clone()],
+                PrivateKeyDer::try_from(key).unwrap(),
+            )
+            .unwrap()
+    }
+
     /// A connector which trusts this authority, and nobody else.
     pub(crate) fn connector(&self) -> RustlsConnector {
         self.builder().build().unwrap()
@@ -247,6 +261,11 @@ impl ServerTls {
 
     pub(crate) async fn write_all(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         write_all(self, bytes.as_ref()).await
+    }
+
+    /// The stream below, for what TLS would never say.
+    pub(crate) fn into_below(self) -> BoxStream {
+        self.below
     }
 
     /// Sends a `close_notify`, and closes.
