@@ -23,7 +23,7 @@ use bytes::{Buf, Bytes};
 use http::Uri;
 use httpcore_core_primitives::{BoxError, Error, Kind, Phase, Request};
 use httpcore_net_epoll::Blocking;
-use httpcore_pool::Status;
+use httpcore_pool::{Counters, Status};
 
 use crate::connection_pool::{self, Builder, parse_url};
 
@@ -93,6 +93,11 @@ impl ConnectionPool {
     /// A snapshot to print.
     pub fn status(&self) -> Status {
         self.pool.status()
+    }
+
+    /// What has happened since the pool was made, counted.
+    pub fn counters(&self) -> Counters {
+        self.pool.counters()
     }
 
     /// Closes the connections that are idle now.
