@@ -301,7 +301,8 @@ impl Exchange {
         self.codec.start(request, length, before)?;
         self.head_length = before.len();
         self.head_left = before.len();
-        if self.codec.is_sent() {
+        // A body that was said to be of no length is asked all the same: it may have lied.
+        if self.codec.is_sent() && self.request_body.is_empty() {
             self.upload = Upload::Rest;
         } else if self.codec.expects_continue() {
             self.upload = Upload::Continue;
