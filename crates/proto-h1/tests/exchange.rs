@@ -807,6 +807,8 @@ fn a_body_that_fails_or_lies_about_its_length_is_the_callers_error() {
         (broken(), Sent::Nothing),
         (Body::from("abc").with_length(4), Sent::Nothing),
         (Body::from("abc").with_length(2), Sent::Nothing),
+        (Body::from("abc").with_length(0), Sent::Nothing),
+        (pieces(&["abc"]).with_length(0), Sent::Nothing),
         (pieces(&["abc"]).with_length(2), Sent::Nothing),
         (pieces(&["abc"]).with_length(4), Sent::Part),
         (pieces(&["ab", "c"]).with_length(2), Sent::Part),
