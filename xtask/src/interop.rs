@@ -31,6 +31,7 @@ pub(crate) fn run() -> Outcome {
         ("http.server", debian.has("python3", &["python3"])),
         ("httpbin", httpbin(&debian, &folder)),
         ("node", debian.has("node", &["nodejs"])),
+        ("apache", debian.has("apache2", &["apache2-bin"])),
     ];
     let mut missing = Vec::new();
     let mut report = Report::default();

@@ -68,6 +68,9 @@ pub trait ExclusiveConnection: fmt::Debug + Send + 'static {
 
     /// Facts about the stream below.
     fn info(&self) -> StreamInfo;
+
+    /// Which version of HTTP is spoken, for those who print what there is.
+    fn version(&self) -> http::Version;
 }
 
 /// A handle to a connection which carries many exchanges at once.
@@ -86,6 +89,9 @@ pub trait SharedConnection: fmt::Debug + Send + Sync + 'static {
 
     /// Facts about the stream below.
     fn info(&self) -> StreamInfo;
+
+    /// Which version of HTTP is spoken, for those who print what there is.
+    fn version(&self) -> http::Version;
 }
 
 /// A failed exchange, with the request if it can be sent again.

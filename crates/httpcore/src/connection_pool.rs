@@ -14,7 +14,7 @@ use httpcore_core_primitives::{
     BoxError, Error, Kind, NetworkBackend, Phase, Request, Response, Runtime, TcpOptions, Timeouts,
     TlsConnector,
 };
-use httpcore_pool::{Config, Pool, Sending, Status};
+use httpcore_pool::{Config, Draining, Pool, Sending, Status};
 
 use crate::{dial::Dialler, routes::Routes};
 
@@ -60,14 +60,15 @@ impl ConnectionPool {
     /// Sends `request`, whose URI must be absolute (`http://host/path`), and yields the response
     /// once its head is there. The body streams; while it lasts, it holds its connection.
     ///
-    /// [`Timeouts`] and [`Trace`](crate::Trace) are taken from the request's extensions. Dropping
-    /// the future, or the body, gives up the exchange and frees its place before `drop` returns.
+    /// [`Timeouts`], [`Trace`](crate::Trace), [`ConnectionUse`](crate::ConnectionUse) and
+    /// [`Partition`](crate::Partition) are taken from the request's extensions. Dropping the future, or the body, gives up the exchange and frees its place before `drop` returns.
     ///
     /// # Errors
     ///
     /// See [`Error`]: it says what failed, in which phase, and how much of the request was sent.
     pub fn request(&self, request: Request) -> Requesting {
-        Requesting(match self.routes.of(request.uri()) {
+        let partition = request.extensions().get();
+        Requesting(match self.routes.of(request.uri(), partition) {
             Ok(route) => Progress::Sending(self.pool.send(route, request)),
             Err(error) => Progress::refused(error),
         })
@@ -113,6 +114,25 @@ impl ConnectionPool {
     /// its exchange ends.
     pub fn close(&self) {
         self.pool.close();
+    }
+
+    /// Refuses what comes from the first poll on, closes what is idle, and waits, for so long at
+    /// most, until what has come is done; then closes the pool. Yields how many requests had not
+    /// ended by then: those keep their connections until they do. See [`Pool::drain`](httpcore_pool::Pool::drain).
+    ///
+    /// ```
+    /// # use httpcore::{ConnectionPool, Epoll};
+    /// # use std::time::Duration;
+    /// # let epoll = Epoll::new()?;
+    /// # let pool = ConnectionPool::new(epoll.backend());
+    /// epoll.block_on(async {
+    ///     let drained = pool.drain(Duration::from_secs(10)).await;
+    ///     println!("{} requests did not end in time", drained.unfinished);
+    /// });
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn drain(&self, within: Duration) -> Draining {
+        self.pool.drain(within)
     }
 }
 
@@ -196,6 +216,19 @@ impl Builder {
     /// At most this many connections, in use, idle or being made, to all origins together.
     pub fn max_connections(mut self, limit: usize) -> Self {
         self.pool.max_connections = Some(limit);
+        self
+    }
+
+    /// At most this many connections to each origin.
+    pub fn max_connections_per_origin(mut self, limit: usize) -> Self {
+        self.pool.max_connections_per_origin = Some(limit);
+        self
+    }
+
+    /// How often an attempt to connect that failed is repeated: at once, then after 0.5, 1, 2 … s.
+    /// Not at all by default. See [`PoolConfig::connect_retries`](Config::connect_retries).
+    pub fn connect_retries(mut self, retries: u32) -> Self {
+        self.pool.connect_retries = retries;
         self
     }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use http::Uri;
-use httpcore_core_primitives::{Alpn, Error, Kind, Origin, Phase, TcpOptions};
+use httpcore_core_primitives::{Alpn, Error, Kind, Origin, Partition, Phase, TcpOptions};
 use httpcore_pool::{Endpoint, Hop, Route, RouteParts};
 
 /// How many origins are remembered before the memory starts over: a crawler meets millions.
@@ -30,6 +30,10 @@ struct Memory {
     secure: HashMap<Arc<str>, Route>,
     /// The one that was asked for last: to compare it costs less than to hash.
     last: Option<Last>,
+    /// The same, within partitions.
+    partitions: HashMap<Partition, Memory>,
+    /// How many routes there are in all partitions.
+    partitioned: usize,
 }
 
 #[derive(Debug)]
@@ -49,31 +53,50 @@ impl Routes {
         }
     }
 
-    /// The way to the origin of `url`.
-    pub(crate) fn of(&self, url: &Uri) -> Result<Route, Error> {
+    /// The way to the origin of `url`, shared within `partition` only.
+    pub(crate) fn of(&self, url: &Uri, partition: Option<&Partition>) -> Result<Route, Error> {
         let known = known_scheme(url).zip(url.authority());
         if let Some((is_secure, authority)) = known {
             let mut memory = self
                 .remembered
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner);
-            if let Some(route) = memory.recall(is_secure, authority.as_str()) {
+            let known = match partition {
+                None => memory.recall(is_secure, authority.as_str()),
+                Some(partition) => memory
+                    .partitions
+                    .get_mut(partition)
+                    .and_then(|memory| memory.recall(is_secure, authority.as_str())),
+            };
+            if let Some(route) = known {
                 return Ok(route);
             }
         }
-        let route = self.make(&Origin::of(url)?)?;
+        let route = self.make(&Origin::of(url)?, partition)?;
         if let Some((is_secure, authority)) = known {
             let mut memory = self
                 .remembered
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner);
-            memory.remember(is_secure, authority.as_str(), route.clone());
+            match partition {
+                None => memory.remember(is_secure, authority.as_str(), route.clone()),
+                Some(partition) => {
+                    if memory.partitioned >= REMEMBERED {
+                        memory.partitioned = 0;
+                        memory.partitions.clear();
+                    }
+                    memory.partitioned += 1;
+                    let memory = memory.partitions.entry(partition.clone()).or_default();
+                    memory.remember(is_secure, authority.as_str(), route.clone());
+                }
+            }
         }
         Ok(route)
     }
 
-    fn make(&self, origin: &Origin) -> Result<Route, Error> {
+    fn make(&self, origin: &Origin, partition: Option<&Partition>) -> Result<Route, Error> {
         let mut parts = RouteParts::to(origin.clone());
+        parts.partition = partition.map(|partition| partition.name().to_owned());
         parts.tcp = self.tcp.clone();
         if let Some(path) = &self.unix_socket {
             parts.dial = Endpoint::Unix(path.clone());
@@ -147,10 +170,24 @@ mod tests {
     #[test]
     fn an_origin_has_one_route_however_its_url_is_written() {
         let routes = Routes::new(TcpOptions::default(), None, false);
-        let of = |url: &str| routes.of(&url.parse().unwrap()).unwrap();
+        let of = |url: &str| routes.of(&url.parse().unwrap(), None).unwrap();
         assert_eq!(of("http://a.test/x"), of("http://A.TEST:80/y"));
         assert_ne!(of("http://a.test/"), of("http://a.test:81/"));
         assert_eq!(of("http://user:pw@a.test/"), of("http://a.test/"));
+    }
+
+    #[test]
+    fn partitions_share_no_routes_and_are_forgotten_in_time() {
+        let routes = Routes::new(TcpOptions::default(), None, false);
+        let url = "http://a.test/".parse().unwrap();
+        let of = |name: &str| routes.of(&url, Some(&Partition::new(name))).unwrap();
+        assert_eq!(of("one"), of("one"));
+        assert_ne!(of("one"), of("two"));
+        assert_ne!(of("one"), routes.of(&url, None).unwrap());
+        for n in 0..3 * REMEMBERED {
+            of(&n.to_string());
+        }
+        assert!(routes.remembered.lock().unwrap().partitions.len() <= REMEMBERED);
     }
 
     #[test]
@@ -158,7 +195,7 @@ mod tests {
         let routes = Routes::new(TcpOptions::default(), None, false);
         for n in 0..3 * REMEMBERED {
             let url = format!("http://{n}.test/").parse().unwrap();
-            routes.of(&url).unwrap();
+            routes.of(&url, None).unwrap();
         }
         assert!(routes.remembered.lock().unwrap().plain.len() <= REMEMBERED);
     }
@@ -166,7 +203,9 @@ mod tests {
     #[test]
     fn https_without_tls_is_refused_by_name() {
         let routes = Routes::new(TcpOptions::default(), None, false);
-        let error = routes.of(&"https://a.test/".parse().unwrap()).unwrap_err();
+        let error = routes
+            .of(&"https://a.test/".parse().unwrap(), None)
+            .unwrap_err();
         assert_eq!(error.kind(), Kind::UnsupportedScheme);
     }
 }

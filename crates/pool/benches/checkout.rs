@@ -63,6 +63,10 @@ impl ExclusiveConnection for Instantly {
     fn info(&self) -> StreamInfo {
         StreamInfo::default()
     }
+
+    fn version(&self) -> http::Version {
+        http::Version::HTTP_11
+    }
 }
 
 /// Connections which are not given back.

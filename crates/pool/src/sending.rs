@@ -10,8 +10,8 @@ use std::{
 };
 
 use httpcore_core_primitives::{
-    Alarm, BoxFuture, Error, Event, Kind, Lease, Phase, Reclaim, Request, Response, SendError,
-    Terms, TimeoutKind, Timeouts, Trace,
+    Alarm, BoxFuture, ConnectionUse, Error, Event, Kind, Lease, Phase, Reclaim, Request, Response,
+    SendError, Terms, TimeoutKind, Timeouts, Trace,
     options::{deadline, earlier},
 };
 
@@ -30,24 +30,23 @@ const MOST_ATTEMPTS: u32 = 2;
 pub struct Sending {
     pool: Arc<Shared>,
     route: Route,
-    terms: DialTerms,
-    /// Until it is handed to a connection.
+    trace: Trace,
+    /// Until it is handed to a connection, and again when that hands it back.
     request: Option<Request>,
     /// When the wait for a place ends. Set once, and so it never restarts.
     pool_deadline: Option<Instant>,
     /// When everything ends.
     deadline: Option<Instant>,
     attempts: u32,
+    wish: ConnectionUse,
     stage: Stage,
 }
 
 enum Stage {
     /// Not polled yet.
     New,
-    Queued {
-        ticket: Ticket,
-        alarm: Alarm,
-    },
+    /// In a box, since most requests never wait, and all of them are moved.
+    Queued(Box<Queued>),
     Exchanging {
         exchange: BoxFuture<'static, Result<Response, SendError>>,
         reused: bool,
@@ -56,48 +55,63 @@ enum Stage {
     Over,
 }
 
+struct Queued {
+    ticket: Ticket,
+    alarm: Alarm,
+}
+
 impl Sending {
     pub(crate) fn new(pool: Arc<Shared>, route: Route, request: Request) -> Self {
         Sending {
-            terms: DialTerms::default(),
+            trace: Trace::none(),
             pool,
             route,
             request: Some(request),
             pool_deadline: None,
             deadline: None,
             attempts: 0,
+            wish: ConnectionUse::default(),
             stage: Stage::New,
         }
     }
 
     /// The first poll: reads the request's own settings, starts its clock, and asks.
-    fn begin(&mut self) -> Result<Stage, Error> {
-        let settings = self.request.as_ref().map(http::Request::extensions);
-        let timeouts = settings.and_then(|settings| settings.get::<Timeouts>().copied());
-        let trace = settings.and_then(|settings| settings.get::<Trace>().cloned());
-        self.terms.timeouts = timeouts.unwrap_or(self.pool.config.timeouts);
-        self.terms.trace = trace.unwrap_or_default();
+    fn begin(&mut self) -> Result<(), Error> {
+        if let Some(request) = &self.request
+            && !request.extensions().is_empty()
+        {
+            let settings = request.extensions();
+            self.trace = settings.get::<Trace>().cloned().unwrap_or_default();
+            self.wish = settings.get::<ConnectionUse>().copied().unwrap_or_default();
+        }
         let now = self.pool.runtime.now();
-        self.pool_deadline = deadline(now, self.terms.timeouts.pool);
-        self.deadline = deadline(now, self.terms.timeouts.total);
-        self.ask(false, now)
+        let timeouts = timeouts(&self.pool, self.request.as_ref());
+        let (pool, total) = (timeouts.pool, timeouts.total);
+        self.pool_deadline = deadline(now, pool);
+        self.deadline = deadline(now, total);
+        self.ask(now)
     }
 
-    fn ask(&mut self, fresh: bool, now: Instant) -> Result<Stage, Error> {
+    fn ask(&mut self, now: Instant) -> Result<(), Error> {
         self.attempts += 1;
-        let (id, answer) = self.pool.ask(&self.route, fresh, &self.terms, now);
+        let terms = || DialTerms {
+            timeouts: *timeouts(&self.pool, self.request.as_ref()),
+            trace: self.trace.clone(),
+        };
+        let (id, answer) = self.pool.ask(&self.route, self.wish, terms, now);
         match answer {
             Some(answer) => self.answered(id, answer),
             None => {
                 self.tell(|| Event::Queued);
-                Ok(Stage::Queued {
+                self.stage = Stage::Queued(Box::new(Queued {
                     ticket: Ticket {
                         pool: Some(self.pool.clone()),
                         id,
                         dialling: false,
                     },
                     alarm: Alarm::new(self.pool.runtime.clone(), "waiting for a connection"),
-                })
+                }));
+                Ok(())
             }
         }
     }
@@ -107,7 +121,7 @@ impl Sending {
         &mut self,
         ticket: TicketId,
         answer: Result<Granted, Refusal>,
-    ) -> Result<Stage, Error> {
+    ) -> Result<(), Error> {
         let Granted { connection, reused } = match answer {
             Ok(granted) => granted,
             Err(Refusal::Dial(error)) => return Err(error),
@@ -117,10 +131,10 @@ impl Sending {
         let owner: Weak<dyn Reclaim> = self.pool.me.clone();
         let terms = Terms {
             lease: Lease::new(ticket.lease(), owner),
-            timeouts: self.terms.timeouts,
+            timeouts: *timeouts(&self.pool, self.request.as_ref()),
             deadline: self.deadline,
             attempt: self.attempts,
-            trace: self.terms.trace.clone(),
+            trace: self.trace.clone(),
         };
         self.tell(|| Event::Granted { reused });
         let request = self.request.take().expect("handed over once an attempt");
@@ -128,15 +142,16 @@ impl Sending {
             Connection::Exclusive(connection) => (connection.exchange(request, terms), false),
             Connection::Shared(connection) => (connection.exchange(request, terms), true),
         };
-        Ok(Stage::Exchanging {
+        self.stage = Stage::Exchanging {
             exchange,
             reused,
             shared,
-        })
+        };
+        Ok(())
     }
 
     /// The exchange failed: the request is sent again, or the error is the caller's.
-    fn failed(&mut self, failure: SendError, reused: bool, shared: bool) -> Result<Stage, Error> {
+    fn failed(&mut self, failure: SendError, reused: bool, shared: bool) -> Result<(), Error> {
         let again = self.attempts < MOST_ATTEMPTS
             && may_be_sent_again(self.pool.config.retry, &failure, reused, shared);
         let error = failure.error.with_reused(reused);
@@ -147,7 +162,8 @@ impl Sending {
                 self.request = Some(*request);
                 // What killed one idle connection has as a rule killed its neighbours. A shared
                 // one says by itself when it is of no more use.
-                self.ask(!shared, self.pool.runtime.now())
+                self.wish.fresh |= !shared;
+                self.ask(self.pool.runtime.now())
             }
             _ => Err(error),
         }
@@ -172,7 +188,7 @@ impl Sending {
     }
 
     fn tell<'a>(&self, event: impl FnOnce() -> Event<'a>) {
-        self.terms.trace.emit(|| (self.pool.runtime.now(), event()));
+        self.trace.emit(|| (self.pool.runtime.now(), event()));
     }
 
     fn fail(&mut self, error: Error) -> Error {
@@ -191,21 +207,21 @@ impl Future for Sending {
         loop {
             let next = match &mut sending.stage {
                 Stage::New => sending.begin(),
-                Stage::Queued { ticket, alarm } => match ticket.poll(cx) {
+                Stage::Queued(queued) => match queued.ticket.poll(cx) {
                     Poll::Ready(answer) => {
-                        let id = ticket.id;
+                        let id = queued.ticket.id;
                         sending.answered(id, answer)
                     }
                     Poll::Pending => {
                         // Woken by the pool: when granted or refused, and when a connection that
                         // was being made for it no longer is.
-                        let dialling = ticket.dialling;
+                        let dialling = queued.ticket.dialling;
                         let limit = if dialling {
                             sending.deadline
                         } else {
                             earlier(sending.pool_deadline, sending.deadline)
                         };
-                        std::task::ready!(alarm.poll_until(cx, limit));
+                        std::task::ready!(queued.alarm.poll_until(cx, limit));
                         Err(sending.too_late(dialling))
                     }
                 },
@@ -227,19 +243,24 @@ impl Future for Sending {
                 },
                 Stage::Over => panic!("polled after it was ready"),
             };
-            match next {
-                Ok(stage) => sending.stage = stage,
-                Err(error) => return Poll::Ready(Err(sending.fail(error))),
+            if let Err(error) = next {
+                return Poll::Ready(Err(sending.fail(error)));
             }
         }
     }
+}
+
+/// The request's own limits, or else the pool's. Not kept, for they are large.
+fn timeouts<'a>(pool: &'a Shared, request: Option<&'a Request>) -> &'a Timeouts {
+    let own = request.and_then(|request| request.extensions().get());
+    own.unwrap_or(&pool.config.timeouts)
 }
 
 impl fmt::Debug for Sending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let stage = match &self.stage {
             Stage::New => "new",
-            Stage::Queued { .. } => "queued",
+            Stage::Queued(_) => "queued",
             Stage::Exchanging { .. } => "exchanging",
             Stage::Over => "over",
         };

@@ -77,6 +77,10 @@ impl ExclusiveConnection for Quick {
     fn info(&self) -> StreamInfo {
         StreamInfo::default()
     }
+
+    fn version(&self) -> http::Version {
+        http::Version::HTTP_11
+    }
 }
 
 struct Dialler {

@@ -88,7 +88,7 @@ struct Seat(Mutex<Option<Box<dyn ExclusiveConnection>>>);
 
 impl Reclaim for Seat {
     fn reclaim(&self, _: LeaseId, outcome: Outcome) {
-        if let Outcome::Returned(connection) = outcome {
+        if let Outcome::Returned(connection, _) = outcome {
             *self.0.lock().unwrap() = Some(connection);
         }
     }

@@ -16,7 +16,7 @@ use std::{
     io::{self, IoSlice},
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -260,8 +260,10 @@ impl Exchange {
     fn new(connection: Box<H1Connection>, request_body: Body, terms: Terms) -> Self {
         let config = &connection.config;
         let waits = Waits::new(&terms.timeouts, terms.deadline, config.continue_wait);
+        let mut leniency = config.leniency;
+        leniency.http09 &= connection.served == 0;
         Exchange {
-            codec: Codec::new(config.limits),
+            codec: Codec::new(config.limits).with_leniency(leniency),
             upload: Upload::Body,
             outgoing: Outgoing {
                 before: buffers::take(),
@@ -679,6 +681,55 @@ impl Exchange {
         self.codec.remaining()
     }
 
+    /// Reads away what is left of a response which nobody wants, if that is little and here
+    /// already; whether that was all of it. Nothing waits, and nothing is told when more comes:
+    /// then the connection is closed.
+    pub(crate) fn drain(&mut self) -> bool {
+        let Some(limit) = self.drain_limit() else {
+            return false;
+        };
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut taken = self.input.len();
+        while taken <= limit {
+            match self.codec.receive(&mut self.input, self.eof) {
+                Ok(Some(Event::End)) => return true,
+                Ok(Some(Event::Data(data))) => {
+                    self.received(data.len());
+                    continue;
+                }
+                Ok(Some(_)) => continue,
+                Ok(None) => {}
+                Err(_) => return false,
+            }
+            self.make_room();
+            let Some(connection) = &mut self.connection else {
+                return false;
+            };
+            match connection.stream.poll_read(&mut cx, &mut self.input) {
+                Poll::Ready(Ok(0)) => self.eof = true,
+                Poll::Ready(Ok(read)) => taken += read,
+                Poll::Ready(Err(_)) | Poll::Pending => return false,
+            }
+        }
+        false
+    }
+
+    /// How much may be drained, where that could save the connection.
+    fn drain_limit(&self) -> Option<usize> {
+        let limit = self.connection.as_ref()?.config.drain_bytes;
+        let could_be_kept = matches!(self.upload, Upload::Sent)
+            && self.codec.closing().is_none()
+            && matches!(
+                self.codec.framing(),
+                Some(Framing::Length(_) | Framing::Chunked)
+            );
+        let is_little = self
+            .codec
+            .remaining()
+            .is_none_or(|left| left <= limit as u64);
+        (limit > 0 && could_be_kept && is_little).then_some(limit)
+    }
+
     /// The response has come to its end: the connection goes back, or the reason is told why not.
     pub(crate) fn settle(&mut self) {
         let bytes = self.body_received;
@@ -724,7 +775,7 @@ impl Exchange {
             .emit(|| (connection.alarm.now(), TraceEvent::ConnectionKept));
         connection.alarm.disarm();
         connection.served += 1;
-        lease.give_back(connection);
+        lease.give_back_with(connection, self.codec.hints());
     }
 
     /// Drops the connection, and then the lease.

@@ -19,6 +19,7 @@ impl<X, S: Clone> State<X, S> {
             idle: List::new(),
             roomy: List::new(),
             orphans: List::new(),
+            arriving: 0,
             places: 0,
             dials: 0,
             shared: 0,
@@ -47,7 +48,7 @@ impl<X, S: Clone> State<X, S> {
         }
         self.refresh(road);
         if self.idle.len() > self.limits.idle
-            && let Some(oldest) = self.idle.front()
+            && let Some(oldest) = self.idle.longest(&self.places)
         {
             self.close_idle_place(oldest, Closed::IdleLimit);
         }
@@ -168,6 +169,6 @@ impl Road {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.places == 0 && !self.has_tickets()
+        self.places == 0 && self.arriving == 0 && !self.has_tickets()
     }
 }

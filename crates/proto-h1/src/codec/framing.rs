@@ -19,7 +19,8 @@ use httpcore_core_primitives::BodyLength;
 
 use super::{
     error::{Misuse, Violation},
-    reuse::{ConnectionOptions, MustClose},
+    reuse::{ConnectionOptions, KeepAlive, MustClose},
+    spelling::KeepRawHead,
 };
 
 /// How a response's body is delimited.
@@ -45,6 +46,7 @@ pub(super) struct Said<'a> {
     pub(super) length: Length,
     pub(super) coding: Coding,
     pub(super) connection: ConnectionOptions,
+    pub(super) keep_alive: KeepAlive,
     pub(super) host: Option<&'a HeaderValue>,
     pub(super) several_hosts: bool,
     pub(super) upgrade: bool,
@@ -147,7 +149,7 @@ impl Coding {
 }
 
 /// RFC 9110 §8.6: digits and nothing else; no sign, no space, and no more than 64 bits.
-fn decimal(digits: &[u8]) -> Option<u64> {
+pub(super) fn decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
     }
@@ -160,21 +162,27 @@ fn decimal(digits: &[u8]) -> Option<u64> {
 /// What of a request matters to the framing of its response.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Asked {
+    /// The method was `GET`.
+    pub(super) get: bool,
     /// The method was `HEAD`.
     pub(super) head: bool,
     /// The method was `CONNECT`.
     pub(super) connect: bool,
     /// The request offered to switch protocols (RFC 9110 §7.8).
     pub(super) upgrade: bool,
+    /// The caller wants heads as they come.
+    pub(super) raw_head: bool,
 }
 
 impl Asked {
-    /// What a request of `method` asks whose fields have `said` so much.
-    pub(super) fn by(method: &Method, said: &Said<'_>) -> Self {
+    /// What `request` asks, whose fields have `said` so much.
+    pub(super) fn by(request: &request::Parts, said: &Said<'_>) -> Self {
         Asked {
-            head: *method == Method::HEAD,
-            connect: *method == Method::CONNECT,
+            get: request.method == Method::GET,
+            head: request.method == Method::HEAD,
+            connect: request.method == Method::CONNECT,
             upgrade: said.upgrade && said.connection.upgrade,
+            raw_head: request.extensions.get::<KeepRawHead>().is_some(),
         }
     }
 }
@@ -246,6 +254,17 @@ pub(super) enum RequestFraming {
     Length(u64),
     /// Chunks, and perhaps trailers, announced in `Transfer-Encoding`.
     Chunked,
+}
+
+impl RequestFraming {
+    /// The field which announces it.
+    pub(super) fn field(self) -> Option<&'static HeaderName> {
+        match self {
+            RequestFraming::None => None,
+            RequestFraming::Length(_) => Some(&header::CONTENT_LENGTH),
+            RequestFraming::Chunked => Some(&header::TRANSFER_ENCODING),
+        }
+    }
 }
 
 /// How `request` with a body of `length` is framed. What its own framing fields say is checked,
