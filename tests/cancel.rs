@@ -18,7 +18,10 @@ use std::{
 };
 
 use httpcore::{Body, ConnectionPool, Timeouts};
-use httpcore_net_mock::{Chunks, Link, MockNet, Name, Scenario, Served, ServerStream, Sweep};
+use httpcore_core_primitives::Alpn;
+use httpcore_net_mock::{
+    Chunks, Link, MockNet, MockTls, Name, Scenario, Served, ServerStream, Sweep, TlsServer,
+};
 
 /// Answers every request after a while, in two parts, having read what was sent.
 async fn answer_all(mut stream: ServerStream) {
@@ -132,6 +135,39 @@ fn a_dropped_get_leaves_nothing_behind() {
 #[test]
 fn a_dropped_post_leaves_nothing_behind() {
     let swept = Sweep::polls().run(alone("POST"));
+    assert!(swept.points > 10, "{swept:?}");
+}
+
+#[test]
+fn a_request_dropped_at_any_instant_leaves_nothing_behind() {
+    for method in ["GET", "POST"] {
+        let swept = Sweep::instants().run(alone(method));
+        assert!(swept.points > 3, "{swept:?}");
+    }
+}
+
+#[test]
+fn a_request_over_tls_dropped_anywhere_leaves_nothing_behind() {
+    let swept = Sweep::steps().run(|net| {
+        let tls = TlsServer::new().alpn(&[Alpn::Http1]).tickets(2);
+        net.serve_tls("server.test", 443, tls, answer_all)
+            .link(Link::new().latency(Duration::from_millis(10)));
+        let pool = ConnectionPool::builder()
+            .timeouts(PATIENT)
+            .tls(Arc::new(MockTls::new()))
+            .build(Arc::new(net.clone()));
+        let (asked, again) = (pool.clone(), pool.clone());
+        let ask = async |pool: ConnectionPool| {
+            let response = pool.get("https://server.test/").await.unwrap();
+            let body = response.into_body().bytes(100).await.unwrap();
+            assert_eq!(body, "firstother");
+        };
+        Scenario::new(async move { ask(asked).await })
+            .counting(move || counts(&pool))
+            .allowing(2, 1, 2)
+            .allowing_attempts(1)
+            .then(async move { ask(again).await })
+    });
     assert!(swept.points > 10, "{swept:?}");
 }
 

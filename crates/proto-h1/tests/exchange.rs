@@ -55,6 +55,7 @@ struct Client {
     seat: Arc<Seat>,
     timeouts: Timeouts,
     total: Option<Duration>,
+    attempt: u32,
     trace: Trace,
     net: MockNet,
 }
@@ -73,6 +74,7 @@ impl Client {
             seat: Arc::new(seat),
             timeouts: Timeouts::none(),
             total: None,
+            attempt: 1,
             trace: Trace::none(),
             net: net.clone(),
         }
@@ -93,7 +95,7 @@ impl Client {
             lease: self.lease(),
             timeouts: self.timeouts,
             deadline: self.total.map(|total| self.net.now() + total),
-            attempt: 1,
+            attempt: self.attempt,
             trace: self.trace.clone(),
         };
         connection
@@ -426,6 +428,26 @@ fn an_upload_goes_on_while_the_response_is_read() {
         assert_eq!(heard, sent);
         assert_eq!(client.end(), None, "both directions have ended well");
     });
+}
+
+#[test]
+fn an_error_says_how_often_the_request_was_tried_also_when_the_body_meets_it() {
+    let partial = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel";
+    for (response, phase) in [("HTTP/1.1 2", Phase::Head), (partial, Phase::Body)] {
+        let net = MockNet::new();
+        let mut client = served(&net, Link::new(), move |mut server| async move {
+            server.read_head().await.unwrap();
+            server.write_all(response).await.unwrap();
+        });
+        client.attempt = 2;
+        let error = net.run(async {
+            match client.send(get()).await {
+                Ok(response) => text(response).await.unwrap_err(),
+                Err(error) => error.error,
+            }
+        });
+        assert_eq!((error.phase(), error.attempts()), (phase, 2));
+    }
 }
 
 #[test]
