@@ -790,8 +790,9 @@ fn write_host(request: &request::Parts, said: &Said<'_>, out: &mut BytesMut) -> 
     if said.several_hosts {
         return Err(Misuse::SeveralHosts);
     }
-    if let Some(host) = said.host {
+    let is_good = if let Some(host) = said.host {
         out.extend_from_slice(host.as_bytes());
+        host.as_bytes().iter().all(|&byte| in_host(byte) != 0)
     } else {
         let authority = request.uri.authority().ok_or(Misuse::NoHost)?;
         let host = host_field(request, without_user(authority.as_str()));
@@ -800,13 +801,14 @@ fn write_host(request: &request::Parts, said: &Said<'_>, out: &mut BytesMut) -> 
         }
         out.extend_from_slice(host.as_bytes());
         // RFC 9110 §4.2.3: the host is the same in any case, and lower case is the usual one.
-        out[start..].make_ascii_lowercase();
-    }
-    if out[start..].iter().all(|&byte| may_be_in_host(byte)) {
-        Ok(())
-    } else {
-        Err(Misuse::Host)
-    }
+        let mut is_good = true;
+        for byte in &mut out[start..] {
+            *byte = in_host(*byte);
+            is_good &= *byte != 0;
+        }
+        is_good
+    };
+    is_good.then_some(()).ok_or(Misuse::Host)
 }
 
 /// What of a URL's `host`, its port included, a `Host` field says.
@@ -826,24 +828,27 @@ fn host_field<'a>(request: &request::Parts, host: &'a str) -> &'a str {
     host.strip_suffix(':').unwrap_or(host)
 }
 
-/// RFC 3986 §3.2.2, §3.2.3: what a host with its port is made of.
-fn may_be_in_host(byte: u8) -> bool {
-    const ALLOWED: [bool; 256] = {
-        let mut allowed = [false; 256];
+/// The byte in lower case, if it is one of those that a host with its port is made of, else 0
+/// (RFC 3986 §3.2.2, §3.2.3).
+fn in_host(byte: u8) -> u8 {
+    const IN_HOST: [u8; 256] = {
+        let mut allowed = [0; 256];
         let punctuation = b"-._~!$&'()*+,;=:%[]";
         let mut at = 0;
         while at < punctuation.len() {
-            allowed[punctuation[at] as usize] = true;
+            allowed[punctuation[at] as usize] = punctuation[at];
             at += 1;
         }
         let mut byte = 0;
         while byte < 128_u8 {
-            allowed[byte as usize] |= byte.is_ascii_alphanumeric();
+            if byte.is_ascii_alphanumeric() {
+                allowed[byte as usize] = byte.to_ascii_lowercase();
+            }
             byte += 1;
         }
         allowed
     };
-    ALLOWED[usize::from(byte)]
+    IN_HOST[usize::from(byte)]
 }
 
 /// Writes `trailers`, each with its line end.
