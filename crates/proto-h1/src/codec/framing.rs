@@ -92,6 +92,16 @@ impl<'a> Said<'a> {
         said
     }
 
+    /// Whether [`note`](Self::note) may find something in a field whose name has this length.
+    pub(super) fn may_note(length: usize) -> bool {
+        const LENGTHS: [usize; 3] = [
+            "content-length".len(),
+            "transfer-encoding".len(),
+            "connection".len(),
+        ];
+        LENGTHS.contains(&length)
+    }
+
     /// Notes one field of a message in either direction.
     pub(super) fn note(&mut self, name: &HeaderName, value: &[u8]) {
         if *name == header::CONTENT_LENGTH {

@@ -546,7 +546,10 @@ fn fields_of(
     let mut fields = HeaderMap::try_with_capacity(parsed.len()).ok()?;
     for field in parsed {
         let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
-        said.note(&name, field.value);
+        // The length rules out most of them, for less than a comparison of names.
+        if Said::may_note(field.name.len()) {
+            said.note(&name, field.value);
+        }
         let value = if field.value.is_empty() {
             HeaderValue::from_static("")
         } else {
