@@ -34,8 +34,8 @@ pub(crate) fn give(mut buffer: BytesMut) {
     buffer.clear();
     let capacity = buffer.capacity();
     // What has been taken from its front is got back when it has become much, and not each time.
-    let is_whole = capacity >= SMALL_BUFFER - SLACK
-        || (capacity > 0 && buffer.try_reclaim(SMALL_BUFFER));
+    let is_whole =
+        capacity >= SMALL_BUFFER - SLACK || (capacity > 0 && buffer.try_reclaim(SMALL_BUFFER));
     if !is_whole || buffer.capacity() > 2 * SMALL_BUFFER {
         return;
     }

@@ -798,20 +798,31 @@ fn write_host(request: &request::Parts, said: &Said<'_>, out: &mut BytesMut) -> 
         host.as_bytes().iter().all(|&byte| in_host(byte) != 0)
     } else {
         let authority = request.uri.authority().ok_or(Misuse::NoHost)?;
-        let host = host_field(request, without_user(authority.as_str()));
-        if host.is_empty() {
+        let host = host_field(request, authority.as_str());
+        // User information is rare, and its `@` is no byte of a host: looked for on failure only.
+        let is_good = write_lower(host, out) || {
+            out.truncate(start);
+            write_lower(without_user(host), out)
+        };
+        if out.len() == start {
             return Err(Misuse::NoHost);
-        }
-        out.extend_from_slice(host.as_bytes());
-        // RFC 9110 §4.2.3: the host is the same in any case, and lower case is the usual one.
-        let mut is_good = true;
-        for byte in &mut out[start..] {
-            *byte = in_host(*byte);
-            is_good &= *byte != 0;
         }
         is_good
     };
     is_good.then_some(()).ok_or(Misuse::Host)
+}
+
+/// RFC 9110 §4.2.3: the host is the same in any case, and lower case is the usual one. Whether all
+/// of it may stand in a host.
+fn write_lower(host: &str, out: &mut BytesMut) -> bool {
+    let start = out.len();
+    out.extend_from_slice(host.as_bytes());
+    let mut is_good = true;
+    for byte in &mut out[start..] {
+        *byte = in_host(*byte);
+        is_good &= *byte != 0;
+    }
+    is_good
 }
 
 /// What of a URL's `host`, its port included, a `Host` field says.
