@@ -61,7 +61,10 @@ pub use httpcore_net_epoll::Epoll;
 #[cfg(feature = "mock")]
 pub use httpcore_net_mock as mock;
 pub use httpcore_pool::{Config as PoolConfig, Counters, Status};
-pub use httpcore_proto_h1::Config as Http1Config;
+pub use httpcore_proto_h1::{
+    Config as Http1Config, HeaderOrder, KeepRawHead, Leniency, OnInformational, RawHead,
+    ReasonPhrase, Target, Upgraded,
+};
 
 /// Sends a GET over a connection of its own, on the event loop which this thread is running.
 ///
