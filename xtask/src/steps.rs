@@ -3,11 +3,16 @@
 use std::{
     env,
     ffi::OsStr,
+    fs,
     io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
-    process::{Command, ExitCode, Stdio},
+    process::{ChildStdout, Command, ExitCode, Stdio},
+    sync::mpsc::{Receiver, RecvTimeoutError, channel},
+    thread,
     time::{Duration, Instant},
 };
+
+use rustix::process::{Pid, Signal, kill_process};
 
 /// What a step comes to: a report, or in a sentence what is wrong.
 pub(crate) type Outcome = Result<Report, String>;
@@ -156,28 +161,88 @@ pub(crate) fn output(command: &mut Command) -> Result<String, String> {
     String::from_utf8(output.stdout).map_err(|_| format!("`{}`: not text", show(command)))
 }
 
-/// Runs `command`, passing on each line it prints and showing it to `see`.
-pub(crate) fn watch(command: &mut Command, mut see: impl FnMut(&str)) -> Result<(), String> {
-    println!("    {}", show(command));
-    let fail = |what: &dyn std::fmt::Display| format!("{what}");
+/// Runs `command`, passing on each line it prints and showing it to `see`. If it prints nothing
+/// for `patience`, it is ended, and so is what it has started: a test that hangs is a failure, and
+/// not the end of the run.
+pub(crate) fn watch(
+    command: &mut Command,
+    patience: Duration,
+    mut see: impl FnMut(&str),
+) -> Result<(), String> {
+    let shown = show(command);
+    println!("    {shown}");
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
-        .map_err(|error| fail(&error))?;
-    if let Some(stdout) = child.stdout.take() {
-        for line in BufReader::new(stdout).lines() {
-            let line = line.unwrap_or_else(|error| format!("(unreadable: {error})"));
-            println!("{line}");
-            see(&line);
+        .map_err(|error| format!("`{shown}` does not start: {error}"))?;
+    let lines = lines(child.stdout.take());
+    let is_silent = loop {
+        match lines.recv_timeout(patience) {
+            Ok(line) => {
+                println!("{line}");
+                see(&line);
+            }
+            Err(RecvTimeoutError::Disconnected) => break false,
+            Err(RecvTimeoutError::Timeout) => break true,
         }
+    };
+    if is_silent {
+        end(child.id());
     }
-    let status = child.wait().map_err(|error| fail(&error))?;
-    if status.success() {
+    let status = child
+        .wait()
+        .map_err(|error| format!("`{shown}`: {error}"))?;
+    if is_silent {
+        let seconds = patience.as_secs_f64();
+        Err(format!("`{shown}` hung: it said nothing for {seconds} s"))
+    } else if status.success() {
         Ok(())
     } else {
-        Err(format!("`{}`: {status}", show(command)))
+        Err(format!("`{shown}`: {status}"))
     }
+}
+
+fn lines(stdout: Option<ChildStdout>) -> Receiver<String> {
+    let (sender, lines) = channel();
+    // Not joined: should something that was not ended hold the pipe, it would be waited for.
+    thread::spawn(move || {
+        for line in stdout
+            .into_iter()
+            .flat_map(|stdout| BufReader::new(stdout).lines())
+        {
+            let line = line.unwrap_or_else(|error| format!("(unreadable: {error})"));
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    lines
+}
+
+/// Ends the process `id`, and those it has started, and so on.
+fn end(id: u32) {
+    for child in children(id) {
+        end(child);
+    }
+    if let Some(id) = i32::try_from(id).ok().and_then(Pid::from_raw) {
+        let _ = kill_process(id, Signal::KILL);
+    }
+}
+
+fn children(id: u32) -> Vec<u32> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let with_parent = processes.filter_map(|process| {
+        let child: u32 = process.file_name().to_str()?.parse().ok()?;
+        let stat = fs::read_to_string(process.path().join("stat")).ok()?;
+        // The name, in brackets, may contain anything: what is wanted comes behind it.
+        let parent = stat.rsplit(')').next()?.split_whitespace().nth(1)?;
+        Some((child, parent.parse::<u32>().ok()?))
+    });
+    with_parent
+        .filter(|(_, parent)| *parent == id)
+        .map(|(child, _)| child)
+        .collect()
 }
 
 fn show(command: &Command) -> String {
@@ -190,6 +255,7 @@ fn show(command: &Command) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{self, Read};
 
     #[test]
     fn the_summary_names_failures_and_what_was_left_out() {
@@ -208,5 +274,29 @@ mod tests {
              lint     FAILED     1.0 s  two\n\
              LEFT OUT in test: nginx: not root\n"
         );
+    }
+
+    #[test]
+    fn what_hangs_is_ended_with_what_it_has_started() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", "sleep 3600 & wait"]).stderr(writer);
+        let result = watch(&mut command, Duration::from_secs(1), |_| ());
+        assert!(result.unwrap_err().contains("hung"));
+        drop(command); // and its end of the pipe
+        // The end comes when nobody holds the pipe any more: in an hour, if anybody was spared.
+        assert_eq!(reader.read(&mut [0]).unwrap(), 0);
+    }
+
+    #[test]
+    fn what_fails_says_so_and_is_not_called_hung() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo one; exit 3"]);
+        let mut said = Vec::new();
+        let result = watch(&mut command, Duration::from_secs(60), |line| {
+            said.push(line.to_owned());
+        });
+        assert_eq!(said, ["one"]);
+        assert!(result.unwrap_err().ends_with("exit status: 3"));
     }
 }

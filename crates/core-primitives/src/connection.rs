@@ -41,6 +41,9 @@ pub struct Terms {
     /// When the whole exchange must have ended, the response's body included. The instant which
     /// `timeouts.total` came to when the caller asked, so that waiting in a queue counts.
     pub deadline: Option<Instant>,
+    /// Which attempt at the request this is, counted from 1. An error which the response's body
+    /// ends with says so; nobody else is there to say it by then.
+    pub attempt: u32,
     /// Who is told what happens.
     pub trace: Trace,
 }
@@ -65,6 +68,9 @@ pub trait ExclusiveConnection: fmt::Debug + Send + 'static {
 
     /// Facts about the stream below.
     fn info(&self) -> StreamInfo;
+
+    /// Which version of HTTP is spoken, for those who print what there is.
+    fn version(&self) -> http::Version;
 }
 
 /// A handle to a connection which carries many exchanges at once.
@@ -83,6 +89,9 @@ pub trait SharedConnection: fmt::Debug + Send + Sync + 'static {
 
     /// Facts about the stream below.
     fn info(&self) -> StreamInfo;
+
+    /// Which version of HTTP is spoken, for those who print what there is.
+    fn version(&self) -> http::Version;
 }
 
 /// A failed exchange, with the request if it can be sent again.

@@ -1,6 +1,6 @@
 //! One exchange's claim on a connection of a pool.
 
-use std::{fmt, sync::Weak};
+use std::{fmt, sync::Weak, time::Duration};
 
 use crate::connection::ExclusiveConnection;
 
@@ -41,8 +41,13 @@ impl Lease {
     }
 
     /// Ends the claim on an exclusive connection, and leaves the connection to others.
-    pub fn give_back(mut self, connection: Box<dyn ExclusiveConnection>) {
-        self.settle(Outcome::Returned(connection));
+    pub fn give_back(self, connection: Box<dyn ExclusiveConnection>) {
+        self.give_back_with(connection, Hints::default());
+    }
+
+    /// As [`give_back`](Self::give_back), with what the peer said of the connection's future.
+    pub fn give_back_with(mut self, connection: Box<dyn ExclusiveConnection>, hints: Hints) {
+        self.settle(Outcome::Returned(connection, hints));
     }
 
     /// Ends the claim, and says why the connection (which the caller has dropped, or will) cannot
@@ -73,10 +78,36 @@ impl fmt::Debug for Lease {
 /// How a lease ended.
 #[derive(Debug)]
 pub enum Outcome {
-    /// With an exclusive connection fit for another exchange.
-    Returned(Box<dyn ExclusiveConnection>),
+    /// With an exclusive connection fit for another exchange, and what the peer said of it.
+    Returned(Box<dyn ExclusiveConnection>, Hints),
     /// Without; for a shared connection, just with the end of one exchange.
     Closed(CloseReason),
+}
+
+/// How long the peer means to keep a connection, as far as it said: the parameters of the old
+/// `Keep-Alive` field, for one. Nothing is promised by them; they let a connection be retired
+/// before the peer closes it under a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Hints {
+    /// The peer closes it after so much idleness.
+    pub idle_for: Option<Duration>,
+    /// The peer serves so many more exchanges on it.
+    pub more: Option<u64>,
+}
+
+impl Hints {
+    /// These, with [`idle_for`](Self::idle_for) set.
+    pub const fn with_idle_for(mut self, time: Duration) -> Self {
+        self.idle_for = Some(time);
+        self
+    }
+
+    /// These, with [`more`](Self::more) set.
+    pub const fn with_more(mut self, exchanges: u64) -> Self {
+        self.more = Some(exchanges);
+        self
+    }
 }
 
 /// Why a connection serves no further exchange. Protocols map their finer reasons onto these.

@@ -47,12 +47,12 @@ pub use connection::{
     Established, ExclusiveConnection, Request, Response, SendError, SharedConnection, Terms,
 };
 pub use error::{BoxError, Error, Fault, Kind, Phase, Sent, TimeoutKind};
-pub use lease::{CloseReason, Lease, LeaseId, Reclaim};
+pub use lease::{CloseReason, Hints, Lease, LeaseId, Reclaim};
 pub use net::{
     Alpn, BoxFuture, BoxStream, IdleEnd, NetworkBackend, NetworkStream, StreamInfo, TcpOptions,
     TlsConnector, TlsInfo,
 };
-pub use options::Timeouts;
+pub use options::{ConnectionUse, Partition, Timeouts};
 pub use origin::{Origin, Scheme};
 pub use run_queue::{RunQueue, Spawned};
 pub use runtime::{Alarm, Runtime, Timer, sleep_until, with_deadline};

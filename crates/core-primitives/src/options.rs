@@ -1,6 +1,10 @@
 //! What may be set for each request.
 
-use std::time::{Duration, Instant};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// How long each phase of a request may take; `None` is for ever.
 ///
@@ -116,6 +120,66 @@ impl Timeouts {
     pub const fn with_total(mut self, limit: Duration) -> Self {
         self.total = Some(limit);
         self
+    }
+}
+
+/// Which connections serve a request, and what becomes of them. Goes into its
+/// [`http::Extensions`].
+///
+/// ```
+/// use httpcore_core_primitives::{Body, ConnectionUse};
+///
+/// let request = http::Request::get("http://localhost/")
+///     .extension(ConnectionUse::default().with_fresh())
+///     .body(Body::empty())?;
+/// # Ok::<(), http::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct ConnectionUse {
+    /// Only a connection which has served nobody before. One that is idle is closed for it if the
+    /// pool's limits leave no other place.
+    pub fresh: bool,
+    /// The connection serves nobody after this request. Over HTTP/1.1 the server is told so
+    /// (`Connection: close`, RFC 9112 §9.6); a shared connection takes no more requests, and is
+    /// closed when it has finished those it has.
+    pub close_after: bool,
+}
+
+impl ConnectionUse {
+    /// This, with [`fresh`](Self::fresh) set.
+    pub const fn with_fresh(mut self) -> Self {
+        self.fresh = true;
+        self
+    }
+
+    /// This, with [`close_after`](Self::close_after) set.
+    pub const fn with_close_after(mut self) -> Self {
+        self.close_after = true;
+        self
+    }
+}
+
+/// Names those requests among which connections are shared: one tenant's, one test's. Goes into a
+/// request's [`http::Extensions`]; requests without one share connections among themselves.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Partition(Arc<str>);
+
+impl Partition {
+    /// The partition of this name.
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        Partition(name.into())
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Partition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Partition").field(&self.name()).finish()
     }
 }
 

@@ -17,13 +17,14 @@ use std::{
     fmt,
     io::{self, Read},
     sync::Arc,
+    time::Duration,
 };
 
 use bytes::{Buf, Bytes};
 use http::Uri;
 use httpcore_core_primitives::{BoxError, Error, Kind, Phase, Request};
 use httpcore_net_epoll::Blocking;
-use httpcore_pool::Status;
+use httpcore_pool::{Counters, Drained, Status};
 
 use crate::connection_pool::{self, Builder, parse_url};
 
@@ -93,6 +94,18 @@ impl ConnectionPool {
     /// A snapshot to print.
     pub fn status(&self) -> Status {
         self.pool.status()
+    }
+
+    /// What has happened since the pool was made, counted.
+    pub fn counters(&self) -> Counters {
+        self.pool.counters()
+    }
+
+    /// Refuses what comes, and waits, for so long at most, until what has come is done; see
+    /// [`ConnectionPool::drain`](crate::ConnectionPool::drain). A response whose body this very
+    /// thread holds unread does not end meanwhile.
+    pub fn drain(&self, within: Duration) -> Drained {
+        self.blocking.block_on(self.pool.drain(within))
     }
 
     /// Closes the connections that are idle now.

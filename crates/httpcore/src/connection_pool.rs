@@ -1,13 +1,20 @@
 //! The pool as its users meet it.
 
-use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    path::PathBuf,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use http::Uri;
 use httpcore_core_primitives::{
     BoxError, Error, Kind, NetworkBackend, Phase, Request, Response, Runtime, TcpOptions, Timeouts,
     TlsConnector,
 };
-use httpcore_pool::{Config, Pool, Status};
+use httpcore_pool::{Config, Draining, Pool, Sending, Status};
 
 use crate::{dial::Dialler, routes::Routes};
 
@@ -53,21 +60,18 @@ impl ConnectionPool {
     /// Sends `request`, whose URI must be absolute (`http://host/path`), and yields the response
     /// once its head is there. The body streams; while it lasts, it holds its connection.
     ///
-    /// [`Timeouts`] and [`Trace`](crate::Trace) are taken from the request's extensions. Dropping
-    /// the future, or the body, gives up the exchange and frees its place before `drop` returns.
+    /// [`Timeouts`], [`Trace`](crate::Trace), [`ConnectionUse`](crate::ConnectionUse) and
+    /// [`Partition`](crate::Partition) are taken from the request's extensions. Dropping the future, or the body, gives up the exchange and frees its place before `drop` returns.
     ///
     /// # Errors
     ///
     /// See [`Error`]: it says what failed, in which phase, and how much of the request was sent.
-    pub fn request(
-        &self,
-        request: Request,
-    ) -> impl Future<Output = Result<Response, Error>> + Send + 'static + use<> {
-        let sending = self
-            .routes
-            .of(request.uri())
-            .map(|route| self.pool.send(route, request));
-        async move { sending?.await }
+    pub fn request(&self, request: Request) -> Requesting {
+        let partition = request.extensions().get();
+        Requesting(match self.routes.of(request.uri(), partition) {
+            Ok(route) => Progress::Sending(self.pool.send(route, request)),
+            Err(error) => Progress::refused(error),
+        })
     }
 
     /// Sends a GET.
@@ -75,20 +79,19 @@ impl ConnectionPool {
     /// # Errors
     ///
     /// As for [`request`](Self::request); [`Kind::InvalidUrl`] if `url` is not one.
-    pub fn get<U>(
-        &self,
-        url: U,
-    ) -> impl Future<Output = Result<Response, Error>> + Send + 'static + use<U>
+    pub fn get<U>(&self, url: U) -> Requesting
     where
         U: TryInto<Uri>,
         U::Error: Into<BoxError>,
     {
-        let sending = parse_url(url).map(|url| {
-            let mut request = Request::default();
-            *request.uri_mut() = url;
-            self.request(request)
-        });
-        async move { sending?.await }
+        match parse_url(url) {
+            Ok(url) => {
+                let mut request = Request::default();
+                *request.uri_mut() = url;
+                self.request(request)
+            }
+            Err(error) => Requesting(Progress::refused(error)),
+        }
     }
 
     /// A snapshot to print: how many requests and connections there are, and what each connection
@@ -112,11 +115,74 @@ impl ConnectionPool {
     pub fn close(&self) {
         self.pool.close();
     }
+
+    /// Refuses what comes from the first poll on, closes what is idle, and waits, for so long at
+    /// most, until what has come is done; then closes the pool. Yields how many requests had not
+    /// ended by then: those keep their connections until they do. See [`Pool::drain`](httpcore_pool::Pool::drain).
+    ///
+    /// ```
+    /// # use httpcore::{ConnectionPool, Epoll};
+    /// # use std::time::Duration;
+    /// # let epoll = Epoll::new()?;
+    /// # let pool = ConnectionPool::new(epoll.backend());
+    /// epoll.block_on(async {
+    ///     let drained = pool.drain(Duration::from_secs(10)).await;
+    ///     println!("{} requests did not end in time", drained.unfinished);
+    /// });
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn drain(&self, within: Duration) -> Draining {
+        self.pool.drain(within)
+    }
 }
 
 impl fmt::Debug for ConnectionPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.status(), f)
+    }
+}
+
+/// A request on its way: the future of [`ConnectionPool::request`].
+#[must_use = "futures do nothing unless polled"]
+pub struct Requesting(Progress);
+
+/// Not an `async` block around the pool's future, which would be moved once more for that.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the small one is the rare one; a box for the other costs every request"
+)]
+enum Progress {
+    Sending(Sending),
+    /// It never came as far as the pool. `None` once that has been told.
+    Refused(Option<Error>),
+}
+
+impl Progress {
+    fn refused(error: Error) -> Self {
+        Progress::Refused(Some(error))
+    }
+}
+
+impl Future for Requesting {
+    type Output = Result<Response, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            Progress::Sending(sending) => Pin::new(sending).poll(cx),
+            Progress::Refused(error) => match error.take() {
+                Some(error) => Poll::Ready(Err(error)),
+                None => Poll::Pending,
+            },
+        }
+    }
+}
+
+impl fmt::Debug for Requesting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Progress::Sending(sending) => fmt::Debug::fmt(sending, f),
+            Progress::Refused(error) => f.debug_tuple("Refused").field(error).finish(),
+        }
     }
 }
 
@@ -150,6 +216,19 @@ impl Builder {
     /// At most this many connections, in use, idle or being made, to all origins together.
     pub fn max_connections(mut self, limit: usize) -> Self {
         self.pool.max_connections = Some(limit);
+        self
+    }
+
+    /// At most this many connections to each origin.
+    pub fn max_connections_per_origin(mut self, limit: usize) -> Self {
+        self.pool.max_connections_per_origin = Some(limit);
+        self
+    }
+
+    /// How often an attempt to connect that failed is repeated: at once, then after 0.5, 1, 2 … s.
+    /// Not at all by default. See [`PoolConfig::connect_retries`](Config::connect_retries).
+    pub fn connect_retries(mut self, retries: u32) -> Self {
+        self.pool.connect_retries = retries;
         self
     }
 

@@ -21,8 +21,8 @@
 //! - [`ConnectionPool`] is the main thing: [`request`](ConnectionPool::request) in, a response
 //!   with a streaming [`Body`] out.
 //! - [`Epoll`] is the event loop; [`blocking`] is the same engine for threads that wait.
-//! - Requests and responses are the `http` crate's; [`Timeouts`] and [`Trace`] travel in a
-//!   request's extensions.
+//! - Requests and responses are the `http` crate's; [`Timeouts`], [`Trace`], [`ConnectionUse`] and
+//!   [`Partition`] travel in a request's extensions.
 //! - [`Error`] says what failed, when, whose fault it was and how much was sent.
 //! - With the feature `mock`, `httpcore::mock` is a network in virtual time for tests of your own.
 //!
@@ -49,21 +49,27 @@ mod dial;
 mod race;
 mod routes;
 
-pub use bytes::Bytes;
-pub use connection_pool::{Builder, ConnectionPool};
+pub use bytes::{Bytes, BytesMut};
+pub use connection_pool::{Builder, ConnectionPool, Requesting};
+/// The crate whose requests, responses, fields and URIs these are.
+pub use http;
 pub use httpcore_core_primitives::{
-    Body, BodyLength, BoxError, BoxFuture, CloseReason, Error, Event, Fault, Kind, NetworkBackend,
-    NetworkStream, Origin, Phase, Request, Response, Runtime, Scheme, Sent, TcpOptions,
-    TimeoutKind, Timeouts, TlsConnector, Trace, TraceSink, sleep_until,
+    Alarm, Alpn, Body, BodyLength, BoxError, BoxFuture, BoxStream, CloseReason, ConnectionUse,
+    Error, Event, Fault, IdleEnd, Kind, NetworkBackend, NetworkStream, Origin, Partition, Phase,
+    Request, Response, Runtime, Scheme, Sent, StreamInfo, TcpOptions, TimeoutKind, Timeouts, Timer,
+    TlsConnector, TlsInfo, Trace, TraceSink, sleep_until, with_deadline,
 };
 #[cfg(feature = "epoll")]
-pub use httpcore_net_epoll::Epoll;
+pub use httpcore_net_epoll::{Epoll, Getaddrinfo, Handle, Resolve, Task};
 #[cfg(feature = "mock")]
 pub use httpcore_net_mock as mock;
-pub use httpcore_pool::{Config as PoolConfig, Counters, Status};
+pub use httpcore_pool::{
+    Closed, Config as PoolConfig, ConnectionStatus, Counters, Drained, Draining, Retry, Route,
+    Status,
+};
 pub use httpcore_proto_h1::{
-    Config as Http1Config, HeaderOrder, KeepRawHead, Leniency, OnInformational, RawHead,
-    ReasonPhrase, Target, Upgraded,
+    Config as Http1Config, HeaderOrder, KeepRawHead, Leniency as Http1Leniency,
+    Limits as Http1Limits, OnInformational, RawHead, ReasonPhrase, Target, Upgraded,
 };
 
 /// Sends a GET over a connection of its own, on the event loop which this thread is running.

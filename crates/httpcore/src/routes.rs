@@ -3,11 +3,11 @@
 use std::{
     collections::HashMap,
     path::PathBuf,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use http::Uri;
-use httpcore_core_primitives::{Alpn, Error, Kind, Origin, Phase, TcpOptions};
+use httpcore_core_primitives::{Alpn, Error, Kind, Origin, Partition, Phase, TcpOptions};
 use httpcore_pool::{Endpoint, Hop, Route, RouteParts};
 
 /// How many origins are remembered before the memory starts over: a crawler meets millions.
@@ -26,8 +26,21 @@ pub(crate) struct Routes {
 /// By whether the scheme is secure; authorities as they were written.
 #[derive(Debug, Default)]
 struct Memory {
-    plain: HashMap<Box<str>, Route>,
-    secure: HashMap<Box<str>, Route>,
+    plain: HashMap<Arc<str>, Route>,
+    secure: HashMap<Arc<str>, Route>,
+    /// The one that was asked for last: to compare it costs less than to hash.
+    last: Option<Last>,
+    /// The same, within partitions.
+    partitions: HashMap<Partition, Memory>,
+    /// How many routes there are in all partitions.
+    partitioned: usize,
+}
+
+#[derive(Debug)]
+struct Last {
+    is_secure: bool,
+    authority: Arc<str>,
+    route: Route,
 }
 
 impl Routes {
@@ -40,31 +53,50 @@ impl Routes {
         }
     }
 
-    /// The way to the origin of `url`.
-    pub(crate) fn of(&self, url: &Uri) -> Result<Route, Error> {
+    /// The way to the origin of `url`, shared within `partition` only.
+    pub(crate) fn of(&self, url: &Uri, partition: Option<&Partition>) -> Result<Route, Error> {
         let known = known_scheme(url).zip(url.authority());
-        if let Some((is_secure, authority)) = known {
-            let memory = self
-                .remembered
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            if let Some(route) = memory.of(is_secure).get(authority.as_str()) {
-                return Ok(route.clone());
-            }
-        }
-        let route = self.make(&Origin::of(url)?)?;
         if let Some((is_secure, authority)) = known {
             let mut memory = self
                 .remembered
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner);
-            memory.remember(is_secure, authority.as_str(), route.clone());
+            let known = match partition {
+                None => memory.recall(is_secure, authority.as_str()),
+                Some(partition) => memory
+                    .partitions
+                    .get_mut(partition)
+                    .and_then(|memory| memory.recall(is_secure, authority.as_str())),
+            };
+            if let Some(route) = known {
+                return Ok(route);
+            }
+        }
+        let route = self.make(&Origin::of(url)?, partition)?;
+        if let Some((is_secure, authority)) = known {
+            let mut memory = self
+                .remembered
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            match partition {
+                None => memory.remember(is_secure, authority.as_str(), route.clone()),
+                Some(partition) => {
+                    if memory.partitioned >= REMEMBERED {
+                        memory.partitioned = 0;
+                        memory.partitions.clear();
+                    }
+                    memory.partitioned += 1;
+                    let memory = memory.partitions.entry(partition.clone()).or_default();
+                    memory.remember(is_secure, authority.as_str(), route.clone());
+                }
+            }
         }
         Ok(route)
     }
 
-    fn make(&self, origin: &Origin) -> Result<Route, Error> {
+    fn make(&self, origin: &Origin, partition: Option<&Partition>) -> Result<Route, Error> {
         let mut parts = RouteParts::to(origin.clone());
+        parts.partition = partition.map(|partition| partition.name().to_owned());
         parts.tcp = self.tcp.clone();
         if let Some(path) = &self.unix_socket {
             parts.dial = Endpoint::Unix(path.clone());
@@ -88,8 +120,21 @@ impl Routes {
 }
 
 impl Memory {
-    fn of(&self, is_secure: bool) -> &HashMap<Box<str>, Route> {
-        if is_secure { &self.secure } else { &self.plain }
+    fn recall(&mut self, is_secure: bool, authority: &str) -> Option<Route> {
+        if let Some(last) = &self.last
+            && last.is_secure == is_secure
+            && *last.authority == *authority
+        {
+            return Some(last.route.clone());
+        }
+        let routes = if is_secure { &self.secure } else { &self.plain };
+        let (authority, route) = routes.get_key_value(authority)?;
+        self.last = Some(Last {
+            is_secure,
+            authority: authority.clone(),
+            route: route.clone(),
+        });
+        Some(route.clone())
     }
 
     fn remember(&mut self, is_secure: bool, authority: &str, route: Route) {
@@ -125,10 +170,24 @@ mod tests {
     #[test]
     fn an_origin_has_one_route_however_its_url_is_written() {
         let routes = Routes::new(TcpOptions::default(), None, false);
-        let of = |url: &str| routes.of(&url.parse().unwrap()).unwrap();
+        let of = |url: &str| routes.of(&url.parse().unwrap(), None).unwrap();
         assert_eq!(of("http://a.test/x"), of("http://A.TEST:80/y"));
         assert_ne!(of("http://a.test/"), of("http://a.test:81/"));
         assert_eq!(of("http://user:pw@a.test/"), of("http://a.test/"));
+    }
+
+    #[test]
+    fn partitions_share_no_routes_and_are_forgotten_in_time() {
+        let routes = Routes::new(TcpOptions::default(), None, false);
+        let url = "http://a.test/".parse().unwrap();
+        let of = |name: &str| routes.of(&url, Some(&Partition::new(name))).unwrap();
+        assert_eq!(of("one"), of("one"));
+        assert_ne!(of("one"), of("two"));
+        assert_ne!(of("one"), routes.of(&url, None).unwrap());
+        for n in 0..3 * REMEMBERED {
+            of(&n.to_string());
+        }
+        assert!(routes.remembered.lock().unwrap().partitions.len() <= REMEMBERED);
     }
 
     #[test]
@@ -136,7 +195,7 @@ mod tests {
         let routes = Routes::new(TcpOptions::default(), None, false);
         for n in 0..3 * REMEMBERED {
             let url = format!("http://{n}.test/").parse().unwrap();
-            routes.of(&url).unwrap();
+            routes.of(&url, None).unwrap();
         }
         assert!(routes.remembered.lock().unwrap().plain.len() <= REMEMBERED);
     }
@@ -144,7 +203,9 @@ mod tests {
     #[test]
     fn https_without_tls_is_refused_by_name() {
         let routes = Routes::new(TcpOptions::default(), None, false);
-        let error = routes.of(&"https://a.test/".parse().unwrap()).unwrap_err();
+        let error = routes
+            .of(&"https://a.test/".parse().unwrap(), None)
+            .unwrap_err();
         assert_eq!(error.kind(), Kind::UnsupportedScheme);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use httpcore_core_primitives::{Origin, Scheme};
+use httpcore_core_primitives::{ConnectionUse, Origin, Scheme};
 use httpcore_pool::{
     Config, Route,
     state::{Action, Connection, PlaceId, State, TicketId},
@@ -53,7 +53,7 @@ fn main() {
 
     println!("three requests to one.test, and one to other.test:");
     for route in [&one, &one, &one, &other] {
-        machine.enqueue(route, false, now);
+        machine.enqueue(route, ConnectionUse::default(), now);
     }
     let (dials, _) = told(&mut machine, now);
 

@@ -85,10 +85,7 @@ impl<T> Arena<T> {
         }
     }
 
-    pub(crate) fn contains(&self, key: Key) -> bool {
-        self.get(key).is_some()
-    }
-
+    #[inline]
     pub(crate) fn get(&self, key: Key) -> Option<&T> {
         match self.slots.get(key.index()) {
             Some(slot) if slot.stamp == key.stamp => Some(&slot.value),
@@ -96,6 +93,7 @@ impl<T> Arena<T> {
         }
     }
 
+    #[inline]
     pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         match self.slots.get_mut(key.index()) {
             Some(slot) if slot.stamp == key.stamp => Some(&mut slot.value),
@@ -122,12 +120,14 @@ impl<T> Arena<T> {
 impl<T> Index<Key> for Arena<T> {
     type Output = T;
 
+    #[inline]
     fn index(&self, key: Key) -> &T {
         self.get(key).expect("the key was checked, or is linked")
     }
 }
 
 impl<T> IndexMut<Key> for Arena<T> {
+    #[inline]
     fn index_mut(&mut self, key: Key) -> &mut T {
         self.get_mut(key)
             .expect("the key was checked, or is linked")
@@ -194,6 +194,7 @@ impl<C> List<C> {
         self.back.some()
     }
 
+    #[inline]
     pub(crate) fn push_back<T>(&mut self, arena: &mut Arena<T>, key: Key)
     where
         C: Chain<T>,
@@ -213,6 +214,7 @@ impl<C> List<C> {
         self.len += 1;
     }
 
+    #[inline]
     pub(crate) fn push_front<T>(&mut self, arena: &mut Arena<T>, key: Key)
     where
         C: Chain<T>,

@@ -51,6 +51,21 @@ pub struct Config {
     /// once with [`Kind::QueueFull`](httpcore_core_primitives::Kind::QueueFull). None by default:
     /// only the owner knows when waiting is worse than failing.
     pub queue_limit: Option<usize>,
+    /// How long a connection may take to be made while the pool is full and requests on other
+    /// routes wait for a place. After that the attempt gives way: its place goes to them, and its
+    /// own request waits for a place again, whose next attempt may take twice as long, up to 32
+    /// times. `None` lets it go on until its own time limits end it.
+    ///
+    /// 5 s by default: long enough for two lost packets (RFC 6298 has a connect repeated after 1
+    /// and 3 s), and short enough that origins which do not answer cannot hold the whole pool.
+    pub dial_patience: Option<Duration>,
+    /// How often an attempt to connect that failed is repeated, while its request still waits: at
+    /// once, then after 0.5, 1, 2 … s (at most 30 s). Each attempt has the time limits of a whole
+    /// one. None by default: it is for whoever asks to say whether a refusal may be passing.
+    ///
+    /// Only failures to look up a name or to connect are repeated; a handshake or a proxy that
+    /// refuses will do so again.
+    pub connect_retries: u32,
     /// The time limits of requests which bring none of their own.
     pub timeouts: Timeouts,
     /// What is sent a second time, unasked.
@@ -69,6 +84,8 @@ impl Default for Config {
             max_age: Some(Duration::from_secs(600)),
             max_requests_per_connection: None,
             queue_limit: None,
+            dial_patience: Some(Duration::from_secs(5)),
+            connect_retries: 0,
             timeouts: Timeouts::default(),
             retry: Retry::default(),
         }

@@ -5,15 +5,21 @@ use std::{
     pin::Pin,
     sync::Weak,
     task::{Context, Poll},
+    time::Duration,
 };
 
-use httpcore_core_primitives::{BoxFuture, Error, Established, Event, Kind, Phase};
+use httpcore_core_primitives::{
+    BoxFuture, Error, Established, Event, Kind, Phase, TimeoutKind, Timer,
+};
 
 use crate::{
     route::Route,
     shell::{DialTerms, Shared},
     state::PlaceId,
 };
+
+/// The longest pause between two attempts.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// A dial that is to begin. Its place is given back whatever becomes of it.
 pub(crate) struct Order {
@@ -37,10 +43,10 @@ impl Order {
     }
 
     pub(crate) fn start(self, pool: &Shared) {
-        let trace = &self.terms.trace;
-        trace.emit(|| (pool.runtime.now(), Event::DialStarted));
         let task = Dialling {
-            dial: pool.dial.dial(&self.route, &self.terms),
+            step: Step::begin(pool, &self.route, &self.terms),
+            failed: 0,
+            route: self.route,
             terms: self.terms,
             guard: self.guard,
         };
@@ -51,9 +57,27 @@ impl Order {
 /// The task: ends when the connection is made or cannot be, or when nobody wants it any more.
 struct Dialling {
     // Before the guard: what the dial holds is gone when its place is free.
-    dial: BoxFuture<'static, Result<Established, Error>>,
+    step: Step,
+    /// How many attempts have failed.
+    failed: u32,
+    route: Route,
     terms: DialTerms,
     guard: Guard,
+}
+
+enum Step {
+    Attempt(BoxFuture<'static, Result<Established, Error>>),
+    /// Between two attempts, until then. Not an `Alarm`: that keeps its runtime alive, and this
+    /// task belongs to the runtime.
+    Pause(std::time::Instant, Box<dyn Timer>),
+}
+
+impl Step {
+    fn begin(pool: &Shared, route: &Route, terms: &DialTerms) -> Self {
+        let trace = &terms.trace;
+        trace.emit(|| (pool.runtime.now(), Event::DialStarted));
+        Step::Attempt(pool.dial.dial(route, terms))
+    }
 }
 
 impl Future for Dialling {
@@ -61,25 +85,73 @@ impl Future for Dialling {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let task = &mut *self;
-        // Woken when the pool is dropped, or gives this attempt up; else by the dial itself.
-        let wanted = task
-            .guard
-            .pool
-            .upgrade()
-            .is_some_and(|pool| pool.attend(task.guard.place, cx.waker()));
-        if !wanted {
-            task.guard.reported = true;
+        loop {
+            // Woken when the pool is dropped, or gives this attempt up; else by the dial itself.
+            let wanted = task.guard.pool.upgrade();
+            let wanted = wanted.filter(|pool| pool.attend(task.guard.place, cx.waker()));
+            let Some(pool) = wanted else {
+                task.guard.reported = true;
+                return Poll::Ready(());
+            };
+            let outcome = match &mut task.step {
+                Step::Attempt(dial) => {
+                    // What is dropped while it is polled may be the pool's last handle.
+                    drop(pool);
+                    std::task::ready!(dial.as_mut().poll(cx))
+                }
+                Step::Pause(until, timer) => {
+                    std::task::ready!(timer.poll_until(cx, *until));
+                    task.step = Step::begin(&pool, &task.route, &task.terms);
+                    continue;
+                }
+            };
+            if let Err(error) = &outcome
+                && let Some(pool) = task.guard.pool.upgrade()
+            {
+                let now = pool.runtime.now();
+                let event = || (now, Event::DialFailed { error });
+                task.terms.trace.emit(event);
+                if let Some(pause) = task.pause_after(&pool, error) {
+                    pool.lock().state.count_dial_retry();
+                    task.failed += 1;
+                    task.step = match now.checked_add(pause).filter(|_| !pause.is_zero()) {
+                        Some(until) => Step::Pause(until, pool.runtime.timer("connect again")),
+                        None => Step::begin(&pool, &task.route, &task.terms),
+                    };
+                    continue;
+                }
+            }
+            task.guard.report(outcome);
             return Poll::Ready(());
         }
-        let outcome = std::task::ready!(task.dial.as_mut().poll(cx));
-        if let Err(error) = &outcome
-            && let Some(pool) = task.guard.pool.upgrade()
-        {
-            let event = || (pool.runtime.now(), Event::DialFailed { error });
-            task.terms.trace.emit(event);
-        }
-        task.guard.report(outcome);
-        Poll::Ready(())
+    }
+}
+
+impl Dialling {
+    /// How long to wait before another attempt, if there is to be one.
+    fn pause_after(&self, pool: &Shared, error: &Error) -> Option<Duration> {
+        let may_pass = matches!(
+            error.kind(),
+            Kind::Connect
+                | Kind::Resolve
+                | Kind::Timeout(TimeoutKind::Connect | TimeoutKind::Resolve)
+        );
+        let again = self.failed < pool.config.connect_retries
+            && may_pass
+            && pool.lock().state.is_attended(self.guard.place);
+        again.then(|| pause(self.failed))
+    }
+}
+
+/// 0, 0.5, 1, 2, 4 … s.
+fn pause(failed: u32) -> Duration {
+    let half = Duration::from_millis(500);
+    match failed.checked_sub(1) {
+        None => Duration::ZERO,
+        Some(doublings) => 2_u32
+            .checked_pow(doublings)
+            .and_then(|times| half.checked_mul(times))
+            .map_or(LONGEST_PAUSE, |pause| pause.min(LONGEST_PAUSE)),
     }
 }
 
@@ -105,5 +177,20 @@ impl Drop for Guard {
             self.report(Err(Error::new(Kind::RuntimeGone, Phase::Connect)
                 .with_message("the runtime dropped the attempt to connect")));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_a_limit_and_never_overflow() {
+        let milliseconds: Vec<_> = (0..9).map(|failed| pause(failed).as_millis()).collect();
+        assert_eq!(
+            milliseconds,
+            [0, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]
+        );
+        assert_eq!(pause(u32::MAX), LONGEST_PAUSE);
     }
 }

@@ -32,6 +32,7 @@
 mod arena;
 pub mod config;
 mod dialling;
+mod draining;
 mod janitor;
 mod retry;
 pub mod route;
@@ -41,6 +42,7 @@ pub mod state;
 pub mod status;
 
 pub use config::{Config, Retry};
+pub use draining::{Drained, Draining};
 pub use route::{Credentials, Endpoint, Hop, Route, RouteParts};
 pub use sending::Sending;
 pub use shell::{Dial, DialTerms, Pool};

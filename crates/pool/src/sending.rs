@@ -3,7 +3,6 @@
 use std::{
     fmt,
     future::Future,
-    mem::replace,
     pin::Pin,
     sync::{Arc, Weak},
     task::{Context, Poll},
@@ -11,8 +10,8 @@ use std::{
 };
 
 use httpcore_core_primitives::{
-    Alarm, BoxFuture, Error, Event, Kind, Lease, Phase, Reclaim, Request, Response, SendError,
-    Terms, TimeoutKind, Timeouts, Trace,
+    Alarm, BoxFuture, ConnectionUse, Error, Event, Kind, Lease, Phase, Reclaim, Request, Response,
+    SendError, Terms, TimeoutKind, Timeouts, Trace,
     options::{deadline, earlier},
 };
 
@@ -31,26 +30,23 @@ const MOST_ATTEMPTS: u32 = 2;
 pub struct Sending {
     pool: Arc<Shared>,
     route: Route,
-    terms: DialTerms,
+    trace: Trace,
+    /// Until it is handed to a connection, and again when that hands it back.
+    request: Option<Request>,
     /// When the wait for a place ends. Set once, and so it never restarts.
     pool_deadline: Option<Instant>,
     /// When everything ends.
     deadline: Option<Instant>,
     attempts: u32,
+    wish: ConnectionUse,
     stage: Stage,
 }
 
 enum Stage {
-    /// Not in the queue yet.
-    Asking {
-        request: Request,
-        fresh: bool,
-    },
-    Queued {
-        ticket: Ticket,
-        alarm: Alarm,
-        request: Request,
-    },
+    /// Not polled yet.
+    New,
+    /// In a box, since most requests never wait, and all of them are moved.
+    Queued(Box<Queued>),
     Exchanging {
         exchange: BoxFuture<'static, Result<Response, SendError>>,
         reused: bool,
@@ -59,63 +55,73 @@ enum Stage {
     Over,
 }
 
+struct Queued {
+    ticket: Ticket,
+    alarm: Alarm,
+}
+
 impl Sending {
     pub(crate) fn new(pool: Arc<Shared>, route: Route, request: Request) -> Self {
         Sending {
-            terms: DialTerms::default(),
+            trace: Trace::none(),
             pool,
             route,
+            request: Some(request),
             pool_deadline: None,
             deadline: None,
             attempts: 0,
-            stage: Stage::Asking {
-                request,
-                fresh: false,
-            },
+            wish: ConnectionUse::default(),
+            stage: Stage::New,
         }
     }
 
-    /// The first poll: reads the request's own settings, and starts its clock.
-    fn begin(&mut self, now: Instant) {
-        let Stage::Asking { request, .. } = &self.stage else {
-            return;
-        };
-        let settings = request.extensions();
-        let timeouts = settings.get::<Timeouts>().copied();
-        let timeouts = timeouts.unwrap_or(self.pool.config.timeouts);
-        let trace = settings.get::<Trace>().cloned().unwrap_or_default();
-        self.pool_deadline = deadline(now, timeouts.pool);
-        self.deadline = deadline(now, timeouts.total);
-        self.terms = DialTerms { timeouts, trace };
+    /// The first poll: reads the request's own settings, starts its clock, and asks.
+    fn begin(&mut self) -> Result<(), Error> {
+        if let Some(request) = &self.request
+            && !request.extensions().is_empty()
+        {
+            let settings = request.extensions();
+            self.trace = settings.get::<Trace>().cloned().unwrap_or_default();
+            self.wish = settings.get::<ConnectionUse>().copied().unwrap_or_default();
+        }
+        let now = self.pool.runtime.now();
+        let timeouts = timeouts(&self.pool, self.request.as_ref());
+        let (pool, total) = (timeouts.pool, timeouts.total);
+        self.pool_deadline = deadline(now, pool);
+        self.deadline = deadline(now, total);
+        self.ask(now)
     }
 
-    fn ask(&mut self, request: Request, fresh: bool) -> Result<Stage, Error> {
-        let now = self.pool.runtime.now();
-        let (id, answer) = self.pool.ask(&self.route, fresh, &self.terms, now);
+    fn ask(&mut self, now: Instant) -> Result<(), Error> {
+        self.attempts += 1;
+        let terms = || DialTerms {
+            timeouts: *timeouts(&self.pool, self.request.as_ref()),
+            trace: self.trace.clone(),
+        };
+        let (id, answer) = self.pool.ask(&self.route, self.wish, terms, now);
         match answer {
-            Some(answer) => self.answered(id, answer, request),
+            Some(answer) => self.answered(id, answer),
             None => {
-                self.terms.trace.emit(|| (now, Event::Queued));
-                Ok(Stage::Queued {
+                self.tell(|| Event::Queued);
+                self.stage = Stage::Queued(Box::new(Queued {
                     ticket: Ticket {
                         pool: Some(self.pool.clone()),
                         id,
                         dialling: false,
                     },
                     alarm: Alarm::new(self.pool.runtime.clone(), "waiting for a connection"),
-                    request,
-                })
+                }));
+                Ok(())
             }
         }
     }
 
     /// The wait is over: begins the exchange.
     fn answered(
-        &self,
+        &mut self,
         ticket: TicketId,
         answer: Result<Granted, Refusal>,
-        request: Request,
-    ) -> Result<Stage, Error> {
+    ) -> Result<(), Error> {
         let Granted { connection, reused } = match answer {
             Ok(granted) => granted,
             Err(Refusal::Dial(error)) => return Err(error),
@@ -125,27 +131,27 @@ impl Sending {
         let owner: Weak<dyn Reclaim> = self.pool.me.clone();
         let terms = Terms {
             lease: Lease::new(ticket.lease(), owner),
-            timeouts: self.terms.timeouts,
+            timeouts: *timeouts(&self.pool, self.request.as_ref()),
             deadline: self.deadline,
-            trace: self.terms.trace.clone(),
+            attempt: self.attempts,
+            trace: self.trace.clone(),
         };
         self.tell(|| Event::Granted { reused });
-        Ok(match connection {
-            Connection::Exclusive(connection) => Stage::Exchanging {
-                exchange: connection.exchange(request, terms),
-                reused,
-                shared: false,
-            },
-            Connection::Shared(connection) => Stage::Exchanging {
-                exchange: connection.exchange(request, terms),
-                reused,
-                shared: true,
-            },
-        })
+        let request = self.request.take().expect("handed over once an attempt");
+        let (exchange, shared) = match connection {
+            Connection::Exclusive(connection) => (connection.exchange(request, terms), false),
+            Connection::Shared(connection) => (connection.exchange(request, terms), true),
+        };
+        self.stage = Stage::Exchanging {
+            exchange,
+            reused,
+            shared,
+        };
+        Ok(())
     }
 
     /// The exchange failed: the request is sent again, or the error is the caller's.
-    fn failed(&mut self, failure: SendError, reused: bool, shared: bool) -> Result<Stage, Error> {
+    fn failed(&mut self, failure: SendError, reused: bool, shared: bool) -> Result<(), Error> {
         let again = self.attempts < MOST_ATTEMPTS
             && may_be_sent_again(self.pool.config.retry, &failure, reused, shared);
         let error = failure.error.with_reused(reused);
@@ -153,10 +159,11 @@ impl Sending {
             Some(request) if again => {
                 self.tell(|| Event::Retried { error: &error });
                 self.pool.lock().state.count_retry();
-                self.attempts += 1;
+                self.request = Some(*request);
                 // What killed one idle connection has as a rule killed its neighbours. A shared
                 // one says by itself when it is of no more use.
-                self.ask(*request, !shared)
+                self.wish.fresh |= !shared;
+                self.ask(self.pool.runtime.now())
             }
             _ => Err(error),
         }
@@ -181,16 +188,14 @@ impl Sending {
     }
 
     fn tell<'a>(&self, event: impl FnOnce() -> Event<'a>) {
-        self.terms.trace.emit(|| (self.pool.runtime.now(), event()));
+        self.trace.emit(|| (self.pool.runtime.now(), event()));
     }
 
-    fn end(&mut self, result: Result<Response, Error>) -> Poll<Result<Response, Error>> {
+    fn fail(&mut self, error: Error) -> Error {
         self.stage = Stage::Over;
-        Poll::Ready(result.map_err(|error| {
-            let error = error.with_attempts(self.attempts);
-            self.tell(|| Event::Failed { error: &error });
-            error
-        }))
+        let error = error.with_attempts(self.attempts);
+        self.tell(|| Event::Failed { error: &error });
+        error
     }
 }
 
@@ -201,37 +206,22 @@ impl Future for Sending {
         let sending = self.get_mut();
         loop {
             let next = match &mut sending.stage {
-                Stage::Asking { .. } => {
-                    if sending.attempts == 0 {
-                        sending.attempts = 1;
-                        sending.begin(sending.pool.runtime.now());
-                    }
-                    let Stage::Asking { request, fresh } = replace(&mut sending.stage, Stage::Over)
-                    else {
-                        unreachable!("matched above")
-                    };
-                    sending.ask(request, fresh)
-                }
-                Stage::Queued { ticket, alarm, .. } => match ticket.poll(cx) {
+                Stage::New => sending.begin(),
+                Stage::Queued(queued) => match queued.ticket.poll(cx) {
                     Poll::Ready(answer) => {
-                        let id = ticket.id;
-                        let Stage::Queued { request, .. } =
-                            replace(&mut sending.stage, Stage::Over)
-                        else {
-                            unreachable!("matched above")
-                        };
-                        sending.answered(id, answer, request)
+                        let id = queued.ticket.id;
+                        sending.answered(id, answer)
                     }
                     Poll::Pending => {
                         // Woken by the pool: when granted or refused, and when a connection that
                         // was being made for it no longer is.
-                        let dialling = ticket.dialling;
+                        let dialling = queued.ticket.dialling;
                         let limit = if dialling {
                             sending.deadline
                         } else {
                             earlier(sending.pool_deadline, sending.deadline)
                         };
-                        std::task::ready!(alarm.poll_until(cx, limit));
+                        std::task::ready!(queued.alarm.poll_until(cx, limit));
                         Err(sending.too_late(dialling))
                     }
                 },
@@ -240,7 +230,10 @@ impl Future for Sending {
                     reused,
                     shared,
                 } => match std::task::ready!(exchange.as_mut().poll(cx)) {
-                    Ok(response) => return sending.end(Ok(response)),
+                    Ok(response) => {
+                        sending.stage = Stage::Over;
+                        return Poll::Ready(Ok(response));
+                    }
                     Err(failure) => {
                         let (reused, shared) = (*reused, *shared);
                         // The lease ends here at the latest: its place may be the next one.
@@ -250,19 +243,24 @@ impl Future for Sending {
                 },
                 Stage::Over => panic!("polled after it was ready"),
             };
-            match next {
-                Ok(stage) => sending.stage = stage,
-                Err(error) => return sending.end(Err(error)),
+            if let Err(error) = next {
+                return Poll::Ready(Err(sending.fail(error)));
             }
         }
     }
 }
 
+/// The request's own limits, or else the pool's. Not kept, for they are large.
+fn timeouts<'a>(pool: &'a Shared, request: Option<&'a Request>) -> &'a Timeouts {
+    let own = request.and_then(|request| request.extensions().get());
+    own.unwrap_or(&pool.config.timeouts)
+}
+
 impl fmt::Debug for Sending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let stage = match &self.stage {
-            Stage::Asking { .. } => "asking",
-            Stage::Queued { .. } => "queued",
+            Stage::New => "new",
+            Stage::Queued(_) => "queued",
             Stage::Exchanging { .. } => "exchanging",
             Stage::Over => "over",
         };

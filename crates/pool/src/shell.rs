@@ -1,6 +1,6 @@
 //! The shell around the machine: one lock, one step, and what is carried out after it.
 //!
-//! Whatever happens to the pool happens in [`Shared::step`]: under the lock, the machine is told,
+//! Whatever happens to the pool happens in [`Shared::step`] or [`Shared::ask`]: under the lock, the machine is told,
 //! and says what it wants done; after the lock has been released, that is done. Wakers are called
 //! and connections dropped out there, and so they may come straight back.
 //!
@@ -18,17 +18,18 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Wake, Waker},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use httpcore_core_primitives::{
-    BoxFuture, Error, Established, ExclusiveConnection, LeaseId, Reclaim, Request, Runtime,
-    SharedConnection, Timeouts, Trace, lease::Outcome,
+    BoxFuture, CloseReason, ConnectionUse, Error, Established, ExclusiveConnection, Hints, LeaseId,
+    Reclaim, Request, Runtime, SharedConnection, Timeouts, Trace, lease::Outcome,
 };
 
 use crate::{
     config::Config,
     dialling::Order,
+    draining::Draining,
     janitor::{self, Bell, Watch},
     route::Route,
     sending::Sending,
@@ -91,6 +92,7 @@ impl Pool {
                 seats: Vec::new(),
                 wards: Vec::new(),
                 watch: Watch::Off,
+                drains: Vec::new(),
             }),
             bell: Arc::default(),
             config,
@@ -129,7 +131,10 @@ impl Pool {
     pub fn status(&self) -> Status {
         let now = self.shared.runtime.now();
         let core = self.shared.lock();
-        Status::of(&core.state, now)
+        Status::of(&core.state, now, |place| {
+            let ward = core.wards.get(place.index());
+            ward.and_then(|ward| ward.version)
+        })
     }
 
     /// What has been counted since the pool was made.
@@ -152,7 +157,25 @@ impl Pool {
         self.shared.bell.ring();
     }
 
-    /// Whether [`close`](Self::close) was called.
+    /// Closes the pool gently, for all of its handles and for good, and waits for it to be empty,
+    /// for so long at most, counted from the first poll. From then on requests that come fail with
+    /// [`Kind::PoolClosed`](httpcore_core_primitives::Kind::PoolClosed), and what is idle is
+    /// closed; those which have been accepted, in the queue too, are served, and each connection
+    /// is closed when nobody is left whom it could serve.
+    ///
+    /// When the time is over, the pool is [closed](Self::close): who still waits is refused, and
+    /// attempts to connect are given up. What is in use then belongs to its exchanges, and lives
+    /// until they end; how many there are is what the future yields.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future ends the waiting, and not the draining: who came is served, and who
+    /// comes is refused.
+    pub fn drain(&self, within: Duration) -> Draining {
+        Draining::new(self.shared.clone(), within)
+    }
+
+    /// Whether [`close`](Self::close) was called, or [`drain`](Self::drain) begun.
     pub fn is_closed(&self) -> bool {
         self.shared.lock().state.is_closed()
     }
@@ -191,6 +214,8 @@ pub(crate) struct Core {
     /// By the index of a place.
     wards: Vec<Ward>,
     pub(crate) watch: Watch,
+    /// Whom to wake when nothing is left.
+    pub(crate) drains: Vec<Waker>,
 }
 
 /// Where a waiting request is found.
@@ -212,6 +237,7 @@ pub(crate) struct Granted {
 struct Ward {
     parking: Option<Parking>,
     dialler: Option<Waker>,
+    version: Option<http::Version>,
 }
 
 /// The waker that an idle connection is left with. It is made once for each connection.
@@ -268,7 +294,7 @@ impl Shared {
         self.step(now, |core| event(core, now), |_, ()| ());
     }
 
-    /// The one place where the lock is held for longer than a look: tells the machine what
+    /// Where the lock is held for longer than a look, here and in [`ask`](Self::ask): tells the machine what
     /// happened (`event`), lets it say what it wants done, takes what the caller came for
     /// (`result`), and carries everything out once the lock is released.
     pub(crate) fn step<A, B>(
@@ -281,7 +307,7 @@ impl Shared {
         let taken = {
             let mut core = self.lock();
             let told = event(&mut core);
-            core.drain(now, self, &mut errands);
+            core.drain(now, self, None, &mut errands);
             result(&mut core, told)
         };
         errands.carry_out(self);
@@ -292,19 +318,43 @@ impl Shared {
     pub(crate) fn ask(
         &self,
         route: &Route,
-        fresh: bool,
+        wish: ConnectionUse,
+        terms: impl FnOnce() -> DialTerms,
+        now: Instant,
+    ) -> (TicketId, Option<Result<Granted, Refusal>>) {
+        {
+            let mut core = self.lock();
+            if let Some((ticket, granted)) = core.lend(route, wish, now) {
+                return (ticket, Some(Ok(granted)));
+            }
+        }
+        self.ask_in_full(route, wish, &terms(), now)
+    }
+
+    /// [`ask`](Self::ask), when there is more to it than lending.
+    #[cold]
+    fn ask_in_full(
+        &self,
+        route: &Route,
+        wish: ConnectionUse,
         terms: &DialTerms,
         now: Instant,
     ) -> (TicketId, Option<Result<Granted, Refusal>>) {
-        self.step(
-            now,
-            |core| {
-                let ticket = core.state.enqueue(route, fresh, now);
-                core.seat(ticket, terms);
-                ticket
-            },
-            |core, ticket| (ticket, core.take(ticket)),
-        )
+        let mut errands = Errands::default();
+        let asked = {
+            let mut core = self.lock();
+            let ticket = core.state.enqueue(route, wish, now);
+            core.seat(ticket);
+            core.drain(now, self, Some((ticket, terms)), &mut errands);
+            let answer = core.take(ticket);
+            if answer.is_none() {
+                // Whoever begins a dial for it will look for them here.
+                core.seats[ticket.index()].terms = terms.clone();
+            }
+            (ticket, answer)
+        };
+        errands.carry_out(self);
+        asked
     }
 
     /// Takes what a ticket has been granted or refused, or leaves `waker` with it; then says
@@ -378,6 +428,11 @@ impl Shared {
     /// A dial has ended.
     pub(crate) fn dialled(&self, place: PlaceId, outcome: Result<Established, Error>) {
         let now = self.runtime.now();
+        let version = match &outcome {
+            Ok(Established::Exclusive(connection)) => Some(connection.version()),
+            Ok(Established::Shared(handle)) => Some(handle.version()),
+            Err(_) => None,
+        };
         let _dropped_outside = match outcome {
             Ok(Established::Shared(handle)) => {
                 let parking = Parking::new(place, &self.bell);
@@ -386,7 +441,7 @@ impl Shared {
                 self.step(
                     now,
                     |core| {
-                        let dialler = core.dial_over(place);
+                        let dialler = core.dial_over(place, version);
                         if core.state.is_wanted(place) {
                             core.ward(place).parking = Some(parking);
                         }
@@ -403,7 +458,7 @@ impl Shared {
             Ok(Established::Exclusive(connection)) => self.step(
                 now,
                 |core| {
-                    let dialler = core.dial_over(place);
+                    let dialler = core.dial_over(place, version);
                     let connection = Connection::Exclusive(connection);
                     (dialler, core.state.dialled(place, Ok(connection), now))
                 },
@@ -412,7 +467,7 @@ impl Shared {
             Err(error) => self.step(
                 now,
                 |core| {
-                    let dialler = core.dial_over(place);
+                    let dialler = core.dial_over(place, version);
                     (dialler, core.state.dialled(place, Err(error), now))
                 },
                 |_, dropped| dropped,
@@ -439,13 +494,37 @@ impl Shared {
     }
 }
 
+impl Shared {
+    /// A lease has ended, and there is more to it than parking.
+    #[cold]
+    fn reclaim_in_full(
+        &self,
+        ticket: TicketId,
+        outcome: Result<Box<dyn ExclusiveConnection>, CloseReason>,
+        hints: Hints,
+        now: Instant,
+    ) {
+        let event = |core: &mut Core| core.state.reclaimed_with(ticket, outcome, hints, now);
+        self.step(now, event, |_, ()| ());
+    }
+}
+
 impl Reclaim for Shared {
     fn reclaim(&self, lease: LeaseId, outcome: Outcome) {
-        let outcome = match outcome {
-            Outcome::Returned(connection) => Ok(connection),
-            Outcome::Closed(reason) => Err(reason),
+        let now = self.runtime.now();
+        let (outcome, hints) = match outcome {
+            Outcome::Returned(connection, hints) => {
+                match self
+                    .lock()
+                    .park_at_once(self, lease.into(), connection, hints, now)
+                {
+                    Ok(()) => return,
+                    Err(connection) => (Ok(connection), hints),
+                }
+            }
+            Outcome::Closed(reason) => (Err(reason), Hints::default()),
         };
-        self.happens(|core, now| core.state.reclaimed(lease.into(), outcome, now));
+        self.reclaim_in_full(lease.into(), outcome, hints, now);
     }
 }
 
@@ -463,13 +542,12 @@ impl Drop for Shared {
 }
 
 impl Core {
-    fn seat(&mut self, ticket: TicketId, terms: &DialTerms) {
+    /// A seat for a ticket. Whoever sat there before has taken everything along.
+    fn seat(&mut self, ticket: TicketId) {
         let index = ticket.index();
         if index >= self.seats.len() {
             self.seats.resize_with(index + 1, Seat::default);
         }
-        // Whoever sat here before has taken everything along.
-        self.seats[index].terms = terms.clone();
     }
 
     /// What was granted to a ticket, or why it was refused. Either ends its wait.
@@ -488,17 +566,70 @@ impl Core {
         ward(&mut self.wards, place)
     }
 
+    /// Lends what lies idle, if that is all there is to it.
+    fn lend(
+        &mut self,
+        route: &Route,
+        wish: ConnectionUse,
+        now: Instant,
+    ) -> Option<(TicketId, Granted)> {
+        // It keeps no waker of ours while it is lent.
+        let mut is_fit = |_, connection: &mut Box<dyn ExclusiveConnection>| {
+            let cx = &mut Context::from_waker(Waker::noop());
+            connection.poll_idle(cx).is_pending()
+        };
+        let lent = self.state.lend(route, wish, now, &mut is_fit)?;
+        if let Some(parking) = &self.ward(lent.place).parking {
+            parking.note.parked.store(false, Ordering::Release);
+        }
+        let granted = Granted {
+            connection: Connection::Exclusive(lent.connection),
+            reused: lent.reused,
+        };
+        Some((lent.ticket, granted))
+    }
+
+    /// Takes a connection back which can lie idle at once, under the eyes of a janitor who is
+    /// awake in time; otherwise nothing has happened.
+    fn park_at_once(
+        &mut self,
+        pool: &Shared,
+        ticket: TicketId,
+        connection: Box<dyn ExclusiveConnection>,
+        hints: Hints,
+        now: Instant,
+    ) -> Result<(), Box<dyn ExclusiveConnection>> {
+        let Watch::Until(until) = self.watch else {
+            return Err(connection);
+        };
+        let wards = &mut self.wards;
+        let mut is_fit = |place: PlaceId, connection: &mut Box<dyn ExclusiveConnection>| {
+            park(ward(wards, place), place, &pool.bell, connection)
+        };
+        let state = &mut self.state;
+        state.park_at_once(ticket, connection, hints, now, until, &mut is_fit)
+    }
+
     /// The waker of a dial's task, which needs it no more.
-    fn dial_over(&mut self, place: PlaceId) -> Option<Waker> {
+    fn dial_over(&mut self, place: PlaceId, version: Option<http::Version>) -> Option<Waker> {
         if self.state.is_wanted(place) {
-            self.ward(place).dialler.take()
+            let ward = self.ward(place);
+            ward.version = version;
+            ward.dialler.take()
         } else {
             None
         }
     }
 
-    /// Asks the machine what it wants done until there is nothing more.
-    fn drain(&mut self, now: Instant, pool: &Shared, errands: &mut Errands) {
+    /// Asks the machine what it wants done until there is nothing more. `asking` is the ticket
+    /// which has not left its terms in its seat yet.
+    fn drain(
+        &mut self,
+        now: Instant,
+        pool: &Shared,
+        asking: Option<(TicketId, &DialTerms)>,
+        errands: &mut Errands,
+    ) {
         loop {
             let wards = &mut self.wards;
             let mut is_fit = |place: PlaceId, connection: &mut Box<dyn ExclusiveConnection>| {
@@ -531,7 +662,10 @@ impl Core {
                     route,
                     ticket,
                 } => {
-                    let terms = self.seats[ticket.index()].terms.clone();
+                    let terms = match asking {
+                        Some((asking, terms)) if asking == ticket => terms.clone(),
+                        _ => self.seats[ticket.index()].terms.clone(),
+                    };
                     let order = Order::new(pool.me.clone(), place, route, terms);
                     errands.push(Errand::Dial(Box::new(order)));
                 }
@@ -555,7 +689,14 @@ impl Core {
 
     /// Sees to it that a janitor is awake in time for what is idle.
     fn watch_over(&mut self, now: Instant, bell: &Bell, errands: &mut Errands) {
-        if !self.state.needs_watching() {
+        if !self.drains.is_empty() && self.state.is_empty() {
+            for waker in self.drains.drain(..) {
+                errands.push(Errand::Wake(waker));
+            }
+        }
+        // Only what has begun anew can end sooner than what was there.
+        let news = self.state.news();
+        if !news.any || !self.state.needs_watching() {
             return;
         }
         match self.watch {
@@ -565,8 +706,7 @@ impl Core {
             }
             Watch::Until(until) => {
                 // As a rule what was parked last expires last, and the janitor sleeps on.
-                let next = self.state.next_expiry();
-                if let Some(next) = next
+                if let Some(next) = news.soonest
                     && until.is_none_or(|until| next < until)
                 {
                     self.watch = Watch::Until(Some(next));

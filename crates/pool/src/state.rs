@@ -32,7 +32,7 @@
 //!   comes first, an idle connection or a new one. Between routes, places go round.
 //!
 //! ```
-//! use httpcore_core_primitives::{Origin, Scheme};
+//! use httpcore_core_primitives::{ConnectionUse, Origin, Scheme};
 //! use httpcore_pool::{Config, Route, state::{Action, Connection, State}};
 //!
 //! let mut state = State::<&str, ()>::new(&Config::default());
@@ -41,7 +41,7 @@
 //! let now = std::time::Instant::now();
 //! let mut fit = |_, _: &mut &str| true;
 //!
-//! let first = state.enqueue(&route, false, now);
+//! let first = state.enqueue(&route, ConnectionUse::default(), now);
 //! let Some(Action::Dial { place, .. }) = state.poll_action(now, &mut fit) else { panic!() };
 //! state.dialled(place, Ok(Connection::Exclusive("the first")), now);
 //! let Some(Action::Grant { ticket, connection, .. }) = state.poll_action(now, &mut fit) else {
@@ -57,7 +57,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use httpcore_core_primitives::{CloseReason, Error};
+use httpcore_core_primitives::{CloseReason, ConnectionUse, Error, Hints, options::earlier};
 
 use crate::{
     arena::{Arena, Chain, Key, Links, List},
@@ -67,18 +67,25 @@ use crate::{
 
 mod acting;
 mod action;
+mod idle;
 mod places;
 mod roads;
 mod sight;
 mod tickets;
 
-pub use action::{Action, Closed, Connection, PlaceId, Refusal, TicketId};
+use idle::{Class, Idle};
+
+pub use action::{Action, Closed, Connection, Lent, PlaceId, Refusal, TicketId};
 pub use sight::{Activity, Books, Counters, Sight};
 
 /// How many requests may be served on connections of other routes while a route waits for a place
 /// in a full pool, before one of those connections is closed for it. A new connection costs about
 /// as much as so many small exchanges.
 const PATIENCE: u32 = 16;
+
+/// How often the dials made for one request may have to give way and are given longer the next
+/// time. The last time is 32 times as long as the first.
+const LEVELS: usize = 6;
 
 /// How many routes without connections are remembered for the protocol that was spoken there.
 const REMEMBERED: usize = 1024;
@@ -95,10 +102,12 @@ pub struct State<X, S> {
     ring: List<Turn>,
     /// Roads without places and tickets, kept for what is known of them; longest empty first.
     resting: List<Rest>,
-    /// Connections without exchanges, longest idle first.
-    idle: List<Lru>,
+    /// Connections without exchanges.
+    idle: Idle,
     /// Dials that nobody waits for, oldest first.
     orphans: List<Lru>,
+    /// Dials that somebody waits for, oldest first, by how often those before them gave way.
+    attended: [List<Lru>; LEVELS],
     /// Connections by the time of their making, oldest first, until they reach their age.
     ages: List<ByAge>,
     work: VecDeque<Work<X, S>>,
@@ -114,9 +123,29 @@ pub struct State<X, S> {
     passed_over: u32,
     /// A shared connection which finishes its exchanges so that its place can go to another road.
     yielding: Option<Key>,
+    /// What has begun that will end by itself, since that was last asked.
+    news: News,
     closed: bool,
+    /// Newcomers are refused, and nothing is kept that nobody waits for.
+    draining: bool,
     sequence: u64,
     counters: Counters,
+}
+
+/// What has begun that will end by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct News {
+    /// Whether there is any such thing.
+    pub any: bool,
+    /// When the first of them ends.
+    pub soonest: Option<Instant>,
+}
+
+impl News {
+    fn hear(&mut self, end: Option<Instant>) {
+        self.any = true;
+        self.soonest = earlier(self.soonest, end);
+    }
 }
 
 struct Limits {
@@ -129,6 +158,7 @@ struct Limits {
     max_age: Option<Duration>,
     max_requests: u64,
     queue: usize,
+    dial_patience: Option<Duration>,
 }
 
 /// A route with something on it.
@@ -148,6 +178,9 @@ struct Road {
     roomy: List<OnRoad>,
     /// Dials that nobody waits for.
     orphans: List<OnRoad>,
+    /// Tickets which have come, and have not yet been looked at: they are in no list, and the road
+    /// must not be forgotten under them.
+    arriving: usize,
     places: usize,
     dials: usize,
     /// Shared connections which are not retired.
@@ -176,7 +209,17 @@ struct Place<X, S> {
     born: Instant,
     /// The same, in the order of tickets.
     born_sequence: u64,
+    /// When its age ends it, once it is made.
+    ends: Option<Instant>,
     idle_since: Instant,
+    /// When idleness ends it, while it is idle.
+    idle_until: Option<Instant>,
+    /// How long it may be idle.
+    class: Class,
+    /// Among which of the attended dials it is, while it is one.
+    level: u8,
+    /// Why it is not used again, if whoever used it last has said so.
+    ending: Option<Closed>,
     served: u64,
     on_road: Links,
     lru: Links,
@@ -208,6 +251,9 @@ struct Claim {
     road: Key,
     sequence: u64,
     fresh: bool,
+    close_after: bool,
+    /// How often a dial made for it had to give way.
+    gave_way: u8,
     asked: Instant,
     stage: ClaimStage,
     queue: Links,
@@ -227,6 +273,8 @@ enum ClaimStage {
 
 /// What happened and has yet to be dealt with, in order.
 enum Work<X, S> {
+    /// A ticket has come.
+    Arrive(Key),
     /// Tickets on this road may be served, or the road have become empty.
     Serve(Key),
     /// An exclusive connection has come, from a dial or from an exchange.
@@ -251,7 +299,7 @@ struct Queue;
 struct Wanting;
 /// Runs through places: by road and stage.
 struct OnRoad;
-/// Runs through places: idle connections, or orphaned dials.
+/// Runs through places: idle connections, orphaned dials, or attended ones.
 struct Lru;
 /// Runs through places: by age.
 struct ByAge;
@@ -294,6 +342,7 @@ impl<X, S: Clone> State<X, S> {
                     .unwrap_or(u64::MAX)
                     .max(1),
                 queue: limit(config.queue_limit),
+                dial_patience: config.dial_patience,
             },
             index: RouteMap::default(),
             roads: Arena::new(),
@@ -301,8 +350,9 @@ impl<X, S: Clone> State<X, S> {
             claims: Arena::new(),
             ring: List::new(),
             resting: List::new(),
-            idle: List::new(),
+            idle: Idle::new(),
             orphans: List::new(),
+            attended: [const { List::new() }; LEVELS],
             ages: List::new(),
             work: VecDeque::new(),
             newcomer: None,
@@ -311,35 +361,119 @@ impl<X, S: Clone> State<X, S> {
             shared: 0,
             passed_over: 0,
             yielding: None,
+            news: News::default(),
             closed: false,
+            draining: false,
             sequence: 0,
             counters: Counters::default(),
         }
     }
 
-    /// A request asks for a connection along `route`; with `fresh`, for one which has served
-    /// nobody else.
-    pub fn enqueue(&mut self, route: &Route, fresh: bool, now: Instant) -> TicketId {
+    /// A request asks for a connection along `route`, to be used in such a way.
+    pub fn enqueue(&mut self, route: &Route, wish: ConnectionUse, now: Instant) -> TicketId {
         self.counters.requests += 1;
         let road = self.road(route);
-        let sequence = self.next_sequence();
-        let claim = self.claims.insert(Claim {
-            road,
-            sequence,
-            fresh,
-            asked: now,
-            stage: ClaimStage::Waiting { dial: None },
-            queue: Links::LOOSE,
-            wanting: Links::LOOSE,
-        });
-        self.join(claim);
-        if self.closed {
-            self.refuse(claim, Refusal::Closed);
-        } else {
-            self.newcomer = Some(claim);
-        }
-        self.work.push_back(Work::Serve(road));
+        let stage = ClaimStage::Waiting { dial: None };
+        let claim = self.new_claim(road, wish, now, stage);
+        self.roads[road].arriving += 1;
+        self.work.push_back(Work::Arrive(claim));
         TicketId(claim)
+    }
+
+    /// As [`enqueue`](Self::enqueue) and a grant, if an idle connection can be lent at once; if
+    /// not, nothing has happened but that a dead one may have been found, which
+    /// [`poll_action`](Self::poll_action) will say. This is the way most requests go.
+    pub fn lend(
+        &mut self,
+        route: &Route,
+        wish: ConnectionUse,
+        now: Instant,
+        is_fit: &mut impl FnMut(PlaceId, &mut X) -> bool,
+    ) -> Option<Lent<X>> {
+        let &road = self.index.get(route)?;
+        let lane = &self.roads[road];
+        if wish.fresh || self.is_closed() || !lane.roomy.is_empty() || lane.has_tickets() {
+            return None;
+        }
+        let key = lane.idle.front()?;
+        let place = self.places.get_mut(key)?;
+        let reason = self.limits.expired(place, now);
+        let Stage::Idle(connection) = &mut place.stage else {
+            return None;
+        };
+        if reason.is_some() || !is_fit(PlaceId(key), connection) {
+            self.close_idle_place(key, reason.unwrap_or(Closed::PeerEnded));
+            return None;
+        }
+        let reused = place.served > 0;
+        place.served += 1;
+        let Stage::Idle(connection) = std::mem::replace(&mut place.stage, Stage::Lent) else {
+            return None;
+        };
+        let class = place.class;
+        self.roads[road].idle.remove(&mut self.places, key);
+        self.idle.remove_from(class, &mut self.places, key);
+        self.counters.requests += 1;
+        self.counters.granted += 1;
+        self.counters.reused += u64::from(reused);
+        let stage = ClaimStage::Holding { place: key };
+        let claim = self.new_claim(road, wish, now, stage);
+        Some(Lent {
+            ticket: TicketId(claim),
+            connection,
+            place: PlaceId(key),
+            reused,
+        })
+    }
+
+    /// As [`reclaimed`](Self::reclaimed) with a connection, if it can lie idle at once, and does
+    /// not expire before `watched`, when somebody will [look](Self::expire) anyway.
+    ///
+    /// # Errors
+    ///
+    /// With the connection, if there is more to be decided: nothing has happened then.
+    pub fn park_at_once(
+        &mut self,
+        ticket: TicketId,
+        mut connection: X,
+        hints: Hints,
+        now: Instant,
+        watched: Option<Instant>,
+        is_fit: &mut impl FnMut(PlaceId, &mut X) -> bool,
+    ) -> Result<(), X> {
+        let Some(&Claim {
+            stage: ClaimStage::Holding { place: key },
+            close_after: false,
+            ..
+        }) = self.claims.get(ticket.0)
+        else {
+            return Err(connection);
+        };
+        let place = &self.places[key];
+        let lane = &self.roads[place.road];
+        let nothing_to_decide = matches!(place.stage, Stage::Lent)
+            && hints == Hints::default()
+            && self.ring.is_empty()
+            && !self.draining
+            && !lane.has_tickets()
+            && lane.idle.len() < self.limits.idle_per_road
+            && self.idle.len() < self.limits.idle
+            && !self.closed
+            && self.limits.reason_to_end(place, now).is_none();
+        let until = self.limits.idle_end(Class::default(), now);
+        let unwatched = until.is_some_and(|until| watched.is_none_or(|watched| until < watched));
+        if unwatched || !nothing_to_decide || !is_fit(PlaceId(key), &mut connection) {
+            return Err(connection);
+        }
+        self.claims.remove(ticket.0);
+        let place = &mut self.places[key];
+        place.idle_since = now;
+        place.class = Class::default();
+        place.idle_until = until;
+        place.stage = Stage::Idle(connection);
+        let road = place.road;
+        self.put_down(key, road, Class::default());
+        Ok(())
     }
 
     /// A request leaves: the queue, if it waits; otherwise it acknowledges that it was refused.
@@ -464,8 +598,20 @@ impl<X, S: Clone> State<X, S> {
     /// A lease ended: with its connection, if that was exclusive and is fit for another exchange;
     /// otherwise for some reason.
     pub fn reclaimed(&mut self, ticket: TicketId, outcome: Result<X, CloseReason>, now: Instant) {
-        let Some(Claim {
-            stage: ClaimStage::Holding { place },
+        self.reclaimed_with(ticket, outcome, Hints::default(), now);
+    }
+
+    /// As [`reclaimed`](Self::reclaimed), with what the server said of the connection's future.
+    pub fn reclaimed_with(
+        &mut self,
+        ticket: TicketId,
+        outcome: Result<X, CloseReason>,
+        hints: Hints,
+        now: Instant,
+    ) {
+        let Some(&Claim {
+            stage: ClaimStage::Holding { place: key },
+            close_after,
             ..
         }) = self.claims.get(ticket.0)
         else {
@@ -475,14 +621,23 @@ impl<X, S: Clone> State<X, S> {
             }
             return;
         };
-        let key = *place;
         self.claims.remove(ticket.0);
+        let ours = self.limits.idle_timeout;
         let place = &mut self.places[key];
         let road = place.road;
         match (&mut place.stage, outcome) {
             (Stage::Lent, Ok(connection)) => {
                 place.stage = Stage::Settling;
                 place.idle_since = now;
+                let class = hints.idle_for.map_or(Some(Class::default()), |idle_for| {
+                    Class::within(idle::before(idle_for), ours)
+                });
+                place.class = class.unwrap_or_default();
+                if close_after {
+                    place.ending = Some(Closed::Exchange(CloseReason::CallerSaidClose));
+                } else if class.is_none() || hints.more == Some(0) {
+                    place.ending = Some(Closed::PeerHinted);
+                }
                 self.work.push_back(Work::Settle {
                     place: key,
                     connection,
@@ -551,59 +706,89 @@ impl<X, S: Clone> State<X, S> {
 
     /// Time passed.
     pub fn expire(&mut self, now: Instant) {
-        if let Some(timeout) = self.limits.idle_timeout {
-            while let Some(key) = self.idle.front()
-                && is_past(self.places[key].idle_since, timeout, now)
-            {
-                self.close_idle_place(key, Closed::IdleTimeout);
-            }
+        while let Some((end, key)) = self.idle.first_to_expire(&self.places)
+            && end <= now
+        {
+            self.close_idle_place(key, Closed::IdleTimeout);
         }
-        if let Some(age) = self.limits.max_age {
-            while let Some(key) = self.ages.front()
-                && is_past(self.places[key].born, age, now)
-            {
-                self.ages.remove(&mut self.places, key);
-                match self.places[key].stage {
-                    Stage::Idle(_) => self.close_idle_place(key, Closed::MaxAge),
-                    Stage::Shared { .. } => self.retire(key, Closed::MaxAge),
-                    // One that is lent will be looked at when it comes back.
-                    Stage::Lent | Stage::Settling | Stage::Dial { .. } => {}
-                }
+        while let Some(key) = self.ages.front()
+            && self.places[key].ends.is_some_and(|end| end <= now)
+        {
+            self.ages.remove(&mut self.places, key);
+            match self.places[key].stage {
+                Stage::Idle(_) => self.close_idle_place(key, Closed::MaxAge),
+                Stage::Shared { .. } => self.retire(key, Closed::MaxAge),
+                // One that is lent will be looked at when it comes back.
+                Stage::Lent | Stage::Settling | Stage::Dial { .. } => {}
             }
         }
     }
 
-    /// When [`expire`](Self::expire) will next have something to do, if ever.
+    /// When [`expire`](Self::expire), or [`poll_action`](Self::poll_action) after it, will next
+    /// have something to do, if ever.
     pub fn next_expiry(&self) -> Option<Instant> {
-        let idle = self.idle.front().and_then(|key| {
-            self.places[key]
-                .idle_since
-                .checked_add(self.limits.idle_timeout?)
-        });
-        let age = self
-            .ages
-            .front()
-            .and_then(|key| self.places[key].born.checked_add(self.limits.max_age?));
-        httpcore_core_primitives::options::earlier(idle, age)
+        let idle = self.idle.first_to_expire(&self.places).map(|(end, _)| end);
+        let oldest = self.ages.front().and_then(|key| self.places[key].ends);
+        earlier(earlier(idle, oldest), self.next_to_give_way())
     }
 
-    /// Whether anything is there that may end by itself: an idle connection, or a shared one.
+    /// Before when nothing will expire although nothing is idle at `now`; `None` if there is no
+    /// connection that could become so. For whoever watches: connections come and go between two
+    /// requests, and it is not worth leaving for that.
+    pub fn lull(&self, now: Instant) -> Option<Instant> {
+        if self.closed || self.places.len() == 0 {
+            return None;
+        }
+        let oldest = self.ages.front();
+        earlier(
+            self.limits
+                .idle_timeout
+                .and_then(|limit| now.checked_add(limit)),
+            oldest.and_then(|key| self.places[key].ends),
+        )
+    }
+
+    /// Whether anything is there that may end by itself: an idle connection, a shared one, or a
+    /// dial for whose place others wait.
     pub fn needs_watching(&self) -> bool {
-        !self.idle.is_empty() || self.shared > 0
+        !self.idle.is_empty() || self.shared > 0 || self.next_to_give_way().is_some()
+    }
+
+    /// What has begun that will end by itself, since this was last asked.
+    pub fn news(&mut self) -> News {
+        std::mem::take(&mut self.news)
     }
 
     /// Closes what is idle.
     pub fn close_idle(&mut self) {
-        while let Some(key) = self.idle.front() {
+        while let Some(key) = self.idle.longest(&self.places) {
             self.close_idle_place(key, Closed::CloseIdle);
         }
+    }
+
+    /// From now on refuses who comes, and closes what nobody waits for. Who waits already is
+    /// served.
+    pub fn drain(&mut self) {
+        self.draining = true;
+    }
+
+    /// How many requests are in the queue or in their exchanges; with none, and no connection
+    /// left, a pool that [drains](Self::drain) is empty. Takes time in proportion to what there is.
+    pub fn unfinished(&self) -> usize {
+        let books = self.books();
+        books.waiting + books.holding
+    }
+
+    /// Whether nobody waits, and no connection is left nor being made.
+    pub fn is_empty(&self) -> bool {
+        self.waiting == 0 && self.places.len() == 0
     }
 
     /// Closes what is idle, gives up what is being made, refuses who waits, and from now on closes
     /// what comes back and refuses who comes.
     pub fn close(&mut self) {
         self.closed = true;
-        while let Some(key) = self.idle.front() {
+        while let Some(key) = self.idle.longest(&self.places) {
             self.close_idle_place(key, Closed::PoolClosed);
         }
         let waiting: Vec<Key> = self.claims_in(|stage| matches!(stage, ClaimStage::Waiting { .. }));
@@ -627,14 +812,33 @@ impl<X, S: Clone> State<X, S> {
         }
     }
 
-    /// Whether [`close`](Self::close) was called.
+    /// Whether newcomers are refused: [`close`](Self::close) or [`drain`](Self::drain) was called.
     pub fn is_closed(&self) -> bool {
-        self.closed
+        self.closed || self.draining
     }
 
     /// A request is about to be sent a second time.
     pub fn count_retry(&mut self) {
         self.counters.retried += 1;
+    }
+
+    /// An attempt to connect failed, and is about to be made once more in the same place.
+    pub fn count_dial_retry(&mut self) {
+        self.counters.dials_retried += 1;
+    }
+
+    /// Whether somebody waits for this very dial.
+    pub fn is_attended(&self, dial: PlaceId) -> bool {
+        matches!(
+            self.places.get(dial.0),
+            Some(Place {
+                stage: Stage::Dial {
+                    ticket: Some(_),
+                    ..
+                },
+                ..
+            })
+        )
     }
 
     /// What has been counted since the beginning.
@@ -693,11 +897,6 @@ impl<X, S: Clone> State<X, S> {
             born: place.born,
         })
     }
-}
-
-/// Whether `limit`, counted from `since`, has run out.
-fn is_past(since: Instant, limit: Duration, now: Instant) -> bool {
-    now.saturating_duration_since(since) >= limit
 }
 
 #[cfg(test)]

@@ -2,9 +2,11 @@
 
 use std::{fmt, time::Duration, time::Instant};
 
+use http::Version;
+
 use crate::{
     route::Route,
-    state::{Activity, Books, State},
+    state::{Activity, Books, PlaceId, State},
 };
 
 /// A snapshot of a pool: what [`Pool::status`](crate::Pool::status) yields.
@@ -13,8 +15,8 @@ use crate::{
 ///
 /// ```text
 /// <Pool [Requests: 1 active, 0 queued | Connections: 1 active, 1 idle]>
-///   <http://localhost:8080, active, 3 requests, age 1.2s>
-///   <http://localhost:8080, idle for 0.5s, 2 requests, age 1.3s>
+///   <http://localhost:8080, HTTP/1.1, active, 3 requests, age 1.2s>
+///   <http://localhost:8080, HTTP/1.1, idle for 0.5s, 2 requests, age 1.3s>
 /// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -37,6 +39,8 @@ pub struct Status {
 pub struct ConnectionStatus {
     /// Where it leads.
     pub route: Route,
+    /// Which version of HTTP is spoken on it, once that is known.
+    pub version: Option<Version>,
     /// What it is doing.
     pub activity: Activity,
     /// To how many requests it was lent.
@@ -48,7 +52,11 @@ pub struct ConnectionStatus {
 }
 
 impl Status {
-    pub(crate) fn of<X, S: Clone>(state: &State<X, S>, now: Instant) -> Self {
+    pub(crate) fn of<X, S: Clone>(
+        state: &State<X, S>,
+        now: Instant,
+        version: impl Fn(PlaceId) -> Option<Version>,
+    ) -> Self {
         let Books {
             waiting,
             holding,
@@ -61,6 +69,10 @@ impl Status {
             .look()
             .map(|sight| ConnectionStatus {
                 route: sight.route.clone(),
+                version: match sight.activity {
+                    Activity::Connecting => None,
+                    _ => version(sight.place),
+                },
                 activity: sight.activity,
                 requests: sight.served,
                 age: now.saturating_duration_since(sight.born),
@@ -111,6 +123,9 @@ impl fmt::Display for Status {
 impl fmt::Display for ConnectionStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "<{}, ", self.route)?;
+        if let Some(version) = self.version {
+            write!(f, "{version:?}, ")?;
+        }
         match (self.activity, self.idle_for) {
             (Activity::Connecting, _) => f.write_str("connecting")?,
             (Activity::Active, _) => f.write_str("active")?,

@@ -77,6 +77,10 @@ impl ExclusiveConnection for Quick {
     fn info(&self) -> StreamInfo {
         StreamInfo::default()
     }
+
+    fn version(&self) -> http::Version {
+        http::Version::HTTP_11
+    }
 }
 
 struct Dialler {
@@ -204,7 +208,12 @@ fn a_runtime_that_is_gone_is_an_error_and_not_a_hang() {
     let alive = Arc::default();
     let most = Arc::default();
     let pool = Pool::new(config(1), Arc::new(Gone), Arc::new(Dialler { alive, most }));
-    let error = block_on(pool.send(route(0), Request::new(Body::empty()))).unwrap_err();
+    let mut sending = pin!(pool.send(route(0), Request::new(Body::empty())));
+    let mut cx = Context::from_waker(Waker::noop());
+    // The dial is dropped as soon as it has been spawned, within the first poll.
+    let Poll::Ready(Err(error)) = sending.as_mut().poll(&mut cx) else {
+        panic!("waits for a runtime that is gone")
+    };
     assert_eq!(error.kind(), Kind::RuntimeGone);
     assert_eq!(pool.status().connections.len(), 0);
 }

@@ -43,7 +43,7 @@ fn a_connection_serves_one_request_after_the_other() {
     assert_eq!(
         format!("{:#}", pool.status()),
         "<Pool [Requests: 0 active, 0 queued | Connections: 0 active, 1 idle]>\n  \
-         <http://host0:80, idle for 0.0s, 3 requests, age 6.0s>"
+         <http://host0:80, HTTP/1.1, idle for 0.0s, 3 requests, age 6.0s>"
     );
 }
 

@@ -88,7 +88,7 @@ struct Seat(Mutex<Option<Box<dyn ExclusiveConnection>>>);
 
 impl Reclaim for Seat {
     fn reclaim(&self, _: LeaseId, outcome: Outcome) {
-        if let Outcome::Returned(connection) = outcome {
+        if let Outcome::Returned(connection, _) = outcome {
             *self.0.lock().unwrap() = Some(connection);
         }
     }
@@ -137,6 +137,7 @@ fn main() {
             lease: Lease::new(LeaseId::new(1), weak),
             timeouts: Timeouts::none(),
             deadline: None,
+            attempt: 1,
             trace: Trace::none(),
         };
         let connection = seat.0.lock().unwrap().take().unwrap();

@@ -68,6 +68,7 @@ impl Default for Config {
 ///     lease: Lease::unowned(),
 ///     timeouts: Timeouts::default(),
 ///     deadline: None,
+///     attempt: 1,
 ///     trace: Trace::none(),
 /// };
 /// let text = net.run(async {
@@ -128,6 +129,10 @@ impl ExclusiveConnection for H1Connection {
 
     fn info(&self) -> StreamInfo {
         self.stream.info()
+    }
+
+    fn version(&self) -> http::Version {
+        http::Version::HTTP_11
     }
 }
 

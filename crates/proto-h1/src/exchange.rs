@@ -251,6 +251,7 @@ pub(crate) struct Exchange {
     body_received: u64,
     waits: Waits,
     reused: bool,
+    attempt: u32,
     trace: Trace,
     lease: Option<Lease>,
 }
@@ -283,6 +284,7 @@ impl Exchange {
             body_received: 0,
             waits,
             reused: connection.served > 0,
+            attempt: terms.attempt,
             trace: terms.trace,
             lease: Some(terms.lease),
             connection: Some(connection),
@@ -299,7 +301,8 @@ impl Exchange {
         self.codec.start(request, length, before)?;
         self.head_length = before.len();
         self.head_left = before.len();
-        if self.codec.is_sent() {
+        // A body that was said to be of no length is asked all the same: it may have lied.
+        if self.codec.is_sent() && self.request_body.is_empty() {
             self.upload = Upload::Rest;
         } else if self.codec.expects_continue() {
             self.upload = Upload::Continue;
@@ -773,7 +776,7 @@ impl Exchange {
             .emit(|| (connection.alarm.now(), TraceEvent::ConnectionKept));
         connection.alarm.disarm();
         connection.served += 1;
-        lease.give_back(connection);
+        lease.give_back_with(connection, self.codec.hints());
     }
 
     /// Drops the connection, and then the lease.
@@ -842,6 +845,7 @@ impl Exchange {
             .with_sent(self.sent())
             .with_response_started(self.started)
             .with_reused(self.reused)
+            .with_attempts(self.attempt)
     }
 
     fn sent(&self) -> Sent {

@@ -41,7 +41,7 @@ struct Seat {
 impl Reclaim for Seat {
     fn reclaim(&self, _: LeaseId, outcome: Outcome) {
         let end = match outcome {
-            Outcome::Returned(connection) => {
+            Outcome::Returned(connection, _) => {
                 *self.idle.lock().unwrap() = Some(connection);
                 None
             }
@@ -95,6 +95,7 @@ impl Client {
             lease: self.lease(),
             timeouts: self.timeouts,
             deadline: self.total.map(|total| self.net.now() + total),
+            attempt: 1,
             trace: self.trace.clone(),
         };
         connection
@@ -1513,6 +1514,7 @@ fn a_connection_is_closed_before_its_place_is_free() {
             lease: Lease::new(LeaseId::new(1), weak),
             timeouts: Timeouts::none(),
             deadline: None,
+            attempt: 1,
             trace: Trace::none(),
         };
         let connection = client.seat.idle.lock().unwrap().take().unwrap();

@@ -4,7 +4,7 @@
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Request, Version, request};
-use httpcore_core_primitives::{BodyLength, Origin};
+use httpcore_core_primitives::{BodyLength, ConnectionUse, Origin};
 use httpcore_proto_h1::codec::{Codec, HeaderOrder, Misuse, MustClose, Target};
 
 fn parts(builder: request::Builder) -> request::Parts {
@@ -28,6 +28,31 @@ fn get(url: &str) -> request::Builder {
 }
 
 const NONE: BodyLength = BodyLength::Known(0);
+
+#[test]
+fn who_will_not_use_the_connection_again_says_so_once() {
+    let last = ConnectionUse::default().with_close_after();
+    assert_eq!(
+        start(get("http://a/").extension(last), NONE).unwrap(),
+        "GET / HTTP/1.1|host: a|connection: close||"
+    );
+    let said = get("http://a/")
+        .extension(last)
+        .header("connection", "Close");
+    assert_eq!(
+        start(said, NONE).unwrap(),
+        "GET / HTTP/1.1|host: a|connection: Close||"
+    );
+    let mut codec = Codec::default();
+    let request = parts(get("http://a/").extension(last));
+    codec.start(&request, NONE, &mut BytesMut::new()).unwrap();
+    assert_eq!(codec.closing(), Some(MustClose::CallerSaidClose));
+    let fresh = ConnectionUse::default().with_fresh();
+    assert_eq!(
+        start(get("http://a/").extension(fresh), NONE).unwrap(),
+        "GET / HTTP/1.1|host: a||"
+    );
+}
 
 /// Rule, request, length of its body, and what goes onto the wire.
 fn sent() -> Vec<(&'static str, request::Builder, BodyLength, &'static str)> {

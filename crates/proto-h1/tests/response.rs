@@ -269,6 +269,47 @@ fn there_are_three_hundred_cases_each_of_its_own_and_with_its_rule() {
 }
 
 #[test]
+fn what_a_server_says_of_keeping_the_connection_is_read_strictly_and_nothing_is_refused_for_it() {
+    let rows: &[(&str, Option<u64>, Option<u64>)] = &[
+        ("", None, None),
+        ("Keep-Alive: timeout=5\r\n", Some(5), None),
+        ("keep-alive: TIMEOUT = 5 ,\tMax=100\r\n", Some(5), Some(100)),
+        ("Keep-Alive: timeout=5, timeout=2\r\n", Some(2), None),
+        (
+            "Keep-Alive: max=0\r\nKeep-Alive: timeout=0\r\n",
+            Some(0),
+            Some(0),
+        ),
+        ("Keep-Alive: 115\r\n", None, None),
+        ("Keep-Alive: timeout\r\n", None, None),
+        ("Keep-Alive: timeout=, max=-1\r\n", None, None),
+        ("Keep-Alive: timeout=5s, max=+1\r\n", None, None),
+        ("Keep-Alive: timeout=\"5\", max=1.5\r\n", None, None),
+        ("Keep-Alive: timeout=4=5, max=7\r\n", None, Some(7)),
+        (
+            "Keep-Alive: timeout=99999999999\r\n",
+            Some(u32::MAX.into()),
+            None,
+        ),
+        ("Keep-Alive: timeout=99999999999999999999\r\n", None, None),
+        ("Kept-Alive: timeout=5\r\n", None, None),
+    ];
+    for (fields, seconds, more) in rows {
+        let mut codec = codec("GET", Limits::default());
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n{fields}\r\n");
+        let mut input = BytesMut::from(head.as_bytes());
+        assert!(codec.receive(&mut input, false).unwrap().is_some());
+        let hints = codec.hints();
+        let idle_for = seconds.map(std::time::Duration::from_secs);
+        assert_eq!(
+            (hints.idle_for, hints.more),
+            (idle_for, *more),
+            "{fields:?}"
+        );
+    }
+}
+
+#[test]
 fn each_limit_holds_exactly() {
     use Violation::*;
     let mut limits = Limits::default();

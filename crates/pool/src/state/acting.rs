@@ -16,12 +16,13 @@ impl<X, S: Clone> State<X, S> {
     ) -> Option<Action<X, S>> {
         loop {
             let Some(work) = self.work.pop_front() else {
-                if self.make_room() {
+                if self.draining && self.let_go() || self.make_room(now) {
                     continue;
                 }
                 return self.dial_next(now).or_else(|| self.turn_away());
             };
             let action = match work {
+                Work::Arrive(claim) => self.arrive(claim, now, is_fit),
                 Work::Serve(road) => self.serve(road, now, is_fit),
                 Work::Settle { place, connection } => self.settle(place, connection, now, is_fit),
                 Work::Ask(place) => self.ask(place, is_fit),
@@ -34,6 +35,40 @@ impl<X, S: Clone> State<X, S> {
         }
     }
 
+    /// Serves a ticket which has just come, if nobody is before it and something is there;
+    /// otherwise it joins the queue. Most tickets never do.
+    pub(super) fn arrive(
+        &mut self,
+        claim: Key,
+        now: Instant,
+        is_fit: &mut impl FnMut(PlaceId, &mut X) -> bool,
+    ) -> Option<Action<X, S>> {
+        let Claim { road, fresh, .. } = self.claims[claim];
+        let lane = &self.roads[road];
+        if !fresh && !self.is_closed() && lane.roomy.is_empty() && !lane.has_tickets() {
+            match self.lend_idle(road, claim, now, is_fit) {
+                Some(close @ Action::Close { .. }) => {
+                    // That one was of no use; perhaps the next one is.
+                    self.work.push_front(Work::Arrive(claim));
+                    return Some(close);
+                }
+                Some(grant) => {
+                    self.roads[road].arriving -= 1;
+                    return Some(grant);
+                }
+                None => {}
+            }
+        }
+        self.roads[road].arriving -= 1;
+        self.join(claim);
+        if self.is_closed() {
+            self.refuse(claim, Refusal::Closed);
+        } else {
+            self.newcomer = Some(claim);
+        }
+        self.serve(road, now, is_fit)
+    }
+
     /// Serves the first ticket of a road, if something is there for it.
     pub(super) fn serve(
         &mut self,
@@ -41,12 +76,14 @@ impl<X, S: Clone> State<X, S> {
         now: Instant,
         is_fit: &mut impl FnMut(PlaceId, &mut X) -> bool,
     ) -> Option<Action<X, S>> {
-        if !self.roads.contains(road) {
-            return None;
+        let lane = self.roads.get(road)?;
+        let first = lane.waiting.front();
+        let mut action = self.lend_shared(road, now);
+        if action.is_none()
+            && let Some(first) = first
+        {
+            action = self.lend_idle(road, first, now, is_fit);
         }
-        let action = self
-            .lend_shared(road, now)
-            .or_else(|| self.lend_idle(road, now, is_fit));
         if action.is_some() && self.roads[road].has_tickets() {
             self.work.push_front(Work::Serve(road));
         } else {
@@ -73,13 +110,13 @@ impl<X, S: Clone> State<X, S> {
     pub(super) fn lend_idle(
         &mut self,
         road: Key,
+        claim: Key,
         now: Instant,
         is_fit: &mut impl FnMut(PlaceId, &mut X) -> bool,
     ) -> Option<Action<X, S>> {
-        let claim = self.roads[road].waiting.front()?;
         let key = self.roads[road].idle.front()?;
         let expired = self.expired(key, now);
-        let mut connection = self.unpark(key);
+        let mut connection = self.unpark(key, Stage::Settling);
         if let Some(reason) = expired {
             return Some(self.give_up(key, connection, reason));
         }
@@ -138,7 +175,7 @@ impl<X, S: Clone> State<X, S> {
         if is_fit(PlaceId(key), connection) {
             return None;
         }
-        let connection = self.unpark(key);
+        let connection = self.unpark(key, Stage::Settling);
         Some(self.give_up(key, connection, Closed::PeerEnded))
     }
 
@@ -149,9 +186,21 @@ impl<X, S: Clone> State<X, S> {
         })
     }
 
+    /// Closes one of the things which nobody waits for; whether there was one.
+    pub(super) fn let_go(&mut self) -> bool {
+        if let Some(key) = self.idle.longest(&self.places) {
+            self.close_idle_place(key, Closed::PoolClosed);
+        } else if let Some(dial) = self.orphans.front() {
+            self.abandon(dial);
+        } else {
+            return false;
+        }
+        true
+    }
+
     /// Sees to it that the road whose turn it is finds a place, if one can be had; whether
     /// something had to end for it.
-    pub(super) fn make_room(&mut self) -> bool {
+    pub(super) fn make_room(&mut self, now: Instant) -> bool {
         let Some(road) = self.ring.front() else {
             return false;
         };
@@ -166,9 +215,11 @@ impl<X, S: Clone> State<X, S> {
             // Nobody waits for this one, and somebody does for its place.
             self.abandon(dial);
             Some(())
+        } else if let Some(oldest) = self.idle.longest(&self.places) {
+            self.close_idle_place(oldest, Closed::MadeRoom);
+            Some(())
         } else {
-            let oldest = self.idle.front();
-            oldest.map(|key| self.close_idle_place(key, Closed::MadeRoom))
+            self.make_a_dial_give_way(now)
         }
         .is_some()
     }
@@ -179,6 +230,10 @@ impl<X, S: Clone> State<X, S> {
         if self.places.len() >= self.limits.places
             || self.roads[road].places >= self.limits.places_per_road
         {
+            let next = self.next_to_give_way();
+            if next.is_some() {
+                self.news.hear(next);
+            }
             return None;
         }
         self.ring.remove(&mut self.roads, road);
@@ -193,7 +248,12 @@ impl<X, S: Clone> State<X, S> {
             },
             born: now,
             born_sequence: sequence,
+            ends: None,
             idle_since: now,
+            idle_until: None,
+            class: Class::default(),
+            level: 0,
+            ending: None,
             served: 0,
             on_road: Links::LOOSE,
             lru: Links::LOOSE,

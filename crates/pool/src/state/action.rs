@@ -63,6 +63,19 @@ pub enum Connection<X, S> {
     Shared(S),
 }
 
+/// What was lent without further ado.
+#[derive(Debug)]
+pub struct Lent<X> {
+    /// For whom.
+    pub ticket: TicketId,
+    /// What.
+    pub connection: X,
+    /// Which connection that is.
+    pub place: PlaceId,
+    /// Whether it has served another exchange.
+    pub reused: bool,
+}
+
 /// Something to be done, after the lock around the state has been released.
 #[derive(Debug)]
 pub enum Action<X, S> {
@@ -75,7 +88,8 @@ pub enum Action<X, S> {
         /// For whom: its time limits apply, and its failure will be this ticket's.
         ticket: TicketId,
     },
-    /// A dial goes on for nobody and has lost its place: end it. Reporting it is harmless.
+    /// A dial has lost its place, since nobody waits for it, or since it takes long and somebody
+    /// else waits for its place: end it. Reporting it is harmless.
     Abandon {
         /// Which one.
         place: PlaceId,
@@ -129,12 +143,14 @@ pub enum Refusal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Closed {
-    /// It was idle for too long.
+    /// It was idle for too long, by our limit or by what its server said.
     IdleTimeout,
     /// It was too old.
     MaxAge,
     /// It had served as many exchanges as it may.
     MaxRequests,
+    /// The server said that it would serve nothing more on it (`Keep-Alive: max=0`).
+    PeerHinted,
     /// There were too many idle ones.
     IdleLimit,
     /// Another route needed its place.
@@ -160,6 +176,7 @@ impl Closed {
             Closed::IdleTimeout => "idle timeout",
             Closed::MaxAge => "max age",
             Closed::MaxRequests => "max requests",
+            Closed::PeerHinted => "peer hinted",
             Closed::IdleLimit => "idle limit",
             Closed::MadeRoom => "made room",
             Closed::PeerEnded => "peer ended",

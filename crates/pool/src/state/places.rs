@@ -17,6 +17,8 @@ impl<X, S: Clone> State<X, S> {
             self.roads[road].orphans.remove(&mut self.places, key);
             return None;
         };
+        let level = usize::from(self.places[key].level);
+        self.attended[level].remove(&mut self.places, key);
         self.claims[claim].stage = ClaimStage::Waiting { dial: None };
         self.roads[road].wanting.push_front(&mut self.claims, claim);
         self.wanting += 1;
@@ -25,8 +27,13 @@ impl<X, S: Clone> State<X, S> {
 
     /// Ends a dial that nobody waits for.
     pub(super) fn abandon(&mut self, key: Key) {
-        let road = self.places[key].road;
         self.end_dial(key);
+        self.lose_dial(key);
+    }
+
+    /// A dial which has ended in the books ends.
+    fn lose_dial(&mut self, key: Key) {
+        let road = self.places[key].road;
         self.remove_place(key);
         self.counters.dials_abandoned += 1;
         self.work.push_back(Work::Act(Action::Abandon {
@@ -35,14 +42,72 @@ impl<X, S: Clone> State<X, S> {
         self.work.push_back(Work::Serve(road));
     }
 
+    /// When the first dial has lasted so long that it gives way to others who wait for a place;
+    /// `None` if nobody does.
+    pub(super) fn next_to_give_way(&self) -> Option<Instant> {
+        let patience = self.limits.dial_patience?;
+        if self.ring.is_empty() || self.places.len() < self.limits.places {
+            return None;
+        }
+        (0..LEVELS)
+            .filter(|&level| self.may_give_way(level).is_some())
+            .filter_map(|level| self.gives_way(level, patience))
+            .min()
+    }
+
+    /// When the first dial of a level has had its time.
+    fn gives_way(&self, level: usize, patience: Duration) -> Option<Instant> {
+        let first = self.attended[level].front()?;
+        let patience = patience.checked_mul(1 << level)?;
+        self.places[first].born.checked_add(patience)
+    }
+
+    /// The first dial of a level, if anybody else than its own road waits for a place.
+    fn may_give_way(&self, level: usize) -> Option<Key> {
+        let first = self.attended[level].front()?;
+        let only_its_own =
+            self.ring.len() == 1 && self.ring.front() == Some(self.places[first].road);
+        (!only_its_own).then_some(first)
+    }
+
+    /// Ends a dial that has had its time, for somebody on another road who waits for a place; its
+    /// own ticket waits for a place again, and its next dial has twice as long. So an origin whose
+    /// connects hang holds no place for ever, and one whose connects are merely slow gets there.
+    pub(super) fn make_a_dial_give_way(&mut self, now: Instant) -> Option<()> {
+        let patience = self.limits.dial_patience?;
+        let key = (0..LEVELS).find_map(|level| {
+            let is_due = self
+                .gives_way(level, patience)
+                .is_some_and(|due| due <= now);
+            self.may_give_way(level).filter(|_| is_due)
+        })?;
+        let road = self.places[key].road;
+        if self.ring.front() == Some(road) {
+            self.ring.remove(&mut self.roads, road);
+            self.ring.push_back(&mut self.roads, road);
+        }
+        if let Some((claim, _)) = self.end_dial(key) {
+            let claimed = &mut self.claims[claim];
+            claimed.gave_way = (claimed.gave_way + 1).min(LEVELS as u8 - 1);
+            self.work.push_back(Work::Requeue(claim));
+        }
+        self.lose_dial(key);
+        Some(())
+    }
+
     pub(super) fn open(&mut self, key: Key, now: Instant) {
         self.counters.opened += 1;
         let sequence = self.next_sequence();
         let place = &mut self.places[key];
         place.born = now;
         place.born_sequence = sequence;
+        place.ends = self.limits.max_age.and_then(|age| now.checked_add(age));
         place.idle_since = now;
-        self.ages.push_back(&mut self.places, key);
+        let ends = place.ends;
+        if ends.is_some() {
+            self.ages.push_back(&mut self.places, key);
+        }
+        self.news.hear(ends);
     }
 
     pub(super) fn open_shared(&mut self, key: Key, handle: S) {
@@ -54,17 +119,20 @@ impl<X, S: Clone> State<X, S> {
         self.roads[road].knowledge = Knowledge::Shared { limit };
         // Somebody else's connection has room, and nobody waits: one is enough.
         let superfluous = !self.roads[road].roomy.is_empty() && !self.roads[road].has_tickets();
-        self.places[key].stage = Stage::Shared {
+        let place = &mut self.places[key];
+        place.stage = Stage::Shared {
             handle,
             exchanges: 0,
             limit,
             retired: None,
         };
+        place.idle_until = self.limits.idle_end(place.class, place.idle_since);
+        self.news.hear(place.idle_until);
         self.shared += 1;
         let lane = &mut self.roads[road];
         lane.shared += 1;
         lane.roomy.push_back(&mut self.places, key);
-        self.idle.push_back(&mut self.places, key);
+        self.idle.push(&mut self.places, key);
         if superfluous {
             self.retire(key, Closed::Superfluous);
         } else if self.closed {
@@ -80,22 +148,32 @@ impl<X, S: Clone> State<X, S> {
 
     /// Leaves an exclusive connection to whoever comes next, unless there are too many already.
     pub(super) fn park(&mut self, key: Key, connection: X) {
-        self.places[key].stage = Stage::Idle(connection);
-        let road = self.places[key].road;
-        self.roads[road].idle.push_front(&mut self.places, key);
-        self.idle.push_back(&mut self.places, key);
-        if self.roads[road].idle.len() > self.limits.idle_per_road
-            && let Some(oldest) = self.roads[road].idle.back()
+        let place = &mut self.places[key];
+        let (road, class) = (place.road, place.class);
+        let until = self.limits.idle_end(class, place.idle_since);
+        place.idle_until = until;
+        place.stage = Stage::Idle(connection);
+        self.news.hear(until);
+        self.put_down(key, road, class);
+        let lane = &mut self.roads[road];
+        if lane.idle.len() > self.limits.idle_per_road
+            && let Some(oldest) = lane.idle.back()
         {
             self.close_idle_place(oldest, Closed::IdleLimit);
         }
     }
 
-    pub(super) fn unpark(&mut self, key: Key) -> X {
+    /// Puts an exclusive connection among the idle ones.
+    pub(super) fn put_down(&mut self, key: Key, road: Key, class: Class) {
+        self.roads[road].idle.push_front(&mut self.places, key);
+        self.idle.push_to(class, &mut self.places, key);
+    }
+
+    pub(super) fn unpark(&mut self, key: Key, next: Stage<X, S>) -> X {
         let road = self.places[key].road;
         self.roads[road].idle.remove(&mut self.places, key);
         self.idle.remove(&mut self.places, key);
-        match std::mem::replace(&mut self.places[key].stage, Stage::Settling) {
+        match std::mem::replace(&mut self.places[key].stage, next) {
             Stage::Idle(connection) => connection,
             Stage::Dial { .. } | Stage::Settling | Stage::Lent | Stage::Shared { .. } => {
                 unreachable!("asked of idle connections only")
@@ -107,7 +185,7 @@ impl<X, S: Clone> State<X, S> {
     pub(super) fn close_idle_place(&mut self, key: Key, reason: Closed) {
         match self.places[key].stage {
             Stage::Idle(_) => {
-                let connection = self.unpark(key);
+                let connection = self.unpark(key, Stage::Settling);
                 let close = self.give_up(key, connection, reason);
                 self.work.push_front(Work::Act(close));
             }
@@ -238,12 +316,14 @@ impl<X, S: Clone> State<X, S> {
         }
         if unused {
             place.idle_since = now;
+            place.idle_until = self.limits.idle_end(place.class, place.idle_since);
+            self.news.hear(place.idle_until);
         }
         if room && !retired && !place.on_road.is_linked() {
             self.roads[road].roomy.push_back(&mut self.places, key);
         }
         if unused {
-            self.idle.push_back(&mut self.places, key);
+            self.idle.push(&mut self.places, key);
         }
         self.work.push_back(Work::Serve(road));
     }
@@ -258,32 +338,43 @@ impl<X, S: Clone> State<X, S> {
 
     /// Why an idle connection must not be lent, if there is a reason which needs no asking.
     pub(super) fn expired(&self, key: Key, now: Instant) -> Option<Closed> {
-        let place = &self.places[key];
-        if self
-            .limits
-            .idle_timeout
-            .is_some_and(|limit| is_past(place.idle_since, limit, now))
-        {
-            return Some(Closed::IdleTimeout);
-        }
-        self.reason_to_end(key, now)
+        let closed = self.closed.then_some(Closed::PoolClosed);
+        closed.or_else(|| self.limits.expired(&self.places[key], now))
     }
 
     /// Why a connection serves no more exchanges, however fit it is.
     pub(super) fn reason_to_end(&self, key: Key, now: Instant) -> Option<Closed> {
-        let place = &self.places[key];
-        if self.closed {
-            Some(Closed::PoolClosed)
-        } else if place.served >= self.limits.max_requests {
+        let closed = self.closed.then_some(Closed::PoolClosed);
+        closed.or_else(|| self.limits.reason_to_end(&self.places[key], now))
+    }
+}
+
+impl Limits {
+    /// See [`State::expired`].
+    #[inline]
+    pub(super) fn expired<X, S>(&self, place: &Place<X, S>, now: Instant) -> Option<Closed> {
+        if place.idle_until.is_some_and(|end| end <= now) {
+            return Some(Closed::IdleTimeout);
+        }
+        self.reason_to_end(place, now)
+    }
+
+    /// See [`State::reason_to_end`].
+    #[inline]
+    pub(super) fn reason_to_end<X, S>(&self, place: &Place<X, S>, now: Instant) -> Option<Closed> {
+        if place.served >= self.max_requests {
             Some(Closed::MaxRequests)
-        } else if self
-            .limits
-            .max_age
-            .is_some_and(|limit| is_past(place.born, limit, now))
-        {
+        } else if place.ending.is_some() {
+            place.ending
+        } else if place.ends.is_some_and(|end| end <= now) {
             Some(Closed::MaxAge)
         } else {
             None
         }
+    }
+
+    /// When a connection of such a class, idle `since` then, has been idle for too long.
+    pub(super) fn idle_end(&self, class: Class, since: Instant) -> Option<Instant> {
+        since.checked_add(class.length(self.idle_timeout)?)
     }
 }

@@ -19,6 +19,7 @@ impl<X, S: Clone> State<X, S> {
             idle: List::new(),
             roomy: List::new(),
             orphans: List::new(),
+            arriving: 0,
             places: 0,
             dials: 0,
             shared: 0,
@@ -33,6 +34,11 @@ impl<X, S: Clone> State<X, S> {
     /// their tickets go to tickets without a dial, the road joins or leaves the ring, what is idle
     /// beyond the limit is closed, and an empty road is forgotten.
     pub(super) fn tend(&mut self, road: Key) {
+        let lane = &self.roads[road];
+        let quiet = lane.wanting.is_empty() && !lane.turn.is_linked() && lane.places > 0;
+        if quiet && self.idle.len() <= self.limits.idle {
+            return;
+        }
         while let Some(claim) = self.roads[road].wanting.front()
             && let Some(dial) = self.roads[road].orphans.front()
         {
@@ -42,7 +48,7 @@ impl<X, S: Clone> State<X, S> {
         }
         self.refresh(road);
         if self.idle.len() > self.limits.idle
-            && let Some(oldest) = self.idle.front()
+            && let Some(oldest) = self.idle.longest(&self.places)
         {
             self.close_idle_place(oldest, Closed::IdleLimit);
         }
@@ -163,6 +169,6 @@ impl Road {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.places == 0 && !self.has_tickets()
+        self.places == 0 && self.arriving == 0 && !self.has_tickets()
     }
 }

@@ -27,8 +27,11 @@ pub struct Counters {
     pub dials: u64,
     /// Of those, how many failed.
     pub dials_failed: u64,
-    /// Of those, how many were given up because nobody waited for them.
+    /// Of those, how many were given up because nobody waited for them, or because they took long
+    /// and somebody else waited for their place.
     pub dials_abandoned: u64,
+    /// How often an attempt to connect failed and was made once more in the same dial.
+    pub dials_retried: u64,
     /// Of those, how many became connections.
     pub opened: u64,
     /// Requests sent a second time after the first connection turned out dead.

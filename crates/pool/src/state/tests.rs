@@ -11,6 +11,14 @@ mod audit;
 mod random;
 mod scenarios;
 
+fn any() -> ConnectionUse {
+    ConnectionUse::default()
+}
+
+fn fresh() -> ConnectionUse {
+    any().with_fresh()
+}
+
 /// A route which is exclusive.
 fn plain(n: usize) -> Route {
     Route::to(Origin::new(Scheme::Http, &format!("host{n}"), 80))
@@ -70,7 +78,7 @@ impl Bench {
     }
 
     fn ask(&mut self, route: &Route) -> TicketId {
-        self.state.enqueue(route, false, self.now)
+        self.state.enqueue(route, any(), self.now)
     }
 
     fn made(&mut self, dial: PlaceId) -> u32 {
@@ -104,7 +112,7 @@ impl Bench {
 
     /// A connection on `route`, made and given back.
     fn park(&mut self, route: &Route) -> (PlaceId, u32) {
-        let ticket = self.state.enqueue(route, true, self.now);
+        let ticket = self.state.enqueue(route, fresh(), self.now);
         let dial = one_dial(&self.drain());
         let connection = self.made(dial);
         self.drain();

@@ -8,6 +8,27 @@ impl<X, S: Clone> State<X, S> {
         self.sequence
     }
 
+    pub(super) fn new_claim(
+        &mut self,
+        road: Key,
+        wish: ConnectionUse,
+        now: Instant,
+        stage: ClaimStage,
+    ) -> Key {
+        let sequence = self.next_sequence();
+        self.claims.insert(Claim {
+            road,
+            sequence,
+            fresh: wish.fresh,
+            close_after: wish.close_after,
+            gave_way: 0,
+            asked: now,
+            stage,
+            queue: Links::LOOSE,
+            wanting: Links::LOOSE,
+        })
+    }
+
     /// A ticket takes its place at the end of its road's queue.
     pub(super) fn join(&mut self, claim: Key) {
         let Claim { road, fresh, .. } = self.claims[claim];
@@ -45,6 +66,8 @@ impl<X, S: Clone> State<X, S> {
         }
         self.waiting -= 1;
         if let Some(dial) = dial {
+            let level = usize::from(self.places[dial].level);
+            self.attended[level].remove(&mut self.places, dial);
             self.roads[road].orphans.push_back(&mut self.places, dial);
             self.orphans.push_back(&mut self.places, dial);
             self.places[dial].stage = Stage::Dial {
@@ -95,11 +118,16 @@ impl<X, S: Clone> State<X, S> {
         if self.roads[road].wanting.remove(&mut self.claims, claim) {
             self.wanting -= 1;
         }
-        self.claims[claim].stage = ClaimStage::Waiting { dial: Some(dial) };
-        self.places[dial].stage = Stage::Dial {
+        let claimed = &mut self.claims[claim];
+        claimed.stage = ClaimStage::Waiting { dial: Some(dial) };
+        let place = &mut self.places[dial];
+        place.level = claimed.gave_way;
+        place.stage = Stage::Dial {
             ticket: Some(claim),
             own,
         };
+        let level = usize::from(place.level);
+        self.attended[level].push_back(&mut self.places, dial);
     }
 
     pub(super) fn grant_exclusive(
@@ -128,6 +156,7 @@ impl<X, S: Clone> State<X, S> {
         let handle = handle.clone();
         *exchanges += 1;
         let (first, full) = (*exchanges == 1, *exchanges >= *limit);
+        let last = self.claims[claim].close_after;
         if first {
             self.idle.remove(&mut self.places, key);
         }
@@ -137,6 +166,8 @@ impl<X, S: Clone> State<X, S> {
         let grant = self.grant(claim, key, Connection::Shared(handle), now);
         if served >= self.limits.max_requests {
             self.retire(key, Closed::MaxRequests);
+        } else if last {
+            self.retire(key, Closed::Exchange(CloseReason::CallerSaidClose));
         }
         grant
     }
@@ -148,7 +179,9 @@ impl<X, S: Clone> State<X, S> {
         connection: Connection<X, S>,
         now: Instant,
     ) -> Action<X, S> {
-        self.leave(claim);
+        if self.claims[claim].queue.is_linked() {
+            self.leave(claim);
+        }
         let place = &mut self.places[key];
         let reused = place.served > 0;
         place.served += 1;
@@ -156,7 +189,9 @@ impl<X, S: Clone> State<X, S> {
         claimed.stage = ClaimStage::Holding { place: key };
         self.counters.granted += 1;
         self.counters.reused += u64::from(reused);
-        self.counters.queue_time += now.saturating_duration_since(claimed.asked);
+        if claimed.asked < now {
+            self.counters.queue_time += now.duration_since(claimed.asked);
+        }
         Action::Grant {
             ticket: TicketId(claim),
             connection,

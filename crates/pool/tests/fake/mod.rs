@@ -18,8 +18,8 @@ use std::{
 
 use bytes::Bytes;
 use httpcore_core_primitives::{
-    Body, BoxFuture, CloseReason, Error, Established, ExclusiveConnection, IdleEnd, Kind, Lease,
-    Origin, Phase, Request, Response, Runtime, Scheme, SendError, Sent, SharedConnection,
+    Body, BoxFuture, CloseReason, Error, Established, ExclusiveConnection, Hints, IdleEnd, Kind,
+    Lease, Origin, Phase, Request, Response, Runtime, Scheme, SendError, Sent, SharedConnection,
     StreamInfo, Terms,
 };
 use httpcore_net_mock::MockNet;
@@ -35,6 +35,14 @@ pub(crate) struct Peer {
     /// How long an exchange takes until its response's head.
     pub(crate) answer: Mutex<Duration>,
     pub(crate) dials_fail: AtomicBool,
+    /// So many dials fail first.
+    pub(crate) first_dials_fail: AtomicUsize,
+    /// When dials began, on the network's clock.
+    pub(crate) dialled_at: Mutex<Vec<Duration>>,
+    /// Dials to this host never end.
+    pub(crate) hanging: Mutex<Option<&'static str>>,
+    /// What the server says of keeping its connections.
+    pub(crate) hints: Mutex<Hints>,
     /// Connections turn out to be shared, and admit so many exchanges; 0 if they do not.
     pub(crate) admits: AtomicUsize,
     pub(crate) dials: AtomicUsize,
@@ -56,6 +64,10 @@ impl Peer {
             dial: Mutex::new(SECOND),
             answer: Mutex::new(SECOND),
             dials_fail: AtomicBool::new(false),
+            first_dials_fail: AtomicUsize::new(0),
+            dialled_at: Mutex::default(),
+            hanging: Mutex::new(None),
+            hints: Mutex::default(),
             admits: AtomicUsize::new(0),
             dials: AtomicUsize::new(0),
             dials_running: AtomicUsize::new(0),
@@ -168,17 +180,22 @@ impl Drop for Count {
 impl Dial for Dialler {
     fn dial(
         &self,
-        _route: &Route,
+        route: &Route,
         _terms: &DialTerms,
     ) -> BoxFuture<'static, Result<Established, Error>> {
         let peer = self.0.clone();
-        peer.dials.fetch_add(1, SeqCst);
+        let number = peer.dials.fetch_add(1, SeqCst);
+        peer.dialled_at.lock().unwrap().push(peer.net.elapsed());
+        let hangs = *peer.hanging.lock().unwrap() == Some(route.origin().host());
         let running = Count::new(&peer, |peer| &peer.dials_running);
         let sleep = peer.net.sleep(*peer.dial.lock().unwrap());
         Box::pin(async move {
             let _running = running;
             sleep.await;
-            if peer.dials_fail.load(SeqCst) {
+            if hangs {
+                std::future::pending::<()>().await;
+            }
+            if peer.dials_fail.load(SeqCst) || number < peer.first_dials_fail.load(SeqCst) {
                 return Err(Error::new(Kind::Connect, Phase::Connect));
             }
             let wire = Arc::new(Wire::default());
@@ -274,6 +291,10 @@ impl ExclusiveConnection for Fake {
     fn info(&self) -> StreamInfo {
         StreamInfo::default()
     }
+
+    fn version(&self) -> http::Version {
+        http::Version::HTTP_11
+    }
 }
 
 impl SharedConnection for Fake {
@@ -300,6 +321,10 @@ impl SharedConnection for Fake {
     fn info(&self) -> StreamInfo {
         StreamInfo::default()
     }
+
+    fn version(&self) -> http::Version {
+        http::Version::HTTP_2
+    }
 }
 
 /// What an exchange owns, in the order in which it is dropped.
@@ -312,7 +337,10 @@ impl Holds {
     fn settle(&mut self) {
         let lease = self.lease.take().unwrap();
         match self.connection.take() {
-            Some(connection) => lease.give_back(connection),
+            Some(connection) => {
+                let hints = *connection.peer.hints.lock().unwrap();
+                lease.give_back_with(connection, hints);
+            }
             None => lease.close(CloseReason::Finished),
         }
     }

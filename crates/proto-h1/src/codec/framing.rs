@@ -19,7 +19,7 @@ use httpcore_core_primitives::BodyLength;
 
 use super::{
     error::{Misuse, Violation},
-    reuse::{ConnectionOptions, MustClose},
+    reuse::{ConnectionOptions, KeepAlive, MustClose},
     spelling::KeepRawHead,
 };
 
@@ -46,6 +46,7 @@ pub(super) struct Said<'a> {
     pub(super) length: Length,
     pub(super) coding: Coding,
     pub(super) connection: ConnectionOptions,
+    pub(super) keep_alive: KeepAlive,
     pub(super) host: Option<&'a HeaderValue>,
     pub(super) several_hosts: bool,
     pub(super) upgrade: bool,
@@ -92,12 +93,12 @@ impl<'a> Said<'a> {
         said
     }
 
-    /// Whether [`note`](Self::note) may find something in a field whose name has this length.
+    /// Whether a field whose name has this length may say something that is noted.
     pub(super) fn may_note(length: usize) -> bool {
         const LENGTHS: [usize; 3] = [
             "content-length".len(),
             "transfer-encoding".len(),
-            "connection".len(),
+            "connection".len(), // and of `keep-alive`
         ];
         LENGTHS.contains(&length)
     }
@@ -158,7 +159,7 @@ impl Coding {
 }
 
 /// RFC 9110 §8.6: digits and nothing else; no sign, no space, and no more than 64 bits.
-fn decimal(digits: &[u8]) -> Option<u64> {
+pub(super) fn decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
     }

@@ -19,6 +19,7 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, Version, header, request,
 };
 use httparse::EMPTY_HEADER;
+use httpcore_core_primitives::ConnectionUse;
 
 use super::{
     Leniency,
@@ -549,6 +550,10 @@ fn fields_of(
         // The length rules out most of them, for less than a comparison of names.
         if Said::may_note(field.name.len()) {
             said.note(&name, field.value);
+            // Not among the names which `http` knows by heart.
+            if field.name.eq_ignore_ascii_case("keep-alive") {
+                said.keep_alive.note(field.value);
+            }
         }
         let value = if field.value.is_empty() {
             HeaderValue::from_static("")
@@ -667,6 +672,10 @@ fn write_all(
         }
         write_framing(framing, None, out);
     }
+    // RFC 9112 §9.6: who will not use the connection again says so.
+    if closes_after(request) && !said.connection.close {
+        out.extend_from_slice(b"connection: close\r\n");
+    }
     out.extend_from_slice(b"\r\n");
     Ok(())
 }
@@ -733,6 +742,12 @@ fn write_framing(framing: RequestFraming, letters: Option<&[u8]>, out: &mut Byte
         RequestFraming::Chunked => out.extend_from_slice(b"chunked"),
     }
     out.extend_from_slice(b"\r\n");
+}
+
+/// Whether the request's settings ask that its connection serve nobody else.
+pub(super) fn closes_after(request: &request::Parts) -> bool {
+    let settings = request.extensions.get::<ConnectionUse>();
+    settings.is_some_and(|settings| settings.close_after)
 }
 
 fn write_target(request: &request::Parts, out: &mut BytesMut) -> Result<(), Misuse> {

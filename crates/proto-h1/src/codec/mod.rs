@@ -45,7 +45,7 @@ mod spelling;
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, Response, Version, request};
-use httpcore_core_primitives::BodyLength;
+use httpcore_core_primitives::{BodyLength, Hints};
 
 pub use error::{Misuse, Violation};
 pub use framing::Framing;
@@ -56,6 +56,7 @@ pub use spelling::{HeaderOrder, KeepRawHead, RawHead};
 use chunked::{Chunks, Next};
 use framing::{Asked, RequestFraming, Said, request_framing, response_framing};
 use head::{Bounds, Head, Scan};
+use reuse::KeepAlive;
 
 /// How much of each thing a server may send. The body's own size is its reader's business.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,6 +172,7 @@ pub struct Codec {
     /// The first reason found to close the connection after this exchange.
     closing: Option<MustClose>,
     expects_continue: bool,
+    keep_alive: KeepAlive,
     framing: Option<Framing>,
     interim: usize,
     interim_bytes: usize,
@@ -248,7 +250,7 @@ impl Codec {
         let said = Said::by_request(&request.headers);
         let framing = request_framing(request, &said, length)?;
         head::write(request, &said, framing, out)?;
-        let closing = if said.connection.close {
+        let closing = if said.connection.close || head::closes_after(request) {
             Some(MustClose::CallerSaidClose)
         } else if request.version == Version::HTTP_10 {
             Some(MustClose::AskedInHttp10)
@@ -452,6 +454,11 @@ impl Codec {
         self.closing
     }
 
+    /// How long the server means to keep the connection, as far as it has said.
+    pub fn hints(&self) -> Hints {
+        self.keep_alive.hints()
+    }
+
     /// Whether another request may follow on this connection; `rest` is what remains of the input.
     ///
     /// # Errors
@@ -586,6 +593,7 @@ impl Codec {
         if let Some(reason) = dubious {
             self.close_for(reason);
         }
+        self.keep_alive = said.keep_alive;
         self.framing = Some(framing);
         self.receiving = match framing {
             Framing::None => Receiving::Ended,

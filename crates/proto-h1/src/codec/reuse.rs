@@ -1,9 +1,11 @@
 //! Why a connection serves no other exchange.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use http::Version;
-use httpcore_core_primitives::CloseReason;
+use httpcore_core_primitives::{CloseReason, Hints};
+
+use super::framing::decimal;
 
 /// Why a connection must be closed after this exchange. `Display` names the rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -112,5 +114,53 @@ impl ConnectionOptions {
             self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
             self.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
         }
+    }
+}
+
+/// What the `Keep-Alive` field of a response says: `timeout=5, max=100`.
+///
+/// RFC 9112 appendix C.2.2 knows the field and leaves its parameters to RFC 2068 §19.7.1.1. They
+/// are a hint and nothing else, and so whatever is not exactly such a parameter is passed over; of
+/// several, the most pessimistic counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct KeepAlive {
+    /// In seconds.
+    timeout: Option<u32>,
+    max: Option<u32>,
+}
+
+impl KeepAlive {
+    pub(super) fn note(&mut self, value: &[u8]) {
+        for parameter in value.split(|&byte| byte == b',') {
+            let mut halves = parameter.splitn(2, |&byte| byte == b'=');
+            let (Some(name), Some(number)) = (halves.next(), halves.next()) else {
+                continue;
+            };
+            let Some(number) = decimal(number.trim_ascii()) else {
+                continue;
+            };
+            // Longer than a century is as good as for ever, and a hint of that is none.
+            let number = u32::try_from(number).unwrap_or(u32::MAX);
+            let name = name.trim_ascii();
+            let known = if name.eq_ignore_ascii_case(b"timeout") {
+                &mut self.timeout
+            } else if name.eq_ignore_ascii_case(b"max") {
+                &mut self.max
+            } else {
+                continue;
+            };
+            *known = Some(known.map_or(number, |before| before.min(number)));
+        }
+    }
+
+    pub(super) fn hints(self) -> Hints {
+        let mut hints = Hints::default();
+        if let Some(seconds) = self.timeout {
+            hints = hints.with_idle_for(Duration::from_secs(seconds.into()));
+        }
+        if let Some(more) = self.max {
+            hints = hints.with_more(more.into());
+        }
+        hints
     }
 }

@@ -109,7 +109,12 @@ impl<X, S: Clone> State<X, S> {
     }
 
     fn audit_lists(&self) {
-        let idle: Vec<_> = self.idle.iter(&self.places).collect();
+        let lists: Vec<Vec<_>> = self
+            .idle
+            .lists()
+            .map(|list| list.iter(&self.places).collect())
+            .collect();
+        let idle = lists.concat();
         assert_eq!(idle.len(), self.idle.len());
         let unused = self
             .places
@@ -122,11 +127,27 @@ impl<X, S: Clone> State<X, S> {
             })
             .count();
         assert_eq!(idle.len(), unused, "what carries nothing can be evicted");
-        assert!(
-            idle.windows(2)
-                .all(|pair| { self.places[pair[0]].idle_since <= self.places[pair[1]].idle_since }),
-            "the longest idle comes first"
-        );
+        for list in &lists {
+            let since = |key: Key| self.places[key].idle_since;
+            let until = |key: Key| self.places[key].idle_until;
+            assert!(
+                list.windows(2).all(
+                    |pair| since(pair[0]) <= since(pair[1]) && until(pair[0]) <= until(pair[1])
+                ),
+                "the longest idle comes first, and expires first"
+            );
+        }
+        let attended: usize = self.attended.iter().map(List::len).sum();
+        let dials = self.places.iter().filter(|(_, place)| {
+            matches!(
+                place.stage,
+                Stage::Dial {
+                    ticket: Some(_),
+                    ..
+                }
+            )
+        });
+        assert_eq!(attended, dials.count(), "dials are attended or orphaned");
         let orphans: usize = self.roads.iter().map(|(_, road)| road.orphans.len()).sum();
         assert_eq!(self.orphans.len(), orphans);
         let wanting: usize = self.roads.iter().map(|(_, road)| road.wanting.len()).sum();

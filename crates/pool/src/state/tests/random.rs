@@ -58,11 +58,14 @@ struct Known {
     lent: Vec<TicketId>,
     limit: usize,
     served: usize,
+    /// Somebody was to be the last to use it.
+    last: bool,
 }
 
 struct Waiting {
     route: usize,
     fresh: bool,
+    close_after: bool,
     order: usize,
 }
 
@@ -79,7 +82,9 @@ struct World {
     limit: usize,
     waiting: BTreeMap<TicketId, Waiting>,
     refused: Vec<TicketId>,
-    dials: HashMap<PlaceId, (usize, TicketId)>,
+    /// Their routes, whom they were begun for, and when.
+    dials: HashMap<PlaceId, (usize, TicketId, Instant)>,
+    patience: Option<Duration>,
     connections: BTreeMap<u32, Known>,
     next: u32,
     order: usize,
@@ -100,6 +105,7 @@ impl World {
         config.idle_timeout = dice.pick(&[None, Some(Duration::from_secs(3))]);
         config.max_age = dice.pick(&[None, Some(Duration::from_secs(10))]);
         config.max_requests_per_connection = dice.pick(&[None, None, Some(1), Some(3)]);
+        config.dial_patience = dice.pick(&[None, Some(Duration::from_secs(2))]);
         config.queue_limit = dice.pick(&[None, None, Some(0), Some(3)]);
         let routes = 1 + dice.roll(4);
         let negotiated_too = dice.roll(2) == 0;
@@ -131,6 +137,7 @@ impl World {
             order: 0,
             closed: false,
             queue_limit: config.queue_limit,
+            patience: config.dial_patience,
             dice,
         }
     }
@@ -169,6 +176,11 @@ impl World {
                 self.state.close_idle();
             }
             96 if self.dice.roll(8) == 0 => {
+                self.note(|| "drain".to_owned());
+                self.closed = true;
+                self.state.drain();
+            }
+            97 if self.dice.roll(8) == 0 => {
                 self.note(|| "close".to_owned());
                 self.closed = true;
                 self.state.close();
@@ -180,7 +192,13 @@ impl World {
     fn ask(&mut self) {
         let route = self.dice.roll(self.routes.len());
         let fresh = self.dice.roll(8) == 0;
-        let ticket = self.state.enqueue(&self.routes[route], fresh, self.now);
+        let mut wish = any();
+        wish.fresh = fresh;
+        wish.close_after = self.dice.roll(12) == 0;
+        if self.dice.roll(2) == 0 && self.ask_at_once(route, wish) {
+            return;
+        }
+        let ticket = self.state.enqueue(&self.routes[route], wish, self.now);
         self.note(|| {
             format!(
                 "{ticket:?} asks for {route}{}",
@@ -191,12 +209,36 @@ impl World {
         let waiting = Waiting {
             route,
             fresh,
+            close_after: wish.close_after,
             order: self.order,
         };
         assert!(
             self.waiting.insert(ticket, waiting).is_none(),
             "no two tickets share a name"
         );
+    }
+
+    /// The short way; whether it was gone.
+    fn ask_at_once(&mut self, route: usize, wish: ConnectionUse) -> bool {
+        let connections = &self.connections;
+        let mut is_fit = |_, number: &mut u32| !connections[number].dead;
+        let way = &self.routes[route];
+        let Some(lent) = self.state.lend(way, wish, self.now, &mut is_fit) else {
+            self.drain();
+            return false;
+        };
+        self.order += 1;
+        let waiting = Waiting {
+            route,
+            fresh: wish.fresh,
+            close_after: wish.close_after,
+            order: self.order,
+        };
+        self.waiting.insert(lent.ticket, waiting);
+        let (ticket, number) = (lent.ticket, lent.connection);
+        self.note(|| format!("{ticket:?} asks for {route}, and has {number} at once"));
+        self.check_grant(lent.ticket, lent.connection, lent.place, lent.reused);
+        true
     }
 
     fn give_up(&mut self) {
@@ -221,7 +263,7 @@ impl World {
     }
 
     fn end_dial(&mut self, place: PlaceId, succeeds: bool) {
-        let Some((route, cause)) = self.dials.remove(&place) else {
+        let Some((route, cause, _)) = self.dials.remove(&place) else {
             return;
         };
         if !succeeds {
@@ -229,9 +271,12 @@ impl World {
             let waits = self.waiting.contains_key(&cause);
             self.state.dialled(place, Err(refused()), self.now);
             let told = self.drain();
+            let expected: Vec<_> = waits
+                .then(|| format!("refuse: dial {cause:?}"))
+                .into_iter()
+                .collect();
             assert_eq!(
-                waits,
-                told.contains(&format!("refuse: dial {cause:?}")),
+                told, expected,
                 "a failed dial fails its cause, if that waits, and nobody else"
             );
             return;
@@ -256,6 +301,7 @@ impl World {
                 lent: Vec::new(),
                 limit: usize::MAX,
                 served: 0,
+                last: false,
             },
         );
         if shared {
@@ -335,6 +381,7 @@ impl World {
             }
             (1, shared) => {
                 known.served -= 1;
+                known.last &= known.shared;
                 self.note(|| format!("{ticket:?} does not want {number}"));
                 let connection = if shared {
                     Connection::Shared(number)
@@ -342,6 +389,30 @@ impl World {
                     Connection::Exclusive(number)
                 };
                 self.state.decline(ticket, connection, self.now);
+            }
+            (2, false) => {
+                let mut hints = Hints::default();
+                if self.dice.roll(2) == 0 {
+                    hints = hints.with_idle_for(Duration::from_secs(self.dice.roll(5) as u64));
+                }
+                if self.dice.roll(3) == 0 {
+                    hints = hints.with_more(self.dice.roll(3) as u64);
+                }
+                self.note(|| format!("{ticket:?} gives {number} back, {hints:?}"));
+                self.state
+                    .reclaimed_with(ticket, Ok(number), hints, self.now);
+            }
+            (3 | 4, false) => {
+                self.note(|| format!("{ticket:?} gives {number} back, at once if it can"));
+                let connections = &self.connections;
+                let mut is_fit = |_, number: &mut u32| !connections[number].dead;
+                let (now, hints) = (self.now, Hints::default());
+                let parked =
+                    self.state
+                        .park_at_once(ticket, number, hints, now, Some(now), &mut is_fit);
+                if let Err(number) = parked {
+                    self.state.reclaimed(ticket, Ok(number), now);
+                }
             }
             (_, false) => {
                 self.note(|| format!("{ticket:?} gives {number} back"));
@@ -371,12 +442,7 @@ impl World {
                     route,
                     ticket,
                 } => self.check_dial(place, &route, ticket),
-                Action::Abandon { place } => {
-                    assert!(
-                        self.dials.remove(&place).is_some(),
-                        "only dials are abandoned"
-                    );
-                }
+                Action::Abandon { place } => self.check_abandon(place),
                 Action::Grant {
                     ticket,
                     connection,
@@ -427,8 +493,12 @@ impl World {
             self.waiting[&ticket].route, n,
             "dials are begun for who waits"
         );
-        assert!(self.dials.insert(place, (n, ticket)).is_none());
-        let dials = self.dials.values().filter(|(route, _)| *route == n).count();
+        assert!(self.dials.insert(place, (n, ticket, self.now)).is_none());
+        let dials = self
+            .dials
+            .values()
+            .filter(|(route, ..)| *route == n)
+            .count();
         let waiting = self
             .waiting
             .values()
@@ -441,11 +511,27 @@ impl World {
         assert!(
             self.dials
                 .values()
-                .filter(|(_, cause)| *cause == ticket)
+                .filter(|(_, cause, _)| *cause == ticket)
                 .count()
                 == 1,
             "one dial for each ticket"
         );
+    }
+
+    fn check_abandon(&mut self, place: PlaceId) {
+        let on = |world: &World, n: usize| world.waiting.values().filter(|w| w.route == n).count();
+        let dials = |world: &World, n: usize| world.dials.values().filter(|d| d.0 == n).count();
+        let &(n, _, begun) = self.dials.get(&place).expect("only dials are abandoned");
+        let for_nobody = dials(self, n) > on(self, n);
+        let has_had_its_time = self
+            .patience
+            .is_some_and(|patience| self.now - begun >= patience);
+        let others_wait = self.waiting.values().any(|waiting| waiting.route != n);
+        assert!(
+            for_nobody || (has_had_its_time && others_wait),
+            "a dial gives way to others only, and when it has had its time"
+        );
+        self.dials.remove(&place);
     }
 
     fn check_grant(&mut self, ticket: TicketId, number: u32, place: PlaceId, reused: bool) {
@@ -472,6 +558,8 @@ impl World {
             .values()
             .any(|other| other.route == served.route && other.order < served.order && !other.fresh);
         assert!(!overtaken, "whoever came first is served first");
+        assert!(!known.last, "whoever was to be the last was not");
+        known.last = served.close_after;
         known.served += 1;
         known.lent.push(ticket);
     }

@@ -16,6 +16,21 @@ fn an_idle_connection_is_lent_again_and_the_latest_first() {
 }
 
 #[test]
+fn a_ticket_survives_the_end_of_the_last_connection_of_its_route() {
+    let mut bench = Bench::new(|_| {});
+    let route = plain(0);
+    let (_, connection) = bench.park(&route);
+    bench.dead.insert(connection);
+    // Nothing is done in between: the route has no connection and, to be seen, no ticket either.
+    let lent = bench
+        .state
+        .lend(&route, any(), bench.now, &mut |_, _| false);
+    assert!(lent.is_none());
+    bench.ask(&route);
+    assert_eq!(bench.told(), ["close 1: peer ended", "dial host0"]);
+}
+
+#[test]
 fn a_ticket_takes_what_comes_first_and_the_dial_goes_on() {
     let mut bench = Bench::new(|_| {});
     let route = plain(0);
@@ -323,7 +338,7 @@ fn too_many_idle_ones_are_closed_the_oldest_first() {
         config.max_idle_per_origin = Some(1);
     });
     bench.park(&plain(0));
-    let ticket = bench.state.enqueue(&plain(0), true, bench.now);
+    let ticket = bench.state.enqueue(&plain(0), fresh(), bench.now);
     let dial = one_dial(&bench.drain());
     let connection = bench.made(dial);
     bench.drain();
@@ -340,7 +355,7 @@ fn one_who_insists_gets_a_new_connection() {
     let mut bench = Bench::new(|config| config.max_connections_per_origin = Some(1));
     let route = plain(0);
     bench.park(&route);
-    bench.state.enqueue(&route, true, bench.now);
+    bench.state.enqueue(&route, fresh(), bench.now);
     assert_eq!(bench.told(), ["close 1: made room", "dial host0"]);
 }
 
@@ -352,7 +367,7 @@ fn one_who_insists_does_not_hold_up_those_behind() {
     let dial = one_dial(&bench.drain());
     let connection = bench.made(dial);
     bench.drain();
-    bench.state.enqueue(&route, true, bench.now);
+    bench.state.enqueue(&route, fresh(), bench.now);
     let behind = bench.ask(&route);
     bench.drain();
     bench.back(busy, connection);
@@ -383,7 +398,7 @@ fn the_newest_is_turned_away_when_the_queue_is_full() {
 fn closing_refuses_gives_up_and_closes() {
     let mut bench = Bench::new(|config| config.max_connections = Some(3));
     bench.park(&plain(0));
-    let busy = bench.state.enqueue(&plain(0), true, bench.now);
+    let busy = bench.state.enqueue(&plain(0), fresh(), bench.now);
     let dial = one_dial(&bench.drain());
     let connection = bench.made(dial);
     bench.drain();
@@ -551,6 +566,7 @@ fn a_busy_shared_connection_makes_room_too_if_it_must() {
             break;
         }
         granted_since += 1;
+        assert!(granted_since < 1000, "the other route waits for ever");
         let first = open.pop_front().unwrap();
         bench
             .state
@@ -610,4 +626,175 @@ fn an_empty_pool_remembers_nothing_of_plain_routes() {
     assert_eq!(bench.state.roads.len(), 0);
     assert_eq!(bench.state.index.len(), 0);
     assert_eq!(bench.state.claims.len(), 0);
+}
+
+fn hints(seconds: u64) -> Hints {
+    Hints::default().with_idle_for(Duration::from_secs(seconds))
+}
+
+#[test]
+fn a_connection_is_given_up_before_the_server_said_it_would_close_it() {
+    let mut bench = Bench::new(|config| config.idle_timeout = Some(Duration::from_secs(60)));
+    bench.park(&plain(0));
+    let ticket = bench.ask(&plain(1));
+    let dial = one_dial(&bench.drain());
+    let connection = bench.made(dial);
+    bench.drain();
+    bench
+        .state
+        .reclaimed_with(ticket, Ok(connection), hints(5), bench.now);
+    bench.drain();
+    assert_eq!(
+        bench.state.next_expiry(),
+        Some(bench.now + Duration::from_secs(4))
+    );
+    bench.pass(3);
+    bench.state.expire(bench.now);
+    assert_eq!(bench.told(), [""; 0]);
+    bench.pass(1);
+    bench.state.expire(bench.now);
+    assert_eq!(
+        bench.told(),
+        ["close 2: idle timeout"],
+        "though the other has been idle longer"
+    );
+    bench.pass(56);
+    bench.state.expire(bench.now);
+    assert_eq!(bench.told(), ["close 1: idle timeout"]);
+}
+
+#[test]
+fn the_latest_word_of_the_server_counts() {
+    let mut bench = Bench::new(|config| config.idle_timeout = Some(Duration::from_secs(60)));
+    let route = plain(0);
+    bench.park(&route);
+    for (said, expires) in [(hints(5), 4), (hints(20), 19), (Hints::default(), 60)] {
+        let ticket = bench.ask(&route);
+        bench.drain();
+        bench.state.reclaimed_with(ticket, Ok(1), said, bench.now);
+        bench.drain();
+        assert_eq!(
+            bench.state.next_expiry(),
+            Some(bench.now + Duration::from_secs(expires))
+        );
+    }
+}
+
+#[test]
+fn a_connection_the_server_will_not_keep_is_not_kept() {
+    for said in [hints(0), Hints::default().with_more(0)] {
+        let mut bench = Bench::new(|_| {});
+        let ticket = bench.ask(&plain(0));
+        let dial = one_dial(&bench.drain());
+        let connection = bench.made(dial);
+        bench.drain();
+        bench
+            .state
+            .reclaimed_with(ticket, Ok(connection), said, bench.now);
+        assert_eq!(bench.told(), ["close 1: peer hinted"]);
+    }
+}
+
+#[test]
+fn whoever_is_to_be_the_last_to_use_a_connection_is() {
+    let mut bench = Bench::new(|_| {});
+    let route = plain(0);
+    let (_, connection) = bench.park(&route);
+    let ticket = bench
+        .state
+        .enqueue(&route, any().with_close_after(), bench.now);
+    assert_eq!(bench.told(), ["grant 1 again"]);
+    bench.back(ticket, connection);
+    assert_eq!(bench.told(), ["close 1: caller said close"]);
+}
+
+#[test]
+fn an_origin_whose_connects_hang_does_not_hold_every_place_for_ever() {
+    let mut bench = Bench::new(|config| {
+        config.max_connections = Some(2);
+        config.dial_patience = Some(Duration::from_secs(5));
+    });
+    for _ in 0..10 {
+        bench.ask(&plain(0));
+    }
+    assert_eq!(dials(&bench.drain()).len(), 2);
+    bench.pass(60);
+    bench.state.expire(bench.now);
+    assert_eq!(bench.told(), [""; 0], "nobody else wants the places");
+    assert_eq!(bench.state.next_expiry(), None);
+    let other = bench.ask(&plain(1));
+    let actions = bench.drain();
+    let words: Vec<_> = actions.iter().map(word).collect();
+    assert_eq!(words, ["requeued", "abandon", "dial host1"]);
+    // The place goes round from then on.
+    let connection = bench.made(one_dial(&actions));
+    assert_eq!(granted(&bench.drain()), [(other, connection)]);
+    bench.back(other, connection);
+    assert_eq!(bench.told(), ["close 1: made room", "dial host0"]);
+    bench.ask(&plain(1));
+    assert_eq!(
+        bench.told(),
+        ["requeued", "abandon", "dial host1"],
+        "the other one has had its time too"
+    );
+}
+
+#[test]
+fn an_origin_whose_connects_are_slow_is_reached_in_the_end() {
+    let mut bench = Bench::new(|config| {
+        config.max_connections = Some(1);
+        config.dial_patience = Some(Duration::from_secs(5));
+    });
+    let slow = bench.ask(&plain(0));
+    let mut dial = one_dial(&bench.drain());
+    for seconds in [5, 10, 20] {
+        let quick = bench.ask(&plain(1));
+        bench.drain();
+        assert_eq!(
+            bench.state.next_expiry(),
+            Some(bench.now + Duration::from_secs(seconds))
+        );
+        bench.pass(seconds);
+        bench.state.expire(bench.now);
+        let actions = bench.drain();
+        let connection = bench.made(one_dial(&actions));
+        assert_eq!(granted(&bench.drain()), [(quick, connection)]);
+        bench
+            .state
+            .reclaimed(quick, Err(CloseReason::Failed), bench.now);
+        dial = one_dial(&bench.drain());
+    }
+    bench.ask(&plain(1));
+    bench.pass(35);
+    bench.state.expire(bench.now);
+    assert_eq!(bench.told(), [""; 0]);
+    let connection = bench.made(dial);
+    assert_eq!(granted(&bench.drain()), [(slow, connection)]);
+}
+
+#[test]
+fn draining_serves_who_waits_refuses_who_comes_and_keeps_nothing() {
+    let mut bench = Bench::new(|config| config.max_connections = Some(2));
+    bench.park(&plain(9));
+    let busy = bench.ask(&plain(0));
+    let dial = one_dial(&bench.drain());
+    let connection = bench.made(dial);
+    bench.drain();
+    let other = bench.ask(&plain(1));
+    let dial = one_dial(&bench.drain());
+    let waits = bench.ask(&plain(0));
+    bench.drain();
+    bench.state.drain();
+    assert_eq!(bench.told(), [""; 0]);
+    bench.ask(&plain(0));
+    assert_eq!(bench.told(), ["refuse: closed"]);
+    bench.back(busy, connection);
+    assert_eq!(granted(&bench.drain()), [(waits, connection)]);
+    bench.back(waits, connection);
+    assert_eq!(bench.told(), ["close 2: pool closed"]);
+    bench.state.cancel(other);
+    assert_eq!(bench.told(), ["abandon"]);
+    assert!(bench.state.is_empty());
+    bench.made(dial);
+    assert_eq!(bench.told(), ["close 3: superfluous"]);
 }
