@@ -68,7 +68,8 @@ pub use httpcore_pool::{
     Status,
 };
 pub use httpcore_proto_h1::{
-    Config as Http1Config, Limits as Http1Limits, OnInformational, ReasonPhrase, Target, Upgraded,
+    Config as Http1Config, HeaderOrder, KeepRawHead, Leniency as Http1Leniency,
+    Limits as Http1Limits, OnInformational, RawHead, ReasonPhrase, Target, Upgraded,
 };
 
 /// Sends a GET over a connection of its own, on the event loop which this thread is running.

@@ -24,7 +24,9 @@ use httpcore_core_primitives::{
     Timeouts, Trace, lease::Outcome,
 };
 use httpcore_net_mock::{Chunks, Link, MockNet, Scenario, ServerStream, Sweep, seeds};
-use httpcore_proto_h1::{Config, H1Connection, OnInformational, Upgraded};
+use httpcore_proto_h1::{
+    Config, H1Connection, HeaderOrder, KeepRawHead, OnInformational, RawHead, Upgraded,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -611,6 +613,59 @@ fn no_endless_answer_makes_us_read_a_mebibyte() {
         assert_eq!(client.end(), Some(CloseReason::Failed));
         assert_eq!(net.census().streams, 0, "{start:?}");
     }
+}
+
+#[test]
+fn leniency_is_configured_and_an_answer_without_a_head_must_be_the_first() {
+    let mut config = Config::default();
+    config.leniency.http09 = true;
+    config.leniency.bare_lf = true;
+    let net = MockNet::new();
+    for (answers, expected) in [
+        (vec!["<html>"], "HTTP/0.9 200 <html>"),
+        (
+            vec!["HTTP/1.1 200 OK\nContent-Length: 2\n\nok", "<html>"],
+            "HTTP/1.1 200 ok",
+        ),
+    ] {
+        let (stream, mut server) = net.pair();
+        let requests = answers.len();
+        net.spawn("server", async move {
+            for answer in answers {
+                server.read_head().await.unwrap();
+                server.write_all(answer).await.unwrap();
+            }
+        });
+        let client = Client::with(&net, stream, config);
+        net.run(async {
+            let response = client.send(get()).await.unwrap();
+            let heard = format!("{:?} {}", response.version(), response.status().as_u16());
+            assert_eq!(heard + " " + &text(response).await.unwrap(), expected);
+            if requests > 1 {
+                let error = failed(client.send(get()).await);
+                assert_eq!(error.kind(), Kind::Protocol);
+            }
+        });
+        assert!(client.end().is_some(), "{expected}: closed");
+    }
+}
+
+#[test]
+fn a_request_is_spelled_and_a_head_is_kept_as_asked() {
+    let net = MockNet::new();
+    let client = served(&net, Link::new(), |mut server| async move {
+        let head = server.read_head().await.unwrap();
+        assert_eq!(head, "GET / HTTP/1.1\r\nAccept: x\r\nHOST: a\r\n\r\n");
+        let answer = "HTTP/1.1 200 OK\r\nX-Y: z\r\ncontent-LENGTH: 0\r\n\r\n";
+        server.write_all(answer).await.unwrap();
+    });
+    let order = HeaderOrder::new(["Accept", "HOST"]).unwrap();
+    let builder = http::Request::get("/").header("accept", "x");
+    let request = with(builder.extension(order).extension(KeepRawHead), ());
+    let response = net.run(async { client.send(request).await.unwrap() });
+    let raw = response.extensions().get::<RawHead>().unwrap();
+    let names: Vec<_> = raw.fields().map(|(name, _)| name).collect();
+    assert_eq!(names, [&b"X-Y"[..], b"content-LENGTH"]);
 }
 
 #[test]
