@@ -178,6 +178,8 @@ struct Road {
     roomy: List<OnRoad>,
     /// Dials that nobody waits for.
     orphans: List<OnRoad>,
+    /// Tickets which have come, and are in no queue yet.
+    arriving: usize,
     places: usize,
     dials: usize,
     /// Shared connections which are not retired.
@@ -372,6 +374,8 @@ impl<X, S: Clone> State<X, S> {
         let road = self.road(route);
         let stage = ClaimStage::Waiting { dial: None };
         let claim = self.new_claim(road, wish, now, stage);
+        // There may be work for this road from before: it must not be forgotten over that.
+        self.roads[road].arriving += 1;
         self.work.push_back(Work::Arrive(claim));
         TicketId(claim)
     }

@@ -44,11 +44,13 @@ impl<X, S: Clone> State<X, S> {
         is_fit: &mut impl FnMut(PlaceId, &mut X) -> bool,
     ) -> Option<Action<X, S>> {
         let Claim { road, fresh, .. } = self.claims[claim];
+        self.roads[road].arriving -= 1;
         let lane = &self.roads[road];
         if !fresh && !self.is_closed() && lane.roomy.is_empty() && !lane.has_tickets() {
             match self.lend_idle(road, claim, now, is_fit) {
                 Some(close @ Action::Close { .. }) => {
                     // That one was of no use; perhaps the next one is.
+                    self.roads[road].arriving += 1;
                     self.work.push_front(Work::Arrive(claim));
                     return Some(close);
                 }

@@ -19,6 +19,7 @@ impl<X, S: Clone> State<X, S> {
             idle: List::new(),
             roomy: List::new(),
             orphans: List::new(),
+            arriving: 0,
             places: 0,
             dials: 0,
             shared: 0,
@@ -168,6 +169,6 @@ impl Road {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.places == 0 && !self.has_tickets()
+        self.places == 0 && self.arriving == 0 && !self.has_tickets()
     }
 }

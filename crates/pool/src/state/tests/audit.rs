@@ -56,6 +56,10 @@ impl<X, S: Clone> State<X, S> {
             road.places <= self.limits.places_per_road,
             "a route keeps its limit"
         );
+        assert_eq!(
+            road.arriving, 0,
+            "whoever has come is in a queue, or served"
+        );
         assert_eq!(self.index.get(&road.route), Some(&key));
         let on = |stage: fn(&Stage<X, S>) -> bool| {
             self.places
