@@ -4,6 +4,8 @@
 //! `HTTPCORE_HOSTILE` says how many requests (3,000 unless told otherwise), `HTTPCORE_SEED` how the
 //! dice fall. What is random is who does what; in which order things happen is the system's.
 
+#![allow(clippy::unwrap_used)] // a test may: clippy.toml speaks of test functions only, not of their helpers
+
 use std::{
     collections::HashMap,
     future::{Future, poll_fn},
