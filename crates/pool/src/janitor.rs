@@ -1,9 +1,10 @@
 //! One task, which notices what ends by itself: connections that have been idle for too long, that
-//! are too old, or that the other side has closed; shared ones that admit more or less than before.
+//! are too old, or that the other side has closed; shared ones that admit more or less than before;
+//! dials that have had their time while others wait for their places.
 //!
-//! It begins when something first lies idle, sleeps until something expires or is noted, and ends
-//! when nothing is left to watch. A connection lent and given back again and again neither wakes it
-//! nor moves its timer: it finds a later expiry when it wakes for the earlier one.
+//! It begins when there first is something to watch, sleeps until something expires or is noted,
+//! and ends when there is no connection left. A connection lent and given back again and again
+//! neither wakes it nor moves its timer: it finds a later expiry when it wakes for the earlier one.
 
 use std::{
     future::Future,

@@ -117,6 +117,8 @@ pub struct State<X, S> {
     wanting: usize,
     /// How many tickets wait.
     waiting: usize,
+    /// How many connections there are.
+    made: usize,
     /// How many shared connections there are that still take exchanges, or finish some.
     shared: usize,
     /// How often others were served while the front of the ring waited for a place.
@@ -220,6 +222,8 @@ struct Place<X, S> {
     /// Why it is not used again, if whoever used it last has said so.
     ending: Option<Closed>,
     served: u64,
+    /// Whether its dial has succeeded.
+    made: bool,
     on_road: Links,
     lru: Links,
     age: Links,
@@ -357,6 +361,7 @@ impl<X, S: Clone> State<X, S> {
             newcomer: None,
             wanting: 0,
             waiting: 0,
+            made: 0,
             shared: 0,
             passed_over: 0,
             yielding: None,
@@ -732,10 +737,13 @@ impl<X, S: Clone> State<X, S> {
         earlier(earlier(idle, oldest), self.next_to_give_way())
     }
 
-    /// Whether anything is there that may end by itself: an idle connection, a shared one, or a
-    /// dial for whose place others wait.
+    /// Whether anything is there that may end by itself, now or as soon as it is idle: a
+    /// connection, or a dial for whose place others wait.
+    ///
+    /// Connections in use count, since as a rule they are idle again in a moment: whoever watches
+    /// should not come and go with each request.
     pub fn needs_watching(&self) -> bool {
-        !self.idle.is_empty() || self.shared > 0 || self.next_to_give_way().is_some()
+        self.made > 0 || self.next_to_give_way().is_some()
     }
 
     /// What has begun that will end by itself, since this was last asked.

@@ -253,6 +253,7 @@ impl<X, S: Clone> State<X, S> {
             level: 0,
             ending: None,
             served: 0,
+            made: false,
             on_road: Links::LOOSE,
             lru: Links::LOOSE,
             age: Links::LOOSE,

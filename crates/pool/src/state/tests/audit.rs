@@ -34,6 +34,7 @@ impl<X, S: Clone> State<X, S> {
             .filter(|(_, place)| matches!(place.stage, Stage::Settling))
             .count();
         assert_eq!(settling, 0, "nothing stays between two states");
+        assert_eq!(self.made, books.places - books.dials);
         assert_eq!(self.shared, books.shared);
         assert_eq!(self.roads.len(), self.index.len());
         let carried: usize = self
