@@ -214,6 +214,11 @@ fn check_books(net: &MockNet, pool: &ConnectionPool) {
         counted.opened + counted.dials_failed + counted.dials_abandoned + being_made,
         "{counted:#?}"
     );
+    if being_made == 0 {
+        // Somebody watches what is idle, and nobody else is there.
+        let is_quiet = census.tasks <= 1 && census.timers <= 1 && census.attempts == 0;
+        assert!(is_quiet, "{:#?}", net.inventory());
+    }
     let closed: u64 = counted.closed().map(|(_, count)| count).sum();
     assert_eq!(
         counted.opened,

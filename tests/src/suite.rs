@@ -200,7 +200,7 @@ impl Scenario {
         });
         scripts.over();
         net.settle();
-        scripts.check(self.name);
+        scripts.check();
         assert_eq!(net.census(), before, "{}: left behind", self.name);
         net.clear();
         outcome
@@ -260,7 +260,7 @@ impl Scenario {
         let outcome = run(&|backend| self.client_on(backend, base.clone()));
         scripts.over();
         server.join().expect("the server");
-        scripts.check(self.name);
+        scripts.check();
         outcome
     }
 
@@ -275,6 +275,7 @@ impl Scenario {
 
 /// The scripts of a scenario, handed out one by one, and how they ended.
 struct Scripts {
+    name: &'static str,
     waiting: Mutex<VecDeque<&'static [Step]>>,
     ended: Mutex<Vec<io::Result<()>>>,
     count: usize,
@@ -292,6 +293,7 @@ struct Ending {
 impl Scripts {
     fn new(scenario: &Scenario) -> Self {
         Scripts {
+            name: scenario.name,
             waiting: Mutex::new(scenario.connections.iter().copied().collect()),
             ended: Mutex::default(),
             count: scenario.connections.len(),
@@ -325,16 +327,16 @@ impl Scripts {
     }
 
     fn next(&self) -> &'static [Step] {
-        lock(&self.waiting)
-            .pop_front()
-            .expect("no more connections than the scenario has scripts for")
+        let next = lock(&self.waiting).pop_front();
+        next.unwrap_or_else(|| panic!("{}: there is no script for one more connection", self.name))
     }
 
     fn ended(&self, how: io::Result<()>) {
         lock(&self.ended).push(how);
     }
 
-    fn check(&self, name: &str) {
+    fn check(&self) {
+        let name = self.name;
         let ended = lock(&self.ended);
         for how in ended.iter() {
             if let Err(error) = how {

@@ -30,7 +30,12 @@ const ON_MOCK: Selection = &[
         "-phttpcore-pool",
         "-phttpcore-proto-h1",
     ],
-    &["-phttpcore-tests", "--test=cancel", "--test=seeds"],
+    &[
+        "-phttpcore-tests",
+        "--test=cancel",
+        "--test=seeds",
+        "--test=tls",
+    ],
 ];
 /// What does. Real servers are the business of `interop`.
 const ON_EPOLL: Selection = &[

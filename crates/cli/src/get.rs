@@ -142,7 +142,8 @@ fn file_body(path: &Path) -> Result<Body, Exit> {
     };
     let file = File::open(path).map_err(describe)?;
     let meta = file.metadata().map_err(describe)?;
-    if !meta.is_file() {
+    // What is written while it is read, as below /proc, calls itself a file, and empty.
+    if !meta.is_file() || meta.len() == 0 {
         return Ok(reader_body(file));
     }
     Ok(reader_body(file).with_length(meta.len()))

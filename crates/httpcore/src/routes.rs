@@ -55,7 +55,10 @@ impl Routes {
 
     /// The way to the origin of `url`, shared within `partition` only.
     pub(crate) fn of(&self, url: &Uri, partition: Option<&Partition>) -> Result<Route, Error> {
-        let known = known_scheme(url).zip(url.authority());
+        // What has a password in it is not kept.
+        let known = known_scheme(url)
+            .zip(url.authority())
+            .filter(|(_, authority)| !authority.as_str().contains('@'));
         if let Some((is_secure, authority)) = known {
             let mut memory = self
                 .remembered

@@ -24,7 +24,7 @@ use http::{StatusCode, request};
 use http_body::{Body as _, Frame};
 use httpcore_core_primitives::{
     Body, BodyLength, BoxError, CloseReason, Error, Event as TraceEvent, Kind, Lease, Phase,
-    Request, Response, SendError, Sent, Terms, Trace,
+    Request, Response, RuntimeGone, SendError, Sent, Terms, Trace,
 };
 
 use crate::{
@@ -301,7 +301,8 @@ impl Exchange {
         self.codec.start(request, length, before)?;
         self.head_length = before.len();
         self.head_left = before.len();
-        if self.codec.is_sent() {
+        // A body that was said to be of no length is asked all the same: it may have lied.
+        if self.codec.is_sent() && self.request_body.is_empty() {
             self.upload = Upload::Rest;
         } else if self.codec.expects_continue() {
             self.upload = Upload::Continue;
@@ -836,6 +837,9 @@ impl Exchange {
             // A layer such as TLS knows that the end came too early.
             Failure::Read(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 failed(Kind::Closed, error.into())
+            }
+            Failure::Read(error) if RuntimeGone::is_behind(&error) => {
+                failed(Kind::RuntimeGone, error.into())
             }
             // What broke first is the better explanation.
             Failure::Read(error) => failed(Kind::Network, write_error.unwrap_or(error).into()),

@@ -24,7 +24,9 @@ use httpcore_core_primitives::{
     Timeouts, Trace, lease::Outcome,
 };
 use httpcore_net_mock::{Chunks, Link, MockNet, Scenario, ServerStream, Sweep, seeds};
-use httpcore_proto_h1::{Config, H1Connection, OnInformational, Upgraded};
+use httpcore_proto_h1::{
+    Config, H1Connection, HeaderOrder, KeepRawHead, OnInformational, RawHead, Upgraded,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -55,6 +57,7 @@ struct Client {
     seat: Arc<Seat>,
     timeouts: Timeouts,
     total: Option<Duration>,
+    attempt: u32,
     trace: Trace,
     net: MockNet,
 }
@@ -73,6 +76,7 @@ impl Client {
             seat: Arc::new(seat),
             timeouts: Timeouts::none(),
             total: None,
+            attempt: 1,
             trace: Trace::none(),
             net: net.clone(),
         }
@@ -93,7 +97,7 @@ impl Client {
             lease: self.lease(),
             timeouts: self.timeouts,
             deadline: self.total.map(|total| self.net.now() + total),
-            attempt: 1,
+            attempt: self.attempt,
             trace: self.trace.clone(),
         };
         connection
@@ -429,6 +433,26 @@ fn an_upload_goes_on_while_the_response_is_read() {
 }
 
 #[test]
+fn an_error_says_how_often_the_request_was_tried_also_when_the_body_meets_it() {
+    let partial = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel";
+    for (response, phase) in [("HTTP/1.1 2", Phase::Head), (partial, Phase::Body)] {
+        let net = MockNet::new();
+        let mut client = served(&net, Link::new(), move |mut server| async move {
+            server.read_head().await.unwrap();
+            server.write_all(response).await.unwrap();
+        });
+        client.attempt = 2;
+        let error = net.run(async {
+            match client.send(get()).await {
+                Ok(response) => text(response).await.unwrap_err(),
+                Err(error) => error.error,
+            }
+        });
+        assert_eq!((error.phase(), error.attempts()), (phase, 2));
+    }
+}
+
+#[test]
 fn a_body_that_is_cut_short_is_never_complete() {
     let responses = [
         "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
@@ -589,6 +613,59 @@ fn no_endless_answer_makes_us_read_a_mebibyte() {
         assert_eq!(client.end(), Some(CloseReason::Failed));
         assert_eq!(net.census().streams, 0, "{start:?}");
     }
+}
+
+#[test]
+fn leniency_is_configured_and_an_answer_without_a_head_must_be_the_first() {
+    let mut config = Config::default();
+    config.leniency.http09 = true;
+    config.leniency.bare_lf = true;
+    let net = MockNet::new();
+    for (answers, expected) in [
+        (vec!["<html>"], "HTTP/0.9 200 <html>"),
+        (
+            vec!["HTTP/1.1 200 OK\nContent-Length: 2\n\nok", "<html>"],
+            "HTTP/1.1 200 ok",
+        ),
+    ] {
+        let (stream, mut server) = net.pair();
+        let requests = answers.len();
+        net.spawn("server", async move {
+            for answer in answers {
+                server.read_head().await.unwrap();
+                server.write_all(answer).await.unwrap();
+            }
+        });
+        let client = Client::with(&net, stream, config);
+        net.run(async {
+            let response = client.send(get()).await.unwrap();
+            let heard = format!("{:?} {}", response.version(), response.status().as_u16());
+            assert_eq!(heard + " " + &text(response).await.unwrap(), expected);
+            if requests > 1 {
+                let error = failed(client.send(get()).await);
+                assert_eq!(error.kind(), Kind::Protocol);
+            }
+        });
+        assert!(client.end().is_some(), "{expected}: closed");
+    }
+}
+
+#[test]
+fn a_request_is_spelled_and_a_head_is_kept_as_asked() {
+    let net = MockNet::new();
+    let client = served(&net, Link::new(), |mut server| async move {
+        let head = server.read_head().await.unwrap();
+        assert_eq!(head, "GET / HTTP/1.1\r\nAccept: x\r\nHOST: a\r\n\r\n");
+        let answer = "HTTP/1.1 200 OK\r\nX-Y: z\r\ncontent-LENGTH: 0\r\n\r\n";
+        server.write_all(answer).await.unwrap();
+    });
+    let order = HeaderOrder::new(["Accept", "HOST"]).unwrap();
+    let builder = http::Request::get("/").header("accept", "x");
+    let request = with(builder.extension(order).extension(KeepRawHead), ());
+    let response = net.run(async { client.send(request).await.unwrap() });
+    let raw = response.extensions().get::<RawHead>().unwrap();
+    let names: Vec<_> = raw.fields().map(|(name, _)| name).collect();
+    assert_eq!(names, [&b"X-Y"[..], b"content-LENGTH"]);
 }
 
 #[test]
@@ -807,6 +884,8 @@ fn a_body_that_fails_or_lies_about_its_length_is_the_callers_error() {
         (broken(), Sent::Nothing),
         (Body::from("abc").with_length(4), Sent::Nothing),
         (Body::from("abc").with_length(2), Sent::Nothing),
+        (Body::from("abc").with_length(0), Sent::Nothing),
+        (pieces(&["abc"]).with_length(0), Sent::Nothing),
         (pieces(&["abc"]).with_length(2), Sent::Nothing),
         (pieces(&["abc"]).with_length(4), Sent::Part),
         (pieces(&["ab", "c"]).with_length(2), Sent::Part),

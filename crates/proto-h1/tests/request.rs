@@ -112,6 +112,12 @@ fn sent() -> Vec<(&'static str, request::Builder, BodyLength, &'static str)> {
             "GET / HTTP/1.1|host: c||",
         ),
         (
+            "RFC 9112 §3.2: an empty Host, if the caller says so",
+            get("http://a/").header("host", ""),
+            NONE,
+            "GET / HTTP/1.1|host: ||",
+        ),
+        (
             "RFC 9110 §7.2: Host comes first",
             get("http://a/")
                 .header("x", "1")
@@ -286,6 +292,12 @@ fn a_request_says_what_was_asked() {
 fn refused() -> Vec<(&'static str, request::Builder, BodyLength, Misuse)> {
     vec![
         ("RFC 9112 §3.2", get("/"), NONE, Misuse::NoHost),
+        (
+            "RFC 9110 §4.2.1: no host but its port",
+            get("http://u@:80/"),
+            NONE,
+            Misuse::NoHost,
+        ),
         (
             "RFC 9112 §3.2",
             get("/").extension(Target::Absolute).header("host", "a"),

@@ -93,6 +93,16 @@ impl<'a> Said<'a> {
         said
     }
 
+    /// Whether a field whose name has this length may say something that is noted.
+    pub(super) fn may_note(length: usize) -> bool {
+        const LENGTHS: [usize; 3] = [
+            "content-length".len(),
+            "transfer-encoding".len(),
+            "connection".len(), // and of `keep-alive`
+        ];
+        LENGTHS.contains(&length)
+    }
+
     /// Notes one field of a message in either direction.
     pub(super) fn note(&mut self, name: &HeaderName, value: &[u8]) {
         if *name == header::CONTENT_LENGTH {

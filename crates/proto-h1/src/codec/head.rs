@@ -547,10 +547,13 @@ fn fields_of(
     let mut fields = HeaderMap::try_with_capacity(parsed.len()).ok()?;
     for field in parsed {
         let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
-        said.note(&name, field.value);
-        // Not among the names which `http` knows by heart.
-        if field.name.eq_ignore_ascii_case("keep-alive") {
-            said.keep_alive.note(field.value);
+        // The length rules out most of them, for less than a comparison of names.
+        if Said::may_note(field.name.len()) {
+            said.note(&name, field.value);
+            // Not among the names which `http` knows by heart.
+            if field.name.eq_ignore_ascii_case("keep-alive") {
+                said.keep_alive.note(field.value);
+            }
         }
         let value = if field.value.is_empty() {
             HeaderValue::from_static("")
@@ -805,23 +808,36 @@ fn write_host(request: &request::Parts, said: &Said<'_>, out: &mut BytesMut) -> 
     if said.several_hosts {
         return Err(Misuse::SeveralHosts);
     }
-    if let Some(host) = said.host {
+    let is_good = if let Some(host) = said.host {
         out.extend_from_slice(host.as_bytes());
+        host.as_bytes().iter().all(|&byte| in_host(byte) != 0)
     } else {
         let authority = request.uri.authority().ok_or(Misuse::NoHost)?;
-        let host = host_field(request, without_user(authority.as_str()));
-        if host.is_empty() {
+        let host = host_field(request, authority.as_str());
+        // User information is rare, and its `@` is no byte of a host: looked for on failure only.
+        let is_good = write_lower(host, out) || {
+            out.truncate(start);
+            write_lower(without_user(host), out)
+        };
+        if out.len() == start {
             return Err(Misuse::NoHost);
         }
-        out.extend_from_slice(host.as_bytes());
-        // RFC 9110 §4.2.3: the host is the same in any case, and lower case is the usual one.
-        out[start..].make_ascii_lowercase();
+        is_good
+    };
+    is_good.then_some(()).ok_or(Misuse::Host)
+}
+
+/// RFC 9110 §4.2.3: the host is the same in any case, and lower case is the usual one. Whether all
+/// of it may stand in a host.
+fn write_lower(host: &str, out: &mut BytesMut) -> bool {
+    let start = out.len();
+    out.extend_from_slice(host.as_bytes());
+    let mut is_good = true;
+    for byte in &mut out[start..] {
+        *byte = in_host(*byte);
+        is_good &= *byte != 0;
     }
-    if out[start..].iter().all(|&byte| may_be_in_host(byte)) {
-        Ok(())
-    } else {
-        Err(Misuse::Host)
-    }
+    is_good
 }
 
 /// What of a URL's `host`, its port included, a `Host` field says.
@@ -841,24 +857,27 @@ fn host_field<'a>(request: &request::Parts, host: &'a str) -> &'a str {
     host.strip_suffix(':').unwrap_or(host)
 }
 
-/// RFC 3986 §3.2.2, §3.2.3: what a host with its port is made of.
-fn may_be_in_host(byte: u8) -> bool {
-    const ALLOWED: [bool; 256] = {
-        let mut allowed = [false; 256];
+/// The byte in lower case, if it is one of those that a host with its port is made of, else 0
+/// (RFC 3986 §3.2.2, §3.2.3).
+fn in_host(byte: u8) -> u8 {
+    const IN_HOST: [u8; 256] = {
+        let mut allowed = [0; 256];
         let punctuation = b"-._~!$&'()*+,;=:%[]";
         let mut at = 0;
         while at < punctuation.len() {
-            allowed[punctuation[at] as usize] = true;
+            allowed[punctuation[at] as usize] = punctuation[at];
             at += 1;
         }
         let mut byte = 0;
         while byte < 128_u8 {
-            allowed[byte as usize] |= byte.is_ascii_alphanumeric();
+            if byte.is_ascii_alphanumeric() {
+                allowed[byte as usize] = byte.to_ascii_lowercase();
+            }
             byte += 1;
         }
         allowed
     };
-    ALLOWED[usize::from(byte)]
+    IN_HOST[usize::from(byte)]
 }
 
 /// Writes `trailers`, each with its line end.

@@ -395,9 +395,12 @@ impl Codec {
     ///
     /// As soon as what came cannot become a response any more; and from then on.
     pub fn receive(&mut self, input: &mut BytesMut, eof: bool) -> Result<Option<Event>, Violation> {
-        self.next_event(input, eof).inspect_err(|&violation| {
+        // Looked at where it lies: an event is large, and `inspect_err` moves it once more.
+        let event = self.next_event(input, eof);
+        if let Err(violation) = event {
             self.receiving = Receiving::Failed(violation);
-        })
+        }
+        event
     }
 
     /// Reads framing, and nothing else; yields whether that was the end of the response, for which
