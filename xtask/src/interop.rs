@@ -32,6 +32,7 @@ pub(crate) fn run() -> Outcome {
         ("httpbin", httpbin(&debian, &folder)),
         ("node", debian.has("node", &["nodejs"])),
         ("apache", debian.has("apache2", &["apache2-bin"])),
+        ("openssl", debian.has("openssl", &["openssl"])),
     ];
     let mut missing = Vec::new();
     let mut report = Report::default();

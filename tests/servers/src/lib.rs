@@ -22,6 +22,7 @@ mod nginx;
 mod node;
 mod process;
 mod python;
+mod tls;
 
 use std::{
     env, fmt,
@@ -33,6 +34,7 @@ use std::{
 pub use apache::require_apache;
 use process::Process;
 use tempfile::TempDir;
+pub use tls::{Authority, require_nginx_tls, require_openssl};
 
 /// The servers there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +129,11 @@ impl Server {
     /// The URL of `path`, which begins with a slash.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.addr)
+    }
+
+    /// The same over TLS.
+    pub fn https_url(&self, path: &str) -> String {
+        format!("https://{}{path}", self.addr)
     }
 
     /// The Unix socket, where the server has one.

@@ -13,9 +13,14 @@ use crate::{Server, folder, process::Process, unexpected};
 const TRIES: usize = 5;
 
 pub(crate) fn start() -> io::Result<Server> {
+    start_with("", "")
+}
+
+/// As [`start`], with this behind the address it listens at, and these lines for its server.
+pub(crate) fn start_with(listen: &str, lines: &str) -> io::Result<Server> {
     let mut last = unexpected("no port");
     for _ in 0..TRIES {
-        match try_start() {
+        match try_start(listen, lines) {
             Err(error) if error.to_string().contains("Address already in use") => last = error,
             other => return other,
         }
@@ -23,7 +28,7 @@ pub(crate) fn start() -> io::Result<Server> {
     Err(last)
 }
 
-fn try_start() -> io::Result<Server> {
+fn try_start(listen: &str, lines: &str) -> io::Result<Server> {
     let folder = folder()?;
     let path = folder.path();
     for name in ["www", "uploads/upload", "temporary"] {
@@ -43,7 +48,7 @@ fn try_start() -> io::Result<Server> {
     let addr = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
     let unix = path.join("nginx.sock");
     let config = path.join("nginx.conf");
-    fs::write(&config, configuration(path, addr))?;
+    fs::write(&config, configuration(path, addr, listen, lines))?;
     let arguments = [
         "-p",
         &path.to_string_lossy(),
@@ -67,7 +72,7 @@ fn try_start() -> io::Result<Server> {
     })
 }
 
-fn configuration(path: &Path, addr: SocketAddr) -> String {
+fn configuration(path: &Path, addr: SocketAddr, listen: &str, lines: &str) -> String {
     let path = path.to_string_lossy();
     // One process: what is started is what is ended.
     format!(
@@ -90,8 +95,8 @@ http {{
     keepalive_timeout 60s;
     keepalive_requests 100000;
     server {{
-        listen {addr} backlog=511;
-        listen unix:{path}/nginx.sock;
+        listen {addr} backlog=511{listen};
+{lines}        listen unix:{path}/nginx.sock;
         root {path}/www;
         location /chunked/ {{
             alias {path}/www/;
