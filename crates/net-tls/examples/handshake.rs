@@ -48,7 +48,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             // Reads the ticket with which the next handshake resumes this one, and then the end.
             let end = poll_fn(|cx| stream.poll_idle(cx)).await;
             assert_eq!(end, IdleEnd::Closed);
-            io::Result::Ok(stream.tls_info().clone())
+            io::Result::Ok(stream.tls_info())
         });
         match outcome {
             Ok(info) => println!(

@@ -182,8 +182,7 @@ impl Session {
         let _ = self.tls.read_tls(&mut Nothing);
     }
 
-    /// What the handshake has settled. Peer certificates are copied here, and so this is for those
-    /// who ask.
+    /// What the handshake has settled. Peer certificates are copied here.
     pub(crate) fn info(&self) -> TlsInfo {
         let mut info = TlsInfo::default();
         info.alpn = match self.tls.alpn_protocol() {

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     io::{self, ErrorKind, IoSlice, Write},
-    sync::{Arc, OnceLock},
+    sync::Arc,
     task::{Context, Poll, Waker, ready},
 };
 
@@ -44,7 +44,6 @@ pub struct TlsStream {
     said_goodbye: bool,
     /// Whether rustls has had something to do since its memory was last given back.
     is_roomy: bool,
-    info: OnceLock<Arc<TlsInfo>>,
 }
 
 impl TlsStream {
@@ -58,16 +57,16 @@ impl TlsStream {
             writer_waits: false,
             said_goodbye: false,
             is_roomy: true,
-            info: OnceLock::new(),
         };
         stream.refuse_early_bytes()?;
         std::future::poll_fn(|cx| stream.poll_handshake(cx)).await?;
         Ok(stream)
     }
 
-    /// What the handshake has settled.
-    pub fn tls_info(&self) -> &Arc<TlsInfo> {
-        self.info.get_or_init(|| Arc::new(self.session.info()))
+    /// What the handshake has settled. The peer's certificates are copied each time: kept, they
+    /// would cost every idle connection a few kilobytes for the few that are asked.
+    pub fn tls_info(&self) -> TlsInfo {
+        self.session.info()
     }
 
     /// A server says nothing before it was spoken to. Bytes that are there already were sent by
@@ -289,7 +288,7 @@ impl NetworkStream for TlsStream {
 
     fn info(&self) -> StreamInfo {
         let mut info = self.below.info();
-        info.tls = Some(self.tls_info().clone());
+        info.tls = Some(Arc::new(self.tls_info()));
         info
     }
 }
