@@ -1,9 +1,19 @@
 //! The same behaviour in virtual time, over our event loop, and on a thread that waits.
 
-use std::{convert::Infallible, task::Poll, time::Duration};
+use std::{
+    convert::Infallible,
+    io::{Read as _, Write as _},
+    net::SocketAddr,
+    os::unix::net::UnixListener,
+    path::PathBuf,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use bytes::Bytes;
-use httpcore::{Body, Builder, Timeouts};
+use httpcore::{Body, Builder, ConnectionPool, Epoll, NetworkBackend, PoolConfig, Timeouts};
+use httpcore_net_mock::{Link, MockNet, Name, ServerStream};
 use httpcore_tests::suite::{Client, Scenario, Step, Step::*, Story, tell, tell_error};
 
 /// The pool's defaults.
@@ -40,7 +50,9 @@ fn pieces(texts: &'static [&'static str]) -> Body {
     })
 }
 
-const HELLO: Step = Send("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello");
+const HELLO: Step = Send(ANSWER);
+
+const SERVE: Step = Serve(ANSWER);
 
 const SCENARIOS: &[Scenario] = &[
     Scenario {
@@ -413,6 +425,122 @@ const SCENARIOS: &[Scenario] = &[
         outcome: "Timeout(Write) in Send, sent Part, response not begun, connection new, attempts 1",
     },
     Scenario {
+        name: "an idle connection expires",
+        connections: &[&[Head, HELLO, Drain]],
+        pool: |builder| builder.idle_timeout(Some(Duration::from_millis(30))),
+        client: get_and_wait,
+        outcome: r#"200 "hello", 1 idle, gone true"#,
+    },
+    Scenario {
+        name: "the server's close of an idle connection is noticed without a request",
+        connections: &[&[Head, HELLO, Close]],
+        pool: |builder| builder.idle_timeout(None),
+        client: |client| {
+            Box::pin(async move {
+                // Whether it is still seen idle is a matter of chance.
+                let told = client.get("/").await;
+                format!("{told}, gone {}", client.outlives_connections().await)
+            })
+        },
+        outcome: r#"200 "hello", gone true"#,
+    },
+    Scenario {
+        name: "a GET that meets a dying connection is sent once more",
+        connections: &[&[Head, HELLO, Head, Close], &[Head, HELLO, Drain]],
+        pool: defaults,
+        client: two_gets,
+        outcome: r#"200 "hello", 200 "hello""#,
+    },
+    Scenario {
+        name: "and not a third time",
+        connections: &[&[Head, HELLO, Head, Close], &[Head, Close]],
+        pool: defaults,
+        client: two_gets,
+        outcome: r#"200 "hello", Closed in Head, sent All, response not begun, connection new, attempts 2"#,
+    },
+    Scenario {
+        name: "a POST that was written to a dying connection is not sent again",
+        connections: &[&[Head, HELLO, Head, Read(5), Close]],
+        pool: defaults,
+        client: |client| {
+            Box::pin(async move {
+                let first = client.get("/").await;
+                let second = client.send(client.request("POST", "/", "12345")).await;
+                format!("{first}, {second}")
+            })
+        },
+        outcome: r#"200 "hello", Closed in Head, sent All, response not begun, connection reused, attempts 1"#,
+    },
+    Scenario {
+        name: "sixty-four requests share four places",
+        connections: &[&[SERVE], &[SERVE], &[SERVE], &[SERVE]],
+        pool: |builder| builder.max_connections(4),
+        client: |client| {
+            Box::pin(async move {
+                let mut asking: Vec<_> = (0..64)
+                    .map(|_| {
+                        let client = client.clone();
+                        Box::pin(async move { client.get("/").await })
+                    })
+                    .collect();
+                let (mut answered, mut most) = (0, 0);
+                std::future::poll_fn(|cx| {
+                    asking.retain_mut(|one| match one.as_mut().poll(cx) {
+                        Poll::Ready(told) => {
+                            answered += usize::from(told == r#"200 "hello""#);
+                            false
+                        }
+                        Poll::Pending => true,
+                    });
+                    most = most.max(client.pool.status().connections.len());
+                    if asking.is_empty() {
+                        Poll::Ready(())
+                    } else {
+                        Poll::Pending
+                    }
+                })
+                .await;
+                // One of them may be made only after the others have done all the work.
+                let all_idle = client.sees(|status| status.idle_connections == 4).await;
+                format!("{answered} answered, {most} connections at most, idle {all_idle}")
+            })
+        },
+        outcome: "64 answered, 4 connections at most, idle true",
+    },
+    Scenario {
+        name: "trailers go out behind a chunked body",
+        connections: &[&[
+            Head,
+            Until("3\r\nabc\r\n0\r\nx-sum: 9\r\n\r\n"),
+            HELLO,
+            Drain,
+        ]],
+        pool: defaults,
+        client: |client| {
+            Box::pin(async move {
+                let mut trailers = http::HeaderMap::new();
+                trailers.insert("x-sum", http::HeaderValue::from_static("9"));
+                let body = Body::from("abc").with_trailers(trailers);
+                client.send(client.request("POST", "/", body)).await
+            })
+        },
+        outcome: r#"200 "hello""#,
+    },
+    Scenario {
+        name: "an error in the body of a second attempt tells of both",
+        connections: &[
+            &[Head, HELLO, Head, Close],
+            &[
+                Head,
+                Send("HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\nhello"),
+                Close,
+            ],
+        ],
+        pool: defaults,
+        client: two_gets,
+        outcome: r#"200 "hello", 200 then Closed in Body, sent All, response begun, connection new, attempts 2"#,
+    },
+    Scenario {
         name: "a response that is reset is an error of the network",
         connections: &[&[
             Head,
@@ -431,6 +559,16 @@ const SCENARIOS: &[Scenario] = &[
         outcome: "reset",
     },
 ];
+
+/// One GET, and then nothing until its connection has gone.
+fn get_and_wait(client: Client) -> Story {
+    Box::pin(async move {
+        let told = client.get("/").await;
+        let idle = client.pool.status().idle_connections;
+        let gone = client.outlives_connections().await;
+        format!("{told}, {idle} idle, gone {gone}")
+    })
+}
 
 /// Runs every scenario on one backend, and reports all that differ at once.
 fn run_all(on: fn(&Scenario) -> String) {
@@ -460,4 +598,106 @@ fn every_scenario_over_the_event_loop() {
 #[test]
 fn every_scenario_on_a_thread_that_waits() {
     run_all(Scenario::on_blocking);
+}
+
+#[test]
+fn an_hour_of_idleness_passes_in_virtual_time() {
+    let hour = Duration::from_secs(3600);
+    let net = MockNet::new();
+    net.serve("server.test", 80, answer);
+    let mut config = PoolConfig::default();
+    (config.idle_timeout, config.max_age) = (Some(hour), None);
+    let pool = ConnectionPool::builder()
+        .pool_config(config)
+        .build(Arc::new(net.clone()));
+    net.run(async {
+        let response = pool.get("http://server.test/").await.unwrap();
+        assert_eq!(response.into_body().bytes(100).await.unwrap(), "hello");
+    });
+    net.advance(hour - Duration::from_nanos(1));
+    assert_eq!(pool.status().idle_connections, 1);
+    net.advance(Duration::from_nanos(1));
+    assert_eq!(pool.status().idle_connections, 0);
+    assert_eq!(net.census().streams, 0);
+}
+
+#[test]
+fn an_address_that_refuses_or_never_answers_does_not_keep_the_next_one_waiting() {
+    let (dead, stagger) = ("192.0.2.1:80".parse().unwrap(), Duration::from_millis(250));
+    for (fate, took) in [
+        (Link::refused(), Duration::ZERO),
+        (Link::unreachable(), Duration::ZERO),
+        // RFC 8305 §5: the next is tried beside one which is silent for so long.
+        (Link::blackhole(), stagger),
+    ] {
+        let net = MockNet::new();
+        let good = net.serve("server.test", 80, answer).address().unwrap();
+        let addresses = [dead, good].map(|address: SocketAddr| address.ip().to_string());
+        net.name("server.test", Name::addresses(addresses));
+        net.fate(dead, fate.clone());
+        let pool = ConnectionPool::new(Arc::new(net.clone()));
+        net.run(async {
+            let response = pool.get("http://server.test/").await.unwrap();
+            assert_eq!(response.into_body().bytes(100).await.unwrap(), "hello");
+        });
+        assert_eq!(net.elapsed(), took, "{fate:?}");
+    }
+}
+
+/// What is asked over a Unix socket at `path`, and what comes of it.
+async fn ask_through(path: PathBuf, backend: Arc<dyn NetworkBackend>) -> String {
+    let pool = ConnectionPool::builder().unix_socket(path).build(backend);
+    let response = match pool.get("http://no.such.host.invalid/").await {
+        Ok(response) => response,
+        Err(error) => return tell_error(&error),
+    };
+    tell(response).await
+}
+
+#[test]
+fn a_unix_socket_is_asked_in_virtual_time_and_over_the_event_loop() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+
+    let net = MockNet::new();
+    net.serve_unix(&path, answer);
+    let told = net.run(ask_through(path.clone(), Arc::new(net.clone())));
+    assert_eq!(told, r#"200 "hello""#);
+
+    let listener = UnixListener::bind(&path).unwrap();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut head = [0; 1024];
+        let size = stream.read(&mut head).unwrap();
+        stream.write_all(ANSWER.as_bytes()).unwrap();
+        String::from_utf8_lossy(&head[..size]).into_owned()
+    });
+    let epoll = Epoll::new().unwrap();
+    let told = epoll.block_on(ask_through(path, epoll.backend()));
+    assert_eq!(told, r#"200 "hello""#);
+    let head = server.join().unwrap();
+    assert!(head.contains("host: no.such.host.invalid\r\n"), "{head}");
+}
+
+#[test]
+fn a_unix_socket_that_is_not_there_fails_alike_in_virtual_time_and_over_the_event_loop() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let net = MockNet::new();
+    let in_mock = net.run(ask_through(path.clone(), Arc::new(net.clone())));
+    let epoll = Epoll::new().unwrap();
+    let over_epoll = epoll.block_on(ask_through(path, epoll.backend()));
+    assert_eq!(in_mock, over_epoll);
+    assert!(in_mock.starts_with("Connect in Connect"), "{in_mock}");
+}
+
+const ANSWER: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
+
+/// Answers whatever comes.
+async fn answer(mut stream: ServerStream) {
+    while stream.read_head().await.is_ok() {
+        if stream.write_all(ANSWER).await.is_err() {
+            return;
+        }
+    }
 }

@@ -5,18 +5,24 @@
 //! while the pool is being drained. After each the pool's books must balance at once, and the next
 //! request must succeed.
 
-#![allow(clippy::unwrap_used)] // a test may: clippy.toml speaks of test functions only, not of their helpers
+#![allow(
+    clippy::unwrap_used,
+    reason = "what fails in a helper of a test fails the test"
+)]
 
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
-use httpcore::{Body, ConnectionPool};
-use httpcore_net_mock::{Chunks, Link, MockNet, Name, Scenario, Served, ServerStream, Sweep};
+use httpcore::{Body, ConnectionPool, Timeouts};
+use httpcore_core_primitives::Alpn;
+use httpcore_net_mock::{
+    Chunks, Link, MockNet, MockTls, Name, Scenario, Served, ServerStream, Sweep, TlsServer,
+};
 
 /// Answers every request after a while, in two parts, having read what was sent.
 async fn answer_all(mut stream: ServerStream) {
@@ -49,6 +55,26 @@ fn serve(net: &MockNet) -> Served {
             .buffer(64),
     );
     served
+}
+
+/// Limits which are never met: each is a timer that somebody must put away.
+const PATIENT: Timeouts = {
+    let hour = Duration::from_secs(3600);
+    Timeouts::none()
+        .with_pool(hour)
+        .with_resolve(hour)
+        .with_connect(hour)
+        .with_write(hour)
+        .with_first_byte(hour)
+        .with_read(hour)
+        .with_total(hour)
+};
+
+fn one_place(net: &MockNet, timeouts: Timeouts) -> ConnectionPool {
+    ConnectionPool::builder()
+        .max_connections(1)
+        .timeouts(timeouts)
+        .build(Arc::new(net.clone()))
 }
 
 fn request(method: &str) -> httpcore::Request {
@@ -90,9 +116,7 @@ fn counts(pool: &ConnectionPool) -> Vec<(&'static str, usize)> {
 fn alone(method: &'static str) -> impl Fn(&MockNet) -> Scenario {
     move |net| {
         serve(net);
-        let pool = ConnectionPool::builder()
-            .max_connections(1)
-            .build(Arc::new(net.clone()));
+        let pool = one_place(net, PATIENT);
         let (asked, again) = (pool.clone(), pool.clone());
         Scenario::new(async move { exchange(&asked, method).await })
             .counting(move || counts(&pool))
@@ -116,6 +140,39 @@ fn a_dropped_post_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_request_dropped_at_any_instant_leaves_nothing_behind() {
+    for method in ["GET", "POST"] {
+        let swept = Sweep::instants().run(alone(method));
+        assert!(swept.points > 3, "{swept:?}");
+    }
+}
+
+#[test]
+fn a_request_over_tls_dropped_anywhere_leaves_nothing_behind() {
+    let swept = Sweep::steps().run(|net| {
+        let tls = TlsServer::new().alpn(&[Alpn::Http1]).tickets(2);
+        net.serve_tls("server.test", 443, tls, answer_all)
+            .link(Link::new().latency(Duration::from_millis(10)));
+        let pool = ConnectionPool::builder()
+            .timeouts(PATIENT)
+            .tls(Arc::new(MockTls::new()))
+            .build(Arc::new(net.clone()));
+        let (asked, again) = (pool.clone(), pool.clone());
+        let ask = async |pool: ConnectionPool| {
+            let response = pool.get("https://server.test/").await.unwrap();
+            let body = response.into_body().bytes(100).await.unwrap();
+            assert_eq!(body, "firstother");
+        };
+        Scenario::new(async move { ask(asked).await })
+            .counting(move || counts(&pool))
+            .allowing(2, 1, 2)
+            .allowing_attempts(1)
+            .then(async move { ask(again).await })
+    });
+    assert!(swept.points > 10, "{swept:?}");
+}
+
+#[test]
 fn a_request_dropped_between_any_two_steps_of_anybody_leaves_nothing_behind() {
     for method in ["GET", "POST"] {
         let swept = Sweep::steps().run(alone(method));
@@ -123,32 +180,38 @@ fn a_request_dropped_between_any_two_steps_of_anybody_leaves_nothing_behind() {
     }
 }
 
+/// One request in the queue behind another, on a pool of one place.
+fn behind_another(net: &MockNet, timeouts: Timeouts) -> Scenario {
+    serve(net);
+    let pool = one_place(net, timeouts);
+    let (first, second, again) = (pool.clone(), pool.clone(), pool.clone());
+    let others = Arc::new(AtomicUsize::new(1));
+    let counted = others.clone();
+    // It has the only place until its body has been read.
+    net.spawn("the first in the queue", async move {
+        exchange(&first, "GET").await;
+        others.fetch_sub(1, Ordering::Relaxed);
+    });
+    Scenario::new(async move { exchange(&second, "POST").await })
+        .counting(move || {
+            let status = pool.status();
+            let requests = status.active_requests + status.queued_requests;
+            let others = counted.load(Ordering::Relaxed);
+            vec![("requests beside the other", requests.saturating_sub(others))]
+        })
+        .allowing(3, 1, 3)
+        .allowing_attempts(1)
+        .then(async move { exchange(&again, "GET").await })
+}
+
 #[test]
 fn a_request_dropped_in_the_queue_leaves_nothing_behind() {
-    let swept = Sweep::polls().run(|net| {
-        serve(net);
-        let pool = ConnectionPool::builder()
-            .max_connections(1)
-            .build(Arc::new(net.clone()));
-        let (first, second, again) = (pool.clone(), pool.clone(), pool.clone());
-        // Another request has the only place until its body has been read.
-        net.spawn("the first in the queue", async move {
-            exchange(&first, "GET").await;
-        });
-        Scenario::new(async move { exchange(&second, "POST").await })
-            .counting(move || {
-                let mut counts = counts(&pool);
-                // The other request may still be there.
-                counts
-                    .iter_mut()
-                    .for_each(|(_, count)| *count = count.saturating_sub(1));
-                counts
-            })
-            .allowing(3, 1, 3)
-            .allowing_attempts(1)
-            .then(async move { exchange(&again, "GET").await })
-    });
-    assert!(swept.points > 10, "{swept:?}");
+    // A time limit puts an end to a wait whose wake-up was lost. Without one the world is stuck,
+    // and says so.
+    for timeouts in [Timeouts::none(), PATIENT] {
+        let swept = Sweep::polls().run(|net| behind_another(net, timeouts));
+        assert!(swept.points > 10, "{swept:?}");
+    }
 }
 
 #[test]
@@ -163,7 +226,9 @@ fn a_request_dropped_while_its_host_is_looked_up_or_cannot_be_reached_leaves_not
             Name::addresses(["192.0.2.1".to_owned(), good.ip().to_string()])
                 .after(Duration::from_millis(30)),
         );
-        let pool = ConnectionPool::new(Arc::new(net.clone()));
+        let pool = ConnectionPool::builder()
+            .timeouts(PATIENT)
+            .build(Arc::new(net.clone()));
         let (asked, again) = (pool.clone(), pool.clone());
         Scenario::new(async move { exchange(&asked, "GET").await })
             .counting(move || counts(&pool))

@@ -11,3 +11,13 @@ pub mod suite;
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+/// The example of net-mock's README, tested: it needs `httpcore`, which net-mock must not know.
+#[cfg(doctest)]
+#[doc = include_str!("../../crates/net-mock/README.md")]
+struct MockReadme;
+
+/// The examples of the guide to testing, tested.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/testing.md")]
+struct TestingGuide;

@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use httpcore::{Body, Builder, ConnectionPool, Epoll, Error, Response, Timeouts};
+use httpcore::{Body, Builder, ConnectionPool, Epoll, Error, Response, Runtime, Status, Timeouts};
 use httpcore_net_epoll::Blocking;
 use httpcore_net_mock::{MockNet, ServerStream};
 
@@ -26,6 +26,10 @@ pub enum Step {
     Read(usize),
     /// Read chunks, up to and with the last one and its empty line.
     Chunks,
+    /// Read up to and with this.
+    Until(&'static str),
+    /// Answer every head with this, until the client has closed.
+    Serve(&'static str),
     /// Write this.
     Send(&'static str),
     /// Write this many bytes of `x`.
@@ -65,6 +69,7 @@ pub type Story = Pin<Box<dyn Future<Output = String> + Send>>;
 pub struct Client {
     /// The pool.
     pub pool: ConnectionPool,
+    runtime: Arc<dyn Runtime>,
     base: String,
 }
 
@@ -96,6 +101,26 @@ impl Client {
         let mut request = self.request("GET", path, Body::empty());
         request.extensions_mut().insert(timeouts);
         self.send(request).await
+    }
+}
+
+impl Client {
+    /// Waits until the pool looks like that, asking now and then; says whether it came to do so.
+    /// How long it takes is nobody's promise, and so there is ample time for it.
+    pub async fn sees(&self, such: impl Fn(&Status) -> bool) -> bool {
+        for _ in 0..2000 {
+            if such(&self.pool.status()) {
+                return true;
+            }
+            let soon = self.runtime.now() + Duration::from_millis(5);
+            httpcore::sleep_until(&self.runtime, soon).await;
+        }
+        false
+    }
+
+    /// Waits until the pool has no connections; says whether it came to have none.
+    pub async fn outlives_connections(&self) -> bool {
+        self.sees(|status| status.connections.is_empty()).await
     }
 }
 
@@ -175,7 +200,7 @@ impl Scenario {
         });
         scripts.over();
         net.settle();
-        scripts.check(self.name);
+        scripts.check();
         assert_eq!(net.census(), before, "{}: left behind", self.name);
         net.clear();
         outcome
@@ -235,13 +260,14 @@ impl Scenario {
         let outcome = run(&|backend| self.client_on(backend, base.clone()));
         scripts.over();
         server.join().expect("the server");
-        scripts.check(self.name);
+        scripts.check();
         outcome
     }
 
     fn client_on(&self, backend: Arc<dyn httpcore::NetworkBackend>, base: String) -> Client {
         Client {
-            pool: (self.pool)(ConnectionPool::builder()).build(backend),
+            pool: (self.pool)(ConnectionPool::builder()).build(backend.clone()),
+            runtime: backend,
             base,
         }
     }
@@ -249,6 +275,7 @@ impl Scenario {
 
 /// The scripts of a scenario, handed out one by one, and how they ended.
 struct Scripts {
+    name: &'static str,
     waiting: Mutex<VecDeque<&'static [Step]>>,
     ended: Mutex<Vec<io::Result<()>>>,
     count: usize,
@@ -266,6 +293,7 @@ struct Ending {
 impl Scripts {
     fn new(scenario: &Scenario) -> Self {
         Scripts {
+            name: scenario.name,
             waiting: Mutex::new(scenario.connections.iter().copied().collect()),
             ended: Mutex::default(),
             count: scenario.connections.len(),
@@ -299,16 +327,16 @@ impl Scripts {
     }
 
     fn next(&self) -> &'static [Step] {
-        lock(&self.waiting)
-            .pop_front()
-            .expect("no more connections than the scenario has scripts for")
+        let next = lock(&self.waiting).pop_front();
+        next.unwrap_or_else(|| panic!("{}: there is no script for one more connection", self.name))
     }
 
     fn ended(&self, how: io::Result<()>) {
         lock(&self.ended).push(how);
     }
 
-    fn check(&self, name: &str) {
+    fn check(&self) {
+        let name = self.name;
         let ended = lock(&self.ended);
         for how in ended.iter() {
             if let Err(error) = how {
@@ -325,6 +353,12 @@ async fn follow_in_mock(mut stream: ServerStream, scripts: &Scripts) -> io::Resu
             Step::Head => drop(stream.read_until("\r\n\r\n").await?),
             Step::Read(count) => drop(stream.read_exact(count).await?),
             Step::Chunks => drop(stream.read_until("0\r\n\r\n").await?),
+            Step::Until(text) => drop(stream.read_until(text).await?),
+            Step::Serve(text) => {
+                while stream.read_until("\r\n\r\n").await.is_ok() {
+                    stream.write_all(text).await?;
+                }
+            }
             Step::Send(text) => stream.write_all(text).await?,
             Step::SendMany(count) => stream.write_all(many(count)).await?,
             Step::HalfClose => stream.close_write().await?,
@@ -352,6 +386,12 @@ fn follow(mut stream: &TcpStream, scripts: &Scripts, steps: &[Step]) -> io::Resu
             Step::Head => read_until(stream, b"\r\n\r\n")?,
             Step::Read(count) => stream.read_exact(&mut vec![0; count])?,
             Step::Chunks => read_until(stream, b"0\r\n\r\n")?,
+            Step::Until(text) => read_until(stream, text.as_bytes())?,
+            Step::Serve(text) => {
+                while read_until(stream, b"\r\n\r\n").is_ok() {
+                    stream.write_all(text.as_bytes())?;
+                }
+            }
             Step::Send(text) => stream.write_all(text.as_bytes())?,
             Step::SendMany(count) => stream.write_all(&many(count))?,
             Step::HalfClose => stream.shutdown(Shutdown::Write)?,

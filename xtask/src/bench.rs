@@ -59,6 +59,16 @@ const PROGRAMS: &[Program] = &[
             system_calls: 2.06, // one wait for all that have become ready
         }),
     },
+    Program {
+        name: "blocking",
+        what: "the blocking facade, one request after the other",
+        in_flight: 1,
+        goals: Some(Goals {
+            instructions: 8_000.0,
+            allocations: 4.0,
+            system_calls: 3.0, // a look at the idle connection, a write, a read
+        }),
+    },
 ];
 /// Enough for what is rare (a buffer that grows) to vanish.
 const REQUESTS: u64 = 2_000;
@@ -138,7 +148,8 @@ pub(crate) fn run(only: &[String]) -> Outcome {
 fn row(what: &str, count: f64, goal: Option<f64>) {
     let beside = match goal {
         None => String::new(),
-        Some(goal) if count <= goal => format!("  within {goal}"),
+        // What happens once in a hundred requests (a timer that moves) is not what a request costs.
+        Some(goal) if count <= goal * 1.01 => format!("  within {goal}"),
         Some(goal) => format!("  OVER {goal}"),
     };
     let line = format!("  {count:>10.2}  {what:<12}{beside}");

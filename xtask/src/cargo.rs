@@ -23,6 +23,7 @@ pub(crate) fn lint() -> Outcome {
         "--workspace",
         "--all-targets",
         "--all-features",
+        "--keep-going",
         "--",
         "-D",
         "warnings",

@@ -31,6 +31,7 @@ pub(crate) fn run() -> Outcome {
         ("http.server", debian.has("python3", &["python3"])),
         ("httpbin", httpbin(&debian, &folder)),
         ("node", debian.has("node", &["nodejs"])),
+        ("apache", debian.has("apache2", &["apache2-bin"])),
     ];
     let mut missing = Vec::new();
     let mut report = Report::default();
@@ -44,18 +45,13 @@ pub(crate) fn run() -> Outcome {
             Err(Missing::Failed(why)) => return Err(format!("{name}: {why}")),
         }
     }
-    let tests = counted(
-        cargo()
-            .args([
-                "test",
-                "--locked",
-                "--no-fail-fast",
-                "-p",
-                "httpcore-servers",
-            ])
-            .env("HTTPCORE_INTEROP", &folder)
-            .env("HTTPCORE_LEFT_OUT", missing.join(",")),
-    )?;
+    let mut command = cargo();
+    command
+        .args(["test", "--locked", "--no-fail-fast"])
+        .args(["-p", "httpcore-servers"])
+        .env("HTTPCORE_INTEROP", &folder)
+        .env("HTTPCORE_LEFT_OUT", missing.join(","));
+    let tests = counted(&mut [command])?;
     report.note = tests.note;
     report.left_out.extend(tests.left_out);
     Ok(report)

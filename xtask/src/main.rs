@@ -8,6 +8,8 @@
 mod bench;
 mod cargo;
 mod deny;
+mod differential;
+mod fuzz;
 mod interop;
 mod steps;
 mod test;
@@ -20,7 +22,7 @@ use steps::Step;
 const HELP: &str = "\
 cargo xtask COMMAND
 
-  ci        everything below but bench, as CI runs it
+  ci        everything below but fuzz, differential and bench, as CI runs it
   fmt       format the sources (--check: only look)
   lint      clippy on all targets with all features; warnings are errors
   doc       rustdoc, the public view and the private one; warnings are errors
@@ -31,6 +33,9 @@ cargo xtask COMMAND
               virtual time; what follows -- goes to `cargo test`
   matrix    every combination of features, up to two at a time, and the oldest compiler if it is there
   interop   tests against real servers, installing what is missing where that is possible
+  fuzz      fuzz one target for a time (TARGET --for 60s); without arguments, lists the targets
+  differential
+            the responses of our tests read by other clients; differences are in docs/
   bench     instructions, allocations and system calls of one request (names of programs as arguments)
   help      this
 ";
@@ -62,6 +67,8 @@ fn main() -> ExitCode {
         "test" => alone("test", || test::run(rest)),
         "matrix" => alone("matrix", cargo::matrix),
         "interop" => alone("interop", interop::run),
+        "fuzz" => alone("fuzz", || fuzz::run(rest)),
+        "differential" => alone("differential", differential::run),
         "bench" => alone("bench", || bench::run(rest)),
         "help" | "--help" | "-h" => {
             print!("{HELP}");

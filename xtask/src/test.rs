@@ -17,65 +17,90 @@ pub(crate) struct Counts {
     pub(crate) left_out: u64,
 }
 
+/// What to ask `cargo test` for, once for each of these.
+type Selection = &'static [&'static [&'static str]];
+
+const EVERYTHING: Selection = &[&["--workspace", "--exclude", "httpcore-servers"]];
 /// What opens no socket: it is tested by itself or in the mock's virtual time.
-const ON_MOCK: [&str; 4] = [
-    "httpcore-core-primitives",
-    "httpcore-net-mock",
-    "httpcore-pool",
-    "httpcore-proto-h1",
+const ON_MOCK: Selection = &[
+    &[
+        "-phttpcore-core-primitives",
+        "-phttpcore-downstream",
+        "-phttpcore-net-mock",
+        "-phttpcore-pool",
+        "-phttpcore-proto-h1",
+    ],
+    &[
+        "-phttpcore-tests",
+        "--test=cancel",
+        "--test=seeds",
+        "--test=tls",
+    ],
 ];
 /// What does. Real servers are the business of `interop`.
-const ON_EPOLL: [&str; 4] = [
-    "httpcore",
-    "httpcore-cli",
-    "httpcore-net-epoll",
-    "httpcore-origin",
+const ON_EPOLL: Selection = &[
+    &[
+        "-phttpcore",
+        "-phttpcore-cli",
+        "-phttpcore-net-epoll",
+        "-phttpcore-origin",
+    ],
+    // The former is on every backend, to compare them.
+    &["-phttpcore-tests", "--test=behaviour", "--test=errors"],
 ];
 
 pub(crate) fn run(arguments: &[String]) -> Outcome {
-    let mut command = cargo();
-    command.args(["test", "--locked", "--all-features", "--no-fail-fast"]);
-    let mut packages: &[&str] = &[];
+    let (mut selection, mut many) = (EVERYTHING, None);
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
         match argument.as_str() {
             "--backend" => {
-                packages = match value()?.as_str() {
-                    "mock" => &ON_MOCK,
-                    "epoll" => &ON_EPOLL,
-                    "all" => &[],
+                selection = match value()?.as_str() {
+                    "mock" => ON_MOCK,
+                    "epoll" => ON_EPOLL,
+                    "all" => EVERYTHING,
                     other => return Err(format!("no such backend: {other}")),
                 };
             }
             "--seeds" => {
                 let seeds = value()?;
                 let seeds: u64 = seeds.parse().map_err(|_| format!("no number: {seeds}"))?;
-                command.env("HTTPCORE_SEEDS", seeds.to_string()); // read by net-mock
+                many = Some(seeds.to_string());
             }
             "--" => break,
             other => return Err(format!("unknown argument: {other}")),
         }
     }
-    if packages.is_empty() {
-        command.args(["--workspace", "--exclude", "httpcore-servers"]);
-    }
-    command.args(packages.iter().flat_map(|package| ["-p", *package]));
-    command.args(arguments);
-    counted(&mut command)
+    let mut commands: Vec<Command> = selection
+        .iter()
+        .map(|selected| {
+            let mut command = cargo();
+            command.args(["test", "--locked", "--all-features", "--no-fail-fast"]);
+            if let Some(many) = &many {
+                command.env("HTTPCORE_SEEDS", many); // read by net-mock
+            }
+            command.args(*selected).args(arguments.clone());
+            command
+        })
+        .collect();
+    counted(&mut commands)
 }
 
-/// Runs a `cargo test`, and fails if it fails or if it ran nothing.
-pub(crate) fn counted(command: &mut Command) -> Outcome {
+/// Runs one `cargo test` after the other, and fails if one fails or if all of them ran nothing.
+pub(crate) fn counted(commands: &mut [Command]) -> Outcome {
     let mut counts = Counts::default();
-    let result = watch(command, SILENCE, |line| counts.add(line));
+    let results: Vec<_> = commands
+        .iter_mut()
+        .map(|command| watch(command, SILENCE, |line| counts.add(line)))
+        .collect();
     let (passed, skipped) = (counts.really_passed(), counts.ignored + counts.left_out);
     let note = format!(
         "{passed} passed, {} failed, {skipped} skipped",
         counts.failed
     );
     println!("tests: {note}");
-    result?;
+    results.into_iter().collect::<Result<Vec<_>, _>>()?;
     if passed == 0 {
         return Err("no test was run".into());
     }

@@ -22,14 +22,14 @@ use crate::{
 /// How much of a file is read at once.
 const PIECE: usize = 64 * 1024;
 
-pub(crate) fn run(options: Box<Get>) -> Result<(), Exit> {
+pub(crate) fn run(options: &Get) -> Result<(), Exit> {
     let epoll = Epoll::new()?;
-    let mut builder = ConnectionPool::builder().timeouts(timeouts(&options));
+    let mut builder = ConnectionPool::builder().timeouts(timeouts(options));
     if let Some(path) = &options.unix_socket {
         builder = builder.unix_socket(path);
     }
     let pool = builder.build(epoll.backend());
-    let request = request(&options, &epoll)?;
+    let request = request(options, &epoll)?;
     epoll.block_on(async {
         let response = pool.request(request).await?;
         if options.include_head {
@@ -101,7 +101,8 @@ fn file_body(path: &Path) -> Result<Body, Exit> {
     };
     let file = File::open(path).map_err(describe)?;
     let meta = file.metadata().map_err(describe)?;
-    if !meta.is_file() {
+    // What is written while it is read, as below /proc, calls itself a file, and empty.
+    if !meta.is_file() || meta.len() == 0 {
         return Ok(reader_body(file));
     }
     Ok(reader_body(file).with_length(meta.len()))

@@ -52,7 +52,7 @@ fn main() -> ExitCode {
     let done = match args::parse(lexopt::Parser::from_env()) {
         Ok(args::Command::Help) => print(HELP),
         Ok(args::Command::Version) => print(concat!("httpcore ", env!("CARGO_PKG_VERSION"), "\n")),
-        Ok(args::Command::Get(options)) => get::run(options),
+        Ok(args::Command::Get(options)) => get::run(&options),
         Ok(args::Command::Demo) => demo::run(),
         Err(error) => Err(Exit::Usage(error.to_string())),
     };

@@ -1,6 +1,9 @@
 //! What happens to a request, a line each.
 
-use std::time::Instant;
+use std::{
+    io::{self, Write},
+    time::Instant,
+};
 
 use httpcore::{Event, Trace};
 
@@ -8,7 +11,9 @@ use httpcore::{Event, Trace};
 pub(crate) fn to_stderr(start: Instant) -> Trace {
     Trace::to(move |at: Instant, event: &Event<'_>| {
         let since = at.saturating_duration_since(start);
-        eprintln!(
+        // Whoever has stopped reading the trace has not stopped the request, and `eprintln!` would.
+        let _ = writeln!(
+            io::stderr(),
             "{:>12.6} {:<28}{}",
             since.as_secs_f64(),
             event.name(),

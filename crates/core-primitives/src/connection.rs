@@ -41,6 +41,9 @@ pub struct Terms {
     /// When the whole exchange must have ended, the response's body included. The instant which
     /// `timeouts.total` came to when the caller asked, so that waiting in a queue counts.
     pub deadline: Option<Instant>,
+    /// Which attempt at the request this is, counted from 1. An error which the response's body
+    /// ends with says so; nobody else is there to say it by then.
+    pub attempt: u32,
     /// Who is told what happens.
     pub trace: Trace,
 }

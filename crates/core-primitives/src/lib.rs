@@ -55,5 +55,5 @@ pub use net::{
 pub use options::{ConnectionUse, Partition, Timeouts};
 pub use origin::{Origin, Scheme};
 pub use run_queue::{RunQueue, Spawned};
-pub use runtime::{Alarm, Runtime, Timer, sleep_until, with_deadline};
+pub use runtime::{Alarm, Runtime, RuntimeGone, Timer, sleep_until, with_deadline};
 pub use trace::{Event, Trace, TraceSink};

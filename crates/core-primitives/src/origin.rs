@@ -107,6 +107,13 @@ impl Origin {
         if bare(host).is_empty() {
             return Err(invalid("the URL lacks a host"));
         }
+        // RFC 6874: a zone says which of this machine's interfaces is meant, which is for
+        // `TcpOptions::interface` to say.
+        if bare(host).contains('%') {
+            return Err(invalid(
+                "the URL's host has a zone or an escape, which no name has",
+            ));
+        }
         // `Authority::port_u16` says `None` for an absent port and for one that is too large, and
         // RFC 3986 §3.2.3 allows an empty one.
         let port = match authority.port() {
@@ -231,6 +238,8 @@ mod tests {
             ("/path", Kind::InvalidUrl),
             ("ftp://example.com/", Kind::UnsupportedScheme),
             ("http://a:0/", Kind::InvalidUrl),
+            ("http://[fe80::1%25lo]/", Kind::InvalidUrl),
+            ("http://a%41/", Kind::InvalidUrl),
             ("http://a:65536/", Kind::InvalidUrl),
             ("http://a:99999999999/", Kind::InvalidUrl),
             ("example.com", Kind::InvalidUrl),

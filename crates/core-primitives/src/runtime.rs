@@ -3,6 +3,7 @@
 use std::{
     fmt,
     future::Future,
+    io,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -29,6 +30,33 @@ pub trait Runtime: fmt::Debug + Send + Sync + 'static {
     /// to its owners, or the last sender of its channel is dropped.
     fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>);
 }
+
+/// What a backend puts into an [`io::Error`] when it has ended and can do nothing any more, so that
+/// those above it can tell that from a failure of the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RuntimeGone;
+
+impl RuntimeGone {
+    /// An error which says so.
+    pub fn error() -> io::Error {
+        io::Error::other(RuntimeGone)
+    }
+
+    /// Whether this is what `error` says.
+    pub fn is_behind(error: &io::Error) -> bool {
+        error
+            .get_ref()
+            .is_some_and(|source| source.is::<RuntimeGone>())
+    }
+}
+
+impl fmt::Display for RuntimeGone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the event loop is gone")
+    }
+}
+
+impl std::error::Error for RuntimeGone {}
 
 /// Wakes one task at a time that may change on every poll. Dropping it disarms it.
 pub trait Timer: Send + 'static {

@@ -58,8 +58,8 @@ impl fmt::Debug for Trace {
 
 /// Who listens.
 ///
-/// Called while the work goes on, and so it must not block. It is never called under a lock of the
-/// engine's, and may use the engine.
+/// Called while the work goes on, and so it must neither block nor panic. It is never called under a
+/// lock of the engine's, and may use the engine.
 pub trait TraceSink: Send + Sync + 'static {
     /// `event` happened at `at`, by the clock of the runtime.
     fn event(&self, at: Instant, event: &Event<'_>);

@@ -23,7 +23,7 @@ use std::{
 use bytes::{Buf, Bytes};
 use http::Uri;
 use httpcore_core_primitives::{BoxError, Error, Kind, Phase, Request};
-use httpcore_net_epoll::Blocking;
+pub use httpcore_net_epoll::Blocking;
 use httpcore_pool::{Counters, Drained, Status};
 
 use crate::connection_pool::{self, Builder, parse_url};
@@ -54,11 +54,16 @@ impl ConnectionPool {
     ///
     /// As for [`new`](Self::new).
     pub fn from_builder(builder: Builder) -> io::Result<Self> {
-        let blocking = Arc::new(Blocking::new()?);
-        Ok(ConnectionPool {
+        Ok(Self::on(Blocking::new()?, builder))
+    }
+
+    /// A pool as `builder` says, on `blocking`: one with a resolver of its own, say.
+    pub fn on(blocking: Blocking, builder: Builder) -> Self {
+        let blocking = Arc::new(blocking);
+        ConnectionPool {
             pool: builder.build(blocking.backend()),
             blocking,
-        })
+        }
     }
 
     /// Sends `request` and waits for the head of the response. See

@@ -44,6 +44,7 @@ use crate::{dial::Dialler, routes::Routes};
 pub struct ConnectionPool {
     pool: Pool,
     routes: Arc<Routes>,
+    timeouts: Timeouts,
 }
 
 impl ConnectionPool {
@@ -92,6 +93,11 @@ impl ConnectionPool {
             }
             Err(error) => Requesting(Progress::refused(error)),
         }
+    }
+
+    /// The time limits of requests which bring none of their own.
+    pub fn timeouts(&self) -> Timeouts {
+        self.timeouts
     }
 
     /// A snapshot to print: how many requests and connections there are, and what each connection
@@ -294,6 +300,7 @@ impl Builder {
             http1: Arc::new(self.http1),
         };
         ConnectionPool {
+            timeouts: self.pool.timeouts,
             pool: Pool::new(self.pool, runtime, Arc::new(dialler)),
             routes: Arc::new(routes),
         }

@@ -49,21 +49,28 @@ mod dial;
 mod race;
 mod routes;
 
-pub use bytes::Bytes;
+pub use bytes::{Bytes, BytesMut};
 pub use connection_pool::{Builder, ConnectionPool, Requesting};
+/// The crate whose requests, responses, fields and URIs these are.
+pub use http;
 pub use httpcore_core_primitives::{
-    Body, BodyLength, BoxError, BoxFuture, CloseReason, ConnectionUse, Error, Event, Fault, Kind,
-    NetworkBackend, NetworkStream, Origin, Partition, Phase, Request, Response, Runtime, Scheme,
-    Sent, TcpOptions, TimeoutKind, Timeouts, TlsConnector, Trace, TraceSink, sleep_until,
+    Alarm, Alpn, Body, BodyLength, BoxError, BoxFuture, BoxStream, CloseReason, ConnectionUse,
+    Error, Event, Fault, IdleEnd, Kind, NetworkBackend, NetworkStream, Origin, Partition, Phase,
+    Request, Response, Runtime, Scheme, Sent, StreamInfo, TcpOptions, TimeoutKind, Timeouts, Timer,
+    TlsConnector, TlsInfo, Trace, TraceSink, sleep_until, with_deadline,
 };
 #[cfg(feature = "epoll")]
-pub use httpcore_net_epoll::Epoll;
+pub use httpcore_net_epoll::{Epoll, Getaddrinfo, Handle, Resolve, Task};
 #[cfg(feature = "mock")]
 pub use httpcore_net_mock as mock;
 pub use httpcore_pool::{
-    Closed, Config as PoolConfig, ConnectionStatus, Counters, Drained, Draining, Retry, Status,
+    Closed, Config as PoolConfig, ConnectionStatus, Counters, Drained, Draining, Retry, Route,
+    Status,
 };
-pub use httpcore_proto_h1::Config as Http1Config;
+pub use httpcore_proto_h1::{
+    Config as Http1Config, HeaderOrder, KeepRawHead, Leniency as Http1Leniency,
+    Limits as Http1Limits, OnInformational, RawHead, ReasonPhrase, Target, Upgraded,
+};
 
 /// Sends a GET over a connection of its own, on the event loop which this thread is running.
 ///

@@ -20,8 +20,8 @@ use std::{
 };
 
 use httpcore_core_primitives::{
-    Alarm, BoxFuture, BoxStream, Error, Event, Kind, NetworkBackend, Phase, Runtime, TcpOptions,
-    Trace,
+    Alarm, BoxFuture, BoxStream, Error, Event, Kind, NetworkBackend, Phase, Runtime, RuntimeGone,
+    TcpOptions, Trace,
 };
 
 /// Decides which address is tried when.
@@ -145,6 +145,12 @@ pub(crate) async fn connect(
 
 /// One sentence for all the addresses, with the last failure as source.
 fn lost(failures: Vec<(SocketAddr, io::Error)>) -> Error {
+    if let Some((_, error)) = failures
+        .iter()
+        .find(|(_, error)| RuntimeGone::is_behind(error))
+    {
+        return Error::new(Kind::RuntimeGone, Phase::Connect).with_message(error.to_string());
+    }
     let tried: Vec<String> = failures.iter().map(|(peer, _)| peer.to_string()).collect();
     let error = Error::new(Kind::Connect, Phase::Connect).with_message(match &tried[..] {
         [] => "the host has no addresses to connect to".to_owned(),

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     path::PathBuf,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use http::Uri;
@@ -26,12 +26,21 @@ pub(crate) struct Routes {
 /// By whether the scheme is secure; authorities as they were written.
 #[derive(Debug, Default)]
 struct Memory {
-    plain: HashMap<Box<str>, Route>,
-    secure: HashMap<Box<str>, Route>,
+    plain: HashMap<Arc<str>, Route>,
+    secure: HashMap<Arc<str>, Route>,
+    /// The one that was asked for last: to compare it costs less than to hash.
+    last: Option<Last>,
     /// The same, within partitions.
     partitions: HashMap<Partition, Memory>,
     /// How many routes there are in all partitions.
     partitioned: usize,
+}
+
+#[derive(Debug)]
+struct Last {
+    is_secure: bool,
+    authority: Arc<str>,
+    route: Route,
 }
 
 impl Routes {
@@ -46,21 +55,24 @@ impl Routes {
 
     /// The way to the origin of `url`, shared within `partition` only.
     pub(crate) fn of(&self, url: &Uri, partition: Option<&Partition>) -> Result<Route, Error> {
-        let known = known_scheme(url).zip(url.authority());
+        // What has a password in it is not kept.
+        let known = known_scheme(url)
+            .zip(url.authority())
+            .filter(|(_, authority)| !authority.as_str().contains('@'));
         if let Some((is_secure, authority)) = known {
-            let memory = self
+            let mut memory = self
                 .remembered
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner);
             let known = match partition {
-                None => memory.of(is_secure).get(authority.as_str()),
+                None => memory.recall(is_secure, authority.as_str()),
                 Some(partition) => memory
                     .partitions
-                    .get(partition)
-                    .and_then(|memory| memory.of(is_secure).get(authority.as_str())),
+                    .get_mut(partition)
+                    .and_then(|memory| memory.recall(is_secure, authority.as_str())),
             };
             if let Some(route) = known {
-                return Ok(route.clone());
+                return Ok(route);
             }
         }
         let route = self.make(&Origin::of(url)?, partition)?;
@@ -111,8 +123,21 @@ impl Routes {
 }
 
 impl Memory {
-    fn of(&self, is_secure: bool) -> &HashMap<Box<str>, Route> {
-        if is_secure { &self.secure } else { &self.plain }
+    fn recall(&mut self, is_secure: bool, authority: &str) -> Option<Route> {
+        if let Some(last) = &self.last
+            && last.is_secure == is_secure
+            && *last.authority == *authority
+        {
+            return Some(last.route.clone());
+        }
+        let routes = if is_secure { &self.secure } else { &self.plain };
+        let (authority, route) = routes.get_key_value(authority)?;
+        self.last = Some(Last {
+            is_secure,
+            authority: authority.clone(),
+            route: route.clone(),
+        });
+        Some(route.clone())
     }
 
     fn remember(&mut self, is_secure: bool, authority: &str, route: Route) {

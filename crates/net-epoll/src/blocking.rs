@@ -22,8 +22,8 @@
 //! - Background tasks run while some thread waits in the loop, before a thread starts to wait in
 //!   its socket, and when it comes out. Nothing that a waiting thread depends on is held up: what it
 //!   depends on holds its waker.
-//! - [`poll_idle`](NetworkStream::poll_idle) asks the kernel each time, which is a system call,
-//!   since otherwise nobody might have asked it for a long time.
+//! - [`poll_idle`](NetworkStream::poll_idle) asks the kernel, which is a system call, since
+//!   otherwise nobody might have asked it for a long time; but not the first time after a read.
 
 use std::{
     cell::RefCell,
@@ -303,6 +303,8 @@ pub(crate) struct DirectStream {
     shared: Arc<Shared>,
     /// The last read filled its buffer: there may be more, which is worth a call.
     more: bool,
+    /// The last thing that happened was a read which emptied the socket, and it was not the end.
+    just_emptied: bool,
     /// How long the socket waits (`SO_RCVTIMEO`), as the kernel was last told.
     limit: Option<Duration>,
 }
@@ -322,6 +324,7 @@ impl DirectStream {
             stream,
             shared,
             more: false,
+            just_emptied: false,
             limit: None,
         }
     }
@@ -339,6 +342,7 @@ impl DirectStream {
             match spare::recv(&source.socket, buf, socket::MSG_DONTWAIT) {
                 Ok(read) => {
                     self.more = read == room;
+                    self.just_emptied = 0 < read && read < room;
                     return Poll::Ready(Ok(read));
                 }
                 Err(error) => match (error.kind(), seen) {
@@ -368,6 +372,7 @@ impl DirectStream {
             Ok(0) => Poll::Ready(source.ready(Direction::Read).map(|_| 0)),
             Ok(read) => {
                 self.more = read == room;
+                self.just_emptied = read < room;
                 Poll::Ready(Ok(read))
             }
             Err(error) => match error.kind() {
@@ -428,6 +433,7 @@ impl NetworkStream for DirectStream {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.just_emptied = false;
         self.stream.poll_write(cx, bufs)
     }
 
@@ -439,10 +445,14 @@ impl NetworkStream for DirectStream {
         self.stream.poll_shutdown(cx)
     }
 
-    /// Always asks the kernel: one system call. The waker is called if somebody turns the loop.
+    /// Asks the kernel, which is a system call, unless the last read was a moment ago: a pool asks
+    /// when it parks a connection, and again before it lends it. The waker is called if somebody
+    /// turns the loop.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEnd> {
         loop {
-            if let Some(end) = socket::idle_end(&self.stream.source().socket) {
+            if !std::mem::take(&mut self.just_emptied)
+                && let Some(end) = socket::idle_end(&self.stream.source().socket)
+            {
                 return Poll::Ready(end);
             }
             match ready!(self.stream.source().poll_ready(Direction::Read, cx)) {

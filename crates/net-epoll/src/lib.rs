@@ -66,7 +66,6 @@ mod timers;
 mod unix;
 
 use std::{
-    error::Error,
     fmt,
     future::Future,
     io,
@@ -204,7 +203,8 @@ impl Builder {
 /// A loop, for those who use it and do not own it. Cloning it yields another handle to the same
 /// loop.
 ///
-/// Once the [`Epoll`] is dropped, connecting fails with [`LoopGone`], streams fail likewise, timers
+/// Once the [`Epoll`] is dropped, connecting fails with
+/// [`RuntimeGone`](httpcore_core_primitives::RuntimeGone), streams fail likewise, timers
 /// are ready, and tasks are dropped unrun.
 #[derive(Clone)]
 pub struct Handle(Arc<Shared>);
@@ -334,33 +334,6 @@ impl Drop for LoopTimer {
         }
     }
 }
-
-/// Why nothing works any more: the [`Epoll`] that a stream or a handle belonged to was dropped.
-///
-/// It is the source of an [`io::Error`] of kind [`Other`](io::ErrorKind::Other).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LoopGone;
-
-impl LoopGone {
-    /// Whether this is what `error` says.
-    pub fn is_behind(error: &io::Error) -> bool {
-        error
-            .get_ref()
-            .is_some_and(|source| source.is::<LoopGone>())
-    }
-
-    pub(crate) fn error() -> io::Error {
-        io::Error::other(LoopGone)
-    }
-}
-
-impl fmt::Display for LoopGone {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the event loop is gone")
-    }
-}
-
-impl Error for LoopGone {}
 
 /// The clock: the one place where it is read.
 #[allow(

@@ -20,7 +20,9 @@ use mio::{Events, Interest, Poll, Registry, Token, unix::SourceFd};
 use slab::Slab;
 use socket2::Socket;
 
-use crate::{LoopGone, source::Source};
+use httpcore_core_primitives::RuntimeGone;
+
+use crate::source::Source;
 
 /// How many edges one call to the kernel can bring; the rest is brought by the next.
 const EDGES: usize = 256;
@@ -126,7 +128,7 @@ impl Reactor {
         // Whoever ends the loop sets the flag before it goes through the sources, and so either
         // finds this one there, or is seen here.
         let outcome = if self.is_gone() {
-            Err(LoopGone::error())
+            Err(RuntimeGone::error())
         } else {
             self.registry.register(
                 &mut SourceFd(&source.socket.as_raw_fd()),
@@ -306,7 +308,7 @@ mod tests {
         let reactor = Reactor::new().unwrap();
         reactor.end(false, &mut Vec::new());
         let error = reactor.register(socket(), true).unwrap_err();
-        assert!(LoopGone::is_behind(&error));
+        assert!(RuntimeGone::is_behind(&error));
         assert_eq!(reactor.registered(), 0);
     }
 }

@@ -18,7 +18,7 @@ use std::{
 use mio::event::Event;
 use socket2::Socket;
 
-use crate::LoopGone;
+use httpcore_core_primitives::RuntimeGone;
 
 /// One registered socket. It is closed when nobody has it any more: its stream, above all.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// [`LoopGone`].
+    /// [`RuntimeGone`].
     pub(crate) fn ready(&self, direction: Direction) -> io::Result<Option<Seen>> {
         self.state().ready(direction)
     }
@@ -87,7 +87,7 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// [`LoopGone`].
+    /// [`RuntimeGone`].
     pub(crate) fn poll_ready(
         &self,
         direction: Direction,
@@ -155,7 +155,7 @@ impl Source {
 impl State {
     fn ready(&self, direction: Direction) -> io::Result<Option<Seen>> {
         if self.gone {
-            return Err(LoopGone::error());
+            return Err(RuntimeGone::error());
         }
         let side = &self.sides[direction as usize];
         Ok(side.ready.then_some(Seen { tick: side.tick }))

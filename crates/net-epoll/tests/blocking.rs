@@ -21,10 +21,11 @@ use std::{
 
 use bytes::BytesMut;
 use common::{read_some, read_to_end, serve, write_all, yield_now};
+use httpcore_core_primitives::RuntimeGone;
 use httpcore_core_primitives::{
     Alarm, BoxStream, IdleEnd, NetworkBackend, Runtime, TcpOptions, sleep_until, with_deadline,
 };
-use httpcore_net_epoll::{Blocking, LoopGone};
+use httpcore_net_epoll::Blocking;
 
 fn accepted(blocking: &Blocking) -> (BoxStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -434,7 +435,7 @@ fn the_end_of_the_loop_reaches_a_thread_that_waits_in_its_socket() {
     waiting.recv().unwrap();
     drop(blocking);
     let error = reader.join().unwrap().unwrap_err();
-    assert!(LoopGone::is_behind(&error), "{error:?}");
+    assert!(RuntimeGone::is_behind(&error), "{error:?}");
     drop(server);
 }
 

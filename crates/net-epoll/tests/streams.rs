@@ -13,8 +13,9 @@ use std::{
 
 use bytes::BytesMut;
 use common::{accepted, read_some, read_to_end, serve, turn, write_all};
+use httpcore_core_primitives::RuntimeGone;
 use httpcore_core_primitives::{BoxStream, IdleEnd, NetworkBackend, Runtime, TcpOptions};
-use httpcore_net_epoll::{Epoll, LoopGone};
+use httpcore_net_epoll::Epoll;
 use socket2::SockRef;
 
 #[test]
@@ -383,15 +384,15 @@ fn a_stream_outlives_its_loop_and_says_so() {
     let Poll::Ready(Err(error)) = stream.poll_read(&mut cx, &mut buf) else {
         panic!("a stream without a loop was read");
     };
-    assert!(LoopGone::is_behind(&error));
+    assert!(RuntimeGone::is_behind(&error));
     let Poll::Ready(Err(error)) = stream.poll_write(&mut cx, &[IoSlice::new(b"x")]) else {
         panic!("a stream without a loop was written");
     };
-    assert!(LoopGone::is_behind(&error));
+    assert!(RuntimeGone::is_behind(&error));
     assert!(matches!(idle(&mut stream), Some(IdleEnd::Failed(_))));
     let address = server.local_addr().unwrap();
     let error = handle
         .block_on(handle.connect_tcp(address, &TcpOptions::default()))
         .unwrap_err();
-    assert!(LoopGone::is_behind(&error), "{error:?}");
+    assert!(RuntimeGone::is_behind(&error), "{error:?}");
 }

@@ -98,7 +98,3 @@ pub use sweep::{Scenario, Sweep, Swept, sweep_instants, sweep_polls, sweep_steps
 pub use table::Table;
 pub use tls::{MockTls, MockTlsError, TlsServer};
 pub use wait::Sleep;
-
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;

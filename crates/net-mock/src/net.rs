@@ -187,6 +187,25 @@ impl MockNet {
         Runtime::spawn(self, name, Box::pin(task));
     }
 
+    /// A number below `count`, as the seed has it, for tests with chances of their own: which
+    /// request is slow, which server fails. Without a seed it is always 0, and so 0 had better be
+    /// the plain case.
+    ///
+    /// ```
+    /// use httpcore_net_mock::MockNet;
+    ///
+    /// let throw = |seed| {
+    ///     let net = MockNet::seeded(seed);
+    ///     [0; 9].map(|_| net.pick(6))
+    /// };
+    /// assert_eq!(throw(1), throw(1));
+    /// assert_ne!(throw(1), throw(2));
+    /// assert_eq!(MockNet::new().pick(6), 0);
+    /// ```
+    pub fn pick(&self, count: usize) -> usize {
+        self.world().pick(count)
+    }
+
     /// What the code under test holds now. See [`Census`] for what is counted.
     pub fn census(&self) -> Census {
         self.world().with(|state, _| state.census())

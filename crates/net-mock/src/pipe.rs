@@ -421,12 +421,14 @@ impl Pipe {
         !self.segments.is_empty()
     }
 
-    pub(crate) fn reader_waits(&self) -> bool {
-        self.reader.is_some()
+    /// Who waits for bytes, or for the end of an idle stream.
+    pub(crate) fn reader(&self) -> Option<&Waker> {
+        self.reader.as_ref()
     }
 
-    pub(crate) fn writer_waits(&self) -> bool {
-        self.writer.is_some()
+    /// Who waits for room.
+    pub(crate) fn writer(&self) -> Option<&Waker> {
+        self.writer.as_ref()
     }
 
     /// Bytes written, and bytes read.

@@ -1,6 +1,6 @@
 //! Who is there and waits for what: the census, and the report on a world that is stuck.
 
-use std::{fmt, time::Duration};
+use std::{fmt, task::Waker, time::Duration};
 
 use crate::{agenda::Direction, connection::End, world::State};
 
@@ -73,15 +73,21 @@ impl State {
         lines
     }
 
-    /// Everything there is, and what each waits for.
-    pub(crate) fn report(&self) -> String {
+    /// Everything there is, and what each waits for. `main` is the main future's waker, if there
+    /// is such a future.
+    pub(crate) fn report(&self, main: Option<&Waker>) -> String {
         let mut lines = Vec::new();
+        if let Some(waker) = main {
+            lines.push("the main future waits".to_owned());
+            lines.extend(self.waits_of(waker));
+        }
         for task in self.tasks.values() {
             let whose = match task.side {
                 Side::Client => "",
                 Side::Server => " (server)",
             };
             lines.push(format!("task {:?}{whose} waits", task.name));
+            lines.extend(task.waker.iter().flat_map(|waker| self.waits_of(waker)));
         }
         for (id, one) in &self.connections {
             lines.push(format!("stream #{id} {}", one.label));
@@ -96,6 +102,32 @@ impl State {
     }
 }
 
+impl State {
+    /// What would wake whoever is woken by `waker`.
+    fn waits_of(&self, waker: &Waker) -> Vec<String> {
+        let waits = self.waits.values();
+        let waits = waits.filter(|wait| wait.waker.as_ref().is_some_and(|it| it.will_wake(waker)));
+        let mut lines: Vec<_> = waits
+            .map(|wait| format!("  for {}", wait.describe()))
+            .collect();
+        for (id, one) in &self.connections {
+            for pipe in one.pipes() {
+                let to_read = pipe.reader().map(|it| (it, "to read from"));
+                let to_write = pipe.writer().map(|it| (it, "to write to"));
+                for (parked, what) in to_read.into_iter().chain(to_write) {
+                    if parked.will_wake(waker) {
+                        lines.push(format!("  {what} stream #{id} {}", one.label));
+                    }
+                }
+            }
+        }
+        if lines.is_empty() {
+            lines.push("  for nothing of this world's: a wake-up was lost, or never meant".into());
+        }
+        lines
+    }
+}
+
 fn describe_pipe(one: &crate::connection::Connection, direction: Direction) -> String {
     let pipe = &one.pipes()[direction.index()];
     let (writer, reader) = match direction {
@@ -104,10 +136,10 @@ fn describe_pipe(one: &crate::connection::Connection, direction: Direction) -> S
     };
     let (sent, received) = pipe.counts();
     let mut line = format!("{writer} -> {reader}: {sent} bytes written, {received} read");
-    if pipe.reader_waits() {
+    if pipe.reader().is_some() {
         line += &format!("; {reader} waits to read");
     }
-    if pipe.writer_waits() {
+    if pipe.writer().is_some() {
         line += &format!("; {writer} waits for room to write");
     }
     line

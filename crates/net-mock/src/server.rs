@@ -188,6 +188,12 @@ impl ServerStream {
         Sleep::new(self.line.world.clone(), duration)
     }
 
+    /// A number below `count`, as the seed of the world has it, for servers with moods; 0 without a
+    /// seed. See [`MockNet::pick`](crate::MockNet::pick).
+    pub fn pick(&self, count: usize) -> usize {
+        self.line.world.pick(count)
+    }
+
     /// The address of the client; `None` on a Unix socket.
     pub fn peer(&self) -> Option<SocketAddr> {
         self.stream.facts().peer

@@ -220,14 +220,15 @@ impl Point {
         net.settle();
         let counted = || counts.as_ref().map_or_else(Vec::new, |counts| counts());
         let (before, counted_before) = (net.census(), counted());
-        let ended = self.watch("the scenario", || net.drive(main.as_mut(), self.cut()));
+        let cut = || net.drive(main.as_mut(), self.cut());
+        let ended = self.watch("the scenario", &counted, cut);
         drop(main);
         net.settle();
         let mut leaks = self.census_leaks(net, before, allowed);
         leaks.extend(count_leaks(&counted_before, &counted()));
         self.refuse(&leaks, "is left after it was dropped");
         if let Some(follow_up) = follow_up {
-            self.watch("the follow-up", || net.run(follow_up));
+            self.watch("the follow-up", &counted, || net.run(follow_up));
         }
         drop(counts);
         net.play_out(AFTERWARDS);
@@ -244,14 +245,27 @@ impl Point {
         }
     }
 
-    /// Says where it was when `part` panics.
-    fn watch<T>(&self, part: &str, run: impl FnOnce() -> T) -> T {
+    /// Says where it was when `part` panics, and what has been counted by then: something which
+    /// the scenario kept may be what `part` waited for.
+    fn watch<T>(
+        &self,
+        part: &str,
+        counted: &dyn Fn() -> Vec<(&'static str, usize)>,
+        run: impl FnOnce() -> T,
+    ) -> T {
         match catch_unwind(AssertUnwindSafe(run)) {
             Ok(done) => done,
-            Err(panic) => fail_again(
-                panic,
-                &format!("{part} failed, with the scenario dropped {self}"),
-            ),
+            Err(panic) => {
+                let counts = counted();
+                let counts = counts
+                    .iter()
+                    .map(|(name, count)| format!("; {name}: {count}"));
+                let counts: String = counts.collect();
+                fail_again(
+                    panic,
+                    &format!("{part} failed, with the scenario dropped {self}{counts}"),
+                )
+            }
         }
     }
 

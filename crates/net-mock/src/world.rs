@@ -61,6 +61,8 @@ pub(crate) struct State {
 pub(crate) struct Task {
     pub(crate) name: String,
     pub(crate) side: Side,
+    /// What it was last polled with: by this it is told who waits for what.
+    pub(crate) waker: Option<Waker>,
 }
 
 impl State {
@@ -111,6 +113,11 @@ impl World {
         }
     }
 
+    /// A number below `count`: 0 without a seed.
+    pub(crate) fn pick(&self, count: usize) -> usize {
+        self.with(|state, _| state.dice.pick(count))
+    }
+
     /// Does something under the lock, and carries out what comes of it without.
     pub(crate) fn with<T>(&self, step: impl FnOnce(&mut State, &mut Wakes) -> T) -> T {
         let mut wakes = Wakes::default();
@@ -142,7 +149,8 @@ impl World {
     ) {
         let id = self.with(|state, _| {
             let id = state.agenda.number();
-            state.tasks.insert(id, Task { name, side });
+            let waker = None;
+            state.tasks.insert(id, Task { name, side, waker });
             id
         });
         let tracked = Tracked {
@@ -224,6 +232,8 @@ impl World {
     }
 
     pub(crate) fn report(&self, opening: &str) -> String {
+        let main = lock(&self.main.waker).clone();
+        let main = main.filter(|_| self.running.load(Ordering::Acquire));
         self.with(|state, _| {
             let seed = match state.dice.seed() {
                 Some(seed) => format!(" (seed {seed})"),
@@ -232,7 +242,7 @@ impl World {
             format!(
                 "{opening}{seed}, at {}\n{}",
                 At(state.agenda.now()),
-                state.report()
+                state.report(main.as_ref())
             )
         })
     }
@@ -293,7 +303,17 @@ impl Future for Tracked {
         }
         let this = &mut *self;
         let id = this.entry.id;
-        let before = this.entry.world.with(|state, _| state.current.replace(id));
+        let before = this.entry.world.with(|state, wakes| {
+            if let Some(task) = state.tasks.get_mut(&id)
+                && !task
+                    .waker
+                    .as_ref()
+                    .is_some_and(|old| old.will_wake(cx.waker()))
+            {
+                wakes.park(&mut task.waker, cx.waker().clone());
+            }
+            state.current.replace(id)
+        });
         let _leave = Leave(&this.entry.world, before);
         this.future.as_mut().poll(cx)
     }

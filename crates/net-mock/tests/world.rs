@@ -5,8 +5,8 @@ use std::{
     time::Duration,
 };
 
-use httpcore_core_primitives::{Runtime, sleep_until, with_deadline};
-use httpcore_net_mock::{Census, MockNet};
+use httpcore_core_primitives::{NetworkBackend, Runtime, sleep_until, with_deadline};
+use httpcore_net_mock::{Census, MockNet, Name};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -66,6 +66,9 @@ fn a_stuck_world_fails_at_once_and_says_who_waits_for_what() {
     net.serve("silent.test", 80, async |stream| stream.stall().await);
     let report = panic_of(|| {
         net.spawn("janitor", std::future::pending());
+        net.name("unknown.test", Name::unanswered());
+        let look_up = net.resolve("unknown.test", 80);
+        net.spawn("sleeper", async move { drop(look_up.await) });
         let unarmed = net.timer("idle expiry");
         let (_client, mut server) = net.pair();
         net.run(async {
@@ -76,7 +79,9 @@ fn a_stuck_world_fails_at_once_and_says_who_waits_for_what() {
     for part in [
         "the world is stuck",
         "at +0.000000s",
-        "task \"janitor\" waits",
+        "the main future waits\n  to read from stream #",
+        "task \"janitor\" waits\n  for nothing of this world's",
+        "task \"sleeper\" waits\n  for \"look up unknown.test\", never answered",
         "timer \"idle expiry\", not armed",
         "client -> server: 0 bytes written, 0 read; server waits to read",
     ] {

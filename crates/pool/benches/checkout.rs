@@ -187,6 +187,7 @@ fn main() {
     for n in 0..requests {
         if bare {
             let terms = Terms {
+                attempt: 1,
                 lease: Lease::unowned(),
                 timeouts: Timeouts::default(),
                 deadline: None,

@@ -133,6 +133,7 @@ impl Sending {
             lease: Lease::new(ticket.lease(), owner),
             timeouts: *timeouts(&self.pool, self.request.as_ref()),
             deadline: self.deadline,
+            attempt: self.attempts,
             trace: self.trace.clone(),
         };
         self.tell(|| Event::Granted { reused });

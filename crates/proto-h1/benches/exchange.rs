@@ -137,6 +137,7 @@ fn main() {
             lease: Lease::new(LeaseId::new(1), weak),
             timeouts: Timeouts::none(),
             deadline: None,
+            attempt: 1,
             trace: Trace::none(),
         };
         let connection = seat.0.lock().unwrap().take().unwrap();

@@ -70,6 +70,17 @@ impl ResponseBody {
     }
 }
 
+/// Whoever drops a body does not want the rest of it, and may still want the connection.
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        let told_its_end = matches!(self.first, Some(Event::End));
+        let exchange = self.exchange.as_mut();
+        if exchange.is_some_and(|exchange| told_its_end || exchange.drain()) {
+            self.settle();
+        }
+    }
+}
+
 impl Body for ResponseBody {
     type Data = Bytes;
     type Error = Error;

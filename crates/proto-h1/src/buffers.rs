@@ -9,6 +9,9 @@ pub(crate) const SMALL_BUFFER: usize = 8 * 1024;
 /// What a large body is read into: with 8 KiB at a time, a download costs half as much again.
 pub(crate) const LARGE_BUFFER: usize = 64 * 1024;
 
+/// How much of a buffer's front may be missing before it is put in order.
+const SLACK: usize = 1024;
+
 /// How many a thread keeps: an exchange has two at once, and gives them back before the next poll
 /// of another, unless something is in them.
 const KEPT: usize = 8;
@@ -17,7 +20,7 @@ thread_local! {
     static SPARE: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
 }
 
-/// An empty buffer with room for at least [`SMALL_BUFFER`] bytes.
+/// An empty buffer with room for [`SMALL_BUFFER`] bytes, or [`SLACK`] less.
 pub(crate) fn take() -> BytesMut {
     SPARE
         .try_with(|spare| spare.borrow_mut().pop())
@@ -29,10 +32,11 @@ pub(crate) fn take() -> BytesMut {
 /// Keeps `buffer` for the next, if it is worth keeping: not too large, and nobody's any more.
 pub(crate) fn give(mut buffer: BytesMut) {
     buffer.clear();
-    if buffer.capacity() == 0
-        || !buffer.try_reclaim(SMALL_BUFFER)
-        || buffer.capacity() > 2 * SMALL_BUFFER
-    {
+    let capacity = buffer.capacity();
+    // What has been taken from its front is got back when it has become much, and not each time.
+    let is_whole =
+        capacity >= SMALL_BUFFER - SLACK || (capacity > 0 && buffer.try_reclaim(SMALL_BUFFER));
+    if !is_whole || buffer.capacity() > 2 * SMALL_BUFFER {
         return;
     }
     // While its thread ends, a buffer is just dropped.

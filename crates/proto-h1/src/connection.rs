@@ -12,7 +12,11 @@ use httpcore_core_primitives::{
     SendError, StreamInfo, Terms,
 };
 
-use crate::{codec::Limits, exchange::Exchanging};
+use crate::{
+    buffers::LARGE_BUFFER,
+    codec::{Leniency, Limits},
+    exchange::Exchanging,
+};
 
 /// What may be set for the connections of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,17 +24,27 @@ use crate::{codec::Limits, exchange::Exchanging};
 pub struct Config {
     /// How much a server may send of what is not a body.
     pub limits: Limits,
+    /// What is read although it is not in order. Nothing by default.
+    pub leniency: Leniency,
     /// How long a body waits for the `100 (Continue)` which its request expects, before it is sent
     /// all the same (RFC 9110 §10.1.1: the server may never answer). One second by default: longer
     /// than most round trips, and short enough for those servers which do not know the question.
     pub continue_wait: Duration,
+    /// How many bytes of a response that is dropped before its end are read away, if they are all
+    /// that is missing, so that the connection can be kept. Only what is there already: dropping
+    /// never waits, and so there is no limit of time to this. 64 KiB by default, which is one large
+    /// read, and costs less than a new connection; 0 closes each connection whose response is not
+    /// read to its end.
+    pub drain_bytes: usize,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Config {
             limits: Limits::default(),
+            leniency: Leniency::default(),
             continue_wait: Duration::from_secs(1),
+            drain_bytes: LARGE_BUFFER,
         }
     }
 }
@@ -54,6 +68,7 @@ impl Default for Config {
 ///     lease: Lease::unowned(),
 ///     timeouts: Timeouts::default(),
 ///     deadline: None,
+///     attempt: 1,
 ///     trace: Trace::none(),
 /// };
 /// let text = net.run(async {

@@ -16,7 +16,7 @@ use std::{
     io::{self, IoSlice},
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -24,7 +24,7 @@ use http::{StatusCode, request};
 use http_body::{Body as _, Frame};
 use httpcore_core_primitives::{
     Body, BodyLength, BoxError, CloseReason, Error, Event as TraceEvent, Kind, Lease, Phase,
-    Request, Response, SendError, Sent, Terms, Trace,
+    Request, Response, RuntimeGone, SendError, Sent, Terms, Trace,
 };
 
 use crate::{
@@ -251,6 +251,7 @@ pub(crate) struct Exchange {
     body_received: u64,
     waits: Waits,
     reused: bool,
+    attempt: u32,
     trace: Trace,
     lease: Option<Lease>,
 }
@@ -259,8 +260,10 @@ impl Exchange {
     fn new(connection: Box<H1Connection>, request_body: Body, terms: Terms) -> Self {
         let config = &connection.config;
         let waits = Waits::new(&terms.timeouts, terms.deadline, config.continue_wait);
+        let mut leniency = config.leniency;
+        leniency.http09 &= connection.served == 0;
         Exchange {
-            codec: Codec::new(config.limits),
+            codec: Codec::new(config.limits).with_leniency(leniency),
             upload: Upload::Body,
             outgoing: Outgoing {
                 before: buffers::take(),
@@ -281,6 +284,7 @@ impl Exchange {
             body_received: 0,
             waits,
             reused: connection.served > 0,
+            attempt: terms.attempt,
             trace: terms.trace,
             lease: Some(terms.lease),
             connection: Some(connection),
@@ -297,7 +301,8 @@ impl Exchange {
         self.codec.start(request, length, before)?;
         self.head_length = before.len();
         self.head_left = before.len();
-        if self.codec.is_sent() {
+        // A body that was said to be of no length is asked all the same: it may have lied.
+        if self.codec.is_sent() && self.request_body.is_empty() {
             self.upload = Upload::Rest;
         } else if self.codec.expects_continue() {
             self.upload = Upload::Continue;
@@ -677,6 +682,55 @@ impl Exchange {
         self.codec.remaining()
     }
 
+    /// Reads away what is left of a response which nobody wants, if that is little and here
+    /// already; whether that was all of it. Nothing waits, and nothing is told when more comes:
+    /// then the connection is closed.
+    pub(crate) fn drain(&mut self) -> bool {
+        let Some(limit) = self.drain_limit() else {
+            return false;
+        };
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut taken = self.input.len();
+        while taken <= limit {
+            match self.codec.receive(&mut self.input, self.eof) {
+                Ok(Some(Event::End)) => return true,
+                Ok(Some(Event::Data(data))) => {
+                    self.received(data.len());
+                    continue;
+                }
+                Ok(Some(_)) => continue,
+                Ok(None) => {}
+                Err(_) => return false,
+            }
+            self.make_room();
+            let Some(connection) = &mut self.connection else {
+                return false;
+            };
+            match connection.stream.poll_read(&mut cx, &mut self.input) {
+                Poll::Ready(Ok(0)) => self.eof = true,
+                Poll::Ready(Ok(read)) => taken += read,
+                Poll::Ready(Err(_)) | Poll::Pending => return false,
+            }
+        }
+        false
+    }
+
+    /// How much may be drained, where that could save the connection.
+    fn drain_limit(&self) -> Option<usize> {
+        let limit = self.connection.as_ref()?.config.drain_bytes;
+        let could_be_kept = matches!(self.upload, Upload::Sent)
+            && self.codec.closing().is_none()
+            && matches!(
+                self.codec.framing(),
+                Some(Framing::Length(_) | Framing::Chunked)
+            );
+        let is_little = self
+            .codec
+            .remaining()
+            .is_none_or(|left| left <= limit as u64);
+        (limit > 0 && could_be_kept && is_little).then_some(limit)
+    }
+
     /// The response has come to its end: the connection goes back, or the reason is told why not.
     pub(crate) fn settle(&mut self) {
         let bytes = self.body_received;
@@ -784,6 +838,9 @@ impl Exchange {
             Failure::Read(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 failed(Kind::Closed, error.into())
             }
+            Failure::Read(error) if RuntimeGone::is_behind(&error) => {
+                failed(Kind::RuntimeGone, error.into())
+            }
             // What broke first is the better explanation.
             Failure::Read(error) => failed(Kind::Network, write_error.unwrap_or(error).into()),
         };
@@ -791,6 +848,7 @@ impl Exchange {
             .with_sent(self.sent())
             .with_response_started(self.started)
             .with_reused(self.reused)
+            .with_attempts(self.attempt)
     }
 
     fn sent(&self) -> Sent {

@@ -49,7 +49,7 @@ mod exchange;
 mod upgrade;
 mod waits;
 
-pub use codec::{Limits, ReasonPhrase, Target};
+pub use codec::{HeaderOrder, KeepRawHead, Leniency, Limits, RawHead, ReasonPhrase, Target};
 pub use connection::{Config, H1Connection};
 pub use exchange::OnInformational;
 pub use upgrade::Upgraded;

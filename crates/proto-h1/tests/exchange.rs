@@ -24,7 +24,9 @@ use httpcore_core_primitives::{
     Timeouts, Trace, lease::Outcome,
 };
 use httpcore_net_mock::{Chunks, Link, MockNet, Scenario, ServerStream, Sweep, seeds};
-use httpcore_proto_h1::{Config, H1Connection, OnInformational, Upgraded};
+use httpcore_proto_h1::{
+    Config, H1Connection, HeaderOrder, KeepRawHead, OnInformational, RawHead, Upgraded,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -55,6 +57,7 @@ struct Client {
     seat: Arc<Seat>,
     timeouts: Timeouts,
     total: Option<Duration>,
+    attempt: u32,
     trace: Trace,
     net: MockNet,
 }
@@ -73,6 +76,7 @@ impl Client {
             seat: Arc::new(seat),
             timeouts: Timeouts::none(),
             total: None,
+            attempt: 1,
             trace: Trace::none(),
             net: net.clone(),
         }
@@ -93,6 +97,7 @@ impl Client {
             lease: self.lease(),
             timeouts: self.timeouts,
             deadline: self.total.map(|total| self.net.now() + total),
+            attempt: self.attempt,
             trace: self.trace.clone(),
         };
         connection
@@ -428,6 +433,26 @@ fn an_upload_goes_on_while_the_response_is_read() {
 }
 
 #[test]
+fn an_error_says_how_often_the_request_was_tried_also_when_the_body_meets_it() {
+    let partial = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel";
+    for (response, phase) in [("HTTP/1.1 2", Phase::Head), (partial, Phase::Body)] {
+        let net = MockNet::new();
+        let mut client = served(&net, Link::new(), move |mut server| async move {
+            server.read_head().await.unwrap();
+            server.write_all(response).await.unwrap();
+        });
+        client.attempt = 2;
+        let error = net.run(async {
+            match client.send(get()).await {
+                Ok(response) => text(response).await.unwrap_err(),
+                Err(error) => error.error,
+            }
+        });
+        assert_eq!((error.phase(), error.attempts()), (phase, 2));
+    }
+}
+
+#[test]
 fn a_body_that_is_cut_short_is_never_complete() {
     let responses = [
         "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
@@ -546,6 +571,104 @@ fn a_response_beyond_a_limit_is_too_large() {
 }
 
 #[test]
+fn no_endless_answer_makes_us_read_a_mebibyte() {
+    const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for (start, again) in [
+        ("", "HTTP/1.1 102 Processing\r\n\r\n"),
+        ("HTTP/1.1 103 Early Hints\r\n", "Link: </a>\r\n"),
+        ("HTTP/1.1 200 OK\r\n", "a: b\r\n"),
+        ("HTTP/1.1 200 OK\r\na: ", "xxxxxxxx"),
+        (CHUNKED, "00000000"),
+        (CHUNKED, "1;extension\r\nx\r\n"),
+        (&format!("{CHUNKED}1;"), "xxxxxxxx"),
+        (&format!("{CHUNKED}0\r\n"), "a: b\r\n"),
+        (&format!("{CHUNKED}0\r\na: "), "xxxxxxxx"),
+    ] {
+        let net = MockNet::new();
+        let sent = Arc::new(AtomicUsize::new(0));
+        let (first, more, count) = (start.to_owned(), again.repeat(100), sent.clone());
+        let client = served(&net, Link::new(), |mut server| async move {
+            let mut next = first;
+            while server.write_all(&next).await.is_ok() {
+                count.fetch_add(next.len(), Ordering::Relaxed);
+                next.clone_from(&more);
+            }
+        });
+        let error = net.run(async {
+            match client.send(get()).await {
+                Ok(response) => text(response).await.expect_err("an end"),
+                Err(failed) => failed.error,
+            }
+        });
+        // Zeros without end are no number of their own.
+        let expected = if again.starts_with('0') {
+            Kind::Protocol
+        } else {
+            Kind::TooLarge
+        };
+        assert_eq!(error.kind(), expected, "{start:?} {error:?}");
+        // What the link holds counts too: 64 KiB each way.
+        let sent = sent.load(Ordering::Relaxed);
+        assert!(sent < 1 << 20, "{start:?}: {sent} bytes");
+        assert_eq!(client.end(), Some(CloseReason::Failed));
+        assert_eq!(net.census().streams, 0, "{start:?}");
+    }
+}
+
+#[test]
+fn leniency_is_configured_and_an_answer_without_a_head_must_be_the_first() {
+    let mut config = Config::default();
+    config.leniency.http09 = true;
+    config.leniency.bare_lf = true;
+    let net = MockNet::new();
+    for (answers, expected) in [
+        (vec!["<html>"], "HTTP/0.9 200 <html>"),
+        (
+            vec!["HTTP/1.1 200 OK\nContent-Length: 2\n\nok", "<html>"],
+            "HTTP/1.1 200 ok",
+        ),
+    ] {
+        let (stream, mut server) = net.pair();
+        let requests = answers.len();
+        net.spawn("server", async move {
+            for answer in answers {
+                server.read_head().await.unwrap();
+                server.write_all(answer).await.unwrap();
+            }
+        });
+        let client = Client::with(&net, stream, config);
+        net.run(async {
+            let response = client.send(get()).await.unwrap();
+            let heard = format!("{:?} {}", response.version(), response.status().as_u16());
+            assert_eq!(heard + " " + &text(response).await.unwrap(), expected);
+            if requests > 1 {
+                let error = failed(client.send(get()).await);
+                assert_eq!(error.kind(), Kind::Protocol);
+            }
+        });
+        assert!(client.end().is_some(), "{expected}: closed");
+    }
+}
+
+#[test]
+fn a_request_is_spelled_and_a_head_is_kept_as_asked() {
+    let net = MockNet::new();
+    let client = served(&net, Link::new(), |mut server| async move {
+        let head = server.read_head().await.unwrap();
+        assert_eq!(head, "GET / HTTP/1.1\r\nAccept: x\r\nHOST: a\r\n\r\n");
+        let answer = "HTTP/1.1 200 OK\r\nX-Y: z\r\ncontent-LENGTH: 0\r\n\r\n";
+        server.write_all(answer).await.unwrap();
+    });
+    let order = HeaderOrder::new(["Accept", "HOST"]).unwrap();
+    let builder = http::Request::get("/").header("accept", "x");
+    let request = with(builder.extension(order).extension(KeepRawHead), ());
+    let response = net.run(async { client.send(request).await.unwrap() });
+    let raw = response.extensions().get::<RawHead>().unwrap();
+    let names: Vec<_> = raw.fields().map(|(name, _)| name).collect();
+    assert_eq!(names, [&b"X-Y"[..], b"content-LENGTH"]);
+}
+
+#[test]
 fn leftover_bytes_close_the_connection_and_are_nobodys_response() {
     let net = MockNet::new();
     for answer in [
@@ -568,6 +691,133 @@ fn leftover_bytes_close_the_connection_and_are_nobodys_response() {
         (heard.as_str(), client.end()),
         ("", Some(CloseReason::UnsolicitedData))
     );
+}
+
+#[test]
+fn a_small_rest_that_is_here_is_read_away_when_nobody_wants_it() {
+    let limit = Config::default().drain_bytes;
+    let length = |left: usize| {
+        let zeros = "0".repeat(left);
+        format!("HTTP/1.1 200 OK\r\nContent-Length: {left}\r\n\r\n{zeros}")
+    };
+    let chunked = |rest: &str| {
+        let zeros = "0".repeat(9000);
+        format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2328\r\n{zeros}\r\n{rest}")
+    };
+    let abandoned = Some(CloseReason::Abandoned);
+    for (what, answer, expected) in [
+        ("of known length", length(10_000), None),
+        ("as much as is allowed", length(limit), None),
+        ("more than is allowed", length(2 * limit), abandoned),
+        ("in chunks", chunked("1\r\nx\r\n0\r\n\r\n"), None),
+        ("with trailers", chunked("0\r\na: b\r\n\r\n"), None),
+        ("which has not all come", chunked("5\r\nab"), abandoned),
+        ("of which the end has not come", chunked("0\r\n"), abandoned),
+        ("which breaks a rule", chunked("x"), abandoned),
+        (
+            "in more chunks than are allowed",
+            chunked(&("1\r\nx\r\n".repeat(limit / 6) + "0\r\n\r\n")),
+            abandoned,
+        ),
+        (
+            "behind which something is left over",
+            length(9000) + "HTTP/1.1 200 OK\r\n\r\n",
+            Some(CloseReason::UnsolicitedData),
+        ),
+        (
+            "of a connection that will be closed",
+            length(9000).replace("OK\r\n", "OK\r\nConnection: close\r\n"),
+            abandoned,
+        ),
+        (
+            "that lasts until the close",
+            format!("HTTP/1.1 200 OK\r\n\r\n{}", "0".repeat(9000)),
+            abandoned,
+        ),
+    ] {
+        let net = MockNet::new();
+        let client = answering(&net, Link::new().buffer(1 << 20), answer);
+        net.run(async {
+            let response = client.send(get()).await.unwrap();
+            assert_eq!(client.ends(), 0, "{what}: there is a rest");
+            net.sleep(SECOND).await;
+            drop(response);
+        });
+        assert_eq!(client.end(), expected, "a rest {what}");
+        net.clear();
+    }
+}
+
+#[test]
+fn nothing_is_read_away_that_is_not_here_or_not_allowed() {
+    let half = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab";
+    let mut never = Config::default();
+    never.drain_bytes = 0;
+    let late = |mut server: ServerStream| async move {
+        server.read_head().await.unwrap();
+        server.write_all(half).await.unwrap();
+        server.sleep(SECOND).await;
+        let _ = server.write_all("cd").await;
+        server.idle().await;
+    };
+    for (config, waits, expected) in [
+        (Config::default(), false, Some(CloseReason::Abandoned)),
+        (Config::default(), true, None),
+        (never, true, Some(CloseReason::Abandoned)),
+    ] {
+        let net = MockNet::new();
+        let (stream, server) = net.pair();
+        net.spawn("server", late(server));
+        let client = Client::with(&net, stream, config);
+        net.run(async {
+            let response = client.send(get()).await.unwrap();
+            net.sleep(if waits { 2 * SECOND } else { SECOND / 2 }).await;
+            drop(response);
+            assert_eq!(client.ends(), 1, "dropping waits for nothing");
+        });
+        assert_eq!(client.end(), expected, "{waits}");
+        net.clear();
+    }
+    // RFC 9112 §9.3: a request that has not been sent would be taken for the next one.
+    let net = MockNet::new();
+    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nabcd";
+    let client = served(&net, Link::new(), move |mut server| async move {
+        server.read_head().await.unwrap();
+        server.write_all(&answer[..answer.len() - 1]).await.unwrap();
+        server.write_all("d").await.unwrap();
+        server.idle().await;
+    });
+    net.run(async {
+        let response = client.send(post(silent())).await.unwrap();
+        net.sleep(SECOND).await;
+        drop(response);
+    });
+    assert!(client.end().is_some());
+    net.clear();
+}
+
+#[test]
+fn a_drained_connection_serves_the_next_request() {
+    let net = MockNet::new();
+    let client = served(&net, Link::new().buffer(1 << 20), |mut server| async move {
+        for n in 0..3 {
+            server.read_head().await.unwrap();
+            let zeros = "0".repeat(20_000);
+            let answer =
+                format!("HTTP/1.1 200 OK\r\nn: {n}\r\nContent-Length: 20000\r\n\r\n{zeros}");
+            server.write_all(answer).await.unwrap();
+        }
+    });
+    net.run(async {
+        for n in 0..3 {
+            let response = client.send(get()).await.unwrap();
+            assert_eq!(response.headers()["n"], n.to_string().as_str());
+            net.sleep(SECOND).await;
+            drop(response);
+            assert!(client.is_idle(), "{n}");
+        }
+    });
+    net.clear();
 }
 
 #[test]
@@ -634,6 +884,8 @@ fn a_body_that_fails_or_lies_about_its_length_is_the_callers_error() {
         (broken(), Sent::Nothing),
         (Body::from("abc").with_length(4), Sent::Nothing),
         (Body::from("abc").with_length(2), Sent::Nothing),
+        (Body::from("abc").with_length(0), Sent::Nothing),
+        (pieces(&["abc"]).with_length(0), Sent::Nothing),
         (pieces(&["abc"]).with_length(2), Sent::Nothing),
         (pieces(&["abc"]).with_length(4), Sent::Part),
         (pieces(&["ab", "c"]).with_length(2), Sent::Part),
@@ -1286,6 +1538,7 @@ fn a_connection_is_closed_before_its_place_is_free() {
             lease: Lease::new(LeaseId::new(1), weak),
             timeouts: Timeouts::none(),
             deadline: None,
+            attempt: 1,
             trace: Trace::none(),
         };
         let connection = client.seat.idle.lock().unwrap().take().unwrap();

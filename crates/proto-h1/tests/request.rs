@@ -5,7 +5,7 @@
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Request, Version, request};
 use httpcore_core_primitives::{BodyLength, ConnectionUse, Origin};
-use httpcore_proto_h1::codec::{Codec, Misuse, MustClose, Target};
+use httpcore_proto_h1::codec::{Codec, HeaderOrder, Misuse, MustClose, Target};
 
 fn parts(builder: request::Builder) -> request::Parts {
     builder.body(()).unwrap().into_parts().0
@@ -54,9 +54,9 @@ fn who_will_not_use_the_connection_again_says_so_once() {
     );
 }
 
-#[test]
-fn a_request_says_what_was_asked() {
-    let rows: Vec<(&str, request::Builder, BodyLength, &str)> = vec![
+/// Rule, request, length of its body, and what goes onto the wire.
+fn sent() -> Vec<(&'static str, request::Builder, BodyLength, &'static str)> {
+    vec![
         (
             "RFC 9112 §3.2.1: origin form",
             get("http://a.b/c?d=e"),
@@ -110,6 +110,12 @@ fn a_request_says_what_was_asked() {
             get("/").header("Host", "c"),
             NONE,
             "GET / HTTP/1.1|host: c||",
+        ),
+        (
+            "RFC 9112 §3.2: an empty Host, if the caller says so",
+            get("http://a/").header("host", ""),
+            NONE,
+            "GET / HTTP/1.1|host: ||",
         ),
         (
             "RFC 9110 §7.2: Host comes first",
@@ -272,16 +278,26 @@ fn a_request_says_what_was_asked() {
             NONE,
             "GET / HTTP/1.1|host: a|connection: close||",
         ),
-    ];
-    for (rule, builder, length, expected) in rows {
+    ]
+}
+
+#[test]
+fn a_request_says_what_was_asked() {
+    for (rule, builder, length, expected) in sent() {
         assert_eq!(start(builder, length).as_deref(), Ok(expected), "{rule}");
     }
 }
 
-#[test]
-fn what_cannot_be_sent_is_refused_before_anything_is_written() {
-    let rows: Vec<(&str, request::Builder, BodyLength, Misuse)> = vec![
+/// Rule, request, length of its body, and what is wrong with it.
+fn refused() -> Vec<(&'static str, request::Builder, BodyLength, Misuse)> {
+    vec![
         ("RFC 9112 §3.2", get("/"), NONE, Misuse::NoHost),
+        (
+            "RFC 9110 §4.2.1: no host but its port",
+            get("http://u@:80/"),
+            NONE,
+            Misuse::NoHost,
+        ),
         (
             "RFC 9112 §3.2",
             get("/").extension(Target::Absolute).header("host", "a"),
@@ -438,8 +454,12 @@ fn what_cannot_be_sent_is_refused_before_anything_is_written() {
             BodyLength::Unknown,
             Misuse::LengthUnknown,
         ),
-    ];
-    for (rule, builder, length, expected) in rows {
+    ]
+}
+
+#[test]
+fn what_cannot_be_sent_is_refused_before_anything_is_written() {
+    for (rule, builder, length, expected) in refused() {
         assert_eq!(start(builder, length), Err(expected), "{rule}");
     }
 }
@@ -635,4 +655,106 @@ fn expecting_100_needs_a_body_to_wait_with() {
     assert!(!expects(Request::post("http://a/"), NONE));
     let old = Request::post("http://a/").version(Version::HTTP_10);
     assert!(!expects(old, BodyLength::Known(1)));
+}
+
+fn order(names: &[&str]) -> HeaderOrder {
+    HeaderOrder::new(names).unwrap()
+}
+
+/// As [`sent`], with an order.
+fn ordered() -> Vec<(&'static str, request::Builder, BodyLength, &'static str)> {
+    vec![
+        (
+            "RFC 9110 §5.1: the letters are the caller's",
+            get("http://a/")
+                .header("accept", "1")
+                .header("user-agent", "2")
+                .extension(order(&["HOST", "User-Agent", "ACCEPT"])),
+            NONE,
+            "GET / HTTP/1.1|HOST: a|User-Agent: 2|ACCEPT: 1||",
+        ),
+        (
+            "RFC 9112 §3.2: Host comes first, unless it is named",
+            get("http://a/").header("b", "1").extension(order(&["B"])),
+            NONE,
+            "GET / HTTP/1.1|host: a|B: 1||",
+        ),
+        (
+            "Host may come anywhere, and once",
+            get("http://a/")
+                .header("b", "1")
+                .extension(order(&["B", "Host", "hosT"])),
+            NONE,
+            "GET / HTTP/1.1|B: 1|Host: a||",
+        ),
+        (
+            "fields nobody named come behind, as ever",
+            get("http://a/")
+                .header("x", "1")
+                .header("b", "2")
+                .header("y", "3")
+                .extension(order(&["B"])),
+            NONE,
+            "GET / HTTP/1.1|host: a|B: 2|x: 1|y: 3||",
+        ),
+        (
+            "names without a field mean nothing",
+            get("http://a/").extension(order(&["Cookie", "Content-Length", "Host"])),
+            NONE,
+            "GET / HTTP/1.1|Host: a||",
+        ),
+        (
+            "RFC 9110 §5.3: one value at each place, and the rest at the last",
+            get("http://a/")
+                .header("a", "1")
+                .header("a", "2")
+                .header("a", "3")
+                .header("b", "4")
+                .extension(order(&["Host", "A", "B", "a"])),
+            NONE,
+            "GET / HTTP/1.1|Host: a|A: 1|B: 4|a: 2|a: 3||",
+        ),
+        (
+            "RFC 9110 §8.6: the length stands where it was named",
+            Request::post("http://a/")
+                .header("content-length", "5")
+                .header("b", "1")
+                .extension(order(&["Content-Length", "Host", "B"])),
+            BodyLength::Known(5),
+            "POST / HTTP/1.1|Content-Length: 5|Host: a|B: 1||",
+        ),
+        (
+            "RFC 9112 §6.2: one framing field, whatever was named",
+            Request::post("http://a/")
+                .header("b", "1")
+                .extension(order(&["Content-Length", "Transfer-Encoding", "B"])),
+            BodyLength::Unknown,
+            "POST / HTTP/1.1|host: a|Transfer-Encoding: chunked|B: 1||",
+        ),
+        (
+            "RFC 9110 §8.6: behind everything, unless it was named",
+            Request::post("http://a/")
+                .header("b", "1")
+                .extension(order(&["B"])),
+            BodyLength::Known(5),
+            "POST / HTTP/1.1|host: a|B: 1|content-length: 5||",
+        ),
+    ]
+}
+
+#[test]
+fn fields_are_sent_in_the_order_and_the_letters_that_were_asked_for() {
+    for (rule, builder, length, expected) in ordered() {
+        assert_eq!(start(builder, length).as_deref(), Ok(expected), "{rule}");
+    }
+    for name in ["", "a b", "a:", "a\r\nb", "ä"] {
+        assert!(HeaderOrder::new([name]).is_err(), "{name:?}");
+    }
+    let refused = get("/").extension(order(&["Host"]));
+    assert_eq!(start(refused, NONE), Err(Misuse::NoHost));
+}
+
+#[test]
+fn there_are_sixty_cases_of_requests() {
+    assert!(sent().len() + refused().len() + ordered().len() >= 60);
 }

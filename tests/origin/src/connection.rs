@@ -162,6 +162,11 @@ impl Connection<'_> {
         }
         let left = match request.framing {
             Framing::Ended => return Ok(0),
+            // Reading nothing would wait for the next request all the same.
+            Framing::Length(0) => {
+                request.framing = Framing::Ended;
+                return Ok(0);
+            }
             Framing::Chunked(0) => match self.chunk_size()? {
                 0 => {
                     while self.next_line(&mut HEAD_LIMIT.clone())? && !self.line.is_empty() {}

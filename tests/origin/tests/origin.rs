@@ -96,6 +96,37 @@ fn a_connection_serves_many_requests_and_is_counted_once() {
 }
 
 #[test]
+fn a_body_announced_as_empty_is_not_waited_for() {
+    let origin = Origin::start().unwrap();
+    let mut stream = TcpStream::connect(origin.addr()).unwrap();
+    for path in ["/echo", "/sink", "/hello"] {
+        let method = if path == "/hello" { "GET" } else { "POST" };
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"
+        )
+        .unwrap();
+        let mut status = [0; 15];
+        stream.read_exact(&mut status).unwrap();
+        assert_eq!(&status, b"HTTP/1.1 200 OK", "{path}");
+        // The rest of the answer; the next request goes out on the same connection.
+        let mut rest = Vec::new();
+        while !rest.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            rest.extend_from_slice(&byte);
+        }
+        let rest = String::from_utf8(rest).unwrap();
+        let length = rest
+            .lines()
+            .find_map(|line| line.strip_prefix("Content-Length: "))
+            .unwrap();
+        let mut body = vec![0; length.parse().unwrap()];
+        stream.read_exact(&mut body).unwrap();
+    }
+}
+
+#[test]
 fn pipelined_requests_are_answered_in_order() {
     let origin = Origin::start().unwrap();
     let answer = ask(

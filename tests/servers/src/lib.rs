@@ -17,6 +17,7 @@
 
 #![forbid(unsafe_code)]
 
+mod apache;
 mod nginx;
 mod node;
 mod process;
@@ -29,6 +30,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+pub use apache::require_apache;
 use process::Process;
 use tempfile::TempDir;
 

@@ -20,6 +20,7 @@ use httpcore_core_primitives::BodyLength;
 use super::{
     error::{Misuse, Violation},
     reuse::{ConnectionOptions, KeepAlive, MustClose},
+    spelling::KeepRawHead,
 };
 
 /// How a response's body is delimited.
@@ -92,6 +93,16 @@ impl<'a> Said<'a> {
         said
     }
 
+    /// Whether a field whose name has this length may say something that is noted.
+    pub(super) fn may_note(length: usize) -> bool {
+        const LENGTHS: [usize; 3] = [
+            "content-length".len(),
+            "transfer-encoding".len(),
+            "connection".len(), // and of `keep-alive`
+        ];
+        LENGTHS.contains(&length)
+    }
+
     /// Notes one field of a message in either direction.
     pub(super) fn note(&mut self, name: &HeaderName, value: &[u8]) {
         if *name == header::CONTENT_LENGTH {
@@ -161,21 +172,27 @@ pub(super) fn decimal(digits: &[u8]) -> Option<u64> {
 /// What of a request matters to the framing of its response.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Asked {
+    /// The method was `GET`.
+    pub(super) get: bool,
     /// The method was `HEAD`.
     pub(super) head: bool,
     /// The method was `CONNECT`.
     pub(super) connect: bool,
     /// The request offered to switch protocols (RFC 9110 §7.8).
     pub(super) upgrade: bool,
+    /// The caller wants heads as they come.
+    pub(super) raw_head: bool,
 }
 
 impl Asked {
-    /// What a request of `method` asks whose fields have `said` so much.
-    pub(super) fn by(method: &Method, said: &Said<'_>) -> Self {
+    /// What `request` asks, whose fields have `said` so much.
+    pub(super) fn by(request: &request::Parts, said: &Said<'_>) -> Self {
         Asked {
-            head: *method == Method::HEAD,
-            connect: *method == Method::CONNECT,
+            get: request.method == Method::GET,
+            head: request.method == Method::HEAD,
+            connect: request.method == Method::CONNECT,
             upgrade: said.upgrade && said.connection.upgrade,
+            raw_head: request.extensions.get::<KeepRawHead>().is_some(),
         }
     }
 }
@@ -247,6 +264,17 @@ pub(super) enum RequestFraming {
     Length(u64),
     /// Chunks, and perhaps trailers, announced in `Transfer-Encoding`.
     Chunked,
+}
+
+impl RequestFraming {
+    /// The field which announces it.
+    pub(super) fn field(self) -> Option<&'static HeaderName> {
+        match self {
+            RequestFraming::None => None,
+            RequestFraming::Length(_) => Some(&header::CONTENT_LENGTH),
+            RequestFraming::Chunked => Some(&header::TRANSFER_ENCODING),
+        }
+    }
 }
 
 /// How `request` with a body of `length` is framed. What its own framing fields say is checked,

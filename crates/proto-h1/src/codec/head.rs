@@ -9,7 +9,8 @@
 //!
 //! The rules are RFC 9112's for a recipient, without its leniencies: lines end with CR LF; no line
 //! is folded; nothing precedes the status line; a reason may be missing, with its space or
-//! without.
+//! without. Where a [`Leniency`] is asked for, the machine alone looks for the end; then the head
+//! is written anew without what is not in order, and read like any other.
 
 use std::mem::MaybeUninit;
 
@@ -21,8 +22,10 @@ use httparse::EMPTY_HEADER;
 use httpcore_core_primitives::ConnectionUse;
 
 use super::{
+    Leniency,
     error::{Misuse, Violation},
     framing::{RequestFraming, Said},
+    spelling::{HeaderOrder, Spelled, write_field},
 };
 
 /// How large a head, or a section of trailers, may be.
@@ -86,7 +89,11 @@ impl Scan {
         &mut self,
         input: &[u8],
         bounds: &Bounds,
+        leniency: Leniency,
     ) -> Result<Option<usize>, Violation> {
+        if leniency.is_for_heads() {
+            return self.lenient_end(input, bounds, leniency);
+        }
         let end = match self.find_end(input) {
             Found::End(end) if end <= bounds.bytes && self.fields() <= bounds.fields => {
                 return Ok(Some(end));
@@ -101,9 +108,31 @@ impl Scan {
         Ok(None)
     }
 
+    /// What the machine says is the end.
+    fn lenient_end(
+        &mut self,
+        input: &[u8],
+        bounds: &Bounds,
+        leniency: Leniency,
+    ) -> Result<Option<usize>, Violation> {
+        let within = &input[..input.len().min(bounds.bytes)];
+        while let Some(&byte) = within.get(self.checked) {
+            self.checked += 1;
+            self.grammar.lenient_step(byte, bounds, leniency)?;
+            if let At::End = self.grammar.at {
+                return Ok(Some(self.checked));
+            }
+        }
+        if input.len() >= bounds.bytes {
+            return Err(bounds.too_long);
+        }
+        Ok(None)
+    }
+
     /// How many fields a complete head has.
-    fn fields(&self) -> usize {
-        self.lines.saturating_sub(usize::from(self.has_status_line))
+    pub(super) fn fields(&self) -> usize {
+        let lines = self.lines.saturating_sub(usize::from(self.has_status_line));
+        lines.max(self.grammar.fields)
     }
 
     fn find_end(&mut self, input: &[u8]) -> Found {
@@ -173,6 +202,8 @@ enum At {
     Reason,
     LineStart,
     Name,
+    /// Between a name and its colon, by leniency.
+    AfterName,
     Value,
     /// Behind the CR which ends a line that is not empty.
     Cr,
@@ -194,6 +225,26 @@ impl Grammar {
             at: At::LineStart,
             fields: 0,
         }
+    }
+
+    /// [`step`](Self::step), and what `leniency` lets through.
+    fn lenient_step(
+        &mut self,
+        byte: u8,
+        bounds: &Bounds,
+        leniency: Leniency,
+    ) -> Result<(), Violation> {
+        self.at = match (self.at, byte) {
+            (At::AfterCode | At::Reason | At::Value, b'\n') if leniency.bare_lf => At::LineStart,
+            (At::LineStart, b'\n') if leniency.bare_lf => At::End,
+            (At::LineStart, b' ' | b'\t') if leniency.folding && self.fields > 0 => At::Value,
+            (At::Name | At::AfterName, b' ' | b'\t') if leniency.space_before_colon => {
+                At::AfterName
+            }
+            (At::AfterName, b':') => At::Value,
+            _ => return self.step(byte, bounds),
+        };
+        Ok(())
     }
 
     fn step(&mut self, byte: u8, bounds: &Bounds) -> Result<(), Violation> {
@@ -231,7 +282,9 @@ impl Grammar {
             (At::Name, b':') => At::Value,
             (At::Name, _) if is_token(byte) => At::Name,
             // RFC 9112 §5.1: `Content-Length : 5` is read by some and ignored by others.
-            (At::Name, b' ' | b'\t') => return Err(Violation::SpaceBeforeColon),
+            (At::Name, b' ' | b'\t') | (At::AfterName, _) => {
+                return Err(Violation::SpaceBeforeColon);
+            }
             (At::LineStart | At::Name, _) => return Err(Violation::FieldName),
             (At::Value, _) if is_text(byte) => At::Value,
             (At::Value, _) => return Err(Violation::FieldValue),
@@ -306,6 +359,8 @@ pub(super) struct Head {
     /// A copy of it, which the values share. If all of the input was small, then of that: a small
     /// response is one allocation, its body included, and the input's buffer is free for the next.
     pub(super) store: Bytes,
+    /// How much of the store is the head.
+    pub(super) stored: usize,
 }
 
 /// What is copied out of the input, up to this size, costs less than the buffer it would pin.
@@ -316,19 +371,36 @@ pub(super) fn read(
     scan: &mut Scan,
     input: &[u8],
     bounds: &Bounds,
+    leniency: Leniency,
 ) -> Result<Option<Head>, Violation> {
     if input.is_empty() {
         return Ok(None);
     }
     // Most heads come in one piece and are in order, and need no search for their end.
     if scan.searched == 0
+        && scan.checked == 0
         && let Some(head) = parse(input, FEW, bounds)
     {
         return Ok(Some(head));
     }
-    let Some(end) = scan.end(input, bounds)? else {
+    let Some(end) = scan.end(input, bounds, leniency)? else {
         return Ok(None);
     };
+    if leniency.is_for_heads() {
+        let head = in_order(&input[..end]);
+        // What came was within bounds; a CR more for each line does not count.
+        let unbounded = Bounds {
+            bytes: usize::MAX,
+            ..*bounds
+        };
+        return match parse(&head, scan.fields(), &unbounded) {
+            Some(head) => Ok(Some(Head {
+                length: end,
+                ..head
+            })),
+            None => Err(scan.verdict(&head, &unbounded)),
+        };
+    }
     match parse(&input[..end], scan.fields(), bounds) {
         Some(head) => Ok(Some(head)),
         None => Err(scan.verdict(&input[..end], bounds)),
@@ -382,7 +454,45 @@ fn parse(input: &[u8], fields: usize, bounds: &Bounds) -> Option<Head> {
         length,
         said,
         store,
+        stored: length,
     })
+}
+
+/// `head`, which a lenient [`Grammar`] has accepted, or trailers, as they should have come: lines
+/// that end with CR LF, that are not folded, and whose names are followed by their colon.
+fn in_order(head: &[u8]) -> Vec<u8> {
+    let mut ordered: Vec<u8> = Vec::with_capacity(head.len() + 16);
+    for line in head.split_inclusive(|&byte| byte == b'\n') {
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if let [b' ' | b'\t', ..] = line {
+            // RFC 9112 §5.2: a fold is a space, wherever it stands.
+            ordered.truncate(ordered.len().saturating_sub(b"\r\n".len()));
+            ordered.push(b' ');
+            ordered.extend_from_slice(trim(line));
+        } else if let Some(colon) = line.iter().position(|&byte| byte == b':')
+            && is_name(trim(&line[..colon]))
+        {
+            ordered.extend_from_slice(trim(&line[..colon]));
+            ordered.extend_from_slice(&line[colon..]);
+        } else {
+            ordered.extend_from_slice(line);
+        }
+        ordered.extend_from_slice(b"\r\n");
+    }
+    ordered
+}
+
+fn is_name(bytes: &[u8]) -> bool {
+    bytes.iter().all(|&byte| is_token(byte))
+}
+
+/// RFC 9110 §5.6.3: without the white space that may stand around things.
+fn trim(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
+        bytes = rest;
+    }
+    bytes
 }
 
 /// How many fields there is room for on the stack; nearly all heads have fewer.
@@ -407,9 +517,14 @@ fn offset(part: &[u8], whole: &[u8]) -> usize {
 /// Reads the complete trailers which are all of `store`.
 pub(super) fn read_trailers(
     scan: &Scan,
-    store: &Bytes,
+    mut store: Bytes,
     bounds: &Bounds,
+    leniency: Leniency,
 ) -> Result<HeaderMap, Violation> {
+    if leniency.is_for_heads() {
+        store = in_order(&store).into();
+    }
+    let store = &store;
     let mut room = vec![EMPTY_HEADER; scan.fields()];
     let fields = match httparse::parse_headers(store, &mut room) {
         Ok(httparse::Status::Complete((_, fields))) => {
@@ -432,10 +547,13 @@ fn fields_of(
     let mut fields = HeaderMap::try_with_capacity(parsed.len()).ok()?;
     for field in parsed {
         let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
-        said.note(&name, field.value);
-        // Not among the names which `http` knows by heart.
-        if field.name.eq_ignore_ascii_case("keep-alive") {
-            said.keep_alive.note(field.value);
+        // The length rules out most of them, for less than a comparison of names.
+        if Said::may_note(field.name.len()) {
+            said.note(&name, field.value);
+            // Not among the names which `http` knows by heart.
+            if field.name.eq_ignore_ascii_case("keep-alive") {
+                said.keep_alive.note(field.value);
+            }
         }
         let value = if field.value.is_empty() {
             HeaderValue::from_static("")
@@ -532,37 +650,27 @@ fn write_all(
     out: &mut BytesMut,
 ) -> Result<(), Misuse> {
     let version: &[u8] = match request.version {
-        Version::HTTP_11 => b" HTTP/1.1\r\nhost: ",
-        Version::HTTP_10 => b" HTTP/1.0\r\nhost: ",
+        Version::HTTP_11 => b" HTTP/1.1\r\n",
+        Version::HTTP_10 => b" HTTP/1.0\r\n",
         _ => return Err(Misuse::Version),
     };
     out.extend_from_slice(request.method.as_str().as_bytes());
     out.extend_from_slice(b" ");
     write_target(request, out)?;
     out.extend_from_slice(version);
-    write_host(request, said, out)?;
-    out.extend_from_slice(b"\r\n");
-    for (name, value) in &request.headers {
-        // Host stands first (RFC 9110 §7.2), and the framing fields are ours to write.
-        if *name == header::HOST
-            || *name == header::CONTENT_LENGTH
-            || *name == header::TRANSFER_ENCODING
-        {
-            continue;
-        }
-        out.extend_from_slice(name.as_str().as_bytes());
-        out.extend_from_slice(b": ");
-        out.extend_from_slice(value.as_bytes());
+    if let Some(order) = request.extensions.get::<HeaderOrder>() {
+        write_in_order(order, request, said, framing, out)?;
+    } else {
+        // RFC 9110 §7.2: Host stands first.
+        out.extend_from_slice(b"host: ");
+        write_host(request, said, out)?;
         out.extend_from_slice(b"\r\n");
-    }
-    match framing {
-        RequestFraming::None => {}
-        RequestFraming::Length(length) => {
-            out.extend_from_slice(b"content-length: ");
-            write_decimal(length, out);
-            out.extend_from_slice(b"\r\n");
+        for (name, value) in &request.headers {
+            if !is_ours(name) {
+                write_field(name.as_str().as_bytes(), value.as_bytes(), out);
+            }
         }
-        RequestFraming::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+        write_framing(framing, None, out);
     }
     // RFC 9112 §9.6: who will not use the connection again says so.
     if closes_after(request) && !said.connection.close {
@@ -570,6 +678,70 @@ fn write_all(
     }
     out.extend_from_slice(b"\r\n");
     Ok(())
+}
+
+/// Host is checked, and the framing fields are ours to write.
+fn is_ours(name: &HeaderName) -> bool {
+    *name == header::HOST || *name == header::CONTENT_LENGTH || *name == header::TRANSFER_ENCODING
+}
+
+fn write_in_order(
+    order: &HeaderOrder,
+    request: &request::Parts,
+    said: &Said<'_>,
+    framing: RequestFraming,
+    out: &mut BytesMut,
+) -> Result<(), Misuse> {
+    let framing_field = framing.field();
+    let mut host = BytesMut::new();
+    write_host(request, said, &mut host)?;
+    if !order.names(&header::HOST) {
+        write_field(b"host", &host, out);
+    }
+    for Spelled {
+        name,
+        letters,
+        before,
+        is_last,
+    } in order.iter()
+    {
+        if !is_ours(name) {
+            let values = request.headers.get_all(name).iter().skip(*before);
+            for value in values.take(if *is_last { usize::MAX } else { 1 }) {
+                write_field(letters, value.as_bytes(), out);
+            }
+        } else if *before > 0 {
+            // However often these are named, they stand in one place.
+        } else if *name == header::HOST {
+            write_field(letters, &host, out);
+        } else if framing_field == Some(name) {
+            write_framing(framing, Some(letters), out);
+        }
+    }
+    for (name, value) in &request.headers {
+        if !is_ours(name) && !order.names(name) {
+            write_field(name.as_str().as_bytes(), value.as_bytes(), out);
+        }
+    }
+    if framing_field.is_some_and(|name| !order.names(name)) {
+        write_framing(framing, None, out);
+    }
+    Ok(())
+}
+
+/// Writes the framing field, if there is one, in `letters` if there are some.
+fn write_framing(framing: RequestFraming, letters: Option<&[u8]>, out: &mut BytesMut) {
+    let Some(name) = framing.field() else {
+        return;
+    };
+    out.extend_from_slice(letters.unwrap_or(name.as_str().as_bytes()));
+    out.extend_from_slice(b": ");
+    match framing {
+        RequestFraming::None => {}
+        RequestFraming::Length(length) => write_decimal(length, out),
+        RequestFraming::Chunked => out.extend_from_slice(b"chunked"),
+    }
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Whether the request's settings ask that its connection serve nobody else.
@@ -636,23 +808,36 @@ fn write_host(request: &request::Parts, said: &Said<'_>, out: &mut BytesMut) -> 
     if said.several_hosts {
         return Err(Misuse::SeveralHosts);
     }
-    if let Some(host) = said.host {
+    let is_good = if let Some(host) = said.host {
         out.extend_from_slice(host.as_bytes());
+        host.as_bytes().iter().all(|&byte| in_host(byte) != 0)
     } else {
         let authority = request.uri.authority().ok_or(Misuse::NoHost)?;
-        let host = host_field(request, without_user(authority.as_str()));
-        if host.is_empty() {
+        let host = host_field(request, authority.as_str());
+        // User information is rare, and its `@` is no byte of a host: looked for on failure only.
+        let is_good = write_lower(host, out) || {
+            out.truncate(start);
+            write_lower(without_user(host), out)
+        };
+        if out.len() == start {
             return Err(Misuse::NoHost);
         }
-        out.extend_from_slice(host.as_bytes());
-        // RFC 9110 §4.2.3: the host is the same in any case, and lower case is the usual one.
-        out[start..].make_ascii_lowercase();
+        is_good
+    };
+    is_good.then_some(()).ok_or(Misuse::Host)
+}
+
+/// RFC 9110 §4.2.3: the host is the same in any case, and lower case is the usual one. Whether all
+/// of it may stand in a host.
+fn write_lower(host: &str, out: &mut BytesMut) -> bool {
+    let start = out.len();
+    out.extend_from_slice(host.as_bytes());
+    let mut is_good = true;
+    for byte in &mut out[start..] {
+        *byte = in_host(*byte);
+        is_good &= *byte != 0;
     }
-    if out[start..].iter().all(|&byte| may_be_in_host(byte)) {
-        Ok(())
-    } else {
-        Err(Misuse::Host)
-    }
+    is_good
 }
 
 /// What of a URL's `host`, its port included, a `Host` field says.
@@ -672,24 +857,27 @@ fn host_field<'a>(request: &request::Parts, host: &'a str) -> &'a str {
     host.strip_suffix(':').unwrap_or(host)
 }
 
-/// RFC 3986 §3.2.2, §3.2.3: what a host with its port is made of.
-fn may_be_in_host(byte: u8) -> bool {
-    const ALLOWED: [bool; 256] = {
-        let mut allowed = [false; 256];
+/// The byte in lower case, if it is one of those that a host with its port is made of, else 0
+/// (RFC 3986 §3.2.2, §3.2.3).
+fn in_host(byte: u8) -> u8 {
+    const IN_HOST: [u8; 256] = {
+        let mut allowed = [0; 256];
         let punctuation = b"-._~!$&'()*+,;=:%[]";
         let mut at = 0;
         while at < punctuation.len() {
-            allowed[punctuation[at] as usize] = true;
+            allowed[punctuation[at] as usize] = punctuation[at];
             at += 1;
         }
         let mut byte = 0;
         while byte < 128_u8 {
-            allowed[byte as usize] |= byte.is_ascii_alphanumeric();
+            if byte.is_ascii_alphanumeric() {
+                allowed[byte as usize] = byte.to_ascii_lowercase();
+            }
             byte += 1;
         }
         allowed
     };
-    ALLOWED[usize::from(byte)]
+    IN_HOST[usize::from(byte)]
 }
 
 /// Writes `trailers`, each with its line end.
@@ -698,10 +886,7 @@ pub(super) fn write_trailers(trailers: &HeaderMap, out: &mut BytesMut) -> Result
         return Err(Misuse::TrailerForbidden);
     }
     for (name, value) in trailers {
-        out.extend_from_slice(name.as_str().as_bytes());
-        out.extend_from_slice(b": ");
-        out.extend_from_slice(value.as_bytes());
-        out.extend_from_slice(b"\r\n");
+        write_field(name.as_str().as_bytes(), value.as_bytes(), out);
     }
     Ok(())
 }

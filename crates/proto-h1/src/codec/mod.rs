@@ -41,6 +41,7 @@ mod error;
 mod framing;
 mod head;
 mod reuse;
+mod spelling;
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, Response, Version, request};
@@ -50,6 +51,7 @@ pub use error::{Misuse, Violation};
 pub use framing::Framing;
 pub use head::{ReasonPhrase, Target};
 pub use reuse::MustClose;
+pub use spelling::{HeaderOrder, KeepRawHead, RawHead};
 
 use chunked::{Chunks, Next};
 use framing::{Asked, RequestFraming, Said, request_framing, response_framing};
@@ -90,6 +92,33 @@ impl Default for Limits {
             trailer_bytes: 16 * 1024,
             trailer_fields: 64,
         }
+    }
+}
+
+/// What is read although RFC 9112 has it refused, or lets a recipient choose; each for servers that
+/// one has to live with. Nothing by default: what two recipients read differently can be used to
+/// set them apart, and whoever turns one of these on vouches for what lies between.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Leniency {
+    /// LF alone ends a line of a head or of trailers (RFC 9112 §2.2). Not in chunk framing: the
+    /// length of a body is no matter of taste.
+    pub bare_lf: bool,
+    /// A line that begins with white space continues the value before it, after one space
+    /// (RFC 9112 §5.2). White space before the first field stays an error.
+    pub folding: bool,
+    /// White space between a field's name and its colon is dropped (RFC 9112 §5.1).
+    pub space_before_colon: bool,
+    /// What does not begin like a status line is the body of an answer of HTTP/0.9, to the end of
+    /// the connection (RFC 1945 §6); its status is 200, and its version tells. Only for `GET`, and
+    /// only for the first request on a connection: anything later might be the rest of something.
+    pub http09: bool,
+}
+
+impl Leniency {
+    /// Whether heads are to be read leniently.
+    fn is_for_heads(self) -> bool {
+        self.bare_lf || self.folding || self.space_before_colon
     }
 }
 
@@ -136,6 +165,7 @@ pub enum Event {
 #[derive(Debug, Default)]
 pub struct Codec {
     limits: Limits,
+    leniency: Leniency,
     asked: Asked,
     sending: Sending,
     receiving: Receiving,
@@ -191,6 +221,12 @@ impl Codec {
         }
     }
 
+    /// The same codec, which reads more than it should.
+    #[must_use]
+    pub fn with_leniency(self, leniency: Leniency) -> Self {
+        Codec { leniency, ..self }
+    }
+
     /// Writes the head of `request` to `out`, and decides how a body of `length` is framed.
     ///
     /// The target comes from the URL in origin form, or as the extension [`Target`] says. There
@@ -227,9 +263,12 @@ impl Codec {
             RequestFraming::Length(length) => Sending::Length(length),
             RequestFraming::Chunked => Sending::Chunked,
         };
+        let mut leniency = self.leniency;
+        leniency.http09 &= matches!(self.receiving, Receiving::Nothing);
         *self = Codec {
             limits: self.limits,
-            asked: Asked::by(&request.method, &said),
+            leniency,
+            asked: Asked::by(request, &said),
             sending,
             receiving: Receiving::Head(Scan::head()),
             closing,
@@ -356,9 +395,12 @@ impl Codec {
     ///
     /// As soon as what came cannot become a response any more; and from then on.
     pub fn receive(&mut self, input: &mut BytesMut, eof: bool) -> Result<Option<Event>, Violation> {
-        self.next_event(input, eof).inspect_err(|&violation| {
+        // Looked at where it lies: an event is large, and `inspect_err` moves it once more.
+        let event = self.next_event(input, eof);
+        if let Err(violation) = event {
             self.receiving = Receiving::Failed(violation);
-        })
+        }
+        event
     }
 
     /// Reads framing, and nothing else; yields whether that was the end of the response, for which
@@ -507,7 +549,18 @@ impl Codec {
             return Ok(None);
         };
         let bounds = self.limits.head();
-        let Some(head) = head::read(scan, input, &bounds)? else {
+        let read = match head::read(scan, input, &bounds, self.leniency) {
+            Err(Violation::NotHttp) if self.may_be_http09() => return Ok(Some(self.http09())),
+            // Too short to tell, and it will not become longer.
+            Ok(None) if eof && input.len() < b"HTTP/".len() && self.may_be_http09() => {
+                if input.is_empty() {
+                    return Err(Violation::ClosedBeforeHead);
+                }
+                return Ok(Some(self.http09()));
+            }
+            read => read?,
+        };
+        let Some(head) = read else {
             return match (eof, input.is_empty()) {
                 (false, _) => Ok(None),
                 (true, true) if self.interim == 0 => Err(Violation::ClosedBeforeHead),
@@ -515,15 +568,20 @@ impl Codec {
             };
         };
         let Head {
-            response,
+            mut response,
             length,
             said,
             mut store,
+            stored,
         } = head;
         let (version, status) = (response.version(), response.status());
         let (framing, dubious) = response_framing(self.asked, version, status, &said)?;
         input.advance(length);
         self.head_bytes = length;
+        if self.asked.raw_head {
+            let raw = RawHead(store.slice(..stored));
+            response.extensions_mut().insert(raw);
+        }
         if framing == Framing::Interim {
             self.count_interim(length)?;
             self.receiving = Receiving::Head(Scan::head());
@@ -541,7 +599,7 @@ impl Codec {
             Framing::None => Receiving::Ended,
             Framing::Interim | Framing::Switch => Receiving::Switched,
             Framing::Length(body) => {
-                store.advance(length);
+                store.advance(stored);
                 self.ahead = store;
                 Receiving::Length(body)
             }
@@ -552,6 +610,20 @@ impl Codec {
             }
         };
         Ok(Some(Event::Head(response)))
+    }
+
+    fn may_be_http09(&self) -> bool {
+        self.leniency.http09 && self.asked.get && self.interim == 0
+    }
+
+    /// RFC 1945 §6: a simple response has no head.
+    fn http09(&mut self) -> Event {
+        let mut response = Response::new(());
+        *response.version_mut() = Version::HTTP_09;
+        self.framing = Some(Framing::Close);
+        self.close_for(MustClose::DelimitedByClose);
+        self.receiving = Receiving::UntilClose;
+        Event::Head(response)
     }
 
     /// RFC 9110 §15.2: any number of them may come; nobody has to wait for ever.
@@ -593,7 +665,7 @@ impl Codec {
             return Ok(None);
         };
         let bounds = self.limits.trailers();
-        let Some(end) = scan.end(input, &bounds)? else {
+        let Some(end) = scan.end(input, &bounds, self.leniency)? else {
             return if eof {
                 Err(Violation::ClosedInChunks)
             } else {
@@ -601,12 +673,12 @@ impl Codec {
             };
         };
         let scan = *scan;
-        if end == b"\r\n".len() {
+        if scan.fields() == 0 {
             self.consume(input, end);
             return Ok(Some(self.end()));
         }
         let store = self.take(input, end);
-        let trailers = head::read_trailers(&scan, &store, &bounds)?;
+        let trailers = head::read_trailers(&scan, store, &bounds, self.leniency)?;
         self.receiving = Receiving::Ended;
         Ok(Some(Event::Trailers(trailers)))
     }

@@ -16,6 +16,21 @@ fn an_idle_connection_is_lent_again_and_the_latest_first() {
 }
 
 #[test]
+fn a_ticket_survives_the_end_of_the_last_connection_of_its_route() {
+    let mut bench = Bench::new(|_| {});
+    let route = plain(0);
+    let (_, connection) = bench.park(&route);
+    bench.dead.insert(connection);
+    // Nothing is done in between: the route has no connection and, to be seen, no ticket either.
+    let lent = bench
+        .state
+        .lend(&route, any(), bench.now, &mut |_, _| false);
+    assert!(lent.is_none());
+    bench.ask(&route);
+    assert_eq!(bench.told(), ["close 1: peer ended", "dial host0"]);
+}
+
+#[test]
 fn a_ticket_takes_what_comes_first_and_the_dial_goes_on() {
     let mut bench = Bench::new(|_| {});
     let route = plain(0);

@@ -1,0 +1,100 @@
+//! Whoever has only `httpcore` can name what its signatures ask for.
+
+#![cfg(feature = "epoll")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "what fails in a helper of a test fails the test"
+)]
+
+use std::{
+    io::{self, IoSlice},
+    net::SocketAddr,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use httpcore::{
+    Alpn, Body, BoxFuture, BoxStream, BytesMut, ConnectionPool, Epoll, IdleEnd, NetworkStream,
+    Resolve, StreamInfo, Target, TlsConnector, http,
+};
+use httpcore_origin::Origin;
+
+#[derive(Debug)]
+struct Always(SocketAddr);
+
+impl Resolve for Always {
+    fn resolve(&self, _: &str, _: u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> {
+        Box::pin(std::future::ready(Ok(vec![self.0])))
+    }
+}
+
+/// No TLS at all: what is below.
+#[derive(Debug)]
+struct Plain;
+
+impl TlsConnector for Plain {
+    fn handshake(
+        &self,
+        stream: BoxStream,
+        _: &str,
+        _: &[Alpn],
+    ) -> BoxFuture<'static, io::Result<BoxStream>> {
+        Box::pin(std::future::ready(Ok(
+            Box::new(Through(stream)) as BoxStream
+        )))
+    }
+}
+
+#[derive(Debug)]
+struct Through(BoxStream);
+
+impl NetworkStream for Through {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
+        self.0.poll_read(cx, buf)
+    }
+
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.0.poll_write(cx, bufs)
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_flush(cx)
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_shutdown(cx)
+    }
+
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEnd> {
+        self.0.poll_idle(cx)
+    }
+
+    fn info(&self) -> StreamInfo {
+        self.0.info()
+    }
+}
+
+#[test]
+fn a_resolver_a_tls_layer_and_a_target_are_brought_without_another_crate() {
+    let origin = Origin::start().unwrap();
+    let epoll = Epoll::builder()
+        .resolver(Arc::new(Always(origin.addr())))
+        .build()
+        .unwrap();
+    let pool = ConnectionPool::builder()
+        .tls(Arc::new(Plain))
+        .build(epoll.backend());
+    let request = http::Request::get("https://nowhere.test/ignored")
+        .extension(Target::Exact("/hello".into()))
+        .body(Body::empty())
+        .unwrap();
+    let body = epoll.block_on(async {
+        let response = pool.request(request).await.unwrap();
+        response.into_body().bytes(1024).await.unwrap()
+    });
+    assert_eq!(body, "Hello, world!\n");
+}

@@ -1,0 +1,244 @@
+//! The whole engine under random faults, one seed after the other.
+//!
+//! In each world eight requests share two places. Chance decides what they are, when they begin
+//! and whether somebody drops them; how each connection is linked and how it fails; what the
+//! server does with each request ([`origin`]). Afterwards
+//!
+//! - each request has got its own right answer, or an error that something in this world accounts
+//!   for, or was dropped;
+//! - the server has seen no POST twice, and nothing that was never sent;
+//! - the pool's books balance, and nothing is active, queued, or left behind;
+//! - the next request succeeds.
+//!
+//! Ten thousand seeds are run, in about twenty seconds of one core without optimisation.
+//! `HTTPCORE_SEEDS=100000` runs more, and `HTTPCORE_SEED=17` one of them, alone.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+mod asking;
+mod origin;
+
+use std::{cell::RefCell, collections::BTreeMap, sync::Arc, time::Duration};
+
+use httpcore::{ConnectionPool, PoolConfig};
+use httpcore_net_mock::{Census, Chunks, Link, MockNet, Name, Served, seeds};
+
+use asking::{Ledger, Outcome, Plan};
+use origin::Book;
+
+/// How many seeds are run, unless the environment says otherwise.
+const SEEDS: u64 = 10_000;
+/// How many requests there are.
+const REQUESTS: usize = 8;
+/// How many places they share.
+const PLACES: usize = 2;
+/// From how many seeds on every outcome is to be expected.
+const ENOUGH: u64 = 2_000;
+
+/// In what this world is cruel: in each thing for half of the seeds, so that some are kind.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moods {
+    /// Names are slow, or do not exist; one of two addresses is no good.
+    names: bool,
+    /// Connecting fails, and connections end, reset and swallow bytes.
+    links: bool,
+    /// Servers close, reset, stall and talk nonsense.
+    servers: bool,
+    /// Requests and responses are dropped.
+    drops: bool,
+}
+
+impl Moods {
+    fn of(net: &MockNet) -> Self {
+        let is_cruel = || net.pick(2) == 1;
+        Moods {
+            names: is_cruel(),
+            links: is_cruel(),
+            servers: is_cruel(),
+            drops: is_cruel(),
+        }
+    }
+
+    /// Whether every request must be answered, but for those whose own bodies fail.
+    fn are_kind(self) -> bool {
+        !(self.names || self.links || self.servers || self.drops)
+    }
+}
+
+fn milliseconds(count: usize) -> Duration {
+    Duration::from_millis(count as u64)
+}
+
+/// What the next connection to a server is like.
+fn link(net: &MockNet, is_cruel: bool) -> Link {
+    // A small buffer on a long way is a slow link; too slow for the time limits.
+    let (latency, buffer) = [(0, 65_536), (10, 65_536), (1, 700), (0, 50)][net.pick(4)];
+    let link = Link::new().latency(milliseconds(latency)).buffer(buffer);
+    let link = match net.pick(6) {
+        1 => link.chunks(Chunks::Each(7)),
+        2 => link.chunks(Chunks::At(vec![1, 17, 18, 19, 40, 41])),
+        3 => link.chunks(Chunks::AsWritten),
+        _ => link,
+    };
+    if !is_cruel {
+        return link;
+    }
+    let (near, far) = (net.pick(200) as u64, net.pick(1500) as u64);
+    match net.pick(16) {
+        1 => Link::refused(),
+        2 => Link::unreachable(),
+        3 => Link::blackhole(),
+        4 => link.to_client(|path| path.reset_at(near)),
+        5 => link.to_client(|path| path.reset_at(far)),
+        6 => link.to_client(|path| path.end_at(near)),
+        7 => link.to_client(|path| path.end_at(far)),
+        8 => link.to_client(|path| path.blackhole_at(far)),
+        9 => link.to_server(|path| path.reset_at(far)),
+        10 => link.to_server(|path| path.end_at(far)),
+        11 => link.to_server(|path| path.blackhole_at(far)),
+        _ => link,
+    }
+}
+
+/// Two names, one of them with two addresses.
+fn hosts(net: &MockNet, moods: Moods, book: &Arc<Book>) -> [Served; 2] {
+    let served = ["one.test", "two.test"].map(|host| {
+        let book = book.clone();
+        let served = net.serve(host, 80, move |stream| origin::serve(stream, book.clone()));
+        let links: Vec<Link> = (0..8).map(|_| link(net, moods.links)).collect();
+        served.links(links);
+        served
+    });
+    let good = served[1].address().unwrap();
+    let dead = "192.0.2.1:80".parse().unwrap();
+    net.fate(dead, Link::unreachable());
+    let both = || Name::addresses([dead.ip().to_string(), good.ip().to_string()]);
+    let name = if !moods.names {
+        both()
+    } else {
+        net.fate(
+            dead,
+            [Link::blackhole(), Link::refused()][net.pick(2)].clone(),
+        );
+        match net.pick(4) {
+            1 => both().after(milliseconds(net.pick(600))),
+            2 => Name::fails(std::io::ErrorKind::NotFound),
+            3 => Name::unanswered(),
+            _ => both(),
+        }
+    };
+    net.name("two.test", name);
+    served
+}
+
+fn pool(net: &MockNet) -> ConnectionPool {
+    let mut config = PoolConfig::default();
+    config.max_connections = Some(PLACES);
+    config.idle_timeout = Some(milliseconds([4000, 30][net.pick(2)]));
+    config.timeouts = asking::TIMEOUTS;
+    ConnectionPool::builder()
+        .pool_config(config)
+        .build(Arc::new(net.clone()))
+}
+
+/// One world, from beginning to end. Counts in `tally` how each request went.
+fn mixed(net: &MockNet, tally: &mut BTreeMap<String, usize>) {
+    let moods = Moods::of(net);
+    let book = Arc::new(Book::new(moods.servers));
+    let served = hosts(net, moods, &book);
+    let pool = pool(net);
+    let ledger = Arc::new(Ledger::default());
+    for number in 0..REQUESTS {
+        let plan = Plan::new(net, number, moods.drops);
+        asking::spawn(net, &pool, plan, &ledger);
+    }
+    net.run(ledger.filled(REQUESTS));
+
+    for entry in ledger.take() {
+        let told = asking::check(&entry, moods, &book);
+        *tally.entry(told).or_default() += 1;
+    }
+    book.check();
+    check_books(net, &pool);
+
+    // The world is kind from now on, and whoever asks next is served. What there is of old
+    // connections, idle or in the making, may still be bad: each of them may fail one request.
+    let old = pool.status().connections.len();
+    book.relent();
+    served.iter().for_each(|served| {
+        served.link(Link::new());
+    });
+    net.name(
+        "two.test",
+        Name::addresses([served[1].address().unwrap().ip().to_string()]),
+    );
+    for again in 0..=old {
+        let plan = Plan::plain(net, REQUESTS + again);
+        asking::spawn(net, &pool, plan, &ledger);
+        net.run(ledger.filled(1));
+        let entry = ledger.take().remove(0);
+        match &entry.outcome {
+            Outcome::Answered => break,
+            Outcome::Failed(_) if again < old => {}
+            outcome => panic!("the next request, {again} times failed before: {outcome:?}"),
+        }
+    }
+    check_books(net, &pool);
+    drop(pool);
+    net.settle();
+    assert_eq!(net.census(), Census::default(), "{:#?}", net.inventory());
+}
+
+/// Nothing is in use, and what has been counted adds up.
+fn check_books(net: &MockNet, pool: &ConnectionPool) {
+    net.settle();
+    let (status, census, counted) = (pool.status(), net.census(), pool.counters());
+    assert_eq!(
+        (status.active_requests, status.queued_requests),
+        (0, 0),
+        "{status:#}"
+    );
+    assert!(status.connections.len() <= PLACES, "{status:#}");
+    assert_eq!(
+        census.streams, status.idle_connections,
+        "{status:#}\n{census:?}"
+    );
+    assert_eq!(
+        counted.requests,
+        counted.granted + counted.refused + counted.cancelled,
+        "{counted:#?}"
+    );
+    let being_made = status.active_connections as u64;
+    assert_eq!(
+        counted.dials,
+        counted.opened + counted.dials_failed + counted.dials_abandoned + being_made,
+        "{counted:#?}"
+    );
+    if being_made == 0 {
+        // Somebody watches what is idle, and nobody else is there.
+        let is_quiet = census.tasks <= 1 && census.timers <= 1 && census.attempts == 0;
+        assert!(is_quiet, "{:#?}", net.inventory());
+    }
+    let closed: u64 = counted.closed().map(|(_, count)| count).sum();
+    assert_eq!(
+        counted.opened,
+        closed + status.idle_connections as u64,
+        "{counted:#?}"
+    );
+}
+
+#[test]
+fn whatever_fails_each_request_gets_its_own_answer_or_a_fitting_error() {
+    let (tally, worlds) = (RefCell::new(BTreeMap::new()), RefCell::new(0));
+    seeds(0..SEEDS, |net| {
+        mixed(&net, &mut tally.borrow_mut());
+        *worlds.borrow_mut() += 1;
+    });
+    let (tally, worlds) = (tally.into_inner(), worlds.into_inner());
+    println!("{worlds} worlds: {tally:#?}");
+    // A scenario in which something never happens proves nothing about it.
+    for outcome in asking::OUTCOMES {
+        let seen = tally.keys().any(|told| told.starts_with(outcome));
+        assert!(seen || worlds < ENOUGH, "{outcome} never occurred");
+    }
+}
