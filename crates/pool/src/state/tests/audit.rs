@@ -190,7 +190,7 @@ impl<X, S: Clone> State<X, S> {
                 "nobody waits while a place is free"
             );
             assert!(
-                self.idle.len() == 0,
+                self.idle.is_empty(),
                 "nobody waits while a place can be freed"
             );
             assert!(self.orphans.is_empty(), "nor while one is used for nobody");
