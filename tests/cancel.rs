@@ -1,8 +1,9 @@
 //! A request dropped at any moment leaves nothing behind: shown at every poll point.
 //!
 //! The moments are: before anything, in the queue, while the name is looked up, while connecting,
-//! while sending, while the head is read, while the body is read. After each the pool's books must
-//! balance at once, and the next request must succeed.
+//! while sending, while the head is read, while the body is read; when it is sent a second time; and
+//! while the pool is being drained. After each the pool's books must balance at once, and the next
+//! request must succeed.
 
 #![allow(
     clippy::unwrap_used,
@@ -12,7 +13,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -236,4 +237,102 @@ fn a_request_dropped_while_its_host_is_looked_up_or_cannot_be_reached_leaves_not
             .then(async move { exchange(&again, "GET").await })
     });
     assert!(swept.points > 5, "{swept:?}");
+}
+
+#[test]
+fn a_request_dropped_while_it_is_sent_a_second_time_leaves_nothing_behind() {
+    let swept = Sweep::polls().run(|net| {
+        let is_first = Arc::new(AtomicBool::new(true));
+        let served = net.serve("server.test", 80, move |mut stream: ServerStream| {
+            let is_first = is_first.swap(false, Ordering::Relaxed);
+            async move {
+                if !is_first {
+                    return answer_all(stream).await;
+                }
+                // One answer; and then it closes when it is asked again, as a server does whose
+                // patience ends while a request is on its way.
+                let answer = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nfirstother";
+                if stream.read_head().await.is_ok() && stream.write_all(answer).await.is_ok() {
+                    let _ = stream.read_head().await;
+                }
+            }
+        });
+        served.link(Link::new().latency(Duration::from_millis(10)));
+        let pool = ConnectionPool::builder()
+            .max_connections(1)
+            .build(Arc::new(net.clone()));
+        let (asked, again) = (pool.clone(), pool.clone());
+        let counters = pool.clone();
+        Scenario::new(async move {
+            exchange(&asked, "GET").await;
+            exchange(&asked, "GET").await;
+            assert_eq!(
+                counters.counters().retried,
+                1,
+                "otherwise this shows nothing"
+            );
+        })
+        .counting(move || counts(&pool))
+        .allowing(2, 1, 2)
+        .allowing_attempts(1)
+        .then(async move { exchange(&again, "GET").await })
+    });
+    assert!(swept.points > 8, "{swept:?}");
+}
+
+#[test]
+fn a_request_dropped_while_the_pool_is_drained_holds_nothing_up() {
+    for drained_at in [5, 15, 25, 35, 45] {
+        let swept = Sweep::polls().run(|net| {
+            serve(net);
+            let pool = ConnectionPool::builder()
+                .max_connections(1)
+                .build(Arc::new(net.clone()));
+            let (asked, drained, again) = (pool.clone(), pool.clone(), pool.clone());
+            let sleep = net.sleep(Duration::from_millis(drained_at));
+            net.spawn("drain", async move {
+                sleep.await;
+                drained.drain(Duration::from_secs(3600)).await;
+            });
+            Scenario::new(async move {
+                match asked.request(request("GET")).await {
+                    Ok(response) => drop(response.into_body().bytes(100).await.unwrap()),
+                    Err(error) => assert_eq!(error.kind(), httpcore::Kind::PoolClosed),
+                }
+            })
+            .counting(move || counts(&pool))
+            .allowing(3, 2, 2)
+            .allowing_attempts(1)
+            .then(async move {
+                let drained = again.drain(Duration::from_secs(3600)).await;
+                assert_eq!(drained.unfinished, 0);
+                assert!(again.status().connections.is_empty());
+            })
+        });
+        assert!(swept.points > 2, "{swept:?}");
+    }
+}
+
+#[test]
+fn a_drain_dropped_anywhere_goes_on_and_harms_nobody() {
+    let swept = Sweep::polls().run(|net| {
+        serve(net);
+        let pool = ConnectionPool::builder()
+            .max_connections(1)
+            .build(Arc::new(net.clone()));
+        let (busy, drained, again) = (pool.clone(), pool.clone(), pool);
+        net.spawn("a request", async move { exchange(&busy, "POST").await });
+        let sleep = net.sleep(Duration::from_millis(15));
+        Scenario::new(async move {
+            sleep.await;
+            drained.drain(Duration::from_secs(3600)).await;
+        })
+        .allowing(3, 1, 3)
+        .allowing_attempts(1)
+        .then(async move {
+            assert_eq!(again.drain(Duration::from_secs(3600)).await.unfinished, 0);
+            assert!(again.status().connections.is_empty());
+        })
+    });
+    assert!(swept.points >= 2, "{swept:?}");
 }

@@ -1,9 +1,10 @@
 //! One task, which notices what ends by itself: connections that have been idle for too long, that
-//! are too old, or that the other side has closed; shared ones that admit more or less than before.
+//! are too old, or that the other side has closed; shared ones that admit more or less than before;
+//! dials that have had their time while others wait for their places.
 //!
-//! It begins when something first lies idle, sleeps until something expires or is noted, and ends
-//! when it finds, waking for that, that nothing is left to watch. A connection lent and given back again and again neither wakes it
-//! nor moves its timer: it finds a later expiry when it wakes for the earlier one.
+//! It begins when there first is something to watch, sleeps until something expires or is noted,
+//! and ends when there is no connection left. A connection lent and given back again and again
+//! neither wakes it nor moves its timer: it finds a later expiry when it wakes for the earlier one.
 
 use std::{
     future::Future,
@@ -166,10 +167,6 @@ impl Shared {
             |core, ()| {
                 core.watch = if core.state.needs_watching() {
                     Watch::Until(core.state.next_expiry())
-                } else if let Some(lull) = core.state.lull(now) {
-                    // A connection is lent, and will lie idle again: a task that ends now would
-                    // have to be spawned once more for each request.
-                    Watch::Until(Some(lull))
                 } else {
                     Watch::Off
                 };

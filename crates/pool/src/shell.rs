@@ -694,9 +694,16 @@ impl Core {
                 errands.push(Errand::Wake(waker));
             }
         }
+        if !self.state.needs_watching() {
+            // The janitor may go home.
+            if let Watch::Until(_) = self.watch {
+                errands.wake(bell.take_waker());
+            }
+            return;
+        }
         // Only what has begun anew can end sooner than what was there.
         let news = self.state.news();
-        if !news.any || !self.state.needs_watching() {
+        if !news.any {
             return;
         }
         match self.watch {

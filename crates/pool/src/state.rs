@@ -117,6 +117,8 @@ pub struct State<X, S> {
     wanting: usize,
     /// How many tickets wait.
     waiting: usize,
+    /// How many connections there are.
+    made: usize,
     /// How many shared connections there are that still take exchanges, or finish some.
     shared: usize,
     /// How often others were served while the front of the ring waited for a place.
@@ -178,8 +180,7 @@ struct Road {
     roomy: List<OnRoad>,
     /// Dials that nobody waits for.
     orphans: List<OnRoad>,
-    /// Tickets which have come, and have not yet been looked at: they are in no list, and the road
-    /// must not be forgotten under them.
+    /// Tickets which have come, and are in no queue yet.
     arriving: usize,
     places: usize,
     dials: usize,
@@ -221,6 +222,8 @@ struct Place<X, S> {
     /// Why it is not used again, if whoever used it last has said so.
     ending: Option<Closed>,
     served: u64,
+    /// Whether its dial has succeeded.
+    made: bool,
     on_road: Links,
     lru: Links,
     age: Links,
@@ -358,6 +361,7 @@ impl<X, S: Clone> State<X, S> {
             newcomer: None,
             wanting: 0,
             waiting: 0,
+            made: 0,
             shared: 0,
             passed_over: 0,
             yielding: None,
@@ -375,6 +379,7 @@ impl<X, S: Clone> State<X, S> {
         let road = self.road(route);
         let stage = ClaimStage::Waiting { dial: None };
         let claim = self.new_claim(road, wish, now, stage);
+        // There may be work for this road from before: it must not be forgotten over that.
         self.roads[road].arriving += 1;
         self.work.push_back(Work::Arrive(claim));
         TicketId(claim)
@@ -732,26 +737,13 @@ impl<X, S: Clone> State<X, S> {
         earlier(earlier(idle, oldest), self.next_to_give_way())
     }
 
-    /// Before when nothing will expire although nothing is idle at `now`; `None` if there is no
-    /// connection that could become so. For whoever watches: connections come and go between two
-    /// requests, and it is not worth leaving for that.
-    pub fn lull(&self, now: Instant) -> Option<Instant> {
-        if self.closed || self.places.len() == 0 {
-            return None;
-        }
-        let oldest = self.ages.front();
-        earlier(
-            self.limits
-                .idle_timeout
-                .and_then(|limit| now.checked_add(limit)),
-            oldest.and_then(|key| self.places[key].ends),
-        )
-    }
-
-    /// Whether anything is there that may end by itself: an idle connection, a shared one, or a
-    /// dial for whose place others wait.
+    /// Whether anything is there that may end by itself, now or as soon as it is idle: a
+    /// connection, or a dial for whose place others wait.
+    ///
+    /// Connections in use count, since as a rule they are idle again in a moment: whoever watches
+    /// should not come and go with each request.
     pub fn needs_watching(&self) -> bool {
-        !self.idle.is_empty() || self.shared > 0 || self.next_to_give_way().is_some()
+        self.made > 0 || self.next_to_give_way().is_some()
     }
 
     /// What has begun that will end by itself, since this was last asked.

@@ -266,6 +266,7 @@ fn draining_waits_for_all_that_has_come_and_refuses_what_comes() {
         // A dial, and two exchanges of two seconds.
         assert_eq!(net.elapsed(), 5 * SECOND);
     });
+    net.settle();
     assert_eq!(peer.served(), ["/one", "/two"]);
     assert_eq!(peer.alive(), 0);
     assert_eq!(pool.counters().closed_for(Closed::PoolClosed), 1);

@@ -50,6 +50,7 @@ pub enum Kind {
     /// | `GET /no-content` | 204 |
     /// | `GET /last` | an answer with `Connection: close` |
     /// | `GET /brief` | an answer, and a close after a second of silence |
+    /// | `GET /twenty` | an answer, and a close if it is the connection's twentieth |
     Nginx,
     /// `python3 -m http.server`: HTTP/1.0, with `/hello.txt` and `/mib`.
     HttpServer,

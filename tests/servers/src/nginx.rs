@@ -106,6 +106,7 @@ http {{
         location = /no-content {{ return 204; }}
         location = /last {{ keepalive_timeout 0; return 200 "last\n"; }}
         location = /brief {{ keepalive_timeout 1s; return 200 "brief\n"; }}
+        location = /twenty {{ keepalive_requests 20; return 200 "twenty\n"; }}
     }}
 }}
 "#

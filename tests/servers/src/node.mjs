@@ -9,10 +9,14 @@
 //   GET  /no-content   204
 //   GET  /last         an answer with Connection: close
 //   GET  /brief        an answer, and a close one second later
+//   POST /once/ID/MS   an answer, and a close so many milliseconds later
+//   GET  /times        how often each ID has been posted, as "ID TIMES" lines
 import { createServer } from "node:http";
 
+const times = new Map();
+
 function answer(request, response) {
-  const [, route, argument] = request.url.split("/");
+  const [, route, argument, milliseconds] = request.url.split("/");
   switch (route) {
     case "hello":
       response.setHeader("Content-Length", "17");
@@ -56,6 +60,19 @@ function answer(request, response) {
     case "brief":
       response.end("brief\n");
       setTimeout(() => request.socket.end(), 1000);
+      break;
+    case "once":
+      times.set(argument, (times.get(argument) ?? 0) + 1);
+      // Said by hand, this keeps Node from announcing when it would close.
+      response.setHeader("Connection", "keep-alive");
+      request.resume();
+      request.on("end", () => {
+        response.end("once\n");
+        setTimeout(() => request.socket.end(), Number(milliseconds));
+      });
+      break;
+    case "times":
+      response.end([...times].map(([id, count]) => `${id} ${count}\n`).join(""));
       break;
     default:
       response.writeHead(404).end("no such route\n");

@@ -44,22 +44,20 @@ impl<X, S: Clone> State<X, S> {
         is_fit: &mut impl FnMut(PlaceId, &mut X) -> bool,
     ) -> Option<Action<X, S>> {
         let Claim { road, fresh, .. } = self.claims[claim];
+        self.roads[road].arriving -= 1;
         let lane = &self.roads[road];
         if !fresh && !self.is_closed() && lane.roomy.is_empty() && !lane.has_tickets() {
             match self.lend_idle(road, claim, now, is_fit) {
                 Some(close @ Action::Close { .. }) => {
                     // That one was of no use; perhaps the next one is.
+                    self.roads[road].arriving += 1;
                     self.work.push_front(Work::Arrive(claim));
                     return Some(close);
                 }
-                Some(grant) => {
-                    self.roads[road].arriving -= 1;
-                    return Some(grant);
-                }
+                Some(grant) => return Some(grant),
                 None => {}
             }
         }
-        self.roads[road].arriving -= 1;
         self.join(claim);
         if self.is_closed() {
             self.refuse(claim, Refusal::Closed);
@@ -255,6 +253,7 @@ impl<X, S: Clone> State<X, S> {
             level: 0,
             ending: None,
             served: 0,
+            made: false,
             on_road: Links::LOOSE,
             lru: Links::LOOSE,
             age: Links::LOOSE,

@@ -70,10 +70,6 @@ impl Idle {
         self.len
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
     pub(super) fn push<X, S>(&mut self, places: &mut Arena<Place<X, S>>, key: Key) {
         self.push_to(places[key].class, places, key);
     }

@@ -101,6 +101,8 @@ impl<X, S: Clone> State<X, S> {
         let place = &mut self.places[key];
         place.born = now;
         place.born_sequence = sequence;
+        place.made = true;
+        self.made += 1;
         place.ends = self.limits.max_age.and_then(|age| now.checked_add(age));
         place.idle_since = now;
         let ends = place.ends;
@@ -333,6 +335,7 @@ impl<X, S: Clone> State<X, S> {
         self.ages.remove(&mut self.places, key);
         if let Some(place) = self.places.remove(key) {
             self.roads[place.road].places -= 1;
+            self.made -= usize::from(place.made);
         }
     }
 

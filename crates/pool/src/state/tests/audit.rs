@@ -34,6 +34,7 @@ impl<X, S: Clone> State<X, S> {
             .filter(|(_, place)| matches!(place.stage, Stage::Settling))
             .count();
         assert_eq!(settling, 0, "nothing stays between two states");
+        assert_eq!(self.made, books.places - books.dials);
         assert_eq!(self.shared, books.shared);
         assert_eq!(self.roads.len(), self.index.len());
         let carried: usize = self
@@ -55,6 +56,10 @@ impl<X, S: Clone> State<X, S> {
         assert!(
             road.places <= self.limits.places_per_road,
             "a route keeps its limit"
+        );
+        assert_eq!(
+            road.arriving, 0,
+            "whoever has come is in a queue, or served"
         );
         assert_eq!(self.index.get(&road.route), Some(&key));
         let on = |stage: fn(&Stage<X, S>) -> bool| {

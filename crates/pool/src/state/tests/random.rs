@@ -224,7 +224,10 @@ impl World {
         let mut is_fit = |_, number: &mut u32| !connections[number].dead;
         let way = &self.routes[route];
         let Some(lent) = self.state.lend(way, wish, self.now, &mut is_fit) else {
-            self.drain();
+            // As the shell does it, or as anybody may.
+            if self.dice.roll(2) == 0 {
+                self.drain();
+            }
             return false;
         };
         self.order += 1;

@@ -798,3 +798,16 @@ fn draining_serves_who_waits_refuses_who_comes_and_keeps_nothing() {
     bench.made(dial);
     assert_eq!(bench.told(), ["close 3: superfluous"]);
 }
+
+#[test]
+fn one_who_comes_as_the_last_connection_of_a_route_expires_is_not_forgotten_with_it() {
+    let mut bench = Bench::new(|config| config.idle_timeout = Some(Duration::from_secs(4)));
+    let route = plain(0);
+    bench.park(&route);
+    bench.pass(4);
+    let mut is_fit = |_, _: &mut u32| true;
+    let lent = bench.state.lend(&route, any(), bench.now, &mut is_fit);
+    assert!(lent.is_none());
+    bench.ask(&route);
+    assert_eq!(bench.told(), ["close 1: idle timeout", "dial host0"]);
+}
