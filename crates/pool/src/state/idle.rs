@@ -71,6 +71,7 @@ impl Idle {
     }
 
     #[cfg(test)]
+    #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.len == 0
     }
