@@ -8,15 +8,19 @@
 
 use std::{
     future::Future,
+    mem::replace,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     task::{Context, Poll, Waker},
     time::Instant,
 };
 
-use httpcore_core_primitives::{SharedConnection, Timer};
+use httpcore_core_primitives::{SharedConnection, Timer, options::earlier};
 
-use crate::{shell::Shared, state::PlaceId};
+use crate::{
+    shell::{Core, Shared},
+    state::PlaceId,
+};
 
 /// How often a connection is asked at once for news of its limit. One that always has news would
 /// otherwise hold everybody up.
@@ -71,7 +75,7 @@ impl Bell {
         let waker = Some(waker.clone());
         let (places, _old) = {
             let mut noted = self.lock();
-            let old = std::mem::replace(&mut noted.waker, waker);
+            let old = replace(&mut noted.waker, waker);
             (std::mem::take(&mut noted.places), old)
         };
         places
@@ -166,7 +170,10 @@ impl Shared {
             },
             |core, ()| {
                 core.watch = if core.state.needs_watching() {
-                    Watch::Until(core.state.next_expiry())
+                    Watch::Until(earlier(
+                        core.state.next_expiry(),
+                        core.next_round(self, now),
+                    ))
                 } else {
                     Watch::Off
                 };
@@ -177,6 +184,18 @@ impl Shared {
             },
         );
         watch
+    }
+}
+
+impl Core {
+    /// What is in use is idle in a moment, as a rule, and would have to wake the janitor if that
+    /// meant to sleep until its age. So while requests come, a look is taken as often as something
+    /// might have become too idle; once none have come, only for what is known.
+    fn next_round(&mut self, pool: &Shared, now: Instant) -> Option<Instant> {
+        let granted = self.state.counters().granted;
+        let before = replace(&mut self.granted_before, granted);
+        let limit = pool.config.idle_timeout.filter(|_| granted != before)?;
+        now.checked_add(limit)
     }
 }
 

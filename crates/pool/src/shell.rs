@@ -92,6 +92,7 @@ impl Pool {
                 seats: Vec::new(),
                 wards: Vec::new(),
                 watch: Watch::Off,
+                granted_before: 0,
                 drains: Vec::new(),
             }),
             bell: Arc::default(),
@@ -214,6 +215,8 @@ pub(crate) struct Core {
     /// By the index of a place.
     wards: Vec<Ward>,
     pub(crate) watch: Watch,
+    /// How many grants there had been when the janitor last looked.
+    pub(crate) granted_before: u64,
     /// Whom to wake when nothing is left.
     pub(crate) drains: Vec<Waker>,
 }

@@ -6,6 +6,8 @@
 //!        └────────► Exchange ◄───────────┘     dropped anywhere: connection, then lease
 //! ```
 //!
+//! (A body whose rest is small and already here drains it first, and gives the connection back.)
+//!
 //! Every poll first sends what can be sent and then receives what there is, so that neither
 //! direction waits for the other: a server may answer before it has read the request, or instead
 //! of reading it. A write that fails does not end the exchange, since the answer may be there

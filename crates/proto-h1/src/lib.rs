@@ -25,6 +25,10 @@
 //!        └── failed, or dropped anywhere ────► closed, Lease::close(why)
 //! ```
 //!
+//! One drop is kinder: if all that is missing of a response is little and has come already, it is
+//! read away, and the connection goes back as if somebody had read it ([`Config::drain_bytes`]).
+//! Nothing waits for that.
+//!
 //! No task is spawned and no channel is made: whoever polls the future, or the body, does the
 //! work. The connection goes back to its pool before the last byte of the response is handed out,
 //! so that the next request may have it at once.

@@ -70,6 +70,12 @@ impl Idle {
         self.len
     }
 
+    #[cfg(test)]
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     pub(super) fn push<X, S>(&mut self, places: &mut Arena<Place<X, S>>, key: Key) {
         self.push_to(places[key].class, places, key);
     }

@@ -119,7 +119,7 @@ impl ConnectionOptions {
 
 /// What the `Keep-Alive` field of a response says: `timeout=5, max=100`.
 ///
-/// RFC 9112 appendix C.2.2 knows the field and leaves its parameters to RFC 2068 §19.7.1.1. They
+/// RFC 9112 appendix C.2.2 knows the field; its parameters are older, and of no standard now. They
 /// are a hint and nothing else, and so whatever is not exactly such a parameter is passed over; of
 /// several, the most pessimistic counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

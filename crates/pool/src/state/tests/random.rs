@@ -85,6 +85,8 @@ struct World {
     /// Their routes, whom they were begun for, and when.
     dials: HashMap<PlaceId, (usize, TicketId, Instant)>,
     patience: Option<Duration>,
+    /// Whether a dial along a route has ever ended by itself.
+    tried: Vec<bool>,
     connections: BTreeMap<u32, Known>,
     next: u32,
     order: usize,
@@ -122,6 +124,7 @@ impl World {
             .iter()
             .map(|route| route.may_be_shared() && dice.roll(3) > 0)
             .collect();
+        let how_many = routes.len();
         World {
             log: format!("{config:#?}\n"),
             state: State::new(&config),
@@ -138,6 +141,7 @@ impl World {
             closed: false,
             queue_limit: config.queue_limit,
             patience: config.dial_patience,
+            tried: vec![false; how_many],
             dice,
         }
     }
@@ -269,6 +273,7 @@ impl World {
         let Some((route, cause, _)) = self.dials.remove(&place) else {
             return;
         };
+        self.tried[route] = true;
         if !succeeds {
             self.note(|| format!("{place:?} fails, begun for {cause:?}"));
             let waits = self.waiting.contains_key(&cause);
@@ -510,6 +515,10 @@ impl World {
         assert!(
             dials <= waiting,
             "no more dials are begun than tickets wait"
+        );
+        assert!(
+            dials == 1 || self.tried[n] || !self.routes[n].may_be_shared(),
+            "one dial finds out the protocol for all"
         );
         assert!(
             self.dials

@@ -1,0 +1,167 @@
+//! The pool through the facade, over HTTP/1.1 in virtual time.
+
+#![allow(clippy::unwrap_used)] // a test may: clippy.toml speaks of test functions only, not of their helpers
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use httpcore::{Body, Builder, Closed, ConnectionPool, ConnectionUse, Kind, Partition};
+use httpcore_net_mock::{Link, MockNet, ServerStream};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Serves `server.test`, says `fields` in every answer, and notes the heads.
+fn serve(net: &MockNet, fields: &'static str) -> Arc<Mutex<Vec<String>>> {
+    let heads = Arc::<Mutex<Vec<String>>>::default();
+    let heads_ = heads.clone();
+    net.serve("server.test", 80, move |mut stream: ServerStream| {
+        let heads = heads_.clone();
+        async move {
+            while let Ok(head) = stream.read_head().await {
+                heads.lock().unwrap().push(head.to_string());
+                let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n{fields}\r\nok");
+                if stream.write_all(answer).await.is_err() {
+                    return;
+                }
+            }
+        }
+    });
+    heads
+}
+
+fn pool(net: &MockNet, set: impl FnOnce(Builder) -> Builder) -> ConnectionPool {
+    let builder = ConnectionPool::builder().idle_timeout(None);
+    set(builder).build(Arc::new(net.clone()))
+}
+
+fn get() -> http::request::Builder {
+    http::Request::get("http://server.test/")
+}
+
+async fn fetch(pool: &ConnectionPool, request: http::request::Builder) {
+    let response = pool.request(request.body(Body::empty()).unwrap()).await;
+    assert_eq!(response.unwrap().into_body().bytes(10).await.unwrap(), "ok");
+}
+
+#[test]
+fn a_keep_alive_field_has_the_connection_closed_a_second_before_the_server_would() {
+    let net = MockNet::new();
+    serve(&net, "keep-alive: timeout=5, max=100\r\n");
+    let pool = pool(&net, |builder| builder);
+    net.run(async {
+        fetch(&pool, get()).await;
+        net.sleep(4 * SECOND - Duration::from_millis(1)).await;
+        assert_eq!(pool.status().idle_connections, 1);
+        net.sleep(Duration::from_millis(2)).await;
+        assert_eq!(pool.status().idle_connections, 0);
+    });
+    assert_eq!(pool.counters().closed_for(Closed::IdleTimeout), 1);
+}
+
+#[test]
+fn a_request_which_is_to_be_the_last_tells_the_server_and_closes() {
+    let net = MockNet::new();
+    let heads = serve(&net, "");
+    let pool = pool(&net, |builder| builder);
+    net.run(async {
+        fetch(&pool, get()).await;
+        fetch(
+            &pool,
+            get().extension(ConnectionUse::default().with_close_after()),
+        )
+        .await;
+    });
+    assert!(pool.status().connections.is_empty());
+    let heads = heads.lock().unwrap();
+    let says_close: Vec<_> = heads
+        .iter()
+        .map(|head| head.contains("connection: close"))
+        .collect();
+    assert_eq!(says_close, [false, true]);
+    assert_eq!(pool.counters().opened, 1);
+}
+
+#[test]
+fn partitions_and_those_who_insist_on_a_new_one_do_not_share_connections() {
+    let net = MockNet::new();
+    serve(&net, "");
+    let pool = pool(&net, |builder| builder);
+    net.run(async {
+        for _ in 0..2 {
+            fetch(&pool, get()).await;
+            fetch(&pool, get().extension(Partition::new("one"))).await;
+            fetch(&pool, get().extension(Partition::new("two"))).await;
+        }
+        assert_eq!(pool.counters().opened, 3);
+        fetch(
+            &pool,
+            get().extension(ConnectionUse::default().with_fresh()),
+        )
+        .await;
+        assert_eq!(pool.counters().opened, 4);
+    });
+    let status = format!("{:#}", pool.status());
+    assert!(
+        status.contains("<http://server.test:80 [one], HTTP/1.1, idle for"),
+        "{status}"
+    );
+}
+
+#[test]
+fn an_origin_behind_a_black_hole_does_not_keep_the_others_waiting() {
+    let net = MockNet::new();
+    serve(&net, "");
+    net.fate("192.0.2.1:80".parse().unwrap(), Link::blackhole());
+    let pool = pool(&net, |builder| {
+        builder
+            .max_connections(2)
+            .timeouts(httpcore::Timeouts::none())
+    });
+    for _ in 0..10 {
+        let sending = pool.get("http://192.0.2.1/");
+        net.spawn("into the hole", async move { drop(sending.await) });
+    }
+    net.settle();
+    assert_eq!(pool.status().active_connections, 2);
+    net.run(async {
+        fetch(&pool, get()).await;
+        assert!(net.elapsed() < 6 * SECOND, "{:?}", net.elapsed());
+    });
+    net.clear();
+}
+
+#[test]
+fn a_refused_connect_is_repeated_as_often_as_was_asked_for() {
+    let net = MockNet::new();
+    net.fate("192.0.2.1:80".parse().unwrap(), Link::refused());
+    let pool = pool(&net, |builder| builder.connect_retries(3));
+    net.run(async {
+        let error = pool.get("http://192.0.2.1/").await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Connect);
+        // At once, after half a second and after a second.
+        assert_eq!(net.elapsed().as_millis(), 1_500);
+    });
+    assert_eq!(pool.counters().dials_retried, 3);
+}
+
+#[test]
+fn a_drained_pool_has_served_who_came_and_serves_nobody_else() {
+    let net = MockNet::new();
+    serve(&net, "");
+    let pool = pool(&net, |builder| builder.max_connections(1));
+    net.run(async {
+        let response = pool.get("http://server.test/").await.unwrap();
+        let (pool_, net_) = (pool.clone(), net.clone());
+        net.spawn("reader", async move {
+            net_.sleep(SECOND).await;
+            response.into_body().bytes(10).await.unwrap();
+            drop(pool_);
+        });
+        assert_eq!(pool.drain(60 * SECOND).await.unfinished, 0);
+        let error = pool.get("http://server.test/").await.unwrap_err();
+        assert_eq!(error.kind(), Kind::PoolClosed);
+    });
+    assert!(pool.status().connections.is_empty());
+}
