@@ -192,6 +192,7 @@ impl TlsStream {
 impl NetworkStream for TlsStream {
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
         let before = buf.len();
+        let mut fills = 0;
         loop {
             self.session.drain(buf);
             let got = buf.len() - before;
@@ -214,6 +215,7 @@ impl NetworkStream for TlsStream {
             }
             if !self.digest() {
                 self.answer(cx);
+                ready!(poll_patience(cx, &mut fills));
                 ready!(self.poll_fill(cx))?;
             }
         }
@@ -256,6 +258,7 @@ impl NetworkStream for TlsStream {
     }
 
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEnd> {
+        let mut fills = 0;
         loop {
             if self.session.has_plaintext() {
                 return Poll::Ready(IdleEnd::UnsolicitedData);
@@ -275,6 +278,7 @@ impl NetworkStream for TlsStream {
                 self.is_roomy = false;
                 self.session.shrink();
             }
+            ready!(poll_patience(cx, &mut fills));
             // Asked before it is read: over a blocking socket, to read would be to wait.
             match ready!(self.below.poll_idle(cx)) {
                 IdleEnd::UnsolicitedData => match ready!(self.poll_fill(cx)) {
@@ -309,6 +313,20 @@ impl fmt::Debug for TlsStream {
     }
 }
 
+/// How often the stream below is read in one poll without anything coming out of it.
+const PATIENCE: u32 = 4;
+
+/// Pending, with the waker called, once in a while: a peer which sends tickets as fast as they
+/// can be read must not keep everybody else from running.
+fn poll_patience(cx: &Context<'_>, fills: &mut u32) -> Poll<()> {
+    if *fills == PATIENCE {
+        cx.waker().wake_by_ref();
+        return Poll::Pending;
+    }
+    *fills += 1;
+    Poll::Ready(())
+}
+
 /// The stream below, as rustls writes to it.
 struct Below<'a, 'b> {
     stream: &'a mut dyn NetworkStream,
@@ -333,5 +351,38 @@ impl Write for Below<'_, '_> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering},
+        task::Wake,
+    };
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn patience_ends_in_a_wake_up_and_not_before() {
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(woken.clone());
+        let cx = Context::from_waker(&waker);
+        let mut fills = 0;
+        for _ in 0..PATIENCE {
+            assert!(poll_patience(&cx, &mut fills).is_ready());
+        }
+        assert_eq!(woken.0.load(Ordering::Relaxed), 0);
+        assert!(poll_patience(&cx, &mut fills).is_pending());
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
     }
 }
