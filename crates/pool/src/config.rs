@@ -17,6 +17,10 @@ use httpcore_core_primitives::Timeouts;
 pub struct Config {
     /// Places for connections: in use, idle, or being made. A limit of 0 counts as 1.
     ///
+    /// A connection that is given up counts no more, although its socket lives until the thread
+    /// which gave it up has dropped it. With several threads there may so be a few sockets more
+    /// than this for a moment.
+    ///
     /// 100 by default: well under the 1,024 file descriptors that many systems allow, and more
     /// than most servers like to see from one client.
     pub max_connections: Option<usize>,
