@@ -111,7 +111,9 @@ impl Epoll {
     /// Meanwhile, the loop turns: on this thread, unless another one is blocked on the same loop
     /// and turns it already. Tasks run on the thread that turns the loop. `block_on` may be called
     /// from within itself, but whatever called it waits, and so does the future which that thread
-    /// is blocked on: a task which blocks for something that one does waits for ever.
+    /// is blocked on: a task which blocks for something that one does waits for ever. For the same
+    /// reason nothing else of the loop moves while a future, or a task, keeps the thread which
+    /// turns it busy.
     ///
     /// # Panics
     ///
