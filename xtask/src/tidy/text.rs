@@ -31,6 +31,13 @@ const PROMISES: [&str; 3] = [
     concat!("X", "XX"),
 ];
 
+/// What a merge leaves behind when nobody has looked.
+const MERGE_MARKS: [&str; 3] = [
+    concat!("<<<<", "<<< "),
+    concat!("||||", "||| "),
+    concat!(">>>>", ">>> "),
+];
+
 pub(crate) fn check(sources: &Sources) -> Vec<String> {
     let mut problems = Vec::new();
     for (path, text) in sources {
@@ -59,6 +66,9 @@ pub(crate) fn check(sources: &Sources) -> Vec<String> {
 fn fault(path: &str, line: &str) -> Option<String> {
     if line.ends_with([' ', '\t', '\r']) {
         return Some("white space at the end of the line".into());
+    }
+    if MERGE_MARKS.iter().any(|mark| line.starts_with(mark)) {
+        return Some("the mark of an unfinished merge".into());
     }
     if line.contains('\t') && !path.ends_with("Makefile") {
         return Some("a tab".into());
@@ -155,6 +165,8 @@ mod tests {
             concat!("fetch https://pypi.", "org/simple\n"),
             concat!("see /ho", "me/somebody/x\n"),
             concat!("(/wo", "rk/x)\n"),
+            concat!("<<<<", "<<< HEAD\n"),
+            concat!(">>>>", ">>> branch\n"),
         ] {
             assert_eq!(one("a.rs", text).len(), 1, "{text:?}");
         }
