@@ -26,8 +26,9 @@ pub struct Config {
     pub max_connections: Option<usize>,
     /// How many of them may lead along one route. A limit of 0 counts as 1.
     ///
-    /// None by default, since most pools ask one origin; whoever asks many sets it, so that one
-    /// which does not answer cannot fill the pool until its attempts time out.
+    /// None by default, since most pools ask one origin. Whoever asks many may want it, so that one
+    /// which answers slowly cannot fill the pool; against one which cannot be connected to, there is
+    /// [`dial_patience`](Self::dial_patience).
     pub max_connections_per_origin: Option<usize>,
     /// How many connections may carry many exchanges at once (HTTP/2) along one route.
     ///
