@@ -18,6 +18,7 @@
 //! - [`options`]: what may be set for each request, above all [`Timeouts`].
 //! - [`error`]: the one public [`Error`]: what failed, in which phase, and what was sent.
 //! - [`trace`]: what happened, told to whoever listens.
+//! - [`upgrade`]: what is left of a connection when HTTP has ended on it.
 //!
 //! ```text
 //!   facade ──► pool ──► Lease ◄── proto-h1, proto-h2        (this crate is what the arrows carry)
@@ -41,13 +42,14 @@ pub mod origin;
 pub mod run_queue;
 pub mod runtime;
 pub mod trace;
+pub mod upgrade;
 
 pub use body::{Body, BodyLength};
 pub use connection::{
     Established, ExclusiveConnection, Request, Response, SendError, SharedConnection, Terms,
 };
 pub use error::{BoxError, Error, Fault, Kind, Phase, Sent, TimeoutKind};
-pub use lease::{CloseReason, Hints, Lease, LeaseId, Reclaim};
+pub use lease::{CloseReason, Hints, Lease, LeaseId, LeaseRevoked, Reclaim};
 pub use net::{
     Alpn, BoxFuture, BoxStream, IdleEnd, NetworkBackend, NetworkStream, StreamInfo, TcpOptions,
     TlsConnector, TlsInfo,
@@ -57,3 +59,4 @@ pub use origin::{Origin, Scheme};
 pub use run_queue::{RunQueue, Spawned};
 pub use runtime::{Alarm, Runtime, RuntimeGone, Timer, sleep_until, with_deadline};
 pub use trace::{Event, Trace, TraceSink};
+pub use upgrade::Upgraded;
