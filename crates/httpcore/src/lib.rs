@@ -60,9 +60,10 @@ pub use connection_pool::{Builder, ConnectionPool, Requesting};
 pub use http;
 pub use httpcore_core_primitives::{
     Alarm, Alpn, Body, BodyLength, BoxError, BoxFuture, BoxStream, CloseReason, ConnectionUse,
-    Error, Event, Fault, IdleEnd, Kind, NetworkBackend, NetworkStream, Origin, Partition, Phase,
-    Request, Response, Runtime, Scheme, Sent, StreamInfo, TcpOptions, TimeoutKind, Timeouts, Timer,
-    TlsConnector, TlsInfo, Trace, TraceSink, sleep_until, with_deadline,
+    Error, Event, Fault, IdleEnd, Kind, LeaseRevoked, NetworkBackend, NetworkStream, Origin,
+    Partition, Phase, Request, Response, Runtime, Scheme, Sent, StreamInfo, TcpOptions,
+    TimeoutKind, Timeouts, Timer, TlsConnector, TlsInfo, Trace, TraceSink, Upgraded, sleep_until,
+    upgrade, with_deadline,
 };
 #[cfg(feature = "epoll")]
 pub use httpcore_net_epoll::{Epoll, Getaddrinfo, Handle, Resolve, Task};
@@ -76,7 +77,7 @@ pub use httpcore_pool::{
 };
 pub use httpcore_proto_h1::{
     Config as Http1Config, HeaderOrder, KeepRawHead, Leniency as Http1Leniency,
-    Limits as Http1Limits, OnInformational, RawHead, ReasonPhrase, Target, Upgraded,
+    Limits as Http1Limits, OnInformational, RawHead, ReasonPhrase, Target,
 };
 
 /// Sends a GET over a connection of its own, on the event loop which this thread is running.
