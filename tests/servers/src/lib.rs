@@ -18,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 mod apache;
+pub mod client;
 mod front;
 mod left_out;
 mod nghttpd;
@@ -42,7 +43,7 @@ pub use nginx::require_nginx_http2;
 use process::Process;
 use rustix::process::Signal;
 use tempfile::TempDir;
-pub use tls::{Authority, require_nginx_tls, require_openssl};
+pub use tls::{Authority, require_nginx_tls, require_openssl, require_openssl_files};
 
 /// The servers there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,12 +1,14 @@
 //! Servers which speak TLS, and who vouches for them.
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use tempfile::TempDir;
 
 use crate::{Server, folder, left_out, nginx, process::Process};
 
@@ -18,7 +20,7 @@ pub struct Authority {
     key: PathBuf,
     both: PathBuf,
     root_file: PathBuf,
-    _folder: tempfile::TempDir,
+    _folder: TempDir,
 }
 
 impl Authority {
@@ -105,27 +107,46 @@ pub fn require_nginx_tls(authority: &Authority, version: &str) -> Option<Server>
 ///
 /// As for [`require_nginx_tls`].
 pub fn require_openssl(authority: &Authority, version: &str) -> Option<Server> {
-    left_out::or_start("openssl", || openssl(authority, version))
+    left_out::or_start("openssl", || openssl(authority, version, "-www", folder()?))
 }
 
-fn openssl(authority: &Authority, version: &str) -> io::Result<Server> {
-    let (certificate, key) = (
-        authority.certificate.to_string_lossy(),
-        authority.key.to_string_lossy(),
-    );
+/// The same, serving files and nothing else: `/256mib` has that many zero bytes, and ends with the
+/// connection.
+///
+/// # Panics
+///
+/// As for [`require_nginx_tls`].
+pub fn require_openssl_files(authority: &Authority, version: &str) -> Option<Server> {
+    left_out::or_start("openssl", || {
+        let folder = folder()?;
+        File::create(folder.path().join("256mib"))?.set_len(256 << 20)?;
+        openssl(authority, version, "-WWW", folder)
+    })
+}
+
+fn openssl(
+    authority: &Authority,
+    version: &str,
+    serves: &str,
+    folder: TempDir,
+) -> io::Result<Server> {
     let arguments = [
+        // It serves the folder it is in.
+        "-C",
+        &folder.path().to_string_lossy(),
+        "openssl",
         "s_server",
         "-accept",
         "127.0.0.1:0",
-        "-www",
+        serves,
         version,
         "-cert",
-        &certificate,
+        &authority.certificate.to_string_lossy(),
         "-key",
-        &key,
+        &authority.key.to_string_lossy(),
     ];
-    let process = Process::start("openssl", &arguments)?;
+    let process = Process::start("env", &arguments)?;
     let addr: SocketAddr =
         process.wait_for(|line| line.trim().strip_prefix("ACCEPT ")?.parse().ok())?;
-    Ok(Server::new(process, addr, folder()?))
+    Ok(Server::new(process, addr, folder))
 }
