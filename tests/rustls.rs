@@ -13,12 +13,16 @@ use std::{
 };
 
 use httpcore::{
-    Alpn, Body, BoxFuture, BoxStream, ConnectionPool, Error, Event, IdleEnd, Kind, NetworkStream,
-    Phase, Request, StreamInfo, TimeoutKind, Timeouts, TlsConnector, TlsInfo, Trace,
+    Alpn, Body, BoxFuture, BoxStream, ConnectionPool, Error, Event, Fault, IdleEnd, Kind,
+    NetworkStream, Phase, Request, Sent, StreamInfo, TimeoutKind, Timeouts, TlsConnector, TlsInfo,
+    Trace,
     mock::{Census, MockNet},
 };
-use httpcore_net_tls::Refusal;
-use zoo::{Authority, ServerTls, serve, stay, tls_error};
+use httpcore_net_tls::{
+    Refusal, TlsError,
+    rustls::version::{TLS12, TLS13},
+};
+use zoo::{Authority, ServerTls, serve, stay};
 
 const URL: &str = "https://tls.test/";
 
@@ -26,6 +30,10 @@ fn pool(net: &MockNet, root: &Authority) -> ConnectionPool {
     ConnectionPool::builder()
         .tls(Arc::new(root.connector()))
         .build(Arc::new(net.clone()))
+}
+
+fn refusal(error: &Error) -> Refusal {
+    TlsError::behind(error).unwrap().refusal().clone()
 }
 
 async fn get(pool: &ConnectionPool) -> Result<Vec<u8>, Error> {
@@ -159,10 +167,79 @@ fn a_refused_certificate_is_an_error_of_tls_and_says_why() {
     let pool = pool(&net, &Authority::new("root"));
     let error = net.run(get(&pool)).unwrap_err();
     assert_eq!((error.kind(), error.phase()), (Kind::Tls, Phase::Tls));
-    let source: &io::Error = std::error::Error::source(&error)
-        .and_then(|source| source.downcast_ref())
-        .unwrap();
-    assert_eq!(tls_error(source).refusal(), &Refusal::UnknownIssuer);
+    assert_eq!(refusal(&error), Refusal::UnknownIssuer);
+}
+
+/// Sends `bytes` as they are, below TLS, when it has heard a request.
+async fn break_off(mut stream: ServerTls, response: &'static str, bytes: &'static [u8]) {
+    stream.read_until("\r\n\r\n").await.unwrap();
+    stream.write_all(response).await.unwrap();
+    let mut below = stream.into_below();
+    zoo::write_all(&mut *below, bytes).await.unwrap();
+    // Until the client leaves: no end of the stream hides behind what it makes of this.
+    while zoo::read(&mut *below)
+        .await
+        .is_ok_and(|heard| !heard.is_empty())
+    {}
+}
+
+#[test]
+fn what_breaks_in_tls_after_the_handshake_is_an_error_of_tls() {
+    // A record that nobody has encrypted; and a version of the record layer that does not exist.
+    let (forged, nonsense) = (
+        b"\x17\x03\x03\0\x20abcdefghijklmnopqrstuvwxyz012345",
+        b"HTTP/1.1 200",
+    );
+    let head = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
+    for (response, phase, started) in [("", Phase::Head, false), (head, Phase::Body, true)] {
+        for bytes in [&forged[..], nonsense] {
+            let net = MockNet::new();
+            let root = Authority::new("root");
+            serve(&net, root.issue(&["tls.test"]).server(), move |stream| {
+                break_off(stream, response, bytes)
+            });
+            let pool = pool(&net, &root);
+            let error = net.run(get(&pool)).unwrap_err();
+            assert_eq!(
+                (error.kind(), error.phase()),
+                (Kind::Tls, phase),
+                "{error:?}"
+            );
+            assert_eq!((error.fault(), error.sent()), (Fault::Peer, Sent::All));
+            assert_eq!(error.response_started(), started);
+            assert_eq!(refusal(&error), Refusal::Protocol);
+            drop(pool);
+            net.settle();
+            assert_eq!(net.census(), Census::default());
+        }
+    }
+}
+
+#[test]
+fn a_server_that_misses_the_clients_certificate_is_understood_in_both_versions() {
+    // RFC 8446 §4.4.2.4: in TLS 1.3 the client has finished its handshake by the time it is refused.
+    for (version, phase, sent) in [
+        (&TLS12, Phase::Tls, Sent::Nothing),
+        (&TLS13, Phase::Head, Sent::All),
+    ] {
+        let net = MockNet::new();
+        let root = Authority::new("root");
+        let config = root
+            .issue(&["tls.test"])
+            .server_for_clients_of(&Authority::new("clients"), &[version]);
+        serve(&net, config, answer);
+        let pool = pool(&net, &root);
+        let error = net.run(get(&pool)).unwrap_err();
+        assert_eq!(
+            (error.kind(), error.phase()),
+            (Kind::Tls, phase),
+            "{error:?}"
+        );
+        assert_eq!((error.fault(), error.sent()), (Fault::Peer, sent));
+        assert!(matches!(refusal(&error), Refusal::Alert(_)), "{error:?}");
+        let said = TlsError::behind(&error).unwrap().to_string();
+        assert!(said.contains("client certificate"), "{said}");
+    }
 }
 
 #[test]

@@ -50,7 +50,7 @@ pub use error::{BoxError, Error, Fault, Kind, Phase, Sent, TimeoutKind};
 pub use lease::{CloseReason, Hints, Lease, LeaseId, Reclaim};
 pub use net::{
     Alpn, BoxFuture, BoxStream, IdleEnd, NetworkBackend, NetworkStream, StreamInfo, TcpOptions,
-    TlsConnector, TlsInfo,
+    TlsConnector, TlsFailure, TlsInfo,
 };
 pub use options::{ConnectionUse, Partition, Timeouts};
 pub use origin::{Origin, Scheme};

@@ -6,7 +6,7 @@ use std::{
     io::{self, ErrorKind},
 };
 
-use httpcore_core_primitives::BoxError;
+use httpcore_core_primitives::{BoxError, TlsFailure};
 use rustls::{
     AlertDescription, CertificateError, ExtendedKeyPurpose, PeerIncompatible,
     pki_types::{UnixTime, pem},
@@ -14,7 +14,8 @@ use rustls::{
 
 use crate::date::Date;
 
-/// Why TLS failed: the inner error of an [`io::Error`] which a handshake or a stream ends with.
+/// Why TLS failed, in a handshake or later. [`behind`](Self::behind) finds it in whatever error
+/// came of that.
 ///
 /// `Display` says it in one sentence; [`refusal`](Self::refusal) is for programs, and
 /// [`source`](StdError::source) is what rustls said, if it was rustls.
@@ -77,6 +78,39 @@ pub enum Refusal {
 }
 
 impl TlsError {
+    /// The error of TLS which `error` came of, if there is one: in the [`io::Error`] of a stream, in
+    /// the error of a request, and in whatever else has one of these among its sources.
+    ///
+    /// ```
+    /// use httpcore_net_tls::{Refusal, TlsError};
+    ///
+    /// fn is_expired(error: &(dyn std::error::Error + 'static)) -> bool {
+    ///     let tls = TlsError::behind(error).map(TlsError::refusal);
+    ///     matches!(tls, Some(Refusal::Expired { .. }))
+    /// }
+    /// # assert!(!is_expired(&std::fmt::Error));
+    /// ```
+    pub fn behind<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a TlsError> {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            if let Some(found) = error.downcast_ref::<TlsError>() {
+                return Some(found);
+            }
+            // An `io::Error` speaks for the error inside of it, and does not count it as a source.
+            let inner = error
+                .downcast_ref::<io::Error>()
+                .and_then(io::Error::get_ref);
+            next = match inner {
+                Some(inner) => match inner.downcast_ref::<TlsFailure>() {
+                    Some(failure) => Some(failure.cause()),
+                    None => Some(inner),
+                },
+                None => error.source(),
+            };
+        }
+        None
+    }
+
     /// Why, for programs.
     pub fn refusal(&self) -> &Refusal {
         &self.refusal
@@ -106,7 +140,7 @@ impl TlsError {
             Refusal::BadName(_) => ErrorKind::InvalidInput,
             _ => ErrorKind::InvalidData,
         };
-        io::Error::new(kind, self)
+        TlsFailure::error(kind, self)
     }
 }
 
