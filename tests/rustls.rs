@@ -13,9 +13,9 @@ use std::{
 };
 
 use httpcore::{
-    Alpn, Body, BoxFuture, BoxStream, ConnectionPool, Error, Event, Fault, IdleEnd, Kind,
-    NetworkStream, Phase, Request, Sent, StreamInfo, TimeoutKind, Timeouts, TlsConnector, TlsInfo,
-    Trace,
+    Alpn, Body, BoxFuture, BoxStream, ConnectionPool, Error, Event, Fault, IdleEnd, KeepStreamInfo,
+    Kind, NetworkStream, Phase, Request, Sent, ServerName, StreamInfo, TimeoutKind, Timeouts,
+    TlsConnector, TlsInfo, Trace,
     mock::{Census, MockNet},
 };
 use httpcore_net_tls::{
@@ -157,6 +157,150 @@ fn a_response_cut_at_any_byte_is_an_error_unless_its_end_was_told() {
             }
         }
     }
+}
+
+#[test]
+fn a_response_tells_what_its_connection_is_if_it_is_asked_to() {
+    let net = MockNet::new();
+    let root = Authority::new("root");
+    let identity = root.issue(&["tls.test"]);
+    let leaf = identity.chain[0].to_vec();
+    let mut config = identity.server();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    serve(&net, config, answer);
+    let pool = pool(&net, &root);
+    let ask = async |curious: bool| {
+        let mut request = Request::default();
+        *request.uri_mut() = URL.parse().unwrap();
+        if curious {
+            request.extensions_mut().insert(KeepStreamInfo);
+        }
+        let response = pool.request(request).await.unwrap();
+        let info: Option<StreamInfo> = response.extensions().get().cloned();
+        assert_eq!(response.into_body().bytes(99).await.unwrap(), "hello");
+        info
+    };
+    net.run(async {
+        assert!(ask(false).await.is_none());
+        // The connection is the first one's, and so are the facts.
+        let info = ask(true).await.unwrap();
+        assert_eq!(info.peer.unwrap().port(), 443);
+        let tls = info.tls.unwrap();
+        assert_eq!(
+            (tls.version, tls.alpn),
+            (Some("TLS 1.3"), Some(Alpn::Http1))
+        );
+        assert!(tls.cipher_suite.unwrap().starts_with("TLS13_"), "{tls:?}");
+        assert_eq!(tls.key_exchange, Some("X25519"));
+        assert_eq!(
+            (&tls.peer_chain[..], tls.resumed),
+            (&[leaf.into()][..], false)
+        );
+        pool.close_idle();
+        let resumed = ask(true).await.unwrap().tls.unwrap();
+        assert!(resumed.resumed);
+        assert_eq!(resumed.peer_chain, tls.peer_chain);
+    });
+}
+
+/// Asks for `name` at the host `tls.test`, and says whom the server believes it was asked for.
+async fn ask_for(pool: &ConnectionPool, name: Option<&str>) -> Result<String, Error> {
+    let mut request = Request::default();
+    *request.uri_mut() = URL.parse().unwrap();
+    if let Some(name) = name {
+        request.extensions_mut().insert(ServerName::new(name));
+    }
+    let body = pool.request(request).await?.into_body().bytes(99).await?;
+    Ok(String::from_utf8_lossy(&body).into_owned())
+}
+
+/// Answers with the name in SNI and the number of requests before this one.
+async fn answer_with_name(mut stream: ServerTls) {
+    let name = stream.tls.server_name().unwrap_or("nobody").to_owned();
+    for n in 0.. {
+        if stream.read_until("\r\n\r\n").await.is_err() {
+            return;
+        }
+        let body = format!("{name} {n}");
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+        stream.write_all(head + &body).await.unwrap();
+    }
+}
+
+#[test]
+fn connections_for_one_server_name_serve_nobody_who_asks_for_another() {
+    let net = MockNet::new();
+    let root = Authority::new("root");
+    let config = root.issue(&["tls.test", "a.test", "b.test"]).server();
+    let served = serve(&net, config, answer_with_name);
+    let pool = pool(&net, &root);
+    net.run(async {
+        for (name, heard) in [
+            (None, "tls.test 0"),
+            (Some("a.test"), "a.test 0"),
+            (Some("b.test"), "b.test 0"),
+            (Some("A.TEST"), "a.test 1"),
+            (None, "tls.test 1"),
+            (Some("tls.test"), "tls.test 2"), // which is what nobody in particular gets
+        ] {
+            assert_eq!(ask_for(&pool, name).await.unwrap(), heard, "{name:?}");
+        }
+    });
+    assert_eq!(served.attempts(), 3);
+}
+
+#[test]
+fn the_name_that_was_asked_for_is_the_one_a_certificate_must_be_for() {
+    let root = Authority::new("root");
+    for (certificate, pools, requests, heard) in [
+        ("tls.test", None, None, Ok("tls.test 0")),
+        ("tls.test", None, Some("a.test"), Err("a.test")),
+        ("a.test", None, Some("a.test"), Ok("a.test 0")),
+        ("a.test", None, None, Err("tls.test")),
+        ("a.test", Some("a.test"), None, Ok("a.test 0")),
+        ("tls.test", Some("a.test"), None, Err("a.test")),
+        ("b.test", Some("a.test"), Some("b.test"), Ok("b.test 0")),
+        ("10.1.2.3", None, Some("10.1.2.3"), Ok("nobody 0")),
+    ] {
+        let net = MockNet::new();
+        serve(&net, root.issue(&[certificate]).server(), answer_with_name);
+        let mut builder = ConnectionPool::builder().tls(Arc::new(root.connector()));
+        if let Some(name) = pools {
+            builder = builder.server_name(ServerName::new(name));
+        }
+        let pool = builder.build(Arc::new(net.clone()));
+        let told = net.run(ask_for(&pool, requests));
+        match (told, heard) {
+            (Ok(told), Ok(heard)) => assert_eq!(told, heard),
+            (Err(error), Err(name)) => {
+                assert_eq!(error.kind(), Kind::Tls);
+                let Refusal::WrongName { expected, .. } = refusal(&error) else {
+                    panic!("{error:?}");
+                };
+                assert_eq!(expected, name);
+            }
+            (told, _) => panic!("{certificate}, {pools:?}, {requests:?}: {told:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_name_no_certificate_can_be_for_is_the_callers_fault() {
+    let net = MockNet::new();
+    let root = Authority::new("root");
+    serve(&net, root.issue(&["tls.test"]).server(), answer);
+    let error = net
+        .run(ask_for(&pool(&net, &root), Some("no name")))
+        .unwrap_err();
+    assert_eq!(
+        (error.kind(), error.phase()),
+        (Kind::InvalidRequest, Phase::Tls)
+    );
+    assert_eq!(
+        (error.fault(), error.sent()),
+        (Fault::Caller, Sent::Nothing)
+    );
+    assert_eq!(refusal(&error), Refusal::BadName("no name".to_owned()));
 }
 
 #[test]

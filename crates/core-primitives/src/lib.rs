@@ -52,7 +52,7 @@ pub use net::{
     Alpn, BoxFuture, BoxStream, IdleEnd, NetworkBackend, NetworkStream, StreamInfo, TcpOptions,
     TlsConnector, TlsFailure, TlsInfo,
 };
-pub use options::{ConnectionUse, Partition, Timeouts};
+pub use options::{ConnectionUse, KeepStreamInfo, Partition, ServerName, Timeouts};
 pub use origin::{Origin, Scheme};
 pub use run_queue::{RunQueue, Spawned};
 pub use runtime::{Alarm, Runtime, RuntimeGone, Timer, sleep_until, with_deadline};
