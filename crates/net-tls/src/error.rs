@@ -51,6 +51,12 @@ pub enum Refusal {
     UnknownIssuer,
     /// The certificate was revoked.
     Revoked,
+    /// Whether the certificate was revoked cannot be told: there is no list of its issuer's, or its
+    /// time is over.
+    RevocationUnknown,
+    /// The certificate, or one above it, is signed in a way that is not believed (any more): by
+    /// SHA-1, say.
+    WeakSignature,
     /// The certificate is not for servers.
     WrongPurpose,
     /// There is something else wrong with the certificate.
@@ -126,6 +132,16 @@ impl TlsError {
         other.to_string().contains("CaUsedAsEndEntity")
     }
 
+    /// A key below 2048 bits is no key to ring, and nothing that it has signed holds.
+    fn is_badly_signed(&self) -> bool {
+        matches!(
+            self.source,
+            Some(rustls::Error::InvalidCertificate(
+                CertificateError::BadSignature
+            ))
+        )
+    }
+
     pub(crate) fn new(refusal: Refusal) -> Self {
         TlsError {
             refusal,
@@ -185,6 +201,13 @@ fn of_certificate(fault: &CertificateError) -> Refusal {
         },
         CertificateError::UnknownIssuer => Refusal::UnknownIssuer,
         CertificateError::Revoked => Refusal::Revoked,
+        CertificateError::UnknownRevocationStatus
+        | CertificateError::ExpiredRevocationList
+        | CertificateError::ExpiredRevocationListContext { .. } => Refusal::RevocationUnknown,
+        CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            Refusal::WeakSignature
+        }
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
             Refusal::WrongPurpose
         }
@@ -269,9 +292,33 @@ impl fmt::Display for TlsError {
                  without the certificates in between",
             ),
             Refusal::Revoked => f.write_str("the server's certificate was revoked"),
+            Refusal::RevocationUnknown => match &self.source {
+                Some(rustls::Error::InvalidCertificate(
+                    CertificateError::ExpiredRevocationListContext { next_update, .. },
+                )) => {
+                    let date = Date {
+                        seconds: next_update.as_secs(),
+                    };
+                    write!(
+                        f,
+                        "whether the server's certificate was revoked is not known: the list was \
+                         good until {date}"
+                    )
+                }
+                _ => f.write_str(
+                    "whether the server's certificate was revoked is not known: there is no list \
+                     of its issuer's",
+                ),
+            },
+            Refusal::WeakSignature => f.write_str(
+                "the server's certificate is signed in a way that nobody believes any more",
+            ),
             Refusal::WrongPurpose => wrong_purpose(f, self.source.as_ref()),
             Refusal::BadCertificate if self.is_of_an_authority() => f.write_str(
                 "the server shows the certificate of an authority, which is none for servers",
+            ),
+            Refusal::BadCertificate if self.is_badly_signed() => f.write_str(
+                "the signature of the server's certificate does not hold, or its key is too weak",
             ),
             Refusal::BadCertificate => f.write_str("the server's certificate is not acceptable"),
             Refusal::Alert(name) => {
