@@ -58,9 +58,9 @@ pub use informational::OnInformational;
 pub use lease::{CloseReason, Hints, Lease, LeaseId, LeaseRevoked, Reclaim};
 pub use net::{
     Alpn, BoxFuture, BoxStream, IdleEnd, NetworkBackend, NetworkStream, StreamInfo, TcpOptions,
-    TlsConnector, TlsInfo,
+    TlsConnector, TlsFailure, TlsInfo,
 };
-pub use options::{ConnectionUse, Partition, Protocol, Timeouts};
+pub use options::{ConnectionUse, KeepStreamInfo, Partition, Protocol, ServerName, Timeouts};
 pub use origin::{Origin, Scheme};
 pub use run_queue::{RunQueue, Spawned};
 pub use runtime::{Alarm, Runtime, RuntimeGone, Timer, sleep_until, with_deadline};

@@ -26,7 +26,7 @@ use http_body::{Body as _, Frame};
 use httpcore_core_primitives::{
     Body, BodyLength, BoxError, CloseReason, Error, Event as TraceEvent, Kind, Lease, LeaseRevoked,
     OnInformational, Phase, Request, Response, RuntimeGone, SendError, Sent, Terms, TimeoutKind,
-    Trace, Upgraded,
+    TlsFailure, Trace, Upgraded,
     waits::{Ended, Situation, Waits},
 };
 
@@ -831,8 +831,20 @@ impl Exchange {
             Failure::Read(error) if RuntimeGone::is_behind(&error) => {
                 failed(Kind::RuntimeGone, error.into())
             }
+            // A server which refuses in TLS may close at once, so that writing fails first: the
+            // alert is the better explanation.
+            Failure::Read(error) if TlsFailure::is_behind(&error) => {
+                failed(Kind::Tls, error.into())
+            }
             // What broke first is the better explanation.
-            Failure::Read(error) => failed(Kind::Network, write_error.unwrap_or(error).into()),
+            Failure::Read(error) => {
+                let error = write_error.unwrap_or(error);
+                let kind = match TlsFailure::is_behind(&error) {
+                    true => Kind::Tls,
+                    false => Kind::Network,
+                };
+                failed(kind, error.into())
+            }
         };
         error
             .with_sent(self.sent())
