@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod h2;
 pub mod suite;
 
 /// The examples of the README, tested.

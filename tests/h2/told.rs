@@ -1,0 +1,11 @@
+//! What a client says, where many cases have the same to say.
+
+/// The peer broke a rule before the response's head was whole.
+pub(crate) const BROKEN_HEAD: &str =
+    "Protocol in Head, sent All, response not begun, connection new, attempts 1";
+/// The peer broke a rule after the head of a `200`.
+pub(crate) const BROKEN_BODY: &str =
+    "200 then Protocol in Body, sent All, response begun, connection new, attempts 1";
+/// Nothing came.
+pub(crate) const NO_ANSWER: &str = "Timeout(FirstByte) in Head, sent All, response not begun, \
+     connection new, attempts 1";
