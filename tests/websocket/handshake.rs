@@ -253,7 +253,7 @@ fn the_request_is_what_the_rfc_wants() {
         .header("cookie", "a=b");
     net.run(pool.websocket(asked))
         .unwrap_or_else(|error| panic!("{error:?}"));
-    let wire = net.wire().to_string();
+    let wire = net.wire();
     for line in [
         "GET /chat?room=1 HTTP/1.1",
         "host: server.test",

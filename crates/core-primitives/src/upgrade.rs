@@ -276,7 +276,7 @@ impl WriteHalf {
     /// As for [`Upgraded::write_all`].
     pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut left = bytes;
-        poll_fn(|cx| poll_write_all(&mut *lock(&self.0), cx, &mut left)).await
+        poll_fn(|cx| poll_write_all(&mut lock(&self.0), cx, &mut left)).await
     }
 
     /// See [`Upgraded::close_write`].

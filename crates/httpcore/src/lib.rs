@@ -79,12 +79,12 @@ pub use httpcore_pool::{
     Closed, Config as PoolConfig, ConnectionStatus, Counters, Drained, Draining, Retry, Route,
     Status,
 };
-#[cfg(feature = "ws")]
-pub use httpcore_ws_upgrade as ws;
 pub use httpcore_proto_h1::{
     Config as Http1Config, HeaderOrder, KeepRawHead, Leniency as Http1Leniency,
     Limits as Http1Limits, OnInformational, RawHead, ReasonPhrase, Target,
 };
+#[cfg(feature = "ws")]
+pub use httpcore_ws_upgrade as ws;
 
 /// The halves of an [`Upgraded`].
 pub use httpcore_core_primitives::upgrade::{ReadHalf, WriteHalf};
