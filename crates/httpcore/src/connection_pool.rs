@@ -13,12 +13,15 @@ use std::{
 
 use http::Uri;
 use httpcore_core_primitives::{
-    BoxError, Error, Kind, NetworkBackend, Phase, Request, Response, Runtime, TcpOptions, Timeouts,
-    TlsConnector,
+    BoxError, Error, Kind, NetworkBackend, Phase, Request, Response, Runtime, ServerName,
+    TcpOptions, Timeouts, TlsConnector,
 };
 use httpcore_pool::{Config, Draining, Pool, Sending, Status};
 
-use crate::{dial::Dialler, routes::Routes};
+use crate::{
+    dial::Dialler,
+    routes::{Apart, Routes},
+};
 
 /// Sends requests, and shares connections between them. Cloning it yields another handle to the
 /// same pool; it may be used from any number of tasks and threads.
@@ -63,15 +66,16 @@ impl ConnectionPool {
     /// Sends `request`, whose URI must be absolute (`http://host/path`), and yields the response
     /// once its head is there. The body streams; while it lasts, it holds its connection.
     ///
-    /// [`Timeouts`], [`Trace`](crate::Trace), [`ConnectionUse`](crate::ConnectionUse) and
-    /// [`Partition`](crate::Partition) are taken from the request's extensions. Dropping the future, or the body, gives up the exchange and frees its place before `drop` returns.
+    /// [`Timeouts`], [`Trace`](crate::Trace), [`ConnectionUse`](crate::ConnectionUse),
+    /// [`Partition`](crate::Partition), [`ServerName`] and
+    /// [`KeepStreamInfo`](crate::KeepStreamInfo) are taken from the request's extensions. Dropping the future, or the body, gives up the exchange and frees its place before `drop` returns.
     ///
     /// # Errors
     ///
     /// See [`Error`]: it says what failed, in which phase, and how much of the request was sent.
     pub fn request(&self, request: Request) -> Requesting {
-        let partition = request.extensions().get();
-        Requesting(match self.routes.of(request.uri(), partition) {
+        let apart = Apart::of(request.extensions());
+        Requesting(match self.routes.of(request.uri(), apart.as_ref()) {
             Ok(route) => Progress::Sending(self.pool.send(route, request)),
             Err(error) => Progress::refused(error),
         })
@@ -220,6 +224,7 @@ pub struct Builder {
     tcp: TcpOptions,
     unix_socket: Option<PathBuf>,
     tls: Option<Arc<dyn TlsConnector>>,
+    server_name: Option<ServerName>,
     race_delay: Duration,
 }
 
@@ -231,6 +236,7 @@ impl Default for Builder {
             tcp: TcpOptions::default(),
             unix_socket: None,
             tls: None,
+            server_name: None,
             // RFC 8305 §5 recommends it.
             race_delay: Duration::from_millis(250),
         }
@@ -303,6 +309,13 @@ impl Builder {
         self
     }
 
+    /// Asks for this name in every TLS handshake, and checks certificates against it, whatever host
+    /// a URL names. A request may ask for yet another; see [`ServerName`].
+    pub fn server_name(mut self, name: ServerName) -> Self {
+        self.server_name = Some(name);
+        self
+    }
+
     /// How long one address of a host may take before the next is tried beside it (RFC 8305 §5:
     /// 250 ms, the default).
     pub fn happy_eyeballs_delay(mut self, delay: Duration) -> Self {
@@ -313,7 +326,7 @@ impl Builder {
     /// The pool, on `backend`.
     pub fn build(self, backend: Arc<dyn NetworkBackend>) -> ConnectionPool {
         let tls = self.tls.or_else(default_tls);
-        let routes = Routes::new(self.tcp, self.unix_socket, tls.is_some());
+        let routes = Routes::new(self.tcp, self.unix_socket, tls.is_some(), self.server_name);
         let runtime: Arc<dyn Runtime> = backend.clone();
         let dialler = Dialler {
             backend,

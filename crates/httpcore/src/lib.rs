@@ -23,8 +23,8 @@
 //! - `https` works as it is; `httpcore::tls` has the connector for roots, client certificates and the
 //!   like, which [`Builder::tls`] takes.
 //! - [`Epoll`] is the event loop; [`blocking`] is the same engine for threads that wait.
-//! - Requests and responses are the `http` crate's; [`Timeouts`], [`Trace`], [`ConnectionUse`] and
-//!   [`Partition`] travel in a request's extensions.
+//! - Requests and responses are the `http` crate's; [`Timeouts`], [`Trace`], [`ConnectionUse`],
+//!   [`Partition`], [`ServerName`] and [`KeepStreamInfo`] travel in a request's extensions.
 //! - [`Error`] says what failed, when, whose fault it was and how much was sent.
 //! - What is left after `101` and `CONNECT` is an [`Upgraded`]; with the feature `ws`,
 //!   `ConnectionPool::websocket` opens WebSockets.
@@ -64,10 +64,10 @@ pub use connection_pool::{Builder, ConnectionPool, Requesting};
 pub use http;
 pub use httpcore_core_primitives::{
     Alarm, Alpn, Body, BodyLength, BoxError, BoxFuture, BoxStream, CloseReason, ConnectionUse,
-    Error, Event, Fault, IdleEnd, Kind, LeaseRevoked, NetworkBackend, NetworkStream, Origin,
-    Partition, Phase, Request, Response, Runtime, Scheme, Sent, StreamInfo, TcpOptions,
-    TimeoutKind, Timeouts, Timer, TlsConnector, TlsInfo, Trace, TraceSink, Upgraded, sleep_until,
-    upgrade, with_deadline,
+    Error, Event, Fault, IdleEnd, KeepStreamInfo, Kind, LeaseRevoked, NetworkBackend,
+    NetworkStream, Origin, Partition, Phase, Request, Response, Runtime, Scheme, Sent, ServerName,
+    StreamInfo, TcpOptions, TimeoutKind, Timeouts, Timer, TlsConnector, TlsFailure, TlsInfo, Trace,
+    TraceSink, Upgraded, sleep_until, upgrade, with_deadline,
 };
 #[cfg(feature = "epoll")]
 pub use httpcore_net_epoll::{Epoll, Getaddrinfo, Handle, Resolve, Task};

@@ -17,7 +17,6 @@ use std::{
     future::Future,
     io::{self, IoSlice},
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, Waker, ready},
 };
 
@@ -26,7 +25,9 @@ use http::{StatusCode, request};
 use http_body::{Body as _, Frame};
 use httpcore_core_primitives::{
     Body, BodyLength, BoxError, CloseReason, Error, Event as TraceEvent, Kind, Lease, LeaseRevoked,
-    Phase, Request, Response, RuntimeGone, SendError, Sent, Terms, TimeoutKind, Trace, Upgraded,
+    OnInformational, Phase, Request, Response, RuntimeGone, SendError, Sent, Terms, TimeoutKind,
+    TlsFailure, Trace, Upgraded,
+    waits::{Ended, Situation, Waits},
 };
 
 use crate::{
@@ -34,40 +35,11 @@ use crate::{
     buffers::{self, LARGE_BUFFER, SMALL_BUFFER},
     codec::{Codec, Event, Framing, Misuse, MustClose, Violation},
     connection::H1Connection,
-    waits::{Ended, Situation, Waits},
 };
 
 /// How many pieces are written in one poll before others get their turn, and before it is looked
 /// whether the server has answered.
 const PIECES_AT_ONCE: usize = 32;
-
-/// Told of the interim responses to one request (RFC 9110 §15.2), 103 with its hints among them.
-/// Goes into the request's extensions. Called while the exchange is polled, and must not block.
-///
-/// ```
-/// use httpcore_core_primitives::Body;
-/// use httpcore_proto_h1::OnInformational;
-///
-/// let request = http::Request::get("http://localhost/")
-///     .extension(OnInformational::new(|hint| println!("{} {:?}", hint.status(), hint.headers())))
-///     .body(Body::empty())?;
-/// # Ok::<(), http::Error>(())
-/// ```
-#[derive(Clone)]
-pub struct OnInformational(Arc<dyn Fn(&http::Response<()>) + Send + Sync>);
-
-impl OnInformational {
-    /// `told` is told.
-    pub fn new(told: impl Fn(&http::Response<()>) + Send + Sync + 'static) -> Self {
-        OnInformational(Arc::new(told))
-    }
-}
-
-impl std::fmt::Debug for OnInformational {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("OnInformational")
-    }
-}
 
 /// An exchange until the head of its response.
 pub(crate) struct Exchanging {
@@ -347,8 +319,8 @@ impl Exchange {
             status: status.as_u16(),
         });
         let listener = request.and_then(|request| request.extensions.get::<OnInformational>());
-        if let Some(OnInformational(told)) = listener {
-            told(response);
+        if let Some(listener) = listener {
+            listener.tell(response);
         }
         if status == StatusCode::CONTINUE {
             self.stop_waiting_for_continue();
@@ -859,8 +831,20 @@ impl Exchange {
             Failure::Read(error) if RuntimeGone::is_behind(&error) => {
                 failed(Kind::RuntimeGone, error.into())
             }
+            // A server which refuses in TLS may close at once, so that writing fails first: the
+            // alert is the better explanation.
+            Failure::Read(error) if TlsFailure::is_behind(&error) => {
+                failed(Kind::Tls, error.into())
+            }
             // What broke first is the better explanation.
-            Failure::Read(error) => failed(Kind::Network, write_error.unwrap_or(error).into()),
+            Failure::Read(error) => {
+                let error = write_error.unwrap_or(error);
+                let kind = match TlsFailure::is_behind(&error) {
+                    true => Kind::Tls,
+                    false => Kind::Network,
+                };
+                failed(kind, error.into())
+            }
         };
         error
             .with_sent(self.sent())
