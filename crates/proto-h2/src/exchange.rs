@@ -355,14 +355,10 @@ impl Exchange {
         let mut received = received;
         // RFC 9113 §8.5, RFC 8441 §5: the stream is the server's and the caller's from here on.
         if self.is_tunnel && status.is_success() {
-            if let Some(upload) = self.upload.take() {
-                let upgraded = tunnel::upgraded(
-                    upload.into_stream(),
-                    received,
-                    self.shared.clone(),
-                    self.lease.take(),
-                );
-                head.extensions.insert(upgraded);
+            if let (Some(upload), Some(lease)) = (self.upload.take(), self.lease.take()) {
+                let upgraded =
+                    tunnel::upgraded(upload.into_stream(), received, self.shared.clone(), lease);
+                upgraded.leave_with(&mut head.extensions);
             }
             return Ok(Begun::Over(Body::empty()));
         }
