@@ -8,7 +8,7 @@ use std::{
 
 use http::Uri;
 use httpcore_core_primitives::{
-    Alpn, Error, Kind, Origin, Partition, Phase, ServerName, TcpOptions,
+    Alpn, ConnectionUse, Error, Kind, Origin, Partition, Phase, ServerName, TcpOptions,
 };
 use httpcore_pool::{Endpoint, Hop, Route, RouteParts};
 
@@ -32,6 +32,11 @@ impl Default for Versions {
 }
 
 impl Versions {
+    const HTTP1: Versions = Versions {
+        http1: true,
+        http2: false,
+    };
+
     /// What is offered in ALPN, in order of preference.
     fn offer(self) -> Vec<Alpn> {
         match (self.http1, self.http2) {
@@ -78,6 +83,7 @@ struct Memory {
 pub(crate) struct Apart {
     partition: Option<Partition>,
     server_name: Option<ServerName>,
+    http1_only: bool,
 }
 
 impl Apart {
@@ -89,6 +95,9 @@ impl Apart {
         let apart = Apart {
             partition: request.get().cloned(),
             server_name: request.get().cloned(),
+            http1_only: request
+                .get::<ConnectionUse>()
+                .is_some_and(|wish| wish.http1_only),
         };
         (apart != Apart::default()).then_some(apart)
     }
@@ -164,6 +173,10 @@ impl Routes {
     }
 
     fn make(&self, origin: &Origin, apart: Option<&Apart>) -> Result<Route, Error> {
+        let versions = match apart {
+            Some(apart) if apart.http1_only => Versions::HTTP1,
+            _ => self.versions,
+        };
         let mut parts = RouteParts::to(origin.clone());
         let partition = apart.and_then(|apart| apart.partition.as_ref());
         parts.partition = partition.map(|partition| partition.name().to_owned());
@@ -186,10 +199,10 @@ impl Routes {
                 .map_or(origin.host(), ServerName::name);
             parts.hops.push(Hop::Tls {
                 server_name: server_name.to_owned(),
-                offer: self.versions.offer(),
+                offer: versions.offer(),
             });
         } else {
-            parts.http2_prior_knowledge = self.versions.knows_http2();
+            parts.http2_prior_knowledge = versions.knows_http2();
         }
         Ok(parts.into())
     }
