@@ -39,6 +39,7 @@ use std::{
 pub use apache::require_apache;
 pub use front::{Door, Front};
 use httpcore_origin::Origin;
+pub use nghttpd::require_nghttpd;
 pub use nginx::require_nginx_http2;
 use process::Process;
 use rustix::process::Signal;
@@ -170,19 +171,30 @@ impl Server {
         self.process.id()
     }
 
-    /// Has nginx replace its worker, as after a change of its configuration: the old one says
-    /// goodbye to its connections and goes on with what is under way.
-    ///
-    /// # Errors
-    ///
-    /// If there is no such process any more.
-    pub fn reload(&self) -> io::Result<()> {
-        self.process.signal(Signal::HUP)
+    /// Who can have nginx replace its worker, from wherever.
+    pub fn reloader(&self) -> Reloader {
+        Reloader(self.id())
     }
 
     /// What the server has said so far, or the end of it.
     pub fn log(&self) -> String {
         self.process.log()
+    }
+}
+
+/// Has nginx replace its worker, as after a change of its configuration: the old one says goodbye
+/// to its connections, and goes on with what is under way.
+#[derive(Clone, Copy, Debug)]
+pub struct Reloader(u32);
+
+impl Reloader {
+    /// Does it. The server must still be there.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such process any more.
+    pub fn reload(self) -> io::Result<()> {
+        process::signal(self.0, Signal::HUP)
     }
 }
 

@@ -26,7 +26,7 @@ pub(crate) fn start_with(listen: &str, lines: &str) -> io::Result<Server> {
 }
 
 /// Starts nginx as [`Front::Nginx`](crate::Front::Nginx), with these directives of nginx's for its
-/// server, or says that it is left out and returns `None`. [`Server::reload`] works with it.
+/// server, or says that it is left out and returns `None`. A [`Reloader`](crate::Reloader) works with it.
 ///
 /// # Panics
 ///
