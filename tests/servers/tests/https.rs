@@ -45,7 +45,7 @@ fn sessions_are_resumed(front: Front, authority: &Authority, base: &str) {
                 assert_eq!(answer.field("x-resumed"), new, "{name}");
             }
         }
-        let sent: Vec<u8> = (0..100_000).map(|n| (n % 251) as u8).collect();
+        let sent: Vec<u8> = (0..1_000_000).map(|n| (n % 251) as u8).collect();
         let request = Request::post(format!("{base}/echo"));
         let echo = client.send(request, sent.clone()).unwrap();
         assert!(echo.body == sent, "{front:?}: {} bytes", echo.length);
