@@ -7,14 +7,15 @@ use std::{
     process::Command,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
+    task::Poll,
     time::{Duration, Instant},
 };
 
 use http::{HeaderMap, Request, request, response};
 use httpcore::{
-    Body, BoxError, Builder, ConnectionPool, Epoll, Event, Timeouts, TlsInfo, Trace,
+    Body, BoxError, Builder, Bytes, ConnectionPool, Epoll, Event, Timeouts, TlsInfo, Trace,
     tls::{RustlsConnector, TlsVersion},
 };
 
@@ -207,6 +208,18 @@ impl Asker {
             .map(|info| (info.version.unwrap_or("?"), info.resumed))
             .collect()
     }
+}
+
+/// So many bytes in pieces, of unknown length; and how many have been asked for.
+pub fn upload(size: u64) -> (Body, Arc<AtomicU64>) {
+    let asked = Arc::new(AtomicU64::new(0));
+    let count = asked.clone();
+    let body = Body::poll_fn(move |_| {
+        let piece = Bytes::from_static(&[0; 16 << 10]);
+        let before = count.fetch_add(piece.len() as u64, Ordering::Relaxed);
+        Poll::Ready((before < size).then_some(Ok::<_, BoxError>(piece)))
+    });
+    (body, asked)
 }
 
 /// One large transfer in a process of its own, as told by it.
