@@ -13,8 +13,8 @@ use std::{
 
 use http::Uri;
 use httpcore_core_primitives::{
-    BoxError, Error, Kind, NetworkBackend, Phase, Request, Response, Runtime, TcpOptions, Timeouts,
-    TlsConnector,
+    BoxError, ConnectionUse, Error, Kind, NetworkBackend, Phase, Request, Response, Runtime,
+    TcpOptions, Timeouts, TlsConnector,
 };
 use httpcore_pool::{Config, Draining, Pool, Sending, Status};
 
@@ -73,8 +73,12 @@ impl ConnectionPool {
     ///
     /// See [`Error`]: it says what failed, in which phase, and how much of the request was sent.
     pub fn request(&self, request: Request) -> Requesting {
-        let partition = request.extensions().get();
-        Requesting(match self.routes.of(request.uri(), partition) {
+        let settings = request.extensions();
+        let partition = settings.get();
+        let http1_only = settings
+            .get::<ConnectionUse>()
+            .is_some_and(|wish| wish.http1_only);
+        Requesting(match self.routes.of(request.uri(), partition, http1_only) {
             Ok(route) => Progress::Sending(self.pool.send(route, request)),
             Err(error) => Progress::refused(error),
         })

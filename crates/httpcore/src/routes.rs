@@ -30,6 +30,11 @@ impl Default for Versions {
 }
 
 impl Versions {
+    const HTTP1: Versions = Versions {
+        http1: true,
+        http2: false,
+    };
+
     /// What is offered in ALPN, in order of preference.
     fn offer(self) -> Vec<Alpn> {
         match (self.http1, self.http2) {
@@ -93,7 +98,16 @@ impl Routes {
     }
 
     /// The way to the origin of `url`, shared within `partition` only.
-    pub(crate) fn of(&self, url: &Uri, partition: Option<&Partition>) -> Result<Route, Error> {
+    pub(crate) fn of(
+        &self,
+        url: &Uri,
+        partition: Option<&Partition>,
+        http1_only: bool,
+    ) -> Result<Route, Error> {
+        if http1_only && self.versions.http2 {
+            // Rare, and so not remembered. A route that is made twice is equal still.
+            return self.make(&Origin::of(url)?, partition, Versions::HTTP1);
+        }
         // What has a password in it is not kept.
         let known = known_scheme(url)
             .zip(url.authority())
@@ -114,7 +128,7 @@ impl Routes {
                 return Ok(route);
             }
         }
-        let route = self.make(&Origin::of(url)?, partition)?;
+        let route = self.make(&Origin::of(url)?, partition, self.versions)?;
         if let Some((is_secure, authority)) = known {
             let mut memory = self
                 .remembered
@@ -136,7 +150,12 @@ impl Routes {
         Ok(route)
     }
 
-    fn make(&self, origin: &Origin, partition: Option<&Partition>) -> Result<Route, Error> {
+    fn make(
+        &self,
+        origin: &Origin,
+        partition: Option<&Partition>,
+        versions: Versions,
+    ) -> Result<Route, Error> {
         let mut parts = RouteParts::to(origin.clone());
         parts.partition = partition.map(|partition| partition.name().to_owned());
         parts.tcp = self.tcp.clone();
@@ -154,10 +173,10 @@ impl Routes {
             }
             parts.hops.push(Hop::Tls {
                 server_name: origin.host().to_owned(),
-                offer: self.versions.offer(),
+                offer: versions.offer(),
             });
         } else {
-            parts.http2_prior_knowledge = self.versions.knows_http2();
+            parts.http2_prior_knowledge = versions.knows_http2();
         }
         Ok(parts.into())
     }
@@ -214,7 +233,7 @@ mod tests {
     #[test]
     fn an_origin_has_one_route_however_its_url_is_written() {
         let routes = Routes::new(TcpOptions::default(), None, false, Versions::default());
-        let of = |url: &str| routes.of(&url.parse().unwrap(), None).unwrap();
+        let of = |url: &str| routes.of(&url.parse().unwrap(), None, false).unwrap();
         assert_eq!(of("http://a.test/x"), of("http://A.TEST:80/y"));
         assert_ne!(of("http://a.test/"), of("http://a.test:81/"));
         assert_eq!(of("http://user:pw@a.test/"), of("http://a.test/"));
@@ -224,10 +243,10 @@ mod tests {
     fn partitions_share_no_routes_and_are_forgotten_in_time() {
         let routes = Routes::new(TcpOptions::default(), None, false, Versions::default());
         let url = "http://a.test/".parse().unwrap();
-        let of = |name: &str| routes.of(&url, Some(&Partition::new(name))).unwrap();
+        let of = |name: &str| routes.of(&url, Some(&Partition::new(name)), false).unwrap();
         assert_eq!(of("one"), of("one"));
         assert_ne!(of("one"), of("two"));
-        assert_ne!(of("one"), routes.of(&url, None).unwrap());
+        assert_ne!(of("one"), routes.of(&url, None, false).unwrap());
         for n in 0..3 * REMEMBERED {
             of(&n.to_string());
         }
@@ -239,7 +258,7 @@ mod tests {
         let routes = Routes::new(TcpOptions::default(), None, false, Versions::default());
         for n in 0..3 * REMEMBERED {
             let url = format!("http://{n}.test/").parse().unwrap();
-            routes.of(&url, None).unwrap();
+            routes.of(&url, None, false).unwrap();
         }
         assert!(routes.remembered.lock().unwrap().plain.len() <= REMEMBERED);
     }
@@ -248,7 +267,7 @@ mod tests {
     fn https_without_tls_is_refused_by_name() {
         let routes = Routes::new(TcpOptions::default(), None, false, Versions::default());
         let error = routes
-            .of(&"https://a.test/".parse().unwrap(), None)
+            .of(&"https://a.test/".parse().unwrap(), None, false)
             .unwrap_err();
         assert_eq!(error.kind(), Kind::UnsupportedScheme);
     }
