@@ -221,6 +221,68 @@ impl Protocol {
     }
 }
 
+/// Who must be at the other end of TLS, instead of the host which the URL names: the name that the
+/// server is told (SNI, RFC 6066 §3) and that its certificate is checked against. Goes into a
+/// request's [`http::Extensions`]. It changes neither where the connection goes nor the `Host`
+/// field, and nothing at all without TLS.
+///
+/// Connections are shared among requests for the same name only.
+///
+/// ```
+/// use httpcore_core_primitives::{Body, ServerName};
+///
+/// // A server which is reached by address, and has a certificate for its name.
+/// let request = http::Request::get("https://192.0.2.7/")
+///     .extension(ServerName::new("service.example"))
+///     .body(Body::empty())?;
+/// # Ok::<(), http::Error>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct ServerName(Arc<str>);
+
+impl ServerName {
+    /// This name, or this address; in lower case, as names compare. Whether a certificate can be
+    /// for it is found out by whoever makes the connection: if not,
+    /// [`Kind::InvalidRequest`](crate::Kind::InvalidRequest) says so.
+    pub fn new(name: impl AsRef<str>) -> Self {
+        ServerName(name.as_ref().to_ascii_lowercase().into())
+    }
+
+    /// The name.
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ServerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ServerName").field(&self.name()).finish()
+    }
+}
+
+/// Asks, in a request's [`http::Extensions`], for the [`StreamInfo`](crate::StreamInfo) of its
+/// connection in the extensions of the response: addresses, and what TLS has settled.
+///
+/// Not every response brings it, since an extension costs three allocations, and the facts of TLS
+/// a copy of the peer's certificates. A [`Trace`](crate::Trace) is told them once per connection.
+///
+/// ```
+/// use httpcore_core_primitives::{Body, KeepStreamInfo, Response, StreamInfo};
+///
+/// let request = http::Request::get("https://localhost/")
+///     .extension(KeepStreamInfo)
+///     .body(Body::empty())?;
+///
+/// fn version(response: &Response) -> Option<&'static str> {
+///     let info: &StreamInfo = response.extensions().get()?;
+///     info.tls.as_ref()?.version
+/// }
+/// # let _ = (request, version as fn(&Response) -> _);
+/// # Ok::<(), http::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct KeepStreamInfo;
+
 /// The instant at which `limit`, counted from `start`, runs out. A limit too long for the clock to
 /// express is no limit.
 pub fn deadline(start: Instant, limit: Option<Duration>) -> Option<Instant> {
