@@ -153,6 +153,8 @@ pub enum CloseReason {
     Failed,
     /// The exchange ended well, and the connection is shared: nothing was closed.
     Finished,
+    /// The exchange failed with the shared connection under it, which takes no others any more.
+    Over,
     /// The peer said that it would close (RFC 9112 §9.6).
     PeerSaidClose,
     /// The caller said so.
@@ -178,6 +180,7 @@ impl CloseReason {
             CloseReason::Abandoned => "abandoned",
             CloseReason::Failed => "failed",
             CloseReason::Finished => "finished",
+            CloseReason::Over => "over",
             CloseReason::PeerSaidClose => "peer said close",
             CloseReason::CallerSaidClose => "caller said close",
             CloseReason::NotPersistent => "not persistent",

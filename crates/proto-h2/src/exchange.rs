@@ -539,8 +539,11 @@ impl Exchange {
             }
             Failure::Stream(_) => None,
         };
-        let close = match failure {
+        let close = match &failure {
             Failure::Revoked => CloseReason::Revoked,
+            // The pool must know before this request, or another, comes to the connection again:
+            // the driver may not have had its turn yet.
+            Failure::Stream(failure) if !failure.is_reset() => CloseReason::Over,
             _ => CloseReason::Failed,
         };
         let error = self.error_of(failure);

@@ -55,6 +55,8 @@ pub struct Answer {
     pub length: u64,
     /// Its trailers.
     pub trailers: Option<HeaderMap>,
+    /// How often the request was sent again.
+    pub retries: usize,
 }
 
 impl Answer {
@@ -174,15 +176,19 @@ impl Asker {
     ///
     /// The pool's, and those of reading the body.
     pub async fn fetch(&self, builder: request::Builder, body: Body) -> Result<Answer, BoxError> {
-        let handshakes = self.handshakes.clone();
-        let trace = Trace::to(move |_: Instant, event: &Event<'_>| {
-            if let Event::TlsEstablished { info } = event {
-                lock(&handshakes).push((*info).clone());
+        let (handshakes, retries) = (self.handshakes.clone(), Arc::new(AtomicUsize::new(0)));
+        let retried = retries.clone();
+        let trace = Trace::to(move |_: Instant, event: &Event<'_>| match event {
+            Event::TlsEstablished { info } => lock(&handshakes).push((*info).clone()),
+            Event::Retried { .. } => {
+                retries.fetch_add(1, Ordering::Relaxed);
             }
+            _ => {}
         });
         let request = builder.extension(trace).body(body)?;
         let (head, mut body) = self.pool.request(request).await?.into_parts();
         let mut answer = Answer {
+            retries: retried.load(Ordering::Relaxed),
             head,
             body: Vec::new(),
             length: 0,

@@ -19,7 +19,7 @@ use httpcore::{Body, BoxError, Builder, ConnectionPool, tls::TlsVersion};
 use httpcore_proto_h1::OnInformational;
 use httpcore_servers::{
     Authority, Door, Front, Server,
-    client::{Client, trusting, upload},
+    client::{Answer, Client, trusting, upload},
     require_nghttpd, require_nginx_http2, require_nginx_tls, require_openssl,
 };
 
@@ -50,6 +50,18 @@ fn a_connection_that_hypercorn_ends_after_a_thousand_requests_costs_nobody_an_er
     assert!(counters.opened >= 3, "{counters:?}");
 }
 
+/// Remembers how often any request was sent again.
+fn most(retries: &Arc<AtomicUsize>) -> impl Fn(&Answer) + Clone + Send + 'static + use<> {
+    let retries = retries.clone();
+    move |answer: &Answer| {
+        assert_eq!(
+            (answer.status(), answer.head.version),
+            (200, Version::HTTP_2)
+        );
+        retries.fetch_max(answer.retries, Ordering::Relaxed);
+    }
+}
+
 /// Runs `test` with nginx without TLS, and with TLS.
 fn with_nginx(directives: &str, test: impl Fn(&Server, &str, Client)) {
     let authority = Authority::new().unwrap();
@@ -71,14 +83,10 @@ fn with_nginx(directives: &str, test: impl Fn(&Server, &str, Client)) {
 #[test]
 fn a_connection_that_nginx_ends_after_twenty_requests_costs_nobody_an_error() {
     with_nginx("keepalive_requests 20;", |_, base, client| {
-        client
-            .many(2_000, 50, &format!("{base}/hello"), |answer| {
-                assert_eq!(
-                    (answer.status(), answer.head.version),
-                    (200, Version::HTTP_2)
-                );
-            })
-            .unwrap();
+        let retries = Arc::default();
+        let url = format!("{base}/hello");
+        client.many(2_000, 50, &url, most(&retries)).unwrap();
+        println!("sent again at most {retries:?} times");
         let counters = client.asker.pool.counters();
         println!("{counters:?}");
         assert!(counters.opened >= 100, "{counters:?}");
