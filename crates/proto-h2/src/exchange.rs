@@ -539,7 +539,7 @@ impl Exchange {
             }
             Failure::Stream(_) => None,
         };
-        let close = match failure {
+        let close = match &failure {
             Failure::Revoked => CloseReason::Revoked,
             // Not only this stream's end, but the connection's: the pool is told before this request
             // asks it for another.
