@@ -16,3 +16,35 @@ pub mod hpack;
 mod huffman;
 pub mod peer;
 pub mod script;
+
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    task::Poll,
+};
+
+/// Runs two futures at the same time.
+pub async fn both<A: Future, B: Future>(a: A, b: B) -> (A::Output, B::Output) {
+    let (mut a, mut b) = (pin!(a), pin!(b));
+    let (mut from_a, mut from_b) = (None, None);
+    poll_fn(|cx| {
+        if from_a.is_none()
+            && let Poll::Ready(output) = a.as_mut().poll(cx)
+        {
+            from_a = Some(output);
+        }
+        if from_b.is_none()
+            && let Poll::Ready(output) = b.as_mut().poll(cx)
+        {
+            from_b = Some(output);
+        }
+        match (from_a.take(), from_b.take()) {
+            (Some(a), Some(b)) => Poll::Ready((a, b)),
+            (a, b) => {
+                (from_a, from_b) = (a, b);
+                Poll::Pending
+            }
+        }
+    })
+    .await
+}
