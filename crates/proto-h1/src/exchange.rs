@@ -17,7 +17,6 @@ use std::{
     future::Future,
     io::{self, IoSlice},
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, Waker, ready},
 };
 
@@ -25,8 +24,10 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::{StatusCode, request};
 use http_body::{Body as _, Frame};
 use httpcore_core_primitives::{
-    Body, BodyLength, BoxError, CloseReason, Error, Event as TraceEvent, Kind, Lease, Phase,
-    Request, Response, RuntimeGone, SendError, Sent, Terms, Trace,
+    Body, BodyLength, BoxError, CloseReason, Error, Event as TraceEvent, Kind, Lease,
+    OnInformational, Phase, Request, Response, RuntimeGone, SendError, Sent, Terms, Trace,
+    Upgraded,
+    waits::{Ended, Situation, Waits},
 };
 
 use crate::{
@@ -34,41 +35,11 @@ use crate::{
     buffers::{self, LARGE_BUFFER, SMALL_BUFFER},
     codec::{Codec, Event, Framing, Misuse, MustClose, Violation},
     connection::H1Connection,
-    upgrade::Upgraded,
-    waits::{Ended, Situation, Waits},
 };
 
 /// How many pieces are written in one poll before others get their turn, and before it is looked
 /// whether the server has answered.
 const PIECES_AT_ONCE: usize = 32;
-
-/// Told of the interim responses to one request (RFC 9110 §15.2), 103 with its hints among them.
-/// Goes into the request's extensions. Called while the exchange is polled, and must not block.
-///
-/// ```
-/// use httpcore_core_primitives::Body;
-/// use httpcore_proto_h1::OnInformational;
-///
-/// let request = http::Request::get("http://localhost/")
-///     .extension(OnInformational::new(|hint| println!("{} {:?}", hint.status(), hint.headers())))
-///     .body(Body::empty())?;
-/// # Ok::<(), http::Error>(())
-/// ```
-#[derive(Clone)]
-pub struct OnInformational(Arc<dyn Fn(&http::Response<()>) + Send + Sync>);
-
-impl OnInformational {
-    /// `told` is told.
-    pub fn new(told: impl Fn(&http::Response<()>) + Send + Sync + 'static) -> Self {
-        OnInformational(Arc::new(told))
-    }
-}
-
-impl std::fmt::Debug for OnInformational {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("OnInformational")
-    }
-}
 
 /// An exchange until the head of its response.
 pub(crate) struct Exchanging {
@@ -346,8 +317,8 @@ impl Exchange {
             status: status.as_u16(),
         });
         let listener = request.and_then(|request| request.extensions.get::<OnInformational>());
-        if let Some(OnInformational(told)) = listener {
-            told(response);
+        if let Some(listener) = listener {
+            listener.tell(response);
         }
         if status == StatusCode::CONTINUE {
             self.stop_waiting_for_continue();

@@ -50,10 +50,7 @@ mod buffers;
 pub mod codec;
 mod connection;
 mod exchange;
-mod upgrade;
-mod waits;
 
 pub use codec::{HeaderOrder, KeepRawHead, Leniency, Limits, RawHead, ReasonPhrase, Target};
 pub use connection::{Config, H1Connection};
-pub use exchange::OnInformational;
-pub use upgrade::Upgraded;
+pub use httpcore_core_primitives::{OnInformational, Upgraded};

@@ -1,4 +1,5 @@
-//! Where HTTP ends on a connection: after 101, and after a 2xx to `CONNECT`.
+//! Where HTTP ends: on a connection after 101, and on a connection or a stream of one after a 2xx to
+//! `CONNECT`.
 
 use std::{
     fmt,
@@ -7,12 +8,15 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::{Buf, BytesMut};
-use httpcore_core_primitives::{
-    BoxStream, CloseReason, IdleEnd, Lease, NetworkStream, Response, StreamInfo,
+use crate::{
+    connection::Response,
+    lease::{CloseReason, Lease},
+    net::{BoxStream, IdleEnd, NetworkStream, StreamInfo},
 };
+use bytes::{Buf, BytesMut};
 
-/// The stream which a response has left behind, in its extensions (RFC 9110 §7.8, §9.3.6).
+/// The stream which a response has left behind, in its extensions (RFC 9110 §7.8, §9.3.6, and over
+/// HTTP/2 RFC 9113 §8.5, RFC 8441 §5).
 ///
 /// It begins with the bytes that came together with the response. It holds the connection's lease,
 /// and so its place in the pool, until it is dropped; dropping the response drops it, unless it
@@ -21,7 +25,9 @@ use httpcore_core_primitives::{
 pub struct Upgraded(Arc<Mutex<Option<BoxStream>>>);
 
 impl Upgraded {
-    pub(crate) fn new(stream: BoxStream, leading: BytesMut, lease: Option<Lease>) -> Self {
+    /// What `leading` and then `stream` say; `lease` ends, as [`CloseReason::Upgraded`], when the
+    /// stream has been dropped.
+    pub fn new(stream: BoxStream, leading: BytesMut, lease: Option<Lease>) -> Self {
         let stream = UpgradedStream {
             leading,
             stream,
