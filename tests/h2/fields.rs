@@ -1,7 +1,7 @@
 //! Field blocks: what cannot be decoded ends the connection, since both sides' tables differ then.
 
 use httpcore_tests::{
-    h2::{
+    h2_peer::{
         frames::{block, code, data, headers, ok},
         hpack::{encode, encode_to_remember, integer, literal},
         script::{Case, Next, Step, answering, case, play, say},
@@ -105,7 +105,7 @@ fn blocks_that_cannot_be_decoded() {
             "RFC 9113 §4.3: a broken block on a stream which was given up",
             [
                 Step::Request,
-                Step::Frame(httpcore_tests::h2::frames::kind::RST_STREAM),
+                Step::Frame(httpcore_tests::h2_peer::frames::kind::RST_STREAM),
                 say([block(1, vec![0x80]).end()]),
             ],
         )
@@ -192,7 +192,7 @@ fn blocks_that_are_unusual() {
             "RFC 9113 §4.3: a field that came on a stream which was given up",
             [
                 Step::Request,
-                Step::Frame(httpcore_tests::h2::frames::kind::RST_STREAM),
+                Step::Frame(httpcore_tests::h2_peer::frames::kind::RST_STREAM),
                 say([block(1, [vec![STATUS], remembered()].concat()).end()]),
                 Step::Request,
                 say([block(3, by_index()).end()]),

@@ -2,7 +2,7 @@
 //! reads our answers or not, and ended by a clear error.
 
 use httpcore_tests::{
-    h2::{
+    h2_peer::{
         frames::{
             Frame, code, continuation, data, flag, headers, kind, ok, ping, reset, settings,
             window_update,
@@ -32,7 +32,7 @@ fn a_peer_that_floods_and_does_not_read() {
     let stuck =
         "Timeout(FirstByte) in Head, sent All, response not begun, connection reused, attempts 1";
     let many = |frame: Frame| vec![frame; 1000];
-    fn is_bounded(record: &httpcore_tests::h2::peer::Record) {
+    fn is_bounded(record: &httpcore_tests::h2_peer::peer::Record) {
         let taken = record.bytes_sent();
         assert!(taken < TAKEN, "{taken} bytes were taken in");
     }
@@ -159,7 +159,7 @@ fn a_peer_that_sends_without_end_to_one_stream() {
         case(
             "RFC 9113 §10.5.1: CONTINUATIONs without an end",
             answering({
-                let piece = httpcore_tests::h2::hpack::encode(&[("x", &"y".repeat(1000)[..])]);
+                let piece = httpcore_tests::h2_peer::hpack::encode(&[("x", &"y".repeat(1000)[..])]);
                 let mut frames = vec![headers(1, &[(":status", "200")]).without(flag::END_HEADERS)];
                 frames.extend(vec![
                     continuation(1, piece).without(flag::END_HEADERS);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use httpcore_tests::{
-    h2::{
+    h2_peer::{
         frames::{Frame, code, data, headers, kind, ok, reset, setting, window_update},
         peer::Record,
         script::{Case, Next, Step, answering, case, play, say},

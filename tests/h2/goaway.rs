@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use httpcore::Body;
 use httpcore_tests::{
-    h2::{
+    h2_peer::{
         frames::{Frame, code, data, flag, goaway, kind, ok, ping, reset, window_update},
         script::{Next, Step, answering, case, play, say},
     },
@@ -17,7 +17,8 @@ const ALL: u32 = (1 << 31) - 1;
 /// A GET and another, at the same time.
 fn two(client: Client) -> Story {
     Box::pin(async move {
-        let (one, two) = httpcore_tests::h2::both(client.get("/one"), client.get("/two")).await;
+        let (one, two) =
+            httpcore_tests::h2_peer::both(client.get("/one"), client.get("/two")).await;
         format!("{one}; {two}")
     })
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use httpcore::{Body, Builder, ConnectionPool, Http2Config, PoolConfig, Timeouts};
 use httpcore_net_mock::{Census, MockNet};
 use httpcore_tests::{
-    h2::{
+    h2_peer::{
         both,
         frames::{code, data, goaway, kind, ok, ping},
         script::{answer, serve},
@@ -103,7 +103,7 @@ fn a_connection_that_is_idle_for_too_long_is_closed_with_goaway() {
 fn a_peer_that_answers_no_ping_is_given_up_with_what_waits_for_it() {
     for is_stuck in [false, true] {
         let net = MockNet::new();
-        serve(&net, &[], async move |mut peer, number| {
+        serve(&net, &[], move |mut peer, number| async move {
             let request = peer.request().await?;
             if number == 1 {
                 // One reads and says nothing; the other does not even read, and so the client

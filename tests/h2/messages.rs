@@ -2,7 +2,7 @@
 
 use httpcore::Body;
 use httpcore_tests::{
-    h2::{
+    h2_peer::{
         frames::{Frame, block, code, data, headers, ok},
         hpack::{encode, literal},
         script::{Case, answering, case, play},
@@ -372,7 +372,7 @@ fn lists_of_fields_that_are_too_large() {
     let whole = encode(&[&[(":status", "200")], &many[..]].concat());
     let mut frames: Vec<Frame> = whole
         .chunks(16_000)
-        .map(|piece| httpcore_tests::h2::frames::continuation(1, piece.to_vec()).without(4))
+        .map(|piece| httpcore_tests::h2_peer::frames::continuation(1, piece.to_vec()).without(4))
         .collect();
     frames[0].kind = 1;
     let last = frames.len() - 1;
@@ -384,7 +384,7 @@ fn lists_of_fields_that_are_too_large() {
         case("RFC 7541 §7.3: little on the wire and much in memory", {
             // One large field is remembered, and then named again and again.
             let mut bomb = encode(&[(":status", "200")]);
-            bomb.extend(httpcore_tests::h2::hpack::encode_to_remember(&[(
+            bomb.extend(httpcore_tests::h2_peer::hpack::encode_to_remember(&[(
                 "x-large",
                 &"x".repeat(3500)[..],
             )]));

@@ -12,7 +12,7 @@ use httpcore::{Builder, ConnectionPool, Timeouts};
 use httpcore_core_primitives::Alpn;
 use httpcore_net_mock::{Census, Link, MockNet, MockTls, ServerStream, TlsServer};
 use httpcore_tests::{
-    h2::{
+    h2_peer::{
         frames::{code, goaway, kind, reset, setting, settings},
         peer::Record,
         script::{answer, be_polite, serve},
@@ -66,7 +66,7 @@ fn heads(record: &Record) -> usize {
 
 /// Answers a second after a request has come, whatever else there is.
 async fn answer_slowly(
-    mut peer: httpcore_tests::h2::peer::Peer,
+    mut peer: httpcore_tests::h2_peer::peer::Peer,
     number: usize,
 ) -> std::io::Result<()> {
     loop {

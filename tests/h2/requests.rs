@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use httpcore::{Body, Request};
 use httpcore_tests::{
-    h2::{
+    h2_peer::{
         frames::{code, data, flag, headers, kind, ok},
         peer::Record,
         script::{Case, Next, Step, case, play, say},

@@ -2,7 +2,7 @@
 
 use httpcore::Body;
 use httpcore_tests::{
-    h2::{
+    h2_peer::{
         frames::{code, data, headers, kind, ok, reset},
         script::{Case, Next, Step, answering, case, play, say},
     },
@@ -143,7 +143,7 @@ fn a_body_cut_off_is_no_body() {
                 say([
                     ok(1),
                     data(1, "some"),
-                    httpcore_tests::h2::frames::goaway(1, 0),
+                    httpcore_tests::h2_peer::frames::goaway(1, 0),
                 ]),
                 Step::Close,
             ],

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use httpcore_tests::h2::{
+use httpcore_tests::h2_peer::{
     frames::{self, Frame, code, data, flag, headers, kind, ok, setting, settings, window_update},
     script::{Next, Step, answering, case, play, say},
 };
@@ -180,7 +180,7 @@ fn settings_that_change_under_a_request() {
             client.send(request).await
         })
     };
-    fn is_whole(record: &httpcore_tests::h2::peer::Record) {
+    fn is_whole(record: &httpcore_tests::h2_peer::peer::Record) {
         assert_eq!(record.body(1), vec![b'x'; 100_000]);
     }
     let window = |size| say([settings(&[(setting::INITIAL_WINDOW_SIZE, size)])]);

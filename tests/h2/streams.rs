@@ -1,6 +1,6 @@
 //! Frames on streams on which they must not be, and of sizes which they must not have.
 
-use httpcore_tests::h2::{
+use httpcore_tests::h2_peer::{
     frames::{
         self, Frame, code, continuation, data, flag, goaway, headers, kind, ok, ping, priority,
         push_promise, reset, window_update,

@@ -1,6 +1,6 @@
 //! An HTTP transport engine: what sits *under* a client.
 //!
-//! A pool of connections with limits and a fair queue, HTTP/1.1, exact timeouts, and errors that
+//! A pool of connections with limits and a fair queue, HTTP/1.1 and HTTP/2, exact timeouts, and errors that
 //! say what can be done, on an event loop of its own, with no runtime to bring along. Redirects,
 //! cookies, decompression and caching belong to the layers above, and are not here.
 //!
@@ -32,12 +32,13 @@
 //!
 //! Each part is a crate of its own: `httpcore-core-primitives` (the vocabulary), `httpcore-pool`
 //! (the pool, without a protocol), `httpcore-proto-h1` (the HTTP/1.1 codec, without I/O, and its
-//! driver), `httpcore-net-epoll` (the loop), `httpcore-net-tls` (TLS), `httpcore-net-mock` (virtual time). This one only
+//! driver), `httpcore-proto-h2` (HTTP/2), `httpcore-net-epoll` (the loop), `httpcore-net-tls` (TLS), `httpcore-net-mock` (virtual time). This one only
 //! puts them together: it makes routes out of URLs, and connections out of routes.
 //!
 //! # Features
 //!
 //! - `epoll` (default): the event loop, [`get`] and [`blocking`].
+//! - `http2` (default): HTTP/2, where a server offers it, and [`Builder::http2`].
 //! - `tls` (default): `https`, by rustls with ring and Mozilla's list of authorities.
 //! - `platform-verifier`, `aws-lc-rs`: what a connector may be built with besides; they change
 //!   nothing by themselves.
@@ -60,9 +61,10 @@ pub use connection_pool::{Builder, ConnectionPool, Requesting};
 pub use http;
 pub use httpcore_core_primitives::{
     Alarm, Alpn, Body, BodyLength, BoxError, BoxFuture, BoxStream, CloseReason, ConnectionUse,
-    Error, Event, Fault, IdleEnd, Kind, NetworkBackend, NetworkStream, Origin, Partition, Phase,
-    Request, Response, Runtime, Scheme, Sent, StreamInfo, TcpOptions, TimeoutKind, Timeouts, Timer,
-    TlsConnector, TlsInfo, Trace, TraceSink, sleep_until, with_deadline,
+    Error, Event, Fault, IdleEnd, Kind, NetworkBackend, NetworkStream, OnInformational, Origin,
+    Partition, Phase, Protocol, Request, Response, Runtime, Scheme, Sent, StreamId, StreamInfo,
+    TcpOptions, TimeoutKind, Timeouts, Timer, TlsConnector, TlsInfo, Trace, TraceSink, Upgraded,
+    sleep_until, with_deadline,
 };
 #[cfg(feature = "epoll")]
 pub use httpcore_net_epoll::{Epoll, Getaddrinfo, Handle, Resolve, Task};
@@ -76,8 +78,10 @@ pub use httpcore_pool::{
 };
 pub use httpcore_proto_h1::{
     Config as Http1Config, HeaderOrder, KeepRawHead, Leniency as Http1Leniency,
-    Limits as Http1Limits, OnInformational, RawHead, ReasonPhrase, Target, Upgraded,
+    Limits as Http1Limits, RawHead, ReasonPhrase, Target,
 };
+#[cfg(feature = "http2")]
+pub use httpcore_proto_h2::Config as Http2Config;
 
 /// Sends a GET over a connection of its own, on the event loop which this thread is running.
 ///

@@ -13,6 +13,38 @@ use httpcore_pool::{Endpoint, Hop, Route, RouteParts};
 /// How many origins are remembered before the memory starts over: a crawler meets millions.
 const REMEMBERED: usize = 1024;
 
+/// Which versions of HTTP are spoken.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Versions {
+    pub(crate) http1: bool,
+    pub(crate) http2: bool,
+}
+
+impl Default for Versions {
+    fn default() -> Self {
+        Versions {
+            http1: true,
+            http2: cfg!(feature = "http2"),
+        }
+    }
+}
+
+impl Versions {
+    /// What is offered in ALPN, in order of preference.
+    fn offer(self) -> Vec<Alpn> {
+        match (self.http1, self.http2) {
+            (true, true) => vec![Alpn::Http2, Alpn::Http1],
+            (false, true) => vec![Alpn::Http2],
+            (_, false) => vec![Alpn::Http1],
+        }
+    }
+
+    /// Whether HTTP/2 is spoken without asking (RFC 9113 §3.3).
+    fn knows_http2(self) -> bool {
+        self.http2 && !self.http1
+    }
+}
+
 /// Makes routes, and remembers them by what their URLs look like, so that a request along a known
 /// route costs one look-up of a string and no parsing.
 #[derive(Debug)]
@@ -20,6 +52,7 @@ pub(crate) struct Routes {
     tcp: TcpOptions,
     unix_socket: Option<PathBuf>,
     has_tls: bool,
+    versions: Versions,
     remembered: Mutex<Memory>,
 }
 
@@ -44,11 +77,17 @@ struct Last {
 }
 
 impl Routes {
-    pub(crate) fn new(tcp: TcpOptions, unix_socket: Option<PathBuf>, has_tls: bool) -> Self {
+    pub(crate) fn new(
+        tcp: TcpOptions,
+        unix_socket: Option<PathBuf>,
+        has_tls: bool,
+        versions: Versions,
+    ) -> Self {
         Routes {
             tcp,
             unix_socket,
             has_tls,
+            versions,
             remembered: Mutex::default(),
         }
     }
@@ -115,8 +154,10 @@ impl Routes {
             }
             parts.hops.push(Hop::Tls {
                 server_name: origin.host().to_owned(),
-                offer: vec![Alpn::Http1],
+                offer: self.versions.offer(),
             });
+        } else {
+            parts.http2_prior_knowledge = self.versions.knows_http2();
         }
         Ok(parts.into())
     }
@@ -172,7 +213,7 @@ mod tests {
 
     #[test]
     fn an_origin_has_one_route_however_its_url_is_written() {
-        let routes = Routes::new(TcpOptions::default(), None, false);
+        let routes = Routes::new(TcpOptions::default(), None, false, Versions::default());
         let of = |url: &str| routes.of(&url.parse().unwrap(), None).unwrap();
         assert_eq!(of("http://a.test/x"), of("http://A.TEST:80/y"));
         assert_ne!(of("http://a.test/"), of("http://a.test:81/"));
@@ -181,7 +222,7 @@ mod tests {
 
     #[test]
     fn partitions_share_no_routes_and_are_forgotten_in_time() {
-        let routes = Routes::new(TcpOptions::default(), None, false);
+        let routes = Routes::new(TcpOptions::default(), None, false, Versions::default());
         let url = "http://a.test/".parse().unwrap();
         let of = |name: &str| routes.of(&url, Some(&Partition::new(name))).unwrap();
         assert_eq!(of("one"), of("one"));
@@ -195,7 +236,7 @@ mod tests {
 
     #[test]
     fn memory_of_routes_is_bounded() {
-        let routes = Routes::new(TcpOptions::default(), None, false);
+        let routes = Routes::new(TcpOptions::default(), None, false, Versions::default());
         for n in 0..3 * REMEMBERED {
             let url = format!("http://{n}.test/").parse().unwrap();
             routes.of(&url, None).unwrap();
@@ -205,7 +246,7 @@ mod tests {
 
     #[test]
     fn https_without_tls_is_refused_by_name() {
-        let routes = Routes::new(TcpOptions::default(), None, false);
+        let routes = Routes::new(TcpOptions::default(), None, false, Versions::default());
         let error = routes
             .of(&"https://a.test/".parse().unwrap(), None)
             .unwrap_err();

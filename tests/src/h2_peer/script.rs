@@ -225,7 +225,10 @@ impl Case {
             })
         };
         served.link(self.link.clone());
-        let builder = ConnectionPool::builder().timeouts(limits());
+        let builder = ConnectionPool::builder()
+            .http1(false)
+            .http2(true)
+            .timeouts(limits());
         let pool = (self.pool)(builder).build(Arc::new(net.clone()));
         let client = Client::new(pool.clone(), Arc::new(net.clone()), "http://server.test");
         let (told, next) = net.run(async {
