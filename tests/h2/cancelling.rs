@@ -11,7 +11,7 @@ use std::{
 use httpcore::{Body, ConnectionPool, Http2Config, Timeouts};
 use httpcore_net_mock::{Link, MockNet, Scenario, Sweep, Swept};
 use httpcore_tests::{
-    h2::script::{Records, answer, serve},
+    h2_peer::script::{Records, answer, serve},
     suite::Client,
 };
 

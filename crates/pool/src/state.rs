@@ -188,6 +188,8 @@ struct Road {
     dials: usize,
     /// Shared connections which are not retired.
     shared: usize,
+    /// Those of them which have not said how many exchanges they admit.
+    unheard: usize,
     turn: Links,
     rest: Links,
 }
@@ -247,6 +249,8 @@ enum Stage<X, S> {
         handle: S,
         exchanges: usize,
         limit: usize,
+        /// Whether the peer has said that limit, or it is a guess.
+        heard: bool,
         /// Why it takes no more.
         retired: Option<Closed>,
     },
@@ -534,7 +538,8 @@ impl<X, S: Clone> State<X, S> {
     /// A dial ended. A connection that nobody wants any more comes out as [`Action::Close`].
     ///
     /// A shared one is taken to admit as many exchanges as the last one along its route did, or
-    /// one, until [`admits`](Self::admits) says otherwise.
+    /// one, until [`admits`](Self::admits) says otherwise. Whoever finds no room meanwhile waits for
+    /// that, rather than for a connection more.
     ///
     /// An error which is nobody's, since whoever caused the dial has gone, is handed back.
     pub fn dialled(
@@ -691,6 +696,14 @@ impl<X, S: Clone> State<X, S> {
         }) = self.places.get(place.0)
         {
             self.work.push_back(Work::Ask(place.0));
+        }
+    }
+
+    /// The place which a ticket was granted, while it has not been given back.
+    pub fn held_by(&self, ticket: TicketId) -> Option<PlaceId> {
+        match self.claims.get(ticket.0)?.stage {
+            ClaimStage::Holding { place } => Some(PlaceId(place)),
+            ClaimStage::Waiting { .. } | ClaimStage::Refused => None,
         }
     }
 

@@ -530,6 +530,12 @@ impl Exchange {
             Failure::Misuse(_) | Failure::Body(_) | Failure::Timeout(_) => Some(Reason::CANCEL),
             Failure::Stream(_) => None,
         };
+        if let Failure::Stream(cause) = &failure
+            && !cause.is_reset()
+        {
+            // The pool must know before the lease ends, or it would send the request here again.
+            self.shared.is_over();
+        }
         let error = self.error_of(failure);
         if let (Some(reason), Some(upload)) = (reason, &mut self.upload) {
             upload.reset(reason);

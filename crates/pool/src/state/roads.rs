@@ -23,6 +23,7 @@ impl<X, S: Clone> State<X, S> {
             places: 0,
             dials: 0,
             shared: 0,
+            unheard: 0,
             turn: Links::LOOSE,
             rest: Links::LOOSE,
         });
@@ -83,7 +84,8 @@ impl<X, S: Clone> State<X, S> {
         let protocol_allows = match lane.knowledge {
             Knowledge::Unknown => !lane.is_probing(),
             Knowledge::Shared { .. } => {
-                lane.dials == 0 && (fresh || lane.shared < self.limits.shared_per_road)
+                let may_add = lane.unheard == 0 && lane.shared < self.limits.shared_per_road;
+                lane.dials == 0 && (fresh || may_add)
             }
             Knowledge::Doubtful | Knowledge::Exclusive => true,
         };
