@@ -13,12 +13,16 @@ use std::{
 };
 
 use httpcore::{
-    Alpn, Body, BoxFuture, BoxStream, ConnectionPool, Error, Event, IdleEnd, Kind, NetworkStream,
-    Phase, Request, StreamInfo, TimeoutKind, Timeouts, TlsConnector, TlsInfo, Trace,
+    Alpn, Body, BoxFuture, BoxStream, ConnectionPool, Error, Event, Fault, IdleEnd, KeepStreamInfo,
+    Kind, NetworkStream, Phase, Request, Sent, ServerName, StreamInfo, TimeoutKind, Timeouts,
+    TlsConnector, TlsInfo, Trace,
     mock::{Census, MockNet},
 };
-use httpcore_net_tls::Refusal;
-use zoo::{Authority, ServerTls, serve, stay, tls_error};
+use httpcore_net_tls::{
+    Refusal, TlsError,
+    rustls::version::{TLS12, TLS13},
+};
+use zoo::{Authority, ServerTls, serve, stay};
 
 const URL: &str = "https://tls.test/";
 
@@ -26,6 +30,10 @@ fn pool(net: &MockNet, root: &Authority) -> ConnectionPool {
     ConnectionPool::builder()
         .tls(Arc::new(root.connector()))
         .build(Arc::new(net.clone()))
+}
+
+fn refusal(error: &Error) -> Refusal {
+    TlsError::behind(error).unwrap().refusal().clone()
 }
 
 async fn get(pool: &ConnectionPool) -> Result<Vec<u8>, Error> {
@@ -152,6 +160,150 @@ fn a_response_cut_at_any_byte_is_an_error_unless_its_end_was_told() {
 }
 
 #[test]
+fn a_response_tells_what_its_connection_is_if_it_is_asked_to() {
+    let net = MockNet::new();
+    let root = Authority::new("root");
+    let identity = root.issue(&["tls.test"]);
+    let leaf = identity.chain[0].to_vec();
+    let mut config = identity.server();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    serve(&net, config, answer);
+    let pool = pool(&net, &root);
+    let ask = async |curious: bool| {
+        let mut request = Request::default();
+        *request.uri_mut() = URL.parse().unwrap();
+        if curious {
+            request.extensions_mut().insert(KeepStreamInfo);
+        }
+        let response = pool.request(request).await.unwrap();
+        let info: Option<StreamInfo> = response.extensions().get().cloned();
+        assert_eq!(response.into_body().bytes(99).await.unwrap(), "hello");
+        info
+    };
+    net.run(async {
+        assert!(ask(false).await.is_none());
+        // The connection is the first one's, and so are the facts.
+        let info = ask(true).await.unwrap();
+        assert_eq!(info.peer.unwrap().port(), 443);
+        let tls = info.tls.unwrap();
+        assert_eq!(
+            (tls.version, tls.alpn),
+            (Some("TLS 1.3"), Some(Alpn::Http1))
+        );
+        assert!(tls.cipher_suite.unwrap().starts_with("TLS13_"), "{tls:?}");
+        assert_eq!(tls.key_exchange, Some("X25519"));
+        assert_eq!(
+            (&tls.peer_chain[..], tls.resumed),
+            (&[leaf.into()][..], false)
+        );
+        pool.close_idle();
+        let resumed = ask(true).await.unwrap().tls.unwrap();
+        assert!(resumed.resumed);
+        assert_eq!(resumed.peer_chain, tls.peer_chain);
+    });
+}
+
+/// Asks for `name` at the host `tls.test`, and says whom the server believes it was asked for.
+async fn ask_for(pool: &ConnectionPool, name: Option<&str>) -> Result<String, Error> {
+    let mut request = Request::default();
+    *request.uri_mut() = URL.parse().unwrap();
+    if let Some(name) = name {
+        request.extensions_mut().insert(ServerName::new(name));
+    }
+    let body = pool.request(request).await?.into_body().bytes(99).await?;
+    Ok(String::from_utf8_lossy(&body).into_owned())
+}
+
+/// Answers with the name in SNI and the number of requests before this one.
+async fn answer_with_name(mut stream: ServerTls) {
+    let name = stream.tls.server_name().unwrap_or("nobody").to_owned();
+    for n in 0.. {
+        if stream.read_until("\r\n\r\n").await.is_err() {
+            return;
+        }
+        let body = format!("{name} {n}");
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+        stream.write_all(head + &body).await.unwrap();
+    }
+}
+
+#[test]
+fn connections_for_one_server_name_serve_nobody_who_asks_for_another() {
+    let net = MockNet::new();
+    let root = Authority::new("root");
+    let config = root.issue(&["tls.test", "a.test", "b.test"]).server();
+    let served = serve(&net, config, answer_with_name);
+    let pool = pool(&net, &root);
+    net.run(async {
+        for (name, heard) in [
+            (None, "tls.test 0"),
+            (Some("a.test"), "a.test 0"),
+            (Some("b.test"), "b.test 0"),
+            (Some("A.TEST"), "a.test 1"),
+            (None, "tls.test 1"),
+            (Some("tls.test"), "tls.test 2"), // which is what nobody in particular gets
+        ] {
+            assert_eq!(ask_for(&pool, name).await.unwrap(), heard, "{name:?}");
+        }
+    });
+    assert_eq!(served.attempts(), 3);
+}
+
+#[test]
+fn the_name_that_was_asked_for_is_the_one_a_certificate_must_be_for() {
+    let root = Authority::new("root");
+    for (certificate, pools, requests, heard) in [
+        ("tls.test", None, None, Ok("tls.test 0")),
+        ("tls.test", None, Some("a.test"), Err("a.test")),
+        ("a.test", None, Some("a.test"), Ok("a.test 0")),
+        ("a.test", None, None, Err("tls.test")),
+        ("a.test", Some("a.test"), None, Ok("a.test 0")),
+        ("tls.test", Some("a.test"), None, Err("a.test")),
+        ("b.test", Some("a.test"), Some("b.test"), Ok("b.test 0")),
+        ("10.1.2.3", None, Some("10.1.2.3"), Ok("nobody 0")),
+    ] {
+        let net = MockNet::new();
+        serve(&net, root.issue(&[certificate]).server(), answer_with_name);
+        let mut builder = ConnectionPool::builder().tls(Arc::new(root.connector()));
+        if let Some(name) = pools {
+            builder = builder.server_name(ServerName::new(name));
+        }
+        let pool = builder.build(Arc::new(net.clone()));
+        let told = net.run(ask_for(&pool, requests));
+        match (told, heard) {
+            (Ok(told), Ok(heard)) => assert_eq!(told, heard),
+            (Err(error), Err(name)) => {
+                assert_eq!(error.kind(), Kind::Tls);
+                let Refusal::WrongName { expected, .. } = refusal(&error) else {
+                    panic!("{error:?}");
+                };
+                assert_eq!(expected, name);
+            }
+            (told, _) => panic!("{certificate}, {pools:?}, {requests:?}: {told:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_name_no_certificate_can_be_for_is_the_callers_fault() {
+    let net = MockNet::new();
+    let root = Authority::new("root");
+    serve(&net, root.issue(&["tls.test"]).server(), answer);
+    let error = net
+        .run(ask_for(&pool(&net, &root), Some("no name")))
+        .unwrap_err();
+    assert_eq!(
+        (error.kind(), error.phase()),
+        (Kind::InvalidRequest, Phase::Tls)
+    );
+    assert_eq!(
+        (error.fault(), error.sent()),
+        (Fault::Caller, Sent::Nothing)
+    );
+    assert_eq!(refusal(&error), Refusal::BadName("no name".to_owned()));
+}
+
+#[test]
 fn a_refused_certificate_is_an_error_of_tls_and_says_why() {
     let net = MockNet::new();
     let server = Authority::new("other").issue(&["tls.test"]).server();
@@ -159,10 +311,79 @@ fn a_refused_certificate_is_an_error_of_tls_and_says_why() {
     let pool = pool(&net, &Authority::new("root"));
     let error = net.run(get(&pool)).unwrap_err();
     assert_eq!((error.kind(), error.phase()), (Kind::Tls, Phase::Tls));
-    let source: &io::Error = std::error::Error::source(&error)
-        .and_then(|source| source.downcast_ref())
-        .unwrap();
-    assert_eq!(tls_error(source).refusal(), &Refusal::UnknownIssuer);
+    assert_eq!(refusal(&error), Refusal::UnknownIssuer);
+}
+
+/// Sends `bytes` as they are, below TLS, when it has heard a request.
+async fn break_off(mut stream: ServerTls, response: &'static str, bytes: &'static [u8]) {
+    stream.read_until("\r\n\r\n").await.unwrap();
+    stream.write_all(response).await.unwrap();
+    let mut below = stream.into_below();
+    zoo::write_all(&mut *below, bytes).await.unwrap();
+    // Until the client leaves: no end of the stream hides behind what it makes of this.
+    while zoo::read(&mut *below)
+        .await
+        .is_ok_and(|heard| !heard.is_empty())
+    {}
+}
+
+#[test]
+fn what_breaks_in_tls_after_the_handshake_is_an_error_of_tls() {
+    // A record that nobody has encrypted; and a version of the record layer that does not exist.
+    let (forged, nonsense) = (
+        b"\x17\x03\x03\0\x20abcdefghijklmnopqrstuvwxyz012345",
+        b"HTTP/1.1 200",
+    );
+    let head = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
+    for (response, phase, started) in [("", Phase::Head, false), (head, Phase::Body, true)] {
+        for bytes in [&forged[..], nonsense] {
+            let net = MockNet::new();
+            let root = Authority::new("root");
+            serve(&net, root.issue(&["tls.test"]).server(), move |stream| {
+                break_off(stream, response, bytes)
+            });
+            let pool = pool(&net, &root);
+            let error = net.run(get(&pool)).unwrap_err();
+            assert_eq!(
+                (error.kind(), error.phase()),
+                (Kind::Tls, phase),
+                "{error:?}"
+            );
+            assert_eq!((error.fault(), error.sent()), (Fault::Peer, Sent::All));
+            assert_eq!(error.response_started(), started);
+            assert_eq!(refusal(&error), Refusal::Protocol);
+            drop(pool);
+            net.settle();
+            assert_eq!(net.census(), Census::default());
+        }
+    }
+}
+
+#[test]
+fn a_server_that_misses_the_clients_certificate_is_understood_in_both_versions() {
+    // RFC 8446 §4.4.2.4: in TLS 1.3 the client has finished its handshake by the time it is refused.
+    for (version, phase, sent) in [
+        (&TLS12, Phase::Tls, Sent::Nothing),
+        (&TLS13, Phase::Head, Sent::All),
+    ] {
+        let net = MockNet::new();
+        let root = Authority::new("root");
+        let config = root
+            .issue(&["tls.test"])
+            .server_for_clients_of(&Authority::new("clients"), &[version]);
+        serve(&net, config, answer);
+        let pool = pool(&net, &root);
+        let error = net.run(get(&pool)).unwrap_err();
+        assert_eq!(
+            (error.kind(), error.phase()),
+            (Kind::Tls, phase),
+            "{error:?}"
+        );
+        assert_eq!((error.fault(), error.sent()), (Fault::Peer, sent));
+        assert!(matches!(refusal(&error), Refusal::Alert(_)), "{error:?}");
+        let said = TlsError::behind(&error).unwrap().to_string();
+        assert!(said.contains("client certificate"), "{said}");
+    }
 }
 
 #[test]
@@ -250,6 +471,7 @@ fn a_protocol_which_nobody_offered_is_not_spoken() {
     let net = MockNet::new();
     net.serve("tls.test", 443, async |stream| stream.stall().await);
     let pool = ConnectionPool::builder()
+        .http2(false)
         .tls(Arc::new(Liar))
         .build(Arc::new(net.clone()));
     let error = net.run(get(&pool)).unwrap_err();

@@ -7,7 +7,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use httpcore::{Bytes, ConnectionPool, Error, Kind, Phase, Sent};
+use httpcore::{Bytes, ConnectionPool, Error, Fault, Kind, Phase, Sent};
 use httpcore_core_primitives::Alpn;
 use httpcore_net_mock::{Link, MockNet, MockTls, ServerStream, TlsServer};
 
@@ -81,6 +81,21 @@ fn a_certificate_that_is_refused_is_an_error_of_the_handshake() {
         assert_eq!((error.kind(), error.phase()), (Kind::Tls, Phase::Tls));
         assert_eq!(error.sent(), Sent::Nothing);
         assert!(pool.status().connections.is_empty());
+    }
+}
+
+#[test]
+fn an_alert_after_the_handshake_is_an_error_of_tls_where_it_came() {
+    for (said, phase) in [("", Phase::Head), (ENDLESS, Phase::Body)] {
+        let net = MockNet::new();
+        net.serve_tls("bank.test", 443, http1(), move |mut stream| async move {
+            stream.read_head().await.unwrap();
+            stream.write_all(said).await.unwrap();
+            stream.send_alert("certificate_required").await.unwrap();
+        });
+        let error = net.run(get(&pool(&net))).unwrap_err();
+        assert_eq!((error.kind(), error.phase()), (Kind::Tls, phase));
+        assert_eq!((error.fault(), error.sent()), (Fault::Peer, Sent::All));
     }
 }
 

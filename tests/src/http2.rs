@@ -57,11 +57,15 @@ pub async fn serve_with(
 
 /// Answers by the path: `/hello`, `/bytes/N`, `/echo` (the body, and how long it was as a trailer),
 /// `/request` (what the request looked like), `/hints` (103 before the answer), `/refuse` (413 without
-/// reading), anything else 404.
+/// reading), anything else 404. A `CONNECT` gets a stream that says everything back, unless it is for
+/// a protocol other than `websocket`: 501.
 pub async fn answer(
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
 ) -> Result<(), h2::Error> {
+    if request.method() == http::Method::CONNECT {
+        return tunnel(request, respond).await;
+    }
     let path = request.uri().path().to_owned();
     let ok = || Response::builder().status(200);
     if let Some(count) = path.strip_prefix("/bytes/") {
@@ -118,6 +122,27 @@ pub async fn answer(
             say(respond, head, "not here")
         }
     }
+}
+
+/// Says back what comes, and ends when that does.
+async fn tunnel(
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+) -> Result<(), h2::Error> {
+    let protocol = request.extensions().get::<h2::ext::Protocol>();
+    if protocol.is_some_and(|protocol| protocol.as_str() != "websocket") {
+        let head = Response::builder().status(501).body(()).expect("good");
+        return say(respond, head, "which protocol?");
+    }
+    let head = Response::builder().status(200).body(()).expect("good");
+    let mut sending = respond.send_response(head, false)?;
+    let mut receiving = request.into_body();
+    while let Some(data) = receiving.data().await {
+        let data = data?;
+        let _ = receiving.flow_control().release_capacity(data.len());
+        send(&mut sending, data).await?;
+    }
+    sending.send_data(Bytes::new(), true)
 }
 
 fn say(mut respond: SendResponse<Bytes>, head: Response<()>, text: &str) -> Result<(), h2::Error> {

@@ -20,7 +20,7 @@
 //! - [`trace`]: what happened, told to whoever listens; [`informational`]: who is told of interim
 //!   responses.
 //! - [`waits`]: the time limits of an exchange, for protocols.
-//! - [`upgrade`]: the stream which is left where HTTP ends.
+//! - [`upgrade`]: what is left of a connection when HTTP has ended on it.
 //!
 //! ```text
 //!   facade ──► pool ──► Lease ◄── proto-h1, proto-h2        (this crate is what the arrows carry)
@@ -55,12 +55,12 @@ pub use connection::{
 };
 pub use error::{BoxError, Error, Fault, Kind, Phase, Sent, TimeoutKind};
 pub use informational::OnInformational;
-pub use lease::{CloseReason, Hints, Lease, LeaseId, Reclaim};
+pub use lease::{CloseReason, Hints, Lease, LeaseId, LeaseRevoked, Reclaim};
 pub use net::{
     Alpn, BoxFuture, BoxStream, IdleEnd, NetworkBackend, NetworkStream, StreamInfo, TcpOptions,
-    TlsConnector, TlsInfo,
+    TlsConnector, TlsFailure, TlsInfo,
 };
-pub use options::{ConnectionUse, Partition, Protocol, Timeouts};
+pub use options::{ConnectionUse, KeepStreamInfo, Partition, Protocol, ServerName, Timeouts};
 pub use origin::{Origin, Scheme};
 pub use run_queue::{RunQueue, Spawned};
 pub use runtime::{Alarm, Runtime, RuntimeGone, Timer, sleep_until, with_deadline};

@@ -1,6 +1,7 @@
 //! What the engine asks of a network: streams, names, TLS.
 
 use std::{
+    error::Error as StdError,
     fmt,
     future::Future,
     io::{self, IoSlice},
@@ -14,7 +15,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 
-use crate::runtime::Runtime;
+use crate::{error::BoxError, runtime::Runtime};
 
 /// A boxed future that may move between threads.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -249,14 +250,62 @@ pub trait TlsConnector: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// The stream's own errors; anything the handshake refuses, as an [`io::Error`] whose source
-    /// says what.
+    /// The stream's own errors; anything the handshake refuses, as an [`io::Error`] with a
+    /// [`TlsFailure`] inside, of [`io::ErrorKind::InvalidInput`] where `server_name` cannot be asked
+    /// for.
     fn handshake(
         &self,
         stream: BoxStream,
         server_name: &str,
         offer: &[Alpn],
     ) -> BoxFuture<'static, io::Result<BoxStream>>;
+}
+
+/// What a layer of TLS puts into an [`io::Error`] around an error of its own, in its handshake and
+/// ever after, so that those above can tell a failure of TLS from one of the network below it
+/// without knowing whose TLS it is.
+///
+/// It prints as the error inside does. An end without `close_notify` is of
+/// [`io::ErrorKind::UnexpectedEof`]: to those above it is an end that came too early, whatever the
+/// layer.
+pub struct TlsFailure(BoxError);
+
+impl TlsFailure {
+    /// An error of `kind` which says so, because of `cause`.
+    pub fn error(kind: io::ErrorKind, cause: impl Into<BoxError>) -> io::Error {
+        io::Error::new(kind, TlsFailure(cause.into()))
+    }
+
+    /// Whether this is what `error` says.
+    pub fn is_behind(error: &io::Error) -> bool {
+        error
+            .get_ref()
+            .is_some_and(|source| source.is::<TlsFailure>())
+    }
+
+    /// What the layer said, in a type of its own.
+    pub fn cause(&self) -> &(dyn StdError + Send + Sync + 'static) {
+        &*self.0
+    }
+}
+
+impl fmt::Display for TlsFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Debug for TlsFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+/// What is behind the cause: the cause itself has been said by `Display`.
+impl StdError for TlsFailure {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source()
+    }
 }
 
 #[cfg(test)]

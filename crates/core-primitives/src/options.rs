@@ -145,6 +145,9 @@ pub struct ConnectionUse {
     /// (`Connection: close`, RFC 9112 §9.6); a shared connection takes no more requests, and is
     /// closed when it has finished those it has.
     pub close_after: bool,
+    /// Only a connection which speaks HTTP/1.1, whatever else the pool would offer: for what the
+    /// other versions cannot do, such as an upgrade of the connection.
+    pub http1_only: bool,
 }
 
 impl ConnectionUse {
@@ -157,6 +160,12 @@ impl ConnectionUse {
     /// This, with [`close_after`](Self::close_after) set.
     pub const fn with_close_after(mut self) -> Self {
         self.close_after = true;
+        self
+    }
+
+    /// This, with [`http1_only`](Self::http1_only) set.
+    pub const fn with_http1_only(mut self) -> Self {
+        self.http1_only = true;
         self
     }
 }
@@ -184,9 +193,10 @@ impl fmt::Debug for Partition {
     }
 }
 
-/// Which protocol a `CONNECT` asks for on its stream of an HTTP/2 connection (RFC 8441 §4), as in
-/// `websocket`. Goes into the request's [`http::Extensions`]; the request's URI is then a whole one,
-/// and not just an authority.
+/// Which protocol a request asks for on its stream of an HTTP/2 connection (RFC 8441 §4), as in
+/// `websocket`. Goes into the [`http::Extensions`] of a `CONNECT`, whose URI is then a whole one, and
+/// not just an authority; or of a `GET` which asks for an upgrade over HTTP/1.1 and is to ask for the
+/// same over HTTP/2, whichever the connection turns out to speak.
 ///
 /// ```
 /// use httpcore_core_primitives::{Body, Protocol};
@@ -210,6 +220,68 @@ impl Protocol {
         &self.0
     }
 }
+
+/// Who must be at the other end of TLS, instead of the host which the URL names: the name that the
+/// server is told (SNI, RFC 6066 §3) and that its certificate is checked against. Goes into a
+/// request's [`http::Extensions`]. It changes neither where the connection goes nor the `Host`
+/// field, and nothing at all without TLS.
+///
+/// Connections are shared among requests for the same name only.
+///
+/// ```
+/// use httpcore_core_primitives::{Body, ServerName};
+///
+/// // A server which is reached by address, and has a certificate for its name.
+/// let request = http::Request::get("https://192.0.2.7/")
+///     .extension(ServerName::new("service.example"))
+///     .body(Body::empty())?;
+/// # Ok::<(), http::Error>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct ServerName(Arc<str>);
+
+impl ServerName {
+    /// This name, or this address; in lower case, as names compare. Whether a certificate can be
+    /// for it is found out by whoever makes the connection: if not,
+    /// [`Kind::InvalidRequest`](crate::Kind::InvalidRequest) says so.
+    pub fn new(name: impl AsRef<str>) -> Self {
+        ServerName(name.as_ref().to_ascii_lowercase().into())
+    }
+
+    /// The name.
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ServerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ServerName").field(&self.name()).finish()
+    }
+}
+
+/// Asks, in a request's [`http::Extensions`], for the [`StreamInfo`](crate::StreamInfo) of its
+/// connection in the extensions of the response: addresses, and what TLS has settled.
+///
+/// Not every response brings it, since an extension costs three allocations, and the facts of TLS
+/// a copy of the peer's certificates. A [`Trace`](crate::Trace) is told them once per connection.
+///
+/// ```
+/// use httpcore_core_primitives::{Body, KeepStreamInfo, Response, StreamInfo};
+///
+/// let request = http::Request::get("https://localhost/")
+///     .extension(KeepStreamInfo)
+///     .body(Body::empty())?;
+///
+/// fn version(response: &Response) -> Option<&'static str> {
+///     let info: &StreamInfo = response.extensions().get()?;
+///     info.tls.as_ref()?.version
+/// }
+/// # let _ = (request, version as fn(&Response) -> _);
+/// # Ok::<(), http::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct KeepStreamInfo;
 
 /// The instant at which `limit`, counted from `start`, runs out. A limit too long for the clock to
 /// express is no limit.

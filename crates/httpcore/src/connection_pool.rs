@@ -13,14 +13,14 @@ use std::{
 
 use http::Uri;
 use httpcore_core_primitives::{
-    BoxError, Error, Kind, NetworkBackend, Phase, Request, Response, Runtime, TcpOptions, Timeouts,
-    TlsConnector,
+    BoxError, Error, Kind, NetworkBackend, Phase, Request, Response, Runtime, ServerName,
+    TcpOptions, Timeouts, TlsConnector,
 };
 use httpcore_pool::{Config, Draining, Pool, Sending, Status};
 
 use crate::{
     dial::Dialler,
-    routes::{Routes, Versions},
+    routes::{Apart, Routes, Versions},
 };
 
 /// Sends requests, and shares connections between them. Cloning it yields another handle to the
@@ -66,15 +66,16 @@ impl ConnectionPool {
     /// Sends `request`, whose URI must be absolute (`http://host/path`), and yields the response
     /// once its head is there. The body streams; while it lasts, it holds its connection.
     ///
-    /// [`Timeouts`], [`Trace`](crate::Trace), [`ConnectionUse`](crate::ConnectionUse) and
-    /// [`Partition`](crate::Partition) are taken from the request's extensions. Dropping the future, or the body, gives up the exchange and frees its place before `drop` returns.
+    /// [`Timeouts`], [`Trace`](crate::Trace), [`ConnectionUse`](crate::ConnectionUse),
+    /// [`Partition`](crate::Partition), [`ServerName`] and
+    /// [`KeepStreamInfo`](crate::KeepStreamInfo) are taken from the request's extensions. Dropping the future, or the body, gives up the exchange and frees its place before `drop` returns.
     ///
     /// # Errors
     ///
     /// See [`Error`]: it says what failed, in which phase, and how much of the request was sent.
     pub fn request(&self, request: Request) -> Requesting {
-        let partition = request.extensions().get();
-        Requesting(match self.routes.of(request.uri(), partition) {
+        let apart = Apart::of(request.extensions());
+        Requesting(match self.routes.of(request.uri(), apart.as_ref()) {
             Ok(route) => Progress::Sending(self.pool.send(route, request)),
             Err(error) => Progress::refused(error),
         })
@@ -98,6 +99,22 @@ impl ConnectionPool {
             }
             Err(error) => Requesting(Progress::refused(error)),
         }
+    }
+
+    /// Opens a WebSocket, over whatever protocol the connection speaks. What has been agreed on
+    /// comes with the stream, which begins right behind the response and has its place in this pool
+    /// until it is dropped.
+    ///
+    /// # Errors
+    ///
+    /// See [`OpenError`](crate::ws::OpenError): a server which refuses has its response given back.
+    #[cfg(feature = "ws")]
+    pub fn websocket(
+        &self,
+        handshake: crate::ws::Handshake,
+    ) -> impl Future<Output = Result<crate::ws::Opened, crate::ws::OpenError>> + Send + use<> {
+        let pool = self.clone();
+        handshake.open(move |request| pool.request(request))
     }
 
     /// The time limits of requests which bring none of their own.
@@ -128,8 +145,9 @@ impl ConnectionPool {
     }
 
     /// Refuses what comes from the first poll on, closes what is idle, and waits, for so long at
-    /// most, until what has come is done; then closes the pool. Yields how many requests had not
-    /// ended by then: those keep their connections until they do. See [`Pool::drain`](httpcore_pool::Pool::drain).
+    /// most, until what has come is done; then closes the pool, and breaks off what has not ended,
+    /// [`Upgraded`](crate::Upgraded) streams too. Yields how many those were. See
+    /// [`Pool::drain`](httpcore_pool::Pool::drain).
     ///
     /// ```
     /// # use httpcore::{ConnectionPool, Epoll};
@@ -209,6 +227,7 @@ pub struct Builder {
     tcp: TcpOptions,
     unix_socket: Option<PathBuf>,
     tls: Option<Arc<dyn TlsConnector>>,
+    server_name: Option<ServerName>,
     race_delay: Duration,
 }
 
@@ -223,6 +242,7 @@ impl Default for Builder {
             tcp: TcpOptions::default(),
             unix_socket: None,
             tls: None,
+            server_name: None,
             // RFC 8305 §5 recommends it.
             race_delay: Duration::from_millis(250),
         }
@@ -325,6 +345,13 @@ impl Builder {
         self
     }
 
+    /// Asks for this name in every TLS handshake, and checks certificates against it, whatever host
+    /// a URL names. A request may ask for yet another; see [`ServerName`].
+    pub fn server_name(mut self, name: ServerName) -> Self {
+        self.server_name = Some(name);
+        self
+    }
+
     /// How long one address of a host may take before the next is tried beside it (RFC 8305 §5:
     /// 250 ms, the default).
     pub fn happy_eyeballs_delay(mut self, delay: Duration) -> Self {
@@ -335,7 +362,13 @@ impl Builder {
     /// The pool, on `backend`.
     pub fn build(self, backend: Arc<dyn NetworkBackend>) -> ConnectionPool {
         let tls = self.tls.or_else(default_tls);
-        let routes = Routes::new(self.tcp, self.unix_socket, tls.is_some(), self.versions);
+        let routes = Routes::new(
+            self.tcp,
+            self.unix_socket,
+            tls.is_some(),
+            self.server_name,
+            self.versions,
+        );
         let runtime: Arc<dyn Runtime> = backend.clone();
         let dialler = Dialler {
             backend,

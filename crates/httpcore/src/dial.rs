@@ -1,6 +1,7 @@
 //! How a route becomes a connection: resolve, connect, and then hop by hop.
 
 use std::{
+    io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -168,7 +169,7 @@ impl Attempt {
                 let stream = self
                     .within(TimeoutKind::Tls, Phase::Tls, handshake)
                     .await?
-                    .map_err(|error| Error::new(Kind::Tls, Phase::Tls).with_source(error))?;
+                    .map_err(refused)?;
                 self.protected(offer, &stream.info())?;
                 Ok(stream)
             }
@@ -219,4 +220,14 @@ impl Attempt {
     fn trace(&self) -> &Trace {
         &self.terms.trace
     }
+}
+
+/// What a failed handshake comes to. A name that no certificate can be for is the caller's fault,
+/// and nobody has heard of it.
+fn refused(error: io::Error) -> Error {
+    let kind = match error.kind() {
+        io::ErrorKind::InvalidInput => Kind::InvalidRequest,
+        _ => Kind::Tls,
+    };
+    Error::new(kind, Phase::Tls).with_source(error)
 }

@@ -23,9 +23,11 @@
 //! - `https` works as it is; `httpcore::tls` has the connector for roots, client certificates and the
 //!   like, which [`Builder::tls`] takes.
 //! - [`Epoll`] is the event loop; [`blocking`] is the same engine for threads that wait.
-//! - Requests and responses are the `http` crate's; [`Timeouts`], [`Trace`], [`ConnectionUse`] and
-//!   [`Partition`] travel in a request's extensions.
+//! - Requests and responses are the `http` crate's; [`Timeouts`], [`Trace`], [`ConnectionUse`],
+//!   [`Partition`], [`ServerName`] and [`KeepStreamInfo`] travel in a request's extensions.
 //! - [`Error`] says what failed, when, whose fault it was and how much was sent.
+//! - What is left after `101` and `CONNECT` is an [`Upgraded`]; with the feature `ws`,
+//!   `ConnectionPool::websocket` opens WebSockets.
 //! - With the feature `mock`, `httpcore::mock` is a network in virtual time for tests of your own.
 //!
 //! # What stands on what
@@ -43,6 +45,8 @@
 //! - `platform-verifier`, `aws-lc-rs`: what a connector may be built with besides; they change
 //!   nothing by themselves.
 //! - `mock`: the backend in virtual time.
+//! - `ws`: WebSocket handshakes (`httpcore::ws`); `ws-messages`: messages over them, by tungstenite;
+//!   `futures-io`, `tokio-io`, `hyper-io`: [`Upgraded`] streams with the traits of others.
 //! - `stream`: bodies from and as `futures_core::Stream`.
 
 #![forbid(unsafe_code)]
@@ -61,10 +65,11 @@ pub use connection_pool::{Builder, ConnectionPool, Requesting};
 pub use http;
 pub use httpcore_core_primitives::{
     Alarm, Alpn, Body, BodyLength, BoxError, BoxFuture, BoxStream, CloseReason, ConnectionUse,
-    Error, Event, Fault, IdleEnd, Kind, NetworkBackend, NetworkStream, OnInformational, Origin,
-    Partition, Phase, Protocol, Request, Response, Runtime, Scheme, Sent, StreamId, StreamInfo,
-    TcpOptions, TimeoutKind, Timeouts, Timer, TlsConnector, TlsInfo, Trace, TraceSink, Upgraded,
-    sleep_until, with_deadline,
+    Error, Event, Fault, IdleEnd, KeepStreamInfo, Kind, LeaseRevoked, NetworkBackend,
+    NetworkStream, OnInformational, Origin, Partition, Phase, Protocol, Request, Response, Runtime,
+    Scheme, Sent, ServerName, StreamId, StreamInfo, TcpOptions, TimeoutKind, Timeouts, Timer,
+    TlsConnector, TlsFailure, TlsInfo, Trace, TraceSink, Upgraded, sleep_until, upgrade,
+    with_deadline,
 };
 #[cfg(feature = "epoll")]
 pub use httpcore_net_epoll::{Epoll, Getaddrinfo, Handle, Resolve, Task};
@@ -82,6 +87,11 @@ pub use httpcore_proto_h1::{
 };
 #[cfg(feature = "http2")]
 pub use httpcore_proto_h2::Config as Http2Config;
+#[cfg(feature = "ws")]
+pub use httpcore_ws_upgrade as ws;
+
+/// The halves of an [`Upgraded`].
+pub use httpcore_core_primitives::upgrade::{ReadHalf, WriteHalf};
 
 /// Sends a GET over a connection of its own, on the event loop which this thread is running.
 ///

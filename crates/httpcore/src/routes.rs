@@ -7,7 +7,9 @@ use std::{
 };
 
 use http::Uri;
-use httpcore_core_primitives::{Alpn, Error, Kind, Origin, Partition, Phase, TcpOptions};
+use httpcore_core_primitives::{
+    Alpn, ConnectionUse, Error, Kind, Origin, Partition, Phase, ServerName, TcpOptions,
+};
 use httpcore_pool::{Endpoint, Hop, Route, RouteParts};
 
 /// How many origins are remembered before the memory starts over: a crawler meets millions.
@@ -30,6 +32,11 @@ impl Default for Versions {
 }
 
 impl Versions {
+    const HTTP1: Versions = Versions {
+        http1: true,
+        http2: false,
+    };
+
     /// What is offered in ALPN, in order of preference.
     fn offer(self) -> Vec<Alpn> {
         match (self.http1, self.http2) {
@@ -52,6 +59,8 @@ pub(crate) struct Routes {
     tcp: TcpOptions,
     unix_socket: Option<PathBuf>,
     has_tls: bool,
+    /// Who must be at the other end of every TLS, whatever the URL.
+    server_name: Option<ServerName>,
     versions: Versions,
     remembered: Mutex<Memory>,
 }
@@ -63,10 +72,35 @@ struct Memory {
     secure: HashMap<Arc<str>, Route>,
     /// The one that was asked for last: to compare it costs less than to hash.
     last: Option<Last>,
-    /// The same, within partitions.
-    partitions: HashMap<Partition, Memory>,
-    /// How many routes there are in all partitions.
-    partitioned: usize,
+    /// The same, for requests which share connections among themselves only.
+    apart: HashMap<Apart, Memory>,
+    /// How many routes there are in all of these.
+    apart_routes: usize,
+}
+
+/// What of a request besides its URL decides about its route.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Apart {
+    partition: Option<Partition>,
+    server_name: Option<ServerName>,
+    http1_only: bool,
+}
+
+impl Apart {
+    /// As the request's extensions say; `None` if they say nothing.
+    pub(crate) fn of(request: &http::Extensions) -> Option<Self> {
+        if request.is_empty() {
+            return None;
+        }
+        let apart = Apart {
+            partition: request.get().cloned(),
+            server_name: request.get().cloned(),
+            http1_only: request
+                .get::<ConnectionUse>()
+                .is_some_and(|wish| wish.http1_only),
+        };
+        (apart != Apart::default()).then_some(apart)
+    }
 }
 
 #[derive(Debug)]
@@ -81,19 +115,21 @@ impl Routes {
         tcp: TcpOptions,
         unix_socket: Option<PathBuf>,
         has_tls: bool,
+        server_name: Option<ServerName>,
         versions: Versions,
     ) -> Self {
         Routes {
             tcp,
             unix_socket,
             has_tls,
+            server_name,
             versions,
             remembered: Mutex::default(),
         }
     }
 
-    /// The way to the origin of `url`, shared within `partition` only.
-    pub(crate) fn of(&self, url: &Uri, partition: Option<&Partition>) -> Result<Route, Error> {
+    /// The way to the origin of `url`, shared only among those who are `apart` in the same way.
+    pub(crate) fn of(&self, url: &Uri, apart: Option<&Apart>) -> Result<Route, Error> {
         // What has a password in it is not kept.
         let known = known_scheme(url)
             .zip(url.authority())
@@ -103,32 +139,32 @@ impl Routes {
                 .remembered
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner);
-            let known = match partition {
+            let known = match apart {
                 None => memory.recall(is_secure, authority.as_str()),
-                Some(partition) => memory
-                    .partitions
-                    .get_mut(partition)
+                Some(apart) => memory
+                    .apart
+                    .get_mut(apart)
                     .and_then(|memory| memory.recall(is_secure, authority.as_str())),
             };
             if let Some(route) = known {
                 return Ok(route);
             }
         }
-        let route = self.make(&Origin::of(url)?, partition)?;
+        let route = self.make(&Origin::of(url)?, apart)?;
         if let Some((is_secure, authority)) = known {
             let mut memory = self
                 .remembered
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner);
-            match partition {
+            match apart {
                 None => memory.remember(is_secure, authority.as_str(), route.clone()),
-                Some(partition) => {
-                    if memory.partitioned >= REMEMBERED {
-                        memory.partitioned = 0;
-                        memory.partitions.clear();
+                Some(apart) => {
+                    if memory.apart_routes >= REMEMBERED {
+                        memory.apart_routes = 0;
+                        memory.apart.clear();
                     }
-                    memory.partitioned += 1;
-                    let memory = memory.partitions.entry(partition.clone()).or_default();
+                    memory.apart_routes += 1;
+                    let memory = memory.apart.entry(apart.clone()).or_default();
                     memory.remember(is_secure, authority.as_str(), route.clone());
                 }
             }
@@ -136,8 +172,13 @@ impl Routes {
         Ok(route)
     }
 
-    fn make(&self, origin: &Origin, partition: Option<&Partition>) -> Result<Route, Error> {
+    fn make(&self, origin: &Origin, apart: Option<&Apart>) -> Result<Route, Error> {
+        let versions = match apart {
+            Some(apart) if apart.http1_only => Versions::HTTP1,
+            _ => self.versions,
+        };
         let mut parts = RouteParts::to(origin.clone());
+        let partition = apart.and_then(|apart| apart.partition.as_ref());
         parts.partition = partition.map(|partition| partition.name().to_owned());
         parts.tcp = self.tcp.clone();
         if let Some(path) = &self.unix_socket {
@@ -152,12 +193,16 @@ impl Routes {
                     )),
                 );
             }
+            let server_name = apart
+                .and_then(|apart| apart.server_name.as_ref())
+                .or(self.server_name.as_ref())
+                .map_or(origin.host(), ServerName::name);
             parts.hops.push(Hop::Tls {
-                server_name: origin.host().to_owned(),
-                offer: self.versions.offer(),
+                server_name: server_name.to_owned(),
+                offer: versions.offer(),
             });
         } else {
-            parts.http2_prior_knowledge = self.versions.knows_http2();
+            parts.http2_prior_knowledge = versions.knows_http2();
         }
         Ok(parts.into())
     }
@@ -213,7 +258,13 @@ mod tests {
 
     #[test]
     fn an_origin_has_one_route_however_its_url_is_written() {
-        let routes = Routes::new(TcpOptions::default(), None, false, Versions::default());
+        let routes = Routes::new(
+            TcpOptions::default(),
+            None,
+            false,
+            None,
+            Versions::default(),
+        );
         let of = |url: &str| routes.of(&url.parse().unwrap(), None).unwrap();
         assert_eq!(of("http://a.test/x"), of("http://A.TEST:80/y"));
         assert_ne!(of("http://a.test/"), of("http://a.test:81/"));
@@ -222,21 +273,67 @@ mod tests {
 
     #[test]
     fn partitions_share_no_routes_and_are_forgotten_in_time() {
-        let routes = Routes::new(TcpOptions::default(), None, false, Versions::default());
+        let routes = Routes::new(
+            TcpOptions::default(),
+            None,
+            false,
+            None,
+            Versions::default(),
+        );
         let url = "http://a.test/".parse().unwrap();
-        let of = |name: &str| routes.of(&url, Some(&Partition::new(name))).unwrap();
+        let of = |name: &str| {
+            let apart = Apart {
+                partition: Some(Partition::new(name)),
+                ..Apart::default()
+            };
+            routes.of(&url, Some(&apart)).unwrap()
+        };
         assert_eq!(of("one"), of("one"));
         assert_ne!(of("one"), of("two"));
         assert_ne!(of("one"), routes.of(&url, None).unwrap());
         for n in 0..3 * REMEMBERED {
             of(&n.to_string());
         }
-        assert!(routes.remembered.lock().unwrap().partitions.len() <= REMEMBERED);
+        assert!(routes.remembered.lock().unwrap().apart.len() <= REMEMBERED);
+    }
+
+    #[test]
+    fn whoever_asks_for_another_server_takes_another_route() {
+        let own = ServerName::new("own.test");
+        for pools in [None, Some(own)] {
+            let routes = Routes::new(TcpOptions::default(), None, true, pools.clone());
+            let url = "https://a.test/".parse().unwrap();
+            let name = |apart: Option<&Apart>| match routes.of(&url, apart).unwrap().hops() {
+                [Hop::Tls { server_name, .. }] => server_name.clone(),
+                hops => panic!("{hops:?}"),
+            };
+            let asked = |name: &str| Apart {
+                server_name: Some(ServerName::new(name)),
+                ..Apart::default()
+            };
+            // Twice: once made, once remembered.
+            for _ in 0..2 {
+                let usual = if pools.is_some() {
+                    "own.test"
+                } else {
+                    "a.test"
+                };
+                assert_eq!(name(None), usual);
+                assert_eq!(name(Some(&asked("B.test"))), "b.test");
+                assert_eq!(name(Some(&asked("c.test"))), "c.test");
+            }
+        }
     }
 
     #[test]
     fn memory_of_routes_is_bounded() {
-        let routes = Routes::new(TcpOptions::default(), None, false, Versions::default());
+        let routes = Routes::new(
+            TcpOptions::default(),
+            None,
+            false,
+            None,
+            Versions::default(),
+        );
         for n in 0..3 * REMEMBERED {
             let url = format!("http://{n}.test/").parse().unwrap();
             routes.of(&url, None).unwrap();
@@ -246,7 +343,13 @@ mod tests {
 
     #[test]
     fn https_without_tls_is_refused_by_name() {
-        let routes = Routes::new(TcpOptions::default(), None, false, Versions::default());
+        let routes = Routes::new(
+            TcpOptions::default(),
+            None,
+            false,
+            None,
+            Versions::default(),
+        );
         let error = routes
             .of(&"https://a.test/".parse().unwrap(), None)
             .unwrap_err();

@@ -70,6 +70,21 @@ impl ServerStream {
         poll_fn(|cx| stream.poll_flush(cx)).await
     }
 
+    /// Sends an alert, such as `"certificate_required"`, which ends the stream for its reader: in
+    /// TLS 1.3 that is how a server refuses a client's certificate, after the handshake (RFC 8446
+    /// §4.4.2.4).
+    ///
+    /// # Errors
+    ///
+    /// As for [`send_ticket`](Self::send_ticket).
+    pub async fn send_alert(&mut self, alert: &str) -> io::Result<()> {
+        let Layers::Tls(stream) = &mut self.stream else {
+            return Err(ErrorKind::Unsupported.into());
+        };
+        stream.say_alert(alert);
+        poll_fn(|cx| stream.poll_flush(cx)).await
+    }
+
     /// Reads what there is, waiting until there is something; empty at the end of the stream.
     ///
     /// # Errors

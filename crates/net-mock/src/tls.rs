@@ -6,7 +6,9 @@ use std::{
     io::{self, ErrorKind},
 };
 
-use httpcore_core_primitives::{Alpn, BoxFuture, BoxStream, NetworkStream, TlsConnector};
+use httpcore_core_primitives::{
+    Alpn, BoxFuture, BoxStream, NetworkStream, TlsConnector, TlsFailure,
+};
 
 use crate::{
     record_layer::{Certificate, Hello, Kind, TICKET},
@@ -23,8 +25,9 @@ use crate::{
 /// 8446 §6.1), and one that ends with it ends well. Tickets (RFC 8446 §4.6.1) make the connection
 /// below readable and are digested, while reading and while idle.
 ///
-/// A refused certificate is an [`io::Error`] of [`ErrorKind::InvalidData`] whose inner error is a
-/// [`MockTlsError`].
+/// A refused certificate is an [`io::Error`] of [`ErrorKind::InvalidData`] with a [`TlsFailure`]
+/// inside, whose cause is a [`MockTlsError`]; so is an alert, also one after the handshake
+/// ([`ServerStream::send_alert`](crate::ServerStream::send_alert)).
 #[derive(Clone, Debug, Default)]
 pub struct MockTls {
     trusts_anything: bool,
@@ -71,7 +74,7 @@ impl fmt::Display for MockTlsError {
 impl std::error::Error for MockTlsError {}
 
 pub(crate) fn refuse(error: MockTlsError) -> io::Error {
-    io::Error::new(ErrorKind::InvalidData, error)
+    TlsFailure::error(ErrorKind::InvalidData, error)
 }
 
 /// What a server does in a handshake, and after it.

@@ -68,6 +68,10 @@ impl TlsStream {
         self.say(Kind::Handshake, TICKET.as_bytes());
     }
 
+    pub(crate) fn say_alert(&mut self, alert: &str) {
+        self.say(Kind::Alert, alert.as_bytes());
+    }
+
     /// The other side's hello.
     pub(crate) async fn hello(&mut self) -> io::Result<Hello> {
         poll_fn(|cx| {

@@ -11,7 +11,7 @@ use std::{
 };
 
 use client::{MS, connect, panic_of, read, read_all, read_exactly, shutdown, write_all};
-use httpcore_core_primitives::{Alpn, BoxStream, IdleEnd, TlsConnector};
+use httpcore_core_primitives::{Alpn, BoxStream, IdleEnd, TlsConnector, TlsFailure};
 use httpcore_net_mock::{Census, Link, MockNet, MockTls, MockTlsError, Table, TlsServer};
 
 const BOTH: [Alpn; 2] = [Alpn::Http2, Alpn::Http1];
@@ -32,7 +32,12 @@ fn now_or_never(stream: &mut BoxStream) -> Poll<IdleEnd> {
 fn error_of(outcome: io::Result<BoxStream>) -> MockTlsError {
     let error = outcome.unwrap_err();
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
-    Clone::clone(inner.unwrap())
+    let failure: &TlsFailure = inner.unwrap();
+    failure
+        .cause()
+        .downcast_ref::<MockTlsError>()
+        .unwrap()
+        .clone()
 }
 
 #[test]

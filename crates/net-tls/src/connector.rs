@@ -5,9 +5,9 @@ use std::{fmt, io, path::Path, sync::Arc};
 use httpcore_core_primitives::{Alpn, BoxFuture, BoxStream, TlsConnector};
 use rustls::{
     ClientConfig, KeyLog, KeyLogFile, RootCertStore, SupportedProtocolVersion,
-    client::{Resumption, WebPkiServerVerifier, danger::ServerCertVerifier},
+    client::{Resumption, VerifierBuilderError, WebPkiServerVerifier, danger::ServerCertVerifier},
     crypto::CryptoProvider,
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName},
+    pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName},
 };
 
 use crate::{
@@ -128,6 +128,8 @@ pub struct Builder {
     provider: Option<Arc<CryptoProvider>>,
     trust: Trust,
     own_roots: Vec<CertificateDer<'static>>,
+    revocation_lists: Vec<CertificateRevocationListDer<'static>>,
+    allows_unknown_revocation: bool,
     identity: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
     min_version: TlsVersion,
     max_version: TlsVersion,
@@ -151,12 +153,28 @@ enum Trust {
     Anybody,
 }
 
+impl Trust {
+    /// Whether certificates are judged here, with everything that takes.
+    fn takes_revocation_lists(&self) -> bool {
+        match self {
+            Trust::Default => true,
+            #[cfg(feature = "webpki-roots")]
+            Trust::Webpki => true,
+            #[cfg(feature = "platform-verifier")]
+            Trust::Platform => false,
+            Trust::Verifier(_) | Trust::Anybody => false,
+        }
+    }
+}
+
 impl Default for Builder {
     fn default() -> Self {
         Builder {
             provider: None,
             trust: Trust::Default,
             own_roots: Vec::new(),
+            revocation_lists: Vec::new(),
+            allows_unknown_revocation: false,
             identity: None,
             min_version: TlsVersion::Tls12,
             max_version: TlsVersion::Tls13,
@@ -213,6 +231,46 @@ impl Builder {
     #[cfg(feature = "platform-verifier")]
     pub fn platform_roots(mut self) -> Self {
         self.trust = Trust::Platform;
+        self
+    }
+
+    /// Refuses certificates which are on this revocation list (RFC 5280 §5), signed by whoever
+    /// issued them.
+    ///
+    /// With the first list, every certificate of a chain below its root must be looked up: one whose
+    /// issuer has no list here, or one whose time is over, is refused too, unless
+    /// [`allow_unknown_revocation`](Self::allow_unknown_revocation) says otherwise. Lists are never
+    /// fetched: whoever has new ones builds a new connector. They are for roots from here, and go
+    /// neither with [`verifier`](Self::verifier) nor with the operating system's roots.
+    pub fn revocation_list_der(mut self, list: impl Into<Vec<u8>>) -> Self {
+        self.revocation_lists.push(list.into().into());
+        self
+    }
+
+    /// As [`revocation_list_der`](Self::revocation_list_der), for every list in this text.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, or one cannot be read.
+    pub fn revocation_lists_pem(mut self, text: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
+        self.revocation_lists
+            .extend(pem::revocation_lists(text.as_ref())?);
+        Ok(self)
+    }
+
+    /// As [`revocation_list_der`](Self::revocation_list_der), for every list in this file.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read, or holds none.
+    pub fn revocation_lists_pem_file(self, path: impl AsRef<Path>) -> Result<Self, ConfigError> {
+        self.revocation_lists_pem(read(path.as_ref())?)
+    }
+
+    /// Lets certificates pass for whose issuer there is no revocation list, and takes lists whose
+    /// time is over for what they are.
+    pub fn allow_unknown_revocation(mut self) -> Self {
+        self.allows_unknown_revocation = true;
         self
     }
 
@@ -369,6 +427,12 @@ impl Builder {
         &self,
         provider: &Arc<CryptoProvider>,
     ) -> Result<Arc<dyn ServerCertVerifier>, ConfigError> {
+        let has_lists = !self.revocation_lists.is_empty();
+        if has_lists && !self.trust.takes_revocation_lists() {
+            return Err(ConfigError::new(
+                "revocation lists are for roots which are named here, and for no other judge",
+            ));
+        }
         let with_compiled_in = match &self.trust {
             Trust::Default => self.own_roots.is_empty(),
             #[cfg(feature = "webpki-roots")]
@@ -389,10 +453,24 @@ impl Builder {
             Trust::Anybody => return Ok(Arc::new(AcceptsAnyCertificate(provider.clone()))),
         };
         let roots = self.roots(with_compiled_in)?;
-        let verifier =
+        let mut judge =
             WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
-                .build()
-                .map_err(|error| ConfigError::because("there are no roots to trust", error))?;
+                .with_crls(self.revocation_lists.iter().cloned());
+        if self.allows_unknown_revocation {
+            judge = judge.allow_unknown_revocation_status();
+        } else {
+            // Otherwise whoever can hand out an old list can hide what was revoked since.
+            judge = judge.enforce_revocation_expiration();
+        }
+        let verifier = judge.build().map_err(|error| {
+            ConfigError::because(
+                match error {
+                    VerifierBuilderError::InvalidCrl(_) => "a revocation list cannot be read",
+                    _ => "there are no roots to trust",
+                },
+                error,
+            )
+        })?;
         Ok(verifier)
     }
 
@@ -425,6 +503,7 @@ impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
             .field("own_roots", &self.own_roots.len())
+            .field("revocation_lists", &self.revocation_lists.len())
             .field("has_client_certificate", &self.identity.is_some())
             .field("min_version", &self.min_version)
             .field("max_version", &self.max_version)

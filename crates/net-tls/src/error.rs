@@ -6,7 +6,7 @@ use std::{
     io::{self, ErrorKind},
 };
 
-use httpcore_core_primitives::BoxError;
+use httpcore_core_primitives::{BoxError, TlsFailure};
 use rustls::{
     AlertDescription, CertificateError, ExtendedKeyPurpose, PeerIncompatible,
     pki_types::{UnixTime, pem},
@@ -14,7 +14,8 @@ use rustls::{
 
 use crate::date::Date;
 
-/// Why TLS failed: the inner error of an [`io::Error`] which a handshake or a stream ends with.
+/// Why TLS failed, in a handshake or later. [`behind`](Self::behind) finds it in whatever error
+/// came of that.
 ///
 /// `Display` says it in one sentence; [`refusal`](Self::refusal) is for programs, and
 /// [`source`](StdError::source) is what rustls said, if it was rustls.
@@ -50,6 +51,12 @@ pub enum Refusal {
     UnknownIssuer,
     /// The certificate was revoked.
     Revoked,
+    /// Whether the certificate was revoked cannot be told: there is no list of its issuer's, or its
+    /// time is over.
+    RevocationUnknown,
+    /// The certificate, or one above it, is signed in a way that is not believed (any more): by
+    /// SHA-1, say.
+    WeakSignature,
     /// The certificate is not for servers.
     WrongPurpose,
     /// There is something else wrong with the certificate.
@@ -77,6 +84,39 @@ pub enum Refusal {
 }
 
 impl TlsError {
+    /// The error of TLS which `error` came of, if there is one: in the [`io::Error`] of a stream, in
+    /// the error of a request, and in whatever else has one of these among its sources.
+    ///
+    /// ```
+    /// use httpcore_net_tls::{Refusal, TlsError};
+    ///
+    /// fn is_expired(error: &(dyn std::error::Error + 'static)) -> bool {
+    ///     let tls = TlsError::behind(error).map(TlsError::refusal);
+    ///     matches!(tls, Some(Refusal::Expired { .. }))
+    /// }
+    /// # assert!(!is_expired(&std::fmt::Error));
+    /// ```
+    pub fn behind<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a TlsError> {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            if let Some(found) = error.downcast_ref::<TlsError>() {
+                return Some(found);
+            }
+            // An `io::Error` speaks for the error inside of it, and does not count it as a source.
+            let inner = error
+                .downcast_ref::<io::Error>()
+                .and_then(io::Error::get_ref);
+            next = match inner {
+                Some(inner) => match inner.downcast_ref::<TlsFailure>() {
+                    Some(failure) => Some(failure.cause()),
+                    None => Some(inner),
+                },
+                None => error.source(),
+            };
+        }
+        None
+    }
+
     /// Why, for programs.
     pub fn refusal(&self) -> &Refusal {
         &self.refusal
@@ -90,6 +130,16 @@ impl TlsError {
             return false;
         };
         other.to_string().contains("CaUsedAsEndEntity")
+    }
+
+    /// A key below 2048 bits is no key to ring, and nothing that it has signed holds.
+    fn is_badly_signed(&self) -> bool {
+        matches!(
+            self.source,
+            Some(rustls::Error::InvalidCertificate(
+                CertificateError::BadSignature
+            ))
+        )
     }
 
     pub(crate) fn new(refusal: Refusal) -> Self {
@@ -106,7 +156,7 @@ impl TlsError {
             Refusal::BadName(_) => ErrorKind::InvalidInput,
             _ => ErrorKind::InvalidData,
         };
-        io::Error::new(kind, self)
+        TlsFailure::error(kind, self)
     }
 }
 
@@ -151,6 +201,13 @@ fn of_certificate(fault: &CertificateError) -> Refusal {
         },
         CertificateError::UnknownIssuer => Refusal::UnknownIssuer,
         CertificateError::Revoked => Refusal::Revoked,
+        CertificateError::UnknownRevocationStatus
+        | CertificateError::ExpiredRevocationList
+        | CertificateError::ExpiredRevocationListContext { .. } => Refusal::RevocationUnknown,
+        CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            Refusal::WeakSignature
+        }
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
             Refusal::WrongPurpose
         }
@@ -235,9 +292,33 @@ impl fmt::Display for TlsError {
                  without the certificates in between",
             ),
             Refusal::Revoked => f.write_str("the server's certificate was revoked"),
+            Refusal::RevocationUnknown => match &self.source {
+                Some(rustls::Error::InvalidCertificate(
+                    CertificateError::ExpiredRevocationListContext { next_update, .. },
+                )) => {
+                    let date = Date {
+                        seconds: next_update.as_secs(),
+                    };
+                    write!(
+                        f,
+                        "whether the server's certificate was revoked is not known: the list was \
+                         good until {date}"
+                    )
+                }
+                _ => f.write_str(
+                    "whether the server's certificate was revoked is not known: there is no list \
+                     of its issuer's",
+                ),
+            },
+            Refusal::WeakSignature => f.write_str(
+                "the server's certificate is signed in a way that nobody believes any more",
+            ),
             Refusal::WrongPurpose => wrong_purpose(f, self.source.as_ref()),
             Refusal::BadCertificate if self.is_of_an_authority() => f.write_str(
                 "the server shows the certificate of an authority, which is none for servers",
+            ),
+            Refusal::BadCertificate if self.is_badly_signed() => f.write_str(
+                "the signature of the server's certificate does not hold, or its key is too weak",
             ),
             Refusal::BadCertificate => f.write_str("the server's certificate is not acceptable"),
             Refusal::Alert(name) => {

@@ -28,8 +28,8 @@
 //!   cryptography. All of it is read when the connector is built, and never again.
 //! - [`TlsStream`]: the stream. It tells an end that the peer announced (`close_notify`) from one
 //!   that somebody else may have made, and digests session tickets while it is idle.
-//! - [`TlsError`]: what was wrong, in a sentence. It is the inner error of the [`std::io::Error`]s
-//!   that come out of here.
+//! - [`TlsError`]: what was wrong, in a sentence. [`TlsError::behind`] finds it in the errors that
+//!   come of it.
 //! - The machine between the two directions, `session.rs`, takes ciphertext and gives plaintext,
 //!   takes plaintext and gives ciphertext, and does no I/O. It is the one place which knows how
 //!   rustls wants to be called.

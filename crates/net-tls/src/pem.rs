@@ -1,18 +1,31 @@
 //! Certificates and keys from text.
 
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject};
+use rustls::pki_types::{
+    CertificateDer, CertificateRevocationListDer, PrivateKeyDer, pem, pem::PemObject,
+};
 
 use crate::error::ConfigError;
 
 /// Every certificate in `text`, in its order; whatever else stands there is passed by.
 pub(crate) fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
-    let certificates = CertificateDer::pem_slice_iter(text)
+    all(text)
+}
+
+/// Every revocation list in `text`, likewise.
+pub(crate) fn revocation_lists(
+    text: &[u8],
+) -> Result<Vec<CertificateRevocationListDer<'static>>, ConfigError> {
+    all(text)
+}
+
+fn all<T: PemObject>(text: &[u8]) -> Result<Vec<T>, ConfigError> {
+    let found = T::pem_slice_iter(text)
         .collect::<Result<Vec<_>, _>>()
         .map_err(ConfigError::pem)?;
-    if certificates.is_empty() {
+    if found.is_empty() {
         return Err(ConfigError::pem(pem::Error::NoItemsFound));
     }
-    Ok(certificates)
+    Ok(found)
 }
 
 /// The first private key in `text`: PKCS #8, PKCS #1 or SEC 1.

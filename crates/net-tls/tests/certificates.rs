@@ -15,7 +15,11 @@ use httpcore_net_tls::{
         version::{TLS12, TLS13},
     },
 };
-use rcgen::{ExtendedKeyUsagePurpose, GeneralSubtree, NameConstraints, date_time_ymd};
+use rcgen::{
+    CertificateRevocationList, CertificateRevocationListParams, ExtendedKeyUsagePurpose,
+    GeneralSubtree, KeyIdMethod, NameConstraints, RevocationReason, RevokedCertParams,
+    SerialNumber, date_time_ymd,
+};
 use zoo::{Authority, Identity, connect, read, serve, stay, tls_error, write_all};
 
 /// How a handshake ends with a server which shows `identity`, for a client which wants `name`.
@@ -363,4 +367,147 @@ fn what_is_no_name_is_refused_before_anything_is_sent() {
     let server = root.issue(&["tls.test"]).server();
     let (refusal, _) = refusal(&root.connector(), server, "two words");
     assert_eq!(refusal, Refusal::BadName("two words".to_owned()));
+}
+
+/// A list of what `issuer` has revoked, good until the given year.
+fn revocation_list(issuer: &Authority, serials: &[u64], until: i32) -> CertificateRevocationList {
+    let revoked = |serial: &u64| RevokedCertParams {
+        serial_number: SerialNumber::from(*serial),
+        revocation_time: date_time_ymd(2001, 1, 1),
+        reason_code: Some(RevocationReason::KeyCompromise),
+        invalidity_date: None,
+    };
+    CertificateRevocationListParams {
+        this_update: date_time_ymd(2001, 1, 1),
+        next_update: date_time_ymd(until, 1, 1),
+        crl_number: SerialNumber::from(1),
+        issuing_distribution_point: None,
+        revoked_certs: serials.iter().map(revoked).collect(),
+        key_identifier_method: KeyIdMethod::Sha256,
+    }
+    .signed_by(&issuer.issuer)
+    .unwrap()
+}
+
+#[test]
+fn what_was_revoked_is_refused_and_so_is_what_cannot_be_looked_up() {
+    let root = Authority::new("root");
+    let middle = root.intermediate("middle");
+    let serial = |number: u64| {
+        move |params: &mut rcgen::CertificateParams| {
+            params.serial_number = Some(SerialNumber::from(number));
+        }
+    };
+    let (seven, eight) = (
+        root.issue_with(&["tls.test"], serial(7)),
+        root.issue_with(&["tls.test"], serial(8)),
+    );
+    let mut below = middle.issue_with(&["tls.test"], serial(8));
+    below.chain.push(middle.certificate.clone());
+    let list = |until| revocation_list(&root, &[7], until);
+    let strict = |until| {
+        root.builder()
+            .revocation_list_der(list(until).der().to_vec())
+    };
+    let text = root
+        .builder()
+        .revocation_lists_pem(list(3000).pem().unwrap());
+    let unknown = Err(Refusal::RevocationUnknown);
+    for (what, builder, identity, outcome) in [
+        ("revoked", strict(3000), &seven, Err(Refusal::Revoked)),
+        ("another one", strict(3000), &eight, Ok(())),
+        ("from text", text.unwrap(), &seven, Err(Refusal::Revoked)),
+        (
+            "of an issuer without a list",
+            strict(3000),
+            &below,
+            unknown.clone(),
+        ),
+        ("a list of yesterday", strict(2002), &eight, unknown),
+        (
+            "revoked yesterday",
+            strict(2002).allow_unknown_revocation(),
+            &seven,
+            Err(Refusal::Revoked),
+        ),
+        (
+            "a list of yesterday",
+            strict(2002).allow_unknown_revocation(),
+            &eight,
+            Ok(()),
+        ),
+        (
+            "of an issuer without a list",
+            strict(3000).allow_unknown_revocation(),
+            &below,
+            Ok(()),
+        ),
+    ] {
+        let met = meet(&builder.build().unwrap(), identity.server(), "tls.test");
+        let met = met.map_err(|error| tls_error(&error).refusal().clone());
+        assert_eq!(met, outcome, "{what}");
+    }
+    let (_, text) = refusal(&strict(2002).build().unwrap(), eight.server(), "tls.test");
+    assert!(text.ends_with("until 2002-01-01 00:00 UTC"), "{text}");
+}
+
+#[test]
+fn a_revocation_list_is_read_when_it_is_named_and_needs_a_judge_who_knows_of_it() {
+    let root = Authority::new("root");
+    let list = revocation_list(&root, &[7], 3000);
+    let builder = || root.builder().revocation_list_der(list.der().to_vec());
+    assert!(builder().build().is_ok());
+    assert!(builder().danger_accept_any_certificate().build().is_err());
+    assert!(
+        root.builder()
+            .revocation_list_der("no list")
+            .build()
+            .is_err()
+    );
+    assert!(root.builder().revocation_lists_pem("no list").is_err());
+}
+
+/// What is made of a server which answers a hello with `bytes`.
+fn answered(bytes: &'static [u8]) -> (Refusal, String) {
+    let net = MockNet::new();
+    net.serve("tls.test", 443, move |mut stream| async move {
+        stream.read_some().await.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        while stream
+            .read_some()
+            .await
+            .is_ok_and(|heard| !heard.is_empty())
+        {}
+    });
+    let connector = Authority::new("root").connector();
+    let error = net.run(async {
+        let stream = connect(&net).await?;
+        connector.connect(stream, "tls.test", &[]).await.map(drop)
+    });
+    net.settle();
+    assert_eq!(net.census(), Census::default());
+    let error = tls_error(&error.unwrap_err());
+    (error.refusal().clone(), error.to_string())
+}
+
+#[test]
+fn a_server_that_speaks_only_what_is_too_old_is_refused_by_that_name() {
+    // A hello of TLS 1.1 and one of TLS 1.0, choosing TLS_RSA_WITH_AES_128_CBC_SHA: those servers
+    // do not look at the versions in an extension (RFC 8446 §4.1.3), and answer with their own.
+    const TLS11: &[u8] = b"\x16\x03\x02\0\x2a\x02\0\0\x26\x03\x02\
+        0123456789abcdef0123456789abcdef\0\0\x2f\0";
+    const TLS10: &[u8] = b"\x16\x03\x01\0\x2a\x02\0\0\x26\x03\x01\
+        0123456789abcdef0123456789abcdef\0\0\x2f\0";
+    for hello in [TLS11, TLS10] {
+        let (refusal, text) = answered(hello);
+        assert_eq!(refusal, Refusal::Incompatible, "{text}");
+        assert!(
+            text.contains("a version of TLS which is not allowed"),
+            "{text}"
+        );
+    }
+    // One which knows that it has nothing to offer (RFC 8446 §6.2: alert 70).
+    let (refusal, text) = answered(b"\x15\x03\x01\0\x02\x02\x46");
+    assert_eq!(refusal, Refusal::Alert("protocol_version".to_owned()));
+    assert!(text.contains("versions of TLS"), "{text}");
 }

@@ -130,6 +130,11 @@ impl Future for Janitor {
                 .timer
                 .get_or_insert_with(|| runtime.timer("idle connections"));
             std::task::ready!(timer.poll_until(cx, until));
+            // The timers of a runtime that has ended are ready before their time, and this task,
+            // which was being polled at that moment, would go round for ever.
+            if runtime.now() < until {
+                return Poll::Ready(());
+            }
         }
     }
 }

@@ -323,7 +323,7 @@ mod tests {
 
     #[test]
     fn whatever_separates_connections_separates_routes() {
-        let changes: [fn(&mut RouteParts); 10] = [
+        let changes: [fn(&mut RouteParts); 11] = [
             |_| {},
             |parts| parts.origin = Origin::new(Scheme::Http, "example.com", 443),
             |parts| parts.dial = Endpoint::Unix("/run/app.sock".into()),
@@ -333,6 +333,7 @@ mod tests {
             |parts| parts.hops = vec![connect("one")],
             |parts| parts.hops = vec![connect("two")],
             |parts| parts.tcp.local_v4 = Some(std::net::Ipv4Addr::LOCALHOST),
+            |parts| parts.tls = 1,
             |parts| parts.partition = Some(String::new()),
         ];
         let routes: Vec<Route> = changes

@@ -10,8 +10,8 @@ use std::{
 };
 
 use httpcore_core_primitives::{
-    Alarm, BoxFuture, ConnectionUse, Error, Event, Kind, Lease, Phase, Reclaim, Request, Response,
-    SendError, Terms, TimeoutKind, Timeouts, Trace,
+    Alarm, BoxFuture, ConnectionUse, Error, Event, KeepStreamInfo, Kind, Lease, Phase, Reclaim,
+    Request, Response, SendError, StreamInfo, Terms, TimeoutKind, Timeouts, Trace,
     options::{deadline, earlier},
 };
 
@@ -39,6 +39,8 @@ pub struct Sending {
     deadline: Option<Instant>,
     attempts: u32,
     wish: ConnectionUse,
+    /// What the response is to say of its connection, if it is to say it.
+    info: Option<Box<StreamInfo>>,
     stage: Stage,
 }
 
@@ -71,6 +73,7 @@ impl Sending {
             deadline: None,
             attempts: 0,
             wish: ConnectionUse::default(),
+            info: None,
             stage: Stage::New,
         }
     }
@@ -138,6 +141,12 @@ impl Sending {
         };
         self.tell(|| Event::Granted { reused });
         let request = self.request.take().expect("handed over once an attempt");
+        if request.extensions().get::<KeepStreamInfo>().is_some() {
+            self.info = Some(Box::new(match &connection {
+                Connection::Exclusive(connection) => connection.info(),
+                Connection::Shared(connection) => connection.info(),
+            }));
+        }
         let (exchange, shared) = match connection {
             Connection::Exclusive(connection) => (connection.exchange(request, terms), false),
             Connection::Shared(connection) => (connection.exchange(request, terms), true),
@@ -176,9 +185,13 @@ impl Sending {
         } else {
             Phase::Pool
         };
-        let total = self
-            .deadline
-            .is_some_and(|deadline| dialling || deadline <= self.pool.runtime.now());
+        let now = self.pool.runtime.now();
+        let come = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
+        if !come(self.deadline) && !come(self.pool_deadline) {
+            // Only the timers of a runtime that has ended are ready before their time.
+            return Error::new(Kind::RuntimeGone, phase);
+        }
+        let total = dialling || come(self.deadline);
         let limit = if total {
             TimeoutKind::Total
         } else {
@@ -230,8 +243,11 @@ impl Future for Sending {
                     reused,
                     shared,
                 } => match std::task::ready!(exchange.as_mut().poll(cx)) {
-                    Ok(response) => {
+                    Ok(mut response) => {
                         sending.stage = Stage::Over;
+                        if let Some(info) = sending.info.take() {
+                            response.extensions_mut().insert(*info);
+                        }
                         return Poll::Ready(Ok(response));
                     }
                     Err(failure) => {

@@ -24,9 +24,9 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::{StatusCode, request};
 use http_body::{Body as _, Frame};
 use httpcore_core_primitives::{
-    Body, BodyLength, BoxError, CloseReason, Error, Event as TraceEvent, Kind, Lease,
-    OnInformational, Phase, Request, Response, RuntimeGone, SendError, Sent, Terms, Trace,
-    Upgraded,
+    Body, BodyLength, BoxError, CloseReason, Error, Event as TraceEvent, Kind, Lease, LeaseRevoked,
+    OnInformational, Phase, Request, Response, RuntimeGone, SendError, Sent, Terms, TimeoutKind,
+    TlsFailure, Trace, Upgraded,
     waits::{Ended, Situation, Waits},
 };
 
@@ -135,7 +135,9 @@ pub(crate) enum Failure {
     /// The server's response.
     Violation(Violation),
     Read(io::Error),
-    Timeout(httpcore_core_primitives::TimeoutKind),
+    Timeout(TimeoutKind),
+    /// The pool does not wait any longer.
+    Revoked,
 }
 
 /// What is to be written: what goes before a piece (the head too, at first), the piece, and what
@@ -391,10 +393,9 @@ impl Exchange {
     fn switch(&mut self, head: &mut http::Response<()>) {
         let (reason, detail) = (CloseReason::Upgraded, MustClose::Switched.text());
         self.emit(|| TraceEvent::ConnectionClosed { reason, detail });
-        if let Some(connection) = self.connection.take() {
+        if let (Some(connection), Some(lease)) = (self.connection.take(), self.lease.take()) {
             let leading = BytesMut::from(&self.input[..]);
-            let upgraded = Upgraded::new(connection.stream, leading, self.lease.take());
-            head.extensions_mut().insert(upgraded);
+            Upgraded::new(connection.stream, leading, lease).leave_with(head.extensions_mut());
         }
     }
 
@@ -626,6 +627,11 @@ impl Exchange {
         let Some(connection) = &mut self.connection else {
             return Poll::Pending;
         };
+        if let Some(lease) = &self.lease
+            && lease.poll_revoked(cx).is_ready()
+        {
+            return Poll::Ready(Err(Failure::Revoked));
+        }
         match ready!(self.waits.poll(cx, &mut connection.alarm, situation)) {
             Ended::Continue => {
                 self.stop_waiting_for_continue();
@@ -640,6 +646,11 @@ impl Exchange {
         self.connection
             .as_ref()
             .is_some_and(|connection| self.waits.is_over(&connection.alarm))
+    }
+
+    /// Whether the pool does not wait any longer.
+    pub(crate) fn is_revoked(&self) -> bool {
+        self.lease.as_ref().is_some_and(Lease::is_revoked)
     }
 
     /// Reads framing that needs nobody's attention; whether that was the end of the response.
@@ -725,6 +736,7 @@ impl Exchange {
     /// The exchange has failed: everything is closed.
     pub(crate) fn fail(&mut self, failure: Failure) -> Error {
         let callers = matches!(failure, Failure::Misuse(_) | Failure::Body(_));
+        let revoked = matches!(failure, Failure::Revoked);
         let error = self.error_of(failure);
         if self.has_head {
             // Whoever asked has a response already, and will not tell.
@@ -733,6 +745,8 @@ impl Exchange {
         if callers && !self.wrote_some && !self.started {
             // The server has not heard of it.
             self.keep();
+        } else if revoked {
+            self.close(CloseReason::Revoked, "the pool was drained");
         } else {
             self.close(CloseReason::Failed, "the exchange failed");
         }
@@ -796,6 +810,9 @@ impl Exchange {
             }
             Failure::Body(error) => error,
             Failure::Timeout(limit) => Error::new(Kind::Timeout(limit), phase),
+            Failure::Revoked => Error::new(Kind::PoolClosed, phase)
+                .with_message("the pool was drained, and did not wait for the end of the exchange")
+                .with_source(LeaseRevoked),
             Failure::Violation(violation) if violation.is_truncation() => {
                 let closed = Error::new(Kind::Closed, phase).with_message(violation.text());
                 match write_error {
@@ -814,8 +831,20 @@ impl Exchange {
             Failure::Read(error) if RuntimeGone::is_behind(&error) => {
                 failed(Kind::RuntimeGone, error.into())
             }
+            // A server which refuses in TLS may close at once, so that writing fails first: the
+            // alert is the better explanation.
+            Failure::Read(error) if TlsFailure::is_behind(&error) => {
+                failed(Kind::Tls, error.into())
+            }
             // What broke first is the better explanation.
-            Failure::Read(error) => failed(Kind::Network, write_error.unwrap_or(error).into()),
+            Failure::Read(error) => {
+                let error = write_error.unwrap_or(error);
+                let kind = match TlsFailure::is_behind(&error) {
+                    true => Kind::Tls,
+                    false => Kind::Network,
+                };
+                failed(kind, error.into())
+            }
         };
         error
             .with_sent(self.sent())

@@ -230,7 +230,7 @@ impl Exchange {
         let Some(content) = body else {
             return Ok(());
         };
-        self.is_tunnel = request.method == Method::CONNECT;
+        self.is_tunnel = request.method == Method::CONNECT || must_know;
         let is_connect = self.is_tunnel;
         let is_empty = content.is_empty();
         let length = match (is_connect, is_empty) {

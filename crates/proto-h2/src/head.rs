@@ -32,7 +32,7 @@ pub enum Misuse {
     BodyTooLong,
     /// A trailer which may not be one (RFC 9110 §6.5.1).
     Trailer,
-    /// A [`Protocol`] goes with `CONNECT` only (RFC 8441 §4).
+    /// A [`Protocol`] goes with `CONNECT`, or with a `GET` that becomes one (RFC 8441 §4).
     ProtocolWithoutConnect,
     /// The server has not said that it knows extended CONNECT (RFC 8441 §3).
     NoExtendedConnect,
@@ -88,9 +88,11 @@ pub(crate) fn outgoing(request: &request::Parts, length: BodyLength) -> Result<O
     *head.version_mut() = Version::HTTP_2;
     let protocol = request.extensions.get::<Protocol>();
     if let Some(protocol) = protocol {
-        if request.method != Method::CONNECT {
+        // RFC 8441 §5: what is a GET with Upgrade over HTTP/1.1 is a CONNECT here.
+        if request.method != Method::CONNECT && request.method != Method::GET {
             return Err(Misuse::ProtocolWithoutConnect);
         }
+        *head.method_mut() = Method::CONNECT;
         head.extensions_mut()
             .insert(h2::ext::Protocol::from(protocol.name()));
     }
@@ -106,6 +108,10 @@ pub(crate) fn outgoing(request: &request::Parts, length: BodyLength) -> Result<O
         let fields = head.headers_mut();
         *fields = request.headers.clone();
         tidy(fields)?;
+        if protocol.is_some() {
+            // RFC 8441 §5: what these are for, the stream does.
+            fields.remove(header::SEC_WEBSOCKET_KEY);
+        }
         said = content_length(fields)?;
         expects_continue = fields
             .get(header::EXPECT)
@@ -171,8 +177,10 @@ fn target(request: &request::Parts, is_tunnel: bool) -> Result<Uri, Misuse> {
         parts.path_and_query = Some(match path {
             Some(path) if starts_well => path.clone(),
             // RFC 9113 §8.3.1: a path is never empty.
-            Some(path) => uri::PathAndQuery::from_maybe_shared(Bytes::from(format!("/{path}")))
-                .map_err(|_| Misuse::Target)?,
+            Some(path) => {
+                uri::PathAndQuery::from_maybe_shared(Bytes::from(format!("/{}", path.as_str())))
+                    .map_err(|_| Misuse::Target)?
+            }
             None => uri::PathAndQuery::from_static("/"),
         });
     }
@@ -390,7 +398,16 @@ mod tests {
         let chat = Protocol::new("websocket");
         let chat = Request::connect("https://a.test/chat").extension(chat);
         assert_eq!(uri(chat).unwrap(), "https://a.test/chat");
-        let wrong = get("https://a.test/chat").extension(Protocol::new("websocket"));
+        let upgrade = get("https://a.test/chat")
+            .extension(Protocol::new("websocket"))
+            .header("connection", "upgrade")
+            .header("upgrade", "websocket")
+            .header("sec-websocket-key", "AQIDBAUGBwgJCgsMDQ4PEC==")
+            .header("sec-websocket-version", "13");
+        let upgrade = head(upgrade, NONE).unwrap().head;
+        assert_eq!(upgrade.method(), Method::CONNECT);
+        assert_eq!(upgrade.headers().len(), 1, "{upgrade:?}");
+        let wrong = Request::put("https://a.test/chat").extension(Protocol::new("websocket"));
         assert_eq!(uri(wrong).unwrap_err(), Misuse::ProtocolWithoutConnect);
     }
 

@@ -410,7 +410,8 @@ pub(crate) async fn write_all(stream: &mut dyn NetworkStream, bytes: &[u8]) -> i
 
 /// The TLS error inside of a stream's.
 pub(crate) fn tls_error(error: &io::Error) -> TlsError {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
-    let inner: &TlsError = inner.unwrap_or_else(|| panic!("{error:?} is not TLS's"));
-    inner.clone()
+    let inner = TlsError::behind(error);
+    inner
+        .unwrap_or_else(|| panic!("{error:?} is not TLS's"))
+        .clone()
 }
