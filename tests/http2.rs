@@ -4,9 +4,10 @@
 use std::{convert::Infallible, future::poll_fn, io::IoSlice, sync::Arc, task::Poll};
 
 use bytes::{Bytes, BytesMut};
+use httpcore::NetworkStream as _;
 use httpcore::{
-    Body, BoxStream, Builder, ConnectionPool, ConnectionUse, Epoll, Kind, Protocol, Request, Sent,
-    StreamId, Upgraded, blocking,
+    Body, Builder, ConnectionPool, ConnectionUse, Epoll, Kind, Protocol, Request, Sent, StreamId,
+    Upgraded, blocking,
 };
 use httpcore_net_mock::{Census, MockNet, MockTls, TlsServer};
 use httpcore_tests::http2::{self, Tokio};
@@ -122,14 +123,14 @@ fn connect(url: &str, protocol: &'static str) -> Request {
         .unwrap()
 }
 
-async fn write_all(stream: &mut BoxStream, mut bytes: &[u8]) {
+async fn write_all(stream: &mut Upgraded, mut bytes: &[u8]) {
     while !bytes.is_empty() {
         let written = poll_fn(|cx| stream.poll_write(cx, &[IoSlice::new(bytes)])).await;
         bytes = &bytes[written.unwrap()..];
     }
 }
 
-async fn read_some(stream: &mut BoxStream) -> BytesMut {
+async fn read_some(stream: &mut Upgraded) -> BytesMut {
     let mut buf = BytesMut::with_capacity(100);
     poll_fn(|cx| stream.poll_read(cx, &mut buf)).await.unwrap();
     buf

@@ -301,7 +301,13 @@ mod tests {
     fn whoever_asks_for_another_server_takes_another_route() {
         let own = ServerName::new("own.test");
         for pools in [None, Some(own)] {
-            let routes = Routes::new(TcpOptions::default(), None, true, pools.clone());
+            let routes = Routes::new(
+                TcpOptions::default(),
+                None,
+                true,
+                pools.clone(),
+                Versions::default(),
+            );
             let url = "https://a.test/".parse().unwrap();
             let name = |apart: Option<&Apart>| match routes.of(&url, apart).unwrap().hops() {
                 [Hop::Tls { server_name, .. }] => server_name.clone(),

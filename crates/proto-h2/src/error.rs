@@ -1,7 +1,7 @@
 //! From what h2 says to what a caller can decide by.
 
 use h2::Reason;
-use httpcore_core_primitives::{Error, Kind, Phase, RuntimeGone, Sent};
+use httpcore_core_primitives::{Error, Kind, Phase, RuntimeGone, Sent, TlsFailure};
 
 use crate::link::{End, Link, SharedError};
 
@@ -79,6 +79,8 @@ pub(crate) fn of_end(end: End, phase: Phase) -> Error {
         End::Failed(error) => {
             let kind = if RuntimeGone::is_behind(&error) {
                 Kind::RuntimeGone
+            } else if TlsFailure::is_behind(&error) {
+                Kind::Tls
             } else if error.kind() == std::io::ErrorKind::UnexpectedEof {
                 // A layer such as TLS knows that the end came too early.
                 Kind::Closed

@@ -20,8 +20,8 @@ use bytes::Bytes;
 use h2::{Reason, RecvStream, client::ResponseFuture};
 use http::{Method, StatusCode, request};
 use httpcore_core_primitives::{
-    Alarm, Body, BodyLength, CloseReason, Error, Event, Kind, Lease, OnInformational, Phase,
-    Protocol, Request, Response, SendError, Sent, StreamId, Terms, TimeoutKind, Trace,
+    Alarm, Body, BodyLength, CloseReason, Error, Event, Kind, Lease, LeaseRevoked, OnInformational,
+    Phase, Protocol, Request, Response, SendError, Sent, StreamId, Terms, TimeoutKind, Trace,
     waits::{Ended, Situation, Waits},
 };
 
@@ -48,6 +48,8 @@ pub(crate) enum Failure {
     /// The stream, or the connection.
     Stream(h2::Error),
     Timeout(TimeoutKind),
+    /// The pool does not wait any longer.
+    Revoked,
 }
 
 /// An exchange until the head of its response.
@@ -365,14 +367,9 @@ impl Exchange {
         let mut received = received;
         // RFC 9113 §8.5, RFC 8441 §5: the stream is the server's and the caller's from here on.
         if self.is_tunnel && status.is_success() {
-            if let Some(upload) = self.upload.take() {
-                let upgraded = tunnel::upgraded(
-                    upload.into_stream(),
-                    received,
-                    self.shared.clone(),
-                    self.lease.take(),
-                );
-                head.extensions.insert(upgraded);
+            if let (Some(upload), Some(lease)) = (self.upload.take(), self.lease.take()) {
+                tunnel::upgraded(upload.into_stream(), received, self.shared.clone(), lease)
+                    .leave_with(&mut head.extensions);
             }
             return Ok(Begun::Over(Body::empty()));
         }
@@ -497,6 +494,11 @@ impl Exchange {
             callers_turn: sending == Sending::Starved && !self.is_tunnel,
             continuing: continues,
         };
+        if let Some(lease) = &self.lease
+            && lease.poll_revoked(cx).is_ready()
+        {
+            return Poll::Ready(Err(Failure::Revoked));
+        }
         match ready!(self.waits.poll(cx, &mut self.alarm, situation)) {
             Ended::Continue => {
                 self.stop_waiting_for_continue();
@@ -509,6 +511,11 @@ impl Exchange {
     /// Whether the whole exchange has lasted too long.
     pub(crate) fn is_late(&self) -> bool {
         self.waits.is_over(&self.alarm)
+    }
+
+    /// Whether the pool does not wait any longer.
+    pub(crate) fn is_revoked(&self) -> bool {
+        self.lease.as_ref().is_some_and(Lease::is_revoked)
     }
 
     /// Whether the response has come to its end.
@@ -535,7 +542,9 @@ impl Exchange {
         let reason = match &failure {
             Failure::Violation(_) => Some(Reason::PROTOCOL_ERROR),
             Failure::TooLarge(_) => Some(Reason::ENHANCE_YOUR_CALM),
-            Failure::Misuse(_) | Failure::Body(_) | Failure::Timeout(_) => Some(Reason::CANCEL),
+            Failure::Misuse(_) | Failure::Body(_) | Failure::Timeout(_) | Failure::Revoked => {
+                Some(Reason::CANCEL)
+            }
             Failure::Stream(_) => None,
         };
         if let Failure::Stream(cause) = &failure
@@ -544,6 +553,10 @@ impl Exchange {
             // The pool must know before the lease ends, or it would send the request here again.
             self.shared.is_over();
         }
+        let close = match failure {
+            Failure::Revoked => CloseReason::Revoked,
+            _ => CloseReason::Failed,
+        };
         let error = self.error_of(failure);
         if let (Some(reason), Some(upload)) = (reason, &mut self.upload) {
             upload.reset(reason);
@@ -552,7 +565,7 @@ impl Exchange {
             // Whoever asked has a response already, and will not tell.
             self.emit(|| Event::Failed { error: &error });
         }
-        self.close_but_keep_body(CloseReason::Failed);
+        self.close_but_keep_body(close);
         error
     }
 
@@ -588,6 +601,10 @@ impl Exchange {
                 .with_sent(progress.sent),
             Failure::TooLarge(what) => Error::new(Kind::TooLarge, phase)
                 .with_message(what)
+                .with_sent(progress.sent),
+            Failure::Revoked => Error::new(Kind::PoolClosed, phase)
+                .with_message("the pool was drained, and did not wait for the end of the exchange")
+                .with_source(LeaseRevoked)
                 .with_sent(progress.sent),
             Failure::Timeout(limit) => {
                 Error::new(Kind::Timeout(limit), phase).with_sent(progress.sent)

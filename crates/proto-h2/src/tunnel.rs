@@ -25,7 +25,7 @@ pub(crate) fn upgraded(
     sending: SendStream<Bytes>,
     receiving: RecvStream,
     shared: Arc<Shared>,
-    lease: Option<Lease>,
+    lease: Lease,
 ) -> Upgraded {
     let tunnel = Tunnel {
         sending,
