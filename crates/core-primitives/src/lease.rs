@@ -179,7 +179,6 @@ impl CloseReason {
             CloseReason::Abandoned => "abandoned",
             CloseReason::Failed => "failed",
             CloseReason::Finished => "finished",
-            CloseReason::Over => "over",
             CloseReason::PeerSaidClose => "peer said close",
             CloseReason::CallerSaidClose => "caller said close",
             CloseReason::NotPersistent => "not persistent",

@@ -843,3 +843,34 @@ fn one_who_comes_as_the_last_connection_of_a_route_expires_is_not_forgotten_with
     bench.ask(&route);
     assert_eq!(bench.told(), ["close 1: idle timeout", "dial host0"]);
 }
+
+#[test]
+fn nobody_dials_beside_a_shared_connection_that_has_not_said_what_it_admits() {
+    let mut bench = Bench::new(|_| {});
+    let route = negotiated(0);
+    let tickets: Vec<_> = (0..3).map(|_| bench.ask(&route)).collect();
+    let dial = one_dial(&bench.drain());
+    bench
+        .state
+        .dialled(dial, Ok(Connection::Shared(1)), bench.now);
+    assert_eq!(granted(&bench.drain()), [(tickets[0], 1)]);
+    bench.state.admits(dial, Admission::UpTo(2));
+    let actions = bench.drain();
+    assert_eq!(granted(&actions), [(tickets[1], 1)]);
+    // The third has found it full.
+    one_dial(&actions);
+}
+
+#[test]
+fn a_shared_connection_that_ends_before_it_has_said_what_it_admits_is_followed_by_another() {
+    let mut bench = Bench::new(|_| {});
+    let route = negotiated(0);
+    let tickets: Vec<_> = (0..2).map(|_| bench.ask(&route)).collect();
+    let dial = one_dial(&bench.drain());
+    bench
+        .state
+        .dialled(dial, Ok(Connection::Shared(1)), bench.now);
+    assert_eq!(granted(&bench.drain()), [(tickets[0], 1)]);
+    bench.state.admits(dial, Admission::Over);
+    one_dial(&bench.drain());
+}
