@@ -119,6 +119,12 @@ impl Client {
 }
 
 impl Client {
+    /// Lets time pass.
+    pub async fn waits(&self, time: Duration) {
+        let then = self.runtime.now() + time;
+        httpcore::sleep_until(&self.runtime, then).await;
+    }
+
     /// Waits until the pool looks like that, asking now and then; says whether it came to do so.
     /// How long it takes is nobody's promise, and so there is ample time for it.
     pub async fn sees(&self, such: impl Fn(&Status) -> bool) -> bool {

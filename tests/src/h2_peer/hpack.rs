@@ -110,7 +110,10 @@ impl Decoder {
         // RFC 7541 §4.2: what was made smaller is said to be, before anything else.
         let is_told = rest.first().is_some_and(|first| first & 0xe0 == 0x20);
         if self.size > self.most && !is_told {
-            return Err(format!("a table of {}, and {} is allowed", self.size, self.most));
+            return Err(format!(
+                "a table of {}, and {} is allowed",
+                self.size, self.most
+            ));
         }
         while let Some(&first) = rest.first() {
             if first & 0x80 != 0 {

@@ -60,6 +60,7 @@ pub struct Record(Arc<Mutex<Recorded>>);
 struct Recorded {
     frames: Vec<Received>,
     bytes_sent: u64,
+    data_sent: u64,
     unplayed: Option<String>,
     is_over: bool,
 }
@@ -133,6 +134,11 @@ impl Record {
         self.lock().bytes_sent
     }
 
+    /// How much DATA was written to the client, padding included.
+    pub fn data_sent(&self) -> u64 {
+        self.lock().data_sent
+    }
+
     /// At which step a script was broken off, and why.
     pub fn unplayed(&self) -> Option<String> {
         self.lock().unplayed.clone()
@@ -161,6 +167,10 @@ impl Record {
 struct Stream {
     /// How much DATA the client may send.
     window: i64,
+    /// How much DATA this end may send.
+    room: i64,
+    /// How much DATA is yet to be sent; then the stream ends.
+    owed: usize,
     /// Whether the client has sent its last frame.
     is_done: bool,
     /// Whether this end has.
@@ -179,6 +189,8 @@ pub struct Peer {
     streams: BTreeMap<u32, Stream>,
     window: i64,
     initial_window: i64,
+    room: i64,
+    initial_room: i64,
     frame_size: usize,
     most_streams: Option<u32>,
     /// SETTINGS which the client has not acknowledged. What they forbid is forbidden from then on.
@@ -210,6 +222,8 @@ impl Peer {
             streams: BTreeMap::new(),
             window: INITIAL_WINDOW,
             initial_window: INITIAL_WINDOW,
+            room: INITIAL_WINDOW,
+            initial_room: INITIAL_WINDOW,
             frame_size: INITIAL_FRAME_SIZE,
             most_streams: None,
             unacknowledged: VecDeque::new(),
@@ -323,6 +337,11 @@ impl Peer {
         }
     }
 
+    /// The requests which have come already, and which have not been asked for.
+    pub fn waiting(&mut self) -> Vec<Received> {
+        self.waiting.drain(..).collect()
+    }
+
     /// Waits until the client has sent the last frame of a stream.
     ///
     /// # Errors
@@ -366,8 +385,40 @@ impl Peer {
         }
     }
 
+    /// So many bytes are to be sent on `stream`, and then its end, as far and as soon as windows
+    /// allow.
+    fn owe(&mut self, stream: u32, size: usize) {
+        if let Some(one) = self.streams.get_mut(&stream) {
+            one.owed = size;
+        }
+    }
+
+    /// Sends what is owed, a frame of each stream in turn.
+    async fn pay(&mut self) -> io::Result<()> {
+        loop {
+            let mut frames = Vec::new();
+            let mut room = self.room;
+            for (stream, one) in &mut self.streams {
+                let most = room.min(one.room).clamp(0, INITIAL_FRAME_SIZE as i64);
+                let now = one.owed.min(most as usize);
+                if now == 0 {
+                    continue;
+                }
+                room -= now as i64;
+                one.owed -= now;
+                let frame = frames::data(*stream, vec![b'x'; now]);
+                frames.push(if one.owed == 0 { frame.end() } else { frame });
+            }
+            if frames.is_empty() {
+                return Ok(());
+            }
+            self.send(&frames).await?;
+        }
+    }
+
     /// Answers requests with `answer` until the client closes, and is polite in all other respects.
-    /// Streams which somebody has asked for before are left alone.
+    /// Streams which somebody has asked for before are left alone. What asks for `/bytes/N` gets so
+    /// many bytes behind `answer`, as windows allow.
     ///
     /// # Errors
     ///
@@ -386,9 +437,15 @@ impl Peer {
                     && self.streams.contains_key(&stream)
                 {
                     self.send(&answer(&request)).await?;
+                    let target = request.field(":path").unwrap_or_default();
+                    if let Some(size) = target.strip_prefix("/bytes/") {
+                        let size = size.parse().map_err(|_| ErrorKind::InvalidInput)?;
+                        self.owe(stream, size);
+                    }
                 }
                 continue;
             }
+            self.pay().await?;
             let Some(received) = self.next().await? else {
                 return Ok(());
             };
@@ -434,6 +491,14 @@ impl Peer {
         let is_last = frame.kind == kind::RST_STREAM
             || matches!(frame.kind, kind::DATA | kind::HEADERS) && frame.has(flag::END_STREAM);
         match frame.kind {
+            kind::DATA => {
+                let size = frame.payload.len() as i64;
+                self.record.lock().data_sent += size as u64;
+                self.room -= size;
+                if let Some(one) = self.streams.get_mut(&frame.stream) {
+                    one.room -= size;
+                }
+            }
             kind::WINDOW_UPDATE => {
                 let credit = i64::from(frame.number(0).unwrap_or(0));
                 match frame.stream {
@@ -569,6 +634,15 @@ impl Peer {
                     frame.stream <= newest,
                     "RFC 9113 §5.1: {frame:?} on an idle stream"
                 );
+                let credit = i64::from(frame.number(0).unwrap_or(0));
+                match frame.stream {
+                    0 => self.room += credit,
+                    stream => {
+                        if let Some(one) = self.streams.get_mut(&stream) {
+                            one.room += credit;
+                        }
+                    }
+                }
                 Some(plain(frame))
             }
             _ => panic!("a client has no reason to send {frame:?}"),
@@ -631,6 +705,8 @@ impl Peer {
             frame.stream,
             Stream {
                 window: self.initial_window,
+                room: self.initial_room,
+                owed: 0,
                 is_done: false,
                 is_answered: false,
             },
