@@ -64,16 +64,16 @@ struct Attempt {
 impl Attempt {
     async fn run(self) -> Result<Established, Error> {
         let mut stream = self.connect().await?;
-        let info = stream.info();
         self.trace().emit(|| {
-            let (peer, local) = (info.peer, info.local);
+            // Not before somebody listens: the local address takes a system call.
+            let StreamInfo { peer, local, .. } = stream.info();
             (self.backend.now(), Event::Connected { peer, local })
         });
         for hop in self.route.hops() {
             stream = self.hop(hop, stream).await?;
         }
         #[cfg(feature = "http2")]
-        if self.speaks_http2(&stream.info())? {
+        if self.speaks_http2(&stream)? {
             let opening = H2Connection::open(stream, self.runtime(), self.http2.clone());
             let connection = self
                 .within(TimeoutKind::Connect, Phase::Connect, opening)
@@ -86,15 +86,15 @@ impl Attempt {
 
     /// Which protocol was agreed on, or is known to be spoken.
     #[cfg(feature = "http2")]
-    fn speaks_http2(&self, info: &StreamInfo) -> Result<bool, Error> {
+    fn speaks_http2(&self, stream: &BoxStream) -> Result<bool, Error> {
         if self.route.parts().http2_prior_knowledge {
             return Ok(true);
         }
-        let chosen = info.tls.as_ref().and_then(|tls| tls.alpn);
-        let offered_only_http2 = matches!(
-            self.route.hops().last(),
-            Some(Hop::Tls { offer, .. }) if offer[..] == [Alpn::Http2]
-        );
+        let Some(Hop::Tls { offer, .. }) = self.route.hops().last() else {
+            return Ok(false); // and nobody asked, which would take a system call
+        };
+        let chosen = stream.info().tls.as_ref().and_then(|tls| tls.alpn);
+        let offered_only_http2 = offer[..] == [Alpn::Http2];
         // RFC 9113 §3.2: without `h2` in its answer, a server does not speak it over TLS.
         if offered_only_http2 && chosen != Some(Alpn::Http2) {
             return Err(Error::new(Kind::Tls, Phase::Tls)
