@@ -117,6 +117,16 @@ impl ConnectionPool {
         handshake.open(move |request| pool.request(request))
     }
 
+    /// Listens to Server-Sent Events, and asks again when the stream breaks, for what comes behind
+    /// the last event. Whoever does not want that makes
+    /// [`sse::Events`](crate::sse::Events) of a response.
+    #[cfg(feature = "sse")]
+    pub fn events(&self, subscription: crate::sse::Subscription) -> crate::sse::EventSource {
+        let pool = self.clone();
+        let runtime = self.pool.runtime().clone();
+        crate::sse::EventSource::new(subscription, runtime, move |request| pool.request(request))
+    }
+
     /// The time limits of requests which bring none of their own.
     pub fn timeouts(&self) -> Timeouts {
         self.timeouts
