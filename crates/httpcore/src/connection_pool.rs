@@ -20,7 +20,7 @@ use httpcore_pool::{Config, Draining, Pool, Sending, Status};
 
 use crate::{
     dial::Dialler,
-    routes::{Apart, Routes},
+    routes::{Apart, Routes, Versions},
 };
 
 /// Sends requests, and shares connections between them. Cloning it yields another handle to the
@@ -230,7 +230,10 @@ impl fmt::Debug for Requesting {
 #[must_use]
 pub struct Builder {
     pool: Config,
+    versions: Versions,
     http1: httpcore_proto_h1::Config,
+    #[cfg(feature = "http2")]
+    http2: httpcore_proto_h2::Config,
     tcp: TcpOptions,
     unix_socket: Option<PathBuf>,
     tls: Option<Arc<dyn TlsConnector>>,
@@ -242,7 +245,10 @@ impl Default for Builder {
     fn default() -> Self {
         Builder {
             pool: Config::default(),
+            versions: Versions::default(),
             http1: httpcore_proto_h1::Config::default(),
+            #[cfg(feature = "http2")]
+            http2: httpcore_proto_h2::Config::default(),
             tcp: TcpOptions::default(),
             unix_socket: None,
             tls: None,
@@ -292,6 +298,36 @@ impl Builder {
         self
     }
 
+    /// Whether HTTP/1.1 is spoken; it is, unless told otherwise. With neither version, HTTP/1.1 is.
+    pub fn http1(mut self, spoken: bool) -> Self {
+        self.versions.http1 = spoken;
+        self
+    }
+
+    /// Whether HTTP/2 is spoken; it is, unless told otherwise, where the server chooses it in the TLS
+    /// handshake (ALPN, RFC 9113 §3.2).
+    ///
+    /// With [`http1(false)`](Self::http1) besides, servers are taken to know it: `http` URLs too are
+    /// asked for by HTTP/2 then (RFC 9113 §3.3), and a server which chooses anything else in its
+    /// handshake is refused.
+    ///
+    /// ```
+    /// # use httpcore::ConnectionPool;
+    /// let only_http2 = ConnectionPool::builder().http1(false).http2(true);
+    /// ```
+    #[cfg(feature = "http2")]
+    pub fn http2(mut self, spoken: bool) -> Self {
+        self.versions.http2 = spoken;
+        self
+    }
+
+    /// The settings of HTTP/2: windows, limits, keep-alive.
+    #[cfg(feature = "http2")]
+    pub fn http2_config(mut self, config: httpcore_proto_h2::Config) -> Self {
+        self.http2 = config;
+        self
+    }
+
     /// The settings of HTTP/1.1: its limits above all.
     pub fn http1_config(mut self, config: httpcore_proto_h1::Config) -> Self {
         self.http1 = config;
@@ -336,13 +372,21 @@ impl Builder {
     /// The pool, on `backend`.
     pub fn build(self, backend: Arc<dyn NetworkBackend>) -> ConnectionPool {
         let tls = self.tls.or_else(default_tls);
-        let routes = Routes::new(self.tcp, self.unix_socket, tls.is_some(), self.server_name);
+        let routes = Routes::new(
+            self.tcp,
+            self.unix_socket,
+            tls.is_some(),
+            self.server_name,
+            self.versions,
+        );
         let runtime: Arc<dyn Runtime> = backend.clone();
         let dialler = Dialler {
             backend,
             tls,
             race_delay: self.race_delay,
             http1: Arc::new(self.http1),
+            #[cfg(feature = "http2")]
+            http2: Arc::new(self.http2),
         };
         ConnectionPool {
             timeouts: self.pool.timeouts,

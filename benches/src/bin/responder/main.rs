@@ -89,11 +89,7 @@ impl Server {
         let mut fields = Vec::new();
         for (n, endpoint) in endpoints.iter().enumerate() {
             let mut door = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
-            fields.push(format!(
-                r#""{}":"{}""#,
-                endpoint.name,
-                door.local_addr()?
-            ));
+            fields.push(format!(r#""{}":"{}""#, endpoint.name, door.local_addr()?));
             poll.registry()
                 .register(&mut door, Token(n), Interest::READABLE)?;
             doors.push(door);
