@@ -22,6 +22,7 @@ use http::{Method, StatusCode, request};
 use httpcore_core_primitives::{
     Alarm, Body, BodyLength, CloseReason, Error, Event, Kind, Lease, LeaseRevoked, OnInformational,
     Phase, Protocol, Request, Response, SendError, Sent, StreamId, Terms, TimeoutKind, Trace,
+    upgrade::NoExtendedConnect,
     waits::{Ended, Situation, Waits},
 };
 
@@ -588,6 +589,9 @@ impl Exchange {
                 Error::new(Kind::RequestBody, Phase::Send)
                     .with_source(misuse)
                     .with_sent(progress.sent)
+            }
+            Failure::Misuse(Misuse::NoExtendedConnect) => {
+                Error::new(Kind::InvalidRequest, Phase::Request).with_source(NoExtendedConnect)
             }
             Failure::Misuse(misuse) => {
                 Error::new(Kind::InvalidRequest, Phase::Request).with_source(misuse)
