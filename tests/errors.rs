@@ -273,3 +273,21 @@ fn a_pool_that_was_closed_says_so() {
     let error = epoll.block_on(pool.request(request)).unwrap_err();
     assert_eq!(error.kind(), Kind::PoolClosed);
 }
+
+#[test]
+fn a_loop_that_ends_under_a_request_is_named_and_no_network_is_blamed() {
+    let _turn = take_turn();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let epoll = Epoll::new().unwrap();
+    let (handle, pool) = (epoll.handle(), ConnectionPool::new(epoll.backend()));
+    let client = thread::spawn(move || handle.block_on(pool.get(url)).unwrap_err());
+    let (mut stream, _) = listener.accept().unwrap();
+    // The request is under way, and waits for its answer.
+    let _ = stream.read(&mut [0; 1024]).unwrap();
+    drop(epoll);
+    let error = client.join().unwrap();
+    assert_eq!(error.kind(), Kind::RuntimeGone, "{error:?}");
+    assert_eq!(error.fault(), Fault::Local);
+    assert!(!error.is_retryable());
+}

@@ -1,59 +1,204 @@
-//! What the programs in `src/bin` share: their arguments.
+//! What the programs that are counted have in common, ours and those in `peers/`: the command line,
+//! and the line of results.
 //!
-//! Each is called as `PROGRAM ADDR REQUESTS IN_FLIGHT`, makes that many requests for `/hello` of
-//! the origin at ADDR, and fails unless each was answered in full. `cargo xtask bench` counts what
-//! that takes.
+//! ```text
+//! PROGRAM WORK --url URL [--requests N] [--in-flight K] …
+//! ```
+//!
+//! | WORK | what is done |
+//! |---|---|
+//! | `get` | N requests over connections that are kept, K at once; bodies are read to the end |
+//! | `upload` | N POSTs, each with a body of `--size` bytes that is streamed |
+//! | `connect` | N requests, each over a new connection; TLS sessions are resumed with `--resume` |
+//! | `idle` | K connections, held by K requests at once and then idle; exits holding them |
+//! | `beside` | N requests, one after the other, while the body at `--large` is read |
+//!
+//! A program which cannot do a work says so and exits with [`CANNOT`]; one that did it prints one
+//! line of JSON. Before `get` and `upload` are timed, each of the K has made one request: making
+//! connections is not part of it.
 
 #![forbid(unsafe_code)]
 
-use std::{env, net::SocketAddr};
+mod outcome;
+
+use std::{env, error::Error, path::PathBuf};
+
+pub use outcome::{Latencies, Meter, Outcome};
+
+/// The exit code of a program that has no way of doing what it was asked for.
+pub const CANNOT: i32 = 3;
+
+/// The pieces in which bodies are uploaded.
+pub const PIECE: usize = 64 << 10;
+
+/// Why something was not done.
+pub type Failure = Box<dyn Error + Send + Sync>;
+
+/// What is to be done; see the crate's page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "they are explained together")]
+pub enum Work {
+    Get,
+    Upload,
+    Connect,
+    Idle,
+    Beside,
+}
 
 /// What a program is to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Task {
-    /// Where the origin listens.
-    pub addr: SocketAddr,
-    /// How many requests are made in all.
+    /// In general.
+    pub work: Work,
+    /// What is asked for.
+    pub url: String,
+    /// How many requests are made in all, those of a warm-up apart.
     pub requests: u64,
     /// How many of them at once, at most.
     pub in_flight: u64,
+    /// The length of each uploaded body, in bytes.
+    pub size: u64,
+    /// What is downloaded beside the requests.
+    pub large: Option<String>,
+    /// A file with the root of `https`, as PEM.
+    pub ca: Option<PathBuf>,
+    /// HTTP/2 without asking (prior knowledge), or by ALPN over TLS.
+    pub http2: bool,
+    /// Whether TLS sessions may be resumed.
+    pub resume: bool,
+    /// Whether each request's time is taken.
+    pub latencies: bool,
 }
 
-/// The task in this process's arguments.
-///
-/// # Errors
-///
-/// In a sentence, if there is none.
-pub fn task() -> Result<Task, String> {
-    parse(env::args().skip(1)).ok_or("usage: PROGRAM ADDR REQUESTS IN_FLIGHT".into())
+impl Task {
+    /// The task in this process's arguments.
+    ///
+    /// # Errors
+    ///
+    /// In a sentence, if there is none.
+    pub fn from_arguments() -> Result<Self, String> {
+        Self::parse(env::args().skip(1))
+    }
+
+    fn parse(mut words: impl Iterator<Item = String>) -> Result<Self, String> {
+        let work = match words.next().as_deref() {
+            Some("get") => Work::Get,
+            Some("upload") => Work::Upload,
+            Some("connect") => Work::Connect,
+            Some("idle") => Work::Idle,
+            Some("beside") => Work::Beside,
+            other => return Err(format!("no such work: {other:?}")),
+        };
+        let mut task = Task {
+            work,
+            url: String::new(),
+            requests: 0,
+            in_flight: 1,
+            size: 0,
+            large: None,
+            ca: None,
+            http2: false,
+            resume: false,
+            latencies: false,
+        };
+        while let Some(word) = words.next() {
+            let mut value = || words.next().ok_or(format!("nothing behind {word}"));
+            let number = |text: String| text.parse().map_err(|_| format!("{text}: no number"));
+            match word.as_str() {
+                "--url" => task.url = value()?,
+                "--requests" => task.requests = number(value()?)?,
+                "--in-flight" => task.in_flight = number(value()?)?,
+                "--size" => task.size = number(value()?)?,
+                "--large" => task.large = Some(value()?),
+                "--ca" => task.ca = Some(value()?.into()),
+                "--http2" => task.http2 = true,
+                "--resume" => task.resume = true,
+                "--latencies" => task.latencies = true,
+                other => return Err(format!("no such option: {other}")),
+            }
+        }
+        if task.url.is_empty() || task.in_flight == 0 {
+            return Err("a --url is needed, and something --in-flight".into());
+        }
+        Ok(task)
+    }
+
+    /// How many requests each of the [`in_flight`](Self::in_flight) makes: together exactly as many
+    /// as were asked for.
+    pub fn shares(&self, requests: u64) -> impl Iterator<Item = u64> + use<> {
+        let (all, each) = (self.in_flight, requests / self.in_flight);
+        (0..all).map(move |worker| each + u64::from(worker < requests % all))
+    }
+
+    /// The URL without its scheme: host and port, and the path.
+    pub fn host_and_path(&self) -> (&str, &str) {
+        let (_, rest) = self.url.split_once("://").unwrap_or(("", &self.url));
+        rest.find('/')
+            .map_or((rest, "/"), |slash| rest.split_at(slash))
+    }
+
+    /// Whether the URL's scheme is `https`.
+    pub fn is_https(&self) -> bool {
+        self.url.starts_with("https://")
+    }
 }
 
-fn parse(mut arguments: impl Iterator<Item = String>) -> Option<Task> {
-    let task = Task {
-        addr: arguments.next()?.parse().ok()?,
-        requests: arguments.next()?.parse().ok()?,
-        in_flight: arguments.next()?.parse().ok().filter(|count| *count > 0)?,
+/// Ends a program that has no way of doing what it was asked for.
+pub fn cannot(what: &str) -> ! {
+    eprintln!("cannot: {what}");
+    std::process::exit(CANNOT)
+}
+
+/// Runs a program: reads its task, does it, prints the result.
+///
+/// A program that holds idle connections ends here with them: what lives at its end is what they
+/// take.
+pub fn run(work: impl FnOnce(&Task) -> Result<Outcome, Failure>) -> ! {
+    let outcome = match Task::from_arguments() {
+        Ok(task) => work(&task).map_err(|error| error.to_string()),
+        Err(usage) => Err(usage),
     };
-    arguments.next().is_none().then_some(task)
+    match outcome {
+        Ok(outcome) => {
+            println!("{outcome}");
+            std::process::exit(0)
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            std::process::exit(1)
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn parse(line: &str) -> Result<Task, String> {
+        Task::parse(line.split(' ').map(String::from))
+    }
+
     #[test]
-    fn a_task_is_three_words_and_does_something() {
-        let parse = |line: &str| parse(line.split(' ').map(String::from));
-        let task = parse("127.0.0.1:80 1000 4").unwrap();
-        assert_eq!((task.requests, task.in_flight), (1000, 4));
+    fn a_task_is_read_from_words() {
+        let task = parse("get --url https://a:1/b --requests 10 --in-flight 4 --http2").unwrap();
+        assert_eq!((task.work, task.requests), (Work::Get, 10));
+        assert!(task.http2 && task.is_https() && !task.resume);
+        assert_eq!(task.host_and_path(), ("a:1", "/b"));
+        assert_eq!(task.shares(10).collect::<Vec<_>>(), [3, 3, 2, 2]);
+    }
+
+    #[test]
+    fn what_is_no_task_is_refused() {
         for wrong in [
             "",
-            "127.0.0.1:80 1",
-            "127.0.0.1 1 1",
-            "127.0.0.1:80 1 0",
-            "127.0.0.1:80 1 1 1",
+            "fly --url http://a",
+            "get",
+            "get --url",
+            "get --url http://a --requests many",
+            "get --url http://a --in-flight 0",
+            "get --url http://a --fast",
         ] {
-            assert_eq!(parse(wrong), None, "{wrong}");
+            assert!(parse(wrong).is_err(), "{wrong}");
         }
     }
 }

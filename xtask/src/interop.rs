@@ -25,14 +25,20 @@ pub(crate) fn run() -> Outcome {
     let folder = target().join("interop");
     fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let debian = Debian::default();
-    // By the names `httpcore_servers::Kind::name` has for them.
+    // By the names which `httpcore_servers::Kind` and `Front` have for them.
     let servers = [
         ("nginx", debian.has("nginx", &["nginx-light"])),
         ("http.server", debian.has("python3", &["python3"])),
-        ("httpbin", httpbin(&debian, &folder)),
+        ("httpbin", python(&debian, &folder)),
         ("node", debian.has("node", &["nodejs"])),
         ("apache", debian.has("apache2", &["apache2-bin"])),
         ("openssl", debian.has("openssl", &["openssl"])),
+        ("haproxy", debian.has("haproxy", &["haproxy"])),
+        ("h2o", debian.has("h2o", &["h2o"])),
+        ("caddy", debian.has("caddy", &["caddy"])),
+        ("nghttpd", debian.has("nghttpd", &["nghttp2-server"])),
+        // In the same environment as httpbin, and so only asked whether it is there by now.
+        ("hypercorn", python(&debian, &folder)),
     ];
     let mut missing = Vec::new();
     let mut report = Report::default();
@@ -95,6 +101,8 @@ impl Debian {
         let installed = execute(
             Command::new("apt-get")
                 .args(["install", "-y", "-qq", "--no-install-recommends"])
+                // Another installation is waited for.
+                .args(["-o", "DPkg::Lock::Timeout=300"])
                 .args(packages)
                 .env("DEBIAN_FRONTEND", "noninteractive"),
         );
@@ -129,8 +137,9 @@ impl Drop for NoDaemons {
     }
 }
 
-/// gunicorn and httpbin, in a virtual environment which is made anew when its list has changed.
-fn httpbin(debian: &Debian, folder: &Path) -> Found {
+/// gunicorn, httpbin and Hypercorn, in a virtual environment which is made anew when its list has
+/// changed.
+fn python(debian: &Debian, folder: &Path) -> Found {
     debian.has("python3", &["python3", "python3-venv"])?;
     let failed = |what: &dyn std::fmt::Display| Missing::Failed(what.to_string());
     let list = root().join("tests/servers/requirements.txt");

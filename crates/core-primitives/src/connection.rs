@@ -73,6 +73,20 @@ pub trait ExclusiveConnection: fmt::Debug + Send + 'static {
     fn version(&self) -> http::Version;
 }
 
+/// How many exchanges a shared connection admits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Admission {
+    /// So many at once. None, for now, is possible too (RFC 9113 §6.5.2).
+    UpTo(usize),
+    /// None any more: the peer is going away, the connection has ended, or its ids are used up.
+    Over,
+}
+
+/// Which stream of a shared connection carried a response (RFC 9113 §5.1.1). In the response's
+/// extensions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct StreamId(pub u32);
+
 /// A handle to a connection which carries many exchanges at once.
 pub trait SharedConnection: fmt::Debug + Send + Sync + 'static {
     /// Sends `request`, as [`ExclusiveConnection::exchange`] does; the lease lasts as long as the
@@ -83,9 +97,8 @@ pub trait SharedConnection: fmt::Debug + Send + Sync + 'static {
         terms: Terms,
     ) -> BoxFuture<'static, Result<Response, SendError>>;
 
-    /// Ready with how many exchanges the peer admits at once, whenever that is news; 0 once no
-    /// more may start (GOAWAY, end of the stream, ids used up). Asked by one task.
-    fn poll_limit(&self, cx: &mut Context<'_>) -> Poll<usize>;
+    /// Ready with how many exchanges the peer admits, whenever that is news. Asked by one task.
+    fn poll_limit(&self, cx: &mut Context<'_>) -> Poll<Admission>;
 
     /// Facts about the stream below.
     fn info(&self) -> StreamInfo;

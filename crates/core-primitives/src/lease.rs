@@ -1,6 +1,11 @@
 //! One exchange's claim on a connection of a pool.
 
-use std::{fmt, sync::Weak, time::Duration};
+use std::{
+    fmt, io,
+    sync::Weak,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
 
 use crate::connection::ExclusiveConnection;
 
@@ -54,6 +59,34 @@ impl Lease {
     /// serve another exchange.
     pub fn close(mut self, reason: CloseReason) {
         self.settle(Outcome::Closed(reason));
+    }
+
+    /// Ready once the claim has been revoked: whoever holds it breaks off what it does, and ends it
+    /// with [`CloseReason::Revoked`]. Until then, the waker of the latest call will be woken.
+    ///
+    /// A lease is revoked when a pool that is being drained has waited for as long as it was told
+    /// to. An exchange asks this whenever it would otherwise wait for the network alone.
+    pub fn poll_revoked(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is_revoked_or_wakes(cx.waker()) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+
+    /// As [`poll_revoked`](Self::poll_revoked), for whoever never waits.
+    pub fn is_revoked(&self) -> bool {
+        self.owner()
+            .is_some_and(|owner| owner.is_revoked(self.id, None))
+    }
+
+    pub(crate) fn is_revoked_or_wakes(&self, waker: &Waker) -> bool {
+        self.owner()
+            .is_some_and(|owner| owner.is_revoked(self.id, Some(waker)))
+    }
+
+    fn owner(&self) -> Option<std::sync::Arc<dyn Reclaim>> {
+        self.owner.as_ref()?.upgrade()
     }
 
     fn settle(&mut self, outcome: Outcome) {
@@ -134,6 +167,8 @@ pub enum CloseReason {
     UnsolicitedData,
     /// The connection became a stream of something else (RFC 9110 §7.8).
     Upgraded,
+    /// The pool was drained, and did not wait for the end of the exchange.
+    Revoked,
 }
 
 impl CloseReason {
@@ -150,6 +185,7 @@ impl CloseReason {
             CloseReason::UnfinishedRequest => "unfinished request",
             CloseReason::UnsolicitedData => "unsolicited data",
             CloseReason::Upgraded => "upgraded",
+            CloseReason::Revoked => "revoked",
         }
     }
 }
@@ -175,7 +211,40 @@ pub trait Reclaim: Send + Sync + 'static {
     /// Called once for each lease, from wherever it ends. Must not block, and neither wakes nor
     /// drops anything of somebody else's under a lock.
     fn reclaim(&self, lease: LeaseId, outcome: Outcome);
+
+    /// Whether the holder of `lease` is to break off what it does. If not, and there is a `waker`,
+    /// it is called when that changes; one at a time is kept for each lease, until it ends.
+    ///
+    /// Must not block, and neither calls nor drops a waker under a lock.
+    fn is_revoked(&self, lease: LeaseId, waker: Option<&Waker>) -> bool;
 }
+
+/// What an [`io::Error`] holds when a stream has been ended by its pool, so that this can be told
+/// from a failure of the network: see [`Lease::poll_revoked`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeaseRevoked;
+
+impl LeaseRevoked {
+    /// An error which says so.
+    pub fn error() -> io::Error {
+        io::Error::new(io::ErrorKind::ConnectionAborted, LeaseRevoked)
+    }
+
+    /// Whether this is what `error` says.
+    pub fn is_behind(error: &io::Error) -> bool {
+        error
+            .get_ref()
+            .is_some_and(|source| source.is::<LeaseRevoked>())
+    }
+}
+
+impl fmt::Display for LeaseRevoked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the pool was drained, and did not wait any longer")
+    }
+}
+
+impl std::error::Error for LeaseRevoked {}
 
 #[cfg(test)]
 mod tests {
@@ -188,6 +257,9 @@ mod tests {
         fn reclaim(&self, lease: LeaseId, outcome: Outcome) {
             let outcome = format!("{outcome:?}");
             self.0.lock().unwrap().push((lease.get(), outcome));
+        }
+        fn is_revoked(&self, _: LeaseId, _: Option<&Waker>) -> bool {
+            false
         }
     }
 

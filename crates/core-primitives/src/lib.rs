@@ -17,7 +17,10 @@
 //! - [`origin`]: scheme, host and port of a URL, and what the `Host` field says of them.
 //! - [`options`]: what may be set for each request, above all [`Timeouts`].
 //! - [`error`]: the one public [`Error`]: what failed, in which phase, and what was sent.
-//! - [`trace`]: what happened, told to whoever listens.
+//! - [`trace`]: what happened, told to whoever listens; [`informational`]: who is told of interim
+//!   responses.
+//! - [`waits`]: the time limits of an exchange, for protocols.
+//! - [`upgrade`]: what is left of a connection when HTTP has ended on it.
 //!
 //! ```text
 //!   facade ──► pool ──► Lease ◄── proto-h1, proto-h2        (this crate is what the arrows carry)
@@ -34,6 +37,7 @@
 pub mod body;
 pub mod connection;
 pub mod error;
+pub mod informational;
 pub mod lease;
 pub mod net;
 pub mod options;
@@ -41,19 +45,24 @@ pub mod origin;
 pub mod run_queue;
 pub mod runtime;
 pub mod trace;
+pub mod upgrade;
+pub mod waits;
 
 pub use body::{Body, BodyLength};
 pub use connection::{
-    Established, ExclusiveConnection, Request, Response, SendError, SharedConnection, Terms,
+    Admission, Established, ExclusiveConnection, Request, Response, SendError, SharedConnection,
+    StreamId, Terms,
 };
 pub use error::{BoxError, Error, Fault, Kind, Phase, Sent, TimeoutKind};
-pub use lease::{CloseReason, Hints, Lease, LeaseId, Reclaim};
+pub use informational::OnInformational;
+pub use lease::{CloseReason, Hints, Lease, LeaseId, LeaseRevoked, Reclaim};
 pub use net::{
     Alpn, BoxFuture, BoxStream, IdleEnd, NetworkBackend, NetworkStream, StreamInfo, TcpOptions,
     TlsConnector, TlsFailure, TlsInfo,
 };
-pub use options::{ConnectionUse, KeepStreamInfo, Partition, ServerName, Timeouts};
+pub use options::{ConnectionUse, KeepStreamInfo, Partition, Protocol, ServerName, Timeouts};
 pub use origin::{Origin, Scheme};
 pub use run_queue::{RunQueue, Spawned};
 pub use runtime::{Alarm, Runtime, RuntimeGone, Timer, sleep_until, with_deadline};
 pub use trace::{Event, Trace, TraceSink};
+pub use upgrade::Upgraded;

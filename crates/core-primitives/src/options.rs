@@ -1,6 +1,7 @@
 //! What may be set for each request.
 
 use std::{
+    borrow::Cow,
     fmt,
     sync::Arc,
     time::{Duration, Instant},
@@ -180,6 +181,33 @@ impl Partition {
 impl fmt::Debug for Partition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Partition").field(&self.name()).finish()
+    }
+}
+
+/// Which protocol a `CONNECT` asks for on its stream of an HTTP/2 connection (RFC 8441 §4), as in
+/// `websocket`. Goes into the request's [`http::Extensions`]; the request's URI is then a whole one,
+/// and not just an authority.
+///
+/// ```
+/// use httpcore_core_primitives::{Body, Protocol};
+///
+/// let request = http::Request::connect("https://localhost/chat")
+///     .extension(Protocol::new("websocket"))
+///     .body(Body::empty())?;
+/// # Ok::<(), http::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Protocol(Cow<'static, str>);
+
+impl Protocol {
+    /// The protocol of this name.
+    pub fn new(name: impl Into<Cow<'static, str>>) -> Self {
+        Protocol(name.into())
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.0
     }
 }
 

@@ -65,6 +65,9 @@ pub trait Timer: Send + 'static {
     /// The deadline is named at every poll, and so it can never be stale: an implementation may
     /// leave an earlier alarm armed and re-arm when that one goes off. The waker of the latest
     /// poll is the one which is called.
+    ///
+    /// Of a runtime that has ended it is ready at once, so that nobody waits for what will not
+    /// come: whoever waits in a loop looks at the clock before going round again.
     fn poll_until(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()>;
 }
 

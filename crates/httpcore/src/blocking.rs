@@ -15,14 +15,17 @@
 
 use std::{
     fmt,
-    io::{self, Read},
+    future::poll_fn,
+    io::{self, IoSlice, Read, Write},
     sync::Arc,
     time::Duration,
 };
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use http::Uri;
-use httpcore_core_primitives::{BoxError, Error, Kind, Phase, Request};
+use httpcore_core_primitives::{
+    BoxError, Error, Kind, NetworkStream, Phase, Request, Upgraded,
+};
 pub use httpcore_net_epoll::Blocking;
 use httpcore_pool::{Counters, Drained, Status};
 
@@ -94,6 +97,29 @@ impl ConnectionPool {
         let mut request = Request::default();
         *request.uri_mut() = parse_url(url)?;
         self.request(request)
+    }
+
+    /// Opens a WebSocket; see [`ConnectionPool::websocket`](crate::ConnectionPool::websocket). Its
+    /// stream becomes one that waits by [`stream`](Self::stream).
+    ///
+    /// # Errors
+    ///
+    /// See [`OpenError`](crate::ws::OpenError).
+    #[cfg(feature = "ws")]
+    pub fn websocket(
+        &self,
+        handshake: crate::ws::Handshake,
+    ) -> Result<crate::ws::Opened, crate::ws::OpenError> {
+        self.blocking.block_on(self.pool.websocket(handshake))
+    }
+
+    /// What a response of this pool has left behind, read and written on the calling thread.
+    pub fn stream(&self, upgraded: Upgraded) -> Stream {
+        Stream {
+            upgraded,
+            unread: BytesMut::new(),
+            blocking: self.blocking.clone(),
+        }
     }
 
     /// A snapshot to print.
@@ -199,6 +225,62 @@ impl Read for Body {
         let size = buf.len().min(self.unread.len());
         self.unread.copy_to_slice(&mut buf[..size]);
         Ok(size)
+    }
+}
+
+/// An [`Upgraded`] stream that is read and written on the calling thread. Dropping it closes it.
+pub struct Stream {
+    upgraded: Upgraded,
+    /// What was received and not yet read.
+    unread: BytesMut,
+    blocking: Arc<Blocking>,
+}
+
+impl Stream {
+    /// Says goodbye and closes the writing side; reading goes on.
+    ///
+    /// # Errors
+    ///
+    /// Those of the connection.
+    pub fn close_write(&mut self) -> io::Result<()> {
+        self.blocking.block_on(self.upgraded.close_write())
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if buf.is_empty() {
+            return Ok(0);
+        }
+        if self.unread.is_empty() {
+            self.blocking
+                .block_on(self.upgraded.read(&mut self.unread))?;
+        }
+        let size = buf.len().min(self.unread.len());
+        self.unread.copy_to_slice(&mut buf[..size]);
+        Ok(size)
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        if buf.is_empty() {
+            return Ok(0);
+        }
+        let bufs = [IoSlice::new(buf)];
+        let write = poll_fn(|cx| self.upgraded.poll_write(cx, &bufs));
+        self.blocking.block_on(write)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let flush = poll_fn(|cx| self.upgraded.poll_flush(cx));
+        self.blocking.block_on(flush)
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.upgraded, f)
     }
 }
 

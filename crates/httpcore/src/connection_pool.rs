@@ -101,6 +101,22 @@ impl ConnectionPool {
         }
     }
 
+    /// Opens a WebSocket, over whatever protocol the connection speaks. What has been agreed on
+    /// comes with the stream, which begins right behind the response and has its place in this pool
+    /// until it is dropped.
+    ///
+    /// # Errors
+    ///
+    /// See [`OpenError`](crate::ws::OpenError): a server which refuses has its response given back.
+    #[cfg(feature = "ws")]
+    pub fn websocket(
+        &self,
+        handshake: crate::ws::Handshake,
+    ) -> impl Future<Output = Result<crate::ws::Opened, crate::ws::OpenError>> + Send + use<> {
+        let pool = self.clone();
+        handshake.open(move |request| pool.request(request))
+    }
+
     /// The time limits of requests which bring none of their own.
     pub fn timeouts(&self) -> Timeouts {
         self.timeouts
@@ -129,8 +145,9 @@ impl ConnectionPool {
     }
 
     /// Refuses what comes from the first poll on, closes what is idle, and waits, for so long at
-    /// most, until what has come is done; then closes the pool. Yields how many requests had not
-    /// ended by then: those keep their connections until they do. See [`Pool::drain`](httpcore_pool::Pool::drain).
+    /// most, until what has come is done; then closes the pool, and breaks off what has not ended,
+    /// [`Upgraded`](crate::Upgraded) streams too. Yields how many those were. See
+    /// [`Pool::drain`](httpcore_pool::Pool::drain).
     ///
     /// ```
     /// # use httpcore::{ConnectionPool, Epoll};

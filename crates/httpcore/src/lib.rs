@@ -26,6 +26,8 @@
 //! - Requests and responses are the `http` crate's; [`Timeouts`], [`Trace`], [`ConnectionUse`],
 //!   [`Partition`], [`ServerName`] and [`KeepStreamInfo`] travel in a request's extensions.
 //! - [`Error`] says what failed, when, whose fault it was and how much was sent.
+//! - What is left after `101` and `CONNECT` is an [`Upgraded`]; with the feature `ws`,
+//!   `ConnectionPool::websocket` opens WebSockets.
 //! - With the feature `mock`, `httpcore::mock` is a network in virtual time for tests of your own.
 //!
 //! # What stands on what
@@ -42,6 +44,8 @@
 //! - `platform-verifier`, `aws-lc-rs`: what a connector may be built with besides; they change
 //!   nothing by themselves.
 //! - `mock`: the backend in virtual time.
+//! - `ws`: WebSocket handshakes (`httpcore::ws`); `ws-messages`: messages over them, by tungstenite;
+//!   `futures-io`, `tokio-io`, `hyper-io`: [`Upgraded`] streams with the traits of others.
 //! - `stream`: bodies from and as `futures_core::Stream`.
 
 #![forbid(unsafe_code)]
@@ -60,10 +64,10 @@ pub use connection_pool::{Builder, ConnectionPool, Requesting};
 pub use http;
 pub use httpcore_core_primitives::{
     Alarm, Alpn, Body, BodyLength, BoxError, BoxFuture, BoxStream, CloseReason, ConnectionUse,
-    Error, Event, Fault, IdleEnd, KeepStreamInfo, Kind, NetworkBackend, NetworkStream, Origin,
-    Partition, Phase, Request, Response, Runtime, Scheme, Sent, ServerName, StreamInfo, TcpOptions,
-    TimeoutKind, Timeouts, Timer, TlsConnector, TlsFailure, TlsInfo, Trace, TraceSink, sleep_until,
-    with_deadline,
+    Error, Event, Fault, IdleEnd, KeepStreamInfo, Kind, LeaseRevoked, NetworkBackend,
+    NetworkStream, Origin, Partition, Phase, Request, Response, Runtime, Scheme, Sent, ServerName,
+    StreamInfo, TcpOptions, TimeoutKind, Timeouts, Timer, TlsConnector, TlsFailure, TlsInfo, Trace,
+    TraceSink, Upgraded, sleep_until, upgrade, with_deadline,
 };
 #[cfg(feature = "epoll")]
 pub use httpcore_net_epoll::{Epoll, Getaddrinfo, Handle, Resolve, Task};
@@ -75,10 +79,15 @@ pub use httpcore_pool::{
     Closed, Config as PoolConfig, ConnectionStatus, Counters, Drained, Draining, Retry, Route,
     Status,
 };
+#[cfg(feature = "ws")]
+pub use httpcore_ws_upgrade as ws;
 pub use httpcore_proto_h1::{
     Config as Http1Config, HeaderOrder, KeepRawHead, Leniency as Http1Leniency,
-    Limits as Http1Limits, OnInformational, RawHead, ReasonPhrase, Target, Upgraded,
+    Limits as Http1Limits, OnInformational, RawHead, ReasonPhrase, Target,
 };
+
+/// The halves of an [`Upgraded`].
+pub use httpcore_core_primitives::upgrade::{ReadHalf, WriteHalf};
 
 /// Sends a GET over a connection of its own, on the event loop which this thread is running.
 ///

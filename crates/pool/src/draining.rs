@@ -27,9 +27,9 @@ pub struct Draining {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Drained {
-    /// How many requests had not ended when the time was over, their responses' bodies included:
-    /// none, if the pool was empty in time. Each of those which waited has been refused; each of
-    /// the others has its connection, and closes it when it ends or is dropped.
+    /// How many requests had not ended when the time was over, their responses' bodies and the
+    /// streams they left behind included: none, if the pool was empty in time. Each of those which
+    /// waited has been refused, and each of the others broken off.
     pub unfinished: usize,
 }
 
@@ -72,7 +72,7 @@ impl Future for Draining {
         let mut unfinished = 0;
         if !is_empty {
             std::task::ready!(this.alarm.poll_until(cx, until));
-            unfinished = this.pool.lock().state.unfinished();
+            unfinished = this.pool.revoke();
         }
         this.pool.happens(|core, _| core.state.close());
         this.pool.bell.ring();

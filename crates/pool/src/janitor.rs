@@ -15,7 +15,7 @@ use std::{
     time::Instant,
 };
 
-use httpcore_core_primitives::{SharedConnection, Timer, options::earlier};
+use httpcore_core_primitives::{Admission, SharedConnection, Timer, options::earlier};
 
 use crate::{
     shell::{Core, Shared},
@@ -130,6 +130,11 @@ impl Future for Janitor {
                 .timer
                 .get_or_insert_with(|| runtime.timer("idle connections"));
             std::task::ready!(timer.poll_until(cx, until));
+            // The timers of a runtime that has ended are ready before their time, and this task,
+            // which was being polled at that moment, would go round for ever.
+            if runtime.now() < until {
+                return Poll::Ready(());
+            }
         }
     }
 }
@@ -200,11 +205,11 @@ impl Core {
 }
 
 /// The latest news of how many exchanges a connection admits; leaves `waker` with it.
-pub(crate) fn latest_limit(connection: &dyn SharedConnection, waker: &Waker) -> Option<usize> {
+pub(crate) fn latest_limit(connection: &dyn SharedConnection, waker: &Waker) -> Option<Admission> {
     let mut latest = None;
     for _ in 0..MOST_NEWS {
         match connection.poll_limit(&mut Context::from_waker(waker)) {
-            Poll::Ready(0) => return Some(0),
+            Poll::Ready(Admission::Over) => return Some(Admission::Over),
             Poll::Ready(limit) => latest = Some(limit),
             Poll::Pending => return latest,
         }

@@ -185,9 +185,13 @@ impl Sending {
         } else {
             Phase::Pool
         };
-        let total = self
-            .deadline
-            .is_some_and(|deadline| dialling || deadline <= self.pool.runtime.now());
+        let now = self.pool.runtime.now();
+        let come = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
+        if !come(self.deadline) && !come(self.pool_deadline) {
+            // Only the timers of a runtime that has ended are ready before their time.
+            return Error::new(Kind::RuntimeGone, phase);
+        }
+        let total = dialling || come(self.deadline);
         let limit = if total {
             TimeoutKind::Total
         } else {

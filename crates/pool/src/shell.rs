@@ -96,6 +96,7 @@ impl Pool {
                 drains: Vec::new(),
             }),
             bell: Arc::default(),
+            revoked: AtomicBool::new(false),
             config,
             runtime,
             dial,
@@ -165,8 +166,12 @@ impl Pool {
     /// is closed when nobody is left whom it could serve.
     ///
     /// When the time is over, the pool is [closed](Self::close): who still waits is refused, and
-    /// attempts to connect are given up. What is in use then belongs to its exchanges, and lives
-    /// until they end; how many there are is what the future yields.
+    /// attempts to connect are given up. Exchanges that have not ended are broken off, and so are
+    /// streams of other protocols: whoever waits for one is woken, and finds the connection closed
+    /// and [`Kind::PoolClosed`](httpcore_core_primitives::Kind::PoolClosed), or
+    /// [`LeaseRevoked`](httpcore_core_primitives::LeaseRevoked) in an `io::Error`. One that nobody
+    /// asks hears of it when it is asked again, and keeps its socket until then. How many there are
+    /// is what the future yields.
     ///
     /// # Cancellation
     ///
@@ -204,6 +209,8 @@ pub(crate) struct Shared {
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) dial: Arc<dyn Dial>,
     pub(crate) bell: Arc<Bell>,
+    /// Whether all leases are; never unset. Written under the lock.
+    revoked: AtomicBool,
     core: Mutex<Core>,
 }
 
@@ -221,10 +228,11 @@ pub(crate) struct Core {
     pub(crate) drains: Vec<Waker>,
 }
 
-/// Where a waiting request is found.
+/// Where a waiting request is found, and then its exchange.
 #[derive(Default)]
 struct Seat {
     terms: DialTerms,
+    /// Of whoever waits for a grant; later, of whoever waits for the network.
     waker: Option<Waker>,
     outcome: Option<Result<Granted, Refusal>>,
 }
@@ -512,22 +520,60 @@ impl Shared {
     }
 }
 
+impl Shared {
+    /// Everybody who holds a lease is to let go of it; how many do.
+    pub(crate) fn revoke(&self) -> usize {
+        let (unfinished, wakers) = {
+            let mut core = self.lock();
+            self.revoked.store(true, Ordering::Release);
+            let wakers = core.seats.iter_mut().filter_map(|seat| seat.waker.take());
+            let wakers: Vec<_> = wakers.collect();
+            (core.state.unfinished(), wakers)
+        };
+        wakers.into_iter().for_each(Waker::wake);
+        unfinished
+    }
+}
+
 impl Reclaim for Shared {
     fn reclaim(&self, lease: LeaseId, outcome: Outcome) {
         let now = self.runtime.now();
+        let ticket = lease.into();
+        let _dropped_outside;
         let (outcome, hints) = match outcome {
             Outcome::Returned(connection, hints) => {
-                match self
-                    .lock()
-                    .park_at_once(self, lease.into(), connection, hints, now)
-                {
+                let mut core = self.lock();
+                _dropped_outside = core.forget_waker(ticket);
+                let parked = core.park_at_once(self, ticket, connection, hints, now);
+                drop(core);
+                match parked {
                     Ok(()) => return,
                     Err(connection) => (Ok(connection), hints),
                 }
             }
-            Outcome::Closed(reason) => (Err(reason), Hints::default()),
+            Outcome::Closed(reason) => {
+                _dropped_outside = self.lock().forget_waker(ticket);
+                (Err(reason), Hints::default())
+            }
         };
-        self.reclaim_in_full(lease.into(), outcome, hints, now);
+        self.reclaim_in_full(ticket, outcome, hints, now);
+    }
+
+    fn is_revoked(&self, lease: LeaseId, waker: Option<&Waker>) -> bool {
+        if self.revoked.load(Ordering::Acquire) {
+            return true;
+        }
+        let Some(waker) = waker else { return false };
+        let waker = waker.clone();
+        let (revoked, _old) = {
+            let mut core = self.lock();
+            if self.revoked.load(Ordering::Acquire) {
+                (true, Some(waker))
+            } else {
+                (false, core.remember_waker(lease.into(), waker))
+            }
+        };
+        revoked
     }
 }
 
@@ -551,6 +597,16 @@ impl Core {
         if index >= self.seats.len() {
             self.seats.resize_with(index + 1, Seat::default);
         }
+    }
+
+    /// Keeps the waker of whoever holds a lease.
+    fn remember_waker(&mut self, ticket: TicketId, waker: Waker) -> Option<Waker> {
+        self.seat(ticket);
+        self.seats[ticket.index()].waker.replace(waker)
+    }
+
+    fn forget_waker(&mut self, ticket: TicketId) -> Option<Waker> {
+        self.seats.get_mut(ticket.index())?.waker.take()
     }
 
     /// What was granted to a ticket, or why it was refused. Either ends its wait.

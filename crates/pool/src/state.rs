@@ -57,7 +57,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use httpcore_core_primitives::{CloseReason, ConnectionUse, Error, Hints, options::earlier};
+use httpcore_core_primitives::{
+    Admission, CloseReason, ConnectionUse, Error, Hints, options::earlier,
+};
 
 use crate::{
     arena::{Arena, Chain, Key, Links, List},
@@ -700,12 +702,11 @@ impl<X, S: Clone> State<X, S> {
         }
     }
 
-    /// A shared connection admits another number of exchanges at once; none, once it is retired.
-    pub fn admits(&mut self, place: PlaceId, exchanges: usize) {
-        if exchanges == 0 {
-            self.retire(place.0, Closed::Retired);
-        } else {
-            self.set_limit(place.0, exchanges);
+    /// A shared connection admits another number of exchanges at once, or no more at all.
+    pub fn admits(&mut self, place: PlaceId, admission: Admission) {
+        match admission {
+            Admission::UpTo(exchanges) => self.set_limit(place.0, exchanges),
+            Admission::Over => self.retire(place.0, Closed::Retired),
         }
     }
 

@@ -247,6 +247,83 @@ impl Runtime for Ending {
     }
 }
 
+/// A runtime that ends while one of its tasks is being polled: the task goes on to the end of that
+/// poll, and finds timers that are ready before their time.
+#[derive(Debug, Default)]
+struct EndsMeanwhile {
+    tasks: std::sync::Mutex<Vec<Held>>,
+    timers_polled: Arc<AtomicUsize>,
+}
+
+struct AtOnce(Arc<AtomicUsize>);
+
+impl Timer for AtOnce {
+    fn poll_until(&mut self, _: &mut Context<'_>, _: Instant) -> Poll<()> {
+        let polled = self.0.fetch_add(1, SeqCst);
+        assert!(polled < 100, "a task goes round for ever within one poll");
+        Poll::Ready(())
+    }
+}
+
+impl Runtime for EndsMeanwhile {
+    #[allow(clippy::disallowed_methods)] // this is a backend
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn timer(&self, _: &'static str) -> Box<dyn Timer> {
+        Box::new(AtOnce(self.timers_polled.clone()))
+    }
+
+    fn spawn(&self, _: &'static str, task: BoxFuture<'static, ()>) {
+        self.tasks.lock().unwrap().push(Held(task));
+    }
+}
+
+impl EndsMeanwhile {
+    /// Polls every task there is once.
+    fn poll_all(&self) {
+        let tasks = std::mem::take(&mut *self.tasks.lock().unwrap());
+        let mut cx = Context::from_waker(Waker::noop());
+        for Held(mut task) in tasks {
+            let _ = task.as_mut().poll(&mut cx);
+        }
+    }
+}
+
+#[test]
+fn timers_that_are_ready_before_their_time_end_the_janitor_and_do_not_turn_it_round() {
+    let runtime = Arc::new(EndsMeanwhile::default());
+    let alive = Arc::default();
+    let mut config = config(1);
+    config.idle_timeout = Some(std::time::Duration::from_secs(60));
+    let pool = Pool::new(config, runtime.clone(), Arc::new(Dialler { alive }));
+    let mut sending = pin!(pool.send(route(0), Request::new(Body::empty())));
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(sending.as_mut().poll(&mut cx).is_pending());
+    runtime.poll_all();
+    assert!(sending.as_mut().poll(&mut cx).is_ready());
+    assert_eq!(pool.status().idle_connections, 1);
+    runtime.poll_all(); // the janitor
+    assert!(runtime.timers_polled.load(SeqCst) > 0);
+}
+
+#[test]
+fn who_waits_is_told_that_the_runtime_is_gone_and_not_that_it_is_late() {
+    let runtime = Arc::new(EndsMeanwhile::default());
+    let alive = Arc::default();
+    let mut config = config(1);
+    config.timeouts.pool = Some(std::time::Duration::from_secs(60));
+    config.timeouts.total = Some(std::time::Duration::from_secs(60));
+    let pool = Pool::new(config, runtime, Arc::new(Dialler { alive }));
+    let mut sending = pin!(pool.send(route(0), Request::new(Body::empty())));
+    let mut cx = Context::from_waker(Waker::noop());
+    let Poll::Ready(Err(error)) = sending.as_mut().poll(&mut cx) else {
+        panic!("waits for a time that does not come")
+    };
+    assert_eq!(error.kind(), Kind::RuntimeGone);
+}
+
 #[test]
 fn a_long_queue_survives_the_end_of_its_runtime() {
     let runtime = Arc::new(Ending(std::sync::Mutex::new(Some(Vec::new()))));

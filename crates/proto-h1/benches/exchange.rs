@@ -87,6 +87,10 @@ impl Runtime for Nothing {
 struct Seat(Mutex<Option<Box<dyn ExclusiveConnection>>>);
 
 impl Reclaim for Seat {
+    fn is_revoked(&self, _: LeaseId, _: Option<&Waker>) -> bool {
+        false
+    }
+
     fn reclaim(&self, _: LeaseId, outcome: Outcome) {
         if let Outcome::Returned(connection, _) = outcome {
             *self.0.lock().unwrap() = Some(connection);

@@ -38,6 +38,9 @@ impl ResponseBody {
         if exchange.is_late() {
             return Poll::Ready(Err(Failure::Timeout(TimeoutKind::Total)));
         }
+        if exchange.is_revoked() {
+            return Poll::Ready(Err(Failure::Revoked));
+        }
         if let Some(event) = self.first.take() {
             return Poll::Ready(Ok(event));
         }

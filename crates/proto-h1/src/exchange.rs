@@ -17,7 +17,6 @@ use std::{
     future::Future,
     io::{self, IoSlice},
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, Waker, ready},
 };
 
@@ -25,8 +24,10 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::{StatusCode, request};
 use http_body::{Body as _, Frame};
 use httpcore_core_primitives::{
-    Body, BodyLength, BoxError, CloseReason, Error, Event as TraceEvent, Kind, Lease, Phase,
-    Request, Response, RuntimeGone, SendError, Sent, Terms, TlsFailure, Trace,
+    Body, BodyLength, BoxError, CloseReason, Error, Event as TraceEvent, Kind, Lease, LeaseRevoked,
+    OnInformational, Phase, Request, Response, RuntimeGone, SendError, Sent, Terms, TimeoutKind,
+    TlsFailure, Trace, Upgraded,
+    waits::{Ended, Situation, Waits},
 };
 
 use crate::{
@@ -34,41 +35,11 @@ use crate::{
     buffers::{self, LARGE_BUFFER, SMALL_BUFFER},
     codec::{Codec, Event, Framing, Misuse, MustClose, Violation},
     connection::H1Connection,
-    upgrade::Upgraded,
-    waits::{Ended, Situation, Waits},
 };
 
 /// How many pieces are written in one poll before others get their turn, and before it is looked
 /// whether the server has answered.
 const PIECES_AT_ONCE: usize = 32;
-
-/// Told of the interim responses to one request (RFC 9110 §15.2), 103 with its hints among them.
-/// Goes into the request's extensions. Called while the exchange is polled, and must not block.
-///
-/// ```
-/// use httpcore_core_primitives::Body;
-/// use httpcore_proto_h1::OnInformational;
-///
-/// let request = http::Request::get("http://localhost/")
-///     .extension(OnInformational::new(|hint| println!("{} {:?}", hint.status(), hint.headers())))
-///     .body(Body::empty())?;
-/// # Ok::<(), http::Error>(())
-/// ```
-#[derive(Clone)]
-pub struct OnInformational(Arc<dyn Fn(&http::Response<()>) + Send + Sync>);
-
-impl OnInformational {
-    /// `told` is told.
-    pub fn new(told: impl Fn(&http::Response<()>) + Send + Sync + 'static) -> Self {
-        OnInformational(Arc::new(told))
-    }
-}
-
-impl std::fmt::Debug for OnInformational {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("OnInformational")
-    }
-}
 
 /// An exchange until the head of its response.
 pub(crate) struct Exchanging {
@@ -164,7 +135,9 @@ pub(crate) enum Failure {
     /// The server's response.
     Violation(Violation),
     Read(io::Error),
-    Timeout(httpcore_core_primitives::TimeoutKind),
+    Timeout(TimeoutKind),
+    /// The pool does not wait any longer.
+    Revoked,
 }
 
 /// What is to be written: what goes before a piece (the head too, at first), the piece, and what
@@ -346,8 +319,8 @@ impl Exchange {
             status: status.as_u16(),
         });
         let listener = request.and_then(|request| request.extensions.get::<OnInformational>());
-        if let Some(OnInformational(told)) = listener {
-            told(response);
+        if let Some(listener) = listener {
+            listener.tell(response);
         }
         if status == StatusCode::CONTINUE {
             self.stop_waiting_for_continue();
@@ -420,10 +393,9 @@ impl Exchange {
     fn switch(&mut self, head: &mut http::Response<()>) {
         let (reason, detail) = (CloseReason::Upgraded, MustClose::Switched.text());
         self.emit(|| TraceEvent::ConnectionClosed { reason, detail });
-        if let Some(connection) = self.connection.take() {
+        if let (Some(connection), Some(lease)) = (self.connection.take(), self.lease.take()) {
             let leading = BytesMut::from(&self.input[..]);
-            let upgraded = Upgraded::new(connection.stream, leading, self.lease.take());
-            head.extensions_mut().insert(upgraded);
+            Upgraded::new(connection.stream, leading, lease).leave_with(head.extensions_mut());
         }
     }
 
@@ -655,6 +627,11 @@ impl Exchange {
         let Some(connection) = &mut self.connection else {
             return Poll::Pending;
         };
+        if let Some(lease) = &self.lease
+            && lease.poll_revoked(cx).is_ready()
+        {
+            return Poll::Ready(Err(Failure::Revoked));
+        }
         match ready!(self.waits.poll(cx, &mut connection.alarm, situation)) {
             Ended::Continue => {
                 self.stop_waiting_for_continue();
@@ -669,6 +646,11 @@ impl Exchange {
         self.connection
             .as_ref()
             .is_some_and(|connection| self.waits.is_over(&connection.alarm))
+    }
+
+    /// Whether the pool does not wait any longer.
+    pub(crate) fn is_revoked(&self) -> bool {
+        self.lease.as_ref().is_some_and(Lease::is_revoked)
     }
 
     /// Reads framing that needs nobody's attention; whether that was the end of the response.
@@ -754,6 +736,7 @@ impl Exchange {
     /// The exchange has failed: everything is closed.
     pub(crate) fn fail(&mut self, failure: Failure) -> Error {
         let callers = matches!(failure, Failure::Misuse(_) | Failure::Body(_));
+        let revoked = matches!(failure, Failure::Revoked);
         let error = self.error_of(failure);
         if self.has_head {
             // Whoever asked has a response already, and will not tell.
@@ -762,6 +745,8 @@ impl Exchange {
         if callers && !self.wrote_some && !self.started {
             // The server has not heard of it.
             self.keep();
+        } else if revoked {
+            self.close(CloseReason::Revoked, "the pool was drained");
         } else {
             self.close(CloseReason::Failed, "the exchange failed");
         }
@@ -825,6 +810,9 @@ impl Exchange {
             }
             Failure::Body(error) => error,
             Failure::Timeout(limit) => Error::new(Kind::Timeout(limit), phase),
+            Failure::Revoked => Error::new(Kind::PoolClosed, phase)
+                .with_message("the pool was drained, and did not wait for the end of the exchange")
+                .with_source(LeaseRevoked),
             Failure::Violation(violation) if violation.is_truncation() => {
                 let closed = Error::new(Kind::Closed, phase).with_message(violation.text());
                 match write_error {

@@ -6,7 +6,7 @@
 //!   [`NetworkStream`](httpcore_core_primitives::NetworkStream), as an
 //!   [`ExclusiveConnection`](httpcore_core_primitives::ExclusiveConnection): one exchange at a
 //!   time, which owns it.
-//! - [`Upgraded`] is what becomes of the stream after 101, or after a 2xx to `CONNECT`.
+//! - [`Upgraded`](httpcore_core_primitives::Upgraded) is what becomes of the stream after 101, or after a 2xx to `CONNECT`.
 //!
 //! # An exchange
 //!
@@ -50,10 +50,7 @@ mod buffers;
 pub mod codec;
 mod connection;
 mod exchange;
-mod upgrade;
-mod waits;
 
 pub use codec::{HeaderOrder, KeepRawHead, Leniency, Limits, RawHead, ReasonPhrase, Target};
 pub use connection::{Config, H1Connection};
-pub use exchange::OnInformational;
-pub use upgrade::Upgraded;
+pub use httpcore_core_primitives::{OnInformational, Upgraded};

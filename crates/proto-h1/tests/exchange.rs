@@ -21,12 +21,10 @@ use http::{HeaderMap, HeaderValue, request};
 use httpcore_core_primitives::{
     Body, BoxStream, CloseReason, Error, Event, ExclusiveConnection, IdleEnd, Kind, Lease, LeaseId,
     NetworkStream, Phase, Reclaim, Response, SendError, Sent, StreamInfo, Terms, TimeoutKind,
-    Timeouts, Trace, lease::Outcome,
+    Timeouts, Trace, Upgraded, lease::Outcome,
 };
 use httpcore_net_mock::{Chunks, Link, MockNet, Scenario, ServerStream, Sweep, seeds};
-use httpcore_proto_h1::{
-    Config, H1Connection, HeaderOrder, KeepRawHead, OnInformational, RawHead, Upgraded,
-};
+use httpcore_proto_h1::{Config, H1Connection, HeaderOrder, KeepRawHead, OnInformational, RawHead};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -39,6 +37,10 @@ struct Seat {
 }
 
 impl Reclaim for Seat {
+    fn is_revoked(&self, _: LeaseId, _: Option<&Waker>) -> bool {
+        false
+    }
+
     fn reclaim(&self, _: LeaseId, outcome: Outcome) {
         let end = match outcome {
             Outcome::Returned(connection, _) => {
@@ -1518,6 +1520,10 @@ fn whatever_a_stream_holds_back_is_pushed_out_before_waiting() {
 fn a_connection_is_closed_before_its_place_is_free() {
     struct Place(MockNet, Mutex<Vec<usize>>);
     impl Reclaim for Place {
+        fn is_revoked(&self, _: LeaseId, _: Option<&Waker>) -> bool {
+            false
+        }
+
         fn reclaim(&self, _: LeaseId, outcome: Outcome) {
             assert!(matches!(outcome, Outcome::Closed(_)));
             self.1.lock().unwrap().push(self.0.census().streams);

@@ -1,16 +1,11 @@
 //! Apache's httpd, in front of another server.
 
-use std::{
-    env, fs, io,
-    io::Write,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
-    path::Path,
-};
+use std::{fs, io, net::SocketAddr, path::Path};
 
-use crate::{Server, folder, process::Process, unexpected};
+use httpcore_origin::Origin;
 
-/// How often another port is tried when somebody was quicker.
-const TRIES: usize = 5;
+use crate::{Door, Server, folder, left_out, port, process::Process};
+
 /// Where Debian puts what httpd loads.
 const MODULES: &str = "/usr/lib/apache2/modules";
 
@@ -26,63 +21,69 @@ const MODULES: &str = "/usr/lib/apache2/modules";
 ///
 /// If it does not start, and nobody has said in `HTTPCORE_LEFT_OUT` that it would not.
 pub fn require_apache(origin: &Server) -> Option<Server> {
-    let left_out = env::var("HTTPCORE_LEFT_OUT").unwrap_or_default();
-    if left_out.split(',').any(|name| name == "apache") {
-        let _ = writeln!(io::stdout(), "LEFT OUT: apache is not here");
-        return None;
-    }
-    match start(origin) {
-        Ok(server) => Some(server),
-        Err(error) => {
-            panic!("apache does not start: {error}\n`cargo xtask interop` installs what is missing")
-        }
-    }
+    let lines = format!(
+        "ProxyPass /origin/ http://{}/\n\
+         <Location /echo>\n  SetHandler reflector\n</Location>\n\
+         <Location /small>\n  SetHandler reflector\n  LimitRequestBody 1000\n</Location>\n",
+        origin.addr()
+    );
+    left_out::or_start("apache", || start(&[], &lines))
 }
 
-fn start(origin: &Server) -> io::Result<Server> {
-    let mut last = unexpected("no port");
-    for _ in 0..TRIES {
-        match try_start(origin) {
-            Err(error) if error.to_string().contains("Address already in use") => last = error,
-            other => return other,
-        }
-    }
-    Err(last)
+/// As [`Front::Apache`](crate::Front::Apache) says.
+pub(crate) fn front(door: Door<'_>, origin: Origin) -> io::Result<Server> {
+    let (mut modules, lines) = match door {
+        Door::Plain => (Vec::new(), "Protocols h2c http/1.1\n".to_owned()),
+        Door::Tls(authority) => (
+            vec!["headers", "socache_shmcb", "ssl"],
+            format!(
+                "Protocols h2 http/1.1\n\
+                 SSLEngine on\n\
+                 SSLCertificateFile {}\n\
+                 SSLCertificateKeyFile {}\n\
+                 SSLSessionCache shmcb:sessions\n\
+                 Header set x-resumed %{{SSL_SESSION_RESUMED}}s\n",
+                authority.certificate().display(),
+                authority.key().display()
+            ),
+        ),
+    };
+    modules.push("http2");
+    let addr = origin.addr();
+    let lines = format!("{lines}ProxyPass / http://{addr}/\n");
+    Ok(start(&modules, &lines)?.before(origin))
 }
 
-fn try_start(origin: &Server) -> io::Result<Server> {
-    let folder = folder()?;
-    // Apache must be told its port; bound here for a moment, it is most likely still free then.
-    let addr = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-    let config = folder.path().join("apache.conf");
-    fs::write(&config, configuration(folder.path(), addr, origin.addr()))?;
-    let program = ["/usr/sbin/apache2", "/usr/sbin/httpd"]
-        .into_iter()
-        .find(|program| Path::new(program).is_file())
-        .unwrap_or("apache2");
-    let config = config.to_string_lossy();
-    let process = Process::start(program, &["-D", "FOREGROUND", "-f", &config])?;
-    process.wait_for(|line| line.contains("resuming normal operations").then_some(()))?;
-    Ok(Server {
-        process,
-        addr,
-        unix: None,
-        folder,
+fn start(modules: &[&str], lines: &str) -> io::Result<Server> {
+    port::on_a_free_one(|addr| {
+        let folder = folder()?;
+        let config = folder.path().join("apache.conf");
+        fs::write(&config, configuration(folder.path(), addr, modules, lines))?;
+        let program = ["/usr/sbin/apache2", "/usr/sbin/httpd"]
+            .into_iter()
+            .find(|program| Path::new(program).is_file())
+            .unwrap_or("apache2");
+        let config = config.to_string_lossy();
+        let process = Process::start(program, &["-D", "FOREGROUND", "-f", &config])?;
+        process.wait_for(|line| line.contains("resuming normal operations").then_some(()))?;
+        Ok(Server::new(process, addr, folder))
     })
 }
 
-fn configuration(folder: &Path, addr: SocketAddr, origin: SocketAddr) -> String {
-    let modules: String = [
+fn configuration(folder: &Path, addr: SocketAddr, modules: &[&str], lines: &str) -> String {
+    let always = [
         "mpm_event",
         "authz_core",
         "env",
         "proxy",
         "proxy_http",
         "reflector",
-    ]
-    .iter()
-    .map(|name| format!("LoadModule {name}_module {MODULES}/mod_{name}.so\n"))
-    .collect();
+    ];
+    let modules: String = always
+        .iter()
+        .chain(modules)
+        .map(|name| format!("LoadModule {name}_module {MODULES}/mod_{name}.so\n"))
+        .collect();
     let folder = folder.display();
     format!(
         "{modules}\
@@ -99,8 +100,6 @@ fn configuration(folder: &Path, addr: SocketAddr, origin: SocketAddr) -> String 
          KeepAliveTimeout 30\n\
          MaxKeepAliveRequests 0\n\
          SetEnv proxy-interim-response RFC\n\
-         ProxyPass /origin/ http://{origin}/\n\
-         <Location /echo>\n  SetHandler reflector\n</Location>\n\
-         <Location /small>\n  SetHandler reflector\n  LimitRequestBody 1000\n</Location>\n"
+         {lines}"
     )
 }

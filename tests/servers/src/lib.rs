@@ -18,23 +18,32 @@
 #![forbid(unsafe_code)]
 
 mod apache;
+pub mod client;
+mod front;
+mod left_out;
+mod nghttpd;
 mod nginx;
 mod node;
+mod port;
 mod process;
+mod proxies;
 mod python;
 mod tls;
 
 use std::{
-    env, fmt,
-    io::{self, Write},
+    env, fmt, io,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
 
 pub use apache::require_apache;
+pub use front::{Door, Front};
+use httpcore_origin::Origin;
+pub use nginx::require_nginx_http2;
 use process::Process;
+use rustix::process::Signal;
 use tempfile::TempDir;
-pub use tls::{Authority, require_nginx_tls, require_openssl};
+pub use tls::{Authority, require_nginx_tls, require_openssl, require_openssl_files};
 
 /// The servers there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +79,8 @@ pub struct Server {
     addr: SocketAddr,
     unix: Option<PathBuf>,
     folder: TempDir,
+    /// What it stands before, if that is ours.
+    origin: Option<Origin>,
 }
 
 impl Kind {
@@ -90,20 +101,7 @@ impl Kind {
 ///
 /// If it does not start, and nobody has said in `HTTPCORE_LEFT_OUT` that it would not.
 pub fn require(kind: Kind) -> Option<Server> {
-    let left_out = env::var("HTTPCORE_LEFT_OUT").unwrap_or_default();
-    if left_out.split(',').any(|name| name == kind.name()) {
-        // Past the test harness, which would keep it to itself. `cargo xtask` counts these lines,
-        // for the harness will call the test passed.
-        let _ = writeln!(io::stdout(), "LEFT OUT: {} is not here", kind.name());
-        return None;
-    }
-    match start(kind) {
-        Ok(server) => Some(server),
-        Err(error) => panic!(
-            "{} does not start: {error}\n`cargo xtask interop` installs what is missing",
-            kind.name()
-        ),
-    }
+    left_out::or_start(kind.name(), || start(kind))
 }
 
 /// Starts a server.
@@ -121,6 +119,27 @@ pub fn start(kind: Kind) -> io::Result<Server> {
 }
 
 impl Server {
+    /// A server with nothing beside its TCP address.
+    fn new(process: Process, addr: SocketAddr, folder: TempDir) -> Self {
+        Server {
+            process,
+            addr,
+            unix: None,
+            folder,
+            origin: None,
+        }
+    }
+
+    fn with_unix(mut self, path: PathBuf) -> Self {
+        self.unix = Some(path);
+        self
+    }
+
+    fn before(mut self, origin: Origin) -> Self {
+        self.origin = Some(origin);
+        self
+    }
+
     /// The TCP address.
     pub fn addr(&self) -> SocketAddr {
         self.addr
@@ -149,6 +168,16 @@ impl Server {
     /// The process id, which is that of its group too.
     pub fn id(&self) -> u32 {
         self.process.id()
+    }
+
+    /// Has nginx replace its worker, as after a change of its configuration: the old one says
+    /// goodbye to its connections and goes on with what is under way.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such process any more.
+    pub fn reload(&self) -> io::Result<()> {
+        self.process.signal(Signal::HUP)
     }
 
     /// What the server has said so far, or the end of it.

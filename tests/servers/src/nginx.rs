@@ -3,14 +3,18 @@
 use std::{
     fs::{self, File},
     io,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::SocketAddr,
     path::Path,
 };
 
-use crate::{Server, folder, process::Process, unexpected};
+use httpcore_origin::Origin;
 
-/// How often another port is tried when somebody was quicker.
-const TRIES: usize = 5;
+use crate::{Authority, Door, Server, folder, left_out, port, process::Process};
+
+/// One process: what is started is what is ended.
+const ALONE: &str = "master_process off;\n";
+/// Its worker can be replaced while it serves. (Who is not root is told that this means nothing.)
+const WITH_A_MASTER: &str = "user root;\n";
 
 pub(crate) fn start() -> io::Result<Server> {
     start_with("", "")
@@ -18,37 +22,70 @@ pub(crate) fn start() -> io::Result<Server> {
 
 /// As [`start`], with this behind the address it listens at, and these lines for its server.
 pub(crate) fn start_with(listen: &str, lines: &str) -> io::Result<Server> {
-    let mut last = unexpected("no port");
-    for _ in 0..TRIES {
-        match try_start(listen, lines) {
-            Err(error) if error.to_string().contains("Address already in use") => last = error,
-            other => return other,
-        }
-    }
-    Err(last)
+    port::on_a_free_one(|addr| try_start(addr, ALONE, listen, lines))
 }
 
-fn try_start(listen: &str, lines: &str) -> io::Result<Server> {
+/// Starts nginx as [`Front::Nginx`](crate::Front::Nginx), with these directives of nginx's for its
+/// server, or says that it is left out and returns `None`. [`Server::reload`] works with it.
+///
+/// # Panics
+///
+/// If it does not start, and nobody has said in `HTTPCORE_LEFT_OUT` that it would not.
+pub fn require_nginx_http2(door: Door<'_>, directives: &str) -> Option<Server> {
+    left_out::or_start("nginx", || front(door, Origin::start()?, directives))
+}
+
+pub(crate) fn front(door: Door<'_>, origin: Origin, directives: &str) -> io::Result<Server> {
+    let (listen, tls) = match door {
+        Door::Plain => (" http2", String::new()),
+        Door::Tls(authority) => (" ssl http2", tls(authority, "TLSv1.2 TLSv1.3")),
+    };
+    let lines = format!(
+        "{tls}        {directives}\n        \
+         add_header x-resumed $ssl_session_reused always;\n        \
+         location / {{ try_files $uri @origin; }}\n        \
+         location @origin {{\n            \
+         proxy_pass http://{};\n            \
+         proxy_http_version 1.1;\n            \
+         proxy_request_buffering off;\n            \
+         proxy_max_temp_file_size 0;\n        }}\n",
+        origin.addr()
+    );
+    let server = port::on_a_free_one(|addr| try_start(addr, WITH_A_MASTER, listen, &lines))?;
+    Ok(server.before(origin))
+}
+
+/// The lines for TLS of these versions, by a certificate of this authority.
+pub(crate) fn tls(authority: &Authority, versions: &str) -> String {
+    format!(
+        "        ssl_certificate {};\n        ssl_certificate_key {};\n        \
+         ssl_protocols {versions};\n        ssl_session_cache shared:tls:1m;\n",
+        authority.certificate().display(),
+        authority.key().display()
+    )
+}
+
+fn try_start(addr: SocketAddr, main: &str, listen: &str, lines: &str) -> io::Result<Server> {
     let folder = folder()?;
     let path = folder.path();
-    for name in ["www", "uploads/upload", "temporary"] {
+    for name in ["www/bytes", "uploads/upload", "temporary"] {
         fs::create_dir_all(path.join(name))?;
     }
     fs::write(path.join("www/hello.txt"), "Hello from nginx!\n")?;
+    fs::write(path.join("www/hello"), "Hello from nginx!\n")?;
     fs::write(path.join("www/tail"), "tail\n")?;
     for (name, size) in [
         ("empty", 0),
         ("kib", 1 << 10),
         ("mib", 1 << 20),
         ("256mib", 256 << 20),
+        ("bytes/268435456", 256 << 20),
     ] {
         File::create(path.join("www").join(name))?.set_len(size)?;
     }
-    // nginx must be told its port; bound here for a moment, it is most likely still free then.
-    let addr = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
     let unix = path.join("nginx.sock");
     let config = path.join("nginx.conf");
-    fs::write(&config, configuration(path, addr, listen, lines))?;
+    fs::write(&config, configuration(path, addr, main, listen, lines))?;
     let arguments = [
         "-p",
         &path.to_string_lossy(),
@@ -64,21 +101,14 @@ fn try_start(listen: &str, lines: &str) -> io::Result<Server> {
     let process = Process::start(program, &arguments)?;
     // Said when the events are set up, and the sockets listen before that.
     process.wait_for(|line| line.contains("event method").then_some(()))?;
-    Ok(Server {
-        process,
-        addr,
-        unix: Some(unix),
-        folder,
-    })
+    Ok(Server::new(process, addr, folder).with_unix(unix))
 }
 
-fn configuration(path: &Path, addr: SocketAddr, listen: &str, lines: &str) -> String {
+fn configuration(path: &Path, addr: SocketAddr, main: &str, listen: &str, lines: &str) -> String {
     let path = path.to_string_lossy();
-    // One process: what is started is what is ended.
     format!(
         r#"daemon off;
-master_process off;
-pid {path}/nginx.pid;
+{main}pid {path}/nginx.pid;
 error_log stderr notice;
 events {{ worker_connections 512; }}
 http {{

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 /// How long a server may take to be ready: a bound on hanging, not a measurement.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -95,6 +95,13 @@ impl Process {
 
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Sends a signal to the process, and not to its group.
+    pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        let pid = pid.ok_or_else(|| io::Error::other("no such process"))?;
+        Ok(kill_process(pid, signal)?)
     }
 
     pub(crate) fn log(&self) -> String {

@@ -1,11 +1,11 @@
-//! Python's `http.server`, and gunicorn with httpbin.
+//! Python's `http.server`, gunicorn with httpbin, and Hypercorn.
 
 use std::{
     fs::{self, File},
     io,
 };
 
-use crate::{Server, folder, interop_folder, process::Process};
+use crate::{Door, Server, folder, interop_folder, process::Process};
 
 pub(crate) fn http_server() -> io::Result<Server> {
     let folder = folder()?;
@@ -26,12 +26,7 @@ pub(crate) fn http_server() -> io::Result<Server> {
     )?;
     // Serving HTTP on 127.0.0.1 port 43211 (http://127.0.0.1:43211/) ...
     let addr = process.wait_for(address)?;
-    Ok(Server {
-        process,
-        addr,
-        unix: None,
-        folder,
-    })
+    Ok(Server::new(process, addr, folder))
 }
 
 pub(crate) fn httpbin() -> io::Result<Server> {
@@ -61,17 +56,40 @@ pub(crate) fn httpbin() -> io::Result<Server> {
     // Listening at: http://127.0.0.1:43211,unix:/… (1234)
     let addr = process.wait_for(|line| line.contains("Listening at").then(|| address(line))?)?;
     process.wait_for(|line| line.contains("Booting worker").then_some(()))?;
-    Ok(Server {
-        process,
-        addr,
-        unix: Some(unix),
-        folder,
-    })
+    Ok(Server::new(process, addr, folder).with_unix(unix))
+}
+
+/// As [`Front::Hypercorn`](crate::Front::Hypercorn) says; its routes are in `hypercorn.py`.
+pub(crate) fn hypercorn(door: Door<'_>) -> io::Result<Server> {
+    let folder = folder()?;
+    let application = folder.path().join("application.py");
+    fs::write(&application, include_str!("hypercorn.py"))?;
+    let application = format!("{}:application", application.display());
+    // No workers: one process.
+    let mut arguments = vec!["--bind", "127.0.0.1:0", "--workers", "0"];
+    let files = match door {
+        Door::Plain => None,
+        Door::Tls(authority) => Some((
+            authority.certificate().to_string_lossy(),
+            authority.key().to_string_lossy(),
+        )),
+    };
+    if let Some((certificate, key)) = &files {
+        arguments.extend(["--certfile", certificate, "--keyfile", key]);
+    }
+    arguments.push(&application);
+    let program = interop_folder().join("venv/bin/hypercorn");
+    let process = Process::start(&program.to_string_lossy(), &arguments)?;
+    // [2026-01-31 12:00:00 +0000] [123] [INFO] Running on http://127.0.0.1:43211 (CTRL + C to quit)
+    let addr = process.wait_for(|line| line.contains("Running on").then(|| address(line))?)?;
+    Ok(Server::new(process, addr, folder))
 }
 
 /// The address in the first URL of `line`.
 fn address(line: &str) -> Option<std::net::SocketAddr> {
-    let (_, rest) = line.split_once("http://")?;
+    let (_, rest) = line
+        .split_once("http://")
+        .or_else(|| line.split_once("https://"))?;
     let end = rest.find(|c: char| !c.is_ascii_digit() && !".:".contains(c));
     rest[..end.unwrap_or(rest.len())].parse().ok()
 }
@@ -85,6 +103,7 @@ mod tests {
         for line in [
             "Serving HTTP on 127.0.0.1 port 4321 (http://127.0.0.1:4321/) ...",
             "Listening at: http://127.0.0.1:4321,unix:/x/gunicorn.sock (99)",
+            "Running on https://127.0.0.1:4321 (CTRL + C to quit)",
             "http://127.0.0.1:4321",
         ] {
             assert_eq!(address(line), "127.0.0.1:4321".parse().ok(), "{line}");

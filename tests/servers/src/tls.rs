@@ -1,15 +1,16 @@
 //! Servers which speak TLS, and who vouches for them.
 
 use std::{
-    env, fs,
-    io::{self, Write},
+    fs::{self, File},
+    io,
     net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use tempfile::TempDir;
 
-use crate::{Server, folder, nginx, process::Process};
+use crate::{Server, folder, left_out, nginx, process::Process};
 
 /// An authority made for one test, and a certificate of its own for 127.0.0.1 and `localhost`.
 #[derive(Debug)]
@@ -17,7 +18,9 @@ pub struct Authority {
     root: String,
     certificate: PathBuf,
     key: PathBuf,
-    _folder: tempfile::TempDir,
+    both: PathBuf,
+    root_file: PathBuf,
+    _folder: TempDir,
 }
 
 impl Authority {
@@ -29,16 +32,16 @@ impl Authority {
     pub fn new() -> io::Result<Self> {
         let (root, certificate, key) = make().map_err(io::Error::other)?;
         let folder = folder()?;
-        let (at, key_at) = (
-            folder.path().join("cert.pem"),
-            folder.path().join("key.pem"),
-        );
-        fs::write(&at, certificate)?;
-        fs::write(&key_at, key)?;
+        let write = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            fs::write(&path, text).map(|()| path)
+        };
         Ok(Authority {
+            certificate: write("cert.pem", &certificate)?,
+            key: write("key.pem", &key)?,
+            both: write("both.pem", &format!("{certificate}{key}"))?,
+            root_file: write("root.pem", &root)?,
             root,
-            certificate: at,
-            key: key_at,
             _folder: folder,
         })
     }
@@ -47,6 +50,24 @@ impl Authority {
     pub fn root(&self) -> &str {
         &self.root
     }
+
+    /// The same in a file, for other programs.
+    pub fn root_file(&self) -> &Path {
+        &self.root_file
+    }
+
+    pub(crate) fn certificate(&self) -> &Path {
+        &self.certificate
+    }
+
+    pub(crate) fn key(&self) -> &Path {
+        &self.key
+    }
+
+    /// Certificate and key in one file.
+    pub(crate) fn both(&self) -> &Path {
+        &self.both
+    }
 }
 
 /// A root, and a certificate with its key.
@@ -54,6 +75,11 @@ fn make() -> Result<(String, String, String), rcgen::Error> {
     let root_key = KeyPair::generate()?;
     let mut params = CertificateParams::new(Vec::new())?;
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    // Other programs take a certificate for self-signed if its issuer has its own name, and rcgen
+    // has one name for all who are given none.
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "An authority for one test");
     let root = params.self_signed(&root_key)?.pem();
     let issuer = Issuer::new(params, root_key);
     let key = KeyPair::generate()?;
@@ -69,13 +95,8 @@ fn make() -> Result<(String, String, String), rcgen::Error> {
 ///
 /// If it does not start, and nobody has said in `HTTPCORE_LEFT_OUT` that it would not.
 pub fn require_nginx_tls(authority: &Authority, version: &str) -> Option<Server> {
-    let lines = format!(
-        "        ssl_certificate {};\n        ssl_certificate_key {};\n        \
-         ssl_protocols {version};\n        ssl_session_cache shared:tls:1m;\n",
-        authority.certificate.display(),
-        authority.key.display()
-    );
-    require("nginx", || nginx::start_with(" ssl", &lines))
+    let lines = nginx::tls(authority, version);
+    left_out::or_start("nginx", || nginx::start_with(" ssl", &lines))
 }
 
 /// Starts `openssl s_server` with one version (`"-tls1_2"` or `"-tls1_3"`), or says that it is left
@@ -86,46 +107,46 @@ pub fn require_nginx_tls(authority: &Authority, version: &str) -> Option<Server>
 ///
 /// As for [`require_nginx_tls`].
 pub fn require_openssl(authority: &Authority, version: &str) -> Option<Server> {
-    require("openssl", || openssl(authority, version))
+    left_out::or_start("openssl", || openssl(authority, version, "-www", folder()?))
 }
 
-fn openssl(authority: &Authority, version: &str) -> io::Result<Server> {
-    let (certificate, key) = (
-        authority.certificate.to_string_lossy(),
-        authority.key.to_string_lossy(),
-    );
-    let arguments = [
-        "s_server",
-        "-accept",
-        "127.0.0.1:0",
-        "-www",
-        version,
-        "-cert",
-        &certificate,
-        "-key",
-        &key,
-    ];
-    let process = Process::start("openssl", &arguments)?;
-    let addr: SocketAddr =
-        process.wait_for(|line| line.trim().strip_prefix("ACCEPT ")?.parse().ok())?;
-    Ok(Server {
-        process,
-        addr,
-        unix: None,
-        folder: folder()?,
+/// The same, serving files and nothing else: `/256mib` has that many zero bytes, and ends with the
+/// connection.
+///
+/// # Panics
+///
+/// As for [`require_nginx_tls`].
+pub fn require_openssl_files(authority: &Authority, version: &str) -> Option<Server> {
+    left_out::or_start("openssl", || {
+        let folder = folder()?;
+        File::create(folder.path().join("256mib"))?.set_len(256 << 20)?;
+        openssl(authority, version, "-WWW", folder)
     })
 }
 
-fn require(name: &str, start: impl FnOnce() -> io::Result<Server>) -> Option<Server> {
-    let left_out = env::var("HTTPCORE_LEFT_OUT").unwrap_or_default();
-    if left_out.split(',').any(|left_out| left_out == name) {
-        let _ = writeln!(io::stdout(), "LEFT OUT: {name} is not here");
-        return None;
-    }
-    match start() {
-        Ok(server) => Some(server),
-        Err(error) => {
-            panic!("{name} does not start: {error}\n`cargo xtask interop` installs what is missing")
-        }
-    }
+fn openssl(
+    authority: &Authority,
+    version: &str,
+    serves: &str,
+    folder: TempDir,
+) -> io::Result<Server> {
+    let arguments = [
+        // It serves the folder it is in.
+        "-C",
+        &folder.path().to_string_lossy(),
+        "openssl",
+        "s_server",
+        "-accept",
+        "127.0.0.1:0",
+        serves,
+        version,
+        "-cert",
+        &authority.certificate.to_string_lossy(),
+        "-key",
+        &authority.key.to_string_lossy(),
+    ];
+    let process = Process::start("env", &arguments)?;
+    let addr: SocketAddr =
+        process.wait_for(|line| line.trim().strip_prefix("ACCEPT ")?.parse().ok())?;
+    Ok(Server::new(process, addr, folder))
 }

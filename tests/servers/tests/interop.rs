@@ -10,7 +10,6 @@ use std::{
     convert::Infallible,
     fs,
     future::{Future, poll_fn},
-    process::Command,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -23,7 +22,7 @@ use http::{StatusCode, request, response};
 use httpcore::{
     Body, BoxError, Builder, Bytes, ConnectionPool, Epoll, Event, Request, Timeouts, Trace,
 };
-use httpcore_servers::{Kind, Server, require};
+use httpcore_servers::{Kind, Server, client::Transfer, require};
 
 /// How long a test waits for what must come: a bound on hanging, not a measurement.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -198,21 +197,14 @@ fn a_unix_socket_serves_too(server: &Server, page: &str) {
 
 /// Runs one transfer in a process of its own: status and size of the response, and the peak of
 /// its memory in KiB.
-fn transfer(method: &str, url: &str, size: u64, framing: &str) -> (u64, u64, u64) {
-    let output = Command::new(env!("CARGO_BIN_EXE_transfer"))
-        .args([method, url, &size.to_string(), framing])
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    let failed = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{failed}");
-    let numbers: Vec<u64> = said
-        .split_whitespace()
-        .map(|word| word.parse().unwrap())
-        .collect();
-    let [status, received, peak] = numbers[..] else {
-        panic!("{said}");
-    };
+fn transfer(method: &str, url: &str, size: u64, framing: &str) -> (u16, u64, u64) {
+    let arguments = [method, url, &size.to_string(), framing];
+    let Transfer {
+        status,
+        received,
+        peak,
+        ..
+    } = Transfer::run(env!("CARGO_BIN_EXE_transfer"), &arguments).unwrap();
     assert!(peak < 16 << 10, "{method} {url}: {peak} KiB at the peak");
     (status, received, peak)
 }

@@ -5,91 +5,28 @@
     reason = "what fails in a helper of a test fails the test"
 )]
 
-use std::{
-    fs,
-    sync::{Arc, Mutex},
-    time::{Duration, Instant},
+use std::fs;
+
+use http::Request;
+use httpcore::{Epoll, tls::TlsVersion};
+use httpcore_servers::{
+    Authority, Server,
+    client::{Answer, Client, trusting},
+    require_nginx_tls, require_openssl,
 };
 
-use httpcore::{
-    Body, BoxError, Bytes, ConnectionPool, Epoll, Event, Timeouts, TlsInfo, Trace,
-    tls::RustlsConnector,
-};
-use httpcore_servers::{Authority, Server, require_nginx_tls, require_openssl};
-
-/// How long a test waits for what must come: a bound on hanging, not a measurement.
-const PATIENCE: Duration = Duration::from_secs(60);
 const MIB: u64 = 1 << 20;
 
 fn builder(authority: &Authority) -> httpcore::Builder {
-    let connector = RustlsConnector::builder()
-        .root_pem(authority.root())
-        .unwrap()
-        .build()
-        .unwrap();
-    ConnectionPool::builder()
-        .timeouts(Timeouts::default().with_total(PATIENCE))
-        .tls(Arc::new(connector))
+    trusting(authority, TlsVersion::Tls12, TlsVersion::Tls13).unwrap()
 }
 
-/// A pool on a loop of its own, and the handshakes it has made.
-struct Client {
-    epoll: Epoll,
-    pool: ConnectionPool,
-    handshakes: Arc<Mutex<Vec<TlsInfo>>>,
+fn client(authority: &Authority) -> Client {
+    Client::new(builder(authority)).unwrap()
 }
 
-impl Client {
-    fn new(authority: &Authority) -> Self {
-        let epoll = Epoll::new().unwrap();
-        Client {
-            pool: builder(authority).build(epoll.backend()),
-            epoll,
-            handshakes: Arc::default(),
-        }
-    }
-
-    /// Sends a request; the status, and how much of the body was what.
-    fn send(&self, method: &str, url: String, body: impl Into<Body>) -> (u16, Bytes, u64) {
-        let handshakes = self.handshakes.clone();
-        let request = http::Request::builder()
-            .method(method)
-            .uri(url)
-            .extension(Trace::to(move |_: Instant, event: &Event<'_>| {
-                if let Event::TlsEstablished { info } = event {
-                    handshakes.lock().unwrap().push((*info).clone());
-                }
-            }))
-            .body(body.into())
-            .unwrap();
-        self.epoll
-            .block_on(async {
-                let mut response = self.pool.request(request).await?;
-                let (mut first, mut length) = (Bytes::new(), 0);
-                while let Some(piece) = response.body_mut().chunk().await {
-                    let piece = piece?;
-                    length += piece.len() as u64;
-                    if first.is_empty() {
-                        first = piece;
-                    }
-                }
-                Ok::<_, BoxError>((response.status().as_u16(), first, length))
-            })
-            .unwrap()
-    }
-
-    fn get(&self, server: &Server, path: &str) -> (u16, Bytes, u64) {
-        self.send("GET", server.https_url(path), Body::empty())
-    }
-
-    /// Version and whether it was resumed, of each handshake.
-    fn handshakes(&self) -> Vec<(&'static str, bool)> {
-        let handshakes = self.handshakes.lock().unwrap();
-        handshakes
-            .iter()
-            .map(|info| (info.version.unwrap(), info.resumed))
-            .collect()
-    }
+fn get(client: &Client, server: &Server, path: &str) -> Answer {
+    client.get(server.https_url(path)).unwrap()
 }
 
 const VERSIONS: [(&str, &str, &str); 2] = [
@@ -104,16 +41,23 @@ fn nginx_serves_and_keeps_connections_and_sessions() {
         let Some(nginx) = require_nginx_tls(&authority, version) else {
             return;
         };
-        let client = Client::new(&authority);
+        let client = client(&authority);
         for _ in 0..3 {
-            let (status, body, _) = client.get(&nginx, "/hello.txt");
-            assert_eq!((status, &body[..]), (200, &b"Hello from nginx!\n"[..]));
+            let answer = get(&client, &nginx, "/hello.txt");
+            assert_eq!(
+                (answer.status(), &*answer.text()),
+                (200, "Hello from nginx!\n")
+            );
         }
-        assert_eq!(client.get(&nginx, "/chunked/mib").2, MIB + 5);
-        assert_eq!(client.handshakes(), [(name, false)], "one for all four");
-        client.pool.close_idle();
-        assert_eq!(client.get(&nginx, "/kib").2, 1024);
-        assert_eq!(client.handshakes(), [(name, false), (name, true)]);
+        assert_eq!(get(&client, &nginx, "/chunked/mib").length, MIB + 5);
+        assert_eq!(
+            client.asker.handshakes(),
+            [(name, false)],
+            "one for all four"
+        );
+        client.asker.pool.close_idle();
+        assert_eq!(get(&client, &nginx, "/kib").length, 1024);
+        assert_eq!(client.asker.handshakes(), [(name, false), (name, true)]);
     }
 }
 
@@ -124,13 +68,13 @@ fn nginx_sends_and_takes_much() {
         let Some(nginx) = require_nginx_tls(&authority, version) else {
             return;
         };
-        let client = Client::new(&authority);
-        assert_eq!(client.get(&nginx, "/256mib").2, 256 * MIB);
+        let client = client(&authority);
+        assert_eq!(get(&client, &nginx, "/256mib").length, 256 * MIB);
         let sent: Vec<u8> = (0..8 * MIB).map(|n| (n % 251) as u8).collect();
-        let url = nginx.https_url("/upload/much");
-        assert_eq!(client.send("PUT", url, sent.clone()).0, 201);
+        let request = Request::put(nginx.https_url("/upload/much"));
+        assert_eq!(client.send(request, sent.clone()).unwrap().status(), 201);
         assert!(fs::read(nginx.uploads().join("much")).unwrap() == sent);
-        assert_eq!(client.handshakes().len(), 1);
+        assert_eq!(client.asker.handshakes().len(), 1);
     }
 }
 
@@ -183,13 +127,13 @@ fn openssl_agrees_that_the_second_session_is_the_first() {
         let Some(openssl) = require_openssl(&authority, version) else {
             return;
         };
-        let client = Client::new(&authority);
+        let client = client(&authority);
         for (n, said) in ["New, TLSv1", "Reused, TLSv1"].into_iter().enumerate() {
-            let (status, page, _) = client.get(&openssl, "/");
-            let page = String::from_utf8_lossy(&page).into_owned();
-            assert_eq!(status, 200);
+            let answer = get(&client, &openssl, "/");
+            let page = answer.text();
+            assert_eq!(answer.status(), 200);
             assert!(page.contains(said), "{name} {n}: {page}");
         }
-        assert_eq!(client.handshakes(), [(name, false), (name, true)]);
+        assert_eq!(client.asker.handshakes(), [(name, false), (name, true)]);
     }
 }

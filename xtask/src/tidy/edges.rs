@@ -54,7 +54,7 @@ const RULES: &[Rule] = &[
     rule(
         "httpcore-ws-upgrade",
         &["core-primitives"],
-        &["tungstenite"],
+        &["futures-io", "hyper", "sha1_smol", "tokio", "tungstenite"],
     ),
     rule("httpcore-pool", &["core-primitives"], &["slab"]),
     rule(

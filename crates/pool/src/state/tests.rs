@@ -94,7 +94,7 @@ impl Bench {
         self.next += 1;
         self.state
             .dialled(dial, Ok(Connection::Shared(connection)), self.now);
-        self.state.admits(dial, admits);
+        self.state.admits(dial, Admission::UpTo(admits));
         connection
     }
 

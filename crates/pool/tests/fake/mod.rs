@@ -18,9 +18,9 @@ use std::{
 
 use bytes::Bytes;
 use httpcore_core_primitives::{
-    Body, BoxFuture, CloseReason, Error, Established, ExclusiveConnection, Hints, IdleEnd, Kind,
-    Lease, Origin, Phase, Request, Response, Runtime, Scheme, SendError, Sent, SharedConnection,
-    StreamInfo, Terms,
+    Admission, Body, BoxFuture, CloseReason, Error, Established, ExclusiveConnection, Hints,
+    IdleEnd, Kind, Lease, Origin, Phase, Request, Response, Runtime, Scheme, SendError, Sent,
+    SharedConnection, StreamInfo, Terms,
 };
 use httpcore_net_mock::MockNet;
 use httpcore_pool::{Config, Dial, DialTerms, Hop, Pool, Route, RouteParts};
@@ -310,10 +310,11 @@ impl SharedConnection for Fake {
         exchange(&self.peer, self.wire.clone(), request, holds)
     }
 
-    fn poll_limit(&self, cx: &mut Context<'_>) -> Poll<usize> {
+    fn poll_limit(&self, cx: &mut Context<'_>) -> Poll<Admission> {
         self.wire.listen(cx);
         match self.wire.news.lock().unwrap().take() {
-            Some(limit) => Poll::Ready(limit),
+            Some(0) => Poll::Ready(Admission::Over),
+            Some(limit) => Poll::Ready(Admission::UpTo(limit)),
             None => Poll::Pending,
         }
     }

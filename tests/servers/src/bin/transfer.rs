@@ -1,21 +1,36 @@
 //! One large transfer in a process of its own, so that its memory can be told from the test's.
 //!
-//! `transfer METHOD URL SIZE length|chunked` sends SIZE bytes and takes whatever comes back, then
-//! prints the status, how many bytes came, and the most memory this process ever had, in KiB.
+//! `transfer METHOD URL SIZE length|chunked [--root PEM]` sends SIZE bytes and takes whatever comes
+//! back, then prints the status, how many bytes came, and the most memory this process ever had, in
+//! KiB; then, if they were few, the bytes. With `--root`, servers are vouched for by the authority in that file.
 
 #![forbid(unsafe_code)]
 
-use std::{convert::Infallible, env, error::Error, fs, task::Poll};
+use std::{convert::Infallible, env, error::Error, fs, sync::Arc, task::Poll};
 
-use httpcore::{Body, Bytes, ConnectionPool, Epoll};
+use httpcore::{Body, Bytes, ConnectionPool, Epoll, tls::RustlsConnector};
 
 const PIECE: &[u8] = &[b'a'; 64 << 10];
+/// So much of a body is shown.
+const FEW: u64 = 1 << 10;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let [method, url, size, framing] = arguments.as_slice() else {
-        return Err("usage: transfer METHOD URL SIZE length|chunked".into());
+    let [method, url, size, framing, options @ ..] = arguments.as_slice() else {
+        return Err("usage: transfer METHOD URL SIZE length|chunked [--root PEM]".into());
     };
+    let mut builder = ConnectionPool::builder();
+    let mut options = options.iter();
+    while let Some(option) = options.next() {
+        builder = match option.as_str() {
+            "--root" => {
+                let path = options.next().ok_or("--root needs a file")?;
+                let connector = RustlsConnector::builder().root_pem_file(path)?.build()?;
+                builder.tls(Arc::new(connector))
+            }
+            other => return Err(format!("unknown option: {other}").into()),
+        };
+    }
     let size: u64 = size.parse()?;
     let body = match framing.as_str() {
         _ if size == 0 => Body::empty(),
@@ -29,16 +44,23 @@ fn main() -> Result<(), Box<dyn Error>> {
         .header("content-type", "text/plain")
         .body(body)?;
     let epoll = Epoll::new()?;
-    let pool = ConnectionPool::new(epoll.backend());
-    let (status, received) = epoll.block_on(async {
+    let pool = builder.build(epoll.backend());
+    let (status, received, said) = epoll.block_on(async {
         let mut response = pool.request(request).await?;
-        let mut received = 0;
+        let (mut received, mut said) = (0, Vec::new());
         while let Some(piece) = response.body_mut().chunk().await {
-            received += piece?.len() as u64;
+            let piece = piece?;
+            received += piece.len() as u64;
+            if received <= FEW {
+                said.extend_from_slice(&piece);
+            }
         }
-        Ok::<_, httpcore::Error>((response.status().as_u16(), received))
+        Ok::<_, httpcore::Error>((response.status().as_u16(), received, said))
     })?;
     println!("{status} {received} {}", peak()?);
+    if received <= FEW {
+        print!("{}", String::from_utf8_lossy(&said));
+    }
     Ok(())
 }
 

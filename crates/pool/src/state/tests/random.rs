@@ -316,18 +316,20 @@ impl World {
             self.state
                 .dialled(place, Ok(Connection::Shared(number)), self.now);
             let limit = 1 + self.dice.roll(3);
-            self.set_limit(number, limit);
+            self.set_limit(number, Admission::UpTo(limit));
         } else {
             self.state
                 .dialled(place, Ok(Connection::Exclusive(number)), self.now);
         }
     }
 
-    fn set_limit(&mut self, number: u32, limit: usize) {
-        self.note(|| format!("{number} admits {limit}"));
+    fn set_limit(&mut self, number: u32, limit: Admission) {
+        self.note(|| format!("{number} admits {limit:?}"));
         let known = self.connections.get_mut(&number).expect("known");
-        known.limit = limit;
-        known.dead = limit == 0;
+        (known.limit, known.dead) = match limit {
+            Admission::UpTo(limit) => (limit, false),
+            Admission::Over => (0, true),
+        };
         self.state.admits(known.place, limit);
     }
 
@@ -343,7 +345,10 @@ impl World {
         let shared = self.living(true);
         if !shared.is_empty() {
             let number = self.dice.pick(&shared);
-            let limit = self.dice.roll(4);
+            let limit = match self.dice.roll(5) {
+                0 => Admission::Over,
+                roll => Admission::UpTo(roll - 1),
+            };
             self.set_limit(number, limit);
         }
     }
@@ -625,6 +630,13 @@ impl World {
             for (number, ticket) in leases {
                 self.settle_lease(number, ticket, 5);
                 self.drain();
+            }
+            // A limit of nothing is for now, and ends.
+            for number in self.living(true) {
+                if self.connections[&number].limit == 0 {
+                    self.set_limit(number, Admission::UpTo(1));
+                    self.drain();
+                }
             }
         }
         assert!(self.waiting.is_empty(), "somebody waits for ever");

@@ -510,7 +510,7 @@ fn a_lowered_limit_takes_nothing_away_and_a_raised_one_lets_in() {
     let dial = one_dial(&bench.drain());
     bench.made_shared(dial, 3);
     bench.drain();
-    bench.state.admits(dial, 1);
+    bench.state.admits(dial, Admission::UpTo(1));
     let end = |bench: &mut Bench, n: usize| {
         bench
             .state
@@ -519,7 +519,7 @@ fn a_lowered_limit_takes_nothing_away_and_a_raised_one_lets_in() {
     };
     assert_eq!(end(&mut bench, 0), [""; 0]);
     assert_eq!(end(&mut bench, 1), [""; 0]);
-    bench.state.admits(dial, 2);
+    bench.state.admits(dial, Admission::UpTo(2));
     assert_eq!(bench.told(), ["grant 1 again"]);
 }
 

@@ -1,4 +1,5 @@
-//! The deadlines of an exchange, over one alarm.
+//! The deadlines of an exchange, over one alarm. Protocols share this, so that a time limit means
+//! the same whichever of them is spoken.
 //!
 //! The clock is asked when there is something to wait for, and not for each byte: bytes that came
 //! in one poll came at one time.
@@ -8,11 +9,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use httpcore_core_primitives::{Alarm, TimeoutKind, Timeouts, options};
+use crate::{
+    error::TimeoutKind,
+    options::{self, Timeouts},
+    runtime::Alarm,
+};
 
 /// What ended a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ended {
+pub enum Ended {
     /// Waiting for `100 (Continue)`: the body is sent without.
     Continue,
     /// The exchange.
@@ -21,23 +26,28 @@ pub(crate) enum Ended {
 
 /// What an exchange waits for, when it waits.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Situation {
+pub struct Situation {
     /// The stream does not take what there is to write.
-    pub(crate) writing: bool,
+    pub writing: bool,
     /// All of the request that will be written has been.
-    pub(crate) sent: bool,
+    pub sent: bool,
     /// The head of the final response has come.
-    pub(crate) head: bool,
+    pub head: bool,
     /// Some byte of a response has come.
-    pub(crate) started: bool,
+    pub started: bool,
     /// The request's body has nothing yet.
-    pub(crate) callers_turn: bool,
+    pub callers_turn: bool,
     /// The request's body waits for 100.
-    pub(crate) continuing: bool,
+    pub continuing: bool,
 }
 
+/// The time limits of one exchange, and since when each of them counts.
+///
+/// The write limit counts while nothing can be written, the first-byte limit from the end of the
+/// request to the head of the response, the read limit while it is for the server to speak; see
+/// [`Timeouts`].
 #[derive(Debug)]
-pub(crate) struct Waits {
+pub struct Waits {
     write: Option<Duration>,
     first_byte: Option<Duration>,
     read: Option<Duration>,
@@ -51,17 +61,16 @@ pub(crate) struct Waits {
     read_since: Option<Instant>,
     sent_at: Option<Instant>,
     continue_since: Option<Instant>,
-    /// Something was written, or read, since the clock was last asked.
-    pub(crate) wrote: bool,
-    pub(crate) read_some: bool,
+    /// To be set when something was written; taken back when the clock is asked.
+    pub wrote: bool,
+    /// To be set when something was read.
+    pub read_some: bool,
 }
 
 impl Waits {
-    pub(crate) fn new(
-        timeouts: &Timeouts,
-        total: Option<Instant>,
-        continue_wait: Duration,
-    ) -> Self {
+    /// The limits of `timeouts`, the end of everything, and how long a body waits for
+    /// `100 (Continue)`.
+    pub fn new(timeouts: &Timeouts, total: Option<Instant>, continue_wait: Duration) -> Self {
         Waits {
             write: timeouts.write,
             first_byte: timeouts.first_byte,
@@ -82,12 +91,12 @@ impl Waits {
     }
 
     /// Whether the whole exchange has lasted too long, for whoever never has to wait.
-    pub(crate) fn is_over(&self, alarm: &Alarm) -> bool {
+    pub fn is_over(&self, alarm: &Alarm) -> bool {
         self.total.is_some_and(|total| alarm.now() >= total)
     }
 
     /// Ready when a limit has run out that counts in `situation`.
-    pub(crate) fn poll(
+    pub fn poll(
         &mut self,
         cx: &mut Context<'_>,
         alarm: &mut Alarm,

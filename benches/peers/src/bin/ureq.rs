@@ -1,0 +1,121 @@
+//! ureq: a thread for each request in flight.
+
+#![forbid(unsafe_code)]
+
+use std::{
+    fs,
+    io::{self, Read as _},
+    thread,
+    time::Duration,
+};
+
+use httpcore_benches::{Failure, Latencies, Meter, Outcome, PIECE, Task, Work, cannot, run};
+use ureq::{
+    Agent, SendBody,
+    tls::{Certificate, RootCerts, TlsConfig},
+};
+
+fn main() {
+    run(|task| {
+        if task.http2 {
+            cannot("HTTP/2");
+        }
+        let agent = agent(task)?;
+        match task.work {
+            Work::Get | Work::Upload => {
+                together(&agent, task, task.in_flight)?;
+                together(&agent, task, task.requests)
+            }
+            Work::Connect => {
+                if task.is_https() && !task.resume {
+                    cannot("handshakes without resumption");
+                }
+                ask(&agent, task, &mut [0; PIECE])?;
+                together(&agent, task, task.requests)
+            }
+            Work::Idle => {
+                let outcome = together(&agent, task, task.in_flight)?;
+                // What it holds is counted at its end, and so it must not be dropped.
+                std::mem::forget(agent);
+                Ok(outcome)
+            }
+            Work::Beside => cannot("two things on one thread"),
+        }
+    })
+}
+
+fn agent(task: &Task) -> Result<Agent, Failure> {
+    let kept = if task.work == Work::Connect {
+        0
+    } else {
+        usize::try_from(task.in_flight)?
+    };
+    let mut config = Agent::config_builder()
+        .max_idle_connections(kept)
+        .max_idle_connections_per_host(kept)
+        .max_idle_age(Duration::from_secs(3600))
+        .proxy(None);
+    if let Some(ca) = &task.ca {
+        let root = Certificate::from_pem(&fs::read(ca)?)?;
+        let tls = TlsConfig::builder().root_certs(RootCerts::new_with_certs(&[root]));
+        config = config.tls_config(tls.build());
+    }
+    Ok(config.build().new_agent())
+}
+
+/// So many requests, shared among as many threads as are to be in flight.
+fn together(agent: &Agent, task: &Task, requests: u64) -> Result<Outcome, Failure> {
+    let meter = Meter::start();
+    if task.in_flight == 1 {
+        let (bytes, mut latencies) = one_by_one(agent, task, requests)?;
+        return Ok(meter.stop(requests, bytes, &mut latencies));
+    }
+    thread::scope(|scope| {
+        let workers: Vec<_> = task
+            .shares(requests)
+            .map(|share| {
+                thread::Builder::new()
+                    .stack_size(256 << 10)
+                    .spawn_scoped(scope, move || one_by_one(agent, task, share))
+            })
+            .collect();
+        let (mut bytes, mut latencies) = (0, Latencies::of(task));
+        for worker in workers {
+            let (more, times) = worker?.join().map_err(|_| "a thread panicked")??;
+            bytes += more;
+            latencies.add(times);
+        }
+        Ok(meter.stop(requests, bytes, &mut latencies))
+    })
+}
+
+fn one_by_one(agent: &Agent, task: &Task, requests: u64) -> Result<(u64, Latencies), Failure> {
+    let mut buffer = vec![0; PIECE];
+    let (mut bytes, mut latencies) = (0, Latencies::of(task));
+    for _ in 0..requests {
+        let begun = latencies.begin();
+        bytes += ask(agent, task, &mut buffer)?;
+        latencies.end(begun);
+    }
+    Ok((bytes, latencies))
+}
+
+fn ask(agent: &Agent, task: &Task, buffer: &mut [u8]) -> Result<u64, Failure> {
+    let response = if task.work == Work::Upload {
+        let zeros = io::repeat(0).take(task.size);
+        agent
+            .post(&task.url)
+            .header("content-length", task.size)
+            .send(SendBody::from_owned_reader(zeros))?
+    } else {
+        agent.get(&task.url).call()?
+    };
+    let mut reader = response.into_body().into_reader();
+    let mut length = 0;
+    loop {
+        match reader.read(buffer)? {
+            0 => return Ok(length),
+            size => length += size as u64,
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! The works, for clients whose futures tokio runs on one thread.
+
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use httpcore_benches::{Failure, Latencies, Meter, Outcome, Task, Work, run};
+use tokio::task::{spawn, yield_now};
+
+/// A client of somebody's.
+pub trait Client: Clone + Send + Sync + Sized + 'static {
+    /// What requests that follow one another are made with: a connection, or a handle to the pool.
+    type Worker: Send;
+
+    /// Made once, on the runtime.
+    fn new(task: &Task) -> Result<Self, Failure>;
+
+    /// One for each request that may be in flight.
+    fn worker(&self, task: &Task) -> impl Future<Output = Result<Self::Worker, Failure>> + Send;
+
+    /// One request, whose response is read to its end. Yields its length.
+    fn ask(
+        worker: &mut Self::Worker,
+        task: &Task,
+        url: &http::Uri,
+    ) -> impl Future<Output = Result<u64, Failure>> + Send;
+}
+
+/// The program of a client.
+pub fn run_on_tokio<C: Client>() -> ! {
+    run(|task| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let outcome = runtime.block_on(work::<C>(task));
+        if task.work == Work::Idle {
+            // What it holds is counted at its end, and so it must not be dropped.
+            std::mem::forget(runtime);
+        }
+        outcome
+    })
+}
+
+async fn work<C: Client>(task: &Task) -> Result<Outcome, Failure> {
+    let client = C::new(task)?;
+    let url: http::Uri = task.url.parse()?;
+    if task.work == Work::Beside {
+        return beside(&client, task, url).await;
+    }
+    let mut workers = Vec::new();
+    for _ in 0..task.in_flight {
+        workers.push(client.worker(task).await?);
+    }
+    match task.work {
+        Work::Get | Work::Upload => {
+            let (_, workers) = together::<C>(workers, task, &url, task.in_flight).await?;
+            Ok(together::<C>(workers, task, &url, task.requests).await?.0)
+        }
+        Work::Connect => {
+            if task.resume {
+                C::ask(&mut workers[0], task, &url).await?;
+            }
+            Ok(together::<C>(workers, task, &url, task.requests).await?.0)
+        }
+        Work::Idle => {
+            let (outcome, workers) = together::<C>(workers, task, &url, task.in_flight).await?;
+            for _ in 0..100 {
+                yield_now().await;
+            }
+            std::mem::forget((client, workers));
+            Ok(outcome)
+        }
+        Work::Beside => unreachable!("it was done above"),
+    }
+}
+
+/// So many requests, shared among the workers.
+async fn together<C: Client>(
+    workers: Vec<C::Worker>,
+    task: &Task,
+    url: &http::Uri,
+    requests: u64,
+) -> Result<(Outcome, Vec<C::Worker>), Failure>
+where
+    C::Worker: 'static,
+{
+    let meter = Meter::start();
+    let tasks: Vec<_> = task
+        .shares(requests)
+        .zip(workers)
+        .map(|(share, mut worker)| {
+            let (task, url) = (task.clone(), url.clone());
+            spawn(async move {
+                let (mut bytes, mut latencies) = (0, Latencies::of(&task));
+                for _ in 0..share {
+                    let begun = latencies.begin();
+                    bytes += C::ask(&mut worker, &task, &url).await?;
+                    latencies.end(begun);
+                }
+                Ok::<_, Failure>((bytes, latencies, worker))
+            })
+        })
+        .collect();
+    let (mut bytes, mut latencies, mut workers) = (0, Latencies::of(task), Vec::new());
+    for spawned in tasks {
+        let (more, times, worker) = spawned.await??;
+        bytes += more;
+        latencies.add(times);
+        workers.push(worker);
+    }
+    Ok((meter.stop(requests, bytes, &mut latencies), workers))
+}
+
+async fn beside<C: Client>(client: &C, task: &Task, url: http::Uri) -> Result<Outcome, Failure>
+where
+    C::Worker: 'static,
+{
+    let large: http::Uri = task.large.as_deref().ok_or("no --large")?.parse()?;
+    let (mut small, mut other) = (client.worker(task).await?, client.worker(task).await?);
+    C::ask(&mut small, task, &url).await?;
+    let is_over = Arc::new(AtomicBool::new(false));
+    let (its_task, over) = (task.clone(), is_over.clone());
+    let download = spawn(async move {
+        let mut length = 0;
+        while !over.load(Ordering::Relaxed) {
+            length += C::ask(&mut other, &its_task, &large).await?;
+        }
+        Ok::<u64, Failure>(length)
+    });
+    for _ in 0..100 {
+        yield_now().await;
+    }
+    let meter = Meter::start();
+    let mut latencies = Latencies::of(task);
+    for _ in 0..task.requests {
+        let begun = latencies.begin();
+        C::ask(&mut small, task, &url).await?;
+        latencies.end(begun);
+    }
+    is_over.store(true, Ordering::Relaxed);
+    let bytes = download.await??;
+    Ok(meter.stop(task.requests, bytes, &mut latencies))
+}

@@ -1,0 +1,193 @@
+//! The facade over our own loop.
+
+#![forbid(unsafe_code)]
+
+use std::{
+    future::poll_fn,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::Poll,
+};
+
+use bytes::Bytes;
+use httpcore::{
+    Body, ConnectionPool, ConnectionUse, Epoll, PoolConfig, Request, tls::RustlsConnector,
+};
+use httpcore_benches::{Failure, Latencies, Meter, Outcome, PIECE, Task, Work, cannot, run};
+
+static ZEROS: [u8; PIECE] = [0; PIECE];
+
+fn main() {
+    run(|task| {
+        if task.http2 {
+            cannot("HTTP/2");
+        }
+        let epoll = Epoll::new()?;
+        let pool = pool(task, &epoll)?;
+        epoll.block_on(work(&epoll, &pool, task))
+    })
+}
+
+fn pool(task: &Task, epoll: &Epoll) -> Result<ConnectionPool, Failure> {
+    let mut config = PoolConfig::default();
+    config.max_connections = Some(usize::try_from(task.in_flight)? + 1); // one to download beside
+    config.idle_timeout = None;
+    if task.work == Work::Connect {
+        config.max_idle = Some(0);
+    }
+    let mut builder = ConnectionPool::builder().pool_config(config);
+    if let Some(ca) = &task.ca {
+        let connector = RustlsConnector::builder()
+            .root_pem_file(ca)?
+            .remembered_sessions(if task.resume { 64 } else { 0 });
+        builder = builder.tls(Arc::new(connector.build()?));
+    }
+    Ok(builder.build(epoll.backend()))
+}
+
+async fn work(epoll: &Epoll, pool: &ConnectionPool, task: &Task) -> Result<Outcome, Failure> {
+    match task.work {
+        Work::Get | Work::Upload => {
+            together(epoll, pool, task, task.in_flight).await?;
+            together(epoll, pool, task, task.requests).await
+        }
+        Work::Connect => {
+            if task.resume {
+                ask(pool, request(task, &task.url.parse()?)).await?;
+            }
+            together(epoll, pool, task, task.requests).await
+        }
+        Work::Idle => hold(epoll, pool, task).await,
+        Work::Beside => beside(epoll, pool, task).await,
+    }
+}
+
+/// So many requests, shared among as many tasks as are to be in flight.
+async fn together(
+    epoll: &Epoll,
+    pool: &ConnectionPool,
+    task: &Task,
+    requests: u64,
+) -> Result<Outcome, Failure> {
+    let url: http::Uri = task.url.parse()?;
+    let meter = Meter::start();
+    let workers: Vec<_> = task
+        .shares(requests)
+        .map(|share| epoll.spawn(one_by_one(pool.clone(), task.clone(), url.clone(), share)))
+        .collect();
+    let (mut bytes, mut latencies) = (0, Latencies::of(task));
+    for worker in workers {
+        let (more, times) = worker.await?;
+        bytes += more;
+        latencies.add(times);
+    }
+    Ok(meter.stop(requests, bytes, &mut latencies))
+}
+
+async fn one_by_one(
+    pool: ConnectionPool,
+    task: Task,
+    url: http::Uri,
+    requests: u64,
+) -> Result<(u64, Latencies), Failure> {
+    let (mut bytes, mut latencies) = (0, Latencies::of(&task));
+    for _ in 0..requests {
+        let begun = latencies.begin();
+        bytes += ask(&pool, request(&task, &url)).await?;
+        latencies.end(begun);
+    }
+    Ok((bytes, latencies))
+}
+
+fn request(task: &Task, url: &http::Uri) -> Request {
+    let mut request = Request::default();
+    if task.work == Work::Upload {
+        *request.method_mut() = http::Method::POST;
+        let mut left = task.size;
+        let pieces = Body::poll_fn(move |_| {
+            let piece = left.min(PIECE as u64);
+            left -= piece;
+            let piece = Bytes::from_static(&ZEROS[..piece as usize]);
+            Poll::Ready((!piece.is_empty()).then_some(Ok::<_, Failure>(piece)))
+        });
+        *request.body_mut() = pieces.with_length(task.size);
+    }
+    *request.uri_mut() = url.clone();
+    request
+}
+
+/// One request, whose response is read to its end. Yields its length.
+async fn ask(pool: &ConnectionPool, request: Request) -> Result<u64, Failure> {
+    let mut response = pool.request(request).await?;
+    if response.status() != 200 {
+        return Err(format!("answered with {}", response.status()).into());
+    }
+    let mut length = 0;
+    while let Some(piece) = response.body_mut().chunk().await {
+        length += piece?.len() as u64;
+    }
+    Ok(length)
+}
+
+async fn hold(epoll: &Epoll, pool: &ConnectionPool, task: &Task) -> Result<Outcome, Failure> {
+    let meter = Meter::start();
+    if task.http2 {
+        for _ in 0..task.in_flight {
+            let mut request = request(task, &task.url.parse()?);
+            let fresh = ConnectionUse::default().with_fresh();
+            request.extensions_mut().insert(fresh);
+            ask(pool, request).await?;
+        }
+    } else {
+        together(epoll, pool, task, task.in_flight).await?;
+    }
+    turn().await;
+    let idle = pool.status().idle_connections as u64;
+    if idle != task.in_flight {
+        return Err(format!("{idle} connections are idle").into());
+    }
+    Ok(meter.stop(idle, 0, &mut Latencies::default()))
+}
+
+/// Lets whatever is ready run, a few times over.
+async fn turn() {
+    let mut turns = 100;
+    poll_fn(|cx| {
+        if turns == 0 {
+            return Poll::Ready(());
+        }
+        turns -= 1;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+async fn beside(epoll: &Epoll, pool: &ConnectionPool, task: &Task) -> Result<Outcome, Failure> {
+    let large: http::Uri = task.large.as_deref().ok_or("no --large")?.parse()?;
+    let url: http::Uri = task.url.parse()?;
+    ask(pool, request(task, &url)).await?;
+    let is_over = Arc::new(AtomicBool::new(false));
+    let (its_pool, over) = (pool.clone(), is_over.clone());
+    let download = epoll.spawn(async move {
+        let mut length = 0;
+        while !over.load(Ordering::Relaxed) {
+            let mut response = its_pool.get(large.clone()).await?;
+            while let Some(piece) = response.body_mut().chunk().await {
+                length += piece?.len() as u64;
+                if over.load(Ordering::Relaxed) {
+                    break;
+                }
+            }
+        }
+        Ok::<u64, Failure>(length)
+    });
+    turn().await;
+    let meter = Meter::start();
+    let (_, mut latencies) = one_by_one(pool.clone(), task.clone(), url, task.requests).await?;
+    is_over.store(true, Ordering::Relaxed);
+    let bytes = download.await?;
+    Ok(meter.stop(task.requests, bytes, &mut latencies))
+}

@@ -1,0 +1,182 @@
+//! As much of HTTP/1.1 as its answers take.
+
+use crate::connection::Turn;
+
+const HELLO: &[u8] =
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 14\r\n\r\nHello, world!\n";
+const ELEVEN: &[u8] = b"HTTP/1.1 200 OK\r\nServer: nginx/1.27.0\r\n\
+    Date: Fri, 20 Nov 2026 10:00:00 GMT\r\nContent-Type: text/html; charset=utf-8\r\n\
+    Content-Length: 14\r\nConnection: keep-alive\r\nVary: Accept-Encoding\r\n\
+    ETag: \"65a1b2c3-264\"\r\nLast-Modified: Thu, 19 Nov 2026 09:00:00 GMT\r\n\
+    Cache-Control: max-age=3600\r\nX-Request-Id: 0123456789abcdef\r\n\
+    Strict-Transport-Security: max-age=31536000\r\n\r\nHello, world!\n";
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+const UNKNOWN: &[u8] = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
+
+#[derive(Default)]
+pub(crate) struct Http1 {
+    /// A head which has not come in full.
+    head: Vec<u8>,
+    /// What is still to be read of a request's body.
+    body: u64,
+    /// What is still to be sent of a response's.
+    zeros: u64,
+}
+
+struct Request<'a> {
+    path: &'a str,
+    length: u64,
+    is_last: bool,
+}
+
+impl Http1 {
+    pub(crate) fn hear(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) -> Turn {
+        let mut turn = Turn::On;
+        while !bytes.is_empty() && turn == Turn::On {
+            if self.body > 0 {
+                let size = self.body.min(bytes.len() as u64);
+                self.body -= size;
+                bytes = &bytes[size as usize..];
+                if self.body == 0 {
+                    out.extend_from_slice(OK);
+                }
+                continue;
+            }
+            if self.head.is_empty() {
+                // As nearly always, a head in one piece.
+                match parse(bytes) {
+                    Parsed::Whole(size, request) => {
+                        turn = self.answer(&request, out);
+                        bytes = &bytes[size..];
+                        continue;
+                    }
+                    Parsed::Partly => {}
+                    Parsed::Nonsense => return Turn::Nonsense,
+                }
+            }
+            let before = self.head.len();
+            self.head.extend_from_slice(bytes);
+            let head = std::mem::take(&mut self.head);
+            match parse(&head) {
+                Parsed::Whole(size, request) => {
+                    turn = self.answer(&request, out);
+                    bytes = &bytes[size - before..];
+                }
+                Parsed::Partly => {
+                    self.head = head;
+                    return turn;
+                }
+                Parsed::Nonsense => return Turn::Nonsense,
+            }
+        }
+        turn
+    }
+
+    fn answer(&mut self, request: &Request<'_>, out: &mut Vec<u8>) -> Turn {
+        let number = |prefix| request.path.strip_prefix(prefix)?.parse::<u64>().ok();
+        if request.length > 0 {
+            self.body = request.length;
+        } else if request.path == "/hello" {
+            out.extend_from_slice(HELLO);
+        } else if request.path == "/eleven" {
+            out.extend_from_slice(ELEVEN);
+        } else if let Some(length) = number("/bytes/") {
+            self.zeros = length;
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
+            out.extend_from_slice(head.as_bytes());
+            self.say(out, 64 << 10);
+        } else if let Some(count) = number("/barrier/") {
+            return Turn::Barrier(count as usize);
+        } else {
+            out.extend_from_slice(UNKNOWN);
+        }
+        if request.is_last && request.length == 0 && self.zeros == 0 {
+            return Turn::Last;
+        }
+        Turn::On
+    }
+
+    pub(crate) fn release(&mut self, out: &mut Vec<u8>) {
+        out.extend_from_slice(OK);
+    }
+
+    pub(crate) fn say(&mut self, out: &mut Vec<u8>, most: usize) {
+        let size = self.zeros.min(most as u64);
+        out.resize(out.len() + size as usize, 0);
+        self.zeros -= size;
+    }
+}
+
+enum Parsed<'a> {
+    /// So many bytes were a request's head.
+    Whole(usize, Request<'a>),
+    Partly,
+    Nonsense,
+}
+
+fn parse(bytes: &[u8]) -> Parsed<'_> {
+    let mut fields = [httparse::EMPTY_HEADER; 32];
+    let mut request = httparse::Request::new(&mut fields);
+    let size = match request.parse(bytes) {
+        Ok(httparse::Status::Complete(size)) => size,
+        Ok(httparse::Status::Partial) => return Parsed::Partly,
+        Err(_) => return Parsed::Nonsense,
+    };
+    let (mut length, mut is_last) = (0, false);
+    for field in request.headers.iter() {
+        if field.name.eq_ignore_ascii_case("content-length") {
+            match std::str::from_utf8(field.value).map(str::parse) {
+                Ok(Ok(told)) => length = told,
+                _ => return Parsed::Nonsense,
+            }
+        } else if field.name.eq_ignore_ascii_case("connection") {
+            is_last = field.value.eq_ignore_ascii_case(b"close");
+        } else if field.name.eq_ignore_ascii_case("transfer-encoding") {
+            return Parsed::Nonsense; // whoever uploads here knows how much
+        }
+    }
+    let path = request.path.unwrap_or("");
+    let request = Request {
+        // Some clients ask a proxy's way when they are told to connect elsewhere.
+        path: path.strip_prefix("http://localhost").unwrap_or(path),
+        length,
+        is_last,
+    };
+    Parsed::Whole(size, request)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heard(input: &[u8], cut: usize) -> (Vec<u8>, Turn) {
+        let (mut speaker, mut out) = (Http1::default(), Vec::new());
+        let mut turn = speaker.hear(&input[..cut], &mut out);
+        if turn == Turn::On {
+            turn = speaker.hear(&input[cut..], &mut out);
+        }
+        (out, turn)
+    }
+
+    #[test]
+    fn answers_do_not_depend_on_how_requests_are_cut() {
+        let input = b"GET /hello HTTP/1.1\r\nHost: a\r\n\r\nPOST / HTTP/1.1\r\nHost: a\r\n\
+            Content-Length: 3\r\n\r\nabcGET /bytes/3 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        let expected = [
+            HELLO,
+            OK,
+            b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n\0\0\0",
+        ]
+        .concat();
+        for cut in 0..input.len() {
+            assert_eq!(heard(input, cut), (expected.clone(), Turn::Last), "{cut}");
+        }
+    }
+
+    #[test]
+    fn a_barrier_is_told_and_nonsense_refused() {
+        let barrier = b"GET /barrier/7 HTTP/1.1\r\nHost: a\r\n\r\n";
+        assert_eq!(heard(barrier, 0), (Vec::new(), Turn::Barrier(7)));
+        assert_eq!(heard(b"\0\0", 0).1, Turn::Nonsense);
+    }
+}

@@ -1,0 +1,182 @@
+//! A server that is quick enough for the client to be what is measured: one thread, answers made
+//! beforehand, HTTP/1.1 and HTTP/2, with TLS and without.
+//!
+//! `responder CA LARGE` writes the root of its certificate to the file CA, prints where it listens
+//! as a line of JSON, and serves until its input ends. Its HTTP/2 does not read header fields, and
+//! so what is asked for there is told by the port: the small response, or LARGE bytes.
+//!
+//! | path (HTTP/1.1) | answer |
+//! |---|---|
+//! | `/hello` | 14 bytes |
+//! | `/eleven` | 14 bytes behind eleven header fields |
+//! | `/bytes/N` | N bytes |
+//! | `/barrier/N` | 2 bytes, once N requests are waiting for them |
+//! | a POST of any path | 2 bytes, once the body has been read |
+
+#![forbid(unsafe_code)]
+
+mod connection;
+mod http1;
+mod http2;
+mod tls;
+
+use std::{
+    collections::HashMap,
+    env,
+    error::Error,
+    io::{self, Read},
+    net::{Ipv4Addr, SocketAddr},
+    thread,
+};
+
+use connection::Connection;
+use mio::{Events, Interest, Poll, Token, net::TcpListener};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// What one port speaks.
+struct Endpoint {
+    name: &'static str,
+    tls: Option<&'static [u8]>,
+    /// The length of each response over HTTP/2; `None` for HTTP/1.1.
+    http2: Option<u64>,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let [ca, large] = arguments.as_slice() else {
+        return Err("usage: responder CA LARGE".into());
+    };
+    let large: u64 = large.parse()?;
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: maximum,
+            maximum,
+        },
+    )?;
+    let endpoint = |name, tls, http2| Endpoint { name, tls, http2 };
+    let endpoints = [
+        endpoint("h1", None, None),
+        endpoint("https", Some(b"http/1.1".as_slice()), None),
+        endpoint("h2c", None, Some(http2::SMALL)),
+        endpoint("h2c_large", None, Some(large)),
+        endpoint("h2", Some(b"h2".as_slice()), Some(http2::SMALL)),
+        endpoint("h2_large", Some(b"h2".as_slice()), Some(large)),
+    ];
+    let acceptor = tls::Acceptor::new(ca)?;
+    thread::spawn(|| {
+        // Whoever started this holds the other end.
+        let _ = io::stdin().read_to_end(&mut Vec::new());
+        std::process::exit(0)
+    });
+    Server::open(&endpoints)?.serve(&endpoints, &acceptor)
+}
+
+struct Server {
+    poll: Poll,
+    doors: Vec<TcpListener>,
+    connections: HashMap<Token, Connection>,
+    next: usize,
+    /// Those whose requests wait for others at a barrier.
+    waiting: Vec<Token>,
+}
+
+impl Server {
+    fn open(endpoints: &[Endpoint]) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let mut doors = Vec::new();
+        let mut fields = Vec::new();
+        for (n, endpoint) in endpoints.iter().enumerate() {
+            let mut door = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+            fields.push(format!(
+                r#""{}":"{}""#,
+                endpoint.name,
+                door.local_addr()?
+            ));
+            poll.registry()
+                .register(&mut door, Token(n), Interest::READABLE)?;
+            doors.push(door);
+        }
+        println!("{{{}}}", fields.join(","));
+        Ok(Server {
+            poll,
+            next: doors.len(),
+            doors,
+            connections: HashMap::new(),
+            waiting: Vec::new(),
+        })
+    }
+
+    fn serve(
+        mut self,
+        endpoints: &[Endpoint],
+        acceptor: &tls::Acceptor,
+    ) -> Result<(), Box<dyn Error>> {
+        let mut events = Events::with_capacity(1024);
+        let mut scratch = vec![0; 256 << 10];
+        loop {
+            if let Err(error) = self.poll.poll(&mut events, None) {
+                if error.kind() == io::ErrorKind::Interrupted {
+                    continue;
+                }
+                return Err(error.into());
+            }
+            for event in &events {
+                let token = event.token();
+                if let Some(endpoint) = endpoints.get(token.0) {
+                    self.accept(token, endpoint, acceptor)?;
+                    continue;
+                }
+                let Some(connection) = self.connections.get_mut(&token) else {
+                    continue;
+                };
+                let sees_end = event.is_read_closed() || event.is_error();
+                let barrier = connection.turn(&mut scratch, sees_end);
+                if connection.is_over() {
+                    self.connections.remove(&token);
+                    self.waiting.retain(|other| *other != token);
+                } else if let Some(count) = barrier {
+                    self.waiting.push(token);
+                    if self.waiting.len() >= count {
+                        self.release();
+                    }
+                }
+            }
+        }
+    }
+
+    fn accept(
+        &mut self,
+        door: Token,
+        endpoint: &Endpoint,
+        acceptor: &tls::Acceptor,
+    ) -> Result<(), Box<dyn Error>> {
+        loop {
+            let mut socket = match self.doors[door.0].accept() {
+                Ok((socket, _)) => socket,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                // The client may have gone again.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
+                Err(error) => return Err(error.into()),
+            };
+            socket.set_nodelay(true)?;
+            let token = Token(self.next);
+            self.next += 1;
+            let both = Interest::READABLE | Interest::WRITABLE;
+            self.poll.registry().register(&mut socket, token, both)?;
+            let tls = endpoint.tls.map(|alpn| acceptor.accept(alpn)).transpose()?;
+            let connection = Connection::new(socket, tls, endpoint.http2);
+            self.connections.insert(token, connection);
+        }
+    }
+
+    /// Answers all that have waited for one another.
+    fn release(&mut self) {
+        for token in self.waiting.drain(..) {
+            if let Some(connection) = self.connections.get_mut(&token) {
+                connection.release();
+            }
+        }
+    }
+}

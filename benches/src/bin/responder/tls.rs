@@ -1,0 +1,52 @@
+//! The server's side of TLS.
+
+use std::{error::Error, fs, sync::Arc};
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::{
+    ServerConfig, ServerConnection,
+    crypto::ring,
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
+};
+
+/// Accepts TLS with a certificate of its own, made for one run.
+pub(crate) struct Acceptor {
+    configs: Vec<Arc<ServerConfig>>,
+}
+
+impl Acceptor {
+    /// Writes the root to the file `ca`.
+    pub(crate) fn new(ca: &str) -> Result<Self, Box<dyn Error>> {
+        let root_key = KeyPair::generate()?;
+        let mut params = CertificateParams::new(Vec::new())?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        fs::write(ca, params.self_signed(&root_key)?.pem())?;
+        let issuer = Issuer::new(params, root_key);
+        let key = KeyPair::generate()?;
+        let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let certificate = CertificateParams::new(names)?.signed_by(&key, &issuer)?;
+        let chain = vec![CertificateDer::from(certificate.der().to_vec())];
+        let key = PrivatePkcs8KeyDer::from(key.serialize_der());
+        let mut configs = Vec::new();
+        for alpn in [b"http/1.1".as_slice(), b"h2"] {
+            let provider = Arc::new(ring::default_provider());
+            let mut config = ServerConfig::builder_with_provider(provider)
+                .with_safe_default_protocol_versions()?
+                .with_no_client_auth()
+                .with_single_cert(chain.clone(), PrivateKeyDer::Pkcs8(key.clone_key()))?;
+            config.alpn_protocols = vec![alpn.to_vec()];
+            config.ticketer = ring::Ticketer::new()?;
+            configs.push(Arc::new(config));
+        }
+        Ok(Acceptor { configs })
+    }
+
+    pub(crate) fn accept(&self, alpn: &[u8]) -> Result<ServerConnection, Box<dyn Error>> {
+        let config = self
+            .configs
+            .iter()
+            .find(|config| config.alpn_protocols[0] == alpn)
+            .ok_or("no such protocol")?;
+        Ok(ServerConnection::new(config.clone())?)
+    }
+}

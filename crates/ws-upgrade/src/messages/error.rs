@@ -1,0 +1,66 @@
+//! Why there are no more messages.
+
+use std::{error::Error as StdError, fmt, io};
+
+use httpcore_core_primitives::BoxError;
+use tungstenite::error::{Error, ProtocolError};
+
+/// What ended a WebSocket, or kept a message from being sent.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum MessageError {
+    /// Reading or writing the connection failed, or a pool that is being drained did not wait any
+    /// longer (`LeaseRevoked`).
+    Io(io::Error),
+    /// The connection ended without the peer saying so (RFC 6455 §7.1.5: 1006).
+    Truncated,
+    /// The peer broke the rules (1002), or what it said is text was none (1007). It has been told,
+    /// if it still listens.
+    Protocol(BoxError),
+    /// The peer sent more than is accepted (1009). It has been told.
+    TooLarge(BoxError),
+    /// Either side has said that it closes: nothing more can be sent.
+    Closing,
+    /// Something cannot be sent so. Nothing has been, and all else goes on.
+    Misuse(&'static str),
+}
+
+impl fmt::Display for MessageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            MessageError::Io(_) => "the WebSocket's connection failed",
+            MessageError::Truncated => "the WebSocket ended without being closed",
+            MessageError::Protocol(_) => "the peer broke the WebSocket protocol",
+            MessageError::TooLarge(_) => "the peer sent more than is accepted",
+            MessageError::Closing => "the WebSocket is being closed",
+            MessageError::Misuse(why) => why,
+        })
+    }
+}
+
+impl StdError for MessageError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            MessageError::Io(error) => Some(error),
+            MessageError::Protocol(error) | MessageError::TooLarge(error) => Some(&**error),
+            MessageError::Truncated | MessageError::Closing | MessageError::Misuse(_) => None,
+        }
+    }
+}
+
+impl From<Error> for MessageError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                MessageError::Truncated
+            }
+            Error::Io(error) => MessageError::Io(error),
+            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => MessageError::Truncated,
+            Error::Protocol(ProtocolError::SendAfterClosing)
+            | Error::ConnectionClosed
+            | Error::AlreadyClosed => MessageError::Closing,
+            Error::Capacity(error) => MessageError::TooLarge(error.into()),
+            other => MessageError::Protocol(other.into()),
+        }
+    }
+}
