@@ -34,7 +34,8 @@ pub(crate) struct Session {
     heard_goodbye: bool,
     /// The stream below has ended.
     has_ended: bool,
-    failed: Option<TlsError>,
+    /// In a box, since every idle connection has room for it and hardly one needs it.
+    failed: Option<Box<TlsError>>,
 }
 
 /// How reading ended.
@@ -86,7 +87,7 @@ impl Session {
             Ok(0) => return ciphertext.len(),
             Ok(_) => {}
             Err(_) => {
-                self.failed = Some(TlsError::new(Refusal::Protocol));
+                self.fail(TlsError::new(Refusal::Protocol));
                 return ciphertext.len();
             }
         }
@@ -98,7 +99,7 @@ impl Session {
             Err(error) => {
                 // What came before it is still there.
                 self.may_have_plaintext = true;
-                self.failed = Some(self.explain(error));
+                self.fail(self.explain(error));
             }
         }
         ciphertext.len() - rest.len()
@@ -111,10 +112,14 @@ impl Session {
         }
         if self.tls.is_handshaking() {
             let refusal = self.first.not_tls().unwrap_or(Refusal::Unfinished);
-            self.failed = Some(TlsError::new(refusal));
+            self.fail(TlsError::new(refusal));
             return;
         }
         self.has_ended = true;
+    }
+
+    fn fail(&mut self, error: TlsError) {
+        self.failed = Some(Box::new(error));
     }
 
     fn explain(&self, error: rustls::Error) -> TlsError {
@@ -165,7 +170,7 @@ impl Session {
     /// How reading ended, if it did. Ask when there is no plaintext left.
     pub(crate) fn end(&self) -> Option<End> {
         if let Some(error) = &self.failed {
-            return Some(End::Failed(error.clone()));
+            return Some(End::Failed(TlsError::clone(error)));
         }
         if self.heard_goodbye {
             return Some(End::Goodbye);
@@ -242,19 +247,23 @@ impl io::Read for Nothing {
 #[derive(Default)]
 struct First {
     bytes: [u8; 5],
-    seen: usize,
+    seen: u8,
 }
 
 impl First {
     fn see(&mut self, bytes: &[u8]) {
-        let more = bytes.len().min(self.bytes.len() - self.seen);
-        self.bytes[self.seen..self.seen + more].copy_from_slice(&bytes[..more]);
-        self.seen += more;
+        for byte in bytes {
+            let Some(free) = self.bytes.get_mut(usize::from(self.seen)) else {
+                return;
+            };
+            *free = *byte;
+            self.seen += 1;
+        }
     }
 
     /// What the peer speaks, if it is not TLS.
     fn not_tls(&self) -> Option<Refusal> {
-        let first = &self.bytes[..self.seen];
+        let first = &self.bytes[..usize::from(self.seen)];
         // RFC 8446 §5.1: a server begins with an alert (21) or a handshake message (22), and the
         // version that follows begins with 3.
         if let [] | [21 | 22] | [21 | 22, 3, ..] = first {
