@@ -299,7 +299,11 @@ fn windows_grow_to_what_the_path_holds() {
         net.serve("origin.test", 80, async |stream| {
             http2::serve(Tokio(stream), h2::server::Builder::new()).await;
         })
-        .link(Link::new().latency(Duration::from_millis(50)));
+        .link(
+            Link::new()
+                .latency(Duration::from_millis(50))
+                .buffer(8 << 20),
+        );
         let mut config = Http2Config::default();
         config.stream_window = 64 << 10;
         config.connection_window = 64 << 10;

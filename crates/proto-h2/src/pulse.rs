@@ -119,7 +119,8 @@ impl Pulse {
             && heard > 0
             && adaptive.may_measure(now)
         {
-            adaptive.arrived = 0;
+            // What came just now is the answer to the windows of a round trip ago.
+            adaptive.arrived = heard;
             self.ask(cx, now);
         }
         if self.poll_keep_alive(cx, now, heard > 0).is_ready() {
