@@ -42,6 +42,7 @@ mod exchange;
 mod head;
 mod keep_alive;
 mod link;
+mod opening;
 mod scratch;
 mod tokio_io;
 mod tunnel;

@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{
     link::{End, Link},
+    opening::Opening,
     scratch,
 };
 
@@ -25,6 +26,8 @@ pub(crate) struct Io {
     incoming: BytesMut,
     /// How much of `incoming` has been handed out.
     taken: usize,
+    /// Until the server's first frame has come.
+    opening: Option<Opening>,
     link: Arc<Link>,
 }
 
@@ -34,6 +37,7 @@ impl Io {
             stream,
             incoming: BytesMut::new(),
             taken: 0,
+            opening: Some(Opening::default()),
             link,
         }
     }
@@ -50,6 +54,11 @@ impl Io {
         match &read {
             Poll::Ready(Ok(count)) if *count > 0 => {
                 self.link.has_read(*count);
+                if let Some(opening) = &mut self.opening
+                    && opening.look(&mut buffer)
+                {
+                    self.opening = None;
+                }
                 self.incoming = buffer;
                 return Poll::Ready(Ok(()));
             }
