@@ -661,8 +661,11 @@ impl<X, S: Clone> State<X, S> {
                 self.work.push_back(Work::Serve(road));
             }
             (Stage::Shared { .. }, outcome) => {
-                if let Ok(connection) = outcome {
-                    self.discard(PlaceId(key), connection);
+                match outcome {
+                    Ok(connection) => self.discard(PlaceId(key), connection),
+                    // Whoever is next must not meet the same.
+                    Err(CloseReason::PeerSaidClose) => self.retire(key, Closed::Retired),
+                    Err(_) => {}
                 }
                 self.end_exchange(key, now);
             }

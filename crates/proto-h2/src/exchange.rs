@@ -555,6 +555,9 @@ impl Exchange {
         }
         let close = match failure {
             Failure::Revoked => CloseReason::Revoked,
+            // Not only this stream's end, but the connection's: the pool is told before this request
+            // asks it for another.
+            Failure::Stream(ref failure) if !failure.is_reset() => CloseReason::PeerSaidClose,
             _ => CloseReason::Failed,
         };
         let error = self.error_of(failure);
