@@ -218,7 +218,7 @@ fn a_connection_over_its_limit_again_and_again_bounds_the_retries() {
     let told = at_once(&net, &client, 1);
     assert!(!told[0].starts_with("200"), "{told:?}");
     let asked: usize = records.lock().unwrap().iter().map(heads).sum();
-    assert!((2..=5).contains(&asked), "asked {asked} times: {told:?}");
+    assert!((2..=10).contains(&asked), "asked {asked} times: {told:?}");
     nothing_is_left(&net, client);
 }
 
@@ -235,7 +235,7 @@ fn a_server_that_says_goaway_to_every_connection_bounds_the_retries() {
     let told = at_once(&net, &client, 1);
     assert!(!told[0].starts_with("200"), "{told:?}");
     assert!(
-        (2..=5).contains(&served.attempts()),
+        (2..=10).contains(&served.attempts()),
         "{} attempts: {told:?}",
         served.attempts()
     );

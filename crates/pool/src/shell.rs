@@ -22,8 +22,8 @@ use std::{
 };
 
 use httpcore_core_primitives::{
-    Admission, BoxFuture, CloseReason, ConnectionUse, Error, Established, ExclusiveConnection,
-    Hints, LeaseId, Reclaim, Request, Runtime, SharedConnection, Timeouts, Trace, lease::Outcome,
+    BoxFuture, CloseReason, ConnectionUse, Error, Established, ExclusiveConnection, Hints, LeaseId,
+    Reclaim, Request, Runtime, SharedConnection, Timeouts, Trace, lease::Outcome,
 };
 
 use crate::{
@@ -515,28 +515,8 @@ impl Shared {
         hints: Hints,
         now: Instant,
     ) {
-        // An exchange may have failed because its connection did. That must be known before
-        // anybody is sent there again, the same request above all.
-        let failed = matches!(outcome, Err(CloseReason::Failed));
-        let news = failed.then(|| self.news_of(ticket)).flatten();
-        let event = |core: &mut Core| {
-            if let Some((place, admission)) = news {
-                core.state.admits(place, admission);
-            }
-            core.state.reclaimed_with(ticket, outcome, hints, now);
-        };
+        let event = |core: &mut Core| core.state.reclaimed_with(ticket, outcome, hints, now);
         self.step(now, event, |_, ()| ());
-    }
-
-    /// What the shared connection that a ticket holds has to say of its limit.
-    fn news_of(&self, ticket: TicketId) -> Option<(PlaceId, Admission)> {
-        let (place, handle, waker) = {
-            let mut core = self.lock();
-            let place = core.state.held_by(ticket)?;
-            Shared::shared_among(&mut core, &[place]).pop()?
-        };
-        let admission = janitor::latest_limit(&*handle, &waker)?;
-        Some((place, admission))
     }
 }
 

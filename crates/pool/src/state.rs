@@ -702,14 +702,6 @@ impl<X, S: Clone> State<X, S> {
         }
     }
 
-    /// The place which a ticket was granted, while it has not been given back.
-    pub fn held_by(&self, ticket: TicketId) -> Option<PlaceId> {
-        match self.claims.get(ticket.0)?.stage {
-            ClaimStage::Holding { place } => Some(PlaceId(place)),
-            ClaimStage::Waiting { .. } | ClaimStage::Refused => None,
-        }
-    }
-
     /// The handle of a shared connection.
     pub fn shared(&self, place: PlaceId) -> Option<&S> {
         match &self.places.get(place.0)?.stage {

@@ -96,8 +96,11 @@ impl Exchanging {
                 exchange.begin(request, &mut self.body, must_know)?;
             }
             let sending = exchange.poll_send(cx)?;
+            let waited = exchange.waits_for_continue();
             match exchange.poll_response(cx, request) {
                 Poll::Ready(response) => return Poll::Ready(response),
+                // 100 (Continue) has come, and the body may be sent now.
+                Poll::Pending if waited && !exchange.waits_for_continue() => continue,
                 Poll::Pending => {}
             }
             ready!(exchange.poll_waits(cx, sending))?;
@@ -342,6 +345,10 @@ impl Exchange {
         Ok(())
     }
 
+    fn waits_for_continue(&self) -> bool {
+        self.upload.as_ref().is_some_and(Upload::waits_for_continue)
+    }
+
     fn stop_waiting_for_continue(&mut self) {
         if let Some(upload) = &mut self.upload {
             upload.go_on();
@@ -483,9 +490,7 @@ impl Exchange {
         cx: &mut Context<'_>,
         sending: Sending,
     ) -> Poll<Result<(), Failure>> {
-        let continues = self.upload.as_ref().is_some_and(Upload::waits_for_continue)
-            && sending == Sending::Starved
-            && !self.is_tunnel;
+        let continues = self.waits_for_continue() && sending == Sending::Starved && !self.is_tunnel;
         let situation = Situation {
             writing: sending == Sending::Blocked,
             sent: sending == Sending::Over || self.is_tunnel,
@@ -547,12 +552,6 @@ impl Exchange {
             }
             Failure::Stream(_) => None,
         };
-        if let Failure::Stream(cause) = &failure
-            && !cause.is_reset()
-        {
-            // The pool must know before the lease ends, or it would send the request here again.
-            self.shared.is_over();
-        }
         let close = match failure {
             Failure::Revoked => CloseReason::Revoked,
             // Not only this stream's end, but the connection's: the pool is told before this request
