@@ -195,6 +195,16 @@ fn fields_of_the_connection() {
             )
         })
         .check(|record| assert_eq!(head(record), PLAIN)),
+        refused(
+            "RFC 9113 §8.2.2: a coding of the connection's cannot be sent",
+            |client| with(client, &[("transfer-encoding", "gzip, chunked")]),
+        ),
+        refused("RFC 9110 §7.2: two hosts", |client| {
+            with(client, &[("host", "a"), ("host", "b")])
+        }),
+        refused("RFC 9110 §8.6: a length that is not the body's", |client| {
+            with(client, &[("content-length", "5")])
+        }),
         answered("RFC 9113 §8.2.2: transfer-encoding is left out", |client| {
             with(client, &[("transfer-encoding", "chunked")])
         })

@@ -625,11 +625,17 @@ impl Peer {
                     self.apply(&values, |now, then| then < now);
                 } else {
                     assert!(length.is_multiple_of(6), "RFC 9113 §6.5");
+                    let values = settings(&frame);
                     let enables_push = (setting::ENABLE_PUSH, 1);
-                    assert!(
-                        !settings(&frame).contains(&enables_push),
-                        "nobody wants pushes"
-                    );
+                    assert!(!values.contains(&enables_push), "nobody wants pushes");
+                    for (id, value) in values {
+                        if id == setting::INITIAL_WINDOW_SIZE {
+                            let change = i64::from(value) - self.initial_room;
+                            self.initial_room += change;
+                            let streams = self.streams.values_mut();
+                            streams.for_each(|one| one.room += change);
+                        }
+                    }
                 }
                 Some(plain(frame))
             }

@@ -842,3 +842,22 @@ fn a_shared_connection_that_ends_before_it_has_said_what_it_admits_is_followed_b
     bench.state.admits(dial, Admission::Over);
     one_dial(&bench.drain());
 }
+
+#[test]
+fn a_connection_to_a_peer_that_admitted_nothing_is_lent_once_it_has_said_otherwise() {
+    let mut bench = Bench::new(|_| {});
+    let route = negotiated(0);
+    let tickets: Vec<_> = (0..2).map(|_| bench.ask(&route)).collect();
+    let dial = one_dial(&bench.drain());
+    bench.made_shared(dial, 0);
+    let actions = bench.drain();
+    assert_eq!(granted(&actions), [], "nothing is admitted");
+    let dial = one_dial(&actions);
+    bench
+        .state
+        .dialled(dial, Ok(Connection::Shared(2)), bench.now);
+    assert_eq!(granted(&bench.drain()), [], "nothing is known to be");
+    bench.state.admits(dial, Admission::UpTo(5));
+    let both = [(tickets[0], 2), (tickets[1], 2)];
+    assert_eq!(granted(&bench.drain()), both);
+}
