@@ -22,10 +22,10 @@ const TAKEN: u64 = 1 << 20;
 const RESET: &str = BROKEN_HEAD;
 
 /// Frames without an end, from a peer that never reads again.
-fn deaf(name: &'static str, frames: Vec<Frame>) -> Case {
+fn deaf(name: &'static str, frames: &[Frame]) -> Case {
     let mut steps = vec![Step::Request];
     // Far more than buffers hold, in pieces.
-    steps.extend((0..500).map(|_| say(frames.clone())));
+    steps.extend((0..500).map(|_| say(frames)));
     steps.push(Step::Stall);
     case(name, steps).cut()
 }
@@ -42,19 +42,19 @@ fn a_peer_that_floods_and_does_not_read() {
     play(&[
         deaf(
             "RFC 9113 §10.5: PINGs, and nobody reads the answers",
-            many(ping([0; 8])),
+            &many(ping([0; 8])),
         )
         .outcome(NO_ANSWER, "", Next::Says(stuck))
         .check(is_bounded),
         deaf(
             "RFC 9113 §10.5: SETTINGS, and nobody reads the acknowledgements",
-            many(settings(&[])),
+            &many(settings(&[])),
         )
         .outcome(NO_ANSWER, "", Next::Says(stuck))
         .check(is_bounded),
         deaf(
             "RFC 9113 §10.5: frames on a stream that is over, and nobody reads what they are told",
-            {
+            &{
                 let mut frames = vec![ok(1).end()];
                 frames.extend(vec![data(1, ""); 1000]);
                 frames
@@ -88,12 +88,14 @@ fn a_peer_that_floods_and_reads() {
             "RFC 9113 §10.5: 100,000 PRIORITYs",
             thousand(Frame::new(kind::PRIORITY, 0, 7, vec![0; 5])),
         )
-        .fine("200 \"ok\""),
+        .cut()
+        .outcome(BROKEN_HEAD, "", Next::Elsewhere),
         with(
             "RFC 9113 §10.5: 100,000 frames that nobody knows",
             thousand(Frame::new(0xbe, 0, 0, "x")),
         )
-        .fine("200 \"ok\""),
+        .cut()
+        .outcome(BROKEN_HEAD, "", Next::Elsewhere),
         case(
             "RFC 9113 §10.5: 20,000 PINGs, answered each",
             [
@@ -123,7 +125,8 @@ fn a_peer_that_floods_and_reads() {
             "RFC 9113 §10.5: 100,000 resets of a stream that is closed",
             thousand(reset(1, code::CANCEL)),
         )
-        .outcome(RESET, "RST_STREAM 1 STREAM_CLOSED", Next::Here),
+        .cut()
+        .outcome(RESET, "", Next::Elsewhere),
     ]);
 }
 

@@ -36,9 +36,10 @@ fn refused_here(name: &'static str, field: &[u8], value: &[u8]) -> Case {
     case(name, answering([block(1, fields), data(1, "body").end()])).fine(BROKEN_HEAD_BEGUN)
 }
 
-/// A pseudo-field which h2 drops without a word. Nothing above h2 can know of it.
-fn dropped(case: Case) -> Case {
-    case.fine("200 \"body\"").deviates()
+/// A pseudo-field which h2 drops without a word, and which was seen in front of it. The stream has
+/// ended by then.
+fn dropped(case: Case, told: &str) -> Case {
+    case.fine(told)
 }
 
 /// What h2 takes for a block that cannot be decoded. RFC 9113 §5.4.1 allows an error of the
@@ -78,26 +79,41 @@ fn pseudo_fields() {
             ),
             BROKEN_HEAD,
         ),
-        dropped(malformed(
-            "RFC 9113 §8.3: a path in a response",
-            &[(":status", "200"), (":path", "/")],
-        )),
-        dropped(malformed(
-            "RFC 9113 §8.3: a method in a response",
-            &[(":method", "GET"), (":status", "200")],
-        )),
-        dropped(malformed(
-            "RFC 9113 §8.3: a scheme in a response",
-            &[(":status", "200"), (":scheme", "http")],
-        )),
-        dropped(malformed(
-            "RFC 9113 §8.3: an authority in a response",
-            &[(":status", "200"), (":authority", "a")],
-        )),
-        dropped(malformed(
-            "RFC 8441 §4: a protocol in a response",
-            &[(":status", "200"), (":protocol", "a")],
-        )),
+        dropped(
+            malformed(
+                "RFC 9113 §8.3: a path in a response",
+                &[(":status", "200"), (":path", "/")],
+            ),
+            BROKEN_HEAD_BEGUN,
+        ),
+        dropped(
+            malformed(
+                "RFC 9113 §8.3: a method in a response",
+                &[(":method", "GET"), (":status", "200")],
+            ),
+            BROKEN_HEAD_BEGUN,
+        ),
+        dropped(
+            malformed(
+                "RFC 9113 §8.3: a scheme in a response",
+                &[(":status", "200"), (":scheme", "http")],
+            ),
+            BROKEN_HEAD_BEGUN,
+        ),
+        dropped(
+            malformed(
+                "RFC 9113 §8.3: an authority in a response",
+                &[(":status", "200"), (":authority", "a")],
+            ),
+            BROKEN_HEAD_BEGUN,
+        ),
+        dropped(
+            malformed(
+                "RFC 8441 §4: a protocol in a response",
+                &[(":status", "200"), (":protocol", "a")],
+            ),
+            BROKEN_HEAD_BEGUN,
+        ),
         malformed(
             "RFC 9113 §8.3: a status behind a field",
             &[("x-seen", "1"), (":status", "200")],
@@ -427,14 +443,14 @@ fn trailers() {
             answering([ok(1), ok(1), data(1, "body").end()]),
         )
         .stream_error(code::PROTOCOL_ERROR, BROKEN_BODY),
-        dropped(malformed_trailers(
-            "RFC 9113 §8.1: a status in trailers",
-            &[(":status", "200")],
-        )),
-        dropped(malformed_trailers(
-            "RFC 9113 §8.1: a path in trailers",
-            &[(":path", "/")],
-        )),
+        dropped(
+            malformed_trailers("RFC 9113 §8.1: a status in trailers", &[(":status", "200")]),
+            BROKEN_BODY,
+        ),
+        dropped(
+            malformed_trailers("RFC 9113 §8.1: a path in trailers", &[(":path", "/")]),
+            BROKEN_BODY,
+        ),
         harsh(
             malformed_trailers("RFC 9113 §8.2.1: trailers in capitals", &[("X-Sum", "7")]),
             BROKEN_BODY,

@@ -317,10 +317,9 @@ fn a_server_without_http_2_serves_those_who_wait_over_http_1_1() {
 #[test]
 fn a_server_that_ends_before_its_settings_fails_the_burst_and_not_the_pool() {
     let net = MockNet::new();
-    let count = Arc::new(AtomicUsize::new(0));
-    let counted = count.clone();
+    let count = AtomicUsize::new(0);
     net.serve("server.test", 80, move |stream| {
-        let number = counted.fetch_add(1, Ordering::Relaxed) + 1;
+        let number = count.fetch_add(1, Ordering::Relaxed) + 1;
         async move {
             if number > 1 {
                 be_polite(stream, number).await;

@@ -13,6 +13,7 @@ use httpcore_core_primitives::BoxStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{
+    inspect::{Finding, Inspector},
     link::{End, Link},
     opening::Opening,
     scratch,
@@ -28,6 +29,7 @@ pub(crate) struct Io {
     taken: usize,
     /// Until the server's first frame has come.
     opening: Option<Opening>,
+    inspector: Inspector,
     link: Arc<Link>,
 }
 
@@ -38,6 +40,7 @@ impl Io {
             incoming: BytesMut::new(),
             taken: 0,
             opening: Some(Opening::default()),
+            inspector: Inspector::new(),
             link,
         }
     }
@@ -59,6 +62,7 @@ impl Io {
                 {
                     self.opening = None;
                 }
+                self.inspect(&mut buffer)?;
                 self.incoming = buffer;
                 return Poll::Ready(Ok(()));
             }
@@ -67,6 +71,22 @@ impl Io {
         }
         scratch::give(buffer);
         self.note(read.map_ok(drop))
+    }
+
+    fn inspect(&mut self, bytes: &mut [u8]) -> io::Result<()> {
+        let mut abused = false;
+        self.inspector.look(bytes, |finding| {
+            abused |= finding == Finding::TooManyBlocks;
+            self.link.found(finding);
+        });
+        let control = std::mem::take(&mut self.inspector.control);
+        if control > 0 {
+            self.link.weigh(control);
+        }
+        if abused {
+            return Err(io::ErrorKind::Other.into());
+        }
+        Ok(())
     }
 
     /// Keeps what went wrong: h2 keeps only its text.
