@@ -27,7 +27,8 @@
 //!   [`Partition`], [`ServerName`] and [`KeepStreamInfo`] travel in a request's extensions.
 //! - [`Error`] says what failed, when, whose fault it was and how much was sent.
 //! - What is left after `101` and `CONNECT` is an [`Upgraded`]; with the feature `ws`,
-//!   `ConnectionPool::websocket` opens WebSockets.
+//!   `ConnectionPool::websocket` opens WebSockets; with `sse`, `ConnectionPool::events` listens to
+//!   Server-Sent Events.
 //! - With the feature `mock`, `httpcore::mock` is a network in virtual time for tests of your own.
 //!
 //! # What stands on what
@@ -47,6 +48,7 @@
 //! - `mock`: the backend in virtual time.
 //! - `ws`: WebSocket handshakes (`httpcore::ws`); `ws-messages`: messages over them, by tungstenite;
 //!   `futures-io`, `tokio-io`, `hyper-io`: [`Upgraded`] streams with the traits of others.
+//! - `sse`: Server-Sent Events (`httpcore::sse`).
 //! - `stream`: bodies from and as `futures_core::Stream`.
 
 #![forbid(unsafe_code)]
@@ -87,6 +89,8 @@ pub use httpcore_proto_h1::{
 };
 #[cfg(feature = "http2")]
 pub use httpcore_proto_h2::Config as Http2Config;
+#[cfg(feature = "sse")]
+pub use httpcore_sse as sse;
 #[cfg(feature = "ws")]
 pub use httpcore_ws_upgrade as ws;
 

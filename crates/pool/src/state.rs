@@ -188,8 +188,8 @@ struct Road {
     dials: usize,
     /// Shared connections which are not retired.
     shared: usize,
-    /// Those of them which have not said how many exchanges they admit.
-    unheard: usize,
+    /// Those of them which have yet to say how much they admit.
+    untold: usize,
     turn: Links,
     rest: Links,
 }
@@ -249,8 +249,8 @@ enum Stage<X, S> {
         handle: S,
         exchanges: usize,
         limit: usize,
-        /// Whether the peer has said that limit, or it is a guess.
-        heard: bool,
+        /// Whether that is its own word, and not a guess.
+        told: bool,
         /// Why it takes no more.
         retired: Option<Closed>,
     },
@@ -538,8 +538,8 @@ impl<X, S: Clone> State<X, S> {
     /// A dial ended. A connection that nobody wants any more comes out as [`Action::Close`].
     ///
     /// A shared one is taken to admit as many exchanges as the last one along its route did, or
-    /// one, until [`admits`](Self::admits) says otherwise. Whoever finds no room meanwhile waits for
-    /// that, rather than for a connection more.
+    /// one, until [`admits`](Self::admits) says otherwise. Until it does, no other is dialled for
+    /// those whom it does not serve yet.
     ///
     /// An error which is nobody's, since whoever caused the dial has gone, is handed back.
     pub fn dialled(

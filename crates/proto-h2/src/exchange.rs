@@ -22,6 +22,7 @@ use http::{Method, StatusCode, request};
 use httpcore_core_primitives::{
     Alarm, Body, BodyLength, CloseReason, Error, Event, Kind, Lease, LeaseRevoked, OnInformational,
     Phase, Protocol, Request, Response, SendError, Sent, StreamId, Terms, TimeoutKind, Trace,
+    upgrade::NoExtendedConnect,
     waits::{Ended, Situation, Waits},
 };
 
@@ -566,11 +567,11 @@ impl Exchange {
             }
             Failure::Stream(_) => None,
         };
-        let close = match failure {
+        let close = match &failure {
             Failure::Revoked => CloseReason::Revoked,
             // Not only this stream's end, but the connection's: the pool is told before this request
             // asks it for another.
-            Failure::Stream(ref failure) if !failure.is_reset() => CloseReason::PeerSaidClose,
+            Failure::Stream(failure) if !failure.is_reset() => CloseReason::PeerSaidClose,
             _ => CloseReason::Failed,
         };
         let error = self.error_of(failure);
@@ -607,6 +608,9 @@ impl Exchange {
                 Error::new(Kind::RequestBody, Phase::Send)
                     .with_source(misuse)
                     .with_sent(progress.sent)
+            }
+            Failure::Misuse(Misuse::NoExtendedConnect) => {
+                Error::new(Kind::InvalidRequest, Phase::Request).with_source(NoExtendedConnect)
             }
             Failure::Misuse(misuse) => {
                 Error::new(Kind::InvalidRequest, Phase::Request).with_source(misuse)

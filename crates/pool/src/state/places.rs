@@ -126,7 +126,7 @@ impl<X, S: Clone> State<X, S> {
             handle,
             exchanges: 0,
             limit,
-            heard: false,
+            told: false,
             retired: None,
         };
         place.idle_until = self.limits.idle_end(place.class, place.idle_since);
@@ -134,7 +134,7 @@ impl<X, S: Clone> State<X, S> {
         self.shared += 1;
         let lane = &mut self.roads[road];
         lane.shared += 1;
-        lane.unheard += 1;
+        lane.untold += 1;
         // Where the last one admitted nothing, this one has to say that it does.
         if limit > 0 {
             lane.roomy.push_back(&mut self.places, key);
@@ -233,7 +233,7 @@ impl<X, S: Clone> State<X, S> {
         let road = place.road;
         let Stage::Shared {
             exchanges,
-            heard,
+            told,
             retired,
             ..
         } = &mut place.stage
@@ -247,7 +247,7 @@ impl<X, S: Clone> State<X, S> {
         let unused = *exchanges == 0;
         let lane = &mut self.roads[road];
         lane.shared -= 1;
-        lane.unheard -= usize::from(!*heard);
+        lane.untold -= usize::from(!*told);
         lane.roomy.remove(&mut self.places, key);
         if unused {
             self.idle.remove(&mut self.places, key);
@@ -288,7 +288,7 @@ impl<X, S: Clone> State<X, S> {
         let Stage::Shared {
             exchanges,
             limit,
-            heard,
+            told,
             retired: None,
             ..
         } = &mut place.stage
@@ -296,10 +296,9 @@ impl<X, S: Clone> State<X, S> {
             return;
         };
         *limit = new;
-        let is_first = !std::mem::replace(heard, true);
-        let room = *exchanges < new;
+        let (room, first) = (*exchanges < new, !std::mem::replace(told, true));
         let lane = &mut self.roads[road];
-        lane.unheard -= usize::from(is_first);
+        lane.untold -= usize::from(first);
         lane.knowledge = Knowledge::Shared { limit: new };
         match (room, place.on_road.is_linked()) {
             (true, false) => lane.roomy.push_back(&mut self.places, key),

@@ -81,11 +81,11 @@ impl<X, S: Clone> State<X, S> {
                 stage,
                 Stage::Shared {
                     retired: None,
-                    heard: false,
+                    told: false,
                     ..
                 }
             )),
-            road.unheard
+            road.untold
         );
         assert_eq!(
             on(|stage| matches!(
