@@ -19,12 +19,15 @@ use crate::{
     retry::may_be_sent_again,
     route::Route,
     shell::{DialTerms, Granted, Shared},
-    state::{Connection, Refusal, TicketId},
+    state::{Arrival, Connection, Refusal, TicketId},
 };
 
 /// How often a request is sent at most.
 const MOST_ATTEMPTS: u32 = 2;
-const MOST_REFUSALS: u32 = 200;
+/// The same while every server has said, and not only failed to deny, that it did not process it.
+/// Each time others were served in its stead, and the next time it comes before the rest; one that
+/// is refused so often is meant.
+const MOST_REFUSALS: u32 = 10;
 
 /// A request on its way: the future of [`Pool::send`](crate::Pool::send).
 #[must_use = "futures do nothing unless polled"]
@@ -40,6 +43,8 @@ pub struct Sending {
     deadline: Option<Instant>,
     attempts: u32,
     wish: ConnectionUse,
+    /// Its turn among all, once it has stood in the queue.
+    came: Option<Arrival>,
     /// What the response is to say of its connection, if it is to say it.
     info: Option<Box<StreamInfo>>,
     stage: Stage,
@@ -74,6 +79,7 @@ impl Sending {
             deadline: None,
             attempts: 0,
             wish: ConnectionUse::default(),
+            came: None,
             info: None,
             stage: Stage::New,
         }
@@ -98,11 +104,13 @@ impl Sending {
 
     fn ask(&mut self, now: Instant) -> Result<(), Error> {
         self.attempts += 1;
+        let mut came = self.came;
         let terms = || DialTerms {
             timeouts: *timeouts(&self.pool, self.request.as_ref()),
             trace: self.trace.clone(),
         };
-        let (id, answer) = self.pool.ask(&self.route, self.wish, terms, now);
+        let (id, answer) = self.pool.ask(&self.route, self.wish, &mut came, terms, now);
+        self.came = came;
         match answer {
             Some(answer) => self.answered(id, answer),
             None => {
@@ -162,7 +170,9 @@ impl Sending {
 
     /// The exchange failed: the request is sent again, or the error is the caller's.
     fn failed(&mut self, failure: SendError, reused: bool, shared: bool) -> Result<(), Error> {
-        let most = if shared && failure.error.sent() == Sent::Nothing {
+        // RFC 9113 §8.7: what a GOAWAY or a REFUSED_STREAM leaves unprocessed may be sent again.
+        let is_refused = shared && failure.error.sent() == Sent::Nothing;
+        let most = if is_refused {
             MOST_REFUSALS
         } else {
             MOST_ATTEMPTS
