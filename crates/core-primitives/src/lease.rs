@@ -153,9 +153,8 @@ pub enum CloseReason {
     Failed,
     /// The exchange ended well, and the connection is shared: nothing was closed.
     Finished,
-    /// The exchange failed with the shared connection under it, which takes no others any more.
-    Over,
-    /// The peer said that it would close (RFC 9112 §9.6).
+    /// The peer said that it would close (RFC 9112 §9.6), or serves no further exchange on a shared
+    /// connection (RFC 9113 §6.8).
     PeerSaidClose,
     /// The caller said so.
     CallerSaidClose,
@@ -180,7 +179,6 @@ impl CloseReason {
             CloseReason::Abandoned => "abandoned",
             CloseReason::Failed => "failed",
             CloseReason::Finished => "finished",
-            CloseReason::Over => "over",
             CloseReason::PeerSaidClose => "peer said close",
             CloseReason::CallerSaidClose => "caller said close",
             CloseReason::NotPersistent => "not persistent",

@@ -24,10 +24,11 @@ use crate::{
 
 /// How often a request is sent at most.
 const MOST_ATTEMPTS: u32 = 2;
-/// The same while every server has said, and not only failed to deny, that it did not process it.
-/// Each time others were served in its stead, and the next time it comes before the rest; one that
-/// is refused so often is meant.
-const MOST_REFUSALS: u32 = 10;
+
+/// How often, if the server said each time that it did not process it (RFC 9113 §8.7). A server that
+/// ends its connections after twenty requests turns most of a hundred away which come at once, and
+/// some of them several times.
+const MOST_UNPROCESSED: u32 = 10;
 
 /// A request on its way: the future of [`Pool::send`](crate::Pool::send).
 #[must_use = "futures do nothing unless polled"]
@@ -170,10 +171,8 @@ impl Sending {
 
     /// The exchange failed: the request is sent again, or the error is the caller's.
     fn failed(&mut self, failure: SendError, reused: bool, shared: bool) -> Result<(), Error> {
-        // RFC 9113 §8.7: what a GOAWAY or a REFUSED_STREAM leaves unprocessed may be sent again.
-        let is_refused = shared && failure.error.sent() == Sent::Nothing;
-        let most = if is_refused {
-            MOST_REFUSALS
+        let most = if shared && failure.error.sent() == Sent::Nothing {
+            MOST_UNPROCESSED
         } else {
             MOST_ATTEMPTS
         };

@@ -692,7 +692,8 @@ impl<X, S: Clone> State<X, S> {
             (Stage::Shared { .. }, outcome) => {
                 match outcome {
                     Ok(connection) => self.discard(PlaceId(key), connection),
-                    Err(CloseReason::Over) => self.retire(key, Closed::Retired),
+                    // Whoever is next must not meet the same.
+                    Err(CloseReason::PeerSaidClose) => self.retire(key, Closed::Retired),
                     Err(_) => {}
                 }
                 self.end_exchange(key, now);

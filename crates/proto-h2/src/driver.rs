@@ -12,6 +12,7 @@ use std::{
     pin::Pin,
     sync::{Arc, Weak},
     task::{Context, Poll, Waker},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -30,6 +31,11 @@ use crate::{
 /// for as long as this takes to be read.
 const ALLOWANCE: usize = 256 * 1024;
 
+/// What frames may weigh that nobody asked for (see `inspect.rs`), within [`FLOOD_TIME`]: ten thousand
+/// PINGs or SETTINGS. Servers that measure round trips send a PING for each.
+const FLOOD: usize = 160_000;
+const FLOOD_TIME: Duration = Duration::from_secs(1);
+
 /// How often a connection which nobody holds any more is polled so that it can say goodbye.
 const GOODBYES: usize = 4;
 
@@ -41,6 +47,8 @@ pub(crate) struct Driver {
     shared: Weak<Shared>,
     link: Arc<Link>,
     keep_alive: Option<KeepAlive>,
+    /// When there last was much that nobody asked for.
+    flooded: Option<Instant>,
 }
 
 impl Driver {
@@ -67,6 +75,7 @@ impl Driver {
             shared: Arc::downgrade(shared),
             link,
             keep_alive,
+            flooded: None,
         }
     }
 
@@ -128,6 +137,16 @@ impl Future for Driver {
             return Poll::Ready(());
         };
         driver.publish(&shared);
+        if driver.link.is_flooded(FLOOD) {
+            let now = shared.runtime.now();
+            let before = driver.flooded.replace(now);
+            if before.is_some_and(|before| now.duration_since(before) < FLOOD_TIME) {
+                let how = "the server floods the connection with control frames";
+                driver.link.ended(End::Abused(how));
+                driver.end();
+                return Poll::Ready(());
+            }
+        }
         if let Some(keep_alive) = &mut driver.keep_alive {
             let heard = driver.link.take_heard();
             if keep_alive.poll(cx, &*shared.runtime, heard).is_ready() {

@@ -30,6 +30,7 @@ use crate::{
     connection::Shared,
     error::{self, Progress},
     head::{self, Misuse},
+    inspect::Finding,
     tunnel,
     upload::{Sending, Upload},
 };
@@ -297,6 +298,10 @@ impl Exchange {
             if head::has_loose_values(head.headers()) {
                 return Poll::Ready(Err(Failure::Violation(LOOSE_VALUE)));
             }
+            let stream = head.body().stream_id().as_u32();
+            if self.shared.link.has_found(Finding::RequestPseudo(stream)) {
+                return Poll::Ready(Err(Failure::Violation(REQUEST_PSEUDO)));
+            }
             return Poll::Ready(Ok(head));
         }
     }
@@ -462,8 +467,17 @@ impl Exchange {
         };
         let trailers = ready!(received.poll_trailers(cx)).map_err(Failure::Stream)?;
         self.waits.read_some = true;
-        if trailers.as_ref().is_some_and(head::has_loose_values) {
-            return Poll::Ready(Err(Failure::Violation(LOOSE_VALUE)));
+        if let Some(trailers) = &trailers {
+            if head::has_loose_values(trailers) {
+                return Poll::Ready(Err(Failure::Violation(LOOSE_VALUE)));
+            }
+            let (link, stream) = (&self.shared.link, received.stream_id().as_u32());
+            // Those of requests are noted as such wherever they stand.
+            if link.has_found(Finding::LatePseudo(stream))
+                || link.has_found(Finding::RequestPseudo(stream))
+            {
+                return Poll::Ready(Err(Failure::Violation(LATE_PSEUDO)));
+            }
         }
         Poll::Ready(Ok(trailers))
     }
@@ -541,9 +555,9 @@ impl Exchange {
         };
         let close = match &failure {
             Failure::Revoked => CloseReason::Revoked,
-            // The pool must know before this request, or another, comes to the connection again:
-            // the driver may not have had its turn yet.
-            Failure::Stream(failure) if !failure.is_reset() => CloseReason::Over,
+            // Not only this stream's end, but the connection's: the pool is told before this request
+            // asks it for another.
+            Failure::Stream(failure) if !failure.is_reset() => CloseReason::PeerSaidClose,
             _ => CloseReason::Failed,
         };
         let error = self.error_of(failure);
@@ -626,6 +640,10 @@ impl Exchange {
     }
 }
 
+/// RFC 9113 §8.3.2
+const REQUEST_PSEUDO: &str = "the response has a pseudo-header field of requests";
+/// RFC 9113 §8.1
+const LATE_PSEUDO: &str = "the trailers have a pseudo-header field";
 /// RFC 9113 §8.2.1
 const LOOSE_VALUE: &str = "a field's value begins or ends with white space";
 

@@ -40,6 +40,7 @@ mod driver;
 mod error;
 mod exchange;
 mod head;
+mod inspect;
 mod keep_alive;
 mod link;
 mod scratch;

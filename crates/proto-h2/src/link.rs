@@ -12,6 +12,8 @@ use std::{
 
 use httpcore_core_primitives::Admission;
 
+use crate::inspect::Finding;
+
 /// Shared by the stream below, the driver and the exchanges. Locks are held for a look.
 #[derive(Debug, Default)]
 pub(crate) struct Link {
@@ -19,8 +21,16 @@ pub(crate) struct Link {
     allowance: AtomicUsize,
     /// Something was read since the driver last asked.
     heard: AtomicBool,
+    /// What the frames weighed that nobody asked for, since the driver last asked.
+    control: AtomicUsize,
+    /// Whether anything has been found wrong with a stream.
+    has_findings: AtomicBool,
     said: Mutex<Said>,
 }
+
+/// How many findings are kept for streams that have not asked. More than the usual none is rare, and
+/// a server may not fill memory with them.
+const MOST_FINDINGS: usize = 64;
 
 #[derive(Debug, Default)]
 struct Said {
@@ -34,6 +44,7 @@ struct Said {
     has_settings: bool,
     /// Who cannot go on without them.
     waiting: Vec<Waker>,
+    findings: Vec<Finding>,
 }
 
 /// How a connection ended.
@@ -45,6 +56,8 @@ pub(crate) enum End {
     Failed(Arc<io::Error>),
     /// No sign of life came in time.
     Silent,
+    /// The server did too much of something.
+    Abused(&'static str),
     /// The runtime dropped its driver.
     Dropped,
 }
@@ -68,6 +81,38 @@ impl Link {
     /// Whether anything was read since this was last asked.
     pub(crate) fn take_heard(&self) -> bool {
         self.heard.swap(false, Ordering::Relaxed)
+    }
+
+    /// Something was found in what the server sent.
+    pub(crate) fn found(&self, finding: Finding) {
+        if finding == Finding::TooManyBlocks {
+            return self.ended(End::Abused("there are too many interim responses"));
+        }
+        let mut said = self.said();
+        if said.findings.len() == MOST_FINDINGS {
+            said.findings.remove(0);
+        }
+        said.findings.push(finding);
+        drop(said);
+        self.has_findings.store(true, Ordering::Release);
+    }
+
+    /// Whether this was found.
+    pub(crate) fn has_found(&self, finding: Finding) -> bool {
+        self.has_findings.load(Ordering::Acquire) && self.said().findings.contains(&finding)
+    }
+
+    pub(crate) fn weigh(&self, control: usize) {
+        self.control.fetch_add(control, Ordering::Relaxed);
+    }
+
+    /// Whether the frames that nobody asked for weigh more than so much; if so, it begins anew.
+    pub(crate) fn is_flooded(&self, limit: usize) -> bool {
+        let flooded = self.control.load(Ordering::Relaxed) > limit;
+        if flooded {
+            self.control.store(0, Ordering::Relaxed);
+        }
+        flooded
     }
 
     /// Notes the end of the connection. The first thing that went wrong is the explanation.

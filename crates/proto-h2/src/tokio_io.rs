@@ -13,6 +13,7 @@ use httpcore_core_primitives::BoxStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{
+    inspect::{Finding, Inspector},
     link::{End, Link},
     scratch,
 };
@@ -25,6 +26,7 @@ pub(crate) struct Io {
     incoming: BytesMut,
     /// How much of `incoming` has been handed out.
     taken: usize,
+    inspector: Inspector,
     link: Arc<Link>,
 }
 
@@ -34,6 +36,7 @@ impl Io {
             stream,
             incoming: BytesMut::new(),
             taken: 0,
+            inspector: Inspector::new(),
             link,
         }
     }
@@ -50,6 +53,7 @@ impl Io {
         match &read {
             Poll::Ready(Ok(count)) if *count > 0 => {
                 self.link.has_read(*count);
+                self.inspect(&mut buffer)?;
                 self.incoming = buffer;
                 return Poll::Ready(Ok(()));
             }
@@ -58,6 +62,22 @@ impl Io {
         }
         scratch::give(buffer);
         self.note(read.map_ok(drop))
+    }
+
+    fn inspect(&mut self, bytes: &mut [u8]) -> io::Result<()> {
+        let mut abused = false;
+        self.inspector.look(bytes, |finding| {
+            abused |= finding == Finding::TooManyBlocks;
+            self.link.found(finding);
+        });
+        let control = std::mem::take(&mut self.inspector.control);
+        if control > 0 {
+            self.link.weigh(control);
+        }
+        if abused {
+            return Err(io::ErrorKind::Other.into());
+        }
+        Ok(())
     }
 
     /// Keeps what went wrong: h2 keeps only its text.

@@ -548,7 +548,7 @@ fn who_was_not_processed_comes_before_those_who_have_come_since() {
     let mut again = Vec::new();
     for n in [2, 3, 0, 1] {
         let arrival = bench.state.arrival(tickets[n]).unwrap();
-        let over = Err(CloseReason::Over);
+        let over = Err(CloseReason::PeerSaidClose);
         bench.state.reclaimed(tickets[n], over, bench.now);
         let ticket = bench.state.enqueue_again(&route, any(), arrival, bench.now);
         again.push((n, ticket));
