@@ -63,7 +63,7 @@ fn most(retries: &Arc<AtomicUsize>) -> impl Fn(&Answer) + Clone + Send + 'static
 }
 
 /// Runs `test` with nginx without TLS, and with TLS.
-fn with_nginx(directives: &str, test: impl Fn(&Server, &str, Client)) {
+fn with_nginx(directives: &str, test: impl Fn(&Server, &str, &Client)) {
     let authority = Authority::new().unwrap();
     for door in [Door::Plain, Door::Tls(&authority)] {
         let Some(nginx) = require_nginx_http2(door, directives) else {
@@ -76,7 +76,7 @@ fn with_nginx(directives: &str, test: impl Fn(&Server, &str, Client)) {
                 (nginx.https_url(""), builder)
             }
         };
-        test(&nginx, &base, Client::new(builder).unwrap());
+        test(&nginx, &base, &Client::new(builder).unwrap());
     }
 }
 
@@ -112,7 +112,7 @@ fn more_requests_than_nginx_allows_on_a_connection_get_another() {
 }
 
 /// nginx replaces its worker five times, and every request is answered.
-fn a_reload_under_load_goes_unnoticed(nginx: &Server, base: &str, client: Client) {
+fn a_reload_under_load_goes_unnoticed(nginx: &Server, base: &str, client: &Client) {
     const REQUESTS: usize = 6_000;
     let (reloader, answered) = (nginx.reloader(), Arc::new(AtomicUsize::new(0)));
     let count = answered.clone();
