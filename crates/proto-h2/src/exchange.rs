@@ -182,6 +182,8 @@ pub(crate) struct Exchange {
     waits: Waits,
     /// How many interim responses have come.
     interim: usize,
+    /// How large their fields were, all together.
+    interim_size: u64,
     /// The response has no content, whatever comes.
     no_content: bool,
     /// The method was `CONNECT`: what follows is a stream, and not a body.
@@ -209,6 +211,7 @@ impl Exchange {
             waits: Waits::new(&terms.timeouts, terms.deadline, continue_wait),
             shared,
             interim: 0,
+            interim_size: 0,
             no_content: false,
             is_tunnel: false,
             announced_sent: false,
@@ -298,6 +301,9 @@ impl Exchange {
             if head::has_loose_values(head.headers()) {
                 return Poll::Ready(Err(Failure::Violation(LOOSE_VALUE)));
             }
+            if head::has_empty_length(head.headers()) {
+                return Poll::Ready(Err(Failure::Violation("the length is no number")));
+            }
             return Poll::Ready(Ok(head));
         }
     }
@@ -315,7 +321,11 @@ impl Exchange {
             return Err(Failure::Violation("the server switches protocols"));
         }
         self.interim += 1;
-        if self.interim > self.shared.config.max_interim {
+        self.interim_size += head::list_size(response.headers());
+        let config = &self.shared.config;
+        if self.interim > config.max_interim
+            || self.interim_size > u64::from(config.max_header_list_size)
+        {
             return Err(Failure::TooLarge("there are too many interim responses"));
         }
         if head::has_loose_values(response.headers()) {
@@ -384,17 +394,15 @@ impl Exchange {
         }
         let first = match received.poll_data(cx) {
             Poll::Ready(Some(Ok(data))) => Some(data),
-            // Told again when the body is polled.
-            Poll::Ready(Some(Err(failure))) => return Err(Failure::Stream(failure)),
-            Poll::Ready(None) | Poll::Pending => None,
+            // What went wrong is told again when the body is polled. Whether it came together with
+            // the head makes no difference to whoever asked.
+            Poll::Ready(Some(Err(_))) | Poll::Ready(None) | Poll::Pending => None,
         };
         let is_over = first.is_some() && received.is_end_stream();
         self.received = Some(received);
-        if let Some(data) = &first {
-            self.take_data(data)?;
-        }
         match first {
-            Some(data) if is_over => {
+            Some(data) if is_over && (!self.no_content || data.is_empty()) => {
+                self.take_data(&data)?;
                 self.settle();
                 Ok(Begun::Over(Body::from(data)))
             }
@@ -403,7 +411,7 @@ impl Exchange {
     }
 
     /// Data has come, and goes to the caller: the server may send as much again.
-    fn take_data(&mut self, data: &Bytes) -> Result<(), Failure> {
+    pub(crate) fn take_data(&mut self, data: &Bytes) -> Result<(), Failure> {
         let length = data.len();
         self.waits.read_some = true;
         self.body_received += length as u64;
@@ -540,8 +548,11 @@ impl Exchange {
             }
             Failure::Stream(_) => None,
         };
-        let close = match failure {
+        let close = match &failure {
             Failure::Revoked => CloseReason::Revoked,
+            // Not only this stream's end, but the connection's: the pool is told before this request
+            // asks it for another.
+            Failure::Stream(failure) if !failure.is_reset() => CloseReason::PeerSaidClose,
             _ => CloseReason::Failed,
         };
         let error = self.error_of(failure);

@@ -319,6 +319,12 @@ pub(crate) fn has_loose_values(fields: &HeaderMap) -> bool {
     })
 }
 
+/// RFC 9110 §8.6: whether a length is no number at all, which h2 takes for 0.
+pub(crate) fn has_empty_length(fields: &HeaderMap) -> bool {
+    let mut lengths = fields.get_all(header::CONTENT_LENGTH).iter();
+    lengths.any(HeaderValue::is_empty)
+}
+
 /// How large fields are, as RFC 9113 §6.5.2 counts.
 pub(crate) fn list_size(fields: &HeaderMap) -> u64 {
     fields
