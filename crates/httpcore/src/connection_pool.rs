@@ -121,7 +121,9 @@ impl ConnectionPool {
             let (parts, body) = request.into_parts();
             let mut again = Request::from_parts(parts.clone(), Body::empty());
             match pool.request(Request::from_parts(parts, body)).await {
-                Err(error) if NoExtendedConnect::is_behind(&error) => {
+                Err(error)
+                    if NoExtendedConnect::is_behind(&error) && pool.routes.speaks_http1() =>
+                {
                     let wish = again.extensions().get::<ConnectionUse>();
                     let wish = wish.copied().unwrap_or_default().with_http1_only();
                     again.extensions_mut().insert(wish);

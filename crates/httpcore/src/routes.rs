@@ -111,6 +111,12 @@ struct Last {
 }
 
 impl Routes {
+    /// Whether HTTP/1.1 may be spoken at all.
+    #[cfg(feature = "ws")]
+    pub(crate) fn speaks_http1(&self) -> bool {
+        self.versions.http1
+    }
+
     pub(crate) fn new(
         tcp: TcpOptions,
         unix_socket: Option<PathBuf>,
