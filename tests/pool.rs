@@ -7,7 +7,11 @@ use std::{
     time::Duration,
 };
 
-use httpcore::{Body, Builder, Closed, ConnectionPool, ConnectionUse, Kind, Partition};
+use bytes::BytesMut;
+use httpcore::{
+    Body, Builder, CloseReason, Closed, ConnectionPool, ConnectionUse, Fault, Kind, LeaseRevoked,
+    Partition, Phase, Upgraded,
+};
 use httpcore_net_mock::{Link, MockNet, ServerStream};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -164,4 +168,148 @@ fn a_drained_pool_has_served_who_came_and_serves_nobody_else() {
         assert_eq!(error.kind(), Kind::PoolClosed);
     });
     assert!(pool.status().connections.is_empty());
+}
+
+/// Answers the path `/head` never, `/body` with a body that does not end, and `/stream` with a switch
+/// to silence.
+fn serve_endlessly(net: &MockNet) {
+    net.serve("server.test", 80, async |mut stream| {
+        let Ok(head) = stream.read_head().await else {
+            return;
+        };
+        let answer = match head.split(' ').nth(1) {
+            Some("/body") => "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n",
+            Some("/stream") => {
+                "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n"
+            }
+            _ => "",
+        };
+        let _ = stream.write_all(answer).await;
+        stream.stall().await;
+    });
+}
+
+fn get_path(path: &str) -> httpcore::Request {
+    http::Request::get(format!("http://server.test{path}"))
+        .header("connection", "upgrade")
+        .header("upgrade", "x")
+        .body(Body::empty())
+        .unwrap()
+}
+
+#[test]
+fn a_drain_that_has_waited_long_enough_breaks_off_whatever_has_not_ended() {
+    let net = MockNet::new();
+    serve_endlessly(&net);
+    let pool = pool(&net, |builder| builder);
+    let ends = Arc::<Mutex<Vec<String>>>::default();
+    let tell = |text: String| ends.lock().unwrap().push(text);
+    net.run(async {
+        let mut body = pool.request(get_path("/body")).await.unwrap().into_body();
+        assert_eq!(body.chunk().await.unwrap().unwrap(), "x");
+        let mut response = pool.request(get_path("/stream")).await.unwrap();
+        let (mut reader, mut writer) = Upgraded::take_from(&mut response).unwrap().split();
+
+        let heads = pool.clone();
+        let ends_ = ends.clone();
+        net.spawn("head", async move {
+            let error = heads.request(get_path("/head")).await.unwrap_err();
+            assert_eq!(
+                (error.kind(), error.fault()),
+                (Kind::PoolClosed, Fault::Local)
+            );
+            assert!(!error.is_retryable());
+            ends_
+                .lock()
+                .unwrap()
+                .push(format!("{:?}: {error}", error.phase()));
+        });
+        let ends_ = ends.clone();
+        net.spawn("reader", async move {
+            let error = reader.read(&mut BytesMut::new()).await.unwrap_err();
+            assert!(LeaseRevoked::is_behind(&error), "{error}");
+            ends_.lock().unwrap().push(format!("read: {error}"));
+        });
+        let ends_ = ends.clone();
+        net.spawn("writer", async move {
+            // The server never reads, and there is only so much room.
+            let error = writer.write_all(&vec![0; 10 << 20]).await.unwrap_err();
+            assert!(LeaseRevoked::is_behind(&error), "{error}");
+            ends_.lock().unwrap().push(format!("write: {error}"));
+        });
+        let drain = pool.drain(SECOND);
+        let ends_ = ends.clone();
+        net.spawn("drain", async move {
+            let drained = drain.await;
+            ends_
+                .lock()
+                .unwrap()
+                .push(format!("{} unfinished", drained.unfinished));
+        });
+
+        let error = body.chunk().await.unwrap().unwrap_err();
+        assert_eq!(
+            (error.kind(), error.phase()),
+            (Kind::PoolClosed, Phase::Body)
+        );
+        tell(format!("body: {error}"));
+        net.sleep(SECOND).await;
+    });
+    let mut ends = std::mem::take(&mut *ends.lock().unwrap());
+    ends.sort();
+    let exchange = "the pool was drained, and did not wait for the end of the exchange";
+    let stream = "the pool was drained, and did not wait any longer";
+    assert_eq!(
+        ends,
+        [
+            "3 unfinished".to_owned(),
+            format!("Head: {exchange}"),
+            format!("body: {exchange}"),
+            format!("read: {stream}"),
+            format!("write: {stream}"),
+        ]
+    );
+    assert_eq!(net.elapsed(), 2 * SECOND);
+    let revoked = Closed::Exchange(CloseReason::Revoked);
+    assert_eq!(pool.counters().closed_for(revoked), 2);
+    assert_eq!(pool.status().active_requests, 0);
+    drop(pool);
+    net.settle();
+    assert_eq!(net.census().streams, 0);
+}
+
+#[test]
+fn what_is_not_asked_meanwhile_hears_of_the_drain_when_it_is() {
+    let net = MockNet::new();
+    serve_endlessly(&net);
+    let pool = pool(&net, |builder| builder);
+    net.run(async {
+        let mut response = pool.request(get_path("/stream")).await.unwrap();
+        let mut stream = Upgraded::take_from(&mut response).unwrap();
+        let mut body = pool.request(get_path("/body")).await.unwrap().into_body();
+        assert_eq!(pool.drain(SECOND).await.unfinished, 2);
+        let error = stream.write_all(b"hello?").await.unwrap_err();
+        assert!(LeaseRevoked::is_behind(&error), "{error}");
+        // Although there is something to be read.
+        let error = body.chunk().await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), Kind::PoolClosed);
+    });
+}
+
+#[test]
+fn a_stream_that_ends_in_time_is_waited_for() {
+    let net = MockNet::new();
+    serve_endlessly(&net);
+    let pool = pool(&net, |builder| builder);
+    net.run(async {
+        let mut response = pool.request(get_path("/stream")).await.unwrap();
+        let stream = Upgraded::take_from(&mut response).unwrap();
+        let sleep = net.sleep(SECOND / 2);
+        net.spawn("user", async move {
+            sleep.await;
+            drop(stream);
+        });
+        assert_eq!(pool.drain(SECOND).await.unfinished, 0);
+    });
+    assert_eq!(net.elapsed(), SECOND / 2);
 }

@@ -578,6 +578,7 @@ fn a_protocol_which_nobody_offered_is_not_spoken() {
     let net = MockNet::new();
     net.serve("tls.test", 443, async |stream| stream.stall().await);
     let pool = ConnectionPool::builder()
+        .http2(false)
         .tls(Arc::new(Liar))
         .build(Arc::new(net.clone()));
     let error = net.run(get(&pool)).unwrap_err();

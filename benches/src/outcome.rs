@@ -37,7 +37,10 @@ impl Meter {
 }
 
 /// The only look at a clock: what is measured here is no part of what is under measurement.
-#[expect(clippy::disallowed_methods, reason = "no runtime is asked for the time here")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "no runtime is asked for the time here"
+)]
 fn now() -> Instant {
     Instant::now()
 }

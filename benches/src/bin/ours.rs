@@ -15,15 +15,12 @@ use bytes::Bytes;
 use httpcore::{
     Body, ConnectionPool, ConnectionUse, Epoll, PoolConfig, Request, tls::RustlsConnector,
 };
-use httpcore_benches::{Failure, Latencies, Meter, Outcome, PIECE, Task, Work, cannot, run};
+use httpcore_benches::{Failure, Latencies, Meter, Outcome, PIECE, Task, Work, run};
 
 static ZEROS: [u8; PIECE] = [0; PIECE];
 
 fn main() {
     run(|task| {
-        if task.http2 {
-            cannot("HTTP/2");
-        }
         let epoll = Epoll::new()?;
         let pool = pool(task, &epoll)?;
         epoll.block_on(work(&epoll, &pool, task))
@@ -37,7 +34,10 @@ fn pool(task: &Task, epoll: &Epoll) -> Result<ConnectionPool, Failure> {
     if task.work == Work::Connect {
         config.max_idle = Some(0);
     }
-    let mut builder = ConnectionPool::builder().pool_config(config);
+    let mut builder = ConnectionPool::builder()
+        .pool_config(config)
+        .http1(!task.http2)
+        .http2(task.http2);
     if let Some(ca) = &task.ca {
         let connector = RustlsConnector::builder()
             .root_pem_file(ca)?

@@ -98,6 +98,10 @@ pub trait SharedConnection: fmt::Debug + Send + Sync + 'static {
     ) -> BoxFuture<'static, Result<Response, SendError>>;
 
     /// Ready with how many exchanges the peer admits, whenever that is news. Asked by one task.
+    ///
+    /// The first news must come, as soon as the peer has said how many it admits, or the connection
+    /// has ended: a pool waits for it before it makes another connection for those whom this one
+    /// does not serve yet.
     fn poll_limit(&self, cx: &mut Context<'_>) -> Poll<Admission>;
 
     /// Facts about the stream below.

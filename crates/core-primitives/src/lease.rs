@@ -153,7 +153,8 @@ pub enum CloseReason {
     Failed,
     /// The exchange ended well, and the connection is shared: nothing was closed.
     Finished,
-    /// The peer said that it would close (RFC 9112 §9.6).
+    /// The peer said that it would close (RFC 9112 §9.6), or serves no further exchange on a shared
+    /// connection (RFC 9113 §6.8).
     PeerSaidClose,
     /// The caller said so.
     CallerSaidClose,

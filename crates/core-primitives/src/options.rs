@@ -145,6 +145,9 @@ pub struct ConnectionUse {
     /// (`Connection: close`, RFC 9112 §9.6); a shared connection takes no more requests, and is
     /// closed when it has finished those it has.
     pub close_after: bool,
+    /// Only a connection which speaks HTTP/1.1, whatever else the pool would offer: for what the
+    /// other versions cannot do, such as an upgrade of the connection.
+    pub http1_only: bool,
 }
 
 impl ConnectionUse {
@@ -157,6 +160,12 @@ impl ConnectionUse {
     /// This, with [`close_after`](Self::close_after) set.
     pub const fn with_close_after(mut self) -> Self {
         self.close_after = true;
+        self
+    }
+
+    /// This, with [`http1_only`](Self::http1_only) set.
+    pub const fn with_http1_only(mut self) -> Self {
+        self.http1_only = true;
         self
     }
 }
@@ -184,9 +193,10 @@ impl fmt::Debug for Partition {
     }
 }
 
-/// Which protocol a `CONNECT` asks for on its stream of an HTTP/2 connection (RFC 8441 §4), as in
-/// `websocket`. Goes into the request's [`http::Extensions`]; the request's URI is then a whole one,
-/// and not just an authority.
+/// Which protocol a request asks for on its stream of an HTTP/2 connection (RFC 8441 §4), as in
+/// `websocket`. Goes into the [`http::Extensions`] of a `CONNECT`, whose URI is then a whole one, and
+/// not just an authority; or of a `GET` which asks for an upgrade over HTTP/1.1 and is to ask for the
+/// same over HTTP/2, whichever the connection turns out to speak.
 ///
 /// ```
 /// use httpcore_core_primitives::{Body, Protocol};

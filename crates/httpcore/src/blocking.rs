@@ -23,9 +23,7 @@ use std::{
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::Uri;
-use httpcore_core_primitives::{
-    BoxError, Error, Kind, NetworkStream, Phase, Request, Upgraded,
-};
+use httpcore_core_primitives::{BoxError, Error, Kind, NetworkStream, Phase, Request, Upgraded};
 pub use httpcore_net_epoll::Blocking;
 use httpcore_pool::{Counters, Drained, Status};
 

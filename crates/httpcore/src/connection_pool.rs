@@ -12,6 +12,8 @@ use std::{
 };
 
 use http::Uri;
+#[cfg(feature = "ws")]
+use httpcore_core_primitives::{Body, ConnectionUse, upgrade::NoExtendedConnect};
 use httpcore_core_primitives::{
     BoxError, Error, Kind, NetworkBackend, Phase, Request, Response, Runtime, ServerName,
     TcpOptions, Timeouts, TlsConnector,
@@ -20,7 +22,7 @@ use httpcore_pool::{Config, Draining, Pool, Sending, Status};
 
 use crate::{
     dial::Dialler,
-    routes::{Apart, Routes},
+    routes::{Apart, Routes, Versions},
 };
 
 /// Sends requests, and shares connections between them. Cloning it yields another handle to the
@@ -101,9 +103,10 @@ impl ConnectionPool {
         }
     }
 
-    /// Opens a WebSocket, over whatever protocol the connection speaks. What has been agreed on
-    /// comes with the stream, which begins right behind the response and has its place in this pool
-    /// until it is dropped.
+    /// Opens a WebSocket, over whatever protocol the connection speaks: RFC 6455 over HTTP/1.1,
+    /// RFC 8441 over HTTP/2, and over a connection of HTTP/1.1 of its own, if the server speaks HTTP/2
+    /// and does not know the latter. What has been agreed on comes with the stream, which begins
+    /// right behind the response and has its place in this pool until it is dropped.
     ///
     /// # Errors
     ///
@@ -114,7 +117,29 @@ impl ConnectionPool {
         handshake: crate::ws::Handshake,
     ) -> impl Future<Output = Result<crate::ws::Opened, crate::ws::OpenError>> + Send + use<> {
         let pool = self.clone();
-        handshake.open(move |request| pool.request(request))
+        handshake.open(move |request| async move {
+            let (parts, body) = request.into_parts();
+            let mut again = Request::from_parts(parts.clone(), Body::empty());
+            match pool.request(Request::from_parts(parts, body)).await {
+                Err(error) if NoExtendedConnect::is_behind(&error) => {
+                    let wish = again.extensions().get::<ConnectionUse>();
+                    let wish = wish.copied().unwrap_or_default().with_http1_only();
+                    again.extensions_mut().insert(wish);
+                    pool.request(again).await
+                }
+                other => other,
+            }
+        })
+    }
+
+    /// Listens to Server-Sent Events, and asks again when the stream breaks, for what comes behind
+    /// the last event. Whoever does not want that makes
+    /// [`sse::Events`](crate::sse::Events) of a response.
+    #[cfg(feature = "sse")]
+    pub fn events(&self, subscription: crate::sse::Subscription) -> crate::sse::EventSource {
+        let pool = self.clone();
+        let runtime = self.pool.runtime().clone();
+        crate::sse::EventSource::new(subscription, runtime, move |request| pool.request(request))
     }
 
     /// The time limits of requests which bring none of their own.
@@ -220,7 +245,10 @@ impl fmt::Debug for Requesting {
 #[must_use]
 pub struct Builder {
     pool: Config,
+    versions: Versions,
     http1: httpcore_proto_h1::Config,
+    #[cfg(feature = "http2")]
+    http2: httpcore_proto_h2::Config,
     tcp: TcpOptions,
     unix_socket: Option<PathBuf>,
     tls: Option<Arc<dyn TlsConnector>>,
@@ -232,7 +260,10 @@ impl Default for Builder {
     fn default() -> Self {
         Builder {
             pool: Config::default(),
+            versions: Versions::default(),
             http1: httpcore_proto_h1::Config::default(),
+            #[cfg(feature = "http2")]
+            http2: httpcore_proto_h2::Config::default(),
             tcp: TcpOptions::default(),
             unix_socket: None,
             tls: None,
@@ -282,6 +313,36 @@ impl Builder {
         self
     }
 
+    /// Whether HTTP/1.1 is spoken; it is, unless told otherwise. With neither version, HTTP/1.1 is.
+    pub fn http1(mut self, spoken: bool) -> Self {
+        self.versions.http1 = spoken;
+        self
+    }
+
+    /// Whether HTTP/2 is spoken; it is, unless told otherwise, where the server chooses it in the TLS
+    /// handshake (ALPN, RFC 9113 §3.2).
+    ///
+    /// With [`http1(false)`](Self::http1) besides, servers are taken to know it: `http` URLs too are
+    /// asked for by HTTP/2 then (RFC 9113 §3.3), and a server which chooses anything else in its
+    /// handshake is refused.
+    ///
+    /// ```
+    /// # use httpcore::ConnectionPool;
+    /// let only_http2 = ConnectionPool::builder().http1(false).http2(true);
+    /// ```
+    #[cfg(feature = "http2")]
+    pub fn http2(mut self, spoken: bool) -> Self {
+        self.versions.http2 = spoken;
+        self
+    }
+
+    /// The settings of HTTP/2: windows, limits, keep-alive.
+    #[cfg(feature = "http2")]
+    pub fn http2_config(mut self, config: httpcore_proto_h2::Config) -> Self {
+        self.http2 = config;
+        self
+    }
+
     /// The settings of HTTP/1.1: its limits above all.
     pub fn http1_config(mut self, config: httpcore_proto_h1::Config) -> Self {
         self.http1 = config;
@@ -326,13 +387,21 @@ impl Builder {
     /// The pool, on `backend`.
     pub fn build(self, backend: Arc<dyn NetworkBackend>) -> ConnectionPool {
         let tls = self.tls.or_else(default_tls);
-        let routes = Routes::new(self.tcp, self.unix_socket, tls.is_some(), self.server_name);
+        let routes = Routes::new(
+            self.tcp,
+            self.unix_socket,
+            tls.is_some(),
+            self.server_name,
+            self.versions,
+        );
         let runtime: Arc<dyn Runtime> = backend.clone();
         let dialler = Dialler {
             backend,
             tls,
             race_delay: self.race_delay,
             http1: Arc::new(self.http1),
+            #[cfg(feature = "http2")]
+            http2: Arc::new(self.http2),
         };
         ConnectionPool {
             timeouts: self.pool.timeouts,

@@ -13,6 +13,8 @@ use httpcore_core_primitives::{
 };
 use httpcore_pool::{Dial, DialTerms, Endpoint, Hop, Route};
 use httpcore_proto_h1::H1Connection;
+#[cfg(feature = "http2")]
+use httpcore_proto_h2::H2Connection;
 
 use crate::race;
 
@@ -23,6 +25,8 @@ pub(crate) struct Dialler {
     pub(crate) tls: Option<Arc<dyn TlsConnector>>,
     pub(crate) race_delay: Duration,
     pub(crate) http1: Arc<httpcore_proto_h1::Config>,
+    #[cfg(feature = "http2")]
+    pub(crate) http2: Arc<httpcore_proto_h2::Config>,
 }
 
 impl Dial for Dialler {
@@ -36,6 +40,8 @@ impl Dial for Dialler {
             tls: self.tls.clone(),
             race_delay: self.race_delay,
             http1: self.http1.clone(),
+            #[cfg(feature = "http2")]
+            http2: self.http2.clone(),
             route: route.clone(),
             terms: terms.clone(),
         };
@@ -49,6 +55,8 @@ struct Attempt {
     tls: Option<Arc<dyn TlsConnector>>,
     race_delay: Duration,
     http1: Arc<httpcore_proto_h1::Config>,
+    #[cfg(feature = "http2")]
+    http2: Arc<httpcore_proto_h2::Config>,
     route: Route,
     terms: DialTerms,
 }
@@ -64,8 +72,35 @@ impl Attempt {
         for hop in self.route.hops() {
             stream = self.hop(hop, stream).await?;
         }
+        #[cfg(feature = "http2")]
+        if self.speaks_http2(&stream.info())? {
+            let opening = H2Connection::open(stream, self.runtime(), self.http2.clone());
+            let connection = self
+                .within(TimeoutKind::Connect, Phase::Connect, opening)
+                .await??;
+            return Ok(Established::Shared(Arc::new(connection)));
+        }
         let connection = H1Connection::new(stream, self.runtime(), self.http1);
         Ok(Established::Exclusive(Box::new(connection)))
+    }
+
+    /// Which protocol was agreed on, or is known to be spoken.
+    #[cfg(feature = "http2")]
+    fn speaks_http2(&self, info: &StreamInfo) -> Result<bool, Error> {
+        if self.route.parts().http2_prior_knowledge {
+            return Ok(true);
+        }
+        let chosen = info.tls.as_ref().and_then(|tls| tls.alpn);
+        let offered_only_http2 = matches!(
+            self.route.hops().last(),
+            Some(Hop::Tls { offer, .. }) if offer[..] == [Alpn::Http2]
+        );
+        // RFC 9113 §3.2: without `h2` in its answer, a server does not speak it over TLS.
+        if offered_only_http2 && chosen != Some(Alpn::Http2) {
+            return Err(Error::new(Kind::Tls, Phase::Tls)
+                .with_message("the server did not choose HTTP/2, and nothing else is spoken"));
+        }
+        Ok(chosen == Some(Alpn::Http2))
     }
 
     async fn connect(&self) -> Result<BoxStream, Error> {

@@ -1,6 +1,6 @@
 //! An HTTP transport engine: what sits *under* a client.
 //!
-//! A pool of connections with limits and a fair queue, HTTP/1.1, exact timeouts, and errors that
+//! A pool of connections with limits and a fair queue, HTTP/1.1 and HTTP/2, exact timeouts, and errors that
 //! say what can be done, on an event loop of its own, with no runtime to bring along. Redirects,
 //! cookies, decompression and caching belong to the layers above, and are not here.
 //!
@@ -27,25 +27,28 @@
 //!   [`Partition`], [`ServerName`] and [`KeepStreamInfo`] travel in a request's extensions.
 //! - [`Error`] says what failed, when, whose fault it was and how much was sent.
 //! - What is left after `101` and `CONNECT` is an [`Upgraded`]; with the feature `ws`,
-//!   `ConnectionPool::websocket` opens WebSockets.
+//!   `ConnectionPool::websocket` opens WebSockets; with `sse`, `ConnectionPool::events` listens to
+//!   Server-Sent Events.
 //! - With the feature `mock`, `httpcore::mock` is a network in virtual time for tests of your own.
 //!
 //! # What stands on what
 //!
 //! Each part is a crate of its own: `httpcore-core-primitives` (the vocabulary), `httpcore-pool`
 //! (the pool, without a protocol), `httpcore-proto-h1` (the HTTP/1.1 codec, without I/O, and its
-//! driver), `httpcore-net-epoll` (the loop), `httpcore-net-tls` (TLS), `httpcore-net-mock` (virtual time). This one only
+//! driver), `httpcore-proto-h2` (HTTP/2), `httpcore-net-epoll` (the loop), `httpcore-net-tls` (TLS), `httpcore-net-mock` (virtual time). This one only
 //! puts them together: it makes routes out of URLs, and connections out of routes.
 //!
 //! # Features
 //!
 //! - `epoll` (default): the event loop, [`get`] and [`blocking`].
+//! - `http2` (default): HTTP/2, where a server offers it, and [`Builder::http2`].
 //! - `tls` (default): `https`, by rustls with ring and Mozilla's list of authorities.
 //! - `platform-verifier`, `aws-lc-rs`: what a connector may be built with besides; they change
 //!   nothing by themselves.
 //! - `mock`: the backend in virtual time.
 //! - `ws`: WebSocket handshakes (`httpcore::ws`); `ws-messages`: messages over them, by tungstenite;
 //!   `futures-io`, `tokio-io`, `hyper-io`: [`Upgraded`] streams with the traits of others.
+//! - `sse`: Server-Sent Events (`httpcore::sse`).
 //! - `stream`: bodies from and as `futures_core::Stream`.
 
 #![forbid(unsafe_code)]
@@ -65,9 +68,10 @@ pub use http;
 pub use httpcore_core_primitives::{
     Alarm, Alpn, Body, BodyLength, BoxError, BoxFuture, BoxStream, CloseReason, ConnectionUse,
     Error, Event, Fault, IdleEnd, KeepStreamInfo, Kind, LeaseRevoked, NetworkBackend,
-    NetworkStream, Origin, Partition, Phase, Request, Response, Runtime, Scheme, Sent, ServerName,
-    StreamInfo, TcpOptions, TimeoutKind, Timeouts, Timer, TlsConnector, TlsFailure, TlsInfo, Trace,
-    TraceSink, Upgraded, sleep_until, upgrade, with_deadline,
+    NetworkStream, OnInformational, Origin, Partition, Phase, Protocol, Request, Response, Runtime,
+    Scheme, Sent, ServerName, StreamId, StreamInfo, TcpOptions, TimeoutKind, Timeouts, Timer,
+    TlsConnector, TlsFailure, TlsInfo, Trace, TraceSink, Upgraded, sleep_until, upgrade,
+    with_deadline,
 };
 #[cfg(feature = "epoll")]
 pub use httpcore_net_epoll::{Epoll, Getaddrinfo, Handle, Resolve, Task};
@@ -79,12 +83,16 @@ pub use httpcore_pool::{
     Closed, Config as PoolConfig, ConnectionStatus, Counters, Drained, Draining, Retry, Route,
     Status,
 };
-#[cfg(feature = "ws")]
-pub use httpcore_ws_upgrade as ws;
 pub use httpcore_proto_h1::{
     Config as Http1Config, HeaderOrder, KeepRawHead, Leniency as Http1Leniency,
-    Limits as Http1Limits, OnInformational, RawHead, ReasonPhrase, Target,
+    Limits as Http1Limits, RawHead, ReasonPhrase, Target,
 };
+#[cfg(feature = "http2")]
+pub use httpcore_proto_h2::Config as Http2Config;
+#[cfg(feature = "sse")]
+pub use httpcore_sse as sse;
+#[cfg(feature = "ws")]
+pub use httpcore_ws_upgrade as ws;
 
 /// The halves of an [`Upgraded`].
 pub use httpcore_core_primitives::upgrade::{ReadHalf, WriteHalf};

@@ -8,12 +8,49 @@ use std::{
 
 use http::Uri;
 use httpcore_core_primitives::{
-    Alpn, Error, Kind, Origin, Partition, Phase, ServerName, TcpOptions,
+    Alpn, ConnectionUse, Error, Kind, Origin, Partition, Phase, ServerName, TcpOptions,
 };
 use httpcore_pool::{Endpoint, Hop, Route, RouteParts};
 
 /// How many origins are remembered before the memory starts over: a crawler meets millions.
 const REMEMBERED: usize = 1024;
+
+/// Which versions of HTTP are spoken.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Versions {
+    pub(crate) http1: bool,
+    pub(crate) http2: bool,
+}
+
+impl Default for Versions {
+    fn default() -> Self {
+        Versions {
+            http1: true,
+            http2: cfg!(feature = "http2"),
+        }
+    }
+}
+
+impl Versions {
+    const HTTP1: Versions = Versions {
+        http1: true,
+        http2: false,
+    };
+
+    /// What is offered in ALPN, in order of preference.
+    fn offer(self) -> Vec<Alpn> {
+        match (self.http1, self.http2) {
+            (true, true) => vec![Alpn::Http2, Alpn::Http1],
+            (false, true) => vec![Alpn::Http2],
+            (_, false) => vec![Alpn::Http1],
+        }
+    }
+
+    /// Whether HTTP/2 is spoken without asking (RFC 9113 §3.3).
+    fn knows_http2(self) -> bool {
+        self.http2 && !self.http1
+    }
+}
 
 /// Makes routes, and remembers them by what their URLs look like, so that a request along a known
 /// route costs one look-up of a string and no parsing.
@@ -24,6 +61,7 @@ pub(crate) struct Routes {
     has_tls: bool,
     /// Who must be at the other end of every TLS, whatever the URL.
     server_name: Option<ServerName>,
+    versions: Versions,
     remembered: Mutex<Memory>,
 }
 
@@ -45,6 +83,7 @@ struct Memory {
 pub(crate) struct Apart {
     partition: Option<Partition>,
     server_name: Option<ServerName>,
+    http1_only: bool,
 }
 
 impl Apart {
@@ -56,6 +95,9 @@ impl Apart {
         let apart = Apart {
             partition: request.get().cloned(),
             server_name: request.get().cloned(),
+            http1_only: request
+                .get::<ConnectionUse>()
+                .is_some_and(|wish| wish.http1_only),
         };
         (apart != Apart::default()).then_some(apart)
     }
@@ -74,12 +116,14 @@ impl Routes {
         unix_socket: Option<PathBuf>,
         has_tls: bool,
         server_name: Option<ServerName>,
+        versions: Versions,
     ) -> Self {
         Routes {
             tcp,
             unix_socket,
             has_tls,
             server_name,
+            versions,
             remembered: Mutex::default(),
         }
     }
@@ -129,6 +173,10 @@ impl Routes {
     }
 
     fn make(&self, origin: &Origin, apart: Option<&Apart>) -> Result<Route, Error> {
+        let versions = match apart {
+            Some(apart) if apart.http1_only => Versions::HTTP1,
+            _ => self.versions,
+        };
         let mut parts = RouteParts::to(origin.clone());
         let partition = apart.and_then(|apart| apart.partition.as_ref());
         parts.partition = partition.map(|partition| partition.name().to_owned());
@@ -151,8 +199,10 @@ impl Routes {
                 .map_or(origin.host(), ServerName::name);
             parts.hops.push(Hop::Tls {
                 server_name: server_name.to_owned(),
-                offer: vec![Alpn::Http1],
+                offer: versions.offer(),
             });
+        } else {
+            parts.http2_prior_knowledge = versions.knows_http2();
         }
         Ok(parts.into())
     }
@@ -208,7 +258,13 @@ mod tests {
 
     #[test]
     fn an_origin_has_one_route_however_its_url_is_written() {
-        let routes = Routes::new(TcpOptions::default(), None, false, None);
+        let routes = Routes::new(
+            TcpOptions::default(),
+            None,
+            false,
+            None,
+            Versions::default(),
+        );
         let of = |url: &str| routes.of(&url.parse().unwrap(), None).unwrap();
         assert_eq!(of("http://a.test/x"), of("http://A.TEST:80/y"));
         assert_ne!(of("http://a.test/"), of("http://a.test:81/"));
@@ -217,7 +273,13 @@ mod tests {
 
     #[test]
     fn partitions_share_no_routes_and_are_forgotten_in_time() {
-        let routes = Routes::new(TcpOptions::default(), None, false, None);
+        let routes = Routes::new(
+            TcpOptions::default(),
+            None,
+            false,
+            None,
+            Versions::default(),
+        );
         let url = "http://a.test/".parse().unwrap();
         let of = |name: &str| {
             let apart = Apart {
@@ -239,7 +301,13 @@ mod tests {
     fn whoever_asks_for_another_server_takes_another_route() {
         let own = ServerName::new("own.test");
         for pools in [None, Some(own)] {
-            let routes = Routes::new(TcpOptions::default(), None, true, pools.clone());
+            let routes = Routes::new(
+                TcpOptions::default(),
+                None,
+                true,
+                pools.clone(),
+                Versions::default(),
+            );
             let url = "https://a.test/".parse().unwrap();
             let name = |apart: Option<&Apart>| match routes.of(&url, apart).unwrap().hops() {
                 [Hop::Tls { server_name, .. }] => server_name.clone(),
@@ -265,7 +333,13 @@ mod tests {
 
     #[test]
     fn memory_of_routes_is_bounded() {
-        let routes = Routes::new(TcpOptions::default(), None, false, None);
+        let routes = Routes::new(
+            TcpOptions::default(),
+            None,
+            false,
+            None,
+            Versions::default(),
+        );
         for n in 0..3 * REMEMBERED {
             let url = format!("http://{n}.test/").parse().unwrap();
             routes.of(&url, None).unwrap();
@@ -275,7 +349,13 @@ mod tests {
 
     #[test]
     fn https_without_tls_is_refused_by_name() {
-        let routes = Routes::new(TcpOptions::default(), None, false, None);
+        let routes = Routes::new(
+            TcpOptions::default(),
+            None,
+            false,
+            None,
+            Versions::default(),
+        );
         let error = routes
             .of(&"https://a.test/".parse().unwrap(), None)
             .unwrap_err();

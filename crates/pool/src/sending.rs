@@ -11,7 +11,7 @@ use std::{
 
 use httpcore_core_primitives::{
     Alarm, BoxFuture, ConnectionUse, Error, Event, KeepStreamInfo, Kind, Lease, Phase, Reclaim,
-    Request, Response, SendError, StreamInfo, Terms, TimeoutKind, Timeouts, Trace,
+    Request, Response, SendError, Sent, StreamInfo, Terms, TimeoutKind, Timeouts, Trace,
     options::{deadline, earlier},
 };
 
@@ -24,6 +24,11 @@ use crate::{
 
 /// How often a request is sent at most.
 const MOST_ATTEMPTS: u32 = 2;
+
+/// How often, if the server said each time that it did not process it (RFC 9113 §8.7). A server that
+/// ends its connections after twenty requests turns most of a hundred away which come at once, and
+/// some of them several times.
+const MOST_UNPROCESSED: u32 = 10;
 
 /// A request on its way: the future of [`Pool::send`](crate::Pool::send).
 #[must_use = "futures do nothing unless polled"]
@@ -161,7 +166,12 @@ impl Sending {
 
     /// The exchange failed: the request is sent again, or the error is the caller's.
     fn failed(&mut self, failure: SendError, reused: bool, shared: bool) -> Result<(), Error> {
-        let again = self.attempts < MOST_ATTEMPTS
+        let most = if shared && failure.error.sent() == Sent::Nothing {
+            MOST_UNPROCESSED
+        } else {
+            MOST_ATTEMPTS
+        };
+        let again = self.attempts < most
             && may_be_sent_again(self.pool.config.retry, &failure, reused, shared);
         let error = failure.error.with_reused(reused);
         match failure.request {

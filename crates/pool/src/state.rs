@@ -188,6 +188,8 @@ struct Road {
     dials: usize,
     /// Shared connections which are not retired.
     shared: usize,
+    /// Those of them which have yet to say how much they admit.
+    untold: usize,
     turn: Links,
     rest: Links,
 }
@@ -247,6 +249,8 @@ enum Stage<X, S> {
         handle: S,
         exchanges: usize,
         limit: usize,
+        /// Whether that is its own word, and not a guess.
+        told: bool,
         /// Why it takes no more.
         retired: Option<Closed>,
     },
@@ -534,7 +538,8 @@ impl<X, S: Clone> State<X, S> {
     /// A dial ended. A connection that nobody wants any more comes out as [`Action::Close`].
     ///
     /// A shared one is taken to admit as many exchanges as the last one along its route did, or
-    /// one, until [`admits`](Self::admits) says otherwise.
+    /// one, until [`admits`](Self::admits) says otherwise. Until it does, no other is dialled for
+    /// those whom it does not serve yet.
     ///
     /// An error which is nobody's, since whoever caused the dial has gone, is handed back.
     pub fn dialled(
@@ -656,8 +661,11 @@ impl<X, S: Clone> State<X, S> {
                 self.work.push_back(Work::Serve(road));
             }
             (Stage::Shared { .. }, outcome) => {
-                if let Ok(connection) = outcome {
-                    self.discard(PlaceId(key), connection);
+                match outcome {
+                    Ok(connection) => self.discard(PlaceId(key), connection),
+                    // Whoever is next must not meet the same.
+                    Err(CloseReason::PeerSaidClose) => self.retire(key, Closed::Retired),
+                    Err(_) => {}
                 }
                 self.end_exchange(key, now);
             }

@@ -371,7 +371,10 @@ impl<S: NetworkStream> WebSocket<S> {
             && self.context.can_write()
         {
             // RFC 6455 §5.5.1: two bytes of the frame are the code.
-            if frame.as_ref().is_some_and(|frame| frame.reason.len() > CONTROL - 2) {
+            if frame
+                .as_ref()
+                .is_some_and(|frame| frame.reason.len() > CONTROL - 2)
+            {
                 let why = "the reason of a close holds at most 123 bytes (RFC 6455 §5.5.1)";
                 return Poll::Ready(Err(MessageError::Misuse(why)));
             }

@@ -3,6 +3,7 @@
 use std::{fs, io, net::SocketAddr, path::Path};
 
 use httpcore_origin::Origin;
+use rustix::process::Signal;
 
 use crate::{Door, Server, folder, left_out, port, process::Process};
 
@@ -51,7 +52,8 @@ pub(crate) fn front(door: Door<'_>, origin: Origin) -> io::Result<Server> {
     modules.push("http2");
     let addr = origin.addr();
     let lines = format!("{lines}ProxyPass / http://{addr}/\n");
-    Ok(start(&modules, &lines)?.before(origin))
+    let server = start(&modules, &lines)?;
+    Ok(server.before(origin).reloaded_by(Signal::USR1))
 }
 
 fn start(modules: &[&str], lines: &str) -> io::Result<Server> {

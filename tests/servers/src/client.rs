@@ -7,14 +7,15 @@ use std::{
     process::Command,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
+    task::Poll,
     time::{Duration, Instant},
 };
 
 use http::{HeaderMap, Request, request, response};
 use httpcore::{
-    Body, BoxError, Builder, ConnectionPool, Epoll, Event, Timeouts, TlsInfo, Trace,
+    Body, BoxError, Builder, Bytes, ConnectionPool, Epoll, Event, Timeouts, TlsInfo, Trace,
     tls::{RustlsConnector, TlsVersion},
 };
 
@@ -54,6 +55,8 @@ pub struct Answer {
     pub length: u64,
     /// Its trailers.
     pub trailers: Option<HeaderMap>,
+    /// How often the request was sent again.
+    pub retries: usize,
 }
 
 impl Answer {
@@ -173,15 +176,19 @@ impl Asker {
     ///
     /// The pool's, and those of reading the body.
     pub async fn fetch(&self, builder: request::Builder, body: Body) -> Result<Answer, BoxError> {
-        let handshakes = self.handshakes.clone();
-        let trace = Trace::to(move |_: Instant, event: &Event<'_>| {
-            if let Event::TlsEstablished { info } = event {
-                lock(&handshakes).push((*info).clone());
+        let (handshakes, retries) = (self.handshakes.clone(), Arc::new(AtomicUsize::new(0)));
+        let retried = retries.clone();
+        let trace = Trace::to(move |_: Instant, event: &Event<'_>| match event {
+            Event::TlsEstablished { info } => lock(&handshakes).push((*info).clone()),
+            Event::Retried { .. } => {
+                retries.fetch_add(1, Ordering::Relaxed);
             }
+            _ => {}
         });
         let request = builder.extension(trace).body(body)?;
         let (head, mut body) = self.pool.request(request).await?.into_parts();
         let mut answer = Answer {
+            retries: retried.load(Ordering::Relaxed),
             head,
             body: Vec::new(),
             length: 0,
@@ -207,6 +214,18 @@ impl Asker {
             .map(|info| (info.version.unwrap_or("?"), info.resumed))
             .collect()
     }
+}
+
+/// So many bytes in pieces, of unknown length; and how many have been asked for.
+pub fn upload(size: u64) -> (Body, Arc<AtomicU64>) {
+    let asked = Arc::new(AtomicU64::new(0));
+    let count = asked.clone();
+    let body = Body::poll_fn(move |_| {
+        let piece = Bytes::from_static(&[0; 16 << 10]);
+        let before = count.fetch_add(piece.len() as u64, Ordering::Relaxed);
+        Poll::Ready((before < size).then_some(Ok::<_, BoxError>(piece)))
+    });
+    (body, asked)
 }
 
 /// One large transfer in a process of its own, as told by it.

@@ -39,6 +39,7 @@ use std::{
 pub use apache::require_apache;
 pub use front::{Door, Front};
 use httpcore_origin::Origin;
+pub use nghttpd::require_nghttpd;
 pub use nginx::require_nginx_http2;
 use process::Process;
 use rustix::process::Signal;
@@ -81,6 +82,8 @@ pub struct Server {
     folder: TempDir,
     /// What it stands before, if that is ours.
     origin: Option<Origin>,
+    /// What makes it replace its workers.
+    reloaded_by: Option<Signal>,
 }
 
 impl Kind {
@@ -127,11 +130,17 @@ impl Server {
             unix: None,
             folder,
             origin: None,
+            reloaded_by: None,
         }
     }
 
     fn with_unix(mut self, path: PathBuf) -> Self {
         self.unix = Some(path);
+        self
+    }
+
+    fn reloaded_by(mut self, signal: Signal) -> Self {
+        self.reloaded_by = Some(signal);
         self
     }
 
@@ -170,19 +179,31 @@ impl Server {
         self.process.id()
     }
 
-    /// Has nginx replace its worker, as after a change of its configuration: the old one says
-    /// goodbye to its connections and goes on with what is under way.
-    ///
-    /// # Errors
-    ///
-    /// If there is no such process any more.
-    pub fn reload(&self) -> io::Result<()> {
-        self.process.signal(Signal::HUP)
+    /// Who can have it replace its workers, from wherever; nginx and Apache as servers of HTTP/2
+    /// have one.
+    pub fn reloader(&self) -> Option<Reloader> {
+        Some(Reloader(self.id(), self.reloaded_by?))
     }
 
     /// What the server has said so far, or the end of it.
     pub fn log(&self) -> String {
         self.process.log()
+    }
+}
+
+/// Has a server replace its workers, as after a change of its configuration: the old ones say goodbye
+/// to their connections, and go on with what is under way.
+#[derive(Clone, Copy, Debug)]
+pub struct Reloader(u32, Signal);
+
+impl Reloader {
+    /// Does it. The server must still be there.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such process any more.
+    pub fn reload(self) -> io::Result<()> {
+        process::signal(self.0, self.1)
     }
 }
 

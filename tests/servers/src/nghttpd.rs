@@ -6,7 +6,17 @@ use std::{
     path::Path,
 };
 
-use crate::{Door, Server, folder, port, process::Process};
+use crate::{Door, Server, folder, left_out, port, process::Process};
+
+/// Starts nghttpd as [`Front::Nghttpd`](crate::Front::Nghttpd), with these arguments of its own, or
+/// says that it is left out and returns `None`. Its log names every frame.
+///
+/// # Panics
+///
+/// If it does not start, and nobody has said in `HTTPCORE_LEFT_OUT` that it would not.
+pub fn require_nghttpd(door: Door<'_>, more: &[&str]) -> Option<Server> {
+    left_out::or_start("nghttpd", || start(door, more))
+}
 
 /// Starts it with these arguments beside what [`Front::Nghttpd`](crate::Front::Nghttpd) says.
 pub(crate) fn start(door: Door<'_>, more: &[&str]) -> io::Result<Server> {

@@ -8,6 +8,7 @@ use std::{
 };
 
 use httpcore_origin::Origin;
+use rustix::process::Signal;
 
 use crate::{Authority, Door, Server, folder, left_out, port, process::Process};
 
@@ -26,7 +27,7 @@ pub(crate) fn start_with(listen: &str, lines: &str) -> io::Result<Server> {
 }
 
 /// Starts nginx as [`Front::Nginx`](crate::Front::Nginx), with these directives of nginx's for its
-/// server, or says that it is left out and returns `None`. [`Server::reload`] works with it.
+/// server, or says that it is left out and returns `None`.
 ///
 /// # Panics
 ///
@@ -52,7 +53,7 @@ pub(crate) fn front(door: Door<'_>, origin: Origin, directives: &str) -> io::Res
         origin.addr()
     );
     let server = port::on_a_free_one(|addr| try_start(addr, WITH_A_MASTER, listen, &lines))?;
-    Ok(server.before(origin))
+    Ok(server.before(origin).reloaded_by(Signal::HUP))
 }
 
 /// The lines for TLS of these versions, by a certificate of this authority.

@@ -97,19 +97,19 @@ impl Process {
         self.child.id()
     }
 
-    /// Sends a signal to the process, and not to its group.
-    pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        let pid = pid.ok_or_else(|| io::Error::other("no such process"))?;
-        Ok(kill_process(pid, signal)?)
-    }
-
     pub(crate) fn log(&self) -> String {
         self.log
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
     }
+}
+
+/// Sends a signal to a process, and not to its group.
+pub(crate) fn signal(process: u32, signal: Signal) -> io::Result<()> {
+    let process = i32::try_from(process).ok().and_then(Pid::from_raw);
+    let process = process.ok_or_else(|| io::Error::other("no such process"))?;
+    Ok(kill_process(process, signal)?)
 }
 
 impl Drop for Process {

@@ -7,18 +7,14 @@
 )]
 
 use std::{
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
-    task::Poll,
+    sync::{Arc, Mutex, atomic::Ordering},
     time::Duration,
 };
 
 use http::request;
 use httpcore::{Body, BoxError, Bytes, ConnectionPool, Epoll, Timeouts};
 use httpcore_proto_h1::{HeaderOrder, KeepRawHead, OnInformational, RawHead};
-use httpcore_servers::{Kind, Server, require, require_apache};
+use httpcore_servers::{Kind, Server, client::upload, require, require_apache};
 
 /// How long a test waits for what must come: a bound on hanging, not a measurement.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -85,18 +81,6 @@ fn get(url: String) -> request::Builder {
 
 fn post(url: String) -> request::Builder {
     http::Request::post(url)
-}
-
-/// So many bytes in pieces, of unknown length; and how many have been asked for.
-fn upload(size: u64) -> (Body, Arc<AtomicU64>) {
-    let asked = Arc::new(AtomicU64::new(0));
-    let count = asked.clone();
-    let body = Body::poll_fn(move |_| {
-        let piece = Bytes::from_static(&[0; 16 << 10]);
-        let before = count.fetch_add(piece.len() as u64, Ordering::Relaxed);
-        Poll::Ready((before < size).then_some(Ok::<_, BoxError>(piece)))
-    });
-    (body, asked)
 }
 
 #[test]

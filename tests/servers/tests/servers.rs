@@ -12,7 +12,7 @@ use std::{
     os::unix::net::UnixStream,
 };
 
-use httpcore_servers::{Kind, Server, require};
+use httpcore_servers::{Authority, Door, Front, Kind, Server, require};
 
 fn ask(mut stream: impl Read + Write, request: &str) -> String {
     stream.write_all(request.as_bytes()).unwrap();
@@ -127,4 +127,18 @@ fn node_echoes_hints_and_ends() {
     let echo = ask(TcpStream::connect(node.addr()).unwrap(), echo);
     assert!(echo.contains("\r\nping\r\n"), "{echo}");
     end(node);
+}
+
+#[test]
+fn servers_of_http2_end_with_all_their_processes() {
+    let authority = Authority::new().unwrap();
+    for front in Front::ALL {
+        for door in [Door::Plain, Door::Tls(&authority)] {
+            let Some(server) = front.require(door) else {
+                continue;
+            };
+            TcpStream::connect(server.addr()).unwrap();
+            end(server);
+        }
+    }
 }

@@ -126,6 +126,7 @@ impl<X, S: Clone> State<X, S> {
             handle,
             exchanges: 0,
             limit,
+            told: false,
             retired: None,
         };
         place.idle_until = self.limits.idle_end(place.class, place.idle_since);
@@ -133,6 +134,7 @@ impl<X, S: Clone> State<X, S> {
         self.shared += 1;
         let lane = &mut self.roads[road];
         lane.shared += 1;
+        lane.untold += 1;
         lane.roomy.push_back(&mut self.places, key);
         self.idle.push(&mut self.places, key);
         if superfluous {
@@ -227,7 +229,10 @@ impl<X, S: Clone> State<X, S> {
         };
         let road = place.road;
         let Stage::Shared {
-            exchanges, retired, ..
+            exchanges,
+            told,
+            retired,
+            ..
         } = &mut place.stage
         else {
             return;
@@ -239,6 +244,7 @@ impl<X, S: Clone> State<X, S> {
         let unused = *exchanges == 0;
         let lane = &mut self.roads[road];
         lane.shared -= 1;
+        lane.untold -= usize::from(!*told);
         lane.roomy.remove(&mut self.places, key);
         if unused {
             self.idle.remove(&mut self.places, key);
@@ -279,6 +285,7 @@ impl<X, S: Clone> State<X, S> {
         let Stage::Shared {
             exchanges,
             limit,
+            told,
             retired: None,
             ..
         } = &mut place.stage
@@ -286,8 +293,9 @@ impl<X, S: Clone> State<X, S> {
             return;
         };
         *limit = new;
-        let room = *exchanges < new;
+        let (room, first) = (*exchanges < new, !std::mem::replace(told, true));
         let lane = &mut self.roads[road];
+        lane.untold -= usize::from(first);
         lane.knowledge = Knowledge::Shared { limit: new };
         match (room, place.on_road.is_linked()) {
             (true, false) => lane.roomy.push_back(&mut self.places, key),

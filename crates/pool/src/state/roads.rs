@@ -23,6 +23,7 @@ impl<X, S: Clone> State<X, S> {
             places: 0,
             dials: 0,
             shared: 0,
+            untold: 0,
             turn: Links::LOOSE,
             rest: Links::LOOSE,
         });
@@ -82,8 +83,11 @@ impl<X, S: Clone> State<X, S> {
             lane.places < self.limits.places_per_road || (fresh && !lane.idle.is_empty());
         let protocol_allows = match lane.knowledge {
             Knowledge::Unknown => !lane.is_probing(),
+            // One which has just been made, and has yet to say how much it admits, may serve all
+            // who wait.
             Knowledge::Shared { .. } => {
-                lane.dials == 0 && (fresh || lane.shared < self.limits.shared_per_road)
+                let has_need = lane.untold == 0 && lane.shared < self.limits.shared_per_road;
+                lane.dials == 0 && (fresh || has_need)
             }
             Knowledge::Doubtful | Knowledge::Exclusive => true,
         };

@@ -813,7 +813,10 @@ fn write_host(request: &request::Parts, said: &Said<'_>, out: &mut BytesMut) -> 
         host.as_bytes().iter().all(|&byte| in_host(byte) != 0)
     } else {
         let authority = request.uri.authority().ok_or(Misuse::NoHost)?;
-        let host = host_field(request, authority.as_str());
+        let host = match tunnel_end(request) {
+            Some(target) => target,
+            None => host_field(request, authority.as_str()),
+        };
         // User information is rare, and its `@` is no byte of a host: looked for on failure only.
         let is_good = write_lower(host, out) || {
             out.truncate(start);
@@ -838,6 +841,18 @@ fn write_lower(host: &str, out: &mut BytesMut) -> bool {
         is_good &= *byte != 0;
     }
     is_good
+}
+
+/// RFC 9112 §3.2.3: for CONNECT, `Host` says what the target says; where the URL names the proxy, that
+/// is an exact one.
+fn tunnel_end(request: &request::Parts) -> Option<&str> {
+    if request.method != Method::CONNECT {
+        return None;
+    }
+    match request.extensions.get()? {
+        Target::Exact(target) => std::str::from_utf8(target).ok(),
+        Target::Absolute | Target::Asterisk => None,
+    }
 }
 
 /// What of a URL's `host`, its port included, a `Host` field says.

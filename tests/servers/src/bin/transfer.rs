@@ -1,8 +1,9 @@
 //! One large transfer in a process of its own, so that its memory can be told from the test's.
 //!
-//! `transfer METHOD URL SIZE length|chunked [--root PEM]` sends SIZE bytes and takes whatever comes
+//! `transfer METHOD URL SIZE length|chunked [--root PEM] [--http2]` sends SIZE bytes and takes whatever comes
 //! back, then prints the status, how many bytes came, and the most memory this process ever had, in
 //! KiB; then, if they were few, the bytes. With `--root`, servers are vouched for by the authority in that file.
+//! HTTP/1.1 is spoken, or with `--http2` nothing but HTTP/2.
 
 #![forbid(unsafe_code)]
 
@@ -17,9 +18,9 @@ const FEW: u64 = 1 << 10;
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let [method, url, size, framing, options @ ..] = arguments.as_slice() else {
-        return Err("usage: transfer METHOD URL SIZE length|chunked [--root PEM]".into());
+        return Err("usage: transfer METHOD URL SIZE length|chunked [--root PEM] [--http2]".into());
     };
-    let mut builder = ConnectionPool::builder();
+    let mut builder = ConnectionPool::builder().http2(false);
     let mut options = options.iter();
     while let Some(option) = options.next() {
         builder = match option.as_str() {
@@ -28,6 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 let connector = RustlsConnector::builder().root_pem_file(path)?.build()?;
                 builder.tls(Arc::new(connector))
             }
+            "--http2" => builder.http1(false).http2(true),
             other => return Err(format!("unknown option: {other}").into()),
         };
     }

@@ -79,6 +79,17 @@ impl<X, S: Clone> State<X, S> {
         assert_eq!(
             on(|stage| matches!(
                 stage,
+                Stage::Shared {
+                    retired: None,
+                    told: false,
+                    ..
+                }
+            )),
+            road.untold
+        );
+        assert_eq!(
+            on(|stage| matches!(
+                stage,
                 Stage::Shared { retired: None, exchanges, limit, .. } if exchanges < limit
             )),
             road.roomy.len()

@@ -503,6 +503,38 @@ fn a_shared_connection_carries_what_it_admits_and_then_another_is_made() {
 }
 
 #[test]
+fn nobody_dials_beside_a_connection_that_has_yet_to_say_what_it_admits() {
+    let mut bench = Bench::new(|_| {});
+    let route = negotiated(0);
+    let tickets: Vec<_> = (0..3).map(|_| bench.ask(&route)).collect();
+    let dial = one_dial(&bench.drain());
+    let made = Ok(Connection::Shared(1));
+    assert!(bench.state.dialled(dial, made, bench.now).is_none());
+    assert_eq!(granted(&bench.drain()), [(tickets[0], 1)], "and no dial");
+    bench.state.admits(dial, Admission::UpTo(100));
+    let served: Vec<_> = granted(&bench.drain())
+        .iter()
+        .map(|grant| grant.0)
+        .collect();
+    assert_eq!(served, tickets[1..], "and no dial");
+}
+
+#[test]
+fn a_connection_that_ends_without_a_word_stands_in_nobodys_way() {
+    let mut bench = Bench::new(|_| {});
+    let route = negotiated(0);
+    for _ in 0..3 {
+        bench.ask(&route);
+    }
+    let dial = one_dial(&bench.drain());
+    let made = Ok(Connection::Shared(1));
+    assert!(bench.state.dialled(dial, made, bench.now).is_none());
+    assert_eq!(granted(&bench.drain()).len(), 1);
+    bench.state.admits(dial, Admission::Over);
+    assert_eq!(dials(&bench.drain()).len(), 1);
+}
+
+#[test]
 fn a_lowered_limit_takes_nothing_away_and_a_raised_one_lets_in() {
     let mut bench = Bench::new(|config| config.max_shared_per_origin = Some(1));
     let route = negotiated(0);
@@ -810,4 +842,35 @@ fn one_who_comes_as_the_last_connection_of_a_route_expires_is_not_forgotten_with
     assert!(lent.is_none());
     bench.ask(&route);
     assert_eq!(bench.told(), ["close 1: idle timeout", "dial host0"]);
+}
+
+#[test]
+fn nobody_dials_beside_a_shared_connection_that_has_not_said_what_it_admits() {
+    let mut bench = Bench::new(|_| {});
+    let route = negotiated(0);
+    let tickets: Vec<_> = (0..3).map(|_| bench.ask(&route)).collect();
+    let dial = one_dial(&bench.drain());
+    bench
+        .state
+        .dialled(dial, Ok(Connection::Shared(1)), bench.now);
+    assert_eq!(granted(&bench.drain()), [(tickets[0], 1)]);
+    bench.state.admits(dial, Admission::UpTo(2));
+    let actions = bench.drain();
+    assert_eq!(granted(&actions), [(tickets[1], 1)]);
+    // The third has found it full.
+    one_dial(&actions);
+}
+
+#[test]
+fn a_shared_connection_that_ends_before_it_has_said_what_it_admits_is_followed_by_another() {
+    let mut bench = Bench::new(|_| {});
+    let route = negotiated(0);
+    let tickets: Vec<_> = (0..2).map(|_| bench.ask(&route)).collect();
+    let dial = one_dial(&bench.drain());
+    bench
+        .state
+        .dialled(dial, Ok(Connection::Shared(1)), bench.now);
+    assert_eq!(granted(&bench.drain()), [(tickets[0], 1)]);
+    bench.state.admits(dial, Admission::Over);
+    one_dial(&bench.drain());
 }

@@ -1,0 +1,182 @@
+//! A connection as its pool sees it.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use httpcore_core_primitives::{
+    Admission, BoxFuture, BoxStream, Error, Phase, Request, Response, Runtime, SendError,
+    SharedConnection, StreamInfo, Terms,
+};
+
+use crate::{
+    config::Config, driver::Driver, error, exchange::Exchanging, link::Link, tokio_io::Io,
+};
+
+/// A handle to an HTTP/2 connection, which a task of the runtime's drives.
+///
+/// When it, and the last exchange and body, have been dropped, the server is told so (GOAWAY), and
+/// the connection is closed.
+///
+/// ```
+/// use httpcore_core_primitives::{Body, Lease, SharedConnection, Terms, Timeouts, Trace};
+/// use httpcore_net_mock::MockNet;
+/// use httpcore_proto_h2::{Config, H2Connection};
+/// use std::sync::Arc;
+///
+/// # async fn ask(stream: httpcore_core_primitives::BoxStream, net: MockNet)
+/// #     -> Result<(), Box<dyn std::error::Error>> {
+/// // `stream` leads to a server which is known to speak HTTP/2, by ALPN or otherwise.
+/// let connection = H2Connection::open(stream, Arc::new(net), Arc::new(Config::default())).await?;
+/// let terms = Terms {
+///     lease: Lease::unowned(),
+///     timeouts: Timeouts::default(),
+///     deadline: None,
+///     attempt: 1,
+///     trace: Trace::none(),
+/// };
+/// let request = http::Request::get("http://localhost/").body(Body::empty())?;
+/// let response = connection.exchange(request, terms).await?;
+/// println!("{}", response.status());
+/// # Ok(())
+/// # }
+/// ```
+pub struct H2Connection {
+    shared: Arc<Shared>,
+}
+
+/// What the handle and the exchanges hold. The connection lives as long as one of them does.
+pub(crate) struct Shared {
+    requests: SendRequest<Bytes>,
+    pub(crate) link: Arc<Link>,
+    pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) config: Arc<Config>,
+    pub(crate) info: StreamInfo,
+    /// How many exchanges have begun here.
+    begun: AtomicU64,
+}
+
+impl H2Connection {
+    /// Speaks HTTP/2 over `stream`, of which nothing has been read, and spawns the task that drives
+    /// it on `runtime`.
+    ///
+    /// Ready once the preface has been written (RFC 9113 §3.4): requests need not wait for the
+    /// server's SETTINGS. Dropping the future closes the stream.
+    ///
+    /// # Errors
+    ///
+    /// Those of the stream, in [`Phase::Connect`].
+    pub async fn open(
+        stream: BoxStream,
+        runtime: Arc<dyn Runtime>,
+        config: Arc<Config>,
+    ) -> Result<Self, Error> {
+        let info = stream.info();
+        let link = Arc::new(Link::default());
+        let io = Io::new(stream, link.clone());
+        let (requests, connection) = config
+            .builder()
+            .handshake::<_, Bytes>(io)
+            .await
+            .map_err(|failure| error::of_connection(&failure, &link, Phase::Connect))?;
+        let shared = Arc::new(Shared {
+            requests,
+            link: link.clone(),
+            runtime: runtime.clone(),
+            config,
+            info,
+            begun: AtomicU64::new(0),
+        });
+        let driver = Driver::new(connection, &shared, link);
+        runtime.spawn("HTTP/2 connection", Box::pin(driver));
+        Ok(H2Connection { shared })
+    }
+}
+
+impl Shared {
+    /// A handle to begin a stream with. Each is used once: what one of them remembers of a stream
+    /// that waits for room would hold up the next.
+    pub(crate) fn requests(&self) -> SendRequest<Bytes> {
+        self.requests.clone()
+    }
+
+    /// Tells the pool if the connection takes no more requests: GOAWAY has come, it has failed, or
+    /// its ids are used up. Whether it does.
+    pub(crate) fn is_over(&self) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        let is_over = matches!(self.requests().poll_ready(&mut cx), Poll::Ready(Err(_)));
+        if is_over {
+            self.link.publish(Admission::Over);
+        }
+        is_over
+    }
+
+    /// Whether this is not the first exchange; to be asked once by each.
+    fn begin(&self) -> bool {
+        self.begun.fetch_add(1, Ordering::Relaxed) > 0
+    }
+}
+
+impl SharedConnection for H2Connection {
+    /// Sends `request` on a stream of its own; yields the response as soon as its head is there.
+    /// What is left of the request then is sent while the response's body is polled; a response
+    /// that has come to its end ends the request too (RFC 9113 §8.1).
+    ///
+    /// A [`Protocol`](httpcore_core_primitives::Protocol) in the extensions of a `CONNECT` asks for
+    /// that protocol on the stream (RFC 8441); a 2xx leaves an
+    /// [`Upgraded`](httpcore_core_primitives::Upgraded) in the response's extensions.
+    ///
+    /// # Errors
+    ///
+    /// A [`SendError`] with the request, if its body can be sent from its beginning. What the server
+    /// has said it did not process counts as not sent.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future, or the body, resets the stream (CANCEL), and gives back what it took of
+    /// the connection's window. Others are not touched.
+    fn exchange(
+        &self,
+        request: Request,
+        terms: Terms,
+    ) -> BoxFuture<'static, Result<Response, SendError>> {
+        let reused = self.shared.begin();
+        Exchanging::new(self.shared.clone(), request, terms, reused)
+    }
+
+    fn poll_limit(&self, cx: &mut Context<'_>) -> Poll<Admission> {
+        self.shared.link.poll_limit(cx)
+    }
+
+    fn info(&self) -> StreamInfo {
+        self.shared.info.clone()
+    }
+
+    fn version(&self) -> http::Version {
+        http::Version::HTTP_2
+    }
+}
+
+impl fmt::Debug for H2Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("H2Connection")
+            .field("link", &self.shared.link)
+            .field("info", &self.shared.info)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("link", &self.link)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,149 @@
+//! The task behind a connection: it reads and writes for all exchanges, answers PINGs and SETTINGS
+//! while nobody asks for anything, and tells the pool what the server admits.
+//!
+//! Exchanges never touch the stream. What they want sent, they leave with h2, which wakes this
+//! task; so what a hundred of them want goes out in one write.
+//!
+//! The task ends when the connection does, or when nobody holds it any more: neither the pool, nor
+//! an exchange, nor a body.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Weak},
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use h2::client::Connection;
+use httpcore_core_primitives::Admission;
+
+use crate::{
+    config::BEFORE_SETTINGS,
+    connection::Shared,
+    keep_alive::KeepAlive,
+    link::{End, Link},
+    tokio_io::Io,
+};
+
+/// How much is read before others have their turn. Beside a large download, a small request waits
+/// for as long as this takes to be read.
+const ALLOWANCE: usize = 256 * 1024;
+
+/// How often a connection which nobody holds any more is polled so that it can say goodbye.
+const GOODBYES: usize = 4;
+
+pub(crate) struct Driver {
+    /// None once it has ended.
+    connection: Option<Connection<Io, Bytes>>,
+    /// Those who use the connection. Weak, since it ends with the last of them; and through them
+    /// the runtime, which owns this task and must not be kept by it.
+    shared: Weak<Shared>,
+    link: Arc<Link>,
+    keep_alive: Option<KeepAlive>,
+}
+
+impl Driver {
+    pub(crate) fn new(
+        mut connection: Connection<Io, Bytes>,
+        shared: &Arc<Shared>,
+        link: Arc<Link>,
+    ) -> Self {
+        let config = &shared.config;
+        let keep_alive = config.keep_alive_interval.and_then(|interval| {
+            let pings = connection.ping_pong()?;
+            let timer = shared.runtime.timer("HTTP/2 keep-alive");
+            let now = shared.runtime.now();
+            Some(KeepAlive::new(
+                pings,
+                timer,
+                interval,
+                config.keep_alive_deadline,
+                now,
+            ))
+        });
+        Driver {
+            connection: Some(connection),
+            shared: Arc::downgrade(shared),
+            link,
+            keep_alive,
+        }
+    }
+
+    /// Reads and writes what can be.
+    fn poll_connection(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(connection) = &mut self.connection else {
+            return Poll::Ready(());
+        };
+        self.link.begin_turn(ALLOWANCE);
+        // What went wrong has been noted by the stream below, or is told to each exchange by h2.
+        Pin::new(connection).poll(cx).map(drop)
+    }
+
+    /// Tells the pool what is admitted now.
+    fn publish(&self, shared: &Shared) {
+        let Some(connection) = &self.connection else {
+            return;
+        };
+        // h2 announces neither a GOAWAY nor a new limit: it is asked after each turn.
+        if shared.is_over() {
+            return;
+        }
+        let limit = connection.max_concurrent_send_streams();
+        if limit != BEFORE_SETTINGS {
+            self.link.settled();
+            let limit = limit.min(shared.config.max_streams);
+            self.link.publish(Admission::UpTo(limit));
+        }
+    }
+
+    /// The connection is gone, for whatever reason.
+    fn end(&mut self) {
+        // Exchanges that are left learn of it when this is dropped.
+        self.connection = None;
+        self.link.publish(Admission::Over);
+        self.link.settled();
+    }
+}
+
+impl Future for Driver {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let driver = &mut *self;
+        if driver.poll_connection(cx).is_ready() {
+            driver.link.ended(End::Closed);
+            driver.end();
+            return Poll::Ready(());
+        }
+        // Woken by h2 when the last of them is dropped.
+        let Some(shared) = driver.shared.upgrade() else {
+            for _ in 1..GOODBYES {
+                if driver.poll_connection(cx).is_ready() {
+                    break;
+                }
+            }
+            driver.end();
+            return Poll::Ready(());
+        };
+        driver.publish(&shared);
+        if let Some(keep_alive) = &mut driver.keep_alive {
+            let heard = driver.link.take_heard();
+            if keep_alive.poll(cx, &*shared.runtime, heard).is_ready() {
+                driver.link.ended(End::Silent);
+                driver.end();
+                return Poll::Ready(());
+            }
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        if self.connection.is_some() {
+            self.link.ended(End::Dropped);
+            self.end();
+        }
+    }
+}

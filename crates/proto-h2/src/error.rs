@@ -1,0 +1,116 @@
+//! From what h2 says to what a caller can decide by.
+
+use h2::Reason;
+use httpcore_core_primitives::{Error, Kind, Phase, RuntimeGone, Sent, TlsFailure};
+
+use crate::link::{End, Link, SharedError};
+
+/// How much of a request had been handed over, and whether an answer had begun.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Progress {
+    pub(crate) phase: Phase,
+    pub(crate) sent: Sent,
+    pub(crate) started: bool,
+}
+
+/// Why a stream failed.
+pub(crate) fn of_stream(failure: &h2::Error, link: &Link, progress: Progress) -> Error {
+    let phase = progress.phase;
+    // RFC 9113 §8.7: neither what lies above the last stream of a GOAWAY nor a refused stream has
+    // been processed. h2 ends a stream with the server's GOAWAY in the first case only.
+    let unprocessed = !progress.started
+        && failure.is_remote()
+        && (failure.is_go_away() || failure.reason() == Some(Reason::REFUSED_STREAM));
+    let error = if failure.is_go_away() && failure.is_remote() {
+        Error::new(Kind::Closed, phase)
+            .with_message("the server is going away, and has not processed the request")
+            .with_source(Told::by(failure))
+    } else if failure.is_reset() {
+        of_reset(failure, phase)
+    } else {
+        of_connection(failure, link, phase)
+    };
+    error
+        .with_sent(if unprocessed {
+            Sent::Nothing
+        } else {
+            progress.sent
+        })
+        .with_response_started(progress.started)
+}
+
+fn of_reset(failure: &h2::Error, phase: Phase) -> Error {
+    let message = match (failure.is_remote(), failure.reason()) {
+        (true, Some(Reason::REFUSED_STREAM)) => "the server refused the stream",
+        // RFC 9113 §8.1: the end of a message is END_STREAM, and nothing else.
+        (true, Some(Reason::NO_ERROR)) => "the server ended the stream before the response's end",
+        (true, Some(Reason::HTTP_1_1_REQUIRED)) => "the server demands HTTP/1.1 for this request",
+        (true, _) => "the server reset the stream",
+        (false, _) => "the response breaks the rules of HTTP/2",
+    };
+    Error::new(Kind::Protocol, phase)
+        .with_message(message)
+        .with_source(Told::by(failure))
+}
+
+/// Why a connection failed.
+pub(crate) fn of_connection(failure: &h2::Error, link: &Link, phase: Phase) -> Error {
+    // A stream that cannot be begun, though everything is in order: the ids are used up.
+    if !failure.is_io() && failure.reason().is_none() {
+        return Error::new(Kind::Closed, phase)
+            .with_message("the connection takes no more requests")
+            .with_source(Told::by(failure));
+    }
+    // What h2 found wrong itself it says best; of what happened below, it keeps only a text.
+    if !failure.is_io() {
+        return Error::new(Kind::Protocol, phase)
+            .with_message("the connection broke the rules of HTTP/2")
+            .with_source(Told::by(failure));
+    }
+    match link.end() {
+        Some(end) => of_end(end, phase),
+        None => Error::new(Kind::Closed, phase).with_source(Told::by(failure)),
+    }
+}
+
+pub(crate) fn of_end(end: End, phase: Phase) -> Error {
+    match end {
+        End::Closed => Error::new(Kind::Closed, phase),
+        End::Failed(error) => {
+            let kind = if RuntimeGone::is_behind(&error) {
+                Kind::RuntimeGone
+            } else if TlsFailure::is_behind(&error) {
+                Kind::Tls
+            } else if error.kind() == std::io::ErrorKind::UnexpectedEof {
+                // A layer such as TLS knows that the end came too early.
+                Kind::Closed
+            } else {
+                Kind::Network
+            };
+            Error::new(kind, phase).with_source(SharedError(error))
+        }
+        End::Silent => Error::new(Kind::Network, phase)
+            .with_message("the server gave no sign of life within the keep-alive deadline"),
+        End::Dropped => {
+            Error::new(Kind::RuntimeGone, phase).with_message("the runtime dropped the connection")
+        }
+    }
+}
+
+/// What h2 said, without its types.
+#[derive(Debug)]
+pub(crate) struct Told(String);
+
+impl Told {
+    pub(crate) fn by(failure: &h2::Error) -> Self {
+        Told(failure.to_string())
+    }
+}
+
+impl std::fmt::Display for Told {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Told {}

@@ -1,0 +1,450 @@
+//! Heads: a request as HTTP/2 wants it, and what h2 lets pass in a response.
+
+use std::{borrow::Cow, fmt};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, header, request, uri,
+};
+use httpcore_core_primitives::{BodyLength, Protocol};
+
+/// Why a request cannot be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Misuse {
+    /// Its URI names no host, and no `Host` field does.
+    NoHost,
+    /// `Host` stands several times, or is no host.
+    Host,
+    /// Its URI has a scheme other than those of HTTP.
+    Scheme,
+    /// The target of a `CONNECT` must be a host and a port (RFC 9113 §8.5).
+    ConnectTarget,
+    /// The target holds what may not stand in one.
+    Target,
+    /// `Content-Length` is no number, stands several times, or is not the length of the body.
+    ContentLength,
+    /// A transfer coding other than `chunked`: HTTP/2 has none (RFC 9113 §8.2.2).
+    TransferEncoding,
+    /// The body is shorter than was said.
+    BodyTooShort,
+    /// The body is longer than was said.
+    BodyTooLong,
+    /// A trailer which may not be one (RFC 9110 §6.5.1).
+    Trailer,
+    /// A [`Protocol`] goes with `CONNECT`, or with a `GET` that becomes one (RFC 8441 §4).
+    ProtocolWithoutConnect,
+    /// The server has not said that it knows extended CONNECT (RFC 8441 §3).
+    NoExtendedConnect,
+    /// The fields are more than h2 can encode.
+    TooLarge,
+}
+
+impl Misuse {
+    /// Whether it is the body's fault, and not that of the head.
+    pub(crate) fn is_body(self) -> bool {
+        matches!(
+            self,
+            Misuse::BodyTooShort | Misuse::BodyTooLong | Misuse::Trailer
+        )
+    }
+}
+
+impl fmt::Display for Misuse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Misuse::NoHost => "the request names no host",
+            Misuse::Host => "the request's Host is no host",
+            Misuse::Scheme => "the request's scheme is not one of HTTP's",
+            Misuse::ConnectTarget => "the target of a CONNECT must be a host and a port",
+            Misuse::Target => "the request's target holds what may not stand in one",
+            Misuse::ContentLength => "the request's Content-Length is not the length of its body",
+            Misuse::TransferEncoding => "HTTP/2 has no transfer codings",
+            Misuse::BodyTooShort => "the request's body is shorter than was said",
+            Misuse::BodyTooLong => "the request's body is longer than was said",
+            Misuse::Trailer => "the request's trailers hold a field which may not be one",
+            Misuse::ProtocolWithoutConnect => "only a CONNECT asks for a protocol",
+            Misuse::NoExtendedConnect => "the server does not offer extended CONNECT",
+            Misuse::TooLarge => "the request's fields cannot be encoded",
+        })
+    }
+}
+
+impl std::error::Error for Misuse {}
+
+/// A request's head, ready for h2.
+pub(crate) struct Outgoing {
+    pub(crate) head: Request<()>,
+    /// How many bytes of body were promised.
+    pub(crate) length: Option<u64>,
+    /// The body is to wait for `100 (Continue)`.
+    pub(crate) expects_continue: bool,
+}
+
+/// `request` as HTTP/2 has it (RFC 9113 §8.3.1).
+pub(crate) fn outgoing(request: &request::Parts, length: BodyLength) -> Result<Outgoing, Misuse> {
+    let mut head = Request::new(());
+    *head.method_mut() = request.method.clone();
+    *head.version_mut() = Version::HTTP_2;
+    let protocol = request.extensions.get::<Protocol>();
+    if let Some(protocol) = protocol {
+        // RFC 8441 §5: what is a GET with Upgrade over HTTP/1.1 is a CONNECT here.
+        if request.method != Method::CONNECT && request.method != Method::GET {
+            return Err(Misuse::ProtocolWithoutConnect);
+        }
+        *head.method_mut() = Method::CONNECT;
+        head.extensions_mut()
+            .insert(h2::ext::Protocol::from(protocol.name()));
+    }
+    let is_tunnel = request.method == Method::CONNECT && protocol.is_none();
+    *head.uri_mut() = target(request, is_tunnel)?;
+    let known = match length {
+        BodyLength::Known(length) => Some(length),
+        BodyLength::Unknown => None,
+    };
+    let mut expects_continue = false;
+    let mut said = None;
+    if !request.headers.is_empty() {
+        let fields = head.headers_mut();
+        *fields = request.headers.clone();
+        tidy(fields)?;
+        if protocol.is_some() {
+            // RFC 8441 §5: what these are for, the stream does.
+            fields.remove(header::SEC_WEBSOCKET_KEY);
+        }
+        said = content_length(fields)?;
+        expects_continue = fields
+            .get(header::EXPECT)
+            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    }
+    match (said, known) {
+        (Some(said), Some(known)) if said != known => return Err(Misuse::ContentLength),
+        (None, Some(known)) if known > 0 || expects_content(&request.method) => {
+            let value = HeaderValue::from(known);
+            head.headers_mut().insert(header::CONTENT_LENGTH, value);
+        }
+        _ => {}
+    }
+    Ok(Outgoing {
+        head,
+        length: said.or(known),
+        expects_continue: expects_continue && known != Some(0),
+    })
+}
+
+/// RFC 9110 §8.6: a request without content says so if its method has a use for some.
+fn expects_content(method: &Method) -> bool {
+    *method == Method::POST || *method == Method::PUT || *method == Method::PATCH
+}
+
+/// What becomes `:scheme`, `:authority` and `:path`.
+fn target(request: &request::Parts, is_tunnel: bool) -> Result<Uri, Misuse> {
+    let url = &request.uri;
+    let path = url.path_and_query();
+    // `http` lets bytes through which a URL may not hold.
+    if path.is_some_and(|path| !path.as_str().bytes().all(|byte| byte.is_ascii_graphic())) {
+        return Err(Misuse::Target);
+    }
+    if is_tunnel {
+        let authority = url.authority().ok_or(Misuse::ConnectTarget)?;
+        if authority.port_u16().is_none() {
+            return Err(Misuse::ConnectTarget);
+        }
+    }
+    let (scheme, own_port) = match url.scheme_str() {
+        Some("http" | "ws") => (uri::Scheme::HTTP, ":80"),
+        Some("https" | "wss") => (uri::Scheme::HTTPS, ":443"),
+        None if is_tunnel => (uri::Scheme::HTTPS, ":"),
+        Some(_) => return Err(Misuse::Scheme),
+        None => return Err(Misuse::NoHost),
+    };
+    let authority = authority(request, if is_tunnel { "@" } else { own_port })?;
+    let starts_well = path.is_none_or(|path| path.as_str().starts_with(['/', '*']));
+    if let Cow::Borrowed(_) = authority
+        && !is_tunnel
+        && starts_well
+        && url.scheme() == Some(&scheme)
+    {
+        return Ok(url.clone());
+    }
+    let mut parts = uri::Parts::default();
+    parts.authority = Some(
+        uri::Authority::from_maybe_shared(Bytes::from(authority.into_owned().into_bytes()))
+            .map_err(|_| Misuse::Host)?,
+    );
+    if !is_tunnel {
+        parts.scheme = Some(scheme);
+        parts.path_and_query = Some(match path {
+            Some(path) if starts_well => path.clone(),
+            // RFC 9113 §8.3.1: a path is never empty.
+            Some(path) => {
+                uri::PathAndQuery::from_maybe_shared(Bytes::from(format!("/{}", path.as_str())))
+                    .map_err(|_| Misuse::Target)?
+            }
+            None => uri::PathAndQuery::from_static("/"),
+        });
+    }
+    Uri::from_parts(parts).map_err(|_| Misuse::Target)
+}
+
+/// RFC 9113 §8.3.1: what `Host` would say. Borrowed, if the URL's authority is just that.
+fn authority<'a>(request: &'a request::Parts, own_port: &str) -> Result<Cow<'a, str>, Misuse> {
+    let mut hosts = request.headers.get_all(header::HOST).iter();
+    let said = match (hosts.next(), hosts.next()) {
+        (None, _) => None,
+        (Some(host), None) => Some(host.to_str().map_err(|_| Misuse::Host)?),
+        (Some(_), Some(_)) => return Err(Misuse::Host),
+    };
+    let of_url = request.uri.authority().map(uri::Authority::as_str);
+    let host = match (said, of_url) {
+        (Some(host), _) if host.is_empty() || host.contains('@') => return Err(Misuse::Host),
+        (Some(host), _) => return Ok(Cow::Owned(host.to_owned())),
+        (None, Some(host)) => host,
+        (None, None) => return Err(Misuse::NoHost),
+    };
+    // RFC 9113 §8.3.1: no user information.
+    let bare = host.rsplit('@').next().unwrap_or(host);
+    // RFC 9110 §4.2.1, §4.2.2: a scheme's own port is not written.
+    let bare = bare.strip_suffix(own_port).unwrap_or(bare);
+    let bare = bare.strip_suffix(':').unwrap_or(bare);
+    if bare.is_empty() {
+        return Err(Misuse::NoHost);
+    }
+    // RFC 9110 §4.2.3: the host is the same in any case, and lower case is the usual one.
+    if bare.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return Ok(Cow::Owned(bare.to_ascii_lowercase()));
+    }
+    if bare.len() == host.len() {
+        return Ok(Cow::Borrowed(bare));
+    }
+    Ok(Cow::Owned(bare.to_owned()))
+}
+
+/// RFC 9113 §8.2.2: leaves out what concerns an HTTP/1.1 connection, and what is said in other
+/// ways.
+fn tidy(fields: &mut HeaderMap) -> Result<(), Misuse> {
+    fields.remove(header::HOST);
+    if let Some(codings) = fields.remove(header::TRANSFER_ENCODING)
+        && !codings.as_bytes().eq_ignore_ascii_case(b"chunked")
+    {
+        return Err(Misuse::TransferEncoding);
+    }
+    if fields.contains_key(header::CONNECTION) {
+        let named: Vec<HeaderName> = fields
+            .get_all(header::CONNECTION)
+            .iter()
+            .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
+            .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+            .filter(|name| *name != header::TE)
+            .collect();
+        for name in named {
+            fields.remove(name);
+        }
+        fields.remove(header::CONNECTION);
+    }
+    fields.remove(header::UPGRADE);
+    fields.remove("keep-alive");
+    fields.remove("proxy-connection");
+    fields.remove("http2-settings");
+    // RFC 9113 §8.2.2: TE may say that trailers are welcome, and nothing else.
+    if fields.contains_key(header::TE) {
+        let trailers = fields
+            .get_all(header::TE)
+            .iter()
+            .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
+            .any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"));
+        fields.remove(header::TE);
+        if trailers {
+            fields.insert(header::TE, HeaderValue::from_static("trailers"));
+        }
+    }
+    // RFC 9113 §8.2.1: no white space around a value.
+    for value in fields.values_mut() {
+        let bytes = value.as_bytes();
+        let trimmed = bytes.trim_ascii();
+        if trimmed.len() != bytes.len() {
+            let sensitive = value.is_sensitive();
+            if let Ok(mut clean) = HeaderValue::from_bytes(trimmed) {
+                clean.set_sensitive(sensitive);
+                *value = clean;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// RFC 9110 §8.6: one number.
+fn content_length(fields: &HeaderMap) -> Result<Option<u64>, Misuse> {
+    let mut values = fields.get_all(header::CONTENT_LENGTH).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    let digits = value.as_bytes();
+    if values.next().is_some() || digits.is_empty() {
+        return Err(Misuse::ContentLength);
+    }
+    let number = digits.iter().try_fold(0_u64, |value, byte| {
+        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+        value.checked_mul(10)?.checked_add(digit)
+    });
+    number.map(Some).ok_or(Misuse::ContentLength)
+}
+
+/// RFC 9110 §6.5.1, RFC 9113 §8.1: what may not stand in trailers.
+pub(crate) fn check_trailers(trailers: &HeaderMap) -> Result<(), Misuse> {
+    const FORBIDDEN: [HeaderName; 9] = [
+        header::CONTENT_LENGTH,
+        header::TRANSFER_ENCODING,
+        header::HOST,
+        header::CONNECTION,
+        header::UPGRADE,
+        header::TE,
+        header::TRAILER,
+        header::AUTHORIZATION,
+        header::CONTENT_TYPE,
+    ];
+    let bad = FORBIDDEN.iter().any(|name| trailers.contains_key(name))
+        || trailers.contains_key("keep-alive")
+        || trailers.contains_key("proxy-connection");
+    if bad { Err(Misuse::Trailer) } else { Ok(()) }
+}
+
+/// RFC 9113 §8.2.1: whether a value of a response's begins or ends with white space, which h2 lets
+/// pass.
+pub(crate) fn has_loose_values(fields: &HeaderMap) -> bool {
+    let is_space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    fields.values().any(|value| {
+        let bytes = value.as_bytes();
+        is_space(bytes.first()) || is_space(bytes.last())
+    })
+}
+
+/// RFC 9110 §8.6: whether a length is no number at all, which h2 takes for 0.
+pub(crate) fn has_empty_length(fields: &HeaderMap) -> bool {
+    let mut lengths = fields.get_all(header::CONTENT_LENGTH).iter();
+    lengths.any(HeaderValue::is_empty)
+}
+
+/// How large fields are, as RFC 9113 §6.5.2 counts.
+pub(crate) fn list_size(fields: &HeaderMap) -> u64 {
+    fields
+        .iter()
+        .map(|(name, value)| (name.as_str().len() + value.len() + 32) as u64)
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(request: http::request::Builder, length: BodyLength) -> Result<Outgoing, Misuse> {
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        outgoing(&parts, length)
+    }
+
+    fn get(url: &str) -> http::request::Builder {
+        Request::get(url)
+    }
+
+    const NONE: BodyLength = BodyLength::Known(0);
+
+    #[test]
+    fn what_concerns_a_connection_is_left_out() {
+        let request = get("http://a.test/")
+            .header("connection", "close, x-hop")
+            .header("x-hop", "1")
+            .header("keep-alive", "timeout=5")
+            .header("proxy-connection", "keep-alive")
+            .header("upgrade", "h2c")
+            .header("http2-settings", "AAAA")
+            .header("transfer-encoding", "chunked")
+            .header("te", "gzip, trailers")
+            .header("x-stays", " yes ");
+        let fields = head(request, NONE).map(|out| out.head.headers().clone());
+        let fields = fields.unwrap();
+        assert_eq!(fields.len(), 2, "{fields:?}");
+        assert_eq!(fields["te"], "trailers");
+        assert_eq!(fields["x-stays"], "yes");
+    }
+
+    #[test]
+    fn the_authority_is_what_host_would_say() {
+        for (url, host, authority) in [
+            ("http://a.test/x", None, "a.test"),
+            ("http://user:pw@A.test:80/x", None, "a.test"),
+            ("https://a.test:443/x", None, "a.test"),
+            ("https://a.test:80/x", None, "a.test:80"),
+            ("https://[::1]:8443/x", None, "[::1]:8443"),
+            ("http://a.test/x", Some("b.test:81"), "b.test:81"),
+        ] {
+            let mut request = get(url);
+            if let Some(host) = host {
+                request = request.header("host", host);
+            }
+            let out = head(request, NONE).unwrap();
+            let uri = out.head.uri();
+            assert_eq!(uri.authority().unwrap().as_str(), authority, "{url}");
+            assert_eq!(uri.path(), "/x", "{url}");
+            assert!(out.head.headers().is_empty(), "{url}");
+        }
+    }
+
+    #[test]
+    fn targets_of_all_kinds() {
+        let uri = |request: http::request::Builder| {
+            head(request, NONE).map(|out| out.head.uri().to_string())
+        };
+        assert_eq!(uri(get("http://a.test?q")).unwrap(), "http://a.test/?q");
+        assert_eq!(uri(get("wss://a.test/c")).unwrap(), "https://a.test/c");
+        assert_eq!(uri(get("/only")).unwrap_err(), Misuse::NoHost);
+        assert_eq!(uri(get("ftp://a.test/")).unwrap_err(), Misuse::Scheme);
+        assert_eq!(uri(Request::connect("a.test:443")).unwrap(), "a.test:443");
+        let without_port = uri(Request::connect("a.test"));
+        assert_eq!(without_port.unwrap_err(), Misuse::ConnectTarget);
+        let chat = Protocol::new("websocket");
+        let chat = Request::connect("https://a.test/chat").extension(chat);
+        assert_eq!(uri(chat).unwrap(), "https://a.test/chat");
+        let upgrade = get("https://a.test/chat")
+            .extension(Protocol::new("websocket"))
+            .header("connection", "upgrade")
+            .header("upgrade", "websocket")
+            .header("sec-websocket-key", "AQIDBAUGBwgJCgsMDQ4PEC==")
+            .header("sec-websocket-version", "13");
+        let upgrade = head(upgrade, NONE).unwrap().head;
+        assert_eq!(upgrade.method(), Method::CONNECT);
+        assert_eq!(upgrade.headers().len(), 1, "{upgrade:?}");
+        let wrong = Request::put("https://a.test/chat").extension(Protocol::new("websocket"));
+        assert_eq!(uri(wrong).unwrap_err(), Misuse::ProtocolWithoutConnect);
+    }
+
+    #[test]
+    fn lengths_agree_or_the_request_is_refused() {
+        let said = |method: Method, said: &[&str], length| {
+            let mut request = get("http://a.test/").method(method);
+            for value in said {
+                request = request.header("content-length", *value);
+            }
+            let out = head(request, length)?;
+            let sent = out.head.headers().get("content-length");
+            Ok(sent.map(|value| value.to_str().unwrap().to_owned()))
+        };
+        let known = BodyLength::Known;
+        let fine = |length: &str| Ok(Some(length.to_owned()));
+        assert_eq!(said(Method::GET, &[], known(0)), Ok(None));
+        assert_eq!(said(Method::POST, &[], known(0)), fine("0"));
+        assert_eq!(said(Method::GET, &[], known(3)), fine("3"));
+        assert_eq!(said(Method::POST, &["3"], known(3)), fine("3"));
+        assert_eq!(said(Method::POST, &["7"], BodyLength::Unknown), fine("7"));
+        assert_eq!(said(Method::POST, &[], BodyLength::Unknown), Ok(None));
+        for (wrong, length) in [
+            (&["4"][..], known(3)),
+            (&["3", "3"], known(3)),
+            (&["+3"], known(3)),
+            (&[""], known(0)),
+            (&["99999999999999999999"], BodyLength::Unknown),
+        ] {
+            let refused = said(Method::POST, wrong, length);
+            assert_eq!(refused, Err(Misuse::ContentLength), "{wrong:?}");
+        }
+    }
+}

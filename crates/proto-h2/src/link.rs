@@ -1,0 +1,155 @@
+//! What the driver of a connection and its exchanges tell each other besides what h2 tells them.
+
+use std::{
+    error::Error as StdError,
+    fmt, io,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Waker},
+};
+
+use httpcore_core_primitives::Admission;
+
+/// Shared by the stream below, the driver and the exchanges. Locks are held for a look.
+#[derive(Debug, Default)]
+pub(crate) struct Link {
+    /// How many bytes may still be read before others have their turn.
+    allowance: AtomicUsize,
+    /// Something was read since the driver last asked.
+    heard: AtomicBool,
+    said: Mutex<Said>,
+}
+
+#[derive(Debug, Default)]
+struct Said {
+    /// How the connection ended, for those who ask why their stream did.
+    end: Option<End>,
+    admission: Option<Admission>,
+    /// Whether that is news to the pool.
+    is_news: bool,
+    listener: Option<Waker>,
+    /// The server's SETTINGS have come.
+    has_settings: bool,
+    /// Who cannot go on without them.
+    waiting: Vec<Waker>,
+}
+
+/// How a connection ended.
+#[derive(Clone, Debug)]
+pub(crate) enum End {
+    /// The server closed it.
+    Closed,
+    /// Reading or writing failed.
+    Failed(Arc<io::Error>),
+    /// No sign of life came in time.
+    Silent,
+    /// The runtime dropped its driver.
+    Dropped,
+}
+
+impl Link {
+    /// A turn of the driver begins.
+    pub(crate) fn begin_turn(&self, allowance: usize) {
+        self.allowance.store(allowance, Ordering::Relaxed);
+    }
+
+    pub(crate) fn may_read(&self) -> bool {
+        self.allowance.load(Ordering::Relaxed) > 0
+    }
+
+    pub(crate) fn has_read(&self, bytes: usize) {
+        let left = self.allowance.load(Ordering::Relaxed).saturating_sub(bytes);
+        self.allowance.store(left, Ordering::Relaxed);
+        self.heard.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether anything was read since this was last asked.
+    pub(crate) fn take_heard(&self) -> bool {
+        self.heard.swap(false, Ordering::Relaxed)
+    }
+
+    /// Notes the end of the connection. The first thing that went wrong is the explanation.
+    pub(crate) fn ended(&self, end: End) {
+        self.said().end.get_or_insert(end);
+    }
+
+    pub(crate) fn end(&self) -> Option<End> {
+        self.said().end.clone()
+    }
+
+    /// Tells the pool how many exchanges are admitted, if that is news.
+    pub(crate) fn publish(&self, admission: Admission) {
+        let listener = {
+            let mut said = self.said();
+            if said.admission == Some(admission) || said.admission == Some(Admission::Over) {
+                return;
+            }
+            said.admission = Some(admission);
+            said.is_news = true;
+            said.listener.take()
+        };
+        if let Some(listener) = listener {
+            listener.wake();
+        }
+    }
+
+    pub(crate) fn poll_limit(&self, cx: &mut Context<'_>) -> Poll<Admission> {
+        let mut said = self.said();
+        if said.is_news
+            && let Some(admission) = said.admission
+        {
+            said.is_news = false;
+            return Poll::Ready(admission);
+        }
+        let former = said.listener.replace(cx.waker().clone());
+        drop(said);
+        drop(former);
+        Poll::Pending
+    }
+
+    /// The server's SETTINGS have come, or never will.
+    pub(crate) fn settled(&self) {
+        let waiting = {
+            let mut said = self.said();
+            said.has_settings = true;
+            std::mem::take(&mut said.waiting)
+        };
+        for waker in waiting {
+            waker.wake();
+        }
+    }
+
+    /// Ready once the server's SETTINGS have come, or never will.
+    pub(crate) fn poll_settings(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut said = self.said();
+        if said.has_settings {
+            return Poll::Ready(());
+        }
+        if !said.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+            said.waiting.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    fn said(&self) -> MutexGuard<'_, Said> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An I/O error which several exchanges share as their source.
+#[derive(Clone, Debug)]
+pub(crate) struct SharedError(pub(crate) Arc<io::Error>);
+
+impl fmt::Display for SharedError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl StdError for SharedError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source()
+    }
+}

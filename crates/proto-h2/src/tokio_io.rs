@@ -1,0 +1,137 @@
+//! A [`NetworkStream`](httpcore_core_primitives::NetworkStream) as h2 wants to see one: through the
+//! traits of tokio, without its runtime.
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::BytesMut;
+use httpcore_core_primitives::BoxStream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::{
+    link::{End, Link},
+    scratch,
+};
+
+/// The stream below a connection. It reads into a large buffer of the thread's and hands that out
+/// piece by piece, which costs a copy and saves most of the system calls. Between two turns of the
+/// driver it holds no buffer, unless the turn ended for the sake of others.
+pub(crate) struct Io {
+    stream: BoxStream,
+    incoming: BytesMut,
+    /// How much of `incoming` has been handed out.
+    taken: usize,
+    link: Arc<Link>,
+}
+
+impl Io {
+    pub(crate) fn new(stream: BoxStream, link: Arc<Link>) -> Self {
+        Io {
+            stream,
+            incoming: BytesMut::new(),
+            taken: 0,
+            link,
+        }
+    }
+
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // h2 reads for as long as there is something. With large windows and a fast server nobody
+        // else would have a turn.
+        if !self.link.may_read() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let mut buffer = scratch::take();
+        let read = self.stream.poll_read(cx, &mut buffer);
+        match &read {
+            Poll::Ready(Ok(count)) if *count > 0 => {
+                self.link.has_read(*count);
+                self.incoming = buffer;
+                return Poll::Ready(Ok(()));
+            }
+            Poll::Ready(Ok(_)) => self.link.ended(End::Closed),
+            Poll::Ready(Err(_)) | Poll::Pending => {}
+        }
+        scratch::give(buffer);
+        self.note(read.map_ok(drop))
+    }
+
+    /// Keeps what went wrong: h2 keeps only its text.
+    fn note<T>(&self, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        outcome.map_err(|error| {
+            let kind = error.kind();
+            self.link.ended(End::Failed(Arc::new(error)));
+            kind.into()
+        })
+    }
+}
+
+impl AsyncRead for Io {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let io = self.get_mut();
+        if io.incoming.is_empty() {
+            ready!(io.poll_fill(cx))?;
+        }
+        let there = &io.incoming[io.taken..];
+        let count = there.len().min(out.remaining());
+        out.put_slice(&there[..count]);
+        io.taken += count;
+        if io.taken == io.incoming.len() {
+            io.taken = 0;
+            scratch::give(std::mem::take(&mut io.incoming));
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Io {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let io = self.get_mut();
+        let written = io.stream.poll_write(cx, &[IoSlice::new(buf)]);
+        io.note(written)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let io = self.get_mut();
+        let written = io.stream.poll_write(cx, bufs);
+        io.note(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let io = self.get_mut();
+        let flushed = io.stream.poll_flush(cx);
+        io.note(flushed)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let io = self.get_mut();
+        let shut = io.stream.poll_shutdown(cx);
+        io.note(shut)
+    }
+}
+
+impl Drop for Io {
+    fn drop(&mut self) {
+        scratch::give(std::mem::take(&mut self.incoming));
+    }
+}

@@ -1,0 +1,167 @@
+//! A stream of the connection as a stream of bytes: what a 2xx to `CONNECT` leaves behind (RFC 9113
+//! §8.5, RFC 8441 §5).
+
+use std::{
+    fmt,
+    io::{self, IoSlice},
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, Bytes, BytesMut};
+use h2::{Reason, RecvStream, SendStream};
+use httpcore_core_primitives::{IdleEnd, Lease, NetworkStream, RuntimeGone, StreamInfo, Upgraded};
+
+use crate::{
+    connection::Shared,
+    error::Told,
+    link::{End, SharedError},
+};
+
+/// How much is given to h2 in one piece.
+const PIECE: usize = 16 * 1024;
+
+pub(crate) fn upgraded(
+    sending: SendStream<Bytes>,
+    receiving: RecvStream,
+    shared: Arc<Shared>,
+    lease: Lease,
+) -> Upgraded {
+    let tunnel = Tunnel {
+        sending,
+        receiving,
+        unread: Bytes::new(),
+        said_end: false,
+        shared,
+    };
+    Upgraded::new(Box::new(tunnel), BytesMut::new(), lease)
+}
+
+struct Tunnel {
+    sending: SendStream<Bytes>,
+    receiving: RecvStream,
+    /// What has come, and not been read.
+    unread: Bytes,
+    said_end: bool,
+    shared: Arc<Shared>,
+}
+
+impl Tunnel {
+    /// Sees to it that there is something to read, or the end.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.unread.is_empty() {
+            match ready!(self.receiving.poll_data(cx)) {
+                Some(Ok(data)) => self.unread = data,
+                Some(Err(failure)) => return Poll::Ready(Err(self.failed(&failure))),
+                None => break,
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn failed(&self, failure: &h2::Error) -> io::Error {
+        if failure.is_io() {
+            return match self.shared.link.end() {
+                Some(End::Failed(error)) => io::Error::new(error.kind(), SharedError(error)),
+                Some(End::Silent) => io::ErrorKind::TimedOut.into(),
+                Some(End::Dropped) => RuntimeGone::error(),
+                Some(End::Closed) | None => io::ErrorKind::UnexpectedEof.into(),
+            };
+        }
+        let kind = match failure.reason() {
+            // RFC 9113 §8.5: what a TCP connection says by RST.
+            Some(Reason::CONNECT_ERROR | Reason::CANCEL) => io::ErrorKind::ConnectionReset,
+            _ if failure.is_remote() => io::ErrorKind::ConnectionReset,
+            _ => io::ErrorKind::InvalidData,
+        };
+        io::Error::new(kind, Told::by(failure))
+    }
+
+    /// Ready with how much may be sent.
+    fn poll_room(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<io::Result<usize>> {
+        self.sending.reserve_capacity(wanted);
+        loop {
+            let room = self.sending.capacity();
+            if room > 0 {
+                return Poll::Ready(Ok(room.min(wanted)));
+            }
+            match ready!(self.sending.poll_capacity(cx)) {
+                Some(Ok(_)) => {}
+                Some(Err(failure)) => return Poll::Ready(Err(self.failed(&failure))),
+                None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            }
+        }
+    }
+}
+
+impl NetworkStream for Tunnel {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
+        ready!(self.poll_fill(cx))?;
+        let count = self.unread.len().min(buf.capacity() - buf.len());
+        buf.extend_from_slice(&self.unread[..count]);
+        self.unread.advance(count);
+        if count > 0 {
+            // The server may send as much again.
+            let _ = self.receiving.flow_control().release_capacity(count);
+        }
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if self.said_end {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        let there: usize = bufs.iter().map(|buf| buf.len()).sum();
+        if there == 0 {
+            return Poll::Ready(Ok(0));
+        }
+        let room = ready!(self.poll_room(cx, there.min(PIECE)))?;
+        let mut piece = BytesMut::with_capacity(room);
+        for buf in bufs {
+            let left = room - piece.len();
+            piece.extend_from_slice(&buf[..buf.len().min(left)]);
+        }
+        let sent = self.sending.send_data(piece.freeze(), false);
+        Poll::Ready(sent.map(|()| room).map_err(|failure| self.failed(&failure)))
+    }
+
+    /// h2 sends what it has been given as soon as it can; there is nothing to push.
+    fn poll_flush(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    /// RFC 9113 §8.5: the end of the stream is what FIN is to TCP.
+    fn poll_shutdown(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.said_end {
+            self.said_end = true;
+            if let Err(failure) = self.sending.send_data(Bytes::new(), true) {
+                return Poll::Ready(Err(self.failed(&failure)));
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEnd> {
+        Poll::Ready(match ready!(self.poll_fill(cx)) {
+            Ok(()) if self.unread.is_empty() => IdleEnd::Closed,
+            Ok(()) => IdleEnd::UnsolicitedData,
+            Err(error) => IdleEnd::Failed(error.kind()),
+        })
+    }
+
+    fn info(&self) -> StreamInfo {
+        self.shared.info.clone()
+    }
+}
+
+impl fmt::Debug for Tunnel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tunnel")
+            .field("stream", &self.sending.stream_id())
+            .finish_non_exhaustive()
+    }
+}

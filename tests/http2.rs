@@ -1,0 +1,240 @@
+//! HTTP/2 through the whole of the facade: in virtual time, over the event loop, and on a thread
+//! that waits.
+
+use std::{convert::Infallible, future::poll_fn, io::IoSlice, sync::Arc, task::Poll};
+
+use bytes::{Bytes, BytesMut};
+use httpcore::NetworkStream as _;
+use httpcore::{
+    Body, Builder, ConnectionPool, ConnectionUse, Epoll, Kind, Protocol, Request, Sent, StreamId,
+    Upgraded, blocking,
+};
+use httpcore_net_mock::{Census, MockNet, MockTls, TlsServer};
+use httpcore_tests::http2::{self, Tokio};
+
+/// HTTP/2, without asking.
+fn prior_knowledge() -> Builder {
+    ConnectionPool::builder().http1(false).http2(true)
+}
+
+fn net() -> MockNet {
+    let net = MockNet::new();
+    net.serve("origin.test", 80, async |stream| {
+        http2::serve(Tokio(stream), h2::server::Builder::new()).await;
+    });
+    net
+}
+
+fn post(url: &str, body: Body) -> Request {
+    http::Request::post(url).body(body).unwrap()
+}
+
+/// A body of unknown length, in pieces.
+fn pieces(count: usize, size: usize) -> Body {
+    let piece = Bytes::from(vec![b'p'; size]);
+    let mut left = count;
+    Body::poll_fn(move |_| {
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        left -= 1;
+        Poll::Ready(Some(Ok::<_, Infallible>(piece.clone())))
+    })
+}
+
+async fn whole(pool: &ConnectionPool, base: &str) {
+    let hello = pool.get(format!("{base}/hello")).await.unwrap();
+    assert_eq!(hello.version(), http::Version::HTTP_2);
+    assert_eq!(hello.extensions().get::<StreamId>(), Some(&StreamId(1)));
+    assert_eq!(hello.into_body().bytes(100).await.unwrap(), "hello");
+
+    let large = pool.get(format!("{base}/bytes/9000000")).await.unwrap();
+    let large = large.into_body().bytes(9_000_000).await.unwrap();
+    assert_eq!(large.len(), 9_000_000);
+
+    let echoed = pool.request(post(&format!("{base}/echo"), pieces(300, 10_000)));
+    let echoed = echoed.await.unwrap().into_body();
+    assert_eq!(echoed.bytes(3_000_000).await.unwrap().len(), 3_000_000);
+
+    let status = pool.status();
+    assert_eq!(status.connections.len(), 1, "{status}");
+    assert_eq!(status.active_requests, 0, "{status}");
+}
+
+#[test]
+fn streamed_bodies_go_both_ways_in_virtual_time() {
+    let net = net();
+    let pool = prior_knowledge().build(Arc::new(net.clone()));
+    net.run(whole(&pool, "http://origin.test"));
+    drop(pool);
+    net.settle();
+    assert_eq!(net.census(), Census::default(), "{}", net.report());
+}
+
+#[test]
+fn streamed_bodies_go_both_ways_over_the_event_loop() {
+    let address = http2::start(h2::server::Builder::new()).unwrap();
+    let epoll = Epoll::new().unwrap();
+    let pool = prior_knowledge().build(epoll.backend());
+    epoll.block_on(whole(&pool, &format!("http://{address}")));
+}
+
+#[test]
+fn streamed_bodies_go_both_ways_on_a_thread_that_waits() {
+    let address = http2::start(h2::server::Builder::new()).unwrap();
+    let pool = blocking::ConnectionPool::from_builder(prior_knowledge()).unwrap();
+    let hello = pool.get(format!("http://{address}/hello")).unwrap();
+    assert_eq!(hello.version(), http::Version::HTTP_2);
+    assert_eq!(hello.into_body().bytes(100).unwrap(), "hello");
+    let large = pool.get(format!("http://{address}/bytes/9000000")).unwrap();
+    assert_eq!(large.into_body().bytes(9_000_000).unwrap().len(), 9_000_000);
+    let echo = post(&format!("http://{address}/echo"), pieces(300, 10_000));
+    let echoed = pool.request(echo).unwrap().into_body();
+    assert_eq!(echoed.bytes(3_000_000).unwrap().len(), 3_000_000);
+}
+
+#[test]
+fn a_server_chooses_http2_in_its_handshake() {
+    let net = MockNet::new();
+    let tls = TlsServer::new().alpn(&[httpcore::Alpn::Http2]);
+    net.serve_tls("origin.test", 443, tls, async |stream| {
+        http2::serve(Tokio(stream), h2::server::Builder::new()).await;
+    });
+    let pool = ConnectionPool::builder()
+        .tls(Arc::new(MockTls::new()))
+        .build(Arc::new(net.clone()));
+    net.run(whole(&pool, "https://origin.test"));
+    drop(pool);
+    net.settle();
+    assert_eq!(net.census(), Census::default(), "{}", net.report());
+}
+
+/// A server which knows extended CONNECT.
+fn with_connect() -> h2::server::Builder {
+    let mut builder = h2::server::Builder::new();
+    builder.enable_connect_protocol();
+    builder
+}
+
+fn connect(url: &str, protocol: &'static str) -> Request {
+    http::Request::connect(url)
+        .extension(Protocol::new(protocol))
+        .body(Body::empty())
+        .unwrap()
+}
+
+async fn write_all(stream: &mut Upgraded, mut bytes: &[u8]) {
+    while !bytes.is_empty() {
+        let written = poll_fn(|cx| stream.poll_write(cx, &[IoSlice::new(bytes)])).await;
+        bytes = &bytes[written.unwrap()..];
+    }
+}
+
+async fn read_some(stream: &mut Upgraded) -> BytesMut {
+    let mut buf = BytesMut::with_capacity(100);
+    poll_fn(|cx| stream.poll_read(cx, &mut buf)).await.unwrap();
+    buf
+}
+
+async fn duplex(pool: &ConnectionPool, base: &str) {
+    let request = connect(&format!("{base}/chat"), "websocket");
+    let mut response = pool.request(request).await.unwrap();
+    assert_eq!(response.status(), 200);
+    let mut stream = Upgraded::take_from(&mut response).unwrap();
+    for text in ["once", "twice"] {
+        write_all(&mut stream, text.as_bytes()).await;
+        assert_eq!(read_some(&mut stream).await, text);
+    }
+    // The connection carries others meanwhile.
+    let hello = pool.get(format!("{base}/hello")).await.unwrap();
+    assert_eq!(hello.into_body().bytes(100).await.unwrap(), "hello");
+    assert_eq!(pool.status().active_requests, 1);
+    poll_fn(|cx| stream.poll_shutdown(cx)).await.unwrap();
+    assert_eq!(read_some(&mut stream).await, "", "the end");
+    drop(stream);
+    assert_eq!(pool.status().active_requests, 0);
+    assert_eq!(pool.status().connections.len(), 1);
+
+    // What asks for an upgrade over HTTP/1.1 asks for the same here.
+    let upgrade = http::Request::get(format!("{base}/chat"))
+        .header("connection", "upgrade")
+        .header("upgrade", "websocket")
+        .extension(Protocol::new("websocket"));
+    let upgrade = upgrade.body(Body::empty()).unwrap();
+    let mut response = pool.request(upgrade).await.unwrap();
+    let mut stream = Upgraded::take_from(&mut response).unwrap();
+    write_all(&mut stream, b"thrice").await;
+    assert_eq!(read_some(&mut stream).await, "thrice");
+    drop(stream);
+
+    let refused = pool.request(connect(&format!("{base}/chat"), "connect-udp"));
+    let refused = refused.await.unwrap();
+    assert_eq!(refused.status(), 501);
+    let why = refused.into_body().bytes(100).await.unwrap();
+    assert_eq!(why, "which protocol?");
+}
+
+#[test]
+fn an_extended_connect_is_a_stream_both_ways() {
+    let net = MockNet::new();
+    net.serve("origin.test", 80, async |stream| {
+        http2::serve(Tokio(stream), with_connect()).await;
+    });
+    let pool = prior_knowledge().build(Arc::new(net.clone()));
+    net.run(duplex(&pool, "http://origin.test"));
+    drop(pool);
+    net.settle();
+    assert_eq!(net.census(), Census::default(), "{}", net.report());
+}
+
+#[test]
+fn an_extended_connect_is_a_stream_both_ways_over_the_event_loop() {
+    let address = http2::start(with_connect()).unwrap();
+    let epoll = Epoll::new().unwrap();
+    let pool = prior_knowledge().build(epoll.backend());
+    epoll.block_on(duplex(&pool, &format!("http://{address}")));
+}
+
+#[test]
+fn an_extended_connect_waits_for_settings_and_is_refused_where_they_do_not_offer_it() {
+    let net = net();
+    let pool = prior_knowledge().build(Arc::new(net.clone()));
+    let error = net
+        .run(pool.request(connect("http://origin.test/chat", "websocket")))
+        .unwrap_err();
+    assert_eq!(error.kind(), Kind::InvalidRequest, "{error:?}");
+    assert_eq!(error.sent(), Sent::Nothing);
+    assert_eq!(pool.status().active_requests, 0);
+    let hello = net.run(pool.get("http://origin.test/hello")).unwrap();
+    assert_eq!(hello.status(), 200, "the connection is as good as before");
+    net.clear();
+}
+
+#[test]
+fn a_request_may_insist_on_http1() {
+    let net = MockNet::new();
+    let tls = TlsServer::new().alpn(&[httpcore::Alpn::Http2, httpcore::Alpn::Http1]);
+    net.serve_tls("origin.test", 443, tls, async |mut stream| {
+        while stream.read_head().await.is_ok() {
+            let answer = "HTTP/1.1 204 No Content\r\n\r\n";
+            if stream.write_all(answer).await.is_err() {
+                return;
+            }
+        }
+    });
+    let pool = ConnectionPool::builder()
+        .tls(Arc::new(MockTls::new()))
+        .build(Arc::new(net.clone()));
+    let request = || {
+        http::Request::get("https://origin.test/")
+            .extension(ConnectionUse::default().with_http1_only())
+            .body(Body::empty())
+            .unwrap()
+    };
+    for _ in 0..2 {
+        let response = net.run(pool.request(request())).unwrap();
+        assert_eq!(response.version(), http::Version::HTTP_11);
+    }
+    assert_eq!(pool.status().connections.len(), 1, "and they share");
+    net.clear();
+}

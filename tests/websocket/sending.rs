@@ -1,0 +1,220 @@
+//! Messages to a server: in frames, in pieces, against a peer that is slow, and given up half-way.
+
+use std::{
+    future::Future,
+    pin::pin,
+    sync::{Arc, Mutex},
+    task::{Context, Waker},
+    time::Duration,
+};
+
+use httpcore::{
+    ConnectionPool, Upgraded,
+    ws::{Config, Message, MessageError, Piece, WebSocket},
+};
+use httpcore_net_mock::{Link, MockNet};
+
+use crate::peer::{ACCEPTED, close, frame, handshake, heard, told};
+
+/// A server that accepts, reads after a while, and closes when it has heard a close.
+fn listening(net: &MockNet, link: Link, pause: Duration) -> Arc<Mutex<Vec<u8>>> {
+    let noted = Arc::<Mutex<Vec<u8>>>::default();
+    let notes = noted.clone();
+    net.serve("server.test", 80, move |mut stream| {
+        let noted = notes.clone();
+        async move {
+            stream.read_head().await.unwrap();
+            stream.write_all(ACCEPTED).await.unwrap();
+            stream.sleep(pause).await;
+            while let Ok(some) = stream.read_some().await
+                && !some.is_empty()
+            {
+                let closes = {
+                    let mut noted = noted.lock().unwrap();
+                    noted.extend_from_slice(&some);
+                    // The close frame is the last, and 8 bytes long: FIN and opcode begin it.
+                    noted.len() >= 8 && noted[noted.len() - 8] == 0x88
+                };
+                if closes && stream.write_all(close(1000, "")).await.is_err() {
+                    return;
+                }
+            }
+        }
+    })
+    .link(link);
+    noted
+}
+
+/// Runs a client, and says what the server has heard.
+fn said<F>(
+    link: Link,
+    pause: Duration,
+    config: Config,
+    client: impl FnOnce(WebSocket) -> F,
+) -> String
+where
+    F: Future<Output = WebSocket>,
+{
+    let net = MockNet::new();
+    let noted = listening(&net, link, pause);
+    let pool = ConnectionPool::new(Arc::new(net.clone()));
+    net.run(async {
+        let opened = pool.websocket(handshake()).await.unwrap();
+        let mut socket = client(WebSocket::new(opened.stream, config)).await;
+        let why = httpcore::ws::CloseFrame {
+            code: 1000.into(),
+            reason: "".into(),
+        };
+        socket.close(Some(why)).await.unwrap();
+        assert!(matches!(
+            socket.send("late").await,
+            Err(MessageError::Closing)
+        ));
+    });
+    drop(pool);
+    net.settle();
+    assert_eq!(net.census().streams, 0);
+    let noted = noted.lock().unwrap();
+    told(&heard(&noted))
+}
+
+const NOW: Duration = Duration::ZERO;
+const LATER: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_message_goes_out_in_frames_of_the_size_that_is_set() {
+    let config = Config::default().with_frame_size(4);
+    let said = said(Link::new(), NOW, config, async |mut socket| {
+        socket.send("").await.unwrap();
+        socket.send("four").await.unwrap();
+        socket.send("fives").await.unwrap();
+        socket
+            .send(Message::binary(&b"twelve bytes"[..]))
+            .await
+            .unwrap();
+        socket.send(Message::Ping("?".into())).await.unwrap();
+        socket
+    });
+    assert_eq!(
+        said,
+        "text, text four, text- five, more s, binary- twel, more- ve b, more ytes, ping ?, close 1000"
+    );
+}
+
+#[test]
+fn a_message_goes_out_in_pieces_as_they_come() {
+    let said = said(Link::new(), NOW, Config::default(), async |mut socket| {
+        socket
+            .send_piece(Piece::Text("one".into()), false)
+            .await
+            .unwrap();
+        let mixed = socket.send_piece(Piece::Binary("two".into()), false).await;
+        assert!(matches!(mixed, Err(MessageError::Misuse(_))));
+        let between = socket.send("between").await;
+        assert!(matches!(between, Err(MessageError::Misuse(_))));
+        socket.send(Message::Ping("!".into())).await.unwrap();
+        socket
+            .send_piece(Piece::Text("two".into()), true)
+            .await
+            .unwrap();
+        socket.send("next").await.unwrap();
+        socket
+    });
+    assert_eq!(said, "text- one, ping !, more two, text next, close 1000");
+}
+
+#[test]
+fn a_peer_that_does_not_read_holds_the_sender_up() {
+    let link = Link::new().buffer(1000);
+    let config = Config::default().with_frame_size(500);
+    let said = said(link, LATER, config, async |mut socket| {
+        {
+            let mut sending = pin!(socket.send(Message::binary(vec![0; 100_000])));
+            let mut cx = Context::from_waker(Waker::noop());
+            assert!(sending.as_mut().poll(&mut cx).is_pending());
+            sending.await.unwrap();
+        }
+        socket
+    });
+    assert_eq!(said.matches("more- 500").count(), 198);
+    assert!(said.ends_with("more 500, close 1000"), "{said}");
+}
+
+#[test]
+fn a_message_that_was_accepted_is_sent_whole_although_its_future_is_dropped() {
+    let link = Link::new().buffer(100);
+    let config = Config::default().with_frame_size(90);
+    let said = said(link, LATER, config, async |mut socket| {
+        let mut cx = Context::from_waker(Waker::noop());
+        {
+            let mut first = pin!(socket.send(Message::binary(vec![0; 270])));
+            assert!(first.as_mut().poll(&mut cx).is_pending());
+        }
+        {
+            // This one was never accepted: the first is still on its way.
+            let mut second = pin!(socket.send("never"));
+            assert!(second.as_mut().poll(&mut cx).is_pending());
+        }
+        socket.send("last").await.unwrap();
+        socket
+    });
+    assert_eq!(said, "binary- 90, more- 90, more 90, text last, close 1000");
+}
+
+#[test]
+fn what_cannot_be_sent_says_so_and_hurts_nothing() {
+    let said = said(Link::new(), NOW, Config::default(), async |mut socket| {
+        for message in [
+            Message::Ping(vec![0; 126].into()),
+            Message::Pong(vec![0; 126].into()),
+            Message::Close(None),
+        ] {
+            let refused = socket.send(message).await;
+            assert!(matches!(refused, Err(MessageError::Misuse(_))));
+        }
+        let long = httpcore::ws::CloseFrame {
+            code: 1000.into(),
+            reason: "x".repeat(124).into(),
+        };
+        let refused = socket.close(Some(long)).await;
+        assert!(matches!(refused, Err(MessageError::Misuse(_))));
+        socket.send("fine").await.unwrap();
+        socket
+    });
+    assert_eq!(said, "text fine, close 1000");
+}
+
+#[test]
+fn pings_of_a_peer_that_does_not_read_cost_no_memory() {
+    let net = MockNet::new();
+    let answers = Arc::<Mutex<usize>>::default();
+    let counted = answers.clone();
+    net.serve("server.test", 80, move |mut stream| {
+        let counted = counted.clone();
+        async move {
+            stream.read_head().await.unwrap();
+            let pings = frame(0x89, [b'p'; 125]).repeat(10_000);
+            let said = [ACCEPTED.as_bytes(), &pings].concat();
+            stream.write_all(said).await.unwrap();
+            // Only now, with everything said, it looks what was answered.
+            let heard = stream.read_to_end().await.unwrap();
+            *counted.lock().unwrap() = heard.len() / (2 + 4 + 125);
+        }
+    })
+    .link(Link::new().buffer(2000));
+    let pool = ConnectionPool::new(Arc::new(net.clone()));
+    net.run(async {
+        let opened = pool.websocket(handshake()).await.unwrap();
+        let config = Config::default().with_frame_size(125);
+        let mut socket = WebSocket::<Upgraded>::new(opened.stream, config);
+        for _ in 0..10_000 {
+            let ping = socket.message().await.unwrap().unwrap();
+            assert_eq!(ping.len(), 125);
+        }
+        socket.send("done").await.unwrap();
+    });
+    net.settle();
+    // 2000 bytes were on their way, some 4 KiB kept, and the rest gave way to later ones.
+    let answers = *answers.lock().unwrap();
+    assert!((10..60).contains(&answers), "{answers}");
+}
