@@ -17,7 +17,7 @@ use std::{
 use httpcore::{
     Alpn, Body, BoxFuture, BoxStream, ConnectionPool, Epoll, Error, Event, Fault, IdleEnd,
     KeepStreamInfo, Kind, NetworkStream, Phase, Request, Sent, ServerName, StreamInfo, TimeoutKind,
-    Timeouts, TlsConnector, TlsInfo, Trace,
+    Timeouts, TlsChoice, TlsConnector, TlsInfo, Trace,
     mock::{Census, Chunks, Link, MockNet},
 };
 use httpcore_net_tls::{
@@ -287,6 +287,47 @@ fn the_name_that_was_asked_for_is_the_one_a_certificate_must_be_for() {
             (told, _) => panic!("{certificate}, {pools:?}, {requests:?}: {told:?}"),
         }
     }
+}
+
+#[test]
+fn a_request_can_bring_its_own_tls_and_shares_with_nobody_else_then() {
+    let net = MockNet::new();
+    let (root, clients) = (Authority::new("root"), Authority::new("clients"));
+    let identity = clients.issue_with(&["client.test"], |params| {
+        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+    });
+    let config = root
+        .issue(&["tls.test"])
+        .server_for_clients_of(&clients, &[&TLS13]);
+    let served = serve(&net, config, answer);
+    let pool = pool(&net, &root);
+    let chain = identity.chain.iter().map(|der| der.to_vec());
+    let admitted = root
+        .builder()
+        .client_certificate_der(chain, identity.key.serialize_der())
+        .unwrap();
+    let admitted = TlsChoice::new(Arc::new(admitted.build().unwrap()));
+    let stranger = TlsChoice::new(Arc::new(Authority::new("other").connector()));
+    let ask = async |choice: Option<&TlsChoice>| {
+        let mut request = Request::default();
+        *request.uri_mut() = URL.parse().unwrap();
+        if let Some(choice) = choice {
+            request.extensions_mut().insert(choice.clone());
+        }
+        let body = pool.request(request).await?.into_body();
+        body.bytes(99).await
+    };
+    net.run(async {
+        for _ in 0..2 {
+            assert_eq!(ask(Some(&admitted)).await.unwrap(), "hello");
+            // There is an idle connection, and it is not for these.
+            let nobody = refusal(&ask(None).await.unwrap_err());
+            assert!(matches!(nobody, Refusal::Alert(_)), "{nobody:?}");
+            let distrust = refusal(&ask(Some(&stranger)).await.unwrap_err());
+            assert_eq!(distrust, Refusal::UnknownIssuer);
+        }
+    });
+    assert_eq!(served.attempts(), 5, "one for the two that were admitted");
 }
 
 #[test]
