@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
 };
 
 use bytes::Bytes;
@@ -107,20 +107,15 @@ impl Shared {
         self.requests.clone()
     }
 
-    /// Tells the pool if the connection takes no more requests: GOAWAY has come, it has failed, or
-    /// its ids are used up. Whether it does.
-    pub(crate) fn is_over(&self) -> bool {
-        let mut cx = Context::from_waker(Waker::noop());
-        let is_over = matches!(self.requests().poll_ready(&mut cx), Poll::Ready(Err(_)));
-        if is_over {
-            self.link.publish(Admission::Over);
-        }
-        is_over
-    }
-
     /// Whether this is not the first exchange; to be asked once by each.
     fn begin(&self) -> bool {
         self.begun.fetch_add(1, Ordering::Relaxed) > 0
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.link.let_go();
     }
 }
 

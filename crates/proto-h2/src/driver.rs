@@ -11,7 +11,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{Arc, Weak},
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
@@ -83,8 +83,9 @@ impl Driver {
             return;
         };
         // h2 announces neither a GOAWAY nor a new limit: it is asked after each turn.
-        if shared.is_over() {
-            return;
+        let mut cx = Context::from_waker(Waker::noop());
+        if let Poll::Ready(Err(_)) = shared.requests().poll_ready(&mut cx) {
+            return self.link.publish(Admission::Over);
         }
         let limit = connection.max_concurrent_send_streams();
         if limit != BEFORE_SETTINGS {
@@ -124,7 +125,9 @@ impl Future for Driver {
             driver.end();
             return Poll::Ready(());
         }
-        // Woken by h2 when the last of them is dropped.
+        // First the waker, then the look: whoever drops the last handle calls it. h2 would as well,
+        // but not while it cannot write.
+        driver.link.drives(cx.waker());
         let Some(shared) = driver.shared.upgrade() else {
             for _ in 1..GOODBYES {
                 if driver.poll_connection(cx).is_ready() {

@@ -98,8 +98,11 @@ impl Exchanging {
                 exchange.begin(request, &mut self.body, must_know)?;
             }
             let sending = exchange.poll_send(cx)?;
+            let waited = exchange.waits_for_continue();
             match exchange.poll_response(cx, request) {
                 Poll::Ready(response) => return Poll::Ready(response),
+                // 100 (Continue) has come, and the body may be sent now.
+                Poll::Pending if waited && !exchange.waits_for_continue() => continue,
                 Poll::Pending => {}
             }
             ready!(exchange.poll_waits(cx, sending))?;
@@ -348,6 +351,10 @@ impl Exchange {
         Ok(())
     }
 
+    fn waits_for_continue(&self) -> bool {
+        self.upload.as_ref().is_some_and(Upload::waits_for_continue)
+    }
+
     fn stop_waiting_for_continue(&mut self) {
         if let Some(upload) = &mut self.upload {
             upload.go_on();
@@ -498,9 +505,7 @@ impl Exchange {
         cx: &mut Context<'_>,
         sending: Sending,
     ) -> Poll<Result<(), Failure>> {
-        let continues = self.upload.as_ref().is_some_and(Upload::waits_for_continue)
-            && sending == Sending::Starved
-            && !self.is_tunnel;
+        let continues = self.waits_for_continue() && sending == Sending::Starved && !self.is_tunnel;
         let situation = Situation {
             writing: sending == Sending::Blocked,
             sent: sending == Sending::Over || self.is_tunnel,

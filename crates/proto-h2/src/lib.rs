@@ -42,6 +42,7 @@ mod exchange;
 mod head;
 mod inspect;
 mod link;
+mod opening;
 mod pulse;
 mod scratch;
 mod tokio_io;
