@@ -1,6 +1,11 @@
 //! HTTP/2 through the whole of the facade: in virtual time, over the event loop, and on a thread
 //! that waits.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "what fails in a helper of a test fails the test"
+)]
+
 use std::{
     convert::Infallible,
     future::poll_fn,
