@@ -578,6 +578,24 @@ fn a_second_shared_connection_that_nobody_needs_is_closed() {
 }
 
 #[test]
+fn who_insists_on_a_new_connection_gets_it_beside_a_shared_one_with_room() {
+    let mut bench = Bench::new(|_| {});
+    let route = negotiated(0);
+    bench.ask(&route);
+    let dial = one_dial(&bench.drain());
+    bench.made_shared(dial, 100);
+    bench.drain();
+    let second = bench.state.enqueue(&route, fresh(), bench.now);
+    let dial = one_dial(&bench.drain());
+    bench.made_shared(dial, 100);
+    assert_eq!(
+        granted(&bench.drain()),
+        [(second, 2)],
+        "and nothing else is dialled"
+    );
+}
+
+#[test]
 fn a_busy_shared_connection_makes_room_too_if_it_must() {
     let mut bench = Bench::new(|config| config.max_connections = Some(1));
     let route = negotiated(0);
