@@ -13,6 +13,7 @@ mod flow;
 mod goaway;
 mod idle;
 mod messages;
+mod moods;
 mod neighbours;
 mod pools;
 mod requests;
