@@ -69,8 +69,8 @@ impl ConnectionPool {
     /// once its head is there. The body streams; while it lasts, it holds its connection.
     ///
     /// [`Timeouts`], [`Trace`](crate::Trace), [`ConnectionUse`](crate::ConnectionUse),
-    /// [`Partition`](crate::Partition), [`ServerName`] and
-    /// [`KeepStreamInfo`](crate::KeepStreamInfo) are taken from the request's extensions. Dropping the future, or the body, gives up the exchange and frees its place before `drop` returns.
+    /// [`Partition`](crate::Partition), [`ServerName`],
+    /// [`TlsChoice`](crate::TlsChoice) and [`KeepStreamInfo`](crate::KeepStreamInfo) are taken from the request's extensions. Dropping the future, or the body, gives up the exchange and frees its place before `drop` returns.
     ///
     /// # Errors
     ///
@@ -121,7 +121,9 @@ impl ConnectionPool {
             let (parts, body) = request.into_parts();
             let mut again = Request::from_parts(parts.clone(), Body::empty());
             match pool.request(Request::from_parts(parts, body)).await {
-                Err(error) if NoExtendedConnect::is_behind(&error) => {
+                Err(error)
+                    if NoExtendedConnect::is_behind(&error) && pool.routes.speaks_http1() =>
+                {
                     let wish = again.extensions().get::<ConnectionUse>();
                     let wish = wish.copied().unwrap_or_default().with_http1_only();
                     again.extensions_mut().insert(wish);
