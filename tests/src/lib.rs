@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod h2_peer;
 pub mod http2;
 pub mod suite;
 

@@ -74,6 +74,20 @@ pub struct Client {
 }
 
 impl Client {
+    /// A client of `pool`; `base` is the scheme and the authority of what it asks for.
+    pub fn new(pool: ConnectionPool, runtime: Arc<dyn Runtime>, base: impl Into<String>) -> Self {
+        Client {
+            pool,
+            runtime,
+            base: base.into(),
+        }
+    }
+
+    /// Time and tasks of the client's world.
+    pub fn runtime(&self) -> Arc<dyn Runtime> {
+        self.runtime.clone()
+    }
+
     /// A request for `path` of the scenario's server.
     pub fn request(&self, method: &str, path: &str, body: impl Into<Body>) -> httpcore::Request {
         http::Request::builder()

@@ -12,14 +12,14 @@ use crate::{
 };
 
 /// Why something is not here.
-enum Missing {
+pub(crate) enum Missing {
     /// Nobody could have installed it here: no rights, no installer, no network.
     LeftOut(String),
     /// It should have worked.
     Failed(String),
 }
 
-type Found = Result<(), Missing>;
+pub(crate) type Found = Result<(), Missing>;
 
 pub(crate) fn run() -> Outcome {
     let folder = target().join("interop");
@@ -66,13 +66,13 @@ pub(crate) fn run() -> Outcome {
 
 /// Debian's packages, if this is Debian and we are root.
 #[derive(Default)]
-struct Debian {
+pub(crate) struct Debian {
     is_updated: std::cell::Cell<bool>,
 }
 
 impl Debian {
     /// Whether `program` is here, or is after installing `packages`.
-    fn has(&self, program: &str, packages: &[&str]) -> Found {
+    pub(crate) fn has(&self, program: &str, packages: &[&str]) -> Found {
         if find(program).is_some() {
             return Ok(());
         }

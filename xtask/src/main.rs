@@ -36,7 +36,9 @@ cargo xtask COMMAND
   fuzz      fuzz one target for a time (TARGET --for 60s); without arguments, lists the targets
   differential
             the responses of our tests read by other clients; differences are in docs/
-  bench     instructions, allocations and system calls of one request (names of programs as arguments)
+  counts    what our own client costs, in counts, against benches/baseline.json
+  bench     us, other clients and the floor: a report in target/bench (--quick: a small selection;
+            --accept: renew the baseline; names of works as arguments)
   help      this
 ";
 
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
             Step::new("deny", deny::run),
             Step::new("test", || test::run(&[])),
             Step::new("matrix", cargo::matrix),
+            Step::new("counts", bench::guard::check),
             Step::new("interop", interop::run),
         ]),
         "fmt" => alone("fmt", || {
@@ -69,6 +72,7 @@ fn main() -> ExitCode {
         "interop" => alone("interop", interop::run),
         "fuzz" => alone("fuzz", || fuzz::run(rest)),
         "differential" => alone("differential", differential::run),
+        "counts" => alone("counts", bench::guard::check),
         "bench" => alone("bench", || bench::run(rest)),
         "help" | "--help" | "-h" => {
             print!("{HELP}");

@@ -31,6 +31,7 @@ fn pool(task: &Task, epoll: &Epoll) -> Result<ConnectionPool, Failure> {
     let mut config = PoolConfig::default();
     config.max_connections = Some(usize::try_from(task.in_flight)? + 1); // one to download beside
     config.idle_timeout = None;
+    config.max_shared_per_origin = None;
     if task.work == Work::Connect {
         config.max_idle = Some(0);
     }

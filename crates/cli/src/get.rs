@@ -54,7 +54,7 @@ pub(crate) fn run(options: &Get) -> Result<(), Exit> {
 }
 
 /// The connector that was asked for, if it is not the usual one.
-fn tls(options: &Tls) -> Result<Option<Arc<dyn TlsConnector>>, Exit> {
+pub(crate) fn tls(options: &Tls) -> Result<Option<Arc<dyn TlsConnector>>, Exit> {
     if options.roots.is_none() && options.certificate.is_none() && !options.insecure {
         return Ok(None);
     }
@@ -120,7 +120,7 @@ fn request(options: &Get, epoll: &Epoll) -> Result<httpcore::Request, Exit> {
 }
 
 /// A URL as it may be repeated in a message.
-fn without_userinfo(url: &str) -> &str {
+pub(crate) fn without_userinfo(url: &str) -> &str {
     let authority_end = url.find("://").map_or(0, |at| {
         at + 3
             + url[at + 3..]

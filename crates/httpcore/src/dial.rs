@@ -9,7 +9,7 @@ use std::{
 
 use httpcore_core_primitives::{
     Alpn, BoxFuture, BoxStream, Error, Established, Event, Kind, NetworkBackend, Phase, Runtime,
-    StreamInfo, TimeoutKind, TlsConnector, Trace, options::deadline, with_deadline,
+    StreamInfo, TimeoutKind, TlsChoice, TlsConnector, Trace, options::deadline, with_deadline,
 };
 use httpcore_pool::{Dial, DialTerms, Endpoint, Hop, Route};
 use httpcore_proto_h1::H1Connection;
@@ -159,7 +159,7 @@ impl Attempt {
     async fn hop(&self, hop: &Hop, stream: BoxStream) -> Result<BoxStream, Error> {
         match hop {
             Hop::Tls { server_name, offer } => {
-                let Some(tls) = &self.tls else {
+                let Some(tls) = self.tls_of(hop) else {
                     return Err(Error::new(Kind::Tls, Phase::Tls)
                         .with_message("this pool was built without TLS"));
                 };
@@ -176,6 +176,19 @@ impl Attempt {
             _ => Err(Error::new(Kind::Proxy, Phase::Proxy)
                 .with_message("this pool cannot go through proxies")),
         }
+    }
+
+    /// Who makes this handshake: the origin's may be of the request's choice.
+    fn tls_of(&self, hop: &Hop) -> Option<&Arc<dyn TlsConnector>> {
+        let is_origins = self
+            .route
+            .origins_tls()
+            .is_some_and(|origins| std::ptr::eq(origins, hop));
+        let choice = self.route.parts().tls.as_ref();
+        choice
+            .filter(|_| is_origins)
+            .map(TlsChoice::connector)
+            .or(self.tls.as_ref())
     }
 
     /// Looks at what a handshake has settled.

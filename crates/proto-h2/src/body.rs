@@ -42,7 +42,8 @@ impl ResponseBody {
             return Poll::Ready(Err(Failure::Revoked));
         }
         if let Some(data) = self.first.take() {
-            return Poll::Ready(Ok(Some(Frame::data(data))));
+            let taken = exchange.take_data(&data);
+            return Poll::Ready(taken.map(|()| Some(Frame::data(data))));
         }
         loop {
             let sending = exchange.poll_send(cx)?;
@@ -106,11 +107,10 @@ impl Body for ResponseBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        let first = self.first.as_ref().map_or(0, |data| data.len() as u64);
         match &self.exchange {
             None => SizeHint::with_exact(0),
             Some(exchange) => match exchange.remaining() {
-                Some(left) => SizeHint::with_exact(first + left),
+                Some(left) => SizeHint::with_exact(left),
                 None => SizeHint::default(),
             },
         }

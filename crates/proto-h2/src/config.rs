@@ -36,7 +36,8 @@ pub struct Config {
     /// 64 KiB by default, as over HTTP/1.1.
     pub max_header_list_size: u32,
     /// How many interim responses may precede a response. 32 by default: one or two are usual, and
-    /// a server that sends 102 for a minute needs a few more.
+    /// a server that sends 102 for a minute needs a few more. All of their fields together may be
+    /// as large as those of one head.
     pub max_interim: usize,
     /// How many exchanges a connection carries at once, though the server may admit more. 1,000 by
     /// default: servers which name no limit mean to have one, and a frame of each of a thousand

@@ -126,7 +126,9 @@ impl Future for Driver {
             driver.end();
             return Poll::Ready(());
         }
-        // Woken by h2 when the last of them is dropped.
+        // First the waker, then the look: whoever drops the last handle calls it. h2 would as well,
+        // but not while it cannot write.
+        driver.link.drives(cx.waker());
         let Some(shared) = driver.shared.upgrade() else {
             for _ in 1..GOODBYES {
                 if driver.poll_connection(cx).is_ready() {

@@ -22,6 +22,7 @@ use http::{Method, StatusCode, request};
 use httpcore_core_primitives::{
     Alarm, Body, BodyLength, CloseReason, Error, Event, Kind, Lease, LeaseRevoked, OnInformational,
     Phase, Protocol, Request, Response, SendError, Sent, StreamId, Terms, TimeoutKind, Trace,
+    upgrade::NoExtendedConnect,
     waits::{Ended, Situation, Waits},
 };
 
@@ -97,8 +98,11 @@ impl Exchanging {
                 exchange.begin(request, &mut self.body, must_know)?;
             }
             let sending = exchange.poll_send(cx)?;
+            let waited = exchange.waits_for_continue();
             match exchange.poll_response(cx, request) {
                 Poll::Ready(response) => return Poll::Ready(response),
+                // 100 (Continue) has come, and the body may be sent now.
+                Poll::Pending if waited && !exchange.waits_for_continue() => continue,
                 Poll::Pending => {}
             }
             ready!(exchange.poll_waits(cx, sending))?;
@@ -182,6 +186,8 @@ pub(crate) struct Exchange {
     waits: Waits,
     /// How many interim responses have come.
     interim: usize,
+    /// How large their fields were, all together.
+    interim_size: u64,
     /// The response has no content, whatever comes.
     no_content: bool,
     /// The method was `CONNECT`: what follows is a stream, and not a body.
@@ -209,6 +215,7 @@ impl Exchange {
             waits: Waits::new(&terms.timeouts, terms.deadline, continue_wait),
             shared,
             interim: 0,
+            interim_size: 0,
             no_content: false,
             is_tunnel: false,
             announced_sent: false,
@@ -298,6 +305,9 @@ impl Exchange {
             if head::has_loose_values(head.headers()) {
                 return Poll::Ready(Err(Failure::Violation(LOOSE_VALUE)));
             }
+            if head::has_empty_length(head.headers()) {
+                return Poll::Ready(Err(Failure::Violation("the length is no number")));
+            }
             let stream = head.body().stream_id().as_u32();
             if self.shared.link.has_found(Finding::RequestPseudo(stream)) {
                 return Poll::Ready(Err(Failure::Violation(REQUEST_PSEUDO)));
@@ -319,7 +329,11 @@ impl Exchange {
             return Err(Failure::Violation("the server switches protocols"));
         }
         self.interim += 1;
-        if self.interim > self.shared.config.max_interim {
+        self.interim_size += head::list_size(response.headers());
+        let config = &self.shared.config;
+        if self.interim > config.max_interim
+            || self.interim_size > u64::from(config.max_header_list_size)
+        {
             return Err(Failure::TooLarge("there are too many interim responses"));
         }
         if head::has_loose_values(response.headers()) {
@@ -335,6 +349,10 @@ impl Exchange {
             self.stop_waiting_for_continue();
         }
         Ok(())
+    }
+
+    fn waits_for_continue(&self) -> bool {
+        self.upload.as_ref().is_some_and(Upload::waits_for_continue)
     }
 
     fn stop_waiting_for_continue(&mut self) {
@@ -388,17 +406,15 @@ impl Exchange {
         }
         let first = match received.poll_data(cx) {
             Poll::Ready(Some(Ok(data))) => Some(data),
-            // Told again when the body is polled.
-            Poll::Ready(Some(Err(failure))) => return Err(Failure::Stream(failure)),
-            Poll::Ready(None) | Poll::Pending => None,
+            // What went wrong is told again when the body is polled. Whether it came together with
+            // the head makes no difference to whoever asked.
+            Poll::Ready(Some(Err(_))) | Poll::Ready(None) | Poll::Pending => None,
         };
         let is_over = first.is_some() && received.is_end_stream();
         self.received = Some(received);
-        if let Some(data) = &first {
-            self.take_data(data)?;
-        }
         match first {
-            Some(data) if is_over => {
+            Some(data) if is_over && (!self.no_content || data.is_empty()) => {
+                self.take_data(&data)?;
                 self.settle();
                 Ok(Begun::Over(Body::from(data)))
             }
@@ -407,7 +423,7 @@ impl Exchange {
     }
 
     /// Data has come, and goes to the caller: the server may send as much again.
-    fn take_data(&mut self, data: &Bytes) -> Result<(), Failure> {
+    pub(crate) fn take_data(&mut self, data: &Bytes) -> Result<(), Failure> {
         let length = data.len();
         self.waits.read_some = true;
         self.body_received += length as u64;
@@ -489,9 +505,7 @@ impl Exchange {
         cx: &mut Context<'_>,
         sending: Sending,
     ) -> Poll<Result<(), Failure>> {
-        let continues = self.upload.as_ref().is_some_and(Upload::waits_for_continue)
-            && sending == Sending::Starved
-            && !self.is_tunnel;
+        let continues = self.waits_for_continue() && sending == Sending::Starved && !self.is_tunnel;
         let situation = Situation {
             writing: sending == Sending::Blocked,
             sent: sending == Sending::Over || self.is_tunnel,
@@ -594,6 +608,9 @@ impl Exchange {
                 Error::new(Kind::RequestBody, Phase::Send)
                     .with_source(misuse)
                     .with_sent(progress.sent)
+            }
+            Failure::Misuse(Misuse::NoExtendedConnect) => {
+                Error::new(Kind::InvalidRequest, Phase::Request).with_source(NoExtendedConnect)
             }
             Failure::Misuse(misuse) => {
                 Error::new(Kind::InvalidRequest, Phase::Request).with_source(misuse)

@@ -319,6 +319,12 @@ pub(crate) fn has_loose_values(fields: &HeaderMap) -> bool {
     })
 }
 
+/// RFC 9110 §8.6: whether a length is no number at all, which h2 takes for 0.
+pub(crate) fn has_empty_length(fields: &HeaderMap) -> bool {
+    let mut lengths = fields.get_all(header::CONTENT_LENGTH).iter();
+    lengths.any(HeaderValue::is_empty)
+}
+
 /// How large fields are, as RFC 9113 §6.5.2 counts.
 pub(crate) fn list_size(fields: &HeaderMap) -> u64 {
     fields
@@ -331,12 +337,12 @@ pub(crate) fn list_size(fields: &HeaderMap) -> u64 {
 mod tests {
     use super::*;
 
-    fn head(request: http::request::Builder, length: BodyLength) -> Result<Outgoing, Misuse> {
+    fn head(request: request::Builder, length: BodyLength) -> Result<Outgoing, Misuse> {
         let (parts, ()) = request.body(()).unwrap().into_parts();
         outgoing(&parts, length)
     }
 
-    fn get(url: &str) -> http::request::Builder {
+    fn get(url: &str) -> request::Builder {
         Request::get(url)
     }
 
@@ -385,9 +391,8 @@ mod tests {
 
     #[test]
     fn targets_of_all_kinds() {
-        let uri = |request: http::request::Builder| {
-            head(request, NONE).map(|out| out.head.uri().to_string())
-        };
+        let uri =
+            |request: request::Builder| head(request, NONE).map(|out| out.head.uri().to_string());
         assert_eq!(uri(get("http://a.test?q")).unwrap(), "http://a.test/?q");
         assert_eq!(uri(get("wss://a.test/c")).unwrap(), "https://a.test/c");
         assert_eq!(uri(get("/only")).unwrap_err(), Misuse::NoHost);

@@ -71,10 +71,12 @@ enum At {
     /// At the length of a literal name, and at its first byte.
     NameLength,
     Name {
-        huffman: bool,
+        /// How `:status` is written in the code in which this name is.
+        status: &'static [u8],
         left: usize,
     },
-    SkipName(usize),
+    /// So far it is `:status`; this is the rest of that.
+    Status(&'static [u8]),
     /// At the length of a value.
     ValueLength,
     SkipValue(usize),
@@ -91,6 +93,9 @@ const ACK: u8 = 0x1;
 const END_STREAM: u8 = 0x1;
 const PADDED: u8 = 0x8;
 const PRIORITY: u8 = 0x20;
+
+/// `:status` in the code of RFC 7541 §B.
+const CODED: &[u8] = b"\xb8\x84\x8d\x36\xa3";
 
 /// What a frame weighs that has to be answered or is for nothing; and one that may be of use.
 const HEAVY: usize = 16;
@@ -259,15 +264,15 @@ impl Block {
             At::NameLength => match byte & 0x7f {
                 0 | 0x7f => return false,
                 left => At::Name {
-                    huffman: byte & 0x80 != 0,
+                    status: if byte & 0x80 != 0 { CODED } else { b":status" },
                     left: usize::from(left),
                 },
             },
-            At::Name { huffman, left } => {
+            At::Name { status, left } => {
                 // RFC 7541 §B: a colon is 1011100.
-                let is_pseudo = match huffman {
-                    true => byte >> 1 == 0b101_1100,
-                    false => byte == b':',
+                let is_pseudo = match status {
+                    CODED => byte >> 1 == 0b101_1100,
+                    _ => byte == b':',
                 };
                 if !is_pseudo {
                     return false;
@@ -276,13 +281,22 @@ impl Block {
                     found(Finding::LatePseudo(self.stream));
                     return false;
                 }
-                match left {
+                if byte != status[0] || left != status.len() {
+                    found(Finding::RequestPseudo(self.stream));
+                    return false;
+                }
+                At::Status(&status[1..])
+            }
+            At::Status(rest) => {
+                if byte != rest[0] {
+                    found(Finding::RequestPseudo(self.stream));
+                    return false;
+                }
+                match rest.len() {
                     1 => At::ValueLength,
-                    left => At::SkipName(left - 1),
+                    _ => At::Status(&rest[1..]),
                 }
             }
-            At::SkipName(1) => At::ValueLength,
-            At::SkipName(left) => At::SkipName(left - 1),
             At::ValueLength => match byte & 0x7f {
                 0 => At::Field,
                 // Longer than any value of a pseudo-header of a response.
@@ -358,6 +372,9 @@ mod tests {
             b"\x82\x88",
             b"\x48\x03200\x04\x02/x",
             b"\x88\x44\x02/x",
+            b"\x88\x00\x05:path\x02/x",
+            b"\x00\x07:scheme\x01x\x88",
+            b"\x00\x85\xb9\x58\xd3\x3f\x7f\x01x",
         ] {
             let head = frame(HEADERS, END_HEADERS | END_STREAM, 5, block);
             assert_eq!(findings(&[head]), [Finding::RequestPseudo(5)], "{block:x?}");

@@ -43,6 +43,7 @@ mod head;
 mod inspect;
 mod keep_alive;
 mod link;
+mod opening;
 mod scratch;
 mod tokio_io;
 mod tunnel;

@@ -45,6 +45,8 @@ struct Said {
     /// Who cannot go on without them.
     waiting: Vec<Waker>,
     findings: Vec<Finding>,
+    /// The driver, to be told when nobody holds the connection any more.
+    driver: Option<Waker>,
 }
 
 /// How a connection ended.
@@ -76,6 +78,25 @@ impl Link {
         let left = self.allowance.load(Ordering::Relaxed).saturating_sub(bytes);
         self.allowance.store(left, Ordering::Relaxed);
         self.heard.store(true, Ordering::Relaxed);
+    }
+
+    /// Keeps the driver's waker for [`let_go`](Self::let_go).
+    pub(crate) fn drives(&self, waker: &Waker) {
+        let mut said = self.said();
+        if said.driver.as_ref().is_some_and(|old| old.will_wake(waker)) {
+            return;
+        }
+        let former = said.driver.replace(waker.clone());
+        drop(said);
+        drop(former);
+    }
+
+    /// Nobody holds the connection any more: its driver is to end it.
+    pub(crate) fn let_go(&self) {
+        let driver = self.said().driver.take();
+        if let Some(driver) = driver {
+            driver.wake();
+        }
     }
 
     /// Whether anything was read since this was last asked.

@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::{
     inspect::{Finding, Inspector},
     link::{End, Link},
+    opening::Opening,
     scratch,
 };
 
@@ -26,6 +27,8 @@ pub(crate) struct Io {
     incoming: BytesMut,
     /// How much of `incoming` has been handed out.
     taken: usize,
+    /// Until the server's first frame has come.
+    opening: Option<Opening>,
     inspector: Inspector,
     link: Arc<Link>,
 }
@@ -36,6 +39,7 @@ impl Io {
             stream,
             incoming: BytesMut::new(),
             taken: 0,
+            opening: Some(Opening::default()),
             inspector: Inspector::new(),
             link,
         }
@@ -53,6 +57,11 @@ impl Io {
         match &read {
             Poll::Ready(Ok(count)) if *count > 0 => {
                 self.link.has_read(*count);
+                if let Some(opening) = &mut self.opening
+                    && opening.look(&mut buffer)
+                {
+                    self.opening = None;
+                }
                 self.inspect(&mut buffer)?;
                 self.incoming = buffer;
                 return Poll::Ready(Ok(()));

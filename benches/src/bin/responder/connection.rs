@@ -82,6 +82,10 @@ impl Connection {
                         Turn::Barrier(count) => barrier = Some(count),
                         Turn::Last => {
                             self.send();
+                            if let Some(tls) = &mut self.tls {
+                                tls.send_close_notify();
+                            }
+                            self.send();
                             self.is_over = true;
                         }
                         Turn::Nonsense => self.is_over = true,

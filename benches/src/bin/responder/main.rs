@@ -1,7 +1,7 @@
 //! A server that is quick enough for the client to be what is measured: one thread, answers made
 //! beforehand, HTTP/1.1 and HTTP/2, with TLS and without.
 //!
-//! `responder CA LARGE` writes the root of its certificate to the file CA, prints where it listens
+//! `responder FOLDER LARGE` writes its certificate into FOLDER (`ca.pem`, `cert.pem`, `key.pem`), prints where it listens
 //! as a line of JSON, and serves until its input ends. Its HTTP/2 does not read header fields, and
 //! so what is asked for there is told by the port: the small response, or LARGE bytes.
 //!
@@ -26,6 +26,7 @@ use std::{
     error::Error,
     io::{self, Read},
     net::{Ipv4Addr, SocketAddr},
+    path::Path,
     thread,
 };
 
@@ -43,8 +44,8 @@ struct Endpoint {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let [ca, large] = arguments.as_slice() else {
-        return Err("usage: responder CA LARGE".into());
+    let [folder, large] = arguments.as_slice() else {
+        return Err("usage: responder FOLDER LARGE".into());
     };
     let large: u64 = large.parse()?;
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
@@ -64,7 +65,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         endpoint("h2", Some(b"h2".as_slice()), Some(http2::SMALL)),
         endpoint("h2_large", Some(b"h2".as_slice()), Some(large)),
     ];
-    let acceptor = tls::Acceptor::new(ca)?;
+    let acceptor = tls::Acceptor::new(Path::new(folder))?;
     thread::spawn(|| {
         // Whoever started this holds the other end.
         let _ = io::stdin().read_to_end(&mut Vec::new());

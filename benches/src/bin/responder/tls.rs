@@ -1,6 +1,6 @@
 //! The server's side of TLS.
 
-use std::{error::Error, fs, sync::Arc};
+use std::{error::Error, fs, path::Path, sync::Arc};
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::{
@@ -15,16 +15,18 @@ pub(crate) struct Acceptor {
 }
 
 impl Acceptor {
-    /// Writes the root to the file `ca`.
-    pub(crate) fn new(ca: &str) -> Result<Self, Box<dyn Error>> {
+    /// Writes the root, and for other servers the certificate and its key, into `folder`.
+    pub(crate) fn new(folder: &Path) -> Result<Self, Box<dyn Error>> {
         let root_key = KeyPair::generate()?;
         let mut params = CertificateParams::new(Vec::new())?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        fs::write(ca, params.self_signed(&root_key)?.pem())?;
+        fs::write(folder.join("ca.pem"), params.self_signed(&root_key)?.pem())?;
         let issuer = Issuer::new(params, root_key);
         let key = KeyPair::generate()?;
         let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
         let certificate = CertificateParams::new(names)?.signed_by(&key, &issuer)?;
+        fs::write(folder.join("cert.pem"), certificate.pem())?;
+        fs::write(folder.join("key.pem"), key.serialize_pem())?;
         let chain = vec![CertificateDer::from(certificate.der().to_vec())];
         let key = PrivatePkcs8KeyDer::from(key.serialize_der());
         let mut configs = Vec::new();

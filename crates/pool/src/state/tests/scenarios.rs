@@ -608,6 +608,24 @@ fn a_second_shared_connection_that_nobody_needs_is_closed() {
 }
 
 #[test]
+fn who_insists_on_a_new_connection_gets_it_beside_a_shared_one_with_room() {
+    let mut bench = Bench::new(|_| {});
+    let route = negotiated(0);
+    bench.ask(&route);
+    let dial = one_dial(&bench.drain());
+    bench.made_shared(dial, 100);
+    bench.drain();
+    let second = bench.state.enqueue(&route, fresh(), bench.now);
+    let dial = one_dial(&bench.drain());
+    bench.made_shared(dial, 100);
+    assert_eq!(
+        granted(&bench.drain()),
+        [(second, 2)],
+        "and nothing else is dialled"
+    );
+}
+
+#[test]
 fn a_busy_shared_connection_makes_room_too_if_it_must() {
     let mut bench = Bench::new(|config| config.max_connections = Some(1));
     let route = negotiated(0);
@@ -872,4 +890,54 @@ fn one_who_comes_as_the_last_connection_of_a_route_expires_is_not_forgotten_with
     assert!(lent.is_none());
     bench.ask(&route);
     assert_eq!(bench.told(), ["close 1: idle timeout", "dial host0"]);
+}
+
+#[test]
+fn nobody_dials_beside_a_shared_connection_that_has_not_said_what_it_admits() {
+    let mut bench = Bench::new(|_| {});
+    let route = negotiated(0);
+    let tickets: Vec<_> = (0..3).map(|_| bench.ask(&route)).collect();
+    let dial = one_dial(&bench.drain());
+    bench
+        .state
+        .dialled(dial, Ok(Connection::Shared(1)), bench.now);
+    assert_eq!(granted(&bench.drain()), [(tickets[0], 1)]);
+    bench.state.admits(dial, Admission::UpTo(2));
+    let actions = bench.drain();
+    assert_eq!(granted(&actions), [(tickets[1], 1)]);
+    // The third has found it full.
+    one_dial(&actions);
+}
+
+#[test]
+fn a_shared_connection_that_ends_before_it_has_said_what_it_admits_is_followed_by_another() {
+    let mut bench = Bench::new(|_| {});
+    let route = negotiated(0);
+    let tickets: Vec<_> = (0..2).map(|_| bench.ask(&route)).collect();
+    let dial = one_dial(&bench.drain());
+    bench
+        .state
+        .dialled(dial, Ok(Connection::Shared(1)), bench.now);
+    assert_eq!(granted(&bench.drain()), [(tickets[0], 1)]);
+    bench.state.admits(dial, Admission::Over);
+    one_dial(&bench.drain());
+}
+
+#[test]
+fn a_connection_to_a_peer_that_admitted_nothing_is_lent_once_it_has_said_otherwise() {
+    let mut bench = Bench::new(|_| {});
+    let route = negotiated(0);
+    let tickets: Vec<_> = (0..2).map(|_| bench.ask(&route)).collect();
+    let dial = one_dial(&bench.drain());
+    bench.made_shared(dial, 0);
+    let actions = bench.drain();
+    assert_eq!(granted(&actions), [], "nothing is admitted");
+    let dial = one_dial(&actions);
+    bench
+        .state
+        .dialled(dial, Ok(Connection::Shared(2)), bench.now);
+    assert_eq!(granted(&bench.drain()), [], "nothing is known to be");
+    bench.state.admits(dial, Admission::UpTo(5));
+    let both = [(tickets[0], 2), (tickets[1], 2)];
+    assert_eq!(granted(&bench.drain()), both);
 }

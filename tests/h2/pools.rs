@@ -1,0 +1,340 @@
+//! The pool and the peer's limits: scaling out, waiting, one probe for each origin, falling back.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use httpcore::{Builder, ConnectionPool, Timeouts};
+use httpcore_core_primitives::Alpn;
+use httpcore_net_mock::{Census, Link, MockNet, MockTls, ServerStream, TlsServer};
+use httpcore_tests::{
+    h2_peer::{
+        frames::{code, goaway, kind, reset, setting, settings},
+        peer::Record,
+        script::{answer, be_polite, serve},
+    },
+    suite::Client,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn client(net: &MockNet) -> Client {
+    client_with(net, |builder| builder)
+}
+
+fn client_with(net: &MockNet, change: impl FnOnce(Builder) -> Builder) -> Client {
+    let builder = ConnectionPool::builder().http1(false).http2(true);
+    let pool = change(builder).build(Arc::new(net.clone()));
+    Client::new(pool, Arc::new(net.clone()), "http://server.test")
+}
+
+/// Sends so many GETs at once, and says what came of each.
+fn at_once(net: &MockNet, client: &Client, count: usize) -> Vec<String> {
+    let told = Arc::new(std::sync::Mutex::new(Vec::new()));
+    for number in 0..count {
+        let (client, told) = (client.clone(), told.clone());
+        net.spawn("a request", async move {
+            let line = client.get(&format!("/{number}")).await;
+            told.lock().unwrap().push(line);
+        });
+    }
+    net.advance(Duration::from_secs(120));
+    let told = told.lock().unwrap().clone();
+    assert_eq!(told.len(), count, "{}", net.report());
+    told
+}
+
+fn nothing_is_left(net: &MockNet, client: Client) {
+    let status = client.pool.status();
+    assert_eq!(
+        (status.active_requests, status.queued_requests),
+        (0, 0),
+        "{status:#}"
+    );
+    drop(client);
+    net.settle();
+    assert_eq!(net.census(), Census::default(), "{:#?}", net.inventory());
+}
+
+fn heads(record: &Record) -> usize {
+    record.of(kind::HEADERS).len()
+}
+
+/// Answers a second after a request has come, whatever else there is.
+async fn answer_slowly(
+    mut peer: httpcore_tests::h2_peer::peer::Peer,
+    number: usize,
+) -> std::io::Result<()> {
+    loop {
+        let request = peer.request().await?;
+        let mut requests = vec![request];
+        peer.wait(SECOND).await?;
+        requests.extend(peer.waiting());
+        for request in requests {
+            peer.send(&answer(&request, number)).await?;
+        }
+    }
+}
+
+#[test]
+fn more_requests_than_a_connection_carries_take_a_second_one() {
+    let net = MockNet::new();
+    let limit = [(setting::MAX_CONCURRENT_STREAMS, 4)];
+    let (served, records) = serve(&net, &limit, answer_slowly);
+    let client = client(&net);
+    let told = at_once(&net, &client, 10);
+    assert!(
+        told.iter().all(|line| line.starts_with("200 ")),
+        "{told:#?}"
+    );
+    // The peer fails the test if a connection carries five at once.
+    assert!(
+        (2..=3).contains(&served.attempts()),
+        "{} connections",
+        served.attempts()
+    );
+    let carried: usize = records.lock().unwrap().iter().map(heads).sum();
+    assert_eq!(carried, 10, "each is sent once");
+    nothing_is_left(&net, client);
+}
+
+#[test]
+fn with_as_many_connections_as_one_origin_may_have_the_rest_waits() {
+    let net = MockNet::new();
+    let limit = [(setting::MAX_CONCURRENT_STREAMS, 4)];
+    let (served, _) = serve(&net, &limit, answer_slowly);
+    let client = client(&net);
+    let told = at_once(&net, &client, 50);
+    assert!(
+        told.iter().all(|line| line.starts_with("200 ")),
+        "{told:#?}"
+    );
+    assert_eq!(
+        served.attempts(),
+        4,
+        "the limit of shared connections of one origin"
+    );
+    nothing_is_left(&net, client);
+}
+
+#[test]
+fn a_peer_that_admits_nothing_yet_is_waited_for() {
+    let net = MockNet::new();
+    let limit = [(setting::MAX_CONCURRENT_STREAMS, 0)];
+    let (served, records) = serve(&net, &limit, async |mut peer, number| {
+        peer.wait(SECOND).await?;
+        peer.send(&[settings(&[(setting::MAX_CONCURRENT_STREAMS, 10)])])
+            .await?;
+        peer.serve(|request| answer(request, number)).await
+    });
+    let client = client_with(&net, |builder| {
+        let mut config = httpcore::PoolConfig::default();
+        config.max_shared_per_origin = Some(1);
+        config.timeouts = Timeouts::none();
+        builder.pool_config(config)
+    });
+    let told = at_once(&net, &client, 3);
+    assert!(
+        told.iter().all(|line| line.starts_with("200 x-seen=1")),
+        "{told:#?}"
+    );
+    assert_eq!(served.attempts(), 1);
+    assert_eq!(heads(&records.lock().unwrap()[0]), 3);
+    nothing_is_left(&net, client);
+}
+
+#[test]
+fn a_peer_that_never_admits_anything_is_waited_for_as_long_as_the_pool_may_take() {
+    let net = MockNet::new();
+    let limit = [(setting::MAX_CONCURRENT_STREAMS, 0)];
+    let (served, records) = serve(&net, &limit, async |mut peer, number| {
+        peer.serve(|request| answer(request, number)).await
+    });
+    let client = client_with(&net, |builder| {
+        let limits = Timeouts::none().with_pool(SECOND).with_first_byte(SECOND);
+        builder.timeouts(limits)
+    });
+    let mut told = at_once(&net, &client, 3);
+    told.sort();
+    // The first was handed over before the peer had said anything; the others never were.
+    assert!(told[0].starts_with("Timeout(FirstByte) in "), "{told:#?}");
+    for line in &told[1..] {
+        assert!(
+            line.starts_with("Timeout(Pool) in Pool, sent Nothing"),
+            "{told:#?}"
+        );
+    }
+    assert!(served.attempts() <= 4, "{} connections", served.attempts());
+    let carried: usize = records.lock().unwrap().iter().map(heads).sum();
+    assert_eq!(carried, 0);
+    nothing_is_left(&net, client);
+}
+
+#[test]
+fn a_limit_that_is_lowered_holds_for_what_comes_after() {
+    let net = MockNet::new();
+    let limit = [(setting::MAX_CONCURRENT_STREAMS, 3)];
+    let (served, records) = serve(&net, &limit, async |mut peer, number| {
+        let three = [
+            peer.request().await?,
+            peer.request().await?,
+            peer.request().await?,
+        ];
+        peer.send(&[settings(&[(setting::MAX_CONCURRENT_STREAMS, 1)])])
+            .await?;
+        peer.wait(SECOND).await?;
+        for request in three {
+            peer.send(&answer(&request, number)).await?;
+        }
+        // From here on the peer fails the test if two come at once.
+        answer_slowly(peer, number).await
+    });
+    let client = client_with(&net, |builder| {
+        let mut config = httpcore::PoolConfig::default();
+        config.max_shared_per_origin = Some(1);
+        config.timeouts = Timeouts::none();
+        builder.pool_config(config)
+    });
+    let told = at_once(&net, &client, 9);
+    assert!(
+        told.iter().all(|line| line.starts_with("200 x-seen=1")),
+        "{told:#?}"
+    );
+    assert_eq!(served.attempts(), 1);
+    assert_eq!(heads(&records.lock().unwrap()[0]), 9);
+    nothing_is_left(&net, client);
+}
+
+#[test]
+fn a_connection_over_its_limit_again_and_again_bounds_the_retries() {
+    let net = MockNet::new();
+    let (_, records) = serve(&net, &[], async |mut peer, _| {
+        loop {
+            let request = peer.request().await?;
+            peer.send(&[reset(request.frame.stream, code::REFUSED_STREAM)])
+                .await?;
+        }
+    });
+    let client = client(&net);
+    let told = at_once(&net, &client, 1);
+    assert!(!told[0].starts_with("200"), "{told:?}");
+    let asked: usize = records.lock().unwrap().iter().map(heads).sum();
+    assert!((2..=10).contains(&asked), "asked {asked} times: {told:?}");
+    nothing_is_left(&net, client);
+}
+
+#[test]
+fn a_server_that_says_goaway_to_every_connection_bounds_the_retries() {
+    let net = MockNet::new();
+    let (served, _) = serve(&net, &[], async |mut peer, _| {
+        peer.request().await?;
+        peer.send(&[goaway(0, code::NO_ERROR)]).await?;
+        while peer.next().await?.is_some() {}
+        Ok(())
+    });
+    let client = client(&net);
+    let told = at_once(&net, &client, 1);
+    assert!(!told[0].starts_with("200"), "{told:?}");
+    assert!(
+        (2..=10).contains(&served.attempts()),
+        "{} attempts: {told:?}",
+        served.attempts()
+    );
+    nothing_is_left(&net, client);
+}
+
+#[test]
+fn requests_in_a_burst_wait_for_one_probe() {
+    let net = MockNet::new();
+    let (served, records) = serve(&net, &[], async |mut peer, number| {
+        peer.serve(|request| answer(request, number)).await
+    });
+    served.link(Link::new().latency(Duration::from_millis(50)));
+    let client = client(&net);
+    let told = at_once(&net, &client, 40);
+    assert!(
+        told.iter().all(|line| line.starts_with("200 x-seen=1")),
+        "{told:#?}"
+    );
+    assert_eq!(served.attempts(), 1);
+    assert_eq!(heads(&records.lock().unwrap()[0]), 40);
+    nothing_is_left(&net, client);
+}
+
+fn client_over_tls(net: &MockNet) -> Client {
+    let pool = ConnectionPool::builder()
+        .tls(Arc::new(MockTls::new()))
+        .http2(true)
+        .build(Arc::new(net.clone()));
+    Client::new(pool, Arc::new(net.clone()), "https://server.test")
+}
+
+#[test]
+fn what_alpn_agrees_on_is_spoken_and_a_burst_shares_it() {
+    let net = MockNet::new();
+    let tls = TlsServer::new().alpn(&[Alpn::Http2, Alpn::Http1]);
+    let count = AtomicUsize::new(0);
+    let served = net.serve_tls("server.test", 443, tls, move |stream| {
+        be_polite(stream, count.fetch_add(1, Ordering::Relaxed) + 1)
+    });
+    served.link(Link::new().latency(Duration::from_millis(50)));
+    let client = client_over_tls(&net);
+    let told = at_once(&net, &client, 40);
+    assert!(
+        told.iter().all(|line| line.starts_with("200 x-seen=1")),
+        "{told:#?}"
+    );
+    assert_eq!(served.attempts(), 1, "one probe");
+    nothing_is_left(&net, client);
+}
+
+#[test]
+fn a_server_without_http_2_serves_those_who_wait_over_http_1_1() {
+    let net = MockNet::new();
+    for alpn in [&[Alpn::Http1][..], &[]] {
+        let tls = TlsServer::new().alpn(alpn);
+        let served = net.serve_tls("server.test", 443, tls, async |mut stream: ServerStream| {
+            while stream.read_head().await.is_ok() {
+                stream.sleep(SECOND).await;
+                let answer = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+                if stream.write_all(answer).await.is_err() {
+                    return;
+                }
+            }
+        });
+        served.link(Link::new().latency(Duration::from_millis(50)));
+        let client = client_over_tls(&net);
+        let told = at_once(&net, &client, 10);
+        assert!(told.iter().all(|line| line == "200 \"ok\""), "{told:#?}");
+        nothing_is_left(&net, client);
+    }
+}
+
+#[test]
+fn a_server_that_ends_before_its_settings_fails_the_burst_and_not_the_pool() {
+    let net = MockNet::new();
+    let count = AtomicUsize::new(0);
+    net.serve("server.test", 80, move |stream| {
+        let number = count.fetch_add(1, Ordering::Relaxed) + 1;
+        async move {
+            if number > 1 {
+                be_polite(stream, number).await;
+            }
+        }
+    });
+    let client = client(&net);
+    let told = at_once(&net, &client, 5);
+    // Whoever was sent over the first connection cannot know what became of it.
+    let answered = told.iter().filter(|line| line.starts_with("200 ")).count();
+    let closed = told
+        .iter()
+        .filter(|line| line.starts_with("Closed in ") || line.starts_with("Network in "))
+        .count();
+    assert_eq!(answered + closed, 5, "{told:#?}");
+    assert!(net.run(client.get("/next")).starts_with("200 "));
+    nothing_is_left(&net, client);
+}

@@ -1,0 +1,352 @@
+//! Who is compared: our programs, the peers of `benches/peers/`, and tools if they are there.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use super::{
+    counters::{Number, command, run, timed},
+    servers::CLIENTS,
+    workloads::{How, Site, Workload},
+};
+use crate::steps::{Report, cargo, execute, find, output, root, target};
+
+/// What the virtual environment of the Python client is to have.
+const PYTHON: &str = "httpcore[asyncio,http2]==1.0.9";
+
+/// One client, ready to run.
+#[derive(Clone, Debug)]
+pub(crate) struct Client {
+    /// For the results and the command line.
+    pub(crate) name: &'static str,
+    /// For tables and plots.
+    pub(crate) title: &'static str,
+    program: Program,
+}
+
+#[derive(Clone, Debug)]
+enum Program {
+    /// Takes the command line of `httpcore_benches`.
+    Ours(PathBuf),
+    /// Likewise, but slow to start, and not to be counted.
+    Python(PathBuf),
+    Wrk(PathBuf),
+    H2load(PathBuf),
+}
+
+/// One timed run.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Run {
+    /// The processor's time for each request, in nanoseconds.
+    pub(crate) cpu: f64,
+    /// Shares of the requests, and the nanoseconds within which they were answered.
+    pub(crate) latencies: Vec<(f64, f64)>,
+}
+
+/// The programs of this workspace, built.
+pub(crate) fn build_ours() -> Result<PathBuf, String> {
+    execute(
+        cargo()
+            .args(["build", "--locked", "--release", "-p", "httpcore-benches"])
+            // Where an instruction belongs can then be told; it costs none.
+            .env("CARGO_PROFILE_RELEASE_DEBUG", "line-tables-only"),
+    )?;
+    Ok(target().join("release"))
+}
+
+/// Everybody who is here. Who is not is left out by name.
+pub(crate) fn gather(is_quick: bool, report: &mut Report) -> Result<Vec<Client>, String> {
+    let release = build_ours()?;
+    let mut clients = Vec::new();
+    let mut add = |name, title, program| {
+        clients.push(Client {
+            name,
+            title,
+            program,
+        });
+    };
+    let peers: &[(&str, &str)] = if is_quick {
+        &[("raw", "raw"), ("hyper-util", "hyper + hyper-util")]
+    } else {
+        &[
+            ("raw", "raw"),
+            ("hyper", "hyper, no pool"),
+            ("hyper-util", "hyper + hyper-util"),
+            ("reqwest", "reqwest"),
+            ("ureq", "ureq"),
+            ("isahc", "isahc (libcurl)"),
+        ]
+    };
+    let built = build_peers(peers, report);
+    let peer = |name: &str| built.iter().find(|(built, _)| *built == name);
+    if let Some((_, raw)) = peer("raw") {
+        add("raw", "raw", Program::Ours(raw.clone()));
+    }
+    add("ours", "httpcore", Program::Ours(release.join("ours")));
+    let blocking = Program::Ours(release.join("ours-blocking"));
+    add("ours-blocking", "httpcore, blocking", blocking);
+    for (name, title) in &peers[1..] {
+        if let Some((_, program)) = peer(name) {
+            add(name, title, Program::Ours(program.clone()));
+        }
+    }
+    if is_quick {
+        return Ok(clients);
+    }
+    match find("wrk") {
+        Some(wrk) => add("wrk", "wrk", Program::Wrk(wrk)),
+        None => report.leave_out("wrk: not installed"),
+    }
+    match find("h2load") {
+        Some(h2load) => add("h2load", "h2load", Program::H2load(h2load)),
+        None => report.leave_out("h2load: not installed (Debian has it in nghttp2-client)"),
+    }
+    match python() {
+        Ok(python) => add("python", "Python httpcore", Program::Python(python)),
+        Err(why) => report.leave_out(format!("Python httpcore: {why}")),
+    }
+    Ok(clients)
+}
+
+/// All in one go; if that fails, each by itself, so that one does not hold up the others.
+fn build_peers<'a>(peers: &[(&'a str, &'a str)], report: &mut Report) -> Vec<(&'a str, PathBuf)> {
+    let folder = target().join("peers");
+    let build = |names: &[&str]| {
+        let mut command = cargo();
+        command
+            .current_dir(root().join("benches/peers"))
+            .args(["build", "--locked", "--release"])
+            .args(["--features", &names.join(",")])
+            .env("CARGO_TARGET_DIR", &folder);
+        for name in names {
+            command.args(["--bin", name]);
+        }
+        execute(&mut command)
+    };
+    let names: Vec<&str> = peers.iter().map(|(name, _)| *name).collect();
+    let all_are_there = build(&names).is_ok();
+    let mut built = Vec::new();
+    for name in names {
+        match if all_are_there {
+            Ok(())
+        } else {
+            build(&[name])
+        } {
+            Ok(()) => built.push((name, folder.join("release").join(name))),
+            Err(why) => report.leave_out(format!("{name}: it does not build: {why}")),
+        }
+    }
+    built
+}
+
+/// A Python which has httpcore, in a virtual environment under `target/`.
+fn python() -> Result<PathBuf, String> {
+    let venv = target().join("bench/venv");
+    let (python, stamp) = (venv.join("bin/python"), venv.join("installed"));
+    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == PYTHON) {
+        return Ok(python);
+    }
+    let system = find("python3").ok_or("python3 is not installed")?;
+    execute(
+        Command::new(system)
+            .args(["-m", "venv", "--clear"])
+            .arg(&venv),
+    )?;
+    execute(Command::new(venv.join("bin/pip")).args([
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        PYTHON,
+    ]))?;
+    fs::write(&stamp, PYTHON).map_err(|error| error.to_string())?;
+    Ok(python)
+}
+
+impl Client {
+    /// The program, if what it does can be counted.
+    pub(crate) fn countable(&self) -> Option<&Path> {
+        match &self.program {
+            Program::Ours(program) => Some(program),
+            _ => None,
+        }
+    }
+
+    /// Whether it is known to have no way of doing `workload`, or to take for ever.
+    pub(crate) fn passes(&self, workload: &Workload) -> bool {
+        let is_bulk = matches!(workload.how, How::Download | How::Upload);
+        match (&self.program, workload.how) {
+            (Program::Wrk(_), how) => {
+                workload.is_http2() || !matches!(how, How::Get | How::Download)
+            }
+            (Program::H2load(_), how) => {
+                !workload.is_http2() || !matches!(how, How::Get | How::Download)
+            }
+            (Program::Python(_), How::Get | How::Connect) => workload.in_flight > 100,
+            (Program::Python(_), _) => !is_bulk || workload.is_http2(),
+            // A thread for each.
+            _ => {
+                workload.in_flight > 1_000 && self.name.contains("blocking") || {
+                    workload.in_flight >= 1_000 && self.name == "ureq"
+                }
+            }
+        }
+    }
+
+    /// The words of a run of `requests`, for those that take ours.
+    pub(crate) fn words(&self, workload: &Workload, site: &Site<'_>, requests: u64) -> Vec<String> {
+        workload.words(site, requests)
+    }
+
+    /// One run of `workload`, on the clients' processor.
+    pub(crate) fn time(&self, workload: &Workload, site: &Site<'_>) -> Number<Run> {
+        let words = |requests| {
+            let mut words = self.words(workload, site, requests);
+            words.extend((workload.how != How::Download).then(|| "--latencies".to_owned()));
+            words
+        };
+        match &self.program {
+            Program::Ours(program) => read_run(&pinned(program, &words(workload.timed))?),
+            Program::Python(python) => {
+                let script = root().join("benches/peers/client.py");
+                let mut all = vec![script.to_string_lossy().into_owned()];
+                all.extend(words(workload.timed.div_ceil(10)));
+                read_run(&pinned(python, &all)?)
+            }
+            Program::Wrk(wrk) => {
+                let url = &words(0)[2];
+                let in_flight = workload.in_flight.to_string();
+                let words = ["-t1", "-d1s", "-c", &in_flight, url].map(String::from);
+                let (cpu, said) = timed_pinned(wrk, &words)?;
+                let done = said
+                    .lines()
+                    .find_map(|line| line.split_once(" requests in "));
+                let done: Option<f64> = done.and_then(|(count, _)| count.trim().parse().ok());
+                let done = done.ok_or("wrk did not say how many".to_owned())?;
+                Ok(Run {
+                    cpu: cpu as f64 / done.max(1.0),
+                    latencies: Vec::new(),
+                })
+            }
+            Program::H2load(h2load) => {
+                let (url, requests) = (&words(0)[2], workload.timed.to_string());
+                let streams = workload.in_flight.to_string();
+                let words = ["-t1", "-c1", "-n", &requests, "-m", &streams, url].map(String::from);
+                let (cpu, said) = timed_pinned(h2load, &words)?;
+                if !said.contains(" 0 failed") {
+                    return Err("requests of h2load failed".to_owned().into());
+                }
+                Ok(Run {
+                    cpu: cpu as f64 / workload.timed as f64,
+                    latencies: Vec::new(),
+                })
+            }
+        }
+    }
+}
+
+/// Runs `program` on the clients' processor, if it can be pinned at all.
+fn pinned(program: &Path, words: &[String]) -> Number<String> {
+    let before: &[&str] = if find("taskset").is_some() {
+        &["taskset", "-c", CLIENTS]
+    } else {
+        &[]
+    };
+    Ok(run(&mut command(before, program, words))?.0)
+}
+
+fn timed_pinned(program: &Path, words: &[String]) -> Number<(u64, String)> {
+    let Some(taskset) = find("taskset") else {
+        return timed(program, words);
+    };
+    let mut all = vec!["-c".to_owned(), CLIENTS.to_owned()];
+    all.push(program.to_string_lossy().into_owned());
+    all.extend_from_slice(words);
+    timed(&taskset, &all)
+}
+
+/// The line of JSON that a program prints.
+fn read_run(line: &str) -> Number<Run> {
+    let value: serde_json::Value = serde_json::from_str(line.trim())
+        .map_err(|error| format!("no line of results: {error}"))?;
+    let number = |name: &str| value[name].as_f64();
+    let (Some(cpu), Some(requests)) = (number("cpu_ns"), number("requests")) else {
+        return Err("no such result".to_owned().into());
+    };
+    let pairs = value["latency_ns"].as_array().into_iter().flatten();
+    Ok(Run {
+        cpu: cpu / requests.max(1.0),
+        latencies: pairs
+            .filter_map(|pair| Some((pair[0].as_f64()?, pair[1].as_f64()?)))
+            .collect(),
+    })
+}
+
+/// The versions of what takes part, by name, as far as they can be found out.
+pub(crate) fn versions() -> Vec<(String, String)> {
+    let mut versions = Vec::new();
+    let lock = fs::read_to_string(root().join("benches/peers/Cargo.lock")).unwrap_or_default();
+    for name in [
+        "hyper",
+        "hyper-util",
+        "reqwest",
+        "ureq",
+        "isahc",
+        "curl-sys",
+        "h2",
+        "tokio",
+        "rustls",
+        "mio",
+        "httparse",
+    ] {
+        let found = locked(&lock, name);
+        versions.extend(found.map(|version| (name.to_owned(), version.to_owned())));
+    }
+    versions.push((
+        "Python httpcore".into(),
+        PYTHON.rsplit('=').next().unwrap_or("").into(),
+    ));
+    let tools: [(&str, &str, &[&str]); 5] = [
+        ("rustc", "rustc", &["-V"]),
+        ("valgrind", "valgrind", &["--version"]),
+        ("h2load", "h2load", &["--version"]),
+        ("Python", "python3", &["--version"]),
+        ("kernel", "uname", &["-sr"]),
+    ];
+    for (name, program, words) in tools {
+        if find(program).is_some()
+            && let Ok(said) = output(Command::new(program).args(words))
+        {
+            versions.push((name.into(), said.trim().into()));
+        }
+    }
+    versions
+}
+
+/// The version of `name` in the text of a lock file.
+fn locked<'a>(lock: &'a str, name: &str) -> Option<&'a str> {
+    let (_, rest) = lock.split_once(&format!("\nname = \"{name}\"\nversion = \""))?;
+    rest.split('"').next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_read_from_a_line() {
+        let line = r#"{"requests":4,"cpu_ns":100,"wall_ns":9,"latency_ns":[[0.5,7],[1,9]]}"#;
+        let run = read_run(line).unwrap();
+        assert_eq!(run.cpu, 25.0);
+        assert_eq!(run.latencies, [(0.5, 7.0), (1.0, 9.0)]);
+        assert!(read_run("nonsense").is_err());
+    }
+
+    #[test]
+    fn a_version_is_read_from_a_lock_file() {
+        let lock = "\n[[package]]\nname = \"h2\"\nversion = \"0.4.20\"\n";
+        assert_eq!(locked(lock, "h2"), Some("0.4.20"));
+        assert_eq!(locked(lock, "h3"), None);
+    }
+}

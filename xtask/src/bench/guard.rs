@@ -1,0 +1,257 @@
+//! What our own client costs must not grow unnoticed: a few counts against those that were
+//! accepted last, in `benches/baseline.json`. No time is among them.
+
+use std::{collections::BTreeMap, fs, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    clients::build_ours,
+    counters::{self, NoNumber, Number},
+    servers::{self, Server},
+    workloads::{Site, WORKLOADS, Workload},
+};
+use crate::{
+    interop::{Debian, Missing},
+    steps::{Outcome, Report, root, target},
+};
+
+/// The program and the work; `name/of-the-work` in the file.
+const WATCHED: [(&str, &str); 6] = [
+    ("ours", "h1"),
+    ("ours", "h1-64"),
+    ("ours", "https-64"),
+    ("ours", "h2c-100"),
+    ("ours", "connect"),
+    ("ours-blocking", "h1"),
+];
+
+/// What one request costs.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct Counts {
+    instructions: f64,
+    allocations: f64,
+    system_calls: f64,
+}
+
+/// How much more than was accepted is let pass. Compilers and C libraries of other machines differ
+/// a little; so does, with many in flight, how many happen to be ready at once.
+const TOLERANCE: Counts = Counts {
+    instructions: 0.04, // a share
+    allocations: 0.1,
+    system_calls: 0.1,
+};
+/// With many in flight.
+const CALLS_TOGETHER: f64 = 0.25;
+
+type Baseline = BTreeMap<String, Counts>;
+
+fn file() -> PathBuf {
+    root().join("benches/baseline.json")
+}
+
+/// The step of `ci`.
+pub(crate) fn check() -> Outcome {
+    let mut report = Report::default();
+    let debian = Debian::default();
+    for tool in ["valgrind", "strace"] {
+        match debian.has(tool, &[tool]) {
+            Ok(()) => {}
+            Err(Missing::LeftOut(why)) => {
+                report.leave_out(format!(
+                    "the guard of our counts, which needs {tool}: {why}"
+                ));
+                return Ok(report);
+            }
+            Err(Missing::Failed(why)) => return Err(format!("{tool}: {why}")),
+        }
+    }
+    let text = fs::read_to_string(file()).map_err(|error| format!("the baseline: {error}"))?;
+    let accepted: Baseline =
+        serde_json::from_str(&text).map_err(|error| format!("the baseline: {error}"))?;
+    let counted = count()?;
+    let mut worse = Vec::new();
+    for (name, counts) in &counted {
+        let Some(before) = accepted.get(name) else {
+            worse.push(format!("{name} is not in the baseline"));
+            continue;
+        };
+        println!("    {name}: {}", compared(counts, before));
+        worse.extend(excess(name, counts, before));
+    }
+    let gone = accepted.keys().filter(|name| !counted.contains_key(*name));
+    worse.extend(gone.map(|name| format!("{name} is in the baseline, and cannot be counted")));
+    if worse.is_empty() {
+        report.note = format!("{} works within their counts", counted.len());
+        return Ok(report);
+    }
+    for line in &worse {
+        eprintln!("    {line}");
+    }
+    Err(format!(
+        "{}; if it is worth it, `cargo xtask bench --accept`, and say why in the commit",
+        worse.join("; ")
+    ))
+}
+
+/// Makes what is counted now the measure of what comes.
+pub(crate) fn accept() -> Outcome {
+    let counted = count()?;
+    let text = serde_json::to_string_pretty(&counted).map_err(|error| error.to_string())?;
+    fs::write(file(), text + "\n").map_err(|error| format!("the baseline: {error}"))?;
+    for (name, counts) in &counted {
+        println!("    {name}: {counts:?}");
+    }
+    Ok(Report::note(format!("{} works accepted", counted.len())))
+}
+
+fn count() -> Result<Baseline, String> {
+    let release = build_ours()?;
+    let folder = target().join("bench");
+    fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
+    let server = servers::responder(&release, &folder)?;
+    let ca = folder.join("ca.pem").to_string_lossy().into_owned();
+    let mut counted = Baseline::new();
+    for (program, work) in WATCHED {
+        let known = WORKLOADS.iter().find(|workload| workload.name == work);
+        let workload = known.ok_or(format!("no such work: {work}"))?;
+        let name = format!("{program}/{work}");
+        match one(&release.join(program), workload, &server, &ca) {
+            Ok(counts) => {
+                counted.insert(name, counts);
+            }
+            Err(NoNumber::Cannot) => {}
+            Err(NoNumber::Failed(why)) => return Err(format!("{name}: {why}")),
+        }
+    }
+    Ok(counted)
+}
+
+fn one(
+    program: &std::path::Path,
+    workload: &Workload,
+    server: &Server,
+    ca: &str,
+) -> Number<Counts> {
+    let addr = server.ports.get(workload.port);
+    let addr = addr.ok_or("the responder has no such port".to_owned())?;
+    let site = Site { addr, ca };
+    let n = workload.counted;
+    let (once, twice) = (workload.words(&site, n), workload.words(&site, 2 * n));
+    let each = |twice: u64, once: u64| {
+        let more = (twice as f64 - once as f64) / n as f64;
+        (more * 100.0).round() / 100.0
+    };
+    let calls = |words: &[String]| {
+        let calls = counters::system_calls(program, words)?;
+        Ok::<u64, NoNumber>(calls.values().sum())
+    };
+    Ok(Counts {
+        instructions: each(
+            counters::instructions(program, &twice)?,
+            counters::instructions(program, &once)?,
+        )
+        .round(),
+        allocations: each(
+            counters::heap(program, &twice)?.allocations,
+            counters::heap(program, &once)?.allocations,
+        ),
+        system_calls: each(calls(&twice)?, calls(&once)?),
+    })
+}
+
+fn compared(now: &Counts, before: &Counts) -> String {
+    format!(
+        "{:.0} instructions ({:+.1} %), {:.2} allocations ({:+.2}), {:.2} system calls ({:+.2})",
+        now.instructions,
+        (now.instructions / before.instructions.max(1.0) - 1.0) * 100.0,
+        now.allocations,
+        now.allocations - before.allocations,
+        now.system_calls,
+        now.system_calls - before.system_calls,
+    )
+}
+
+/// What has grown beyond its tolerance, in sentences.
+fn excess(name: &str, now: &Counts, before: &Counts) -> Vec<String> {
+    let is_one_by_one = WORKLOADS
+        .iter()
+        .any(|known| known.in_flight == 1 && name.ends_with(&format!("/{}", known.name)));
+    let calls = if is_one_by_one {
+        TOLERANCE.system_calls
+    } else {
+        CALLS_TOGETHER
+    };
+    let limits = [
+        (
+            "instructions",
+            now.instructions,
+            before.instructions,
+            before.instructions * TOLERANCE.instructions,
+        ),
+        (
+            "allocations",
+            now.allocations,
+            before.allocations,
+            TOLERANCE.allocations,
+        ),
+        ("system calls", now.system_calls, before.system_calls, calls),
+    ];
+    limits
+        .iter()
+        .filter(|(_, now, before, more)| now - before > *more)
+        .map(|(what, now, before, _)| format!("{name}: {what} grew from {before} to {now}"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BEFORE: Counts = Counts {
+        instructions: 10_000.0,
+        allocations: 4.0,
+        system_calls: 3.0,
+    };
+
+    #[test]
+    fn growth_beyond_the_tolerance_is_noticed() {
+        assert_eq!(excess("ours/h1", &BEFORE, &BEFORE), Vec::<String>::new());
+        let grown: [fn(&mut Counts); 3] = [
+            |counts| counts.instructions = 10_401.0,
+            |counts| counts.allocations = 5.0,
+            |counts| counts.system_calls = 3.2,
+        ];
+        for grow in grown {
+            let mut now = BEFORE;
+            grow(&mut now);
+            assert_eq!(excess("ours/h1", &now, &BEFORE).len(), 1, "{now:?}");
+        }
+    }
+
+    #[test]
+    fn less_is_fine_and_so_is_a_little_more() {
+        let less = Counts {
+            instructions: 1.0,
+            allocations: 0.0,
+            system_calls: 0.0,
+        };
+        let more = Counts {
+            instructions: 10_399.0,
+            allocations: 4.05,
+            system_calls: 3.05,
+        };
+        for now in [less, more] {
+            assert_eq!(excess("ours/h1", &now, &BEFORE), Vec::<String>::new());
+        }
+        // How many are ready at once is not ours to say.
+        let together = Counts {
+            system_calls: 3.2,
+            ..BEFORE
+        };
+        assert_eq!(
+            excess("ours/h1-64", &together, &BEFORE),
+            Vec::<String>::new()
+        );
+    }
+}

@@ -1,0 +1,167 @@
+//! What has been measured, and what can be said of it.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::workloads::Workload;
+
+/// One client at one work.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Cell {
+    /// For each request.
+    pub(crate) instructions: Option<f64>,
+    pub(crate) allocations: Option<f64>,
+    pub(crate) bytes: Option<f64>,
+    /// By name, for each request.
+    pub(crate) calls: Option<BTreeMap<String, f64>>,
+    /// For each idle connection, in bytes.
+    pub(crate) heap: Option<f64>,
+    /// The processor's time for each request, in nanoseconds, of each run.
+    pub(crate) cpu: Vec<f64>,
+    /// Of the last run.
+    pub(crate) latencies: Vec<(f64, f64)>,
+    /// What went wrong.
+    pub(crate) failures: Vec<String>,
+}
+
+/// One work, and everybody at it.
+#[derive(Clone, Debug)]
+pub(crate) struct Row {
+    pub(crate) workload: Workload,
+    /// By the client's name.
+    pub(crate) cells: BTreeMap<&'static str, Cell>,
+}
+
+/// One point of a curve: how many were in flight, and the processor's nanoseconds for each request.
+pub(crate) type Curve = Vec<(u64, f64)>;
+
+/// Everything.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Results {
+    pub(crate) date: String,
+    pub(crate) machine: String,
+    pub(crate) command: String,
+    pub(crate) versions: Vec<(String, String)>,
+    /// Names and titles, in their order.
+    pub(crate) clients: Vec<(&'static str, &'static str)>,
+    pub(crate) rows: Vec<Row>,
+    /// With nginx instead of the responder.
+    pub(crate) nginx: Vec<Row>,
+    /// By the client's name.
+    pub(crate) curves: BTreeMap<&'static str, Curve>,
+    /// The pool alone: how many idle connections, and the instructions of a checkout.
+    pub(crate) checkout: Vec<(u64, f64)>,
+    pub(crate) left_out: Vec<String>,
+}
+
+/// The middle of a few numbers, the least and the greatest.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Spread {
+    pub(crate) median: f64,
+    pub(crate) least: f64,
+    pub(crate) most: f64,
+}
+
+impl Spread {
+    pub(crate) fn of(mut numbers: Vec<f64>) -> Option<Self> {
+        numbers.sort_by(f64::total_cmp);
+        Some(Spread {
+            median: *numbers.get(numbers.len() / 2)?,
+            least: *numbers.first()?,
+            most: *numbers.last()?,
+        })
+    }
+}
+
+impl Row {
+    /// The processor's time of `client` as a ratio to `base`'s, run by run: both ran one after the
+    /// other each time, and so what slowed one is likely to have slowed the other.
+    pub(crate) fn ratio(&self, client: &str, base: &str) -> Option<Spread> {
+        let (ours, theirs) = (self.cells.get(client)?, self.cells.get(base)?);
+        let pairs = ours.cpu.iter().zip(&theirs.cpu);
+        Spread::of(pairs.map(|(a, b)| a / b.max(1.0)).collect())
+    }
+
+    pub(crate) fn all_calls(&self, client: &str) -> Option<f64> {
+        let calls = self.cells.get(client)?.calls.as_ref()?;
+        Some(calls.values().sum())
+    }
+
+    /// Reads from sockets: whoever receives does so by one of these.
+    pub(crate) fn receives(&self, client: &str) -> Option<f64> {
+        let calls = self.cells.get(client)?.calls.as_ref()?;
+        let names = ["read", "readv", "recvfrom", "recvmsg"];
+        Some(names.iter().filter_map(|name| calls.get(*name)).sum())
+    }
+}
+
+impl Results {
+    /// As JSON, for whoever wants to compare runs.
+    pub(crate) fn json(&self) -> String {
+        let rows: BTreeMap<_, _> = self
+            .rows
+            .iter()
+            .map(|row| (row.workload.name, &row.cells))
+            .collect();
+        let nginx: BTreeMap<_, _> = self
+            .nginx
+            .iter()
+            .map(|row| (row.workload.name, &row.cells))
+            .collect();
+        let all = serde_json::json!({
+            "date": self.date,
+            "machine": self.machine,
+            "versions": self.versions,
+            "rows": rows,
+            "nginx": nginx,
+            "curves": self.curves,
+            "checkout": self.checkout,
+            "left_out": self.left_out,
+        });
+        format!("{all:#}\n")
+    }
+}
+
+/// A number with as many digits as matter, thousands separated.
+pub(crate) fn show(number: f64) -> String {
+    if number < 9.995 {
+        return format!("{number:.2}");
+    }
+    if number < 99.95 {
+        return format!("{number:.1}");
+    }
+    let digits = format!("{number:.0}");
+    let mut text = String::new();
+    for (n, digit) in digits.chars().enumerate() {
+        if n > 0 && (digits.len() - n).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_shown_with_as_many_digits_as_matter() {
+        let shown = [2.0, 12.34, 99.96, 999.5, 1234.0, 1_234_567.0].map(show);
+        assert_eq!(
+            shown,
+            ["2.00", "12.3", "100", "1,000", "1,234", "1,234,567"]
+        );
+    }
+
+    #[test]
+    fn the_middle_is_no_mean() {
+        let spread = Spread::of(vec![1.0, 100.0, 2.0]).unwrap();
+        assert_eq!(
+            (spread.median, spread.least, spread.most),
+            (2.0, 1.0, 100.0)
+        );
+        assert_eq!(Spread::of(Vec::new()), None);
+    }
+}

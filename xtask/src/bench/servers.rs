@@ -1,0 +1,131 @@
+//! The servers the clients talk to: the responder, and nginx if it is there.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{BufRead, BufReader},
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use super::workloads::LARGE;
+use crate::steps::find;
+
+/// The processor for servers, and the one for clients: neither takes the other's time.
+pub(crate) const SERVERS: &str = "1";
+pub(crate) const CLIENTS: &str = "0";
+
+/// A process which ends with the pipe that this holds, or with this.
+pub(crate) struct Server {
+    child: Child,
+    is_killed: bool,
+    /// Where it listens, by what it speaks there.
+    pub(crate) ports: BTreeMap<String, String>,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        if self.is_killed {
+            let _ = self.child.kill();
+        }
+        let _ = self.child.wait();
+    }
+}
+
+/// `program` on the servers' processor, if there is a second one to have.
+fn pinned(program: &Path) -> Command {
+    let is_alone = std::thread::available_parallelism().is_ok_and(|count| count.get() < 2);
+    match find("taskset") {
+        Some(taskset) if !is_alone => {
+            let mut command = Command::new(taskset);
+            command.args(["-c", SERVERS]).arg(program);
+            command
+        }
+        _ => Command::new(program),
+    }
+}
+
+/// Starts the responder; its certificates are put into `folder`.
+pub(crate) fn responder(release: &Path, folder: &Path) -> Result<Server, String> {
+    let program = release.join("responder");
+    let mut child = pinned(&program)
+        .arg(folder)
+        .arg(LARGE.to_string())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|error| format!("{}: {error}", program.display()))?;
+    let mut line = String::new();
+    if let Some(stdout) = child.stdout.take() {
+        let _ = BufReader::new(stdout).read_line(&mut line);
+    }
+    let ports = serde_json::from_str(&line);
+    let server = Server {
+        child,
+        is_killed: false,
+        ports: ports.unwrap_or_default(),
+    };
+    if server.ports.is_empty() {
+        return Err("the responder did not say where it listens".into());
+    }
+    Ok(server)
+}
+
+/// Starts nginx with the responder's certificate.
+pub(crate) fn nginx(folder: &Path) -> Result<Server, String> {
+    let program = find("nginx").ok_or("not installed")?;
+    let at: PathBuf = folder.join("nginx");
+    fs::create_dir_all(at.join("www/bytes")).map_err(|error| error.to_string())?;
+    let failed = |error: std::io::Error| error.to_string();
+    fs::write(at.join("www/hello"), "Hello, world!\n").map_err(failed)?;
+    let large = File::create(at.join("www/bytes").join(LARGE.to_string()));
+    large.and_then(|file| file.set_len(LARGE)).map_err(failed)?;
+    // It must be told its ports; bound here for a moment, they are most likely still free then.
+    let port = || {
+        let addr = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        addr.map(|addr| addr.to_string()).map_err(failed)
+    };
+    let (h1, https) = (port()?, port()?);
+    let (place, keys) = (at.to_string_lossy(), folder.to_string_lossy());
+    // One process, so that what is started is what is ended.
+    let configuration = format!(
+        "daemon off;\nmaster_process off;\npid {place}/nginx.pid;\nerror_log stderr notice;\n\
+         events {{ worker_connections 4096; }}\n\
+         http {{\n    access_log off;\n    sendfile on;\n    keepalive_requests 100000000;\n    \
+         client_body_temp_path {place}/body;\n    proxy_temp_path {place}/proxy;\n    \
+         fastcgi_temp_path {place}/fastcgi;\n    uwsgi_temp_path {place}/uwsgi;\n    \
+         scgi_temp_path {place}/scgi;\n    server {{\n        listen {h1};\n        \
+         listen {https} ssl;\n        ssl_certificate {keys}/cert.pem;\n        \
+         ssl_certificate_key {keys}/key.pem;\n        root {place}/www;\n    }}\n}}\n"
+    );
+    let file = at.join("nginx.conf");
+    fs::write(&file, configuration).map_err(failed)?;
+    let mut child = pinned(&program)
+        .args(["-e", "stderr", "-p"])
+        .arg(&at)
+        .arg("-c")
+        .arg(&file)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(failed)?;
+    let stderr = child.stderr.take();
+    let server = Server {
+        child,
+        is_killed: true,
+        ports: [("h1".to_owned(), h1), ("https".to_owned(), https)].into(),
+    };
+    let mut said = String::new();
+    for line in BufReader::new(stderr.ok_or("no output")?).lines() {
+        let line = line.map_err(failed)?;
+        // Said when the events are set up, and the sockets listen before that.
+        if line.contains("event method") {
+            return Ok(server);
+        }
+        said = line;
+    }
+    Err(format!("nginx ended: {said}"))
+}

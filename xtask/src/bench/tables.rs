@@ -1,0 +1,253 @@
+//! The results as tables, for the page and for `docs/performance.md`.
+
+use super::{
+    results::{Results, Row, Spread, show},
+    workloads::How,
+};
+
+/// Rows of text under a head.
+#[derive(Clone, Debug)]
+pub(crate) struct Table {
+    pub(crate) title: &'static str,
+    pub(crate) note: &'static str,
+    pub(crate) head: Vec<String>,
+    pub(crate) rows: Vec<Vec<String>>,
+}
+
+const NOTHING: &str = "–";
+
+/// All of them; those without a single number are not among them.
+pub(crate) fn tables(results: &Results) -> Vec<Table> {
+    let mut tables = vec![
+        per_request(
+            results,
+            "Instructions",
+            "In user space, for each request, by callgrind.",
+            |row, client| row.cells.get(client)?.instructions.map(show),
+            |row| row.workload.goals.instructions,
+        ),
+        per_request(
+            results,
+            "Allocations",
+            "For each request, and the bytes they asked for, by memcheck.",
+            |row, client| {
+                let cell = row.cells.get(client)?;
+                Some(format!(
+                    "{} ({} B)",
+                    show(cell.allocations?),
+                    show(cell.bytes?)
+                ))
+            },
+            |row| row.workload.goals.allocations,
+        ),
+        per_request(
+            results,
+            "System calls",
+            "For each request, by strace.",
+            |row, client| {
+                let is_bulk = matches!(row.workload.how, How::Download | How::Upload);
+                row.all_calls(client).filter(|_| !is_bulk).map(show)
+            },
+            |row| row.workload.goals.calls,
+        ),
+        per_request(
+            results,
+            "Reads for 256 MiB",
+            "System calls which received the body of one response.",
+            |row, client| {
+                let is_download = row.workload.how == How::Download;
+                row.receives(client).filter(|_| is_download).map(show)
+            },
+            |_| None,
+        ),
+        per_request(
+            results,
+            "Heap of an idle connection",
+            "In bytes, by memcheck, after one response.",
+            |row, client| row.cells.get(client)?.heap.map(show),
+            |row| row.workload.goals.heap,
+        ),
+        per_request(
+            results,
+            "Processor time against raw",
+            "As a ratio, measured in alternation: the median, and the least and the greatest.",
+            |row, client| row.ratio(client, "raw").map(ratio),
+            |_| None,
+        ),
+        per_request(
+            results,
+            "Processor time against hyper with its pool",
+            "As a ratio, likewise.",
+            |row, client| row.ratio(client, "hyper-util").map(ratio),
+            |_| None,
+        ),
+        per_request(
+            results,
+            "Processor time",
+            "In microseconds for each request: medians.",
+            |row, client| {
+                let spread = Spread::of(row.cells.get(client)?.cpu.clone())?;
+                Some(show(spread.median / 1e3))
+            },
+            |_| None,
+        ),
+        of_rows(
+            results,
+            &results.nginx,
+            "Processor time with nginx",
+            "In microseconds for each request: medians. The server is nginx.",
+            &|row, client| {
+                let spread = Spread::of(row.cells.get(client)?.cpu.clone())?;
+                Some(show(spread.median / 1e3))
+            },
+            &|_| None,
+        ),
+        waits(results),
+        checkout(results),
+    ];
+    tables.retain(|table| !table.rows.is_empty());
+    tables
+}
+
+fn ratio(spread: Spread) -> String {
+    let Spread {
+        median,
+        least,
+        most,
+    } = spread;
+    format!("{median:.2} ({least:.2}–{most:.2})")
+}
+
+fn per_request(
+    results: &Results,
+    title: &'static str,
+    note: &'static str,
+    cell: impl Fn(&Row, &str) -> Option<String>,
+    goal: impl Fn(&Row) -> Option<f64>,
+) -> Table {
+    of_rows(results, &results.rows, title, note, &cell, &goal)
+}
+
+fn of_rows(
+    results: &Results,
+    rows: &[Row],
+    title: &'static str,
+    note: &'static str,
+    cell: &dyn Fn(&Row, &str) -> Option<String>,
+    goal: &dyn Fn(&Row) -> Option<f64>,
+) -> Table {
+    let has = |row: &&Row, client| cell(row, client).is_some();
+    let clients: Vec<_> = results
+        .clients
+        .iter()
+        .filter(|(client, _)| rows.iter().any(|row| has(&row, client)))
+        .collect();
+    let rows: Vec<_> = rows
+        .iter()
+        .filter(|row| clients.iter().any(|(client, _)| has(row, client)))
+        .collect();
+    let has_goals = rows.iter().any(|row| goal(row).is_some());
+    let mut head = vec!["work".to_owned()];
+    head.extend(clients.iter().map(|(_, title)| (*title).to_owned()));
+    head.extend(has_goals.then(|| "goal".to_owned()));
+    let line = |row: &&Row| {
+        let mut line = vec![row.workload.title.to_owned()];
+        let cells = clients.iter().map(|(client, _)| cell(row, client));
+        line.extend(cells.map(|cell| cell.unwrap_or(NOTHING.into())));
+        let goal = goal(row).map_or(NOTHING.into(), |goal| format!("≤ {}", show(goal)));
+        line.extend(has_goals.then_some(goal));
+        line
+    };
+    Table {
+        title,
+        note,
+        head,
+        rows: rows.iter().map(line).collect(),
+    }
+}
+
+/// How long small requests wait beside a large one.
+fn waits(results: &Results) -> Table {
+    let beside = results
+        .rows
+        .iter()
+        .find(|row| row.workload.how == How::Beside);
+    let line = |(client, title): &(&'static str, &'static str)| {
+        let latencies = &beside?.cells.get(client)?.latencies;
+        let at = |q: f64| latencies.iter().find(|(at, _)| *at == q);
+        let shown = |q| at(q).map(|(_, time)| show(time / 1e3));
+        Some(vec![
+            (*title).to_owned(),
+            shown(0.5)?,
+            shown(0.99)?,
+            shown(1.0)?,
+        ])
+    };
+    Table {
+        title: "Small requests beside a large download",
+        note: "Microseconds until each was answered, on one thread.",
+        head: ["client", "median", "99 %", "longest"]
+            .map(String::from)
+            .into(),
+        rows: results.clients.iter().filter_map(line).collect(),
+    }
+}
+
+fn checkout(results: &Results) -> Table {
+    let line = |(idle, count): &(u64, f64)| vec![show(*idle as f64), show(*count)];
+    Table {
+        title: "The pool alone",
+        note: "Instructions for taking a connection out and giving it back, with so many idle.",
+        head: ["idle connections", "instructions"]
+            .map(String::from)
+            .into(),
+        rows: results.checkout.iter().map(line).collect(),
+    }
+}
+
+impl Table {
+    /// As Markdown.
+    pub(crate) fn markdown(&self) -> String {
+        let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
+        let mut text = format!(
+            "### {}\n\n{}\n\n{}",
+            self.title,
+            self.note,
+            line(&self.head)
+        );
+        text.push_str("|---|");
+        text.push_str(&"--:|".repeat(self.head.len() - 1));
+        text.push('\n');
+        text.extend(self.rows.iter().map(|row| line(row)));
+        text.push('\n');
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::{results::Cell, workloads::WORKLOADS};
+
+    #[test]
+    fn a_table_has_only_what_was_measured() {
+        let cell = Cell {
+            instructions: Some(1234.0),
+            ..Cell::default()
+        };
+        let results = Results {
+            clients: vec![("ours", "httpcore"), ("wrk", "wrk")],
+            rows: vec![Row {
+                workload: WORKLOADS[0],
+                cells: [("ours", cell)].into(),
+            }],
+            ..Results::default()
+        };
+        let tables = tables(&results);
+        assert_eq!(tables.len(), 1);
+        assert!(tables[0].markdown().ends_with(
+            "| work | httpcore | goal |\n|---|--:|--:|\n\
+             | HTTP/1.1, one after the other | 1,234 | ≤ 6,000 |\n\n"
+        ));
+    }
+}
