@@ -113,6 +113,7 @@ async fn refused(pool: &ConnectionPool, url: &str) -> (u16, String) {
     let OpenError::Refused(response) = error else {
         panic!("{error:?}");
     };
+    let response = response.into_response();
     let status = response.status().as_u16();
     let body = response.into_body().bytes(1000).await.unwrap();
     (status, String::from_utf8_lossy(&body).into_owned())
