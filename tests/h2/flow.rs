@@ -49,7 +49,8 @@ fn windows_of_the_server() {
             "RFC 9113 §6.9: a window of a stream opened by nothing",
             answering([window_update(1, 0)]),
         )
-        .stream_error(code::PROTOCOL_ERROR, BROKEN_HEAD),
+        .connection_error(code::PROTOCOL_ERROR, BROKEN_HEAD)
+        .deviates(),
         case(
             "RFC 9113 §6.9.1: the connection's window opened too far",
             answering([window_update(0, MOST)]),

@@ -9,5 +9,6 @@
 mod cancel;
 mod frames;
 mod handshake;
+mod http2;
 mod peer;
 mod sending;

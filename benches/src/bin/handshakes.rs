@@ -1,17 +1,17 @@
-//! A connection for each request: `handshakes ADDR COUNT ROOT full|resumed`. Whoever is believed is
-//! in the file ROOT, since to judge a certificate is part of a full handshake.
+//! A connection for each request: `handshakes ADDR COUNT ROOT 1.2|1.3 full|resumed`. Whoever is
+//! believed is in the file ROOT, since to judge a certificate is part of a full handshake.
 
 #![forbid(unsafe_code)]
 
 use std::{env, error::Error, sync::Arc};
 
-use httpcore::tls::RustlsConnector;
+use httpcore::tls::{RustlsConnector, TlsVersion};
 use httpcore::{Body, ConnectionPool, ConnectionUse, Epoll, KeepStreamInfo, StreamInfo};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let [addr, count, root, how] = arguments.as_slice() else {
-        return Err("usage: handshakes ADDR COUNT ROOT full|resumed".into());
+    let [addr, count, root, version, how] = arguments.as_slice() else {
+        return Err("usage: handshakes ADDR COUNT ROOT 1.2|1.3 full|resumed".into());
     };
     let count: u64 = count.parse()?;
     let resumes = match how.as_str() {
@@ -19,7 +19,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         "resumed" => true,
         _ => return Err("a handshake is full or resumed".into()),
     };
-    let mut builder = RustlsConnector::builder().root_pem_file(root)?;
+    let version = match version.as_str() {
+        "1.2" => TlsVersion::Tls12,
+        "1.3" => TlsVersion::Tls13,
+        _ => return Err("a version is 1.2 or 1.3".into()),
+    };
+    let mut builder = RustlsConnector::builder()
+        .root_pem_file(root)?
+        .min_version(version)
+        .max_version(version);
     if !resumes {
         builder = builder.remembered_sessions(0);
     }

@@ -11,7 +11,40 @@ pub(crate) enum Command {
     Help,
     Version,
     Get(Box<Get>),
+    Ws(Box<Ws>),
+    Sse(Box<Sse>),
     Demo,
+}
+
+/// A WebSocket: lines in, messages out.
+#[derive(Debug, Default)]
+pub(crate) struct Ws {
+    pub(crate) url: String,
+    pub(crate) reach: Reach,
+    pub(crate) subprotocols: Vec<String>,
+}
+
+/// A stream of events.
+#[derive(Debug, Default)]
+pub(crate) struct Sse {
+    pub(crate) url: String,
+    pub(crate) reach: Reach,
+    pub(crate) last_event_id: Option<String>,
+    pub(crate) once: bool,
+    pub(crate) include: bool,
+}
+
+/// How a server is reached that will be listened to for long.
+#[derive(Debug, Default)]
+pub(crate) struct Reach {
+    pub(crate) headers: HeaderMap,
+    pub(crate) connect_timeout: Option<Duration>,
+    pub(crate) unix_socket: Option<PathBuf>,
+    pub(crate) tls: Tls,
+    pub(crate) resolve: Vec<Override>,
+    pub(crate) http2_only: bool,
+    pub(crate) verbose: bool,
+    pub(crate) trace: bool,
 }
 
 /// One request, and what becomes of its response.
@@ -30,6 +63,18 @@ pub(crate) struct Get {
     pub(crate) verbose: bool,
     pub(crate) tls: Tls,
     pub(crate) resolve: Vec<Override>,
+    pub(crate) http: Http,
+}
+
+/// Which versions of HTTP are spoken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Http {
+    /// What the server chooses in the TLS handshake; without TLS, HTTP/1.1.
+    #[default]
+    Chosen,
+    One,
+    /// HTTP/2, whether the server has said that it speaks it or not.
+    Two,
 }
 
 /// Whom to trust, and who to be.
@@ -62,6 +107,8 @@ pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error
         Some(Short('h') | Long("help")) | None => Ok(Command::Help),
         Some(Short('V') | Long("version")) => Ok(Command::Version),
         Some(Value(command)) if command == "get" => parse_get(parser),
+        Some(Value(command)) if command == "ws" => parse_ws(parser),
+        Some(Value(command)) if command == "sse" => parse_sse(parser),
         Some(Value(command)) if command == "demo" => match parser.next()? {
             None => Ok(Command::Demo),
             Some(Short('h') | Long("help")) => Ok(Command::Help),
@@ -92,6 +139,9 @@ fn parse_get(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
             Long("key") => get.tls.key = Some(parser.value()?.into()),
             Short('k') | Long("insecure") => get.tls.insecure = true,
             Long("resolve") => get.resolve.push(resolve(&parser.value()?.string()?)?),
+            Long("http1.1") => get.http = Http::One,
+            Long("http2") => get.http = Http::Chosen,
+            Long("http2-prior-knowledge") => get.http = Http::Two,
             Short('v') | Long("verbose") => get.verbose = true,
             Long("trace") => get.trace = true,
             Short('h') | Long("help") => return Ok(Command::Help),
@@ -104,6 +154,89 @@ fn parse_get(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
     }
     get.url = url.ok_or("get needs a URL")?;
     Ok(Command::Get(Box::new(get)))
+}
+
+fn parse_ws(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
+    let mut ws = Ws::default();
+    let mut url = None;
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Long("subprotocol") => ws.subprotocols.push(parser.value()?.string()?),
+            Short('h') | Long("help") => return Ok(Command::Help),
+            Value(value) if url.is_none() => url = Some(value.string()?),
+            other => {
+                let arg = owned(other)?;
+                ws.reach.take(&arg, &mut parser)?;
+            }
+        }
+    }
+    ws.reach.check()?;
+    ws.url = url.ok_or("ws needs a URL")?;
+    Ok(Command::Ws(Box::new(ws)))
+}
+
+fn parse_sse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
+    let mut sse = Sse::default();
+    let mut url = None;
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Long("last-event-id") => sse.last_event_id = Some(parser.value()?.string()?),
+            Long("once") => sse.once = true,
+            Short('i') | Long("include") => sse.include = true,
+            Short('h') | Long("help") => return Ok(Command::Help),
+            Value(value) if url.is_none() => url = Some(value.string()?),
+            other => {
+                let arg = owned(other)?;
+                sse.reach.take(&arg, &mut parser)?;
+            }
+        }
+    }
+    sse.reach.check()?;
+    sse.url = url.ok_or("sse needs a URL")?;
+    Ok(Command::Sse(Box::new(sse)))
+}
+
+/// The name of an option, which then may ask the parser for its value. Anything else is not
+/// expected.
+fn owned(arg: lexopt::Arg<'_>) -> Result<String, lexopt::Error> {
+    match arg {
+        Short(letter) => Ok(letter.to_string()),
+        Long(name) => Ok(name.to_owned()),
+        Value(_) => Err(arg.unexpected()),
+    }
+}
+
+impl Reach {
+    fn take(&mut self, name: &str, parser: &mut lexopt::Parser) -> Result<(), lexopt::Error> {
+        match name {
+            "H" | "header" => {
+                let (name, value) = header(&parser.value()?.string()?)?;
+                self.headers.append(name, value);
+            }
+            "connect-timeout" => self.connect_timeout = Some(seconds(parser)?),
+            "unix-socket" => self.unix_socket = Some(parser.value()?.into()),
+            "cacert" => self.tls.roots = Some(parser.value()?.into()),
+            "cert" => self.tls.certificate = Some(parser.value()?.into()),
+            "key" => self.tls.key = Some(parser.value()?.into()),
+            "k" | "insecure" => self.tls.insecure = true,
+            "resolve" => self.resolve.push(resolve(&parser.value()?.string()?)?),
+            "h2" => self.http2_only = true,
+            "v" | "verbose" => self.verbose = true,
+            "trace" => self.trace = true,
+            _ => {
+                let dashes = if name.len() == 1 { "-" } else { "--" };
+                return Err(format!("invalid option '{dashes}{name}'").into());
+            }
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), lexopt::Error> {
+        if self.tls.key.is_some() && self.tls.certificate.is_none() {
+            return Err("--key needs --cert".into());
+        }
+        Ok(())
+    }
 }
 
 fn header(text: &str) -> Result<(HeaderName, HeaderValue), lexopt::Error> {
@@ -200,6 +333,15 @@ mod tests {
     }
 
     #[test]
+    fn the_last_word_on_the_version_counts() {
+        let http = |args: &[&str]| get(args).unwrap().http;
+        assert_eq!(http(&["http://x/"]), Http::Chosen);
+        assert_eq!(http(&["http://x/", "--http1.1"]), Http::One);
+        assert_eq!(http(&["--http2-prior-knowledge", "http://x/"]), Http::Two);
+        assert_eq!(http(&["--http1.1", "--http2", "http://x/"]), Http::Chosen);
+    }
+
+    #[test]
     fn nonsense_is_named() {
         for (args, what) in [
             (&[][..], "URL"),
@@ -212,6 +354,45 @@ mod tests {
             (&["http://x/", "--frobnicate"], "frobnicate"),
         ] {
             let error = get(args).unwrap_err();
+            assert!(error.contains(what), "{args:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn long_streams_share_their_options() {
+        let parse = |args: &[&str]| parse(lexopt::Parser::from_args(args));
+        let args = [
+            "ws",
+            "ws://x/",
+            "-H",
+            "a: b",
+            "--subprotocol",
+            "chat",
+            "--h2",
+            "-k",
+        ];
+        let Ok(Command::Ws(ws)) = parse(&args) else {
+            panic!()
+        };
+        assert_eq!(
+            (&*ws.url, &*ws.subprotocols),
+            ("ws://x/", &["chat".to_owned()][..])
+        );
+        assert!(ws.reach.http2_only && ws.reach.tls.insecure && ws.reach.headers.len() == 1);
+        let args = ["sse", "--last-event-id=7", "--once", "-iv", "http://x/"];
+        let Ok(Command::Sse(sse)) = parse(&args) else {
+            panic!()
+        };
+        assert_eq!(sse.last_event_id.as_deref(), Some("7"));
+        assert!(sse.once && sse.include && sse.reach.verbose);
+        for (args, what) in [
+            (&["ws"][..], "URL"),
+            (&["sse"], "URL"),
+            (&["ws", "ws://x/", "--frobnicate"], "--frobnicate"),
+            (&["ws", "ws://x/", "ws://y/"], "ws://y/"),
+            (&["sse", "http://x/", "--key", "k"], "--cert"),
+        ] {
+            let error = parse(args).unwrap_err().to_string();
             assert!(error.contains(what), "{args:?}: {error}");
         }
     }

@@ -18,7 +18,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::{
     Exit,
-    args::{Data, Get, Tls},
+    args::{Data, Get, Http, Tls},
     resolve::Overridden,
     trace,
 };
@@ -28,7 +28,10 @@ const PIECE: usize = 64 * 1024;
 
 pub(crate) fn run(options: &Get) -> Result<(), Exit> {
     let epoll = Epoll::new()?;
-    let mut builder = ConnectionPool::builder().timeouts(timeouts(options));
+    let mut builder = ConnectionPool::builder()
+        .timeouts(timeouts(options))
+        .http1(options.http != Http::Two)
+        .http2(options.http != Http::One);
     if let Some(path) = &options.unix_socket {
         builder = builder.unix_socket(path);
     }
@@ -54,7 +57,7 @@ pub(crate) fn run(options: &Get) -> Result<(), Exit> {
 }
 
 /// The connector that was asked for, if it is not the usual one.
-fn tls(options: &Tls) -> Result<Option<Arc<dyn TlsConnector>>, Exit> {
+pub(crate) fn tls(options: &Tls) -> Result<Option<Arc<dyn TlsConnector>>, Exit> {
     if options.roots.is_none() && options.certificate.is_none() && !options.insecure {
         return Ok(None);
     }
@@ -120,7 +123,7 @@ fn request(options: &Get, epoll: &Epoll) -> Result<httpcore::Request, Exit> {
 }
 
 /// A URL as it may be repeated in a message.
-fn without_userinfo(url: &str) -> &str {
+pub(crate) fn without_userinfo(url: &str) -> &str {
     let authority_end = url.find("://").map_or(0, |at| {
         at + 3
             + url[at + 3..]

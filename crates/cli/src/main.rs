@@ -5,8 +5,11 @@
 mod args;
 mod demo;
 mod get;
+mod reach;
 mod resolve;
+mod sse;
 mod trace;
+mod ws;
 
 use std::{error::Error as StdError, io::Write, process::ExitCode};
 
@@ -15,6 +18,8 @@ httpcore: HTTP requests over an event loop of their own
 
 Usage:
   httpcore get URL [options]   send a request and print the response's body
+  httpcore ws URL [options]    open a WebSocket: lines of stdin out, messages to stdout
+  httpcore sse URL [options]   print Server-Sent Events, and go on where a broken stream ended
   httpcore demo                start a server on loopback and show real requests against it
 
 Options of get:
@@ -33,10 +38,23 @@ Options of get:
   -k, --insecure          trust anybody: whoever is in between can read and change everything
       --resolve HOST:PORT:ADDRESS
                           look for this host and port at this address; may be given again
+      --http1.1           speak HTTP/1.1 only
+      --http2             HTTP/2 if the server chooses it in the TLS handshake: the default
+      --http2-prior-knowledge
+                          speak HTTP/2 without asking, over http:// too
   -v, --verbose           say on stderr what the connection is, TLS above all
       --trace             say on stderr what happens, and when
   -h, --help              this text
   -V, --version           the version
+
+Options of ws and sse:
+      --subprotocol NAME  ws: offer this subprotocol; may be given again
+      --last-event-id ID  sse: begin behind this event
+      --once              sse: end with the first response
+  -i, --include           sse: print names and ids too
+      --h2                speak HTTP/2 only, without TLS too
+  and of those above: -H, -v, -k, -h, --trace, --connect-timeout, --unix-socket, --cacert, --cert,
+  --key, --resolve
 
 The exit status is 0 only for a complete response, whatever its status code; 1 if the request
 failed, 2 if the command line makes no sense.
@@ -61,6 +79,8 @@ fn main() -> ExitCode {
         Ok(args::Command::Help) => print(HELP),
         Ok(args::Command::Version) => print(concat!("httpcore ", env!("CARGO_PKG_VERSION"), "\n")),
         Ok(args::Command::Get(options)) => get::run(&options),
+        Ok(args::Command::Ws(options)) => ws::run(&options),
+        Ok(args::Command::Sse(options)) => sse::run(&options),
         Ok(args::Command::Demo) => demo::run(),
         Err(error) => Err(Exit::Usage(error.to_string())),
     };

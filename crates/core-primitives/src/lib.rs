@@ -50,8 +50,8 @@ pub mod waits;
 
 pub use body::{Body, BodyLength};
 pub use connection::{
-    Admission, Established, ExclusiveConnection, Request, Response, SendError, SharedConnection,
-    StreamId, Terms,
+    Admission, Established, ExclusiveConnection, GivenBack, Request, Response, SendError,
+    SharedConnection, StreamId, Terms,
 };
 pub use error::{BoxError, Error, Fault, Kind, Phase, Sent, TimeoutKind};
 pub use informational::OnInformational;
@@ -60,7 +60,9 @@ pub use net::{
     Alpn, BoxFuture, BoxStream, IdleEnd, NetworkBackend, NetworkStream, StreamInfo, TcpOptions,
     TlsConnector, TlsFailure, TlsInfo,
 };
-pub use options::{ConnectionUse, KeepStreamInfo, Partition, Protocol, ServerName, Timeouts};
+pub use options::{
+    ConnectionUse, KeepStreamInfo, Partition, Protocol, ServerName, Timeouts, TlsChoice,
+};
 pub use origin::{Origin, Scheme};
 pub use run_queue::{RunQueue, Spawned};
 pub use runtime::{Alarm, Runtime, RuntimeGone, Timer, sleep_until, with_deadline};

@@ -14,6 +14,7 @@ use std::{
 use bytes::{Buf, BytesMut};
 
 use crate::{
+    error::Error,
     lease::{CloseReason, Lease, LeaseRevoked},
     net::{BoxStream, IdleEnd, NetworkStream, StreamInfo},
 };
@@ -49,6 +50,26 @@ pub struct Upgraded {
     /// Behind the stream, so that the connection is closed when its place becomes free.
     hold: Hold,
 }
+
+/// What is behind the error of a request for a [`Protocol`](crate::Protocol) to a server that does not
+/// announce extended CONNECT (RFC 8441 §3). Nothing has been sent; over HTTP/1.1 the same may work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoExtendedConnect;
+
+impl NoExtendedConnect {
+    /// Whether this is what `error` says.
+    pub fn is_behind(error: &Error) -> bool {
+        std::error::Error::source(error).is_some_and(|source| source.is::<NoExtendedConnect>())
+    }
+}
+
+impl fmt::Display for NoExtendedConnect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the server does not offer extended CONNECT (RFC 8441 §3)")
+    }
+}
+
+impl std::error::Error for NoExtendedConnect {}
 
 /// One of these is in the extensions, which must be `Clone` and `Sync`.
 #[derive(Clone)]

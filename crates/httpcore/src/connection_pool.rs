@@ -12,6 +12,8 @@ use std::{
 };
 
 use http::Uri;
+#[cfg(feature = "ws")]
+use httpcore_core_primitives::{Body, ConnectionUse, upgrade::NoExtendedConnect};
 use httpcore_core_primitives::{
     BoxError, Error, Kind, NetworkBackend, Phase, Request, Response, Runtime, ServerName,
     TcpOptions, Timeouts, TlsConnector,
@@ -67,8 +69,8 @@ impl ConnectionPool {
     /// once its head is there. The body streams; while it lasts, it holds its connection.
     ///
     /// [`Timeouts`], [`Trace`](crate::Trace), [`ConnectionUse`](crate::ConnectionUse),
-    /// [`Partition`](crate::Partition), [`ServerName`] and
-    /// [`KeepStreamInfo`](crate::KeepStreamInfo) are taken from the request's extensions. Dropping the future, or the body, gives up the exchange and frees its place before `drop` returns.
+    /// [`Partition`](crate::Partition), [`ServerName`],
+    /// [`TlsChoice`](crate::TlsChoice) and [`KeepStreamInfo`](crate::KeepStreamInfo) are taken from the request's extensions. Dropping the future, or the body, gives up the exchange and frees its place before `drop` returns.
     ///
     /// # Errors
     ///
@@ -101,9 +103,10 @@ impl ConnectionPool {
         }
     }
 
-    /// Opens a WebSocket, over whatever protocol the connection speaks. What has been agreed on
-    /// comes with the stream, which begins right behind the response and has its place in this pool
-    /// until it is dropped.
+    /// Opens a WebSocket, over whatever protocol the connection speaks: RFC 6455 over HTTP/1.1,
+    /// RFC 8441 over HTTP/2, and over a connection of HTTP/1.1 of its own, if the server speaks HTTP/2
+    /// and does not know the latter. What has been agreed on comes with the stream, which begins
+    /// right behind the response and has its place in this pool until it is dropped.
     ///
     /// # Errors
     ///
@@ -114,7 +117,31 @@ impl ConnectionPool {
         handshake: crate::ws::Handshake,
     ) -> impl Future<Output = Result<crate::ws::Opened, crate::ws::OpenError>> + Send + use<> {
         let pool = self.clone();
-        handshake.open(move |request| pool.request(request))
+        handshake.open(move |request| async move {
+            let (parts, body) = request.into_parts();
+            let mut again = Request::from_parts(parts.clone(), Body::empty());
+            match pool.request(Request::from_parts(parts, body)).await {
+                Err(error)
+                    if NoExtendedConnect::is_behind(&error) && pool.routes.speaks_http1() =>
+                {
+                    let wish = again.extensions().get::<ConnectionUse>();
+                    let wish = wish.copied().unwrap_or_default().with_http1_only();
+                    again.extensions_mut().insert(wish);
+                    pool.request(again).await
+                }
+                other => other,
+            }
+        })
+    }
+
+    /// Listens to Server-Sent Events, and asks again when the stream breaks, for what comes behind
+    /// the last event. Whoever does not want that makes
+    /// [`sse::Events`](crate::sse::Events) of a response.
+    #[cfg(feature = "sse")]
+    pub fn events(&self, subscription: crate::sse::Subscription) -> crate::sse::EventSource {
+        let pool = self.clone();
+        let runtime = self.pool.runtime().clone();
+        crate::sse::EventSource::new(subscription, runtime, move |request| pool.request(request))
     }
 
     /// The time limits of requests which bring none of their own.

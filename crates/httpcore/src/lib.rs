@@ -24,10 +24,11 @@
 //!   like, which [`Builder::tls`] takes.
 //! - [`Epoll`] is the event loop; [`blocking`] is the same engine for threads that wait.
 //! - Requests and responses are the `http` crate's; [`Timeouts`], [`Trace`], [`ConnectionUse`],
-//!   [`Partition`], [`ServerName`] and [`KeepStreamInfo`] travel in a request's extensions.
+//!   [`Partition`], [`ServerName`], [`TlsChoice`] and [`KeepStreamInfo`] travel in a request's extensions.
 //! - [`Error`] says what failed, when, whose fault it was and how much was sent.
 //! - What is left after `101` and `CONNECT` is an [`Upgraded`]; with the feature `ws`,
-//!   `ConnectionPool::websocket` opens WebSockets.
+//!   `ConnectionPool::websocket` opens WebSockets; with `sse`, `ConnectionPool::events` listens to
+//!   Server-Sent Events.
 //! - With the feature `mock`, `httpcore::mock` is a network in virtual time for tests of your own.
 //!
 //! # What stands on what
@@ -47,6 +48,7 @@
 //! - `mock`: the backend in virtual time.
 //! - `ws`: WebSocket handshakes (`httpcore::ws`); `ws-messages`: messages over them, by tungstenite;
 //!   `futures-io`, `tokio-io`, `hyper-io`: [`Upgraded`] streams with the traits of others.
+//! - `sse`: Server-Sent Events (`httpcore::sse`).
 //! - `stream`: bodies from and as `futures_core::Stream`.
 
 #![forbid(unsafe_code)]
@@ -65,10 +67,10 @@ pub use connection_pool::{Builder, ConnectionPool, Requesting};
 pub use http;
 pub use httpcore_core_primitives::{
     Alarm, Alpn, Body, BodyLength, BoxError, BoxFuture, BoxStream, CloseReason, ConnectionUse,
-    Error, Event, Fault, IdleEnd, KeepStreamInfo, Kind, LeaseRevoked, NetworkBackend,
+    Error, Event, Fault, GivenBack, IdleEnd, KeepStreamInfo, Kind, LeaseRevoked, NetworkBackend,
     NetworkStream, OnInformational, Origin, Partition, Phase, Protocol, Request, Response, Runtime,
     Scheme, Sent, ServerName, StreamId, StreamInfo, TcpOptions, TimeoutKind, Timeouts, Timer,
-    TlsConnector, TlsFailure, TlsInfo, Trace, TraceSink, Upgraded, sleep_until, upgrade,
+    TlsChoice, TlsConnector, TlsFailure, TlsInfo, Trace, TraceSink, Upgraded, sleep_until, upgrade,
     with_deadline,
 };
 #[cfg(feature = "epoll")]
@@ -87,6 +89,8 @@ pub use httpcore_proto_h1::{
 };
 #[cfg(feature = "http2")]
 pub use httpcore_proto_h2::Config as Http2Config;
+#[cfg(feature = "sse")]
+pub use httpcore_sse as sse;
 #[cfg(feature = "ws")]
 pub use httpcore_ws_upgrade as ws;
 

@@ -8,7 +8,7 @@ use std::{
 
 use http::Uri;
 use httpcore_core_primitives::{
-    Alpn, ConnectionUse, Error, Kind, Origin, Partition, Phase, ServerName, TcpOptions,
+    Alpn, ConnectionUse, Error, Kind, Origin, Partition, Phase, ServerName, TcpOptions, TlsChoice,
 };
 use httpcore_pool::{Endpoint, Hop, Route, RouteParts};
 
@@ -83,6 +83,7 @@ struct Memory {
 pub(crate) struct Apart {
     partition: Option<Partition>,
     server_name: Option<ServerName>,
+    tls: Option<TlsChoice>,
     http1_only: bool,
 }
 
@@ -95,6 +96,7 @@ impl Apart {
         let apart = Apart {
             partition: request.get().cloned(),
             server_name: request.get().cloned(),
+            tls: request.get().cloned(),
             http1_only: request
                 .get::<ConnectionUse>()
                 .is_some_and(|wish| wish.http1_only),
@@ -111,6 +113,12 @@ struct Last {
 }
 
 impl Routes {
+    /// Whether HTTP/1.1 may be spoken at all.
+    #[cfg(feature = "ws")]
+    pub(crate) fn speaks_http1(&self) -> bool {
+        self.versions.http1
+    }
+
     pub(crate) fn new(
         tcp: TcpOptions,
         unix_socket: Option<PathBuf>,
@@ -185,7 +193,8 @@ impl Routes {
             parts.dial = Endpoint::Unix(path.clone());
         }
         if origin.scheme().is_secure() {
-            if !self.has_tls {
+            parts.tls = apart.and_then(|apart| apart.tls.clone());
+            if !self.has_tls && parts.tls.is_none() {
                 return Err(
                     Error::new(Kind::UnsupportedScheme, Phase::Request).with_message(format!(
                         "{}:// needs TLS, which this pool was built without",

@@ -27,7 +27,15 @@ pub(crate) struct Session {
     /// The first bytes of the peer, until the handshake is over: they tell what it is, if it is
     /// not TLS.
     first: First,
-    failed: Option<TlsError>,
+    /// What rustls would say if it were asked, since asking costs more than remembering: it may
+    /// have plaintext to be drained,
+    may_have_plaintext: bool,
+    /// and the peer has said goodbye.
+    heard_goodbye: bool,
+    /// The stream below has ended.
+    has_ended: bool,
+    /// In a box, since every idle connection has room for it and hardly one needs it.
+    failed: Option<Box<TlsError>>,
 }
 
 /// How reading ended.
@@ -53,6 +61,9 @@ impl Session {
         Ok(Session {
             tls,
             first: First::default(),
+            may_have_plaintext: false,
+            heard_goodbye: false,
+            has_ended: false,
             failed: None,
         })
     }
@@ -76,12 +87,20 @@ impl Session {
             Ok(0) => return ciphertext.len(),
             Ok(_) => {}
             Err(_) => {
-                self.failed = Some(TlsError::new(Refusal::Protocol));
+                self.fail(TlsError::new(Refusal::Protocol));
                 return ciphertext.len();
             }
         }
-        if let Err(error) = self.tls.process_new_packets() {
-            self.failed = Some(self.explain(error));
+        match self.tls.process_new_packets() {
+            Ok(state) => {
+                self.may_have_plaintext |= state.plaintext_bytes_to_read() > 0;
+                self.heard_goodbye = state.peer_has_closed();
+            }
+            Err(error) => {
+                // What came before it is still there.
+                self.may_have_plaintext = true;
+                self.fail(self.explain(error));
+            }
         }
         ciphertext.len() - rest.len()
     }
@@ -93,11 +112,14 @@ impl Session {
         }
         if self.tls.is_handshaking() {
             let refusal = self.first.not_tls().unwrap_or(Refusal::Unfinished);
-            self.failed = Some(TlsError::new(refusal));
+            self.fail(TlsError::new(refusal));
             return;
         }
-        // How rustls is told of an end; it cannot fail where nothing is read.
-        let _ = self.tls.read_tls(&mut io::empty());
+        self.has_ended = true;
+    }
+
+    fn fail(&mut self, error: TlsError) {
+        self.failed = Some(Box::new(error));
     }
 
     fn explain(&self, error: rustls::Error) -> TlsError {
@@ -114,44 +136,46 @@ impl Session {
 
     /// Whether there is plaintext to be drained.
     pub(crate) fn has_plaintext(&mut self) -> bool {
-        self.tls
-            .reader()
-            .fill_buf()
-            .is_ok_and(|plaintext| !plaintext.is_empty())
+        self.may_have_plaintext
+            && self
+                .tls
+                .reader()
+                .fill_buf()
+                .is_ok_and(|plaintext| !plaintext.is_empty())
     }
 
     /// Moves plaintext into the spare room of `buf`.
     pub(crate) fn drain(&mut self, buf: &mut BytesMut) {
+        if !self.may_have_plaintext {
+            return;
+        }
         let mut reader = self.tls.reader();
         loop {
             let room = buf.capacity() - buf.len();
-            let taken = match reader.fill_buf() {
-                Ok(plaintext) => {
-                    let taken = plaintext.len().min(room);
-                    buf.extend_from_slice(&plaintext[..taken]);
-                    taken
-                }
-                // Nothing for now, or an end without a goodbye: `end` tells which.
-                Err(_) => 0,
-            };
-            if taken == 0 {
+            if room == 0 {
                 return;
             }
+            // An error is nothing for now, or an end: `end` tells which.
+            let plaintext = reader.fill_buf().unwrap_or_default();
+            let taken = plaintext.len().min(room);
+            if taken == 0 {
+                self.may_have_plaintext = false;
+                return;
+            }
+            buf.extend_from_slice(&plaintext[..taken]);
             reader.consume(taken);
         }
     }
 
     /// How reading ended, if it did. Ask when there is no plaintext left.
-    pub(crate) fn end(&mut self) -> Option<End> {
+    pub(crate) fn end(&self) -> Option<End> {
         if let Some(error) = &self.failed {
-            return Some(End::Failed(error.clone()));
+            return Some(End::Failed(TlsError::clone(error)));
         }
-        match self.tls.reader().fill_buf() {
-            Ok([]) => Some(End::Goodbye),
-            Ok(_) => None,
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Some(End::Truncated),
-            Err(_) => None,
+        if self.heard_goodbye {
+            return Some(End::Goodbye);
         }
+        self.has_ended.then_some(End::Truncated)
     }
 
     /// Encrypts some prefix of the concatenation of `bufs`; nothing, when as much as may be is
@@ -223,19 +247,23 @@ impl io::Read for Nothing {
 #[derive(Default)]
 struct First {
     bytes: [u8; 5],
-    seen: usize,
+    seen: u8,
 }
 
 impl First {
     fn see(&mut self, bytes: &[u8]) {
-        let more = bytes.len().min(self.bytes.len() - self.seen);
-        self.bytes[self.seen..self.seen + more].copy_from_slice(&bytes[..more]);
-        self.seen += more;
+        for byte in bytes {
+            let Some(free) = self.bytes.get_mut(usize::from(self.seen)) else {
+                return;
+            };
+            *free = *byte;
+            self.seen += 1;
+        }
     }
 
     /// What the peer speaks, if it is not TLS.
     fn not_tls(&self) -> Option<Refusal> {
-        let first = &self.bytes[..self.seen];
+        let first = &self.bytes[..usize::from(self.seen)];
         // RFC 8446 §5.1: a server begins with an alert (21) or a handshake message (22), and the
         // version that follows begins with 3.
         if let [] | [21 | 22] | [21 | 22, 3, ..] = first {

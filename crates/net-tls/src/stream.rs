@@ -42,7 +42,10 @@ pub struct TlsStream {
     /// Somebody waits to write, with a waker in the stream below.
     writer_waits: bool,
     said_goodbye: bool,
-    /// Whether rustls has had something to do since its memory was last given back.
+    /// How much ciphertext has come since plaintext last did: parts of a record, which rustls
+    /// holds until there is all of it.
+    parts: usize,
+    /// Whether rustls may have taken more memory for that than it keeps anyway.
     is_roomy: bool,
 }
 
@@ -56,6 +59,7 @@ impl TlsStream {
             taken: 0,
             writer_waits: false,
             said_goodbye: false,
+            parts: 0,
             is_roomy: true,
         };
         stream.refuse_early_bytes()?;
@@ -135,8 +139,9 @@ impl TlsStream {
         let read = self.below.poll_read(cx, &mut buf);
         match read {
             Poll::Ready(Ok(0)) => self.session.feed_end(),
-            Poll::Ready(Ok(_)) => {
-                self.is_roomy = true;
+            Poll::Ready(Ok(read)) => {
+                self.parts += read;
+                self.is_roomy |= self.parts > SMALL;
                 self.incoming = buf;
                 return Poll::Ready(Ok(()));
             }
@@ -196,6 +201,9 @@ impl NetworkStream for TlsStream {
         loop {
             self.session.drain(buf);
             let got = buf.len() - before;
+            if got > 0 {
+                self.parts = 0;
+            }
             let is_full = buf.len() == buf.capacity();
             if is_full || (got > 0 && self.incoming.is_empty()) {
                 return Poll::Ready(Ok(got));
@@ -229,7 +237,6 @@ impl NetworkStream for TlsStream {
         if self.said_goodbye {
             return Poll::Ready(Err(ErrorKind::BrokenPipe.into()));
         }
-        self.is_roomy = true;
         let pushed = self.poll_push(cx, bufs);
         self.writer_waits = pushed.is_pending();
         pushed
@@ -276,6 +283,7 @@ impl NetworkStream for TlsStream {
             self.answer(cx);
             if self.is_roomy {
                 self.is_roomy = false;
+                self.parts = 0;
                 self.session.shrink();
             }
             ready!(poll_patience(cx, &mut fills));
@@ -312,6 +320,9 @@ impl fmt::Debug for TlsStream {
             .finish_non_exhaustive()
     }
 }
+
+/// How much rustls reads without taking more memory than it keeps anyway, in bytes.
+const SMALL: usize = 4096;
 
 /// How often the stream below is read in one poll without anything coming out of it.
 const PATIENCE: u32 = 4;

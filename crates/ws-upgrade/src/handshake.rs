@@ -9,7 +9,7 @@ use http::{
     uri::PathAndQuery,
 };
 use httpcore_core_primitives::{
-    BoxError, Error, Kind, Origin, Phase, Request, Response, Scheme, Upgraded,
+    BoxError, Error, GivenBack, Kind, Origin, Phase, Protocol, Request, Response, Scheme, Upgraded,
 };
 
 use crate::{
@@ -165,6 +165,8 @@ impl Handshake {
         let mut request = Request::default();
         *request.uri_mut() = asked.url;
         *request.extensions_mut() = asked.options;
+        // RFC 8441 §5: over HTTP/2, what is a GET here is a CONNECT for this protocol.
+        request.extensions_mut().insert(Protocol::new("websocket"));
         let fields = request.headers_mut();
         *fields = asked.fields;
         fields.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
@@ -250,7 +252,7 @@ impl Expected {
             None if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 return Err(OpenError::Violation(Violation::NoStream));
             }
-            _ => return Err(OpenError::Refused(Box::new(response))),
+            _ => return Err(OpenError::Refused(GivenBack::new(response))),
         };
         let response = response.map(drop);
         let agreed = self.check(&response).map_err(OpenError::Violation)?;

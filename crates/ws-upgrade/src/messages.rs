@@ -356,8 +356,7 @@ impl<S: NetworkStream> WebSocket<S> {
         poll_fn(|cx| self.poll_close(cx, frame.clone())).await
     }
 
-    /// As [`close`](Self::close). The frame of the first call that is not pending for what was to be
-    /// sent before is the one that is sent.
+    /// As [`close`](Self::close).
     ///
     /// # Errors
     ///
@@ -367,32 +366,49 @@ impl<S: NetworkStream> WebSocket<S> {
         cx: &mut Context<'_>,
         frame: Option<CloseFrame>,
     ) -> Poll<Result<(), MessageError>> {
-        if let Stage::Open = self.stage
-            && self.context.can_write()
-        {
-            // RFC 6455 §5.5.1: two bytes of the frame are the code.
-            if frame
-                .as_ref()
-                .is_some_and(|frame| frame.reason.len() > CONTROL - 2)
-            {
-                let why = "the reason of a close holds at most 123 bytes (RFC 6455 §5.5.1)";
-                return Poll::Ready(Err(MessageError::Misuse(why)));
-            }
-            ready!(self.poll_outgoing(cx))?;
-            let closed = self.context.close(&mut bridge(&mut self.stream, cx), frame);
-            match closed {
-                Ok(()) => {}
-                // It is in the buffer, and reading sends it.
-                Err(error) if is_blocking(&error) => {}
-                Err(error) => return Poll::Ready(Err(self.fail(cx, error))),
-            }
-        }
+        ready!(self.poll_finish(cx, frame))?;
         loop {
             match ready!(self.poll_message(cx)) {
                 Some(Ok(_)) => {}
                 Some(Err(error)) => return Poll::Ready(Err(error)),
                 None => return Poll::Ready(Ok(())),
             }
+        }
+    }
+
+    /// Ready when this side has said that it closes, and why. Messages can go on being received,
+    /// until the other side has said so too. The frame of the first call that finds everything else
+    /// sent is the one that counts.
+    ///
+    /// # Errors
+    ///
+    /// As for [`close`](Self::close).
+    pub fn poll_finish(
+        &mut self,
+        cx: &mut Context<'_>,
+        frame: Option<CloseFrame>,
+    ) -> Poll<Result<(), MessageError>> {
+        let Stage::Open = self.stage else {
+            return Poll::Ready(Ok(()));
+        };
+        if !self.context.can_write() {
+            return Poll::Ready(Ok(()));
+        }
+        // RFC 6455 §5.5.1: two bytes of the frame are the code.
+        if frame
+            .as_ref()
+            .is_some_and(|frame| frame.reason.len() > CONTROL - 2)
+        {
+            let why = "the reason of a close holds at most 123 bytes (RFC 6455 §5.5.1)";
+            return Poll::Ready(Err(MessageError::Misuse(why)));
+        }
+        ready!(self.poll_outgoing(cx))?;
+        let closed = self.context.close(&mut bridge(&mut self.stream, cx), frame);
+        match closed {
+            Ok(()) => Poll::Ready(Ok(())),
+            // It is in the buffer, and reading sends it.
+            Err(error) if is_blocking(&error) => Poll::Ready(Ok(())),
+            Err(error) => Poll::Ready(Err(self.fail(cx, error))),
         }
     }
 

@@ -23,6 +23,10 @@ pub(crate) struct Request {
     pub(crate) path: String,
     pub(crate) query: String,
     pub(crate) content_type: Option<String>,
+    pub(crate) last_event_id: Option<String>,
+    /// It asks to go on as a WebSocket.
+    pub(crate) wants_websocket: bool,
+    pub(crate) websocket_key: Option<String>,
     pub(crate) is_http10: bool,
     pub(crate) expects_continue: bool,
     pub(crate) keeps_alive: bool,
@@ -79,7 +83,7 @@ pub(crate) fn serve(shared: &Shared, stream: &Stream) -> io::Result<()> {
     }
 }
 
-fn invalid(what: &'static str) -> io::Error {
+pub(crate) fn invalid(what: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
@@ -293,6 +297,11 @@ impl Connection<'_> {
         Ok(())
     }
 
+    /// What the client says when it does not speak HTTP any more.
+    pub(crate) fn input(&mut self) -> &mut impl Read {
+        &mut self.input
+    }
+
     /// Waits for the client to close, whatever it says.
     pub(crate) fn wait_for_end(&mut self) -> io::Result<()> {
         let mut scratch = vec![0; PIECE];
@@ -329,6 +338,12 @@ impl Request {
             }
         } else if is("expect") {
             self.expects_continue = value.eq_ignore_ascii_case("100-continue");
+        } else if is("upgrade") {
+            self.wants_websocket = value.eq_ignore_ascii_case("websocket");
+        } else if is("sec-websocket-key") {
+            self.websocket_key = Some(value.into());
+        } else if is("last-event-id") {
+            self.last_event_id = Some(value.into());
         } else if is("content-type") {
             self.content_type = Some(value.into());
         }
@@ -352,6 +367,7 @@ fn path_and_query(target: &str) -> (&str, &str) {
 fn reason(code: u16) -> &'static str {
     match code {
         100 => "Continue",
+        101 => "Switching Protocols",
         103 => "Early Hints",
         200 => "OK",
         201 => "Created",

@@ -25,6 +25,7 @@ mod connection;
 pub mod pattern;
 pub mod routes;
 mod stream;
+mod websocket;
 
 use std::{
     collections::HashMap,

@@ -13,6 +13,8 @@
 //! | `GET /status/CODE` | that status |
 //! | `GET /interim/CODE` | an interim response, then 200 |
 //! | `POST /echo` | the body again, of the same type; above 64 KiB, or chunked, while it arrives |
+//! | `GET /echo` | with `Upgrade: websocket`, a WebSocket which says everything back |
+//! | `GET /events/N` | `N` events, numbered from 0, or from behind `Last-Event-ID`; `?break=K` breaks off after every `K`; 204 after the last |
 //! | `POST /sink` | how many bytes came, their checksum, and whether they were the pattern |
 //! | `ANY /early/CODE` | that status before the body is read; `?keep` then reads it and goes on |
 //! | `GET /close` | an answer with `Connection: close` |
@@ -29,6 +31,7 @@ use crate::{
     Shared,
     connection::{Connection, Framing, Next, PIECE, Request},
     pattern::{self, Checksum},
+    websocket,
 };
 
 const TEXT: &str = "Content-Type: text/plain\r\n";
@@ -48,6 +51,9 @@ pub(crate) fn answer(
     let is_get = matches!(request.method.as_str(), "GET" | "HEAD");
     let code = argument.and_then(|code| u16::try_from(code).ok());
     match (route, argument, code) {
+        ("echo", None, _) if request.wants_websocket => {
+            return websocket::echo(connection, request);
+        }
         ("echo", None, _) => echo(connection, request)?,
         ("sink", None, _) => sink(connection, request)?,
         ("early", _, Some(code)) => return early(connection, request, code),
@@ -58,6 +64,7 @@ pub(crate) fn answer(
         ("until-close" | "chunked", Some(size), _) => {
             return until_close(connection, request, size);
         }
+        ("events", Some(count), _) => return events(connection, request, count),
         ("stream", Some(count), _) => stream(connection, request, count)?,
         ("drip", Some(size), _) => drip(shared, connection, request, size)?,
         ("wait", Some(time), _) => {
@@ -196,6 +203,41 @@ fn stream(connection: &mut Connection<'_>, request: &mut Request, count: u64) ->
         connection.push(b"\r\n");
     }
     connection.send()
+}
+
+fn events(connection: &mut Connection<'_>, request: &mut Request, count: u64) -> io::Result<Next> {
+    let id = request.last_event_id.as_deref().map(str::parse::<u64>);
+    let from = match id {
+        Some(Ok(id)) => id.saturating_add(1),
+        Some(Err(_)) | None => 0,
+    };
+    if from >= count {
+        connection.respond(request, 204, "", b"")?;
+        return Ok(Next::Keep);
+    }
+    let every = request.query.strip_prefix("break=");
+    let until = match every.and_then(|every| every.parse::<u64>().ok()) {
+        Some(every) => from.saturating_add(every).min(count),
+        None => count,
+    };
+    request.keeps_alive = false;
+    let fields = "Content-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n";
+    connection.start(request, 200, fields);
+    connection.push_chunk(b"retry: 10\n\n");
+    connection.send()?;
+    for id in from..until {
+        connection.push_chunk(format!("event: tick\nid: {id}\ndata: {id}\n\n").as_bytes());
+        connection.send()?;
+    }
+    if until == count {
+        connection.push(b"0\r\n\r\n");
+        connection.send()?;
+    } else {
+        // In the middle of the next one.
+        connection.push_chunk(format!("id: {until}\nda").as_bytes());
+        connection.send()?;
+    }
+    Ok(Next::Close)
 }
 
 fn drip(

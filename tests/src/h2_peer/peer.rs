@@ -196,6 +196,9 @@ pub struct Peer {
     /// SETTINGS which the client has not acknowledged. What they forbid is forbidden from then on.
     unacknowledged: VecDeque<Vec<(u16, u32)>>,
     has_settings: bool,
+    /// The client's SETTINGS which wait for this end's: nothing comes before those.
+    to_acknowledge: usize,
+    has_sent_settings: bool,
     /// Requests which have come and which nobody has asked for.
     waiting: VecDeque<Received>,
 }
@@ -228,6 +231,8 @@ impl Peer {
             most_streams: None,
             unacknowledged: VecDeque::new(),
             has_settings: false,
+            to_acknowledge: 0,
+            has_sent_settings: false,
             waiting: VecDeque::new(),
         })
     }
@@ -260,7 +265,13 @@ impl Peer {
         for frame in frames {
             self.note_sent(frame);
         }
-        self.send_bytes(&frames::encode(frames)).await
+        self.send_bytes(&frames::encode(frames)).await?;
+        while self.has_sent_settings && self.to_acknowledge > 0 {
+            self.to_acknowledge -= 1;
+            self.send_bytes(&frames::encode(&[frames::settings_ack()]))
+                .await?;
+        }
+        Ok(())
     }
 
     /// Says this, whatever it means.
@@ -457,10 +468,28 @@ impl Peer {
         }
     }
 
+    /// The next frame, after which nothing is owed to the client: SETTINGS are acknowledged, PINGs
+    /// answered, and credit for DATA given back. `None` at the end.
+    ///
+    /// # Errors
+    ///
+    /// Those of the connection.
+    pub async fn next_politely(&mut self) -> io::Result<Option<Received>> {
+        let Some(received) = self.next().await? else {
+            return Ok(None);
+        };
+        self.acknowledge(&received).await?;
+        self.give_credit(&received).await?;
+        Ok(Some(received))
+    }
+
     async fn acknowledge(&mut self, received: &Received) -> io::Result<()> {
         let frame = &received.frame;
         match frame.kind {
-            kind::SETTINGS if !received.is_ack() => self.send(&[frames::settings_ack()]).await,
+            kind::SETTINGS if !received.is_ack() => {
+                self.to_acknowledge += 1;
+                self.send(&[]).await
+            }
             kind::PING if !received.is_ack() => {
                 let pong = Frame::new(kind::PING, flag::ACK, 0, frame.payload.clone());
                 self.send(&[pong]).await
@@ -515,6 +544,7 @@ impl Peer {
                 // What is allowed is allowed once it may have been read.
                 self.apply(&values, |now, then| then > now);
                 self.unacknowledged.push_back(values);
+                self.has_sent_settings = true;
             }
             _ => {}
         }
@@ -610,11 +640,17 @@ impl Peer {
                     self.apply(&values, |now, then| then < now);
                 } else {
                     assert!(length.is_multiple_of(6), "RFC 9113 §6.5");
+                    let values = settings(&frame);
                     let enables_push = (setting::ENABLE_PUSH, 1);
-                    assert!(
-                        !settings(&frame).contains(&enables_push),
-                        "nobody wants pushes"
-                    );
+                    assert!(!values.contains(&enables_push), "nobody wants pushes");
+                    for (id, value) in values {
+                        if id == setting::INITIAL_WINDOW_SIZE {
+                            let change = i64::from(value) - self.initial_room;
+                            self.initial_room += change;
+                            let streams = self.streams.values_mut();
+                            streams.for_each(|one| one.room += change);
+                        }
+                    }
                 }
                 Some(plain(frame))
             }

@@ -56,6 +56,7 @@ const RULES: &[Rule] = &[
         &["core-primitives"],
         &["futures-io", "hyper", "sha1_smol", "tokio", "tungstenite"],
     ),
+    rule("httpcore-sse", &["core-primitives"], &[]),
     rule("httpcore-pool", &["core-primitives"], &["slab"]),
     rule(
         "httpcore",
@@ -69,6 +70,7 @@ const RULES: &[Rule] = &[
             "proto-h1",
             "proto-h2",
             "proxy",
+            "sse",
             "ws-upgrade",
         ],
         &["socket2", "tower-service", "tracing"],

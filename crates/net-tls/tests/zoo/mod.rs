@@ -24,8 +24,8 @@ use httpcore_net_tls::{
     },
 };
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PKCS_ED25519,
+    BasicConstraints, Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, PKCS_ED25519,
 };
 
 /// Signatures of this kind are all of one length, and so handshakes are too.
@@ -37,6 +37,8 @@ pub(crate) fn new_key() -> KeyPair {
 pub(crate) struct Authority {
     pub(crate) certificate: CertificateDer<'static>,
     pub(crate) issuer: Issuer<'static, KeyPair>,
+    /// The certificate.
+    pub(crate) pem: String,
 }
 
 /// A certificate with its key, and what is to be sent along.
@@ -57,21 +59,23 @@ impl Authority {
         let mut params = authority_params(name);
         change(&mut params);
         let key = new_key();
-        let certificate = params.self_signed(&key).unwrap().der().clone();
-        Authority {
-            certificate,
-            issuer: Issuer::new(params, key),
-        }
+        let certificate = params.self_signed(&key).unwrap();
+        Authority::of(&certificate, params, key)
     }
 
     /// An authority below this one.
     pub(crate) fn intermediate(&self, name: &str) -> Self {
         let params = authority_params(name);
         let key = new_key();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap().der().clone();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        Authority::of(&certificate, params, key)
+    }
+
+    fn of(certificate: &Certificate, params: CertificateParams, key: KeyPair) -> Self {
         Authority {
-            certificate,
+            certificate: certificate.der().clone(),
             issuer: Issuer::new(params, key),
+            pem: certificate.pem(),
         }
     }
 

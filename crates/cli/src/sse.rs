@@ -1,0 +1,110 @@
+//! `httpcore sse`.
+
+use std::io::{self, Write};
+
+use httpcore::{
+    Epoll, Error,
+    sse::{Event, Events, Limits, NotEvents, Step, Subscription},
+};
+
+use crate::{Exit, args::Sse, get::without_userinfo};
+
+pub(crate) fn run(options: &Sse) -> Result<(), Exit> {
+    let epoll = Epoll::new()?;
+    let pool = options.reach.pool(&epoll)?;
+    let listener = options.reach.listener(&epoll);
+    epoll.block_on(async {
+        if options.once {
+            let request = once(options, listener)?;
+            let response = pool.request(request).await?;
+            let mut events = match Events::new(response, Limits::default()) {
+                Ok(events) => events,
+                Err(not_events) => return Err(refused(not_events).await),
+            };
+            while let Some(event) = events.event().await {
+                show(options, &event?)?;
+            }
+            return Ok(());
+        }
+        let mut subscription = Subscription::new(&*options.url)
+            .option(options.reach.timeouts())
+            .option(listener);
+        for (name, value) in &options.reach.headers {
+            subscription = subscription.header(name, value);
+        }
+        if let Some(id) = &options.last_event_id {
+            subscription = subscription.last_event_id(id);
+        }
+        let mut source = pool.events(subscription);
+        while let Some(step) = source.step().await {
+            match step? {
+                Step::Event(event) => show(options, &event)?,
+                Step::Waiting { pause, error } if options.reach.verbose => {
+                    eprintln!("* again in {pause:?}{}", because(error.as_ref()));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    })
+}
+
+/// The request for one response.
+fn once(options: &Sse, listener: httpcore::Trace) -> Result<httpcore::Request, Exit> {
+    let mut request = httpcore::Request::default();
+    *request.uri_mut() = options.url.parse().map_err(|error| {
+        Exit::Usage(format!(
+            "{:?} is not a URL: {error}",
+            without_userinfo(&options.url)
+        ))
+    })?;
+    let fields = request.headers_mut();
+    *fields = options.reach.headers.clone();
+    fields.insert(
+        "accept",
+        http::HeaderValue::from_static("text/event-stream"),
+    );
+    if let Some(id) = &options.last_event_id {
+        let id = http::HeaderValue::from_str(id);
+        fields.insert("last-event-id", id.map_err(http::Error::from)?);
+    }
+    request.extensions_mut().insert(options.reach.timeouts());
+    request.extensions_mut().insert(listener);
+    Ok(request)
+}
+
+/// What the server says instead goes to stderr.
+async fn refused(not_events: NotEvents) -> Exit {
+    let said = not_events.to_string();
+    if let Ok(body) = not_events
+        .0
+        .into_response()
+        .into_body()
+        .bytes(64 << 10)
+        .await
+    {
+        let _ = io::stderr().write_all(&body);
+    }
+    io::Error::other(said).into()
+}
+
+fn because(error: Option<&Error>) -> String {
+    error.map_or(String::new(), |error| format!(": {error}"))
+}
+
+fn show(options: &Sse, event: &Event) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    if options.include {
+        writeln!(out, "event: {}", event.name)?;
+        if !event.id.is_empty() {
+            writeln!(out, "id: {}", event.id)?;
+        }
+        for line in event.data.split('\n') {
+            writeln!(out, "data: {line}")?;
+        }
+        writeln!(out)?;
+    } else {
+        writeln!(out, "{}", event.data)?;
+    }
+    out.flush()
+}

@@ -1,0 +1,159 @@
+//! `httpcore ws`.
+
+use std::{
+    future::poll_fn,
+    io::{self, BufRead, Write},
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{Receiver, TryRecvError, sync_channel},
+    },
+    task::{Context, Poll, Waker},
+    thread,
+};
+
+use httpcore::{
+    Epoll,
+    ws::{Config, Handshake, Message, OpenError, WebSocket},
+};
+
+use crate::{Exit, args::Ws};
+
+/// How many lines are read ahead.
+const AHEAD: usize = 64;
+/// The largest message that is printed, in bytes.
+const LARGEST: usize = 256 << 20;
+
+pub(crate) fn run(options: &Ws) -> Result<(), Exit> {
+    let epoll = Epoll::new()?;
+    let pool = options.reach.pool(&epoll)?;
+    let mut handshake = Handshake::new(&*options.url)
+        .option(options.reach.timeouts())
+        .option(options.reach.listener(&epoll));
+    for name in &options.subprotocols {
+        handshake = handshake.subprotocol(name);
+    }
+    for (name, value) in &options.reach.headers {
+        handshake = handshake.header(name, value);
+    }
+    epoll.block_on(async {
+        let opened = match pool.websocket(handshake).await {
+            Ok(opened) => opened,
+            Err(error) => return Err(refused(error).await),
+        };
+        if options.reach.verbose {
+            let response = &opened.response;
+            let chosen = opened.subprotocol.as_deref().unwrap_or("no subprotocol");
+            eprintln!("* {:?} {}, {chosen}", response.version(), response.status());
+        }
+        let config = Config::default().with_max_message_size(LARGEST);
+        converse(WebSocket::new(opened.stream, config)).await
+    })
+}
+
+/// The error of a handshake. What a server has to say to that goes to stderr.
+async fn refused(error: OpenError) -> Exit {
+    let said = error.to_string();
+    match error {
+        OpenError::Refused(response) => {
+            if let Ok(body) = response.into_response().into_body().bytes(64 << 10).await {
+                let _ = io::stderr().write_all(&body);
+            }
+            io::Error::other(said).into()
+        }
+        other => other.into(),
+    }
+}
+
+/// Lines out and messages in, both at once, until both sides have closed.
+async fn converse(mut socket: WebSocket) -> Result<(), Exit> {
+    let lines = Lines::of_stdin();
+    let mut out = io::stdout();
+    poll_fn(|cx| {
+        loop {
+            match socket.poll_message(cx) {
+                Poll::Ready(Some(message)) => show(&mut out, message?)?,
+                Poll::Ready(None) => return Poll::Ready(Ok(())),
+                Poll::Pending => break,
+            }
+        }
+        loop {
+            // That nothing more can be sent is for the next message to explain.
+            let Poll::Ready(Ok(())) = socket.poll_ready(cx) else {
+                return Poll::Pending;
+            };
+            match lines.poll_next(cx) {
+                Poll::Ready(Some(line)) => socket.start_send(line?.into())?,
+                Poll::Ready(None) => {
+                    // What is still on its way to us will be shown.
+                    if let Poll::Ready(finished) = socket.poll_finish(cx, None) {
+                        finished?;
+                    }
+                    return Poll::Pending;
+                }
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    })
+    .await
+}
+
+fn show(out: &mut impl Write, message: Message) -> io::Result<()> {
+    match message {
+        Message::Text(text) => writeln!(out, "{text}")?,
+        Message::Binary(data) => out.write_all(&data)?,
+        Message::Close(Some(close)) if close.code != 1000.into() => {
+            eprintln!("* closed: {} {}", close.code, close.reason);
+        }
+        _ => {}
+    }
+    out.flush()
+}
+
+/// The lines of stdin, which can only be waited for by a thread.
+struct Lines {
+    lines: Receiver<io::Result<String>>,
+    /// The task which waits for a line.
+    waiting: Arc<Mutex<Option<Waker>>>,
+}
+
+impl Lines {
+    fn of_stdin() -> Self {
+        let (sender, lines) = sync_channel(AHEAD);
+        let waiting = Arc::<Mutex<Option<Waker>>>::default();
+        let waits = waiting.clone();
+        // It ends with the process, at the latest: nobody can wake it from a read.
+        thread::spawn(move || {
+            for line in io::stdin().lock().lines() {
+                let failed = line.is_err();
+                if sender.send(line).is_err() || failed {
+                    break;
+                }
+                wake(&waits);
+            }
+            drop(sender);
+            wake(&waits);
+        });
+        Lines { lines, waiting }
+    }
+
+    fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<io::Result<String>>> {
+        let waker = Some(cx.waker().clone());
+        *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) = waker;
+        // Looked at after the waker was left: a line that came in between is found.
+        match self.lines.try_recv() {
+            Ok(line) => Poll::Ready(Some(line)),
+            Err(TryRecvError::Disconnected) => Poll::Ready(None),
+            Err(TryRecvError::Empty) => Poll::Pending,
+        }
+    }
+}
+
+fn wake(waiting: &Mutex<Option<Waker>>) {
+    let waker = waiting
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take();
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}

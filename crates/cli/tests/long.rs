@@ -1,0 +1,88 @@
+//! `httpcore ws` and `httpcore sse`, run as processes.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "what fails in a helper of a test fails the test"
+)]
+
+use std::{
+    io::Write,
+    process::{Command, Output, Stdio},
+};
+
+use httpcore_origin::Origin;
+
+fn run(args: &[&str], input: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_httpcore"))
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    std::thread::scope(|scope| {
+        // Beside reading what it says: neither pipe holds everything.
+        scope.spawn(move || {
+            // Whoever does not want to read it may have ended.
+            let _ = stdin.write_all(input.as_bytes());
+        });
+        child.wait_with_output().unwrap()
+    })
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn lines_go_out_as_messages_and_come_back_before_the_end() {
+    let origin = Origin::start().unwrap();
+    let url = origin.url("/echo").replace("http:", "ws:");
+    // More than is on the way at once, in each direction.
+    let lines: String = (0..5000)
+        .map(|n| format!("line {n} {}\n", "x".repeat(n % 200)))
+        .collect();
+    let output = run(&["ws", &url], &lines);
+    assert_eq!(text(&output.stderr), "");
+    assert_eq!(text(&output.stdout), lines);
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn a_server_without_websockets_is_quoted() {
+    let origin = Origin::start().unwrap();
+    let output = run(&["ws", &origin.url("/status/403")], "");
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    assert!(
+        said.contains("status 403\n") && said.contains("403 Forbidden"),
+        "{said}"
+    );
+    assert_eq!(run(&["ws"], "").status.code(), Some(2));
+}
+
+#[test]
+fn events_go_on_where_a_broken_stream_ended() {
+    let origin = Origin::start().unwrap();
+    let url = origin.url("/events/10?break=3");
+    let numbers: String = (0..10).map(|n| format!("{n}\n")).collect();
+    let output = run(&["sse", &url, "-v"], "");
+    assert_eq!(text(&output.stdout), numbers, "{output:?}");
+    assert_eq!(output.status.code(), Some(0));
+    assert!(text(&output.stderr).contains("again in 10ms"), "{output:?}");
+
+    let output = run(&["sse", &url, "--last-event-id", "7"], "");
+    assert_eq!(text(&output.stdout), "8\n9\n");
+
+    // The first response alone is a broken one.
+    let output = run(&["sse", &url, "--once", "-i"], "");
+    let expected: String = (0..3)
+        .map(|n| format!("event: tick\nid: {n}\ndata: {n}\n\n"))
+        .collect();
+    assert_eq!(text(&output.stdout), expected);
+    assert_eq!(output.status.code(), Some(1));
+
+    let output = run(&["sse", &origin.url("/hello")], "");
+    assert_eq!(output.status.code(), Some(1));
+}

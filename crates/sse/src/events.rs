@@ -1,0 +1,135 @@
+//! A response as a stream of events.
+
+use std::{
+    error::Error as StdError,
+    fmt,
+    future::poll_fn,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_core::Stream;
+use http::{StatusCode, header::CONTENT_TYPE};
+use httpcore_core_primitives::{Body, Error, GivenBack, Kind, Phase, Response, Sent};
+
+use crate::parser::{Event, Limits, Parser};
+
+/// How many pieces without an event are read in one poll before others get their turn.
+const PIECES_AT_ONCE: usize = 32;
+
+/// The events of one response, each as soon as it is there; then the end, or what ended it early.
+///
+/// It owns the response's body, and with that the connection; dropping it gives both up.
+#[derive(Debug)]
+pub struct Events {
+    body: Option<Body>,
+    parser: Parser,
+    /// What has come, and not been looked at.
+    input: Bytes,
+}
+
+/// A response which is no stream of events. It is given back.
+#[derive(Debug)]
+pub struct NotEvents(pub GivenBack);
+
+impl Events {
+    /// The events of `response`.
+    ///
+    /// # Errors
+    ///
+    /// [`NotEvents`], unless its status is 200 and its content `text/event-stream`.
+    pub fn new(response: Response, limits: Limits) -> Result<Self, NotEvents> {
+        Self::with_parser(response, Parser::new(limits))
+    }
+
+    pub(crate) fn with_parser(response: Response, parser: Parser) -> Result<Self, NotEvents> {
+        if response.status() != StatusCode::OK || !says_events(&response) {
+            return Err(NotEvents(GivenBack::new(response)));
+        }
+        Ok(Events {
+            body: Some(response.into_body()),
+            parser,
+            input: Bytes::new(),
+        })
+    }
+
+    /// The next event; `None` at the end. Dropping the future loses nothing.
+    ///
+    /// # Errors
+    ///
+    /// Whatever ends the body early; [`Kind::TooLarge`] for an event beyond its limit. Any of them
+    /// is the end.
+    pub async fn event(&mut self) -> Option<Result<Event, Error>> {
+        poll_fn(|cx| self.poll_event(cx)).await
+    }
+
+    /// As [`event`](Self::event).
+    pub fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Event, Error>>> {
+        for _ in 0..PIECES_AT_ONCE {
+            match self.parser.next(&mut self.input) {
+                Ok(Some(event)) => return Poll::Ready(Some(Ok(event))),
+                Ok(None) => {}
+                Err(too_large) => {
+                    self.body = None;
+                    self.input = Bytes::new();
+                    let error = Error::new(Kind::TooLarge, Phase::Body)
+                        .with_source(too_large)
+                        .with_sent(Sent::All)
+                        .with_response_started(true);
+                    return Poll::Ready(Some(Err(error)));
+                }
+            }
+            let Some(body) = &mut self.body else {
+                return Poll::Ready(None);
+            };
+            match ready!(body.poll_next(cx)) {
+                Some(Ok(frame)) => self.input = frame.into_data().unwrap_or_default(),
+                Some(Err(error)) => {
+                    self.body = None;
+                    return Poll::Ready(Some(Err(error)));
+                }
+                None => self.body = None,
+            }
+        }
+        // There may be more. The others first.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// The id with which the stream is to be taken up again; empty if there is none.
+    pub fn last_event_id(&self) -> &str {
+        self.parser.last_event_id()
+    }
+
+    /// How long to wait before that, if the server has said so.
+    pub fn retry(&self) -> Option<Duration> {
+        self.parser.retry()
+    }
+}
+
+impl Stream for Events {
+    type Item = Result<Event, Error>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.get_mut().poll_event(cx)
+    }
+}
+
+/// RFC 9110 §8.3.1: type and subtype in any case, whatever parameters there are.
+fn says_events(response: &Response) -> bool {
+    let value = response.headers().get(CONTENT_TYPE);
+    let value = value.and_then(|value| value.to_str().ok()).unwrap_or("");
+    let kind = value.split(';').next().unwrap_or("");
+    kind.trim().eq_ignore_ascii_case("text/event-stream")
+}
+
+impl fmt::Display for NotEvents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let status = self.0.status();
+        write!(f, "the server answered with {status}, and not with events")
+    }
+}
+
+impl StdError for NotEvents {}

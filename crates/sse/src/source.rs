@@ -1,0 +1,277 @@
+//! A stream of events which outlives its connections (HTML standard, 9.2.3).
+//!
+//! ```text
+//!   asking ─ 200, events ─► open ─ end, failure ─► waiting ─► asking …
+//!     │ failure ─► waiting
+//!     └ 204, something else, no use ─► over
+//! ```
+
+use std::{
+    fmt,
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use futures_core::Stream;
+use http::StatusCode;
+use httpcore_core_primitives::{
+    Alarm, BoxFuture, Error, Fault, Kind, Phase, Request, Response, Runtime, Sent,
+};
+
+use crate::{
+    events::{Events, NotEvents},
+    parser::{Event, Parser},
+    subscription::{Plan, Subscription},
+};
+
+type Sending = Box<dyn FnMut(Request) -> BoxFuture<'static, Result<Response, Error>> + Send>;
+
+/// Events, from as many responses as it takes.
+///
+/// It asks again when a response has ended or failed, for what comes behind the last event. A server
+/// that has kept what it sent repeats nothing and leaves nothing out; whether it has is its own
+/// affair. It ends with `204`, which says that there is no more, and with an error where asking
+/// again is of no use: another answer than events, a request that cannot be sent, a closed pool.
+///
+/// Dropping it gives up whatever it does.
+pub struct EventSource {
+    plan: Option<Plan>,
+    send: Sending,
+    alarm: Alarm,
+    stage: Stage,
+    last_event_id: String,
+    retry: Option<Duration>,
+    /// In a row.
+    failures: u32,
+}
+
+enum Stage {
+    /// Has to ask.
+    New,
+    /// It cannot even begin.
+    Refused(Error),
+    Asking(BoxFuture<'static, Result<Response, Error>>),
+    Open(Box<Events>),
+    Waiting(Option<Instant>),
+    Over,
+}
+
+/// What happens to an [`EventSource`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Step {
+    /// A server has answered, and events will come.
+    Opened,
+    /// An event.
+    Event(Event),
+    /// The stream has ended, by itself or by an error, and will be asked for again.
+    Waiting {
+        /// How long it will wait before that.
+        pause: Duration,
+        /// What ended it.
+        error: Option<Error>,
+    },
+}
+
+impl EventSource {
+    /// Listens as `subscription` says. Requests are sent by `send`, and waits are by the clock of
+    /// `runtime`. Nothing happens before the first poll.
+    pub fn new<F>(
+        subscription: Subscription,
+        runtime: Arc<dyn Runtime>,
+        mut send: impl FnMut(Request) -> F + Send + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Result<Response, Error>> + Send + 'static,
+    {
+        let (plan, stage) = match subscription.0 {
+            Ok(plan) => (Some(plan), Stage::New),
+            Err(error) => (None, Stage::Refused(error)),
+        };
+        let last_event_id = plan.as_ref().map(|plan| plan.last_event_id.clone());
+        EventSource {
+            plan,
+            send: Box::new(move |request| Box::pin(send(request))),
+            alarm: Alarm::new(runtime, "before asking for events again"),
+            stage,
+            last_event_id: last_event_id.unwrap_or_default(),
+            retry: None,
+            failures: 0,
+        }
+    }
+
+    /// The next event; `None` after the end. Dropping the future loses nothing.
+    ///
+    /// # Errors
+    ///
+    /// What makes asking again useless; it is the last item.
+    pub async fn event(&mut self) -> Option<Result<Event, Error>> {
+        poll_fn(|cx| self.poll_event(cx)).await
+    }
+
+    /// As [`event`](Self::event).
+    pub fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Event, Error>>> {
+        loop {
+            match ready!(self.poll_step(cx)) {
+                Some(Ok(Step::Event(event))) => return Poll::Ready(Some(Ok(event))),
+                Some(Ok(Step::Opened | Step::Waiting { .. })) => {}
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => return Poll::Ready(None),
+            }
+        }
+    }
+
+    /// As [`event`](Self::event), and tells what happens besides.
+    ///
+    /// # Errors
+    ///
+    /// As for [`event`](Self::event).
+    pub async fn step(&mut self) -> Option<Result<Step, Error>> {
+        poll_fn(|cx| self.poll_step(cx)).await
+    }
+
+    /// As [`step`](Self::step).
+    pub fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Step, Error>>> {
+        loop {
+            let Some(plan) = &self.plan else {
+                let stage = std::mem::replace(&mut self.stage, Stage::Over);
+                return Poll::Ready(match stage {
+                    Stage::Refused(error) => Some(Err(error)),
+                    _ => None,
+                });
+            };
+            match &mut self.stage {
+                Stage::New => {
+                    let request = plan.request(&self.last_event_id);
+                    self.stage = Stage::Asking((self.send)(request));
+                }
+                Stage::Asking(asking) => {
+                    let answer = ready!(asking.as_mut().poll(cx));
+                    let parser = Parser::new(plan.limits).resuming(&*self.last_event_id);
+                    let opened = answer.map(|response| Events::with_parser(response, parser));
+                    match opened {
+                        Ok(Ok(events)) => {
+                            self.failures = 0;
+                            self.stage = Stage::Open(Box::new(events));
+                            return Poll::Ready(Some(Ok(Step::Opened)));
+                        }
+                        Ok(Err(NotEvents(response))) => {
+                            return Poll::Ready(self.end(no_events(response.status())).map(Err));
+                        }
+                        Err(error) => return Poll::Ready(Some(self.broken(Some(error)))),
+                    }
+                }
+                Stage::Open(events) => {
+                    let event = ready!(events.poll_event(cx));
+                    self.retry = events.retry().or(self.retry);
+                    if self.last_event_id != events.last_event_id() {
+                        events.last_event_id().clone_into(&mut self.last_event_id);
+                    }
+                    return Poll::Ready(Some(match event {
+                        Some(Ok(event)) => Ok(Step::Event(event)),
+                        Some(Err(error)) => self.broken(Some(error)),
+                        None => self.broken(None),
+                    }));
+                }
+                Stage::Waiting(until) => {
+                    ready!(self.alarm.poll_until(cx, *until));
+                    self.alarm.disarm();
+                    self.stage = Stage::New;
+                }
+                Stage::Refused(_) | Stage::Over => return Poll::Ready(None),
+            }
+        }
+    }
+
+    /// The id of the last event, with which the stream would be taken up again; empty if it has
+    /// none.
+    pub fn last_event_id(&self) -> &str {
+        &self.last_event_id
+    }
+
+    /// The stream has broken: it will be asked for again, unless that is of no use.
+    fn broken(&mut self, error: Option<Error>) -> Result<Step, Error> {
+        self.failures += 1;
+        let Some(plan) = &self.plan else {
+            return Err(no_use());
+        };
+        let is_over = error.as_ref().is_some_and(is_useless)
+            || plan
+                .give_up_after
+                .is_some_and(|failures| self.failures > failures);
+        if is_over {
+            self.stage = Stage::Over;
+            self.plan = None;
+            return Err(error.unwrap_or_else(no_use));
+        }
+        let pause = plan.pause_after(self.failures, self.retry);
+        // A pause too long for the clock to express never ends.
+        self.stage = Stage::Waiting(self.alarm.now().checked_add(pause));
+        Ok(Step::Waiting { pause, error })
+    }
+
+    fn end(&mut self, error: Option<Error>) -> Option<Error> {
+        self.stage = Stage::Over;
+        self.plan = None;
+        error
+    }
+}
+
+/// The answer is none that events come of: an error, unless it says that there are no more.
+fn no_events(status: StatusCode) -> Option<Error> {
+    if status == StatusCode::NO_CONTENT {
+        return None;
+    }
+    let error = Error::new(Kind::Protocol, Phase::Head)
+        .with_message(format!(
+            "the server answered with {status}, and not with events"
+        ))
+        .with_sent(Sent::All)
+        .with_response_started(true);
+    Some(error)
+}
+
+fn no_use() -> Error {
+    Error::new(Kind::Closed, Phase::Body)
+        .with_message("the server has ended the stream of events too often")
+        .with_sent(Sent::All)
+        .with_response_started(true)
+}
+
+/// Whether the same request would fail in the same way.
+fn is_useless(error: &Error) -> bool {
+    error.fault() == Fault::Caller
+        || matches!(
+            error.kind(),
+            Kind::PoolClosed | Kind::RuntimeGone | Kind::TooLarge
+        )
+}
+
+impl Stream for EventSource {
+    type Item = Result<Event, Error>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.get_mut().poll_event(cx)
+    }
+}
+
+impl fmt::Debug for EventSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let stage = match &self.stage {
+            Stage::New => "new",
+            Stage::Refused(_) => "refused",
+            Stage::Asking(_) => "asking",
+            Stage::Open(_) => "open",
+            Stage::Waiting(_) => "waiting",
+            Stage::Over => "over",
+        };
+        f.debug_struct("EventSource")
+            .field("stage", &stage)
+            .field("last_event_id", &self.last_event_id)
+            .field("failures", &self.failures)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,161 @@
+//! What is asked for, and how patiently.
+
+use std::time::Duration;
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Uri,
+    header::{ACCEPT, CACHE_CONTROL},
+};
+use httpcore_core_primitives::{BoxError, Error, Kind, Phase, Request, Timeouts};
+
+use crate::parser::Limits;
+
+/// A stream of events to be listened to: what is asked for, and how often.
+///
+/// What cannot be asked for is told when it is first tried.
+///
+/// ```
+/// use httpcore_sse::Subscription;
+/// use std::time::Duration;
+///
+/// let subscription = Subscription::new("http://localhost/events")
+///     .header("authorization", "Bearer …")
+///     .last_event_id("41")
+///     .give_up_after(10)
+///     .max_pause(Duration::from_secs(60));
+/// ```
+#[derive(Debug)]
+#[must_use]
+pub struct Subscription(pub(crate) Result<Plan, Error>);
+
+#[derive(Debug)]
+pub(crate) struct Plan {
+    url: Uri,
+    fields: HeaderMap,
+    options: http::Extensions,
+    pub(crate) last_event_id: String,
+    pub(crate) limits: Limits,
+    pub(crate) pause: Duration,
+    pub(crate) max_pause: Duration,
+    pub(crate) give_up_after: Option<u32>,
+}
+
+impl Subscription {
+    /// Listens to the events at `url`.
+    ///
+    /// Unless an [option](Self::option) says otherwise, its time limits are those of
+    /// [`Timeouts::default`]: making a connection is limited, silence is not.
+    pub fn new<U>(url: U) -> Self
+    where
+        U: TryInto<Uri>,
+        U::Error: Into<BoxError>,
+    {
+        let url = url.try_into().map_err(|error| {
+            Error::new(Kind::InvalidUrl, Phase::Request)
+                .with_message("the URL cannot be read")
+                .with_source(error)
+        });
+        Subscription(url.map(|url| {
+            let mut fields = HeaderMap::new();
+            fields.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
+            fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            let mut options = http::Extensions::new();
+            options.insert(Timeouts::default());
+            Plan {
+                url,
+                fields,
+                options,
+                last_event_id: String::new(),
+                limits: Limits::default(),
+                pause: Duration::from_secs(3),
+                max_pause: Duration::from_secs(120),
+                give_up_after: None,
+            }
+        }))
+    }
+
+    /// Adds a field to each request.
+    pub fn header<N, V>(self, name: N, value: V) -> Self
+    where
+        N: TryInto<HeaderName>,
+        N::Error: Into<BoxError>,
+        V: TryInto<HeaderValue>,
+        V::Error: Into<BoxError>,
+    {
+        Subscription(self.0.and_then(|mut plan| {
+            let invalid = |error: BoxError| {
+                Error::new(Kind::InvalidRequest, Phase::Request)
+                    .with_message("a field cannot be written so")
+                    .with_source(error)
+            };
+            let name = name.try_into().map_err(|error| invalid(error.into()))?;
+            let value = value.try_into().map_err(|error| invalid(error.into()))?;
+            plan.fields.append(name, value);
+            Ok(plan)
+        }))
+    }
+
+    /// Sets something for each request's [`http::Extensions`]: time limits, a listener.
+    pub fn option<T: Clone + Send + Sync + 'static>(self, option: T) -> Self {
+        self.set(|plan| {
+            plan.options.insert(option);
+        })
+    }
+
+    /// Goes on behind the event of this id, from the first request on.
+    pub fn last_event_id(self, id: impl Into<String>) -> Self {
+        self.set(|plan| plan.last_event_id = id.into())
+    }
+
+    /// What is kept of a stream at most.
+    pub fn limits(self, limits: Limits) -> Self {
+        self.set(|plan| plan.limits = limits)
+    }
+
+    /// How long to wait before asking again, until the server says otherwise; 3 s by default. Each
+    /// failure in a row doubles it.
+    pub fn pause(self, pause: Duration) -> Self {
+        self.set(|plan| plan.pause = pause)
+    }
+
+    /// The longest wait which failures in a row, or the server, lead to; two minutes by default.
+    pub fn max_pause(self, pause: Duration) -> Self {
+        self.set(|plan| plan.max_pause = pause)
+    }
+
+    /// Gives up after so many failures in a row; never by default.
+    pub fn give_up_after(self, failures: u32) -> Self {
+        self.set(|plan| plan.give_up_after = Some(failures))
+    }
+
+    fn set(self, change: impl FnOnce(&mut Plan)) -> Self {
+        Subscription(self.0.map(|mut plan| {
+            change(&mut plan);
+            plan
+        }))
+    }
+}
+
+impl Plan {
+    /// The request for what comes behind the event of this id.
+    pub(crate) fn request(&self, last_event_id: &str) -> Request {
+        let mut request = Request::default();
+        *request.uri_mut() = self.url.clone();
+        *request.headers_mut() = self.fields.clone();
+        *request.extensions_mut() = self.options.clone();
+        // One that no field can hold was not sent by a server that wants it back.
+        if let Ok(id) = HeaderValue::from_bytes(last_event_id.as_bytes())
+            && !last_event_id.is_empty()
+        {
+            request.headers_mut().insert("last-event-id", id);
+        }
+        request
+    }
+
+    /// How long to wait after so many failures in a row.
+    pub(crate) fn pause_after(&self, failures: u32, servers: Option<Duration>) -> Duration {
+        let pause = servers.unwrap_or(self.pause);
+        let times = 2_u32.saturating_pow(failures.saturating_sub(1));
+        pause.saturating_mul(times).min(self.max_pause)
+    }
+}

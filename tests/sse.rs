@@ -1,0 +1,403 @@
+//! Server-Sent Events through the facade, in virtual time.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "what fails in a helper of a test fails the test"
+)]
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use httpcore::{
+    ConnectionPool, Kind, Response, Timeouts,
+    sse::{EventSource, Events, Limits, Step, Subscription},
+};
+use httpcore_net_mock::{Link, MockNet, Scenario, ServerStream, Sweep, seeds};
+
+const SECOND: Duration = Duration::from_secs(1);
+const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: Text/Event-Stream; charset=utf-8\r\n\
+     transfer-encoding: chunked\r\n\r\n";
+
+fn subscription() -> Subscription {
+    Subscription::new("http://server.test/events")
+}
+
+async fn chunk(stream: &mut ServerStream, text: impl AsRef<str>) -> bool {
+    let text = text.as_ref();
+    let chunk = format!("{:x}\r\n{text}\r\n", text.len());
+    stream.write_all(chunk).await.is_ok()
+}
+
+/// Serves `answers` to one request after the other, each on a connection of its own, and notes when
+/// which id was asked for. What an answer lacks of its end is missing: the connection is closed.
+fn serve(net: &MockNet, answers: &'static [&'static str]) -> Arc<Mutex<Vec<String>>> {
+    let asked = Arc::<Mutex<Vec<String>>>::default();
+    let noted = asked.clone();
+    net.serve("server.test", 80, move |mut stream| {
+        let asked = noted.clone();
+        async move {
+            let Ok(head) = stream.read_head().await else {
+                return;
+            };
+            let id = head
+                .lines()
+                .find_map(|line| line.strip_prefix("last-event-id: "));
+            let answer = {
+                let mut asked = asked.lock().unwrap();
+                asked.push(id.unwrap_or("-").to_owned());
+                answers.get(asked.len() - 1).copied()
+            };
+            match answer {
+                Some(answer) => drop(stream.write_all(answer).await),
+                None => stream.stall().await,
+            }
+        }
+    });
+    asked
+}
+
+/// Everything that happens, in a word each, up to `most` of them.
+async fn told(source: &mut EventSource, most: usize) -> Vec<String> {
+    let mut told = Vec::new();
+    while told.len() < most {
+        told.push(match source.step().await {
+            Some(Ok(Step::Opened)) => "opened".to_owned(),
+            Some(Ok(Step::Event(event))) => format!("{}={}", event.id, event.data),
+            Some(Ok(Step::Waiting { pause, error })) => match error {
+                Some(error) => format!("{pause:?} after {:?}", error.kind()),
+                None => format!("{pause:?}"),
+            },
+            Some(Ok(other)) => format!("{other:?}"),
+            Some(Err(error)) => format!("{:?}: {error}", error.kind()),
+            None => break,
+        });
+    }
+    told
+}
+
+#[test]
+fn an_event_is_there_when_its_last_byte_is() {
+    let net = MockNet::new();
+    net.serve("server.test", 80, async |mut stream| {
+        stream.read_head().await.unwrap();
+        stream.write_all(HEAD).await.unwrap();
+        for n in 0..5 {
+            chunk(&mut stream, format!("data: {n}\n")).await;
+            stream.sleep(SECOND).await;
+            chunk(&mut stream, "\n").await;
+            stream.sleep(SECOND).await;
+        }
+        stream.write_all("0\r\n\r\n").await.unwrap();
+        stream.stall().await;
+    });
+    let pool = ConnectionPool::new(Arc::new(net.clone()));
+    net.run(async {
+        let response = pool.get("http://server.test/").await.unwrap();
+        let mut events = Events::new(response, Limits::default()).unwrap();
+        for n in 0..5 {
+            assert_eq!(events.event().await.unwrap().unwrap().data, n.to_string());
+            assert_eq!(net.elapsed(), SECOND * (2 * n + 1));
+        }
+        assert!(events.event().await.is_none());
+    });
+    // The response ended well, and its connection serves others.
+    assert_eq!(pool.status().idle_connections, 1);
+}
+
+#[test]
+fn hours_of_silence_end_nothing() {
+    let day = SECOND * 86_400;
+    let net = MockNet::new();
+    net.serve("server.test", 80, async |mut stream| {
+        stream.read_head().await.unwrap();
+        stream.write_all(HEAD).await.unwrap();
+        stream.sleep(SECOND * 86_400).await;
+        chunk(&mut stream, "data: good morning\n\n").await;
+        stream.stall().await;
+    });
+    // Whatever the pool has as its own limits.
+    let pool = ConnectionPool::builder()
+        .timeouts(Timeouts::default().with_read(SECOND).with_total(SECOND))
+        .build(Arc::new(net.clone()));
+    let event = net.run(async { pool.events(subscription()).event().await });
+    assert_eq!(event.unwrap().unwrap().data, "good morning");
+    assert_eq!(net.elapsed(), day);
+}
+
+#[test]
+fn a_sign_of_life_may_be_demanded() {
+    let net = MockNet::new();
+    net.serve("server.test", 80, async |mut stream| {
+        stream.read_head().await.unwrap();
+        stream.write_all(HEAD).await.unwrap();
+        for _ in 0..3 {
+            stream.sleep(SECOND * 50).await;
+            chunk(&mut stream, ":\n").await;
+        }
+        stream.stall().await;
+    });
+    let pool = ConnectionPool::new(Arc::new(net.clone()));
+    let limits = Timeouts::default().with_read(SECOND * 60);
+    let mut source = pool.events(subscription().option(limits));
+    let told = net.run(told(&mut source, 2));
+    assert_eq!(told, ["opened", "3s after Timeout(Read)"]);
+    assert_eq!(net.elapsed(), SECOND * 210);
+}
+
+#[test]
+fn a_broken_stream_is_taken_up_behind_its_last_event() {
+    let net = MockNet::new();
+    let asked = serve(
+        &net,
+        &[
+            // An end in good order, with a wish.
+            "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\
+             content-length: 26\r\n\r\nretry: 500\nid: 1\ndata: a\n\n",
+            // In the middle of the third event.
+            "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 100\r\n\r\n\
+             id: 2\ndata: b\n\nid: 3\ndata: c\n",
+            // No id any more, and no wish: the last ones hold.
+            "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n\
+             id: 3\ndata: c\n\ndata: d\n\n",
+            "HTTP/1.1 204 No Content\r\n\r\n",
+        ],
+    );
+    let pool = ConnectionPool::new(Arc::new(net.clone()));
+    let mut source = pool.events(subscription());
+    let told = net.run(told(&mut source, 100));
+    assert_eq!(
+        told,
+        [
+            "opened",
+            "1=a",
+            "500ms",
+            "opened",
+            "2=b",
+            "500ms after Closed",
+            "opened",
+            "3=c",
+            "3=d",
+            "500ms",
+        ]
+    );
+    assert_eq!(*asked.lock().unwrap(), ["-", "1", "2", "3"]);
+    assert_eq!(net.elapsed(), 3 * SECOND / 2);
+    drop((source, pool));
+    net.settle();
+    assert_eq!(net.census().streams, 0);
+}
+
+#[test]
+fn failures_in_a_row_are_waited_for_longer_and_longer_and_an_answer_ends_that() {
+    let net = MockNet::new();
+    let served = net.serve("server.test", 80, async |mut stream| {
+        stream.read_head().await.unwrap();
+        stream.write_all(HEAD).await.unwrap();
+        chunk(&mut stream, "data: a\n\n").await;
+    });
+    served.links([
+        Link::refused(),
+        Link::refused(),
+        Link::refused(),
+        Link::refused(),
+        Link::new(),
+        Link::refused(),
+    ]);
+    let pool = ConnectionPool::new(Arc::new(net.clone()));
+    let plan = subscription().pause(SECOND).max_pause(5 * SECOND);
+    let mut source = pool.events(plan);
+    let told = net.run(told(&mut source, 8));
+    assert_eq!(
+        told,
+        [
+            "1s after Connect",
+            "2s after Connect",
+            "4s after Connect",
+            "5s after Connect",
+            "opened",
+            "=a",
+            "1s after Closed",
+            "2s after Connect",
+        ]
+    );
+    assert_eq!(net.elapsed(), 13 * SECOND);
+}
+
+#[test]
+fn patience_may_have_an_end() {
+    let net = MockNet::new();
+    net.serve("server.test", 80, async |stream| stream.close())
+        .link(Link::refused());
+    let pool = ConnectionPool::new(Arc::new(net.clone()));
+    let mut source = pool.events(subscription().pause(SECOND).give_up_after(2));
+    let told = net.run(told(&mut source, 100));
+    assert_eq!(
+        told,
+        [
+            "1s after Connect",
+            "2s after Connect",
+            "Connect: connecting to 10.0.0.1:80 failed"
+        ]
+    );
+}
+
+#[test]
+fn an_answer_without_events_is_the_end() {
+    for (answer, end) in [
+        ("HTTP/1.1 204 No Content\r\n\r\n", None),
+        (
+            "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 0\r\n\r\n",
+            Some("200 OK"),
+        ),
+        (
+            "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+            Some("200 OK"),
+        ),
+        (
+            "HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n",
+            Some("401 Unauthorized"),
+        ),
+        (
+            "HTTP/1.1 307 Temporary Redirect\r\nlocation: /x\r\ncontent-length: 0\r\n\r\n",
+            Some("307 Temporary Redirect"),
+        ),
+    ] {
+        let net = MockNet::new();
+        serve(&net, Box::leak(Box::new([answer])));
+        let pool = ConnectionPool::new(Arc::new(net.clone()));
+        let mut source = pool.events(subscription());
+        let told = net.run(told(&mut source, 100));
+        let expected = end.map(|status| {
+            format!("Protocol: the server answered with {status}, and not with events")
+        });
+        assert_eq!(told, Vec::from_iter(expected), "{answer}");
+        assert!(net.run(source.event()).is_none());
+    }
+}
+
+#[test]
+fn what_cannot_be_asked_for_ends_at_once() {
+    let net = MockNet::new();
+    let pool = ConnectionPool::new(Arc::new(net.clone()));
+    for (subscription, kind) in [
+        (Subscription::new("not a url"), Kind::InvalidUrl),
+        (
+            Subscription::new("ftp://server.test/"),
+            Kind::UnsupportedScheme,
+        ),
+        (subscription().header("a b", "c"), Kind::InvalidRequest),
+    ] {
+        let mut source = pool.events(subscription);
+        let error = net.run(source.event()).unwrap().unwrap_err();
+        assert_eq!(error.kind(), kind);
+        assert!(net.run(source.event()).is_none());
+    }
+    pool.close();
+    let mut source = pool.events(subscription());
+    let error = net.run(source.event()).unwrap().unwrap_err();
+    assert_eq!(error.kind(), Kind::PoolClosed);
+}
+
+#[test]
+fn an_event_that_is_too_large_is_the_end() {
+    let net = MockNet::new();
+    net.serve("server.test", 80, async |mut stream| {
+        stream.read_head().await.unwrap();
+        stream.write_all(HEAD).await.unwrap();
+        while chunk(&mut stream, "data: 0123456789").await {}
+    });
+    let pool = ConnectionPool::new(Arc::new(net.clone()));
+    let limits = Limits::default().with_max_event_size(1000);
+    let mut source = pool.events(subscription().limits(limits));
+    let error = net.run(source.event()).unwrap().unwrap_err();
+    assert_eq!(error.kind(), Kind::TooLarge);
+    assert_eq!(pool.status().active_requests, 0);
+}
+
+#[test]
+fn a_response_that_is_no_stream_of_events_is_given_back() {
+    let net = MockNet::new();
+    net.serve("server.test", 80, async |mut stream| {
+        stream.read_head().await.unwrap();
+        let answer = "HTTP/1.1 404 Not Found\r\ncontent-length: 4\r\n\r\nnone";
+        stream.write_all(answer).await.unwrap();
+        stream.stall().await;
+    });
+    let pool = ConnectionPool::new(Arc::new(net.clone()));
+    net.run(async {
+        let response: Response = pool.get("http://server.test/").await.unwrap();
+        let back = Events::new(response, Limits::default()).unwrap_err();
+        assert_eq!(
+            back.0.into_response().into_body().bytes(10).await.unwrap(),
+            "none"
+        );
+    });
+}
+
+/// Numbered events, from the one behind the id that is asked for, some of them on each connection.
+async fn count(mut stream: ServerStream) {
+    let Ok(head) = stream.read_head().await else {
+        return;
+    };
+    let id = head
+        .lines()
+        .find_map(|line| line.strip_prefix("last-event-id: "));
+    let from = id.map_or(0, |id| id.parse::<usize>().unwrap() + 1);
+    if stream.write_all(HEAD).await.is_err() {
+        return;
+    }
+    let many = 1 + stream.pick(10);
+    for n in from..from + many {
+        if !chunk(&mut stream, format!("id: {n}\n")).await
+            || !chunk(&mut stream, format!("data: {n}\n\n")).await
+        {
+            return;
+        }
+    }
+    if stream.pick(2) == 1 {
+        stream.reset();
+    }
+}
+
+#[test]
+fn no_event_is_lost_or_repeated_or_out_of_order_whatever_breaks() {
+    seeds(0..100, |net| {
+        net.serve("server.test", 80, count);
+        let pool = ConnectionPool::new(Arc::new(net.clone()));
+        net.run(async {
+            let mut source = pool.events(subscription());
+            for n in 0..100 {
+                let event = source.event().await.unwrap().unwrap();
+                assert_eq!((event.id, event.data), (n.to_string(), n.to_string()));
+            }
+        });
+    });
+}
+
+#[test]
+fn a_source_dropped_anywhere_leaves_nothing_behind() {
+    let swept = Sweep::polls().run(|net| {
+        net.serve("server.test", 80, count)
+            .link(Link::new().latency(Duration::from_millis(5)));
+        let pool = ConnectionPool::builder()
+            .max_connections(1)
+            .build(Arc::new(net.clone()));
+        let (asking, again) = (pool.clone(), pool.clone());
+        Scenario::new(async move {
+            let mut source = asking.events(subscription());
+            for _ in 0..4 {
+                source.event().await.unwrap().unwrap();
+            }
+        })
+        .counting(move || vec![("requests", pool.status().active_requests)])
+        // A connection that is being made goes on being made, and is then idle.
+        .allowing(2, 1, 2)
+        .allowing_attempts(1)
+        .then(async move {
+            again.events(subscription()).event().await.unwrap().unwrap();
+        })
+    });
+    assert!(swept.points > 10, "{swept:?}");
+}
