@@ -73,9 +73,7 @@ fn codec_parses(bencher: Bencher<'_, '_>, what: &str) {
     bencher.bench_local(|| {
         out.clear();
         let mut codec = Codec::default();
-        codec
-            .start(&head, BodyLength::Known(0), &mut out)
-            .unwrap();
+        codec.start(&head, BodyLength::Known(0), &mut out).unwrap();
         let mut input = BytesMut::from(black_box(response));
         let mut length = 0;
         while let Some(event) = codec.receive(&mut input, false).unwrap() {

@@ -11,7 +11,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{Arc, Weak},
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
@@ -20,10 +20,10 @@ use h2::client::Connection;
 use httpcore_core_primitives::Admission;
 
 use crate::{
-    config::BEFORE_SETTINGS,
+    config::{BEFORE_SETTINGS, LARGEST_WINDOW},
     connection::Shared,
-    keep_alive::KeepAlive,
     link::{End, Link},
+    pulse::{Beat, Pulse},
     tokio_io::Io,
 };
 
@@ -46,7 +46,7 @@ pub(crate) struct Driver {
     /// the runtime, which owns this task and must not be kept by it.
     shared: Weak<Shared>,
     link: Arc<Link>,
-    keep_alive: Option<KeepAlive>,
+    pulse: Option<Pulse>,
     /// When there last was much that nobody asked for.
     flooded: Option<Instant>,
 }
@@ -57,24 +57,12 @@ impl Driver {
         shared: &Arc<Shared>,
         link: Arc<Link>,
     ) -> Self {
-        let config = &shared.config;
-        let keep_alive = config.keep_alive_interval.and_then(|interval| {
-            let pings = connection.ping_pong()?;
-            let timer = shared.runtime.timer("HTTP/2 keep-alive");
-            let now = shared.runtime.now();
-            Some(KeepAlive::new(
-                pings,
-                timer,
-                interval,
-                config.keep_alive_deadline,
-                now,
-            ))
-        });
+        let pulse = Pulse::new(&shared.config, &*shared.runtime, || connection.ping_pong());
         Driver {
             connection: Some(connection),
             shared: Arc::downgrade(shared),
             link,
-            keep_alive,
+            pulse,
             flooded: None,
         }
     }
@@ -84,7 +72,9 @@ impl Driver {
         let Some(connection) = &mut self.connection else {
             return Poll::Ready(());
         };
-        self.link.begin_turn(ALLOWANCE);
+        // Besides the handle, each exchange and body holds one.
+        let idle = self.shared.strong_count() <= 1;
+        self.link.begin_turn(ALLOWANCE, idle);
         // What went wrong has been noted by the stream below, or is told to each exchange by h2.
         Pin::new(connection).poll(cx).map(drop)
     }
@@ -95,15 +85,25 @@ impl Driver {
             return;
         };
         // h2 announces neither a GOAWAY nor a new limit: it is asked after each turn.
-        let mut cx = Context::from_waker(Waker::noop());
-        if let Poll::Ready(Err(_)) = shared.requests().poll_ready(&mut cx) {
-            return self.link.publish(Admission::Over);
+        if shared.is_over() {
+            return;
         }
         let limit = connection.max_concurrent_send_streams();
         if limit != BEFORE_SETTINGS {
             self.link.settled();
             let limit = limit.min(shared.config.max_streams);
             self.link.publish(Admission::UpTo(limit));
+        }
+    }
+
+    fn widen(&mut self, window: u32, least: u32) {
+        if let Some(connection) = &mut self.connection {
+            // Refused while the server has yet to acknowledge the SETTINGS before these; then the
+            // next measurement tries again.
+            if connection.set_initial_window_size(window).is_ok() {
+                let both = window.saturating_mul(2).max(least).min(LARGEST_WINDOW);
+                connection.set_target_window_size(both);
+            }
         }
     }
 
@@ -149,12 +149,20 @@ impl Future for Driver {
                 return Poll::Ready(());
             }
         }
-        if let Some(keep_alive) = &mut driver.keep_alive {
+        if let Some(pulse) = &mut driver.pulse {
             let heard = driver.link.take_heard();
-            if keep_alive.poll(cx, &*shared.runtime, heard).is_ready() {
-                driver.link.ended(End::Silent);
-                driver.end();
-                return Poll::Ready(());
+            match pulse.poll(cx, &*shared.runtime, heard) {
+                Beat::Alive => {}
+                Beat::Widen(window) => {
+                    driver.widen(window, shared.config.connection_window);
+                    // What h2 has to say about that, it says in its next turn.
+                    cx.waker().wake_by_ref();
+                }
+                Beat::Over => {
+                    driver.link.ended(End::Silent);
+                    driver.end();
+                    return Poll::Ready(());
+                }
             }
         }
         Poll::Pending

@@ -362,7 +362,7 @@ mod tests {
         assert_eq!(found, []);
         assert_eq!(bytes[9 + 6..9 + 12], [0, 2, 0, 0, 0, 2]);
         let none = frame(SETTINGS, 0, 0, &[0, 2, 0, 0, 0, 0]);
-        assert_eq!(looked_at(&[none.clone()]).1, none);
+        assert_eq!(looked_at(std::slice::from_ref(&none)).1, none);
     }
 
     #[test]

@@ -19,8 +19,10 @@ use crate::inspect::Finding;
 pub(crate) struct Link {
     /// How many bytes may still be read before others have their turn.
     allowance: AtomicUsize,
-    /// Something was read since the driver last asked.
-    heard: AtomicBool,
+    /// How many bytes were read since the driver last asked.
+    heard: AtomicUsize,
+    /// No exchange is under way.
+    idle: AtomicBool,
     /// What the frames weighed that nobody asked for, since the driver last asked.
     control: AtomicUsize,
     /// Whether anything has been found wrong with a stream.
@@ -66,8 +68,13 @@ pub(crate) enum End {
 
 impl Link {
     /// A turn of the driver begins.
-    pub(crate) fn begin_turn(&self, allowance: usize) {
+    pub(crate) fn begin_turn(&self, allowance: usize, idle: bool) {
         self.allowance.store(allowance, Ordering::Relaxed);
+        self.idle.store(idle, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.idle.load(Ordering::Relaxed)
     }
 
     pub(crate) fn may_read(&self) -> bool {
@@ -77,7 +84,7 @@ impl Link {
     pub(crate) fn has_read(&self, bytes: usize) {
         let left = self.allowance.load(Ordering::Relaxed).saturating_sub(bytes);
         self.allowance.store(left, Ordering::Relaxed);
-        self.heard.store(true, Ordering::Relaxed);
+        self.heard.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Keeps the driver's waker for [`let_go`](Self::let_go).
@@ -99,9 +106,9 @@ impl Link {
         }
     }
 
-    /// Whether anything was read since this was last asked.
-    pub(crate) fn take_heard(&self) -> bool {
-        self.heard.swap(false, Ordering::Relaxed)
+    /// How many bytes were read since this was last asked.
+    pub(crate) fn take_heard(&self) -> usize {
+        self.heard.swap(0, Ordering::Relaxed)
     }
 
     /// Something was found in what the server sent.
