@@ -294,18 +294,14 @@ fn exchanges_outlive_the_handle_and_then_the_connection_says_goodbye() {
 fn a_runtime_that_drops_the_driver_leaves_nobody_waiting() {
     let net = MockNet::new();
     let book = Arc::new(Book::default());
-    let mut exchange = net.run(async {
-        let connection = connect(&net, async |stream| {
-            let mut server = Server::begin(stream).await;
-            server.admit(7).await;
-            server.0.stall().await;
-        });
-        let connection = connection.await;
-        let mut exchange = connection.exchange(get(), book.terms());
-        let first = poll_fn(|cx| Poll::Ready(exchange.as_mut().poll(cx).is_pending()));
-        assert!(first.await);
-        exchange
-    });
+    let connection = net.run(connect(&net, async |stream| {
+        let mut server = Server::begin(stream).await;
+        server.admit(7).await;
+        server.0.stall().await;
+    }));
+    let mut exchange = connection.exchange(get(), book.terms());
+    let first = poll_fn(|cx| Poll::Ready(exchange.as_mut().poll(cx).is_pending()));
+    assert!(net.run(first));
     net.clear();
     let cx = &mut Context::from_waker(Waker::noop());
     let Poll::Ready(Err(failure)) = exchange.as_mut().poll(cx) else {
