@@ -27,7 +27,7 @@ use httpcore_tests::{
 };
 
 const REQUESTS: usize = 8;
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 200;
 /// More than a window.
 const LARGE: usize = 40_000;
 const WINDOW: u32 = 30_000;

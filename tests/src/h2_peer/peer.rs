@@ -195,6 +195,8 @@ pub struct Peer {
     most_streams: Option<u32>,
     /// SETTINGS which the client has not acknowledged. What they forbid is forbidden from then on.
     unacknowledged: VecDeque<Vec<(u16, u32)>>,
+    /// The last stream, by this end's latest GOAWAY.
+    last: Option<u32>,
     has_settings: bool,
     /// The client's SETTINGS which wait for this end's: nothing comes before those.
     to_acknowledge: usize,
@@ -230,6 +232,7 @@ impl Peer {
             frame_size: INITIAL_FRAME_SIZE,
             most_streams: None,
             unacknowledged: VecDeque::new(),
+            last: None,
             has_settings: false,
             to_acknowledge: 0,
             has_sent_settings: false,
@@ -539,6 +542,7 @@ impl Peer {
                     }
                 }
             }
+            kind::GOAWAY => self.last = frame.number(0),
             kind::SETTINGS if !frame.has(flag::ACK) => {
                 let values = settings(frame);
                 // What is allowed is allowed once it may have been read.
@@ -623,8 +627,11 @@ impl Peer {
             kind::RST_STREAM => {
                 assert_eq!(length, 4, "RFC 9113 §6.4");
                 let newest = self.newest();
+                // RFC 9113 §6.8: what is above the last stream is ignored, even this, which h2 sends
+                // for a stream that was given up before its head was written.
+                let is_ignored = self.last.is_some_and(|last| frame.stream > last);
                 assert!(
-                    frame.stream <= newest,
+                    frame.stream <= newest || is_ignored,
                     "RFC 9113 §6.4: {frame:?} before it was opened"
                 );
                 self.streams.remove(&frame.stream);
