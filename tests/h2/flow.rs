@@ -5,7 +5,7 @@ use std::time::Duration;
 use httpcore_tests::{
     h2_peer::{
         frames::{Frame, code, data, headers, kind, ok, reset, setting, window_update},
-        peer::Record,
+        record::Record,
         script::{Case, Next, Step, answering, case, play, say},
     },
     suite::{Client, Story, tell},

@@ -20,7 +20,8 @@ use httpcore_net_mock::{Census, Chunks, Link, MockNet, seeds};
 use httpcore_tests::{
     h2_peer::{
         frames::{Frame, code, data, goaway, headers, kind, ok, ping, reset, setting, settings},
-        peer::{Peer, Received},
+        peer::Peer,
+        record::Received,
         script::serve,
     },
     suite::Client,

@@ -14,7 +14,7 @@ use httpcore_net_mock::{Census, Link, MockNet, MockTls, ServerStream, TlsServer}
 use httpcore_tests::{
     h2_peer::{
         frames::{code, goaway, kind, reset, setting, settings},
-        peer::Record,
+        record::Record,
         script::{answer, be_polite, serve},
     },
     suite::Client,
