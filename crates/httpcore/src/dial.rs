@@ -64,22 +64,25 @@ struct Attempt {
 impl Attempt {
     async fn run(self) -> Result<Established, Error> {
         let mut stream = self.connect().await?;
-        let info = stream.info();
+        // Asked for once after each step: it is a system call, and a copy of the certificates.
+        let mut info = stream.info();
         self.trace().emit(|| {
             let (peer, local) = (info.peer, info.local);
             (self.backend.now(), Event::Connected { peer, local })
         });
         for hop in self.route.hops() {
-            stream = self.hop(hop, stream).await?;
+            (stream, info) = self.hop(hop, stream).await?;
         }
         #[cfg(feature = "http2")]
-        if self.speaks_http2(&stream.info())? {
+        if self.speaks_http2(&info)? {
             let opening = H2Connection::open(stream, self.runtime(), self.http2.clone());
             let connection = self
                 .within(TimeoutKind::Connect, Phase::Connect, opening)
                 .await??;
             return Ok(Established::Shared(Arc::new(connection)));
         }
+        #[cfg(not(feature = "http2"))]
+        drop(info);
         let connection = H1Connection::new(stream, self.runtime(), self.http1);
         Ok(Established::Exclusive(Box::new(connection)))
     }
@@ -156,7 +159,8 @@ impl Attempt {
         Ok(addresses)
     }
 
-    async fn hop(&self, hop: &Hop, stream: BoxStream) -> Result<BoxStream, Error> {
+    /// The stream on top, and its facts.
+    async fn hop(&self, hop: &Hop, stream: BoxStream) -> Result<(BoxStream, StreamInfo), Error> {
         match hop {
             Hop::Tls { server_name, offer } => {
                 let Some(tls) = self.tls_of(hop) else {
@@ -170,8 +174,9 @@ impl Attempt {
                     .within(TimeoutKind::Tls, Phase::Tls, handshake)
                     .await?
                     .map_err(refused)?;
-                self.protected(offer, &stream.info())?;
-                Ok(stream)
+                let info = stream.info();
+                self.protected(offer, &info)?;
+                Ok((stream, info))
             }
             _ => Err(Error::new(Kind::Proxy, Phase::Proxy)
                 .with_message("this pool cannot go through proxies")),

@@ -72,7 +72,9 @@ impl Driver {
         let Some(connection) = &mut self.connection else {
             return Poll::Ready(());
         };
-        self.link.begin_turn(ALLOWANCE);
+        // Besides the handle, each exchange and body holds one.
+        let idle = self.shared.strong_count() <= 1;
+        self.link.begin_turn(ALLOWANCE, idle);
         // What went wrong has been noted by the stream below, or is told to each exchange by h2.
         Pin::new(connection).poll(cx).map(drop)
     }
