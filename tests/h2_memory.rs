@@ -174,7 +174,7 @@ fn floods_fill_no_memory() {
         ),
     ];
     // Whatever is made once has been made then.
-    flood("warming up", head(), data(1, "x")).play();
+    flood("warming up", head(), ping([0; 8])).play();
     let before = peak();
     for flood in &floods {
         let (so_far, sent) = (peak(), flood.play());
