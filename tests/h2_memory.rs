@@ -15,7 +15,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use httpcore::{ConnectionPool, Epoll, Http2Config, Timeouts};
+use httpcore::{ConnectionPool, Epoll, Timeouts};
 use httpcore_tests::h2_peer::{
     frames::{
         self, Frame, continuation, data, flag, headers, kind, ok, ping, push_promise, reset,
@@ -26,7 +26,7 @@ use httpcore_tests::h2_peer::{
 
 /// How much is sent, unless the client ends it. Four times what may be kept.
 const TOTAL: usize = 16 << 20;
-/// By how much the process may grow.
+/// By how much the process may grow: the window of the response that nobody reads, and as much again.
 const GROWTH: u64 = 4 << 10; // KiB
 /// How long either side waits for the other; a bound on hanging, and not a measurement.
 const PATIENCE: Duration = Duration::from_millis(300);
@@ -94,9 +94,6 @@ impl Flood {
 
 /// Asks, reads nothing of what is answered, and waits for a second answer, which never comes.
 fn ask(address: SocketAddr) {
-    let mut config = Http2Config::default();
-    config.stream_window = 65_535;
-    config.connection_window = 65_535;
     let limits = Timeouts::none()
         .with_first_byte(PATIENCE)
         .with_pool(PATIENCE);
@@ -104,7 +101,6 @@ fn ask(address: SocketAddr) {
     let pool = ConnectionPool::builder()
         .http1(false)
         .http2(true)
-        .http2_config(config)
         .timeouts(limits)
         .build(epoll.backend());
     epoll.block_on(async {
