@@ -106,6 +106,28 @@ fn streamed_bodies_go_both_ways_on_a_thread_that_waits() {
 }
 
 #[test]
+fn threads_that_wait_share_a_connection() {
+    let address = http2::start(h2::server::Builder::new()).unwrap();
+    let pool = blocking::ConnectionPool::from_builder(prior_knowledge()).unwrap();
+    let url = format!("http://{address}/bytes/100000");
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..20 {
+                    let response = pool.get(url.as_str()).unwrap();
+                    let length = response.into_body().bytes(100_000).unwrap().len();
+                    assert_eq!(length, 100_000);
+                }
+            });
+        }
+    });
+    let counters = pool.counters();
+    assert_eq!(counters.granted, 160);
+    assert_eq!(counters.opened, 1, "{}", pool.status());
+    assert_eq!(pool.status().active_requests, 0);
+}
+
+#[test]
 fn a_server_chooses_http2_in_its_handshake() {
     let net = MockNet::new();
     let tls = TlsServer::new().alpn(&[httpcore::Alpn::Http2]);

@@ -329,7 +329,10 @@ fn a_response_that_is_no_stream_of_events_is_given_back() {
     net.run(async {
         let response: Response = pool.get("http://server.test/").await.unwrap();
         let back = Events::new(response, Limits::default()).unwrap_err();
-        assert_eq!(back.0.into_body().bytes(10).await.unwrap(), "none");
+        assert_eq!(
+            back.0.into_response().into_body().bytes(10).await.unwrap(),
+            "none"
+        );
     });
 }
 

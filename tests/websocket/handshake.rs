@@ -338,3 +338,11 @@ fn a_thread_that_waits_opens_websockets_too() {
         .unwrap_err();
     assert!(matches!(error, OpenError::Request(error) if error.is_connect()));
 }
+
+#[test]
+fn an_error_may_go_wherever_errors_go() {
+    fn goes<T: std::error::Error + Send + Sync + 'static>() {}
+    goes::<OpenError>();
+    goes::<httpcore::ws::MessageError>();
+    goes::<httpcore::sse::NotEvents>();
+}

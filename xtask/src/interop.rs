@@ -39,6 +39,9 @@ pub(crate) fn run() -> Outcome {
         ("nghttpd", debian.has("nghttpd", &["nghttp2-server"])),
         // In the same environment as httpbin, and so only asked whether it is there by now.
         ("hypercorn", python(&debian, &folder)),
+        ("uvicorn", python(&debian, &folder)),
+        ("websockets", python(&debian, &folder)),
+        ("ws", node_packages(&debian, &folder)),
     ];
     let mut missing = Vec::new();
     let mut report = Report::default();
@@ -137,7 +140,7 @@ impl Drop for NoDaemons {
     }
 }
 
-/// gunicorn, httpbin and Hypercorn, in a virtual environment which is made anew when its list has
+/// gunicorn, httpbin, Hypercorn, uvicorn and websockets, in a virtual environment which is made anew when its list has
 /// changed.
 fn python(debian: &Debian, folder: &Path) -> Found {
     debian.has("python3", &["python3", "python3-venv"])?;
@@ -162,6 +165,46 @@ fn python(debian: &Debian, folder: &Path) -> Found {
         make().map_err(Missing::Failed)?;
     }
     pip(&venv, &list)?;
+    fs::write(&stamp, wanted).map_err(|error| failed(&error))
+}
+
+/// Packages for Node, installed anew when their list has changed.
+fn node_packages(debian: &Debian, folder: &Path) -> Found {
+    debian.has("node", &["nodejs"])?;
+    debian.has("npm", &["npm"])?;
+    let failed = |what: &dyn std::fmt::Display| Missing::Failed(what.to_string());
+    let wanted = fs::read(root().join("tests/servers/package.json"));
+    let wanted = wanted.map_err(|error| failed(&error))?;
+    let packages = folder.join("node");
+    let stamp = packages.join("installed.json");
+    if fs::read(&stamp).is_ok_and(|installed| installed == wanted) {
+        return Ok(());
+    }
+    fs::create_dir_all(&packages).map_err(|error| failed(&error))?;
+    fs::write(packages.join("package.json"), &wanted).map_err(|error| failed(&error))?;
+    let output = Command::new("npm")
+        .args([
+            "install",
+            "--no-fund",
+            "--no-audit",
+            "--no-package-lock",
+            "--ignore-scripts",
+        ])
+        .current_dir(&packages)
+        .output()
+        .map_err(|error| failed(&error))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        eprintln!("{said}");
+        let last = said.lines().rfind(|line| !line.is_empty()).unwrap_or("");
+        let last = format!("npm: {last}");
+        let unreachable = ["ENOTFOUND", "ECONNREFUSED", "ETIMEDOUT", "EAI_AGAIN"];
+        return Err(if unreachable.iter().any(|sign| said.contains(sign)) {
+            Missing::LeftOut(last)
+        } else {
+            Missing::Failed(last)
+        });
+    }
     fs::write(&stamp, wanted).map_err(|error| failed(&error))
 }
 

@@ -1,11 +1,12 @@
 //! HTTP/2 by prior knowledge: `h2c ADDR REQUESTS STREAMS`, for any server that answers `/` with 200.
-//! With `h2c ADDR 0 COUNT`, so many connections are made, and are idle at the end.
+//! With `h2c ADDR 0 COUNT`, so many connections are made, and are idle at the end. An ADDR that begins
+//! with `https://` is asked over TLS, and whoever answers is believed.
 
 #![forbid(unsafe_code)]
 
-use std::{env, error::Error};
+use std::{env, error::Error, sync::Arc};
 
-use httpcore::{Body, ConnectionPool, ConnectionUse, Epoll, PoolConfig};
+use httpcore::{Body, ConnectionPool, ConnectionUse, Epoll, PoolConfig, tls::RustlsConnector};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -22,8 +23,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         .http1(false)
         .http2(true)
         .pool_config(config)
+        .tls(Arc::new(
+            RustlsConnector::builder()
+                .danger_accept_any_certificate()
+                .build()?,
+        ))
         .build(epoll.backend());
-    let url: http::Uri = format!("http://{addr}/").parse()?;
+    let scheme = if addr.contains("://") { "" } else { "http://" };
+    let url: http::Uri = format!("{scheme}{addr}/").parse()?;
     if requests == 0 {
         return epoll.block_on(hold(&pool, &url, streams));
     }

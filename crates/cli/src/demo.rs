@@ -10,7 +10,11 @@ use std::{
     time::Duration,
 };
 
-use httpcore::{Body, ConnectionPool, Epoll, Event, Trace};
+use httpcore::{
+    Body, ConnectionPool, Epoll, Event, Trace,
+    sse::Subscription,
+    ws::{self, Handshake, Message, WebSocket},
+};
 use httpcore_origin::Origin;
 
 use crate::Exit;
@@ -20,6 +24,10 @@ const LARGE: u64 = 256 * 1024 * 1024;
 /// How many requests share the pool, and how many connections it may have.
 const SHARING: usize = 64;
 const CONNECTIONS: usize = 8;
+/// How many messages are said back over a WebSocket.
+const MESSAGES: usize = 1000;
+/// How many events there are in all, and they come in three responses.
+const EVENTS: usize = 1000;
 
 pub(crate) fn run() -> Result<(), Exit> {
     let origin = Origin::start()?;
@@ -86,6 +94,8 @@ impl Demo<'_> {
         self.row(&mut table, self.stream()).await?;
         self.row(&mut table, self.download()).await?;
         self.row(&mut table, self.share(epoll)).await?;
+        self.row(&mut table, self.websocket()).await?;
+        self.row(&mut table, self.events()).await?;
         Ok(table)
     }
 
@@ -109,18 +119,22 @@ impl Demo<'_> {
         Ok(())
     }
 
-    fn request(&self, method: &str, path: &str, body: Body) -> Result<httpcore::Request, Exit> {
+    /// Counts which connections requests are granted.
+    fn listener(&self) -> Trace {
         let grants = self.grants.clone();
-        let trace = Trace::to(move |_, event: &Event<'_>| {
+        Trace::to(move |_, event: &Event<'_>| {
             if let Event::Granted { reused } = event {
                 let count = if *reused { &grants.reused } else { &grants.new };
                 count.fetch_add(1, Ordering::Relaxed);
             }
-        });
+        })
+    }
+
+    fn request(&self, method: &str, path: &str, body: Body) -> Result<httpcore::Request, Exit> {
         Ok(http::Request::builder()
             .method(method)
             .uri(self.origin.url(path))
-            .extension(trace)
+            .extension(self.listener())
             .body(body)?)
     }
 
@@ -175,6 +189,41 @@ impl Demo<'_> {
             "the download is not as long as it should be",
         )?;
         Ok(seen("GET, 256 MiB, checked as it streams", &status, bytes))
+    }
+
+    async fn websocket(&self) -> Result<Seen, Exit> {
+        let handshake = Handshake::new(self.origin.url("/echo")).option(self.listener());
+        let opened = self.pool.websocket(handshake).await?;
+        let status = opened.response.status().as_str().to_owned();
+        let mut socket = WebSocket::new(opened.stream, ws::Config::default());
+        let mut bytes = 0;
+        for number in 0..MESSAGES {
+            let said = Message::text(format!("message {number}"));
+            socket.send(said.clone()).await?;
+            let heard = match socket.message().await {
+                Some(heard) => heard?,
+                None => break,
+            };
+            check(heard == said, "the WebSocket's echo is not what was said")?;
+            bytes += heard.len() as u64;
+        }
+        socket.close(None).await?;
+        Ok(seen("a WebSocket, 1000 messages and back", &status, bytes))
+    }
+
+    async fn events(&self) -> Result<Seen, Exit> {
+        let path = format!("/events/{EVENTS}?break=400");
+        let subscription = Subscription::new(self.origin.url(&path)).option(self.listener());
+        let mut events = self.pool.events(subscription);
+        let (mut next, mut bytes) = (0, 0);
+        while let Some(event) = events.event().await {
+            let event = event?;
+            check(event.id == next.to_string(), "an event is missing")?;
+            next += 1;
+            bytes += event.data.len() as u64;
+        }
+        check(next == EVENTS, "the last events are missing")?;
+        Ok(seen("1000 events, broken off and resumed", "200 OK", bytes))
     }
 
     async fn share(&self, epoll: &Epoll) -> Result<Seen, Exit> {

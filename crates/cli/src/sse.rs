@@ -76,7 +76,13 @@ fn once(options: &Sse, listener: httpcore::Trace) -> Result<httpcore::Request, E
 /// What the server says instead goes to stderr.
 async fn refused(not_events: NotEvents) -> Exit {
     let said = not_events.to_string();
-    if let Ok(body) = not_events.0.into_body().bytes(64 << 10).await {
+    if let Ok(body) = not_events
+        .0
+        .into_response()
+        .into_body()
+        .bytes(64 << 10)
+        .await
+    {
         let _ = io::stderr().write_all(&body);
     }
     io::Error::other(said).into()

@@ -55,7 +55,7 @@ async fn refused(error: OpenError) -> Exit {
     let said = error.to_string();
     match error {
         OpenError::Refused(response) => {
-            if let Ok(body) = response.into_body().bytes(64 << 10).await {
+            if let Ok(body) = response.into_response().into_body().bytes(64 << 10).await {
                 let _ = io::stderr().write_all(&body);
             }
             io::Error::other(said).into()

@@ -38,7 +38,7 @@ fn text(bytes: &[u8]) -> String {
 #[test]
 fn lines_go_out_as_messages_and_come_back_before_the_end() {
     let origin = Origin::start().unwrap();
-    let url = origin.url("/echo").to_string().replace("http:", "ws:");
+    let url = origin.url("/echo").replace("http:", "ws:");
     // More than is on the way at once, in each direction.
     let lines: String = (0..5000)
         .map(|n| format!("line {n} {}\n", "x".repeat(n % 200)))
@@ -52,7 +52,7 @@ fn lines_go_out_as_messages_and_come_back_before_the_end() {
 #[test]
 fn a_server_without_websockets_is_quoted() {
     let origin = Origin::start().unwrap();
-    let output = run(&["ws", &origin.url("/status/403").to_string()], "");
+    let output = run(&["ws", &origin.url("/status/403")], "");
     assert_eq!(output.status.code(), Some(1));
     let said = text(&output.stderr);
     assert!(
@@ -65,7 +65,7 @@ fn a_server_without_websockets_is_quoted() {
 #[test]
 fn events_go_on_where_a_broken_stream_ended() {
     let origin = Origin::start().unwrap();
-    let url = origin.url("/events/10?break=3").to_string();
+    let url = origin.url("/events/10?break=3");
     let numbers: String = (0..10).map(|n| format!("{n}\n")).collect();
     let output = run(&["sse", &url, "-v"], "");
     assert_eq!(text(&output.stdout), numbers, "{output:?}");
@@ -83,6 +83,6 @@ fn events_go_on_where_a_broken_stream_ended() {
     assert_eq!(text(&output.stdout), expected);
     assert_eq!(output.status.code(), Some(1));
 
-    let output = run(&["sse", &origin.url("/hello").to_string()], "");
+    let output = run(&["sse", &origin.url("/hello")], "");
     assert_eq!(output.status.code(), Some(1));
 }

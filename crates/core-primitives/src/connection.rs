@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
     time::Instant,
 };
@@ -109,6 +109,40 @@ pub trait SharedConnection: fmt::Debug + Send + Sync + 'static {
 
     /// Which version of HTTP is spoken, for those who print what there is.
     fn version(&self) -> http::Version;
+}
+
+/// A response which came instead of what was wanted, inside an error: that has to be `Sync`, and a
+/// body is not.
+pub struct GivenBack {
+    status: http::StatusCode,
+    response: Box<Mutex<Response>>,
+}
+
+impl GivenBack {
+    /// `response`, to be given back.
+    pub fn new(response: Response) -> Self {
+        GivenBack {
+            status: response.status(),
+            response: Box::new(Mutex::new(response)),
+        }
+    }
+
+    /// Its status.
+    pub fn status(&self) -> http::StatusCode {
+        self.status
+    }
+
+    /// The response. Its body goes on where it was.
+    pub fn into_response(self) -> Response {
+        let response = self.response.into_inner();
+        response.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for GivenBack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("GivenBack").field(&self.status).finish()
+    }
 }
 
 /// A failed exchange, with the request if it can be sent again.

@@ -50,8 +50,8 @@ pub mod waits;
 
 pub use body::{Body, BodyLength};
 pub use connection::{
-    Admission, Established, ExclusiveConnection, Request, Response, SendError, SharedConnection,
-    StreamId, Terms,
+    Admission, Established, ExclusiveConnection, GivenBack, Request, Response, SendError,
+    SharedConnection, StreamId, Terms,
 };
 pub use error::{BoxError, Error, Fault, Kind, Phase, Sent, TimeoutKind};
 pub use informational::OnInformational;

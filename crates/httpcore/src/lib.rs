@@ -67,7 +67,7 @@ pub use connection_pool::{Builder, ConnectionPool, Requesting};
 pub use http;
 pub use httpcore_core_primitives::{
     Alarm, Alpn, Body, BodyLength, BoxError, BoxFuture, BoxStream, CloseReason, ConnectionUse,
-    Error, Event, Fault, IdleEnd, KeepStreamInfo, Kind, LeaseRevoked, NetworkBackend,
+    Error, Event, Fault, GivenBack, IdleEnd, KeepStreamInfo, Kind, LeaseRevoked, NetworkBackend,
     NetworkStream, OnInformational, Origin, Partition, Phase, Protocol, Request, Response, Runtime,
     Scheme, Sent, ServerName, StreamId, StreamInfo, TcpOptions, TimeoutKind, Timeouts, Timer,
     TlsChoice, TlsConnector, TlsFailure, TlsInfo, Trace, TraceSink, Upgraded, sleep_until, upgrade,

@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use bytes::Bytes;
@@ -105,6 +105,17 @@ impl Shared {
     /// that waits for room would hold up the next.
     pub(crate) fn requests(&self) -> SendRequest<Bytes> {
         self.requests.clone()
+    }
+
+    /// Tells the pool if the connection takes no more requests: GOAWAY has come, it has failed, or
+    /// its ids are used up. Whether it does.
+    pub(crate) fn is_over(&self) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        let is_over = matches!(self.requests().poll_ready(&mut cx), Poll::Ready(Err(_)));
+        if is_over {
+            self.link.publish(Admission::Over);
+        }
+        is_over
     }
 
     /// Whether this is not the first exchange; to be asked once by each.

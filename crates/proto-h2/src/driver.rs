@@ -11,7 +11,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{Arc, Weak},
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
@@ -72,7 +72,9 @@ impl Driver {
         let Some(connection) = &mut self.connection else {
             return Poll::Ready(());
         };
-        self.link.begin_turn(ALLOWANCE);
+        // Besides the handle, each exchange and body holds one.
+        let idle = self.shared.strong_count() <= 1;
+        self.link.begin_turn(ALLOWANCE, idle);
         // What went wrong has been noted by the stream below, or is told to each exchange by h2.
         Pin::new(connection).poll(cx).map(drop)
     }
@@ -83,9 +85,8 @@ impl Driver {
             return;
         };
         // h2 announces neither a GOAWAY nor a new limit: it is asked after each turn.
-        let mut cx = Context::from_waker(Waker::noop());
-        if let Poll::Ready(Err(_)) = shared.requests().poll_ready(&mut cx) {
-            return self.link.publish(Admission::Over);
+        if shared.is_over() {
+            return;
         }
         let limit = connection.max_concurrent_send_streams();
         if limit != BEFORE_SETTINGS {

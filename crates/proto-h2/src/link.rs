@@ -21,6 +21,8 @@ pub(crate) struct Link {
     allowance: AtomicUsize,
     /// How many bytes were read since the driver last asked.
     heard: AtomicUsize,
+    /// No exchange is under way.
+    idle: AtomicBool,
     /// What the frames weighed that nobody asked for, since the driver last asked.
     control: AtomicUsize,
     /// Whether anything has been found wrong with a stream.
@@ -66,8 +68,13 @@ pub(crate) enum End {
 
 impl Link {
     /// A turn of the driver begins.
-    pub(crate) fn begin_turn(&self, allowance: usize) {
+    pub(crate) fn begin_turn(&self, allowance: usize, idle: bool) {
         self.allowance.store(allowance, Ordering::Relaxed);
+        self.idle.store(idle, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.idle.load(Ordering::Relaxed)
     }
 
     pub(crate) fn may_read(&self) -> bool {

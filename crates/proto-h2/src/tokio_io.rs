@@ -46,31 +46,42 @@ impl Io {
     }
 
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // h2 reads for as long as there is something. With large windows and a fast server nobody
-        // else would have a turn.
-        if !self.link.may_read() {
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        let mut buffer = scratch::take();
-        let read = self.stream.poll_read(cx, &mut buffer);
-        match &read {
-            Poll::Ready(Ok(count)) if *count > 0 => {
-                self.link.has_read(*count);
-                if let Some(opening) = &mut self.opening
-                    && opening.look(&mut buffer)
-                {
-                    self.opening = None;
-                }
-                self.inspect(&mut buffer)?;
-                self.incoming = buffer;
-                return Poll::Ready(Ok(()));
+        let mut asked = false;
+        loop {
+            // h2 reads for as long as there is something. With large windows and a fast server nobody
+            // else would have a turn.
+            if !self.link.may_read() {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
             }
-            Poll::Ready(Ok(_)) => self.link.ended(End::Closed),
-            Poll::Ready(Err(_)) | Poll::Pending => {}
+            let mut buffer = scratch::take();
+            let read = self.stream.poll_read(cx, &mut buffer);
+            match &read {
+                Poll::Ready(Ok(count)) if *count > 0 => {
+                    self.link.has_read(*count);
+                    if let Some(opening) = &mut self.opening
+                        && opening.look(&mut buffer)
+                    {
+                        self.opening = None;
+                    }
+                    self.inspect(&mut buffer)?;
+                    self.incoming = buffer;
+                    return Poll::Ready(Ok(()));
+                }
+                Poll::Ready(Ok(_)) => self.link.ended(End::Closed),
+                Poll::Ready(Err(_)) | Poll::Pending => {}
+            }
+            scratch::give(buffer);
+            // A layer such as TLS gives its buffers back when it hears that it is idle. What it finds
+            // while it does so is read in the next round.
+            if read.is_pending() && self.link.is_idle() && !asked {
+                asked = true;
+                if self.stream.poll_idle(cx).is_ready() {
+                    continue;
+                }
+            }
+            return self.note(read.map_ok(drop));
         }
-        scratch::give(buffer);
-        self.note(read.map_ok(drop))
     }
 
     fn inspect(&mut self, bytes: &mut [u8]) -> io::Result<()> {

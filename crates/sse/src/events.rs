@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use futures_core::Stream;
 use http::{StatusCode, header::CONTENT_TYPE};
-use httpcore_core_primitives::{Body, Error, Kind, Phase, Response, Sent};
+use httpcore_core_primitives::{Body, Error, GivenBack, Kind, Phase, Response, Sent};
 
 use crate::parser::{Event, Limits, Parser};
 
@@ -32,7 +32,7 @@ pub struct Events {
 
 /// A response which is no stream of events. It is given back.
 #[derive(Debug)]
-pub struct NotEvents(pub Box<Response>);
+pub struct NotEvents(pub GivenBack);
 
 impl Events {
     /// The events of `response`.
@@ -46,7 +46,7 @@ impl Events {
 
     pub(crate) fn with_parser(response: Response, parser: Parser) -> Result<Self, NotEvents> {
         if response.status() != StatusCode::OK || !says_events(&response) {
-            return Err(NotEvents(Box::new(response)));
+            return Err(NotEvents(GivenBack::new(response)));
         }
         Ok(Events {
             body: Some(response.into_body()),

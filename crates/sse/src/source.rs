@@ -159,7 +159,7 @@ impl EventSource {
                             return Poll::Ready(Some(Ok(Step::Opened)));
                         }
                         Ok(Err(NotEvents(response))) => {
-                            return Poll::Ready(self.end(no_events(&response)).map(Err));
+                            return Poll::Ready(self.end(no_events(response.status())).map(Err));
                         }
                         Err(error) => return Poll::Ready(Some(self.broken(Some(error)))),
                     }
@@ -221,8 +221,7 @@ impl EventSource {
 }
 
 /// The answer is none that events come of: an error, unless it says that there are no more.
-fn no_events(response: &Response) -> Option<Error> {
-    let status = response.status();
+fn no_events(status: StatusCode) -> Option<Error> {
     if status == StatusCode::NO_CONTENT {
         return None;
     }

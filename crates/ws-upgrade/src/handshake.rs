@@ -9,7 +9,7 @@ use http::{
     uri::PathAndQuery,
 };
 use httpcore_core_primitives::{
-    BoxError, Error, Kind, Origin, Phase, Protocol, Request, Response, Scheme, Upgraded,
+    BoxError, Error, GivenBack, Kind, Origin, Phase, Protocol, Request, Response, Scheme, Upgraded,
 };
 
 use crate::{
@@ -252,7 +252,7 @@ impl Expected {
             None if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 return Err(OpenError::Violation(Violation::NoStream));
             }
-            _ => return Err(OpenError::Refused(Box::new(response))),
+            _ => return Err(OpenError::Refused(GivenBack::new(response))),
         };
         let response = response.map(drop);
         let agreed = self.check(&response).map_err(OpenError::Violation)?;

@@ -28,6 +28,7 @@ mod port;
 mod process;
 mod proxies;
 mod python;
+mod talk;
 mod tls;
 
 use std::{
@@ -43,6 +44,7 @@ pub use nghttpd::require_nghttpd;
 pub use nginx::require_nginx_http2;
 use process::Process;
 use rustix::process::Signal;
+pub use talk::{Talker, require_talker, start_talker_again};
 use tempfile::TempDir;
 pub use tls::{Authority, require_nginx_tls, require_openssl, require_openssl_files};
 

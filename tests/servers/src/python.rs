@@ -64,9 +64,23 @@ pub(crate) fn hypercorn(door: Door<'_>) -> io::Result<Server> {
     let folder = folder()?;
     let application = folder.path().join("application.py");
     fs::write(&application, include_str!("hypercorn.py"))?;
-    let application = format!("{}:application", application.display());
+    hypercorn_with(&application.to_string_lossy(), door, folder)
+}
+
+/// Hypercorn with an application of this file, which lies in `folder`.
+pub(crate) fn hypercorn_with(
+    application: &str,
+    door: Door<'_>,
+    folder: tempfile::TempDir,
+) -> io::Result<Server> {
+    let application = format!("{application}:application");
+    let settings = folder.path().join("hypercorn.toml");
+    // What can be set in no other way.
+    fs::write(&settings, "websocket_max_message_size = 134217728\n")?;
+    let settings = settings.to_string_lossy();
     // No workers: one process.
     let mut arguments = vec!["--bind", "127.0.0.1:0", "--workers", "0"];
+    arguments.extend(["--config", &settings]);
     let files = match door {
         Door::Plain => None,
         Door::Tls(authority) => Some((
@@ -86,7 +100,7 @@ pub(crate) fn hypercorn(door: Door<'_>) -> io::Result<Server> {
 }
 
 /// The address in the first URL of `line`.
-fn address(line: &str) -> Option<std::net::SocketAddr> {
+pub(crate) fn address(line: &str) -> Option<std::net::SocketAddr> {
     let (_, rest) = line
         .split_once("http://")
         .or_else(|| line.split_once("https://"))?;

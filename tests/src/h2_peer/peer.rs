@@ -468,6 +468,21 @@ impl Peer {
         }
     }
 
+    /// The next frame, after which nothing is owed to the client: SETTINGS are acknowledged, PINGs
+    /// answered, and credit for DATA given back. `None` at the end.
+    ///
+    /// # Errors
+    ///
+    /// Those of the connection.
+    pub async fn next_politely(&mut self) -> io::Result<Option<Received>> {
+        let Some(received) = self.next().await? else {
+            return Ok(None);
+        };
+        self.acknowledge(&received).await?;
+        self.give_credit(&received).await?;
+        Ok(Some(received))
+    }
+
     async fn acknowledge(&mut self, received: &Received) -> io::Result<()> {
         let frame = &received.frame;
         match frame.kind {
