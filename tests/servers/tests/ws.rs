@@ -5,7 +5,7 @@
     reason = "what fails in a helper of a test fails the test"
 )]
 
-use std::{sync::Arc, time::Duration};
+use std::{future::poll_fn, sync::Arc, task::Poll, time::Duration};
 
 use bytes::Bytes;
 use http::Version;
@@ -15,7 +15,7 @@ use httpcore::{
     with_deadline,
     ws::{CloseFrame, Config, Handshake, Message, OpenError, Piece, WebSocket},
 };
-use httpcore_servers::{Authority, Door, Server, Talker, require_talker};
+use httpcore_servers::{Authority, Door, Front, Server, Talker, require_talker};
 
 /// A bound on hanging, not a measurement.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -80,11 +80,20 @@ async fn converse(pool: ConnectionPool, url: String, version: Version) {
     assert_eq!(pong, Message::Pong("hello?".into()));
 
     let piece: Bytes = (0..64 << 10).map(|n: usize| (n % 251) as u8).collect();
-    for n in 0..1024 {
-        let piece = Piece::Binary(piece.clone());
-        socket.send_piece(piece, n == 1023).await.unwrap();
-    }
-    let whole = socket.message().await.unwrap().unwrap().into_data();
+    let mut sent = 0;
+    // Both directions at once: some servers answer each piece, and listen only if that is heard.
+    let whole = poll_fn(|cx| {
+        while sent < 1024
+            && let Poll::Ready(ready) = socket.poll_ready(cx)
+        {
+            ready.unwrap();
+            sent += 1;
+            let piece = Piece::Binary(piece.clone());
+            socket.start_piece(piece, sent == 1024).unwrap();
+        }
+        socket.poll_message(cx)
+    });
+    let whole = whole.await.unwrap().unwrap().into_data();
     assert_eq!(whole.len(), 64 * MIB);
     assert!(whole.chunks(64 << 10).all(|part| part == piece));
 
@@ -235,4 +244,17 @@ fn with_hypercorn_over_http2_without_tls() {
     };
     let url = url(&server, false, "/echo");
     with_pool(None, false, |pool| converse(pool, url, Version::HTTP_2));
+}
+
+#[test]
+fn through_haproxy_over_http2() {
+    let authority = Authority::new().unwrap();
+    let Some(server) = Front::Haproxy.require(Door::Tls(&authority)) else {
+        return;
+    };
+    // Before our own origin, over HTTP/1.1: HAProxy turns the one handshake into the other.
+    let url = url(&server, true, "/echo");
+    with_pool(Some(&authority), true, |pool| {
+        converse(pool, url, Version::HTTP_2)
+    });
 }
