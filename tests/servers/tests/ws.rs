@@ -61,8 +61,18 @@ async fn open(pool: &ConnectionPool, url: &str) -> (WebSocket, Version) {
 }
 
 async fn said_back(socket: &mut WebSocket, message: Message) {
-    socket.send(message.clone()).await.unwrap();
-    assert_eq!(socket.message().await.unwrap().unwrap(), message);
+    let mut said = Some(message.clone());
+    // Both directions at once: some servers answer each frame, and listen only if that is heard.
+    let heard = poll_fn(|cx| {
+        if let Poll::Ready(ready) = socket.poll_ready(cx)
+            && let Some(said) = said.take()
+        {
+            ready.unwrap();
+            socket.start_send(said).unwrap();
+        }
+        socket.poll_message(cx)
+    });
+    assert_eq!(heard.await.unwrap().unwrap(), message);
 }
 
 /// Text and binary of every size, pings, and a message of 64 MiB in pieces; then a close.
@@ -81,7 +91,6 @@ async fn converse(pool: ConnectionPool, url: String, version: Version) {
 
     let piece: Bytes = (0..64 << 10).map(|n: usize| (n % 251) as u8).collect();
     let mut sent = 0;
-    // Both directions at once: some servers answer each piece, and listen only if that is heard.
     let whole = poll_fn(|cx| {
         while sent < 1024
             && let Poll::Ready(ready) = socket.poll_ready(cx)
@@ -246,15 +255,27 @@ fn with_hypercorn_over_http2_without_tls() {
     with_pool(None, false, |pool| converse(pool, url, Version::HTTP_2));
 }
 
-#[test]
-fn through_haproxy_over_http2() {
+/// Before our own origin, over HTTP/1.1: the proxy turns the one handshake into the other.
+fn through(front: Front, version: Version) {
     let authority = Authority::new().unwrap();
-    let Some(server) = Front::Haproxy.require(Door::Tls(&authority)) else {
+    let Some(server) = front.require(Door::Tls(&authority)) else {
         return;
     };
-    // Before our own origin, over HTTP/1.1: HAProxy turns the one handshake into the other.
     let url = url(&server, true, "/echo");
-    with_pool(Some(&authority), true, |pool| {
-        converse(pool, url, Version::HTTP_2)
-    });
+    with_pool(Some(&authority), true, |pool| converse(pool, url, version));
+}
+
+#[test]
+fn through_haproxy_over_http2() {
+    through(Front::Haproxy, Version::HTTP_2);
+}
+
+#[test]
+fn through_apache_over_http2() {
+    through(Front::Apache, Version::HTTP_2);
+}
+
+#[test]
+fn through_caddy() {
+    through(Front::Caddy, Version::HTTP_11);
 }
