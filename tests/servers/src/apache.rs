@@ -50,7 +50,9 @@ pub(crate) fn front(door: Door<'_>, origin: Origin) -> io::Result<Server> {
     };
     modules.push("http2");
     let addr = origin.addr();
-    let lines = format!("{lines}ProxyPass / http://{addr}/\n");
+    let lines = format!("{lines}H2WebSockets on
+ProxyPass / http://{addr}/ upgrade=websocket
+");
     Ok(start(&modules, &lines)?.before(origin))
 }
 
