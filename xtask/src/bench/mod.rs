@@ -84,7 +84,7 @@ pub(crate) fn run(words: &[String]) -> Outcome {
     let mut results = Results {
         date: said("date", &["-u", "+%F"]),
         machine: machine(),
-        command: command.trim().to_owned(),
+        command: command.trim_end().to_owned(),
         versions: clients::versions(),
         clients: clients
             .iter()
