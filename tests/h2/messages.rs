@@ -374,6 +374,25 @@ fn interim_responses() {
         )
         .fine("200 \"ok\""),
         case(
+            "RFC 9110 §15.2: who wants to hear of hints does",
+            followed(vec![interim("103"), interim("100"), interim("103")]),
+        )
+        .client(|client| {
+            Box::pin(async move {
+                let heard = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+                let told = heard.clone();
+                let listener = httpcore::OnInformational::new(move |hint| {
+                    let link = hint.headers()["link"].to_str().unwrap().to_owned();
+                    told.lock().unwrap().push((hint.status().as_u16(), link));
+                });
+                let mut request = client.request("GET", "/case", Body::empty());
+                request.extensions_mut().insert(listener);
+                let line = client.send(request).await;
+                format!("{:?} {line}", heard.lock().unwrap())
+            })
+        })
+        .fine("[(103, \"</a>\"), (100, \"</a>\"), (103, \"</a>\")] 200 \"ok\""),
+        case(
             "RFC 9113 §8.1: a hint that ends the stream",
             answering([interim("103").end()]),
         )

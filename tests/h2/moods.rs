@@ -20,14 +20,15 @@ use httpcore_net_mock::{Census, Chunks, Link, MockNet, seeds};
 use httpcore_tests::{
     h2_peer::{
         frames::{Frame, code, data, goaway, headers, kind, ok, ping, reset, setting, settings},
-        peer::{Peer, Received},
+        peer::Peer,
+        record::Received,
         script::serve,
     },
     suite::Client,
 };
 
 const REQUESTS: usize = 8;
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 200;
 /// More than a window.
 const LARGE: usize = 40_000;
 const WINDOW: u32 = 30_000;

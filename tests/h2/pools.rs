@@ -14,7 +14,7 @@ use httpcore_net_mock::{Census, Link, MockNet, MockTls, ServerStream, TlsServer}
 use httpcore_tests::{
     h2_peer::{
         frames::{code, goaway, kind, reset, setting, settings},
-        peer::Record,
+        record::Record,
         script::{answer, be_polite, serve},
     },
     suite::Client,
@@ -312,6 +312,39 @@ fn a_server_without_http_2_serves_those_who_wait_over_http_1_1() {
         assert!(told.iter().all(|line| line == "200 \"ok\""), "{told:#?}");
         nothing_is_left(&net, client);
     }
+}
+
+#[test]
+fn what_is_switched_off_is_not_offered() {
+    let net = MockNet::new();
+    let tls = TlsServer::new().alpn(&[Alpn::Http2, Alpn::Http1]);
+    net.serve_tls("server.test", 443, tls, async |mut stream: ServerStream| {
+        while stream.read_head().await.is_ok() {
+            let answer = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+            if stream.write_all(answer).await.is_err() {
+                return;
+            }
+        }
+    });
+    let old = TlsServer::new().alpn(&[Alpn::Http1]);
+    net.serve_tls("old.test", 443, old, async |stream: ServerStream| {
+        stream.stall().await
+    });
+    let client = |http1, http2| {
+        let pool = ConnectionPool::builder()
+            .tls(Arc::new(MockTls::new()))
+            .http1(http1)
+            .http2(http2)
+            .build(Arc::new(net.clone()));
+        Client::new(pool, Arc::new(net.clone()), "https://server.test")
+    };
+    let without = client(true, false);
+    assert_eq!(net.run(without.get("/")), "200 \"ok\"");
+    let only = client(false, true);
+    let error = net.run(only.pool.get("https://old.test/")).unwrap_err();
+    assert_eq!(error.kind(), httpcore::Kind::Tls, "{error:?}");
+    assert!(only.pool.status().connections.is_empty());
+    nothing_is_left(&net, without);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use httpcore::{Body, Request};
 use httpcore_tests::{
     h2_peer::{
         frames::{code, data, flag, headers, kind, ok},
-        peer::Record,
+        record::Record,
         script::{Case, Next, Step, case, play, say},
     },
     suite::{Client, Story},

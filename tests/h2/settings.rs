@@ -182,7 +182,7 @@ fn settings_that_change_under_a_request() {
             client.send(request).await
         })
     };
-    fn is_whole(record: &httpcore_tests::h2_peer::peer::Record) {
+    fn is_whole(record: &httpcore_tests::h2_peer::record::Record) {
         assert_eq!(record.body(1), vec![b'x'; 100_000]);
     }
     let window = |size| say([settings(&[(setting::INITIAL_WINDOW_SIZE, size)])]);

@@ -7,7 +7,7 @@ use httpcore::{Body, NetworkStream, Protocol, Upgraded};
 use httpcore_tests::{
     h2_peer::{
         frames::{code, data, headers, kind, ok, reset, setting, settings},
-        peer::Record,
+        record::Record,
         script::{Case, Next, Step, case, play, say},
     },
     suite::{Client, Story, tell, tell_error},

@@ -562,9 +562,9 @@ impl Exchange {
         let reason = match &failure {
             Failure::Violation(_) => Some(Reason::PROTOCOL_ERROR),
             Failure::TooLarge(_) => Some(Reason::ENHANCE_YOUR_CALM),
-            // Dropping the stream cancels it. Told to, h2 0.4.20 would forget the head if that has not
-            // been written, and RFC 9113 §6.4 forbids to reset what was never begun.
-            Failure::Misuse(_) | Failure::Body(_) | Failure::Timeout(_) | Failure::Revoked => None,
+            Failure::Misuse(_) | Failure::Body(_) | Failure::Timeout(_) | Failure::Revoked => {
+                Some(Reason::CANCEL)
+            }
             Failure::Stream(_) => None,
         };
         let close = match &failure {

@@ -18,7 +18,8 @@ use httpcore_net_mock::{Census, Link, MockNet, Served, ServerStream};
 
 use super::{
     frames::{self, Frame, code, flag},
-    peer::{Peer, Received, Record},
+    peer::Peer,
+    record::{Received, Record},
 };
 use crate::suite::{Client, Story};
 
