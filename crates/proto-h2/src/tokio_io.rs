@@ -24,6 +24,8 @@ use crate::{
 /// driver it holds no buffer, unless the turn ended for the sake of others.
 pub(crate) struct Io {
     stream: BoxStream,
+    /// There is a layer which has buffers to give back when it is idle.
+    is_layered: bool,
     incoming: BytesMut,
     /// How much of `incoming` has been handed out.
     taken: usize,
@@ -36,6 +38,7 @@ pub(crate) struct Io {
 impl Io {
     pub(crate) fn new(stream: BoxStream, link: Arc<Link>) -> Self {
         Io {
+            is_layered: stream.info().tls.is_some(),
             stream,
             incoming: BytesMut::new(),
             taken: 0,
@@ -72,9 +75,9 @@ impl Io {
                 Poll::Ready(Err(_)) | Poll::Pending => {}
             }
             scratch::give(buffer);
-            // A layer such as TLS gives its buffers back when it hears that it is idle. What it finds
-            // while it does so is read in the next round.
-            if read.is_pending() && self.link.is_idle() && !asked {
+            // TLS gives its buffers back when it hears that it is idle. What it finds while it does so
+            // is read in the next round.
+            if read.is_pending() && self.is_layered && self.link.is_idle() && !asked {
                 asked = true;
                 if self.stream.poll_idle(cx).is_ready() {
                     continue;
