@@ -36,10 +36,11 @@ pub(crate) struct Io {
 }
 
 impl Io {
-    pub(crate) fn new(stream: BoxStream, link: Arc<Link>) -> Self {
+    /// `is_layered` says whether there is more than a socket below.
+    pub(crate) fn new(stream: BoxStream, is_layered: bool, link: Arc<Link>) -> Self {
         Io {
-            is_layered: stream.info().tls.is_some(),
             stream,
+            is_layered,
             incoming: BytesMut::new(),
             taken: 0,
             opening: Some(Opening::default()),
@@ -211,7 +212,7 @@ mod tests {
         net.run(async move {
             server.write_all(frames(1_000_000)).await.unwrap();
             let link = Arc::new(Link::default());
-            let mut io = Io::new(stream, link.clone());
+            let mut io = Io::new(stream, false, link.clone());
             let mut taken = Vec::new();
             while taken.iter().sum::<usize>() < 1_000_000 {
                 taken.push(turn(&mut io, &link, 200_000).await);
