@@ -352,12 +352,12 @@ fn halves_read_and_write_from_two_tasks() {
         let (mut reader, mut writer) = upgraded(&pool).await.split();
         net.spawn("writer", async move {
             // More than fits on the way at once: without the reader it would wait for ever.
-            writer.write_all(&[b'x'; 10_000]).await.unwrap();
+            writer.write_all(&[b'y'; 10_000]).await.unwrap();
             writer.close_write().await.unwrap();
         });
         let mut heard = BytesMut::new();
         while reader.read(&mut heard).await.unwrap() > 0 {}
         assert_eq!(heard.len(), 10_003);
-        assert!(heard.starts_with(b"HI XXX"));
+        assert!(heard.starts_with(b"HI YYY"));
     });
 }

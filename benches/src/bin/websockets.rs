@@ -17,6 +17,7 @@
 use std::{
     env,
     error::Error,
+    fmt::Debug,
     io::{BufRead, BufReader, Read},
     process::{Command, Stdio},
 };
@@ -33,11 +34,8 @@ const MESSAGES: usize = 10;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
-/// What is held.
-enum Held {
-    Raw(Upgraded),
-    Messages(WebSocket),
-}
+/// What is held: a stream, or messages over one.
+type Held = Box<dyn Debug + Send>;
 
 fn main() -> Result<(), Failure> {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
@@ -76,33 +74,38 @@ fn hold(count: usize, raw: bool) -> Result<(), Failure> {
     let pool = ConnectionPool::builder()
         .pool_config(config)
         .build(epoll.backend());
-    let tasks: Vec<_> = (0..count)
-        .map(|n| epoll.spawn(echo(pool.clone(), url.clone(), n, raw)))
-        .collect();
     let held = epoll.block_on(async {
+        // One after the other, so that the most there ever is is what is there in the end.
+        let mut opened = Vec::with_capacity(count);
+        for _ in 0..count {
+            let handshake = Handshake::new(&*url);
+            opened.push(pool.websocket(handshake).await?.stream);
+        }
+        let tasks: Vec<_> = opened
+            .into_iter()
+            .enumerate()
+            .map(|(n, stream)| epoll.spawn(echo(stream, n, raw)))
+            .collect();
         let mut held = Vec::with_capacity(count);
         for task in tasks {
             held.push(task.await?);
         }
         Ok::<_, Failure>(held)
     })?;
-    let sockets = held.iter().filter(|held| matches!(held, Held::Messages(_)));
-    let sockets = sockets.count();
-    let streams = held.len() - sockets;
     assert_eq!(pool.status().active_requests, count);
-    println!("{sockets} WebSockets and {streams} streams are idle");
+    let what = if raw { "streams" } else { "WebSockets" };
+    println!("{} {what} are idle", held.len());
     drop(held);
     drop(server.stdin.take());
     server.wait()?;
     Ok(())
 }
 
-async fn echo(pool: ConnectionPool, url: String, n: usize, raw: bool) -> Result<Held, Failure> {
-    let opened = pool.websocket(Handshake::new(url)).await?;
+async fn echo(stream: Upgraded, n: usize, raw: bool) -> Result<Held, Failure> {
     if raw {
-        return Ok(Held::Raw(opened.stream));
+        return Ok(Box::new(stream));
     }
-    let mut socket = WebSocket::new(opened.stream, Config::default());
+    let mut socket = WebSocket::new(stream, Config::default());
     for message in 0..MESSAGES {
         let message = Message::text(format!("socket {n}, message {message}"));
         socket.send(message.clone()).await?;
@@ -111,5 +114,5 @@ async fn echo(pool: ConnectionPool, url: String, n: usize, raw: bool) -> Result<
             return Err("not what was said".into());
         }
     }
-    Ok(Held::Messages(socket))
+    Ok(Box::new(socket))
 }

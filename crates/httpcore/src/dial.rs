@@ -64,17 +64,17 @@ struct Attempt {
 impl Attempt {
     async fn run(self) -> Result<Established, Error> {
         let mut stream = self.connect().await?;
-        // Asked for once after each step: it is a system call, and a copy of the certificates.
-        let mut info = stream.info();
         self.trace().emit(|| {
-            let (peer, local) = (info.peer, info.local);
+            // Not before somebody listens: the local address takes a system call.
+            let StreamInfo { peer, local, .. } = stream.info();
             (self.backend.now(), Event::Connected { peer, local })
         });
+        let mut chosen = None;
         for hop in self.route.hops() {
-            (stream, info) = self.hop(hop, stream).await?;
+            (stream, chosen) = self.hop(hop, stream).await?;
         }
         #[cfg(feature = "http2")]
-        if self.speaks_http2(&info)? {
+        if self.speaks_http2(chosen)? {
             let opening = H2Connection::open(stream, self.runtime(), self.http2.clone());
             let connection = self
                 .within(TimeoutKind::Connect, Phase::Connect, opening)
@@ -82,18 +82,17 @@ impl Attempt {
             return Ok(Established::Shared(Arc::new(connection)));
         }
         #[cfg(not(feature = "http2"))]
-        drop(info);
+        let _ = chosen;
         let connection = H1Connection::new(stream, self.runtime(), self.http1);
         Ok(Established::Exclusive(Box::new(connection)))
     }
 
     /// Which protocol was agreed on, or is known to be spoken.
     #[cfg(feature = "http2")]
-    fn speaks_http2(&self, info: &StreamInfo) -> Result<bool, Error> {
+    fn speaks_http2(&self, chosen: Option<Alpn>) -> Result<bool, Error> {
         if self.route.parts().http2_prior_knowledge {
             return Ok(true);
         }
-        let chosen = info.tls.as_ref().and_then(|tls| tls.alpn);
         let offered_only_http2 = matches!(
             self.route.hops().last(),
             Some(Hop::Tls { offer, .. }) if offer[..] == [Alpn::Http2]
@@ -159,8 +158,8 @@ impl Attempt {
         Ok(addresses)
     }
 
-    /// The stream on top, and its facts.
-    async fn hop(&self, hop: &Hop, stream: BoxStream) -> Result<(BoxStream, StreamInfo), Error> {
+    /// The stream on top, and which protocol was agreed on for it.
+    async fn hop(&self, hop: &Hop, stream: BoxStream) -> Result<(BoxStream, Option<Alpn>), Error> {
         match hop {
             Hop::Tls { server_name, offer } => {
                 let Some(tls) = self.tls_of(hop) else {
@@ -174,9 +173,9 @@ impl Attempt {
                     .within(TimeoutKind::Tls, Phase::Tls, handshake)
                     .await?
                     .map_err(refused)?;
-                let info = stream.info();
-                self.protected(offer, &info)?;
-                Ok((stream, info))
+                // Asked for once: it is a system call, and a copy of the certificates.
+                let chosen = self.protected(offer, &stream.info())?;
+                Ok((stream, chosen))
             }
             _ => Err(Error::new(Kind::Proxy, Phase::Proxy)
                 .with_message("this pool cannot go through proxies")),
@@ -196,10 +195,10 @@ impl Attempt {
             .or(self.tls.as_ref())
     }
 
-    /// Looks at what a handshake has settled.
-    fn protected(&self, offer: &[Alpn], info: &StreamInfo) -> Result<(), Error> {
+    /// Looks at what a handshake has settled; which protocol was chosen.
+    fn protected(&self, offer: &[Alpn], info: &StreamInfo) -> Result<Option<Alpn>, Error> {
         let Some(info) = &info.tls else {
-            return Ok(());
+            return Ok(None);
         };
         // RFC 7301 §3.1: the server chooses from what it was offered, or says nothing, which is
         // HTTP/1.1.
@@ -209,7 +208,7 @@ impl Attempt {
         }
         self.trace()
             .emit(|| (self.backend.now(), Event::TlsEstablished { info }));
-        Ok(())
+        Ok(info.alpn)
     }
 
     /// Runs one step under the limit of its phase, counted from now.

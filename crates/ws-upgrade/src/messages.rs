@@ -128,6 +128,10 @@ pub enum Piece {
 /// Pings are answered while messages are asked for. They and pongs are told like any message; the
 /// last one told is [`Message::Close`], once it has been answered.
 ///
+/// A peer that answers while it listens stops listening when nobody hears its answers: whoever sends
+/// much to such a peer polls both directions in one task, by [`poll_ready`](Self::poll_ready),
+/// [`start_send`](Self::start_send) and [`poll_message`](Self::poll_message).
+///
 /// All of its futures may be dropped at any point. A message that [`send`](Self::send) has accepted
 /// will be sent as a whole, by whatever is polled next; one that it has not accepted, not at all.
 pub struct WebSocket<S = Upgraded> {
@@ -271,21 +275,7 @@ impl<S: NetworkStream> WebSocket<S> {
     /// As for [`send`](Self::send), for this piece.
     pub async fn send_piece(&mut self, piece: Piece, last: bool) -> Result<(), MessageError> {
         poll_fn(|cx| self.poll_ready(cx)).await?;
-        let (kind, data) = match piece {
-            Piece::Text(text) => (Data::Text, text.into()),
-            Piece::Binary(data) => (Data::Binary, data),
-        };
-        let opcode = match self.in_pieces {
-            None => kind,
-            Some(begun) if begun == kind => Data::Continue,
-            Some(_) => {
-                return Err(MessageError::Misuse(
-                    "a message is text or binary, and no mixture",
-                ));
-            }
-        };
-        self.accept(opcode, data, last)?;
-        self.in_pieces = (!last).then_some(kind);
+        self.start_piece(piece, last)?;
         poll_fn(|cx| self.poll_flush(cx)).await
     }
 
@@ -328,6 +318,30 @@ impl<S: NetworkStream> WebSocket<S> {
             Message::Close(_) => Err(MessageError::Misuse("closing is said by `close`")),
             Message::Frame(_) => Err(MessageError::Misuse("frames are made of messages here")),
         }
+    }
+
+    /// Accepts the next piece of a message, as [`send_piece`](Self::send_piece) has it; as
+    /// [`start_send`](Self::start_send) otherwise.
+    ///
+    /// # Errors
+    ///
+    /// As for both.
+    pub fn start_piece(&mut self, piece: Piece, last: bool) -> Result<(), MessageError> {
+        let (kind, data) = match piece {
+            Piece::Text(text) => (Data::Text, text.into()),
+            Piece::Binary(data) => (Data::Binary, data),
+        };
+        let opcode = match self.in_pieces {
+            None => kind,
+            Some(begun) if begun == kind => Data::Continue,
+            Some(_) => {
+                let why = "a message is text or binary, and no mixture";
+                return Err(MessageError::Misuse(why));
+            }
+        };
+        self.accept(opcode, data, last)?;
+        self.in_pieces = (!last).then_some(kind);
+        Ok(())
     }
 
     /// Ready when the stream has taken all that was accepted.

@@ -50,7 +50,7 @@ pub(crate) fn front(door: Door<'_>, origin: Origin) -> io::Result<Server> {
     };
     modules.push("http2");
     let addr = origin.addr();
-    let lines = format!("{lines}ProxyPass / http://{addr}/\n");
+    let lines = format!("{lines}H2WebSockets on\nProxyPass / http://{addr}/ upgrade=websocket\n");
     Ok(start(&modules, &lines)?.before(origin))
 }
 

@@ -173,6 +173,11 @@ impl Server {
         self.process.id()
     }
 
+    /// The origin behind it, if that is ours.
+    pub fn origin(&self) -> Option<&Origin> {
+        self.origin.as_ref()
+    }
+
     /// Who can have nginx replace its worker, from wherever.
     pub fn reloader(&self) -> Reloader {
         Reloader(self.id())

@@ -164,6 +164,21 @@ fn trailers_arrive(way: Way<'_>, server: &Server, path: &str, name: &str, value:
     assert_eq!(trailers[name], value, "{trailers:?}");
 }
 
+/// In both versions of TLS, and a second connection takes up the session of the first.
+fn sessions_are_resumed(authority: &Authority, server: &Server) {
+    for (version, name) in [
+        (TlsVersion::Tls12, "TLS 1.2"),
+        (TlsVersion::Tls13, "TLS 1.3"),
+    ] {
+        let client = Client::new(trusting(authority, version, version).unwrap()).unwrap();
+        for _ in 0..2 {
+            is_http2(&client.get(server.https_url("/hello")).unwrap());
+            client.asker.pool.close_idle();
+        }
+        assert_eq!(client.asker.handshakes(), [(name, false), (name, true)]);
+    }
+}
+
 fn speaks_http2(front: Front, is_tls: bool) {
     let authority = Authority::new().unwrap();
     let door = if is_tls {
@@ -175,6 +190,9 @@ fn speaks_http2(front: Front, is_tls: bool) {
         return;
     };
     let way = Way(door);
+    if is_tls {
+        sessions_are_resumed(&authority, &server);
+    }
     bodies_come_and_go(way, &server);
     a_thousand_requests_share_a_connection(way, &server);
     abandoned_downloads_leave_room(way, &server);

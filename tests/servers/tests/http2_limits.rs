@@ -93,6 +93,37 @@ fn a_connection_that_nginx_ends_after_twenty_requests_costs_nobody_an_error() {
     });
 }
 
+/// What nginx says that it did not process, it did not: not even a POST has to fail, and the origin
+/// sees each of them once.
+#[test]
+fn a_connection_that_nginx_ends_costs_no_post_and_sends_none_twice() {
+    const WORKERS: u64 = 50;
+    const POSTS: u64 = 10;
+    with_nginx("keepalive_requests 20;", |nginx, base, client| {
+        let workers: Vec<_> = (0..WORKERS)
+            .map(|_| {
+                let (asker, url) = (client.asker.clone(), format!("{base}/sink"));
+                client.epoll.spawn(async move {
+                    for _ in 0..POSTS {
+                        let answer = asker.fetch(Request::post(&url), "once".into()).await?;
+                        assert!(answer.text().contains("\"bytes\": 4,"), "{}", answer.text());
+                    }
+                    Ok::<_, BoxError>(())
+                })
+            })
+            .collect();
+        client.epoll.block_on(async {
+            for worker in workers {
+                worker.await.unwrap();
+            }
+        });
+        let counters = client.asker.pool.counters();
+        println!("{counters:?}");
+        assert!(counters.retried > 0, "{counters:?}");
+        assert_eq!(nginx.origin().unwrap().stats().requests, WORKERS * POSTS);
+    });
+}
+
 #[test]
 fn more_requests_than_nginx_allows_on_a_connection_get_another() {
     with_nginx("http2_max_concurrent_streams 4;", |_, base, client| {

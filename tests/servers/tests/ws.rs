@@ -5,7 +5,7 @@
     reason = "what fails in a helper of a test fails the test"
 )]
 
-use std::{sync::Arc, time::Duration};
+use std::{future::poll_fn, sync::Arc, task::Poll, time::Duration};
 
 use bytes::Bytes;
 use http::Version;
@@ -15,7 +15,7 @@ use httpcore::{
     with_deadline,
     ws::{CloseFrame, Config, Handshake, Message, OpenError, Piece, WebSocket},
 };
-use httpcore_servers::{Authority, Door, Server, Talker, require_talker};
+use httpcore_servers::{Authority, Door, Front, Server, Talker, require_talker};
 
 /// A bound on hanging, not a measurement.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -61,8 +61,18 @@ async fn open(pool: &ConnectionPool, url: &str) -> (WebSocket, Version) {
 }
 
 async fn said_back(socket: &mut WebSocket, message: Message) {
-    socket.send(message.clone()).await.unwrap();
-    assert_eq!(socket.message().await.unwrap().unwrap(), message);
+    let mut said = Some(message.clone());
+    // Both directions at once: some servers answer each frame, and listen only if that is heard.
+    let heard = poll_fn(|cx| {
+        if let Poll::Ready(ready) = socket.poll_ready(cx)
+            && let Some(said) = said.take()
+        {
+            ready.unwrap();
+            socket.start_send(said).unwrap();
+        }
+        socket.poll_message(cx)
+    });
+    assert_eq!(heard.await.unwrap().unwrap(), message);
 }
 
 /// Text and binary of every size, pings, and a message of 64 MiB in pieces; then a close.
@@ -80,11 +90,19 @@ async fn converse(pool: ConnectionPool, url: String, version: Version) {
     assert_eq!(pong, Message::Pong("hello?".into()));
 
     let piece: Bytes = (0..64 << 10).map(|n: usize| (n % 251) as u8).collect();
-    for n in 0..1024 {
-        let piece = Piece::Binary(piece.clone());
-        socket.send_piece(piece, n == 1023).await.unwrap();
-    }
-    let whole = socket.message().await.unwrap().unwrap().into_data();
+    let mut sent = 0;
+    let whole = poll_fn(|cx| {
+        while sent < 1024
+            && let Poll::Ready(ready) = socket.poll_ready(cx)
+        {
+            ready.unwrap();
+            sent += 1;
+            let piece = Piece::Binary(piece.clone());
+            socket.start_piece(piece, sent == 1024).unwrap();
+        }
+        socket.poll_message(cx)
+    });
+    let whole = whole.await.unwrap().unwrap().into_data();
     assert_eq!(whole.len(), 64 * MIB);
     assert!(whole.chunks(64 << 10).all(|part| part == piece));
 
@@ -235,4 +253,29 @@ fn with_hypercorn_over_http2_without_tls() {
     };
     let url = url(&server, false, "/echo");
     with_pool(None, false, |pool| converse(pool, url, Version::HTTP_2));
+}
+
+/// Before our own origin, over HTTP/1.1: the proxy turns the one handshake into the other.
+fn through(front: Front, version: Version) {
+    let authority = Authority::new().unwrap();
+    let Some(server) = front.require(Door::Tls(&authority)) else {
+        return;
+    };
+    let url = url(&server, true, "/echo");
+    with_pool(Some(&authority), true, |pool| converse(pool, url, version));
+}
+
+#[test]
+fn through_haproxy_over_http2() {
+    through(Front::Haproxy, Version::HTTP_2);
+}
+
+#[test]
+fn through_apache_over_http2() {
+    through(Front::Apache, Version::HTTP_2);
+}
+
+#[test]
+fn through_caddy() {
+    through(Front::Caddy, Version::HTTP_11);
 }
