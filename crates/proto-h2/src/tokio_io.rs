@@ -175,3 +175,59 @@ impl Drop for Io {
         scratch::give(std::mem::take(&mut self.incoming));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use httpcore_net_mock::{Link as Wire, MockNet};
+    use std::future::poll_fn;
+
+    /// Reads as h2 does, a little at a time, until it has to wait; how much that was.
+    async fn turn(io: &mut Io, link: &Link, allowance: usize) -> usize {
+        link.begin_turn(allowance, false);
+        let mut taken = 0;
+        poll_fn(|cx| {
+            loop {
+                let mut piece = [0; 1000];
+                let mut out = ReadBuf::new(&mut piece);
+                match Pin::new(&mut *io).poll_read(cx, &mut out) {
+                    Poll::Ready(Ok(())) if !out.filled().is_empty() => taken += out.filled().len(),
+                    Poll::Ready(Ok(())) | Poll::Pending => return Poll::Ready(()),
+                    Poll::Ready(Err(error)) => panic!("{error}"),
+                }
+            }
+        })
+        .await;
+        taken
+    }
+
+    #[test]
+    fn a_turn_ends_for_the_sake_of_others_and_holds_no_buffer() {
+        let net = MockNet::new();
+        let (stream, mut server) = net.pair_with(Wire::new().buffer(1 << 20));
+        net.run(async move {
+            server.write_all(frames(1_000_000)).await.unwrap();
+            let link = Arc::new(Link::default());
+            let mut io = Io::new(stream, link.clone());
+            let mut taken = Vec::new();
+            while taken.iter().sum::<usize>() < 1_000_000 {
+                taken.push(turn(&mut io, &link, 200_000).await);
+                assert_eq!(io.incoming.capacity(), 0);
+            }
+            assert_eq!(link.take_heard(), 1_000_000);
+            let most = taken.iter().max().copied().unwrap_or(0);
+            assert!(most < 200_000 + scratch::SIZE, "{taken:?}");
+            assert!(taken.len() > 3, "{taken:?}");
+        });
+    }
+
+    /// So many bytes of frames: SETTINGS, and DATA that nobody asked for.
+    fn frames(length: usize) -> Vec<u8> {
+        let mut bytes = b"\0\0\0\x04\0\0\0\0\0".to_vec();
+        let left = length - bytes.len() - 9;
+        bytes.extend(&u32::try_from(left).unwrap().to_be_bytes()[1..]);
+        bytes.extend([0, 0, 0, 0, 0, 1]);
+        bytes.resize(length, 0);
+        bytes
+    }
+}
