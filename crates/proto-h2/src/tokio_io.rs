@@ -24,6 +24,8 @@ use crate::{
 /// driver it holds no buffer, unless the turn ended for the sake of others.
 pub(crate) struct Io {
     stream: BoxStream,
+    /// There is a layer which has buffers to give back when it is idle.
+    is_layered: bool,
     incoming: BytesMut,
     /// How much of `incoming` has been handed out.
     taken: usize,
@@ -34,9 +36,11 @@ pub(crate) struct Io {
 }
 
 impl Io {
-    pub(crate) fn new(stream: BoxStream, link: Arc<Link>) -> Self {
+    /// `is_layered` says whether there is more than a socket below.
+    pub(crate) fn new(stream: BoxStream, is_layered: bool, link: Arc<Link>) -> Self {
         Io {
             stream,
+            is_layered,
             incoming: BytesMut::new(),
             taken: 0,
             opening: Some(Opening::default()),
@@ -72,9 +76,9 @@ impl Io {
                 Poll::Ready(Err(_)) | Poll::Pending => {}
             }
             scratch::give(buffer);
-            // A layer such as TLS gives its buffers back when it hears that it is idle. What it finds
-            // while it does so is read in the next round.
-            if read.is_pending() && self.link.is_idle() && !asked {
+            // TLS gives its buffers back when it hears that it is idle. What it finds while it does so
+            // is read in the next round.
+            if read.is_pending() && self.is_layered && self.link.is_idle() && !asked {
                 asked = true;
                 if self.stream.poll_idle(cx).is_ready() {
                     continue;
@@ -208,7 +212,7 @@ mod tests {
         net.run(async move {
             server.write_all(frames(1_000_000)).await.unwrap();
             let link = Arc::new(Link::default());
-            let mut io = Io::new(stream, link.clone());
+            let mut io = Io::new(stream, false, link.clone());
             let mut taken = Vec::new();
             while taken.iter().sum::<usize>() < 1_000_000 {
                 taken.push(turn(&mut io, &link, 200_000).await);
