@@ -1,15 +1,27 @@
 //! HTTP/2 through the whole of the facade: in virtual time, over the event loop, and on a thread
 //! that waits.
 
-use std::{convert::Infallible, future::poll_fn, io::IoSlice, sync::Arc, task::Poll};
+#![allow(
+    clippy::unwrap_used,
+    reason = "what fails in a helper of a test fails the test"
+)]
+
+use std::{
+    convert::Infallible,
+    future::poll_fn,
+    io::IoSlice,
+    sync::{Arc, Mutex},
+    task::Poll,
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 use httpcore::NetworkStream as _;
 use httpcore::{
-    Body, Builder, ConnectionPool, ConnectionUse, Epoll, Kind, Protocol, Request, Sent, StreamId,
-    Upgraded, blocking,
+    Body, Builder, ConnectionPool, ConnectionUse, Epoll, Http2Config, Kind, OnInformational,
+    Protocol, Request, Sent, StreamId, Upgraded, blocking,
 };
-use httpcore_net_mock::{Census, MockNet, MockTls, TlsServer};
+use httpcore_net_mock::{Census, Link, MockNet, MockTls, TlsServer};
 use httpcore_tests::http2::{self, Tokio};
 
 /// HTTP/2, without asking.
@@ -91,6 +103,28 @@ fn streamed_bodies_go_both_ways_on_a_thread_that_waits() {
     let echo = post(&format!("http://{address}/echo"), pieces(300, 10_000));
     let echoed = pool.request(echo).unwrap().into_body();
     assert_eq!(echoed.bytes(3_000_000).unwrap().len(), 3_000_000);
+}
+
+#[test]
+fn threads_that_wait_share_a_connection() {
+    let address = http2::start(h2::server::Builder::new()).unwrap();
+    let pool = blocking::ConnectionPool::from_builder(prior_knowledge()).unwrap();
+    let url = format!("http://{address}/bytes/100000");
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..20 {
+                    let response = pool.get(url.as_str()).unwrap();
+                    let length = response.into_body().bytes(100_000).unwrap().len();
+                    assert_eq!(length, 100_000);
+                }
+            });
+        }
+    });
+    let counters = pool.counters();
+    assert_eq!(counters.granted, 160);
+    assert_eq!(counters.opened, 1, "{}", pool.status());
+    assert_eq!(pool.status().active_requests, 0);
 }
 
 #[test]
@@ -237,4 +271,133 @@ fn a_request_may_insist_on_http1() {
     }
     assert_eq!(pool.status().connections.len(), 1, "and they share");
     net.clear();
+}
+
+/// A pool which wants a sign of life after half a minute, within ten seconds.
+fn watchful() -> Builder {
+    let mut config = Http2Config::default();
+    config.keep_alive_interval = Some(Duration::from_secs(30));
+    config.keep_alive_deadline = Duration::from_secs(10);
+    prior_knowledge().http2_config(config)
+}
+
+#[test]
+fn a_server_that_falls_silent_is_found_out() {
+    let net = MockNet::new();
+    net.serve("origin.test", 80, async |stream| {
+        let mut server = h2::server::handshake(Tokio(stream)).await.unwrap();
+        let _request = server.accept().await;
+        std::future::pending::<()>().await;
+    });
+    let pool = watchful().build(Arc::new(net.clone()));
+    let error = net.run(pool.get("http://origin.test/")).unwrap_err();
+    assert_eq!(error.kind(), Kind::Network, "{error:?}");
+    assert!(error.to_string().contains("sign of life"), "{error}");
+    assert_eq!(net.elapsed(), Duration::from_secs(40));
+    net.clear();
+}
+
+#[test]
+fn a_server_that_takes_nothing_in_is_found_out_too() {
+    let net = MockNet::new();
+    let server = net.serve("origin.test", 80, async |mut stream| {
+        // Windows without end, and then it does not read.
+        let settings = b"\0\0\x06\x04\0\0\0\0\0\0\x04\x7f\xff\xff\xff";
+        let update = b"\0\0\x04\x08\0\0\0\0\0\x7f\0\0\0";
+        stream.write_all(settings).await.unwrap();
+        stream.write_all(update).await.unwrap();
+        stream.stall().await;
+    });
+    server.link(Link::new().buffer(100_000));
+    let pool = watchful().build(Arc::new(net.clone()));
+    let upload = post("http://origin.test/echo", pieces(1000, 10_000));
+    let error = net.run(pool.request(upload)).unwrap_err();
+    assert_eq!(error.kind(), Kind::Network, "{error:?}");
+    assert_eq!(error.sent(), Sent::Part);
+    assert_eq!(net.elapsed(), Duration::from_secs(40));
+    assert!(pool.status().connections.is_empty());
+    net.clear();
+}
+
+#[test]
+fn windows_grow_to_what_the_path_holds() {
+    let took = |adaptive: bool| {
+        let net = MockNet::new();
+        net.serve("origin.test", 80, async |stream| {
+            http2::serve(Tokio(stream), h2::server::Builder::new()).await;
+        })
+        .link(
+            Link::new()
+                .latency(Duration::from_millis(50))
+                .buffer(8 << 20),
+        );
+        let mut config = Http2Config::default();
+        config.stream_window = 64 << 10;
+        config.connection_window = 64 << 10;
+        config.adaptive_window = adaptive;
+        let pool = prior_knowledge()
+            .http2_config(config)
+            .build(Arc::new(net.clone()));
+        let length = net.run(async {
+            let response = pool.get("http://origin.test/bytes/20000000").await;
+            let body = response.unwrap().into_body();
+            body.bytes(20_000_000).await.unwrap().len()
+        });
+        assert_eq!(length, 20_000_000);
+        let elapsed = net.elapsed();
+        net.clear();
+        elapsed
+    };
+    let (fixed, grown) = (took(false), took(true));
+    // 300 windows of 64 KiB, one after the other; or a few of several megabytes.
+    assert!(fixed > Duration::from_secs(15), "{fixed:?}");
+    assert!(grown < Duration::from_secs(2), "{grown:?}");
+}
+
+#[test]
+fn hints_trailers_and_early_answers_come_through() {
+    let net = net();
+    let pool = prior_knowledge().build(Arc::new(net.clone()));
+    let hints = Arc::new(Mutex::new(Vec::new()));
+    let noted = hints.clone();
+    let hinted = http::Request::get("http://origin.test/hints")
+        .extension(OnInformational::new(move |hint| {
+            noted.lock().unwrap().push(hint.status().as_u16());
+        }))
+        .body(Body::empty())
+        .unwrap();
+    net.run(async {
+        let response = pool.request(hinted).await.unwrap();
+        assert_eq!(response.into_body().bytes(100).await.unwrap(), "hinted");
+
+        let mut trailers = http::HeaderMap::new();
+        trailers.insert("x-sum", "9".parse().unwrap());
+        let body = pieces(2, 5).with_trailers(trailers);
+        let echoed = pool.request(post("http://origin.test/echo", body));
+        let mut echoed = echoed.await.unwrap().into_body();
+        let mut got = (0, None);
+        while let Some(frame) = poll_fn(|cx| echoed.poll_next(cx)).await {
+            match frame.unwrap().into_data() {
+                Ok(data) => got.0 += data.len(),
+                Err(frame) => got.1 = frame.into_trailers().ok(),
+            }
+        }
+        let trailers = got.1.unwrap();
+        assert_eq!(
+            (got.0, &trailers["x-sum"], &trailers["x-length"]),
+            (10, &"9".parse().unwrap(), &"10".parse().unwrap())
+        );
+
+        // The answer comes although the body has no end.
+        let endless = pieces(usize::MAX, 10_000);
+        let refused = pool.request(post("http://origin.test/refuse", endless));
+        assert_eq!(refused.await.unwrap().status(), 413);
+        let hello = pool.get("http://origin.test/hello").await.unwrap();
+        assert_eq!(hello.status(), 200);
+        assert_eq!(pool.status().connections.len(), 1);
+    });
+    assert_eq!(*hints.lock().unwrap(), [103]);
+    drop(pool);
+    net.settle();
+    assert_eq!(net.census(), Census::default(), "{}", net.report());
 }

@@ -6,21 +6,26 @@
 mod zoo;
 
 use std::{
-    io,
+    io::{self, Read, Write},
+    net::{Ipv4Addr, TcpListener},
     sync::{Arc, Mutex},
     task::{Context, Poll},
+    thread,
     time::{Duration, Instant},
 };
 
 use httpcore::{
-    Alpn, Body, BoxFuture, BoxStream, ConnectionPool, Error, Event, Fault, IdleEnd, KeepStreamInfo,
-    Kind, NetworkStream, Phase, Request, Sent, ServerName, StreamInfo, TimeoutKind, Timeouts,
-    TlsConnector, TlsInfo, Trace,
-    mock::{Census, MockNet},
+    Alpn, Body, BoxFuture, BoxStream, ConnectionPool, Epoll, Error, Event, Fault, IdleEnd,
+    KeepStreamInfo, Kind, NetworkStream, Phase, Request, Sent, ServerName, StreamInfo, TimeoutKind,
+    Timeouts, TlsChoice, TlsConnector, TlsInfo, Trace,
+    mock::{Census, Chunks, Link, MockNet},
 };
 use httpcore_net_tls::{
     Refusal, TlsError,
-    rustls::version::{TLS12, TLS13},
+    rustls::{
+        ServerConnection, StreamOwned,
+        version::{TLS12, TLS13},
+    },
 };
 use zoo::{Authority, ServerTls, serve, stay};
 
@@ -285,6 +290,47 @@ fn the_name_that_was_asked_for_is_the_one_a_certificate_must_be_for() {
 }
 
 #[test]
+fn a_request_can_bring_its_own_tls_and_shares_with_nobody_else_then() {
+    let net = MockNet::new();
+    let (root, clients) = (Authority::new("root"), Authority::new("clients"));
+    let identity = clients.issue_with(&["client.test"], |params| {
+        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+    });
+    let config = root
+        .issue(&["tls.test"])
+        .server_for_clients_of(&clients, &[&TLS13]);
+    let served = serve(&net, config, answer);
+    let pool = pool(&net, &root);
+    let chain = identity.chain.iter().map(|der| der.to_vec());
+    let admitted = root
+        .builder()
+        .client_certificate_der(chain, identity.key.serialize_der())
+        .unwrap();
+    let admitted = TlsChoice::new(Arc::new(admitted.build().unwrap()));
+    let stranger = TlsChoice::new(Arc::new(Authority::new("other").connector()));
+    let ask = async |choice: Option<&TlsChoice>| {
+        let mut request = Request::default();
+        *request.uri_mut() = URL.parse().unwrap();
+        if let Some(choice) = choice {
+            request.extensions_mut().insert(choice.clone());
+        }
+        let body = pool.request(request).await?.into_body();
+        body.bytes(99).await
+    };
+    net.run(async {
+        for _ in 0..2 {
+            assert_eq!(ask(Some(&admitted)).await.unwrap(), "hello");
+            // There is an idle connection, and it is not for these.
+            let nobody = refusal(&ask(None).await.unwrap_err());
+            assert!(matches!(nobody, Refusal::Alert(_)), "{nobody:?}");
+            let distrust = refusal(&ask(Some(&stranger)).await.unwrap_err());
+            assert_eq!(distrust, Refusal::UnknownIssuer);
+        }
+    });
+    assert_eq!(served.attempts(), 5, "one for the two that were admitted");
+}
+
+#[test]
 fn a_name_no_certificate_can_be_for_is_the_callers_fault() {
     let net = MockNet::new();
     let root = Authority::new("root");
@@ -301,6 +347,108 @@ fn a_name_no_certificate_can_be_for_is_the_callers_fault() {
         (Fault::Caller, Sent::Nothing)
     );
     assert_eq!(refusal(&error), Refusal::BadName("no name".to_owned()));
+}
+
+const LARGE: u64 = 12 << 20;
+
+/// Pieces of odd sizes, which together are [`LARGE`]; each byte says where it is.
+fn large() -> Body {
+    let mut sent = 0;
+    let body = Body::poll_fn(move |_| {
+        let end = (sent + 70_001).min(LARGE);
+        let piece: Vec<u8> = (sent..end).map(byte_at).collect();
+        sent = end;
+        Poll::Ready((!piece.is_empty()).then(|| Ok::<_, io::Error>(piece.into())))
+    });
+    body.with_length(LARGE)
+}
+
+fn byte_at(place: u64) -> u8 {
+    (place % 251) as u8
+}
+
+/// How many of `bytes`, which stand from `place` on, are the right ones.
+fn right_ones(place: u64, bytes: &[u8]) -> u64 {
+    let expected = (place..).map(byte_at);
+    bytes
+        .iter()
+        .zip(expected)
+        .filter(|(a, b)| **a == *b)
+        .count() as u64
+}
+
+/// Sends [`large`], and yields what the server has counted.
+async fn upload(pool: &ConnectionPool, url: &str) -> Result<String, Error> {
+    let request = http::Request::put(url).body(large()).unwrap();
+    let body = pool.request(request).await?.into_body().bytes(99).await?;
+    Ok(String::from_utf8_lossy(&body).into_owned())
+}
+
+#[test]
+fn a_large_upload_arrives_whole_through_a_narrow_link() {
+    let net = MockNet::new();
+    let root = Authority::new("root");
+    let config = root.issue(&["tls.test"]).server();
+    let link = Link::new().buffer(50_000).chunks(Chunks::Each(9_001));
+    serve(&net, config, async |mut stream| {
+        let (mut head, mut right) = (Vec::new(), 0);
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = bytes::BytesMut::with_capacity(1);
+            std::future::poll_fn(|cx| stream.poll_read(cx, &mut byte))
+                .await
+                .unwrap();
+            head.extend_from_slice(&byte);
+        }
+        let mut place = 0;
+        while place < LARGE {
+            let part = stream.read_some().await.unwrap();
+            assert!(!part.is_empty(), "{place} bytes");
+            right += right_ones(place, &part);
+            place += part.len() as u64;
+        }
+        let told = right.to_string();
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", told.len());
+        stream.write_all(head + &told).await.unwrap();
+    })
+    .link(link);
+    let pool = pool(&net, &root);
+    assert_eq!(net.run(upload(&pool, URL)).unwrap(), LARGE.to_string());
+    drop(pool);
+    net.settle();
+    assert_eq!(net.census(), Census::default());
+}
+
+#[test]
+fn a_large_upload_arrives_whole_over_a_socket() {
+    let root = Authority::new("root");
+    let config = Arc::new(root.issue(&["127.0.0.1"]).server());
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let url = format!("https://{}/", listener.local_addr().unwrap());
+    let server = thread::spawn(move || {
+        let (socket, _) = listener.accept()?;
+        let mut stream = StreamOwned::new(ServerConnection::new(config).unwrap(), socket);
+        let (mut head, mut byte) = (Vec::new(), [0]);
+        while !head.ends_with(b"\r\n\r\n") {
+            stream.read_exact(&mut byte)?;
+            head.push(byte[0]);
+        }
+        let mut body = vec![0; LARGE as usize];
+        stream.read_exact(&mut body)?;
+        let told = right_ones(0, &body).to_string();
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", told.len());
+        stream.write_all((head + &told).as_bytes())?;
+        stream.flush()
+    });
+    let epoll = Epoll::new().unwrap();
+    let pool = ConnectionPool::builder()
+        .tls(Arc::new(root.connector()))
+        .timeouts(Timeouts::default().with_total(Duration::from_secs(60)))
+        .build(epoll.backend());
+    assert_eq!(
+        epoll.block_on(upload(&pool, &url)).unwrap(),
+        LARGE.to_string()
+    );
+    server.join().unwrap().unwrap();
 }
 
 #[test]

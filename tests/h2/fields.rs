@@ -215,6 +215,22 @@ fn blocks_that_are_unusual() {
             Next::Here,
         ),
         case(
+            "RFC 9113 §8.3: a path in a response, from the dynamic table",
+            [
+                Step::Request,
+                say([block(
+                    1,
+                    [vec![STATUS], encode_to_remember(&[(":path", "/")])].concat(),
+                )
+                .end()]),
+                Step::Request,
+                say([block(3, by_index()).end()]),
+            ],
+        )
+        .client(twice)
+        .fine("Protocol in Head, sent All, response begun, connection new, attempts 1, 200 \"\"")
+        .deviates(),
+        case(
             "RFC 7541 §4.4: a field larger than the table empties it",
             [
                 Step::Request,

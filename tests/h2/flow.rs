@@ -5,7 +5,7 @@ use std::time::Duration;
 use httpcore_tests::{
     h2_peer::{
         frames::{Frame, code, data, headers, kind, ok, reset, setting, window_update},
-        peer::Record,
+        record::Record,
         script::{Case, Next, Step, answering, case, play, say},
     },
     suite::{Client, Story, tell},
@@ -49,7 +49,8 @@ fn windows_of_the_server() {
             "RFC 9113 §6.9: a window of a stream opened by nothing",
             answering([window_update(1, 0)]),
         )
-        .stream_error(code::PROTOCOL_ERROR, BROKEN_HEAD),
+        .connection_error(code::PROTOCOL_ERROR, BROKEN_HEAD)
+        .deviates(),
         case(
             "RFC 9113 §6.9.1: the connection's window opened too far",
             answering([window_update(0, MOST)]),
@@ -169,6 +170,76 @@ fn uploads_wait_for_both_windows() {
             code::CANCEL,
             "Timeout(Write) in Send, sent Part, response not begun, connection new, attempts 1; \
              200 \"\"",
+        ),
+    ]);
+}
+
+#[test]
+fn neither_direction_waits_for_the_other() {
+    play(&[
+        case(
+            "RFC 9113 §8.1: a response that is read while the request goes on",
+            [
+                Step::Request,
+                say([ok(1), data(1, "early ")]),
+                Step::Wait(SOON),
+                say([data(1, "and ")]),
+                Step::Wait(SOON),
+                Step::End(1),
+                say([data(1, "late").end()]),
+            ],
+        )
+        .settings(&[(setting::INITIAL_WINDOW_SIZE, 1000)])
+        .client(post)
+        .fine("200 \"early and late\"")
+        .check(|record| assert_eq!(record.body(1).len(), 100_000)),
+        case(
+            "RFC 9113 §5.2: an upload that waits for the connection's window is in nobody's way",
+            [
+                Step::Request,
+                Step::Request,
+                say([ok(3), data(3, "passed").end()]),
+                Step::Wait(SOON),
+                say([window_update(0, 1 << 20)]),
+                Step::End(1),
+                say([ok(1), data(1, "in the end").end()]),
+            ],
+        )
+        .settings(&[(setting::INITIAL_WINDOW_SIZE, 1 << 20)])
+        .client(|client| {
+            Box::pin(async move {
+                let upload = post(client.clone());
+                let later = async {
+                    let runtime = client.runtime();
+                    let soon = runtime.now() + SOON / 2;
+                    httpcore::sleep_until(&runtime, soon).await;
+                    client.get("/case").await
+                };
+                let (one, two) = httpcore_tests::h2_peer::both(upload, later).await;
+                format!("{one}; {two}")
+            })
+        })
+        .fine("200 \"in the end\"; 200 \"passed\""),
+        case(
+            "RFC 9113 §5.4.2: a body that drips ends with the whole time limit",
+            {
+                let mut steps = answering([ok(1)]);
+                for _ in 0..9 {
+                    steps.push(say([data(1, "x")]));
+                    steps.push(Step::Wait(Duration::from_secs(1)));
+                }
+                steps
+            },
+        )
+        .client(|client| {
+            Box::pin(async move {
+                let limits = httpcore::Timeouts::none().with_total(Duration::from_millis(4500));
+                client.get_within("/case", limits).await
+            })
+        })
+        .stream_error(
+            code::CANCEL,
+            "200 then Timeout(Total) in Body, sent All, response begun, connection new, attempts 1",
         ),
     ]);
 }

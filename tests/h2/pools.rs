@@ -14,7 +14,7 @@ use httpcore_net_mock::{Census, Link, MockNet, MockTls, ServerStream, TlsServer}
 use httpcore_tests::{
     h2_peer::{
         frames::{code, goaway, kind, reset, setting, settings},
-        peer::Record,
+        record::Record,
         script::{answer, be_polite, serve},
     },
     suite::Client,
@@ -155,14 +155,19 @@ fn a_peer_that_never_admits_anything_is_waited_for_as_long_as_the_pool_may_take(
         peer.serve(|request| answer(request, number)).await
     });
     let client = client_with(&net, |builder| {
-        builder.timeouts(Timeouts::none().with_pool(SECOND))
+        let limits = Timeouts::none().with_pool(SECOND).with_first_byte(SECOND);
+        builder.timeouts(limits)
     });
-    let told = at_once(&net, &client, 3);
-    assert!(
-        told.iter()
-            .all(|line| line.starts_with("Timeout(Pool) in Pool, sent Nothing")),
-        "{told:#?}"
-    );
+    let mut told = at_once(&net, &client, 3);
+    told.sort();
+    // The first was handed over before the peer had said anything; the others never were.
+    assert!(told[0].starts_with("Timeout(FirstByte) in "), "{told:#?}");
+    for line in &told[1..] {
+        assert!(
+            line.starts_with("Timeout(Pool) in Pool, sent Nothing"),
+            "{told:#?}"
+        );
+    }
     assert!(served.attempts() <= 4, "{} connections", served.attempts());
     let carried: usize = records.lock().unwrap().iter().map(heads).sum();
     assert_eq!(carried, 0);
@@ -218,7 +223,7 @@ fn a_connection_over_its_limit_again_and_again_bounds_the_retries() {
     let told = at_once(&net, &client, 1);
     assert!(!told[0].starts_with("200"), "{told:?}");
     let asked: usize = records.lock().unwrap().iter().map(heads).sum();
-    assert!((2..=5).contains(&asked), "asked {asked} times: {told:?}");
+    assert!((2..=10).contains(&asked), "asked {asked} times: {told:?}");
     nothing_is_left(&net, client);
 }
 
@@ -235,7 +240,7 @@ fn a_server_that_says_goaway_to_every_connection_bounds_the_retries() {
     let told = at_once(&net, &client, 1);
     assert!(!told[0].starts_with("200"), "{told:?}");
     assert!(
-        (2..=5).contains(&served.attempts()),
+        (2..=10).contains(&served.attempts()),
         "{} attempts: {told:?}",
         served.attempts()
     );
@@ -310,12 +315,44 @@ fn a_server_without_http_2_serves_those_who_wait_over_http_1_1() {
 }
 
 #[test]
+fn what_is_switched_off_is_not_offered() {
+    let net = MockNet::new();
+    let tls = TlsServer::new().alpn(&[Alpn::Http2, Alpn::Http1]);
+    net.serve_tls("server.test", 443, tls, async |mut stream: ServerStream| {
+        while stream.read_head().await.is_ok() {
+            let answer = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+            if stream.write_all(answer).await.is_err() {
+                return;
+            }
+        }
+    });
+    let old = TlsServer::new().alpn(&[Alpn::Http1]);
+    net.serve_tls("old.test", 443, old, async |stream: ServerStream| {
+        stream.stall().await
+    });
+    let client = |http1, http2| {
+        let pool = ConnectionPool::builder()
+            .tls(Arc::new(MockTls::new()))
+            .http1(http1)
+            .http2(http2)
+            .build(Arc::new(net.clone()));
+        Client::new(pool, Arc::new(net.clone()), "https://server.test")
+    };
+    let without = client(true, false);
+    assert_eq!(net.run(without.get("/")), "200 \"ok\"");
+    let only = client(false, true);
+    let error = net.run(only.pool.get("https://old.test/")).unwrap_err();
+    assert_eq!(error.kind(), httpcore::Kind::Tls, "{error:?}");
+    assert!(only.pool.status().connections.is_empty());
+    nothing_is_left(&net, without);
+}
+
+#[test]
 fn a_server_that_ends_before_its_settings_fails_the_burst_and_not_the_pool() {
     let net = MockNet::new();
-    let count = Arc::new(AtomicUsize::new(0));
-    let counted = count.clone();
+    let count = AtomicUsize::new(0);
     net.serve("server.test", 80, move |stream| {
-        let number = counted.fetch_add(1, Ordering::Relaxed) + 1;
+        let number = count.fetch_add(1, Ordering::Relaxed) + 1;
         async move {
             if number > 1 {
                 be_polite(stream, number).await;

@@ -72,16 +72,19 @@ fn values_and_forms_of_settings() {
             code::PROTOCOL_ERROR,
         )
         .deviates(),
-        wrong(
+        case(
             "RFC 9113 §6.5.3: an acknowledgement too many",
-            frames::settings_ack(),
-            code::PROTOCOL_ERROR,
-        ),
-        wrong(
-            "RFC 9113 §6.5.2: a server that enables push",
-            one(setting::ENABLE_PUSH, 1),
-            code::PROTOCOL_ERROR,
-        ),
+            [say([frames::settings_ack()])],
+        )
+        .connection_error(code::PROTOCOL_ERROR, BROKEN_HEAD),
+        case("RFC 9113 §6.5.2: a server that enables push", [])
+            .settings(&[(setting::MAX_FRAME_SIZE, 20_000), (setting::ENABLE_PUSH, 1)])
+            .connection_error(code::PROTOCOL_ERROR, SENT_ELSEWHERE),
+        case(
+            "RFC 9113 §6.5.2: a server that enables push later",
+            answering([one(setting::ENABLE_PUSH, 1), ok(1), data(1, "ok").end()]),
+        )
+        .connection_error(code::PROTOCOL_ERROR, BROKEN_HEAD),
         wrong(
             "RFC 9113 §6.5.2: ENABLE_PUSH of 2",
             one(setting::ENABLE_PUSH, 2),
@@ -179,7 +182,7 @@ fn settings_that_change_under_a_request() {
             client.send(request).await
         })
     };
-    fn is_whole(record: &httpcore_tests::h2_peer::peer::Record) {
+    fn is_whole(record: &httpcore_tests::h2_peer::record::Record) {
         assert_eq!(record.body(1), vec![b'x'; 100_000]);
     }
     let window = |size| say([settings(&[(setting::INITIAL_WINDOW_SIZE, size)])]);

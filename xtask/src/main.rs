@@ -38,7 +38,7 @@ cargo xtask COMMAND
             the responses of our tests read by other clients; differences are in docs/
   counts    what our own client costs, in counts, against benches/baseline.json
   bench     us, other clients and the floor: a report in target/bench (--quick: a small selection;
-            --accept: renew the baseline; names of works as arguments)
+            --rounds N: how often to time; --accept: renew the baseline; names of works)
   help      this
 ";
 

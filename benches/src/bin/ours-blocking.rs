@@ -37,7 +37,6 @@ fn main() {
 fn pool(task: &Task) -> Result<blocking::ConnectionPool, Failure> {
     let mut config = PoolConfig::default();
     config.max_connections = Some(usize::try_from(task.in_flight)?);
-    config.idle_timeout = None;
     if task.work == Work::Connect {
         config.max_idle = Some(0);
     }

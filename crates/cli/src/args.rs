@@ -63,6 +63,18 @@ pub(crate) struct Get {
     pub(crate) verbose: bool,
     pub(crate) tls: Tls,
     pub(crate) resolve: Vec<Override>,
+    pub(crate) http: Http,
+}
+
+/// Which versions of HTTP are spoken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Http {
+    /// What the server chooses in the TLS handshake; without TLS, HTTP/1.1.
+    #[default]
+    Chosen,
+    One,
+    /// HTTP/2, whether the server has said that it speaks it or not.
+    Two,
 }
 
 /// Whom to trust, and who to be.
@@ -127,6 +139,9 @@ fn parse_get(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
             Long("key") => get.tls.key = Some(parser.value()?.into()),
             Short('k') | Long("insecure") => get.tls.insecure = true,
             Long("resolve") => get.resolve.push(resolve(&parser.value()?.string()?)?),
+            Long("http1.1") => get.http = Http::One,
+            Long("http2") => get.http = Http::Chosen,
+            Long("http2-prior-knowledge") => get.http = Http::Two,
             Short('v') | Long("verbose") => get.verbose = true,
             Long("trace") => get.trace = true,
             Short('h') | Long("help") => return Ok(Command::Help),
@@ -315,6 +330,15 @@ mod tests {
             };
             assert_eq!(get.resolve, [expected]);
         }
+    }
+
+    #[test]
+    fn the_last_word_on_the_version_counts() {
+        let http = |args: &[&str]| get(args).unwrap().http;
+        assert_eq!(http(&["http://x/"]), Http::Chosen);
+        assert_eq!(http(&["http://x/", "--http1.1"]), Http::One);
+        assert_eq!(http(&["--http2-prior-knowledge", "http://x/"]), Http::Two);
+        assert_eq!(http(&["--http1.1", "--http2", "http://x/"]), Http::Chosen);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::{
     Exit,
-    args::{Data, Get, Tls},
+    args::{Data, Get, Http, Tls},
     resolve::Overridden,
     trace,
 };
@@ -28,7 +28,10 @@ const PIECE: usize = 64 * 1024;
 
 pub(crate) fn run(options: &Get) -> Result<(), Exit> {
     let epoll = Epoll::new()?;
-    let mut builder = ConnectionPool::builder().timeouts(timeouts(options));
+    let mut builder = ConnectionPool::builder()
+        .timeouts(timeouts(options))
+        .http1(options.http != Http::Two)
+        .http2(options.http != Http::One);
     if let Some(path) = &options.unix_socket {
         builder = builder.unix_socket(path);
     }

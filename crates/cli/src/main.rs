@@ -38,6 +38,10 @@ Options of get:
   -k, --insecure          trust anybody: whoever is in between can read and change everything
       --resolve HOST:PORT:ADDRESS
                           look for this host and port at this address; may be given again
+      --http1.1           speak HTTP/1.1 only
+      --http2             HTTP/2 if the server chooses it in the TLS handshake: the default
+      --http2-prior-knowledge
+                          speak HTTP/2 without asking, over http:// too
   -v, --verbose           say on stderr what the connection is, TLS above all
       --trace             say on stderr what happens, and when
   -h, --help              this text

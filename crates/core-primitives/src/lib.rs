@@ -60,7 +60,9 @@ pub use net::{
     Alpn, BoxFuture, BoxStream, IdleEnd, NetworkBackend, NetworkStream, StreamInfo, TcpOptions,
     TlsConnector, TlsFailure, TlsInfo,
 };
-pub use options::{ConnectionUse, KeepStreamInfo, Partition, Protocol, ServerName, Timeouts};
+pub use options::{
+    ConnectionUse, KeepStreamInfo, Partition, Protocol, ServerName, Timeouts, TlsChoice,
+};
 pub use origin::{Origin, Scheme};
 pub use run_queue::{RunQueue, Spawned};
 pub use runtime::{Alarm, Runtime, RuntimeGone, Timer, sleep_until, with_deadline};

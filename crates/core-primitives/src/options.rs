@@ -3,9 +3,12 @@
 use std::{
     borrow::Cow,
     fmt,
+    hash::{Hash, Hasher},
     sync::Arc,
     time::{Duration, Instant},
 };
+
+use crate::net::TlsConnector;
 
 /// How long each phase of a request may take; `None` is for ever.
 ///
@@ -257,6 +260,53 @@ impl ServerName {
 impl fmt::Debug for ServerName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("ServerName").field(&self.name()).finish()
+    }
+}
+
+/// The TLS of one's own that a request's connection is protected with, instead of its pool's: other
+/// roots, another client certificate. Goes into a request's [`http::Extensions`].
+///
+/// Connections are shared among requests which bring clones of the same one, and with nobody else:
+/// what one set of roots has accepted, or one certificate was admitted for, serves no other. Make it
+/// once and clone it.
+#[derive(Clone)]
+pub struct TlsChoice(Arc<dyn TlsConnector>);
+
+impl TlsChoice {
+    /// This TLS. Two of these are different even if they are made of the same connector, unless
+    /// they are made of clones of one [`Arc`].
+    pub fn new(connector: Arc<dyn TlsConnector>) -> Self {
+        TlsChoice(connector)
+    }
+
+    /// What makes the handshakes.
+    pub fn connector(&self) -> &Arc<dyn TlsConnector> {
+        &self.0
+    }
+
+    /// Where it is. As long as there is one of them there, nothing else can be.
+    fn place(&self) -> *const () {
+        Arc::as_ptr(&self.0).cast()
+    }
+}
+
+impl PartialEq for TlsChoice {
+    fn eq(&self, other: &Self) -> bool {
+        self.place() == other.place()
+    }
+}
+
+impl Eq for TlsChoice {}
+
+impl Hash for TlsChoice {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.place().hash(state);
+    }
+}
+
+impl fmt::Debug for TlsChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TlsChoice").field(&self.0).finish()
     }
 }
 

@@ -69,8 +69,8 @@ impl ConnectionPool {
     /// once its head is there. The body streams; while it lasts, it holds its connection.
     ///
     /// [`Timeouts`], [`Trace`](crate::Trace), [`ConnectionUse`](crate::ConnectionUse),
-    /// [`Partition`](crate::Partition), [`ServerName`] and
-    /// [`KeepStreamInfo`](crate::KeepStreamInfo) are taken from the request's extensions. Dropping the future, or the body, gives up the exchange and frees its place before `drop` returns.
+    /// [`Partition`](crate::Partition), [`ServerName`],
+    /// [`TlsChoice`](crate::TlsChoice) and [`KeepStreamInfo`](crate::KeepStreamInfo) are taken from the request's extensions. Dropping the future, or the body, gives up the exchange and frees its place before `drop` returns.
     ///
     /// # Errors
     ///

@@ -9,7 +9,7 @@ use std::{
 
 use httpcore_core_primitives::{
     Alpn, BoxFuture, BoxStream, Error, Established, Event, Kind, NetworkBackend, Phase, Runtime,
-    StreamInfo, TimeoutKind, TlsConnector, Trace, options::deadline, with_deadline,
+    StreamInfo, TimeoutKind, TlsChoice, TlsConnector, Trace, options::deadline, with_deadline,
 };
 use httpcore_pool::{Dial, DialTerms, Endpoint, Hop, Route};
 use httpcore_proto_h1::H1Connection;
@@ -64,33 +64,35 @@ struct Attempt {
 impl Attempt {
     async fn run(self) -> Result<Established, Error> {
         let mut stream = self.connect().await?;
-        let info = stream.info();
         self.trace().emit(|| {
-            let (peer, local) = (info.peer, info.local);
+            // Not before somebody listens: the local address takes a system call.
+            let StreamInfo { peer, local, .. } = stream.info();
             (self.backend.now(), Event::Connected { peer, local })
         });
+        let mut chosen = None;
         for hop in self.route.hops() {
-            stream = self.hop(hop, stream).await?;
+            (stream, chosen) = self.hop(hop, stream).await?;
         }
         #[cfg(feature = "http2")]
-        if self.speaks_http2(&stream.info())? {
+        if self.speaks_http2(chosen)? {
             let opening = H2Connection::open(stream, self.runtime(), self.http2.clone());
             let connection = self
                 .within(TimeoutKind::Connect, Phase::Connect, opening)
                 .await??;
             return Ok(Established::Shared(Arc::new(connection)));
         }
+        #[cfg(not(feature = "http2"))]
+        let _ = chosen;
         let connection = H1Connection::new(stream, self.runtime(), self.http1);
         Ok(Established::Exclusive(Box::new(connection)))
     }
 
     /// Which protocol was agreed on, or is known to be spoken.
     #[cfg(feature = "http2")]
-    fn speaks_http2(&self, info: &StreamInfo) -> Result<bool, Error> {
+    fn speaks_http2(&self, chosen: Option<Alpn>) -> Result<bool, Error> {
         if self.route.parts().http2_prior_knowledge {
             return Ok(true);
         }
-        let chosen = info.tls.as_ref().and_then(|tls| tls.alpn);
         let offered_only_http2 = matches!(
             self.route.hops().last(),
             Some(Hop::Tls { offer, .. }) if offer[..] == [Alpn::Http2]
@@ -156,10 +158,11 @@ impl Attempt {
         Ok(addresses)
     }
 
-    async fn hop(&self, hop: &Hop, stream: BoxStream) -> Result<BoxStream, Error> {
+    /// The stream on top, and which protocol was agreed on for it.
+    async fn hop(&self, hop: &Hop, stream: BoxStream) -> Result<(BoxStream, Option<Alpn>), Error> {
         match hop {
             Hop::Tls { server_name, offer } => {
-                let Some(tls) = &self.tls else {
+                let Some(tls) = self.tls_of(hop) else {
                     return Err(Error::new(Kind::Tls, Phase::Tls)
                         .with_message("this pool was built without TLS"));
                 };
@@ -170,18 +173,32 @@ impl Attempt {
                     .within(TimeoutKind::Tls, Phase::Tls, handshake)
                     .await?
                     .map_err(refused)?;
-                self.protected(offer, &stream.info())?;
-                Ok(stream)
+                // Asked for once: it is a system call, and a copy of the certificates.
+                let chosen = self.protected(offer, &stream.info())?;
+                Ok((stream, chosen))
             }
             _ => Err(Error::new(Kind::Proxy, Phase::Proxy)
                 .with_message("this pool cannot go through proxies")),
         }
     }
 
-    /// Looks at what a handshake has settled.
-    fn protected(&self, offer: &[Alpn], info: &StreamInfo) -> Result<(), Error> {
+    /// Who makes this handshake: the origin's may be of the request's choice.
+    fn tls_of(&self, hop: &Hop) -> Option<&Arc<dyn TlsConnector>> {
+        let is_origins = self
+            .route
+            .origins_tls()
+            .is_some_and(|origins| std::ptr::eq(origins, hop));
+        let choice = self.route.parts().tls.as_ref();
+        choice
+            .filter(|_| is_origins)
+            .map(TlsChoice::connector)
+            .or(self.tls.as_ref())
+    }
+
+    /// Looks at what a handshake has settled; which protocol was chosen.
+    fn protected(&self, offer: &[Alpn], info: &StreamInfo) -> Result<Option<Alpn>, Error> {
         let Some(info) = &info.tls else {
-            return Ok(());
+            return Ok(None);
         };
         // RFC 7301 §3.1: the server chooses from what it was offered, or says nothing, which is
         // HTTP/1.1.
@@ -191,7 +208,7 @@ impl Attempt {
         }
         self.trace()
             .emit(|| (self.backend.now(), Event::TlsEstablished { info }));
-        Ok(())
+        Ok(info.alpn)
     }
 
     /// Runs one step under the limit of its phase, counted from now.

@@ -24,7 +24,7 @@
 //!   like, which [`Builder::tls`] takes.
 //! - [`Epoll`] is the event loop; [`blocking`] is the same engine for threads that wait.
 //! - Requests and responses are the `http` crate's; [`Timeouts`], [`Trace`], [`ConnectionUse`],
-//!   [`Partition`], [`ServerName`] and [`KeepStreamInfo`] travel in a request's extensions.
+//!   [`Partition`], [`ServerName`], [`TlsChoice`] and [`KeepStreamInfo`] travel in a request's extensions.
 //! - [`Error`] says what failed, when, whose fault it was and how much was sent.
 //! - What is left after `101` and `CONNECT` is an [`Upgraded`]; with the feature `ws`,
 //!   `ConnectionPool::websocket` opens WebSockets; with `sse`, `ConnectionPool::events` listens to
@@ -70,7 +70,7 @@ pub use httpcore_core_primitives::{
     Error, Event, Fault, GivenBack, IdleEnd, KeepStreamInfo, Kind, LeaseRevoked, NetworkBackend,
     NetworkStream, OnInformational, Origin, Partition, Phase, Protocol, Request, Response, Runtime,
     Scheme, Sent, ServerName, StreamId, StreamInfo, TcpOptions, TimeoutKind, Timeouts, Timer,
-    TlsConnector, TlsFailure, TlsInfo, Trace, TraceSink, Upgraded, sleep_until, upgrade,
+    TlsChoice, TlsConnector, TlsFailure, TlsInfo, Trace, TraceSink, Upgraded, sleep_until, upgrade,
     with_deadline,
 };
 #[cfg(feature = "epoll")]

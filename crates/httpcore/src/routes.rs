@@ -8,7 +8,7 @@ use std::{
 
 use http::Uri;
 use httpcore_core_primitives::{
-    Alpn, ConnectionUse, Error, Kind, Origin, Partition, Phase, ServerName, TcpOptions,
+    Alpn, ConnectionUse, Error, Kind, Origin, Partition, Phase, ServerName, TcpOptions, TlsChoice,
 };
 use httpcore_pool::{Endpoint, Hop, Route, RouteParts};
 
@@ -83,6 +83,7 @@ struct Memory {
 pub(crate) struct Apart {
     partition: Option<Partition>,
     server_name: Option<ServerName>,
+    tls: Option<TlsChoice>,
     http1_only: bool,
 }
 
@@ -95,6 +96,7 @@ impl Apart {
         let apart = Apart {
             partition: request.get().cloned(),
             server_name: request.get().cloned(),
+            tls: request.get().cloned(),
             http1_only: request
                 .get::<ConnectionUse>()
                 .is_some_and(|wish| wish.http1_only),
@@ -191,7 +193,8 @@ impl Routes {
             parts.dial = Endpoint::Unix(path.clone());
         }
         if origin.scheme().is_secure() {
-            if !self.has_tls {
+            parts.tls = apart.and_then(|apart| apart.tls.clone());
+            if !self.has_tls && parts.tls.is_none() {
                 return Err(
                     Error::new(Kind::UnsupportedScheme, Phase::Request).with_message(format!(
                         "{}:// needs TLS, which this pool was built without",

@@ -18,7 +18,7 @@ use httpcore_core_primitives::{
 };
 use httpcore_net_mock::{Census, Chunks, Link, MockNet, Scenario, sweep_instants, sweep_polls};
 use httpcore_net_tls::{
-    Refusal, RustlsConnector,
+    Refusal, RustlsConnector, TlsVersion,
     rustls::{ServerConfig, version::TLS12},
 };
 use zoo::{
@@ -508,31 +508,37 @@ fn handshake_bytes(world: &World) -> (u64, u64) {
 #[test]
 fn a_handshake_cut_anywhere_fails_at_once_and_leaves_nothing() {
     let root = Authority::new("root");
-    let world = World {
+    for version in [TlsVersion::Tls12, TlsVersion::Tls13] {
         // Every handshake a full one, and so of one length.
-        connector: root.builder().remembered_sessions(0).build().unwrap(),
-        identity: root.issue(&["tls.test"]),
-    };
-    let (out, back) = handshake_bytes(&world);
-    assert!(out > 100 && back > 500, "{out} {back}");
-    for (to_server, bytes) in [(true, out), (false, back)] {
-        for n in 0..bytes {
-            let net = MockNet::new();
-            let link = match to_server {
-                true => Link::new().to_server(|path| path.end_at(n)),
-                false => Link::new().to_client(|path| path.end_at(n)),
-            };
-            serve(&net, world.identity.server(), stay).link(link);
-            let outcome = net.run(world.handshake(&net));
-            let error = outcome.expect_err("a whole handshake");
-            assert!(
-                matches!(tls_error(&error).refusal(), Refusal::Unfinished),
-                "{to_server} {n}: {error:?}"
-            );
-            net.settle();
-            assert_eq!(net.census(), Census::default(), "{to_server} {n}");
+        let builder = root.builder().remembered_sessions(0);
+        let builder = builder.min_version(version).max_version(version);
+        let world = World {
+            connector: builder.build().unwrap(),
+            identity: root.issue(&["tls.test"]),
+        };
+        let (out, back) = handshake_bytes(&world);
+        assert!(out > 100 && back > 500, "{out} {back}");
+        for n in 0..out {
+            cut(&world, Link::new().to_server(|path| path.end_at(n)));
+        }
+        for n in 0..back {
+            cut(&world, Link::new().to_client(|path| path.end_at(n)));
         }
     }
+}
+
+fn cut(world: &World, link: Link) {
+    let net = MockNet::new();
+    let told = format!("{link:?}");
+    serve(&net, world.identity.server(), stay).link(link);
+    let outcome = net.run(world.handshake(&net));
+    let error = outcome.expect_err("a whole handshake");
+    assert!(
+        matches!(tls_error(&error).refusal(), Refusal::Unfinished),
+        "{told}: {error:?}"
+    );
+    net.settle();
+    assert_eq!(net.census(), Census::default(), "{told}");
 }
 
 #[test]

@@ -234,6 +234,27 @@ impl<C> List<C> {
         self.len += 1;
     }
 
+    /// Puts `key` before `next`, which is in this list.
+    pub(crate) fn insert_before<T>(&mut self, arena: &mut Arena<T>, key: Key, next: Key)
+    where
+        C: Chain<T>,
+    {
+        let previous = C::links(&arena[next]).previous;
+        if previous.some().is_none() {
+            return self.push_front(arena, key);
+        }
+        let links = C::links_mut(&mut arena[key]);
+        debug_assert!(!links.linked, "in a list already");
+        *links = Links {
+            previous,
+            next,
+            linked: true,
+        };
+        C::links_mut(&mut arena[previous]).next = key;
+        C::links_mut(&mut arena[next]).previous = key;
+        self.len += 1;
+    }
+
     /// Takes `key` out, if it is in this list. (It must not be in another of the same chain.)
     pub(crate) fn remove<T>(&mut self, arena: &mut Arena<T>, key: Key) -> bool
     where

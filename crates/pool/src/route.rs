@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use httpcore_core_primitives::{Alpn, Origin, TcpOptions};
+use httpcore_core_primitives::{Alpn, Origin, TcpOptions, TlsChoice};
 
 /// Where a connection leads and by which way. Requests with equal routes may share connections;
 /// requests with different ones never do.
@@ -64,6 +64,28 @@ impl Route {
     /// The options of the TCP connection at the bottom.
     pub fn tcp(&self) -> &TcpOptions {
         &self.0.parts.tcp
+    }
+
+    /// The TLS at whose other end the origin is, if there is one: the last of those there are. Any
+    /// other is a proxy's.
+    pub fn origins_tls(&self) -> Option<&Hop> {
+        let parts = self.parts();
+        let is_tls = |hop: &&Hop| match hop {
+            Hop::Tls { .. } => true,
+            Hop::Connect { .. } | Hop::Socks5 { .. } => false,
+        };
+        let last = parts.hops.iter().rfind(is_tls);
+        last.filter(|_| parts.origin.scheme().is_secure())
+    }
+
+    /// Who must be at the other end of the origin's TLS, if that is not its host.
+    fn other_server_name(&self) -> Option<&str> {
+        match self.origins_tls()? {
+            Hop::Tls { server_name, .. } if server_name != self.origin().host() => {
+                Some(server_name)
+            }
+            _ => None,
+        }
     }
 
     /// Whether a connection along this route may turn out to carry many exchanges at once: it is
@@ -131,6 +153,9 @@ impl fmt::Display for Route {
                 }
             }
         }
+        if let Some(name) = self.other_server_name() {
+            write!(f, " as {name}")?;
+        }
         if let Some(partition) = &parts.partition {
             write!(f, " [{partition}]")?;
         }
@@ -150,9 +175,9 @@ pub struct RouteParts {
     pub hops: Vec<Hop>,
     /// The options of the TCP connection at the bottom, the local address among them.
     pub tcp: TcpOptions,
-    /// Which configuration the TLS hops use, by a number of the caller's choice: a connection made
-    /// with one set of roots and certificates does not serve who asks for another.
-    pub tls: u64,
+    /// The TLS of the origin, if it is not the usual one: a connection made with one set of roots and
+    /// certificates does not serve who asks for another. That of proxies is the usual one.
+    pub tls: Option<TlsChoice>,
     /// Whether to speak HTTP/2 without asking (RFC 9113 §3.3).
     pub http2_prior_knowledge: bool,
     /// Connections are shared within a partition only: one tenant's, one test's.
@@ -167,7 +192,7 @@ impl RouteParts {
             origin,
             hops: Vec::new(),
             tcp: TcpOptions::default(),
-            tls: 0,
+            tls: None,
             http2_prior_knowledge: false,
             partition: None,
         }
@@ -302,6 +327,7 @@ impl Hasher for Brought {
 mod tests {
     use super::*;
     use httpcore_core_primitives::Scheme;
+    use httpcore_net_mock::MockTls;
 
     fn parts() -> RouteParts {
         RouteParts::to(Origin::new(Scheme::Https, "example.com", 443))
@@ -323,7 +349,7 @@ mod tests {
 
     #[test]
     fn whatever_separates_connections_separates_routes() {
-        let changes: [fn(&mut RouteParts); 11] = [
+        let changes: [fn(&mut RouteParts); 12] = [
             |_| {},
             |parts| parts.origin = Origin::new(Scheme::Http, "example.com", 443),
             |parts| parts.dial = Endpoint::Unix("/run/app.sock".into()),
@@ -333,7 +359,8 @@ mod tests {
             |parts| parts.hops = vec![connect("one")],
             |parts| parts.hops = vec![connect("two")],
             |parts| parts.tcp.local_v4 = Some(std::net::Ipv4Addr::LOCALHOST),
-            |parts| parts.tls = 1,
+            |parts| parts.tls = Some(TlsChoice::new(Arc::new(MockTls::new()))),
+            |parts| parts.tls = Some(TlsChoice::new(Arc::new(MockTls::new()))),
             |parts| parts.partition = Some(String::new()),
         ];
         let routes: Vec<Route> = changes
@@ -393,5 +420,11 @@ mod tests {
             "https://example.com:443 via [::1]:3128 [blue]"
         );
         assert_eq!(Route::from(parts()).to_string(), "https://example.com:443");
+        let mut renamed = parts();
+        renamed.hops = vec![tls("example.org", &[])];
+        assert_eq!(
+            Route::from(renamed).to_string(),
+            "https://example.com:443 as example.org"
+        );
     }
 }

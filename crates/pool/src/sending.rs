@@ -19,7 +19,7 @@ use crate::{
     retry::may_be_sent_again,
     route::Route,
     shell::{DialTerms, Granted, Shared},
-    state::{Connection, Refusal, TicketId},
+    state::{Arrival, Connection, Refusal, TicketId},
 };
 
 /// How often a request is sent at most.
@@ -44,6 +44,8 @@ pub struct Sending {
     deadline: Option<Instant>,
     attempts: u32,
     wish: ConnectionUse,
+    /// Its turn among all, once it has stood in the queue.
+    came: Option<Arrival>,
     /// What the response is to say of its connection, if it is to say it.
     info: Option<Box<StreamInfo>>,
     stage: Stage,
@@ -78,6 +80,7 @@ impl Sending {
             deadline: None,
             attempts: 0,
             wish: ConnectionUse::default(),
+            came: None,
             info: None,
             stage: Stage::New,
         }
@@ -102,11 +105,13 @@ impl Sending {
 
     fn ask(&mut self, now: Instant) -> Result<(), Error> {
         self.attempts += 1;
+        let mut came = self.came;
         let terms = || DialTerms {
             timeouts: *timeouts(&self.pool, self.request.as_ref()),
             trace: self.trace.clone(),
         };
-        let (id, answer) = self.pool.ask(&self.route, self.wish, terms, now);
+        let (id, answer) = self.pool.ask(&self.route, self.wish, &mut came, terms, now);
+        self.came = came;
         match answer {
             Some(answer) => self.answered(id, answer),
             None => {

@@ -33,7 +33,7 @@ use crate::{
     janitor::{self, Bell, Watch},
     route::Route,
     sending::Sending,
-    state::{Action, Connection, Counters, PlaceId, Refusal, State, TicketId},
+    state::{Action, Arrival, Connection, Counters, PlaceId, Refusal, State, TicketId},
     status::Status,
 };
 
@@ -325,11 +325,13 @@ impl Shared {
         taken
     }
 
-    /// A request asks for a connection. It may be granted one, or refused, at once.
+    /// A request asks for a connection. It may be granted one, or refused, at once. When it `came`
+    /// is noted for the next time, and heeded if it is known.
     pub(crate) fn ask(
         &self,
         route: &Route,
         wish: ConnectionUse,
+        came: &mut Option<Arrival>,
         terms: impl FnOnce() -> DialTerms,
         now: Instant,
     ) -> (TicketId, Option<Result<Granted, Refusal>>) {
@@ -339,7 +341,7 @@ impl Shared {
                 return (ticket, Some(Ok(granted)));
             }
         }
-        self.ask_in_full(route, wish, &terms(), now)
+        self.ask_in_full(route, wish, came, &terms(), now)
     }
 
     /// [`ask`](Self::ask), when there is more to it than lending.
@@ -348,13 +350,18 @@ impl Shared {
         &self,
         route: &Route,
         wish: ConnectionUse,
+        came: &mut Option<Arrival>,
         terms: &DialTerms,
         now: Instant,
     ) -> (TicketId, Option<Result<Granted, Refusal>>) {
         let mut errands = Errands::default();
         let asked = {
             let mut core = self.lock();
-            let ticket = core.state.enqueue(route, wish, now);
+            let ticket = match *came {
+                Some(arrival) => core.state.enqueue_again(route, wish, arrival, now),
+                None => core.state.enqueue(route, wish, now),
+            };
+            *came = (*came).or_else(|| core.state.arrival(ticket));
             core.seat(ticket);
             core.drain(now, self, Some((ticket, terms)), &mut errands);
             let answer = core.take(ticket);

@@ -54,6 +54,7 @@
 
 use std::{
     collections::VecDeque,
+    num::NonZeroU64,
     time::{Duration, Instant},
 };
 
@@ -77,7 +78,7 @@ mod tickets;
 
 use idle::{Class, Idle};
 
-pub use action::{Action, Closed, Connection, Lent, PlaceId, Refusal, TicketId};
+pub use action::{Action, Arrival, Closed, Connection, Lent, PlaceId, Refusal, TicketId};
 pub use sight::{Activity, Books, Counters, Sight};
 
 /// How many requests may be served on connections of other routes while a route waits for a place
@@ -381,6 +382,34 @@ impl<X, S: Clone> State<X, S> {
 
     /// A request asks for a connection along `route`, to be used in such a way.
     pub fn enqueue(&mut self, route: &Route, wish: ConnectionUse, now: Instant) -> TicketId {
+        let claim = self.enter(route, wish, now);
+        TicketId(claim)
+    }
+
+    /// As [`enqueue`](Self::enqueue), for a request which had a connection that did not serve it: it
+    /// waits before those who have come since it first did. (Not if it insists on a new connection:
+    /// that is one which is new now.)
+    pub fn enqueue_again(
+        &mut self,
+        route: &Route,
+        wish: ConnectionUse,
+        arrival: Arrival,
+        now: Instant,
+    ) -> TicketId {
+        let claim = self.enter(route, wish, now);
+        if !wish.fresh {
+            self.claims[claim].sequence = arrival.0.get();
+        }
+        TicketId(claim)
+    }
+
+    /// When the request behind a ticket came.
+    pub fn arrival(&self, ticket: TicketId) -> Option<Arrival> {
+        let sequence = self.claims.get(ticket.0)?.sequence;
+        NonZeroU64::new(sequence).map(Arrival)
+    }
+
+    fn enter(&mut self, route: &Route, wish: ConnectionUse, now: Instant) -> Key {
         self.counters.requests += 1;
         let road = self.road(route);
         let stage = ClaimStage::Waiting { dial: None };
@@ -388,7 +417,7 @@ impl<X, S: Clone> State<X, S> {
         // There may be work for this road from before: it must not be forgotten over that.
         self.roads[road].arriving += 1;
         self.work.push_back(Work::Arrive(claim));
-        TicketId(claim)
+        claim
     }
 
     /// As [`enqueue`](Self::enqueue) and a grant, if an idle connection can be lent at once; if

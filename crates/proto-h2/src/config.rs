@@ -77,7 +77,7 @@ impl Default for Config {
 }
 
 /// RFC 9113 §6.9.1
-const LARGEST_WINDOW: u32 = (1 << 31) - 1;
+pub(crate) const LARGEST_WINDOW: u32 = (1 << 31) - 1;
 
 impl Config {
     /// h2's own settings, for these. What RFC 9113 §6.5.2 forbids is brought within its bounds.

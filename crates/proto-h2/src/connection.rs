@@ -124,6 +124,12 @@ impl Shared {
     }
 }
 
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.link.let_go();
+    }
+}
+
 impl SharedConnection for H2Connection {
     /// Sends `request` on a stream of its own; yields the response as soon as its head is there.
     /// What is left of the request then is sent while the response's body is polled; a response

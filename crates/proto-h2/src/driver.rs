@@ -12,6 +12,7 @@ use std::{
     pin::Pin,
     sync::{Arc, Weak},
     task::{Context, Poll},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -19,16 +20,21 @@ use h2::client::Connection;
 use httpcore_core_primitives::Admission;
 
 use crate::{
-    config::BEFORE_SETTINGS,
+    config::{BEFORE_SETTINGS, LARGEST_WINDOW},
     connection::Shared,
-    keep_alive::KeepAlive,
     link::{End, Link},
+    pulse::{Beat, Pulse},
     tokio_io::Io,
 };
 
 /// How much is read before others have their turn. Beside a large download, a small request waits
 /// for as long as this takes to be read.
 const ALLOWANCE: usize = 256 * 1024;
+
+/// What frames may weigh that nobody asked for (see `inspect.rs`), within [`FLOOD_TIME`]: ten thousand
+/// PINGs or SETTINGS. Servers that measure round trips send a PING for each.
+const FLOOD: usize = 160_000;
+const FLOOD_TIME: Duration = Duration::from_secs(1);
 
 /// How often a connection which nobody holds any more is polled so that it can say goodbye.
 const GOODBYES: usize = 4;
@@ -40,7 +46,9 @@ pub(crate) struct Driver {
     /// the runtime, which owns this task and must not be kept by it.
     shared: Weak<Shared>,
     link: Arc<Link>,
-    keep_alive: Option<KeepAlive>,
+    pulse: Option<Pulse>,
+    /// When there last was much that nobody asked for.
+    flooded: Option<Instant>,
 }
 
 impl Driver {
@@ -49,24 +57,13 @@ impl Driver {
         shared: &Arc<Shared>,
         link: Arc<Link>,
     ) -> Self {
-        let config = &shared.config;
-        let keep_alive = config.keep_alive_interval.and_then(|interval| {
-            let pings = connection.ping_pong()?;
-            let timer = shared.runtime.timer("HTTP/2 keep-alive");
-            let now = shared.runtime.now();
-            Some(KeepAlive::new(
-                pings,
-                timer,
-                interval,
-                config.keep_alive_deadline,
-                now,
-            ))
-        });
+        let pulse = Pulse::new(&shared.config, &*shared.runtime, || connection.ping_pong());
         Driver {
             connection: Some(connection),
             shared: Arc::downgrade(shared),
             link,
-            keep_alive,
+            pulse,
+            flooded: None,
         }
     }
 
@@ -75,7 +72,9 @@ impl Driver {
         let Some(connection) = &mut self.connection else {
             return Poll::Ready(());
         };
-        self.link.begin_turn(ALLOWANCE);
+        // Besides the handle, each exchange and body holds one.
+        let idle = self.shared.strong_count() <= 1;
+        self.link.begin_turn(ALLOWANCE, idle);
         // What went wrong has been noted by the stream below, or is told to each exchange by h2.
         Pin::new(connection).poll(cx).map(drop)
     }
@@ -94,6 +93,17 @@ impl Driver {
             self.link.settled();
             let limit = limit.min(shared.config.max_streams);
             self.link.publish(Admission::UpTo(limit));
+        }
+    }
+
+    fn widen(&mut self, window: u32, least: u32) {
+        if let Some(connection) = &mut self.connection {
+            // Refused while the server has yet to acknowledge the SETTINGS before these; then the
+            // next measurement tries again.
+            if connection.set_initial_window_size(window).is_ok() {
+                let both = window.saturating_mul(2).max(least).min(LARGEST_WINDOW);
+                connection.set_target_window_size(both);
+            }
         }
     }
 
@@ -116,7 +126,9 @@ impl Future for Driver {
             driver.end();
             return Poll::Ready(());
         }
-        // Woken by h2 when the last of them is dropped.
+        // First the waker, then the look: whoever drops the last handle calls it. h2 would as well,
+        // but not while it cannot write.
+        driver.link.drives(cx.waker());
         let Some(shared) = driver.shared.upgrade() else {
             for _ in 1..GOODBYES {
                 if driver.poll_connection(cx).is_ready() {
@@ -127,12 +139,30 @@ impl Future for Driver {
             return Poll::Ready(());
         };
         driver.publish(&shared);
-        if let Some(keep_alive) = &mut driver.keep_alive {
-            let heard = driver.link.take_heard();
-            if keep_alive.poll(cx, &*shared.runtime, heard).is_ready() {
-                driver.link.ended(End::Silent);
+        if driver.link.is_flooded(FLOOD) {
+            let now = shared.runtime.now();
+            let before = driver.flooded.replace(now);
+            if before.is_some_and(|before| now.duration_since(before) < FLOOD_TIME) {
+                let how = "the server floods the connection with control frames";
+                driver.link.ended(End::Abused(how));
                 driver.end();
                 return Poll::Ready(());
+            }
+        }
+        if let Some(pulse) = &mut driver.pulse {
+            let heard = driver.link.take_heard();
+            match pulse.poll(cx, &*shared.runtime, heard) {
+                Beat::Alive => {}
+                Beat::Widen(window) => {
+                    driver.widen(window, shared.config.connection_window);
+                    // What h2 has to say about that, it says in its next turn.
+                    cx.waker().wake_by_ref();
+                }
+                Beat::Over => {
+                    driver.link.ended(End::Silent);
+                    driver.end();
+                    return Poll::Ready(());
+                }
             }
         }
         Poll::Pending

@@ -31,6 +31,7 @@ use crate::{
     connection::Shared,
     error::{self, Progress},
     head::{self, Misuse},
+    inspect::Finding,
     tunnel,
     upload::{Sending, Upload},
 };
@@ -97,8 +98,11 @@ impl Exchanging {
                 exchange.begin(request, &mut self.body, must_know)?;
             }
             let sending = exchange.poll_send(cx)?;
+            let waited = exchange.waits_for_continue();
             match exchange.poll_response(cx, request) {
                 Poll::Ready(response) => return Poll::Ready(response),
+                // 100 (Continue) has come, and the body may be sent now.
+                Poll::Pending if waited && !exchange.waits_for_continue() => continue,
                 Poll::Pending => {}
             }
             ready!(exchange.poll_waits(cx, sending))?;
@@ -304,6 +308,10 @@ impl Exchange {
             if head::has_empty_length(head.headers()) {
                 return Poll::Ready(Err(Failure::Violation("the length is no number")));
             }
+            let stream = head.body().stream_id().as_u32();
+            if self.shared.link.has_found(Finding::RequestPseudo(stream)) {
+                return Poll::Ready(Err(Failure::Violation(REQUEST_PSEUDO)));
+            }
             return Poll::Ready(Ok(head));
         }
     }
@@ -341,6 +349,10 @@ impl Exchange {
             self.stop_waiting_for_continue();
         }
         Ok(())
+    }
+
+    fn waits_for_continue(&self) -> bool {
+        self.upload.as_ref().is_some_and(Upload::waits_for_continue)
     }
 
     fn stop_waiting_for_continue(&mut self) {
@@ -471,8 +483,17 @@ impl Exchange {
         };
         let trailers = ready!(received.poll_trailers(cx)).map_err(Failure::Stream)?;
         self.waits.read_some = true;
-        if trailers.as_ref().is_some_and(head::has_loose_values) {
-            return Poll::Ready(Err(Failure::Violation(LOOSE_VALUE)));
+        if let Some(trailers) = &trailers {
+            if head::has_loose_values(trailers) {
+                return Poll::Ready(Err(Failure::Violation(LOOSE_VALUE)));
+            }
+            let (link, stream) = (&self.shared.link, received.stream_id().as_u32());
+            // Those of requests are noted as such wherever they stand.
+            if link.has_found(Finding::LatePseudo(stream))
+                || link.has_found(Finding::RequestPseudo(stream))
+            {
+                return Poll::Ready(Err(Failure::Violation(LATE_PSEUDO)));
+            }
         }
         Poll::Ready(Ok(trailers))
     }
@@ -484,9 +505,7 @@ impl Exchange {
         cx: &mut Context<'_>,
         sending: Sending,
     ) -> Poll<Result<(), Failure>> {
-        let continues = self.upload.as_ref().is_some_and(Upload::waits_for_continue)
-            && sending == Sending::Starved
-            && !self.is_tunnel;
+        let continues = self.waits_for_continue() && sending == Sending::Starved && !self.is_tunnel;
         let situation = Situation {
             writing: sending == Sending::Blocked,
             sent: sending == Sending::Over || self.is_tunnel,
@@ -638,6 +657,10 @@ impl Exchange {
     }
 }
 
+/// RFC 9113 §8.3.2
+const REQUEST_PSEUDO: &str = "the response has a pseudo-header field of requests";
+/// RFC 9113 §8.1
+const LATE_PSEUDO: &str = "the trailers have a pseudo-header field";
 /// RFC 9113 §8.2.1
 const LOOSE_VALUE: &str = "a field's value begins or ends with white space";
 

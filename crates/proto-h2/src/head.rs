@@ -337,12 +337,12 @@ pub(crate) fn list_size(fields: &HeaderMap) -> u64 {
 mod tests {
     use super::*;
 
-    fn head(request: http::request::Builder, length: BodyLength) -> Result<Outgoing, Misuse> {
+    fn head(request: request::Builder, length: BodyLength) -> Result<Outgoing, Misuse> {
         let (parts, ()) = request.body(()).unwrap().into_parts();
         outgoing(&parts, length)
     }
 
-    fn get(url: &str) -> http::request::Builder {
+    fn get(url: &str) -> request::Builder {
         Request::get(url)
     }
 
@@ -391,9 +391,8 @@ mod tests {
 
     #[test]
     fn targets_of_all_kinds() {
-        let uri = |request: http::request::Builder| {
-            head(request, NONE).map(|out| out.head.uri().to_string())
-        };
+        let uri =
+            |request: request::Builder| head(request, NONE).map(|out| out.head.uri().to_string());
         assert_eq!(uri(get("http://a.test?q")).unwrap(), "http://a.test/?q");
         assert_eq!(uri(get("wss://a.test/c")).unwrap(), "https://a.test/c");
         assert_eq!(uri(get("/only")).unwrap_err(), Misuse::NoHost);

@@ -12,15 +12,27 @@ use std::{
 
 use httpcore_core_primitives::Admission;
 
+use crate::inspect::Finding;
+
 /// Shared by the stream below, the driver and the exchanges. Locks are held for a look.
 #[derive(Debug, Default)]
 pub(crate) struct Link {
     /// How many bytes may still be read before others have their turn.
     allowance: AtomicUsize,
-    /// Something was read since the driver last asked.
-    heard: AtomicBool,
+    /// How many bytes were read since the driver last asked.
+    heard: AtomicUsize,
+    /// No exchange is under way.
+    idle: AtomicBool,
+    /// What the frames weighed that nobody asked for, since the driver last asked.
+    control: AtomicUsize,
+    /// Whether anything has been found wrong with a stream.
+    has_findings: AtomicBool,
     said: Mutex<Said>,
 }
+
+/// How many findings are kept for streams that have not asked. More than the usual none is rare, and
+/// a server may not fill memory with them.
+const MOST_FINDINGS: usize = 64;
 
 #[derive(Debug, Default)]
 struct Said {
@@ -34,6 +46,9 @@ struct Said {
     has_settings: bool,
     /// Who cannot go on without them.
     waiting: Vec<Waker>,
+    findings: Vec<Finding>,
+    /// The driver, to be told when nobody holds the connection any more.
+    driver: Option<Waker>,
 }
 
 /// How a connection ended.
@@ -45,14 +60,21 @@ pub(crate) enum End {
     Failed(Arc<io::Error>),
     /// No sign of life came in time.
     Silent,
+    /// The server did too much of something.
+    Abused(&'static str),
     /// The runtime dropped its driver.
     Dropped,
 }
 
 impl Link {
     /// A turn of the driver begins.
-    pub(crate) fn begin_turn(&self, allowance: usize) {
+    pub(crate) fn begin_turn(&self, allowance: usize, idle: bool) {
         self.allowance.store(allowance, Ordering::Relaxed);
+        self.idle.store(idle, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.idle.load(Ordering::Relaxed)
     }
 
     pub(crate) fn may_read(&self) -> bool {
@@ -62,12 +84,63 @@ impl Link {
     pub(crate) fn has_read(&self, bytes: usize) {
         let left = self.allowance.load(Ordering::Relaxed).saturating_sub(bytes);
         self.allowance.store(left, Ordering::Relaxed);
-        self.heard.store(true, Ordering::Relaxed);
+        self.heard.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Whether anything was read since this was last asked.
-    pub(crate) fn take_heard(&self) -> bool {
-        self.heard.swap(false, Ordering::Relaxed)
+    /// Keeps the driver's waker for [`let_go`](Self::let_go).
+    pub(crate) fn drives(&self, waker: &Waker) {
+        let mut said = self.said();
+        if said.driver.as_ref().is_some_and(|old| old.will_wake(waker)) {
+            return;
+        }
+        let former = said.driver.replace(waker.clone());
+        drop(said);
+        drop(former);
+    }
+
+    /// Nobody holds the connection any more: its driver is to end it.
+    pub(crate) fn let_go(&self) {
+        let driver = self.said().driver.take();
+        if let Some(driver) = driver {
+            driver.wake();
+        }
+    }
+
+    /// How many bytes were read since this was last asked.
+    pub(crate) fn take_heard(&self) -> usize {
+        self.heard.swap(0, Ordering::Relaxed)
+    }
+
+    /// Something was found in what the server sent.
+    pub(crate) fn found(&self, finding: Finding) {
+        if finding == Finding::TooManyBlocks {
+            return self.ended(End::Abused("there are too many interim responses"));
+        }
+        let mut said = self.said();
+        if said.findings.len() == MOST_FINDINGS {
+            said.findings.remove(0);
+        }
+        said.findings.push(finding);
+        drop(said);
+        self.has_findings.store(true, Ordering::Release);
+    }
+
+    /// Whether this was found.
+    pub(crate) fn has_found(&self, finding: Finding) -> bool {
+        self.has_findings.load(Ordering::Acquire) && self.said().findings.contains(&finding)
+    }
+
+    pub(crate) fn weigh(&self, control: usize) {
+        self.control.fetch_add(control, Ordering::Relaxed);
+    }
+
+    /// Whether the frames that nobody asked for weigh more than so much; if so, it begins anew.
+    pub(crate) fn is_flooded(&self, limit: usize) -> bool {
+        let flooded = self.control.load(Ordering::Relaxed) > limit;
+        if flooded {
+            self.control.store(0, Ordering::Relaxed);
+        }
+        flooded
     }
 
     /// Notes the end of the connection. The first thing that went wrong is the explanation.

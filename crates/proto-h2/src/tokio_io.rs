@@ -13,7 +13,9 @@ use httpcore_core_primitives::BoxStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{
+    inspect::{Finding, Inspector},
     link::{End, Link},
+    opening::Opening,
     scratch,
 };
 
@@ -25,6 +27,9 @@ pub(crate) struct Io {
     incoming: BytesMut,
     /// How much of `incoming` has been handed out.
     taken: usize,
+    /// Until the server's first frame has come.
+    opening: Option<Opening>,
+    inspector: Inspector,
     link: Arc<Link>,
 }
 
@@ -34,30 +39,65 @@ impl Io {
             stream,
             incoming: BytesMut::new(),
             taken: 0,
+            opening: Some(Opening::default()),
+            inspector: Inspector::new(),
             link,
         }
     }
 
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // h2 reads for as long as there is something. With large windows and a fast server nobody
-        // else would have a turn.
-        if !self.link.may_read() {
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        let mut buffer = scratch::take();
-        let read = self.stream.poll_read(cx, &mut buffer);
-        match &read {
-            Poll::Ready(Ok(count)) if *count > 0 => {
-                self.link.has_read(*count);
-                self.incoming = buffer;
-                return Poll::Ready(Ok(()));
+        let mut asked = false;
+        loop {
+            // h2 reads for as long as there is something. With large windows and a fast server nobody
+            // else would have a turn.
+            if !self.link.may_read() {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
             }
-            Poll::Ready(Ok(_)) => self.link.ended(End::Closed),
-            Poll::Ready(Err(_)) | Poll::Pending => {}
+            let mut buffer = scratch::take();
+            let read = self.stream.poll_read(cx, &mut buffer);
+            match &read {
+                Poll::Ready(Ok(count)) if *count > 0 => {
+                    self.link.has_read(*count);
+                    if let Some(opening) = &mut self.opening
+                        && opening.look(&mut buffer)
+                    {
+                        self.opening = None;
+                    }
+                    self.inspect(&mut buffer)?;
+                    self.incoming = buffer;
+                    return Poll::Ready(Ok(()));
+                }
+                Poll::Ready(Ok(_)) => self.link.ended(End::Closed),
+                Poll::Ready(Err(_)) | Poll::Pending => {}
+            }
+            scratch::give(buffer);
+            // A layer such as TLS gives its buffers back when it hears that it is idle. What it finds
+            // while it does so is read in the next round.
+            if read.is_pending() && self.link.is_idle() && !asked {
+                asked = true;
+                if self.stream.poll_idle(cx).is_ready() {
+                    continue;
+                }
+            }
+            return self.note(read.map_ok(drop));
         }
-        scratch::give(buffer);
-        self.note(read.map_ok(drop))
+    }
+
+    fn inspect(&mut self, bytes: &mut [u8]) -> io::Result<()> {
+        let mut abused = false;
+        self.inspector.look(bytes, |finding| {
+            abused |= finding == Finding::TooManyBlocks;
+            self.link.found(finding);
+        });
+        let control = std::mem::take(&mut self.inspector.control);
+        if control > 0 {
+            self.link.weigh(control);
+        }
+        if abused {
+            return Err(io::ErrorKind::Other.into());
+        }
+        Ok(())
     }
 
     /// Keeps what went wrong: h2 keeps only its text.

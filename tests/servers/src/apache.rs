@@ -3,7 +3,6 @@
 use std::{fs, io, net::SocketAddr, path::Path};
 
 use httpcore_origin::Origin;
-use rustix::process::Signal;
 
 use crate::{Door, Server, folder, left_out, port, process::Process};
 
@@ -52,8 +51,7 @@ pub(crate) fn front(door: Door<'_>, origin: Origin) -> io::Result<Server> {
     modules.push("http2");
     let addr = origin.addr();
     let lines = format!("{lines}H2WebSockets on\nProxyPass / http://{addr}/ upgrade=websocket\n");
-    let server = start(&modules, &lines)?;
-    Ok(server.before(origin).reloaded_by(Signal::USR1))
+    Ok(start(&modules, &lines)?.before(origin))
 }
 
 fn start(modules: &[&str], lines: &str) -> io::Result<Server> {

@@ -84,8 +84,6 @@ pub struct Server {
     folder: TempDir,
     /// What it stands before, if that is ours.
     origin: Option<Origin>,
-    /// What makes it replace its workers.
-    reloaded_by: Option<Signal>,
 }
 
 impl Kind {
@@ -132,17 +130,11 @@ impl Server {
             unix: None,
             folder,
             origin: None,
-            reloaded_by: None,
         }
     }
 
     fn with_unix(mut self, path: PathBuf) -> Self {
         self.unix = Some(path);
-        self
-    }
-
-    fn reloaded_by(mut self, signal: Signal) -> Self {
-        self.reloaded_by = Some(signal);
         self
     }
 
@@ -186,10 +178,14 @@ impl Server {
         self.process.id()
     }
 
-    /// Who can have it replace its workers, from wherever; nginx and Apache as servers of HTTP/2
-    /// have one.
-    pub fn reloader(&self) -> Option<Reloader> {
-        Some(Reloader(self.id(), self.reloaded_by?))
+    /// The origin behind it, if that is ours.
+    pub fn origin(&self) -> Option<&Origin> {
+        self.origin.as_ref()
+    }
+
+    /// Who can have nginx replace its worker, from wherever.
+    pub fn reloader(&self) -> Reloader {
+        Reloader(self.id())
     }
 
     /// What the server has said so far, or the end of it.
@@ -198,10 +194,10 @@ impl Server {
     }
 }
 
-/// Has a server replace its workers, as after a change of its configuration: the old ones say goodbye
-/// to their connections, and go on with what is under way.
+/// Has nginx replace its worker, as after a change of its configuration: the old one says goodbye to
+/// its connections, and goes on with what is under way. For nginx as a server of HTTP/2 only.
 #[derive(Clone, Copy, Debug)]
-pub struct Reloader(u32, Signal);
+pub struct Reloader(u32);
 
 impl Reloader {
     /// Does it. The server must still be there.
@@ -210,7 +206,7 @@ impl Reloader {
     ///
     /// If there is no such process any more.
     pub fn reload(self) -> io::Result<()> {
-        process::signal(self.0, self.1)
+        process::signal(self.0, Signal::HUP)
     }
 }
 

@@ -8,7 +8,6 @@ use std::{
 };
 
 use httpcore_origin::Origin;
-use rustix::process::Signal;
 
 use crate::{Authority, Door, Server, folder, left_out, port, process::Process};
 
@@ -53,7 +52,7 @@ pub(crate) fn front(door: Door<'_>, origin: Origin, directives: &str) -> io::Res
         origin.addr()
     );
     let server = port::on_a_free_one(|addr| try_start(addr, WITH_A_MASTER, listen, &lines))?;
-    Ok(server.before(origin).reloaded_by(Signal::HUP))
+    Ok(server.before(origin))
 }
 
 /// The lines for TLS of these versions, by a certificate of this authority.

@@ -6,7 +6,8 @@
 //!
 //! ```text
 //!   script    what a server does, step by step, and then politely
-//!     peer      one end of a connection: the preface, frames in and out, a record of what came
+//!     peer      one end of a connection: the preface, frames in and out, the rules of both
+//!       record    what the client has said
 //!       frames    a frame as bytes and back
 //!       hpack     field blocks: a naive encoder, a whole decoder
 //! ```
@@ -15,6 +16,7 @@ pub mod frames;
 pub mod hpack;
 mod huffman;
 pub mod peer;
+pub mod record;
 pub mod script;
 
 use std::{

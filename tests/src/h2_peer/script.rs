@@ -18,7 +18,8 @@ use httpcore_net_mock::{Census, Link, MockNet, Served, ServerStream};
 
 use super::{
     frames::{self, Frame, code, flag},
-    peer::{Peer, Received, Record},
+    peer::Peer,
+    record::{Received, Record},
 };
 use crate::suite::{Client, Story};
 
@@ -238,7 +239,7 @@ impl Case {
         });
         net.settle();
         let mut problems = Vec::new();
-        if DIFFERENCES.contains(self.name) != self.is_deviation {
+        if DIFFERENCES.contains(&format!("`{}`", self.name)) != self.is_deviation {
             problems.push("docs/http2-differences.md knows otherwise".to_owned());
         }
         let mut compare = |what: &str, expected: &str, got: &str| {
@@ -406,6 +407,8 @@ async fn follow(
             step => {
                 let name = name_of(&step);
                 if let Err(error) = take(&mut peer, step).await {
+                    // The client has closed, and may have said why.
+                    while let Ok(Some(_)) = peer.next().await {}
                     return record.set_unplayed(format!("{name}: {error}"));
                 }
             }

@@ -50,6 +50,14 @@ pub(crate) fn build_ours() -> Result<PathBuf, String> {
     execute(
         cargo()
             .args(["build", "--locked", "--release", "-p", "httpcore-benches"])
+            .args([
+                "--bin",
+                "ours",
+                "--bin",
+                "ours-blocking",
+                "--bin",
+                "responder",
+            ])
             // Where an instruction belongs can then be told; it costs none.
             .env("CARGO_PROFILE_RELEASE_DEBUG", "line-tables-only"),
     )?;

@@ -27,7 +27,7 @@ use workloads::{How, Site, WORKLOADS, Workload};
 
 use crate::steps::{Outcome, Report, cargo, find, output, target};
 
-/// How often each client is timed, and in a short run.
+/// How often each client is timed, and in a short run. `--rounds N` says otherwise.
 const ROUNDS: (usize, usize) = (5, 3);
 /// How many are in flight, along the curve of costs.
 const CURVE: [u64; 6] = [1, 4, 16, 64, 256, 1_000];
@@ -35,6 +35,8 @@ const CURVE: [u64; 6] = [1, 4, 16, 64, 256, 1_000];
 /// What is to be measured.
 struct Plan {
     is_quick: bool,
+    /// How often each client is timed.
+    rounds: usize,
     /// Names of works; all if there are none.
     only: Vec<String>,
     has_valgrind: bool,
@@ -46,6 +48,8 @@ pub(crate) fn run(words: &[String]) -> Outcome {
     if has("--accept") {
         return guard::accept();
     }
+    let command = format!("cargo xtask bench {}", words.join(" "));
+    let (words, rounds) = rounds(words)?;
     let only: Vec<String> = words
         .iter()
         .filter(|word| !word.starts_with("--"))
@@ -62,6 +66,7 @@ pub(crate) fn run(words: &[String]) -> Outcome {
     let mut report = Report::default();
     let plan = Plan {
         is_quick: has("--quick"),
+        rounds: rounds.unwrap_or(if has("--quick") { ROUNDS.1 } else { ROUNDS.0 }),
         only,
         has_valgrind: find("valgrind").is_some(),
         has_strace: find("strace").is_some(),
@@ -79,9 +84,7 @@ pub(crate) fn run(words: &[String]) -> Outcome {
     let mut results = Results {
         date: said("date", &["-u", "+%F"]),
         machine: machine(),
-        command: format!("cargo xtask bench {}", words.join(" "))
-            .trim()
-            .to_owned(),
+        command: command.trim_end().to_owned(),
         versions: clients::versions(),
         clients: clients
             .iter()
@@ -118,6 +121,18 @@ pub(crate) fn run(words: &[String]) -> Outcome {
     Ok(report)
 }
 
+/// The words without `--rounds N`, and N.
+fn rounds(words: &[String]) -> Result<(Vec<String>, Option<usize>), String> {
+    let mut words = words.to_vec();
+    let Some(at) = words.iter().position(|word| word == "--rounds") else {
+        return Ok((words, None));
+    };
+    let count = words.get(at + 1).and_then(|count| count.parse().ok());
+    let count = count.filter(|count| *count > 0);
+    words.drain(at..words.len().min(at + 2));
+    Ok((words, Some(count.ok_or("--rounds needs a number")?)))
+}
+
 impl Plan {
     fn has(&self, workload: &Workload) -> bool {
         if self.only.is_empty() {
@@ -125,10 +140,6 @@ impl Plan {
         } else {
             self.only.iter().any(|name| name == workload.name)
         }
-    }
-
-    fn rounds(&self) -> usize {
-        if self.is_quick { ROUNDS.1 } else { ROUNDS.0 }
     }
 }
 
@@ -288,7 +299,7 @@ fn time(workload: &Workload, clients: &[&Client], site: &Site<'_>, plan: &Plan, 
     if workload.timed == 0 {
         return;
     }
-    for _ in 0..plan.rounds() {
+    for _ in 0..plan.rounds {
         for client in clients {
             let cell = row.cells.entry(client.name).or_default();
             if !cell.failures.is_empty() {
@@ -316,10 +327,11 @@ fn with_nginx(clients: &[Client], folder: &Path, plan: &Plan, report: &mut Repor
         }
     };
     let times_only = Plan {
+        is_quick: plan.is_quick,
+        rounds: plan.rounds,
+        only: Vec::new(),
         has_valgrind: false,
         has_strace: false,
-        only: Vec::new(),
-        is_quick: plan.is_quick,
     };
     let names = ["h1", "h1-64", "https-64", "h1-download", "https-download"];
     let wanted = WORKLOADS

@@ -22,7 +22,8 @@ h2{font-size:19px;margin:36px 0 4px;border-bottom:1px solid var(--rule);padding-
 p{margin:4px 0 12px;max-width:80ch}.dim,.small{color:var(--dim);fill:var(--dim)}\
 .plots{display:flex;flex-wrap:wrap;gap:20px 28px}figure{margin:0;width:620px;max-width:100%}\
 figcaption{font-weight:600;margin-bottom:2px}svg{max-width:100%;height:auto;display:block}\
-svg text{font:13px system-ui,sans-serif;fill:var(--fg)}svg text.small{font-size:12px;fill:var(--dim)}\
+svg text{font:13px system-ui,sans-serif;fill:var(--fg);paint-order:stroke;stroke:var(--bg);\
+stroke-width:4px}svg text.small{font-size:12px;fill:var(--dim)}\
 .bar{fill:var(--bar)}.ours{fill:var(--ours)}.spread{stroke:var(--fg);fill:none;stroke-width:1.2}\
 .goal{stroke:var(--goal);stroke-width:1.5;stroke-dasharray:5 4}.grid{stroke:var(--rule)}\
 .line{fill:none;stroke-width:2}.table{overflow-x:auto;margin-bottom:8px}\

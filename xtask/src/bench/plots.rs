@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use super::results::show;
+
 /// One bar.
 #[derive(Clone, Debug)]
 pub(crate) struct Bar {
@@ -39,6 +41,16 @@ pub(crate) fn bars(bars: &[Bar], goal: Option<f64>) -> String {
     let room = WIDTH - LABELS - VALUES;
     let x = |value: f64| LABELS + value / most * room;
     let mut svg = open(WIDTH, height);
+    // Before the bars, so that their numbers stay readable.
+    if let Some(goal) = goal {
+        let at = x(goal);
+        let _ = write!(
+            svg,
+            r#"<path class="goal" d="M{at:.1} {:.1}V{:.1}"/><text class="small" x="{at:.1}" y="13" text-anchor="middle">goal</text>"#,
+            top - 4.0,
+            height - 2.0,
+        );
+    }
     for (n, bar) in bars.iter().enumerate() {
         let y = top + STEP * n as f64;
         let class = if bar.is_ours { "ours" } else { "bar" };
@@ -72,15 +84,6 @@ pub(crate) fn bars(bars: &[Bar], goal: Option<f64>) -> String {
             end + 6.0
         );
     }
-    if let Some(goal) = goal {
-        let at = x(goal);
-        let _ = write!(
-            svg,
-            r#"<path class="goal" d="M{at:.1} {:.1}V{:.1}"/><text class="small" x="{at:.1}" y="13" text-anchor="middle">goal</text>"#,
-            top - 4.0,
-            height - 2.0,
-        );
-    }
     svg.push_str("</svg>");
     svg
 }
@@ -111,12 +114,16 @@ pub(crate) fn lines(lines: &[Line], x_axis: &str, y_axis: &str) -> String {
             WIDTH - right,
             left - 6.0,
             at + 4.0,
-            super::results::show(value)
-                .trim_end_matches(".00")
-                .replace(".0", ""),
+            whole(value),
         );
     }
     let mut marks: Vec<f64> = all().map(|point| point.0).collect();
+    if marks.iter().any(|mark| mark.fract() != 0.0) {
+        marks = (0..=x_to.floor() as i32)
+            .map(|power| 10f64.powi(power))
+            .collect();
+        marks.retain(|mark| mark.log10() >= x_from);
+    }
     marks.sort_by(f64::total_cmp);
     marks.dedup();
     let mut last = f64::MIN;
@@ -130,13 +137,7 @@ pub(crate) fn lines(lines: &[Line], x_axis: &str, y_axis: &str) -> String {
             svg,
             r#"<text class="small" x="{at:.1}" y="{:.1}" text-anchor="middle">{}</text>"#,
             height - bottom + 16.0,
-            if mark.fract() == 0.0 {
-                super::results::show(mark)
-                    .replace(".00", "")
-                    .replace(".0", "")
-            } else {
-                mark.to_string()
-            },
+            whole(mark),
         );
     }
     let _ = write!(
@@ -176,6 +177,17 @@ pub(crate) fn lines(lines: &[Line], x_axis: &str, y_axis: &str) -> String {
     }
     svg.push_str("</svg>");
     svg
+}
+
+/// A mark on an axis: no digits behind the point, unless there is nothing before it.
+fn whole(value: f64) -> String {
+    let shown = show(value);
+    let is_whole = value.fract() == 0.0 && value < 1000.0;
+    if is_whole {
+        format!("{value:.0}")
+    } else {
+        shown
+    }
 }
 
 /// Moves labels until none runs into another, and none below `bottom`.

@@ -84,7 +84,7 @@ const fn get(name: &'static str, title: &'static str, port: &'static str) -> Wor
         how: How::Get,
         in_flight: 1,
         goals: NO_GOALS,
-        counted: 500,
+        counted: 400,
         timed: 4_000,
         is_quick: false,
     }
@@ -122,14 +122,14 @@ pub(crate) const WORKLOADS: &[Workload] = &[
     },
     Workload {
         in_flight: 64,
-        counted: 1_280,
+        counted: 640,
         goals: goals(6_000.0, 4.0, 2.06), // one wait for all that have become ready
         is_quick: true,
         ..get("h1-64", "HTTP/1.1, 64 in flight", "h1")
     },
     Workload {
         in_flight: 1_000,
-        counted: 2_000,
+        counted: 1_000,
         timed: 8_000,
         ..get("h1-1000", "HTTP/1.1, 1,000 connections", "h1")
     },
@@ -141,19 +141,19 @@ pub(crate) const WORKLOADS: &[Workload] = &[
     Workload {
         path: "/bytes/10240",
         in_flight: 64,
-        counted: 1_280,
+        counted: 640,
         ..get("h1-10k", "HTTP/1.1, 10 KiB bodies, 64 in flight", "h1")
     },
     Workload {
         in_flight: 64,
-        counted: 1_280,
+        counted: 640,
         goals: instructions(12_000.0),
         is_quick: true,
         ..get("https-64", "https, 64 in flight", "https")
     },
     Workload {
         in_flight: 100,
-        counted: 2_000,
+        counted: 1_000,
         timed: 20_000,
         goals: Goals {
             calls: Some(0.08),
@@ -164,13 +164,13 @@ pub(crate) const WORKLOADS: &[Workload] = &[
     },
     Workload {
         in_flight: 100,
-        counted: 2_000,
+        counted: 1_000,
         timed: 20_000,
         ..get("h2-100", "HTTP/2 over TLS, 100 streams", "h2")
     },
     Workload {
         how: How::Connect,
-        counted: 300,
+        counted: 200,
         timed: 1_000,
         goals: Goals {
             calls: Some(8.0),

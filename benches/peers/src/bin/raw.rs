@@ -46,6 +46,8 @@ struct Raw<'a> {
     connections: HashMap<Token, Connection>,
     next: usize,
     buffer: Vec<u8>,
+    /// What TLS is decrypted into. Made once: to clear it each time would be most of the cost.
+    plain: Vec<u8>,
 }
 
 struct Connection {
@@ -80,6 +82,7 @@ impl<'a> Raw<'a> {
             connections: HashMap::new(),
             next: 0,
             buffer: vec![0; 64 << 10],
+            plain: vec![0; 16 << 10],
         })
     }
 
@@ -140,7 +143,7 @@ impl<'a> Raw<'a> {
                     continue;
                 };
                 connection.send(&self.request)?;
-                let Some(length) = connection.receive(&mut self.buffer)? else {
+                let Some(length) = connection.receive(&mut self.buffer, &mut self.plain)? else {
                     if connection.tls.is_some() {
                         connection.send(&self.request)?; // what a handshake has to say now
                     }
@@ -208,7 +211,7 @@ impl Connection {
     }
 
     /// Yields the length of the response's body once it has been read.
-    fn receive(&mut self, buffer: &mut [u8]) -> Result<Option<u64>, Failure> {
+    fn receive(&mut self, buffer: &mut [u8], plain: &mut [u8]) -> Result<Option<u64>, Failure> {
         loop {
             let size = match self.socket.read(buffer) {
                 Ok(0) => return Err("closed early".into()),
@@ -219,7 +222,7 @@ impl Connection {
             };
             let is_short = size < buffer.len();
             let done = if self.tls.is_some() {
-                self.decrypt(&buffer[..size])?
+                self.decrypt(&buffer[..size], plain)?
             } else {
                 self.hear(&buffer[..size])?
             };
@@ -229,8 +232,7 @@ impl Connection {
         }
     }
 
-    fn decrypt(&mut self, mut cipher: &[u8]) -> Result<Option<u64>, Failure> {
-        let mut plain = [0; 16 << 10];
+    fn decrypt(&mut self, mut cipher: &[u8], plain: &mut [u8]) -> Result<Option<u64>, Failure> {
         let mut done = None;
         while !cipher.is_empty() {
             let tls = self.tls.as_mut().ok_or("no TLS")?;
@@ -238,7 +240,7 @@ impl Connection {
             tls.process_new_packets()?;
             loop {
                 let tls = self.tls.as_mut().ok_or("no TLS")?;
-                match tls.reader().read(&mut plain) {
+                match tls.reader().read(plain) {
                     Ok(0) => return Err("closed early".into()),
                     Ok(size) => done = self.hear(&plain[..size])?.or(done),
                     Err(error) if error.kind() == ErrorKind::WouldBlock => break,

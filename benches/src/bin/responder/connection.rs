@@ -17,6 +17,8 @@ pub(crate) struct Connection {
     /// What is to be sent, before TLS; from `sent` on.
     out: Vec<u8>,
     sent: usize,
+    /// There is more to send, and room for it: it is others' turn.
+    is_unfinished: bool,
     is_over: bool,
 }
 
@@ -54,12 +56,17 @@ impl Connection {
             speaker,
             out: Vec::new(),
             sent: 0,
+            is_unfinished: false,
             is_over: false,
         }
     }
 
     pub(crate) fn is_over(&self) -> bool {
         self.is_over
+    }
+
+    pub(crate) fn is_unfinished(&self) -> bool {
+        self.is_unfinished
     }
 
     /// The barrier is open.
@@ -134,8 +141,9 @@ impl Connection {
         Ok((size, turn))
     }
 
-    /// Sends until nothing is left, or nothing more fits.
-    fn send(&mut self) {
+    /// Sends until nothing is left, nothing more fits, or it is others' turn.
+    pub(crate) fn send(&mut self) {
+        self.is_unfinished = false;
         match self.try_send() {
             Err(error) if error.kind() != ErrorKind::WouldBlock => self.is_over = true,
             _ => {}
@@ -143,6 +151,7 @@ impl Connection {
     }
 
     fn try_send(&mut self) -> io::Result<()> {
+        let mut made = 0;
         loop {
             while let Some(tls) = self.tls.as_mut().filter(|tls| tls.wants_write()) {
                 tls.write_tls(&mut self.socket)?;
@@ -150,7 +159,12 @@ impl Connection {
             if self.sent == self.out.len() {
                 self.out.clear();
                 self.sent = 0;
+                if made >= AT_ONCE {
+                    self.is_unfinished = true;
+                    return Ok(());
+                }
                 self.speaker.say(&mut self.out, AT_ONCE);
+                made += self.out.len();
                 if self.out.is_empty() {
                     return Ok(());
                 }

@@ -28,6 +28,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     path::Path,
     thread,
+    time::Duration,
 };
 
 use connection::Connection;
@@ -112,8 +113,10 @@ impl Server {
     ) -> Result<(), Box<dyn Error>> {
         let mut events = Events::with_capacity(1024);
         let mut scratch = vec![0; 256 << 10];
+        let mut unfinished: Vec<Token> = Vec::new();
         loop {
-            if let Err(error) = self.poll.poll(&mut events, None) {
+            let timeout = (!unfinished.is_empty()).then_some(Duration::ZERO);
+            if let Err(error) = self.poll.poll(&mut events, timeout) {
                 if error.kind() == io::ErrorKind::Interrupted {
                     continue;
                 }
@@ -130,6 +133,9 @@ impl Server {
                 };
                 let sees_end = event.is_read_closed() || event.is_error();
                 let barrier = connection.turn(&mut scratch, sees_end);
+                if connection.is_unfinished() && !unfinished.contains(&token) {
+                    unfinished.push(token);
+                }
                 if connection.is_over() {
                     self.connections.remove(&token);
                     self.waiting.retain(|other| *other != token);
@@ -140,6 +146,18 @@ impl Server {
                     }
                 }
             }
+            // After all others have had their turn.
+            unfinished.retain(|token| match self.connections.get_mut(token) {
+                Some(connection) => {
+                    connection.send();
+                    if connection.is_over() {
+                        self.connections.remove(token);
+                        return false;
+                    }
+                    connection.is_unfinished()
+                }
+                None => false,
+            });
         }
     }
 

@@ -92,10 +92,7 @@ impl<X, S: Clone> State<X, S> {
 
     pub(super) fn lend_shared(&mut self, road: Key, now: Instant) -> Option<Action<X, S>> {
         loop {
-            let place = self.roads[road].roomy.front()?;
-            let claim = self.first_for(road, |claim| {
-                !claim.fresh || claim.sequence < self.places[place].born_sequence
-            })?;
+            let (place, claim) = self.next_shared(road)?;
             if self.yielding.is_none() && self.must_yield(road) {
                 self.yielding = Some(place);
                 self.retire(place, Closed::MadeRoom);
@@ -103,6 +100,23 @@ impl<X, S: Clone> State<X, S> {
             }
             return Some(self.grant_shared(claim, place, now));
         }
+    }
+
+    /// The ticket whose turn it is on a shared connection with room, and that connection.
+    fn next_shared(&self, road: Key) -> Option<(Key, Key)> {
+        let suits = |claim: &Claim, place: Key| {
+            !claim.fresh || claim.sequence < self.places[place].born_sequence
+        };
+        let lane = &self.roads[road];
+        let first = lane.roomy.front()?;
+        if let Some(claim) = self.first_for(road, |claim| suits(claim, first)) {
+            return Some((first, claim));
+        }
+        // One who insists on a new connection passes by the older ones, of which there are few.
+        let claim = lane.fresh.front()?;
+        let mut roomy = lane.roomy.iter(&self.places);
+        let place = roomy.find(|&place| suits(&self.claims[claim], place))?;
+        Some((place, claim))
     }
 
     pub(super) fn lend_idle(

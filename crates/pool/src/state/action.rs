@@ -1,12 +1,16 @@
 //! What the machine says: names, actions, reasons.
 
-use std::fmt;
+use std::{fmt, num::NonZeroU64};
 
 use httpcore_core_primitives::{CloseReason, Error, LeaseId};
 
 #[cfg(doc)]
 use super::State;
 use crate::{arena::Key, route::Route};
+
+/// When a request came, in the order of all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Arrival(pub(super) NonZeroU64);
 
 /// Names a request, from the queue to the end of its exchange.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

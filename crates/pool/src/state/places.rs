@@ -135,7 +135,10 @@ impl<X, S: Clone> State<X, S> {
         let lane = &mut self.roads[road];
         lane.shared += 1;
         lane.untold += 1;
-        lane.roomy.push_back(&mut self.places, key);
+        // Where the last one admitted nothing, this one has to say that it does.
+        if limit > 0 {
+            lane.roomy.push_back(&mut self.places, key);
+        }
         self.idle.push(&mut self.places, key);
         if superfluous {
             self.retire(key, Closed::Superfluous);

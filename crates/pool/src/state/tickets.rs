@@ -29,16 +29,33 @@ impl<X, S: Clone> State<X, S> {
         })
     }
 
-    /// A ticket takes its place at the end of its road's queue.
+    /// A ticket takes its place in its road's queue: at the end, unless it comes again.
     pub(super) fn join(&mut self, claim: Key) {
-        let Claim { road, fresh, .. } = self.claims[claim];
+        let Claim {
+            road,
+            fresh,
+            sequence,
+            ..
+        } = self.claims[claim];
         let road = &mut self.roads[road];
         let queue = if fresh {
             &mut road.fresh
         } else {
             &mut road.waiting
         };
-        queue.push_back(&mut self.claims, claim);
+        let claims = &mut self.claims;
+        let came_later = |&other: &Key, claims: &Arena<Claim>| claims[other].sequence > sequence;
+        // Who comes again is among the first, and so they are looked through from the front.
+        let next = match queue.back() {
+            Some(last) if came_later(&last, claims) => {
+                queue.iter(claims).find(|other| came_later(other, claims))
+            }
+            _ => None,
+        };
+        match next {
+            Some(next) => queue.insert_before(claims, claim, next),
+            None => queue.push_back(claims, claim),
+        }
         road.wanting.push_back(&mut self.claims, claim);
         self.wanting += 1;
         self.waiting += 1;

@@ -76,6 +76,8 @@ struct World {
     log: String,
     state: State<u32, u32>,
     now: Instant,
+    /// Those who were granted something: when they came, by the machine's count and by ours.
+    served: Vec<(Arrival, usize)>,
     routes: Vec<Route>,
     /// Whether a route turns out to be shared.
     shared: Vec<bool>,
@@ -129,6 +131,7 @@ impl World {
             log: format!("{config:#?}\n"),
             state: State::new(&config),
             now: a_moment(),
+            served: Vec::new(),
             routes,
             shared,
             limit,
@@ -202,11 +205,22 @@ impl World {
         if self.dice.roll(2) == 0 && self.ask_at_once(route, wish) {
             return;
         }
-        let ticket = self.state.enqueue(&self.routes[route], wish, self.now);
+        // Somebody whom a connection did not serve.
+        let again = if self.dice.roll(6) == 0 {
+            self.served.pop()
+        } else {
+            None
+        };
+        let way = &self.routes[route];
+        let ticket = match again {
+            Some((arrival, _)) => self.state.enqueue_again(way, wish, arrival, self.now),
+            None => self.state.enqueue(way, wish, self.now),
+        };
         self.note(|| {
             format!(
-                "{ticket:?} asks for {route}{}",
-                if fresh { ", fresh" } else { "" }
+                "{ticket:?} asks for {route}{}{}",
+                if fresh { ", fresh" } else { "" },
+                if again.is_some() { ", again" } else { "" }
             )
         });
         self.order += 1;
@@ -214,7 +228,7 @@ impl World {
             route,
             fresh,
             close_after: wish.close_after,
-            order: self.order,
+            order: again.map_or(self.order, |(_, order)| order),
         };
         assert!(
             self.waiting.insert(ticket, waiting).is_none(),
@@ -553,6 +567,10 @@ impl World {
 
     fn check_grant(&mut self, ticket: TicketId, number: u32, place: PlaceId, reused: bool) {
         let served = self.waiting.remove(&ticket).expect("who waits is served");
+        if !served.fresh {
+            let arrival = self.state.arrival(ticket).expect("a ticket of its own");
+            self.served.push((arrival, served.order));
+        }
         let known = self.connections.get_mut(&number).expect("a connection");
         assert_eq!(
             known.route, served.route,

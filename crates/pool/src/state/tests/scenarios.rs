@@ -535,6 +535,36 @@ fn a_connection_that_ends_without_a_word_stands_in_nobodys_way() {
 }
 
 #[test]
+fn who_was_not_processed_comes_before_those_who_have_come_since() {
+    let mut bench = Bench::new(|_| {});
+    let route = negotiated(0);
+    let tickets: Vec<_> = (0..4).map(|_| bench.ask(&route)).collect();
+    let dial = one_dial(&bench.drain());
+    bench.made_shared(dial, 4);
+    assert_eq!(granted(&bench.drain()).len(), 4);
+    bench.ask(&route);
+    let next = one_dial(&bench.drain());
+    // The server goes away, and they are told one after the other that it did nothing for them.
+    let mut again = Vec::new();
+    for n in [2, 3, 0, 1] {
+        let arrival = bench.state.arrival(tickets[n]).unwrap();
+        let over = Err(CloseReason::PeerSaidClose);
+        bench.state.reclaimed(tickets[n], over, bench.now);
+        let ticket = bench.state.enqueue_again(&route, any(), arrival, bench.now);
+        again.push((n, ticket));
+        assert!(granted(&bench.drain()).is_empty(), "that one is not used");
+    }
+    again.sort();
+    bench.made_shared(next, 4);
+    let served: Vec<_> = granted(&bench.drain())
+        .iter()
+        .map(|grant| grant.0)
+        .collect();
+    let expected: Vec<_> = again.iter().map(|(_, ticket)| *ticket).collect();
+    assert_eq!(served, expected, "in the order in which they came first");
+}
+
+#[test]
 fn a_lowered_limit_takes_nothing_away_and_a_raised_one_lets_in() {
     let mut bench = Bench::new(|config| config.max_shared_per_origin = Some(1));
     let route = negotiated(0);
@@ -575,6 +605,24 @@ fn a_second_shared_connection_that_nobody_needs_is_closed() {
     bench.drain();
     bench.made_shared(dial, 1);
     assert_eq!(bench.told(), ["close 2: superfluous"]);
+}
+
+#[test]
+fn who_insists_on_a_new_connection_gets_it_beside_a_shared_one_with_room() {
+    let mut bench = Bench::new(|_| {});
+    let route = negotiated(0);
+    bench.ask(&route);
+    let dial = one_dial(&bench.drain());
+    bench.made_shared(dial, 100);
+    bench.drain();
+    let second = bench.state.enqueue(&route, fresh(), bench.now);
+    let dial = one_dial(&bench.drain());
+    bench.made_shared(dial, 100);
+    assert_eq!(
+        granted(&bench.drain()),
+        [(second, 2)],
+        "and nothing else is dialled"
+    );
 }
 
 #[test]
@@ -873,4 +921,23 @@ fn a_shared_connection_that_ends_before_it_has_said_what_it_admits_is_followed_b
     assert_eq!(granted(&bench.drain()), [(tickets[0], 1)]);
     bench.state.admits(dial, Admission::Over);
     one_dial(&bench.drain());
+}
+
+#[test]
+fn a_connection_to_a_peer_that_admitted_nothing_is_lent_once_it_has_said_otherwise() {
+    let mut bench = Bench::new(|_| {});
+    let route = negotiated(0);
+    let tickets: Vec<_> = (0..2).map(|_| bench.ask(&route)).collect();
+    let dial = one_dial(&bench.drain());
+    bench.made_shared(dial, 0);
+    let actions = bench.drain();
+    assert_eq!(granted(&actions), [], "nothing is admitted");
+    let dial = one_dial(&actions);
+    bench
+        .state
+        .dialled(dial, Ok(Connection::Shared(2)), bench.now);
+    assert_eq!(granted(&bench.drain()), [], "nothing is known to be");
+    bench.state.admits(dial, Admission::UpTo(5));
+    let both = [(tickets[0], 2), (tickets[1], 2)];
+    assert_eq!(granted(&bench.drain()), both);
 }

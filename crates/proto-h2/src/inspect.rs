@@ -1,0 +1,419 @@
+//! A look at the frames which come in, for what h2 lets pass and RFC 9113 does not.
+//!
+//! A machine without I/O: it is shown every byte before h2 is, however they were cut, and keeps a few
+//! words. It understands frame headers, the entries of SETTINGS, and the beginning of a field block
+//! as far as HPACK's static table goes; names from the dynamic table it does not know, and so does
+//! not judge.
+
+/// How many blocks of fields that do not end their stream may come on one: the head of a response,
+/// and interim ones. Whoever listens has refused them long before; this is for when nobody does, since
+/// h2 keeps them all.
+const MOST_BLOCKS: u16 = 100;
+
+/// How many streams are watched at once for that. Two whose numbers meet push each other out, and
+/// what is overlooked then is seen by the exchange.
+const WATCHED: usize = 64;
+
+/// What is wrong with a stream, or with the whole connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Finding {
+    /// RFC 9113 §8.3.2: a response has a pseudo-header of requests.
+    RequestPseudo(u32),
+    /// The block that ends this stream, and is not its first, begins with a pseudo-header: wrong, if
+    /// these are trailers (RFC 9113 §8.1), and right, if they are the head behind an interim one.
+    LatePseudo(u32),
+    /// Too many interim responses, on a stream that nobody listens to.
+    TooManyBlocks,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inspector {
+    /// The frame header which is being read, and how much of it there is.
+    header: [u8; 9],
+    have: usize,
+    /// How much of the frame's payload is still to come.
+    left: usize,
+    looking: Looking,
+    /// Blocks by stream.
+    blocks: [(u32, u16); WATCHED],
+    /// Frames which nobody asked for and which carry nothing, weighed by what they cost.
+    pub(crate) control: usize,
+}
+
+/// What of a payload is looked at.
+#[derive(Debug)]
+enum Looking {
+    /// Nothing of it.
+    Past,
+    /// The entries of SETTINGS, of which so many bytes have been read.
+    Settings {
+        entry: [u8; 6],
+        have: usize,
+    },
+    /// Padding length and priority, so many bytes of them, and then the block.
+    Prefix(usize, Block),
+    Block(Block),
+}
+
+/// A block of fields, as far as its pseudo-headers go.
+#[derive(Clone, Copy, Debug)]
+struct Block {
+    stream: u32,
+    /// It ends its stream, and is not the first one there.
+    is_late: bool,
+    at: At,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum At {
+    /// At the beginning of a representation (RFC 7541 §6).
+    Field,
+    /// At the length of a literal name, and at its first byte.
+    NameLength,
+    Name {
+        /// How `:status` is written in the code in which this name is.
+        status: &'static [u8],
+        left: usize,
+    },
+    /// So far it is `:status`; this is the rest of that.
+    Status(&'static [u8]),
+    /// At the length of a value.
+    ValueLength,
+    SkipValue(usize),
+}
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const WINDOW_UPDATE: u8 = 8;
+const CONTINUATION: u8 = 9;
+
+const ACK: u8 = 0x1;
+const END_STREAM: u8 = 0x1;
+const PADDED: u8 = 0x8;
+const PRIORITY: u8 = 0x20;
+
+/// `:status` in the code of RFC 7541 §B.
+const CODED: &[u8] = b"\xb8\x84\x8d\x36\xa3";
+
+/// What a frame weighs that has to be answered or is for nothing; and one that may be of use.
+const HEAVY: usize = 16;
+const LIGHT: usize = 1;
+
+impl Inspector {
+    pub(crate) fn new() -> Self {
+        Inspector {
+            header: [0; 9],
+            have: 0,
+            left: 0,
+            looking: Looking::Past,
+            blocks: [(0, 0); WATCHED],
+            control: 0,
+        }
+    }
+
+    /// Looks at what came next. What h2 is to refuse for the whole connection is changed so that it
+    /// does.
+    pub(crate) fn look(&mut self, bytes: &mut [u8], mut found: impl FnMut(Finding)) {
+        let mut at = 0;
+        while at < bytes.len() {
+            if self.left == 0 {
+                let wanted = 9 - self.have;
+                let there = wanted.min(bytes.len() - at);
+                self.header[self.have..self.have + there].copy_from_slice(&bytes[at..at + there]);
+                self.have += there;
+                at += there;
+                if self.have == 9 {
+                    self.have = 0;
+                    self.begin(&mut found);
+                }
+                continue;
+            }
+            let there = self.left.min(bytes.len() - at);
+            match &mut self.looking {
+                Looking::Past => {}
+                looking => looking.at(&mut bytes[at..at + there], &mut found),
+            }
+            self.left -= there;
+            at += there;
+        }
+    }
+
+    /// A frame begins.
+    fn begin(&mut self, found: &mut impl FnMut(Finding)) {
+        let [l0, l1, l2, kind, flags, s0, s1, s2, s3] = self.header;
+        self.left = u32::from_be_bytes([0, l0, l1, l2]) as usize;
+        let stream = u32::from_be_bytes([s0, s1, s2, s3]) & (u32::MAX >> 1);
+        self.looking = Looking::Past;
+        match kind {
+            // h2 counts the empty ones itself.
+            DATA | CONTINUATION => {}
+            HEADERS => {
+                let block = Block {
+                    stream,
+                    is_late: self.count_block(stream, flags & END_STREAM != 0, found),
+                    at: At::Field,
+                };
+                let padding = usize::from(flags & PADDED != 0);
+                let priority = if flags & PRIORITY != 0 { 5 } else { 0 };
+                self.looking = match padding + priority {
+                    0 => Looking::Block(block),
+                    prefix => Looking::Prefix(prefix, block),
+                };
+            }
+            SETTINGS if flags & ACK == 0 => {
+                self.control += HEAVY;
+                self.looking = Looking::Settings {
+                    entry: [0; 6],
+                    have: 0,
+                };
+            }
+            PING if flags & ACK == 0 => self.control += HEAVY,
+            WINDOW_UPDATE => self.control += LIGHT,
+            _ => self.control += HEAVY,
+        }
+    }
+
+    /// Counts a block of fields; whether it ends a stream on which there was one before.
+    fn count_block(&mut self, stream: u32, ends: bool, found: &mut impl FnMut(Finding)) -> bool {
+        let (watched, count) = &mut self.blocks[(stream as usize / 2) % WATCHED];
+        let is_known = *watched == stream;
+        if ends {
+            return is_known;
+        }
+        if !is_known {
+            (*watched, *count) = (stream, 0);
+        }
+        *count = count.saturating_add(1);
+        if *count > MOST_BLOCKS {
+            found(Finding::TooManyBlocks);
+        }
+        false
+    }
+}
+
+impl Looking {
+    /// Looks at the next bytes of the payload.
+    fn at(&mut self, bytes: &mut [u8], found: &mut impl FnMut(Finding)) {
+        for byte in bytes {
+            match self {
+                Looking::Past => return,
+                Looking::Settings { entry, have } => {
+                    entry[*have] = *byte;
+                    *have += 1;
+                    if *have == 6 {
+                        *have = 0;
+                        // RFC 9113 §6.5.2: a server must not say ENABLE_PUSH = 1. h2 refuses 2.
+                        if *entry == [0, 2, 0, 0, 0, 1] {
+                            *byte = 2;
+                        }
+                    }
+                }
+                Looking::Prefix(left, block) => {
+                    *left -= 1;
+                    if *left == 0 {
+                        *self = Looking::Block(*block);
+                    }
+                }
+                Looking::Block(block) => {
+                    if !block.at(*byte, found) {
+                        *self = Looking::Past;
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Block {
+    /// Looks at one byte; whether the next one is of interest too. RFC 9113 §8.3 has pseudo-headers
+    /// stand first, which h2 sees to; so the first other field ends the search.
+    fn at(&mut self, byte: u8, found: &mut impl FnMut(Finding)) -> bool {
+        self.at = match self.at {
+            At::Field => {
+                // RFC 7541 §6.1, §6.2: an index of 7, 6 or 4 bits.
+                let (index, is_indexed) = match byte {
+                    0x80.. => (byte & 0x7f, true),
+                    0x40..=0x7f => (byte & 0x3f, false),
+                    // RFC 7541 §6.3: the table changes its size.
+                    0x20..=0x3f => return byte & 0x1f != 0x1f,
+                    _ => (byte & 0x0f, false),
+                };
+                match index {
+                    // RFC 7541 §A: the pseudo-headers of requests, and then :status.
+                    1..=7 => {
+                        found(Finding::RequestPseudo(self.stream));
+                        return false;
+                    }
+                    8..=14 => {
+                        if self.is_late {
+                            found(Finding::LatePseudo(self.stream));
+                            return false;
+                        }
+                        if is_indexed {
+                            At::Field
+                        } else {
+                            At::ValueLength
+                        }
+                    }
+                    0 if !is_indexed => At::NameLength,
+                    _ => return false,
+                }
+            }
+            At::NameLength => match byte & 0x7f {
+                0 | 0x7f => return false,
+                left => At::Name {
+                    status: if byte & 0x80 != 0 { CODED } else { b":status" },
+                    left: usize::from(left),
+                },
+            },
+            At::Name { status, left } => {
+                // RFC 7541 §B: a colon is 1011100.
+                let is_pseudo = match status {
+                    CODED => byte >> 1 == 0b101_1100,
+                    _ => byte == b':',
+                };
+                if !is_pseudo {
+                    return false;
+                }
+                if self.is_late {
+                    found(Finding::LatePseudo(self.stream));
+                    return false;
+                }
+                if byte != status[0] || left != status.len() {
+                    found(Finding::RequestPseudo(self.stream));
+                    return false;
+                }
+                At::Status(&status[1..])
+            }
+            At::Status(rest) => {
+                if byte != rest[0] {
+                    found(Finding::RequestPseudo(self.stream));
+                    return false;
+                }
+                match rest.len() {
+                    1 => At::ValueLength,
+                    _ => At::Status(&rest[1..]),
+                }
+            }
+            At::ValueLength => match byte & 0x7f {
+                0 => At::Field,
+                // Longer than any value of a pseudo-header of a response.
+                0x7f => return false,
+                left => At::SkipValue(usize::from(left)),
+            },
+            At::SkipValue(1) => At::Field,
+            At::SkipValue(left) => At::SkipValue(left - 1),
+        };
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        let mut frame = length[1..].to_vec();
+        frame.extend([kind, flags]);
+        frame.extend(stream.to_be_bytes());
+        frame.extend(payload);
+        frame
+    }
+
+    /// What is found, and what becomes of the bytes, wherever they are cut.
+    fn looked_at(frames: &[Vec<u8>]) -> (Vec<Finding>, Vec<u8>) {
+        let bytes = frames.concat();
+        let mut outcomes = (0..=bytes.len()).map(|cut| {
+            let (mut inspector, mut findings) = (Inspector::new(), Vec::new());
+            let mut bytes = bytes.clone();
+            let (before, after) = bytes.split_at_mut(cut);
+            inspector.look(before, |finding| findings.push(finding));
+            inspector.look(after, |finding| findings.push(finding));
+            (findings, bytes)
+        });
+        let first = outcomes.next().unwrap();
+        for (cut, outcome) in outcomes.enumerate() {
+            assert_eq!(outcome, first, "cut at {cut}");
+        }
+        first
+    }
+
+    fn findings(frames: &[Vec<u8>]) -> Vec<Finding> {
+        looked_at(frames).0
+    }
+
+    const END_HEADERS: u8 = 4;
+
+    #[test]
+    fn a_usual_response_is_passed_over() {
+        let head = frame(HEADERS, END_HEADERS, 1, b"\x88\x5c\x015\x40\x01x\x01y");
+        let data = frame(DATA, 0, 1, b"\x81\x82\x83hello");
+        let trailers = frame(HEADERS, END_HEADERS | END_STREAM, 1, b"\x40\x01x\x01y");
+        assert_eq!(findings(&[head, data, trailers]), []);
+    }
+
+    #[test]
+    fn a_servers_push_is_made_an_error() {
+        let push = [0, 3, 0, 0, 0, 9, 0, 2, 0, 0, 0, 1, 0, 4, 0, 0, 1, 1];
+        let (found, bytes) = looked_at(&[frame(SETTINGS, 0, 0, &push)]);
+        assert_eq!(found, []);
+        assert_eq!(bytes[9 + 6..9 + 12], [0, 2, 0, 0, 0, 2]);
+        let none = frame(SETTINGS, 0, 0, &[0, 2, 0, 0, 0, 0]);
+        assert_eq!(looked_at(std::slice::from_ref(&none)).1, none);
+    }
+
+    #[test]
+    fn pseudo_headers_of_requests_are_seen_in_responses() {
+        for block in [
+            &b"\x88\x82"[..],
+            b"\x82\x88",
+            b"\x48\x03200\x04\x02/x",
+            b"\x88\x44\x02/x",
+            b"\x88\x00\x05:path\x02/x",
+            b"\x00\x07:scheme\x01x\x88",
+            b"\x00\x85\xb9\x58\xd3\x3f\x7f\x01x",
+        ] {
+            let head = frame(HEADERS, END_HEADERS | END_STREAM, 5, block);
+            assert_eq!(findings(&[head]), [Finding::RequestPseudo(5)], "{block:x?}");
+        }
+        let padded = frame(HEADERS, END_HEADERS | PADDED, 5, b"\x02\x82\x88\0\0");
+        assert_eq!(findings(&[padded]), [Finding::RequestPseudo(5)]);
+        let prior = frame(HEADERS, END_HEADERS | PRIORITY, 5, b"\0\0\0\0\x10\x82\x88");
+        assert_eq!(findings(&[prior]), [Finding::RequestPseudo(5)]);
+    }
+
+    #[test]
+    fn pseudo_headers_are_seen_in_trailers() {
+        let head = || frame(HEADERS, END_HEADERS, 1, b"\x88");
+        for block in [
+            &b"\x88"[..],
+            b"\x48\x03200",
+            b"\x00\x07:status\x03200",
+            b"\x40\x85\xb8\x84\x8d\x36\xa3\x03200",
+        ] {
+            let trailers = frame(HEADERS, END_HEADERS | END_STREAM, 1, block);
+            let found = findings(&[head(), trailers]);
+            assert_eq!(found, [Finding::LatePseudo(1)], "{block:x?}");
+        }
+        let other = frame(HEADERS, END_HEADERS | END_STREAM, 3, b"\x88");
+        assert_eq!(findings(&[head(), other]), [], "another stream's");
+    }
+
+    #[test]
+    fn interim_responses_without_end_are_told_once_they_are_too_many() {
+        let mut inspector = Inspector::new();
+        let mut found = 0;
+        let mut told_at = None;
+        for n in 0..=MOST_BLOCKS {
+            let mut hint = frame(HEADERS, END_HEADERS, 1, b"\x48\x03103");
+            inspector.look(&mut hint, |_| found += 1);
+            if found > 0 {
+                told_at.get_or_insert(n);
+            }
+        }
+        assert_eq!(told_at, Some(MOST_BLOCKS));
+    }
+}

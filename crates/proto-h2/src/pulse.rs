@@ -1,0 +1,229 @@
+//! PINGs of ours: is the server alive, and how much does the path to it hold?
+
+use std::{
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use h2::{Ping, PingPong};
+use httpcore_core_primitives::{Runtime, Timer};
+
+use crate::config::Config;
+
+/// PINGs, one at a time, for either question.
+///
+/// ```text
+///   quiet ── interval without a byte, or data of a large response ──► asked
+///     ▲                                                                │ │ deadline without a byte
+///     └───────────────────────── the answer ───────────────────────────┘ └─────────► over
+/// ```
+pub(crate) struct Pulse {
+    pings: PingPong,
+    /// When the PING was decided on whose answer is awaited.
+    asked: Option<Instant>,
+    keep_alive: Option<KeepAlive>,
+    adaptive: Option<Adaptive>,
+}
+
+struct KeepAlive {
+    timer: Box<dyn Timer>,
+    interval: Duration,
+    deadline: Duration,
+    /// When something was last heard, or asked.
+    since: Instant,
+}
+
+/// Windows that grow with what arrives during a round trip.
+#[derive(Debug)]
+struct Adaptive {
+    window: u32,
+    /// What has arrived since the PING.
+    arrived: usize,
+    /// When the next PING may be sent, and how long after this one the one after that.
+    next: Instant,
+    pause: Duration,
+}
+
+/// What there is to do after a poll.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Beat {
+    /// Nothing: the server is not known to be dead.
+    Alive,
+    /// Windows of this size would serve better.
+    Widen(u32),
+    /// No sign of life came in time.
+    Over,
+}
+
+/// A window never grows beyond this: what a path of 1 Gbit/s and 130 ms holds.
+const LARGEST: u32 = 16 << 20;
+
+/// While windows grow, the path is measured so often at most; later more and more seldom.
+const SHORT_PAUSE: Duration = Duration::from_millis(10);
+const LONG_PAUSE: Duration = Duration::from_secs(10);
+
+impl Pulse {
+    /// `None` if neither question is to be asked.
+    pub(crate) fn new(
+        config: &Config,
+        runtime: &dyn Runtime,
+        pings: impl FnOnce() -> Option<PingPong>,
+    ) -> Option<Self> {
+        if config.keep_alive_interval.is_none() && !config.adaptive_window {
+            return None;
+        }
+        let now = runtime.now();
+        Some(Pulse {
+            pings: pings()?,
+            asked: None,
+            keep_alive: config.keep_alive_interval.map(|interval| KeepAlive {
+                timer: runtime.timer("HTTP/2 keep-alive"),
+                interval,
+                deadline: config.keep_alive_deadline,
+                since: now,
+            }),
+            adaptive: config.adaptive_window.then_some(Adaptive {
+                window: config.stream_window,
+                arrived: 0,
+                next: now,
+                pause: SHORT_PAUSE,
+            }),
+        })
+    }
+
+    /// To be polled after each turn of the connection; `heard` is how many bytes came in it.
+    pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        runtime: &dyn Runtime,
+        heard: usize,
+    ) -> Beat {
+        let mut beat = Beat::Alive;
+        let now = runtime.now();
+        if let Some(adaptive) = &mut self.adaptive {
+            adaptive.arrived += heard;
+        }
+        // Woken by h2 when the answer comes.
+        if let Some(asked) = self.asked
+            && self.pings.poll_pong(cx).is_ready()
+        {
+            self.asked = None;
+            if let Some(adaptive) = &mut self.adaptive
+                && let Some(window) = adaptive.measured(asked, now)
+            {
+                beat = Beat::Widen(window);
+            }
+        }
+        if let Some(adaptive) = &mut self.adaptive
+            && self.asked.is_none()
+            && heard > 0
+            && adaptive.may_measure(now)
+        {
+            // What came just now is the answer to the windows of a round trip ago.
+            adaptive.arrived = heard;
+            self.ask(cx, now);
+        }
+        if self.poll_keep_alive(cx, now, heard > 0).is_ready() {
+            return Beat::Over;
+        }
+        beat
+    }
+
+    /// Ready when no sign of life came in time.
+    fn poll_keep_alive(&mut self, cx: &mut Context<'_>, now: Instant, heard: bool) -> Poll<()> {
+        loop {
+            let Some(keep_alive) = &mut self.keep_alive else {
+                return Poll::Pending;
+            };
+            // Whatever comes is a sign of life: the answer may stand in line behind a large response.
+            if heard {
+                keep_alive.since = now;
+            }
+            let limit = match self.asked {
+                Some(_) => keep_alive.deadline,
+                None => keep_alive.interval,
+            };
+            // A time which no clock can show never comes.
+            let Some(due) = keep_alive.since.checked_add(limit) else {
+                return Poll::Pending;
+            };
+            std::task::ready!(keep_alive.timer.poll_until(cx, due));
+            if self.asked.is_some() {
+                return Poll::Ready(());
+            }
+            // The deadline counts from here, whether h2 gets round to writing it or not.
+            keep_alive.since = now;
+            if !self.ask(cx, now) {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Sends a PING; whether that could be.
+    fn ask(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        if self.pings.send_ping(Ping::opaque()).is_err() {
+            return false;
+        }
+        self.asked = Some(now);
+        // Leaves the waker. The answer cannot have come yet.
+        if self.pings.poll_pong(cx).is_ready() {
+            self.asked = None;
+        }
+        true
+    }
+}
+
+impl Adaptive {
+    fn may_measure(&self, now: Instant) -> bool {
+        self.window < LARGEST && now >= self.next
+    }
+
+    /// A round trip is over. If what came during it nearly filled the window, the path may hold more
+    /// than that.
+    fn measured(&mut self, asked: Instant, now: Instant) -> Option<u32> {
+        let arrived = u32::try_from(self.arrived).unwrap_or(u32::MAX);
+        let grows = arrived >= self.window / 3 * 2;
+        self.pause = if grows {
+            SHORT_PAUSE
+        } else {
+            (self.pause * 2).min(LONG_PAUSE)
+        };
+        let round_trip = now.saturating_duration_since(asked);
+        self.next = now + self.pause.max(round_trip);
+        if !grows {
+            return None;
+        }
+        self.window = arrived.saturating_mul(2).clamp(self.window, LARGEST);
+        Some(self.window)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_grows_while_it_is_filled_and_then_is_left_alone() {
+        #[allow(clippy::disallowed_methods, reason = "some instant to count from")]
+        let mut now = Instant::now();
+        let mut adaptive = Adaptive {
+            window: 64 << 10,
+            arrived: 0,
+            next: now,
+            pause: SHORT_PAUSE,
+        };
+        let mut windows = Vec::new();
+        // A path that holds a megabyte.
+        for _ in 0..40 {
+            assert!(adaptive.may_measure(now));
+            adaptive.arrived = (adaptive.window as usize).min(1 << 20);
+            let asked = now;
+            now += Duration::from_millis(100);
+            windows.extend(adaptive.measured(asked, now));
+            now = adaptive.next;
+        }
+        assert_eq!(windows.last(), Some(&(2 << 20)));
+        assert!(windows.len() < 10, "{windows:?}");
+        assert_eq!(adaptive.pause, LONG_PAUSE);
+    }
+}

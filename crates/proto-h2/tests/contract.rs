@@ -1,0 +1,317 @@
+//! What a shared connection owes its pool: news of its limit, and one end for each lease. Against a
+//! server of frames, in virtual time.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "what fails in a helper of a test fails the test"
+)]
+
+use std::{
+    future::poll_fn,
+    sync::{Arc, Mutex, Weak},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use httpcore_core_primitives::{
+    Admission, Body, CloseReason, Kind, Lease, LeaseId, Reclaim, Request, Response, SendError,
+    Sent, SharedConnection, Terms, Timeouts, Trace, lease::Outcome,
+};
+use httpcore_net_mock::{Census, MockNet, ServerStream};
+use httpcore_proto_h2::{Config, H2Connection};
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const GOAWAY: u8 = 7;
+
+const ACK: u8 = 1;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+
+/// `:status: 200`, by its number in the static table.
+const OK: &[u8] = &[0x88];
+
+/// The server's side: frames out, frames in.
+struct Server(ServerStream);
+
+impl Server {
+    /// Reads the preface.
+    async fn begin(mut stream: ServerStream) -> Self {
+        stream.read_exact(24).await.unwrap();
+        Server(stream)
+    }
+
+    async fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        let mut frame = length[1..].to_vec();
+        frame.extend([kind, flags]);
+        frame.extend(stream.to_be_bytes());
+        frame.extend(payload);
+        self.0.write_all(frame).await.unwrap();
+    }
+
+    /// SETTINGS with MAX_CONCURRENT_STREAMS.
+    async fn admit(&mut self, streams: u8) {
+        self.send(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, streams]).await;
+    }
+
+    async fn go_away(&mut self, last: u8) {
+        self.send(GOAWAY, 0, 0, &[0, 0, 0, last, 0, 0, 0, 0]).await;
+    }
+
+    async fn answer(&mut self, stream: u32) {
+        self.send(HEADERS, END_HEADERS, stream, OK).await;
+        self.send(DATA, END_STREAM, stream, b"hello").await;
+    }
+
+    /// Reads up to the next frame of this kind; `None` at the end.
+    async fn next(&mut self, kind: u8) -> Option<(u32, Vec<u8>)> {
+        loop {
+            let head = self.0.read_exact(9).await.ok()?;
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+            let payload = self.0.read_exact(length as usize).await.ok()?;
+            if head[3] == kind && !(kind == SETTINGS && head[4] & ACK != 0) {
+                let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+                return Some((stream, payload.to_vec()));
+            }
+        }
+    }
+}
+
+/// Notes how leases end.
+#[derive(Default)]
+struct Book(Mutex<Vec<CloseReason>>);
+
+impl Reclaim for Book {
+    fn reclaim(&self, _: LeaseId, outcome: Outcome) {
+        match outcome {
+            Outcome::Closed(reason) => self.0.lock().unwrap().push(reason),
+            Outcome::Returned(..) => panic!("there is nothing to give back"),
+        }
+    }
+
+    fn is_revoked(&self, _: LeaseId, _: Option<&Waker>) -> bool {
+        false
+    }
+}
+
+impl Book {
+    fn terms(self: &Arc<Self>) -> Terms {
+        let owner: Weak<Book> = Arc::downgrade(self);
+        Terms {
+            lease: Lease::new(LeaseId::new(1), owner),
+            timeouts: Timeouts::default(),
+            deadline: None,
+            attempt: 1,
+            trace: Trace::none(),
+        }
+    }
+
+    fn ends(&self) -> Vec<CloseReason> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+fn get() -> Request {
+    let mut request = Request::new(Body::empty());
+    *request.uri_mut() = "http://origin.test/".parse().unwrap();
+    request
+}
+
+/// A connection to a server which does this.
+async fn connect<F>(net: &MockNet, serve: impl FnOnce(ServerStream) -> F) -> H2Connection
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (stream, server) = net.pair();
+    net.spawn("server", serve(server));
+    let runtime = Arc::new(net.clone());
+    let opened = H2Connection::open(stream, runtime, Arc::new(Config::default()));
+    opened.await.unwrap()
+}
+
+async fn limit(connection: &H2Connection) -> Admission {
+    poll_fn(|cx| connection.poll_limit(cx)).await
+}
+
+/// Whether there is no news.
+fn is_quiet(connection: &H2Connection) -> bool {
+    let cx = &mut Context::from_waker(Waker::noop());
+    connection.poll_limit(cx).is_pending()
+}
+
+async fn hello(response: Result<Response, SendError>) {
+    let body = response.unwrap().into_body();
+    assert_eq!(body.bytes(100).await.unwrap(), "hello");
+}
+
+fn ends_clean(net: &MockNet) {
+    net.settle();
+    assert_eq!(net.census(), Census::default(), "{}", net.report());
+}
+
+#[test]
+fn what_the_server_admits_is_told_whenever_it_changes() {
+    let net = MockNet::new();
+    net.run(async {
+        let connection = connect(&net, async |stream| {
+            let mut server = Server::begin(stream).await;
+            server.0.sleep(Duration::from_secs(1)).await;
+            for streams in [7, 7, 0, 9] {
+                server.admit(streams).await;
+                server.0.sleep(Duration::from_secs(1)).await;
+            }
+            server.go_away(0).await;
+            server.next(GOAWAY).await;
+        });
+        let connection = connection.await;
+        assert!(is_quiet(&connection), "nothing is known before SETTINGS");
+        for streams in [7, 0, 9] {
+            assert_eq!(limit(&connection).await, Admission::UpTo(streams));
+        }
+        assert_eq!(limit(&connection).await, Admission::Over);
+        assert!(is_quiet(&connection), "and that is the last word");
+        drop(connection);
+    });
+    ends_clean(&net);
+}
+
+#[test]
+fn a_server_without_a_limit_is_not_taken_at_its_word() {
+    let net = MockNet::new();
+    net.run(async {
+        let connection = connect(&net, async |stream| {
+            let mut server = Server::begin(stream).await;
+            server.send(SETTINGS, 0, 0, &[]).await;
+            server.next(GOAWAY).await;
+        });
+        let connection = connection.await;
+        assert_eq!(limit(&connection).await, Admission::UpTo(1000));
+    });
+    ends_clean(&net);
+}
+
+#[test]
+fn a_connection_that_ends_says_so_though_nobody_asks_for_anything() {
+    let net = MockNet::new();
+    net.run(async {
+        let connection = connect(&net, async |stream| {
+            let mut server = Server::begin(stream).await;
+            server.admit(7).await;
+            server.0.sleep(Duration::from_secs(1)).await;
+            server.0.close_write().await.unwrap();
+            server.0.read_to_end().await.unwrap();
+        });
+        let connection = connection.await;
+        assert_eq!(limit(&connection).await, Admission::UpTo(7));
+        assert_eq!(limit(&connection).await, Admission::Over);
+        let book = Arc::new(Book::default());
+        let failure = connection.exchange(get(), book.terms()).await.unwrap_err();
+        assert_eq!(failure.error.kind(), Kind::Closed);
+        assert_eq!(failure.error.sent(), Sent::Nothing);
+        assert!(failure.request.is_some());
+        assert_eq!(book.ends(), [CloseReason::PeerSaidClose]);
+    });
+    ends_clean(&net);
+}
+
+#[test]
+fn a_lease_ends_once_and_says_how() {
+    let net = MockNet::new();
+    let book = Arc::new(Book::default());
+    net.run(async {
+        let connection = connect(&net, async |stream| {
+            let mut server = Server::begin(stream).await;
+            server.admit(7).await;
+            let (whole, _) = server.next(HEADERS).await.unwrap();
+            server.answer(whole).await;
+            let (refused, _) = server.next(HEADERS).await.unwrap();
+            server.send(RST_STREAM, 0, refused, &[0, 0, 0, 7]).await;
+            let (dropped, _) = server.next(HEADERS).await.unwrap();
+            server.send(HEADERS, END_HEADERS, dropped, OK).await;
+            // RFC 9113 §7: CANCEL
+            let reset = server.next(RST_STREAM).await.unwrap();
+            assert_eq!(reset, (dropped, vec![0, 0, 0, 8]));
+            let (last, _) = server.next(HEADERS).await.unwrap();
+            server.go_away(u8::try_from(last).unwrap() - 2).await;
+            assert_eq!(server.next(HEADERS).await, None);
+        });
+        let connection = connection.await;
+        let ask = || connection.exchange(get(), book.terms());
+
+        hello(ask().await).await;
+        assert_eq!(book.ends(), [CloseReason::Finished]);
+
+        let refused = ask().await.unwrap_err();
+        assert_eq!(refused.error.sent(), Sent::Nothing, "{:?}", refused.error);
+        assert_eq!(book.ends(), [CloseReason::Failed]);
+
+        drop(ask().await.unwrap());
+        assert_eq!(book.ends(), [CloseReason::Abandoned]);
+
+        // Its reset is on its way before anything else is asked for.
+        net.sleep(Duration::from_secs(1)).await;
+        let unprocessed = ask().await.unwrap_err();
+        assert_eq!(unprocessed.error.kind(), Kind::Closed);
+        assert_eq!(unprocessed.error.sent(), Sent::Nothing);
+        assert_eq!(book.ends(), [CloseReason::PeerSaidClose]);
+    });
+    ends_clean(&net);
+    assert_eq!(book.ends(), []);
+}
+
+#[test]
+fn exchanges_outlive_the_handle_and_then_the_connection_says_goodbye() {
+    let net = MockNet::new();
+    let told = Arc::new(Mutex::new(None));
+    let noted = told.clone();
+    net.run(async {
+        let connection = connect(&net, async move |stream| {
+            let mut server = Server::begin(stream).await;
+            server.admit(7).await;
+            let (asked, _) = server.next(HEADERS).await.unwrap();
+            server.0.sleep(Duration::from_secs(1)).await;
+            server.answer(asked).await;
+            let goodbye = server.next(GOAWAY).await;
+            *noted.lock().unwrap() = goodbye.map(|(_, payload)| payload[4..8].to_vec());
+            assert_eq!(server.0.read_exact(1).await.ok(), None, "and it is closed");
+        });
+        let connection = connection.await;
+        let book = Arc::new(Book::default());
+        let exchange = connection.exchange(get(), book.terms());
+        drop(connection);
+        hello(exchange.await).await;
+        assert_eq!(book.ends(), [CloseReason::Finished]);
+    });
+    ends_clean(&net);
+    // RFC 9113 §7: NO_ERROR
+    assert_eq!(told.lock().unwrap().take(), Some(vec![0; 4]));
+}
+
+#[test]
+fn a_runtime_that_drops_the_driver_leaves_nobody_waiting() {
+    let net = MockNet::new();
+    let book = Arc::new(Book::default());
+    let connection = net.run(connect(&net, async |stream| {
+        let mut server = Server::begin(stream).await;
+        server.admit(7).await;
+        server.0.stall().await;
+    }));
+    let mut exchange = connection.exchange(get(), book.terms());
+    let first = poll_fn(|cx| Poll::Ready(exchange.as_mut().poll(cx).is_pending()));
+    assert!(net.run(first));
+    net.clear();
+    let cx = &mut Context::from_waker(Waker::noop());
+    let Poll::Ready(Err(failure)) = exchange.as_mut().poll(cx) else {
+        panic!("somebody waits for ever");
+    };
+    assert_eq!(
+        failure.error.kind(),
+        Kind::RuntimeGone,
+        "{:?}",
+        failure.error
+    );
+    assert_eq!(book.ends(), [CloseReason::PeerSaidClose]);
+}
