@@ -194,10 +194,8 @@ impl Client {
             (Program::Python(_), How::Get | How::Connect) => workload.in_flight > 100,
             (Program::Python(_), _) => !is_bulk || workload.is_http2(),
             // A thread for each.
-            _ => {
-                workload.in_flight > 1_000 && self.name.contains("blocking") || {
-                    workload.in_flight >= 1_000 && self.name == "ureq"
-                }
+            (Program::Ours(_), _) => {
+                workload.in_flight >= 1_000 && ["ours-blocking", "ureq"].contains(&self.name)
             }
         }
     }
