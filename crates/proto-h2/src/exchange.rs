@@ -193,6 +193,8 @@ pub(crate) struct Exchange {
     /// The method was `CONNECT`: what follows is a stream, and not a body.
     is_tunnel: bool,
     announced_sent: bool,
+    /// What had been written on the connection when the stream was begun.
+    written_before: usize,
     started: bool,
     has_head: bool,
     body_received: u64,
@@ -219,6 +221,7 @@ impl Exchange {
             no_content: false,
             is_tunnel: false,
             announced_sent: false,
+            written_before: 0,
             started: false,
             has_head: false,
             body_received: 0,
@@ -259,6 +262,7 @@ impl Exchange {
             .then(|| head::list_size(outgoing.head.headers()));
         // A tunnel stays open, and begins when the server has agreed.
         let is_sent = is_empty && !is_connect;
+        self.written_before = self.shared.link.written();
         let (response, stream) = requests
             .send_request(outgoing.head, is_sent)
             .map_err(Failure::Stream)?;
@@ -596,6 +600,8 @@ impl Exchange {
             },
             sent: match &self.upload {
                 None if !self.has_head => Sent::Nothing,
+                // h2 has it, and nothing has left since.
+                Some(_) if self.shared.link.written() == self.written_before => Sent::Nothing,
                 Some(_) if !is_sent => Sent::Part,
                 _ => Sent::All,
             },

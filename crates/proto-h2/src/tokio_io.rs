@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use httpcore_core_primitives::BoxStream;
+use httpcore_core_primitives::{BoxStream, IdleEnd};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{
@@ -104,6 +104,31 @@ impl Io {
         Ok(())
     }
 
+    /// Whether the stream has ended without anybody's noticing: on a thread that waits, nobody may have
+    /// turned the loop for a long time. What has not been written then can be sent elsewhere.
+    fn end_while_idle(&mut self, cx: &mut Context<'_>) -> Option<End> {
+        match self.stream.poll_idle(cx) {
+            Poll::Ready(IdleEnd::Closed) => Some(End::Closed),
+            Poll::Ready(IdleEnd::Failed(kind)) => Some(End::Failed(Arc::new(kind.into()))),
+            // What there is to be read will be, in the next turn.
+            Poll::Ready(_) | Poll::Pending => None,
+        }
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        if self.link.begins_anew()
+            && let Some(end) = self.end_while_idle(cx)
+        {
+            self.link.ended(end);
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        let written = self.stream.poll_write(cx, bufs);
+        if let Poll::Ready(Ok(count)) = written {
+            self.link.has_written(count);
+        }
+        self.note(written)
+    }
+
     /// Keeps what went wrong: h2 keeps only its text.
     fn note<T>(&self, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         outcome.map_err(|error| {
@@ -143,8 +168,7 @@ impl AsyncWrite for Io {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let io = self.get_mut();
-        let written = io.stream.poll_write(cx, &[IoSlice::new(buf)]);
-        io.note(written)
+        io.poll_send(cx, &[IoSlice::new(buf)])
     }
 
     fn poll_write_vectored(
@@ -153,8 +177,7 @@ impl AsyncWrite for Io {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let io = self.get_mut();
-        let written = io.stream.poll_write(cx, bufs);
-        io.note(written)
+        io.poll_send(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {

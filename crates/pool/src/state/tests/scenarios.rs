@@ -576,6 +576,23 @@ fn a_second_shared_connection_that_nobody_needs_is_closed() {
 }
 
 #[test]
+fn a_shared_connection_that_was_idle_for_too_long_is_not_granted() {
+    let mut bench = Bench::new(|config| config.idle_timeout = Some(Duration::from_secs(4)));
+    let route = negotiated(0);
+    let first = bench.ask(&route);
+    let dial = one_dial(&bench.drain());
+    bench.made_shared(dial, 100);
+    bench.drain();
+    let finished = Err(CloseReason::Finished);
+    bench.state.reclaimed(first, finished, bench.now);
+    bench.drain();
+    // Nobody has looked in the meantime.
+    bench.now += Duration::from_secs(5);
+    bench.ask(&route);
+    assert_eq!(bench.told(), ["close 1: idle timeout", "dial host0"]);
+}
+
+#[test]
 fn who_insists_on_a_new_connection_gets_it_beside_a_shared_one_with_room() {
     let mut bench = Bench::new(|_| {});
     let route = negotiated(0);
