@@ -79,7 +79,7 @@ pub struct Case {
     next: Next,
     is_cut: bool,
     is_deviation: bool,
-    is_long: bool,
+    is_once: bool,
     check: fn(&Record),
 }
 
@@ -105,7 +105,7 @@ pub fn case(name: &'static str, steps: impl Into<Vec<Step>>) -> Case {
         next: Next::Here,
         is_cut: false,
         is_deviation: false,
-        is_long: false,
+        is_once: false,
         check: |_| {},
     }
 }
@@ -153,10 +153,11 @@ impl Case {
         self
     }
 
-    /// The client says so much that it is played once only.
+    /// Played once only, with its bytes whole: because the client says very much, or because it
+    /// matters whether all of them come before the client goes on.
     #[must_use]
-    pub fn long(mut self) -> Self {
-        self.is_long = true;
+    pub fn once(mut self) -> Self {
+        self.is_once = true;
         self
     }
 
@@ -200,7 +201,7 @@ impl Case {
     fn play(&self) -> Vec<String> {
         let mut problems = self.play_over(&Link::new());
         // What comes of it must not depend on how the bytes are cut. Long ones take too long for that.
-        if !self.is_long && self.steps.iter().map(size).sum::<usize>() < SHORT {
+        if !self.is_once && self.steps.iter().map(size).sum::<usize>() < SHORT {
             for bytes in [1, 9, 10] {
                 let cut = Link::new().to_client(|path| path.chunks(Chunks::Each(bytes)));
                 let again = self.play_over(&cut);
