@@ -401,3 +401,33 @@ fn hints_trailers_and_early_answers_come_through() {
     net.settle();
     assert_eq!(net.census(), Census::default(), "{}", net.report());
 }
+
+#[test]
+fn a_drain_waits_for_streams_and_then_breaks_them_off() {
+    let net = MockNet::new();
+    net.serve("origin.test", 80, async |stream| {
+        let mut server = h2::server::handshake(Tokio(stream)).await.unwrap();
+        let mut unanswered = Vec::new();
+        while let Some(Ok(request)) = server.accept().await {
+            unanswered.push(request);
+        }
+    });
+    let pool = prior_knowledge().build(Arc::new(net.clone()));
+    let (asking, after) = (pool.clone(), Arc::new(Mutex::new(None)));
+    let noted = after.clone();
+    net.spawn("client", async move {
+        let outcome = asking.get("http://origin.test/").await;
+        *noted.lock().unwrap() = outcome.err();
+    });
+    net.run(async {
+        net.sleep(Duration::from_secs(1)).await;
+        let drained = pool.drain(Duration::from_secs(5)).await;
+        assert_eq!(drained.unfinished, 1);
+    });
+    assert_eq!(net.elapsed(), Duration::from_secs(6));
+    drop(pool);
+    net.settle();
+    let error = after.lock().unwrap().take().unwrap();
+    assert_eq!(error.kind(), Kind::PoolClosed, "{error:?}");
+    assert_eq!(net.census(), Census::default(), "{}", net.report());
+}

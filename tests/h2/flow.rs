@@ -63,7 +63,10 @@ fn windows_of_the_server() {
         .connection_error(code::FLOW_CONTROL_ERROR, BROKEN_HEAD),
         case(
             "RFC 9113 §6.9.1: a stream's window opened too far",
-            [Step::Request, say([window_update(1, MOST)])],
+            [
+                Step::Request,
+                say([window_update(1, MOST), window_update(1, MOST)]),
+            ],
         )
         .client(post)
         .stream_error(

@@ -225,7 +225,7 @@ fn settings_that_change_under_a_request() {
             [
                 Step::Request,
                 say([window_update(1, (1 << 31) - 1 - 65_535)]),
-                window(65_536),
+                window(300_000),
             ],
         )
         .client(post)

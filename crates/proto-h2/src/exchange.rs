@@ -131,20 +131,20 @@ impl Exchanging {
         cx: &mut Context<'_>,
         head: http::Response<RecvStream>,
     ) -> Result<Option<Response>, Failure> {
-        let Some(mut exchange) = self.exchange.take() else {
+        let Some(exchange) = &mut self.exchange else {
             return Ok(None);
         };
         let (mut parts, received) = head.into_parts();
-        let begun = exchange.begin_response(cx, &mut parts, received);
-        let body = match begun {
-            Ok(Begun::Over(body)) => body,
-            Ok(Begun::More(first)) => {
-                Body::from_boxed(Box::pin(ResponseBody::new(exchange, first)))
+        let body = match exchange.begin_response(cx, &mut parts, received)? {
+            // Dropped where it is: it is large.
+            Begun::Over(body) => {
+                self.exchange = None;
+                body
             }
-            Err(failure) => {
-                self.exchange = Some(exchange);
-                return Err(failure);
-            }
+            Begun::More(first) => match self.exchange.take() {
+                Some(exchange) => Body::from_boxed(Box::pin(ResponseBody::new(exchange, first))),
+                None => return Ok(None),
+            },
         };
         Ok(Some(http::Response::from_parts(parts, body)))
     }
