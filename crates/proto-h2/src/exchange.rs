@@ -591,6 +591,7 @@ impl Exchange {
     }
 
     fn error_of(&self, failure: Failure) -> Error {
+        let gone = self.shared.link.is_gone();
         let is_sent = self.upload.as_ref().is_none_or(Upload::is_sent);
         let progress = Progress {
             phase: match (self.has_head, is_sent) {
@@ -600,8 +601,11 @@ impl Exchange {
             },
             sent: match &self.upload {
                 None if !self.has_head => Sent::Nothing,
-                // h2 has it, and nothing has left since.
-                Some(_) if self.shared.link.written() == self.written_before => Sent::Nothing,
+                // h2 had it, nothing has left since, and nothing will. (While there is a connection, it
+                // may still write what it has, even for a stream that has failed.)
+                Some(_) if gone && self.shared.link.written() == self.written_before => {
+                    Sent::Nothing
+                }
                 Some(_) if !is_sent => Sent::Part,
                 _ => Sent::All,
             },

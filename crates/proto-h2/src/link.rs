@@ -21,6 +21,8 @@ pub(crate) struct Link {
     allowance: AtomicUsize,
     /// How many bytes were read since the driver last asked.
     heard: AtomicUsize,
+    /// The connection has been dropped: nothing is written any more.
+    gone: AtomicBool,
     /// How many bytes have been written; it may begin anew.
     written: AtomicUsize,
     /// No exchange is under way.
@@ -125,6 +127,14 @@ impl Link {
 
     pub(crate) fn has_written(&self, bytes: usize) {
         self.written.fetch_add(bytes, Ordering::AcqRel);
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn has_gone(&self) {
+        self.gone.store(true, Ordering::Release);
     }
 
     /// A number which changes whenever something is written.
