@@ -19,7 +19,7 @@ use bytes::{Bytes, BytesMut};
 use httpcore::NetworkStream as _;
 use httpcore::{
     Body, Builder, ConnectionPool, ConnectionUse, Epoll, Http2Config, Kind, OnInformational,
-    Protocol, Request, Sent, StreamId, Upgraded, blocking,
+    Protocol, Request, Sent, StreamId, TimeoutKind, Timeouts, Upgraded, blocking,
 };
 use httpcore_net_mock::{Census, Link, MockNet, MockTls, TlsServer};
 use httpcore_tests::http2::{self, Tokio};
@@ -241,6 +241,34 @@ fn an_extended_connect_waits_for_settings_and_is_refused_where_they_do_not_offer
     assert_eq!(pool.status().active_requests, 0);
     let hello = net.run(pool.get("http://origin.test/hello")).unwrap();
     assert_eq!(hello.status(), 200, "the connection is as good as before");
+    net.clear();
+}
+
+#[test]
+fn an_extended_connect_does_not_wait_for_settings_for_ever() {
+    let net = MockNet::new();
+    net.serve("origin.test", 80, async |stream| stream.stall().await);
+    for (limits, kind) in [
+        (
+            Timeouts::default().with_read(Duration::from_secs(5)),
+            TimeoutKind::Read,
+        ),
+        (
+            Timeouts::default().with_first_byte(Duration::from_secs(5)),
+            TimeoutKind::FirstByte,
+        ),
+    ] {
+        let pool = prior_knowledge()
+            .timeouts(limits)
+            .build(Arc::new(net.clone()));
+        let begun = net.elapsed();
+        let error = net
+            .run(pool.request(connect("http://origin.test/chat", "websocket")))
+            .unwrap_err();
+        assert_eq!(error.kind(), Kind::Timeout(kind), "{error:?}");
+        assert_eq!(error.sent(), Sent::Nothing);
+        assert_eq!(net.elapsed() - begun, Duration::from_secs(5));
+    }
     net.clear();
 }
 

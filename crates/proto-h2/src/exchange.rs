@@ -90,7 +90,8 @@ impl Exchanging {
                 // RFC 8441 §3: the server must have said that it knows this.
                 let must_know = request.extensions.get::<Protocol>().is_some();
                 if must_know && exchange.shared.link.poll_settings(cx).is_pending() {
-                    match ready!(exchange.poll_waits(cx, Sending::Starved)) {
+                    // Nothing of ours is left to be waited for: it is the server's turn.
+                    match ready!(exchange.poll_waits(cx, Sending::Over)) {
                         Ok(()) => continue,
                         Err(failure) => return Poll::Ready(Err(failure)),
                     }
