@@ -89,7 +89,7 @@ impl Exchanging {
             if self.body.is_some() {
                 // RFC 8441 §3: the server must have said that it knows this.
                 let must_know = request.extensions.get::<Protocol>().is_some();
-                if must_know && exchange.shared.link.poll_settings(cx).is_pending() {
+                if must_know && exchange.poll_settings(cx).is_pending() {
                     // Nothing of ours is left to be waited for: it is the server's turn.
                     match ready!(exchange.poll_waits(cx, Sending::Over)) {
                         Ok(()) => continue,
@@ -191,6 +191,8 @@ pub(crate) struct Exchange {
     interim_size: u64,
     /// The response has no content, whatever comes.
     no_content: bool,
+    /// Its number among those who wait for SETTINGS, or 0.
+    waits_as: u64,
     /// The method was `CONNECT`: what follows is a stream, and not a body.
     is_tunnel: bool,
     announced_sent: bool,
@@ -218,6 +220,7 @@ impl Exchange {
             interim: 0,
             interim_size: 0,
             no_content: false,
+            waits_as: 0,
             is_tunnel: false,
             announced_sent: false,
             started: false,
@@ -229,6 +232,11 @@ impl Exchange {
             trace: terms.trace,
             lease: Some(terms.lease),
         }
+    }
+
+    /// Ready once the server's SETTINGS have come, or never will.
+    fn poll_settings(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.shared.link.poll_settings(cx, &mut self.waits_as)
     }
 
     /// Opens the stream, and takes the body, unless the request cannot be sent.
@@ -648,6 +656,9 @@ impl Exchange {
         self.response = None;
         self.received = None;
         self.alarm.disarm();
+        if self.waits_as > 0 {
+            self.shared.link.leave(self.waits_as);
+        }
         if let Some(lease) = self.lease.take() {
             lease.close(reason);
         }
