@@ -265,7 +265,7 @@ impl Exchange {
         let size = self
             .trace
             .is_on()
-            .then(|| head::list_size(outgoing.head.headers()));
+            .then(|| head::request_size(&outgoing.head));
         // A tunnel stays open, and begins when the server has agreed.
         let is_sent = is_empty && !is_connect;
         let (response, stream) = requests
@@ -382,7 +382,7 @@ impl Exchange {
         let status = head.status;
         self.emit(|| Event::ResponseHead {
             status: status.as_u16(),
-            bytes: head::list_size(&head.headers),
+            bytes: head::response_size(&head.headers),
         });
         head.extensions
             .insert(StreamId(received.stream_id().as_u32()));
