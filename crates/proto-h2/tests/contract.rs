@@ -179,6 +179,33 @@ fn what_the_server_admits_is_told_whenever_it_changes() {
 }
 
 #[test]
+fn a_server_that_goes_away_is_told_of_though_a_response_is_still_coming() {
+    let net = MockNet::new();
+    net.run(async {
+        let connection = connect(&net, async |stream| {
+            let mut server = Server::begin(stream).await;
+            server.admit(10).await;
+            let (stream, _) = server.next(HEADERS).await.unwrap();
+            server.send(HEADERS, END_HEADERS, stream, OK).await;
+            server.go_away(1).await;
+            server.0.sleep(Duration::from_secs(60)).await;
+            server.send(DATA, END_STREAM, stream, b"hello").await;
+            server.next(GOAWAY).await;
+        });
+        let connection = connection.await;
+        let book = Arc::<Book>::default();
+        assert_eq!(limit(&connection).await, Admission::UpTo(10));
+        let response = connection.exchange(get(), book.terms()).await;
+        assert_eq!(limit(&connection).await, Admission::Over);
+        assert_eq!(net.elapsed(), Duration::ZERO, "at once");
+        hello(response).await;
+        assert_eq!(net.elapsed(), Duration::from_secs(60));
+        drop(connection);
+    });
+    ends_clean(&net);
+}
+
+#[test]
 fn a_server_without_a_limit_is_not_taken_at_its_word() {
     let net = MockNet::new();
     net.run(async {
