@@ -18,7 +18,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use httpcore::NetworkStream as _;
 use httpcore::{
-    Body, Builder, ConnectionPool, ConnectionUse, Epoll, Http2Config, Kind, OnInformational,
+    Body, Builder, ConnectionPool, ConnectionUse, Epoll, Http2Config, Kind, OnInformational, Phase,
     Protocol, Request, Sent, StreamId, TimeoutKind, Timeouts, Upgraded, blocking,
 };
 use httpcore_net_mock::{Census, Link, MockNet, MockTls, TlsServer};
@@ -266,7 +266,7 @@ fn an_extended_connect_does_not_wait_for_settings_for_ever() {
             .run(pool.request(connect("http://origin.test/chat", "websocket")))
             .unwrap_err();
         assert_eq!(error.kind(), Kind::Timeout(kind), "{error:?}");
-        assert_eq!(error.sent(), Sent::Nothing);
+        assert_eq!((error.phase(), error.sent()), (Phase::Send, Sent::Nothing));
         assert_eq!(net.elapsed() - begun, Duration::from_secs(5));
     }
     net.clear();

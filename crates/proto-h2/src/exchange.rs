@@ -596,7 +596,7 @@ impl Exchange {
     }
 
     fn error_of(&self, failure: Failure) -> Error {
-        let is_sent = self.upload.as_ref().is_none_or(Upload::is_sent);
+        let is_sent = self.upload.as_ref().is_some_and(Upload::is_sent);
         let progress = Progress {
             phase: match (self.has_head, is_sent) {
                 (true, _) => Phase::Body,
