@@ -10,8 +10,9 @@
 /// h2 keeps them all.
 const MOST_BLOCKS: u16 = 100;
 
-/// How many streams are watched at once for that. Two whose numbers meet push each other out, and
-/// what is overlooked then is seen by the exchange.
+/// How many streams are watched at once for that. Of those whose numbers meet it is the latest, and
+/// what comes on one before it counts as if it came there: two who take turns are found out, and an
+/// answer that was slower than others is one block more.
 const WATCHED: usize = 64;
 
 /// What is wrong with a stream, or with the whole connection.
@@ -200,7 +201,7 @@ impl Inspector {
         if ends {
             return is_known;
         }
-        if !is_known {
+        if stream > *watched {
             (*watched, *count) = (stream, 0);
         }
         *count = count.saturating_add(1);
@@ -460,5 +461,28 @@ mod tests {
             }
         }
         assert_eq!(told_at, Some(MOST_BLOCKS));
+    }
+
+    #[test]
+    fn streams_which_take_turns_do_not_hide_behind_each_other() {
+        let apart = u32::try_from(2 * WATCHED).unwrap();
+        for streams in [[1, 1 + apart], [1 + 3 * apart, 1 + 2 * apart]] {
+            let mut inspector = Inspector::new();
+            let mut found = Vec::new();
+            for n in 0..2 * MOST_BLOCKS {
+                let stream = streams[usize::from(n % 2)];
+                let mut hint = frame(HEADERS, END_HEADERS, stream, b"\x48\x03103");
+                inspector.look(&mut hint, |finding| found.push(finding));
+            }
+            assert_eq!(found.first(), Some(&Finding::TooManyBlocks), "{streams:?}");
+        }
+        // One after the other, they have nothing to do with each other.
+        let mut inspector = Inspector::new();
+        for stream in (1..100_000).step_by(2) {
+            for _ in 0..3 {
+                let mut hint = frame(HEADERS, END_HEADERS, stream, b"\x48\x03103");
+                inspector.look(&mut hint, |finding| panic!("{finding:?} on {stream}"));
+            }
+        }
     }
 }
