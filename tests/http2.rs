@@ -273,6 +273,26 @@ fn an_extended_connect_does_not_wait_for_settings_for_ever() {
 }
 
 #[test]
+fn an_extended_connect_hears_of_a_connection_that_ends_before_its_settings() {
+    let net = MockNet::new();
+    let served = net.serve("origin.test", 80, async |mut stream| {
+        stream.read_exact(24).await.unwrap();
+        stream.sleep(Duration::from_secs(1)).await;
+    });
+    let pool = prior_knowledge().build(Arc::new(net.clone()));
+    let error = net
+        .run(pool.request(connect("http://origin.test/chat", "websocket")))
+        .unwrap_err();
+    // It has not read everything, and so its end is a reset.
+    assert_eq!(error.kind(), Kind::Network, "{error:?}");
+    assert_eq!((error.phase(), error.sent()), (Phase::Send, Sent::Nothing));
+    // What was not sent may be sent again, and that has an end.
+    assert_eq!((error.attempts(), served.attempts()), (10, 10));
+    assert_eq!(net.elapsed(), Duration::from_secs(10));
+    net.clear();
+}
+
+#[test]
 fn a_request_may_insist_on_http1() {
     let net = MockNet::new();
     let tls = TlsServer::new().alpn(&[httpcore::Alpn::Http2, httpcore::Alpn::Http1]);

@@ -13,7 +13,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use bytes::Bytes;
@@ -260,7 +260,12 @@ impl Exchange {
         let outgoing = head::outgoing(request, length).map_err(Failure::Misuse)?;
         let mut requests = self.shared.requests();
         if must_know && !requests.is_extended_connect_protocol_enabled() {
-            return Err(Failure::Misuse(Misuse::NoExtendedConnect));
+            // A connection that has ended never said either way.
+            let mut cx = Context::from_waker(Waker::noop());
+            return Err(match requests.poll_ready(&mut cx) {
+                Poll::Ready(Err(failure)) => Failure::Stream(failure),
+                Poll::Ready(Ok(())) | Poll::Pending => Failure::Misuse(Misuse::NoExtendedConnect),
+            });
         }
         let size = self
             .trace
