@@ -222,6 +222,33 @@ fn an_extended_connect_is_a_stream_both_ways() {
 }
 
 #[test]
+fn a_tunnel_carries_more_than_the_windows_hold() {
+    let net = MockNet::new();
+    net.serve("origin.test", 80, async |stream| {
+        http2::serve(Tokio(stream), with_connect()).await;
+    });
+    let mut config = Http2Config::default();
+    (config.stream_window, config.connection_window) = (64 << 10, 64 << 10);
+    let pool = prior_knowledge()
+        .http2_config(config)
+        .build(Arc::new(net.clone()));
+    net.run(async {
+        let request = connect("http://origin.test/chat", "websocket");
+        let mut response = pool.request(request).await.unwrap();
+        let mut stream = Upgraded::take_from(&mut response).unwrap();
+        let piece = vec![b'x'; 10_000];
+        for _ in 0..100 {
+            write_all(&mut stream, &piece).await;
+            let mut heard = 0;
+            while heard < piece.len() {
+                heard += read_some(&mut stream).await.len();
+            }
+        }
+    });
+    net.clear();
+}
+
+#[test]
 fn an_extended_connect_is_a_stream_both_ways_over_the_event_loop() {
     let address = http2::start(with_connect()).unwrap();
     let epoll = Epoll::new().unwrap();
