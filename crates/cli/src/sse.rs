@@ -39,7 +39,7 @@ pub(crate) fn run(options: &Sse) -> Result<(), Exit> {
         while let Some(step) = source.step().await {
             match step? {
                 Step::Event(event) => show(options, &event)?,
-                Step::Waiting { pause, error } if options.reach.verbose => {
+                Step::Waiting { pause, error } if error.is_some() || options.reach.verbose => {
                     eprintln!("* again in {pause:?}{}", because(error.as_ref()));
                 }
                 _ => {}

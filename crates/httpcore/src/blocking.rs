@@ -4,6 +4,10 @@
 //! the response's head is there; reading the body goes on in the same way. The pool may be used
 //! from any number of threads.
 //!
+//! Over HTTP/2, threads share connections. Such a connection is read, and its server's PINGs are
+//! answered, while any thread waits in the pool; in between nobody does, and what has happened
+//! meanwhile is found out by the next one.
+//!
 //! ```
 //! # let origin = httpcore_origin::Origin::start()?;
 //! # let url = origin.url("/hello");

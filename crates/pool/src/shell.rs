@@ -94,6 +94,7 @@ impl Pool {
                 watch: Watch::Off,
                 granted_before: 0,
                 drains: Vec::new(),
+                kept: None,
             }),
             bell: Arc::default(),
             revoked: AtomicBool::new(false),
@@ -226,6 +227,9 @@ pub(crate) struct Core {
     pub(crate) granted_before: u64,
     /// Whom to wake when nothing is left.
     pub(crate) drains: Vec<Waker>,
+    /// The pool itself, once leases have been revoked and until the last of them has ended: those who
+    /// hold them may hear of it after everybody else has dropped the pool.
+    kept: Option<Arc<Shared>>,
 }
 
 /// Where a waiting request is found, and then its exchange.
@@ -542,6 +546,7 @@ impl Shared {
             self.revoked.store(true, Ordering::Release);
             let wakers = core.seats.iter_mut().filter_map(|seat| seat.waker.take());
             let wakers: Vec<_> = wakers.collect();
+            core.kept = self.me.upgrade();
             (core.state.unfinished(), wakers)
         };
         wakers.into_iter().for_each(Waker::wake);
@@ -762,9 +767,12 @@ impl Core {
 
     /// Sees to it that a janitor is awake in time for what is idle.
     fn watch_over(&mut self, now: Instant, bell: &Bell, errands: &mut Errands) {
-        if !self.drains.is_empty() && self.state.is_empty() {
+        if (!self.drains.is_empty() || self.kept.is_some()) && self.state.is_empty() {
             for waker in self.drains.drain(..) {
                 errands.push(Errand::Wake(waker));
+            }
+            if let Some(pool) = self.kept.take() {
+                errands.push(Errand::LetGo(pool));
             }
         }
         if !self.state.needs_watching() {
@@ -831,6 +839,8 @@ pub(crate) enum Errand {
     Dial(Box<Order>),
     /// Start the janitor.
     Watch,
+    /// Drop what was kept of the pool by itself.
+    LetGo(Arc<Shared>),
 }
 
 /// What a step leaves to be done. Usually nothing, often one thing.
@@ -920,6 +930,7 @@ impl Errand {
             Errand::Wake(waker) => waker.wake(),
             Errand::Dial(order) => order.start(pool),
             Errand::Watch => janitor::start(pool),
+            Errand::LetGo(pool) => drop(pool),
         }
     }
 }
