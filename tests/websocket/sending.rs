@@ -185,6 +185,29 @@ fn what_cannot_be_sent_says_so_and_hurts_nothing() {
 }
 
 #[test]
+fn more_pings_than_there_is_room_for_are_the_callers_mistake_and_hurt_nothing() {
+    let link = Link::new().buffer(100);
+    let said = said(link, LATER, Config::default(), async |mut socket| {
+        let mut refused = None;
+        for _ in 0..1000 {
+            refused = socket
+                .start_send(Message::Ping("?".repeat(125).into()))
+                .err();
+            if refused.is_some() {
+                break;
+            }
+        }
+        assert!(
+            matches!(refused, Some(MessageError::Misuse(_))),
+            "{refused:?}"
+        );
+        socket.send("fine").await.unwrap();
+        socket
+    });
+    assert!(said.ends_with("text fine, close 1000"), "{said}");
+}
+
+#[test]
 fn pings_of_a_peer_that_does_not_read_cost_no_memory() {
     let net = MockNet::new();
     let answers = Arc::<Mutex<usize>>::default();
