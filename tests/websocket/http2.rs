@@ -7,6 +7,7 @@ use h2::{RecvStream, server::SendResponse};
 use http::{Method, Request, Response, Version};
 use httpcore::{
     Alpn, ConnectionPool, NetworkStream,
+    upgrade::NoExtendedConnect,
     ws::{Config, Handshake, Message, OpenError, Violation, WebSocket},
 };
 use httpcore_net_mock::{Census, MockNet, MockTls, TlsServer};
@@ -68,6 +69,14 @@ fn knows_connect() -> h2::server::Builder {
 /// A server of both versions; over HTTP/2 it may know extended CONNECT, over HTTP/1.1 it accepts and
 /// says nothing.
 fn served(versions: &'static [Alpn], builder: h2::server::Builder) -> (MockNet, ConnectionPool) {
+    served_to(ConnectionPool::builder(), versions, builder)
+}
+
+fn served_to(
+    pool: httpcore::Builder,
+    versions: &'static [Alpn],
+    builder: h2::server::Builder,
+) -> (MockNet, ConnectionPool) {
     let net = MockNet::new();
     let tls = TlsServer::new().alpn(versions);
     net.serve_tls("server.test", 443, tls, move |mut stream| {
@@ -84,7 +93,7 @@ fn served(versions: &'static [Alpn], builder: h2::server::Builder) -> (MockNet, 
             }
         }
     });
-    let pool = ConnectionPool::builder()
+    let pool = pool
         .tls(Arc::new(MockTls::new()))
         .build(Arc::new(net.clone()));
     (net, pool)
@@ -152,6 +161,35 @@ fn a_server_of_http2_without_it_is_asked_over_http1() {
         assert_eq!(opened.response.status(), 101);
         // One that could not, and one that can.
         assert_eq!(pool.counters().dials, 2);
+    });
+    net.clear();
+}
+
+#[test]
+fn a_connection_that_cannot_makes_room_for_one_that_can() {
+    let versions = &[Alpn::Http2, Alpn::Http1];
+    let full = ConnectionPool::builder().max_connections(1);
+    let (net, pool) = served_to(full, versions, h2::server::Builder::new());
+    net.run(async {
+        let opened = pool.websocket(handshake("/accept")).await.unwrap();
+        assert_eq!(opened.response.version(), Version::HTTP_11);
+        assert_eq!(pool.status().connections.len(), 1);
+    });
+    net.clear();
+}
+
+#[test]
+fn a_pool_without_http1_says_why_there_is_no_websocket() {
+    let versions = &[Alpn::Http2, Alpn::Http1];
+    let only = ConnectionPool::builder().http1(false);
+    let (net, pool) = served_to(only, versions, h2::server::Builder::new());
+    net.run(async {
+        let error = pool.websocket(handshake("/accept")).await.unwrap_err();
+        let OpenError::Request(error) = error else {
+            panic!("{error:?}");
+        };
+        assert!(NoExtendedConnect::is_behind(&error), "{error:?}");
+        assert_eq!(pool.counters().dials, 1);
     });
     net.clear();
 }
