@@ -323,6 +323,29 @@ async fn upgraded(pool: &ConnectionPool) -> Upgraded {
 }
 
 #[test]
+fn what_came_with_the_answer_can_be_read_in_small_pieces() {
+    let net = MockNet::new();
+    net.serve("server.test", 80, async |mut stream| {
+        stream.read_head().await.unwrap();
+        let answer = "HTTP/1.1 101 Switching Protocols\r\nupgrade: shout/2\r\nconnection: upgrade\r\n\r\n\
+             all of it";
+        stream.write_all(answer).await.unwrap();
+        stream.stall().await;
+    });
+    let pool = ConnectionPool::new(Arc::new(net.clone()));
+    net.run(async {
+        let mut stream = upgraded(&pool).await;
+        let mut heard = Vec::new();
+        while heard.len() < 9 {
+            let mut small = BytesMut::with_capacity(2);
+            assert!(stream.read(&mut small).await.unwrap() <= 2);
+            heard.extend_from_slice(&small);
+        }
+        assert_eq!(heard, b"all of it");
+    });
+}
+
+#[test]
 fn an_upgrade_dropped_anywhere_leaves_nothing_behind() {
     let swept = Sweep::polls().run(|net| {
         let pool = shouting(net);

@@ -9,7 +9,7 @@ use std::{
 };
 
 use httpcore::{
-    ConnectionPool, Upgraded,
+    ConnectionPool, Runtime, Upgraded, sleep_until,
     ws::{Config, Message, MessageError, Piece, WebSocket},
 };
 use httpcore_net_mock::{Link, MockNet};
@@ -250,6 +250,37 @@ fn more_pings_than_there_is_room_for_are_the_callers_mistake_and_hurt_nothing() 
         socket
     });
     assert!(said.ends_with("text fine, close 1000"), "{said}");
+}
+
+#[test]
+fn a_ping_is_answered_before_anything_else_is_asked_for() {
+    let net = MockNet::new();
+    let noted = Arc::<Mutex<Vec<u8>>>::default();
+    let notes = noted.clone();
+    net.serve("server.test", 80, move |mut stream| {
+        let noted = notes.clone();
+        async move {
+            stream.read_head().await.unwrap();
+            let said = [ACCEPTED.as_bytes(), &frame(0x89, "?")].concat();
+            stream.write_all(said).await.unwrap();
+            while let Ok(some) = stream.read_some().await
+                && !some.is_empty()
+            {
+                noted.lock().unwrap().extend_from_slice(&some);
+            }
+        }
+    });
+    let pool = ConnectionPool::new(Arc::new(net.clone()));
+    net.run(async {
+        let opened = pool.websocket(handshake()).await.unwrap();
+        let mut socket = WebSocket::new(opened.stream, Config::default());
+        let asked = socket.message().await;
+        assert!(matches!(asked, Some(Ok(Message::Ping(_)))), "{asked:?}");
+        // The socket is not polled meanwhile.
+        let clock: Arc<dyn Runtime> = Arc::new(net.clone());
+        sleep_until(&clock, clock.now() + LATER).await;
+        assert_eq!(told(&heard(&noted.lock().unwrap())), "pong ?");
+    });
 }
 
 #[test]
