@@ -9,14 +9,17 @@
 use std::{
     io::{Read, Write},
     net::{Ipv4Addr, TcpListener},
-    sync::Arc,
+    sync::{Arc, Mutex},
     thread,
     time::Duration,
 };
 
 use bytes::BytesMut;
-use httpcore::{Body, ConnectionPool, Request, Response, Target, Timeouts, Upgraded, blocking};
-use httpcore_net_mock::{Link, MockNet, Scenario as Swept, ServerStream, Sweep};
+use httpcore::{
+    Body, ConnectionPool, Kind, LeaseRevoked, Request, Response, Target, Timeouts, Upgraded,
+    blocking,
+};
+use httpcore_net_mock::{Census, Link, MockNet, Scenario as Swept, ServerStream, Sweep};
 use httpcore_tests::suite::{
     Client, Scenario,
     Step::{Close, Drain, HalfClose, Head, Read as Take, Send, Until},
@@ -343,6 +346,53 @@ fn what_came_with_the_answer_can_be_read_in_small_pieces() {
         }
         assert_eq!(heard, b"all of it");
     });
+}
+
+#[test]
+fn a_drain_at_any_instant_ends_an_upgrade_and_says_so() {
+    let mut ends = [0; 2];
+    for instant in 0..40 {
+        let net = MockNet::new();
+        let pool = shouting(&net);
+        let user = pool.clone();
+        let end = Arc::<Mutex<Option<bool>>>::default();
+        let told = end.clone();
+        net.run(async {
+            net.spawn("user", async move {
+                let request = http::Request::get("http://server.test/")
+                    .header("connection", "Upgrade")
+                    .header("upgrade", "shout/2")
+                    .body(Body::empty())
+                    .unwrap();
+                let mut response = match user.request(request).await {
+                    Ok(response) => response,
+                    Err(error) => {
+                        assert_eq!(error.kind(), Kind::PoolClosed, "{error}");
+                        *told.lock().unwrap() = Some(false);
+                        return;
+                    }
+                };
+                let mut stream = Upgraded::take_from(&mut response).unwrap();
+                let mut heard = BytesMut::new();
+                let error = loop {
+                    match stream.read(&mut heard).await {
+                        Ok(count) => assert_ne!(count, 0),
+                        Err(error) => break error,
+                    }
+                };
+                assert!(LeaseRevoked::is_behind(&error), "{error}");
+                *told.lock().unwrap() = Some(true);
+            });
+            net.sleep(Duration::from_millis(instant)).await;
+            pool.drain(Duration::ZERO).await;
+        });
+        drop(pool);
+        net.settle();
+        let switched = end.lock().unwrap().expect("it has ended");
+        ends[usize::from(switched)] += 1;
+        assert_eq!(net.census(), Census::default(), "{}", net.report());
+    }
+    assert!(ends.iter().all(|count| *count > 3), "{ends:?}");
 }
 
 #[test]

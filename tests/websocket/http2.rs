@@ -1,14 +1,17 @@
 //! The same over HTTP/2 (RFC 8441), and over HTTP/1.1 where a server of HTTP/2 does not know it.
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use h2::{RecvStream, server::SendResponse};
 use http::{Method, Request, Response, Version};
 use httpcore::{
-    Alpn, ConnectionPool, NetworkStream,
+    Alpn, ConnectionPool, LeaseRevoked, NetworkStream,
     upgrade::NoExtendedConnect,
-    ws::{Config, Handshake, Message, OpenError, Violation, WebSocket},
+    ws::{Config, Handshake, Message, MessageError, OpenError, Violation, WebSocket},
 };
 use httpcore_net_mock::{Census, MockNet, MockTls, TlsServer};
 use httpcore_tests::http2::{self, Tokio, send};
@@ -192,4 +195,29 @@ fn a_pool_without_http1_says_why_there_is_no_websocket() {
         assert_eq!(pool.counters().dials, 1);
     });
     net.clear();
+}
+
+#[test]
+fn a_drain_ends_websockets_on_a_shared_connection_and_says_so() {
+    let (net, pool) = served(&[Alpn::Http2], knows_connect());
+    let told = Arc::<Mutex<Option<_>>>::default();
+    net.run(async {
+        let opened = pool.websocket(handshake("/accept")).await.unwrap();
+        let mut socket = WebSocket::new(opened.stream, Config::default());
+        let heard = told.clone();
+        net.spawn("listener", async move {
+            *heard.lock().unwrap() = socket.message().await;
+        });
+        let drained = pool.drain(Duration::from_secs(1)).await;
+        assert_eq!(drained.unfinished, 1);
+    });
+    assert_eq!(net.elapsed(), Duration::from_secs(1));
+    drop(pool);
+    net.settle();
+    let end = told.lock().unwrap().take();
+    let Some(Err(MessageError::Io(error))) = end else {
+        panic!("{end:?}");
+    };
+    assert!(LeaseRevoked::is_behind(&error), "{error}");
+    assert_eq!(net.census(), Census::default(), "{}", net.report());
 }

@@ -94,6 +94,7 @@ impl Pool {
                 watch: Watch::Off,
                 granted_before: 0,
                 drains: Vec::new(),
+                kept: None,
             }),
             bell: Arc::default(),
             revoked: AtomicBool::new(false),
@@ -226,6 +227,9 @@ pub(crate) struct Core {
     pub(crate) granted_before: u64,
     /// Whom to wake when nothing is left.
     pub(crate) drains: Vec<Waker>,
+    /// The pool itself, while there are leases which have been revoked: who holds one asks it, and
+    /// may do so after everybody else has forgotten the pool.
+    kept: Option<Arc<Shared>>,
 }
 
 /// Where a waiting request is found, and then its exchange.
@@ -315,11 +319,11 @@ impl Shared {
         result: impl FnOnce(&mut Core, A) -> B,
     ) -> B {
         let mut errands = Errands::default();
-        let taken = {
+        let (taken, _dropped_outside) = {
             let mut core = self.lock();
             let told = event(&mut core);
             core.drain(now, self, None, &mut errands);
-            result(&mut core, told)
+            (result(&mut core, told), core.kept_for_nobody())
         };
         errands.carry_out(self);
         taken
@@ -535,6 +539,7 @@ impl Shared {
             self.revoked.store(true, Ordering::Release);
             let wakers = core.seats.iter_mut().filter_map(|seat| seat.waker.take());
             let wakers: Vec<_> = wakers.collect();
+            core.kept = self.me.upgrade();
             (core.state.unfinished(), wakers)
         };
         wakers.into_iter().for_each(Waker::wake);
@@ -598,6 +603,14 @@ impl Drop for Shared {
 }
 
 impl Core {
+    /// The pool, if it was kept for holders of leases and there are none any more.
+    fn kept_for_nobody(&mut self) -> Option<Arc<Shared>> {
+        match &self.kept {
+            Some(_) if self.state.unfinished() == 0 => self.kept.take(),
+            Some(_) | None => None,
+        }
+    }
+
     /// A seat for a ticket. Whoever sat there before has taken everything along.
     fn seat(&mut self, ticket: TicketId) {
         let index = ticket.index();
