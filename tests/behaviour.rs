@@ -50,6 +50,25 @@ fn pieces(texts: &'static [&'static str]) -> Body {
     })
 }
 
+/// HTTP/2, without asking.
+fn h2c(builder: Builder) -> Builder {
+    builder.http1(false).http2(true)
+}
+
+/// The end of the preface, and the answer to it: SETTINGS without a word.
+const PREFACE: Step = Until("SM\r\n\r\n");
+const SETTINGS: Step = Send("\0\0\0\x04\0\0\0\0\0");
+
+/// A GET on stream 1, 3: what stands behind the length of its HEADERS.
+const ASKED_1: Step = Until("\x01\x05\0\0\0\x01");
+const ASKED_3: Step = Until("\x01\x05\0\0\0\x03");
+
+/// HEADERS with a status of 200, and DATA that ends the stream.
+const HELLO_1: Step = Send("\0\0\x05\x01\x04\0\0\0\x01\x08\x03200\0\0\x05\0\x01\0\0\0\x01hello");
+const HELLO_3: Step = Send("\0\0\x05\x01\x04\0\0\0\x03\x08\x03200\0\0\x05\0\x01\0\0\0\x03hello");
+/// The same, but for the end.
+const BEGUN_1: Step = Send("\0\0\x05\x01\x04\0\0\0\x01\x08\x03200\0\0\x05\0\0\0\0\0\x01hello");
+
 const HELLO: Step = Send(ANSWER);
 
 const SERVE: Step = Serve(ANSWER);
@@ -59,6 +78,92 @@ const SERVE: Step = Serve(ANSWER);
 const LIMIT: Duration = Duration::from_millis(400);
 
 const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "two requests share a connection of HTTP/2",
+        connections: &[&[PREFACE, SETTINGS, ASKED_1, HELLO_1, ASKED_3, HELLO_3, Drain]],
+        pool: h2c,
+        client: two_gets,
+        outcome: r#"200 "hello", 200 "hello""#,
+    },
+    Scenario {
+        name: "a response over HTTP/2 has trailers",
+        connections: &[&[
+            PREFACE,
+            SETTINGS,
+            ASKED_1,
+            BEGUN_1,
+            Send("\0\0\x09\x01\x05\0\0\0\x01\0\x05x-sum\x019"),
+            Drain,
+        ]],
+        pool: h2c,
+        client: get,
+        outcome: r#"200 trailer x-sum=9 "hello""#,
+    },
+    Scenario {
+        name: "a refused stream is asked for again",
+        connections: &[&[
+            PREFACE,
+            SETTINGS,
+            ASKED_1,
+            Send("\0\0\x04\x03\0\0\0\0\x01\0\0\0\x07"),
+            ASKED_3,
+            HELLO_3,
+            Drain,
+        ]],
+        pool: h2c,
+        client: get,
+        outcome: r#"200 "hello""#,
+    },
+    Scenario {
+        name: "what a GOAWAY leaves out is asked for elsewhere",
+        connections: &[
+            &[
+                PREFACE,
+                SETTINGS,
+                ASKED_1,
+                Send("\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\0"),
+                Drain,
+            ],
+            &[PREFACE, SETTINGS, ASKED_1, HELLO_1, Drain],
+        ],
+        pool: h2c,
+        client: get,
+        outcome: r#"200 "hello""#,
+    },
+    Scenario {
+        name: "a connection of HTTP/2 that ends cuts its bodies short",
+        connections: &[&[PREFACE, SETTINGS, ASKED_1, BEGUN_1, HalfClose, Drain]],
+        pool: h2c,
+        client: get,
+        outcome: "200 then Closed in Body, sent All, response begun, connection new, attempts 1",
+    },
+    Scenario {
+        name: "a stream that is reset without an error has not ended",
+        connections: &[&[
+            PREFACE,
+            SETTINGS,
+            ASKED_1,
+            BEGUN_1,
+            Send("\0\0\x04\x03\0\0\0\0\x01\0\0\0\0"),
+            Drain,
+        ]],
+        pool: h2c,
+        client: get,
+        outcome: "200 then Protocol in Body, sent All, response begun, connection new, attempts 1",
+    },
+    Scenario {
+        name: "a server of HTTP/2 that stalls fails one stream",
+        connections: &[&[PREFACE, SETTINGS, ASKED_1, ASKED_3, HELLO_3, Drain]],
+        pool: h2c,
+        client: |client| {
+            Box::pin(async move {
+                let hurried = Timeouts::default().with_first_byte(Duration::from_millis(50));
+                let first = client.get_within("/", hurried).await;
+                format!("{first}; {}", client.get("/").await)
+            })
+        },
+        outcome: r#"Timeout(FirstByte) in Head, sent All, response not begun, connection new, attempts 1; 200 "hello""#,
+    },
     Scenario {
         name: "two requests share a connection",
         connections: &[&[Head, HELLO, Head, HELLO, Drain]],

@@ -9,8 +9,9 @@
 use std::{
     convert::Infallible,
     future::poll_fn,
-    io::IoSlice,
-    sync::{Arc, Mutex},
+    io::{IoSlice, Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    sync::{Arc, Mutex, mpsc},
     task::Poll,
     time::Duration,
 };
@@ -400,4 +401,81 @@ fn hints_trailers_and_early_answers_come_through() {
     drop(pool);
     net.settle();
     assert_eq!(net.census(), Census::default(), "{}", net.report());
+}
+
+#[test]
+fn a_drain_waits_for_streams_and_then_breaks_them_off() {
+    let net = MockNet::new();
+    net.serve("origin.test", 80, async |stream| {
+        let mut server = h2::server::handshake(Tokio(stream)).await.unwrap();
+        let mut unanswered = Vec::new();
+        while let Some(Ok(request)) = server.accept().await {
+            unanswered.push(request);
+        }
+    });
+    let pool = prior_knowledge().build(Arc::new(net.clone()));
+    let (asking, after) = (pool.clone(), Arc::new(Mutex::new(None)));
+    let noted = after.clone();
+    net.spawn("client", async move {
+        let outcome = asking.get("http://origin.test/").await;
+        *noted.lock().unwrap() = outcome.err();
+    });
+    net.run(async {
+        net.sleep(Duration::from_secs(1)).await;
+        let drained = pool.drain(Duration::from_secs(5)).await;
+        assert_eq!(drained.unfinished, 1);
+    });
+    assert_eq!(net.elapsed(), Duration::from_secs(6));
+    drop(pool);
+    net.settle();
+    let error = after.lock().unwrap().take().unwrap();
+    assert_eq!(error.kind(), Kind::PoolClosed, "{error:?}");
+    assert_eq!(net.census(), Census::default(), "{}", net.report());
+}
+
+/// Reads frames up to the first HEADERS; on which stream they were.
+fn next_request(stream: &mut TcpStream) -> u8 {
+    loop {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).unwrap();
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        stream.read_exact(&mut vec![0; length as usize]).unwrap();
+        if head[3] == 1 {
+            return head[8];
+        }
+    }
+}
+
+/// Serves one request on each of two connections, and closes the first behind it.
+fn serve_two(listener: &TcpListener, closed: &mpsc::Sender<()>) {
+    for _ in 0..2 {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.read_exact(&mut [0; 24]).unwrap();
+        stream.write_all(b"\0\0\0\x04\0\0\0\0\0").unwrap();
+        let asked = next_request(&mut stream);
+        let answer = [0, 0, 1, 1, 5, 0, 0, 0, asked, 0x88];
+        stream.write_all(&answer).unwrap();
+        closed.send(()).unwrap();
+        // The client reads the answer before it hears of the end.
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let _ = stream.read_to_end(&mut Vec::new());
+    }
+}
+
+#[test]
+fn a_post_on_a_connection_that_ended_unnoticed_is_sent_on_another() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let (sender, closed) = mpsc::channel();
+    let server = std::thread::spawn(move || serve_two(&listener, &sender));
+    let pool = blocking::ConnectionPool::from_builder(prior_knowledge()).unwrap();
+    let url = format!("http://{address}/");
+    assert_eq!(pool.get(url.as_str()).unwrap().status(), 200);
+    closed.recv().unwrap();
+    // Nobody is in the pool's loop, and so nobody hears that the connection has ended.
+    let posted = pool.request(post(&url, Body::from("once"))).unwrap();
+    assert_eq!(posted.status(), 200);
+    assert_eq!(pool.counters().opened, 2);
+    drop(pool);
+    server.join().unwrap();
 }

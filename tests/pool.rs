@@ -376,3 +376,31 @@ fn a_stream_that_ends_in_time_is_waited_for() {
     });
     assert_eq!(net.elapsed(), SECOND / 2);
 }
+
+#[test]
+fn what_a_drain_breaks_off_hears_of_it_although_the_pool_is_dropped_at_once() {
+    let net = MockNet::new();
+    serve_endlessly(&net);
+    let pool = pool(&net, |builder| builder);
+    net.run(async {
+        let mut body = pool.request(get_path("/body")).await.unwrap().into_body();
+        let mut response = pool.request(get_path("/stream")).await.unwrap();
+        let mut stream = Upgraded::take_from(&mut response).unwrap();
+        let heard = Arc::<Mutex<bool>>::default();
+        let hears = heard.clone();
+        net.spawn("reader", async move {
+            let error = stream.read(&mut BytesMut::new()).await.unwrap_err();
+            assert!(LeaseRevoked::is_behind(&error), "{error}");
+            *hears.lock().unwrap() = true;
+        });
+        assert_eq!(pool.drain(SECOND).await.unfinished, 2);
+        // Before any of them has been polled.
+        drop(pool);
+        net.sleep(SECOND).await;
+        assert!(*heard.lock().unwrap());
+        let error = body.chunk().await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), Kind::PoolClosed);
+    });
+    net.settle();
+    assert_eq!(net.census(), Census::default(), "{}", net.report());
+}

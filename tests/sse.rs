@@ -14,7 +14,7 @@ use httpcore::{
     ConnectionPool, Kind, Response, Timeouts,
     sse::{EventSource, Events, Limits, Step, Subscription},
 };
-use httpcore_net_mock::{Link, MockNet, Scenario, ServerStream, Sweep, seeds};
+use httpcore_net_mock::{Link, MockNet, MockTls, Scenario, ServerStream, Sweep, TlsServer, seeds};
 
 const SECOND: Duration = Duration::from_secs(1);
 const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: Text/Event-Stream; charset=utf-8\r\n\
@@ -352,10 +352,44 @@ fn what_cannot_be_asked_for_ends_at_once() {
         assert_eq!(error.kind(), kind);
         assert!(net.run(source.event()).is_none());
     }
+    let secure = MockNet::new();
+    let expired = TlsServer::new().bad_certificate("expired");
+    secure.serve_tls("server.test", 443, expired, async |stream| {
+        stream.stall().await
+    });
+    let strict = ConnectionPool::builder()
+        .tls(Arc::new(MockTls::new()))
+        .build(Arc::new(secure.clone()));
+    let mut source = strict.events(Subscription::new("https://server.test/"));
+    let error = secure.run(source.event()).unwrap().unwrap_err();
+    assert_eq!(error.kind(), Kind::Tls);
     pool.close();
     let mut source = pool.events(subscription());
     let error = net.run(source.event()).unwrap().unwrap_err();
     assert_eq!(error.kind(), Kind::PoolClosed);
+}
+
+#[test]
+fn a_drained_pool_ends_a_source_that_is_listening() {
+    let net = MockNet::new();
+    net.serve("server.test", 80, async |mut stream| {
+        stream.read_head().await.unwrap();
+        stream.write_all(HEAD).await.unwrap();
+        stream.stall().await;
+    });
+    let pool = ConnectionPool::new(Arc::new(net.clone()));
+    let mut source = pool.events(subscription());
+    net.run(async {
+        assert!(matches!(source.step().await, Some(Ok(Step::Opened))));
+        let draining = pool.drain(SECOND);
+        net.spawn("drain", async move {
+            assert_eq!(draining.await.unfinished, 1);
+        });
+        let error = source.event().await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), Kind::PoolClosed);
+        assert!(source.event().await.is_none());
+    });
+    assert_eq!(net.elapsed(), SECOND);
 }
 
 #[test]

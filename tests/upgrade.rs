@@ -434,3 +434,25 @@ fn halves_read_and_write_from_two_tasks() {
         assert!(heard.starts_with(b"HI YYY"));
     });
 }
+
+#[test]
+fn a_thread_that_waits_speaks_websocket_by_tungstenite_itself() {
+    use httpcore::ws::{
+        Handshake, Message,
+        tungstenite::{WebSocket, protocol::Role},
+    };
+    let origin = httpcore_origin::Origin::start().unwrap();
+    let pool = blocking::ConnectionPool::new().unwrap();
+    let opened = pool.websocket(Handshake::new(origin.url("/echo"))).unwrap();
+    let stream = pool.stream(opened.stream);
+    let mut socket = WebSocket::from_raw_socket(stream, Role::Client, None);
+    for size in [0, 5, 100_000] {
+        let said = Message::text("x".repeat(size));
+        socket.send(said.clone()).unwrap();
+        assert_eq!(socket.read().unwrap(), said);
+    }
+    socket.close(None).unwrap();
+    assert!(socket.read().unwrap().is_close());
+    drop(socket);
+    assert_eq!(pool.status().active_requests, 0);
+}

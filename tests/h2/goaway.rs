@@ -100,6 +100,7 @@ fn streams_below_the_last_end_and_streams_above_go_elsewhere() {
             "RFC 9113 §6.8: GOAWAY instead of an answer to SETTINGS",
             [say([goaway(0, 0)]), Step::Close],
         )
+        .once()
         .outcome("200 x-seen=2 \"/case\"", "", Next::Elsewhere),
     ]);
 }
@@ -182,6 +183,7 @@ fn goaway_between_requests() {
             "RFC 9113 §5.4.1: reset while idle",
             [Step::Request, say([ok(1).end()]), Step::Reset],
         )
+        .once()
         .outcome("200 \"\"", "", Next::Elsewhere),
         case(
             "RFC 9113 §6.8: GOAWAY crosses the second request",

@@ -81,7 +81,7 @@ async fn be_moody(mut peer: Peer, book: Book) -> io::Result<()> {
             book.note(&request);
         }
         if mood == 5 {
-            peer.wait(Duration::from_millis(30)).await?;
+            peer.stream().sleep(Duration::from_millis(30)).await;
         }
         match deed(mood, &request) {
             Deed::Say(frames) => peer.send(&frames).await?,
@@ -232,15 +232,8 @@ fn one_world(net: &MockNet, tally: &mut BTreeMap<String, usize>) {
             line == format!("200 {target:?}") || line == format!("200 trailer x-sum=7 {target:?}");
         let failed = line.rsplit("then ").next().unwrap_or_default();
         let kind = failed.split(' ').next().unwrap_or_default().to_owned();
-        let fits = [
-            "Protocol",
-            "Closed",
-            "Network",
-            "Timeout(FirstByte)",
-            "Timeout(Read)",
-            "Timeout(Pool)",
-            "Timeout(Write)",
-        ];
+        // Only what begins to answer stalls, and so nobody waits in vain for anything else.
+        let fits = ["Protocol", "Closed", "Network", "Timeout(Read)"];
         assert!(is_answered || fits.contains(&&kind[..]), "{target}: {line}");
         let what = if is_answered {
             "answered".to_owned()

@@ -254,6 +254,7 @@ fn bodies() {
             ],
         )
         .client(|client| post(client, Body::from(vec![b'x'; 3_000_000])))
+        .once()
         .fine("200 \"ok\"")
         .check(|record| assert_eq!(record.body(1).len(), 3_000_000)),
         case(

@@ -122,6 +122,7 @@ fn a_body_cut_off_is_no_body() {
             "RFC 9113 §5.1: the connection reset in the middle of the body",
             [Step::Request, say([ok(1), data(1, "some")]), Step::Reset],
         )
+        .once()
         .outcome(
             "200 then Network in Body, sent All, response begun, connection new, attempts 1",
             "",
@@ -165,6 +166,7 @@ fn an_early_response_stops_the_upload() {
             ],
         )
         .client(post)
+        .once()
         .fine("413 \"\""),
         case(
             "RFC 9113 §8.1: an early response with a body and NO_ERROR",
@@ -178,6 +180,7 @@ fn an_early_response_stops_the_upload() {
             ],
         )
         .client(post)
+        .once()
         .fine("413 \"too much\""),
         case(
             "RFC 9113 §8.1: an early response alone",

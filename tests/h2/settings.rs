@@ -22,6 +22,7 @@ fn what_begins_a_connection() {
             [Step::Bytes("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n".into())],
         )
         .without_settings()
+        .once()
         .connection_error(code::FRAME_SIZE_ERROR, SENT_ELSEWHERE),
         case("RFC 9113 §3.4: a server that closes at once", [Step::Close])
             .without_settings()
@@ -35,6 +36,7 @@ fn what_begins_a_connection() {
         .fine("200 \"\""),
         case("RFC 9113 §3.4: an acknowledgement instead of SETTINGS", [say([frames::settings_ack()])])
             .without_settings()
+        .once()
             .connection_error(code::PROTOCOL_ERROR, SENT_ELSEWHERE),
         case("RFC 9113 §3.4: a server that never says anything", [Step::Stall])
             .without_settings()
@@ -47,7 +49,9 @@ fn what_begins_a_connection() {
 #[test]
 fn values_and_forms_of_settings() {
     let wrong = |name, frame: Frame, error| // It comes before the request is sent, which is then sent over another connection.
-        case(name, [say([frame])]).connection_error(error, SENT_ELSEWHERE);
+        case(name, [say([frame])])
+            .once()
+            .connection_error(error, SENT_ELSEWHERE);
     let right = |name, values: &[(u16, u32)]| {
         case(name, answering([ok(1), data(1, "hello").end()]))
             .settings(values)
@@ -79,6 +83,7 @@ fn values_and_forms_of_settings() {
         .connection_error(code::PROTOCOL_ERROR, BROKEN_HEAD),
         case("RFC 9113 §6.5.2: a server that enables push", [])
             .settings(&[(setting::MAX_FRAME_SIZE, 20_000), (setting::ENABLE_PUSH, 1)])
+            .once()
             .connection_error(code::PROTOCOL_ERROR, SENT_ELSEWHERE),
         case(
             "RFC 9113 §6.5.2: a server that enables push later",
@@ -225,7 +230,7 @@ fn settings_that_change_under_a_request() {
             [
                 Step::Request,
                 say([window_update(1, (1 << 31) - 1 - 65_535)]),
-                window(65_536),
+                window(300_000),
             ],
         )
         .client(post)

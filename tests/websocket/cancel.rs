@@ -9,7 +9,7 @@ use httpcore::{
         tungstenite::protocol::frame::coding::CloseCode,
     },
 };
-use httpcore_net_mock::{Chunks, Link, MockNet, Scenario, ServerStream, Sweep};
+use httpcore_net_mock::{Chunks, Link, MockNet, Scenario, ServerStream, Sweep, seeds};
 
 use crate::peer::{ACCEPTED, handshake};
 
@@ -81,4 +81,20 @@ fn a_websocket_dropped_at_any_poll_leaves_nothing_behind() {
 fn a_websocket_dropped_at_any_step_of_the_world_leaves_nothing_behind() {
     let swept = Sweep::steps().run(scenario);
     assert!(swept.points > 40, "{swept:?}");
+}
+
+#[test]
+fn a_websocket_comes_to_its_end_in_any_order_of_things() {
+    // Short reads and writes, wake-ups for nothing, tasks in any order.
+    seeds(0..200, |net| {
+        let pool = world(&net);
+        net.run(async {
+            converse(&pool).await;
+            converse(&pool).await;
+        });
+        assert_eq!(pool.status().active_requests, 0);
+        drop(pool);
+        net.settle();
+        assert_eq!(net.census().streams, 0);
+    });
 }

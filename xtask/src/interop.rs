@@ -42,6 +42,7 @@ pub(crate) fn run() -> Outcome {
         ("uvicorn", python(&debian, &folder)),
         ("websockets", python(&debian, &folder)),
         ("ws", node_packages(&debian, &folder)),
+        ("autobahn", autobahn(&folder)),
     ];
     let mut missing = Vec::new();
     let mut report = Report::default();
@@ -206,6 +207,46 @@ fn node_packages(debian: &Debian, folder: &Path) -> Found {
         });
     }
     fs::write(&stamp, wanted).map_err(|error| failed(&error))
+}
+
+/// The Autobahn test suite, which runs on Python 2.7 alone. That is found where pyenv has it, and
+/// installed by nobody.
+fn autobahn(folder: &Path) -> Found {
+    const SUITE: &str = "autobahntestsuite==0.8.2";
+    let failed = |error: &dyn std::fmt::Display| Missing::Failed(error.to_string());
+    let mut where_is = Command::new("python2.7");
+    where_is.args(["-c", "import sys; print(sys.executable)"]);
+    if find("pyenv").is_some() {
+        let versions = output(Command::new("pyenv").args(["versions", "--bare"]));
+        let versions = versions.unwrap_or_default();
+        if let Some(version) = versions.lines().find(|version| version.starts_with("2.7")) {
+            where_is.env("PYENV_VERSION", version.trim());
+        }
+    }
+    let interpreter = output(&mut where_is)
+        .map_err(|_| Missing::LeftOut("there is no Python 2.7 for it".to_owned()))?;
+    let packages = folder.join("autobahn");
+    let stamp = packages.join("installed");
+    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == SUITE) {
+        return Ok(());
+    }
+    let said = Command::new(interpreter.trim())
+        .args(["-m", "pip", "install", "--quiet", "--upgrade", "--target"])
+        .args([packages.as_os_str(), SUITE.as_ref()])
+        .output()
+        .map_err(|error| failed(&error))?;
+    if !said.status.success() {
+        let said = String::from_utf8_lossy(&said.stderr).into_owned();
+        let last = said.lines().rfind(|line| !line.is_empty()).unwrap_or("");
+        // Nobody can be expected to keep wheels for it much longer.
+        return Err(Missing::LeftOut(format!("pip: {last}")));
+    }
+    // Outside of its own folder, this interpreter takes no folder for a package without one.
+    fs::write(packages.join("zope/__init__.py"), "").map_err(|error| failed(&error))?;
+    let link = folder.join("python2.7");
+    let _ = fs::remove_file(&link);
+    std::os::unix::fs::symlink(interpreter.trim(), link).map_err(|error| failed(&error))?;
+    fs::write(&stamp, SUITE).map_err(|error| failed(&error))
 }
 
 fn pip(venv: &Path, list: &Path) -> Found {

@@ -28,7 +28,12 @@ fn main() {
                 }
                 together(&pool, task, task.requests)
             }
-            Work::Idle => together(&pool, task, task.in_flight),
+            Work::Idle => {
+                let outcome = together(&pool, task, task.in_flight);
+                // What it holds is counted at its end, and so it must not be dropped.
+                std::mem::forget(pool);
+                outcome
+            }
             Work::Upload | Work::Beside => cannot("more than the async facade shows"),
         }
     })

@@ -18,7 +18,8 @@ httpcore: HTTP requests over an event loop of their own
 
 Usage:
   httpcore get URL [options]   send a request and print the response's body
-  httpcore ws URL [options]    open a WebSocket: lines of stdin out, messages to stdout
+  httpcore ws URL [options]    open a WebSocket: lines of stdin out, messages to stdout, until stdin
+                               has ended and half a second has been quiet
   httpcore sse URL [options]   print Server-Sent Events, and go on where a broken stream ended
   httpcore demo                start a server on loopback and show real requests against it
 

@@ -39,9 +39,7 @@ pub(crate) fn run(options: &Sse) -> Result<(), Exit> {
         while let Some(step) = source.step().await {
             match step? {
                 Step::Event(event) => show(options, &event)?,
-                // An end is what streams of events have; whoever only sees nothing wants to
-                // know why.
-                Step::Waiting { pause, error } if options.reach.verbose || error.is_some() => {
+                Step::Waiting { pause, error } if error.is_some() || options.reach.verbose => {
                     eprintln!("* again in {pause:?}{}", because(error.as_ref()));
                 }
                 _ => {}

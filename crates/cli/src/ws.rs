@@ -7,17 +7,21 @@ use std::{
         Arc, Mutex, PoisonError,
         mpsc::{Receiver, TryRecvError, sync_channel},
     },
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
     thread,
+    time::Duration,
 };
 
 use httpcore::{
-    Epoll,
+    Alarm, Epoll,
     ws::{Config, Handshake, Message, OpenError, WebSocket},
 };
 
 use crate::{Exit, args::Ws};
 
+/// How long nothing must have come, once stdin has ended, before this side closes: a server need not
+/// answer what it was sent before that.
+const QUIET: Duration = Duration::from_millis(500);
 /// How many lines are read ahead.
 const AHEAD: usize = 64;
 /// The largest message that is printed, in bytes.
@@ -46,7 +50,8 @@ pub(crate) fn run(options: &Ws) -> Result<(), Exit> {
             eprintln!("* {:?} {}, {chosen}", response.version(), response.status());
         }
         let config = Config::default().with_max_message_size(LARGEST);
-        converse(WebSocket::new(opened.stream, config)).await
+        let quiet = Alarm::new(epoll.backend(), "quiet after the end of stdin");
+        converse(WebSocket::new(opened.stream, config), quiet).await
     })
 }
 
@@ -65,13 +70,17 @@ async fn refused(error: OpenError) -> Exit {
 }
 
 /// Lines out and messages in, both at once, until both sides have closed.
-async fn converse(mut socket: WebSocket) -> Result<(), Exit> {
+async fn converse(mut socket: WebSocket, mut quiet: Alarm) -> Result<(), Exit> {
     let lines = Lines::of_stdin();
     let mut out = io::stdout();
+    let mut quiet_since = None;
     poll_fn(|cx| {
         loop {
             match socket.poll_message(cx) {
-                Poll::Ready(Some(message)) => show(&mut out, message?)?,
+                Poll::Ready(Some(message)) => {
+                    quiet_since = None;
+                    show(&mut out, message?)?;
+                }
                 Poll::Ready(None) => return Poll::Ready(Ok(())),
                 Poll::Pending => break,
             }
@@ -84,6 +93,8 @@ async fn converse(mut socket: WebSocket) -> Result<(), Exit> {
             match lines.poll_next(cx) {
                 Poll::Ready(Some(line)) => socket.start_send(line?.into())?,
                 Poll::Ready(None) => {
+                    let since = *quiet_since.get_or_insert_with(|| quiet.now());
+                    ready!(quiet.poll_until(cx, since.checked_add(QUIET)));
                     // What is still on its way to us will be shown.
                     if let Poll::Ready(finished) = socket.poll_finish(cx, None) {
                         finished?;

@@ -4,6 +4,10 @@
 //! the response's head is there; reading the body goes on in the same way. The pool may be used
 //! from any number of threads.
 //!
+//! Over HTTP/2, threads share connections. Such a connection is read, and its server's PINGs are
+//! answered, while any thread waits in the pool; in between nobody does, and what has happened
+//! meanwhile is found out by the next one.
+//!
 //! ```
 //! # let origin = httpcore_origin::Origin::start()?;
 //! # let url = origin.url("/hello");
@@ -132,7 +136,9 @@ impl ConnectionPool {
 
     /// Refuses what comes, and waits, for so long at most, until what has come is done; see
     /// [`ConnectionPool::drain`](crate::ConnectionPool::drain). A response whose body this very
-    /// thread holds unread does not end meanwhile.
+    /// thread holds unread does not end meanwhile. A thread that waits in a socket is not woken when
+    /// the time is over: its exchange is broken off when the server next says something, or by its
+    /// own time limits.
     pub fn drain(&self, within: Duration) -> Drained {
         self.blocking.block_on(self.pool.drain(within))
     }

@@ -68,7 +68,7 @@ impl ConnectionPool {
     /// Sends `request`, whose URI must be absolute (`http://host/path`), and yields the response
     /// once its head is there. The body streams; while it lasts, it holds its connection.
     ///
-    /// [`Timeouts`], [`Trace`](crate::Trace), [`ConnectionUse`](crate::ConnectionUse),
+    /// [`Timeouts`], [`Trace`](crate::Trace), [`ConnectionUse`],
     /// [`Partition`](crate::Partition), [`ServerName`],
     /// [`TlsChoice`](crate::TlsChoice) and [`KeepStreamInfo`](crate::KeepStreamInfo) are taken from the request's extensions. Dropping the future, or the body, gives up the exchange and frees its place before `drop` returns.
     ///

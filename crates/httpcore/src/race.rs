@@ -78,6 +78,12 @@ impl Race {
 /// RFC 8305 §4: the families take turns, beginning with that of the first address.
 fn interleaved(addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
     let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    if addresses
+        .iter()
+        .all(|address| address.is_ipv6() == first_is_v6)
+    {
+        return addresses.into(); // as nearly always, and at no cost
+    }
     let (mut one, mut other): (VecDeque<_>, VecDeque<_>) = addresses
         .into_iter()
         .partition(|address| address.is_ipv6() == first_is_v6);

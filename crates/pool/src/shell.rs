@@ -227,8 +227,8 @@ pub(crate) struct Core {
     pub(crate) granted_before: u64,
     /// Whom to wake when nothing is left.
     pub(crate) drains: Vec<Waker>,
-    /// The pool itself, while there are leases which have been revoked: who holds one asks it, and
-    /// may do so after everybody else has forgotten the pool.
+    /// The pool itself, once leases have been revoked and until the last of them has ended: those who
+    /// hold them may hear of it after everybody else has dropped the pool.
     kept: Option<Arc<Shared>>,
 }
 
@@ -319,11 +319,11 @@ impl Shared {
         result: impl FnOnce(&mut Core, A) -> B,
     ) -> B {
         let mut errands = Errands::default();
-        let (taken, _dropped_outside) = {
+        let taken = {
             let mut core = self.lock();
             let told = event(&mut core);
             core.drain(now, self, None, &mut errands);
-            (result(&mut core, told), core.kept_for_nobody())
+            result(&mut core, told)
         };
         errands.carry_out(self);
         taken
@@ -603,14 +603,6 @@ impl Drop for Shared {
 }
 
 impl Core {
-    /// The pool, if it was kept for holders of leases and there are none any more.
-    fn kept_for_nobody(&mut self) -> Option<Arc<Shared>> {
-        match &self.kept {
-            Some(_) if self.state.unfinished() == 0 => self.kept.take(),
-            Some(_) | None => None,
-        }
-    }
-
     /// A seat for a ticket. Whoever sat there before has taken everything along.
     fn seat(&mut self, ticket: TicketId) {
         let index = ticket.index();
@@ -768,9 +760,12 @@ impl Core {
 
     /// Sees to it that a janitor is awake in time for what is idle.
     fn watch_over(&mut self, now: Instant, bell: &Bell, errands: &mut Errands) {
-        if !self.drains.is_empty() && self.state.is_empty() {
+        if (!self.drains.is_empty() || self.kept.is_some()) && self.state.is_empty() {
             for waker in self.drains.drain(..) {
                 errands.push(Errand::Wake(waker));
+            }
+            if let Some(pool) = self.kept.take() {
+                errands.push(Errand::LetGo(pool));
             }
         }
         if !self.state.needs_watching() {
@@ -837,6 +832,8 @@ pub(crate) enum Errand {
     Dial(Box<Order>),
     /// Start the janitor.
     Watch,
+    /// Drop what was kept of the pool by itself.
+    LetGo(Arc<Shared>),
 }
 
 /// What a step leaves to be done. Usually nothing, often one thing.
@@ -926,6 +923,7 @@ impl Errand {
             Errand::Wake(waker) => waker.wake(),
             Errand::Dial(order) => order.start(pool),
             Errand::Watch => janitor::start(pool),
+            Errand::LetGo(pool) => drop(pool),
         }
     }
 }

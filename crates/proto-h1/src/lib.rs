@@ -6,7 +6,7 @@
 //!   [`NetworkStream`](httpcore_core_primitives::NetworkStream), as an
 //!   [`ExclusiveConnection`](httpcore_core_primitives::ExclusiveConnection): one exchange at a
 //!   time, which owns it.
-//! - [`Upgraded`](httpcore_core_primitives::Upgraded) is what becomes of the stream after 101, or after a 2xx to `CONNECT`.
+//! - [`Upgraded`] is what becomes of the stream after 101, or after a 2xx to `CONNECT`.
 //!
 //! # An exchange
 //!

@@ -80,7 +80,7 @@ impl H2Connection {
     ) -> Result<Self, Error> {
         let info = stream.info();
         let link = Arc::new(Link::default());
-        let io = Io::new(stream, link.clone());
+        let io = Io::new(stream, info.tls.is_some(), link.clone());
         let (requests, connection) = config
             .builder()
             .handshake::<_, Bytes>(io)

@@ -111,6 +111,7 @@ impl Driver {
     fn end(&mut self) {
         // Exchanges that are left learn of it when this is dropped.
         self.connection = None;
+        self.link.has_gone();
         self.link.publish(Admission::Over);
         self.link.settled();
     }

@@ -98,13 +98,21 @@ pub(crate) fn of_end(end: End, phase: Phase) -> Error {
     }
 }
 
+/// How many characters of what h2, or the server, said are told.
+const LONGEST: usize = 200;
+
 /// What h2 said, without its types.
 #[derive(Debug)]
 pub(crate) struct Told(String);
 
 impl Told {
     pub(crate) fn by(failure: &h2::Error) -> Self {
-        Told(failure.to_string())
+        let mut text = failure.to_string();
+        // A GOAWAY may bring a text of its own, of any length; h2 escapes it.
+        if let Some((end, _)) = text.char_indices().nth(LONGEST) {
+            text.truncate(end);
+        }
+        Told(text)
     }
 }
 

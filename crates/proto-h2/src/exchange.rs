@@ -131,20 +131,20 @@ impl Exchanging {
         cx: &mut Context<'_>,
         head: http::Response<RecvStream>,
     ) -> Result<Option<Response>, Failure> {
-        let Some(mut exchange) = self.exchange.take() else {
+        let Some(exchange) = &mut self.exchange else {
             return Ok(None);
         };
         let (mut parts, received) = head.into_parts();
-        let begun = exchange.begin_response(cx, &mut parts, received);
-        let body = match begun {
-            Ok(Begun::Over(body)) => body,
-            Ok(Begun::More(first)) => {
-                Body::from_boxed(Box::pin(ResponseBody::new(exchange, first)))
+        let body = match exchange.begin_response(cx, &mut parts, received)? {
+            // Dropped where it is: it is large.
+            Begun::Over(body) => {
+                self.exchange = None;
+                body
             }
-            Err(failure) => {
-                self.exchange = Some(exchange);
-                return Err(failure);
-            }
+            Begun::More(first) => match self.exchange.take() {
+                Some(exchange) => Body::from_boxed(Box::pin(ResponseBody::new(exchange, first))),
+                None => return Ok(None),
+            },
         };
         Ok(Some(http::Response::from_parts(parts, body)))
     }
@@ -193,6 +193,8 @@ pub(crate) struct Exchange {
     /// The method was `CONNECT`: what follows is a stream, and not a body.
     is_tunnel: bool,
     announced_sent: bool,
+    /// What had been written on the connection when the stream was begun.
+    written_before: usize,
     started: bool,
     has_head: bool,
     body_received: u64,
@@ -219,6 +221,7 @@ impl Exchange {
             no_content: false,
             is_tunnel: false,
             announced_sent: false,
+            written_before: 0,
             started: false,
             has_head: false,
             body_received: 0,
@@ -259,6 +262,7 @@ impl Exchange {
             .then(|| head::list_size(outgoing.head.headers()));
         // A tunnel stays open, and begins when the server has agreed.
         let is_sent = is_empty && !is_connect;
+        self.written_before = self.shared.link.written();
         let (response, stream) = requests
             .send_request(outgoing.head, is_sent)
             .map_err(Failure::Stream)?;
@@ -587,6 +591,7 @@ impl Exchange {
     }
 
     fn error_of(&self, failure: Failure) -> Error {
+        let gone = self.shared.link.is_gone();
         let is_sent = self.upload.as_ref().is_none_or(Upload::is_sent);
         let progress = Progress {
             phase: match (self.has_head, is_sent) {
@@ -596,6 +601,11 @@ impl Exchange {
             },
             sent: match &self.upload {
                 None if !self.has_head => Sent::Nothing,
+                // h2 had it, nothing has left since, and nothing will. (While there is a connection, it
+                // may still write what it has, even for a stream that has failed.)
+                Some(_) if gone && self.shared.link.written() == self.written_before => {
+                    Sent::Nothing
+                }
                 Some(_) if !is_sent => Sent::Part,
                 _ => Sent::All,
             },

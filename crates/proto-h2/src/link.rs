@@ -21,8 +21,14 @@ pub(crate) struct Link {
     allowance: AtomicUsize,
     /// How many bytes were read since the driver last asked.
     heard: AtomicUsize,
+    /// The connection has been dropped: nothing is written any more.
+    gone: AtomicBool,
+    /// How many bytes have been written; it may begin anew.
+    written: AtomicUsize,
     /// No exchange is under way.
     idle: AtomicBool,
+    /// Nothing has been written for an exchange since that was so.
+    rested: AtomicBool,
     /// What the frames weighed that nobody asked for, since the driver last asked.
     control: AtomicUsize,
     /// Whether anything has been found wrong with a stream.
@@ -71,6 +77,14 @@ impl Link {
     pub(crate) fn begin_turn(&self, allowance: usize, idle: bool) {
         self.allowance.store(allowance, Ordering::Relaxed);
         self.idle.store(idle, Ordering::Relaxed);
+        if idle {
+            self.rested.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether this is the first time that an exchange has something written since there were none.
+    pub(crate) fn begins_anew(&self) -> bool {
+        !self.is_idle() && self.rested.swap(false, Ordering::Relaxed)
     }
 
     pub(crate) fn is_idle(&self) -> bool {
@@ -109,6 +123,23 @@ impl Link {
     /// How many bytes were read since this was last asked.
     pub(crate) fn take_heard(&self) -> usize {
         self.heard.swap(0, Ordering::Relaxed)
+    }
+
+    pub(crate) fn has_written(&self, bytes: usize) {
+        self.written.fetch_add(bytes, Ordering::AcqRel);
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn has_gone(&self) {
+        self.gone.store(true, Ordering::Release);
+    }
+
+    /// A number which changes whenever something is written.
+    pub(crate) fn written(&self) -> usize {
+        self.written.load(Ordering::Acquire)
     }
 
     /// Something was found in what the server sent.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use httpcore_core_primitives::BoxStream;
+use httpcore_core_primitives::{BoxStream, IdleEnd};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{
@@ -24,6 +24,8 @@ use crate::{
 /// driver it holds no buffer, unless the turn ended for the sake of others.
 pub(crate) struct Io {
     stream: BoxStream,
+    /// There is a layer which has buffers to give back when it is idle.
+    is_layered: bool,
     incoming: BytesMut,
     /// How much of `incoming` has been handed out.
     taken: usize,
@@ -34,9 +36,11 @@ pub(crate) struct Io {
 }
 
 impl Io {
-    pub(crate) fn new(stream: BoxStream, link: Arc<Link>) -> Self {
+    /// `is_layered` says whether there is more than a socket below.
+    pub(crate) fn new(stream: BoxStream, is_layered: bool, link: Arc<Link>) -> Self {
         Io {
             stream,
+            is_layered,
             incoming: BytesMut::new(),
             taken: 0,
             opening: Some(Opening::default()),
@@ -72,9 +76,9 @@ impl Io {
                 Poll::Ready(Err(_)) | Poll::Pending => {}
             }
             scratch::give(buffer);
-            // A layer such as TLS gives its buffers back when it hears that it is idle. What it finds
-            // while it does so is read in the next round.
-            if read.is_pending() && self.link.is_idle() && !asked {
+            // TLS gives its buffers back when it hears that it is idle. What it finds while it does so
+            // is read in the next round.
+            if read.is_pending() && self.is_layered && self.link.is_idle() && !asked {
                 asked = true;
                 if self.stream.poll_idle(cx).is_ready() {
                     continue;
@@ -98,6 +102,31 @@ impl Io {
             return Err(io::ErrorKind::Other.into());
         }
         Ok(())
+    }
+
+    /// Whether the stream has ended without anybody's noticing: on a thread that waits, nobody may have
+    /// turned the loop for a long time. What has not been written then can be sent elsewhere.
+    fn end_while_idle(&mut self, cx: &mut Context<'_>) -> Option<End> {
+        match self.stream.poll_idle(cx) {
+            Poll::Ready(IdleEnd::Closed) => Some(End::Closed),
+            Poll::Ready(IdleEnd::Failed(kind)) => Some(End::Failed(Arc::new(kind.into()))),
+            // What there is to be read will be, in the next turn.
+            Poll::Ready(_) | Poll::Pending => None,
+        }
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        if self.link.begins_anew()
+            && let Some(end) = self.end_while_idle(cx)
+        {
+            self.link.ended(end);
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        let written = self.stream.poll_write(cx, bufs);
+        if let Poll::Ready(Ok(count)) = written {
+            self.link.has_written(count);
+        }
+        self.note(written)
     }
 
     /// Keeps what went wrong: h2 keeps only its text.
@@ -139,8 +168,7 @@ impl AsyncWrite for Io {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let io = self.get_mut();
-        let written = io.stream.poll_write(cx, &[IoSlice::new(buf)]);
-        io.note(written)
+        io.poll_send(cx, &[IoSlice::new(buf)])
     }
 
     fn poll_write_vectored(
@@ -149,8 +177,7 @@ impl AsyncWrite for Io {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let io = self.get_mut();
-        let written = io.stream.poll_write(cx, bufs);
-        io.note(written)
+        io.poll_send(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -173,5 +200,61 @@ impl AsyncWrite for Io {
 impl Drop for Io {
     fn drop(&mut self) {
         scratch::give(std::mem::take(&mut self.incoming));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use httpcore_net_mock::{Link as Wire, MockNet};
+    use std::future::poll_fn;
+
+    /// Reads as h2 does, a little at a time, until it has to wait; how much that was.
+    async fn turn(io: &mut Io, link: &Link, allowance: usize) -> usize {
+        link.begin_turn(allowance, false);
+        let mut taken = 0;
+        poll_fn(|cx| {
+            loop {
+                let mut piece = [0; 1000];
+                let mut out = ReadBuf::new(&mut piece);
+                match Pin::new(&mut *io).poll_read(cx, &mut out) {
+                    Poll::Ready(Ok(())) if !out.filled().is_empty() => taken += out.filled().len(),
+                    Poll::Ready(Ok(())) | Poll::Pending => return Poll::Ready(()),
+                    Poll::Ready(Err(error)) => panic!("{error}"),
+                }
+            }
+        })
+        .await;
+        taken
+    }
+
+    #[test]
+    fn a_turn_ends_for_the_sake_of_others_and_holds_no_buffer() {
+        let net = MockNet::new();
+        let (stream, mut server) = net.pair_with(Wire::new().buffer(1 << 20));
+        net.run(async move {
+            server.write_all(frames(1_000_000)).await.unwrap();
+            let link = Arc::new(Link::default());
+            let mut io = Io::new(stream, false, link.clone());
+            let mut taken = Vec::new();
+            while taken.iter().sum::<usize>() < 1_000_000 {
+                taken.push(turn(&mut io, &link, 200_000).await);
+                assert_eq!(io.incoming.capacity(), 0);
+            }
+            assert_eq!(link.take_heard(), 1_000_000);
+            let most = taken.iter().max().copied().unwrap_or(0);
+            assert!(most < 200_000 + scratch::SIZE, "{taken:?}");
+            assert!(taken.len() > 3, "{taken:?}");
+        });
+    }
+
+    /// So many bytes of frames: SETTINGS, and DATA that nobody asked for.
+    fn frames(length: usize) -> Vec<u8> {
+        let mut bytes = b"\0\0\0\x04\0\0\0\0\0".to_vec();
+        let left = length - bytes.len() - 9;
+        bytes.extend(&u32::try_from(left).unwrap().to_be_bytes()[1..]);
+        bytes.extend([0, 0, 0, 0, 0, 1]);
+        bytes.resize(length, 0);
+        bytes
     }
 }

@@ -37,7 +37,8 @@ type Sending = Box<dyn FnMut(Request) -> BoxFuture<'static, Result<Response, Err
 /// It asks again when a response has ended or failed, for what comes behind the last event. A server
 /// that has kept what it sent repeats nothing and leaves nothing out; whether it has is its own
 /// affair. It ends with `204`, which says that there is no more, and with an error where asking
-/// again is of no use: another answer than events, a request that cannot be sent, a closed pool.
+/// again is of no use: another answer than events, a request that cannot be sent, a certificate that
+/// is not believed, a closed pool.
 ///
 /// Dropping it gives up whatever it does.
 pub struct EventSource {
@@ -251,8 +252,9 @@ fn no_use() -> Error {
 fn is_useless(error: &Error) -> bool {
     error.fault() == Fault::Caller
         || matches!(
-            error.kind(),
-            Kind::PoolClosed | Kind::RuntimeGone | Kind::TooLarge
+            (error.kind(), error.phase()),
+            // A certificate which is not believed now is not believed in three seconds.
+            (Kind::Tls, Phase::Tls) | (Kind::PoolClosed | Kind::RuntimeGone | Kind::TooLarge, _)
         )
 }
 

@@ -163,6 +163,11 @@ impl Server {
         self.unix.as_deref()
     }
 
+    /// Where it has its files.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Where nginx puts what is uploaded.
     pub fn uploads(&self) -> PathBuf {
         self.folder.path().join("uploads/upload")

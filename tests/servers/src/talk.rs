@@ -2,7 +2,7 @@
 
 use std::{fs, io, net::Ipv4Addr};
 
-use crate::{Door, Server, folder, interop_folder, left_out, process::Process, python};
+use crate::{Door, Server, folder, interop_folder, left_out, port, process::Process, python};
 
 /// A server of WebSockets, of events, or of both. Their routes are in `talk.py` and `talk.mjs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +15,9 @@ pub enum Talker {
     Uvicorn,
     /// Node with the package ws, and events.
     Node,
+    /// The fuzzing server of the Autobahn test suite, which runs on Python 2.7 alone. It leaves its
+    /// judgment in [`Server::folder`]`/reports/index.json`.
+    Autobahn,
 }
 
 impl Talker {
@@ -25,6 +28,7 @@ impl Talker {
             Talker::Hypercorn => "hypercorn",
             Talker::Uvicorn => "uvicorn",
             Talker::Node => "ws",
+            Talker::Autobahn => "autobahn",
         }
     }
 }
@@ -77,6 +81,7 @@ fn start(talker: Talker, door: Door<'_>, port: u16) -> io::Result<Server> {
             let addr = process.wait_for(running)?;
             Ok(Server::new(process, addr, folder))
         }
+        Talker::Autobahn => autobahn(folder),
         Talker::Node => {
             let script = folder.path().join("talk.mjs");
             fs::write(&script, include_str!("talk.mjs"))?;
@@ -91,6 +96,35 @@ fn start(talker: Talker, door: Door<'_>, port: u16) -> io::Result<Server> {
             ready(Process::start("node", &arguments)?, folder)
         }
     }
+}
+
+/// Every case but those of compression, which is not offered.
+fn autobahn(folder: tempfile::TempDir) -> io::Result<Server> {
+    let packages = interop_folder().join("autobahn");
+    let packages = packages.canonicalize().unwrap_or(packages);
+    let wstest = packages.join("bin/wstest").to_string_lossy().into_owned();
+    let path = format!("PYTHONPATH={}", packages.display());
+    let (process, addr) = port::on_a_free_one(|addr| {
+        let spec = folder.path().join("spec.json");
+        let reports = folder.path().join("reports");
+        fs::write(
+            &spec,
+            format!(
+                r#"{{"url": "ws://{addr}", "outdir": "{}", "cases": ["*"],
+                    "exclude-cases": ["12.*", "13.*"], "exclude-agent-cases": {{}}}}"#,
+                reports.display()
+            ),
+        )?;
+        let spec = spec.to_string_lossy();
+        let interpreter = interop_folder().join("python2.7");
+        let interpreter = interpreter.to_string_lossy();
+        let arguments = [&path, &*interpreter, "-u", &wstest];
+        let mode = ["-m", "fuzzingserver", "-w", "0", "-s", &spec];
+        let process = Process::start("env", &[&arguments[..], &mode].concat())?;
+        process.wait_for(|line| line.starts_with("Ok, will run").then_some(()))?;
+        Ok((process, addr))
+    })?;
+    Ok(Server::new(process, addr, folder))
 }
 
 fn ready(process: Process, folder: tempfile::TempDir) -> io::Result<Server> {

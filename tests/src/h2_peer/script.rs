@@ -14,7 +14,7 @@ use std::{
 
 use bytes::Bytes;
 use httpcore::{Builder, ConnectionPool, Timeouts};
-use httpcore_net_mock::{Census, Link, MockNet, Served, ServerStream};
+use httpcore_net_mock::{Census, Chunks, Link, MockNet, Served, ServerStream};
 
 use super::{
     frames::{self, Frame, code, flag},
@@ -72,7 +72,6 @@ pub struct Case {
     name: &'static str,
     settings: Option<Vec<(u16, u32)>>,
     steps: Vec<Step>,
-    link: Link,
     pool: fn(Builder) -> Builder,
     client: fn(Client) -> Story,
     told: String,
@@ -80,6 +79,7 @@ pub struct Case {
     next: Next,
     is_cut: bool,
     is_deviation: bool,
+    is_once: bool,
     check: fn(&Record),
 }
 
@@ -98,7 +98,6 @@ pub fn case(name: &'static str, steps: impl Into<Vec<Step>>) -> Case {
         name,
         settings: Some(Vec::new()),
         steps: steps.into(),
-        link: Link::new(),
         pool: |builder| builder,
         client: |client| Box::pin(async move { client.get("/case").await }),
         told: String::new(),
@@ -106,6 +105,7 @@ pub fn case(name: &'static str, steps: impl Into<Vec<Step>>) -> Case {
         next: Next::Here,
         is_cut: false,
         is_deviation: false,
+        is_once: false,
         check: |_| {},
     }
 }
@@ -139,13 +139,6 @@ impl Case {
         self
     }
 
-    /// Over this link.
-    #[must_use]
-    pub fn link(mut self, link: Link) -> Self {
-        self.link = link;
-        self
-    }
-
     /// The script need not be played to its end: the client closes before.
     #[must_use]
     pub fn cut(mut self) -> Self {
@@ -157,6 +150,14 @@ impl Case {
     #[must_use]
     pub fn deviates(mut self) -> Self {
         self.is_deviation = true;
+        self
+    }
+
+    /// Played once only, with its bytes whole: because the client says very much, or because it
+    /// matters whether all of them come before the client goes on.
+    #[must_use]
+    pub fn once(mut self) -> Self {
+        self.is_once = true;
         self
     }
 
@@ -198,8 +199,21 @@ impl Case {
 
     /// Plays the case. What went otherwise than it should have, in lines.
     fn play(&self) -> Vec<String> {
+        let mut problems = self.play_over(&Link::new());
+        // What comes of it must not depend on how the bytes are cut. Long ones take too long for that.
+        if !self.is_once && self.steps.iter().map(size).sum::<usize>() < SHORT {
+            for bytes in [1, 9, 10] {
+                let cut = Link::new().to_client(|path| path.chunks(Chunks::Each(bytes)));
+                let again = self.play_over(&cut);
+                problems.extend(again.iter().map(|line| format!("cut by {bytes}: {line}")));
+            }
+        }
+        problems
+    }
+
+    fn play_over(&self, link: &Link) -> Vec<String> {
         let net = MockNet::new();
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.play_in(&net)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.play_in(&net, link)));
         net.clear();
         outcome.unwrap_or_else(|panic| {
             let text = panic.downcast_ref::<String>().map(String::as_str);
@@ -208,7 +222,7 @@ impl Case {
         })
     }
 
-    fn play_in(&self, net: &MockNet) -> Vec<String> {
+    fn play_in(&self, net: &MockNet, link: &Link) -> Vec<String> {
         let record = Record::default();
         let served = {
             let script = (self.settings.clone(), self.steps.clone(), record.clone());
@@ -225,7 +239,7 @@ impl Case {
                 }
             })
         };
-        served.link(self.link.clone());
+        served.link(link.clone());
         let builder = ConnectionPool::builder()
             .http1(false)
             .http2(true)
@@ -292,6 +306,19 @@ pub fn say(frames: impl Into<Vec<Frame>>) -> Step {
 /// Waits for a request, and says these.
 pub fn answering(frames: impl Into<Vec<Frame>>) -> Vec<Step> {
     vec![Step::Request, Step::Say(frames.into())]
+}
+
+/// How much a server may say in a case which is played byte by byte as well.
+const SHORT: usize = 4_000;
+
+/// How much is said in a step.
+fn size(step: &Step) -> usize {
+    match step {
+        Step::Say(frames) => frames::encode(frames).len(),
+        Step::Bytes(bytes) => bytes.len(),
+        Step::Repeat(times, steps) => times * steps.iter().map(size).sum::<usize>(),
+        _ => 0,
+    }
 }
 
 /// Plays all of `cases`, and fails with everything that went otherwise than it should have.
@@ -414,7 +441,10 @@ async fn follow(
             }
         }
     }
-    let _ = peer.serve(|request| answer(request, 1)).await;
+    if peer.serve(|request| answer(request, 1)).await.is_err() {
+        // What the client said before it closed is there still.
+        while let Ok(Some(_)) = peer.next().await {}
+    }
     record.set_over();
 }
 

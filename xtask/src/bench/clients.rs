@@ -193,11 +193,15 @@ impl Client {
             }
             (Program::Python(_), How::Get | How::Connect) => workload.in_flight > 100,
             (Program::Python(_), _) => !is_bulk || workload.is_http2(),
+            // They make one connection for all.
+            (Program::Ours(_), How::Idle) if workload.is_http2() => {
+                ["hyper-util", "reqwest", "isahc"].contains(&self.name)
+            }
+            // Under memcheck it takes minutes for so many.
+            (Program::Ours(_), How::Idle) if self.name == "isahc" => workload.in_flight > 200,
             // A thread for each.
-            _ => {
-                workload.in_flight > 1_000 && self.name.contains("blocking") || {
-                    workload.in_flight >= 1_000 && self.name == "ureq"
-                }
+            (Program::Ours(_), _) => {
+                workload.in_flight >= 1_000 && ["ours-blocking", "ureq"].contains(&self.name)
             }
         }
     }

@@ -32,6 +32,9 @@ const ROUNDS: (usize, usize) = (5, 3);
 /// How many are in flight, along the curve of costs.
 const CURVE: [u64; 6] = [1, 4, 16, 64, 256, 1_000];
 
+/// What is measured besides works, by the names that ask for it.
+const BESIDES: [&str; 3] = ["nginx", "curve", "pool"];
+
 /// What is to be measured.
 struct Plan {
     is_quick: bool,
@@ -55,7 +58,10 @@ pub(crate) fn run(words: &[String]) -> Outcome {
         .filter(|word| !word.starts_with("--"))
         .cloned()
         .collect();
-    let is_known = |name: &&String| !WORKLOADS.iter().any(|known| known.name == name.as_str());
+    let is_known = |name: &&String| {
+        !WORKLOADS.iter().any(|known| known.name == name.as_str())
+            && !BESIDES.contains(&name.as_str())
+    };
     if let Some(unknown) = only.iter().find(is_known) {
         let known: Vec<_> = WORKLOADS.iter().map(|workload| workload.name).collect();
         return Err(format!(
@@ -97,16 +103,17 @@ pub(crate) fn run(words: &[String]) -> Outcome {
         results.rows.push(row);
         write(&results, &folder)?; // so that a run which is broken off leaves something behind
     }
-    if !plan.is_quick && plan.only.is_empty() {
+    if plan.has_besides("nginx") {
         results.nginx = with_nginx(&clients, &folder, &plan, &mut report);
+    }
+    if plan.has_besides("curve") {
         results.curves = curves(&clients, &responder, &folder);
-        results.checkout = match checkout(&plan) {
-            Ok(counts) => counts,
-            Err(why) => {
-                report.leave_out(format!("the pool alone: {why}"));
-                Vec::new()
-            }
-        };
+    }
+    if plan.has_besides("pool") {
+        match checkout(&plan) {
+            Ok(counts) => results.checkout = counts,
+            Err(why) => report.leave_out(format!("the pool alone: {why}")),
+        }
     }
     drop(responder);
     failures(&results, &mut report);
@@ -134,6 +141,14 @@ fn rounds(words: &[String]) -> Result<(Vec<String>, Option<usize>), String> {
 }
 
 impl Plan {
+    fn has_besides(&self, name: &str) -> bool {
+        if self.only.is_empty() {
+            !self.is_quick
+        } else {
+            self.only.iter().any(|wanted| wanted == name)
+        }
+    }
+
     fn has(&self, workload: &Workload) -> bool {
         if self.only.is_empty() {
             !self.is_quick || workload.is_quick

@@ -12,10 +12,10 @@ use super::{
 const STYLE: &str = "\
 :root{color-scheme:light dark;--bg:#fdfdfc;--fg:#1d2228;--dim:#626b75;--rule:#dcdfe3;--bar:#9fb0c3;\
 --ours:#d1552b;--goal:#17823b;--c0:#d1552b;--c1:#2a6fbb;--c2:#17823b;--c3:#8a4bb3;--c4:#a87500;\
---c5:#0f8d93;--c6:#b03a6b;--c7:#666d77}\
+--c5:#0f8d93;--c6:#b03a6b;--c7:#666d77;--c8:#7a6a3a;--c9:#4d5bd1;--c10:#9c4a2f}\
 @media (prefers-color-scheme:dark){:root{--bg:#15181c;--fg:#e4e7ea;--dim:#9aa4af;--rule:#343b43;\
 --bar:#56677a;--ours:#f0794d;--goal:#54c878;--c0:#f0794d;--c1:#6cadf2;--c2:#54c878;--c3:#c18be6;\
---c4:#dfb042;--c5:#4cc7cd;--c6:#ec7ba8;--c7:#a4adb8}}\
+--c4:#dfb042;--c5:#4cc7cd;--c6:#ec7ba8;--c7:#a4adb8;--c8:#c9b981;--c9:#9aa5ff;--c10:#d99a80}}\
 *{box-sizing:border-box}body{margin:0 auto;max-width:1340px;padding:24px;background:var(--bg);\
 color:var(--fg);font:15px/1.5 system-ui,sans-serif}h1{font-size:26px;margin:0 0 4px}\
 h2{font-size:19px;margin:36px 0 4px;border-bottom:1px solid var(--rule);padding-bottom:4px}\
@@ -32,7 +32,7 @@ th,td{padding:4px 10px;border-bottom:1px solid var(--rule);text-align:right;whit
 th:first-child,td:first-child{text-align:left}th{color:var(--dim);font-weight:600}\
 td.us,th.us{color:var(--ours);font-weight:600}code{font:13px ui-monospace,monospace}";
 
-const COLOURS: usize = 8;
+const COLOURS: usize = 11;
 
 pub(crate) fn page(results: &Results) -> String {
     let mut style = STYLE.to_owned();
@@ -226,7 +226,7 @@ fn latencies(body: &mut String, results: &Results) {
                     .filter(|(q, _)| (0.25..1.0).contains(q))
                     .map(|(q, time)| (1.0 / (1.0 - q), time / 1e3));
                 let points: Vec<_> = points.collect();
-                (wanted && !points.is_empty()).then(|| Line {
+                (wanted && client != "python" && !points.is_empty()).then(|| Line {
                     label: title.to_owned(),
                     points,
                     colour,
@@ -242,7 +242,7 @@ fn latencies(body: &mut String, results: &Results) {
         let _ = write!(
             body,
             "<h2>How long requests take</h2><p class=\"dim\">Of one run, on both axes \
-             logarithmically.</p><div class=\"plots\">{plots}</div>"
+             logarithmically; Python is beyond them.</p><div class=\"plots\">{plots}</div>"
         );
     }
 }

@@ -90,7 +90,7 @@ pub(crate) fn bars(bars: &[Bar], goal: Option<f64>) -> String {
 
 /// Lines over logarithmic axes, their names beside their ends.
 pub(crate) fn lines(lines: &[Line], x_axis: &str, y_axis: &str) -> String {
-    let (height, left, right, top, bottom) = (320.0, 66.0, 150.0, 12.0, 46.0);
+    let (height, left, right, top, bottom) = (320.0, 94.0, 150.0, 12.0, 46.0);
     let all = || lines.iter().flat_map(|line| &line.points);
     let Some((x_from, x_to)) = ends(all().map(|point| point.0)) else {
         return String::new();

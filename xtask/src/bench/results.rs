@@ -66,8 +66,10 @@ pub(crate) struct Spread {
 impl Spread {
     pub(crate) fn of(mut numbers: Vec<f64>) -> Option<Self> {
         numbers.sort_by(f64::total_cmp);
+        let middle = numbers.len() / 2;
+        let below = numbers.get(middle.checked_sub(1 - numbers.len() % 2)?)?;
         Some(Spread {
-            median: *numbers.get(numbers.len() / 2)?,
+            median: (below + numbers.get(middle)?) / 2.0,
             least: *numbers.first()?,
             most: *numbers.last()?,
         })
@@ -161,6 +163,10 @@ mod tests {
         assert_eq!(
             (spread.median, spread.least, spread.most),
             (2.0, 1.0, 100.0)
+        );
+        assert_eq!(
+            Spread::of(vec![1.0, 3.0]).map(|spread| spread.median),
+            Some(2.0)
         );
         assert_eq!(Spread::of(Vec::new()), None);
     }

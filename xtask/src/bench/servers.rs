@@ -6,7 +6,7 @@ use std::{
     io::{BufRead, BufReader},
     net::TcpListener,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStderr, Command, Stdio},
 };
 
 use super::workloads::LARGE;
@@ -20,6 +20,8 @@ pub(crate) const CLIENTS: &str = "0";
 pub(crate) struct Server {
     child: Child,
     is_killed: bool,
+    /// Held, for who writes into a pipe that nobody reads is ended.
+    _stderr: Option<BufReader<ChildStderr>>,
     /// Where it listens, by what it speaks there.
     pub(crate) ports: BTreeMap<String, String>,
 }
@@ -65,6 +67,7 @@ pub(crate) fn responder(release: &Path, folder: &Path) -> Result<Server, String>
     let server = Server {
         child,
         is_killed: false,
+        _stderr: None,
         ports: ports.unwrap_or_default(),
     };
     if server.ports.is_empty() {
@@ -113,19 +116,21 @@ pub(crate) fn nginx(folder: &Path) -> Result<Server, String> {
         .spawn()
         .map_err(failed)?;
     let stderr = child.stderr.take();
-    let server = Server {
+    let mut server = Server {
         child,
         is_killed: true,
+        _stderr: None,
         ports: [("h1".to_owned(), h1), ("https".to_owned(), https)].into(),
     };
-    let mut said = String::new();
-    for line in BufReader::new(stderr.ok_or("no output")?).lines() {
-        let line = line.map_err(failed)?;
+    let mut stderr = BufReader::new(stderr.ok_or("no output")?);
+    let (mut line, mut said) = (String::new(), String::new());
+    while stderr.read_line(&mut line).map_err(failed)? > 0 {
         // Said when the events are set up, and the sockets listen before that.
         if line.contains("event method") {
+            server._stderr = Some(stderr);
             return Ok(server);
         }
-        said = line;
+        said = std::mem::take(&mut line);
     }
-    Err(format!("nginx ended: {said}"))
+    Err(format!("nginx ended: {}", said.trim_end()))
 }

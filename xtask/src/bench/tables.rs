@@ -194,7 +194,7 @@ fn waits(results: &Results) -> Table {
 }
 
 fn checkout(results: &Results) -> Table {
-    let line = |(idle, count): &(u64, f64)| vec![show(*idle as f64), show(*count)];
+    let line = |(idle, count): &(u64, f64)| vec![idle.to_string(), show(*count)];
     Table {
         title: "The pool alone",
         note: "Instructions for taking a connection out and giving it back, with so many idle.",

@@ -2,7 +2,7 @@
 
 use std::{error::Error, fs, path::Path, sync::Arc};
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::{
     ServerConfig, ServerConnection,
     crypto::ring,
@@ -20,6 +20,9 @@ impl Acceptor {
         let root_key = KeyPair::generate()?;
         let mut params = CertificateParams::new(Vec::new())?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // OpenSSL takes a certificate whose subject is its issuer's for one that signed itself.
+        let name = &mut params.distinguished_name;
+        name.push(DnType::CommonName, "root of the benchmarks");
         fs::write(folder.join("ca.pem"), params.self_signed(&root_key)?.pem())?;
         let issuer = Issuer::new(params, root_key);
         let key = KeyPair::generate()?;

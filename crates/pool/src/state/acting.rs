@@ -93,6 +93,13 @@ impl<X, S: Clone> State<X, S> {
     pub(super) fn lend_shared(&mut self, road: Key, now: Instant) -> Option<Action<X, S>> {
         loop {
             let (place, claim) = self.next_shared(road)?;
+            // Where nobody waits in the loop, nobody has noticed that its time is over.
+            if let Stage::Shared { exchanges: 0, .. } = self.places[place].stage
+                && let Some(reason) = self.expired(place, now)
+            {
+                self.retire(place, reason);
+                continue;
+            }
             if self.yielding.is_none() && self.must_yield(road) {
                 self.yielding = Some(place);
                 self.retire(place, Closed::MadeRoom);

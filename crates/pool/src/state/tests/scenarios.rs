@@ -503,38 +503,6 @@ fn a_shared_connection_carries_what_it_admits_and_then_another_is_made() {
 }
 
 #[test]
-fn nobody_dials_beside_a_connection_that_has_yet_to_say_what_it_admits() {
-    let mut bench = Bench::new(|_| {});
-    let route = negotiated(0);
-    let tickets: Vec<_> = (0..3).map(|_| bench.ask(&route)).collect();
-    let dial = one_dial(&bench.drain());
-    let made = Ok(Connection::Shared(1));
-    assert!(bench.state.dialled(dial, made, bench.now).is_none());
-    assert_eq!(granted(&bench.drain()), [(tickets[0], 1)], "and no dial");
-    bench.state.admits(dial, Admission::UpTo(100));
-    let served: Vec<_> = granted(&bench.drain())
-        .iter()
-        .map(|grant| grant.0)
-        .collect();
-    assert_eq!(served, tickets[1..], "and no dial");
-}
-
-#[test]
-fn a_connection_that_ends_without_a_word_stands_in_nobodys_way() {
-    let mut bench = Bench::new(|_| {});
-    let route = negotiated(0);
-    for _ in 0..3 {
-        bench.ask(&route);
-    }
-    let dial = one_dial(&bench.drain());
-    let made = Ok(Connection::Shared(1));
-    assert!(bench.state.dialled(dial, made, bench.now).is_none());
-    assert_eq!(granted(&bench.drain()).len(), 1);
-    bench.state.admits(dial, Admission::Over);
-    assert_eq!(dials(&bench.drain()).len(), 1);
-}
-
-#[test]
 fn who_was_not_processed_comes_before_those_who_have_come_since() {
     let mut bench = Bench::new(|_| {});
     let route = negotiated(0);
@@ -605,6 +573,23 @@ fn a_second_shared_connection_that_nobody_needs_is_closed() {
     bench.drain();
     bench.made_shared(dial, 1);
     assert_eq!(bench.told(), ["close 2: superfluous"]);
+}
+
+#[test]
+fn a_shared_connection_that_was_idle_for_too_long_is_not_granted() {
+    let mut bench = Bench::new(|config| config.idle_timeout = Some(Duration::from_secs(4)));
+    let route = negotiated(0);
+    let first = bench.ask(&route);
+    let dial = one_dial(&bench.drain());
+    bench.made_shared(dial, 100);
+    bench.drain();
+    let finished = Err(CloseReason::Finished);
+    bench.state.reclaimed(first, finished, bench.now);
+    bench.drain();
+    // Nobody has looked in the meantime.
+    bench.now += Duration::from_secs(5);
+    bench.ask(&route);
+    assert_eq!(bench.told(), ["close 1: idle timeout", "dial host0"]);
 }
 
 #[test]
