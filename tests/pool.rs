@@ -297,38 +297,6 @@ fn what_is_not_asked_meanwhile_hears_of_the_drain_when_it_is() {
 }
 
 #[test]
-fn a_drain_is_heard_of_although_the_pool_is_gone_by_then() {
-    let net = MockNet::new();
-    serve_endlessly(&net);
-    let pool = pool(&net, |builder| builder);
-    let ends = Arc::<Mutex<Vec<String>>>::default();
-    let (told, also_told) = (ends.clone(), ends.clone());
-    net.run(async {
-        let mut response = pool.request(get_path("/stream")).await.unwrap();
-        let mut stream = Upgraded::take_from(&mut response).unwrap();
-        net.spawn("stream", async move {
-            let error = stream.read(&mut BytesMut::new()).await.unwrap_err();
-            assert!(LeaseRevoked::is_behind(&error), "{error}");
-            told.lock().unwrap().push("stream".to_owned());
-        });
-        let mut body = pool.request(get_path("/body")).await.unwrap().into_body();
-        net.spawn("body", async move {
-            while let Ok(Some(_)) = body.chunk().await.transpose() {}
-            also_told.lock().unwrap().push("body".to_owned());
-        });
-        net.sleep(SECOND).await;
-        assert_eq!(pool.drain(SECOND).await.unfinished, 2);
-        // Nobody else has had a turn since.
-        drop(pool);
-    });
-    net.settle();
-    ends.lock().unwrap().sort();
-    assert_eq!(*ends.lock().unwrap(), ["body", "stream"]);
-    // And the pool is gone, with its tasks.
-    assert_eq!(net.census(), Census::default(), "{}", net.report());
-}
-
-#[test]
 fn a_pool_is_gone_once_all_have_heard_of_the_drain_whoever_hears_last() {
     for (first, last) in [("holder", "waiter"), ("waiter", "holder")] {
         let net = MockNet::new();

@@ -260,7 +260,7 @@ fn asking_in_vain_without_a_pause_gives_way_to_others() {
     let plan = subscription()
         .pause(Duration::ZERO)
         .max_pause(Duration::ZERO);
-    let mut source = EventSource::new(plan, Arc::new(net.clone()), move |_| {
+    let mut source = EventSource::new(plan, Arc::new(net), move |_| {
         *counted.lock().unwrap() += 1;
         let is_enough = *counted.lock().unwrap() > 10_000;
         async move {
