@@ -19,8 +19,9 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use httpcore::NetworkStream as _;
 use httpcore::{
-    Body, Builder, ConnectionPool, ConnectionUse, Epoll, Http2Config, Kind, OnInformational, Phase,
-    Protocol, Request, Sent, StreamId, TimeoutKind, Timeouts, Upgraded, blocking,
+    Body, Builder, ConnectionPool, ConnectionUse, Epoll, Http2Config, KeepStreamInfo, Kind,
+    OnInformational, Phase, Protocol, Request, Sent, StreamId, StreamInfo, TimeoutKind, Timeouts,
+    Upgraded, blocking,
 };
 use httpcore_net_mock::{Census, Link, MockNet, MockTls, TlsServer};
 use httpcore_tests::http2::{self, Tokio};
@@ -139,6 +140,16 @@ fn a_server_chooses_http2_in_its_handshake() {
         .tls(Arc::new(MockTls::new()))
         .build(Arc::new(net.clone()));
     net.run(whole(&pool, "https://origin.test"));
+    net.run(async {
+        let mut request = Request::new(Body::empty());
+        *request.uri_mut() = "https://origin.test/".parse().unwrap();
+        request.extensions_mut().insert(KeepStreamInfo);
+        let response = pool.request(request).await.unwrap();
+        let info: &StreamInfo = response.extensions().get().unwrap();
+        let chosen = info.tls.as_ref().and_then(|tls| tls.alpn);
+        assert_eq!(chosen, Some(httpcore::Alpn::Http2));
+        assert_eq!(response.version(), http::Version::HTTP_2);
+    });
     drop(pool);
     net.settle();
     assert_eq!(net.census(), Census::default(), "{}", net.report());
