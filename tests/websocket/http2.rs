@@ -9,11 +9,11 @@ use bytes::Bytes;
 use h2::{RecvStream, server::SendResponse};
 use http::{Method, Request, Response, Version};
 use httpcore::{
-    Alpn, ConnectionPool, LeaseRevoked, NetworkStream,
+    Alpn, ConnectionPool, Kind, LeaseRevoked, NetworkStream, TimeoutKind, Timeouts,
     upgrade::NoExtendedConnect,
     ws::{Config, Handshake, Message, MessageError, OpenError, Violation, WebSocket},
 };
-use httpcore_net_mock::{Census, MockNet, MockTls, TlsServer};
+use httpcore_net_mock::{Census, Link, MockNet, MockTls, TlsServer};
 use httpcore_tests::http2::{self, Tokio, send};
 
 use crate::peer::{self, ACCEPTED, frame, heard};
@@ -72,11 +72,12 @@ fn knows_connect() -> h2::server::Builder {
 /// A server of both versions; over HTTP/2 it may know extended CONNECT, over HTTP/1.1 it accepts and
 /// says nothing.
 fn served(versions: &'static [Alpn], builder: h2::server::Builder) -> (MockNet, ConnectionPool) {
-    served_to(ConnectionPool::builder(), versions, builder)
+    served_to(ConnectionPool::builder(), Link::new(), versions, builder)
 }
 
 fn served_to(
     pool: httpcore::Builder,
+    link: Link,
     versions: &'static [Alpn],
     builder: h2::server::Builder,
 ) -> (MockNet, ConnectionPool) {
@@ -95,7 +96,8 @@ fn served_to(
                 let _ = stream.read_to_end().await;
             }
         }
-    });
+    })
+    .link(link);
     let pool = pool
         .tls(Arc::new(MockTls::new()))
         .build(Arc::new(net.clone()));
@@ -172,7 +174,7 @@ fn a_server_of_http2_without_it_is_asked_over_http1() {
 fn a_connection_that_cannot_makes_room_for_one_that_can() {
     let versions = &[Alpn::Http2, Alpn::Http1];
     let full = ConnectionPool::builder().max_connections(1);
-    let (net, pool) = served_to(full, versions, h2::server::Builder::new());
+    let (net, pool) = served_to(full, Link::new(), versions, h2::server::Builder::new());
     net.run(async {
         let opened = pool.websocket(handshake("/accept")).await.unwrap();
         assert_eq!(opened.response.version(), Version::HTTP_11);
@@ -185,7 +187,7 @@ fn a_connection_that_cannot_makes_room_for_one_that_can() {
 fn a_pool_without_http1_says_why_there_is_no_websocket() {
     let versions = &[Alpn::Http2, Alpn::Http1];
     let only = ConnectionPool::builder().http1(false);
-    let (net, pool) = served_to(only, versions, h2::server::Builder::new());
+    let (net, pool) = served_to(only, Link::new(), versions, h2::server::Builder::new());
     net.run(async {
         let error = pool.websocket(handshake("/accept")).await.unwrap_err();
         let OpenError::Request(error) = error else {
@@ -220,4 +222,25 @@ fn a_drain_ends_websockets_on_a_shared_connection_and_says_so() {
     };
     assert!(LeaseRevoked::is_behind(&error), "{error}");
     assert_eq!(net.census(), Census::default(), "{}", net.report());
+}
+
+#[test]
+fn the_total_time_of_a_handshake_holds_for_both_of_its_requests() {
+    let versions = &[Alpn::Http2, Alpn::Http1];
+    // Either connection alone takes less than ten seconds, and both take more.
+    let far = Link::new().latency(Duration::from_millis(1500));
+    let any = ConnectionPool::builder();
+    let (net, pool) = served_to(any, far, versions, h2::server::Builder::new());
+    let limit = Timeouts::default().with_total(Duration::from_secs(10));
+    net.run(async {
+        let error = pool
+            .websocket(handshake("/accept").option(limit))
+            .await
+            .unwrap_err();
+        let OpenError::Request(error) = error else {
+            panic!("{error:?}");
+        };
+        assert_eq!(error.kind(), Kind::Timeout(TimeoutKind::Total));
+    });
+    assert_eq!(net.elapsed(), Duration::from_secs(10));
 }

@@ -120,6 +120,7 @@ impl ConnectionPool {
         handshake.open(move |request| async move {
             let (parts, body) = request.into_parts();
             let mut again = Request::from_parts(parts.clone(), Body::empty());
+            let began = pool.pool.runtime().now();
             match pool.request(Request::from_parts(parts, body)).await {
                 Err(error)
                     if NoExtendedConnect::is_behind(&error) && pool.routes.speaks_http1() =>
@@ -127,6 +128,13 @@ impl ConnectionPool {
                     let wish = again.extensions().get::<ConnectionUse>();
                     let wish = wish.copied().unwrap_or_default().with_http1_only();
                     again.extensions_mut().insert(wish);
+                    // To the caller both are one, and what the first took is gone.
+                    let mut limits = *again.extensions().get().unwrap_or(&pool.timeouts);
+                    if let Some(total) = &mut limits.total {
+                        let spent = pool.pool.runtime().now().saturating_duration_since(began);
+                        *total = total.saturating_sub(spent);
+                        again.extensions_mut().insert(limits);
+                    }
                     pool.request(again).await
                 }
                 other => other,
