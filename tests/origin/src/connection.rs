@@ -70,7 +70,7 @@ pub(crate) fn serve(shared: &Shared, stream: &Stream) -> io::Result<()> {
             Ok(None) => return Ok(()),
             #[cfg(feature = "http2")]
             Err(_) if connection.line == http2::FIRST_LINE => {
-                http2::serve(shared, &mut connection.input, stream)?;
+                http2::serve(shared, &mut connection.input, &mut &*stream)?;
                 return connection.linger();
             }
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {

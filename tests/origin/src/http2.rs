@@ -24,7 +24,7 @@ use h2::{
 use http::{HeaderMap, Method, Request, Response};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::{Shared, connection::PIECE, routes, stream::Stream, websocket};
+use crate::{Shared, connection::PIECE, routes, websocket};
 
 /// How a client begins, without the line's end (RFC 9113 §3.4).
 pub(crate) const FIRST_LINE: &[u8] = b"PRI * HTTP/2.0";
@@ -34,7 +34,11 @@ const STREAMS: u32 = 100;
 type Answering<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
 
 /// Serves a connection, of which the first line has been read, until it ends.
-pub(crate) fn serve(shared: &Shared, input: &mut impl Read, mut output: &Stream) -> io::Result<()> {
+pub(crate) fn serve(
+    shared: &Shared,
+    input: &mut impl Read,
+    output: &mut impl Write,
+) -> io::Result<()> {
     let pipe = Rc::new(RefCell::new(Pipe::default()));
     pipe.borrow_mut().incoming.extend_from_slice(FIRST_LINE);
     pipe.borrow_mut().incoming.extend_from_slice(b"\r\n");
@@ -275,5 +279,159 @@ impl AsyncWrite for Io {
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DATA: u8 = 0;
+    const HEADERS: u8 = 1;
+    const RST_STREAM: u8 = 3;
+    const SETTINGS: u8 = 4;
+    const END_STREAM: u8 = 1;
+    const END_HEADERS: u8 = 4;
+
+    /// RFC 9113 §4.1.
+    fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+        let mut frame = (payload.len() as u32).to_be_bytes()[1..].to_vec();
+        frame.extend([kind, flags]);
+        frame.extend(stream.to_be_bytes());
+        frame.extend(payload);
+        frame
+    }
+
+    /// What a client says first, but for the line that has been read.
+    fn opening() -> Vec<u8> {
+        let mut opening = b"\r\nSM\r\n\r\n".to_vec();
+        opening.extend(frame(SETTINGS, 0, 0, &[]));
+        opening
+    }
+
+    /// A field neither indexed nor compressed (RFC 7541 §6.2.2).
+    fn field(name: &str, value: &str) -> Vec<u8> {
+        let mut field = vec![0];
+        for text in [name, value] {
+            field.push(text.len() as u8);
+            field.extend(text.as_bytes());
+        }
+        field
+    }
+
+    fn request(method: &str, path: &str, others: &[(&str, &str)]) -> Vec<u8> {
+        let pseudo = [(":method", method), (":scheme", "http"), (":path", path)];
+        let fields = pseudo.iter().chain(&[(":authority", "a")]).chain(others);
+        fields
+            .flat_map(|(name, value)| field(name, value))
+            .collect()
+    }
+
+    fn get(stream: u32, path: &str) -> Vec<u8> {
+        let fields = request("GET", path, &[]);
+        frame(HEADERS, END_STREAM | END_HEADERS, stream, &fields)
+    }
+
+    /// What is said to `input`, of which `first` bytes come in one read and the rest in another.
+    fn answered(input: &[u8], first: usize) -> Vec<(u8, u8, u32, Vec<u8>)> {
+        let (now, later) = input.split_at(first);
+        let mut output = Vec::new();
+        serve(
+            &Shared::default(),
+            &mut Read::chain(now, later),
+            &mut output,
+        )
+        .unwrap();
+        let mut frames = Vec::new();
+        let mut rest = &output[..];
+        while let [a, b, c, kind, flags, stream @ ..] = rest {
+            let length = u32::from_be_bytes([0, *a, *b, *c]) as usize;
+            let (id, payload) = stream.split_at(4);
+            let id = u32::from_be_bytes(id.try_into().unwrap());
+            frames.push((*kind, *flags, id, payload[..length].to_vec()));
+            rest = &payload[length..];
+        }
+        frames
+    }
+
+    fn data(frames: &[(u8, u8, u32, Vec<u8>)], stream: u32) -> Vec<u8> {
+        let of_it = frames
+            .iter()
+            .filter(|(kind, _, id, _)| *kind == DATA && *id == stream);
+        of_it.flat_map(|(.., payload)| payload.clone()).collect()
+    }
+
+    #[test]
+    fn requests_are_answered_wherever_they_are_cut() {
+        let input = [opening(), get(1, "/hello"), get(3, "/nothing")].concat();
+        for first in 1..input.len() {
+            let frames = answered(&input, first);
+            assert_eq!(data(&frames, 1), b"Hello, world!\n", "{first}");
+            assert_eq!(data(&frames, 3), b"no such route\n", "{first}");
+        }
+    }
+
+    #[test]
+    fn extended_connect_is_a_websocket_and_is_announced() {
+        let fields = request("CONNECT", "/echo", &[(":protocol", "websocket")]);
+        // With a mask of nothing but zeros.
+        let message = |first: u8, payload: &[u8]| {
+            let mut message = vec![first, 0x80 | payload.len() as u8, 0, 0, 0, 0];
+            message.extend(payload);
+            message
+        };
+        let said = [
+            message(0x81, b"one"),
+            message(0x82, b""),
+            message(0x88, &[3, 232]),
+        ]
+        .concat();
+        for cut in 1..said.len() {
+            let input = [
+                opening(),
+                frame(HEADERS, END_HEADERS, 1, &fields),
+                frame(DATA, 0, 1, &said[..cut]),
+                frame(DATA, 0, 1, &said[cut..]),
+            ]
+            .concat();
+            let frames = answered(&input, input.len() / 2);
+            let heard = data(&frames, 1);
+            assert_eq!(heard, b"\x81\x03one\x82\x00\x88\x02\x03\xe8", "{cut}");
+            assert!(
+                frames
+                    .iter()
+                    .any(|(kind, flags, ..)| *kind == DATA && flags & END_STREAM != 0)
+            );
+            // RFC 8441 §3: SETTINGS_ENABLE_CONNECT_PROTOCOL.
+            let (kind, .., settings) = &frames[0];
+            assert_eq!(*kind, SETTINGS);
+            assert!(
+                settings
+                    .chunks(6)
+                    .any(|setting| setting == [0, 8, 0, 0, 0, 1])
+            );
+        }
+    }
+
+    #[test]
+    fn broken_events_are_written_before_their_stream_is_reset() {
+        let input = [opening(), get(1, "/events/3?break=2"), get(3, "/hello")].concat();
+        let frames = answered(&input, input.len());
+        let text = String::from_utf8(data(&frames, 1)).unwrap();
+        let whole = format!("{}{}{}", routes::RETRY, routes::event(0), routes::event(1));
+        assert_eq!(text, whole + "id: 2\nda");
+        let of_it: Vec<_> = frames.iter().filter(|(.., id, _)| *id == 1).collect();
+        assert_eq!(of_it.last().unwrap().0, RST_STREAM);
+        // It concerns nobody else.
+        assert_eq!(data(&frames, 3), b"Hello, world!\n");
+    }
+
+    #[test]
+    fn nonsense_ends_the_connection() {
+        let frames = answered(&[b"\r\nSM\r\n\r\n", &[0xff; 40][..]].concat(), 10);
+        assert!(
+            frames.iter().any(|(kind, ..)| *kind == 7),
+            "a GOAWAY: {frames:?}"
+        );
     }
 }

@@ -113,3 +113,87 @@ impl Session {
         self.tls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rustls::{
+        ClientConfig, ClientConnection, RootCertStore, StreamOwned,
+        pki_types::{CertificateDer, pem::PemObject},
+    };
+
+    use super::*;
+    use crate::Origin;
+
+    type Client = StreamOwned<ClientConnection, TcpStream>;
+
+    fn tcp(door: &TlsDoor) -> TcpStream {
+        let stream = TcpStream::connect(door.addr()).unwrap();
+        // A bound on hanging, not a measurement.
+        let patience = Duration::from_secs(30);
+        stream.set_read_timeout(Some(patience)).unwrap();
+        stream
+    }
+
+    fn connect(door: &TlsDoor, root: &str, protocols: &[&[u8]]) -> Client {
+        let mut roots = RootCertStore::empty();
+        let root = CertificateDer::from_pem_slice(root.as_bytes()).unwrap();
+        roots.add(root).unwrap();
+        let provider = Arc::new(ring::default_provider());
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+        let name = "localhost".try_into().unwrap();
+        let client = ClientConnection::new(Arc::new(config), name).unwrap();
+        StreamOwned::new(client, tcp(door))
+    }
+
+    const GET: &[u8] = b"GET /hello HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+
+    #[test]
+    fn it_answers_over_tls_and_says_goodbye() {
+        let mut origin = Origin::start().unwrap();
+        let door = origin.listen_tls().unwrap();
+        let mut client = connect(&door, door.certificate(), &[b"http/1.1"]);
+        client.write_all(GET).unwrap();
+        let mut answer = String::new();
+        // rustls fails here if the end is not announced.
+        client.read_to_string(&mut answer).unwrap();
+        assert!(answer.ends_with("\r\n\r\nHello, world!\n"), "{answer}");
+        assert_eq!(client.conn.alpn_protocol(), Some(&b"http/1.1"[..]));
+        assert!(origin.listen_tls().is_err(), "one is enough");
+    }
+
+    #[test]
+    fn what_it_likes_best_is_chosen_of_what_the_client_speaks() {
+        let mut origin = Origin::start().unwrap();
+        let door = origin.listen_tls().unwrap();
+        let mut client = connect(&door, door.certificate(), &[b"http/1.1", b"h2"]);
+        client.conn.complete_io(&mut client.sock).unwrap();
+        assert_eq!(client.conn.alpn_protocol(), Some(PROTOCOLS[0]));
+    }
+
+    #[test]
+    fn who_trusts_another_refuses_it() {
+        let (mut origin, mut other) = (Origin::start().unwrap(), Origin::start().unwrap());
+        let (door, another) = (origin.listen_tls().unwrap(), other.listen_tls().unwrap());
+        let mut client = connect(&door, another.certificate(), &[]);
+        assert!(client.write_all(GET).is_err());
+    }
+
+    #[test]
+    fn stopping_ends_handshakes_that_have_not_begun() {
+        let mut origin = Origin::start().unwrap();
+        let door = origin.listen_tls().unwrap();
+        let mut silent = tcp(&door);
+        drop(origin);
+        match silent.read(&mut [0; 1]) {
+            Ok(size) => assert_eq!(size, 0),
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::ConnectionReset),
+        }
+    }
+}
