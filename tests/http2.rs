@@ -19,8 +19,8 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use httpcore::NetworkStream as _;
 use httpcore::{
-    Body, Builder, ConnectionPool, ConnectionUse, Epoll, Http2Config, Kind, OnInformational,
-    Protocol, Request, Sent, StreamId, Upgraded, blocking,
+    Body, Builder, ConnectionPool, ConnectionUse, Epoll, Http2Config, Kind, OnInformational, Phase,
+    Protocol, Request, Sent, StreamId, TimeoutKind, Timeouts, Upgraded, blocking,
 };
 use httpcore_net_mock::{Census, Link, MockNet, MockTls, TlsServer};
 use httpcore_tests::http2::{self, Tokio};
@@ -223,6 +223,33 @@ fn an_extended_connect_is_a_stream_both_ways() {
 }
 
 #[test]
+fn a_tunnel_carries_more_than_the_windows_hold() {
+    let net = MockNet::new();
+    net.serve("origin.test", 80, async |stream| {
+        http2::serve(Tokio(stream), with_connect()).await;
+    });
+    let mut config = Http2Config::default();
+    (config.stream_window, config.connection_window) = (64 << 10, 64 << 10);
+    let pool = prior_knowledge()
+        .http2_config(config)
+        .build(Arc::new(net.clone()));
+    net.run(async {
+        let request = connect("http://origin.test/chat", "websocket");
+        let mut response = pool.request(request).await.unwrap();
+        let mut stream = Upgraded::take_from(&mut response).unwrap();
+        let piece = vec![b'x'; 10_000];
+        for _ in 0..100 {
+            write_all(&mut stream, &piece).await;
+            let mut heard = 0;
+            while heard < piece.len() {
+                heard += read_some(&mut stream).await.len();
+            }
+        }
+    });
+    net.clear();
+}
+
+#[test]
 fn an_extended_connect_is_a_stream_both_ways_over_the_event_loop() {
     let address = http2::start(with_connect()).unwrap();
     let epoll = Epoll::new().unwrap();
@@ -242,6 +269,54 @@ fn an_extended_connect_waits_for_settings_and_is_refused_where_they_do_not_offer
     assert_eq!(pool.status().active_requests, 0);
     let hello = net.run(pool.get("http://origin.test/hello")).unwrap();
     assert_eq!(hello.status(), 200, "the connection is as good as before");
+    net.clear();
+}
+
+#[test]
+fn an_extended_connect_does_not_wait_for_settings_for_ever() {
+    let net = MockNet::new();
+    net.serve("origin.test", 80, async |stream| stream.stall().await);
+    for (limits, kind) in [
+        (
+            Timeouts::default().with_read(Duration::from_secs(5)),
+            TimeoutKind::Read,
+        ),
+        (
+            Timeouts::default().with_first_byte(Duration::from_secs(5)),
+            TimeoutKind::FirstByte,
+        ),
+    ] {
+        let pool = prior_knowledge()
+            .timeouts(limits)
+            .build(Arc::new(net.clone()));
+        let begun = net.elapsed();
+        let error = net
+            .run(pool.request(connect("http://origin.test/chat", "websocket")))
+            .unwrap_err();
+        assert_eq!(error.kind(), Kind::Timeout(kind), "{error:?}");
+        assert_eq!((error.phase(), error.sent()), (Phase::Send, Sent::Nothing));
+        assert_eq!(net.elapsed() - begun, Duration::from_secs(5));
+    }
+    net.clear();
+}
+
+#[test]
+fn an_extended_connect_hears_of_a_connection_that_ends_before_its_settings() {
+    let net = MockNet::new();
+    let served = net.serve("origin.test", 80, async |mut stream| {
+        stream.read_exact(24).await.unwrap();
+        stream.sleep(Duration::from_secs(1)).await;
+    });
+    let pool = prior_knowledge().build(Arc::new(net.clone()));
+    let error = net
+        .run(pool.request(connect("http://origin.test/chat", "websocket")))
+        .unwrap_err();
+    // It has not read everything, and so its end is a reset.
+    assert_eq!(error.kind(), Kind::Network, "{error:?}");
+    assert_eq!((error.phase(), error.sent()), (Phase::Send, Sent::Nothing));
+    // What was not sent may be sent again, and that has an end.
+    assert_eq!((error.attempts(), served.attempts()), (10, 10));
+    assert_eq!(net.elapsed(), Duration::from_secs(10));
     net.clear();
 }
 

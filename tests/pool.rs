@@ -297,6 +297,37 @@ fn what_is_not_asked_meanwhile_hears_of_the_drain_when_it_is() {
 }
 
 #[test]
+fn a_pool_is_gone_once_all_have_heard_of_the_drain_whoever_hears_last() {
+    for (first, last) in [("holder", "waiter"), ("waiter", "holder")] {
+        let net = MockNet::new();
+        serve_endlessly(&net);
+        let pool = pool(&net, |builder| builder.max_connections(1));
+        let (holds, waits) = (pool.clone(), pool.clone());
+        net.run(async {
+            let mut body = holds.request(get_path("/body")).await.unwrap().into_body();
+            drop(holds);
+            let mut waiting = Box::pin(waits.request(get_path("/head")));
+            drop(waits);
+            let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+            assert!(waiting.as_mut().poll(&mut cx).is_pending());
+            assert_eq!(pool.drain(SECOND).await.unfinished, 2);
+            drop(pool);
+            for who in [first, last] {
+                match who {
+                    "holder" => while let Ok(Some(_)) = body.chunk().await.transpose() {},
+                    _ => {
+                        let refused = waiting.as_mut().await.unwrap_err();
+                        assert_eq!(refused.kind(), Kind::PoolClosed);
+                    }
+                }
+            }
+        });
+        net.settle();
+        assert_eq!(net.census(), Census::default(), "{}", net.report());
+    }
+}
+
+#[test]
 fn a_stream_that_ends_in_time_is_waited_for() {
     let net = MockNet::new();
     serve_endlessly(&net);

@@ -226,6 +226,64 @@ fn failures_in_a_row_are_waited_for_longer_and_longer_and_an_answer_ends_that() 
 }
 
 #[test]
+fn a_server_that_wished_for_no_pause_is_not_asked_without_end_once_it_is_gone() {
+    let net = MockNet::new();
+    let served = net.serve("server.test", 80, async |mut stream| {
+        stream.read_head().await.unwrap();
+        stream.write_all(HEAD).await.unwrap();
+        chunk(&mut stream, "retry: 0\ndata: a\n\n").await;
+    });
+    served.links(std::iter::once(Link::new()).chain(std::iter::repeat_n(Link::refused(), 100)));
+    let pool = ConnectionPool::new(Arc::new(net.clone()));
+    let mut source = pool.events(subscription().max_pause(SECOND));
+    let told = net.run(told(&mut source, 8));
+    assert_eq!(
+        told,
+        [
+            "opened",
+            "=a",
+            "0ns after Closed",
+            "200ms after Connect",
+            "400ms after Connect",
+            "800ms after Connect",
+            "1s after Connect",
+            "1s after Connect",
+        ]
+    );
+}
+
+#[test]
+fn asking_in_vain_without_a_pause_gives_way_to_others() {
+    let net = MockNet::new();
+    let asked = Arc::<Mutex<u32>>::default();
+    let counted = asked.clone();
+    let plan = subscription()
+        .pause(Duration::ZERO)
+        .max_pause(Duration::ZERO);
+    let mut source = EventSource::new(plan, Arc::new(net), move |_| {
+        *counted.lock().unwrap() += 1;
+        let is_enough = *counted.lock().unwrap() > 10_000;
+        async move {
+            // So that this fails instead of never ending.
+            if is_enough {
+                std::future::pending::<()>().await;
+            }
+            Err(httpcore::Error::new(
+                Kind::Connect,
+                httpcore::Phase::Connect,
+            ))
+        }
+    });
+    let waker = std::task::Waker::noop();
+    let polled = source.poll_event(&mut std::task::Context::from_waker(waker));
+    assert!(polled.is_pending());
+    assert!(
+        *asked.lock().unwrap() < 100,
+        "{asked:?} requests in one poll"
+    );
+}
+
+#[test]
 fn patience_may_have_an_end() {
     let net = MockNet::new();
     net.serve("server.test", 80, async |stream| stream.close())

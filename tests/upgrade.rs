@@ -9,14 +9,17 @@
 use std::{
     io::{Read, Write},
     net::{Ipv4Addr, TcpListener},
-    sync::Arc,
+    sync::{Arc, Mutex},
     thread,
     time::Duration,
 };
 
 use bytes::BytesMut;
-use httpcore::{Body, ConnectionPool, Request, Response, Target, Timeouts, Upgraded, blocking};
-use httpcore_net_mock::{Link, MockNet, Scenario as Swept, ServerStream, Sweep};
+use httpcore::{
+    Body, ConnectionPool, Kind, LeaseRevoked, Request, Response, Target, Timeouts, Upgraded,
+    blocking,
+};
+use httpcore_net_mock::{Census, Link, MockNet, Scenario as Swept, ServerStream, Sweep};
 use httpcore_tests::suite::{
     Client, Scenario,
     Step::{Close, Drain, HalfClose, Head, Read as Take, Send, Until},
@@ -320,6 +323,76 @@ async fn upgraded(pool: &ConnectionPool) -> Upgraded {
         .unwrap();
     let mut response = pool.request(request).await.unwrap();
     Upgraded::take_from(&mut response).unwrap()
+}
+
+#[test]
+fn what_came_with_the_answer_can_be_read_in_small_pieces() {
+    let net = MockNet::new();
+    net.serve("server.test", 80, async |mut stream| {
+        stream.read_head().await.unwrap();
+        let answer = "HTTP/1.1 101 Switching Protocols\r\nupgrade: shout/2\r\nconnection: upgrade\r\n\r\n\
+             all of it";
+        stream.write_all(answer).await.unwrap();
+        stream.stall().await;
+    });
+    let pool = ConnectionPool::new(Arc::new(net.clone()));
+    net.run(async {
+        let mut stream = upgraded(&pool).await;
+        let mut heard = Vec::new();
+        while heard.len() < 9 {
+            let mut small = BytesMut::with_capacity(2);
+            assert!(stream.read(&mut small).await.unwrap() <= 2);
+            heard.extend_from_slice(&small);
+        }
+        assert_eq!(heard, b"all of it");
+    });
+}
+
+#[test]
+fn a_drain_at_any_instant_ends_an_upgrade_and_says_so() {
+    let mut ends = [0; 2];
+    for instant in 0..40 {
+        let net = MockNet::new();
+        let pool = shouting(&net);
+        let user = pool.clone();
+        let end = Arc::<Mutex<Option<bool>>>::default();
+        let told = end.clone();
+        net.run(async {
+            net.spawn("user", async move {
+                let request = http::Request::get("http://server.test/")
+                    .header("connection", "Upgrade")
+                    .header("upgrade", "shout/2")
+                    .body(Body::empty())
+                    .unwrap();
+                let mut response = match user.request(request).await {
+                    Ok(response) => response,
+                    Err(error) => {
+                        assert_eq!(error.kind(), Kind::PoolClosed, "{error}");
+                        *told.lock().unwrap() = Some(false);
+                        return;
+                    }
+                };
+                let mut stream = Upgraded::take_from(&mut response).unwrap();
+                let mut heard = BytesMut::new();
+                let error = loop {
+                    match stream.read(&mut heard).await {
+                        Ok(count) => assert_ne!(count, 0),
+                        Err(error) => break error,
+                    }
+                };
+                assert!(LeaseRevoked::is_behind(&error), "{error}");
+                *told.lock().unwrap() = Some(true);
+            });
+            net.sleep(Duration::from_millis(instant)).await;
+            pool.drain(Duration::ZERO).await;
+        });
+        drop(pool);
+        net.settle();
+        let switched = end.lock().unwrap().expect("it has ended");
+        ends[usize::from(switched)] += 1;
+        assert_eq!(net.census(), Census::default(), "{}", net.report());
+    }
+    assert!(ends.iter().all(|count| *count > 3), "{ends:?}");
 }
 
 #[test]

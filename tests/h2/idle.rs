@@ -7,7 +7,7 @@ use httpcore_net_mock::{Census, MockNet};
 use httpcore_tests::{
     h2_peer::{
         both,
-        frames::{code, data, goaway, kind, ok, ping},
+        frames::{code, data, flag, goaway, kind, ok, ping},
         script::{answer, serve},
     },
     suite::{Client, tell_error},
@@ -211,5 +211,40 @@ fn four_abandoned_bodies_of_8_mib_leave_the_window_to_the_fifth_request() {
         complaints,
         "RST_STREAM 1 CANCEL; RST_STREAM 3 CANCEL; RST_STREAM 5 CANCEL; RST_STREAM 7 CANCEL"
     );
+    nothing_is_left(&net, client);
+}
+
+#[test]
+fn the_answer_to_a_question_for_a_sign_of_life_does_not_widen_windows() {
+    let net = MockNet::new();
+    let (_, records) = serve(&net, &[], async |mut peer, number| {
+        peer.serve(|request| answer(request, number)).await
+    });
+    let client = client_with(&net, |builder| {
+        let mut config = Http2Config::default();
+        config.stream_window = 64 << 10;
+        config.adaptive_window = true;
+        config.keep_alive_interval = Some(Duration::from_secs(30));
+        patient(builder).http2_config(config)
+    });
+    // The first is measured, and too small; the second comes before the next measurement.
+    assert_eq!(net.run(client.get("/one")), "200 x-seen=1 \"/one\"");
+    let second = net.run(client.get("/bytes/60000"));
+    assert_eq!(second, "200 x-seen=1 60000 bytes");
+    let settings = |when: &str| {
+        let record = records.lock().unwrap()[0].clone();
+        let settings = record.of(kind::SETTINGS);
+        let own = settings.iter().filter(|got| !got.frame.has(flag::ACK));
+        assert_eq!(own.count(), 1, "{when}: {:?}", record.frames());
+        record
+            .of(kind::PING)
+            .iter()
+            .filter(|got| !got.frame.has(flag::ACK))
+            .count()
+    };
+    let measured = settings("while it was used");
+    net.advance(Duration::from_secs(65));
+    // Some asked whether it was alive.
+    assert!(settings("when it had been idle") > measured);
     nothing_is_left(&net, client);
 }

@@ -324,6 +324,15 @@ fn lengths() {
             answering([headers(1, &[(":status", "304"), ("content-length", "4000")]).end()]),
         )
         .fine("304 \"\""),
+        case(
+            "RFC 9113 §8.1.1: a 304 says what a 200 would bring, and ends in empty DATA",
+            answering([
+                headers(1, &[(":status", "304"), ("content-length", "4000")]),
+                data(1, "").end(),
+            ]),
+        )
+        .stream_error(code::PROTOCOL_ERROR, &BROKEN_BODY.replacen("200", "304", 1))
+        .deviates(),
         status("RFC 9110 §15.4.5: a 304 with a body", "304", whole())
             .fine(&BROKEN_BODY.replacen("200", "304", 1)),
         status("RFC 9110 §15.3.5: a 204", "204", vec![data(1, "").end()]).fine("204 \"\""),

@@ -13,7 +13,7 @@ use httpcore_core_primitives::Alpn;
 use httpcore_net_mock::{Census, Link, MockNet, MockTls, ServerStream, TlsServer};
 use httpcore_tests::{
     h2_peer::{
-        frames::{code, goaway, kind, reset, setting, settings},
+        frames::{code, data, goaway, kind, ok, reset, setting, settings},
         record::Record,
         script::{answer, be_polite, serve},
     },
@@ -369,5 +369,46 @@ fn a_server_that_ends_before_its_settings_fails_the_burst_and_not_the_pool() {
         .count();
     assert_eq!(answered + closed, 5, "{told:#?}");
     assert!(net.run(client.get("/next")).starts_with("200 "));
+    nothing_is_left(&net, client);
+}
+
+#[test]
+fn a_drain_breaks_off_what_waits_on_a_shared_connection_when_its_time_is_over() {
+    let net = MockNet::new();
+    // One is never answered, the other's response never ends.
+    serve(&net, &[], async |mut peer, _| {
+        let (one, two) = (peer.request().await?, peer.request().await?);
+        let begun = match one.field(":path") {
+            Some("/begun") => one.frame.stream,
+            _ => two.frame.stream,
+        };
+        peer.send(&[ok(begun), data(begun, "some")]).await?;
+        while peer.next().await?.is_some() {}
+        Ok(())
+    });
+    let client = client(&net);
+    let told = Arc::new(std::sync::Mutex::new(Vec::new()));
+    for path in ["/begun", "/waiting"] {
+        let (client, told, net_too) = (client.clone(), told.clone(), net.clone());
+        net.spawn("a request", async move {
+            let line = client.get(path).await;
+            told.lock().unwrap().push((net_too.elapsed(), line));
+        });
+    }
+    net.advance(SECOND);
+    let drained = net.run(client.pool.drain(5 * SECOND));
+    assert_eq!(drained.unfinished, 2);
+    // Nothing else moves them from here on but that they were told.
+    net.settle();
+    let mut told = told.lock().unwrap().clone();
+    told.sort();
+    assert_eq!(
+        told,
+        [
+            "200 then PoolClosed in Body, sent All, response begun, connection new, attempts 1",
+            "PoolClosed in Head, sent All, response not begun, connection reused, attempts 1",
+        ]
+        .map(|line| (6 * SECOND, line.to_owned()))
+    );
     nothing_is_left(&net, client);
 }

@@ -9,7 +9,7 @@ use httpcore_tests::h2_peer::{
     script::{Case, Next, Step, answering, case, play, say},
 };
 
-use crate::told::{BROKEN_BODY, BROKEN_HEAD};
+use crate::told::{BROKEN_BODY, BROKEN_HEAD, BROKEN_HEAD_BEGUN};
 
 /// A frame that ends the connection, in place of the response.
 fn fatal(name: &'static str, frame: Frame, error: u32) -> Case {
@@ -358,6 +358,38 @@ fn continued_fields() {
             ]),
         )
         .fine("200 trailer x-one=1 trailer x-two=2 \"ok\""),
+        case(
+            "RFC 9113 §8.3: a path in a response, in a second frame",
+            answering([
+                headers(1, &[(":status", "200")])
+                    .end()
+                    .without(flag::END_HEADERS),
+                continuation(1, hpack::encode(&[(":path", "/")])),
+            ]),
+        )
+        .fine(BROKEN_HEAD_BEGUN),
+        case(
+            "RFC 9113 §8.3: a path in a response, behind padding in a third frame",
+            answering([
+                headers(1, &[(":status", "200")])
+                    .end()
+                    .padded(7)
+                    .without(flag::END_HEADERS),
+                continuation(1, "").without(flag::END_HEADERS),
+                continuation(1, hpack::encode(&[(":path", "/")])),
+            ]),
+        )
+        .fine(BROKEN_HEAD_BEGUN),
+        case(
+            "RFC 9113 §8.1: a status in trailers, in a second frame",
+            answering([
+                ok(1),
+                data(1, "body"),
+                headers(1, &[]).end().without(flag::END_HEADERS),
+                continuation(1, hpack::encode(&[(":status", "200")])),
+            ]),
+        )
+        .fine(BROKEN_BODY),
         torn("RFC 9113 §6.10: DATA among the fields", data(1, "x")),
         torn(
             "RFC 9113 §6.10: HEADERS of another stream among the fields",

@@ -1,9 +1,14 @@
 //! Frames from a server, in the groups of the Autobahn test suite, at every cut.
 
-use httpcore::ws::Config;
-use httpcore_net_mock::{Chunks, Link};
+use std::sync::Arc;
 
-use crate::peer::{close, frame, receive};
+use httpcore::{
+    ConnectionPool,
+    ws::{Config, WebSocket},
+};
+use httpcore_net_mock::{Chunks, Link, MockNet};
+
+use crate::peer::{ACCEPTED, close, frame, handshake, receive};
 
 const TEXT: u8 = 0x81;
 const BINARY: u8 = 0x82;
@@ -423,4 +428,37 @@ fn sizes_are_limited_before_they_are_believed() {
             ),
         ],
     );
+}
+
+#[test]
+fn what_the_peer_did_wrong_is_said_once() {
+    let net = MockNet::new();
+    net.serve("server.test", 80, async |mut stream| {
+        stream.read_head().await.unwrap();
+        let masked = frame(TEXT | CONTINUED, "")
+            .into_iter()
+            .map(|byte| if byte == 0 { 0x80 } else { byte });
+        let said = [ACCEPTED.as_bytes(), &masked.collect::<Vec<_>>(), &[0; 4]].concat();
+        stream.write_all(said).await.unwrap();
+        stream.stall().await;
+    });
+    let pool = ConnectionPool::new(Arc::new(net.clone()));
+    let error = net.run(async {
+        let opened = pool.websocket(handshake()).await.unwrap();
+        let mut socket = WebSocket::new(opened.stream, Config::default());
+        socket.message().await.unwrap().unwrap_err()
+    });
+    let mut said = Vec::new();
+    let mut next = Some(&error as &dyn std::error::Error);
+    while let Some(error) = next {
+        assert!(
+            !said
+                .iter()
+                .any(|text: &String| text.contains(&error.to_string())),
+            "{error} is said already: {said:?}"
+        );
+        said.push(error.to_string());
+        next = error.source();
+    }
+    assert_eq!(said.len(), 2, "{said:?}");
 }

@@ -1,13 +1,17 @@
 //! The same over HTTP/2 (RFC 8441), and over HTTP/1.1 where a server of HTTP/2 does not know it.
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use h2::{RecvStream, server::SendResponse};
 use http::{Method, Request, Response, Version};
 use httpcore::{
-    Alpn, ConnectionPool, NetworkStream,
-    ws::{Config, Handshake, Message, OpenError, Violation, WebSocket},
+    Alpn, ConnectionPool, LeaseRevoked, NetworkStream,
+    upgrade::NoExtendedConnect,
+    ws::{Config, Handshake, Message, MessageError, OpenError, Violation, WebSocket},
 };
 use httpcore_net_mock::{Census, MockNet, MockTls, TlsServer};
 use httpcore_tests::http2::{self, Tokio, send};
@@ -68,6 +72,14 @@ fn knows_connect() -> h2::server::Builder {
 /// A server of both versions; over HTTP/2 it may know extended CONNECT, over HTTP/1.1 it accepts and
 /// says nothing.
 fn served(versions: &'static [Alpn], builder: h2::server::Builder) -> (MockNet, ConnectionPool) {
+    served_to(ConnectionPool::builder(), versions, builder)
+}
+
+fn served_to(
+    pool: httpcore::Builder,
+    versions: &'static [Alpn],
+    builder: h2::server::Builder,
+) -> (MockNet, ConnectionPool) {
     let net = MockNet::new();
     let tls = TlsServer::new().alpn(versions);
     net.serve_tls("server.test", 443, tls, move |mut stream| {
@@ -84,7 +96,7 @@ fn served(versions: &'static [Alpn], builder: h2::server::Builder) -> (MockNet, 
             }
         }
     });
-    let pool = ConnectionPool::builder()
+    let pool = pool
         .tls(Arc::new(MockTls::new()))
         .build(Arc::new(net.clone()));
     (net, pool)
@@ -154,4 +166,58 @@ fn a_server_of_http2_without_it_is_asked_over_http1() {
         assert_eq!(pool.counters().dials, 2);
     });
     net.clear();
+}
+
+#[test]
+fn a_connection_that_cannot_makes_room_for_one_that_can() {
+    let versions = &[Alpn::Http2, Alpn::Http1];
+    let full = ConnectionPool::builder().max_connections(1);
+    let (net, pool) = served_to(full, versions, h2::server::Builder::new());
+    net.run(async {
+        let opened = pool.websocket(handshake("/accept")).await.unwrap();
+        assert_eq!(opened.response.version(), Version::HTTP_11);
+        assert_eq!(pool.status().connections.len(), 1);
+    });
+    net.clear();
+}
+
+#[test]
+fn a_pool_without_http1_says_why_there_is_no_websocket() {
+    let versions = &[Alpn::Http2, Alpn::Http1];
+    let only = ConnectionPool::builder().http1(false);
+    let (net, pool) = served_to(only, versions, h2::server::Builder::new());
+    net.run(async {
+        let error = pool.websocket(handshake("/accept")).await.unwrap_err();
+        let OpenError::Request(error) = error else {
+            panic!("{error:?}");
+        };
+        assert!(NoExtendedConnect::is_behind(&error), "{error:?}");
+        assert_eq!(pool.counters().dials, 1);
+    });
+    net.clear();
+}
+
+#[test]
+fn a_drain_ends_websockets_on_a_shared_connection_and_says_so() {
+    let (net, pool) = served(&[Alpn::Http2], knows_connect());
+    let told = Arc::<Mutex<Option<_>>>::default();
+    net.run(async {
+        let opened = pool.websocket(handshake("/accept")).await.unwrap();
+        let mut socket = WebSocket::new(opened.stream, Config::default());
+        let heard = told.clone();
+        net.spawn("listener", async move {
+            *heard.lock().unwrap() = socket.message().await;
+        });
+        let drained = pool.drain(Duration::from_secs(1)).await;
+        assert_eq!(drained.unfinished, 1);
+    });
+    assert_eq!(net.elapsed(), Duration::from_secs(1));
+    drop(pool);
+    net.settle();
+    let end = told.lock().unwrap().take();
+    let Some(Err(MessageError::Io(error))) = end else {
+        panic!("{end:?}");
+    };
+    assert!(LeaseRevoked::is_behind(&error), "{error}");
+    assert_eq!(net.census(), Census::default(), "{}", net.report());
 }

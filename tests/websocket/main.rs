@@ -8,6 +8,7 @@
 
 mod adapters;
 mod cancel;
+mod floods;
 mod frames;
 mod handshake;
 mod http2;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use httpcore::{
-    ConnectionPool, Upgraded,
+    ConnectionPool, Runtime, Upgraded, sleep_until,
     ws::{Config, Message, MessageError, Piece, WebSocket},
 };
 use httpcore_net_mock::{Link, MockNet};
@@ -162,6 +162,51 @@ fn a_message_that_was_accepted_is_sent_whole_although_its_future_is_dropped() {
 }
 
 #[test]
+fn a_long_message_goes_on_by_itself_although_others_had_their_turn() {
+    let config = Config::default().with_frame_size(1);
+    let said = said(Link::new(), NOW, config, async |mut socket| {
+        // Nothing here ever has to wait for the stream.
+        socket.send("y".repeat(100)).await.unwrap();
+        socket
+    });
+    assert_eq!(said.matches('y').count(), 100, "{said}");
+}
+
+#[test]
+fn a_close_is_answered_as_soon_as_the_peer_reads_again() {
+    let net = MockNet::new();
+    let noted = Arc::<Mutex<Vec<u8>>>::default();
+    let notes = noted.clone();
+    net.serve("server.test", 80, move |mut stream| {
+        let noted = notes.clone();
+        async move {
+            stream.read_head().await.unwrap();
+            let said = [ACCEPTED.as_bytes(), &close(1000, "")].concat();
+            stream.sleep(LATER).await;
+            stream.write_all(said).await.unwrap();
+            stream.sleep(LATER).await;
+            let heard = stream.read_to_end().await.unwrap();
+            noted.lock().unwrap().extend_from_slice(&heard);
+        }
+    })
+    .link(Link::new().buffer(400));
+    let pool = ConnectionPool::new(Arc::new(net.clone()));
+    net.run(async {
+        let opened = pool.websocket(handshake()).await.unwrap();
+        let config = Config::default().with_frame_size(1000);
+        let mut socket = WebSocket::new(opened.stream, config);
+        socket.start_send(Message::binary(vec![0; 10_000])).unwrap();
+        let closed = socket.message().await;
+        assert!(matches!(closed, Some(Ok(Message::Close(Some(_))))));
+    });
+    drop(pool);
+    net.settle();
+    // The frame that had been begun, and nothing of the message but that.
+    let noted = noted.lock().unwrap();
+    assert_eq!(told(&heard(&noted)), "binary- 1000, close 1000");
+}
+
+#[test]
 fn what_cannot_be_sent_says_so_and_hurts_nothing() {
     let said = said(Link::new(), NOW, Config::default(), async |mut socket| {
         for message in [
@@ -182,6 +227,60 @@ fn what_cannot_be_sent_says_so_and_hurts_nothing() {
         socket
     });
     assert_eq!(said, "text fine, close 1000");
+}
+
+#[test]
+fn more_pings_than_there_is_room_for_are_the_callers_mistake_and_hurt_nothing() {
+    let link = Link::new().buffer(100);
+    let said = said(link, LATER, Config::default(), async |mut socket| {
+        let mut refused = None;
+        for _ in 0..1000 {
+            refused = socket
+                .start_send(Message::Ping("?".repeat(125).into()))
+                .err();
+            if refused.is_some() {
+                break;
+            }
+        }
+        assert!(
+            matches!(refused, Some(MessageError::Misuse(_))),
+            "{refused:?}"
+        );
+        socket.send("fine").await.unwrap();
+        socket
+    });
+    assert!(said.ends_with("text fine, close 1000"), "{said}");
+}
+
+#[test]
+fn a_ping_is_answered_before_anything_else_is_asked_for() {
+    let net = MockNet::new();
+    let noted = Arc::<Mutex<Vec<u8>>>::default();
+    let notes = noted.clone();
+    net.serve("server.test", 80, move |mut stream| {
+        let noted = notes.clone();
+        async move {
+            stream.read_head().await.unwrap();
+            let said = [ACCEPTED.as_bytes(), &frame(0x89, "?")].concat();
+            stream.write_all(said).await.unwrap();
+            while let Ok(some) = stream.read_some().await
+                && !some.is_empty()
+            {
+                noted.lock().unwrap().extend_from_slice(&some);
+            }
+        }
+    });
+    let pool = ConnectionPool::new(Arc::new(net.clone()));
+    net.run(async {
+        let opened = pool.websocket(handshake()).await.unwrap();
+        let mut socket = WebSocket::new(opened.stream, Config::default());
+        let asked = socket.message().await;
+        assert!(matches!(asked, Some(Ok(Message::Ping(_)))), "{asked:?}");
+        // The socket is not polled meanwhile.
+        let clock: Arc<dyn Runtime> = Arc::new(net.clone());
+        sleep_until(&clock, clock.now() + LATER).await;
+        assert_eq!(told(&heard(&noted.lock().unwrap())), "pong ?");
+    });
 }
 
 #[test]

@@ -75,6 +75,10 @@ fn events_go_on_where_a_broken_stream_ended() {
     let output = run(&["sse", &url, "--last-event-id", "7"], "");
     assert_eq!(text(&output.stdout), "8\n9\n");
 
+    // Whoever sees nothing come learns why without having asked.
+    let output = run(&["sse", &url], "");
+    assert!(text(&output.stderr).contains("again in 10ms"), "{output:?}");
+
     // The first response alone is a broken one.
     let output = run(&["sse", &url, "--once", "-i"], "");
     let expected: String = (0..3)

@@ -29,6 +29,13 @@ pub trait Runtime: fmt::Debug + Send + Sync + 'static {
     /// There is no handle. A task ends because what it serves is gone: it holds `Weak` references
     /// to its owners, or the last sender of its channel is dropped.
     fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>);
+
+    /// Whether threads wait in sockets here, for as long as nothing else can wake them. A waker that
+    /// is left elsewhere just in case then sends its thread back into the loop, which takes more
+    /// system calls than the request it waits for.
+    fn waits_in_sockets(&self) -> bool {
+        false
+    }
 }
 
 /// What a backend puts into an [`io::Error`] when it has ended and can do nothing any more, so that

@@ -136,7 +136,9 @@ impl ConnectionPool {
 
     /// Refuses what comes, and waits, for so long at most, until what has come is done; see
     /// [`ConnectionPool::drain`](crate::ConnectionPool::drain). A response whose body this very
-    /// thread holds unread does not end meanwhile.
+    /// thread holds unread does not end meanwhile. A thread that waits in a socket is not woken when
+    /// the time is over: its exchange is broken off when the server next says something, or by its
+    /// own time limits.
     pub fn drain(&self, within: Duration) -> Drained {
         self.blocking.block_on(self.pool.drain(within))
     }

@@ -135,6 +135,10 @@ impl Runtime for Blocking {
     fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>) {
         Runtime::spawn(&self.handle, name, task);
     }
+
+    fn waits_in_sockets(&self) -> bool {
+        self.handle.waits_in_sockets()
+    }
 }
 
 impl NetworkBackend for Blocking {

@@ -292,6 +292,10 @@ impl Runtime for Handle {
         self.0.queue.spawn(name, task);
         self.clear_if_gone();
     }
+
+    fn waits_in_sockets(&self) -> bool {
+        self.0.direct
+    }
 }
 
 impl NetworkBackend for Handle {

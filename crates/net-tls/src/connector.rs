@@ -216,7 +216,9 @@ impl Builder {
     ///
     /// If it cannot be read, or holds none.
     pub fn root_pem_file(self, path: impl AsRef<Path>) -> Result<Self, ConfigError> {
-        self.root_pem(read(path.as_ref())?)
+        let path = path.as_ref();
+        self.root_pem(read(path)?)
+            .map_err(|error| error.in_file(path))
     }
 
     /// Trusts Mozilla's list, which is compiled in, besides the roots which were added. The
@@ -264,7 +266,9 @@ impl Builder {
     ///
     /// If it cannot be read, or holds none.
     pub fn revocation_lists_pem_file(self, path: impl AsRef<Path>) -> Result<Self, ConfigError> {
-        self.revocation_lists_pem(read(path.as_ref())?)
+        let path = path.as_ref();
+        self.revocation_lists_pem(read(path)?)
+            .map_err(|error| error.in_file(path))
     }
 
     /// Lets certificates pass for whose issuer there is no revocation list, and takes lists whose
@@ -325,11 +329,16 @@ impl Builder {
     ///
     /// If one of them cannot be read.
     pub fn client_certificate_pem_files(
-        self,
+        mut self,
         chain: impl AsRef<Path>,
         key: impl AsRef<Path>,
     ) -> Result<Self, ConfigError> {
-        self.client_certificate_pem(read(chain.as_ref())?, read(key.as_ref())?)
+        let (chain, key) = (chain.as_ref(), key.as_ref());
+        self.identity = Some((
+            pem::certificates(&read(chain)?).map_err(|error| error.in_file(chain))?,
+            pem::key(&read(key)?).map_err(|error| error.in_file(key))?,
+        ));
+        Ok(self)
     }
 
     /// Speaks nothing older than this; TLS 1.2 by default.
@@ -492,10 +501,8 @@ impl Builder {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {
-    std::fs::read(path).map_err(|error| {
-        let named = format!("{}: {error}", path.display());
-        ConfigError::because("a file cannot be read", io::Error::new(error.kind(), named))
-    })
+    std::fs::read(path)
+        .map_err(|error| ConfigError::because("the file cannot be read", error).in_file(path))
 }
 
 /// Keys do not print.

@@ -4,12 +4,12 @@ use std::{
     error::Error as StdError,
     fmt,
     io::{self, ErrorKind},
+    path::{Path, PathBuf},
 };
 
 use httpcore_core_primitives::{BoxError, TlsFailure};
 use rustls::{
-    AlertDescription, CertificateError, ExtendedKeyPurpose, PeerIncompatible,
-    pki_types::{UnixTime, pem},
+    AlertDescription, CertificateError, ExtendedKeyPurpose, PeerIncompatible, pki_types::UnixTime,
 };
 
 use crate::date::Date;
@@ -407,31 +407,40 @@ impl StdError for TlsError {
 #[derive(Debug)]
 pub struct ConfigError {
     text: &'static str,
+    /// Where what cannot be used was read.
+    file: Option<PathBuf>,
     source: Option<BoxError>,
 }
 
 impl ConfigError {
     pub(crate) fn new(text: &'static str) -> Self {
-        ConfigError { text, source: None }
+        ConfigError {
+            text,
+            file: None,
+            source: None,
+        }
     }
 
     pub(crate) fn because(text: &'static str, source: impl Into<BoxError>) -> Self {
         ConfigError {
             text,
+            file: None,
             source: Some(source.into()),
         }
     }
 
-    pub(crate) fn pem(source: pem::Error) -> Self {
-        Self::because(
-            "this is not what PEM looks like, or not of this kind",
-            source,
-        )
+    /// The same, of what this file holds.
+    pub(crate) fn in_file(mut self, path: &Path) -> Self {
+        self.file = Some(path.to_owned());
+        self
     }
 }
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(file) = &self.file {
+            write!(f, "{}: ", file.display())?;
+        }
         f.write_str(self.text)
     }
 }

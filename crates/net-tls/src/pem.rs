@@ -8,27 +8,29 @@ use crate::error::ConfigError;
 
 /// Every certificate in `text`, in its order; whatever else stands there is passed by.
 pub(crate) fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
-    all(text)
+    all(text, "there is no certificate which can be read (PEM)")
 }
 
 /// Every revocation list in `text`, likewise.
 pub(crate) fn revocation_lists(
     text: &[u8],
 ) -> Result<Vec<CertificateRevocationListDer<'static>>, ConfigError> {
-    all(text)
+    all(text, "there is no revocation list which can be read (PEM)")
 }
 
-fn all<T: PemObject>(text: &[u8]) -> Result<Vec<T>, ConfigError> {
+fn all<T: PemObject>(text: &[u8], otherwise: &'static str) -> Result<Vec<T>, ConfigError> {
     let found = T::pem_slice_iter(text)
         .collect::<Result<Vec<_>, _>>()
-        .map_err(ConfigError::pem)?;
+        .map_err(|error| ConfigError::because(otherwise, error))?;
     if found.is_empty() {
-        return Err(ConfigError::pem(pem::Error::NoItemsFound));
+        return Err(ConfigError::because(otherwise, pem::Error::NoItemsFound));
     }
     Ok(found)
 }
 
 /// The first private key in `text`: PKCS #8, PKCS #1 or SEC 1.
 pub(crate) fn key(text: &[u8]) -> Result<PrivateKeyDer<'static>, ConfigError> {
-    PrivateKeyDer::from_pem_slice(text).map_err(ConfigError::pem)
+    PrivateKeyDer::from_pem_slice(text).map_err(|error| {
+        ConfigError::because("there is no private key which can be read (PEM)", error)
+    })
 }

@@ -511,3 +511,26 @@ fn a_server_that_speaks_only_what_is_too_old_is_refused_by_that_name() {
     assert_eq!(refusal, Refusal::Alert("protocol_version".to_owned()));
     assert!(text.contains("versions of TLS"), "{text}");
 }
+
+#[test]
+fn what_a_file_lacks_is_said_with_its_name() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    let nowhere = concat!(env!("CARGO_MANIFEST_DIR"), "/nowhere.pem");
+    let builder = RustlsConnector::builder;
+    for (error, expected) in [
+        (builder().root_pem_file(file).err(), "no certificate"),
+        (builder().root_pem_file(nowhere).err(), "cannot be read"),
+        (
+            builder().client_certificate_pem_files(file, nowhere).err(),
+            "no certificate",
+        ),
+        (
+            builder().revocation_lists_pem_file(file).err(),
+            "no revocation list",
+        ),
+    ] {
+        let said = error.unwrap().to_string();
+        assert!(said.contains(expected), "{said}");
+        assert!(said.contains(file) || said.contains(nowhere), "{said}");
+    }
+}

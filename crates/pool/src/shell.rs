@@ -460,7 +460,8 @@ impl Shared {
                 let parking = Parking::new(place, &self.bell);
                 parking.note.parked.store(true, Ordering::Release);
                 let limit = janitor::latest_limit(&*handle, &parking.waker);
-                self.step(
+                let note = parking.note.clone();
+                let dropped = self.step(
                     now,
                     |core| {
                         let dialler = core.dial_over(place, version);
@@ -475,7 +476,13 @@ impl Shared {
                         (dialler, unheard)
                     },
                     |_, dropped| dropped,
-                )
+                );
+                // It may have called since it was asked, while its place did not lead to it yet: the
+                // janitor, who found nobody there, is to look again.
+                if !note.parked.load(Ordering::Acquire) {
+                    self.bell.note(place);
+                }
+                dropped
             }
             Ok(Established::Exclusive(connection)) => self.step(
                 now,

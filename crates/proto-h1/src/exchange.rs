@@ -627,10 +627,16 @@ impl Exchange {
         let Some(connection) = &mut self.connection else {
             return Poll::Pending;
         };
-        if let Some(lease) = &self.lease
-            && lease.poll_revoked(cx).is_ready()
-        {
-            return Poll::Ready(Err(Failure::Revoked));
+        if let Some(lease) = &self.lease {
+            // Where a thread waits in the socket, a waker left with the pool would keep it out.
+            let revoked = if connection.alarm.runtime().waits_in_sockets() {
+                lease.is_revoked()
+            } else {
+                lease.poll_revoked(cx).is_ready()
+            };
+            if revoked {
+                return Poll::Ready(Err(Failure::Revoked));
+            }
         }
         match ready!(self.waits.poll(cx, &mut connection.alarm, situation)) {
             Ended::Continue => {

@@ -138,6 +138,7 @@ impl SharedConnection for H2Connection {
     /// A [`Protocol`](httpcore_core_primitives::Protocol) in the extensions of a `CONNECT` asks for
     /// that protocol on the stream (RFC 8441); a 2xx leaves an
     /// [`Upgraded`](httpcore_core_primitives::Upgraded) in the response's extensions.
+    /// Such a request waits for the server's SETTINGS, for as long as it would wait for a response.
     ///
     /// # Errors
     ///

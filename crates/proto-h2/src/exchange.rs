@@ -13,7 +13,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use bytes::Bytes;
@@ -89,8 +89,9 @@ impl Exchanging {
             if self.body.is_some() {
                 // RFC 8441 §3: the server must have said that it knows this.
                 let must_know = request.extensions.get::<Protocol>().is_some();
-                if must_know && exchange.shared.link.poll_settings(cx).is_pending() {
-                    match ready!(exchange.poll_waits(cx, Sending::Starved)) {
+                if must_know && exchange.poll_settings(cx).is_pending() {
+                    // Nothing of ours is left to be waited for: it is the server's turn.
+                    match ready!(exchange.poll_waits(cx, Sending::Over)) {
                         Ok(()) => continue,
                         Err(failure) => return Poll::Ready(Err(failure)),
                     }
@@ -190,6 +191,8 @@ pub(crate) struct Exchange {
     interim_size: u64,
     /// The response has no content, whatever comes.
     no_content: bool,
+    /// Its number among those who wait for SETTINGS, or 0.
+    waits_as: u64,
     /// The method was `CONNECT`: what follows is a stream, and not a body.
     is_tunnel: bool,
     announced_sent: bool,
@@ -219,6 +222,7 @@ impl Exchange {
             interim: 0,
             interim_size: 0,
             no_content: false,
+            waits_as: 0,
             is_tunnel: false,
             announced_sent: false,
             written_before: 0,
@@ -231,6 +235,11 @@ impl Exchange {
             trace: terms.trace,
             lease: Some(terms.lease),
         }
+    }
+
+    /// Ready once the server's SETTINGS have come, or never will.
+    fn poll_settings(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.shared.link.poll_settings(cx, &mut self.waits_as)
     }
 
     /// Opens the stream, and takes the body, unless the request cannot be sent.
@@ -254,12 +263,17 @@ impl Exchange {
         let outgoing = head::outgoing(request, length).map_err(Failure::Misuse)?;
         let mut requests = self.shared.requests();
         if must_know && !requests.is_extended_connect_protocol_enabled() {
-            return Err(Failure::Misuse(Misuse::NoExtendedConnect));
+            // A connection that has ended never said either way.
+            let mut cx = Context::from_waker(Waker::noop());
+            return Err(match requests.poll_ready(&mut cx) {
+                Poll::Ready(Err(failure)) => Failure::Stream(failure),
+                Poll::Ready(Ok(())) | Poll::Pending => Failure::Misuse(Misuse::NoExtendedConnect),
+            });
         }
         let size = self
             .trace
             .is_on()
-            .then(|| head::list_size(outgoing.head.headers()));
+            .then(|| head::request_size(&outgoing.head));
         // A tunnel stays open, and begins when the server has agreed.
         let is_sent = is_empty && !is_connect;
         self.written_before = self.shared.link.written();
@@ -377,7 +391,7 @@ impl Exchange {
         let status = head.status;
         self.emit(|| Event::ResponseHead {
             status: status.as_u16(),
-            bytes: head::list_size(&head.headers),
+            bytes: head::response_size(&head.headers),
         });
         head.extensions
             .insert(StreamId(received.stream_id().as_u32()));
@@ -592,7 +606,7 @@ impl Exchange {
 
     fn error_of(&self, failure: Failure) -> Error {
         let gone = self.shared.link.is_gone();
-        let is_sent = self.upload.as_ref().is_none_or(Upload::is_sent);
+        let is_sent = self.upload.as_ref().is_some_and(Upload::is_sent);
         let progress = Progress {
             phase: match (self.has_head, is_sent) {
                 (true, _) => Phase::Body,
@@ -657,6 +671,9 @@ impl Exchange {
         self.response = None;
         self.received = None;
         self.alarm.disarm();
+        if self.waits_as > 0 {
+            self.shared.link.leave(self.waits_as);
+        }
         if let Some(lease) = self.lease.take() {
             lease.close(reason);
         }

@@ -329,8 +329,34 @@ pub(crate) fn has_empty_length(fields: &HeaderMap) -> bool {
 pub(crate) fn list_size(fields: &HeaderMap) -> u64 {
     fields
         .iter()
-        .map(|(name, value)| (name.as_str().len() + value.len() + 32) as u64)
+        .map(|(name, value)| OVERHEAD + (name.as_str().len() + value.len()) as u64)
         .sum()
+}
+
+/// What a field takes besides its name and value, as RFC 9113 §6.5.2 counts.
+const OVERHEAD: u64 = 32;
+
+/// How large a response's head is, its status included.
+pub(crate) fn response_size(fields: &HeaderMap) -> u64 {
+    OVERHEAD + ":status200".len() as u64 + list_size(fields)
+}
+
+/// How large a request's head is, pseudo-header fields included.
+pub(crate) fn request_size(head: &Request<()>) -> u64 {
+    let url = head.uri();
+    let protocol = head.extensions().get::<h2::ext::Protocol>();
+    let pseudo = [
+        (":method", Some(head.method().as_str())),
+        (":scheme", url.scheme_str()),
+        (":authority", url.authority().map(uri::Authority::as_str)),
+        (":path", url.path_and_query().map(uri::PathAndQuery::as_str)),
+        (":protocol", protocol.map(h2::ext::Protocol::as_str)),
+    ];
+    let pseudo = pseudo.into_iter().filter_map(|(name, value)| {
+        let value = value?;
+        Some(OVERHEAD + (name.len() + value.len()) as u64)
+    });
+    pseudo.sum::<u64>() + list_size(head.headers())
 }
 
 #[cfg(test)]
@@ -445,5 +471,17 @@ mod tests {
             let refused = said(Method::POST, wrong, length);
             assert_eq!(refused, Err(Misuse::ContentLength), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn the_size_of_a_head_includes_what_is_no_field() {
+        let out = head(get("http://a.test/x?y").header("a", "b"), NONE).unwrap();
+        // :method GET, :scheme http, :authority a.test, :path /x?y, a: b
+        let letters = (7 + 3) + (7 + 4) + (10 + 6) + (5 + 4) + (1 + 1);
+        assert_eq!(request_size(&out.head), letters + 5 * 32);
+        let tunnel = Request::connect("a.test:443");
+        let out = head(tunnel, NONE).unwrap();
+        assert_eq!(request_size(&out.head), (7 + 7) + (10 + 10) + 2 * 32);
+        assert_eq!(response_size(&HeaderMap::new()), 7 + 3 + 32);
     }
 }

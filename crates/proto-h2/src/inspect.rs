@@ -10,8 +10,9 @@
 /// h2 keeps them all.
 const MOST_BLOCKS: u16 = 100;
 
-/// How many streams are watched at once for that. Two whose numbers meet push each other out, and
-/// what is overlooked then is seen by the exchange.
+/// How many streams are watched at once for that. Of those whose numbers meet it is the latest, and
+/// what comes on one before it counts as if it came there: two who take turns are found out, and an
+/// answer that was slower than others is one block more.
 const WATCHED: usize = 64;
 
 /// What is wrong with a stream, or with the whole connection.
@@ -33,6 +34,8 @@ pub(crate) struct Inspector {
     have: usize,
     /// How much of the frame's payload is still to come.
     left: usize,
+    /// How much padding is at the end of that.
+    padding: usize,
     looking: Looking,
     /// Blocks by stream.
     blocks: [(u32, u16); WATCHED],
@@ -50,7 +53,9 @@ enum Looking {
         entry: [u8; 6],
         have: usize,
     },
-    /// Padding length and priority, so many bytes of them, and then the block.
+    /// The length of the padding, then a prefix of so many bytes, and then the block.
+    Padding(usize, Block),
+    /// So many bytes of priority, and then the block.
     Prefix(usize, Block),
     Block(Block),
 }
@@ -107,6 +112,7 @@ impl Inspector {
             header: [0; 9],
             have: 0,
             left: 0,
+            padding: 0,
             looking: Looking::Past,
             blocks: [(0, 0); WATCHED],
             control: 0,
@@ -131,9 +137,17 @@ impl Inspector {
                 continue;
             }
             let there = self.left.min(bytes.len() - at);
+            if let Looking::Padding(prefix, block) = self.looking {
+                self.padding = usize::from(bytes[at]);
+                self.looking = Looking::block(prefix, block);
+                self.left -= 1;
+                at += 1;
+                continue;
+            }
+            let seen = there.min(self.left.saturating_sub(self.padding));
             match &mut self.looking {
                 Looking::Past => {}
-                looking => looking.at(&mut bytes[at..at + there], &mut found),
+                looking => looking.at(&mut bytes[at..at + seen], &mut found),
             }
             self.left -= there;
             at += there;
@@ -145,6 +159,11 @@ impl Inspector {
         let [l0, l1, l2, kind, flags, s0, s1, s2, s3] = self.header;
         self.left = u32::from_be_bytes([0, l0, l1, l2]) as usize;
         let stream = u32::from_be_bytes([s0, s1, s2, s3]) & (u32::MAX >> 1);
+        self.padding = 0;
+        // h2 sees to it that nothing comes between the pieces of a block.
+        if kind == CONTINUATION && matches!(self.looking, Looking::Block(_)) {
+            return;
+        }
         self.looking = Looking::Past;
         match kind {
             // h2 counts the empty ones itself.
@@ -155,11 +174,11 @@ impl Inspector {
                     is_late: self.count_block(stream, flags & END_STREAM != 0, found),
                     at: At::Field,
                 };
-                let padding = usize::from(flags & PADDED != 0);
                 let priority = if flags & PRIORITY != 0 { 5 } else { 0 };
-                self.looking = match padding + priority {
-                    0 => Looking::Block(block),
-                    prefix => Looking::Prefix(prefix, block),
+                self.looking = if flags & PADDED != 0 {
+                    Looking::Padding(priority, block)
+                } else {
+                    Looking::block(priority, block)
                 };
             }
             SETTINGS if flags & ACK == 0 => {
@@ -182,7 +201,7 @@ impl Inspector {
         if ends {
             return is_known;
         }
-        if !is_known {
+        if stream > *watched {
             (*watched, *count) = (stream, 0);
         }
         *count = count.saturating_add(1);
@@ -194,11 +213,18 @@ impl Inspector {
 }
 
 impl Looking {
+    fn block(prefix: usize, block: Block) -> Self {
+        match prefix {
+            0 => Looking::Block(block),
+            prefix => Looking::Prefix(prefix, block),
+        }
+    }
+
     /// Looks at the next bytes of the payload.
     fn at(&mut self, bytes: &mut [u8], found: &mut impl FnMut(Finding)) {
         for byte in bytes {
             match self {
-                Looking::Past => return,
+                Looking::Past | Looking::Padding(..) => return,
                 Looking::Settings { entry, have } => {
                     entry[*have] = *byte;
                     *have += 1;
@@ -381,6 +407,26 @@ mod tests {
         }
         let padded = frame(HEADERS, END_HEADERS | PADDED, 5, b"\x02\x82\x88\0\0");
         assert_eq!(findings(&[padded]), [Finding::RequestPseudo(5)]);
+        let padding = frame(HEADERS, END_HEADERS | PADDED, 5, b"\x02\x88\x82\x82");
+        assert_eq!(findings(&[padding]), [], "padding is not a field");
+        for begun in [
+            frame(HEADERS, 0, 5, b"\x88\x00\x05:pa"),
+            frame(HEADERS, PADDED, 5, b"\x03\x88\x00\x05:pa\0\0\0"),
+            frame(
+                HEADERS,
+                PADDED | PRIORITY,
+                5,
+                b"\x01\0\0\0\0\x10\x88\x00\x05:pa\0",
+            ),
+        ] {
+            let empty = frame(CONTINUATION, 0, 5, b"");
+            let rest = frame(CONTINUATION, END_HEADERS, 5, b"th\x02/x");
+            assert_eq!(
+                findings(&[begun, empty, rest]),
+                [Finding::RequestPseudo(5)],
+                "in several frames"
+            );
+        }
         let prior = frame(HEADERS, END_HEADERS | PRIORITY, 5, b"\0\0\0\0\x10\x82\x88");
         assert_eq!(findings(&[prior]), [Finding::RequestPseudo(5)]);
     }
@@ -415,5 +461,28 @@ mod tests {
             }
         }
         assert_eq!(told_at, Some(MOST_BLOCKS));
+    }
+
+    #[test]
+    fn streams_which_take_turns_do_not_hide_behind_each_other() {
+        let apart = u32::try_from(2 * WATCHED).unwrap();
+        for streams in [[1, 1 + apart], [1 + 3 * apart, 1 + 2 * apart]] {
+            let mut inspector = Inspector::new();
+            let mut found = Vec::new();
+            for n in 0..2 * MOST_BLOCKS {
+                let stream = streams[usize::from(n % 2)];
+                let mut hint = frame(HEADERS, END_HEADERS, stream, b"\x48\x03103");
+                inspector.look(&mut hint, |finding| found.push(finding));
+            }
+            assert_eq!(found.first(), Some(&Finding::TooManyBlocks), "{streams:?}");
+        }
+        // One after the other, they have nothing to do with each other.
+        let mut inspector = Inspector::new();
+        for stream in (1..100_000).step_by(2) {
+            for _ in 0..3 {
+                let mut hint = frame(HEADERS, END_HEADERS, stream, b"\x48\x03103");
+                inspector.look(&mut hint, |finding| panic!("{finding:?} on {stream}"));
+            }
+        }
     }
 }

@@ -50,8 +50,10 @@ struct Said {
     listener: Option<Waker>,
     /// The server's SETTINGS have come.
     has_settings: bool,
-    /// Who cannot go on without them.
-    waiting: Vec<Waker>,
+    /// Who cannot go on without them, by their numbers.
+    waiting: Vec<(u64, Waker)>,
+    /// How many have ever waited.
+    waited: u64,
     findings: Vec<Finding>,
     /// The driver, to be told when nobody holds the connection any more.
     driver: Option<Waker>,
@@ -220,21 +222,42 @@ impl Link {
             said.has_settings = true;
             std::mem::take(&mut said.waiting)
         };
-        for waker in waiting {
+        for (_, waker) in waiting {
             waker.wake();
         }
     }
 
-    /// Ready once the server's SETTINGS have come, or never will.
-    pub(crate) fn poll_settings(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut said = self.said();
-        if said.has_settings {
-            return Poll::Ready(());
-        }
-        if !said.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
-            said.waiting.push(cx.waker().clone());
-        }
+    /// Ready once the server's SETTINGS have come, or never will. Whoever waits is given a number,
+    /// and [leaves](Self::leave) by that.
+    pub(crate) fn poll_settings(&self, cx: &mut Context<'_>, number: &mut u64) -> Poll<()> {
+        // Nobody else's waker is cloned or dropped under the lock.
+        let waker = cx.waker().clone();
+        let _former = {
+            let mut said = self.said();
+            if said.has_settings {
+                return Poll::Ready(());
+            }
+            let before = said.waiting.iter_mut().find(|(other, _)| other == number);
+            match before {
+                Some((_, former)) => Some(std::mem::replace(former, waker)),
+                None => {
+                    said.waited += 1;
+                    *number = said.waited;
+                    said.waiting.push((*number, waker));
+                    None
+                }
+            }
+        };
         Poll::Pending
+    }
+
+    /// Whoever had this number waits no more.
+    pub(crate) fn leave(&self, number: u64) {
+        let _gone = {
+            let mut said = self.said();
+            let at = said.waiting.iter().position(|&(other, _)| other == number);
+            at.map(|at| said.waiting.swap_remove(at))
+        };
     }
 
     fn said(&self) -> MutexGuard<'_, Said> {

@@ -21,6 +21,9 @@ pub(crate) struct Pulse {
     pings: PingPong,
     /// When the PING was decided on whose answer is awaited.
     asked: Option<Instant>,
+    /// Whether that PING measures the path. One that asks for a sign of life goes out when little
+    /// or nothing comes, and what came before it says nothing about the path.
+    measures: bool,
     keep_alive: Option<KeepAlive>,
     adaptive: Option<Adaptive>,
 }
@@ -76,6 +79,7 @@ impl Pulse {
         Some(Pulse {
             pings: pings()?,
             asked: None,
+            measures: false,
             keep_alive: config.keep_alive_interval.map(|interval| KeepAlive {
                 timer: runtime.timer("HTTP/2 keep-alive"),
                 interval,
@@ -108,7 +112,8 @@ impl Pulse {
             && self.pings.poll_pong(cx).is_ready()
         {
             self.asked = None;
-            if let Some(adaptive) = &mut self.adaptive
+            if std::mem::take(&mut self.measures)
+                && let Some(adaptive) = &mut self.adaptive
                 && let Some(window) = adaptive.measured(asked, now)
             {
                 beat = Beat::Widen(window);
@@ -121,7 +126,7 @@ impl Pulse {
         {
             // What came just now is the answer to the windows of a round trip ago.
             adaptive.arrived = heard;
-            self.ask(cx, now);
+            self.measures = self.ask(cx, now);
         }
         if self.poll_keep_alive(cx, now, heard > 0).is_ready() {
             return Beat::Over;
@@ -193,8 +198,13 @@ impl Adaptive {
         if !grows {
             return None;
         }
-        self.window = arrived.saturating_mul(2).clamp(self.window, LARGEST);
-        Some(self.window)
+        // It may have been set to more than it would ever grow to.
+        let window = arrived.saturating_mul(2).min(LARGEST);
+        if window <= self.window {
+            return None;
+        }
+        self.window = window;
+        Some(window)
     }
 }
 
@@ -225,5 +235,20 @@ mod tests {
         assert_eq!(windows.last(), Some(&(2 << 20)));
         assert!(windows.len() < 10, "{windows:?}");
         assert_eq!(adaptive.pause, LONG_PAUSE);
+    }
+
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "some instant to count from")]
+    fn a_window_beyond_the_largest_stays_as_it_is() {
+        let now = Instant::now();
+        let mut adaptive = Adaptive {
+            window: 2 * LARGEST,
+            arrived: 2 * LARGEST as usize,
+            next: now,
+            pause: SHORT_PAUSE,
+        };
+        // The answer to a PING of the keep-alive's, which goes out all the same.
+        assert_eq!(adaptive.measured(now, now), None);
+        assert_eq!(adaptive.window, 2 * LARGEST);
     }
 }

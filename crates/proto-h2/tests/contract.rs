@@ -9,13 +9,13 @@
 use std::{
     future::poll_fn,
     sync::{Arc, Mutex, Weak},
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Wake, Waker},
     time::Duration,
 };
 
 use httpcore_core_primitives::{
-    Admission, Body, CloseReason, Kind, Lease, LeaseId, Reclaim, Request, Response, SendError,
-    Sent, SharedConnection, Terms, Timeouts, Trace, lease::Outcome,
+    Admission, Body, CloseReason, Kind, Lease, LeaseId, Protocol, Reclaim, Request, Response,
+    SendError, Sent, SharedConnection, Terms, Timeouts, Trace, lease::Outcome,
 };
 use httpcore_net_mock::{Census, MockNet, ServerStream};
 use httpcore_proto_h2::{Config, H2Connection};
@@ -179,6 +179,33 @@ fn what_the_server_admits_is_told_whenever_it_changes() {
 }
 
 #[test]
+fn a_server_that_goes_away_is_told_of_though_a_response_is_still_coming() {
+    let net = MockNet::new();
+    net.run(async {
+        let connection = connect(&net, async |stream| {
+            let mut server = Server::begin(stream).await;
+            server.admit(10).await;
+            let (stream, _) = server.next(HEADERS).await.unwrap();
+            server.send(HEADERS, END_HEADERS, stream, OK).await;
+            server.go_away(1).await;
+            server.0.sleep(Duration::from_secs(60)).await;
+            server.send(DATA, END_STREAM, stream, b"hello").await;
+            server.next(GOAWAY).await;
+        });
+        let connection = connection.await;
+        let book = Arc::<Book>::default();
+        assert_eq!(limit(&connection).await, Admission::UpTo(10));
+        let response = connection.exchange(get(), book.terms()).await;
+        assert_eq!(limit(&connection).await, Admission::Over);
+        assert_eq!(net.elapsed(), Duration::ZERO, "at once");
+        hello(response).await;
+        assert_eq!(net.elapsed(), Duration::from_secs(60));
+        drop(connection);
+    });
+    ends_clean(&net);
+}
+
+#[test]
 fn a_server_without_a_limit_is_not_taken_at_its_word() {
     let net = MockNet::new();
     net.run(async {
@@ -314,4 +341,66 @@ fn a_runtime_that_drops_the_driver_leaves_nobody_waiting() {
         failure.error
     );
     assert_eq!(book.ends(), [CloseReason::PeerSaidClose]);
+}
+
+/// Counts its clones, as any waker keeps its task.
+struct Task;
+
+impl Wake for Task {
+    fn wake(self: Arc<Self>) {}
+}
+
+#[test]
+fn who_waits_for_settings_leaves_nothing_behind_when_it_goes() {
+    let net = MockNet::new();
+    net.run(async {
+        let connection = connect(&net, async |stream| {
+            // It says nothing, and waits for the end.
+            Server::begin(stream).await.next(GOAWAY).await;
+        });
+        let connection = connection.await;
+        let book = Arc::<Book>::default();
+        let ask = || {
+            let mut request = get();
+            *request.method_mut() = http::Method::CONNECT;
+            let protocol = Protocol::new("websocket");
+            request.extensions_mut().insert(protocol);
+            connection.exchange(request, book.terms())
+        };
+        let (stays, goes) = (Arc::new(Task), Arc::new(Task));
+        let mut staying = ask();
+        let waker = stays.clone().into();
+        assert!(
+            staying
+                .as_mut()
+                .poll(&mut Context::from_waker(&waker))
+                .is_pending()
+        );
+        for _ in 0..100 {
+            // Each time from another task.
+            let (one, other) = (goes.clone().into(), Arc::new(Task).into());
+            let mut going = ask();
+            assert!(
+                going
+                    .as_mut()
+                    .poll(&mut Context::from_waker(&other))
+                    .is_pending()
+            );
+            assert!(
+                going
+                    .as_mut()
+                    .poll(&mut Context::from_waker(&one))
+                    .is_pending()
+            );
+        }
+        assert_eq!(Arc::strong_count(&goes), 1, "their wakers are kept");
+        assert_eq!(
+            Arc::strong_count(&stays),
+            3,
+            "ours, the waker, and its clone"
+        );
+        drop(staying);
+        drop(connection);
+    });
+    ends_clean(&net);
 }

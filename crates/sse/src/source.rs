@@ -27,6 +27,9 @@ use crate::{
     subscription::{Plan, Subscription},
 };
 
+/// How many steps without an event are made in one poll before others get their turn.
+const STEPS_AT_ONCE: usize = 32;
+
 type Sending = Box<dyn FnMut(Request) -> BoxFuture<'static, Result<Response, Error>> + Send>;
 
 /// Events, from as many responses as it takes.
@@ -115,7 +118,7 @@ impl EventSource {
 
     /// As [`event`](Self::event).
     pub fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Event, Error>>> {
-        loop {
+        for _ in 0..STEPS_AT_ONCE {
             match ready!(self.poll_step(cx)) {
                 Some(Ok(Step::Event(event))) => return Poll::Ready(Some(Ok(event))),
                 Some(Ok(Step::Opened | Step::Waiting { .. })) => {}
@@ -123,6 +126,9 @@ impl EventSource {
                 None => return Poll::Ready(None),
             }
         }
+        // Where nothing has to be waited for, this could go on for ever. The others first.
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// As [`event`](Self::event), and tells what happens besides.

@@ -10,6 +10,10 @@ use httpcore_core_primitives::{BoxError, Error, Kind, Phase, Request, Timeouts};
 
 use crate::parser::Limits;
 
+/// What failures in a row double, at least: nothing, doubled, would stay nothing, and a server which
+/// wished for no pause would be asked without end once it is gone.
+const DOUBLED_AT_LEAST: Duration = Duration::from_millis(100);
+
 /// A stream of events to be listened to: what is asked for, and how often.
 ///
 /// What cannot be asked for is told when it is first tried.
@@ -113,7 +117,7 @@ impl Subscription {
     }
 
     /// How long to wait before asking again, until the server says otherwise; 3 s by default. Each
-    /// failure in a row doubles it.
+    /// failure in a row doubles it, or 100 ms if that is more.
     pub fn pause(self, pause: Duration) -> Self {
         self.set(|plan| plan.pause = pause)
     }
@@ -154,7 +158,10 @@ impl Plan {
 
     /// How long to wait after so many failures in a row.
     pub(crate) fn pause_after(&self, failures: u32, servers: Option<Duration>) -> Duration {
-        let pause = servers.unwrap_or(self.pause);
+        let mut pause = servers.unwrap_or(self.pause);
+        if failures > 1 {
+            pause = pause.max(DOUBLED_AT_LEAST);
+        }
         let times = 2_u32.saturating_pow(failures.saturating_sub(1));
         pause.saturating_mul(times).min(self.max_pause)
     }

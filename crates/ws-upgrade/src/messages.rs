@@ -45,6 +45,11 @@ pub use error::MessageError;
 const READ: usize = 16 * 1024;
 /// How many frames are written in one poll before others get their turn.
 const FRAMES_AT_ONCE: usize = 32;
+/// How often the stream is read in one poll before others get their turn: a message may have any
+/// number of empty frames.
+const READS_AT_ONCE: usize = 32;
+/// How many messages are thrown away in one poll, while closing, before others get their turn.
+const MESSAGES_AT_ONCE: usize = 32;
 /// RFC 6455 §5.5: the most a control frame may hold.
 const CONTROL: usize = 125;
 /// How many bytes of answers to pings are kept for a peer which does not read.
@@ -164,6 +169,9 @@ enum Stage {
 struct Bridge<'a, 'b, S> {
     stream: &'a mut S,
     cx: &'a mut Context<'b>,
+    reads: usize,
+    /// Reading blocks because it is the turn of others, and will be woken.
+    gives_way: bool,
 }
 
 impl<S: NetworkStream> WebSocket<S> {
@@ -220,7 +228,9 @@ impl<S: NetworkStream> WebSocket<S> {
             }
             // If that has to wait, it will wake; if it failed, reading may tell why.
             let sending = self.poll_outgoing(cx);
-            let read = self.context.read(&mut bridge(&mut self.stream, cx));
+            let mut reading = bridge(&mut self.stream, cx);
+            let read = self.context.read(&mut reading);
+            let gives_way = reading.gives_way;
             match (read, sending) {
                 (Ok(Message::Close(frame)), _) => {
                     self.outgoing = None;
@@ -235,8 +245,10 @@ impl<S: NetworkStream> WebSocket<S> {
                 }
                 (Err(error), sending) if is_blocking(&error) => {
                     return match sending {
-                        Poll::Ready(Err(error)) => Poll::Ready(Some(Err(self.fail(cx, error)))),
-                        Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
+                        Poll::Ready(Err(error)) if !gives_way => {
+                            Poll::Ready(Some(Err(self.fail(cx, error))))
+                        }
+                        Poll::Ready(_) | Poll::Pending => Poll::Pending,
                     };
                 }
                 (Err(Error::ConnectionClosed | Error::AlreadyClosed), _) => {
@@ -381,13 +393,16 @@ impl<S: NetworkStream> WebSocket<S> {
         frame: Option<CloseFrame>,
     ) -> Poll<Result<(), MessageError>> {
         ready!(self.poll_finish(cx, frame))?;
-        loop {
+        for _ in 0..MESSAGES_AT_ONCE {
             match ready!(self.poll_message(cx)) {
                 Some(Ok(_)) => {}
                 Some(Err(error)) => return Poll::Ready(Err(error)),
                 None => return Poll::Ready(Ok(())),
             }
         }
+        // The peer goes on talking. The others first.
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Ready when this side has said that it closes, and why. Messages can go on being received,
@@ -535,7 +550,12 @@ impl<S: fmt::Debug> fmt::Debug for WebSocket<S> {
 }
 
 fn bridge<'a, 'b, S>(stream: &'a mut S, cx: &'a mut Context<'b>) -> Bridge<'a, 'b, S> {
-    Bridge { stream, cx }
+    Bridge {
+        stream,
+        cx,
+        reads: 0,
+        gives_way: false,
+    }
 }
 
 fn is_blocked<T>(result: &Result<T, Error>) -> bool {
@@ -556,6 +576,12 @@ fn now<T>(poll: Poll<io::Result<T>>) -> io::Result<T> {
 
 impl<S: NetworkStream> Read for Bridge<'_, '_, S> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.reads == READS_AT_ONCE {
+            self.gives_way = true;
+            self.cx.waker().wake_by_ref();
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.reads += 1;
         let mut read = BytesMut::with_capacity(buf.len().min(READ));
         let count = now(self.stream.poll_read(self.cx, &mut read))?;
         buf[..count].copy_from_slice(&read);

@@ -1,7 +1,12 @@
 //! What our own client costs must not grow unnoticed: a few counts against those that were
 //! accepted last, in `benches/baseline.json`. No time is among them.
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::PathBuf,
+    process::{Command, Stdio},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -44,7 +49,15 @@ const TOLERANCE: Counts = Counts {
 /// With many in flight: a share of the system calls, and no less than so many.
 const CALLS_TOGETHER: (f64, f64) = (0.12, 0.05);
 
-type Baseline = BTreeMap<String, Counts>;
+/// What was accepted, and where.
+#[derive(Debug, Serialize, Deserialize)]
+struct Baseline {
+    /// What instructions depend on besides the code: with others, they are not compared.
+    conditions: BTreeMap<String, String>,
+    works: Works,
+}
+
+type Works = BTreeMap<String, Counts>;
 
 fn file() -> PathBuf {
     root().join("benches/baseline.json")
@@ -56,7 +69,13 @@ pub(crate) fn check() -> Outcome {
     let debian = Debian::default();
     for tool in ["valgrind", "strace"] {
         match debian.has(tool, &[tool]) {
-            Ok(()) => {}
+            Ok(()) if runs(tool) => {}
+            Ok(()) => {
+                report.leave_out(format!(
+                    "the guard of our counts: {tool} is there, but cannot look into programs here"
+                ));
+                return Ok(report);
+            }
             Err(Missing::LeftOut(why)) => {
                 report.leave_out(format!(
                     "the guard of our counts, which needs {tool}: {why}"
@@ -69,6 +88,15 @@ pub(crate) fn check() -> Outcome {
     let text = fs::read_to_string(file()).map_err(|error| format!("the baseline: {error}"))?;
     let accepted: Baseline =
         serde_json::from_str(&text).map_err(|error| format!("the baseline: {error}"))?;
+    let conditions = conditions();
+    let is_comparable = conditions == accepted.conditions;
+    if !is_comparable {
+        report.leave_out(format!(
+            "instructions against the baseline, which was counted with {:?}, and not with {conditions:?}",
+            accepted.conditions
+        ));
+    }
+    let accepted = accepted.works;
     let counted = count()?;
     let mut worse = Vec::new();
     for (name, counts) in &counted {
@@ -77,7 +105,11 @@ pub(crate) fn check() -> Outcome {
             continue;
         };
         println!("    {name}: {}", compared(counts, before));
-        worse.extend(excess(name, counts, before));
+        let mut counts = *counts;
+        if !is_comparable {
+            counts.instructions = before.instructions;
+        }
+        worse.extend(excess(name, &counts, before));
     }
     let gone = accepted.keys().filter(|name| !counted.contains_key(*name));
     worse.extend(gone.map(|name| format!("{name} is in the baseline, and cannot be counted")));
@@ -96,22 +128,65 @@ pub(crate) fn check() -> Outcome {
 
 /// Makes what is counted now the measure of what comes.
 pub(crate) fn accept() -> Outcome {
-    let counted = count()?;
-    let text = serde_json::to_string_pretty(&counted).map_err(|error| error.to_string())?;
+    let baseline = Baseline {
+        conditions: conditions(),
+        works: count()?,
+    };
+    let text = serde_json::to_string_pretty(&baseline).map_err(|error| error.to_string())?;
     fs::write(file(), text + "\n").map_err(|error| format!("the baseline: {error}"))?;
+    let counted = baseline.works;
     for (name, counts) in &counted {
         println!("    {name}: {counts:?}");
     }
     Ok(Report::note(format!("{} works accepted", counted.len())))
 }
 
-fn count() -> Result<Baseline, String> {
+/// Whether `tool` can do its work here: tracing is forbidden in some containers.
+fn runs(tool: &str) -> bool {
+    let arguments: &[&str] = match tool {
+        "strace" => &["-o", "/dev/null", "true"],
+        _ => &["--tool=none", "true"],
+    };
+    let run = Command::new(tool)
+        .args(arguments)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    run.is_ok_and(|status| status.success())
+}
+
+/// The compiler, the C library, valgrind, and what the processor offers to code that chooses.
+fn conditions() -> BTreeMap<String, String> {
+    let said = |program: &str, arguments: &[&str]| {
+        let run = Command::new(program).args(arguments).output();
+        let text = run.map_or(String::new(), |run| {
+            String::from_utf8_lossy(&run.stdout).into_owned()
+        });
+        text.lines().next().unwrap_or_default().to_owned()
+    };
+    let flags = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let flags = flags.lines().find(|line| line.starts_with("flags"));
+    let flags: Vec<&str> = flags.unwrap_or_default().split_whitespace().collect();
+    let chosen_by = ["sse4_2", "avx", "avx2", "bmi2", "erms", "aes", "pclmulqdq"];
+    let has: Vec<&str> = chosen_by
+        .into_iter()
+        .filter(|flag| flags.contains(flag))
+        .collect();
+    BTreeMap::from([
+        ("rustc".to_owned(), said("rustc", &["--version"])),
+        ("libc".to_owned(), said("ldd", &["--version"])),
+        ("valgrind".to_owned(), said("valgrind", &["--version"])),
+        ("processor".to_owned(), has.join(" ")),
+    ])
+}
+
+fn count() -> Result<Works, String> {
     let release = build_ours()?;
     let folder = target().join("bench");
     fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
     let server = servers::responder(&release, &folder)?;
     let ca = folder.join("ca.pem").to_string_lossy().into_owned();
-    let mut counted = Baseline::new();
+    let mut counted = Works::new();
     for (program, work) in WATCHED {
         let known = WORKLOADS.iter().find(|workload| workload.name == work);
         let workload = known.ok_or(format!("no such work: {work}"))?;

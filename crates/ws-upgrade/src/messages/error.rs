@@ -60,6 +60,12 @@ impl From<Error> for MessageError {
             | Error::ConnectionClosed
             | Error::AlreadyClosed => MessageError::Closing,
             Error::Capacity(error) => MessageError::TooLarge(error.into()),
+            // Only pings and pongs are given to it before there is room.
+            Error::WriteBufferFull(_) => {
+                MessageError::Misuse("earlier messages are still on their way")
+            }
+            // What is around this error says the same again.
+            Error::Protocol(error) => MessageError::Protocol(error.into()),
             other => MessageError::Protocol(other.into()),
         }
     }
