@@ -4,18 +4,20 @@ use std::{
     fmt::Write as _,
     io::{self, Write as _},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
+use http::Version;
 use httpcore::{
-    Body, ConnectionPool, Epoll, Event, Trace,
-    sse::Subscription,
+    Body, Builder, ConnectionPool, Epoll, Event, Trace,
+    sse::{EventSource, Subscription},
+    tls::RustlsConnector,
     ws::{self, Handshake, Message, WebSocket},
 };
-use httpcore_origin::Origin;
+use httpcore_origin::{Origin, TlsDoor};
 
 use crate::Exit;
 
@@ -30,25 +32,90 @@ const MESSAGES: usize = 1000;
 const EVENTS: usize = 1000;
 
 pub(crate) fn run() -> Result<(), Exit> {
-    let origin = Origin::start()?;
+    let mut origin = Origin::start()?;
+    let door = origin.listen_tls()?;
     let epoll = Epoll::new()?;
     let demo = Demo {
-        pool: ConnectionPool::builder()
-            .max_connections(CONNECTIONS)
-            .build(epoll.backend()),
+        ways: ways(&epoll, &origin, &door)?,
         runtime: epoll.backend(),
         origin: &origin,
         grants: Arc::default(),
     };
     println!(
-        "An origin server listens on {}; the requests go over an epoll loop on this thread.\n",
-        origin.addr()
+        "An origin server listens on {}, and with TLS on {}; the requests go over an epoll loop on \
+         this thread.\n",
+        origin.addr(),
+        door.addr()
     );
     let table = epoll.block_on(demo.show(&epoll))?;
     let mut out = io::stdout().lock();
     out.write_all(table.as_bytes())?;
-    writeln!(out, "\nThe pool, afterwards:\n{}", demo.pool.status())?;
+    writeln!(out, "\nThe pools, afterwards:")?;
+    for way in &demo.ways {
+        writeln!(out, "{:<18} {}", way.name, way.pool.status())?;
+    }
     Ok(())
+}
+
+/// A way of asking the origin, with a pool of its own.
+struct Way {
+    name: &'static str,
+    /// What every answer must have come by.
+    version: Version,
+    /// What a path is added to.
+    base: String,
+    pool: ConnectionPool,
+}
+
+/// What is wrong if another version answered.
+const WRONG: &str = "an answer came by another version";
+
+impl Way {
+    /// The URL of `path`, which begins with a slash.
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
+    /// What is shown of an answer's head.
+    fn answer<T>(&self, response: &http::Response<T>) -> Result<String, Exit> {
+        let (version, status) = (response.version(), response.status());
+        check(version == self.version, WRONG)?;
+        Ok(format!("{version:?} {}", status.as_str()))
+    }
+}
+
+fn ways(epoll: &Epoll, origin: &Origin, door: &TlsDoor) -> Result<[Way; 4], Exit> {
+    // It has signed itself; nobody else is trusted.
+    let roots = RustlsConnector::builder().root_pem(door.certificate())?;
+    let tls = Arc::new(roots.build()?);
+    let way = |name, version, base, choose: fn(Builder) -> Builder| {
+        let builder = ConnectionPool::builder()
+            .max_connections(CONNECTIONS)
+            .tls(tls.clone());
+        Way {
+            name,
+            version,
+            base,
+            pool: choose(builder).build(epoll.backend()),
+        }
+    };
+    Ok([
+        way("HTTP/1.1", Version::HTTP_11, origin.url(""), |pool| pool),
+        way(
+            "HTTP/1.1 over TLS",
+            Version::HTTP_11,
+            door.url(""),
+            |pool| pool.http2(false),
+        ),
+        // The server is taken to know it.
+        way("HTTP/2", Version::HTTP_2, origin.url(""), |pool| {
+            pool.http1(false)
+        }),
+        // The server chooses it in the handshake.
+        way("HTTP/2 over TLS", Version::HTTP_2, door.url(""), |pool| {
+            pool
+        }),
+    ])
 }
 
 /// How often requests were granted a connection.
@@ -68,7 +135,7 @@ impl Grants {
 }
 
 struct Demo<'a> {
-    pool: ConnectionPool,
+    ways: [Way; 4],
     runtime: Arc<dyn httpcore::NetworkBackend>,
     origin: &'a Origin,
     grants: Arc<Grants>,
@@ -77,25 +144,31 @@ struct Demo<'a> {
 /// What a step came to.
 struct Seen {
     what: &'static str,
-    status: String,
+    /// The version by which it came, and its status.
+    answer: String,
     bytes: u64,
 }
 
 impl Demo<'_> {
     async fn show(&self, epoll: &Epoll) -> Result<String, Exit> {
         let mut table = format!(
-            "{:<44} {:<8} {:>12} {:>6} {:>7} {:>12}\n",
-            "what", "status", "bytes", "new", "reused", "time"
+            "{:<44} {:<12} {:>12} {:>6} {:>7} {:>12}\n",
+            "what", "answer", "bytes", "new", "reused", "time"
         );
         let rule = "-".repeat(table.len() - 1);
         let _ = writeln!(table, "{rule}");
-        self.row(&mut table, self.get()).await?;
-        self.row(&mut table, self.post()).await?;
-        self.row(&mut table, self.stream()).await?;
-        self.row(&mut table, self.download()).await?;
-        self.row(&mut table, self.share(epoll)).await?;
-        self.row(&mut table, self.websocket()).await?;
-        self.row(&mut table, self.events()).await?;
+        for (number, way) in self.ways.iter().enumerate() {
+            let _ = writeln!(table, "{}", way.name);
+            self.row(&mut table, self.get(way)).await?;
+            if number == 0 {
+                self.row(&mut table, self.post(way)).await?;
+                self.row(&mut table, self.stream(way)).await?;
+                self.row(&mut table, self.download(way)).await?;
+                self.row(&mut table, self.share(way, epoll)).await?;
+            }
+            self.row(&mut table, self.websocket(way)).await?;
+            self.row(&mut table, self.events(way)).await?;
+        }
         Ok(table)
     }
 
@@ -110,9 +183,9 @@ impl Demo<'_> {
         let (new, reused) = self.grants.take();
         let _ = writeln!(
             table,
-            "{:<44} {:<8} {:>12} {new:>6} {reused:>7} {:>12}",
+            "  {:<42} {:<12} {:>12} {new:>6} {reused:>7} {:>12}",
             seen.what,
-            seen.status,
+            seen.answer,
             seen.bytes,
             readable(took)
         );
@@ -130,36 +203,42 @@ impl Demo<'_> {
         })
     }
 
-    fn request(&self, method: &str, path: &str, body: Body) -> Result<httpcore::Request, Exit> {
+    fn request(
+        &self,
+        way: &Way,
+        method: &str,
+        path: &str,
+        body: Body,
+    ) -> Result<httpcore::Request, Exit> {
         Ok(http::Request::builder()
             .method(method)
-            .uri(self.origin.url(path))
+            .uri(way.url(path))
             .extension(self.listener())
             .body(body)?)
     }
 
-    async fn get(&self) -> Result<Seen, Exit> {
-        let request = self.request("GET", "/hello", Body::empty())?;
-        let response = self.pool.request(request).await?;
-        let status = response.status().to_string();
+    async fn get(&self, way: &Way) -> Result<Seen, Exit> {
+        let request = self.request(way, "GET", "/hello", Body::empty())?;
+        let response = way.pool.request(request).await?;
+        let answer = way.answer(&response)?;
         let bytes = response.into_body().bytes(1 << 20).await?;
-        Ok(seen("GET, a small answer", &status, bytes.len() as u64))
+        Ok(seen("GET, a small answer", answer, bytes.len() as u64))
     }
 
-    async fn post(&self) -> Result<Seen, Exit> {
+    async fn post(&self, way: &Way) -> Result<Seen, Exit> {
         let said = "what is said here comes back";
-        let request = self.request("POST", "/echo", said.into())?;
-        let response = self.pool.request(request).await?;
-        let status = response.status().to_string();
+        let request = self.request(way, "POST", "/echo", said.into())?;
+        let response = way.pool.request(request).await?;
+        let answer = way.answer(&response)?;
         let bytes = response.into_body().bytes(1 << 20).await?;
         check(bytes == said, "the echo is not what was said")?;
-        Ok(seen("POST, echoed", &status, bytes.len() as u64))
+        Ok(seen("POST, echoed", answer, bytes.len() as u64))
     }
 
-    async fn stream(&self) -> Result<Seen, Exit> {
-        let request = self.request("GET", "/stream/10", Body::empty())?;
-        let response = self.pool.request(request).await?;
-        let status = response.status().to_string();
+    async fn stream(&self, way: &Way) -> Result<Seen, Exit> {
+        let request = self.request(way, "GET", "/stream/10", Body::empty())?;
+        let response = way.pool.request(request).await?;
+        let answer = way.answer(&response)?;
         let mut body = response.into_body();
         let (mut pieces, mut bytes) = (0, 0);
         while let Some(piece) = body.chunk().await {
@@ -167,13 +246,13 @@ impl Demo<'_> {
             pieces += 1;
         }
         check(pieces > 0, "the stream was empty")?;
-        Ok(seen("GET, a chunked stream", &status, bytes))
+        Ok(seen("GET, a chunked stream", answer, bytes))
     }
 
-    async fn download(&self) -> Result<Seen, Exit> {
-        let request = self.request("GET", &format!("/bytes/{LARGE}"), Body::empty())?;
-        let response = self.pool.request(request).await?;
-        let status = response.status().to_string();
+    async fn download(&self, way: &Way) -> Result<Seen, Exit> {
+        let request = self.request(way, "GET", &format!("/bytes/{LARGE}"), Body::empty())?;
+        let response = way.pool.request(request).await?;
+        let answer = way.answer(&response)?;
         let mut body = response.into_body();
         let mut bytes = 0;
         while let Some(piece) = body.chunk().await {
@@ -188,13 +267,13 @@ impl Demo<'_> {
             bytes == LARGE,
             "the download is not as long as it should be",
         )?;
-        Ok(seen("GET, 256 MiB, checked as it streams", &status, bytes))
+        Ok(seen("GET, 256 MiB, checked as it streams", answer, bytes))
     }
 
-    async fn websocket(&self) -> Result<Seen, Exit> {
-        let handshake = Handshake::new(self.origin.url("/echo")).option(self.listener());
-        let opened = self.pool.websocket(handshake).await?;
-        let status = opened.response.status().as_str().to_owned();
+    async fn websocket(&self, way: &Way) -> Result<Seen, Exit> {
+        let handshake = Handshake::new(way.url("/echo")).option(self.listener());
+        let opened = way.pool.websocket(handshake).await?;
+        let answer = way.answer(&opened.response)?;
         let mut socket = WebSocket::new(opened.stream, ws::Config::default());
         let mut bytes = 0;
         for number in 0..MESSAGES {
@@ -208,13 +287,24 @@ impl Demo<'_> {
             bytes += heard.len() as u64;
         }
         socket.close(None).await?;
-        Ok(seen("a WebSocket, 1000 messages and back", &status, bytes))
+        Ok(seen("a WebSocket, 1000 messages and back", answer, bytes))
     }
 
-    async fn events(&self) -> Result<Seen, Exit> {
+    async fn events(&self, way: &Way) -> Result<Seen, Exit> {
         let path = format!("/events/{EVENTS}?break=400");
-        let subscription = Subscription::new(self.origin.url(&path)).option(self.listener());
-        let mut events = self.pool.events(subscription);
+        let subscription = Subscription::new(way.url(&path)).option(self.listener());
+        // What `ConnectionPool::events` does, and a look at each response.
+        let answers = Arc::<Mutex<Vec<_>>>::default();
+        let (pool, heard) = (way.pool.clone(), answers.clone());
+        let mut events = EventSource::new(subscription, self.runtime.clone(), move |request| {
+            let (asking, heard) = (pool.request(request), heard.clone());
+            async move {
+                let response = asking.await?;
+                let seen = (response.version(), response.status());
+                lock(&heard).push(seen);
+                Ok(response)
+            }
+        });
         let (mut next, mut bytes) = (0, 0);
         while let Some(event) = events.event().await {
             let event = event?;
@@ -223,22 +313,33 @@ impl Demo<'_> {
             bytes += event.data.len() as u64;
         }
         check(next == EVENTS, "the last events are missing")?;
-        Ok(seen("1000 events, broken off and resumed", "200 OK", bytes))
+        let answers = lock(&answers);
+        let mut versions = answers.iter().map(|(version, _)| *version);
+        check(versions.all(|version| version == way.version), WRONG)?;
+        let codes: Vec<_> = answers.iter().map(|(_, status)| status.as_u16()).collect();
+        // Three with events, and one which says that there are no more.
+        check(codes == [200, 200, 200, 204], "the events came otherwise")?;
+        let answer = format!("{:?} {}", way.version, codes[0]);
+        Ok(seen("1000 events, broken off and resumed", answer, bytes))
     }
 
-    async fn share(&self, epoll: &Epoll) -> Result<Seen, Exit> {
+    async fn share(&self, way: &Way, epoll: &Epoll) -> Result<Seen, Exit> {
         let mut tasks = Vec::with_capacity(SHARING);
         for _ in 0..SHARING {
-            let request = self.request("GET", "/hello", Body::empty())?;
-            let sending = self.pool.request(request);
+            let request = self.request(way, "GET", "/hello", Body::empty())?;
+            let sending = way.pool.request(request);
             tasks.push(epoll.spawn(async move {
                 let response = sending.await?;
-                response.into_body().bytes(1 << 20).await
+                let version = response.version();
+                let bytes = response.into_body().bytes(1 << 20).await?;
+                Ok::<_, httpcore::Error>((version, bytes))
             }));
         }
         let mut bytes = 0;
         for task in tasks {
-            bytes += task.await?.len() as u64;
+            let (version, body) = task.await?;
+            check(version == way.version, WRONG)?;
+            bytes += body.len() as u64;
         }
         let open = self.origin.stats().most_open;
         check(
@@ -247,18 +348,22 @@ impl Demo<'_> {
         )?;
         Ok(seen(
             "64 GETs at once, at most 8 connections",
-            "200 OK",
+            format!("{:?} 200", way.version),
             bytes,
         ))
     }
 }
 
-fn seen(what: &'static str, status: &str, bytes: u64) -> Seen {
+fn seen(what: &'static str, answer: String, bytes: u64) -> Seen {
     Seen {
         what,
-        status: status.to_owned(),
+        answer,
         bytes,
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn check(holds: bool, otherwise: &'static str) -> Result<(), Exit> {

@@ -2,6 +2,8 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 
+#[cfg(feature = "http2")]
+use crate::http2;
 use crate::{Shared, routes, stream::Stream};
 
 /// The longest request head taken, in bytes.
@@ -66,6 +68,11 @@ pub(crate) fn serve(shared: &Shared, stream: &Stream) -> io::Result<()> {
         let mut request = match connection.head() {
             Ok(Some(request)) => request,
             Ok(None) => return Ok(()),
+            #[cfg(feature = "http2")]
+            Err(_) if connection.line == http2::FIRST_LINE => {
+                http2::serve(shared, &mut connection.input, &mut &*stream)?;
+                return connection.linger();
+            }
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 let text = format!("{error}\n");
                 connection.respond(&Request::default(), 400, "", text.as_bytes())?;

@@ -1,7 +1,8 @@
-//! An HTTP/1.1 origin server, small enough to be read in one sitting.
+//! An HTTP origin server, small enough to be read in one sitting.
 //!
 //! One thread accepts, one thread serves each connection, and everything blocks. The engine under
-//! test is asynchronous and shares no line with it.
+//! test is asynchronous and shares no line with it. It speaks HTTP/1.1; with the feature `http2` also
+//! HTTP/2 (the h2 crate's) to who opens with its preface, and with `tls` both over TLS.
 //!
 //! ```
 //! use httpcore_origin::Origin;
@@ -22,9 +23,13 @@
 #![forbid(unsafe_code)]
 
 mod connection;
+#[cfg(feature = "http2")]
+mod http2;
 pub mod pattern;
 pub mod routes;
 mod stream;
+#[cfg(feature = "tls")]
+mod tls;
 mod websocket;
 
 use std::{
@@ -40,6 +45,15 @@ use std::{
 
 pub use pattern::matches as is_pattern;
 use stream::{Listener, Stream};
+#[cfg(feature = "tls")]
+pub use tls::TlsDoor;
+
+/// The stack of a connection's thread, in bytes. Cryptography and HTTP/2 want more than we do.
+const STACK: usize = if cfg!(any(feature = "http2", feature = "tls")) {
+    1 << 20
+} else {
+    128 << 10
+};
 
 /// A running server. Dropping it closes what it has open and joins its threads.
 #[derive(Debug)]
@@ -111,6 +125,25 @@ impl Origin {
         let path = path.as_ref().to_owned();
         let listener = UnixListener::bind(&path)?;
         self.open(Listener::Unix(listener, path))
+    }
+
+    /// Serves over TLS too, on a port of its own, with a certificate made now. Once is enough:
+    /// connections of a second such port would not be told from those of the first.
+    ///
+    /// # Errors
+    ///
+    /// If there is such a port already, or no port, no key or no thread is to be had.
+    #[cfg(feature = "tls")]
+    pub fn listen_tls(&mut self) -> io::Result<TlsDoor> {
+        let is_tls = |door: &Door| matches!(*door.listener, Listener::Tls(..));
+        if self.doors.iter().any(is_tls) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let addr = listener.local_addr()?;
+        let (acceptor, certificate) = tls::Acceptor::new()?;
+        self.open(Listener::Tls(listener, acceptor))?;
+        Ok(TlsDoor { addr, certificate })
     }
 
     /// The TCP address.
@@ -189,16 +222,15 @@ fn accept(shared: &Shared, listener: &Listener) {
             if !shared.admit(id, listener, &stream) {
                 return;
             }
-            let spawned =
-                thread::Builder::new()
-                    .stack_size(128 << 10)
-                    .spawn_scoped(scope, move || {
-                        let served = connection::serve(shared, &stream);
-                        drop(served); // whatever went wrong, the client has noticed
-                        stream.shutdown();
-                        drop(stream);
-                        shared.forget(id, listener);
-                    });
+            let spawned = thread::Builder::new()
+                .stack_size(STACK)
+                .spawn_scoped(scope, move || {
+                    let served = connection::serve(shared, &stream);
+                    drop(served); // whatever went wrong, the client has noticed
+                    stream.shutdown();
+                    drop(stream);
+                    shared.forget(id, listener);
+                });
             if spawned.is_err() {
                 shared.forget(id, listener);
             }

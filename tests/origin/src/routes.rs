@@ -24,8 +24,11 @@
 //! | `GET /truncated` | half a body; `?chunked` half a chunk, `?head` half a head |
 //!
 //! `HEAD` is answered like `GET`, without the body.
+//!
+//! Over HTTP/2 (feature `http2`) there are `GET /hello`, `GET /events/N`, and `/echo` as a WebSocket,
+//! by extended `CONNECT` (RFC 8441); where events are broken off, their stream is reset.
 
-use std::{io, time::Duration};
+use std::{io, ops::Range, time::Duration};
 
 use crate::{
     Shared,
@@ -35,6 +38,8 @@ use crate::{
 };
 
 const TEXT: &str = "Content-Type: text/plain\r\n";
+/// How events begin: whoever is broken off shall come back soon.
+pub(crate) const RETRY: &str = "retry: 10\n\n";
 const BINARY: &str = "Content-Type: application/octet-stream\r\n";
 
 /// Answers one request.
@@ -206,30 +211,21 @@ fn stream(connection: &mut Connection<'_>, request: &mut Request, count: u64) ->
 }
 
 fn events(connection: &mut Connection<'_>, request: &mut Request, count: u64) -> io::Result<Next> {
-    let id = request.last_event_id.as_deref().map(str::parse::<u64>);
-    let from = match id {
-        Some(Ok(id)) => id.saturating_add(1),
-        Some(Err(_)) | None => 0,
-    };
-    if from >= count {
+    let Some((due, is_whole)) = due(request.last_event_id.as_deref(), &request.query, count) else {
         connection.respond(request, 204, "", b"")?;
         return Ok(Next::Keep);
-    }
-    let every = request.query.strip_prefix("break=");
-    let until = match every.and_then(|every| every.parse::<u64>().ok()) {
-        Some(every) => from.saturating_add(every).min(count),
-        None => count,
     };
     request.keeps_alive = false;
     let fields = "Content-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n";
     connection.start(request, 200, fields);
-    connection.push_chunk(b"retry: 10\n\n");
+    connection.push_chunk(RETRY.as_bytes());
     connection.send()?;
-    for id in from..until {
-        connection.push_chunk(format!("event: tick\nid: {id}\ndata: {id}\n\n").as_bytes());
+    let until = due.end;
+    for id in due {
+        connection.push_chunk(event(id).as_bytes());
         connection.send()?;
     }
-    if until == count {
+    if is_whole {
         connection.push(b"0\r\n\r\n");
         connection.send()?;
     } else {
@@ -238,6 +234,25 @@ fn events(connection: &mut Connection<'_>, request: &mut Request, count: u64) ->
         connection.send()?;
     }
     Ok(Next::Close)
+}
+
+/// Which events are due to somebody who has seen `last`, and whether the response then ends as it
+/// should; nothing if there are no more.
+pub(crate) fn due(last: Option<&str>, query: &str, count: u64) -> Option<(Range<u64>, bool)> {
+    let from = match last.map(str::parse::<u64>) {
+        Some(Ok(id)) => id.saturating_add(1),
+        Some(Err(_)) | None => 0,
+    };
+    let every = query.strip_prefix("break=");
+    let until = match every.and_then(|every| every.parse::<u64>().ok()) {
+        Some(every) => from.saturating_add(every).min(count),
+        None => count,
+    };
+    (from < count).then_some((from..until, until == count))
+}
+
+pub(crate) fn event(id: u64) -> String {
+    format!("event: tick\nid: {id}\ndata: {id}\n\n")
 }
 
 fn drip(

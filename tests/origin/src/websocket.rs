@@ -27,29 +27,39 @@ pub(crate) fn echo(connection: &mut Connection<'_>, request: &Request) -> io::Re
         &format!("Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n"),
     );
     connection.send()?;
-    loop {
-        let Some((first, payload)) = frame(connection)? else {
-            return Ok(Next::Close);
-        };
-        match first & 0x0f {
-            CLOSE => {
-                say(connection, FIN | CLOSE, &payload)?;
-                return Ok(Next::Close);
-            }
-            PING => say(connection, FIN | PONG, &payload)?,
-            PONG => {}
-            0 | TEXT | 0x2 => say(connection, first, &payload)?,
-            _ => {
-                say(connection, FIN | CLOSE, &1002_u16.to_be_bytes())?;
-                return Ok(Next::Close);
-            }
+    let mut said = Vec::new();
+    while let Some((first, payload)) = frame(connection.input())? {
+        let goes_on = reply(first, &payload, &mut said);
+        connection.push(&said);
+        connection.send()?;
+        said.clear();
+        if !goes_on {
+            break;
         }
     }
+    Ok(Next::Close)
+}
+
+/// Adds to `out` what is to be said to a frame; `false` if it is the last.
+pub(crate) fn reply(first: u8, payload: &[u8], out: &mut Vec<u8>) -> bool {
+    match first & 0x0f {
+        CLOSE => {
+            say(out, FIN | CLOSE, payload);
+            return false;
+        }
+        PING => say(out, FIN | PONG, payload),
+        PONG => {}
+        0 | TEXT | 0x2 => say(out, first, payload),
+        _ => {
+            say(out, FIN | CLOSE, &1002_u16.to_be_bytes());
+            return false;
+        }
+    }
+    true
 }
 
 /// The next frame, without its mask; `None` if the client has gone.
-fn frame(connection: &mut Connection<'_>) -> io::Result<Option<(u8, Vec<u8>)>> {
-    let input = connection.input();
+pub(crate) fn frame(input: &mut impl Read) -> io::Result<Option<(u8, Vec<u8>)>> {
     let mut head = [0; 2];
     if input.read(&mut head[..1])? == 0 {
         return Ok(None);
@@ -85,21 +95,20 @@ fn frame(connection: &mut Connection<'_>) -> io::Result<Option<(u8, Vec<u8>)>> {
     Ok(Some((head[0], payload)))
 }
 
-fn say(connection: &mut Connection<'_>, first: u8, payload: &[u8]) -> io::Result<()> {
-    connection.push(&[first]);
+fn say(out: &mut Vec<u8>, first: u8, payload: &[u8]) {
+    out.push(first);
     match payload.len() {
-        length @ 0..126 => connection.push(&[length as u8]),
+        length @ 0..126 => out.push(length as u8),
         length @ 126..65_536 => {
-            connection.push(&[126]);
-            connection.push(&(length as u16).to_be_bytes());
+            out.push(126);
+            out.extend_from_slice(&(length as u16).to_be_bytes());
         }
         length => {
-            connection.push(&[127]);
-            connection.push(&(length as u64).to_be_bytes());
+            out.push(127);
+            out.extend_from_slice(&(length as u64).to_be_bytes());
         }
     }
-    connection.push(payload);
-    connection.send()
+    out.extend_from_slice(payload);
 }
 
 /// RFC 6455 §4.2.2.
