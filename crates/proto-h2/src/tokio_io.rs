@@ -123,8 +123,11 @@ impl Io {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         let written = self.stream.poll_write(cx, bufs);
-        if let Poll::Ready(Ok(count)) = written {
-            self.link.has_written(count);
+        match &written {
+            Poll::Ready(Ok(count)) => self.link.has_written(*count),
+            // A layer may have passed on some of it before it failed: TLS, its first records.
+            Poll::Ready(Err(_)) => self.link.has_written(1),
+            Poll::Pending => {}
         }
         self.note(written)
     }

@@ -8,14 +8,20 @@
 
 use std::{
     future::poll_fn,
-    sync::{Arc, Mutex, Weak},
+    io::{self, IoSlice},
+    sync::{
+        Arc, Mutex, Weak,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
     task::{Context, Poll, Wake, Waker},
     time::Duration,
 };
 
+use bytes::BytesMut;
 use httpcore_core_primitives::{
-    Admission, Body, CloseReason, Kind, Lease, LeaseId, Protocol, Reclaim, Request, Response,
-    SendError, Sent, SharedConnection, Terms, Timeouts, Trace, lease::Outcome,
+    Admission, Body, BoxStream, CloseReason, IdleEnd, Kind, Lease, LeaseId, NetworkStream,
+    Protocol, Reclaim, Request, Response, SendError, Sent, SharedConnection, StreamInfo, Terms,
+    Timeouts, Trace, lease::Outcome,
 };
 use httpcore_net_mock::{Census, MockNet, ServerStream};
 use httpcore_proto_h2::{Config, H2Connection};
@@ -400,6 +406,80 @@ fn who_waits_for_settings_leaves_nothing_behind_when_it_goes() {
             "ours, the waker, and its clone"
         );
         drop(staying);
+        drop(connection);
+    });
+    ends_clean(&net);
+}
+
+/// A stream which, once it is told to, passes on what it is given and then fails all the same: as TLS
+/// does, if the connection below breaks between two of its records.
+#[derive(Debug)]
+struct Breaking {
+    stream: BoxStream,
+    breaks: Arc<AtomicBool>,
+}
+
+impl NetworkStream for Breaking {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
+        self.stream.poll_read(cx, buf)
+    }
+
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = self.stream.poll_write(cx, bufs);
+        if self.breaks.load(SeqCst) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        written
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.poll_flush(cx)
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.poll_shutdown(cx)
+    }
+
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEnd> {
+        self.stream.poll_idle(cx)
+    }
+
+    fn info(&self) -> StreamInfo {
+        self.stream.info()
+    }
+}
+
+#[test]
+fn what_a_failed_write_may_have_passed_on_does_not_count_as_unsent() {
+    let net = MockNet::new();
+    net.run(async {
+        let breaks = Arc::<AtomicBool>::default();
+        let (stream, server) = net.pair();
+        let stream = Box::new(Breaking {
+            stream,
+            breaks: breaks.clone(),
+        });
+        let heard = Arc::<AtomicBool>::default();
+        let hears = heard.clone();
+        net.spawn("server", async move {
+            let mut server = Server::begin(server).await;
+            server.admit(10).await;
+            hears.store(server.next(HEADERS).await.is_some(), SeqCst);
+        });
+        let runtime = Arc::new(net.clone());
+        let opened = H2Connection::open(stream, runtime, Arc::new(Config::default()));
+        let connection = opened.await.unwrap();
+        assert_eq!(limit(&connection).await, Admission::UpTo(10));
+        let book = Arc::<Book>::default();
+        breaks.store(true, SeqCst);
+        let failure = connection.exchange(get(), book.terms()).await.unwrap_err();
+        net.settle();
+        assert!(heard.load(SeqCst), "the server has the request");
+        assert_eq!(failure.error.sent(), Sent::All, "{:?}", failure.error);
         drop(connection);
     });
     ends_clean(&net);
