@@ -20,6 +20,7 @@
 //! - [`trace`]: what happened, told to whoever listens; [`informational`]: who is told of interim
 //!   responses.
 //! - [`waits`]: the time limits of an exchange, for protocols.
+//! - [`scratch`]: large buffers to read into, which belong to the thread.
 //! - [`upgrade`]: what is left of a connection when HTTP has ended on it.
 //!
 //! ```text
@@ -44,6 +45,7 @@ pub mod options;
 pub mod origin;
 pub mod run_queue;
 pub mod runtime;
+pub mod scratch;
 pub mod trace;
 pub mod upgrade;
 pub mod waits;

@@ -54,7 +54,6 @@ mod error;
 mod name;
 mod pem;
 mod provider;
-mod scratch;
 mod session;
 mod stream;
 mod unchecked;

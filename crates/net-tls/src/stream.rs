@@ -8,11 +8,10 @@ use std::{
 };
 
 use bytes::BytesMut;
-use httpcore_core_primitives::{BoxStream, IdleEnd, NetworkStream, StreamInfo, TlsInfo};
+use httpcore_core_primitives::{BoxStream, IdleEnd, NetworkStream, StreamInfo, TlsInfo, scratch};
 
 use crate::{
     error::{Refusal, TlsError},
-    scratch,
     session::{End, Session},
 };
 

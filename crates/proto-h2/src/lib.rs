@@ -44,7 +44,6 @@ mod inspect;
 mod link;
 mod opening;
 mod pulse;
-mod scratch;
 mod tokio_io;
 mod tunnel;
 mod upload;

@@ -9,14 +9,13 @@ use std::{
 };
 
 use bytes::BytesMut;
-use httpcore_core_primitives::{BoxStream, IdleEnd};
+use httpcore_core_primitives::{BoxStream, IdleEnd, scratch};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{
     inspect::{Finding, Inspector},
     link::{End, Link},
     opening::Opening,
-    scratch,
 };
 
 /// The stream below a connection. It reads into a large buffer of the thread's and hands that out

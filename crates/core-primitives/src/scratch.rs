@@ -1,0 +1,55 @@
+//! Large buffers to read into, which belong to the thread and not to a connection: an idle one has
+//! none.
+//!
+//! They are for layers whose library reads little at a time (rustls 4 KiB, h2 a frame): read much
+//! into one of these, and hand it on from there. That costs a copy, and saves most of the system
+//! calls.
+//!
+//! ```
+//! use httpcore_core_primitives::scratch;
+//!
+//! let mut buffer = scratch::take();
+//! assert!(buffer.is_empty() && buffer.capacity() >= scratch::SIZE);
+//! buffer.extend_from_slice(b"what a socket had to say");
+//! scratch::give(buffer);
+//! ```
+
+use std::cell::RefCell;
+
+use bytes::BytesMut;
+
+/// How much room there is in a buffer, in bytes. Four records of TLS and a bit: with a frame of
+/// HTTP/2 at a time, small answers cost five times as many reads, and a large one eight times.
+pub const SIZE: usize = 64 * 1024;
+
+/// How many a thread keeps. One is in use; others belong to layers which had to leave something
+/// lying, since their reader had no more room or others had their turn.
+const KEPT: usize = 4;
+
+thread_local! {
+    static SPARE: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
+}
+
+/// An empty buffer with room for [`SIZE`] bytes.
+pub fn take() -> BytesMut {
+    SPARE
+        .try_with(|spare| spare.borrow_mut().pop())
+        .ok()
+        .flatten()
+        .unwrap_or_else(|| BytesMut::with_capacity(SIZE))
+}
+
+/// Keeps `buffer` for the next, if it is as large as those. What is in it is forgotten.
+pub fn give(mut buffer: BytesMut) {
+    buffer.clear();
+    if buffer.capacity() < SIZE {
+        return;
+    }
+    // While its thread ends, a buffer is just dropped.
+    let _ = SPARE.try_with(|spare| {
+        let mut spare = spare.borrow_mut();
+        if spare.len() < KEPT {
+            spare.push(buffer);
+        }
+    });
+}
