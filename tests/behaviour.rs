@@ -157,7 +157,7 @@ const SCENARIOS: &[Scenario] = &[
         pool: h2c,
         client: |client| {
             Box::pin(async move {
-                let hurried = Timeouts::default().with_first_byte(Duration::from_millis(50));
+                let hurried = Timeouts::default().with_first_byte(LIMIT);
                 let first = client.get_within("/", hurried).await;
                 format!("{first}; {}", client.get("/").await)
             })
@@ -536,7 +536,7 @@ const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "an idle connection expires",
         connections: &[&[Head, HELLO, Drain]],
-        pool: |builder| builder.idle_timeout(Some(Duration::from_millis(30))),
+        pool: |builder| builder.idle_timeout(Some(LIMIT)),
         client: get_and_wait,
         outcome: r#"200 "hello", 1 idle, gone true"#,
     },
