@@ -10,7 +10,7 @@
 //! | `get` | N requests over connections that are kept, K at once; bodies are read to the end |
 //! | `upload` | N POSTs, each with a body of `--size` bytes that is streamed |
 //! | `connect` | N requests, each over a new connection; TLS sessions are resumed with `--resume` |
-//! | `idle` | K connections, held by K requests at once and then idle; exits holding them |
+//! | `idle` | K connections, opened one by one or held by K requests at once; exits holding them |
 //! | `beside` | N requests, one after the other, while the body at `--large` is read |
 //!
 //! A program which cannot do a work says so and exits with [`CANNOT`]; one that did it prints one
@@ -130,6 +130,13 @@ impl Task {
         (0..all).map(move |worker| each + u64::from(worker < requests % all))
     }
 
+    /// The URL with another path.
+    pub fn url_of(&self, path: &str) -> String {
+        let whole = self.url.len();
+        let host = &self.url[..whole - self.host_and_path().1.len()];
+        format!("{host}{path}")
+    }
+
     /// The URL without its scheme: host and port, and the path.
     pub fn host_and_path(&self) -> (&str, &str) {
         let (_, rest) = self.url.split_once("://").unwrap_or(("", &self.url));
@@ -184,6 +191,7 @@ mod tests {
         assert_eq!((task.work, task.requests), (Work::Get, 10));
         assert!(task.http2 && task.is_https() && !task.resume);
         assert_eq!(task.host_and_path(), ("a:1", "/b"));
+        assert_eq!(task.url_of("/c"), "https://a:1/c");
         assert_eq!(task.shares(10).collect::<Vec<_>>(), [3, 3, 2, 2]);
     }
 
