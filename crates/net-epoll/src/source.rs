@@ -21,7 +21,7 @@ use std::{
 use mio::event::Event;
 use socket2::Socket;
 
-use httpcore_core_primitives::RuntimeGone;
+use httpcore_core_primitives::{RuntimeGone, nobody};
 
 /// One registered socket. It is closed when nobody has it any more: its stream, above all.
 #[derive(Debug)]
@@ -116,7 +116,7 @@ impl Source {
             return Poll::Ready(Ok(seen));
         }
         // Who asks without waiting does not take the place of who waits.
-        if Waker::noop().will_wake(cx.waker()) {
+        if nobody().will_wake(cx.waker()) {
             return Poll::Pending;
         }
         self.wait(direction, cx)
@@ -248,7 +248,7 @@ mod tests {
         let source = source();
         let count = std::sync::Arc::new(Count(Default::default()));
         let waker = Waker::from(count.clone());
-        for waker in [&waker, Waker::noop()] {
+        for waker in [&waker, nobody()] {
             let mut cx = Context::from_waker(waker);
             assert!(source.poll_ready(Direction::Read, &mut cx).is_pending());
         }

@@ -16,7 +16,7 @@ use bytes::BytesMut;
 use common::{accepted, read_some, read_to_end, serve, turn, write_all};
 use httpcore_core_primitives::RuntimeGone;
 use httpcore_core_primitives::{
-    BoxFuture, BoxStream, IdleEnd, NetworkBackend, Runtime, TcpOptions,
+    BoxFuture, BoxStream, IdleEnd, NetworkBackend, Runtime, TcpOptions, nobody,
 };
 use httpcore_net_epoll::Epoll;
 use socket2::{Domain, SockRef, Socket, Type};
@@ -304,10 +304,30 @@ fn an_idle_stream_tells_close_data_and_reset_apart() {
 }
 
 fn idle(stream: &mut BoxStream) -> Option<IdleEnd> {
-    match stream.poll_idle(&mut Context::from_waker(Waker::noop())) {
+    match stream.poll_idle(&mut Context::from_waker(nobody())) {
         Poll::Ready(end) => Some(end),
         Poll::Pending => None,
     }
+}
+
+#[test]
+fn who_asks_without_waiting_does_not_take_the_place_of_who_waits() {
+    let epoll = Epoll::new().unwrap();
+    let (mut stream, mut server) = accepted(&epoll);
+    let end = epoll.block_on(async {
+        let mut asked = false;
+        poll_fn(|cx| {
+            let end = stream.poll_idle(cx);
+            if !asked {
+                asked = true;
+                assert_eq!(idle(&mut stream), None);
+                server.write_all(b"?").unwrap();
+            }
+            end
+        })
+        .await
+    });
+    assert_eq!(end, IdleEnd::UnsolicitedData);
 }
 
 #[test]

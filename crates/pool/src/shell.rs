@@ -23,7 +23,7 @@ use std::{
 
 use httpcore_core_primitives::{
     BoxFuture, CloseReason, ConnectionUse, Error, Established, ExclusiveConnection, Hints, LeaseId,
-    Reclaim, Request, Runtime, SharedConnection, Timeouts, Trace, lease::Outcome,
+    Reclaim, Request, Runtime, SharedConnection, Timeouts, Trace, lease::Outcome, nobody,
 };
 
 use crate::{
@@ -651,9 +651,9 @@ impl Core {
         wish: ConnectionUse,
         now: Instant,
     ) -> Option<(TicketId, Granted)> {
-        // It keeps no waker of ours while it is lent.
+        // The waker that was left with it, if it still has that, finds that it is not parked.
         let mut is_fit = |_, connection: &mut Box<dyn ExclusiveConnection>| {
-            let cx = &mut Context::from_waker(Waker::noop());
+            let cx = &mut Context::from_waker(nobody());
             connection.poll_idle(cx).is_pending()
         };
         let lent = self.state.lend(route, wish, now, &mut is_fit)?;
