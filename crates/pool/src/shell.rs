@@ -546,6 +546,25 @@ impl Shared {
 }
 
 impl Shared {
+    /// A lease has ended, and there is more to it than parking.
+    #[cold]
+    fn reclaim_in_full(
+        &self,
+        mut core: MutexGuard<'_, Core>,
+        ticket: TicketId,
+        outcome: Result<Box<dyn ExclusiveConnection>, CloseReason>,
+        hints: Hints,
+        now: Instant,
+    ) {
+        let mut errands = Errands::default();
+        core.state.reclaimed_with(ticket, outcome, hints, now);
+        core.drain(now, self, &mut errands);
+        drop(core);
+        errands.carry_out(self);
+    }
+}
+
+impl Shared {
     /// Everybody who holds a lease is to let go of it; how many do.
     pub(crate) fn revoke(&self) -> usize {
         let (unfinished, wakers) = {
@@ -565,26 +584,21 @@ impl Reclaim for Shared {
     fn reclaim(&self, lease: LeaseId, outcome: Outcome) {
         let now = self.runtime.now();
         let ticket = lease.into();
-        let mut errands = Errands::default();
-        let _dropped_outside = {
-            let mut core = self.lock();
-            let waker = core.forget_waker(ticket);
-            match outcome {
-                Outcome::Returned(connection, hints) => {
-                    let parked = core.park_at_once(self, ticket, connection, hints, now);
-                    if let Err(connection) = parked {
-                        let outcome = Ok(connection);
-                        core.reclaim_in_full(self, ticket, outcome, hints, now, &mut errands);
+        let mut core = self.lock();
+        let _dropped_outside = core.forget_waker(ticket);
+        let (outcome, hints) = match outcome {
+            Outcome::Returned(connection, hints) => {
+                match core.park_at_once(self, ticket, connection, hints, now) {
+                    Ok(()) => {
+                        drop(core);
+                        return;
                     }
-                }
-                Outcome::Closed(reason) => {
-                    let (outcome, hints) = (Err(reason), Hints::default());
-                    core.reclaim_in_full(self, ticket, outcome, hints, now, &mut errands);
+                    Err(connection) => (Ok(connection), hints),
                 }
             }
-            waker
+            Outcome::Closed(reason) => (Err(reason), Hints::default()),
         };
-        errands.carry_out(self);
+        self.reclaim_in_full(core, ticket, outcome, hints, now);
     }
 
     fn is_revoked(&self, lease: LeaseId, waker: Option<&Waker>) -> bool {
@@ -690,21 +704,6 @@ impl Core {
         };
         let state = &mut self.state;
         state.park_at_once(ticket, connection, hints, now, until, &mut is_fit)
-    }
-
-    /// A lease has ended, and there is more to it than parking.
-    #[cold]
-    fn reclaim_in_full(
-        &mut self,
-        pool: &Shared,
-        ticket: TicketId,
-        outcome: Result<Box<dyn ExclusiveConnection>, CloseReason>,
-        hints: Hints,
-        now: Instant,
-        errands: &mut Errands,
-    ) {
-        self.state.reclaimed_with(ticket, outcome, hints, now);
-        self.drain(now, pool, errands);
     }
 
     /// The waker of a dial's task, which needs it no more.
