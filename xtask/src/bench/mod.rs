@@ -14,6 +14,7 @@ pub(crate) mod guard;
 mod measure;
 mod page;
 mod plots;
+mod profile;
 mod results;
 mod servers;
 mod tables;
