@@ -141,6 +141,16 @@ impl Task {
         (0..all).map(move |worker| each + u64::from(worker < requests % all))
     }
 
+    /// The same for threads that are to have a connection each: nobody's request is answered before
+    /// all have been sent, and so nobody's connection is free for another.
+    pub fn warm_up(&self) -> Task {
+        let mut task = self.clone();
+        if self.in_flight > 1 {
+            task.url = self.url_of(&format!("/barrier/{}", self.in_flight));
+        }
+        task
+    }
+
     /// The URL with another path.
     pub fn url_of(&self, path: &str) -> String {
         let whole = self.url.len();

@@ -230,7 +230,14 @@ fn machine() -> String {
     let model = model.map_or("processor unknown", |model| {
         model.trim_start_matches([':', '\t', ' '])
     });
-    format!("{cores} × {model}, {}", said("uname", &["-sr"]))
+    let kernel = said("uname", &["-r"]);
+    let mut numbers = kernel.splitn(3, '.');
+    let (major, minor) = (numbers.next(), numbers.next());
+    format!(
+        "{cores} × {model}, Linux {}.{}",
+        major.unwrap_or_default(),
+        minor.unwrap_or_default()
+    )
 }
 
 #[cfg(test)]
