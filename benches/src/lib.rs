@@ -141,8 +141,9 @@ impl Task {
         (0..all).map(move |worker| each + u64::from(worker < requests % all))
     }
 
-    /// The same for threads that are to have a connection each: nobody's request is answered before
-    /// all have been sent, and so nobody's connection is free for another.
+    /// The same for those in flight that are to have a connection each: no request is answered before
+    /// all have been sent, and so no connection is free for another. (A handshake takes as much as
+    /// hundreds of requests: one more or less would be all that is counted.)
     pub fn warm_up(&self) -> Task {
         let mut task = self.clone();
         if self.in_flight > 1 {
