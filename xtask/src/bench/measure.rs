@@ -102,7 +102,8 @@ fn count(
         How::Get | How::Connect | How::Resume => {
             if plan.has_valgrind {
                 // Where a profile is wanted, callgrind writes it down.
-                let is_profiled = client.name == "ours" && PROFILED.contains(&workload.name);
+                let is_profiled =
+                    plan.has_profiles && client.name == "ours" && PROFILED.contains(&workload.name);
                 let file = |name: &str| {
                     if is_profiled {
                         target().join("bench").join(name)
@@ -128,7 +129,10 @@ fn count(
                 let (once, twice) = instructions?;
                 cell.instructions = Some(each(twice, once));
                 if is_profiled {
-                    cell.profile = Some(profile::difference(&files.0, &files.1, n)?);
+                    match profile::difference(&files.0, &files.1, n) {
+                        Ok(profile) => cell.profile = Some(profile),
+                        Err(why) => println!("  {:<20} {why}", client.name),
+                    }
                 }
                 let (once, twice) = heap.map_err(|_| "a thread panicked".to_owned())??;
                 cell.allocations = Some(each(twice.allocations, once.allocations));
