@@ -102,6 +102,7 @@ pub(crate) fn run(words: &[String]) -> Outcome {
         date: said("date", &["-u", "+%F"]),
         machine: machine(),
         command: command.trim_end().to_owned(),
+        took: "a run that was broken off".to_owned(),
         versions: clients::versions(),
         clients: clients
             .iter()

@@ -44,13 +44,14 @@ pub(crate) fn page(results: &Results) -> String {
         );
     }
     let mut body = format!(
-        "<h1>httpcore and the others</h1><p class=\"dim\">{} · {} · <code>{}</code></p>\
+        "<h1>httpcore and the others</h1><p class=\"dim\">{} · {} · <code>{}</code>, in {}</p>\
          <p>Counts repeat; times do not: they are ratios, measured in alternation, and shown with \
          the least and the greatest. <em>raw</em> is mio and httparse with requests made \
          beforehand: the floor. The server is quick and has a processor of its own.</p>",
         escape(&results.date),
         escape(&results.machine),
         escape(&results.command),
+        escape(&results.took),
     );
     section(&mut body, "Instructions for each request", results, |row| {
         let bars = collect(results, row, |_, client| {
