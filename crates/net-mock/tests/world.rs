@@ -1,7 +1,9 @@
 //! The clock, the tasks, and the world that is stuck.
 
 use std::{
+    future::poll_fn,
     sync::{Arc, Mutex},
+    task::Poll,
     time::Duration,
 };
 
@@ -58,6 +60,21 @@ fn a_deadline_ends_what_would_never_end() {
     ));
     assert_eq!((ended, net.elapsed()), (None, SECOND));
     assert_eq!(net.census(), Census::default());
+}
+
+#[test]
+fn a_disarmed_timer_counts_for_nothing_until_it_is_armed_again() {
+    let net = MockNet::new();
+    let mut timer = net.timer("patience");
+    let (first, second) = (net.now() + SECOND, net.now() + 2 * SECOND);
+    net.run(async {
+        poll_fn(|cx| Poll::Ready(timer.poll_until(cx, first).is_pending())).await;
+        assert_eq!(net.census().timers, 1);
+        timer.disarm();
+        assert_eq!(net.census(), Census::default());
+        poll_fn(|cx| timer.poll_until(cx, second)).await;
+    });
+    assert_eq!(net.elapsed(), 2 * SECOND);
 }
 
 #[test]
