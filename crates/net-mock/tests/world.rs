@@ -208,13 +208,13 @@ fn a_world_that_holds_itself_ends_when_it_is_cleared() {
 fn a_wake_from_another_thread_counts_while_the_world_runs() {
     let net = MockNet::new();
     let mut started = false;
-    net.run(std::future::poll_fn(|cx| {
+    net.run(poll_fn(|cx| {
         if std::mem::replace(&mut started, true) {
-            return std::task::Poll::Ready(());
+            return Poll::Ready(());
         }
         let waker = cx.waker().clone();
         std::thread::spawn(move || waker.wake()).join().unwrap();
-        std::task::Poll::Pending
+        Poll::Pending
     }));
 }
 
