@@ -13,7 +13,7 @@
 use std::{
     cell::RefCell,
     collections::VecDeque,
-    future::{Future, poll_fn},
+    future::Future,
     io,
     net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -121,26 +121,28 @@ impl Shared {
         }
     }
 
-    /// A stream over `socket`, which is connected or connecting, once it is connected.
-    pub(crate) async fn finish(
-        self: &Arc<Self>,
+    /// A stream over `socket`, which is connected or connecting.
+    pub(crate) fn stream(
+        &self,
         mut socket: Socket,
         peer: Option<SocketAddr>,
         connected: bool,
         nodelay: Nodelay,
-    ) -> io::Result<BoxStream> {
+    ) -> io::Result<Box<Stream>> {
         if self.direct {
             socket = socket::let_wait(socket)?;
         }
-        let mut stream = Stream::new(&self.reactor, socket, peer, connected, nodelay)?;
-        if !connected {
-            poll_fn(|cx| stream.poll_connected(cx)).await?;
-        }
-        Ok(if self.direct {
-            Box::new(DirectStream::new(stream, self.clone()))
+        let stream = Stream::new(&self.reactor, socket, peer, connected, nodelay)?;
+        Ok(Box::new(stream))
+    }
+
+    /// `stream`, which is connected, for everybody.
+    pub(crate) fn established(self: &Arc<Self>, stream: Box<Stream>) -> BoxStream {
+        if self.direct {
+            Box::new(DirectStream::new(*stream, self.clone()))
         } else {
-            Box::new(stream)
-        })
+            stream
+        }
     }
 
     /// Counts a wait that did not ask the kernel; whether it is time to ask.

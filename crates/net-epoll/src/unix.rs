@@ -1,6 +1,6 @@
 //! Connecting to Unix sockets.
 
-use std::{io, path::PathBuf, sync::Arc, time::Duration};
+use std::{future::poll_fn, io, path::PathBuf, sync::Arc, time::Duration};
 
 use httpcore_core_primitives::{BoxStream, Runtime, sleep_until};
 
@@ -29,7 +29,7 @@ pub(crate) async fn connect(handle: Handle, path: PathBuf) -> io::Result<BoxStre
         }
     };
     let shared = &handle.0;
-    shared
-        .finish(socket, None, connected, Nodelay::Settled)
-        .await
+    let mut stream = shared.stream(socket, None, connected, Nodelay::Settled)?;
+    poll_fn(|cx| stream.poll_connected(cx)).await?;
+    Ok(shared.established(stream))
 }
