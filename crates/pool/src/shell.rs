@@ -557,6 +557,20 @@ impl Shared {
         now: Instant,
     ) {
         let mut errands = Errands::default();
+        let Core { state, .. } = &mut *core;
+        let outcome = match outcome {
+            Ok(connection) => {
+                match state.hand_on_at_once(ticket, connection, hints, now, &mut may_be_lent) {
+                    Ok(grant) => {
+                        core.act(grant, self, &mut errands);
+                        drop(core);
+                        return errands.carry_out(self);
+                    }
+                    Err(connection) => Ok(connection),
+                }
+            }
+            Err(reason) => Err(reason),
+        };
         core.state.reclaimed_with(ticket, outcome, hints, now);
         core.drain(now, self, &mut errands);
         drop(core);

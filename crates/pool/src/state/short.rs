@@ -183,6 +183,56 @@ impl<X, S: Clone> State<X, S> {
         Ok(self.grant_exclusive(claim, key, connection, now))
     }
 
+    /// As [`reclaimed`](Self::reclaimed) with a connection and its [grant](Action::Grant), if that
+    /// goes to the next in the queue of the same route, and no other route waits for a place: so it
+    /// is in a full pool with a queue.
+    ///
+    /// # Errors
+    ///
+    /// With the connection, if there is more to be decided: nothing has happened then.
+    pub fn hand_on_at_once(
+        &mut self,
+        ticket: TicketId,
+        mut connection: X,
+        hints: Hints,
+        now: Instant,
+        is_fit: &mut impl FnMut(PlaceId, &mut X) -> bool,
+    ) -> Result<Action<X, S>, X> {
+        let Some(&Claim {
+            stage: ClaimStage::Holding { place: key },
+            close_after: false,
+            road,
+            ..
+        }) = self.claims.get(ticket.0)
+        else {
+            return Err(connection);
+        };
+        let lane = &self.roads[road];
+        let place = &self.places[key];
+        let Some(next) = lane.waiting.front() else {
+            return Err(connection);
+        };
+        let others_wait = self.ring.len() > usize::from(lane.turn.is_linked());
+        let nothing_to_decide = matches!(place.stage, Stage::Lent)
+            && hints == Hints::default()
+            && self.work.is_empty()
+            && !others_wait
+            && !self.is_closed()
+            && lane.fresh.is_empty()
+            && lane.roomy.is_empty()
+            // A dial of its own would have to be left to somebody else.
+            && self.claims[next].wanting.is_linked()
+            && self.limits.reason_to_end(place, now).is_none();
+        if !nothing_to_decide || !is_fit(PlaceId(key), &mut connection) {
+            return Err(connection);
+        }
+        self.claims.remove(ticket.0);
+        self.passed_over = 0;
+        let grant = self.grant_exclusive(next, key, connection, now);
+        self.refresh(road);
+        Ok(grant)
+    }
+
     /// Whether something has yet to be dealt with, or somebody waits for a place.
     fn is_busy(&self) -> bool {
         !self.work.is_empty() || !self.ring.is_empty()

@@ -361,19 +361,38 @@ impl World {
     fn grant_at_once(&mut self, place: PlaceId, number: u32) -> bool {
         let connections = &self.connections;
         let mut is_fit = |_, number: &mut u32| !connections[number].dead;
-        match self
+        let granted = self
             .state
-            .grant_at_once(place, number, self.now, &mut is_fit)
-        {
+            .grant_at_once(place, number, self.now, &mut is_fit);
+        self.check_granted_at_once(granted, number)
+    }
+
+    /// The short way from one to the next; whether it was gone.
+    fn hand_on_at_once(&mut self, ticket: TicketId, number: u32) -> bool {
+        let connections = &self.connections;
+        let mut is_fit = |_, number: &mut u32| !connections[number].dead;
+        let (now, hints) = (self.now, Hints::default());
+        let granted = self
+            .state
+            .hand_on_at_once(ticket, number, hints, now, &mut is_fit);
+        self.check_granted_at_once(granted, number)
+    }
+
+    fn check_granted_at_once(
+        &mut self,
+        granted: Result<Action<u32, u32>, u32>,
+        number: u32,
+    ) -> bool {
+        match granted {
             Ok(Action::Grant {
                 ticket,
                 connection,
-                place: at,
+                place,
                 reused,
             }) => {
-                self.note(|| format!("{ticket:?} is granted it at once"));
-                assert_eq!(at, place);
-                self.check_grant(ticket, super::number(&connection), at, reused);
+                self.note(|| format!("{ticket:?} is granted {number} at once"));
+                assert_eq!(super::number(&connection), number);
+                self.check_grant(ticket, number, place, reused);
                 true
             }
             Ok(_) => panic!("a grant is a grant"),
@@ -484,7 +503,9 @@ impl World {
                 let parked =
                     self.state
                         .park_at_once(ticket, number, hints, now, Some(now), &mut is_fit);
-                if let Err(number) = parked {
+                if let Err(number) = parked
+                    && !self.hand_on_at_once(ticket, number)
+                {
                     self.state.reclaimed(ticket, Ok(number), now);
                 }
             }
