@@ -19,7 +19,7 @@ fn main() {
         let pool = pool(task)?;
         match task.work {
             Work::Get => {
-                together(&pool, task, task.in_flight)?;
+                together(&pool, &task.warm_up(), task.in_flight)?;
                 together(&pool, task, task.requests)
             }
             Work::Connect => {
@@ -34,7 +34,7 @@ fn main() {
                 std::mem::forget(pool);
                 outcome
             }
-            Work::Upload | Work::Beside => cannot("more than the async facade shows"),
+            Work::Upload | Work::Beside | Work::Reach => cannot("more than the async facade shows"),
         }
     })
 }

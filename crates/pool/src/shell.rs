@@ -23,7 +23,7 @@ use std::{
 
 use httpcore_core_primitives::{
     BoxFuture, CloseReason, ConnectionUse, Error, Established, ExclusiveConnection, Hints, LeaseId,
-    Reclaim, Request, Runtime, SharedConnection, Timeouts, Trace, lease::Outcome,
+    Reclaim, Request, Runtime, SharedConnection, Timeouts, Trace, lease::Outcome, nobody,
 };
 
 use crate::{
@@ -844,9 +844,10 @@ fn ward(wards: &mut Vec<Ward>, place: PlaceId) -> &mut Ward {
     &mut wards[index]
 }
 
-/// Asks a connection whether it is fit for use. It keeps no waker of ours while it is lent.
+/// Asks a connection whether it is fit for use. The waker that was left with it, if it still has that,
+/// finds that it is not parked.
 fn may_be_lent(_: PlaceId, connection: &mut Box<dyn ExclusiveConnection>) -> bool {
-    let cx = &mut Context::from_waker(Waker::noop());
+    let cx = &mut Context::from_waker(nobody());
     connection.poll_idle(cx).is_pending()
 }
 

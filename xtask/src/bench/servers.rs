@@ -9,7 +9,7 @@ use std::{
     process::{Child, ChildStderr, Command, Stdio},
 };
 
-use super::workloads::LARGE;
+use super::{counters::mortal, workloads::LARGE};
 use crate::steps::find;
 
 /// The processor for servers, and the one for clients: neither takes the other's time.
@@ -41,11 +41,11 @@ fn pinned(program: &Path) -> Command {
     let is_alone = std::thread::available_parallelism().is_ok_and(|count| count.get() < 2);
     match find("taskset") {
         Some(taskset) if !is_alone => {
-            let mut command = Command::new(taskset);
+            let mut command = mortal(&taskset);
             command.args(["-c", SERVERS]).arg(program);
             command
         }
-        _ => Command::new(program),
+        _ => mortal(program),
     }
 }
 
@@ -83,6 +83,9 @@ pub(crate) fn nginx(folder: &Path) -> Result<Server, String> {
     fs::create_dir_all(at.join("www/bytes")).map_err(|error| error.to_string())?;
     let failed = |error: std::io::Error| error.to_string();
     fs::write(at.join("www/hello"), "Hello, world!\n").map_err(failed)?;
+    // It waits for nobody; there is no counting here for which that would matter.
+    fs::create_dir_all(at.join("www/barrier")).map_err(failed)?;
+    fs::write(at.join("www/barrier/64"), "ok").map_err(failed)?;
     let large = File::create(at.join("www/bytes").join(LARGE.to_string()));
     large.and_then(|file| file.set_len(LARGE)).map_err(failed)?;
     // It must be told its ports; bound here for a moment, they are most likely still free then.
