@@ -314,6 +314,13 @@ impl<X, S: Clone> State<X, S> {
     }
 
     pub(super) fn end_exchange(&mut self, key: Key, now: Instant) {
+        let road = self.places[key].road;
+        self.leave_shared(key, now);
+        self.work.push_back(Work::Serve(road));
+    }
+
+    /// A shared connection carries one exchange less.
+    pub(super) fn leave_shared(&mut self, key: Key, now: Instant) {
         let place = &mut self.places[key];
         let road = place.road;
         let Stage::Shared {
@@ -341,7 +348,6 @@ impl<X, S: Clone> State<X, S> {
         if unused {
             self.idle.push(&mut self.places, key);
         }
-        self.work.push_back(Work::Serve(road));
     }
 
     /// Empties a place which is in no list but that of ages.
