@@ -18,8 +18,9 @@ use rustls::{ClientConfig, ClientConnection, HandshakeKind, ProtocolVersion, pki
 
 use crate::error::{Refusal, TlsError};
 
-/// How much plaintext may be encrypted ahead of the network, in bytes.
-const AHEAD: usize = 64 * 1024;
+/// How much plaintext may be encrypted ahead of the network, in bytes. Half as much takes twice as
+/// many system calls for an upload, and 7 % more of the processor; twice as much saves no more.
+const AHEAD: usize = 128 * 1024;
 
 /// One client's side of TLS.
 pub(crate) struct Session {
@@ -168,7 +169,13 @@ impl Session {
     }
 
     /// How reading ended, if it did. Ask when there is no plaintext left.
+    #[inline]
     pub(crate) fn end(&self) -> Option<End> {
+        let is_over = self.heard_goodbye || self.has_ended || self.failed.is_some();
+        if is_over { self.how_it_ended() } else { None }
+    }
+
+    fn how_it_ended(&self) -> Option<End> {
         if let Some(error) = &self.failed {
             return Some(End::Failed(TlsError::clone(error)));
         }
@@ -181,7 +188,12 @@ impl Session {
     /// Encrypts some prefix of the concatenation of `bufs`; nothing, when as much as may be is
     /// waiting to be sent.
     pub(crate) fn push(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.tls.writer().write_vectored(bufs)
+        let mut full = bufs.iter().filter(|buf| !buf.is_empty());
+        match (full.next(), full.next()) {
+            (Some(only), None) => self.tls.writer().write(only),
+            // This allocates, to have them in a row.
+            _ => self.tls.writer().write_vectored(bufs),
+        }
     }
 
     /// Says that nothing more will be pushed.
