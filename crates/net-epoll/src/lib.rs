@@ -311,7 +311,7 @@ impl NetworkBackend for Handle {
         peer: SocketAddr,
         options: &TcpOptions,
     ) -> BoxFuture<'static, io::Result<BoxStream>> {
-        Box::pin(tcp::Connecting::new(self.0.clone(), peer, options.clone()))
+        Box::pin(tcp::Connecting::new(self.0.clone(), peer, options))
     }
 
     fn connect_unix(&self, path: &Path) -> BoxFuture<'static, io::Result<BoxStream>> {

@@ -14,6 +14,7 @@ use std::{
 };
 
 use httpcore_core_primitives::{BoxStream, TcpOptions};
+use socket2::Socket;
 
 use crate::{
     drive::Shared,
@@ -27,31 +28,33 @@ use crate::{
 pub(crate) struct Connecting {
     shared: Arc<Shared>,
     peer: SocketAddr,
-    options: TcpOptions,
+    nodelay: Nodelay,
+    /// Not connecting yet, but opened, so that its options need not be kept.
+    socket: Option<io::Result<Socket>>,
     stream: Option<Box<Stream>>,
 }
 
 impl Connecting {
     /// A connection to `peer`, which is begun when this is first polled.
-    pub(crate) fn new(shared: Arc<Shared>, peer: SocketAddr, options: TcpOptions) -> Self {
-        Connecting {
-            shared,
-            peer,
-            options,
-            stream: None,
-        }
-    }
-
-    fn begin(&self) -> io::Result<Box<Stream>> {
-        let socket = socket::open_tcp(self.peer, &self.options)?;
-        let connected = socket::connect(&socket, &self.peer.into())?;
-        let nodelay = if self.options.nodelay {
+    pub(crate) fn new(shared: Arc<Shared>, peer: SocketAddr, options: &TcpOptions) -> Self {
+        let nodelay = if options.nodelay {
             Nodelay::AfterFirstWrite
         } else {
             Nodelay::Settled
         };
-        self.shared
-            .stream(socket, Some(self.peer), connected, nodelay)
+        Connecting {
+            shared,
+            peer,
+            nodelay,
+            socket: Some(socket::open_tcp(peer, options)),
+            stream: None,
+        }
+    }
+
+    fn begin(&self, socket: Socket) -> io::Result<Box<Stream>> {
+        let connected = socket::connect(&socket, &self.peer.into())?;
+        let peer = Some(self.peer);
+        self.shared.stream(socket, peer, connected, self.nodelay)
     }
 }
 
@@ -59,9 +62,10 @@ impl Future for Connecting {
     type Output = io::Result<BoxStream>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut stream = match self.stream.take() {
-            Some(stream) => stream,
-            None => self.begin()?,
+        let mut stream = match (self.socket.take(), self.stream.take()) {
+            (Some(socket), _) => self.begin(socket?)?,
+            (None, Some(stream)) => stream,
+            (None, None) => panic!("a connect was polled after it had ended"),
         };
         let connected = stream.poll_connected(cx);
         if connected.is_pending() {
