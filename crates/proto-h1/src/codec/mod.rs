@@ -40,7 +40,9 @@ mod chunked;
 mod error;
 mod framing;
 mod head;
+mod request_head;
 mod reuse;
+mod scan;
 mod spelling;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -49,14 +51,16 @@ use httpcore_core_primitives::{BodyLength, Hints};
 
 pub use error::{Misuse, Violation};
 pub use framing::Framing;
-pub use head::{ReasonPhrase, Target};
+pub use head::ReasonPhrase;
+pub use request_head::Target;
 pub use reuse::MustClose;
 pub use spelling::{HeaderOrder, KeepRawHead, RawHead};
 
 use chunked::{Chunks, Next};
 use framing::{Asked, RequestFraming, Said, request_framing, response_framing};
-use head::{Bounds, Head, Scan};
+use head::Head;
 use reuse::KeepAlive;
+use scan::{Bounds, Scan};
 
 /// How much of each thing a server may send. The body's own size is its reader's business.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -249,8 +253,8 @@ impl Codec {
         }
         let said = Said::by_request(&request.headers);
         let framing = request_framing(request, &said, length)?;
-        head::write(request, &said, framing, out)?;
-        let closing = if said.connection.close || head::closes_after(request) {
+        request_head::write(request, &said, framing, out)?;
+        let closing = if said.connection.close || request_head::closes_after(request) {
             Some(MustClose::CallerSaidClose)
         } else if request.version == Version::HTTP_10 {
             Some(MustClose::AskedInHttp10)
@@ -352,7 +356,7 @@ impl Codec {
                 let start = out.len();
                 out.extend_from_slice(b"0\r\n");
                 if let Some(trailers) = trailers
-                    && let Err(misuse) = head::write_trailers(trailers, out)
+                    && let Err(misuse) = request_head::write_trailers(trailers, out)
                 {
                     out.truncate(start);
                     return Err(misuse);
