@@ -415,6 +415,32 @@ fn each_limit_holds_exactly() {
 }
 
 #[test]
+fn a_name_is_the_same_in_any_letters() {
+    let names = "Accept-Ranges Age Cache-Control Connection Content-Encoding Content-Length \
+                 Content-Type Date ETag Expires Keep-Alive Last-Modified Location Server \
+                 Set-Cookie Strict-Transport-Security Transfer-Encoding Vary X-Unknown";
+    for name in names.split_whitespace() {
+        let mixed: String = (name.chars().enumerate())
+            .map(|(at, letter)| match at % 3 {
+                0 => letter.to_ascii_lowercase(),
+                _ => letter.to_ascii_uppercase(),
+            })
+            .collect();
+        let lower = name.to_ascii_lowercase();
+        for letters in [name, &lower, &name.to_ascii_uppercase(), &mixed] {
+            let mut input =
+                BytesMut::from(&*format!("HTTP/1.1 204 No Content\r\n{letters}: 0\r\n\r\n"));
+            let event = codec("GET", Limits::default()).receive(&mut input, false);
+            let Ok(Some(Event::Head(head))) = event else {
+                panic!("{letters}: {event:?}")
+            };
+            let read: Vec<&str> = head.headers().keys().map(|name| name.as_str()).collect();
+            assert_eq!(read, [&*lower], "{letters}");
+        }
+    }
+}
+
+#[test]
 fn no_number_of_fields_panics() {
     let mut limits = Limits::default();
     limits.head_bytes = usize::MAX;

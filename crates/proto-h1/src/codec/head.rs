@@ -1,16 +1,14 @@
 //! Heads of responses, and trailers: from bytes to fields.
 
-use std::mem::MaybeUninit;
-
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version};
-use httparse::EMPTY_HEADER;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header};
+use memchr::memchr;
 
 use super::{
     Leniency,
     error::Violation,
     framing::Said,
-    scan::{Bounds, Scan, is_token},
+    scan::{Bounds, Scan, is_text, is_token},
 };
 
 /// The reason phrase of a response, in its extensions where it is not the one that
@@ -53,6 +51,9 @@ pub(super) struct Head {
 /// What is copied out of the input, up to this size, costs less than the buffer it would pin.
 pub(super) const SMALL: usize = 1024;
 
+/// For how many lines of a head their ends are noted on the stack; nearly all heads have fewer.
+const FEW: usize = 32;
+
 /// Reads the head at the beginning of `input`, once all of it is there.
 pub(super) fn read(
     scan: &mut Scan,
@@ -63,85 +64,90 @@ pub(super) fn read(
     if input.is_empty() {
         return Ok(None);
     }
-    // Most heads come in one piece and are in order, and need no search for their end.
-    if scan.searched == 0
-        && scan.checked == 0
-        && let Some(head) = parse(input, FEW, bounds)
-    {
-        return Ok(Some(head));
-    }
-    let Some(end) = scan.end(input, bounds, leniency)? else {
+    let mut ends = [0; FEW];
+    let Some(length) = scan.end(input, bounds, leniency, &mut ends)? else {
         return Ok(None);
     };
     if leniency.is_for_heads() {
-        let head = in_order(&input[..end]);
+        let head = in_order(&input[..length]);
+        let read = parse(&head, head.len(), &all_ends(Scan::head(), &head));
         // What came was within bounds; a CR more for each line does not count.
         let unbounded = Bounds {
             bytes: usize::MAX,
             ..*bounds
         };
-        return match parse(&head, scan.fields(), &unbounded) {
-            Some(head) => Ok(Some(Head {
-                length: end,
-                ..head
-            })),
-            None => Err(scan.verdict(&head, &unbounded)),
-        };
+        let read = read.ok_or_else(|| scan.verdict(&head, &unbounded))?;
+        return Ok(Some(Head { length, ..read }));
     }
-    match parse(&input[..end], scan.fields(), bounds) {
-        Some(head) => Ok(Some(head)),
-        None => Err(scan.verdict(&input[..end], bounds)),
-    }
+    let read = match scan.noted(&ends) {
+        Some(ends) => parse(input, length, ends),
+        None => parse(input, length, &all_ends(Scan::head(), &input[..length])),
+    };
+    read.map(Some)
+        .ok_or_else(|| scan.verdict(&input[..length], bounds))
 }
 
-/// The head at the beginning of `input`, of at most so many fields, if it is complete and breaks no
+/// The end of each line of `head`, which is whole.
+fn all_ends(mut scan: Scan, head: &[u8]) -> Vec<usize> {
+    let lines = head.iter().filter(|&&byte| byte == b'\n').count();
+    let mut ends = vec![0; lines];
+    scan.find_end(head, &mut ends);
+    ends.pop(); // The empty line is none of them.
+    ends
+}
+
+/// The head of `length` at the beginning of `input`, whose lines have these ends, if it breaks no
 /// rule.
-fn parse(input: &[u8], fields: usize, bounds: &Bounds) -> Option<Head> {
-    let mut few = [const { MaybeUninit::uninit() }; FEW];
-    let mut many = Vec::new();
-    let room = if fields <= FEW {
-        &mut few[..]
-    } else {
-        many.resize_with(fields, MaybeUninit::uninit);
-        &mut many[..]
-    };
-    let mut parsed = httparse::Response::new(&mut []);
-    let outcome = httparse::ParserConfig::default().parse_response_with_uninit_headers(
-        &mut parsed,
-        input,
-        room,
-    );
-    let (Ok(httparse::Status::Complete(length)), Some(version), Some(code)) =
-        (outcome, parsed.version, parsed.code)
-    else {
-        return None;
-    };
-    let within = length <= bounds.bytes && parsed.headers.len() <= bounds.fields;
-    let copied = if input.len() <= SMALL {
+fn parse(input: &[u8], length: usize, ends: &[usize]) -> Option<Head> {
+    let (&first, ends) = ends.split_first()?;
+    let (version, status, reason) = status_line(input.get(..first)?.strip_suffix(b"\r\n")?)?;
+    let store = share(if input.len() <= SMALL {
         input
     } else {
         &input[..length]
-    };
-    // httparse skips empty lines before the status line.
-    if !within || !input.starts_with(b"H") || !ends_lines_with_crlf(&input[..length], &parsed) {
-        return None;
-    }
-    let store = share(copied);
+    });
     let mut response = Response::new(());
-    *response.status_mut() = StatusCode::from_u16(code).ok()?;
-    *response.version_mut() = match version {
-        0 => Version::HTTP_10,
-        _ => Version::HTTP_11,
-    };
+    *response.status_mut() = status;
+    *response.version_mut() = version;
     let mut said = Said::default();
-    *response.headers_mut() = fields_of(parsed.headers, input, &store, &mut said)?;
-    keep_unusual_reason(&mut response, parsed.reason, &store);
+    read_fields(response.headers_mut(), first, ends, &store, &mut said)?;
+    if let Some(reason) = reason {
+        response.extensions_mut().insert(reason);
+    }
     Some(Head {
         response,
         length,
         said,
         store,
         stored: length,
+    })
+}
+
+/// The version, the status, and the reason if it is not the usual one, of a line without its end
+/// (RFC 9112 §4).
+fn status_line(line: &[u8]) -> Option<(Version, StatusCode, Option<ReasonPhrase>)> {
+    let (version, rest) = match line.split_first_chunk()? {
+        (b"HTTP/1.1 ", rest) => (Version::HTTP_11, rest),
+        (b"HTTP/1.0 ", rest) => (Version::HTTP_10, rest),
+        _ => return None,
+    };
+    let (code, reason) = rest.split_first_chunk::<3>()?;
+    let status = StatusCode::from_bytes(code).ok()?;
+    let reason = match reason {
+        [] => reason,
+        [b' ', reason @ ..] => reason,
+        _ => return None,
+    };
+    if reason == status.canonical_reason().unwrap_or_default().as_bytes() {
+        return Some((version, status, None));
+    }
+    let is_good = reason.iter().all(|&byte| is_text(byte));
+    is_good.then(|| {
+        (
+            version,
+            status,
+            Some(ReasonPhrase(Bytes::copy_from_slice(reason))),
+        )
     })
 }
 
@@ -182,25 +188,6 @@ fn trim(mut bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-/// How many fields there is room for on the stack; nearly all heads have fewer.
-const FEW: usize = 64;
-
-/// RFC 9112 §2.2: httparse lets LF alone end a line. A line ends before each field's name, and
-/// before the empty line.
-fn ends_lines_with_crlf(head: &[u8], parsed: &httparse::Response<'_, '_>) -> bool {
-    let line_begins = |name: &str| {
-        let at = offset(name.as_bytes(), head);
-        head.get(..at)
-            .is_some_and(|before| before.ends_with(b"\r\n"))
-    };
-    head.ends_with(b"\r\n\r\n") && parsed.headers.iter().all(|field| line_begins(field.name))
-}
-
-/// Where in `whole` its slice `part` begins.
-fn offset(part: &[u8], whole: &[u8]) -> usize {
-    (part.as_ptr() as usize).wrapping_sub(whole.as_ptr() as usize)
-}
-
 /// Reads the complete trailers which are all of `store`.
 pub(super) fn read_trailers(
     scan: &Scan,
@@ -211,65 +198,79 @@ pub(super) fn read_trailers(
     if leniency.is_for_heads() {
         store = in_order(&store).into();
     }
-    let store = &store;
-    let mut room = vec![EMPTY_HEADER; scan.fields()];
-    let fields = match httparse::parse_headers(store, &mut room) {
-        Ok(httparse::Status::Complete((_, fields))) => {
-            fields_of(fields, store, store, &mut Said::default())
-        }
-        _ => None,
-    };
-    fields.ok_or_else(|| scan.verdict(store, bounds))
+    let mut fields = HeaderMap::new();
+    let ends = all_ends(Scan::trailers(), &store);
+    read_fields(&mut fields, 0, &ends, &store, &mut Said::default())
+        .ok_or_else(|| scan.verdict(&store, bounds))?;
+    Ok(fields)
 }
 
-/// A map of `parsed`, which stands in `input`; its values are slices of `store`, which begins with
-/// the same bytes. What they say is noted in `said`. `None` if `http` does not take one.
-fn fields_of(
-    parsed: &[httparse::Header<'_>],
-    input: &[u8],
+/// Reads into `fields` the lines of `store` from `start` on, which have these ends; their values
+/// are slices of it. What they say is noted in `said`. `None` if one of them breaks a rule.
+///
+/// What a name and a value may hold is checked by the types of `http`, and only by them: each has
+/// a table, and copies or keeps what it has checked.
+fn read_fields(
+    fields: &mut HeaderMap,
+    mut start: usize,
+    ends: &[usize],
     store: &Bytes,
     said: &mut Said<'_>,
-) -> Option<HeaderMap> {
-    // `with_capacity` and `append` panic where `http` cannot hold so many.
-    let mut fields = HeaderMap::try_with_capacity(parsed.len()).ok()?;
-    for field in parsed {
-        let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
+) -> Option<()> {
+    // `reserve` and `append` panic where `http` cannot hold so many.
+    fields.try_reserve(ends.len()).ok()?;
+    for &end in ends {
+        let line = store.get(start..end)?.strip_suffix(b"\r\n")?;
+        let colon = memchr(b':', line)?;
+        let (letters, value) = (&line[..colon], trim(&line[colon + 1..]));
+        let name = match usual_name(letters) {
+            Some(name) => name,
+            None => HeaderName::from_bytes(letters).ok()?,
+        };
         // The length rules out most of them, for less than a comparison of names.
-        if Said::may_note(field.name.len()) {
-            said.note(&name, field.value);
+        if Said::may_note(letters.len()) {
+            said.note(&name, value);
             // Not among the names which `http` knows by heart.
-            if field.name.eq_ignore_ascii_case("keep-alive") {
-                said.keep_alive.note(field.value);
+            if letters.eq_ignore_ascii_case(b"keep-alive") {
+                said.keep_alive.note(value);
             }
         }
-        let value = if field.value.is_empty() {
+        let value = if value.is_empty() {
             HeaderValue::from_static("")
         } else {
-            let at = offset(field.value, input);
-            HeaderValue::from_maybe_shared(store.slice(at..at + field.value.len())).ok()?
+            HeaderValue::from_maybe_shared(store.slice_ref(value)).ok()?
         };
         fields.try_append(name, value).ok()?;
+        start = end;
     }
-    Some(fields)
+    Some(())
 }
 
-/// `store` begins with a status line which httparse has accepted, and whose reason it has read as
-/// `reason`: empty, if that is not ASCII.
-fn keep_unusual_reason(response: &mut Response<()>, reason: Option<&str>, store: &Bytes) {
-    const BEFORE: usize = b"HTTP/1.1 200".len();
-    let usual = response.status().canonical_reason().unwrap_or_default();
-    if reason == Some(usual) && !usual.is_empty() {
-        return;
-    }
-    let reason = store
-        .get(BEFORE..)
-        .and_then(|rest| rest.split(|&byte| byte == b'\r').next())
-        .unwrap_or_default();
-    let reason = reason.strip_prefix(b" ").unwrap_or(reason);
-    if reason != usual.as_bytes() {
-        let phrase = ReasonPhrase(Bytes::copy_from_slice(reason));
-        response.extensions_mut().insert(phrase);
-    }
+/// The name in its usual letters, if it is among those that most responses have: `http` looks for
+/// any name in any letters, and needs 140 instructions where this needs 30.
+fn usual_name(letters: &[u8]) -> Option<HeaderName> {
+    Some(match letters {
+        b"Accept-Ranges" | b"accept-ranges" => header::ACCEPT_RANGES,
+        b"Age" | b"age" => header::AGE,
+        b"Cache-Control" | b"cache-control" => header::CACHE_CONTROL,
+        b"Connection" | b"connection" => header::CONNECTION,
+        b"Content-Encoding" | b"content-encoding" => header::CONTENT_ENCODING,
+        b"Content-Length" | b"content-length" => header::CONTENT_LENGTH,
+        b"Content-Type" | b"content-type" => header::CONTENT_TYPE,
+        b"Date" | b"date" => header::DATE,
+        b"ETag" | b"etag" => header::ETAG,
+        b"Expires" | b"expires" => header::EXPIRES,
+        b"Last-Modified" | b"last-modified" => header::LAST_MODIFIED,
+        b"Location" | b"location" => header::LOCATION,
+        b"Server" | b"server" => header::SERVER,
+        b"Set-Cookie" | b"set-cookie" => header::SET_COOKIE,
+        b"Strict-Transport-Security" | b"strict-transport-security" => {
+            header::STRICT_TRANSPORT_SECURITY
+        }
+        b"Transfer-Encoding" | b"transfer-encoding" => header::TRANSFER_ENCODING,
+        b"Vary" | b"vary" => header::VARY,
+        _ => return None,
+    })
 }
 
 /// A copy of a few bytes, to be sliced: one allocation, where `Bytes::copy_from_slice` needs

@@ -10,6 +10,8 @@
 //! is folded; nothing precedes the status line; a reason may be missing, with its space or
 //! without. Where a [`Leniency`] is asked for, the machine alone looks for the end.
 
+use memchr::memchr;
+
 use super::{Leniency, error::Violation};
 
 /// How large a head, or a section of trailers, may be.
@@ -25,18 +27,18 @@ pub(super) struct Bounds {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Scan {
     /// Nothing before this offset is an LF which has not been seen.
-    pub(super) searched: usize,
+    searched: usize,
     /// Where the line begins that has not ended.
     line: usize,
     /// How many lines have ended, the status line included.
     lines: usize,
     /// Nothing before this offset breaks `grammar`.
-    pub(super) checked: usize,
+    checked: usize,
     grammar: Grammar,
     has_status_line: bool,
 }
 
-enum Found {
+pub(super) enum Found {
     /// The head ends before this offset.
     End(usize),
     /// There is no end yet.
@@ -68,17 +70,19 @@ impl Scan {
     }
 
     /// The length of the head at the beginning of `input`, once all of it is there. `input` is the
-    /// same as at the last call, with more at its end.
+    /// same as at the last call, with more at its end. For [`noted`](Self::noted), the ends of lines
+    /// are put into `ends`.
     pub(super) fn end(
         &mut self,
         input: &[u8],
         bounds: &Bounds,
         leniency: Leniency,
+        ends: &mut [usize],
     ) -> Result<Option<usize>, Violation> {
         if leniency.is_for_heads() {
             return self.lenient_end(input, bounds, leniency);
         }
-        let end = match self.find_end(input) {
+        let end = match self.find_end(input, ends) {
             Found::End(end) if end <= bounds.bytes && self.fields() <= bounds.fields => {
                 return Ok(Some(end));
             }
@@ -119,8 +123,15 @@ impl Scan {
         lines.max(self.grammar.fields)
     }
 
-    fn find_end(&mut self, input: &[u8]) -> Found {
-        while let Some(distance) = find_lf(&input[self.searched..]) {
+    /// The ends of the lines before the empty one, if all of them were put into `ends` by the call
+    /// which found it.
+    pub(super) fn noted<'a>(&self, ends: &'a [usize]) -> Option<&'a [usize]> {
+        let ends = ends.get(..self.lines)?;
+        ends.first().is_none_or(|&end| end > 0).then_some(ends)
+    }
+
+    pub(super) fn find_end(&mut self, input: &[u8], ends: &mut [usize]) -> Found {
+        while let Some(distance) = memchr(b'\n', &input[self.searched..]) {
             let lf = self.searched + distance;
             self.searched = lf + 1;
             // RFC 9112 §2.2: a recipient may take LF alone for the end of a line. Two recipients
@@ -130,6 +141,9 @@ impl Scan {
             }
             if lf == self.line + 1 {
                 return Found::End(lf + 1);
+            }
+            if let Some(end) = ends.get_mut(self.lines) {
+                *end = lf + 1;
             }
             self.lines += 1;
             self.line = lf + 1;
@@ -147,7 +161,7 @@ impl Scan {
         Ok(())
     }
 
-    /// Names the rule which `head` breaks, which httparse or one of the types of `http` refused.
+    /// Names the rule which `head` breaks, which could not be read.
     pub(super) fn verdict(&self, head: &[u8], bounds: &Bounds) -> Violation {
         let mut anew = if self.has_status_line {
             Scan::head()
@@ -160,13 +174,6 @@ impl Scan {
             Ok(()) => Violation::FieldName,
         }
     }
-}
-
-/// The offset of the first LF. `skip_until` is the standard library's `memchr`.
-fn find_lf(bytes: &[u8]) -> Option<usize> {
-    let mut rest = bytes;
-    let through = std::io::BufRead::skip_until(&mut rest, b'\n').ok()?;
-    (through > 0 && bytes[through - 1] == b'\n').then(|| through - 1)
 }
 
 /// The grammar of a head, byte by byte.
@@ -306,6 +313,6 @@ pub(super) fn is_token(byte: u8) -> bool {
 }
 
 /// RFC 9110 §5.5, RFC 9112 §4: HTAB, SP, VCHAR and obs-text.
-fn is_text(byte: u8) -> bool {
+pub(super) fn is_text(byte: u8) -> bool {
     byte == b'\t' || (byte >= b' ' && byte != 0x7f)
 }
