@@ -57,12 +57,16 @@ impl Exchanging {
         request: Request,
         terms: Terms,
     ) -> Pin<Box<Self>> {
+        let place = Box::new_uninit();
         let (parts, body) = request.into_parts();
-        let mut exchanging = Box::new(Exchanging {
-            exchange: Some(Exchange::new(connection, body, terms)),
-            request: Some(parts),
-            misuse: None,
-        });
+        let mut exchanging = Box::write(
+            place,
+            Exchanging {
+                exchange: Some(Exchange::new(connection, body, terms)),
+                request: Some(parts),
+                misuse: None,
+            },
+        );
         let this = &mut *exchanging;
         if let (Some(exchange), Some(request)) = (&mut this.exchange, &this.request) {
             this.misuse = exchange.start(request).err();

@@ -35,7 +35,8 @@ impl ReasonPhrase {
     }
 }
 
-/// A head which has been read.
+/// A head which has been read. It is large, and so it is read where it will stay.
+#[derive(Default)]
 pub(super) struct Head {
     pub(super) response: Response<()>,
     /// Its length on the wire.
@@ -54,37 +55,50 @@ pub(super) const SMALL: usize = 1024;
 /// For how many lines of a head their ends are noted on the stack; nearly all heads have fewer.
 const FEW: usize = 32;
 
-/// Reads the head at the beginning of `input`, once all of it is there.
+/// Reads the head at the beginning of `input` into `head`, an empty one; false if it is not all
+/// there.
 pub(super) fn read(
     scan: &mut Scan,
     input: &[u8],
     bounds: &Bounds,
     leniency: Leniency,
-) -> Result<Option<Head>, Violation> {
+    head: &mut Head,
+) -> Result<bool, Violation> {
     if input.is_empty() {
-        return Ok(None);
+        return Ok(false);
     }
     let mut ends = [0; FEW];
     let Some(length) = scan.end(input, bounds, leniency, &mut ends)? else {
-        return Ok(None);
+        return Ok(false);
     };
     if leniency.is_for_heads() {
-        let head = in_order(&input[..length]);
-        let read = parse(&head, head.len(), &all_ends(Scan::head(), &head));
+        let ordered = in_order(&input[..length]);
         // What came was within bounds; a CR more for each line does not count.
         let unbounded = Bounds {
             bytes: usize::MAX,
             ..*bounds
         };
-        let read = read.ok_or_else(|| scan.verdict(&head, &unbounded))?;
-        return Ok(Some(Head { length, ..read }));
+        parse(
+            &ordered,
+            ordered.len(),
+            &all_ends(Scan::head(), &ordered),
+            head,
+        )
+        .ok_or_else(|| scan.verdict(&ordered, &unbounded))?;
+    } else {
+        match scan.noted(&ends) {
+            Some(ends) => parse(input, length, ends, head),
+            None => parse(
+                input,
+                length,
+                &all_ends(Scan::head(), &input[..length]),
+                head,
+            ),
+        }
+        .ok_or_else(|| scan.verdict(&input[..length], bounds))?;
     }
-    let read = match scan.noted(&ends) {
-        Some(ends) => parse(input, length, ends),
-        None => parse(input, length, &all_ends(Scan::head(), &input[..length])),
-    };
-    read.map(Some)
-        .ok_or_else(|| scan.verdict(&input[..length], bounds))
+    head.length = length;
+    Ok(true)
 }
 
 /// The end of each line of `head`, which is whole.
@@ -96,31 +110,25 @@ fn all_ends(mut scan: Scan, head: &[u8]) -> Vec<usize> {
     ends
 }
 
-/// The head of `length` at the beginning of `input`, whose lines have these ends, if it breaks no
-/// rule.
-fn parse(input: &[u8], length: usize, ends: &[usize]) -> Option<Head> {
+/// Reads the head of so many bytes at the beginning of `input`, whose lines have these ends; `None`
+/// if it breaks a rule.
+fn parse(input: &[u8], stored: usize, ends: &[usize], head: &mut Head) -> Option<()> {
     let (&first, ends) = ends.split_first()?;
     let (version, status, reason) = status_line(input.get(..first)?.strip_suffix(b"\r\n")?)?;
-    let store = share(if input.len() <= SMALL {
+    head.stored = stored;
+    head.store = share(if input.len() <= SMALL {
         input
     } else {
-        &input[..length]
+        &input[..stored]
     });
-    let mut response = Response::new(());
+    let response = &mut head.response;
     *response.status_mut() = status;
     *response.version_mut() = version;
-    let mut said = Said::default();
-    read_fields(response.headers_mut(), first, ends, &store, &mut said)?;
     if let Some(reason) = reason {
         response.extensions_mut().insert(reason);
     }
-    Some(Head {
-        response,
-        length,
-        said,
-        store,
-        stored: length,
-    })
+    let fields = response.headers_mut();
+    read_fields(fields, first, ends, &head.store, &mut head.said)
 }
 
 /// The version, the status, and the reason if it is not the usual one, of a line without its end

@@ -398,7 +398,23 @@ impl Codec {
     /// # Errors
     ///
     /// As soon as what came cannot become a response any more; and from then on.
+    #[inline]
     pub fn receive(&mut self, input: &mut BytesMut, eof: bool) -> Result<Option<Event>, Violation> {
+        // Before each head it is looked whether there is one: not worth a call.
+        if let Receiving::Head(_) = self.receiving
+            && input.is_empty()
+            && !eof
+        {
+            return Ok(None);
+        }
+        self.receive_something(input, eof)
+    }
+
+    fn receive_something(
+        &mut self,
+        input: &mut BytesMut,
+        eof: bool,
+    ) -> Result<Option<Event>, Violation> {
         // Looked at where it lies: an event is large, and `inspect_err` moves it once more.
         let event = self.next_event(input, eof);
         if let Err(violation) = event {
@@ -553,10 +569,11 @@ impl Codec {
             return Ok(None);
         };
         let bounds = self.limits.head();
-        let read = match head::read(scan, input, &bounds, self.leniency) {
+        let mut head = Head::default();
+        let is_whole = match head::read(scan, input, &bounds, self.leniency, &mut head) {
             Err(Violation::NotHttp) if self.may_be_http09() => return Ok(Some(self.http09())),
             // Too short to tell, and it will not become longer.
-            Ok(None) if eof && input.len() < b"HTTP/".len() && self.may_be_http09() => {
+            Ok(false) if eof && input.len() < b"HTTP/".len() && self.may_be_http09() => {
                 if input.is_empty() {
                     return Err(Violation::ClosedBeforeHead);
                 }
@@ -564,32 +581,32 @@ impl Codec {
             }
             read => read?,
         };
-        let Some(head) = read else {
+        if !is_whole {
             return match (eof, input.is_empty()) {
                 (false, _) => Ok(None),
                 (true, true) if self.interim == 0 => Err(Violation::ClosedBeforeHead),
                 (true, _) => Err(Violation::ClosedInHead),
             };
-        };
+        }
         let Head {
-            mut response,
+            response,
             length,
             said,
-            mut store,
+            store,
             stored,
-        } = head;
+        } = &mut head;
         let (version, status) = (response.version(), response.status());
-        let (framing, dubious) = response_framing(self.asked, version, status, &said)?;
-        input.advance(length);
-        self.head_bytes = length;
+        let (framing, dubious) = response_framing(self.asked, version, status, said)?;
+        input.advance(*length);
+        self.head_bytes = *length;
         if self.asked.raw_head {
-            let raw = RawHead(store.slice(..stored));
+            let raw = RawHead(store.slice(..*stored));
             response.extensions_mut().insert(raw);
         }
         if framing == Framing::Interim {
-            self.count_interim(length)?;
+            self.count_interim(*length)?;
             self.receiving = Receiving::Head(Scan::head());
-            return Ok(Some(Event::Informational(response)));
+            return Ok(Some(Event::Informational(head.response)));
         }
         if let Err(reason) = reuse::kept_by_response(version, said.connection) {
             self.close_for(reason);
@@ -603,8 +620,8 @@ impl Codec {
             Framing::None => Receiving::Ended,
             Framing::Interim | Framing::Switch => Receiving::Switched,
             Framing::Length(body) => {
-                store.advance(stored);
-                self.ahead = store;
+                store.advance(*stored);
+                self.ahead = std::mem::take(store);
                 Receiving::Length(body)
             }
             Framing::Chunked => Receiving::Chunks(Chunks::new()),
@@ -613,7 +630,7 @@ impl Codec {
                 Receiving::UntilClose
             }
         };
-        Ok(Some(Event::Head(response)))
+        Ok(Some(Event::Head(head.response)))
     }
 
     fn may_be_http09(&self) -> bool {
