@@ -528,7 +528,12 @@ impl Exchange {
 
     fn finish_upload(&mut self) {
         self.upload = Upload::Sent;
-        buffers::give(std::mem::take(&mut self.outgoing.before));
+        if self.input.capacity() == 0 {
+            // Whoever has written reads next.
+            self.input = std::mem::take(&mut self.outgoing.before);
+        } else {
+            buffers::give(&mut self.outgoing.before);
+        }
         let bytes = self.body_sent;
         self.emit(|| TraceEvent::RequestBodySent { bytes });
     }
@@ -567,7 +572,7 @@ impl Exchange {
                 Poll::Pending => {
                     // Whoever waits long holds no buffer meanwhile.
                     if self.input.is_empty() {
-                        buffers::give(std::mem::take(&mut self.input));
+                        buffers::give(&mut self.input);
                     }
                     return Poll::Pending;
                 }
@@ -608,7 +613,8 @@ impl Exchange {
         // The whole buffer again, if nobody has kept a piece of it; else what is left of it, if
         // that is much; else another one.
         let room = self.input.capacity() - self.input.len();
-        if room < wanted && !self.input.try_reclaim(wanted) && room < wanted / 2 {
+        if !buffers::is_enough(room, wanted) && !self.input.try_reclaim(wanted) && room < wanted / 2
+        {
             self.input.reserve(wanted);
         }
     }
@@ -890,11 +896,13 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        buffers::give(std::mem::take(&mut self.input));
-        buffers::give(std::mem::take(&mut self.outgoing.before));
-        self.close(
-            CloseReason::Abandoned,
-            "the exchange was dropped before its end",
-        );
+        buffers::give(&mut self.input);
+        buffers::give(&mut self.outgoing.before);
+        if self.connection.is_some() {
+            self.close(
+                CloseReason::Abandoned,
+                "the exchange was dropped before its end",
+            );
+        }
     }
 }

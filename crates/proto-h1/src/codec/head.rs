@@ -189,8 +189,19 @@ fn is_name(bytes: &[u8]) -> bool {
 }
 
 /// RFC 9110 §5.6.3: without the white space that may stand around things.
-fn trim(mut bytes: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
+fn trim(bytes: &[u8]) -> &[u8] {
+    trim_end(trim_start(bytes))
+}
+
+fn trim_start(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] = bytes {
+        bytes = rest;
+    }
+    bytes
+}
+
+fn trim_end(mut bytes: &[u8]) -> &[u8] {
+    while let [rest @ .., b' ' | b'\t'] = bytes {
         bytes = rest;
     }
     bytes
@@ -230,7 +241,8 @@ fn read_fields(
     for &end in ends {
         let line = store.get(start..end)?.strip_suffix(b"\r\n")?;
         let colon = memchr(b':', line)?;
-        let (letters, value) = (&line[..colon], trim(&line[colon + 1..]));
+        let (letters, rest) = (&line[..colon], trim_start(&line[colon + 1..]));
+        let value = trim_end(rest);
         let name = match usual_name(letters) {
             Some(name) => name,
             None => HeaderName::from_bytes(letters).ok()?,
@@ -246,7 +258,8 @@ fn read_fields(
         let value = if value.is_empty() {
             HeaderValue::from_static("")
         } else {
-            HeaderValue::from_maybe_shared(store.slice_ref(value)).ok()?
+            let begin = start + line.len() - rest.len();
+            HeaderValue::from_maybe_shared(store.slice(begin..begin + value.len())).ok()?
         };
         fields.try_append(name, value).ok()?;
         start = end;

@@ -218,6 +218,7 @@ enum Receiving {
 
 impl Codec {
     /// A codec which allows the server so much.
+    #[inline]
     pub fn new(limits: Limits) -> Self {
         Codec {
             limits,
@@ -226,6 +227,7 @@ impl Codec {
     }
 
     /// The same codec, which reads more than it should.
+    #[inline]
     #[must_use]
     pub fn with_leniency(self, leniency: Leniency) -> Self {
         Codec { leniency, ..self }
@@ -267,21 +269,19 @@ impl Codec {
             RequestFraming::Length(length) => Sending::Length(length),
             RequestFraming::Chunked => Sending::Chunked,
         };
-        let mut leniency = self.leniency;
-        leniency.http09 &= matches!(self.receiving, Receiving::Nothing);
-        *self = Codec {
-            limits: self.limits,
-            leniency,
-            asked: Asked::by(request, &said),
-            sending,
-            receiving: Receiving::Head(Scan::head()),
-            closing,
-            // RFC 9110 §10.1.1: not without content, and not in HTTP/1.0.
-            expects_continue: sending != Sending::Over
-                && request.version == Version::HTTP_11
-                && said.expects_continue,
-            ..Codec::default()
-        };
+        if !matches!(self.receiving, Receiving::Nothing) {
+            let mut leniency = self.leniency;
+            leniency.http09 = false;
+            *self = Codec::new(self.limits).with_leniency(leniency);
+        }
+        self.asked = Asked::by(request, &said);
+        self.sending = sending;
+        self.receiving = Receiving::Head(Scan::head());
+        self.closing = closing;
+        // RFC 9110 §10.1.1: not without content, and not in HTTP/1.0.
+        self.expects_continue = sending != Sending::Over
+            && request.version == Version::HTTP_11
+            && said.expects_continue;
         Ok(())
     }
 
