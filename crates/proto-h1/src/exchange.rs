@@ -57,12 +57,13 @@ impl Exchanging {
         request: Request,
         terms: Terms,
     ) -> Pin<Box<Self>> {
-        let place = Box::new_uninit();
+        // First what may fail: then the rest is moved once, and not kept for unwinding.
+        let (place, before) = (Box::new_uninit(), buffers::take());
         let (parts, body) = request.into_parts();
         let mut exchanging = Box::write(
             place,
             Exchanging {
-                exchange: Some(Exchange::new(connection, body, terms)),
+                exchange: Some(Exchange::new(connection, body, terms, before)),
                 request: Some(parts),
                 misuse: None,
             },
@@ -236,7 +237,13 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
-    fn new(connection: Box<H1Connection>, request_body: Body, terms: Terms) -> Self {
+    /// `before` is an empty buffer.
+    fn new(
+        connection: Box<H1Connection>,
+        request_body: Body,
+        terms: Terms,
+        before: BytesMut,
+    ) -> Self {
         let config = &connection.config;
         let waits = Waits::new(&terms.timeouts, terms.deadline, config.continue_wait);
         let mut leniency = config.leniency;
@@ -245,7 +252,7 @@ impl Exchange {
             codec: Codec::new(config.limits).with_leniency(leniency),
             upload: Upload::Body,
             outgoing: Outgoing {
-                before: buffers::take(),
+                before,
                 ..Outgoing::default()
             },
             request_body,
