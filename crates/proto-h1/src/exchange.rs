@@ -75,8 +75,10 @@ impl Exchanging {
         Pin::from(exchanging)
     }
 
-    fn fail(&mut self, failure: Failure) -> Option<SendError> {
-        let mut exchange = self.exchange.take()?;
+    fn fail(&mut self, failure: Failure) -> Poll<Result<Response, SendError>> {
+        let Some(mut exchange) = self.exchange.take() else {
+            return Poll::Pending;
+        };
         let error = exchange.fail(failure);
         let body = exchange.body_again();
         let request = self
@@ -84,21 +86,7 @@ impl Exchanging {
             .take()
             .zip(body)
             .map(|(parts, body)| Box::new(Request::from_parts(parts, body)));
-        Some(SendError { error, request })
-    }
-
-    /// The response to which `head` belongs. What has come with the head, and is all of it, needs
-    /// no connection; otherwise the exchange goes on in the body.
-    fn respond(&mut self, mut head: http::Response<()>) -> Option<Response> {
-        let exchange = self.exchange.as_mut()?;
-        let body = match exchange.begin_response(&mut head) {
-            Begun::Over(body) => body,
-            Begun::More(first) => {
-                let exchange = self.exchange.take()?;
-                Body::from_boxed(Box::pin(ResponseBody::new(exchange, first)))
-            }
-        };
-        Some(head.map(|()| body))
+        Poll::Ready(Err(SendError { error, request }))
     }
 }
 
@@ -107,18 +95,28 @@ impl Future for Exchanging {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
+        if let Some(misuse) = this.misuse.take() {
+            return this.fail(Failure::Misuse(misuse));
+        }
         let Some(exchange) = &mut this.exchange else {
             return Poll::Pending; // It has ended.
         };
-        let outcome = match this.misuse.take() {
-            Some(misuse) => Err(Failure::Misuse(misuse)),
-            None => ready!(exchange.poll_head(cx, this.request.as_ref())),
+        let mut head = match ready!(exchange.poll_head(cx, this.request.as_ref())) {
+            Ok(head) => head,
+            Err(failure) => return this.fail(failure),
         };
-        let output = match outcome {
-            Ok(head) => this.respond(head).map(Ok),
-            Err(failure) => this.fail(failure).map(Err),
+        // What has come with the head, and is all of it, needs no connection; otherwise the
+        // exchange goes on in the body.
+        let body = match exchange.begin_response(&mut head) {
+            Begun::Over(body) => body,
+            Begun::More(first) => {
+                let Some(exchange) = this.exchange.take() else {
+                    return Poll::Pending; // It has just begun a response.
+                };
+                Body::from_boxed(Box::pin(ResponseBody::new(exchange, first)))
+            }
         };
-        output.map_or(Poll::Pending, Poll::Ready)
+        Poll::Ready(Ok(head.map(|()| body)))
     }
 }
 
@@ -309,7 +307,10 @@ impl Exchange {
                     self.take_informational(&response, request);
                     continue;
                 }
-                Poll::Ready(Ok(Event::Head(head))) => return Poll::Ready(self.check_switch(head)),
+                Poll::Ready(Ok(Event::Head(head))) => {
+                    self.check_switch()?;
+                    return Poll::Ready(Ok(head));
+                }
                 Poll::Ready(Ok(Event::Data(_) | Event::Trailers(_) | Event::End)) => {
                     unreachable!("a codec tells the head first")
                 }
@@ -387,7 +388,7 @@ impl Exchange {
     }
 
     /// RFC 9110 §7.8: no protocol is switched in the middle of a request.
-    fn check_switch(&self, head: http::Response<()>) -> Result<http::Response<()>, Failure> {
+    fn check_switch(&self) -> Result<(), Failure> {
         let switches = self.codec.framing() == Some(Framing::Switch);
         let sent = match self.upload {
             Upload::Sent => true,
@@ -397,7 +398,7 @@ impl Exchange {
         if switches && !sent {
             return Err(Failure::Violation(Violation::UnaskedSwitch));
         }
-        Ok(head)
+        Ok(())
     }
 
     /// RFC 9110 §7.8, §9.3.6: the connection is not HTTP's any more.
