@@ -12,6 +12,7 @@
 //! | `connect` | N requests, each over a new connection; TLS sessions are resumed with `--resume` |
 //! | `idle` | K connections, opened one by one or held by K requests at once; exits holding them |
 //! | `beside` | N requests, one after the other, while the body at `--large` is read |
+//! | `reach` | one request to a name that has the `--addresses` `A,B`, in this order |
 //!
 //! A program which cannot do a work says so and exits with [`CANNOT`]; one that did it prints one
 //! line of JSON. Before `get` and `upload` are timed, each of the K has made one request: making
@@ -21,7 +22,7 @@
 
 mod outcome;
 
-use std::{env, error::Error, path::PathBuf};
+use std::{env, error::Error, net::SocketAddr, path::PathBuf};
 
 pub use outcome::{Latencies, Meter, Outcome};
 
@@ -43,6 +44,7 @@ pub enum Work {
     Connect,
     Idle,
     Beside,
+    Reach,
 }
 
 /// What a program is to do.
@@ -60,6 +62,8 @@ pub struct Task {
     pub size: u64,
     /// What is downloaded beside the requests.
     pub large: Option<String>,
+    /// What the name in the URL stands for, if it is one that nobody can look up.
+    pub addresses: Vec<SocketAddr>,
     /// A file with the root of `https`, as PEM.
     pub ca: Option<PathBuf>,
     /// HTTP/2 without asking (prior knowledge), or by ALPN over TLS.
@@ -87,6 +91,7 @@ impl Task {
             Some("connect") => Work::Connect,
             Some("idle") => Work::Idle,
             Some("beside") => Work::Beside,
+            Some("reach") => Work::Reach,
             other => return Err(format!("no such work: {other:?}")),
         };
         let mut task = Task {
@@ -96,6 +101,7 @@ impl Task {
             in_flight: 1,
             size: 0,
             large: None,
+            addresses: Vec::new(),
             ca: None,
             http2: false,
             resume: false,
@@ -110,6 +116,11 @@ impl Task {
                 "--in-flight" => task.in_flight = number(value()?)?,
                 "--size" => task.size = number(value()?)?,
                 "--large" => task.large = Some(value()?),
+                "--addresses" => {
+                    let addresses = value()?;
+                    let addresses: Result<_, _> = addresses.split(',').map(str::parse).collect();
+                    task.addresses = addresses.map_err(|_| "no addresses with ports")?;
+                }
                 "--ca" => task.ca = Some(value()?.into()),
                 "--http2" => task.http2 = true,
                 "--resume" => task.resume = true,
@@ -205,6 +216,7 @@ mod tests {
             "get --url http://a --requests many",
             "get --url http://a --in-flight 0",
             "get --url http://a --fast",
+            "reach --url http://a --addresses 127.0.0.1",
         ] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }

@@ -101,7 +101,7 @@ fn summary(results: &[(&str, Duration, Outcome)]) -> String {
 
 /// The only look at a clock: how long steps take is for people to read.
 #[expect(clippy::disallowed_methods, reason = "no runtime is under test here")]
-fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::now()
 }
 

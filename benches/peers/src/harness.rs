@@ -16,6 +16,10 @@ pub trait Client: Clone + Send + Sync + Sized + 'static {
     /// What requests that follow one another are made with: a connection, or a handle to the pool.
     type Worker: Send;
 
+    /// Whether each worker has a connection of its own, and so idle ones can be opened one by one.
+    /// Whoever asks a pool has to ask for all at once.
+    const OWNS_CONNECTIONS: bool = false;
+
     /// Made once, on the runtime.
     fn new(task: &Task) -> Result<Self, Failure>;
 
@@ -66,8 +70,13 @@ async fn work<C: Client>(task: &Task) -> Result<Outcome, Failure> {
             }
             Ok(together::<C>(workers, task, &url, task.requests).await?.0)
         }
+        Work::Reach => Ok(together::<C>(workers, task, &url, 1).await?.0),
         Work::Idle => {
-            let (outcome, workers) = together::<C>(workers, task, &url, task.in_flight).await?;
+            let (outcome, workers) = if C::OWNS_CONNECTIONS {
+                one_by_one::<C>(workers, task).await?
+            } else {
+                together::<C>(workers, task, &url, task.in_flight).await?
+            };
             for _ in 0..100 {
                 yield_now().await;
             }
@@ -76,6 +85,20 @@ async fn work<C: Client>(task: &Task) -> Result<Outcome, Failure> {
         }
         Work::Beside => unreachable!("it was done above"),
     }
+}
+
+/// A request by each of the workers, and none beside another.
+async fn one_by_one<C: Client>(
+    mut workers: Vec<C::Worker>,
+    task: &Task,
+) -> Result<(Outcome, Vec<C::Worker>), Failure> {
+    let meter = Meter::start();
+    let url: http::Uri = task.url_of("/hello").parse()?;
+    for worker in &mut workers {
+        C::ask(worker, task, &url).await?;
+    }
+    let outcome = meter.stop(task.in_flight, 0, &mut Latencies::default());
+    Ok((outcome, workers))
 }
 
 /// So many requests, shared among the workers.

@@ -34,7 +34,7 @@ fn main() {
                 std::mem::forget(pool);
                 outcome
             }
-            Work::Upload | Work::Beside => cannot("more than the async facade shows"),
+            Work::Upload | Work::Beside | Work::Reach => cannot("more than the async facade shows"),
         }
     })
 }

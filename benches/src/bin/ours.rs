@@ -3,7 +3,9 @@
 #![forbid(unsafe_code)]
 
 use std::{
-    future::poll_fn,
+    future::{poll_fn, ready},
+    io,
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -13,7 +15,8 @@ use std::{
 
 use bytes::Bytes;
 use httpcore::{
-    Body, ConnectionPool, ConnectionUse, Epoll, PoolConfig, Request, tls::RustlsConnector,
+    Body, BoxFuture, ConnectionPool, ConnectionUse, Epoll, PoolConfig, Request, Resolve,
+    tls::RustlsConnector,
 };
 use httpcore_benches::{Failure, Latencies, Meter, Outcome, PIECE, Task, Work, run};
 
@@ -21,7 +24,13 @@ static ZEROS: [u8; PIECE] = [0; PIECE];
 
 fn main() {
     run(|task| {
-        let epoll = Epoll::new()?;
+        let addresses = task.addresses.clone();
+        let epoll = match task.work {
+            Work::Reach => Epoll::builder()
+                .resolver(Arc::new(Known(addresses)))
+                .build()?,
+            _ => Epoll::new()?,
+        };
         let pool = pool(task, &epoll)?;
         let outcome = epoll.block_on(work(&epoll, &pool, task));
         if task.work == Work::Idle {
@@ -30,6 +39,16 @@ fn main() {
         }
         outcome
     })
+}
+
+/// Knows the addresses of every name.
+#[derive(Debug)]
+struct Known(Vec<SocketAddr>);
+
+impl Resolve for Known {
+    fn resolve(&self, _: &str, _: u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> {
+        Box::pin(ready(Ok(self.0.clone())))
+    }
 }
 
 fn pool(task: &Task, epoll: &Epoll) -> Result<ConnectionPool, Failure> {
@@ -67,6 +86,7 @@ async fn work(epoll: &Epoll, pool: &ConnectionPool, task: &Task) -> Result<Outco
         }
         Work::Idle => hold(pool, task).await,
         Work::Beside => beside(epoll, pool, task).await,
+        Work::Reach => together(epoll, pool, task, 1).await,
     }
 }
 

@@ -21,7 +21,7 @@ use httpcore_core_primitives::{
 use httpcore_pool::{Config, Draining, Pool, Sending, Status};
 
 use crate::{
-    dial::Dialler,
+    dial::{Dialler, Means},
     routes::{Apart, Routes, Versions},
 };
 
@@ -405,14 +405,14 @@ impl Builder {
             self.versions,
         );
         let runtime: Arc<dyn Runtime> = backend.clone();
-        let dialler = Dialler {
+        let dialler = Dialler(Arc::new(Means {
             backend,
             tls,
             race_delay: self.race_delay,
             http1: Arc::new(self.http1),
             #[cfg(feature = "http2")]
             http2: Arc::new(self.http2),
-        };
+        }));
         ConnectionPool {
             timeouts: self.pool.timeouts,
             pool: Pool::new(self.pool, runtime, Arc::new(dialler)),

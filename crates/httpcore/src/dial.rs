@@ -4,12 +4,13 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use httpcore_core_primitives::{
     Alpn, BoxFuture, BoxStream, Error, Established, Event, Kind, NetworkBackend, Phase, Runtime,
-    StreamInfo, TimeoutKind, TlsChoice, TlsConnector, Trace, options::deadline, with_deadline,
+    StreamInfo, TimeoutKind, TlsChoice, TlsConnector, Trace, options::deadline,
+    runtime::WithDeadline, with_deadline,
 };
 use httpcore_pool::{Dial, DialTerms, Endpoint, Hop, Route};
 use httpcore_proto_h1::H1Connection;
@@ -20,7 +21,11 @@ use crate::race;
 
 /// Makes connections out of a backend, TLS and the protocols.
 #[derive(Debug)]
-pub(crate) struct Dialler {
+pub(crate) struct Dialler(pub(crate) Arc<Means>);
+
+/// What connections are made of.
+#[derive(Debug)]
+pub(crate) struct Means {
     pub(crate) backend: Arc<dyn NetworkBackend>,
     pub(crate) tls: Option<Arc<dyn TlsConnector>>,
     pub(crate) race_delay: Duration,
@@ -36,12 +41,7 @@ impl Dial for Dialler {
         terms: &DialTerms,
     ) -> BoxFuture<'static, Result<Established, Error>> {
         let attempt = Attempt {
-            backend: self.backend.clone(),
-            tls: self.tls.clone(),
-            race_delay: self.race_delay,
-            http1: self.http1.clone(),
-            #[cfg(feature = "http2")]
-            http2: self.http2.clone(),
+            means: self.0.clone(),
             route: route.clone(),
             terms: terms.clone(),
         };
@@ -51,12 +51,7 @@ impl Dial for Dialler {
 
 /// One connection being made. It owns all it needs, since it outlives the request that caused it.
 struct Attempt {
-    backend: Arc<dyn NetworkBackend>,
-    tls: Option<Arc<dyn TlsConnector>>,
-    race_delay: Duration,
-    http1: Arc<httpcore_proto_h1::Config>,
-    #[cfg(feature = "http2")]
-    http2: Arc<httpcore_proto_h2::Config>,
+    means: Arc<Means>,
     route: Route,
     terms: DialTerms,
 }
@@ -67,7 +62,7 @@ impl Attempt {
         self.trace().emit(|| {
             // Not before somebody listens: the local address takes a system call.
             let StreamInfo { peer, local, .. } = stream.info();
-            (self.backend.now(), Event::Connected { peer, local })
+            (self.now(), Event::Connected { peer, local })
         });
         let mut chosen = None;
         for hop in self.route.hops() {
@@ -75,15 +70,18 @@ impl Attempt {
         }
         #[cfg(feature = "http2")]
         if self.speaks_http2(chosen)? {
-            let opening = H2Connection::open(stream, self.runtime(), self.http2.clone());
+            // In a box, since it is large, and most connections are of the other kind.
+            let http2 = self.means.http2.clone();
+            let opening = Box::pin(H2Connection::open(stream, self.runtime(), http2));
             let connection = self
-                .within(TimeoutKind::Connect, Phase::Connect, opening)
-                .await??;
+                .within(TimeoutKind::Connect, opening)
+                .await
+                .ok_or_else(|| late(TimeoutKind::Connect))??;
             return Ok(Established::Shared(Arc::new(connection)));
         }
         #[cfg(not(feature = "http2"))]
         let _ = chosen;
-        let connection = H1Connection::new(stream, self.runtime(), self.http1);
+        let connection = H1Connection::new(stream, self.runtime(), self.means.http1.clone());
         Ok(Established::Exclusive(Box::new(connection)))
     }
 
@@ -106,42 +104,49 @@ impl Attempt {
     }
 
     async fn connect(&self) -> Result<BoxStream, Error> {
-        match self.route.dial() {
-            Endpoint::Tcp { host, port } => {
-                let addresses = self.resolve(host, *port).await?;
-                let connecting = race::connect(
-                    &self.backend,
-                    addresses,
-                    self.route.tcp(),
-                    self.race_delay,
-                    self.trace(),
-                );
-                self.within(TimeoutKind::Connect, Phase::Connect, connecting)
-                    .await?
-            }
+        let connected = match self.route.dial() {
+            Endpoint::Tcp { host, port } => match host.parse::<IpAddr>() {
+                Ok(literal) => {
+                    let attempt = self.race().attempt(SocketAddr::new(literal, *port));
+                    self.within(TimeoutKind::Connect, attempt).await
+                }
+                Err(_) => {
+                    let addresses = self.resolve(host, *port).await?;
+                    let race = self.race().run(addresses, self.means.race_delay);
+                    self.within(TimeoutKind::Connect, race).await
+                }
+            },
             Endpoint::Unix(path) => {
-                let connecting = self.backend.connect_unix(path);
-                self.within(TimeoutKind::Connect, Phase::Connect, connecting)
-                    .await?
-                    .map_err(|error| {
+                let connecting = self.means.backend.connect_unix(path);
+                let connected = self.within(TimeoutKind::Connect, connecting).await;
+                connected.map(|outcome| {
+                    outcome.map_err(|error| {
                         Error::new(Kind::Connect, Phase::Connect)
                             .with_message(format!("connecting to {} failed", path.display()))
                             .with_source(error)
                     })
+                })
             }
+        };
+        connected.unwrap_or_else(|| Err(late(TimeoutKind::Connect)))
+    }
+
+    fn race(&self) -> race::Connecting<'_> {
+        race::Connecting {
+            backend: &self.means.backend,
+            options: self.route.tcp(),
+            trace: self.trace(),
         }
     }
 
     async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
-        if let Ok(literal) = host.parse::<IpAddr>() {
-            return Ok(vec![SocketAddr::new(literal, port)]);
-        }
         self.trace()
-            .emit(|| (self.backend.now(), Event::ResolveStarted { host }));
-        let lookup = self.backend.resolve(host, port);
+            .emit(|| (self.now(), Event::ResolveStarted { host }));
+        let lookup = self.means.backend.resolve(host, port);
         let addresses = self
-            .within(TimeoutKind::Resolve, Phase::Resolve, lookup)
-            .await?
+            .within(TimeoutKind::Resolve, lookup)
+            .await
+            .ok_or_else(|| late(TimeoutKind::Resolve))?
             .map_err(|error| {
                 Error::new(Kind::Resolve, Phase::Resolve)
                     .with_message(format!("the addresses of {host} could not be found"))
@@ -149,7 +154,7 @@ impl Attempt {
             })?;
         self.trace().emit(|| {
             let addresses = &addresses;
-            (self.backend.now(), Event::Resolved { addresses })
+            (self.now(), Event::Resolved { addresses })
         });
         if addresses.is_empty() {
             return Err(Error::new(Kind::Resolve, Phase::Resolve)
@@ -167,11 +172,12 @@ impl Attempt {
                         .with_message("this pool was built without TLS"));
                 };
                 self.trace()
-                    .emit(|| (self.backend.now(), Event::TlsStarted { server_name }));
+                    .emit(|| (self.now(), Event::TlsStarted { server_name }));
                 let handshake = tls.handshake(stream, server_name, offer);
                 let stream = self
-                    .within(TimeoutKind::Tls, Phase::Tls, handshake)
-                    .await?
+                    .within(TimeoutKind::Tls, handshake)
+                    .await
+                    .ok_or_else(|| late(TimeoutKind::Tls))?
                     .map_err(refused)?;
                 // Asked for once: it is a system call, and a copy of the certificates.
                 let chosen = self.protected(offer, &stream.info())?;
@@ -192,7 +198,7 @@ impl Attempt {
         choice
             .filter(|_| is_origins)
             .map(TlsChoice::connector)
-            .or(self.tls.as_ref())
+            .or(self.means.tls.as_ref())
     }
 
     /// Looks at what a handshake has settled; which protocol was chosen.
@@ -207,36 +213,44 @@ impl Attempt {
                 .with_message("the server chose a protocol which was not offered"));
         }
         self.trace()
-            .emit(|| (self.backend.now(), Event::TlsEstablished { info }));
+            .emit(|| (self.now(), Event::TlsEstablished { info }));
         Ok(info.alpn)
     }
 
-    /// Runs one step under the limit of its phase, counted from now.
-    async fn within<T>(
-        &self,
-        limit: TimeoutKind,
-        phase: Phase,
-        step: impl Future<Output = T>,
-    ) -> Result<T, Error> {
+    /// Runs one step under the limit of its phase, counted from now. Not an `async` function, which
+    /// would keep the step twice.
+    fn within<F: Future>(&self, limit: TimeoutKind, step: F) -> WithDeadline<F> {
         let timeouts = &self.terms.timeouts;
         let allowed = match limit {
             TimeoutKind::Resolve => timeouts.resolve,
             TimeoutKind::Tls => timeouts.tls,
             _ => timeouts.connect,
         };
-        let due = deadline(self.backend.now(), allowed);
+        let due = deadline(self.now(), allowed);
         with_deadline(&self.runtime(), "dial", due, step)
-            .await
-            .ok_or_else(|| Error::new(Kind::Timeout(limit), phase))
+    }
+
+    fn now(&self) -> Instant {
+        self.means.backend.now()
     }
 
     fn runtime(&self) -> Arc<dyn Runtime> {
-        self.backend.clone()
+        self.means.backend.clone()
     }
 
     fn trace(&self) -> &Trace {
         &self.terms.trace
     }
+}
+
+/// The time limit of a phase has passed.
+fn late(limit: TimeoutKind) -> Error {
+    let phase = match limit {
+        TimeoutKind::Resolve => Phase::Resolve,
+        TimeoutKind::Tls => Phase::Tls,
+        _ => Phase::Connect,
+    };
+    Error::new(Kind::Timeout(limit), phase)
 }
 
 /// What a failed handshake comes to. A name that no certificate can be for is the caller's fault,

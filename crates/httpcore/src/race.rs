@@ -95,58 +95,78 @@ fn interleaved(addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
     order
 }
 
-/// Connects to whichever of `addresses` answers first. Dropping the future drops every attempt.
-pub(crate) async fn connect(
-    backend: &Arc<dyn NetworkBackend>,
-    addresses: Vec<SocketAddr>,
-    options: &TcpOptions,
-    delay: Duration,
-    trace: &Trace,
-) -> Result<BoxStream, Error> {
-    let runtime: Arc<dyn Runtime> = backend.clone();
-    let mut alarm = Alarm::new(runtime, "next address");
-    let mut race = Race::new(addresses, delay);
-    let mut attempts: Vec<(SocketAddr, BoxFuture<'static, io::Result<BoxStream>>)> = Vec::new();
-    let mut failures: Vec<(SocketAddr, io::Error)> = Vec::new();
-    poll_fn(|cx| {
-        loop {
-            let mut index = 0;
-            while let Some((peer, attempt)) = attempts.get_mut(index) {
-                let peer = *peer;
-                match attempt.as_mut().poll(cx) {
-                    Poll::Pending => index += 1,
-                    Poll::Ready(Ok(stream)) => return Poll::Ready(Ok(stream)),
-                    Poll::Ready(Err(error)) => {
-                        drop(attempts.remove(index));
-                        trace.emit(|| {
-                            (
-                                backend.now(),
-                                Event::ConnectFailed {
-                                    peer,
-                                    error: &error,
-                                },
-                            )
-                        });
-                        failures.push((peer, error));
-                        race.failed(backend.now());
-                    }
-                }
-            }
-            match race.step(backend.now()) {
-                Step::Start(peer) => {
-                    trace.emit(|| (backend.now(), Event::ConnectStarted { peer }));
-                    attempts.push((peer, backend.connect_tcp(peer, options)));
-                }
-                Step::Lost => return Poll::Ready(Err(lost(std::mem::take(&mut failures)))),
-                Step::Wait(due) => {
-                    if alarm.poll_until(cx, due).is_pending() {
-                        return Poll::Pending;
-                    }
-                }
-            }
+/// How connections are made, and who is told.
+#[derive(Clone, Copy)]
+pub(crate) struct Connecting<'a> {
+    pub(crate) backend: &'a Arc<dyn NetworkBackend>,
+    pub(crate) options: &'a TcpOptions,
+    pub(crate) trace: &'a Trace,
+}
+
+impl Connecting<'_> {
+    /// Connects to one address, which needs no race.
+    pub(crate) async fn attempt(self, peer: SocketAddr) -> Result<BoxStream, Error> {
+        let connected = self.start(peer).await;
+        connected.map_err(|error| {
+            self.tell_failed(peer, &error);
+            lost(vec![(peer, error)])
+        })
+    }
+
+    /// Connects to whichever of `addresses` answers first. Dropping the future drops every attempt.
+    pub(crate) async fn run(
+        self,
+        addresses: Vec<SocketAddr>,
+        delay: Duration,
+    ) -> Result<BoxStream, Error> {
+        if let [only] = addresses[..] {
+            return self.attempt(only).await;
         }
-    })
-    .await
+        let runtime: Arc<dyn Runtime> = self.backend.clone();
+        let mut alarm = Alarm::new(runtime, "next address");
+        let mut race = Race::new(addresses, delay);
+        let mut attempts: Vec<(SocketAddr, BoxFuture<'static, io::Result<BoxStream>>)> = Vec::new();
+        let mut failures: Vec<(SocketAddr, io::Error)> = Vec::new();
+        poll_fn(|cx| {
+            loop {
+                let mut index = 0;
+                while let Some((peer, attempt)) = attempts.get_mut(index) {
+                    let peer = *peer;
+                    match attempt.as_mut().poll(cx) {
+                        Poll::Pending => index += 1,
+                        Poll::Ready(Ok(stream)) => return Poll::Ready(Ok(stream)),
+                        Poll::Ready(Err(error)) => {
+                            drop(attempts.remove(index));
+                            self.tell_failed(peer, &error);
+                            failures.push((peer, error));
+                            race.failed(self.backend.now());
+                        }
+                    }
+                }
+                match race.step(self.backend.now()) {
+                    Step::Start(peer) => attempts.push((peer, self.start(peer))),
+                    Step::Lost => return Poll::Ready(Err(lost(std::mem::take(&mut failures)))),
+                    Step::Wait(due) => {
+                        if alarm.poll_until(cx, due).is_pending() {
+                            return Poll::Pending;
+                        }
+                    }
+                }
+            }
+        })
+        .await
+    }
+
+    fn start(self, peer: SocketAddr) -> BoxFuture<'static, io::Result<BoxStream>> {
+        let started = || (self.backend.now(), Event::ConnectStarted { peer });
+        self.trace.emit(started);
+        self.backend.connect_tcp(peer, self.options)
+    }
+
+    fn tell_failed(self, peer: SocketAddr, error: &io::Error) {
+        let failed = || (self.backend.now(), Event::ConnectFailed { peer, error });
+        self.trace.emit(failed);
+    }
 }
 
 /// One sentence for all the addresses, with the last failure as source.

@@ -21,41 +21,9 @@ use crate::{
 /// The longest pause between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// A dial that is to begin. Its place is given back whatever becomes of it.
-pub(crate) struct Order {
-    route: Route,
-    terms: DialTerms,
-    guard: Guard,
-}
-
-impl Order {
-    pub(crate) fn new(pool: Weak<Shared>, place: PlaceId, route: Route, terms: DialTerms) -> Self {
-        let guard = Guard {
-            pool,
-            place,
-            reported: false,
-        };
-        Order {
-            route,
-            terms,
-            guard,
-        }
-    }
-
-    pub(crate) fn start(self, pool: &Shared) {
-        let task = Dialling {
-            step: Step::begin(pool, &self.route, &self.terms),
-            failed: 0,
-            route: self.route,
-            terms: self.terms,
-            guard: self.guard,
-        };
-        pool.runtime.spawn("dial", Box::pin(task));
-    }
-}
-
-/// The task: ends when the connection is made or cannot be, or when nobody wants it any more.
-struct Dialling {
+/// The task: ends when the connection is made or cannot be, or when nobody wants it any more. Its
+/// place is given back whatever becomes of it.
+pub(crate) struct Dialling {
     // Before the guard: what the dial holds is gone when its place is free.
     step: Step,
     /// How many attempts have failed.
@@ -65,7 +33,30 @@ struct Dialling {
     guard: Guard,
 }
 
+impl Dialling {
+    pub(crate) fn new(pool: Weak<Shared>, place: PlaceId, route: Route, terms: DialTerms) -> Self {
+        Dialling {
+            step: Step::New,
+            failed: 0,
+            route,
+            terms,
+            guard: Guard {
+                pool,
+                place,
+                reported: false,
+            },
+        }
+    }
+
+    pub(crate) fn start(mut self: Box<Self>, pool: &Shared) {
+        self.step = Step::begin(pool, &self.route, &self.terms);
+        pool.runtime.spawn("dial", Pin::from(self));
+    }
+}
+
 enum Step {
+    /// Ordered, and not begun yet.
+    New,
     Attempt(BoxFuture<'static, Result<Established, Error>>),
     /// Between two attempts, until then. Not an `Alarm`: that keeps its runtime alive, and this
     /// task belongs to the runtime.
@@ -94,6 +85,10 @@ impl Future for Dialling {
                 return Poll::Ready(());
             };
             let outcome = match &mut task.step {
+                Step::New => {
+                    task.step = Step::begin(&pool, &task.route, &task.terms);
+                    continue;
+                }
                 Step::Attempt(dial) => {
                     // What is dropped while it is polled may be the pool's last handle.
                     drop(pool);

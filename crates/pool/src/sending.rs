@@ -10,8 +10,8 @@ use std::{
 };
 
 use httpcore_core_primitives::{
-    Alarm, BoxFuture, ConnectionUse, Error, Event, KeepStreamInfo, Kind, Lease, Phase, Reclaim,
-    Request, Response, SendError, Sent, StreamInfo, Terms, TimeoutKind, Timeouts, Trace,
+    BoxFuture, ConnectionUse, Error, Event, KeepStreamInfo, Kind, Lease, Phase, Reclaim, Request,
+    Response, SendError, Sent, StreamInfo, Terms, TimeoutKind, Timeouts, Timer, Trace,
     options::{deadline, earlier},
 };
 
@@ -54,19 +54,17 @@ pub struct Sending {
 enum Stage {
     /// Not polled yet.
     New,
-    /// In a box, since most requests never wait, and all of them are moved.
-    Queued(Box<Queued>),
+    Queued {
+        ticket: Ticket,
+        /// Once there is something to wait for.
+        timer: Option<Box<dyn Timer>>,
+    },
     Exchanging {
         exchange: BoxFuture<'static, Result<Response, SendError>>,
         reused: bool,
         shared: bool,
     },
     Over,
-}
-
-struct Queued {
-    ticket: Ticket,
-    alarm: Alarm,
 }
 
 impl Sending {
@@ -116,14 +114,13 @@ impl Sending {
             Some(answer) => self.answered(id, answer),
             None => {
                 self.tell(|| Event::Queued);
-                self.stage = Stage::Queued(Box::new(Queued {
-                    ticket: Ticket {
-                        pool: Some(self.pool.clone()),
-                        id,
-                        dialling: false,
-                    },
-                    alarm: Alarm::new(self.pool.runtime.clone(), "waiting for a connection"),
-                }));
+                let ticket = Ticket {
+                    pool: Some(self.pool.clone()),
+                    id,
+                    dialling: false,
+                };
+                let timer = None;
+                self.stage = Stage::Queued { ticket, timer };
                 Ok(())
             }
         }
@@ -235,21 +232,28 @@ impl Future for Sending {
         loop {
             let next = match &mut sending.stage {
                 Stage::New => sending.begin(),
-                Stage::Queued(queued) => match queued.ticket.poll(cx) {
+                Stage::Queued { ticket, timer } => match ticket.poll(cx) {
                     Poll::Ready(answer) => {
-                        let id = queued.ticket.id;
+                        let id = ticket.id;
                         sending.answered(id, answer)
                     }
                     Poll::Pending => {
                         // Woken by the pool: when granted or refused, and when a connection that
                         // was being made for it no longer is.
-                        let dialling = queued.ticket.dialling;
+                        let dialling = ticket.dialling;
                         let limit = if dialling {
                             sending.deadline
                         } else {
                             earlier(sending.pool_deadline, sending.deadline)
                         };
-                        std::task::ready!(queued.alarm.poll_until(cx, limit));
+                        let Some(limit) = limit else {
+                            *timer = None;
+                            return Poll::Pending;
+                        };
+                        let runtime = &sending.pool.runtime;
+                        let timer =
+                            timer.get_or_insert_with(|| runtime.timer("waiting for a connection"));
+                        std::task::ready!(timer.poll_until(cx, limit));
                         Err(sending.too_late(dialling))
                     }
                 },
@@ -291,7 +295,7 @@ impl fmt::Debug for Sending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let stage = match &self.stage {
             Stage::New => "new",
-            Stage::Queued(_) => "queued",
+            Stage::Queued { .. } => "queued",
             Stage::Exchanging { .. } => "exchanging",
             Stage::Over => "over",
         };

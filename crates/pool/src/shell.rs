@@ -28,7 +28,7 @@ use httpcore_core_primitives::{
 
 use crate::{
     config::Config,
-    dialling::Order,
+    dialling::Dialling,
     draining::Draining,
     janitor::{self, Bell, Watch},
     route::Route,
@@ -744,8 +744,8 @@ impl Core {
                         Some((asking, terms)) if asking == ticket => terms.clone(),
                         _ => self.seats[ticket.index()].terms.clone(),
                     };
-                    let order = Order::new(pool.me.clone(), place, route, terms);
-                    errands.push(Errand::Dial(Box::new(order)));
+                    let dialling = Dialling::new(pool.me.clone(), place, route, terms);
+                    errands.push(Errand::Dial(Box::new(dialling)));
                 }
                 Action::Abandon { place } => errands.wake(self.ward(place).dialler.take()),
                 Action::Close { connection, .. } => errands.push(Errand::Drop(connection)),
@@ -775,6 +775,8 @@ impl Core {
                 errands.push(Errand::LetGo(pool));
             }
         }
+        // Only what has begun anew can end sooner than what was there.
+        let news = self.state.news();
         if !self.state.needs_watching() {
             // The janitor may go home.
             if let Watch::Until(_) = self.watch {
@@ -782,8 +784,6 @@ impl Core {
             }
             return;
         }
-        // Only what has begun anew can end sooner than what was there.
-        let news = self.state.news();
         if !news.any {
             return;
         }
@@ -836,7 +836,7 @@ fn park(
 pub(crate) enum Errand {
     Drop(Held),
     Wake(Waker),
-    Dial(Box<Order>),
+    Dial(Box<Dialling>),
     /// Start the janitor.
     Watch,
     /// Drop what was kept of the pool by itself.
@@ -865,60 +865,75 @@ impl Errands {
         }
     }
 
+    /// Carries errands out in their order. Those which come of them wait until they are done: a
+    /// runtime that drops each dial as soon as it is spawned would otherwise take the stack as deep
+    /// as the queue is long.
     fn carry_out(self, pool: &Shared) {
-        if let Some(first) = self.first {
-            carry_out(pool, std::iter::once(first).chain(self.rest));
-        }
-    }
-}
-
-thread_local! {
-    /// What was asked for on this thread while it carried something out.
-    static LATER: RefCell<Option<VecDeque<(Arc<Shared>, Errand)>>> = const { RefCell::new(None) };
-}
-
-/// Carries out errands in their order. Those which come of them wait until they are done: a
-/// runtime that drops each dial as soon as it is spawned would otherwise take the stack as deep as
-/// the queue is long.
-fn carry_out(pool: &Shared, errands: impl Iterator<Item = Errand>) {
-    let mut errands = Some(errands);
-    // While a thread ends, there is no `LATER` any more; then nothing is put off.
-    let begins = LATER.try_with(|later| match &mut *later.borrow_mut() {
-        Some(later) => {
+        let Some(first) = self.first else { return };
+        let Some(_turn) = Turn::begin() else {
             if let Some(pool) = pool.me.upgrade() {
-                later.extend(
-                    errands
-                        .take()
-                        .into_iter()
-                        .flatten()
-                        .map(|errand| (pool.clone(), errand)),
-                );
+                Later::put_off(&pool, first);
+                self.rest
+                    .into_iter()
+                    .for_each(|errand| Later::put_off(&pool, errand));
             }
-            false
+            return;
+        };
+        first.carry_out(pool);
+        for errand in self.rest {
+            errand.carry_out(pool);
         }
-        none => {
-            *none = Some(VecDeque::new());
-            true
-        }
-    });
-    let _over = (begins == Ok(true)).then(|| Over);
-    for errand in errands.into_iter().flatten() {
-        errand.carry_out(pool);
-    }
-    if begins == Ok(true) {
-        let next = || LATER.with_borrow_mut(|later| later.as_mut().and_then(VecDeque::pop_front));
-        while let Some((pool, errand)) = next() {
+        while let Some((pool, errand)) = Later::next() {
             errand.carry_out(&pool);
         }
     }
 }
 
-/// Whatever happens, the next errand on this thread is not put off for ever.
-struct Over;
+/// What was asked for on this thread while it carried something out.
+struct Later {
+    is_busy: bool,
+    errands: VecDeque<(Arc<Shared>, Errand)>,
+}
 
-impl Drop for Over {
+thread_local! {
+    static LATER: RefCell<Later> = const {
+        RefCell::new(Later {
+            is_busy: false,
+            errands: VecDeque::new(),
+        })
+    };
+}
+
+impl Later {
+    fn put_off(pool: &Arc<Shared>, errand: Errand) {
+        LATER.with_borrow_mut(|later| later.errands.push_back((pool.clone(), errand)));
+    }
+
+    fn next() -> Option<(Arc<Shared>, Errand)> {
+        let next = LATER.try_with(|later| later.borrow_mut().errands.pop_front());
+        next.ok().flatten()
+    }
+}
+
+/// This thread carries something out. Whatever happens, the next errand is not put off for ever.
+struct Turn;
+
+impl Turn {
+    /// `None` if the thread does already. While it ends, nothing can be put off any more.
+    fn begin() -> Option<Self> {
+        let is_busy = LATER.try_with(|later| replace(&mut later.borrow_mut().is_busy, true));
+        // Not `then_some`: a turn which is made ends one.
+        (is_busy != Ok(true)).then(|| Turn)
+    }
+}
+
+impl Drop for Turn {
     fn drop(&mut self) {
-        let left = LATER.with_borrow_mut(Option::take);
+        let left = LATER.try_with(|later| {
+            let mut later = later.borrow_mut();
+            later.is_busy = false;
+            take(&mut later.errands)
+        });
         drop(left);
     }
 }
@@ -928,7 +943,7 @@ impl Errand {
         match self {
             Errand::Drop(connection) => drop(connection),
             Errand::Wake(waker) => waker.wake(),
-            Errand::Dial(order) => order.start(pool),
+            Errand::Dial(dialling) => dialling.start(pool),
             Errand::Watch => janitor::start(pool),
             Errand::LetGo(pool) => drop(pool),
         }

@@ -501,7 +501,8 @@ impl<X, S: Clone> State<X, S> {
             && !self.closed
             && self.limits.reason_to_end(place, now).is_none();
         let until = self.limits.idle_end(Class::default(), now);
-        let unwatched = until.is_some_and(|until| watched.is_none_or(|watched| until < watched));
+        let ends = earlier(until, place.ends);
+        let unwatched = ends.is_some_and(|ends| watched.is_none_or(|watched| ends < watched));
         if unwatched || !nothing_to_decide || !is_fit(PlaceId(key), &mut connection) {
             return Err(connection);
         }

@@ -7,11 +7,11 @@ use std::{
 };
 
 use super::{
-    counters::{Number, command, run, timed},
+    counters::{LIMIT, Number, run, timed},
     servers::CLIENTS,
     workloads::{How, Site, Workload},
 };
-use crate::steps::{Report, cargo, execute, find, output, root, target};
+use crate::steps::{Report, cargo, execute, find, root, target};
 
 /// What the virtual environment of the Python client is to have.
 const PYTHON: &str = "httpcore[asyncio,http2]==1.0.9";
@@ -41,6 +41,8 @@ enum Program {
 pub(crate) struct Run {
     /// The processor's time for each request, in nanoseconds.
     pub(crate) cpu: f64,
+    /// The time of the whole run by the wall, in nanoseconds.
+    pub(crate) wall: f64,
     /// Shares of the requests, and the nanoseconds within which they were answered.
     pub(crate) latencies: Vec<(f64, f64)>,
 }
@@ -183,7 +185,6 @@ impl Client {
 
     /// Whether it is known to have no way of doing `workload`, or to take for ever.
     pub(crate) fn passes(&self, workload: &Workload) -> bool {
-        let is_bulk = matches!(workload.how, How::Download | How::Upload);
         match (&self.program, workload.how) {
             (Program::Wrk(_), how) => {
                 workload.is_http2() || !matches!(how, How::Get | How::Download)
@@ -191,14 +192,19 @@ impl Client {
             (Program::H2load(_), how) => {
                 !workload.is_http2() || !matches!(how, How::Get | How::Download)
             }
-            (Program::Python(_), How::Get | How::Connect) => workload.in_flight > 100,
-            (Program::Python(_), _) => !is_bulk || workload.is_http2(),
+            (Program::Python(_), How::Get) => workload.in_flight > 100,
+            // It does not resume sessions.
+            (Program::Python(_), How::Resume | How::Idle | How::Beside) => true,
+            (Program::Python(_), _) => false,
             // They make one connection for all.
             (Program::Ours(_), How::Idle) if workload.is_http2() => {
                 ["hyper-util", "reqwest", "isahc"].contains(&self.name)
             }
-            // Under memcheck it takes minutes for so many.
-            (Program::Ours(_), How::Idle) if self.name == "isahc" => workload.in_flight > 200,
+            // They would be counted with ten times fewer, which the work with 1,000 does.
+            (Program::Ours(_), How::Idle) if workload.in_flight > 1_000 => {
+                ["ours-blocking", "ureq", "isahc"].contains(&self.name)
+            }
+            (Program::Ours(_), How::Idle) => false,
             // A thread for each.
             (Program::Ours(_), _) => {
                 workload.in_flight >= 1_000 && ["ours-blocking", "ureq"].contains(&self.name)
@@ -206,25 +212,40 @@ impl Client {
         }
     }
 
-    /// The words of a run of `requests`, for those that take ours.
-    pub(crate) fn words(&self, workload: &Workload, site: &Site<'_>, requests: u64) -> Vec<String> {
-        workload.words(site, requests)
+    /// How many idle connections there are to be counted with: fewer for those who need a thread for
+    /// each to open it, and for libcurl, which takes minutes under memcheck.
+    pub(crate) fn idle(&self, workload: &Workload) -> u64 {
+        match self.name {
+            "ours-blocking" | "ureq" | "isahc" => workload.in_flight.min(100),
+            _ => workload.in_flight,
+        }
+    }
+
+    /// How often it is timed at most: Python takes long, and is far away.
+    pub(crate) fn most_rounds(&self, workload: &Workload) -> usize {
+        match (&self.program, workload.how) {
+            (Program::Python(_), How::Download | How::Upload) => 1,
+            (Program::Python(_), _) => 3,
+            _ => usize::MAX,
+        }
     }
 
     /// One run of `workload`, on the clients' processor.
     pub(crate) fn time(&self, workload: &Workload, site: &Site<'_>) -> Number<Run> {
         let words = |requests| {
-            let mut words = self.words(workload, site, requests);
+            let mut words = workload.words(site, requests);
             words.extend((workload.how != How::Download).then(|| "--latencies".to_owned()));
             words
         };
+        // Whoever goes on to the second address does so within this, or not before minutes.
+        let limit = if workload.how == How::Reach { 5 } else { LIMIT };
         match &self.program {
-            Program::Ours(program) => read_run(&pinned(program, &words(workload.timed))?),
+            Program::Ours(program) => read_run(&pinned(limit, program, &words(workload.timed))?),
             Program::Python(python) => {
                 let script = root().join("benches/peers/client.py");
                 let mut all = vec![script.to_string_lossy().into_owned()];
                 all.extend(words(workload.timed.div_ceil(10)));
-                read_run(&pinned(python, &all)?)
+                read_run(&pinned(limit, python, &all)?)
             }
             Program::Wrk(wrk) => {
                 let url = &words(0)[2];
@@ -238,6 +259,7 @@ impl Client {
                 let done = done.ok_or("wrk did not say how many".to_owned())?;
                 Ok(Run {
                     cpu: cpu as f64 / done.max(1.0),
+                    wall: 0.0,
                     latencies: Vec::new(),
                 })
             }
@@ -251,6 +273,7 @@ impl Client {
                 }
                 Ok(Run {
                     cpu: cpu as f64 / workload.timed as f64,
+                    wall: 0.0,
                     latencies: Vec::new(),
                 })
             }
@@ -259,13 +282,13 @@ impl Client {
 }
 
 /// Runs `program` on the clients' processor, if it can be pinned at all.
-fn pinned(program: &Path, words: &[String]) -> Number<String> {
+fn pinned(limit: u32, program: &Path, words: &[String]) -> Number<String> {
     let before: &[&str] = if find("taskset").is_some() {
         &["taskset", "-c", CLIENTS]
     } else {
         &[]
     };
-    Ok(run(&mut command(before, program, words))?.0)
+    Ok(run(limit, before, program, words)?.0)
 }
 
 fn timed_pinned(program: &Path, words: &[String]) -> Number<(u64, String)> {
@@ -289,6 +312,7 @@ fn read_run(line: &str) -> Number<Run> {
     let pairs = value["latency_ns"].as_array().into_iter().flatten();
     Ok(Run {
         cpu: cpu / requests.max(1.0),
+        wall: number("wall_ns").unwrap_or_default(),
         latencies: pairs
             .filter_map(|pair| Some((pair[0].as_f64()?, pair[1].as_f64()?)))
             .collect(),
@@ -319,21 +343,33 @@ pub(crate) fn versions() -> Vec<(String, String)> {
         "Python httpcore".into(),
         PYTHON.rsplit('=').next().unwrap_or("").into(),
     ));
-    let tools: [(&str, &str, &[&str]); 5] = [
+    let tools: [(&str, &str, &[&str]); 6] = [
+        ("wrk", "wrk", &["-v"]),
+        ("nginx", "nginx", &["-v"]),
         ("rustc", "rustc", &["-V"]),
         ("valgrind", "valgrind", &["--version"]),
         ("h2load", "h2load", &["--version"]),
         ("Python", "python3", &["--version"]),
-        ("kernel", "uname", &["-sr"]),
     ];
     for (name, program, words) in tools {
-        if find(program).is_some()
-            && let Ok(said) = output(Command::new(program).args(words))
-        {
-            versions.push((name.into(), said.trim().into()));
-        }
+        versions.extend(version(program, words).map(|version| (name.to_owned(), version)));
     }
     versions
+}
+
+/// The first number that looks like a version in what `program` says of itself, on either way and
+/// whether it is pleased or not; or all it says, if it says little.
+fn version(program: &str, words: &[&str]) -> Option<String> {
+    let output = Command::new(find(program)?).args(words).output().ok()?;
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    let line = said.lines().next()?;
+    let is_version = |word: &&str| {
+        word.contains('.') && word.chars().next_back().is_some_and(|c| c.is_ascii_digit())
+    };
+    let words = line.split([' ', '/', '-']);
+    let number = words.map(|word| word.trim_matches(',')).find(is_version);
+    Some(number.unwrap_or(line).to_owned())
 }
 
 /// The version of `name` in the text of a lock file.
@@ -350,7 +386,7 @@ mod tests {
     fn a_run_is_read_from_a_line() {
         let line = r#"{"requests":4,"cpu_ns":100,"wall_ns":9,"latency_ns":[[0.5,7],[1,9]]}"#;
         let run = read_run(line).unwrap();
-        assert_eq!(run.cpu, 25.0);
+        assert_eq!((run.cpu, run.wall), (25.0, 9.0));
         assert_eq!(run.latencies, [(0.5, 7.0), (1.0, 9.0)]);
         assert!(read_run("nonsense").is_err());
     }

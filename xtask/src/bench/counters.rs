@@ -7,14 +7,15 @@ use std::{
     collections::BTreeMap,
     ffi::OsStr,
     fs,
+    os::unix::process::ExitStatusExt as _,
     path::Path,
-    process::{Command, Stdio},
+    process::{Command, ExitStatus, Stdio},
 };
 
 use crate::steps::{find, target};
 
 /// How long one run may take, in seconds: whoever hangs is ended, and named.
-const LIMIT: &str = "120";
+pub(crate) const LIMIT: u32 = 120;
 /// How a client says that it has no way of doing what it was asked for.
 const CANNOT: i32 = 3;
 
@@ -23,8 +24,21 @@ const CANNOT: i32 = 3;
 pub(crate) enum NoNumber {
     /// The client has no way of doing this.
     Cannot,
+    /// It did not end within so many seconds.
+    Endless(u32),
     /// Something went wrong, in a sentence.
     Failed(String),
+}
+
+impl NoNumber {
+    /// What is to be said of it, if anything went wrong.
+    pub(crate) fn failure(self) -> Option<String> {
+        match self {
+            NoNumber::Cannot => None,
+            NoNumber::Endless(seconds) => Some(format!("did not end within {seconds} s")),
+            NoNumber::Failed(why) => Some(why),
+        }
+    }
 }
 
 impl From<String> for NoNumber {
@@ -44,33 +58,60 @@ pub(crate) struct Heap {
     pub(crate) live: u64,
 }
 
-/// `program` with `arguments`, to be run under a time limit and whatever stands in `before`.
+/// `program` with `arguments`, to be run for at most `limit` seconds and under whatever stands in
+/// `before`. It ends with us, too, however we end.
 pub(crate) fn command<S: AsRef<OsStr>>(
+    limit: u32,
     before: &[&str],
     program: &Path,
     arguments: &[S],
 ) -> Command {
-    let mut command = Command::new("timeout");
-    command.arg(LIMIT).args(before).arg(program).args(arguments);
+    let mut command = mortal(Path::new("timeout"));
+    // A thread that runs under valgrind does not always hear the first signal.
+    command.arg("--kill-after=5").arg(limit.to_string());
+    command.args(before).arg(program).args(arguments);
     command.stdin(Stdio::null());
     command
 }
 
-/// Runs `command` to its end; yields what it printed on both ways.
-pub(crate) fn run(command: &mut Command) -> Number<(String, String)> {
+/// `program`, which is asked to end when this process has ended, if there is a way to have that.
+pub(crate) fn mortal(program: &Path) -> Command {
+    match find("setpriv") {
+        Some(setpriv) => {
+            let mut command = Command::new(setpriv);
+            command.args(["--pdeathsig", "TERM"]).arg(program);
+            command
+        }
+        None => Command::new(program),
+    }
+}
+
+/// Runs what [`command`] makes of all this to its end; yields what it printed on both ways.
+pub(crate) fn run<S: AsRef<OsStr>>(
+    limit: u32,
+    before: &[&str],
+    program: &Path,
+    arguments: &[S],
+) -> Number<(String, String)> {
+    let mut command = command(limit, before, program, arguments);
     let output = command.output().map_err(|error| error.to_string())?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (out, err) = (text(&output.stdout), text(&output.stderr));
     match output.status.code() {
         Some(0) => Ok((out, err)),
         Some(CANNOT) => Err(NoNumber::Cannot),
-        Some(124) => Err(NoNumber::Failed(format!("did not end within {LIMIT} s"))),
+        _ if is_late(output.status) => Err(NoNumber::Endless(limit)),
         _ => {
             let last = err.lines().rfind(|line| line.contains("error"));
             let why = last.unwrap_or_else(|| err.lines().last().unwrap_or(""));
             Err(NoNumber::Failed(format!("{}: {why}", output.status)))
         }
     }
+}
+
+/// Whether `timeout` has ended it: by its first signal, or by its second.
+fn is_late(status: ExitStatus) -> bool {
+    matches!(status.code(), Some(124 | 137)) || status.signal() == Some(9)
 }
 
 pub(crate) fn instructions<S: AsRef<OsStr>>(program: &Path, arguments: &[S]) -> Number<u64> {
@@ -80,7 +121,7 @@ pub(crate) fn instructions<S: AsRef<OsStr>>(program: &Path, arguments: &[S]) -> 
         "--callgrind-out-file=/dev/null",
         "--max-threads=12000",
     ];
-    let (_, said) = run(&mut command(&before, program, arguments))?;
+    let (_, said) = run(LIMIT, &before, program, arguments)?;
     let total = after(&said, "Collected :").ok_or("callgrind printed no total".to_owned());
     Ok(total?)
 }
@@ -93,7 +134,7 @@ pub(crate) fn heap<S: AsRef<OsStr>>(program: &Path, arguments: &[S]) -> Number<H
         "--undef-value-errors=no",
         "--max-threads=12000",
     ];
-    let (_, said) = run(&mut command(&before, program, arguments))?;
+    let (_, said) = run(LIMIT, &before, program, arguments)?;
     let heap = read_heap(&said).ok_or("memcheck printed no total".to_owned());
     Ok(heap?)
 }
@@ -111,10 +152,10 @@ pub(crate) fn system_calls<S: AsRef<OsStr>>(
     program: &Path,
     arguments: &[S],
 ) -> Number<BTreeMap<String, u64>> {
-    let table = target().join(format!("strace-{}.txt", std::process::id()));
+    let table = target().join("bench/strace.txt");
     let place = table.to_string_lossy();
     let before = ["strace", "-f", "-c", "-o", &place];
-    run(&mut command(&before, program, arguments))?;
+    run(LIMIT, &before, program, arguments)?;
     let text = fs::read_to_string(&table).map_err(|error| error.to_string())?;
     let _ = fs::remove_file(&table);
     Ok(calls(&text))
@@ -131,7 +172,7 @@ pub(crate) fn timed<S: AsRef<OsStr>>(program: &Path, arguments: &[S]) -> Number<
         program.as_os_str().to_owned(),
     ];
     words.extend(arguments.iter().map(|word| word.as_ref().to_owned()));
-    let (out, err) = run(&mut command(&[], &bash, &words))?;
+    let (out, err) = run(LIMIT, &[], &bash, &words)?;
     let time = processor_time(&err).ok_or("the shell told no time".to_owned())?;
     Ok((time, out))
 }

@@ -22,9 +22,12 @@ use crate::{
 };
 
 /// The program and the work; `name/of-the-work` in the file.
-const WATCHED: [(&str, &str); 6] = [
+const WATCHED: [(&str, &str); 9] = [
     ("ours", "h1"),
     ("ours", "h1-64"),
+    ("ours", "h1-fields"),
+    ("ours", "h1-10k"),
+    ("ours", "h1-upload"),
     ("ours", "https-64"),
     ("ours", "h2c-100"),
     ("ours", "connect"),
@@ -195,8 +198,10 @@ fn count() -> Result<Works, String> {
             Ok(counts) => {
                 counted.insert(name, counts);
             }
-            Err(NoNumber::Cannot) => {}
-            Err(NoNumber::Failed(why)) => return Err(format!("{name}: {why}")),
+            Err(why) => {
+                let why = why.failure().unwrap_or("it cannot do that".to_owned());
+                return Err(format!("{name}: {why}"));
+            }
         }
     }
     Ok(counted)

@@ -9,7 +9,9 @@
 
 mod clients;
 mod counters;
+mod goals;
 pub(crate) mod guard;
+mod measure;
 mod page;
 mod plots;
 mod results;
@@ -17,20 +19,18 @@ mod servers;
 mod tables;
 mod workloads;
 
-use std::{collections::BTreeMap, fs, path::Path, process::Command, thread};
+use std::{fs, path::Path, process::Command, thread};
 
-use clients::Client;
-use counters::{NoNumber, Number};
-use results::{Cell, Curve, Results, Row, Spread, show};
-use servers::Server;
-use workloads::{How, Site, WORKLOADS, Workload};
+use measure::{checkout, curves, row, with_nginx};
+use results::Results;
+use workloads::{WORKLOADS, Workload};
 
-use crate::steps::{Outcome, Report, cargo, find, output, target};
+use crate::steps::{Outcome, Report, find, now, output, root, target};
 
 /// How often each client is timed, and in a short run. `--rounds N` says otherwise.
 const ROUNDS: (usize, usize) = (5, 3);
-/// How many are in flight, along the curve of costs.
-const CURVE: [u64; 6] = [1, 4, 16, 64, 256, 1_000];
+/// What stands around the tables in `docs/performance.md`.
+const TABLES: (&str, &str) = ("<!-- tables -->\n", "<!-- end of tables -->");
 
 /// What is measured besides works, by the names that ask for it.
 const BESIDES: [&str; 3] = ["nginx", "curve", "pool"];
@@ -86,6 +86,7 @@ pub(crate) fn run(words: &[String]) -> Outcome {
     let folder = target().join("bench");
     fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
     let clients = clients::gather(plan.is_quick, &mut report)?;
+    let begun = now();
     let responder = servers::responder(&target().join("release"), &folder)?;
     let mut results = Results {
         date: said("date", &["-u", "+%F"]),
@@ -116,9 +117,14 @@ pub(crate) fn run(words: &[String]) -> Outcome {
         }
     }
     drop(responder);
+    let seconds = begun.elapsed().as_secs();
+    results.took = format!("{} min {} s", seconds / 60, seconds % 60);
     failures(&results, &mut report);
     results.left_out = report.left_out.clone();
     write(&results, &folder)?;
+    if has("--write") {
+        renew_page(&results)?;
+    }
     println!("\n    {}", folder.join("index.html").display());
     report.note = format!(
         "{} works, {} clients",
@@ -149,6 +155,15 @@ impl Plan {
         }
     }
 
+    fn without_counts(&self) -> Self {
+        Plan {
+            has_valgrind: false,
+            has_strace: false,
+            only: self.only.clone(),
+            ..*self
+        }
+    }
+
     fn has(&self, workload: &Workload) -> bool {
         if self.only.is_empty() {
             !self.is_quick || workload.is_quick
@@ -159,17 +174,33 @@ impl Plan {
 }
 
 fn write(results: &Results, folder: &Path) -> Result<(), String> {
-    let tables = tables::tables(results);
-    let tables: String = tables.iter().map(|table| table.markdown()).collect();
     for (name, text) in [
         ("index.html", page::page(results)),
-        ("tables.md", tables),
+        ("tables.md", tables::page(results)),
         ("results.json", results.json()),
     ] {
         let file = folder.join(name);
         fs::write(&file, text).map_err(|error| format!("{}: {error}", file.display()))?;
     }
     Ok(())
+}
+
+/// Puts the tables of this run into the page for those who read no reports.
+fn renew_page(results: &Results) -> Result<(), String> {
+    let file = root().join("docs/performance.md");
+    let failed = |error| format!("{}: {error}", file.display());
+    let text = fs::read_to_string(&file).map_err(failed)?;
+    let page = with_tables(&text, &tables::page(results))
+        .ok_or(format!("{}: nowhere to put the tables", file.display()))?;
+    fs::write(&file, page).map_err(failed)
+}
+
+/// `text` with other tables between the marks.
+fn with_tables(text: &str, tables: &str) -> Option<String> {
+    let (before, rest) = text.split_once(TABLES.0)?;
+    let (_, after) = rest.split_once(TABLES.1)?;
+    let (open, close) = TABLES;
+    Some(format!("{before}{open}\n{tables}{close}{after}"))
 }
 
 /// What went wrong stands in the report, by name.
@@ -201,222 +232,20 @@ fn machine() -> String {
     format!("{cores} × {model}, {}", said("uname", &["-sr"]))
 }
 
-/// Everybody at one work: first counted, one after the other, then timed, in turns.
-fn row(
-    workload: &Workload,
-    clients: &[Client],
-    server: &Server,
-    folder: &Path,
-    plan: &Plan,
-) -> Row {
-    println!("\n{}: {}", workload.name, workload.title);
-    let mut row = Row {
-        workload: *workload,
-        cells: BTreeMap::new(),
-    };
-    let ca = folder.join("ca.pem").to_string_lossy().into_owned();
-    let Some(addr) = server.ports.get(workload.port) else {
-        return row;
-    };
-    let site = Site { addr, ca: &ca };
-    let mut able: Vec<&Client> = Vec::new();
-    for client in clients.iter().filter(|client| !client.passes(workload)) {
-        let mut cell = Cell::default();
-        match count(client, workload, &site, plan, &mut cell) {
-            Ok(()) => able.push(client),
-            Err(NoNumber::Cannot) => continue,
-            Err(NoNumber::Failed(why)) => cell.failures.push(why),
-        }
-        if let (Some(count), Some(allocations)) = (cell.instructions, cell.allocations) {
-            println!(
-                "  {:<20} {:>10} instructions {:>8} allocations",
-                client.name,
-                show(count),
-                show(allocations)
-            );
-        }
-        if let Some(heap) = cell.heap {
-            println!("  {:<20} {:>10} bytes", client.name, show(heap));
-        }
-        row.cells.insert(client.name, cell);
-    }
-    time(workload, &able, &site, plan, &mut row);
-    for client in &able {
-        if let Some(calls) = row.all_calls(client.name) {
-            println!("  {:<20} {:>10} system calls", client.name, show(calls));
-        }
-        if let Some(spread) = row.ratio(client.name, "raw") {
-            println!("  {:<20} {:>10.2} × raw", client.name, spread.median);
-        }
-    }
-    row
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn count(
-    client: &Client,
-    workload: &Workload,
-    site: &Site<'_>,
-    plan: &Plan,
-    cell: &mut Cell,
-) -> Number<()> {
-    let Some(program) = client.countable() else {
-        return Ok(());
-    };
-    let n = workload.counted;
-    let words = |requests| client.words(workload, site, requests);
-    let each = |twice: u64, once: u64| (twice as f64 - once as f64) / n as f64;
-    match workload.how {
-        How::Get | How::Connect | How::Resume => {
-            if plan.has_valgrind {
-                let (once, twice) = (
-                    counters::instructions(program, &words(n))?,
-                    counters::instructions(program, &words(2 * n))?,
-                );
-                cell.instructions = Some(each(twice, once));
-                let (once, twice) = (
-                    counters::heap(program, &words(n))?,
-                    counters::heap(program, &words(2 * n))?,
-                );
-                cell.allocations = Some(each(twice.allocations, once.allocations));
-                cell.bytes = Some(each(twice.bytes, once.bytes));
-            }
-        }
-        How::Idle => {
-            if plan.has_valgrind {
-                let few = workload.in_flight / 10;
-                let (few_live, many_live) = (
-                    counters::heap(program, &words(few))?.live,
-                    counters::heap(program, &words(few + workload.in_flight))?.live,
-                );
-                let more = many_live as f64 - few_live as f64;
-                cell.heap = Some(more / workload.in_flight as f64);
-            }
-            return Ok(());
-        }
-        How::Download | How::Upload => {}
-        How::Beside => return Ok(()),
+    #[test]
+    fn tables_are_renewed_between_their_marks_and_nothing_else_is() {
+        let page = |tables| format!("a\n{}\n{tables}{}\nb\n", TABLES.0, TABLES.1);
+        assert_eq!(with_tables(&page("old\n"), "new\n"), Some(page("new\n")));
+        assert_eq!(with_tables("a\nb\n", "new\n"), None);
     }
-    if plan.has_strace {
-        let (once, twice) = (
-            counters::system_calls(program, &words(n))?,
-            counters::system_calls(program, &words(2 * n))?,
-        );
-        let per_request = |(call, count): (&String, &u64)| {
-            let before = once.get(call).copied().unwrap_or(0);
-            (call.clone(), each(*count, before))
-        };
-        cell.calls = Some(twice.iter().map(per_request).collect());
-    }
-    Ok(())
-}
 
-fn time(workload: &Workload, clients: &[&Client], site: &Site<'_>, plan: &Plan, row: &mut Row) {
-    if workload.timed == 0 {
-        return;
+    #[test]
+    fn the_page_has_a_place_for_tables() {
+        let page = fs::read_to_string(root().join("docs/performance.md")).unwrap();
+        assert!(with_tables(&page, "").is_some());
     }
-    for _ in 0..plan.rounds {
-        for client in clients {
-            let cell = row.cells.entry(client.name).or_default();
-            if !cell.failures.is_empty() {
-                continue;
-            }
-            match client.time(workload, site) {
-                Ok(run) => {
-                    cell.cpu.push(run.cpu);
-                    cell.latencies = run.latencies;
-                }
-                Err(NoNumber::Cannot) => {}
-                Err(NoNumber::Failed(why)) => cell.failures.push(why),
-            }
-        }
-    }
-}
-
-/// The same with a server as it is in the world: times only, for the counts are those of clients.
-fn with_nginx(clients: &[Client], folder: &Path, plan: &Plan, report: &mut Report) -> Vec<Row> {
-    let server = match servers::nginx(folder) {
-        Ok(server) => server,
-        Err(why) => {
-            report.leave_out(format!("nginx: {why}"));
-            return Vec::new();
-        }
-    };
-    let times_only = Plan {
-        is_quick: plan.is_quick,
-        rounds: plan.rounds,
-        only: Vec::new(),
-        has_valgrind: false,
-        has_strace: false,
-    };
-    let names = ["h1", "h1-64", "https-64", "h1-download", "https-download"];
-    let wanted = WORKLOADS
-        .iter()
-        .filter(|workload| names.contains(&workload.name));
-    wanted
-        .map(|workload| row(workload, clients, &server, folder, &times_only))
-        .collect()
-}
-
-/// The processor's time of a small request, against how many are in flight.
-fn curves(clients: &[Client], server: &Server, folder: &Path) -> BTreeMap<&'static str, Curve> {
-    println!("\ncost against concurrency");
-    let ca = folder.join("ca.pem").to_string_lossy().into_owned();
-    let mut curves = BTreeMap::<_, Curve>::new();
-    let Some(addr) = server.ports.get("h1") else {
-        return curves;
-    };
-    let site = Site { addr, ca: &ca };
-    for in_flight in CURVE {
-        let workload = Workload {
-            in_flight,
-            ..WORKLOADS[0]
-        };
-        for client in clients.iter().filter(|client| !client.passes(&workload)) {
-            let runs = (0..3).filter_map(|_| client.time(&workload, &site).ok());
-            if let Some(spread) = Spread::of(runs.map(|run| run.cpu).collect()) {
-                curves
-                    .entry(client.name)
-                    .or_default()
-                    .push((in_flight, spread.median));
-            }
-        }
-    }
-    curves
-}
-
-/// The pool by itself, with few and with many idle connections: it must not matter.
-fn checkout(plan: &Plan) -> Result<Vec<(u64, f64)>, String> {
-    if !plan.has_valgrind {
-        return Err("valgrind is not installed".into());
-    }
-    println!("\nthe pool alone");
-    let said = output(cargo().args([
-        "bench",
-        "--locked",
-        "-p",
-        "httpcore-pool",
-        "--bench",
-        "checkout",
-        "--no-run",
-        "--message-format",
-        "json",
-    ]))?;
-    let program = said.lines().rev().find_map(|line| {
-        let message: serde_json::Value = serde_json::from_str(line).ok()?;
-        Some(message["executable"].as_str()?.to_owned())
-    });
-    let program = program.ok_or("cargo names no program")?;
-    let count = |what: &str, idle: u64, requests: u64| {
-        let words = [what, &idle.to_string(), "0", &requests.to_string()].map(String::from);
-        counters::instructions(Path::new(&program), &words).map_err(|why| format!("{why:?}"))
-    };
-    let each = |what, idle| {
-        let (once, twice) = (count(what, idle, 1_000)?, count(what, idle, 2_000)?);
-        Ok::<_, String>((twice as f64 - once as f64) / 1e3)
-    };
-    let bare = each("bare", 1)?;
-    [1, 100, 10_000]
-        .into_iter()
-        .map(|idle| Ok((idle, each("pool", idle)? - bare)))
-        .collect()
 }

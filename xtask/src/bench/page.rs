@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{
+    goals::{Metric, of_ours},
     plots::{Bar, Line, bars, escape, lines},
     results::{Results, Row, Spread, show},
     tables::tables,
@@ -55,7 +56,7 @@ pub(crate) fn page(results: &Results) -> String {
         let bars = collect(results, row, |_, client| {
             row.cells.get(client)?.instructions
         });
-        (bars, row.workload.goals.instructions)
+        (bars, of_ours(row, Metric::Instructions))
     });
     section(
         &mut body,
@@ -80,7 +81,7 @@ pub(crate) fn page(results: &Results) -> String {
         results,
         |row| {
             let bars = collect(results, row, |_, client| row.cells.get(client)?.heap);
-            (bars, row.workload.goals.heap)
+            (bars, of_ours(row, Metric::Heap))
         },
     );
     section(

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::workloads::Workload;
+use super::workloads::{How, Workload};
 
 /// One client at one work.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -17,8 +17,14 @@ pub(crate) struct Cell {
     pub(crate) calls: Option<BTreeMap<String, f64>>,
     /// For each idle connection, in bytes.
     pub(crate) heap: Option<f64>,
+    /// How many of them there were for that.
+    pub(crate) idle: Option<u64>,
     /// The processor's time for each request, in nanoseconds, of each run.
     pub(crate) cpu: Vec<f64>,
+    /// The time of each run by the wall, in nanoseconds.
+    pub(crate) walls: Vec<f64>,
+    /// It had not ended after so many seconds.
+    pub(crate) endless: Option<u32>,
     /// Of the last run.
     pub(crate) latencies: Vec<(f64, f64)>,
     /// What went wrong.
@@ -42,6 +48,8 @@ pub(crate) struct Results {
     pub(crate) date: String,
     pub(crate) machine: String,
     pub(crate) command: String,
+    /// How long it took, without what was built.
+    pub(crate) took: String,
     pub(crate) versions: Vec<(String, String)>,
     /// Names and titles, in their order.
     pub(crate) clients: Vec<(&'static str, &'static str)>,
@@ -80,9 +88,19 @@ impl Row {
     /// The processor's time of `client` as a ratio to `base`'s, run by run: both ran one after the
     /// other each time, and so what slowed one is likely to have slowed the other.
     pub(crate) fn ratio(&self, client: &str, base: &str) -> Option<Spread> {
+        if self.workload.how == How::Reach {
+            return None;
+        }
         let (ours, theirs) = (self.cells.get(client)?, self.cells.get(base)?);
         let pairs = ours.cpu.iter().zip(&theirs.cpu);
         Spread::of(pairs.map(|(a, b)| a / b.max(1.0)).collect())
+    }
+
+    /// How long `client` took by the wall, if it is for this that the work is done.
+    pub(crate) fn wait(&self, client: &str) -> Option<Spread> {
+        let cell = self.cells.get(client)?;
+        let is_asked = self.workload.how == How::Reach;
+        Spread::of(cell.walls.clone()).filter(|_| is_asked)
     }
 
     pub(crate) fn all_calls(&self, client: &str) -> Option<f64> {
@@ -114,6 +132,7 @@ impl Results {
         let all = serde_json::json!({
             "date": self.date,
             "machine": self.machine,
+            "command": self.command,
             "versions": self.versions,
             "rows": rows,
             "nginx": nginx,

@@ -9,7 +9,7 @@ use std::{
     process::{Child, ChildStderr, Command, Stdio},
 };
 
-use super::workloads::LARGE;
+use super::{counters::mortal, workloads::LARGE};
 use crate::steps::find;
 
 /// The processor for servers, and the one for clients: neither takes the other's time.
@@ -41,11 +41,11 @@ fn pinned(program: &Path) -> Command {
     let is_alone = std::thread::available_parallelism().is_ok_and(|count| count.get() < 2);
     match find("taskset") {
         Some(taskset) if !is_alone => {
-            let mut command = Command::new(taskset);
+            let mut command = mortal(&taskset);
             command.args(["-c", SERVERS]).arg(program);
             command
         }
-        _ => Command::new(program),
+        _ => mortal(program),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What is measured, and the most that each may cost.
+//! What is measured.
 
 /// A kind of work, on one of the responder's ports.
 #[derive(Clone, Copy, Debug)]
@@ -12,10 +12,9 @@ pub(crate) struct Workload {
     pub(crate) path: &'static str,
     pub(crate) how: How,
     pub(crate) in_flight: u64,
-    pub(crate) goals: Goals,
     /// How many requests are counted; then twice as many are, and the difference is taken.
     pub(crate) counted: u64,
-    /// How many are timed; 0 if none are.
+    /// How many are timed by the run; 0 if none are.
     pub(crate) timed: u64,
     /// Whether it is part of a short run.
     pub(crate) is_quick: bool,
@@ -34,45 +33,8 @@ pub(crate) enum How {
     Idle,
     /// Beside a large download; its latencies count.
     Beside,
-}
-
-/// The most that one request should cost; for idle connections, the bytes of each.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Goals {
-    pub(crate) instructions: Option<f64>,
-    pub(crate) allocations: Option<f64>,
-    pub(crate) calls: Option<f64>,
-    pub(crate) heap: Option<f64>,
-}
-
-const NO_GOALS: Goals = Goals {
-    instructions: None,
-    allocations: None,
-    calls: None,
-    heap: None,
-};
-
-const fn goals(instructions: f64, allocations: f64, calls: f64) -> Goals {
-    Goals {
-        instructions: Some(instructions),
-        allocations: Some(allocations),
-        calls: Some(calls),
-        heap: None,
-    }
-}
-
-const fn instructions(most: f64) -> Goals {
-    Goals {
-        instructions: Some(most),
-        ..NO_GOALS
-    }
-}
-
-const fn heap(most: f64) -> Goals {
-    Goals {
-        heap: Some(most),
-        ..NO_GOALS
-    }
+    /// One request to a name with two addresses, the first of which is dead; its time counts.
+    Reach,
 }
 
 const fn get(name: &'static str, title: &'static str, port: &'static str) -> Workload {
@@ -83,7 +45,6 @@ const fn get(name: &'static str, title: &'static str, port: &'static str) -> Wor
         path: "/hello",
         how: How::Get,
         in_flight: 1,
-        goals: NO_GOALS,
         counted: 400,
         timed: 4_000,
         is_quick: false,
@@ -114,16 +75,22 @@ const fn idle(
     }
 }
 
+const fn reach(name: &'static str, title: &'static str, port: &'static str) -> Workload {
+    Workload {
+        how: How::Reach,
+        timed: 1,
+        ..get(name, title, port)
+    }
+}
+
 pub(crate) const WORKLOADS: &[Workload] = &[
     Workload {
-        goals: goals(6_000.0, 4.0, 3.0), // a write, a wait, a read
         is_quick: true,
         ..get("h1", "HTTP/1.1, one after the other", "h1")
     },
     Workload {
         in_flight: 64,
         counted: 640,
-        goals: goals(6_000.0, 4.0, 2.06), // one wait for all that have become ready
         is_quick: true,
         ..get("h1-64", "HTTP/1.1, 64 in flight", "h1")
     },
@@ -135,7 +102,6 @@ pub(crate) const WORKLOADS: &[Workload] = &[
     },
     Workload {
         path: "/eleven",
-        goals: instructions(13_000.0),
         ..get("h1-fields", "HTTP/1.1, 11 response fields", "h1")
     },
     Workload {
@@ -147,7 +113,6 @@ pub(crate) const WORKLOADS: &[Workload] = &[
     Workload {
         in_flight: 64,
         counted: 640,
-        goals: instructions(12_000.0),
         is_quick: true,
         ..get("https-64", "https, 64 in flight", "https")
     },
@@ -155,10 +120,6 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         in_flight: 100,
         counted: 1_000,
         timed: 20_000,
-        goals: Goals {
-            calls: Some(0.08),
-            ..instructions(24_000.0)
-        },
         is_quick: true,
         ..get("h2c-100", "HTTP/2 without TLS, 100 streams", "h2c")
     },
@@ -172,10 +133,6 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         how: How::Connect,
         counted: 200,
         timed: 1_000,
-        goals: Goals {
-            calls: Some(8.0),
-            ..instructions(15_000.0)
-        },
         is_quick: true,
         ..get("connect", "HTTP/1.1, a new connection each", "h1")
     },
@@ -204,32 +161,20 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         "h2c_large",
     ),
     bulk("h2-download", "HTTP/2 over TLS, 256 MiB down", "h2_large"),
-    Workload {
-        goals: heap(1024.0),
-        ..idle("idle", "1,000 idle, HTTP/1.1", "h1", 1_000)
-    },
-    Workload {
-        goals: heap(1024.0),
-        ..idle("idle-10000", "10,000 idle, HTTP/1.1", "h1", 9_000)
-    },
-    Workload {
-        goals: heap(8192.0),
-        ..idle("idle-tls", "500 idle, https", "https", 500)
-    },
-    Workload {
-        goals: heap(40.0 * 1024.0),
-        ..idle("idle-h2c", "200 idle, HTTP/2 without TLS", "h2c", 200)
-    },
-    Workload {
-        goals: heap(40.0 * 1024.0),
-        ..idle("idle-h2", "200 idle, HTTP/2 over TLS", "h2", 200)
-    },
+    idle("idle", "1,000 idle, HTTP/1.1", "h1", 1_000),
+    idle("idle-10000", "10,000 idle, HTTP/1.1", "h1", 9_000),
+    idle("idle-tls", "500 idle, https", "https", 500),
+    idle("idle-h2c", "200 idle, HTTP/2 without TLS", "h2c", 200),
+    idle("idle-h2", "200 idle, HTTP/2 over TLS", "h2", 200),
     Workload {
         how: How::Beside,
         timed: 300,
         is_quick: true,
         ..get("beside", "small requests beside a 256 MiB download", "h1")
     },
+    reach("dead-silent6", "the first, IPv6, is silent", "silent6"),
+    reach("dead-silent", "the first, IPv4, is silent", "silent"),
+    reach("dead-refusing", "the first, IPv4, refuses", "refusing"),
 ];
 
 impl Workload {
@@ -249,10 +194,15 @@ impl Workload {
             How::Connect | How::Resume => "connect",
             How::Idle => "idle",
             How::Beside => "beside",
+            How::Reach => "reach",
         };
         let mut words = vec![work.to_owned()];
         let mut option = |name: &str, value: String| words.extend([name.to_owned(), value]);
-        if self.how == How::Idle {
+        if self.how == How::Reach {
+            let port = site.addr.rsplit(':').next().unwrap_or_default();
+            option("--url", format!("http://two.test:{port}{}", self.path));
+            option("--addresses", site.addr.to_owned());
+        } else if self.how == How::Idle {
             // They have been there before they are idle: all at once.
             option("--url", self.url(site, &format!("/barrier/{requests}")));
             option("--in-flight", requests.to_string());
@@ -284,7 +234,8 @@ impl Workload {
 /// What is large.
 pub(crate) const LARGE: u64 = 256 << 20;
 
-/// Where a server listens, and whom it is vouched for by.
+/// Where a server listens (if there are two addresses, with a comma between them), and whom it is
+/// vouched for by.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Site<'a> {
     pub(crate) addr: &'a str,
@@ -318,6 +269,14 @@ mod tests {
         assert_eq!(
             named("idle").words(&site, 9).join(" "),
             "idle --url http://127.0.0.1:1/barrier/9 --in-flight 9"
+        );
+        let site = Site {
+            addr: "[::1]:7,127.0.0.1:7",
+            ca: "ca.pem",
+        };
+        assert_eq!(
+            named("dead-silent6").words(&site, 1).join(" "),
+            "reach --url http://two.test:7/hello --addresses [::1]:7,127.0.0.1:7"
         );
     }
 }

@@ -2,18 +2,49 @@
 
 #![forbid(unsafe_code)]
 
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+    net::SocketAddr,
+    task::{Context, Poll},
+    vec,
+};
+
 use httpcore_benches::{Failure, Task, Work};
 use httpcore_peers::{Zeros, read, run_on_tokio, tls};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
+    client::legacy::{
+        Client,
+        connect::{HttpConnector, dns::Name},
+    },
     rt::{TokioExecutor, TokioTimer},
 };
+use tower_service::Service;
 
 #[derive(Clone)]
 enum Pooled {
     Plain(Client<HttpConnector, Zeros>),
     Secure(Client<HttpsConnector<HttpConnector>, Zeros>),
+    Named(Client<HttpConnector<Known>, Zeros>),
+}
+
+/// Knows the addresses of every name.
+#[derive(Clone)]
+struct Known(Vec<SocketAddr>);
+
+impl Service<Name> for Known {
+    type Response = vec::IntoIter<SocketAddr>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Name) -> Self::Future {
+        ready(Ok(self.0.clone().into_iter()))
+    }
 }
 
 impl httpcore_peers::Client for Pooled {
@@ -27,6 +58,11 @@ impl httpcore_peers::Client for Pooled {
         builder.pool_timer(TokioTimer::new()).http2_only(task.http2);
         if task.work == Work::Connect {
             builder.pool_max_idle_per_host(0);
+        }
+        if task.work == Work::Reach {
+            let mut http = HttpConnector::new_with_resolver(Known(task.addresses.clone()));
+            http.set_nodelay(true);
+            return Ok(Pooled::Named(builder.build(http)));
         }
         if !task.is_https() {
             return Ok(Pooled::Plain(builder.build(http)));
@@ -55,6 +91,7 @@ impl httpcore_peers::Client for Pooled {
         let response = match worker {
             Pooled::Plain(client) => client.request(request).await?,
             Pooled::Secure(client) => client.request(request).await?,
+            Pooled::Named(client) => client.request(request).await?,
         };
         read(response).await
     }

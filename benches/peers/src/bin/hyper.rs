@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use httpcore_benches::{Failure, Task, Work};
+use httpcore_benches::{Failure, Task, Work, cannot};
 use httpcore_peers::{Client, Zeros, read, run_on_tokio, tls};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -60,7 +60,12 @@ where
 impl Client for Bare {
     type Worker = Worker;
 
+    const OWNS_CONNECTIONS: bool = true;
+
     fn new(task: &Task) -> Result<Self, Failure> {
+        if task.work == Work::Reach {
+            cannot("names: it is given a connection");
+        }
         let make = || {
             let mut config = tls(task)?;
             let protocol = if task.http2 { "h2" } else { "http/1.1" };

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use futures_lite::AsyncReadExt as _;
-use httpcore_benches::{Failure, Task, Work};
+use httpcore_benches::{Failure, Task, Work, cannot};
 use httpcore_peers::{Client, run_on_tokio};
 use isahc::{
     AsyncBody, HttpClient,
@@ -21,6 +21,9 @@ impl Client for Isahc {
     type Worker = Worker;
 
     fn new(task: &Task) -> Result<Self, Failure> {
+        if task.work == Work::Reach {
+            cannot("a name with two addresses"); // it passes one of them on to libcurl
+        }
         let version = match (task.http2, task.is_https()) {
             (false, _) => VersionNegotiation::http11(),
             (true, false) => VersionNegotiation::http2(),

@@ -19,8 +19,8 @@ fn main() {
         if task.http2 {
             cannot("HTTP/2");
         }
-        if matches!(task.work, Work::Idle | Work::Beside) {
-            cannot("anything but requests");
+        if matches!(task.work, Work::Beside | Work::Reach) {
+            cannot("more than requests over connections");
         }
         if task.work == Work::Upload && task.is_https() {
             cannot("uploads over TLS");
@@ -31,6 +31,12 @@ fn main() {
                 raw.run(1)?;
             }
             return raw.run(task.requests);
+        }
+        if task.work == Work::Idle {
+            let outcome = raw.hold();
+            // What it holds is counted at its end, and so it must not be dropped.
+            std::mem::forget(raw);
+            return outcome;
         }
         raw.run(task.in_flight)?;
         raw.run(task.requests)
@@ -112,6 +118,27 @@ impl<'a> Raw<'a> {
         Ok(token)
     }
 
+    /// Connections, opened one by one, each with a request on it.
+    fn hold(&mut self) -> Result<Outcome, Failure> {
+        let (host, _) = self.task.host_and_path();
+        self.request = format!("GET /hello HTTP/1.1\r\nHost: {host}\r\n\r\n").into();
+        let meter = Meter::start();
+        let mut latencies = Latencies::default();
+        let mut events = Events::with_capacity(1024);
+        for _ in 0..self.task.in_flight {
+            let token = self.connect()?;
+            let connection = self.connections.get_mut(&token).ok_or("no connection")?;
+            connection.begin(&self.request, 0, &latencies)?;
+            while connection
+                .turn(&self.request, &mut self.buffer, &mut self.plain)?
+                .is_none()
+            {
+                self.poll.poll(&mut events, None)?;
+            }
+        }
+        Ok(meter.stop(self.task.in_flight, 0, &mut latencies))
+    }
+
     /// So many requests, as many at once as there may be.
     fn run(&mut self, requests: u64) -> Result<Outcome, Failure> {
         let meter = Meter::start();
@@ -142,11 +169,8 @@ impl<'a> Raw<'a> {
                 let Some(connection) = self.connections.get_mut(&token) else {
                     continue;
                 };
-                connection.send(&self.request)?;
-                let Some(length) = connection.receive(&mut self.buffer, &mut self.plain)? else {
-                    if connection.tls.is_some() {
-                        connection.send(&self.request)?; // what a handshake has to say now
-                    }
+                let length = connection.turn(&self.request, &mut self.buffer, &mut self.plain)?;
+                let Some(length) = length else {
                     continue;
                 };
                 latencies.end(connection.begun);
@@ -177,6 +201,21 @@ impl Connection {
         self.unsent = request.len();
         self.upload = size;
         self.send(request)
+    }
+
+    /// Sends and receives what there is. Yields as [`receive`](Self::receive) does.
+    fn turn(
+        &mut self,
+        request: &[u8],
+        buffer: &mut [u8],
+        plain: &mut [u8],
+    ) -> Result<Option<u64>, Failure> {
+        self.send(request)?;
+        let done = self.receive(buffer, plain)?;
+        if done.is_none() && self.tls.is_some() {
+            self.send(request)?; // what a handshake has to say now
+        }
+        Ok(done)
     }
 
     fn send(&mut self, request: &[u8]) -> io::Result<()> {

@@ -17,6 +17,7 @@ impl Client for Reqwest {
         config.alpn_protocols = vec![protocol.into()];
         let mut builder = reqwest::Client::builder()
             .no_proxy()
+            .resolve_to_addrs("two.test", &task.addresses)
             .tls_backend_preconfigured(config);
         builder = if task.http2 {
             builder.http2_prior_knowledge()

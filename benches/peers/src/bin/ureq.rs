@@ -5,6 +5,7 @@
 use std::{
     fs,
     io::{self, Read as _},
+    net::SocketAddr,
     thread,
     time::Duration,
 };
@@ -12,7 +13,13 @@ use std::{
 use httpcore_benches::{Failure, Latencies, Meter, Outcome, PIECE, Task, Work, cannot, run};
 use ureq::{
     Agent, SendBody,
+    config::Config,
+    http::Uri,
     tls::{Certificate, RootCerts, TlsConfig},
+    unversioned::{
+        resolver::{ResolvedSocketAddrs, Resolver},
+        transport::{DefaultConnector, NextTimeout},
+    },
 };
 
 fn main() {
@@ -39,6 +46,7 @@ fn main() {
                 std::mem::forget(agent);
                 Ok(outcome)
             }
+            Work::Reach => together(&agent, task, 1),
             Work::Beside => cannot("two things on one thread"),
         }
     })
@@ -60,7 +68,31 @@ fn agent(task: &Task) -> Result<Agent, Failure> {
         let tls = TlsConfig::builder().root_certs(RootCerts::new_with_certs(&[root]));
         config = config.tls_config(tls.build());
     }
+    if task.work == Work::Reach {
+        let known = Known(task.addresses.clone());
+        let connector = DefaultConnector::default();
+        return Ok(Agent::with_parts(config.build(), connector, known));
+    }
     Ok(config.build().new_agent())
+}
+
+/// Knows the addresses of every name.
+#[derive(Debug)]
+struct Known(Vec<SocketAddr>);
+
+impl Resolver for Known {
+    fn resolve(
+        &self,
+        _: &Uri,
+        _: &Config,
+        _: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let mut addresses = self.empty();
+        for addr in &self.0 {
+            addresses.push(*addr);
+        }
+        Ok(addresses)
+    }
 }
 
 /// So many requests, shared among as many threads as are to be in flight.

@@ -16,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 mod connection;
+mod dead;
 mod http1;
 mod http2;
 mod tls;
@@ -32,6 +33,7 @@ use std::{
 };
 
 use connection::Connection;
+use dead::{Dead, Death};
 use mio::{Events, Interest, Poll, Token, net::TcpListener};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -41,6 +43,8 @@ struct Endpoint {
     tls: Option<&'static [u8]>,
     /// The length of each response over HTTP/2; `None` for HTTP/1.1.
     http2: Option<u64>,
+    /// It has a second address, which is tried before and is dead: how, and whether it is IPv6.
+    behind: Option<(Death, bool)>,
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -57,7 +61,16 @@ fn main() -> Result<(), Box<dyn Error>> {
             maximum,
         },
     )?;
-    let endpoint = |name, tls, http2| Endpoint { name, tls, http2 };
+    let endpoint = |name, tls, http2| Endpoint {
+        name,
+        tls,
+        http2,
+        behind: None,
+    };
+    let behind = |name, death, is_ipv6| Endpoint {
+        behind: Some((death, is_ipv6)),
+        ..endpoint(name, None, None)
+    };
     let endpoints = [
         endpoint("h1", None, None),
         endpoint("https", Some(b"http/1.1".as_slice()), None),
@@ -65,6 +78,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         endpoint("h2c_large", None, Some(large)),
         endpoint("h2", Some(b"h2".as_slice()), Some(http2::SMALL)),
         endpoint("h2_large", Some(b"h2".as_slice()), Some(large)),
+        behind("silent6", Death::Silent, true),
+        behind("silent", Death::Silent, false),
+        behind("refusing", Death::Refusing, false),
     ];
     let acceptor = tls::Acceptor::new(Path::new(folder))?;
     thread::spawn(|| {
@@ -77,7 +93,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 struct Server {
     poll: Poll,
-    doors: Vec<TcpListener>,
+    doors: HashMap<Token, TcpListener>,
+    /// What makes addresses dead.
+    _dead: Vec<Dead>,
     connections: HashMap<Token, Connection>,
     next: usize,
     /// Those whose requests wait for others at a barrier.
@@ -87,20 +105,40 @@ struct Server {
 impl Server {
     fn open(endpoints: &[Endpoint]) -> io::Result<Self> {
         let poll = Poll::new()?;
-        let mut doors = Vec::new();
+        let mut doors = HashMap::new();
         let mut fields = Vec::new();
+        let mut all_dead = Vec::new();
         for (n, endpoint) in endpoints.iter().enumerate() {
-            let mut door = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
-            fields.push(format!(r#""{}":"{}""#, endpoint.name, door.local_addr()?));
+            let (mut door, addr) = match endpoint.behind {
+                None => {
+                    let door = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+                    let addr = door.local_addr()?.to_string();
+                    (door, addr)
+                }
+                Some((death, is_ipv6)) => match dead::open(death, is_ipv6) {
+                    Ok((door, dead)) => {
+                        let addresses = dead.addresses.clone();
+                        all_dead.push(dead);
+                        (door, addresses)
+                    }
+                    // There is no IPv6 everywhere; nobody can be asked for what is not printed.
+                    Err(error) => {
+                        eprintln!("no address that is {}: {error}", endpoint.name);
+                        continue;
+                    }
+                },
+            };
+            fields.push(format!(r#""{}":"{addr}""#, endpoint.name));
             poll.registry()
                 .register(&mut door, Token(n), Interest::READABLE)?;
-            doors.push(door);
+            doors.insert(Token(n), door);
         }
         println!("{{{}}}", fields.join(","));
         Ok(Server {
             poll,
-            next: doors.len(),
+            next: endpoints.len(),
             doors,
+            _dead: all_dead,
             connections: HashMap::new(),
             waiting: Vec::new(),
         })
@@ -167,8 +205,11 @@ impl Server {
         endpoint: &Endpoint,
         acceptor: &tls::Acceptor,
     ) -> Result<(), Box<dyn Error>> {
+        let Some(listener) = self.doors.get(&door) else {
+            return Ok(());
+        };
         loop {
-            let mut socket = match self.doors[door.0].accept() {
+            let mut socket = match listener.accept() {
                 Ok((socket, _)) => socket,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 // The client may have gone again.

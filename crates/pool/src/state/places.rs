@@ -105,11 +105,9 @@ impl<X, S: Clone> State<X, S> {
         self.made += 1;
         place.ends = self.limits.max_age.and_then(|age| now.checked_add(age));
         place.idle_since = now;
-        let ends = place.ends;
-        if ends.is_some() {
+        if place.ends.is_some() {
             self.ages.push_back(&mut self.places, key);
         }
-        self.news.hear(ends);
     }
 
     pub(super) fn open_shared(&mut self, key: Key, handle: S) {
@@ -130,7 +128,7 @@ impl<X, S: Clone> State<X, S> {
             retired: None,
         };
         place.idle_until = self.limits.idle_end(place.class, place.idle_since);
-        self.news.hear(place.idle_until);
+        self.news.hear(place.ends_idle());
         self.shared += 1;
         let lane = &mut self.roads[road];
         lane.shared += 1;
@@ -160,7 +158,7 @@ impl<X, S: Clone> State<X, S> {
         let until = self.limits.idle_end(class, place.idle_since);
         place.idle_until = until;
         place.stage = Stage::Idle(connection);
-        self.news.hear(until);
+        self.news.hear(place.ends_idle());
         self.put_down(key, road, class);
         let lane = &mut self.roads[road];
         if lane.idle.len() > self.limits.idle_per_road
@@ -360,6 +358,14 @@ impl<X, S: Clone> State<X, S> {
     pub(super) fn reason_to_end(&self, key: Key, now: Instant) -> Option<Closed> {
         let closed = self.closed.then_some(Closed::PoolClosed);
         closed.or_else(|| self.limits.reason_to_end(&self.places[key], now))
+    }
+}
+
+impl<X, S> Place<X, S> {
+    /// When it ends if nobody uses it. One that is in use is looked at when it comes back, and so
+    /// nobody has to watch its age before it is idle.
+    pub(super) fn ends_idle(&self) -> Option<Instant> {
+        earlier(self.idle_until, self.ends)
     }
 }
 

@@ -283,6 +283,48 @@ fn a_dead_connection_is_found_when_it_is_asked_for_given_back_or_says_so() {
 }
 
 #[test]
+fn nobody_has_to_watch_a_connection_before_it_is_idle() {
+    let (idle, age) = (Duration::from_secs(9), Duration::from_secs(7));
+    let mut bench = Bench::new(|config| {
+        config.idle_timeout = Some(idle);
+        config.max_age = Some(age);
+    });
+    let ticket = bench.ask(&plain(0));
+    let dial = one_dial(&bench.drain());
+    let connection = bench.made(dial);
+    let made = bench.now;
+    bench.drain();
+    assert_eq!(bench.state.news(), News::default());
+    bench.pass(1);
+    bench.back(ticket, connection);
+    bench.drain();
+    let news = bench.state.news();
+    assert_eq!((news.any, news.soonest), (true, Some(made + age)));
+}
+
+#[test]
+fn where_nothing_may_be_idle_what_comes_back_is_not_asked_whether_it_could() {
+    for limit in [true, false] {
+        let mut bench = Bench::new(|config| {
+            let set = if limit {
+                &mut config.max_idle
+            } else {
+                &mut config.max_idle_per_origin
+            };
+            *set = Some(0);
+        });
+        let ticket = bench.ask(&plain(0));
+        let dial = one_dial(&bench.drain());
+        let connection = bench.made(dial);
+        bench.drain();
+        bench.dead.insert(connection);
+        bench.back(ticket, connection);
+        assert_eq!(bench.told(), ["close 1: idle limit"]);
+        assert_eq!(bench.state.news(), News::default());
+    }
+}
+
+#[test]
 fn what_is_idle_too_long_is_closed_and_what_expires_unnoticed_is_not_lent() {
     let mut bench = Bench::new(|config| config.idle_timeout = Some(Duration::from_secs(4)));
     let route = plain(0);

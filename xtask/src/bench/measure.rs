@@ -1,0 +1,276 @@
+//! Everybody at each work: first counted, one after the other, and then timed, in turns.
+
+use std::{collections::BTreeMap, path::Path, thread, time::Duration};
+
+use super::{
+    Plan,
+    clients::Client,
+    counters::{self, Heap, NoNumber, Number},
+    results::{Cell, Curve, Row, Spread, show},
+    servers::{self, Server},
+    workloads::{How, Site, WORKLOADS, Workload},
+};
+use crate::steps::{Report, cargo, now, output};
+
+/// How many are in flight, along the curve of costs.
+const CURVE: [u64; 6] = [1, 4, 16, 64, 256, 1_000];
+
+pub(super) fn row(
+    workload: &Workload,
+    clients: &[Client],
+    server: &Server,
+    folder: &Path,
+    plan: &Plan,
+) -> Row {
+    println!("\n{}: {}", workload.name, workload.title);
+    let mut row = Row {
+        workload: *workload,
+        cells: BTreeMap::new(),
+    };
+    let ca = folder.join("ca.pem").to_string_lossy().into_owned();
+    let Some(addr) = server.ports.get(workload.port) else {
+        println!("  the server has no such port here");
+        return row;
+    };
+    let site = Site { addr, ca: &ca };
+    let begun = now();
+    let mut able: Vec<&Client> = Vec::new();
+    for client in clients.iter().filter(|client| !client.passes(workload)) {
+        let (mut cell, begun) = (Cell::default(), now());
+        match count(client, workload, &site, plan, &mut cell) {
+            Ok(()) => able.push(client),
+            Err(NoNumber::Cannot) => continue,
+            Err(why) => cell.failures.extend(why.failure()),
+        }
+        counted(client, &cell, begun.elapsed());
+        row.cells.insert(client.name, cell);
+    }
+    let (counting, begun) = (begun.elapsed(), now());
+    time(workload, &able, &site, plan, &mut row);
+    for client in &able {
+        if let Some(spread) = row.ratio(client.name, "raw") {
+            println!("  {:<20} {:>10.2} × raw", client.name, spread.median);
+        }
+        if let Some(spread) = row.wait(client.name) {
+            println!("  {:<20} {:>10.1} ms", client.name, spread.median / 1e6);
+        }
+    }
+    let timing = begun.elapsed();
+    println!(
+        "  counted in {:.1} s, timed in {:.1} s",
+        counting.as_secs_f64(),
+        timing.as_secs_f64()
+    );
+    row
+}
+
+/// Says what has been counted, so that it is seen where the time goes.
+fn counted(client: &Client, cell: &Cell, time: Duration) {
+    let calls = cell.calls.as_ref().map(|calls| calls.values().sum());
+    let numbers = [
+        (cell.instructions, "instructions"),
+        (cell.allocations, "allocations"),
+        (cell.heap, "bytes"),
+        (calls, "system calls"),
+    ];
+    let said: Vec<_> = numbers
+        .iter()
+        .filter_map(|(number, what)| Some(format!("{:>10} {what}", show((*number)?))))
+        .chain(cell.failures.iter().map(|why| format!("FAILED: {why}")))
+        .collect();
+    if !said.is_empty() {
+        let seconds = time.as_secs_f64();
+        println!("  {:<20} {} ({seconds:.1} s)", client.name, said.join(", "));
+    }
+}
+
+fn count(
+    client: &Client,
+    workload: &Workload,
+    site: &Site<'_>,
+    plan: &Plan,
+    cell: &mut Cell,
+) -> Number<()> {
+    let Some(program) = client.countable() else {
+        return Ok(());
+    };
+    let n = workload.counted;
+    let words = |requests| workload.words(site, requests);
+    let each = |twice: u64, once: u64| (twice as f64 - once as f64) / n as f64;
+    match workload.how {
+        How::Get | How::Connect | How::Resume => {
+            if plan.has_valgrind {
+                // Beside each other: there are two processors, and no time is taken here.
+                let (once, twice, heap) = thread::scope(|scope| {
+                    let heap = scope.spawn(|| {
+                        let once = counters::heap(program, &words(n))?;
+                        Ok::<(Heap, Heap), NoNumber>((
+                            once,
+                            counters::heap(program, &words(2 * n))?,
+                        ))
+                    });
+                    let once = counters::instructions(program, &words(n));
+                    let twice = once
+                        .clone()
+                        .and_then(|_| counters::instructions(program, &words(2 * n)));
+                    (once, twice, heap.join())
+                });
+                cell.instructions = Some(each(twice?, once?));
+                let (once, twice) = heap.map_err(|_| "a thread panicked".to_owned())??;
+                cell.allocations = Some(each(twice.allocations, once.allocations));
+                cell.bytes = Some(each(twice.bytes, once.bytes));
+            }
+        }
+        How::Idle => {
+            if plan.has_valgrind {
+                let more = client.idle(workload);
+                let few = more / 10;
+                let (few_live, many_live) = (
+                    counters::heap(program, &words(few))?.live,
+                    counters::heap(program, &words(few + more))?.live,
+                );
+                cell.heap = Some((many_live as f64 - few_live as f64) / more as f64);
+                cell.idle = Some(more);
+            }
+            return Ok(());
+        }
+        How::Download | How::Upload => {}
+        How::Beside | How::Reach => return Ok(()),
+    }
+    if plan.has_strace {
+        let (once, twice) = (
+            counters::system_calls(program, &words(n))?,
+            counters::system_calls(program, &words(2 * n))?,
+        );
+        let per_request = |(call, count): (&String, &u64)| {
+            let before = once.get(call).copied().unwrap_or(0);
+            (call.clone(), each(*count, before))
+        };
+        cell.calls = Some(twice.iter().map(per_request).collect());
+    }
+    Ok(())
+}
+
+fn time(workload: &Workload, clients: &[&Client], site: &Site<'_>, plan: &Plan, row: &mut Row) {
+    if workload.timed == 0 {
+        return;
+    }
+    for round in 0..plan.rounds {
+        for client in clients {
+            let cell = row.cells.entry(client.name).or_default();
+            let is_done = !cell.failures.is_empty() || cell.endless.is_some();
+            if is_done || round >= client.most_rounds(workload) {
+                continue;
+            }
+            match client.time(workload, site) {
+                Ok(run) => {
+                    cell.cpu.push(run.cpu);
+                    cell.walls.push(run.wall);
+                    cell.latencies = run.latencies;
+                }
+                Err(NoNumber::Endless(seconds)) if workload.how == How::Reach => {
+                    cell.endless = Some(seconds);
+                }
+                Err(why) => cell.failures.extend(why.failure()),
+            }
+        }
+    }
+}
+
+/// The same with a server as it is in the world: times only, for the counts are those of clients.
+pub(super) fn with_nginx(
+    clients: &[Client],
+    folder: &Path,
+    plan: &Plan,
+    report: &mut Report,
+) -> Vec<Row> {
+    let server = match servers::nginx(folder) {
+        Ok(server) => server,
+        Err(why) => {
+            report.leave_out(format!("nginx: {why}"));
+            return Vec::new();
+        }
+    };
+    let times_only = plan.without_counts();
+    let names = ["h1", "h1-64", "https-64", "h1-download", "https-download"];
+    let wanted = WORKLOADS
+        .iter()
+        .filter(|workload| names.contains(&workload.name));
+    wanted
+        .map(|workload| row(workload, clients, &server, folder, &times_only))
+        .collect()
+}
+
+/// The processor's time of a small request, against how many are in flight.
+pub(super) fn curves(
+    clients: &[Client],
+    server: &Server,
+    folder: &Path,
+) -> BTreeMap<&'static str, Curve> {
+    println!("\ncost against concurrency");
+    let ca = folder.join("ca.pem").to_string_lossy().into_owned();
+    let mut curves = BTreeMap::<_, Curve>::new();
+    let Some(addr) = server.ports.get("h1") else {
+        return curves;
+    };
+    let site = Site { addr, ca: &ca };
+    for in_flight in CURVE {
+        let (begun, workload) = (
+            now(),
+            Workload {
+                in_flight,
+                ..WORKLOADS[0]
+            },
+        );
+        for client in clients.iter().filter(|client| !client.passes(&workload)) {
+            let runs = (0..3.min(client.most_rounds(&workload)))
+                .filter_map(|_| client.time(&workload, &site).ok());
+            if let Some(spread) = Spread::of(runs.map(|run| run.cpu).collect()) {
+                curves
+                    .entry(client.name)
+                    .or_default()
+                    .push((in_flight, spread.median));
+            }
+        }
+        println!("  {in_flight} in {:.1} s", begun.elapsed().as_secs_f64());
+    }
+    curves
+}
+
+/// The pool by itself, with few and with many idle connections: it must not matter.
+pub(super) fn checkout(plan: &Plan) -> Result<Vec<(u64, f64)>, String> {
+    if !plan.has_valgrind {
+        return Err("valgrind is not installed".into());
+    }
+    println!("\nthe pool alone");
+    let said = output(cargo().args([
+        "bench",
+        "--locked",
+        "-p",
+        "httpcore-pool",
+        "--bench",
+        "checkout",
+        "--no-run",
+        "--message-format",
+        "json",
+    ]))?;
+    let program = said.lines().rev().find_map(|line| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        Some(message["executable"].as_str()?.to_owned())
+    });
+    let program = program.ok_or("cargo names no program")?;
+    let count = |what: &str, idle: u64, requests: u64| {
+        let words = [what, &idle.to_string(), "0", &requests.to_string()].map(String::from);
+        counters::instructions(Path::new(&program), &words)
+            .map_err(|why| why.failure().unwrap_or_default())
+    };
+    let each = |what, idle| {
+        let (once, twice) = (count(what, idle, 1_000)?, count(what, idle, 2_000)?);
+        Ok::<_, String>((twice as f64 - once as f64) / 1e3)
+    };
+    let bare = each("bare", 1)?;
+    [1, 100, 10_000]
+        .into_iter()
+        .map(|idle| Ok((idle, each("pool", idle)? - bare)))
+        .collect()
+}
