@@ -50,6 +50,20 @@ fn pieces(texts: &'static [&'static str]) -> Body {
     })
 }
 
+/// The same, but nothing is there when it is asked for.
+fn pausing(texts: &'static [&'static str]) -> Body {
+    let (mut texts, mut pauses) = (texts.iter(), false);
+    Body::poll_fn(move |cx| {
+        pauses = !pauses;
+        if pauses {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let next = texts.next().map(|text| text.as_bytes());
+        Poll::Ready(next.map(|text| Ok::<_, Infallible>(Bytes::from_static(text))))
+    })
+}
+
 /// HTTP/2, without asking.
 fn h2c(builder: Builder) -> Builder {
     builder.http1(false).http2(true)
@@ -387,15 +401,29 @@ const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "a body that is shorter than it was said to be is the caller's error",
-        connections: &[&[Head, Drain]],
+        connections: &[&[Head, Until("abc"), Drain]],
         pool: defaults,
         client: |client| {
             Box::pin(async move {
-                let body = pieces(&["abc"]).with_length(10);
+                let body = pausing(&["abc", ""]).with_length(10);
                 client.send(client.request("PUT", "/", body)).await
             })
         },
         outcome: "RequestBody in Send, sent Part, response not begun, connection new, attempts 1",
+    },
+    Scenario {
+        name: "a body that is known to be too short before anything is written costs no connection",
+        connections: &[&[Head, HELLO, Drain]],
+        pool: defaults,
+        client: |client| {
+            Box::pin(async move {
+                let body = pieces(&["abc"]).with_length(10);
+                let refused = client.send(client.request("PUT", "/", body)).await;
+                format!("{refused}; {}", client.get("/").await)
+            })
+        },
+        outcome: "RequestBody in Send, sent Nothing, response not begun, connection new, \
+                  attempts 1; 200 \"hello\"",
     },
     Scenario {
         name: "a large body comes whole",

@@ -55,7 +55,8 @@ pub trait NetworkStream: fmt::Debug + Send + 'static {
     /// # Errors
     ///
     /// As for [`poll_read`](Self::poll_read); a failed write does not end reading, since the peer
-    /// may have answered before it closed.
+    /// may have answered before it closed. Nothing of `bufs` has been sent by a write that fails:
+    /// its caller may send the same elsewhere. Who fails half-way says how far, and fails next time.
     fn poll_write(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>])
     -> Poll<io::Result<usize>>;
 

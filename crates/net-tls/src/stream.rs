@@ -20,8 +20,9 @@ use crate::{
 /// - **End.** Reading ends with 0 if the peer announced it (`close_notify`, RFC 8446 §6.1), and
 ///   with [`ErrorKind::UnexpectedEof`] if the stream below just ended: a message which lasts until
 ///   the end of the stream may have been cut short by anybody.
-/// - **Writing** encrypts at most 64 KiB ahead of what the stream below has taken; then it waits.
-///   [`poll_flush`](NetworkStream::poll_flush) hands over the rest.
+/// - **Writing** encrypts at most 128 KiB ahead of what the stream below has taken; then it waits.
+///   [`poll_flush`](NetworkStream::poll_flush) hands over the rest. A write that fails has handed over
+///   nothing: if the stream below fails between two records, the next call is told.
 /// - **Goodbye.** [`poll_shutdown`](NetworkStream::poll_shutdown) sends `close_notify`, and does
 ///   not wait for the peer's. It takes as long as the stream below takes to accept a few bytes,
 ///   which may be for ever: put a deadline around it, or drop the stream instead.
@@ -41,6 +42,8 @@ pub struct TlsStream {
     /// Somebody waits to write, with a waker in the stream below.
     writer_waits: bool,
     said_goodbye: bool,
+    /// The stream below has failed, and nobody has been told.
+    broken: Option<io::Error>,
     /// How much ciphertext has come since plaintext last did: parts of a record, which rustls
     /// holds until there is all of it.
     parts: usize,
@@ -58,6 +61,7 @@ impl TlsStream {
             taken: 0,
             writer_waits: false,
             said_goodbye: false,
+            broken: None,
             parts: 0,
             is_roomy: true,
         };
@@ -152,6 +156,14 @@ impl TlsStream {
 
     /// Hands over all ciphertext there is.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_send_some(cx, &mut false)
+    }
+
+    /// The same; sets `passed` when some of it has been handed over, whatever comes of the rest.
+    fn poll_send_some(&mut self, cx: &mut Context<'_>, passed: &mut bool) -> Poll<io::Result<()>> {
+        if let Some(error) = self.broken.take() {
+            return Poll::Ready(Err(error));
+        }
         while self.session.wants_write() {
             let mut below = Below {
                 stream: &mut *self.below,
@@ -160,7 +172,7 @@ impl TlsStream {
             };
             match self.session.send(&mut below) {
                 Ok(0) => return Poll::Ready(Err(ErrorKind::WriteZero.into())),
-                Ok(_) => {}
+                Ok(_) => *passed = true,
                 Err(_) if below.is_pending => return Poll::Pending,
                 Err(error) => return Poll::Ready(Err(error)),
             }
@@ -180,8 +192,14 @@ impl TlsStream {
     fn poll_push(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         loop {
             let pushed = self.session.push(bufs)?;
-            let sent = self.poll_send(cx);
+            let mut passed = false;
+            let sent = self.poll_send_some(cx, &mut passed);
             match (pushed, sent) {
+                // Whoever is told that a write has failed may send the same elsewhere.
+                (1.., Poll::Ready(Err(error))) if passed => {
+                    self.broken = Some(error);
+                    return Poll::Ready(Ok(pushed));
+                }
                 (_, Poll::Ready(Err(error))) => return Poll::Ready(Err(error)),
                 (0, Poll::Pending) => return Poll::Pending,
                 // There was no room, and now there is.

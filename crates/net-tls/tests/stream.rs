@@ -7,14 +7,18 @@ mod zoo;
 use std::{
     future::poll_fn,
     io::{self, ErrorKind, IoSlice},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use bytes::BytesMut;
 use httpcore_core_primitives::{
-    Alpn, BoxStream, IdleEnd, NetworkStream, Runtime, TlsConnector, TlsInfo, with_deadline,
+    Alpn, BoxStream, IdleEnd, NetworkStream, Runtime, StreamInfo, TlsConnector, TlsInfo,
+    with_deadline,
 };
 use httpcore_net_mock::{Census, Chunks, Link, MockNet, Scenario, sweep_instants, sweep_polls};
 use httpcore_net_tls::{
@@ -193,6 +197,82 @@ fn writing_ahead_of_a_peer_that_does_not_read_is_bounded() {
         );
         assert!(stream.poll_flush(&mut cx).is_pending());
     });
+}
+
+/// A stream which takes so many bytes more, and then fails once.
+#[derive(Debug)]
+struct Failing {
+    stream: BoxStream,
+    left: Arc<AtomicUsize>,
+}
+
+impl NetworkStream for Failing {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
+        self.stream.poll_read(cx, buf)
+    }
+
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let left = self.left.load(Relaxed);
+        if left == 0 {
+            self.left.store(usize::MAX, Relaxed);
+            return Poll::Ready(Err(ErrorKind::ConnectionReset.into()));
+        }
+        let some = &bufs[0][..bufs[0].len().min(left)];
+        let written = self.stream.poll_write(cx, &[IoSlice::new(some)]);
+        if let Poll::Ready(Ok(written)) = written {
+            self.left.store(left - written, Relaxed);
+        }
+        written
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.poll_flush(cx)
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.poll_shutdown(cx)
+    }
+
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEnd> {
+        self.stream.poll_idle(cx)
+    }
+
+    fn info(&self) -> StreamInfo {
+        self.stream.info()
+    }
+}
+
+#[test]
+fn a_write_that_fails_has_sent_nothing_and_one_that_is_cut_short_fails_next_time() {
+    let world = World::new();
+    let bytes = noise(100_000);
+    for sent in [0, 1, 5000, 20_000] {
+        let net = MockNet::new();
+        serve(&net, world.identity.server(), stay);
+        net.run(async {
+            let left = Arc::new(AtomicUsize::new(usize::MAX));
+            let stream = Box::new(Failing {
+                stream: connect(&net).await.unwrap(),
+                left: left.clone(),
+            });
+            let connected = world.connector.handshake(stream, "tls.test", &[]);
+            let mut stream = connected.await.unwrap();
+            left.store(sent, Relaxed);
+            let mut write = async || {
+                let bufs = [IoSlice::new(&bytes)];
+                poll_fn(|cx| stream.poll_write(cx, &bufs)).await
+            };
+            if sent > 0 {
+                assert!(write().await.unwrap() > 0, "{sent}");
+            }
+            let error = write().await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{sent}");
+        });
+    }
 }
 
 #[test]

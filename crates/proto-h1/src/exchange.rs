@@ -15,12 +15,12 @@
 
 use std::{
     future::Future,
-    io::{self, IoSlice},
+    io,
     pin::Pin,
     task::{Context, Poll, Waker, ready},
 };
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::BytesMut;
 use http::{StatusCode, request};
 use http_body::{Body as _, Frame};
 use httpcore_core_primitives::{
@@ -35,10 +35,14 @@ use crate::{
     buffers::{self, LARGE_BUFFER, SMALL_BUFFER},
     codec::{Codec, Event, Framing, Misuse, MustClose, Violation},
     connection::H1Connection,
+    outgoing::Outgoing,
 };
 
-/// How many pieces are written in one poll before others get their turn, and before it is looked
-/// whether the server has answered.
+/// How often is written in one poll before others get their turn, and before it is looked whether
+/// the server has answered.
+const WRITES_AT_ONCE: usize = 8;
+
+/// How many pieces a body is asked for before what it gave is written.
 const PIECES_AT_ONCE: usize = 32;
 
 /// An exchange until the head of its response.
@@ -58,12 +62,12 @@ impl Exchanging {
         terms: Terms,
     ) -> Pin<Box<Self>> {
         // First what may fail: then the rest is moved once, and not kept for unwinding.
-        let (place, before) = (Box::new_uninit(), buffers::take());
+        let (place, outgoing) = (Box::new_uninit(), Outgoing::new());
         let (parts, body) = request.into_parts();
         let mut exchanging = Box::write(
             place,
             Exchanging {
-                exchange: Some(Exchange::new(connection, body, terms, before)),
+                exchange: Some(Exchange::new(connection, body, terms, outgoing)),
                 request: Some(parts),
                 misuse: None,
             },
@@ -143,42 +147,6 @@ pub(crate) enum Failure {
     Revoked,
 }
 
-/// What is to be written: what goes before a piece (the head too, at first), the piece, and what
-/// goes after it.
-#[derive(Debug, Default)]
-struct Outgoing {
-    before: BytesMut,
-    piece: Bytes,
-    after: &'static [u8],
-}
-
-impl Outgoing {
-    fn is_empty(&self) -> bool {
-        self.before.is_empty() && !self.has_piece()
-    }
-
-    fn has_piece(&self) -> bool {
-        !self.piece.is_empty() || !self.after.is_empty()
-    }
-
-    fn slices(&self) -> [IoSlice<'_>; 3] {
-        [
-            IoSlice::new(&self.before),
-            IoSlice::new(&self.piece),
-            IoSlice::new(self.after),
-        ]
-    }
-
-    fn advance(&mut self, written: usize) {
-        let before = written.min(self.before.len());
-        self.before.advance(before);
-        let piece = (written - before).min(self.piece.len());
-        self.piece.advance(piece);
-        let after = (written - before - piece).min(self.after.len());
-        self.after = &self.after[after..];
-    }
-}
-
 /// How far the request has been sent.
 #[derive(Debug)]
 enum Upload {
@@ -235,12 +203,12 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
-    /// `before` is an empty buffer.
+    /// `outgoing` is a new one.
     fn new(
         connection: Box<H1Connection>,
         request_body: Body,
         terms: Terms,
-        before: BytesMut,
+        outgoing: Outgoing,
     ) -> Self {
         let config = &connection.config;
         let waits = Waits::new(&terms.timeouts, terms.deadline, config.continue_wait);
@@ -249,10 +217,7 @@ impl Exchange {
         Exchange {
             codec: Codec::new(config.limits).with_leniency(leniency),
             upload: Upload::Body,
-            outgoing: Outgoing {
-                before,
-                ..Outgoing::default()
-            },
+            outgoing,
             request_body,
             request_body_begun: false,
             head_left: 0,
@@ -276,7 +241,7 @@ impl Exchange {
     }
 
     fn start(&mut self, request: &request::Parts) -> Result<(), Misuse> {
-        let before = &mut self.outgoing.before;
+        let before = self.outgoing.framing();
         let length = if self.request_body.is_empty() {
             BodyLength::Known(0)
         } else {
@@ -412,14 +377,21 @@ impl Exchange {
     }
 
     /// Sends what can be sent now.
+    #[inline]
     pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>) -> Result<Sending, Failure> {
-        for _ in 0..PIECES_AT_ONCE {
+        match self.upload {
+            Upload::Sent | Upload::Failed(_) | Upload::Abandoned => Ok(Sending::Over),
+            Upload::Continue | Upload::Body | Upload::Rest => self.poll_upload(cx),
+        }
+    }
+
+    fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<Sending, Failure> {
+        for _ in 0..WRITES_AT_ONCE {
             let starved = match self.upload {
                 Upload::Sent | Upload::Failed(_) | Upload::Abandoned => return Ok(Sending::Over),
                 Upload::Continue => true,
                 Upload::Rest => false,
-                Upload::Body if self.outgoing.has_piece() => false,
-                Upload::Body => self.poll_piece(cx)?.is_pending(),
+                Upload::Body => self.gather(cx)?.is_pending(),
             };
             let progress = if self.outgoing.is_empty() {
                 self.poll_flush(cx)
@@ -429,6 +401,7 @@ impl Exchange {
             match progress {
                 Poll::Pending => return Ok(Sending::Blocked),
                 Poll::Ready(Err(error)) => {
+                    self.outgoing.end();
                     self.codec.abandon();
                     self.upload = Upload::Failed(error);
                     return Ok(Sending::Over);
@@ -451,16 +424,33 @@ impl Exchange {
         Ok(Sending::Starved)
     }
 
-    /// Asks the request's body for its next piece, and frames it. Nothing is queued behind it.
+    /// Takes what pieces the request's body has, until there is enough to write. Pending when the
+    /// body has nothing now: what has been taken is written all the same.
+    fn gather(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Failure> {
+        self.outgoing.make_room();
+        for _ in 0..PIECES_AT_ONCE {
+            if !matches!(self.upload, Upload::Body) || self.outgoing.is_full() {
+                break;
+            }
+            if self.poll_piece(cx)?.is_pending() {
+                return Ok(Poll::Pending);
+            }
+        }
+        Ok(Poll::Ready(()))
+    }
+
+    /// Asks the request's body for its next piece, and frames it.
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Failure> {
-        let before = &mut self.outgoing.before;
+        let before = self.outgoing.framing();
         if let Some(all) = self.request_body.as_bytes() {
             // All at hand: it goes out with the head, and stays whole in case of another attempt.
-            self.outgoing.after = self
+            let after = self
                 .codec
                 .frame_last(all.len(), before)
                 .map_err(Failure::Misuse)?;
-            self.outgoing.piece = all.clone();
+            if !self.outgoing.copy(all, after) {
+                self.outgoing.push(all.clone(), after);
+            }
             self.body_sent = all.len() as u64;
             self.upload = Upload::Rest;
             return Ok(Poll::Ready(()));
@@ -480,9 +470,9 @@ impl Exchange {
                 } else {
                     self.codec.frame(data.len(), before)
                 };
-                self.outgoing.after = framed.map_err(Failure::Misuse)?;
+                let after = framed.map_err(Failure::Misuse)?;
                 self.body_sent += data.len() as u64;
-                self.outgoing.piece = data;
+                self.outgoing.push(data, after);
                 if last {
                     self.upload = Upload::Rest;
                 }
@@ -506,11 +496,10 @@ impl Exchange {
         let Some(connection) = &mut self.connection else {
             return Poll::Pending;
         };
-        let written = ready!(connection.stream.poll_write(cx, &self.outgoing.slices()))?;
+        let written = ready!(self.outgoing.poll_write(cx, &mut *connection.stream))?;
         if written == 0 {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
-        self.outgoing.advance(written);
         self.wrote_some = true;
         self.unflushed = true;
         self.waits.wrote = true;
@@ -538,15 +527,16 @@ impl Exchange {
         self.upload = Upload::Sent;
         if self.input.capacity() == 0 {
             // Whoever has written reads next.
-            self.input = std::mem::take(&mut self.outgoing.before);
+            self.input = self.outgoing.leave_buffer();
         } else {
-            buffers::give(&mut self.outgoing.before);
+            self.outgoing.end();
         }
         let bytes = self.body_sent;
         self.emit(|| TraceEvent::RequestBodySent { bytes });
     }
 
     fn abandon_upload(&mut self) {
+        self.outgoing.end();
         self.codec.abandon();
         self.upload = Upload::Abandoned;
     }
@@ -905,7 +895,7 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         buffers::give(&mut self.input);
-        buffers::give(&mut self.outgoing.before);
+        self.outgoing.end();
         if self.connection.is_some() {
             self.close(
                 CloseReason::Abandoned,

@@ -145,6 +145,20 @@ fn pieces(texts: &[&'static str]) -> Body {
     })
 }
 
+/// A body in pieces, none of which is there when it is asked for.
+fn pausing(texts: &[&'static str]) -> Body {
+    let (mut pieces, mut pauses) = (pieces(texts), false);
+    Body::poll_fn(move |cx| {
+        pauses = !pauses;
+        if pauses {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let next = pieces.poll_next(cx);
+        next.map(|next| next.map(|frame| frame.map(|frame| frame.into_data().unwrap())))
+    })
+}
+
 /// A body which says nothing, and has not ended.
 fn silent() -> Body {
     Body::poll_fn(|_| Poll::<Option<Result<Bytes, Infallible>>>::Pending)
@@ -271,7 +285,8 @@ fn a_request_without_body_is_one_write_and_so_is_one_with_a_body_at_hand() {
         ),
         (
             post(pieces(&["hello"])),
-            "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n",
+            "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n\
+             0\r\n\r\n",
         ),
         (
             post(Body::wrap(http_body_util::Full::new(Bytes::from("hello")))),
@@ -308,6 +323,10 @@ fn bodies_arrive_as_they_were_sent() {
                 post(pieces(&["ab", "", "c"])),
                 "chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n",
             ),
+            (
+                post(pausing(&["ab", "", "c"])),
+                "chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n",
+            ),
             (post(pieces(&[])), "chunked\r\n\r\n0\r\n\r\n"),
             (post(""), "content-length: 0\r\n\r\n"),
             (
@@ -334,6 +353,64 @@ fn bodies_arrive_as_they_were_sent() {
             assert_eq!((answer.as_str(), client.end()), ("ok", None), "{expected}");
         }
     });
+}
+
+#[test]
+fn pieces_that_are_there_are_written_together() {
+    let piece = |n: usize| Bytes::from(vec![n as u8; if n.is_multiple_of(2) { 3000 } else { 10 }]);
+    let all: Vec<u8> = (0..8).flat_map(piece).collect();
+    let framed = (0..8).flat_map(|n| {
+        let data = piece(n);
+        [format!("{:x}\r\n", data.len()).into(), data, "\r\n".into()]
+    });
+    let chunks: Vec<u8> = framed.chain(["0\r\n\r\n".into()]).flatten().collect();
+    for (length, expected) in [(Some(all.len()), all), (None, chunks)] {
+        let mut pieces = (0..8).map(piece);
+        let body = Body::poll_fn(move |_| Poll::Ready(pieces.next().map(Ok::<_, Infallible>)));
+        let body = match length {
+            Some(length) => body.with_length(length as u64),
+            None => body,
+        };
+        let net = MockNet::new();
+        let link = Link::new().buffer(1 << 20).chunks(Chunks::AsWritten);
+        let client = served(&net, link, move |mut server| async move {
+            let first = server.read_some().await.unwrap();
+            assert!(first.starts_with(b"POST / ") && first.ends_with(&expected));
+            server
+                .write_all("HTTP/1.1 204 No Content\r\n\r\n")
+                .await
+                .unwrap();
+            server.idle().await;
+        });
+        net.run(async { client.send(post(body)).await.unwrap() });
+        assert!(client.is_idle());
+        net.clear();
+    }
+}
+
+/// Half a mebibyte, and one piece.
+#[test]
+fn an_upload_holds_little_of_what_the_server_does_not_take() {
+    const PIECE: usize = 40_000;
+    let net = MockNet::new();
+    let client = served(&net, Link::new().buffer(5000), |mut server| async move {
+        server.read_head().await.unwrap();
+        server.stall().await;
+    });
+    let taken = Arc::new(AtomicUsize::new(0));
+    let takes = taken.clone();
+    let body = Body::poll_fn(move |_| {
+        takes.fetch_add(PIECE, Ordering::Relaxed);
+        Poll::Ready(Some(Ok::<_, Infallible>(Bytes::from_static(&[0; PIECE]))))
+    });
+    let mut sending = pin!(client.send(post(body)));
+    let mut cx = Context::from_waker(Waker::noop());
+    for _ in 0..100 {
+        assert!(sending.as_mut().poll(&mut cx).is_pending());
+        net.settle();
+    }
+    let taken = taken.load(Ordering::Relaxed);
+    assert!((1..=(512 << 10) + PIECE + 5000).contains(&taken), "{taken}");
 }
 
 #[test]
@@ -889,8 +966,10 @@ fn a_body_that_fails_or_lies_about_its_length_is_the_callers_error() {
         (Body::from("abc").with_length(0), Sent::Nothing),
         (pieces(&["abc"]).with_length(0), Sent::Nothing),
         (pieces(&["abc"]).with_length(2), Sent::Nothing),
-        (pieces(&["abc"]).with_length(4), Sent::Part),
-        (pieces(&["ab", "c"]).with_length(2), Sent::Part),
+        (pieces(&["abc"]).with_length(4), Sent::Nothing),
+        (pieces(&["ab", "c"]).with_length(2), Sent::Nothing),
+        (pausing(&["abc", ""]).with_length(4), Sent::Part),
+        (pausing(&["a", "bc"]).with_length(2), Sent::Part),
     ] {
         let client = answering(&net, Link::new(), "");
         let what = format!("{body:?}");
