@@ -385,6 +385,7 @@ impl Exchange {
         }
     }
 
+    #[inline(never)] // Nearly every second poll has nothing to send, and should not set up for it.
     fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<Sending, Failure> {
         for _ in 0..WRITES_AT_ONCE {
             let starved = match self.upload {
