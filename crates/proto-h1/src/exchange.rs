@@ -333,6 +333,11 @@ impl Exchange {
             }
             _ => {}
         }
+        if let Some(all) = self.codec.take_whole(&mut self.input) {
+            self.received(all.len());
+            self.settle();
+            return Begun::Over(Body::from(all));
+        }
         if self.look_for_end() {
             self.settle();
             return Begun::Over(Body::empty());

@@ -423,6 +423,20 @@ impl Codec {
         event
     }
 
+    /// The body of the response, if its length is known, and all of it stands in `input` and is still
+    /// to be told: that is the end of the response, for which there will be no [`Event::End`] then.
+    pub fn take_whole(&mut self, input: &mut BytesMut) -> Option<Bytes> {
+        let Receiving::Length(left) = self.receiving else {
+            return None;
+        };
+        let length = usize::try_from(left).ok()?;
+        if length > input.len() {
+            return None;
+        }
+        self.receiving = Receiving::Over;
+        Some(self.take(input, length))
+    }
+
     /// Reads framing, and nothing else; yields whether that was the end of the response, for which
     /// there will be no [`Event::End`] then.
     ///

@@ -49,8 +49,12 @@ fn write_all(
         Version::HTTP_10 => b" HTTP/1.0\r\n",
         _ => return Err(Misuse::Version),
     };
-    out.extend_from_slice(request.method.as_str().as_bytes());
-    out.extend_from_slice(b" ");
+    if request.method == Method::GET {
+        out.extend_from_slice(b"GET ");
+    } else {
+        out.extend_from_slice(request.method.as_str().as_bytes());
+        out.extend_from_slice(b" ");
+    }
     write_target(request, out)?;
     out.extend_from_slice(version);
     if let Some(order) = request.extensions.get::<HeaderOrder>() {
