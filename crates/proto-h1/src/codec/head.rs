@@ -1,5 +1,7 @@
 //! Heads of responses, and trailers: from bytes to fields.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header};
 use memchr::memchr;
@@ -190,21 +192,27 @@ fn is_name(bytes: &[u8]) -> bool {
 
 /// RFC 9110 §5.6.3: without the white space that may stand around things.
 fn trim(bytes: &[u8]) -> &[u8] {
-    trim_end(trim_start(bytes))
+    &bytes[trimmed(bytes)]
 }
 
-fn trim_start(mut bytes: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t', rest @ ..] = bytes {
-        bytes = rest;
-    }
-    bytes
+fn trimmed(bytes: &[u8]) -> Range<usize> {
+    let is_text = |byte: &u8| !matches!(byte, b' ' | b'\t');
+    let begin = bytes.iter().position(is_text).unwrap_or(bytes.len());
+    let end = bytes
+        .iter()
+        .rposition(is_text)
+        .map_or(begin, |last| last + 1);
+    begin..end
 }
 
-fn trim_end(mut bytes: &[u8]) -> &[u8] {
-    while let [rest @ .., b' ' | b'\t'] = bytes {
-        bytes = rest;
+/// Where in `line` its value stands, which has its colon before `begin`.
+fn value_within(line: &[u8], begin: usize) -> Range<usize> {
+    // Nearly always one space stands before it, and none behind.
+    if let [b' ', b'!'..=b'~', .., b'!'..=b'~'] = line[begin..] {
+        return begin + 1..line.len();
     }
-    bytes
+    let within = trimmed(&line[begin..]);
+    begin + within.start..begin + within.end
 }
 
 /// Reads the complete trailers which are all of `store`.
@@ -241,8 +249,9 @@ fn read_fields(
     for &end in ends {
         let line = store.get(start..end)?.strip_suffix(b"\r\n")?;
         let colon = memchr(b':', line)?;
-        let (letters, rest) = (&line[..colon], trim_start(&line[colon + 1..]));
-        let value = trim_end(rest);
+        let letters = &line[..colon];
+        let within = value_within(line, colon + 1);
+        let value = &line[within.clone()];
         let name = match usual_name(letters) {
             Some(name) => name,
             None => HeaderName::from_bytes(letters).ok()?,
@@ -258,8 +267,8 @@ fn read_fields(
         let value = if value.is_empty() {
             HeaderValue::from_static("")
         } else {
-            let begin = start + line.len() - rest.len();
-            HeaderValue::from_maybe_shared(store.slice(begin..begin + value.len())).ok()?
+            let shared = store.slice(start + within.start..start + within.end);
+            HeaderValue::from_maybe_shared(shared).ok()?
         };
         fields.try_append(name, value).ok()?;
         start = end;
