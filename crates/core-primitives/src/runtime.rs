@@ -6,7 +6,7 @@ use std::{
     io,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Instant,
 };
 
@@ -133,6 +133,17 @@ impl fmt::Debug for Alarm {
             .finish_non_exhaustive()
     }
 }
+
+/// A waker which wakes nobody, for whoever asks without waiting.
+///
+/// It is [`Waker::noop`], and always the same one, whereas that may be another one in each crate. So
+/// a stream knows it by [`Waker::will_wake`], and need not put it where somebody else's is.
+#[inline]
+pub fn nobody() -> &'static Waker {
+    NOBODY
+}
+
+static NOBODY: &Waker = Waker::noop();
 
 /// Waits until `deadline` by the clock of `runtime`.
 pub async fn sleep_until(runtime: &Arc<dyn Runtime>, deadline: Instant) {

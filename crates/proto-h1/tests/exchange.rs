@@ -780,12 +780,12 @@ fn a_small_rest_that_is_here_is_read_away_when_nobody_wants_it() {
         format!("HTTP/1.1 200 OK\r\nContent-Length: {left}\r\n\r\n{zeros}")
     };
     let chunked = |rest: &str| {
-        let zeros = "0".repeat(9000);
-        format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2328\r\n{zeros}\r\n{rest}")
+        let zeros = "0".repeat(17_000);
+        format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4268\r\n{zeros}\r\n{rest}")
     };
     let abandoned = Some(CloseReason::Abandoned);
     for (what, answer, expected) in [
-        ("of known length", length(10_000), None),
+        ("of known length", length(20_000), None),
         ("as much as is allowed", length(limit), None),
         ("more than is allowed", length(2 * limit), abandoned),
         ("in chunks", chunked("1\r\nx\r\n0\r\n\r\n"), None),
@@ -800,17 +800,17 @@ fn a_small_rest_that_is_here_is_read_away_when_nobody_wants_it() {
         ),
         (
             "behind which something is left over",
-            length(9000) + "HTTP/1.1 200 OK\r\n\r\n",
+            length(17_000) + "HTTP/1.1 200 OK\r\n\r\n",
             Some(CloseReason::UnsolicitedData),
         ),
         (
             "of a connection that will be closed",
-            length(9000).replace("OK\r\n", "OK\r\nConnection: close\r\n"),
+            length(17_000).replace("OK\r\n", "OK\r\nConnection: close\r\n"),
             abandoned,
         ),
         (
             "that lasts until the close",
-            format!("HTTP/1.1 200 OK\r\n\r\n{}", "0".repeat(9000)),
+            format!("HTTP/1.1 200 OK\r\n\r\n{}", "0".repeat(17_000)),
             abandoned,
         ),
     ] {
@@ -1437,6 +1437,22 @@ fn a_switch_that_nobody_takes_is_closed_with_its_response() {
     drop(response);
     assert_eq!(client.end(), Some(CloseReason::Upgraded));
     assert_eq!(net.census().streams, 0);
+}
+
+#[test]
+fn a_response_of_ten_kibibytes_takes_one_read_and_its_connection_is_free_with_the_head() {
+    let net = MockNet::new();
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: 10240\r\n\r\n{}",
+        "0".repeat(10240)
+    );
+    let client = answering(&net, Link::new(), answer);
+    net.run(async {
+        let response = client.send(get()).await.unwrap();
+        assert!(client.is_idle());
+        assert_eq!(text(response).await.unwrap().len(), 10240);
+    });
+    net.clear();
 }
 
 #[test]

@@ -83,6 +83,9 @@ pub(crate) fn nginx(folder: &Path) -> Result<Server, String> {
     fs::create_dir_all(at.join("www/bytes")).map_err(|error| error.to_string())?;
     let failed = |error: std::io::Error| error.to_string();
     fs::write(at.join("www/hello"), "Hello, world!\n").map_err(failed)?;
+    // It waits for nobody; there is no counting here for which that would matter.
+    fs::create_dir_all(at.join("www/barrier")).map_err(failed)?;
+    fs::write(at.join("www/barrier/64"), "ok").map_err(failed)?;
     let large = File::create(at.join("www/bytes").join(LARGE.to_string()));
     large.and_then(|file| file.set_len(LARGE)).map_err(failed)?;
     // It must be told its ports; bound here for a moment, they are most likely still free then.

@@ -62,6 +62,9 @@ use head::Head;
 use reuse::KeepAlive;
 use scan::{Bounds, Scan};
 
+/// What is copied out of an input up to this size, if it is all of that input.
+const ALL_COPIED: usize = 4 * 1024;
+
 /// How much of each thing a server may send. The body's own size is its reader's business.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -725,13 +728,14 @@ impl Codec {
     }
 
     /// Takes `length` bytes out of `input`: out of the copy, if there is one; as a copy, if they
-    /// are few, so that they do not pin a large buffer; else as they are.
+    /// are few, so that they do not pin a large buffer; else as they are. All there is may be more
+    /// than a few: the buffer is then free for the next response.
     fn take(&mut self, input: &mut BytesMut, length: usize) -> Bytes {
         if length <= self.ahead.len() {
             input.advance(length);
             return self.ahead.split_to(length);
         }
-        if length <= head::SMALL {
+        if length <= head::SMALL || (length == input.len() && length <= ALL_COPIED) {
             let taken = Bytes::copy_from_slice(&input[..length]);
             self.consume(input, length);
             return taken;

@@ -246,7 +246,7 @@ impl World {
             if self.dice.roll(2) == 0 {
                 self.drain();
             }
-            return false;
+            return self.dial_at_once(route, wish);
         };
         self.order += 1;
         let waiting = Waiting {
@@ -259,6 +259,26 @@ impl World {
         let (ticket, number) = (lent.ticket, lent.connection);
         self.note(|| format!("{ticket:?} asks for {route}, and has {number} at once"));
         self.check_grant(lent.ticket, lent.connection, lent.place, lent.reused);
+        true
+    }
+
+    /// The other short way; whether it was gone.
+    fn dial_at_once(&mut self, route: usize, wish: ConnectionUse) -> bool {
+        let way = self.routes[route].clone();
+        let Some((ticket, place)) = self.state.dial_at_once(&way, wish, self.now) else {
+            return false;
+        };
+        self.note(|| format!("{ticket:?} asks for {route}, and {place:?} is dialled at once"));
+        self.order += 1;
+        let waiting = Waiting {
+            route,
+            fresh: wish.fresh,
+            close_after: wish.close_after,
+            order: self.order,
+        };
+        self.waiting.insert(ticket, waiting);
+        self.check_dial(place, &way, ticket);
+        self.check_places();
         true
     }
 
@@ -331,9 +351,36 @@ impl World {
                 .dialled(place, Ok(Connection::Shared(number)), self.now);
             let limit = 1 + self.dice.roll(3);
             self.set_limit(number, Admission::UpTo(limit));
-        } else {
+        } else if self.dice.roll(2) == 0 || !self.grant_at_once(place, number) {
             self.state
                 .dialled(place, Ok(Connection::Exclusive(number)), self.now);
+        }
+    }
+
+    /// The short way; whether it was gone.
+    fn grant_at_once(&mut self, place: PlaceId, number: u32) -> bool {
+        let connections = &self.connections;
+        let mut is_fit = |_, number: &mut u32| !connections[number].dead;
+        match self
+            .state
+            .grant_at_once(place, number, self.now, &mut is_fit)
+        {
+            Ok(Action::Grant {
+                ticket,
+                connection,
+                place: at,
+                reused,
+            }) => {
+                self.note(|| format!("{ticket:?} is granted it at once"));
+                assert_eq!(at, place);
+                self.check_grant(ticket, super::number(&connection), at, reused);
+                true
+            }
+            Ok(_) => panic!("a grant is a grant"),
+            Err(back) => {
+                assert_eq!(back, number);
+                false
+            }
         }
     }
 
@@ -499,11 +546,7 @@ impl World {
                     known.closed = true;
                 }
             }
-            let open = self.connections.values().filter(|known| !known.closed);
-            assert!(
-                self.dials.len() + open.count() <= self.limit,
-                "there are never more connections than places, not even between two actions"
-            );
+            self.check_places();
         }
         for ticket in std::mem::take(&mut self.refused) {
             self.state.cancel(ticket);
@@ -511,6 +554,14 @@ impl World {
         self.state.audit();
         self.check_books();
         told
+    }
+
+    fn check_places(&self) {
+        let open = self.connections.values().filter(|known| !known.closed);
+        assert!(
+            self.dials.len() + open.count() <= self.limit,
+            "there are never more connections than places, not even between two actions"
+        );
     }
 
     fn check_dial(&mut self, place: PlaceId, route: &Route, ticket: TicketId) {
