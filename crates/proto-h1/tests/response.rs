@@ -441,6 +441,40 @@ fn a_name_is_the_same_in_any_letters() {
 }
 
 #[test]
+fn a_body_is_taken_whole_only_once_all_of_it_is_there() {
+    let whole = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhelloHTTP";
+    let head = whole.len() - b"helloHTTP".len();
+    for there in head..=whole.len() {
+        let mut codec = codec("GET", Limits::default());
+        let mut input = BytesMut::from(&whole[..there]);
+        assert!(codec.take_whole(&mut input).is_none(), "before the head");
+        assert!(matches!(
+            codec.receive(&mut input, false),
+            Ok(Some(Event::Head(_)))
+        ));
+        let before = input.clone();
+        let taken = codec.take_whole(&mut input);
+        if there < head + 5 {
+            assert_eq!((taken, &input), (None, &before), "{there}");
+            continue;
+        }
+        assert_eq!(taken.as_deref(), Some(&b"hello"[..]), "{there}");
+        assert_eq!(input, whole[head + 5..there]);
+        assert_eq!(codec.reuse(&input).is_ok(), input.is_empty(), "{there}");
+        assert!(codec.take_whole(&mut input).is_none(), "taken once");
+        assert!(
+            matches!(codec.receive(&mut input, true), Ok(None)),
+            "no end"
+        );
+    }
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+    let mut codec = codec("GET", Limits::default());
+    let mut input = BytesMut::from(chunked);
+    codec.receive(&mut input, false).unwrap();
+    assert!(codec.take_whole(&mut input).is_none(), "chunks");
+}
+
+#[test]
 fn no_number_of_fields_panics() {
     let mut limits = Limits::default();
     limits.head_bytes = usize::MAX;
