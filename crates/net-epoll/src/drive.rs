@@ -132,14 +132,16 @@ impl Shared {
         if self.direct {
             socket = socket::let_wait(socket)?;
         }
-        let mut stream = Stream::new(&self.reactor, socket, peer, connected, nodelay)?;
+        // In its box from the start: it would be moved there in the end.
+        let stream = Stream::new(&self.reactor, socket, peer, connected, nodelay)?;
+        let mut stream = Box::new(stream);
         if !connected {
             poll_fn(|cx| stream.poll_connected(cx)).await?;
         }
         Ok(if self.direct {
-            Box::new(DirectStream::new(stream, self.clone()))
+            Box::new(DirectStream::new(*stream, self.clone()))
         } else {
-            Box::new(stream)
+            stream
         })
     }
 

@@ -11,17 +11,22 @@ use httpcore_core_primitives::{BoxStream, TcpOptions};
 use crate::{drive::Shared, socket, stream::Nodelay};
 
 /// Connects to `peer`. Dropped half-way, it closes the socket.
-pub(crate) async fn connect(
+///
+/// The socket is opened here already, so that the future need not keep the options.
+pub(crate) fn connect(
     shared: Arc<Shared>,
     peer: SocketAddr,
-    options: TcpOptions,
-) -> io::Result<BoxStream> {
-    let socket = socket::open_tcp(peer, &options)?;
-    let connected = socket::connect(&socket, &peer.into())?;
+    options: &TcpOptions,
+) -> impl Future<Output = io::Result<BoxStream>> + use<> {
+    let socket = socket::open_tcp(peer, options);
     let nodelay = if options.nodelay {
         Nodelay::AfterFirstWrite
     } else {
         Nodelay::Settled
     };
-    shared.finish(socket, Some(peer), connected, nodelay).await
+    async move {
+        let socket = socket?;
+        let connected = socket::connect(&socket, &peer.into())?;
+        shared.finish(socket, Some(peer), connected, nodelay).await
+    }
 }

@@ -557,6 +557,20 @@ impl Shared {
         now: Instant,
     ) {
         let mut errands = Errands::default();
+        let Core { state, .. } = &mut *core;
+        let outcome = match outcome {
+            Ok(connection) => {
+                match state.hand_on_at_once(ticket, connection, hints, now, &mut may_be_lent) {
+                    Ok(grant) => {
+                        core.act(grant, self, &mut errands);
+                        drop(core);
+                        return errands.carry_out(self);
+                    }
+                    Err(connection) => Ok(connection),
+                }
+            }
+            Err(reason) => Err(reason),
+        };
         core.state.reclaimed_with(ticket, outcome, hints, now);
         core.drain(now, self, &mut errands);
         drop(core);
@@ -596,7 +610,13 @@ impl Reclaim for Shared {
                     Err(connection) => (Ok(connection), hints),
                 }
             }
-            Outcome::Closed(reason) => (Err(reason), Hints::default()),
+            Outcome::Closed(reason) => {
+                if core.finish_at_once(ticket, reason, now) {
+                    drop(core);
+                    return;
+                }
+                (Err(reason), Hints::default())
+            }
         };
         self.reclaim_in_full(core, ticket, outcome, hints, now);
     }
@@ -675,11 +695,13 @@ impl Core {
         now: Instant,
     ) -> Option<(TicketId, Granted)> {
         let lent = self.state.lend(route, wish, now, &mut may_be_lent)?;
-        if let Some(parking) = &self.ward(lent.place).parking {
+        if let Connection::Exclusive(_) = lent.connection
+            && let Some(parking) = &self.ward(lent.place).parking
+        {
             parking.note.parked.store(false, Ordering::Release);
         }
         let granted = Granted {
-            connection: Connection::Exclusive(lent.connection),
+            connection: lent.connection,
             reused: lent.reused,
         };
         Some((lent.ticket, granted))
@@ -704,6 +726,14 @@ impl Core {
         };
         let state = &mut self.state;
         state.park_at_once(ticket, connection, hints, now, until, &mut is_fit)
+    }
+
+    /// The end of an exchange on a shared connection, if that is all there is to it.
+    fn finish_at_once(&mut self, ticket: TicketId, reason: CloseReason, now: Instant) -> bool {
+        match self.watch {
+            Watch::Until(until) => self.state.finish_at_once(ticket, reason, now, until),
+            Watch::Off => false,
+        }
     }
 
     /// The waker of a dial's task, which needs it no more.

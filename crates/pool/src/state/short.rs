@@ -5,8 +5,8 @@
 use super::*;
 
 impl<X, S: Clone> State<X, S> {
-    /// As [`enqueue`](Self::enqueue) and a grant, if an idle connection can be lent at once; if
-    /// not, nothing has happened but that a dead one may have been found, which
+    /// As [`enqueue`](Self::enqueue) and a grant, if an idle connection, or a shared one with room,
+    /// can be lent at once; if not, nothing has happened but that a dead one may have been found, which
     /// [`poll_action`](Self::poll_action) will say. This is the way most requests go.
     pub fn lend(
         &mut self,
@@ -14,11 +14,14 @@ impl<X, S: Clone> State<X, S> {
         wish: ConnectionUse,
         now: Instant,
         is_fit: &mut impl FnMut(PlaceId, &mut X) -> bool,
-    ) -> Option<Lent<X>> {
+    ) -> Option<Lent<X, S>> {
         let &road = self.index.get(route)?;
         let lane = &self.roads[road];
-        if wish.fresh || self.is_closed() || !lane.roomy.is_empty() || lane.has_tickets() {
+        if wish.fresh || self.is_closed() || lane.has_tickets() {
             return None;
+        }
+        if let Some(roomy) = lane.roomy.front() {
+            return self.share(road, roomy, wish, now);
         }
         let key = lane.idle.front()?;
         let place = self.places.get_mut(key)?;
@@ -45,10 +48,44 @@ impl<X, S: Clone> State<X, S> {
         let claim = self.new_claim(road, wish, now, stage);
         Some(Lent {
             ticket: TicketId(claim),
-            connection,
+            connection: Connection::Exclusive(connection),
             place: PlaceId(key),
             reused,
         })
+    }
+
+    /// As [`lend`](Self::lend), of a shared connection which takes another exchange.
+    fn share(
+        &mut self,
+        road: Key,
+        key: Key,
+        wish: ConnectionUse,
+        now: Instant,
+    ) -> Option<Lent<X, S>> {
+        let place = &self.places[key];
+        let reused = place.served > 0;
+        // Where nobody waits in the loop, nobody has noticed that its time is over.
+        let may_be_over = matches!(place.stage, Stage::Shared { exchanges: 0, .. });
+        if self.is_busy()
+            || wish.close_after
+            || place.served + 1 >= self.limits.max_requests
+            || may_be_over && self.limits.expired(place, now).is_some()
+        {
+            return None;
+        }
+        self.passed_over = 0;
+        self.counters.requests += 1;
+        let stage = ClaimStage::Waiting { dial: None };
+        let claim = self.new_claim(road, wish, now, stage);
+        match self.grant_shared(claim, key, now) {
+            Action::Grant { connection, .. } => Some(Lent {
+                ticket: TicketId(claim),
+                connection,
+                place: PlaceId(key),
+                reused,
+            }),
+            _ => unreachable!("a grant is a grant"),
+        }
     }
 
     /// As [`reclaimed`](Self::reclaimed) with a connection, if it can lie idle at once, and does
@@ -100,6 +137,50 @@ impl<X, S: Clone> State<X, S> {
         let road = place.road;
         self.put_down(key, road, Class::default());
         Ok(())
+    }
+
+    /// As [`reclaimed`](Self::reclaimed) without a connection, if that was a shared one which just
+    /// carries one exchange less, and nobody waits. It does not expire before `watched`, as for
+    /// [`park_at_once`](Self::park_at_once). Whether it was so; if not, nothing has happened.
+    pub fn finish_at_once(
+        &mut self,
+        ticket: TicketId,
+        reason: CloseReason,
+        now: Instant,
+        watched: Option<Instant>,
+    ) -> bool {
+        let Some(&Claim {
+            stage: ClaimStage::Holding { place: key },
+            road,
+            ..
+        }) = self.claims.get(ticket.0)
+        else {
+            return false;
+        };
+        let place = &self.places[key];
+        let Stage::Shared {
+            exchanges,
+            retired: None,
+            ..
+        } = place.stage
+        else {
+            return false;
+        };
+        let until = self.limits.idle_end(place.class, now);
+        let ends = earlier(until, place.ends);
+        let unwatched = ends.is_some_and(|ends| watched.is_none_or(|watched| ends < watched));
+        let is_last = exchanges == 1;
+        if reason == CloseReason::PeerSaidClose
+            || self.is_busy()
+            || self.is_closed()
+            || self.roads[road].has_tickets()
+            || is_last && (unwatched || self.idle.len() >= self.limits.idle)
+        {
+            return false;
+        }
+        self.claims.remove(ticket.0);
+        self.leave_shared(key, now);
+        true
     }
 
     /// As [`enqueue`](Self::enqueue) and a [dial](Action::Dial), if one is to be begun for the
@@ -181,6 +262,56 @@ impl<X, S: Clone> State<X, S> {
         self.open(key, now);
         self.know(road, Knowledge::Exclusive);
         Ok(self.grant_exclusive(claim, key, connection, now))
+    }
+
+    /// As [`reclaimed`](Self::reclaimed) with a connection and its [grant](Action::Grant), if that
+    /// goes to the next in the queue of the same route, and no other route waits for a place: so it
+    /// is in a full pool with a queue.
+    ///
+    /// # Errors
+    ///
+    /// With the connection, if there is more to be decided: nothing has happened then.
+    pub fn hand_on_at_once(
+        &mut self,
+        ticket: TicketId,
+        mut connection: X,
+        hints: Hints,
+        now: Instant,
+        is_fit: &mut impl FnMut(PlaceId, &mut X) -> bool,
+    ) -> Result<Action<X, S>, X> {
+        let Some(&Claim {
+            stage: ClaimStage::Holding { place: key },
+            close_after: false,
+            road,
+            ..
+        }) = self.claims.get(ticket.0)
+        else {
+            return Err(connection);
+        };
+        let lane = &self.roads[road];
+        let place = &self.places[key];
+        let Some(next) = lane.waiting.front() else {
+            return Err(connection);
+        };
+        let others_wait = self.ring.len() > usize::from(lane.turn.is_linked());
+        let nothing_to_decide = matches!(place.stage, Stage::Lent)
+            && hints == Hints::default()
+            && self.work.is_empty()
+            && !others_wait
+            && !self.is_closed()
+            && lane.fresh.is_empty()
+            && lane.roomy.is_empty()
+            // A dial of its own would have to be left to somebody else.
+            && self.claims[next].wanting.is_linked()
+            && self.limits.reason_to_end(place, now).is_none();
+        if !nothing_to_decide || !is_fit(PlaceId(key), &mut connection) {
+            return Err(connection);
+        }
+        self.claims.remove(ticket.0);
+        self.passed_over = 0;
+        let grant = self.grant_exclusive(next, key, connection, now);
+        self.refresh(road);
+        Ok(grant)
     }
 
     /// Whether something has yet to be dealt with, or somebody waits for a place.

@@ -256,9 +256,10 @@ impl World {
             order: self.order,
         };
         self.waiting.insert(lent.ticket, waiting);
-        let (ticket, number) = (lent.ticket, lent.connection);
+        let (ticket, number) = (lent.ticket, number(&lent.connection));
         self.note(|| format!("{ticket:?} asks for {route}, and has {number} at once"));
-        self.check_grant(lent.ticket, lent.connection, lent.place, lent.reused);
+        self.check_grant(lent.ticket, number, lent.place, lent.reused);
+        self.check_nothing_is_left();
         true
     }
 
@@ -279,6 +280,7 @@ impl World {
         self.waiting.insert(ticket, waiting);
         self.check_dial(place, &way, ticket);
         self.check_places();
+        self.check_nothing_is_left();
         true
     }
 
@@ -361,19 +363,39 @@ impl World {
     fn grant_at_once(&mut self, place: PlaceId, number: u32) -> bool {
         let connections = &self.connections;
         let mut is_fit = |_, number: &mut u32| !connections[number].dead;
-        match self
+        let granted = self
             .state
-            .grant_at_once(place, number, self.now, &mut is_fit)
-        {
+            .grant_at_once(place, number, self.now, &mut is_fit);
+        self.check_granted_at_once(granted, number)
+    }
+
+    /// The short way from one to the next; whether it was gone.
+    fn hand_on_at_once(&mut self, ticket: TicketId, number: u32) -> bool {
+        let connections = &self.connections;
+        let mut is_fit = |_, number: &mut u32| !connections[number].dead;
+        let (now, hints) = (self.now, Hints::default());
+        let granted = self
+            .state
+            .hand_on_at_once(ticket, number, hints, now, &mut is_fit);
+        self.check_granted_at_once(granted, number)
+    }
+
+    fn check_granted_at_once(
+        &mut self,
+        granted: Result<Action<u32, u32>, u32>,
+        number: u32,
+    ) -> bool {
+        match granted {
             Ok(Action::Grant {
                 ticket,
                 connection,
-                place: at,
+                place,
                 reused,
             }) => {
-                self.note(|| format!("{ticket:?} is granted it at once"));
-                assert_eq!(at, place);
-                self.check_grant(ticket, super::number(&connection), at, reused);
+                self.note(|| format!("{ticket:?} is granted {number} at once"));
+                assert_eq!(super::number(&connection), number);
+                self.check_grant(ticket, number, place, reused);
+                self.check_nothing_is_left();
                 true
             }
             Ok(_) => panic!("a grant is a grant"),
@@ -484,8 +506,10 @@ impl World {
                 let parked =
                     self.state
                         .park_at_once(ticket, number, hints, now, Some(now), &mut is_fit);
-                if let Err(number) = parked {
-                    self.state.reclaimed(ticket, Ok(number), now);
+                match parked {
+                    Ok(()) => self.check_nothing_is_left(),
+                    Err(number) if self.hand_on_at_once(ticket, number) => {}
+                    Err(number) => self.state.reclaimed(ticket, Ok(number), now),
                 }
             }
             (_, false) => {
@@ -494,8 +518,14 @@ impl World {
             }
             (_, true) => {
                 self.note(|| format!("{ticket:?} ends on {number}"));
-                self.state
-                    .reclaimed(ticket, Err(CloseReason::Finished), self.now);
+                let (now, reason) = (self.now, CloseReason::Finished);
+                let at_once = how.is_multiple_of(2)
+                    && self.state.finish_at_once(ticket, reason, now, Some(now));
+                if at_once {
+                    self.check_nothing_is_left();
+                } else {
+                    self.state.reclaimed(ticket, Err(reason), now);
+                }
             }
         }
     }
@@ -554,6 +584,13 @@ impl World {
         self.state.audit();
         self.check_books();
         told
+    }
+
+    /// Behind a short way, nobody asks the machine what it wants done.
+    fn check_nothing_is_left(&mut self) {
+        self.state.audit();
+        let mut is_fit = |_, _: &mut u32| panic!("nothing is to be asked");
+        assert!(self.state.poll_action(self.now, &mut is_fit).is_none());
     }
 
     fn check_places(&self) {
