@@ -30,13 +30,25 @@ pub(crate) fn take() -> BytesMut {
         .unwrap_or_else(|| BytesMut::with_capacity(SMALL_BUFFER))
 }
 
-/// Keeps `buffer` for the next, if it is worth keeping: not too large, and nobody's any more.
-pub(crate) fn give(mut buffer: BytesMut) {
+/// Whether `room` is as good as what is `wanted`, as far as [`take`] is concerned.
+pub(crate) fn is_enough(room: usize, wanted: usize) -> bool {
+    room >= wanted - SLACK
+}
+
+/// Keeps what is in `buffer` for the next, if it is worth keeping: not too large, and nobody's any
+/// more.
+#[inline]
+pub(crate) fn give(buffer: &mut BytesMut) {
+    if buffer.capacity() > 0 {
+        keep(std::mem::take(buffer));
+    }
+}
+
+fn keep(mut buffer: BytesMut) {
     buffer.clear();
     let capacity = buffer.capacity();
     // What has been taken from its front is got back when it has become much, and not each time.
-    let is_whole =
-        capacity >= SMALL_BUFFER - SLACK || (capacity > 0 && buffer.try_reclaim(SMALL_BUFFER));
+    let is_whole = is_enough(capacity, SMALL_BUFFER) || buffer.try_reclaim(SMALL_BUFFER);
     if !is_whole || buffer.capacity() > 2 * SMALL_BUFFER {
         return;
     }

@@ -61,12 +61,17 @@ impl Exchanging {
         request: Request,
         terms: Terms,
     ) -> Pin<Box<Self>> {
+        // First what may fail: then the rest is moved once, and not kept for unwinding.
+        let (place, outgoing) = (Box::new_uninit(), Outgoing::new());
         let (parts, body) = request.into_parts();
-        let mut exchanging = Box::new(Exchanging {
-            exchange: Some(Exchange::new(connection, body, terms)),
-            request: Some(parts),
-            misuse: None,
-        });
+        let mut exchanging = Box::write(
+            place,
+            Exchanging {
+                exchange: Some(Exchange::new(connection, body, terms, outgoing)),
+                request: Some(parts),
+                misuse: None,
+            },
+        );
         let this = &mut *exchanging;
         if let (Some(exchange), Some(request)) = (&mut this.exchange, &this.request) {
             this.misuse = exchange.start(request).err();
@@ -74,8 +79,10 @@ impl Exchanging {
         Pin::from(exchanging)
     }
 
-    fn fail(&mut self, failure: Failure) -> Option<SendError> {
-        let mut exchange = self.exchange.take()?;
+    fn fail(&mut self, failure: Failure) -> Poll<Result<Response, SendError>> {
+        let Some(mut exchange) = self.exchange.take() else {
+            return Poll::Pending;
+        };
         let error = exchange.fail(failure);
         let body = exchange.body_again();
         let request = self
@@ -83,21 +90,7 @@ impl Exchanging {
             .take()
             .zip(body)
             .map(|(parts, body)| Box::new(Request::from_parts(parts, body)));
-        Some(SendError { error, request })
-    }
-
-    /// The response to which `head` belongs. What has come with the head, and is all of it, needs
-    /// no connection; otherwise the exchange goes on in the body.
-    fn respond(&mut self, mut head: http::Response<()>) -> Option<Response> {
-        let exchange = self.exchange.as_mut()?;
-        let body = match exchange.begin_response(&mut head) {
-            Begun::Over(body) => body,
-            Begun::More(first) => {
-                let exchange = self.exchange.take()?;
-                Body::from_boxed(Box::pin(ResponseBody::new(exchange, first)))
-            }
-        };
-        Some(head.map(|()| body))
+        Poll::Ready(Err(SendError { error, request }))
     }
 }
 
@@ -106,18 +99,28 @@ impl Future for Exchanging {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
+        if let Some(misuse) = this.misuse.take() {
+            return this.fail(Failure::Misuse(misuse));
+        }
         let Some(exchange) = &mut this.exchange else {
             return Poll::Pending; // It has ended.
         };
-        let outcome = match this.misuse.take() {
-            Some(misuse) => Err(Failure::Misuse(misuse)),
-            None => ready!(exchange.poll_head(cx, this.request.as_ref())),
+        let mut head = match ready!(exchange.poll_head(cx, this.request.as_ref())) {
+            Ok(head) => head,
+            Err(failure) => return this.fail(failure),
         };
-        let output = match outcome {
-            Ok(head) => this.respond(head).map(Ok),
-            Err(failure) => this.fail(failure).map(Err),
+        // What has come with the head, and is all of it, needs no connection; otherwise the
+        // exchange goes on in the body.
+        let body = match exchange.begin_response(&mut head) {
+            Begun::Over(body) => body,
+            Begun::More(first) => {
+                let Some(exchange) = this.exchange.take() else {
+                    return Poll::Pending; // It has just begun a response.
+                };
+                Body::from_boxed(Box::pin(ResponseBody::new(exchange, first)))
+            }
         };
-        output.map_or(Poll::Pending, Poll::Ready)
+        Poll::Ready(Ok(head.map(|()| body)))
     }
 }
 
@@ -200,7 +203,13 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
-    fn new(connection: Box<H1Connection>, request_body: Body, terms: Terms) -> Self {
+    /// `outgoing` is a new one.
+    fn new(
+        connection: Box<H1Connection>,
+        request_body: Body,
+        terms: Terms,
+        outgoing: Outgoing,
+    ) -> Self {
         let config = &connection.config;
         let waits = Waits::new(&terms.timeouts, terms.deadline, config.continue_wait);
         let mut leniency = config.leniency;
@@ -208,7 +217,7 @@ impl Exchange {
         Exchange {
             codec: Codec::new(config.limits).with_leniency(leniency),
             upload: Upload::Body,
-            outgoing: Outgoing::new(),
+            outgoing,
             request_body,
             request_body_begun: false,
             head_left: 0,
@@ -263,7 +272,10 @@ impl Exchange {
                     self.take_informational(&response, request);
                     continue;
                 }
-                Poll::Ready(Ok(Event::Head(head))) => return Poll::Ready(self.check_switch(head)),
+                Poll::Ready(Ok(Event::Head(head))) => {
+                    self.check_switch()?;
+                    return Poll::Ready(Ok(head));
+                }
                 Poll::Ready(Ok(Event::Data(_) | Event::Trailers(_) | Event::End)) => {
                     unreachable!("a codec tells the head first")
                 }
@@ -321,6 +333,11 @@ impl Exchange {
             }
             _ => {}
         }
+        if let Some(all) = self.codec.take_whole(&mut self.input) {
+            self.received(all.len());
+            self.settle();
+            return Begun::Over(Body::from(all));
+        }
         if self.look_for_end() {
             self.settle();
             return Begun::Over(Body::empty());
@@ -341,7 +358,7 @@ impl Exchange {
     }
 
     /// RFC 9110 §7.8: no protocol is switched in the middle of a request.
-    fn check_switch(&self, head: http::Response<()>) -> Result<http::Response<()>, Failure> {
+    fn check_switch(&self) -> Result<(), Failure> {
         let switches = self.codec.framing() == Some(Framing::Switch);
         let sent = match self.upload {
             Upload::Sent => true,
@@ -351,7 +368,7 @@ impl Exchange {
         if switches && !sent {
             return Err(Failure::Violation(Violation::UnaskedSwitch));
         }
-        Ok(head)
+        Ok(())
     }
 
     /// RFC 9110 §7.8, §9.3.6: the connection is not HTTP's any more.
@@ -365,7 +382,16 @@ impl Exchange {
     }
 
     /// Sends what can be sent now.
+    #[inline]
     pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>) -> Result<Sending, Failure> {
+        match self.upload {
+            Upload::Sent | Upload::Failed(_) | Upload::Abandoned => Ok(Sending::Over),
+            Upload::Continue | Upload::Body | Upload::Rest => self.poll_upload(cx),
+        }
+    }
+
+    #[inline(never)] // Nearly every second poll has nothing to send, and should not set up for it.
+    fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<Sending, Failure> {
         for _ in 0..WRITES_AT_ONCE {
             let starved = match self.upload {
                 Upload::Sent | Upload::Failed(_) | Upload::Abandoned => return Ok(Sending::Over),
@@ -505,7 +531,12 @@ impl Exchange {
 
     fn finish_upload(&mut self) {
         self.upload = Upload::Sent;
-        self.outgoing.end();
+        if self.input.capacity() == 0 {
+            // Whoever has written reads next.
+            self.input = self.outgoing.leave_buffer();
+        } else {
+            self.outgoing.end();
+        }
         let bytes = self.body_sent;
         self.emit(|| TraceEvent::RequestBodySent { bytes });
     }
@@ -545,7 +576,7 @@ impl Exchange {
                 Poll::Pending => {
                     // Whoever waits long holds no buffer meanwhile.
                     if self.input.is_empty() {
-                        buffers::give(std::mem::take(&mut self.input));
+                        buffers::give(&mut self.input);
                     }
                     return Poll::Pending;
                 }
@@ -586,7 +617,8 @@ impl Exchange {
         // The whole buffer again, if nobody has kept a piece of it; else what is left of it, if
         // that is much; else another one.
         let room = self.input.capacity() - self.input.len();
-        if room < wanted && !self.input.try_reclaim(wanted) && room < wanted / 2 {
+        if !buffers::is_enough(room, wanted) && !self.input.try_reclaim(wanted) && room < wanted / 2
+        {
             self.input.reserve(wanted);
         }
     }
@@ -868,11 +900,13 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        buffers::give(std::mem::take(&mut self.input));
+        buffers::give(&mut self.input);
         self.outgoing.end();
-        self.close(
-            CloseReason::Abandoned,
-            "the exchange was dropped before its end",
-        );
+        if self.connection.is_some() {
+            self.close(
+                CloseReason::Abandoned,
+                "the exchange was dropped before its end",
+            );
+        }
     }
 }

@@ -162,7 +162,13 @@ impl Outgoing {
             self.pieces = VecDeque::new();
             (self.placed, self.held) = (0, 0);
         }
-        buffers::give(std::mem::take(&mut self.framing));
+        buffers::give(&mut self.framing);
+    }
+
+    /// The buffer, for somebody who reads; all of it has been written.
+    pub(crate) fn leave_buffer(&mut self) -> BytesMut {
+        debug_assert!(self.is_empty());
+        std::mem::take(&mut self.framing)
     }
 }
 

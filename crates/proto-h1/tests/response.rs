@@ -415,6 +415,66 @@ fn each_limit_holds_exactly() {
 }
 
 #[test]
+fn a_name_is_the_same_in_any_letters() {
+    let names = "Accept-Ranges Age Cache-Control Connection Content-Encoding Content-Length \
+                 Content-Type Date ETag Expires Keep-Alive Last-Modified Location Server \
+                 Set-Cookie Strict-Transport-Security Transfer-Encoding Vary X-Unknown";
+    for name in names.split_whitespace() {
+        let mixed: String = (name.chars().enumerate())
+            .map(|(at, letter)| match at % 3 {
+                0 => letter.to_ascii_lowercase(),
+                _ => letter.to_ascii_uppercase(),
+            })
+            .collect();
+        let lower = name.to_ascii_lowercase();
+        for letters in [name, &lower, &name.to_ascii_uppercase(), &mixed] {
+            let mut input =
+                BytesMut::from(&*format!("HTTP/1.1 204 No Content\r\n{letters}: 0\r\n\r\n"));
+            let event = codec("GET", Limits::default()).receive(&mut input, false);
+            let Ok(Some(Event::Head(head))) = event else {
+                panic!("{letters}: {event:?}")
+            };
+            let read: Vec<&str> = head.headers().keys().map(|name| name.as_str()).collect();
+            assert_eq!(read, [&*lower], "{letters}");
+        }
+    }
+}
+
+#[test]
+fn a_body_is_taken_whole_only_once_all_of_it_is_there() {
+    let whole = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhelloHTTP";
+    let head = whole.len() - b"helloHTTP".len();
+    for there in head..=whole.len() {
+        let mut codec = codec("GET", Limits::default());
+        let mut input = BytesMut::from(&whole[..there]);
+        assert!(codec.take_whole(&mut input).is_none(), "before the head");
+        assert!(matches!(
+            codec.receive(&mut input, false),
+            Ok(Some(Event::Head(_)))
+        ));
+        let before = input.clone();
+        let taken = codec.take_whole(&mut input);
+        if there < head + 5 {
+            assert_eq!((taken, &input), (None, &before), "{there}");
+            continue;
+        }
+        assert_eq!(taken.as_deref(), Some(&b"hello"[..]), "{there}");
+        assert_eq!(input, whole[head + 5..there]);
+        assert_eq!(codec.reuse(&input).is_ok(), input.is_empty(), "{there}");
+        assert!(codec.take_whole(&mut input).is_none(), "taken once");
+        assert!(
+            matches!(codec.receive(&mut input, true), Ok(None)),
+            "no end"
+        );
+    }
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+    let mut codec = codec("GET", Limits::default());
+    let mut input = BytesMut::from(chunked);
+    codec.receive(&mut input, false).unwrap();
+    assert!(codec.take_whole(&mut input).is_none(), "chunks");
+}
+
+#[test]
 fn no_number_of_fields_panics() {
     let mut limits = Limits::default();
     limits.head_bytes = usize::MAX;

@@ -7,7 +7,7 @@
 
 use bytes::BytesMut;
 
-use super::{Limits, error::Violation, head};
+use super::{Limits, error::Violation, request_head};
 
 /// Reads what stands between the data of chunks.
 #[derive(Clone, Copy, Debug)]
@@ -144,6 +144,6 @@ pub(super) const END_OF_LAST_CHUNK: &[u8] = b"\r\n0\r\n\r\n";
 
 /// Writes what goes before a chunk of `length` bytes, which must not be 0: that is the end.
 pub(super) fn write_size(length: u64, out: &mut BytesMut) {
-    head::write_hex(length, out);
+    request_head::write_hex(length, out);
     out.extend_from_slice(b"\r\n");
 }

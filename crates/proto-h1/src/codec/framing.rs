@@ -118,6 +118,11 @@ impl<'a> Said<'a> {
 impl Length {
     /// RFC 9112 §6.3 rule 5: one decimal number, or the same one several times.
     fn note(&mut self, value: &[u8]) {
+        // Nearly always it is said once, and is no list.
+        if let (Length::Unsaid, Some(number)) = (*self, decimal(value)) {
+            *self = Length::Is(number);
+            return;
+        }
         for number in value.split(|&byte| byte == b',') {
             *self = match (*self, decimal(number.trim_ascii())) {
                 (Length::Malformed, _) | (_, None) => Length::Malformed,

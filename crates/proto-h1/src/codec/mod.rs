@@ -40,7 +40,9 @@ mod chunked;
 mod error;
 mod framing;
 mod head;
+mod request_head;
 mod reuse;
+mod scan;
 mod spelling;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -49,14 +51,16 @@ use httpcore_core_primitives::{BodyLength, Hints};
 
 pub use error::{Misuse, Violation};
 pub use framing::Framing;
-pub use head::{ReasonPhrase, Target};
+pub use head::ReasonPhrase;
+pub use request_head::Target;
 pub use reuse::MustClose;
 pub use spelling::{HeaderOrder, KeepRawHead, RawHead};
 
 use chunked::{Chunks, Next};
 use framing::{Asked, RequestFraming, Said, request_framing, response_framing};
-use head::{Bounds, Head, Scan};
+use head::Head;
 use reuse::KeepAlive;
+use scan::{Bounds, Scan};
 
 /// What is copied out of an input up to this size, if it is all of that input.
 const ALL_COPIED: usize = 4 * 1024;
@@ -217,6 +221,7 @@ enum Receiving {
 
 impl Codec {
     /// A codec which allows the server so much.
+    #[inline]
     pub fn new(limits: Limits) -> Self {
         Codec {
             limits,
@@ -225,6 +230,7 @@ impl Codec {
     }
 
     /// The same codec, which reads more than it should.
+    #[inline]
     #[must_use]
     pub fn with_leniency(self, leniency: Leniency) -> Self {
         Codec { leniency, ..self }
@@ -252,8 +258,8 @@ impl Codec {
         }
         let said = Said::by_request(&request.headers);
         let framing = request_framing(request, &said, length)?;
-        head::write(request, &said, framing, out)?;
-        let closing = if said.connection.close || head::closes_after(request) {
+        request_head::write(request, &said, framing, out)?;
+        let closing = if said.connection.close || request_head::closes_after(request) {
             Some(MustClose::CallerSaidClose)
         } else if request.version == Version::HTTP_10 {
             Some(MustClose::AskedInHttp10)
@@ -266,21 +272,19 @@ impl Codec {
             RequestFraming::Length(length) => Sending::Length(length),
             RequestFraming::Chunked => Sending::Chunked,
         };
-        let mut leniency = self.leniency;
-        leniency.http09 &= matches!(self.receiving, Receiving::Nothing);
-        *self = Codec {
-            limits: self.limits,
-            leniency,
-            asked: Asked::by(request, &said),
-            sending,
-            receiving: Receiving::Head(Scan::head()),
-            closing,
-            // RFC 9110 §10.1.1: not without content, and not in HTTP/1.0.
-            expects_continue: sending != Sending::Over
-                && request.version == Version::HTTP_11
-                && said.expects_continue,
-            ..Codec::default()
-        };
+        if !matches!(self.receiving, Receiving::Nothing) {
+            let mut leniency = self.leniency;
+            leniency.http09 = false;
+            *self = Codec::new(self.limits).with_leniency(leniency);
+        }
+        self.asked = Asked::by(request, &said);
+        self.sending = sending;
+        self.receiving = Receiving::Head(Scan::head());
+        self.closing = closing;
+        // RFC 9110 §10.1.1: not without content, and not in HTTP/1.0.
+        self.expects_continue = sending != Sending::Over
+            && request.version == Version::HTTP_11
+            && said.expects_continue;
         Ok(())
     }
 
@@ -355,7 +359,7 @@ impl Codec {
                 let start = out.len();
                 out.extend_from_slice(b"0\r\n");
                 if let Some(trailers) = trailers
-                    && let Err(misuse) = head::write_trailers(trailers, out)
+                    && let Err(misuse) = request_head::write_trailers(trailers, out)
                 {
                     out.truncate(start);
                     return Err(misuse);
@@ -397,13 +401,43 @@ impl Codec {
     /// # Errors
     ///
     /// As soon as what came cannot become a response any more; and from then on.
+    #[inline]
     pub fn receive(&mut self, input: &mut BytesMut, eof: bool) -> Result<Option<Event>, Violation> {
+        // Before each head it is looked whether there is one: not worth a call.
+        if let Receiving::Head(_) = self.receiving
+            && input.is_empty()
+            && !eof
+        {
+            return Ok(None);
+        }
+        self.receive_something(input, eof)
+    }
+
+    fn receive_something(
+        &mut self,
+        input: &mut BytesMut,
+        eof: bool,
+    ) -> Result<Option<Event>, Violation> {
         // Looked at where it lies: an event is large, and `inspect_err` moves it once more.
         let event = self.next_event(input, eof);
         if let Err(violation) = event {
             self.receiving = Receiving::Failed(violation);
         }
         event
+    }
+
+    /// The body of the response, if its length is known, and all of it stands in `input` and is still
+    /// to be told: that is the end of the response, for which there will be no [`Event::End`] then.
+    pub fn take_whole(&mut self, input: &mut BytesMut) -> Option<Bytes> {
+        let Receiving::Length(left) = self.receiving else {
+            return None;
+        };
+        let length = usize::try_from(left).ok()?;
+        if length > input.len() {
+            return None;
+        }
+        self.receiving = Receiving::Over;
+        Some(self.take(input, length))
     }
 
     /// Reads framing, and nothing else; yields whether that was the end of the response, for which
@@ -552,10 +586,11 @@ impl Codec {
             return Ok(None);
         };
         let bounds = self.limits.head();
-        let read = match head::read(scan, input, &bounds, self.leniency) {
+        let mut head = Head::default();
+        let is_whole = match head::read(scan, input, &bounds, self.leniency, &mut head) {
             Err(Violation::NotHttp) if self.may_be_http09() => return Ok(Some(self.http09())),
             // Too short to tell, and it will not become longer.
-            Ok(None) if eof && input.len() < b"HTTP/".len() && self.may_be_http09() => {
+            Ok(false) if eof && input.len() < b"HTTP/".len() && self.may_be_http09() => {
                 if input.is_empty() {
                     return Err(Violation::ClosedBeforeHead);
                 }
@@ -563,32 +598,32 @@ impl Codec {
             }
             read => read?,
         };
-        let Some(head) = read else {
+        if !is_whole {
             return match (eof, input.is_empty()) {
                 (false, _) => Ok(None),
                 (true, true) if self.interim == 0 => Err(Violation::ClosedBeforeHead),
                 (true, _) => Err(Violation::ClosedInHead),
             };
-        };
+        }
         let Head {
-            mut response,
+            response,
             length,
             said,
-            mut store,
+            store,
             stored,
-        } = head;
+        } = &mut head;
         let (version, status) = (response.version(), response.status());
-        let (framing, dubious) = response_framing(self.asked, version, status, &said)?;
-        input.advance(length);
-        self.head_bytes = length;
+        let (framing, dubious) = response_framing(self.asked, version, status, said)?;
+        input.advance(*length);
+        self.head_bytes = *length;
         if self.asked.raw_head {
-            let raw = RawHead(store.slice(..stored));
+            let raw = RawHead(store.slice(..*stored));
             response.extensions_mut().insert(raw);
         }
         if framing == Framing::Interim {
-            self.count_interim(length)?;
+            self.count_interim(*length)?;
             self.receiving = Receiving::Head(Scan::head());
-            return Ok(Some(Event::Informational(response)));
+            return Ok(Some(Event::Informational(head.response)));
         }
         if let Err(reason) = reuse::kept_by_response(version, said.connection) {
             self.close_for(reason);
@@ -602,8 +637,8 @@ impl Codec {
             Framing::None => Receiving::Ended,
             Framing::Interim | Framing::Switch => Receiving::Switched,
             Framing::Length(body) => {
-                store.advance(stored);
-                self.ahead = store;
+                store.advance(*stored);
+                self.ahead = std::mem::take(store);
                 Receiving::Length(body)
             }
             Framing::Chunked => Receiving::Chunks(Chunks::new()),
@@ -612,7 +647,7 @@ impl Codec {
                 Receiving::UntilClose
             }
         };
-        Ok(Some(Event::Head(response)))
+        Ok(Some(Event::Head(head.response)))
     }
 
     fn may_be_http09(&self) -> bool {
@@ -668,7 +703,7 @@ impl Codec {
             return Ok(None);
         };
         let bounds = self.limits.trailers();
-        let Some(end) = scan.end(input, &bounds, self.leniency)? else {
+        let Some(end) = scan.end(input, &bounds, self.leniency, &mut [])? else {
             return if eof {
                 Err(Violation::ClosedInChunks)
             } else {

@@ -108,6 +108,11 @@ pub(super) struct ConnectionOptions {
 impl ConnectionOptions {
     /// RFC 9110 §7.6.1: a list of tokens, in any case, over any number of field lines.
     pub(super) fn note(&mut self, value: &[u8]) {
+        // What nearly all servers say that say anything is no list, and needs no taking apart.
+        if let b"keep-alive" | b"Keep-Alive" = value {
+            self.keep_alive = true;
+            return;
+        }
         for option in value.split(|&byte| byte == b',') {
             let option = option.trim_ascii();
             self.close |= option.eq_ignore_ascii_case(b"close");

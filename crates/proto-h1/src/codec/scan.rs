@@ -1,0 +1,318 @@
+//! Where heads and trailers end, and what cannot become one.
+//!
+//! A search for the empty line at the end goes on where it left off. While there is no end, each
+//! byte of what is there is looked at once more: a small strict machine ([`Grammar`]) sees to it
+//! that a hopeless head is refused at the very byte which makes it hopeless, and names the rule. A
+//! whole head is read by [`head`](super::head), whose refusals are put to the same machine. So the
+//! verdict is always that machine's, and never depends on how the bytes came.
+//!
+//! The rules are RFC 9112's for a recipient, without its leniencies: lines end with CR LF; no line
+//! is folded; nothing precedes the status line; a reason may be missing, with its space or
+//! without. Where a [`Leniency`] is asked for, the machine alone looks for the end.
+
+use memchr::memchr;
+
+use super::{Leniency, error::Violation};
+
+/// How large a head, or a section of trailers, may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    pub(super) bytes: usize,
+    pub(super) fields: usize,
+    pub(super) too_long: Violation,
+    pub(super) too_many: Violation,
+}
+
+/// How far the search for the end of a head, or of trailers, has come.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scan {
+    /// Nothing before this offset is an LF which has not been seen.
+    searched: usize,
+    /// Where the line begins that has not ended.
+    line: usize,
+    /// How many lines have ended, the status line included.
+    lines: usize,
+    /// Nothing before this offset breaks `grammar`.
+    checked: usize,
+    grammar: Grammar,
+    has_status_line: bool,
+}
+
+pub(super) enum Found {
+    /// The head ends before this offset.
+    End(usize),
+    /// There is no end yet.
+    More,
+    /// A line ends with LF alone.
+    BareLf,
+}
+
+impl Scan {
+    /// A head: a status line and fields.
+    pub(super) fn head() -> Self {
+        Scan::from(Grammar::head(), true)
+    }
+
+    /// Trailers: fields alone.
+    pub(super) fn trailers() -> Self {
+        Scan::from(Grammar::fields(), false)
+    }
+
+    fn from(grammar: Grammar, has_status_line: bool) -> Self {
+        Scan {
+            searched: 0,
+            line: 0,
+            lines: 0,
+            checked: 0,
+            grammar,
+            has_status_line,
+        }
+    }
+
+    /// The length of the head at the beginning of `input`, once all of it is there. `input` is the
+    /// same as at the last call, with more at its end. For [`noted`](Self::noted), the ends of lines
+    /// are put into `ends`.
+    pub(super) fn end(
+        &mut self,
+        input: &[u8],
+        bounds: &Bounds,
+        leniency: Leniency,
+        ends: &mut [usize],
+    ) -> Result<Option<usize>, Violation> {
+        if leniency.is_for_heads() {
+            return self.lenient_end(input, bounds, leniency);
+        }
+        let end = match self.find_end(input, ends) {
+            Found::End(end) if end <= bounds.bytes && self.fields() <= bounds.fields => {
+                return Ok(Some(end));
+            }
+            Found::End(end) => end,
+            Found::More | Found::BareLf => input.len(),
+        };
+        self.check(&input[..end.min(bounds.bytes)], bounds)?;
+        if end >= bounds.bytes {
+            return Err(bounds.too_long);
+        }
+        Ok(None)
+    }
+
+    /// What the machine says is the end.
+    fn lenient_end(
+        &mut self,
+        input: &[u8],
+        bounds: &Bounds,
+        leniency: Leniency,
+    ) -> Result<Option<usize>, Violation> {
+        let within = &input[..input.len().min(bounds.bytes)];
+        while let Some(&byte) = within.get(self.checked) {
+            self.checked += 1;
+            self.grammar.lenient_step(byte, bounds, leniency)?;
+            if let At::End = self.grammar.at {
+                return Ok(Some(self.checked));
+            }
+        }
+        if input.len() >= bounds.bytes {
+            return Err(bounds.too_long);
+        }
+        Ok(None)
+    }
+
+    /// How many fields a complete head has.
+    pub(super) fn fields(&self) -> usize {
+        let lines = self.lines.saturating_sub(usize::from(self.has_status_line));
+        lines.max(self.grammar.fields)
+    }
+
+    /// The ends of the lines before the empty one, if all of them were put into `ends` by the call
+    /// which found it.
+    pub(super) fn noted<'a>(&self, ends: &'a [usize]) -> Option<&'a [usize]> {
+        let ends = ends.get(..self.lines)?;
+        ends.first().is_none_or(|&end| end > 0).then_some(ends)
+    }
+
+    pub(super) fn find_end(&mut self, input: &[u8], ends: &mut [usize]) -> Found {
+        while let Some(distance) = memchr(b'\n', &input[self.searched..]) {
+            let lf = self.searched + distance;
+            self.searched = lf + 1;
+            // RFC 9112 §2.2: a recipient may take LF alone for the end of a line. Two recipients
+            // who disagree about that can be set apart, and so this one does not.
+            if lf == 0 || input[lf - 1] != b'\r' {
+                return Found::BareLf;
+            }
+            if lf == self.line + 1 {
+                return Found::End(lf + 1);
+            }
+            if let Some(end) = ends.get_mut(self.lines) {
+                *end = lf + 1;
+            }
+            self.lines += 1;
+            self.line = lf + 1;
+        }
+        self.searched = input.len();
+        Found::More
+    }
+
+    /// Runs the grammar over what it has not seen of `input`.
+    fn check(&mut self, input: &[u8], bounds: &Bounds) -> Result<(), Violation> {
+        while let Some(&byte) = input.get(self.checked) {
+            self.checked += 1;
+            self.grammar.step(byte, bounds)?;
+        }
+        Ok(())
+    }
+
+    /// Names the rule which `head` breaks, which could not be read.
+    pub(super) fn verdict(&self, head: &[u8], bounds: &Bounds) -> Violation {
+        let mut anew = if self.has_status_line {
+            Scan::head()
+        } else {
+            Scan::trailers()
+        };
+        match anew.check(head, bounds) {
+            Err(violation) => violation,
+            // Only a name longer than `http` can hold comes here.
+            Ok(()) => Violation::FieldName,
+        }
+    }
+}
+
+/// The grammar of a head, byte by byte.
+#[derive(Clone, Copy, Debug)]
+struct Grammar {
+    at: At,
+    fields: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum At {
+    /// Within `HTTP/1.x `, behind so many bytes of it.
+    Version(u8),
+    /// Within the status code, behind so many digits.
+    Code(u8),
+    AfterCode,
+    Reason,
+    LineStart,
+    Name,
+    /// Between a name and its colon, by leniency.
+    AfterName,
+    Value,
+    /// Behind the CR which ends a line that is not empty.
+    Cr,
+    /// Behind the CR of the empty line.
+    LastCr,
+    End,
+}
+
+impl Grammar {
+    fn head() -> Self {
+        Grammar {
+            at: At::Version(0),
+            fields: 0,
+        }
+    }
+
+    fn fields() -> Self {
+        Grammar {
+            at: At::LineStart,
+            fields: 0,
+        }
+    }
+
+    /// [`step`](Self::step), and what `leniency` lets through.
+    fn lenient_step(
+        &mut self,
+        byte: u8,
+        bounds: &Bounds,
+        leniency: Leniency,
+    ) -> Result<(), Violation> {
+        self.at = match (self.at, byte) {
+            (At::AfterCode | At::Reason | At::Value, b'\n') if leniency.bare_lf => At::LineStart,
+            (At::LineStart, b'\n') if leniency.bare_lf => At::End,
+            (At::LineStart, b' ' | b'\t') if leniency.folding && self.fields > 0 => At::Value,
+            (At::Name | At::AfterName, b' ' | b'\t') if leniency.space_before_colon => {
+                At::AfterName
+            }
+            (At::AfterName, b':') => At::Value,
+            _ => return self.step(byte, bounds),
+        };
+        Ok(())
+    }
+
+    fn step(&mut self, byte: u8, bounds: &Bounds) -> Result<(), Violation> {
+        self.at = match (self.at, byte) {
+            // RFC 9112 §4: HTTP-version SP status-code, and the version is of major 1.
+            (At::Version(seen), _) => version_step(seen, byte)?,
+            // RFC 9110 §15: the first digit is the class. Classes from 6 on are not defined, and
+            // are used nevertheless; they reach the caller, who may take them for a 5xx.
+            (At::Code(0), b'1'..=b'9') => At::Code(1),
+            (At::Code(1), b'0'..=b'9') => At::Code(2),
+            (At::Code(2), b'0'..=b'9') => At::AfterCode,
+            (At::Code(_), _) => return Err(Violation::StatusCode),
+            // RFC 9112 §4: a space stands even before an empty reason. Servers leave it out, and
+            // nothing else can be meant.
+            (At::AfterCode, b' ') => At::Reason,
+            (At::AfterCode | At::Reason | At::Value, b'\r') => At::Cr,
+            (At::AfterCode | At::Reason | At::Value | At::LineStart, b'\n') => {
+                return Err(Violation::BareLf);
+            }
+            (At::AfterCode, b'0'..=b'9') => return Err(Violation::StatusCode),
+            (At::AfterCode, _) => return Err(Violation::StatusLine),
+            (At::Reason, _) if is_text(byte) => At::Reason,
+            (At::Reason, _) => return Err(Violation::StatusLine),
+            (At::LineStart, b'\r') => At::LastCr,
+            // RFC 9112 §5.2, §2.2: neither folded lines nor white space before the first field.
+            (At::LineStart, b' ' | b'\t') => return Err(Violation::LeadingWhitespace),
+            (At::LineStart, b':') => return Err(Violation::EmptyFieldName),
+            (At::LineStart, _) if is_token(byte) => {
+                self.fields += 1;
+                if self.fields > bounds.fields {
+                    return Err(bounds.too_many);
+                }
+                At::Name
+            }
+            (At::Name, b':') => At::Value,
+            (At::Name, _) if is_token(byte) => At::Name,
+            // RFC 9112 §5.1: `Content-Length : 5` is read by some and ignored by others.
+            (At::Name, b' ' | b'\t') | (At::AfterName, _) => {
+                return Err(Violation::SpaceBeforeColon);
+            }
+            (At::LineStart | At::Name, _) => return Err(Violation::FieldName),
+            (At::Value, _) if is_text(byte) => At::Value,
+            (At::Value, _) => return Err(Violation::FieldValue),
+            (At::Cr, b'\n') => At::LineStart,
+            (At::LastCr, b'\n') => At::End,
+            (At::Cr | At::LastCr, _) => return Err(Violation::BareCr),
+            (At::End, _) => At::End,
+        };
+        Ok(())
+    }
+}
+
+fn version_step(seen: u8, byte: u8) -> Result<At, Violation> {
+    const EXPECTED: &[u8; 9] = b"HTTP/1.x ";
+    let fits = match seen {
+        7 => matches!(byte, b'0' | b'1'),
+        _ => byte == EXPECTED[usize::from(seen)],
+    };
+    match (fits, seen) {
+        (true, 8) => Ok(At::Code(0)),
+        (true, _) => Ok(At::Version(seen + 1)),
+        // Nothing may precede the status line, an empty line included: what does is the rest of
+        // something else.
+        (false, ..=4) => Err(Violation::NotHttp),
+        // RFC 9110 §2.5: a higher minor version could be read as 1.1. There is none, and whoever
+        // claims one is not trusted with the rest.
+        (false, 5..=7) => Err(Violation::Version),
+        (false, _) => Err(Violation::StatusLine),
+    }
+}
+
+/// RFC 9110 §5.6.2: tchar.
+pub(super) fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// RFC 9110 §5.5, RFC 9112 §4: HTAB, SP, VCHAR and obs-text.
+pub(super) fn is_text(byte: u8) -> bool {
+    byte == b'\t' || (byte >= b' ' && byte != 0x7f)
+}
