@@ -557,9 +557,16 @@ impl Shared {
         now: Instant,
     ) {
         let mut errands = Errands::default();
-        let Core { state, .. } = &mut *core;
+        let gone = outcome.as_ref().err().copied();
+        if hints == Hints::default() && core.state.end_at_once(ticket, gone, now) {
+            core.watch_over(now, &self.bell, &mut errands);
+            drop(core);
+            drop(outcome);
+            return errands.carry_out(self);
+        }
         let outcome = match outcome {
             Ok(connection) => {
+                let state = &mut core.state;
                 match state.hand_on_at_once(ticket, connection, hints, now, &mut may_be_lent) {
                     Ok(grant) => {
                         core.act(grant, self, &mut errands);
