@@ -147,7 +147,8 @@ impl Task {
     pub fn warm_up(&self) -> Task {
         let mut task = self.clone();
         if self.in_flight > 1 {
-            task.url = self.url_of(&format!("/barrier/{}", self.in_flight));
+            let path = format!("/barrier/{}/{}", self.in_flight, std::process::id());
+            task.url = self.url_of(&path);
         }
         task
     }

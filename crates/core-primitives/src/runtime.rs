@@ -76,6 +76,10 @@ pub trait Timer: Send + 'static {
     /// Of a runtime that has ended it is ready at once, so that nobody waits for what will not
     /// come: whoever waits in a loop looks at the clock before going round again.
     fn poll_until(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()>;
+
+    /// Forgets whatever was waited for, and the waker. The timer may be armed again: whoever waits
+    /// now and then keeps it, and does not have another made each time.
+    fn disarm(&mut self);
 }
 
 /// A timer which comes into being when something first has to wait.
@@ -121,7 +125,9 @@ impl Alarm {
 
     /// Forgets whatever was waited for.
     pub fn disarm(&mut self) {
-        self.timer = None;
+        if let Some(timer) = &mut self.timer {
+            timer.disarm();
+        }
     }
 }
 
@@ -129,7 +135,6 @@ impl fmt::Debug for Alarm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Alarm")
             .field("purpose", &self.purpose)
-            .field("armed", &self.timer.is_some())
             .finish_non_exhaustive()
     }
 }

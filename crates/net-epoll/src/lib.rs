@@ -331,6 +331,12 @@ impl Timer for LoopTimer {
             shared.reactor.ring();
         })
     }
+
+    fn disarm(&mut self) {
+        if let Some(seat) = &self.seat {
+            self.shared.timers.disarm(seat);
+        }
+    }
 }
 
 impl Drop for LoopTimer {

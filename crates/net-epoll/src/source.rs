@@ -188,8 +188,11 @@ impl Side {
     fn announce(&self, ended: bool) -> Option<Waker> {
         let news = Seen::READY | if ended { Seen::ENDED } else { 0 };
         let learn = |known: u64| Some(known.wrapping_add(Seen::EDGE) | news);
-        let _ = (self.known).fetch_update(Ordering::AcqRel, Ordering::Relaxed, learn);
-        self.waker().take()
+        let was = (self.known).fetch_update(Ordering::AcqRel, Ordering::Relaxed, learn);
+        // Nobody waits for what is ready: who leaves a waker has seen that it is not, and the edge
+        // that made it so took that waker. An edge for one direction comes for both, as a rule.
+        let was_ready = was.is_ok_and(|known| Seen(known).is_ready());
+        if was_ready { None } else { self.waker().take() }
     }
 
     fn waker(&self) -> MutexGuard<'_, Option<Waker>> {
@@ -199,6 +202,11 @@ impl Side {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        sync::{Arc, atomic::AtomicUsize},
+        task::Wake,
+    };
+
     use super::*;
 
     fn source() -> Source {
@@ -227,6 +235,28 @@ mod tests {
     }
 
     #[test]
+    fn who_waits_is_woken_by_the_next_edge_however_many_came_before() {
+        let source = source();
+        edge(&source, false);
+        edge(&source, false);
+        source.used_up(Direction::Read, ready(&source).unwrap());
+        let waker = Waker::from(Arc::new(Count::default()));
+        let mut cx = Context::from_waker(&waker);
+        assert!(source.poll_ready(Direction::Read, &mut cx).is_pending());
+        assert!(source.sides[0].announce(false).is_some());
+        assert!(source.sides[0].announce(false).is_none());
+    }
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
     fn a_short_read_uses_readiness_up_unless_the_end_was_announced() {
         let source = source();
         edge(&source, false);
@@ -239,14 +269,8 @@ mod tests {
 
     #[test]
     fn asking_without_waiting_does_not_displace_who_waits() {
-        struct Count(std::sync::atomic::AtomicUsize);
-        impl std::task::Wake for Count {
-            fn wake(self: std::sync::Arc<Self>) {
-                self.0.fetch_add(1, Ordering::Relaxed);
-            }
-        }
         let source = source();
-        let count = std::sync::Arc::new(Count(Default::default()));
+        let count = Arc::new(Count::default());
         let waker = Waker::from(count.clone());
         for waker in [&waker, nobody()] {
             let mut cx = Context::from_waker(waker);

@@ -122,15 +122,20 @@ impl TlsStream {
     }
 
     /// Feeds some of what has arrived; whether there was any.
+    #[inline]
     fn digest(&mut self) -> bool {
-        if self.incoming.is_empty() {
-            return false;
+        let is_some = !self.incoming.is_empty();
+        if is_some {
+            self.feed();
         }
+        is_some
+    }
+
+    fn feed(&mut self) {
         self.taken += self.session.feed(&self.incoming[self.taken..]);
         if self.taken == self.incoming.len() {
             self.forget_incoming();
         }
-        true
     }
 
     fn forget_incoming(&mut self) {

@@ -230,7 +230,7 @@ impl Client {
     pub(crate) fn most_rounds(&self, workload: &Workload) -> usize {
         match (&self.program, workload.how) {
             (Program::Python(_), How::Download | How::Upload) => 1,
-            (Program::Python(_), _) => 3,
+            (Program::Python(_), _) => 2,
             _ => usize::MAX,
         }
     }

@@ -209,7 +209,7 @@ pub(super) fn with_nginx(
             return Vec::new();
         }
     };
-    let times_only = plan.without_counts();
+    let times_only = plan.in_short();
     let names = ["h1", "h1-64", "https-64", "h1-download", "https-download"];
     let wanted = WORKLOADS
         .iter()

@@ -166,8 +166,10 @@ impl Plan {
         }
     }
 
-    fn without_counts(&self) -> Self {
+    /// For what is only to be seen beside the rest: no counts, and two rounds at most.
+    fn in_short(&self) -> Self {
         Plan {
+            rounds: self.rounds.min(2),
             has_valgrind: false,
             has_strace: false,
             only: self.only.clone(),

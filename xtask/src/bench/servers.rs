@@ -83,9 +83,6 @@ pub(crate) fn nginx(folder: &Path) -> Result<Server, String> {
     fs::create_dir_all(at.join("www/bytes")).map_err(|error| error.to_string())?;
     let failed = |error: std::io::Error| error.to_string();
     fs::write(at.join("www/hello"), "Hello, world!\n").map_err(failed)?;
-    // It waits for nobody; there is no counting here for which that would matter.
-    fs::create_dir_all(at.join("www/barrier")).map_err(failed)?;
-    fs::write(at.join("www/barrier/64"), "ok").map_err(failed)?;
     let large = File::create(at.join("www/bytes").join(LARGE.to_string()));
     large.and_then(|file| file.set_len(LARGE)).map_err(failed)?;
     // It must be told its ports; bound here for a moment, they are most likely still free then.
@@ -104,7 +101,9 @@ pub(crate) fn nginx(folder: &Path) -> Result<Server, String> {
          fastcgi_temp_path {place}/fastcgi;\n    uwsgi_temp_path {place}/uwsgi;\n    \
          scgi_temp_path {place}/scgi;\n    server {{\n        listen {h1};\n        \
          listen {https} ssl;\n        ssl_certificate {keys}/cert.pem;\n        \
-         ssl_certificate_key {keys}/key.pem;\n        root {place}/www;\n    }}\n}}\n"
+         ssl_certificate_key {keys}/key.pem;\n        root {place}/www;\n        \
+         # It waits for nobody: nothing is counted here for which that would matter.\n        \
+         location /barrier/ {{ return 200 ok; }}\n    }}\n}}\n"
     );
     let file = at.join("nginx.conf");
     fs::write(&file, configuration).map_err(failed)?;

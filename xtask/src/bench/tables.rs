@@ -104,7 +104,7 @@ pub(crate) fn tables(results: &Results) -> Vec<Table> {
             results,
             &results.nginx,
             "Processor time with nginx",
-            "In microseconds for each request: medians. The server is nginx.",
+            "In microseconds for each request: the middle of two. The server is nginx.",
             &|row, client| {
                 let spread = Spread::of(row.cells.get(client)?.cpu.clone())?;
                 Some(show(spread.median / 1e3))
