@@ -157,13 +157,15 @@ impl Sending {
                 Connection::Shared(connection) => connection.info(),
             }));
         }
-        // Not before, and not by `expect`: it would be moved once more for each.
-        let Some(request) = self.request.take() else {
-            unreachable!("a request is handed over once an attempt")
-        };
-        let (exchange, shared) = match connection {
-            Connection::Exclusive(connection) => (connection.exchange(request, terms), false),
-            Connection::Shared(connection) => (connection.exchange(request, terms), true),
+        // Here, and not by `expect`: it would be moved once more for each.
+        let (exchange, shared) = match (connection, self.request.take()) {
+            (Connection::Exclusive(connection), Some(request)) => {
+                (connection.exchange(request, terms), false)
+            }
+            (Connection::Shared(connection), Some(request)) => {
+                (connection.exchange(request, terms), true)
+            }
+            (_, None) => unreachable!("a request is handed over once an attempt"),
         };
         self.stage = Stage::Exchanging {
             exchange,
