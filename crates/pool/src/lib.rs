@@ -33,6 +33,7 @@ mod arena;
 pub mod config;
 mod dialling;
 mod draining;
+mod errands;
 mod janitor;
 mod retry;
 pub mod route;

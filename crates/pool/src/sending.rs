@@ -49,16 +49,20 @@ pub struct Sending {
     /// What the response is to say of its connection, if it is to say it.
     info: Option<Box<StreamInfo>>,
     stage: Stage,
+    /// Its wait in the queue. Not in the stage, which each request changes, and most never wait.
+    queued: Option<Queued>,
+}
+
+struct Queued {
+    ticket: Ticket,
+    /// Once there is something to wait for.
+    timer: Option<Box<dyn Timer>>,
 }
 
 enum Stage {
     /// Not polled yet.
     New,
-    Queued {
-        ticket: Ticket,
-        /// Once there is something to wait for.
-        timer: Option<Box<dyn Timer>>,
-    },
+    Queued,
     Exchanging {
         exchange: BoxFuture<'static, Result<Response, SendError>>,
         reused: bool,
@@ -81,6 +85,7 @@ impl Sending {
             came: None,
             info: None,
             stage: Stage::New,
+            queued: None,
         }
     }
 
@@ -120,7 +125,8 @@ impl Sending {
                     dialling: false,
                 };
                 let timer = None;
-                self.stage = Stage::Queued { ticket, timer };
+                self.queued = Some(Queued { ticket, timer });
+                self.stage = Stage::Queued;
                 Ok(())
             }
         }
@@ -157,13 +163,15 @@ impl Sending {
                 Connection::Shared(connection) => connection.info(),
             }));
         }
-        // Not before, and not by `expect`: it would be moved once more for each.
-        let Some(request) = self.request.take() else {
-            unreachable!("a request is handed over once an attempt")
-        };
-        let (exchange, shared) = match connection {
-            Connection::Exclusive(connection) => (connection.exchange(request, terms), false),
-            Connection::Shared(connection) => (connection.exchange(request, terms), true),
+        // Here, and not by `expect`: it would be moved once more for each.
+        let (exchange, shared) = match (connection, self.request.take()) {
+            (Connection::Exclusive(connection), Some(request)) => {
+                (connection.exchange(request, terms), false)
+            }
+            (Connection::Shared(connection), Some(request)) => {
+                (connection.exchange(request, terms), true)
+            }
+            (_, None) => unreachable!("a request is handed over once an attempt"),
         };
         self.stage = Stage::Exchanging {
             exchange,
@@ -239,31 +247,38 @@ impl Future for Sending {
         loop {
             let next = match &mut sending.stage {
                 Stage::New => sending.begin(),
-                Stage::Queued { ticket, timer } => match ticket.poll(cx) {
-                    Poll::Ready(answer) => {
-                        let id = ticket.id;
-                        sending.answered(id, answer)
+                Stage::Queued => {
+                    let Some(Queued { ticket, timer }) = &mut sending.queued else {
+                        unreachable!("whoever is in the queue has a ticket")
+                    };
+                    match ticket.poll(cx) {
+                        Poll::Ready(answer) => {
+                            let id = ticket.id;
+                            sending.queued = None;
+                            sending.answered(id, answer)
+                        }
+                        Poll::Pending => {
+                            // Woken by the pool: when granted or refused, and when a connection
+                            // that was being made for it no longer is.
+                            let dialling = ticket.dialling;
+                            let limit = if dialling {
+                                sending.deadline
+                            } else {
+                                earlier(sending.pool_deadline, sending.deadline)
+                            };
+                            let Some(limit) = limit else {
+                                *timer = None;
+                                return Poll::Pending;
+                            };
+                            let runtime = &sending.pool.runtime;
+                            let timer = timer
+                                .get_or_insert_with(|| runtime.timer("waiting for a connection"));
+                            std::task::ready!(timer.poll_until(cx, limit));
+                            sending.queued = None;
+                            Err(sending.too_late(dialling))
+                        }
                     }
-                    Poll::Pending => {
-                        // Woken by the pool: when granted or refused, and when a connection that
-                        // was being made for it no longer is.
-                        let dialling = ticket.dialling;
-                        let limit = if dialling {
-                            sending.deadline
-                        } else {
-                            earlier(sending.pool_deadline, sending.deadline)
-                        };
-                        let Some(limit) = limit else {
-                            *timer = None;
-                            return Poll::Pending;
-                        };
-                        let runtime = &sending.pool.runtime;
-                        let timer =
-                            timer.get_or_insert_with(|| runtime.timer("waiting for a connection"));
-                        std::task::ready!(timer.poll_until(cx, limit));
-                        Err(sending.too_late(dialling))
-                    }
-                },
+                }
                 Stage::Exchanging {
                     exchange,
                     reused,
@@ -302,7 +317,7 @@ impl fmt::Debug for Sending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let stage = match &self.stage {
             Stage::New => "new",
-            Stage::Queued { .. } => "queued",
+            Stage::Queued => "queued",
             Stage::Exchanging { .. } => "exchanging",
             Stage::Over => "over",
         };

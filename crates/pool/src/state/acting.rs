@@ -168,7 +168,7 @@ impl<X, S: Clone> State<X, S> {
         if claim.is_some() && !new && self.must_yield(road) {
             return Some(self.give_up(key, connection, Closed::MadeRoom));
         }
-        if claim.is_none() && self.limits.idle.min(self.limits.idle_per_road) == 0 {
+        if claim.is_none() && self.limits.nothing_idle() {
             return Some(self.give_up(key, connection, Closed::IdleLimit));
         }
         if !is_fit(PlaceId(key), &mut connection) {

@@ -404,6 +404,11 @@ impl Limits {
         }
     }
 
+    /// Whether no connection may lie idle.
+    pub(super) fn nothing_idle(&self) -> bool {
+        self.idle.min(self.idle_per_road) == 0
+    }
+
     /// When a connection of such a class, idle `since` then, has been idle for too long.
     pub(super) fn idle_end(&self, class: Class, since: Instant) -> Option<Instant> {
         since.checked_add(class.length(self.idle_timeout)?)

@@ -183,6 +183,51 @@ impl<X, S: Clone> State<X, S> {
         true
     }
 
+    /// As [`reclaimed`](Self::reclaimed), where that ends an exclusive connection and nobody waits:
+    /// it is `gone` for some reason, or it came back although nothing may lie idle. Whether it was
+    /// so; if not, nothing has happened. What came back is then the caller's to drop.
+    pub fn end_at_once(
+        &mut self,
+        ticket: TicketId,
+        gone: Option<CloseReason>,
+        now: Instant,
+    ) -> bool {
+        let Some(&Claim {
+            stage: ClaimStage::Holding { place: key },
+            close_after,
+            road,
+            ..
+        }) = self.claims.get(ticket.0)
+        else {
+            return false;
+        };
+        let place = &self.places[key];
+        let reason = match gone {
+            Some(reason) => Closed::Exchange(reason),
+            None if self.limits.nothing_idle()
+                && !close_after
+                && self.limits.reason_to_end(place, now).is_none() =>
+            {
+                Closed::IdleLimit
+            }
+            None => return false,
+        };
+        if !matches!(place.stage, Stage::Lent)
+            || self.waiting > 0
+            || self.is_busy()
+            || self.is_closed()
+        {
+            return false;
+        }
+        self.claims.remove(ticket.0);
+        self.counters.close(reason);
+        self.remove_place(key);
+        if self.roads[road].is_empty() {
+            self.rest(road);
+        }
+        true
+    }
+
     /// As [`enqueue`](Self::enqueue) and a [dial](Action::Dial), if one is to be begun for the
     /// ticket at once, since nobody else waits for a place and nothing is there that could serve it.
     pub fn dial_at_once(

@@ -472,8 +472,12 @@ impl World {
             (0, false) => {
                 known.closed = true;
                 self.note(|| format!("{ticket:?} ends, and {number} with it"));
-                self.state
-                    .reclaimed(ticket, Err(CloseReason::Abandoned), self.now);
+                let (now, reason) = (self.now, CloseReason::Abandoned);
+                if self.dice.roll(2) == 0 && self.state.end_at_once(ticket, Some(reason), now) {
+                    self.check_nothing_is_left();
+                } else {
+                    self.state.reclaimed(ticket, Err(reason), now);
+                }
             }
             (1, shared) => {
                 known.served -= 1;
@@ -508,6 +512,10 @@ impl World {
                         .park_at_once(ticket, number, hints, now, Some(now), &mut is_fit);
                 match parked {
                     Ok(()) => self.check_nothing_is_left(),
+                    Err(number) if self.state.end_at_once(ticket, None, now) => {
+                        self.known(number).closed = true;
+                        self.check_nothing_is_left();
+                    }
                     Err(number) if self.hand_on_at_once(ticket, number) => {}
                     Err(number) => self.state.reclaimed(ticket, Ok(number), now),
                 }
@@ -591,6 +599,10 @@ impl World {
         self.state.audit();
         let mut is_fit = |_, _: &mut u32| panic!("nothing is to be asked");
         assert!(self.state.poll_action(self.now, &mut is_fit).is_none());
+    }
+
+    fn known(&mut self, number: u32) -> &mut Known {
+        self.connections.get_mut(&number).expect("a connection")
     }
 
     fn check_places(&self) {

@@ -362,6 +362,58 @@ fn a_connection_is_handed_on_at_once_if_nobody_else_could_want_its_place() {
 }
 
 #[test]
+fn the_short_ways_count_what_the_long_ways_count() {
+    let counted = |short: bool, close_after: bool, keeps: bool| {
+        let mut bench = Bench::new(|config| config.max_idle = (!keeps).then_some(0));
+        let (route, now, hints) = (plain(0), bench.now, Hints::default());
+        let mut wish = any();
+        wish.close_after = close_after;
+        let mut is_fit = |_, _: &mut u32| true;
+        for _ in 0..3 {
+            let (ticket, connection) = if !short {
+                bench.state.enqueue(&route, wish, now);
+                let mut told = bench.drain();
+                if let [dial] = dials(&told)[..] {
+                    bench.made(dial);
+                    told = bench.drain();
+                }
+                granted(&told)[0]
+            } else if let Some(lent) = bench.state.lend(&route, wish, now, &mut is_fit) {
+                (lent.ticket, number(&lent.connection))
+            } else {
+                let begun = bench.state.dial_at_once(&route, wish, now);
+                let (_, dial) = begun.expect("nobody else waits");
+                let granted_it = bench.state.grant_at_once(dial, 1, now, &mut is_fit);
+                granted(&[granted_it.expect("it waits for this one")])[0]
+            };
+            let gone = bench.state.counters().requests == 3;
+            let outcome = gone
+                .then_some(CloseReason::Failed)
+                .map_or(Ok(connection), Err);
+            let parked = short
+                && !gone
+                && bench
+                    .state
+                    .park_at_once(ticket, connection, hints, now, Some(now), &mut is_fit)
+                    .is_ok();
+            let ended = short && !parked && bench.state.end_at_once(ticket, outcome.err(), now);
+            if !parked && !ended {
+                bench.state.reclaimed(ticket, outcome, now);
+            }
+            bench.drain();
+        }
+        format!("{:?}", bench.state.counters())
+    };
+    for (close_after, keeps) in [(false, false), (false, true), (true, false), (true, true)] {
+        assert_eq!(
+            counted(true, close_after, keeps),
+            counted(false, close_after, keeps),
+            "the last of its connection: {close_after}, what is idle is kept: {keeps}"
+        );
+    }
+}
+
+#[test]
 fn the_short_ways_of_a_shared_connection_are_for_one_that_goes_on() {
     let mut bench = Bench::new(|config| config.max_age = Some(Duration::from_secs(9)));
     let route = negotiated(0);
