@@ -141,6 +141,18 @@ impl Task {
         (0..all).map(move |worker| each + u64::from(worker < requests % all))
     }
 
+    /// The same for those in flight that are to have a connection each: no request is answered before
+    /// all have been sent, and so no connection is free for another. (A handshake takes as much as
+    /// hundreds of requests: one more or less would be all that is counted.)
+    pub fn warm_up(&self) -> Task {
+        let mut task = self.clone();
+        if self.in_flight > 1 {
+            let path = format!("/barrier/{}/{}", self.in_flight, std::process::id());
+            task.url = self.url_of(&path);
+        }
+        task
+    }
+
     /// The URL with another path.
     pub fn url_of(&self, path: &str) -> String {
         let whole = self.url.len();

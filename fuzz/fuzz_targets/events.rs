@@ -40,7 +40,11 @@ fn plainly(bytes: &[u8]) -> Read {
             let name = std::mem::take(&mut name);
             let mut data = std::mem::take(&mut data);
             if data.pop().is_some() {
-                let name = if name.is_empty() { "message".to_owned() } else { name };
+                let name = if name.is_empty() {
+                    "message".to_owned()
+                } else {
+                    name
+                };
                 events.push([name, last_id.clone(), data]);
             }
             continue;

@@ -2,18 +2,26 @@
 
 use std::{path::PathBuf, process::Command};
 
-use crate::steps::{Outcome, Report, cargo, execute, find, output, target};
+use crate::steps::{Outcome, Report, cargo, execute, find, output, root, target};
 
 /// The oldest compiler promised, as `rust-version` in the root manifest says.
 const OLDEST: &str = "1.88";
 
+/// Workspaces of their own: what they need is to be nobody's dependency.
+const OUTSIDE: [&str; 3] = ["fuzz", "differential", "benches/peers"];
+
 pub(crate) fn fmt(only_look: bool) -> Outcome {
-    let mut command = cargo();
-    command.args(["fmt", "--all"]);
-    if only_look {
-        command.arg("--check");
+    for folder in [""].iter().chain(&OUTSIDE) {
+        let mut command = cargo();
+        command
+            .current_dir(root().join(folder))
+            .args(["fmt", "--all"]);
+        if only_look {
+            command.arg("--check");
+        }
+        execute(&mut command)?;
     }
-    execute(&mut command).map(|()| Report::default())
+    Ok(Report::default())
 }
 
 pub(crate) fn lint() -> Outcome {
@@ -28,6 +36,22 @@ pub(crate) fn lint() -> Outcome {
         "-D",
         "warnings",
     ]))?;
+    // Not the peers: C libraries are built for those, which takes minutes.
+    for folder in &OUTSIDE[..2] {
+        execute(
+            cargo()
+                .current_dir(root().join(folder))
+                .args([
+                    "clippy",
+                    "--locked",
+                    "--all-targets",
+                    "--",
+                    "-D",
+                    "warnings",
+                ])
+                .env("CARGO_TARGET_DIR", target().join("outside")),
+        )?;
+    }
     Ok(Report::default())
 }
 
@@ -69,7 +93,7 @@ pub(crate) fn matrix() -> Outcome {
         ]))
     };
     let mut command = Command::new(&hack);
-    command.current_dir(crate::steps::root());
+    command.current_dir(root());
     combinations(&mut command)?;
     // Without a network a missing compiler stays missing; rustup must not try to fetch it.
     let has_oldest = Command::new("rustup")
@@ -83,7 +107,7 @@ pub(crate) fn matrix() -> Outcome {
                 .args(["run", OLDEST, "cargo", "check", "--locked", "--workspace"])
                 .args(["--all-features", "--target-dir"])
                 .arg(target().join("oldest"))
-                .current_dir(crate::steps::root())
+                .current_dir(root())
                 .env_remove("RUSTUP_TOOLCHAIN")
                 .env_remove("CARGO"),
         )?;

@@ -24,7 +24,8 @@ cargo xtask COMMAND
 
   ci        everything below but fuzz, differential and bench, as CI runs it
   fmt       format the sources (--check: only look)
-  lint      clippy on all targets with all features; warnings are errors
+  lint      clippy on all targets with all features, and on fuzz/ and differential/; warnings are
+            errors
   doc       rustdoc, the public view and the private one; warnings are errors
   tidy      what compilers do not check: who depends on whom, where unsafe is, citations, manifests
               (--rfcs: list every citation of an RFC)
@@ -38,7 +39,8 @@ cargo xtask COMMAND
             the responses of our tests read by other clients; differences are in docs/
   counts    what our own client costs, in counts, against benches/baseline.json
   bench     us, other clients and the floor: a report in target/bench (--quick: a small selection;
-            --rounds N: how often to time; --accept: renew the baseline; names of works)
+            --rounds N: how often to time; --write: into docs/performance.md; --accept: renew the
+            baseline; names of works)
   help      this
 ";
 

@@ -61,7 +61,8 @@ async fn work<C: Client>(task: &Task) -> Result<Outcome, Failure> {
     }
     match task.work {
         Work::Get | Work::Upload => {
-            let (_, workers) = together::<C>(workers, task, &url, task.in_flight).await?;
+            let warm_up: http::Uri = task.warm_up().url.parse()?;
+            let (_, workers) = together::<C>(workers, task, &warm_up, task.in_flight).await?;
             Ok(together::<C>(workers, task, &url, task.requests).await?.0)
         }
         Work::Connect => {

@@ -19,7 +19,7 @@ fn main() {
         let pool = pool(task)?;
         match task.work {
             Work::Get => {
-                together(&pool, task, task.in_flight)?;
+                together(&pool, &task.warm_up(), task.in_flight)?;
                 together(&pool, task, task.requests)
             }
             Work::Connect => {

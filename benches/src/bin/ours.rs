@@ -75,7 +75,7 @@ fn pool(task: &Task, epoll: &Epoll) -> Result<ConnectionPool, Failure> {
 async fn work(epoll: &Epoll, pool: &ConnectionPool, task: &Task) -> Result<Outcome, Failure> {
     match task.work {
         Work::Get | Work::Upload => {
-            together(epoll, pool, task, task.in_flight).await?;
+            together(epoll, pool, &task.warm_up(), task.in_flight).await?;
             together(epoll, pool, task, task.requests).await
         }
         Work::Connect => {

@@ -205,14 +205,30 @@ impl Body {
     /// The next piece of data, `None` at the end. Trailers are passed over; to see them, poll
     /// frames. Dropping the future loses nothing.
     pub async fn chunk(&mut self) -> Option<Result<Bytes, Error>> {
+        poll_fn(|cx| self.poll_chunk(cx)).await
+    }
+
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
+        // What is at hand, as most small responses are, is not made a frame first.
+        match &mut self.content {
+            Content::Empty => return Poll::Ready(None),
+            Content::Bytes(bytes) => {
+                let data = std::mem::take(bytes);
+                self.content = Content::Empty;
+                return Poll::Ready((!data.is_empty()).then_some(Ok(data)));
+            }
+            Content::Boxed(_) | Content::Replayable { .. } => {}
+        }
         loop {
-            match poll_fn(|cx| self.poll_next(cx)).await? {
-                Ok(frame) => match frame.into_data() {
-                    Ok(data) if data.is_empty() => {}
-                    Ok(data) => return Some(Ok(data)),
-                    Err(_trailers) => {}
-                },
-                Err(error) => return Some(Err(error)),
+            let frame = match std::task::ready!(self.poll_next(cx)) {
+                Some(Ok(frame)) => frame,
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => return Poll::Ready(None),
+            };
+            match frame.into_data() {
+                Ok(data) if data.is_empty() => {}
+                Ok(data) => return Poll::Ready(Some(Ok(data))),
+                Err(_trailers) => {}
             }
         }
     }
@@ -486,18 +502,7 @@ impl futures_core::Stream for Body {
     type Item = Result<Bytes, Error>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let body = self.get_mut();
-        loop {
-            let next = std::task::ready!(Body::poll_next(body, cx));
-            return Poll::Ready(match next {
-                None => None,
-                Some(Err(error)) => Some(Err(error)),
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => Some(Ok(data)),
-                    Err(_trailers) => continue,
-                },
-            });
-        }
+        self.get_mut().poll_chunk(cx)
     }
 }
 

@@ -97,8 +97,12 @@ impl Lease {
 }
 
 impl Drop for Lease {
+    #[inline]
     fn drop(&mut self) {
-        self.settle(Outcome::Closed(CloseReason::Abandoned));
+        // Most have been settled by now.
+        if self.owner.is_some() {
+            self.settle(Outcome::Closed(CloseReason::Abandoned));
+        }
     }
 }
 

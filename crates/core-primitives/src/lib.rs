@@ -68,6 +68,6 @@ pub use options::{
 };
 pub use origin::{Origin, Scheme};
 pub use run_queue::{RunQueue, Spawned};
-pub use runtime::{Alarm, Runtime, RuntimeGone, Timer, sleep_until, with_deadline};
+pub use runtime::{Alarm, Runtime, RuntimeGone, Timer, nobody, sleep_until, with_deadline};
 pub use trace::{Event, Trace, TraceSink};
 pub use upgrade::Upgraded;

@@ -77,10 +77,9 @@ pub trait NetworkStream: fmt::Debug + Send + 'static {
 
     /// Waits, between exchanges, for a reason not to use this stream again.
     ///
-    /// `Pending` means fit for use, and the waker is kept. Call it with
-    /// [`Waker::noop`](std::task::Waker::noop) to ask without waiting. Each layer answers for its
-    /// own protocol: a TLS stream reads the session tickets which make the socket below it
-    /// readable, and goes on being idle.
+    /// `Pending` means fit for use, and the waker is kept. Call it with [`nobody`](crate::nobody) to
+    /// ask without waiting. Each layer answers for its own protocol: a TLS stream reads the session
+    /// tickets which make the socket below it readable, and goes on being idle.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEnd>;
 
     /// Who is at the other end, and how the stream is protected.

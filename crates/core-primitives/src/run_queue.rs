@@ -94,8 +94,12 @@ impl RunQueue {
     }
 
     /// How many tasks are ready.
+    ///
+    /// A task is counted before `notify` is called for it, in an order which everybody agrees on
+    /// (`SeqCst`). So whoever first says that it sleeps, in an atomic which `notify` reads, and then
+    /// finds nothing here is notified of whatever comes.
     pub fn ready(&self) -> usize {
-        self.owner.0.len.load(Ordering::Acquire)
+        self.owner.0.len.load(Ordering::SeqCst)
     }
 
     /// How many tasks have not ended.
@@ -142,7 +146,7 @@ impl Shared {
         {
             let mut ready = lock(&self.ready);
             ready.push_back(task);
-            self.len.store(ready.len(), Ordering::Release);
+            self.len.store(ready.len(), Ordering::SeqCst);
         }
         (self.notify)();
     }

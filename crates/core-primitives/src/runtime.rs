@@ -6,7 +6,7 @@ use std::{
     io,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Instant,
 };
 
@@ -76,6 +76,10 @@ pub trait Timer: Send + 'static {
     /// Of a runtime that has ended it is ready at once, so that nobody waits for what will not
     /// come: whoever waits in a loop looks at the clock before going round again.
     fn poll_until(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()>;
+
+    /// Forgets whatever was waited for, and the waker. The timer may be armed again: whoever waits
+    /// now and then keeps it, and does not have another made each time.
+    fn disarm(&mut self);
 }
 
 /// A timer which comes into being when something first has to wait.
@@ -121,7 +125,9 @@ impl Alarm {
 
     /// Forgets whatever was waited for.
     pub fn disarm(&mut self) {
-        self.timer = None;
+        if let Some(timer) = &mut self.timer {
+            timer.disarm();
+        }
     }
 }
 
@@ -129,10 +135,20 @@ impl fmt::Debug for Alarm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Alarm")
             .field("purpose", &self.purpose)
-            .field("armed", &self.timer.is_some())
             .finish_non_exhaustive()
     }
 }
+
+/// A waker which wakes nobody, for whoever asks without waiting.
+///
+/// It is [`Waker::noop`], and always the same one, whereas that may be another one in each crate. So
+/// a stream knows it by [`Waker::will_wake`], and need not put it where somebody else's is.
+#[inline]
+pub fn nobody() -> &'static Waker {
+    NOBODY
+}
+
+static NOBODY: &Waker = Waker::noop();
 
 /// Waits until `deadline` by the clock of `runtime`.
 pub async fn sleep_until(runtime: &Arc<dyn Runtime>, deadline: Instant) {

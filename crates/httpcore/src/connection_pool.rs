@@ -77,10 +77,10 @@ impl ConnectionPool {
     /// See [`Error`]: it says what failed, in which phase, and how much of the request was sent.
     pub fn request(&self, request: Request) -> Requesting {
         let apart = Apart::of(request.extensions());
-        Requesting(match self.routes.of(request.uri(), apart.as_ref()) {
-            Ok(route) => Progress::Sending(self.pool.send(route, request)),
-            Err(error) => Progress::refused(error),
-        })
+        match self.routes.of(request.uri(), apart.as_ref()) {
+            Ok(route) => Requesting(Progress::Sending(self.pool.send(route, request))),
+            Err(error) => Requesting(Progress::refused(error)),
+        }
     }
 
     /// Sends a GET.

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -105,12 +105,12 @@ impl Attempt {
 
     async fn connect(&self) -> Result<BoxStream, Error> {
         let connected = match self.route.dial() {
-            Endpoint::Tcp { host, port } => match host.parse::<IpAddr>() {
-                Ok(literal) => {
-                    let attempt = self.race().attempt(SocketAddr::new(literal, *port));
+            Endpoint::Tcp { host, port } => match self.route.literal() {
+                Some(literal) => {
+                    let attempt = self.race().attempt(literal);
                     self.within(TimeoutKind::Connect, attempt).await
                 }
-                Err(_) => {
+                None => {
                     let addresses = self.resolve(host, *port).await?;
                     let race = self.race().run(addresses, self.means.race_delay);
                     self.within(TimeoutKind::Connect, race).await

@@ -138,10 +138,7 @@ impl Routes {
 
     /// The way to the origin of `url`, shared only among those who are `apart` in the same way.
     pub(crate) fn of(&self, url: &Uri, apart: Option<&Apart>) -> Result<Route, Error> {
-        // What has a password in it is not kept.
-        let known = known_scheme(url)
-            .zip(url.authority())
-            .filter(|(_, authority)| !authority.as_str().contains('@'));
+        let known = known_scheme(url).zip(url.authority());
         if let Some((is_secure, authority)) = known {
             let mut memory = self
                 .remembered
@@ -159,7 +156,10 @@ impl Routes {
             }
         }
         let route = self.make(&Origin::of(url)?, apart)?;
-        if let Some((is_secure, authority)) = known {
+        // What has a password in it is not kept.
+        if let Some((is_secure, authority)) = known
+            && !authority.as_str().contains('@')
+        {
             let mut memory = self
                 .remembered
                 .lock()
@@ -278,6 +278,13 @@ mod tests {
         assert_eq!(of("http://a.test/x"), of("http://A.TEST:80/y"));
         assert_ne!(of("http://a.test/"), of("http://a.test:81/"));
         assert_eq!(of("http://user:pw@a.test/"), of("http://a.test/"));
+        let memory = routes.remembered.lock().unwrap();
+        assert!(
+            memory
+                .plain
+                .keys()
+                .all(|authority| !authority.contains('@'))
+        );
     }
 
     #[test]

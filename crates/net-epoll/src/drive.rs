@@ -31,7 +31,11 @@ use httpcore_core_primitives::{BoxStream, RunQueue, run_queue::Ready};
 use socket2::Socket;
 
 use crate::{
-    Handle, Resolve, blocking::DirectStream, reactor::Reactor, socket, stream::Stream,
+    Handle, Resolve,
+    blocking::DirectStream,
+    reactor::Reactor,
+    socket,
+    stream::{Nodelay, Stream},
     timers::Timers,
 };
 
@@ -52,8 +56,6 @@ pub(crate) struct Shared {
     drivers: Mutex<Drivers>,
     /// Polls since the kernel was last asked. Written by the driver only.
     unasked: AtomicUsize,
-    /// Room for wakers that are due, kept from one turn to the next.
-    due: Mutex<Vec<Waker>>,
 }
 
 /// Who drives, and who would if need be.
@@ -105,7 +107,6 @@ impl Shared {
             direct,
             drivers: Mutex::default(),
             unasked: AtomicUsize::new(0),
-            due: Mutex::default(),
         })
     }
 
@@ -126,18 +127,21 @@ impl Shared {
         mut socket: Socket,
         peer: Option<SocketAddr>,
         connected: bool,
+        nodelay: Nodelay,
     ) -> io::Result<BoxStream> {
         if self.direct {
             socket = socket::let_wait(socket)?;
         }
-        let mut stream = Stream::new(&self.reactor, socket, peer, connected)?;
+        // In its box from the start: it would be moved there in the end.
+        let stream = Stream::new(&self.reactor, socket, peer, connected, nodelay)?;
+        let mut stream = Box::new(stream);
         if !connected {
             poll_fn(|cx| stream.poll_connected(cx)).await?;
         }
         Ok(if self.direct {
-            Box::new(DirectStream::new(stream, self.clone()))
+            Box::new(DirectStream::new(*stream, self.clone()))
         } else {
-            Box::new(stream)
+            stream
         })
     }
 
@@ -183,8 +187,7 @@ impl Shared {
             .next()
             .map(|at| at.saturating_duration_since(crate::now()));
         let timeout = if sleeps { left } else { Some(Duration::ZERO) };
-        let mut due = std::mem::take(&mut *lock(&self.due));
-        let silent = self.reactor.ask(timeout, &mut due);
+        let (silent, mut due) = self.reactor.ask(timeout);
         self.unasked.store(0, Ordering::Relaxed);
         // When the kernel had something to say, a deadline that came meanwhile is found by the next
         // question, and the clock need not be asked twice for this one.
@@ -194,28 +197,20 @@ impl Shared {
         for waker in due.drain(..) {
             waker.wake();
         }
-        *lock(&self.due) = due;
+        self.reactor.keep(due);
     }
 
     /// Arms the bell, and sees whether there is anything left to do; if not, the driver may sleep.
+    ///
+    /// The order makes this certain: what is not found here after the bell has been armed rings it
+    /// when it comes.
     fn fall_asleep(&self, root: &Root) -> bool {
         self.reactor.fall_asleep();
-        let idle = !root.is_woken() && self.run_straggler().is_none();
+        let idle = !root.is_woken() && self.queue.ready() == 0;
         if !idle {
             self.reactor.stay_awake();
         }
         idle
-    }
-
-    /// Runs a task that became ready just before the bell was armed.
-    ///
-    /// Taking it out of the queue is what makes this certain: the queue's lock is passed from
-    /// whoever put it there to us, or from us to whoever then sees that the bell is armed.
-    fn run_straggler(&self) -> Option<()> {
-        let task = self.queue.pop()?;
-        self.reactor.stay_awake();
-        run(task);
-        Some(())
     }
 }
 

@@ -311,7 +311,7 @@ impl NetworkBackend for Handle {
         peer: SocketAddr,
         options: &TcpOptions,
     ) -> BoxFuture<'static, io::Result<BoxStream>> {
-        Box::pin(tcp::connect(self.0.clone(), peer, options.clone()))
+        Box::pin(tcp::connect(self.0.clone(), peer, options))
     }
 
     fn connect_unix(&self, path: &Path) -> BoxFuture<'static, io::Result<BoxStream>> {
@@ -330,6 +330,12 @@ impl Timer for LoopTimer {
         timers::poll_until(&shared.timers, &mut self.seat, cx, deadline, || {
             shared.reactor.ring();
         })
+    }
+
+    fn disarm(&mut self) {
+        if let Some(seat) = &self.seat {
+            self.shared.timers.disarm(seat);
+        }
     }
 }
 

@@ -51,6 +51,8 @@ pub(crate) struct Reactor {
 struct Kernel {
     poll: Poll,
     events: Events,
+    /// Room for wakers that are due, kept from one turn to the next.
+    due: Vec<Waker>,
 }
 
 #[derive(Default)]
@@ -92,6 +94,7 @@ impl Reactor {
             kernel: Mutex::new(Kernel {
                 poll,
                 events: Events::with_capacity(EDGES),
+                due: Vec::new(),
             }),
             registry,
             bell,
@@ -198,31 +201,38 @@ impl Reactor {
         }
     }
 
-    /// Asks the kernel, waiting for at most `timeout` if it has nothing to say, and moves the
-    /// wakers of those who waited for it to `due`. Whether it said nothing. For the driver only.
-    pub(crate) fn ask(&self, timeout: Option<Duration>, due: &mut Vec<Waker>) -> bool {
+    /// Asks the kernel, waiting for at most `timeout` if it has nothing to say. Yields whether it
+    /// said nothing, and the wakers of those who waited for what it said, which are to be called and
+    /// whose room to be [kept](Self::keep). For the driver only.
+    pub(crate) fn ask(&self, timeout: Option<Duration>) -> (bool, Vec<Waker>) {
         let timeout = timeout.map(|timeout| timeout.min(LONGEST_SLEEP));
-        let mut kernel = self.kernel.lock().unwrap_or_else(PoisonError::into_inner);
-        let Kernel { poll, events } = &mut *kernel;
+        let mut kernel = self.kernel();
+        let Kernel { poll, events, due } = &mut *kernel;
+        let mut due = std::mem::take(due);
         let outcome = poll.poll(events, timeout);
         self.stay_awake();
         self.turn.fetch_add(1, Ordering::Relaxed);
         self.stood_back.store(false, Ordering::Relaxed);
         match outcome {
             Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return true,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return (true, due),
             // The kernel refuses only what is not an epoll instance, and nobody can go on with a
             // loop that has lost its own.
             Err(error) => panic!("the event loop's epoll instance is broken: {error}"),
         }
         if events.is_empty() {
-            return true;
+            return (true, due);
         }
         let sources = self.sources();
         for event in events.iter() {
-            sources.announce(event, due);
+            sources.announce(event, &mut due);
         }
-        false
+        (false, due)
+    }
+
+    /// Keeps the room of wakers that have been called.
+    pub(crate) fn keep(&self, due: Vec<Waker>) {
+        self.kernel().due = due;
     }
 
     /// Ends everything: whoever waits is woken to be told so, and so is whoever asks later. Shuts
@@ -241,6 +251,10 @@ impl Reactor {
     /// Whether the loop's owner has dropped it.
     pub(crate) fn is_gone(&self) -> bool {
         self.gone.load(Ordering::SeqCst)
+    }
+
+    fn kernel(&self) -> MutexGuard<'_, Kernel> {
+        self.kernel.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn sources(&self) -> MutexGuard<'_, Sources> {

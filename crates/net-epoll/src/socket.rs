@@ -38,13 +38,11 @@ const MOST_SLICES: usize = 1024;
 /// How many bytes one call moves (`MAX_RW_COUNT`); less than that was asked for is no news then.
 const MOST_BYTES: usize = 0x7fff_f000;
 
-/// An unconnected, non-blocking TCP socket with `options`, bound if they say so.
+/// An unconnected, non-blocking TCP socket with `options`, bound if they say so. `TCP_NODELAY` is
+/// left to its stream (see [`Nodelay`](crate::stream::Nodelay)).
 pub(crate) fn open_tcp(peer: SocketAddr, options: &TcpOptions) -> io::Result<Socket> {
     let kind = Type::STREAM.nonblocking().cloexec();
     let socket = Socket::new_raw(Domain::for_address(peer), kind, Some(Protocol::TCP))?;
-    if options.nodelay {
-        socket.set_tcp_nodelay(true)?;
-    }
     if let Some(size) = options.send_buffer {
         socket.set_send_buffer_size(size)?;
     }
@@ -142,7 +140,13 @@ pub(crate) struct Piece<'a, 'b> {
 
 impl<'a, 'b> Piece<'a, 'b> {
     pub(crate) fn of(bufs: &'a [IoSlice<'b>]) -> Self {
-        let bufs = &bufs[..bufs.len().min(MOST_SLICES)];
+        let mut bufs = &bufs[..bufs.len().min(MOST_SLICES)];
+        // A head without a body is one slice to the kernel, which likes that better.
+        while let [rest @ .., last] = bufs
+            && last.is_empty()
+        {
+            bufs = rest;
+        }
         Piece {
             bufs,
             len: bufs
@@ -240,7 +244,6 @@ mod tests {
         let local = socket.local_addr().unwrap().as_socket().unwrap();
         assert_eq!(local.ip(), Ipv4Addr::new(127, 0, 0, 9));
         assert!(socket.nonblocking().unwrap());
-        assert!(socket.tcp_nodelay().unwrap());
         assert!(socket.keepalive().unwrap());
         assert_eq!(
             socket.tcp_keepalive_time().unwrap(),
@@ -262,10 +265,8 @@ mod tests {
 
     #[test]
     fn options_that_are_off_leave_the_socket_alone() {
-        let mut options = TcpOptions::default();
-        options.nodelay = false;
+        let options = TcpOptions::default();
         let socket = open_tcp(SocketAddr::from(([127, 0, 0, 1], 80)), &options).unwrap();
-        assert!(!socket.tcp_nodelay().unwrap());
         assert!(!socket.keepalive().unwrap());
         assert_eq!(socket.tcp_user_timeout().unwrap(), None);
     }
@@ -277,5 +278,8 @@ mod tests {
         let piece = Piece::of(&bufs);
         assert_eq!((piece.bufs.len(), piece.len()), (1024, 3072));
         assert_eq!(Piece::of(&[]).len(), 0);
+        let head_and_nothing = [IoSlice::new(&bytes), IoSlice::new(&[])];
+        let piece = Piece::of(&head_and_nothing);
+        assert_eq!((piece.bufs.len(), piece.len()), (1, 3));
     }
 }

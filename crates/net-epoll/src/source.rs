@@ -4,44 +4,44 @@
 //! remembered here until a call shows that it is used up, and two hazards have to be minded:
 //!
 //! - An edge may arrive between a call that found nothing and the note that there is nothing. Each
-//!   direction counts its edges (`tick`), and a note that was written for an older edge is ignored.
+//!   direction counts its edges, and a note that was written for an older one is ignored.
 //! - Data and the end of the stream may arrive as *one* edge. A read shorter than its buffer has
 //!   emptied the socket, and saves the call that would say so; but once the end has been announced
 //!   no other edge will come, and readiness must stay.
 
 use std::{
     io,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     task::{Context, Poll, Waker},
 };
 
 use mio::event::Event;
 use socket2::Socket;
 
-use httpcore_core_primitives::RuntimeGone;
+use httpcore_core_primitives::{RuntimeGone, nobody};
 
 /// One registered socket. It is closed when nobody has it any more: its stream, above all.
 #[derive(Debug)]
 pub(crate) struct Source {
     pub(crate) socket: Socket,
-    state: Mutex<State>,
-}
-
-#[derive(Debug)]
-struct State {
     sides: [Side; 2],
     /// The loop is gone, and nothing will ever be announced again.
-    gone: bool,
+    gone: AtomicBool,
 }
 
 /// One direction of a socket.
-#[derive(Debug, Default)]
+///
+/// What is known of it is read without a lock, for it is asked several times in each exchange. The
+/// lock is for whoever is about to wait: an edge is noted before the waker is taken, and who leaves a
+/// waker has looked once more with the lock held, so that one of the two sees the other.
+#[derive(Debug)]
 struct Side {
-    ready: bool,
-    /// The end of this direction, or an error, has been announced: no edge may follow.
-    ended: bool,
-    tick: u32,
-    waker: Option<Waker>,
+    /// A [`Seen`].
+    known: AtomicU64,
+    waker: Mutex<Option<Waker>>,
 }
 
 /// Names a direction.
@@ -51,26 +51,39 @@ pub(crate) enum Direction {
     Write = 1,
 }
 
-/// What was known when a direction was found ready.
+/// What is known of a direction, in one word: whether a call is worth a try, whether the end of
+/// this direction or an error has been announced (no edge may follow), and how many edges there
+/// have been.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Seen {
-    tick: u32,
+pub(crate) struct Seen(u64);
+
+impl Seen {
+    const READY: u64 = 1;
+    const ENDED: u64 = 2;
+    const EDGE: u64 = 4;
+
+    fn is_ready(self) -> bool {
+        self.0 & Seen::READY != 0
+    }
+
+    /// Whether the end of this direction, or an error, has been announced.
+    pub(crate) fn is_ended(self) -> bool {
+        self.0 & Seen::ENDED != 0
+    }
 }
 
 impl Source {
     /// A socket of which nothing has been announced. `writable` says that it is connected: writing
     /// is worth a try, whereas reading would be in vain more often than not.
     pub(crate) fn new(socket: Socket, writable: bool) -> Self {
-        let write = Side {
-            ready: writable,
-            ..Side::default()
+        let side = |ready: bool| Side {
+            known: AtomicU64::new(u64::from(ready) * Seen::READY),
+            waker: Mutex::default(),
         };
         Source {
             socket,
-            state: Mutex::new(State {
-                sides: [Side::default(), write],
-                gone: false,
-            }),
+            sides: [side(false), side(writable)],
+            gone: AtomicBool::new(false),
         }
     }
 
@@ -79,8 +92,13 @@ impl Source {
     /// # Errors
     ///
     /// [`RuntimeGone`].
+    #[inline]
     pub(crate) fn ready(&self, direction: Direction) -> io::Result<Option<Seen>> {
-        self.state().ready(direction)
+        if self.gone.load(Ordering::SeqCst) {
+            return Err(RuntimeGone::error());
+        }
+        let seen = self.side(direction).seen();
+        Ok(seen.is_ready().then_some(seen))
     }
 
     /// Ready when a call in `direction` is worth its while; otherwise keeps the waker.
@@ -88,41 +106,53 @@ impl Source {
     /// # Errors
     ///
     /// [`RuntimeGone`].
+    #[inline]
     pub(crate) fn poll_ready(
         &self,
         direction: Direction,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<Seen>> {
-        let mut state = self.state();
-        if let Some(seen) = state.ready(direction)? {
+        if let Some(seen) = self.ready(direction)? {
             return Poll::Ready(Ok(seen));
         }
-        let side = &mut state.sides[direction as usize];
-        let former = match &side.waker {
-            // Who asks without waiting does not take the place of who waits.
-            Some(_) if Waker::noop().will_wake(cx.waker()) => None,
-            Some(waker) if waker.will_wake(cx.waker()) => None,
-            _ => side.waker.replace(cx.waker().clone()),
+        // Who asks without waiting does not take the place of who waits.
+        if nobody().will_wake(cx.waker()) {
+            return Poll::Pending;
+        }
+        self.wait(direction, cx)
+    }
+
+    /// Leaves the waker, unless an edge has come meanwhile.
+    #[inline(never)] // or those who do not wait pay for its registers
+    fn wait(&self, direction: Direction, cx: &mut Context<'_>) -> Poll<io::Result<Seen>> {
+        let mut waker = self.side(direction).waker();
+        if let Some(seen) = self.ready(direction)? {
+            return Poll::Ready(Ok(seen));
+        }
+        let former = match &*waker {
+            Some(known) if known.will_wake(cx.waker()) => None,
+            _ => waker.replace(cx.waker().clone()),
         };
-        drop(state);
+        drop(waker);
         drop(former); // perhaps the last trace of a task, whose streams then end here
         Poll::Pending
     }
 
     /// Notes that a call found nothing to do, unless an edge has arrived since `seen`.
     pub(crate) fn used_up(&self, direction: Direction, seen: Seen) {
-        let side = &mut self.state().sides[direction as usize];
-        if side.tick == seen.tick {
-            side.ready = false;
-        }
+        let _ = self.side(direction).known.compare_exchange(
+            seen.0,
+            seen.0 & !Seen::READY,
+            Ordering::AcqRel,
+            Ordering::Relaxed,
+        );
     }
 
     /// Notes that a call did less than it was asked to, which means the same unless the end of
     /// this direction has been announced.
     pub(crate) fn cut_short(&self, direction: Direction, seen: Seen) {
-        let side = &mut self.state().sides[direction as usize];
-        if side.tick == seen.tick && !side.ended {
-            side.ready = false;
+        if !seen.is_ended() {
+            self.used_up(direction, seen);
         }
     }
 
@@ -131,48 +161,52 @@ impl Source {
         let failed = event.is_error();
         let read_ended = failed || event.is_read_closed();
         let write_ended = failed || event.is_write_closed();
-        let mut state = self.state();
         if read_ended || event.is_readable() {
-            due.extend(state.sides[Direction::Read as usize].announce(read_ended));
+            due.extend(self.side(Direction::Read).announce(read_ended));
         }
         if write_ended || event.is_writable() {
-            due.extend(state.sides[Direction::Write as usize].announce(write_ended));
+            due.extend(self.side(Direction::Write).announce(write_ended));
         }
     }
 
     /// Takes note that the loop is gone.
     pub(crate) fn abandon(&self, due: &mut Vec<Waker>) {
-        let mut state = self.state();
-        state.gone = true;
-        due.extend(state.sides.iter_mut().filter_map(|side| side.waker.take()));
+        self.gone.store(true, Ordering::SeqCst);
+        due.extend(self.sides.iter().filter_map(|side| side.waker().take()));
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    fn ready(&self, direction: Direction) -> io::Result<Option<Seen>> {
-        if self.gone {
-            return Err(RuntimeGone::error());
-        }
-        let side = &self.sides[direction as usize];
-        Ok(side.ready.then_some(Seen { tick: side.tick }))
+    fn side(&self, direction: Direction) -> &Side {
+        &self.sides[direction as usize]
     }
 }
 
 impl Side {
-    fn announce(&mut self, ended: bool) -> Option<Waker> {
-        self.ready = true;
-        self.ended |= ended;
-        self.tick = self.tick.wrapping_add(1);
-        self.waker.take()
+    fn seen(&self) -> Seen {
+        Seen(self.known.load(Ordering::Acquire))
+    }
+
+    fn announce(&self, ended: bool) -> Option<Waker> {
+        let news = Seen::READY | if ended { Seen::ENDED } else { 0 };
+        let learn = |known: u64| Some(known.wrapping_add(Seen::EDGE) | news);
+        let was = (self.known).fetch_update(Ordering::AcqRel, Ordering::Relaxed, learn);
+        // Nobody waits for what is ready: who leaves a waker has seen that it is not, and the edge
+        // that made it so took that waker. An edge for one direction comes for both, as a rule.
+        let was_ready = was.is_ok_and(|known| Seen(known).is_ready());
+        if was_ready { None } else { self.waker().take() }
+    }
+
+    fn waker(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.waker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        sync::{Arc, atomic::AtomicUsize},
+        task::Wake,
+    };
+
     use super::*;
 
     fn source() -> Source {
@@ -185,7 +219,7 @@ mod tests {
     }
 
     fn edge(source: &Source, ended: bool) {
-        let waker = source.state().sides[0].announce(ended);
+        let waker = source.sides[0].announce(ended);
         drop(waker);
     }
 
@@ -201,6 +235,28 @@ mod tests {
     }
 
     #[test]
+    fn who_waits_is_woken_by_the_next_edge_however_many_came_before() {
+        let source = source();
+        edge(&source, false);
+        edge(&source, false);
+        source.used_up(Direction::Read, ready(&source).unwrap());
+        let waker = Waker::from(Arc::new(Count::default()));
+        let mut cx = Context::from_waker(&waker);
+        assert!(source.poll_ready(Direction::Read, &mut cx).is_pending());
+        assert!(source.sides[0].announce(false).is_some());
+        assert!(source.sides[0].announce(false).is_none());
+    }
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
     fn a_short_read_uses_readiness_up_unless_the_end_was_announced() {
         let source = source();
         edge(&source, false);
@@ -213,22 +269,16 @@ mod tests {
 
     #[test]
     fn asking_without_waiting_does_not_displace_who_waits() {
-        struct Count(std::sync::atomic::AtomicUsize);
-        impl std::task::Wake for Count {
-            fn wake(self: std::sync::Arc<Self>) {
-                self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            }
-        }
         let source = source();
-        let count = std::sync::Arc::new(Count(Default::default()));
+        let count = Arc::new(Count::default());
         let waker = Waker::from(count.clone());
-        for waker in [&waker, Waker::noop()] {
+        for waker in [&waker, nobody()] {
             let mut cx = Context::from_waker(waker);
             assert!(source.poll_ready(Direction::Read, &mut cx).is_pending());
         }
-        let woken = source.state().sides[0].announce(false);
+        let woken = source.sides[0].announce(false);
         woken.unwrap().wake();
-        assert_eq!(count.0.load(std::sync::atomic::Ordering::Relaxed), 1);
+        assert_eq!(count.0.load(Ordering::Relaxed), 1);
     }
 
     #[test]

@@ -32,6 +32,19 @@ pub(crate) struct Stream {
     /// What has been moved since the kernel was last asked, and how often it had been asked then.
     spent: usize,
     turn: u64,
+    nodelay: Nodelay,
+}
+
+/// When `TCP_NODELAY` is set.
+// RFC 9293 §3.7.4: a small segment waits while others are unacknowledged. On Linux it waits for small
+// ones only, of which there can be none before the second write, however long the first one was. A
+// connection for one request has no second write, and is spared a system call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Nodelay {
+    /// Never: not asked for, or done already.
+    Settled,
+    AfterFirstWrite,
+    BeforeNextWrite,
 }
 
 impl Stream {
@@ -41,6 +54,7 @@ impl Stream {
         socket: Socket,
         peer: Option<SocketAddr>,
         connected: bool,
+        nodelay: Nodelay,
     ) -> io::Result<Self> {
         let (address, source) = reactor.register(socket, connected)?;
         Ok(Stream {
@@ -50,12 +64,19 @@ impl Stream {
             peer,
             spent: 0,
             turn: 0,
+            nodelay,
         })
     }
 
     /// Ready once a connecting socket is connected, or will not be.
+    ///
+    /// That it can be written to is said of both, and of the latter always with an error or the end
+    /// of both directions (`EPOLLERR`, `EPOLLHUP`): only then is the kernel asked what it was.
     pub(crate) fn poll_connected(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.source.poll_ready(Direction::Write, cx))?;
+        let seen = ready!(self.source.poll_ready(Direction::Write, cx))?;
+        if !seen.is_ended() {
+            return Poll::Ready(Ok(()));
+        }
         Poll::Ready(match self.source.socket.take_error() {
             Ok(None) => Ok(()),
             Ok(Some(error)) | Err(error) => Err(error),
@@ -134,8 +155,15 @@ impl NetworkStream for Stream {
         let piece = socket::Piece::of(bufs);
         loop {
             let seen = ready!(self.source.poll_ready(Direction::Write, cx))?;
+            if self.nodelay == Nodelay::BeforeNextWrite {
+                self.source.socket.set_tcp_nodelay(true)?;
+                self.nodelay = Nodelay::Settled;
+            }
             match piece.send(&self.source.socket, socket::MSG_DONTWAIT) {
                 Ok(written) => {
+                    if self.nodelay == Nodelay::AfterFirstWrite {
+                        self.nodelay = Nodelay::BeforeNextWrite;
+                    }
                     if written < piece.len() {
                         self.source.cut_short(Direction::Write, seen);
                     }
@@ -188,5 +216,38 @@ impl Drop for Stream {
 impl fmt::Debug for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         socket::describe("epoll::Stream", &self.source.socket, self.peer, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::Read,
+        net::{TcpListener, TcpStream},
+        task::Waker,
+    };
+
+    use super::*;
+
+    #[test]
+    fn nodelay_is_set_by_the_second_write_if_it_is_asked_for() {
+        for (nodelay, expected) in [
+            (Nodelay::AfterFirstWrite, [false, true, true]),
+            (Nodelay::Settled, [false; 3]),
+        ] {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (mut peer, _) = listener.accept().unwrap();
+            let reactor = Arc::new(Reactor::new().unwrap());
+            let mut stream = Stream::new(&reactor, socket.into(), None, true, nodelay).unwrap();
+            let mut cx = Context::from_waker(Waker::noop());
+            for expected in expected {
+                let written = stream.poll_write(&mut cx, &[IoSlice::new(b"piece")]);
+                assert!(matches!(written, Poll::Ready(Ok(5))), "{written:?}");
+                assert_eq!(stream.source.socket.tcp_nodelay().unwrap(), expected);
+            }
+            let mut heard = [0; 15];
+            peer.read_exact(&mut heard).unwrap();
+        }
     }
 }

@@ -346,6 +346,19 @@ mod tests {
     }
 
     #[test]
+    fn a_disarmed_timer_wakes_nobody_until_it_is_armed_again() {
+        let (timers, start) = (Timers::default(), crate::now());
+        let mut seat = None;
+        arm(&timers, &mut seat, start + SECOND);
+        timers.disarm(seat.as_ref().unwrap());
+        assert_eq!(timers.held(Waker::noop()), 0);
+        assert_eq!(expired(&timers, start + SECOND), 0);
+        assert!(arm(&timers, &mut seat, start + HOUR));
+        assert_eq!(expired(&timers, start + HOUR), 1);
+        assert_eq!(timers.table().places.len(), 1);
+    }
+
+    #[test]
     fn a_seat_taken_over_with_a_shorter_deadline_is_met_in_time() {
         let (timers, start) = (Timers::default(), crate::now());
         let mut seat = None;

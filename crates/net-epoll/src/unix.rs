@@ -4,7 +4,7 @@ use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use httpcore_core_primitives::{BoxStream, Runtime, sleep_until};
 
-use crate::{Handle, socket};
+use crate::{Handle, socket, stream::Nodelay};
 
 /// How long to wait before asking again a listener whose backlog is full, at first and at last.
 const FIRST_WAIT: Duration = Duration::from_millis(1);
@@ -28,5 +28,8 @@ pub(crate) async fn connect(handle: Handle, path: PathBuf) -> io::Result<BoxStre
             outcome => break outcome?,
         }
     };
-    handle.0.finish(socket, None, connected).await
+    let shared = &handle.0;
+    shared
+        .finish(socket, None, connected, Nodelay::Settled)
+        .await
 }

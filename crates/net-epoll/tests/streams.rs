@@ -5,18 +5,21 @@ mod common;
 use std::{
     future::poll_fn,
     io::{self, IoSlice, Read, Write},
-    net::{Shutdown, TcpListener},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     os::unix::net::UnixListener,
     sync::mpsc,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use bytes::BytesMut;
 use common::{accepted, read_some, read_to_end, serve, turn, write_all};
 use httpcore_core_primitives::RuntimeGone;
-use httpcore_core_primitives::{BoxStream, IdleEnd, NetworkBackend, Runtime, TcpOptions};
+use httpcore_core_primitives::{
+    BoxFuture, BoxStream, IdleEnd, NetworkBackend, Runtime, TcpOptions, nobody,
+};
 use httpcore_net_epoll::Epoll;
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 
 #[test]
 fn what_is_written_comes_back_over_tcp() {
@@ -205,6 +208,61 @@ fn a_port_where_nobody_listens_refuses() {
     assert_eq!(epoll.handle().streams(), 0);
 }
 
+/// A connection that has been begun, and of whose outcome the loop has not heard.
+fn begun(epoll: &Epoll, address: SocketAddr, options: &TcpOptions) -> Connecting {
+    let mut connecting = epoll.handle().connect_tcp(address, options);
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(connecting.as_mut().poll(&mut cx).is_pending());
+    connecting
+}
+
+type Connecting = BoxFuture<'static, io::Result<BoxStream>>;
+
+#[test]
+fn a_connection_reset_before_the_loop_has_heard_of_it_is_none() {
+    let epoll = Epoll::new().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let connecting = begun(&epoll, address, &TcpOptions::default());
+    let (server, _) = listener.accept().unwrap();
+    SockRef::from(&server)
+        .set_linger(Some(Duration::ZERO))
+        .unwrap();
+    drop(server);
+    let error = epoll.block_on(connecting).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    assert_eq!(epoll.handle().streams(), 0);
+}
+
+#[test]
+fn a_connection_closed_before_the_loop_has_heard_of_it_ends_at_once() {
+    let epoll = Epoll::new().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let connecting = begun(&epoll, address, &TcpOptions::default());
+    listener.accept().unwrap().0.write_all(b"bye").unwrap();
+    let heard = epoll.block_on(async { read_to_end(&mut connecting.await?).await });
+    assert_eq!(heard.unwrap(), "bye");
+}
+
+#[test]
+fn a_connection_that_nobody_takes_times_out_as_the_kernel_was_told() {
+    let epoll = Epoll::new().unwrap();
+    // One connection fills the queue of this listener, and whoever comes then is not answered.
+    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+    listener.bind(&any_port.into()).unwrap();
+    listener.listen(0).unwrap();
+    let address = listener.local_addr().unwrap().as_socket().unwrap();
+    let _first = TcpStream::connect(address).unwrap();
+    let mut options = TcpOptions::default();
+    options.user_timeout = Some(Duration::from_millis(1));
+    let error = epoll
+        .block_on(begun(&epoll, address, &options))
+        .unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+}
+
 #[test]
 fn an_interface_that_does_not_exist_fails_the_connect() {
     let epoll = Epoll::new().unwrap();
@@ -238,7 +296,7 @@ fn an_idle_stream_tells_close_data_and_reset_apart() {
 
     let (mut stream, server) = accepted(&epoll);
     SockRef::from(&server)
-        .set_linger(Some(std::time::Duration::ZERO))
+        .set_linger(Some(Duration::ZERO))
         .unwrap();
     drop(server);
     let end = epoll.block_on(poll_fn(|cx| stream.poll_idle(cx)));
@@ -246,10 +304,30 @@ fn an_idle_stream_tells_close_data_and_reset_apart() {
 }
 
 fn idle(stream: &mut BoxStream) -> Option<IdleEnd> {
-    match stream.poll_idle(&mut Context::from_waker(Waker::noop())) {
+    match stream.poll_idle(&mut Context::from_waker(nobody())) {
         Poll::Ready(end) => Some(end),
         Poll::Pending => None,
     }
+}
+
+#[test]
+fn who_asks_without_waiting_does_not_take_the_place_of_who_waits() {
+    let epoll = Epoll::new().unwrap();
+    let (mut stream, mut server) = accepted(&epoll);
+    let end = epoll.block_on(async {
+        let mut asked = false;
+        poll_fn(|cx| {
+            let end = stream.poll_idle(cx);
+            if !asked {
+                asked = true;
+                assert_eq!(idle(&mut stream), None);
+                server.write_all(b"?").unwrap();
+            }
+            end
+        })
+        .await
+    });
+    assert_eq!(end, IdleEnd::UnsolicitedData);
 }
 
 #[test]
@@ -270,7 +348,7 @@ fn a_close_is_noticed_by_a_loop_that_has_not_turned_for_a_while() {
     assert_eq!(idle(&mut stream), None);
     drop(server);
     // Long enough for what is known to count as stale. Nothing but the clock can say so.
-    let stale = epoll.handle().now() + std::time::Duration::from_millis(2);
+    let stale = epoll.handle().now() + Duration::from_millis(2);
     while epoll.handle().now() < stale {
         std::hint::spin_loop();
     }
@@ -352,7 +430,7 @@ fn writing_to_a_peer_who_is_gone_fails_without_a_signal() {
     let epoll = Epoll::new().unwrap();
     let (mut stream, server) = accepted(&epoll);
     SockRef::from(&server)
-        .set_linger(Some(std::time::Duration::ZERO))
+        .set_linger(Some(Duration::ZERO))
         .unwrap();
     drop(server);
     let error = epoll

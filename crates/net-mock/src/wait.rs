@@ -125,6 +125,17 @@ impl Timer for Waiting {
         let at = self.world.since_beginning(deadline);
         self.poll_at(cx, Some(at))
     }
+
+    fn disarm(&mut self) {
+        self.world.with(|state, wakes| {
+            if let Some(wait) = state.waits.get_mut(&self.id) {
+                wakes.discard(wait.waker.take());
+                if let Some(key) = wait.due.take() {
+                    state.agenda.remove(key);
+                }
+            }
+        });
+    }
 }
 
 /// The future of [`MockNet::sleep`](crate::MockNet::sleep).

@@ -1,7 +1,9 @@
 //! The clock, the tasks, and the world that is stuck.
 
 use std::{
+    future::poll_fn,
     sync::{Arc, Mutex},
+    task::Poll,
     time::Duration,
 };
 
@@ -58,6 +60,21 @@ fn a_deadline_ends_what_would_never_end() {
     ));
     assert_eq!((ended, net.elapsed()), (None, SECOND));
     assert_eq!(net.census(), Census::default());
+}
+
+#[test]
+fn a_disarmed_timer_counts_for_nothing_until_it_is_armed_again() {
+    let net = MockNet::new();
+    let mut timer = net.timer("patience");
+    let (first, second) = (net.now() + SECOND, net.now() + 2 * SECOND);
+    net.run(async {
+        poll_fn(|cx| Poll::Ready(timer.poll_until(cx, first).is_pending())).await;
+        assert_eq!(net.census().timers, 1);
+        timer.disarm();
+        assert_eq!(net.census(), Census::default());
+        poll_fn(|cx| timer.poll_until(cx, second)).await;
+    });
+    assert_eq!(net.elapsed(), 2 * SECOND);
 }
 
 #[test]
@@ -191,13 +208,13 @@ fn a_world_that_holds_itself_ends_when_it_is_cleared() {
 fn a_wake_from_another_thread_counts_while_the_world_runs() {
     let net = MockNet::new();
     let mut started = false;
-    net.run(std::future::poll_fn(|cx| {
+    net.run(poll_fn(|cx| {
         if std::mem::replace(&mut started, true) {
-            return std::task::Poll::Ready(());
+            return Poll::Ready(());
         }
         let waker = cx.waker().clone();
         std::thread::spawn(move || waker.wake()).join().unwrap();
-        std::task::Poll::Pending
+        Poll::Pending
     }));
 }
 

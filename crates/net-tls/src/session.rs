@@ -169,7 +169,13 @@ impl Session {
     }
 
     /// How reading ended, if it did. Ask when there is no plaintext left.
+    #[inline]
     pub(crate) fn end(&self) -> Option<End> {
+        let is_over = self.heard_goodbye || self.has_ended || self.failed.is_some();
+        if is_over { self.how_it_ended() } else { None }
+    }
+
+    fn how_it_ended(&self) -> Option<End> {
         if let Some(error) = &self.failed {
             return Some(End::Failed(TlsError::clone(error)));
         }
@@ -182,7 +188,12 @@ impl Session {
     /// Encrypts some prefix of the concatenation of `bufs`; nothing, when as much as may be is
     /// waiting to be sent.
     pub(crate) fn push(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.tls.writer().write_vectored(bufs)
+        let mut full = bufs.iter().filter(|buf| !buf.is_empty());
+        match (full.next(), full.next()) {
+            (Some(only), None) => self.tls.writer().write(only),
+            // This allocates, to have them in a row.
+            _ => self.tls.writer().write_vectored(bufs),
+        }
     }
 
     /// Says that nothing more will be pushed.

@@ -4,11 +4,13 @@ use std::{
     fmt,
     io::{self, ErrorKind, IoSlice, Write},
     sync::Arc,
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, ready},
 };
 
 use bytes::BytesMut;
-use httpcore_core_primitives::{BoxStream, IdleEnd, NetworkStream, StreamInfo, TlsInfo, scratch};
+use httpcore_core_primitives::{
+    BoxStream, IdleEnd, NetworkStream, StreamInfo, TlsInfo, nobody, scratch,
+};
 
 use crate::{
     error::{Refusal, TlsError},
@@ -80,7 +82,7 @@ impl TlsStream {
     /// whoever spoke on this stream before, or by somebody in between; as part of a protected
     /// stream they would be believed.
     fn refuse_early_bytes(&mut self) -> io::Result<()> {
-        let mut cx = Context::from_waker(Waker::noop());
+        let mut cx = Context::from_waker(nobody());
         match self.below.poll_idle(&mut cx) {
             Poll::Pending => Ok(()),
             Poll::Ready(IdleEnd::Failed(kind)) => Err(kind.into()),
@@ -120,15 +122,20 @@ impl TlsStream {
     }
 
     /// Feeds some of what has arrived; whether there was any.
+    #[inline]
     fn digest(&mut self) -> bool {
-        if self.incoming.is_empty() {
-            return false;
+        let is_some = !self.incoming.is_empty();
+        if is_some {
+            self.feed();
         }
+        is_some
+    }
+
+    fn feed(&mut self) {
         self.taken += self.session.feed(&self.incoming[self.taken..]);
         if self.taken == self.incoming.len() {
             self.forget_incoming();
         }
-        true
     }
 
     fn forget_incoming(&mut self) {
@@ -386,7 +393,7 @@ impl Write for Below<'_, '_> {
 mod tests {
     use std::{
         sync::atomic::{AtomicUsize, Ordering},
-        task::Wake,
+        task::{Wake, Waker},
     };
 
     use super::*;

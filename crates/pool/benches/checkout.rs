@@ -127,6 +127,8 @@ impl Timer for Never {
     fn poll_until(&mut self, _: &mut Context<'_>, _: Instant) -> Poll<()> {
         Poll::Pending
     }
+
+    fn disarm(&mut self) {}
 }
 
 fn now<F: Future>(future: F) -> Option<F::Output> {

@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     fmt,
     hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState},
+    net::{IpAddr, SocketAddr},
     path::PathBuf,
     sync::{Arc, OnceLock},
 };
@@ -33,6 +34,7 @@ pub struct Route(Arc<Hashed>);
 struct Hashed {
     hash: u64,
     parts: RouteParts,
+    literal: Option<SocketAddr>,
 }
 
 impl Route {
@@ -54,6 +56,12 @@ impl Route {
     /// The first address to connect to.
     pub fn dial(&self) -> &Endpoint {
         &self.0.parts.dial
+    }
+
+    /// The same, if the host is an address itself, and nobody has to be asked for one. It is read
+    /// once in the life of a route.
+    pub fn literal(&self) -> Option<SocketAddr> {
+        self.0.literal
     }
 
     /// What is done on top of that, from the inside out.
@@ -110,7 +118,12 @@ impl From<RouteParts> for Route {
         // Keyed, and once in the life of a route: hosts may be chosen by strangers.
         static KEYS: OnceLock<RandomState> = OnceLock::new();
         let hash = KEYS.get_or_init(RandomState::new).hash_one(&parts);
-        Route(Arc::new(Hashed { hash, parts }))
+        let literal = parts.dial.literal();
+        Route(Arc::new(Hashed {
+            hash,
+            parts,
+            literal,
+        }))
     }
 }
 
@@ -219,6 +232,16 @@ impl Endpoint {
         Endpoint::Tcp {
             host: origin.host().to_owned(),
             port: origin.port(),
+        }
+    }
+
+    fn literal(&self) -> Option<SocketAddr> {
+        match self {
+            Endpoint::Tcp { host, port } => {
+                let ip: IpAddr = host.parse().ok()?;
+                Some(SocketAddr::new(ip, *port))
+            }
+            Endpoint::Unix(_) => None,
         }
     }
 
@@ -392,6 +415,18 @@ mod tests {
         assert!(shared(vec![h2.clone()]));
         assert!(shared(vec![h1.clone(), connect("one"), h2.clone()]));
         assert!(!shared(vec![h2, connect("one"), h1]));
+    }
+
+    #[test]
+    fn only_an_address_is_a_literal() {
+        let literal = |host: &str| Route::to(Origin::new(Scheme::Http, host, 8080)).literal();
+        assert_eq!(literal("127.0.0.1"), Some(([127, 0, 0, 1], 8080).into()));
+        assert_eq!(literal("::1"), "[::1]:8080".parse().ok());
+        assert_eq!(literal("localhost"), None);
+        assert_eq!(literal("127.1"), None);
+        let mut socket = parts();
+        socket.dial = Endpoint::Unix("127.0.0.1".into());
+        assert_eq!(Route::from(socket).literal(), None);
     }
 
     #[test]

@@ -147,13 +147,20 @@ impl Sending {
             trace: self.trace.clone(),
         };
         self.tell(|| Event::Granted { reused });
-        let request = self.request.take().expect("handed over once an attempt");
-        if request.extensions().get::<KeepStreamInfo>().is_some() {
+        let asks_for_info = self
+            .request
+            .as_ref()
+            .is_some_and(|request| request.extensions().get::<KeepStreamInfo>().is_some());
+        if asks_for_info {
             self.info = Some(Box::new(match &connection {
                 Connection::Exclusive(connection) => connection.info(),
                 Connection::Shared(connection) => connection.info(),
             }));
         }
+        // Not before, and not by `expect`: it would be moved once more for each.
+        let Some(request) = self.request.take() else {
+            unreachable!("a request is handed over once an attempt")
+        };
         let (exchange, shared) = match connection {
             Connection::Exclusive(connection) => (connection.exchange(request, terms), false),
             Connection::Shared(connection) => (connection.exchange(request, terms), true),

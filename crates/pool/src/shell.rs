@@ -23,7 +23,7 @@ use std::{
 
 use httpcore_core_primitives::{
     BoxFuture, CloseReason, ConnectionUse, Error, Established, ExclusiveConnection, Hints, LeaseId,
-    Reclaim, Request, Runtime, SharedConnection, Timeouts, Trace, lease::Outcome,
+    Reclaim, Request, Runtime, SharedConnection, Timeouts, Trace, lease::Outcome, nobody,
 };
 
 use crate::{
@@ -322,7 +322,7 @@ impl Shared {
         let taken = {
             let mut core = self.lock();
             let told = event(&mut core);
-            core.drain(now, self, None, &mut errands);
+            core.drain(now, self, &mut errands);
             result(&mut core, told)
         };
         errands.carry_out(self);
@@ -345,7 +345,7 @@ impl Shared {
                 return (ticket, Some(Ok(granted)));
             }
         }
-        self.ask_in_full(route, wish, came, &terms(), now)
+        self.ask_in_full(route, wish, came, terms(), now)
     }
 
     /// [`ask`](Self::ask), when there is more to it than lending.
@@ -355,25 +355,32 @@ impl Shared {
         route: &Route,
         wish: ConnectionUse,
         came: &mut Option<Arrival>,
-        terms: &DialTerms,
+        terms: DialTerms,
         now: Instant,
     ) -> (TicketId, Option<Result<Granted, Refusal>>) {
         let mut errands = Errands::default();
         let asked = {
             let mut core = self.lock();
+            if came.is_none()
+                && let Some((ticket, place)) = core.state.dial_at_once(route, wish, now)
+            {
+                *came = core.state.arrival(ticket);
+                core.seat(ticket);
+                core.seats[ticket.index()].terms = terms.clone();
+                drop(core);
+                Box::new(Dialling::new(self.me.clone(), place, route.clone(), terms)).start(self);
+                return (ticket, None);
+            }
             let ticket = match *came {
                 Some(arrival) => core.state.enqueue_again(route, wish, arrival, now),
                 None => core.state.enqueue(route, wish, now),
             };
             *came = (*came).or_else(|| core.state.arrival(ticket));
             core.seat(ticket);
-            core.drain(now, self, Some((ticket, terms)), &mut errands);
-            let answer = core.take(ticket);
-            if answer.is_none() {
-                // Whoever begins a dial for it will look for them here.
-                core.seats[ticket.index()].terms = terms.clone();
-            }
-            (ticket, answer)
+            // Whoever begins a dial for it will look for them here.
+            core.seats[ticket.index()].terms = terms;
+            core.drain(now, self, &mut errands);
+            (ticket, core.take(ticket))
         };
         errands.carry_out(self);
         asked
@@ -484,15 +491,30 @@ impl Shared {
                 }
                 dropped
             }
-            Ok(Established::Exclusive(connection)) => self.step(
-                now,
-                |core| {
+            Ok(Established::Exclusive(connection)) => {
+                let mut errands = Errands::default();
+                let dropped = {
+                    let mut core = self.lock();
                     let dialler = core.dial_over(place, version);
-                    let connection = Connection::Exclusive(connection);
-                    (dialler, core.state.dialled(place, Ok(connection), now))
-                },
-                |_, dropped| dropped,
-            ),
+                    let granted =
+                        core.state
+                            .grant_at_once(place, connection, now, &mut may_be_lent);
+                    match granted {
+                        Ok(grant) => {
+                            core.act(grant, self, &mut errands);
+                            (dialler, None)
+                        }
+                        Err(connection) => {
+                            let connection = Connection::Exclusive(connection);
+                            let unheard = core.state.dialled(place, Ok(connection), now);
+                            core.drain(now, self, &mut errands);
+                            (dialler, unheard)
+                        }
+                    }
+                };
+                errands.carry_out(self);
+                dropped
+            }
             Err(error) => self.step(
                 now,
                 |core| {
@@ -528,13 +550,31 @@ impl Shared {
     #[cold]
     fn reclaim_in_full(
         &self,
+        mut core: MutexGuard<'_, Core>,
         ticket: TicketId,
         outcome: Result<Box<dyn ExclusiveConnection>, CloseReason>,
         hints: Hints,
         now: Instant,
     ) {
-        let event = |core: &mut Core| core.state.reclaimed_with(ticket, outcome, hints, now);
-        self.step(now, event, |_, ()| ());
+        let mut errands = Errands::default();
+        let Core { state, .. } = &mut *core;
+        let outcome = match outcome {
+            Ok(connection) => {
+                match state.hand_on_at_once(ticket, connection, hints, now, &mut may_be_lent) {
+                    Ok(grant) => {
+                        core.act(grant, self, &mut errands);
+                        drop(core);
+                        return errands.carry_out(self);
+                    }
+                    Err(connection) => Ok(connection),
+                }
+            }
+            Err(reason) => Err(reason),
+        };
+        core.state.reclaimed_with(ticket, outcome, hints, now);
+        core.drain(now, self, &mut errands);
+        drop(core);
+        errands.carry_out(self);
     }
 }
 
@@ -558,24 +598,27 @@ impl Reclaim for Shared {
     fn reclaim(&self, lease: LeaseId, outcome: Outcome) {
         let now = self.runtime.now();
         let ticket = lease.into();
-        let _dropped_outside;
+        let mut core = self.lock();
+        let _dropped_outside = core.forget_waker(ticket);
         let (outcome, hints) = match outcome {
             Outcome::Returned(connection, hints) => {
-                let mut core = self.lock();
-                _dropped_outside = core.forget_waker(ticket);
-                let parked = core.park_at_once(self, ticket, connection, hints, now);
-                drop(core);
-                match parked {
-                    Ok(()) => return,
+                match core.park_at_once(self, ticket, connection, hints, now) {
+                    Ok(()) => {
+                        drop(core);
+                        return;
+                    }
                     Err(connection) => (Ok(connection), hints),
                 }
             }
             Outcome::Closed(reason) => {
-                _dropped_outside = self.lock().forget_waker(ticket);
+                if core.finish_at_once(ticket, reason, now) {
+                    drop(core);
+                    return;
+                }
                 (Err(reason), Hints::default())
             }
         };
-        self.reclaim_in_full(ticket, outcome, hints, now);
+        self.reclaim_in_full(core, ticket, outcome, hints, now);
     }
 
     fn is_revoked(&self, lease: LeaseId, waker: Option<&Waker>) -> bool {
@@ -651,17 +694,14 @@ impl Core {
         wish: ConnectionUse,
         now: Instant,
     ) -> Option<(TicketId, Granted)> {
-        // It keeps no waker of ours while it is lent.
-        let mut is_fit = |_, connection: &mut Box<dyn ExclusiveConnection>| {
-            let cx = &mut Context::from_waker(Waker::noop());
-            connection.poll_idle(cx).is_pending()
-        };
-        let lent = self.state.lend(route, wish, now, &mut is_fit)?;
-        if let Some(parking) = &self.ward(lent.place).parking {
+        let lent = self.state.lend(route, wish, now, &mut may_be_lent)?;
+        if let Connection::Exclusive(_) = lent.connection
+            && let Some(parking) = &self.ward(lent.place).parking
+        {
             parking.note.parked.store(false, Ordering::Release);
         }
         let granted = Granted {
-            connection: Connection::Exclusive(lent.connection),
+            connection: lent.connection,
             reused: lent.reused,
         };
         Some((lent.ticket, granted))
@@ -688,6 +728,14 @@ impl Core {
         state.park_at_once(ticket, connection, hints, now, until, &mut is_fit)
     }
 
+    /// The end of an exchange on a shared connection, if that is all there is to it.
+    fn finish_at_once(&mut self, ticket: TicketId, reason: CloseReason, now: Instant) -> bool {
+        match self.watch {
+            Watch::Until(until) => self.state.finish_at_once(ticket, reason, now, until),
+            Watch::Off => false,
+        }
+    }
+
     /// The waker of a dial's task, which needs it no more.
     fn dial_over(&mut self, place: PlaceId, version: Option<http::Version>) -> Option<Waker> {
         if self.state.is_wanted(place) {
@@ -699,59 +747,58 @@ impl Core {
         }
     }
 
-    /// Asks the machine what it wants done until there is nothing more. `asking` is the ticket
-    /// which has not left its terms in its seat yet.
-    fn drain(
-        &mut self,
-        now: Instant,
-        pool: &Shared,
-        asking: Option<(TicketId, &DialTerms)>,
-        errands: &mut Errands,
-    ) {
+    /// Asks the machine what it wants done until there is nothing more.
+    fn drain(&mut self, now: Instant, pool: &Shared, errands: &mut Errands) {
         loop {
             let wards = &mut self.wards;
             let mut is_fit = |place: PlaceId, connection: &mut Box<dyn ExclusiveConnection>| {
                 park(ward(wards, place), place, &pool.bell, connection)
             };
-            let Some(action) = self.state.poll_action(now, &mut is_fit) else {
-                break;
-            };
-            match action {
-                Action::Grant {
-                    ticket,
-                    connection,
-                    place,
-                    reused,
-                } => {
-                    if let Some(parking) = &self.ward(place).parking
-                        && let Connection::Exclusive(_) = connection
-                    {
-                        parking.note.parked.store(false, Ordering::Release);
-                    }
-                    let granted = Granted { connection, reused };
-                    self.answer(ticket, Ok(granted), errands);
-                }
-                Action::Refuse { ticket, why } => self.answer(ticket, Err(why), errands),
-                Action::Requeued { ticket } => {
-                    errands.wake(self.seats[ticket.index()].waker.take());
-                }
-                Action::Dial {
-                    place,
-                    route,
-                    ticket,
-                } => {
-                    let terms = match asking {
-                        Some((asking, terms)) if asking == ticket => terms.clone(),
-                        _ => self.seats[ticket.index()].terms.clone(),
-                    };
-                    let dialling = Dialling::new(pool.me.clone(), place, route, terms);
-                    errands.push(Errand::Dial(Box::new(dialling)));
-                }
-                Action::Abandon { place } => errands.wake(self.ward(place).dialler.take()),
-                Action::Close { connection, .. } => errands.push(Errand::Drop(connection)),
+            match self.state.poll_action(now, &mut is_fit) {
+                Some(action) => self.act(action, pool, errands),
+                None => break,
             }
         }
         self.watch_over(now, &pool.bell, errands);
+    }
+
+    fn act(
+        &mut self,
+        action: Action<Box<dyn ExclusiveConnection>, Arc<dyn SharedConnection>>,
+        pool: &Shared,
+        errands: &mut Errands,
+    ) {
+        match action {
+            Action::Grant {
+                ticket,
+                connection,
+                place,
+                reused,
+            } => {
+                if let Some(parking) = &self.ward(place).parking
+                    && let Connection::Exclusive(_) = connection
+                {
+                    parking.note.parked.store(false, Ordering::Release);
+                }
+                let granted = Granted { connection, reused };
+                self.answer(ticket, Ok(granted), errands);
+            }
+            Action::Refuse { ticket, why } => self.answer(ticket, Err(why), errands),
+            Action::Requeued { ticket } => {
+                errands.wake(self.seats[ticket.index()].waker.take());
+            }
+            Action::Dial {
+                place,
+                route,
+                ticket,
+            } => {
+                let terms = self.seats[ticket.index()].terms.clone();
+                let dialling = Dialling::new(pool.me.clone(), place, route, terms);
+                errands.push(Errand::Dial(Box::new(dialling)));
+            }
+            Action::Abandon { place } => errands.wake(self.ward(place).dialler.take()),
+            Action::Close { connection, .. } => errands.push(Errand::Drop(connection)),
+        }
     }
 
     fn answer(
@@ -811,6 +858,13 @@ fn ward(wards: &mut Vec<Ward>, place: PlaceId) -> &mut Ward {
         wards.resize_with(index + 1, Ward::default);
     }
     &mut wards[index]
+}
+
+/// Asks a connection whether it is fit for use. The waker that was left with it, if it still has that,
+/// finds that it is not parked.
+fn may_be_lent(_: PlaceId, connection: &mut Box<dyn ExclusiveConnection>) -> bool {
+    let cx = &mut Context::from_waker(nobody());
+    connection.poll_idle(cx).is_pending()
 }
 
 /// Asks a connection whether it is fit for use, and leaves a waker with it.
@@ -880,8 +934,10 @@ impl Errands {
             return;
         };
         first.carry_out(pool);
-        for errand in self.rest {
-            errand.carry_out(pool);
+        if !self.rest.is_empty() {
+            self.rest
+                .into_iter()
+                .for_each(|errand| errand.carry_out(pool));
         }
         while let Some((pool, errand)) = Later::next() {
             errand.carry_out(&pool);
@@ -932,7 +988,8 @@ impl Drop for Turn {
         let left = LATER.try_with(|later| {
             let mut later = later.borrow_mut();
             later.is_busy = false;
-            take(&mut later.errands)
+            // Not an empty one: that would be dropped at a price.
+            (!later.errands.is_empty()).then(|| take(&mut later.errands))
         });
         drop(left);
     }

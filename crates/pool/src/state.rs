@@ -73,6 +73,7 @@ mod action;
 mod idle;
 mod places;
 mod roads;
+mod short;
 mod sight;
 mod tickets;
 
@@ -418,103 +419,6 @@ impl<X, S: Clone> State<X, S> {
         self.roads[road].arriving += 1;
         self.work.push_back(Work::Arrive(claim));
         claim
-    }
-
-    /// As [`enqueue`](Self::enqueue) and a grant, if an idle connection can be lent at once; if
-    /// not, nothing has happened but that a dead one may have been found, which
-    /// [`poll_action`](Self::poll_action) will say. This is the way most requests go.
-    pub fn lend(
-        &mut self,
-        route: &Route,
-        wish: ConnectionUse,
-        now: Instant,
-        is_fit: &mut impl FnMut(PlaceId, &mut X) -> bool,
-    ) -> Option<Lent<X>> {
-        let &road = self.index.get(route)?;
-        let lane = &self.roads[road];
-        if wish.fresh || self.is_closed() || !lane.roomy.is_empty() || lane.has_tickets() {
-            return None;
-        }
-        let key = lane.idle.front()?;
-        let place = self.places.get_mut(key)?;
-        let reason = self.limits.expired(place, now);
-        let Stage::Idle(connection) = &mut place.stage else {
-            return None;
-        };
-        if reason.is_some() || !is_fit(PlaceId(key), connection) {
-            self.close_idle_place(key, reason.unwrap_or(Closed::PeerEnded));
-            return None;
-        }
-        let reused = place.served > 0;
-        place.served += 1;
-        let Stage::Idle(connection) = std::mem::replace(&mut place.stage, Stage::Lent) else {
-            return None;
-        };
-        let class = place.class;
-        self.roads[road].idle.remove(&mut self.places, key);
-        self.idle.remove_from(class, &mut self.places, key);
-        self.counters.requests += 1;
-        self.counters.granted += 1;
-        self.counters.reused += u64::from(reused);
-        let stage = ClaimStage::Holding { place: key };
-        let claim = self.new_claim(road, wish, now, stage);
-        Some(Lent {
-            ticket: TicketId(claim),
-            connection,
-            place: PlaceId(key),
-            reused,
-        })
-    }
-
-    /// As [`reclaimed`](Self::reclaimed) with a connection, if it can lie idle at once, and does
-    /// not expire before `watched`, when somebody will [look](Self::expire) anyway.
-    ///
-    /// # Errors
-    ///
-    /// With the connection, if there is more to be decided: nothing has happened then.
-    pub fn park_at_once(
-        &mut self,
-        ticket: TicketId,
-        mut connection: X,
-        hints: Hints,
-        now: Instant,
-        watched: Option<Instant>,
-        is_fit: &mut impl FnMut(PlaceId, &mut X) -> bool,
-    ) -> Result<(), X> {
-        let Some(&Claim {
-            stage: ClaimStage::Holding { place: key },
-            close_after: false,
-            ..
-        }) = self.claims.get(ticket.0)
-        else {
-            return Err(connection);
-        };
-        let place = &self.places[key];
-        let lane = &self.roads[place.road];
-        let nothing_to_decide = matches!(place.stage, Stage::Lent)
-            && hints == Hints::default()
-            && self.ring.is_empty()
-            && !self.draining
-            && !lane.has_tickets()
-            && lane.idle.len() < self.limits.idle_per_road
-            && self.idle.len() < self.limits.idle
-            && !self.closed
-            && self.limits.reason_to_end(place, now).is_none();
-        let until = self.limits.idle_end(Class::default(), now);
-        let ends = earlier(until, place.ends);
-        let unwatched = ends.is_some_and(|ends| watched.is_none_or(|watched| ends < watched));
-        if unwatched || !nothing_to_decide || !is_fit(PlaceId(key), &mut connection) {
-            return Err(connection);
-        }
-        self.claims.remove(ticket.0);
-        let place = &mut self.places[key];
-        place.idle_since = now;
-        place.class = Class::default();
-        place.idle_until = until;
-        place.stage = Stage::Idle(connection);
-        let road = place.road;
-        self.put_down(key, road, Class::default());
-        Ok(())
     }
 
     /// A request leaves: the queue, if it waits; otherwise it acknowledges that it was refused.

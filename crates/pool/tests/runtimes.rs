@@ -263,6 +263,8 @@ impl Timer for AtOnce {
         assert!(polled < 100, "a task goes round for ever within one poll");
         Poll::Ready(())
     }
+
+    fn disarm(&mut self) {}
 }
 
 impl Runtime for EndsMeanwhile {

@@ -20,7 +20,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
-use httpcore_core_primitives::{NetworkStream, Upgraded};
+use httpcore_core_primitives::{NetworkStream, Upgraded, nobody};
 pub use tungstenite::{
     Message,
     protocol::{CloseFrame, Role},
@@ -316,7 +316,7 @@ impl<S: NetworkStream> WebSocket<S> {
             ),
             Message::Ping(_) | Message::Pong(_) => {
                 self.may_send()?;
-                let cx = &mut Context::from_waker(std::task::Waker::noop());
+                let cx = &mut Context::from_waker(nobody());
                 match self
                     .context
                     .write(&mut bridge(&mut self.stream, cx), message)

@@ -115,12 +115,17 @@ fn is_late(status: ExitStatus) -> bool {
 }
 
 pub(crate) fn instructions<S: AsRef<OsStr>>(program: &Path, arguments: &[S]) -> Number<u64> {
-    let before = [
-        "valgrind",
-        "--tool=callgrind",
-        "--callgrind-out-file=/dev/null",
-        "--max-threads=12000",
-    ];
+    instructions_into(Path::new("/dev/null"), program, arguments)
+}
+
+/// Likewise; whose they are is told by `file`.
+pub(crate) fn instructions_into<S: AsRef<OsStr>>(
+    file: &Path,
+    program: &Path,
+    arguments: &[S],
+) -> Number<u64> {
+    let file = format!("--callgrind-out-file={}", file.display());
+    let before = ["valgrind", "--tool=callgrind", &file, "--max-threads=12000"];
     let (_, said) = run(LIMIT, &before, program, arguments)?;
     let total = after(&said, "Collected :").ok_or("callgrind printed no total".to_owned());
     Ok(total?)
@@ -152,7 +157,7 @@ pub(crate) fn system_calls<S: AsRef<OsStr>>(
     program: &Path,
     arguments: &[S],
 ) -> Number<BTreeMap<String, u64>> {
-    let table = target().join("bench/strace.txt");
+    let table = target().join(format!("strace-{}.txt", std::process::id()));
     let place = table.to_string_lossy();
     let before = ["strace", "-f", "-c", "-o", &place];
     run(LIMIT, &before, program, arguments)?;

@@ -4,13 +4,14 @@ use std::{collections::BTreeMap, path::Path, thread, time::Duration};
 
 use super::{
     Plan,
-    clients::Client,
+    clients::{Client, like_ours},
     counters::{self, Heap, NoNumber, Number},
+    profile::{self, PROFILED},
     results::{Cell, Curve, Row, Spread, show},
     servers::{self, Server},
     workloads::{How, Site, WORKLOADS, Workload},
 };
-use crate::steps::{Report, cargo, now, output};
+use crate::steps::{Report, cargo, now, output, target};
 
 /// How many are in flight, along the curve of costs.
 const CURVE: [u64; 6] = [1, 4, 16, 64, 256, 1_000];
@@ -94,28 +95,45 @@ fn count(
     let Some(program) = client.countable() else {
         return Ok(());
     };
-    let n = workload.counted;
+    let n = client.counted(workload);
     let words = |requests| workload.words(site, requests);
     let each = |twice: u64, once: u64| (twice as f64 - once as f64) / n as f64;
     match workload.how {
         How::Get | How::Connect | How::Resume => {
             if plan.has_valgrind {
+                // Where a profile is wanted, callgrind writes it down.
+                let is_profiled =
+                    plan.has_profiles && client.name == "ours" && PROFILED.contains(&workload.name);
+                let file = |name: &str| {
+                    if is_profiled {
+                        target().join("bench").join(name)
+                    } else {
+                        "/dev/null".into()
+                    }
+                };
+                let files = (file("callgrind-once.out"), file("callgrind-twice.out"));
                 // Beside each other: there are two processors, and no time is taken here.
-                let (once, twice, heap) = thread::scope(|scope| {
+                let (instructions, heap) = thread::scope(|scope| {
                     let heap = scope.spawn(|| {
                         let once = counters::heap(program, &words(n))?;
-                        Ok::<(Heap, Heap), NoNumber>((
-                            once,
-                            counters::heap(program, &words(2 * n))?,
-                        ))
+                        let twice = counters::heap(program, &words(2 * n))?;
+                        Ok::<(Heap, Heap), NoNumber>((once, twice))
                     });
-                    let once = counters::instructions(program, &words(n));
-                    let twice = once
-                        .clone()
-                        .and_then(|_| counters::instructions(program, &words(2 * n)));
-                    (once, twice, heap.join())
+                    let count = |file, requests| {
+                        counters::instructions_into(file, program, &words(requests))
+                    };
+                    let once = count(&files.0, n);
+                    let both = once.and_then(|once| Ok((once, count(&files.1, 2 * n)?)));
+                    (both, heap.join())
                 });
-                cell.instructions = Some(each(twice?, once?));
+                let (once, twice) = instructions?;
+                cell.instructions = Some(each(twice, once));
+                if is_profiled {
+                    match profile::difference(&files.0, &files.1, n) {
+                        Ok(profile) => cell.profile = Some(profile),
+                        Err(why) => println!("  {:<20} {why}", client.name),
+                    }
+                }
                 let (once, twice) = heap.map_err(|_| "a thread panicked".to_owned())??;
                 cell.allocations = Some(each(twice.allocations, once.allocations));
                 cell.bytes = Some(each(twice.bytes, once.bytes));
@@ -191,7 +209,7 @@ pub(super) fn with_nginx(
             return Vec::new();
         }
     };
-    let times_only = plan.without_counts();
+    let times_only = plan.in_short();
     let names = ["h1", "h1-64", "https-64", "h1-download", "https-download"];
     let wanted = WORKLOADS
         .iter()
@@ -243,7 +261,7 @@ pub(super) fn checkout(plan: &Plan) -> Result<Vec<(u64, f64)>, String> {
         return Err("valgrind is not installed".into());
     }
     println!("\nthe pool alone");
-    let said = output(cargo().args([
+    let said = output(like_ours(cargo().args([
         "bench",
         "--locked",
         "-p",
@@ -253,7 +271,7 @@ pub(super) fn checkout(plan: &Plan) -> Result<Vec<(u64, f64)>, String> {
         "--no-run",
         "--message-format",
         "json",
-    ]))?;
+    ])))?;
     let program = said.lines().rev().find_map(|line| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
         Some(message["executable"].as_str()?.to_owned())

@@ -14,6 +14,7 @@ pub(crate) mod guard;
 mod measure;
 mod page;
 mod plots;
+mod profile;
 mod results;
 mod servers;
 mod tables;
@@ -44,6 +45,8 @@ struct Plan {
     only: Vec<String>,
     has_valgrind: bool,
     has_strace: bool,
+    /// Whether it can be told whose instructions they are.
+    has_profiles: bool,
 }
 
 pub(crate) fn run(words: &[String]) -> Outcome {
@@ -69,6 +72,9 @@ pub(crate) fn run(words: &[String]) -> Outcome {
             known.join(", ")
         ));
     }
+    if has("--write") && (has("--quick") || !only.is_empty()) {
+        return Err("--write is for a whole run: its tables are compared with one another".into());
+    }
     let mut report = Report::default();
     let plan = Plan {
         is_quick: has("--quick"),
@@ -76,9 +82,13 @@ pub(crate) fn run(words: &[String]) -> Outcome {
         only,
         has_valgrind: find("valgrind").is_some(),
         has_strace: find("strace").is_some(),
+        has_profiles: find("callgrind_annotate").is_some(),
     };
     if !plan.has_valgrind {
         report.leave_out("instructions, allocations and heap: valgrind is not installed");
+    }
+    if !plan.has_profiles {
+        report.leave_out("where our instructions go: callgrind_annotate is not installed");
     }
     if !plan.has_strace {
         report.leave_out("system calls: strace is not installed");
@@ -92,6 +102,7 @@ pub(crate) fn run(words: &[String]) -> Outcome {
         date: said("date", &["-u", "+%F"]),
         machine: machine(),
         command: command.trim_end().to_owned(),
+        took: "a run that was broken off".to_owned(),
         versions: clients::versions(),
         clients: clients
             .iter()
@@ -155,8 +166,10 @@ impl Plan {
         }
     }
 
-    fn without_counts(&self) -> Self {
+    /// For what is only to be seen beside the rest: no counts, and two rounds at most.
+    fn in_short(&self) -> Self {
         Plan {
+            rounds: self.rounds.min(2),
             has_valgrind: false,
             has_strace: false,
             only: self.only.clone(),
@@ -229,7 +242,14 @@ fn machine() -> String {
     let model = model.map_or("processor unknown", |model| {
         model.trim_start_matches([':', '\t', ' '])
     });
-    format!("{cores} × {model}, {}", said("uname", &["-sr"]))
+    let kernel = said("uname", &["-r"]);
+    let mut numbers = kernel.splitn(3, '.');
+    let (major, minor) = (numbers.next(), numbers.next());
+    format!(
+        "{cores} × {model}, Linux {}.{}",
+        major.unwrap_or_default(),
+        minor.unwrap_or_default()
+    )
 }
 
 #[cfg(test)]

@@ -44,13 +44,14 @@ pub(crate) fn page(results: &Results) -> String {
         );
     }
     let mut body = format!(
-        "<h1>httpcore and the others</h1><p class=\"dim\">{} · {} · <code>{}</code></p>\
+        "<h1>httpcore and the others</h1><p class=\"dim\">{} · {} · <code>{}</code>, in {}</p>\
          <p>Counts repeat; times do not: they are ratios, measured in alternation, and shown with \
          the least and the greatest. <em>raw</em> is mio and httparse with requests made \
          beforehand: the floor. The server is quick and has a processor of its own.</p>",
         escape(&results.date),
         escape(&results.machine),
         escape(&results.command),
+        escape(&results.took),
     );
     section(&mut body, "Instructions for each request", results, |row| {
         let bars = collect(results, row, |_, client| {
@@ -75,9 +76,12 @@ pub(crate) fn page(results: &Results) -> String {
             (ratios(results, row, "hyper-util"), None)
         },
     );
-    section(
+    explained(
         &mut body,
         "Bytes of the heap for each idle connection",
+        "raw, ours and bare hyper open them one by one, with a request on each. Of the others' pools \
+         all have to be asked for at once, and what so many requests leave behind is among this. \
+         Those that are asked for fewer stand with their number in the table below.",
         results,
         |row| {
             let bars = collect(results, row, |_, client| row.cells.get(client)?.heap);
@@ -93,8 +97,16 @@ pub(crate) fn page(results: &Results) -> String {
             let bars = collect(results, row, |_, client| {
                 row.receives(client).filter(|_| is_download)
             });
-            (bars, None)
+            (bars, of_ours(row, Metric::Reads))
         },
+    );
+    explained(
+        &mut body,
+        "Milliseconds until the response of a name with two addresses, the first of which is dead",
+        "Clients that wait for the first until the system gives it up are stopped long before that; \
+         the table below says after how long.",
+        results,
+        |row| (waits(results, row), None),
     );
     latencies(&mut body, results);
     curves(&mut body, results);
@@ -150,6 +162,17 @@ fn section(
     results: &Results,
     plot: impl Fn(&Row) -> (Vec<Bar>, Option<f64>),
 ) {
+    explained(body, title, "", results, plot);
+}
+
+/// Likewise, with a text above.
+fn explained(
+    body: &mut String,
+    title: &str,
+    text: &str,
+    results: &Results,
+    plot: impl Fn(&Row) -> (Vec<Bar>, Option<f64>),
+) {
     let mut plots = String::new();
     for row in &results.rows {
         let (all, goal) = plot(row);
@@ -158,7 +181,11 @@ fn section(
         }
     }
     if !plots.is_empty() {
-        let _ = write!(body, "<h2>{title}</h2><div class=\"plots\">{plots}</div>");
+        let _ = write!(body, "<h2>{title}</h2>");
+        if !text.is_empty() {
+            let _ = write!(body, "<p class=\"dim\">{text}</p>");
+        }
+        let _ = write!(body, "<div class=\"plots\">{plots}</div>");
     }
 }
 
@@ -202,16 +229,49 @@ fn ratios(results: &Results, row: &Row, base: &str) -> Vec<Bar> {
     let bars: Vec<Bar> = results.clients.iter().filter_map(bar).collect();
     // Somebody a hundred times slower would leave nothing to be seen of the others.
     let (shown, far): (Vec<Bar>, Vec<Bar>) = bars.into_iter().partition(|bar| bar.value < 12.0);
-    let beyond = |bar: Bar| Bar {
-        shown: format!("not drawn: {}", bar.shown),
-        value: 0.0,
-        spread: None,
-        ..bar
+    let beyond = |bar: Bar| {
+        let shown = format!("not drawn: {}", bar.shown);
+        undrawn(bar.label, shown, bar.is_ours)
     };
     shown
         .into_iter()
         .chain(far.into_iter().map(beyond))
         .collect()
+}
+
+fn waits(results: &Results, row: &Row) -> Vec<Bar> {
+    let bar = |(client, title): &(&'static str, &'static str)| {
+        let is_ours = client.starts_with("ours");
+        let Some(Spread {
+            median,
+            least,
+            most,
+        }) = row.wait(client)
+        else {
+            let seconds = row.cells.get(client)?.endless?;
+            let shown = format!("not within {seconds} s");
+            return Some(undrawn((*title).to_owned(), shown, is_ours));
+        };
+        Some(Bar {
+            label: (*title).to_owned(),
+            value: median / 1e6,
+            spread: Some((least / 1e6, most / 1e6)),
+            shown: show(median / 1e6),
+            is_ours,
+        })
+    };
+    results.clients.iter().filter_map(bar).collect()
+}
+
+/// Words in place of a bar.
+fn undrawn(label: String, shown: String, is_ours: bool) -> Bar {
+    Bar {
+        label,
+        value: 0.0,
+        spread: None,
+        shown,
+        is_ours,
+    }
 }
 
 /// Distributions: how large a share of requests took longer than so much.

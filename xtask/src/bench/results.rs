@@ -4,13 +4,18 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::workloads::{How, Workload};
+use super::{
+    profile::Profile,
+    workloads::{How, Workload},
+};
 
 /// One client at one work.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Cell {
     /// For each request.
     pub(crate) instructions: Option<f64>,
+    /// Where they are.
+    pub(crate) profile: Option<Profile>,
     pub(crate) allocations: Option<f64>,
     pub(crate) bytes: Option<f64>,
     /// By name, for each request.

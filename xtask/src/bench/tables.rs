@@ -2,6 +2,7 @@
 
 use super::{
     goals::{Bound, GOALS, Goal, Metric, of_ours},
+    profile::{GROUPS, Profile},
     results::{Results, Row, Spread, show},
     workloads::How,
 };
@@ -103,7 +104,7 @@ pub(crate) fn tables(results: &Results) -> Vec<Table> {
             results,
             &results.nginx,
             "Processor time with nginx",
-            "In microseconds for each request: medians. The server is nginx.",
+            "In microseconds for each request: the middle of two. The server is nginx.",
             &|row, client| {
                 let spread = Spread::of(row.cells.get(client)?.cpu.clone())?;
                 Some(show(spread.median / 1e3))
@@ -126,6 +127,7 @@ pub(crate) fn tables(results: &Results) -> Vec<Table> {
             },
             |_| None,
         ),
+        whose(results),
         waits(results),
         checkout(results),
     ];
@@ -228,6 +230,45 @@ fn goals(results: &Results) -> Table {
         note: "What we have promised ourselves, and what everybody takes; times are medians.",
         head,
         rows: GOALS.iter().filter_map(line).collect(),
+    }
+}
+
+/// Where our instructions go.
+fn whose(results: &Results) -> Table {
+    let of = |row: &Row| Some((row.workload.title, row.cells.get("ours")?.profile.clone()?));
+    let profiles: Vec<_> = results.rows.iter().filter_map(of).collect();
+    let mut head = vec!["crate".to_owned()];
+    head.extend(profiles.iter().map(|(title, _)| (*title).to_owned()));
+    let shown = |count: f64| {
+        if count < 0.5 {
+            NOTHING.to_owned()
+        } else {
+            show(count.round())
+        }
+    };
+    let line = |group: &&str| {
+        let of = |(_, profile): &(_, Profile)| profile.get(*group).copied().unwrap_or(0.0);
+        let counts: Vec<f64> = profiles.iter().map(of).collect();
+        let is_there = counts.iter().any(|count| *count >= 0.5);
+        is_there.then(|| {
+            let mut line = vec![(*group).to_owned()];
+            line.extend(counts.into_iter().map(shown));
+            line
+        })
+    };
+    let mut rows: Vec<_> = GROUPS.iter().filter_map(line).collect();
+    if !rows.is_empty() {
+        let mut sum = vec!["together".to_owned()];
+        let sums = profiles.iter().map(|(_, profile)| profile.values().sum());
+        sum.extend(sums.map(shown));
+        rows.push(sum);
+    }
+    Table {
+        title: "Where our instructions go",
+        note: "For each request, by the crate whose function they are in; what is inlined counts for \
+               whom it is inlined into. By callgrind.",
+        head,
+        rows,
     }
 }
 

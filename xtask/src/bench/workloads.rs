@@ -46,7 +46,7 @@ const fn get(name: &'static str, title: &'static str, port: &'static str) -> Wor
         how: How::Get,
         in_flight: 1,
         counted: 400,
-        timed: 4_000,
+        timed: 2_000,
         is_quick: false,
     }
 }
@@ -91,6 +91,7 @@ pub(crate) const WORKLOADS: &[Workload] = &[
     Workload {
         in_flight: 64,
         counted: 640,
+        timed: 4_000,
         is_quick: true,
         ..get("h1-64", "HTTP/1.1, 64 in flight", "h1")
     },
@@ -108,11 +109,13 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         path: "/bytes/10240",
         in_flight: 64,
         counted: 640,
+        timed: 4_000,
         ..get("h1-10k", "HTTP/1.1, 10 KiB bodies, 64 in flight", "h1")
     },
     Workload {
         in_flight: 64,
         counted: 640,
+        timed: 4_000,
         is_quick: true,
         ..get("https-64", "https, 64 in flight", "https")
     },

@@ -40,7 +40,7 @@ impl Client for Reqwest {
             client
                 .post(known.clone())
                 .body(reqwest::Body::wrap(Zeros::of(task)))
-        } else if task.work == Work::Beside {
+        } else if url.path() != known.path() {
             client.get(url.to_string())
         } else {
             client.get(known.clone())

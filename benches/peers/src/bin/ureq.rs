@@ -30,7 +30,7 @@ fn main() {
         let agent = agent(task)?;
         match task.work {
             Work::Get | Work::Upload => {
-                together(&agent, task, task.in_flight)?;
+                together(&agent, &task.warm_up(), task.in_flight)?;
                 together(&agent, task, task.requests)
             }
             Work::Connect => {

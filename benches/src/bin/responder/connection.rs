@@ -32,8 +32,8 @@ enum Speaker {
 pub(crate) enum Turn {
     /// More is to come, or nothing.
     On,
-    /// The request waits until so many do.
-    Barrier(usize),
+    /// The request waits until so many do at the barrier of this name.
+    Barrier { count: usize, name: u64 },
     /// Nothing comes after what is to be sent.
     Last,
     /// The client makes no sense.
@@ -77,8 +77,8 @@ impl Connection {
         self.send();
     }
 
-    /// Reads and writes all that can be. Yields how many a request waits for, if one does.
-    pub(crate) fn turn(&mut self, scratch: &mut [u8], sees_end: bool) -> Option<usize> {
+    /// Reads and writes all that can be. Yields how many a request waits for and where, if one does.
+    pub(crate) fn turn(&mut self, scratch: &mut [u8], sees_end: bool) -> Option<(usize, u64)> {
         let mut barrier = None;
         while !self.is_over {
             match self.receive(scratch) {
@@ -86,7 +86,7 @@ impl Connection {
                 Ok((size, turn)) => {
                     match turn {
                         Turn::On => {}
-                        Turn::Barrier(count) => barrier = Some(count),
+                        Turn::Barrier { count, name } => barrier = Some((count, name)),
                         Turn::Last => {
                             self.send();
                             if let Some(tls) = &mut self.tls {

@@ -85,8 +85,8 @@ impl Http1 {
             let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
             out.extend_from_slice(head.as_bytes());
             self.say(out, 64 << 10);
-        } else if let Some(count) = number("/barrier/") {
-            return Turn::Barrier(count as usize);
+        } else if let Some(barrier) = barrier(request.path) {
+            return barrier;
         } else {
             out.extend_from_slice(UNKNOWN);
         }
@@ -105,6 +105,16 @@ impl Http1 {
         out.resize(out.len() + size as usize, 0);
         self.zeros -= size;
     }
+}
+
+/// `/barrier/N` and `/barrier/N/NAME`.
+fn barrier(path: &str) -> Option<Turn> {
+    let rest = path.strip_prefix("/barrier/")?;
+    let (count, name) = rest.split_once('/').unwrap_or((rest, "0"));
+    Some(Turn::Barrier {
+        count: count.parse().ok()?,
+        name: name.parse().ok()?,
+    })
 }
 
 enum Parsed<'a> {
@@ -176,7 +186,10 @@ mod tests {
     #[test]
     fn a_barrier_is_told_and_nonsense_refused() {
         let barrier = b"GET /barrier/7 HTTP/1.1\r\nHost: a\r\n\r\n";
-        assert_eq!(heard(barrier, 0), (Vec::new(), Turn::Barrier(7)));
+        let turn = |count, name| Turn::Barrier { count, name };
+        assert_eq!(heard(barrier, 0), (Vec::new(), turn(7, 0)));
+        let named = b"GET /barrier/7/11 HTTP/1.1\r\n\r\n";
+        assert_eq!(heard(named, 0), (Vec::new(), turn(7, 11)));
         assert_eq!(heard(b"\0\0", 0).1, Turn::Nonsense);
     }
 }

@@ -10,7 +10,7 @@
 //! | `/hello` | 14 bytes |
 //! | `/eleven` | 14 bytes behind eleven header fields |
 //! | `/bytes/N` | N bytes |
-//! | `/barrier/N` | 2 bytes, once N requests are waiting for them |
+//! | `/barrier/N`, `/barrier/N/NAME` | 2 bytes, once N requests are waiting for them (NAME: a number) |
 //! | a POST of any path | 2 bytes, once the body has been read |
 
 #![forbid(unsafe_code)]
@@ -98,8 +98,8 @@ struct Server {
     _dead: Vec<Dead>,
     connections: HashMap<Token, Connection>,
     next: usize,
-    /// Those whose requests wait for others at a barrier.
-    waiting: Vec<Token>,
+    /// Those whose requests wait for others, by the barrier's name.
+    waiting: HashMap<u64, Vec<Token>>,
 }
 
 impl Server {
@@ -140,7 +140,7 @@ impl Server {
             doors,
             _dead: all_dead,
             connections: HashMap::new(),
-            waiting: Vec::new(),
+            waiting: HashMap::new(),
         })
     }
 
@@ -176,11 +176,14 @@ impl Server {
                 }
                 if connection.is_over() {
                     self.connections.remove(&token);
-                    self.waiting.retain(|other| *other != token);
-                } else if let Some(count) = barrier {
-                    self.waiting.push(token);
-                    if self.waiting.len() >= count {
-                        self.release();
+                    for waiting in self.waiting.values_mut() {
+                        waiting.retain(|other| *other != token);
+                    }
+                } else if let Some((count, name)) = barrier {
+                    let waiting = self.waiting.entry(name).or_default();
+                    waiting.push(token);
+                    if waiting.len() >= count {
+                        self.release(name);
                     }
                 }
             }
@@ -228,8 +231,8 @@ impl Server {
     }
 
     /// Answers all that have waited for one another.
-    fn release(&mut self) {
-        for token in self.waiting.drain(..) {
+    fn release(&mut self, name: u64) {
+        for token in self.waiting.remove(&name).unwrap_or_default() {
             if let Some(connection) = self.connections.get_mut(&token) {
                 connection.release();
             }

@@ -75,6 +75,12 @@ impl<X, S: Clone> State<X, S> {
         is_fit: &mut impl FnMut(PlaceId, &mut X) -> bool,
     ) -> Option<Action<X, S>> {
         let lane = self.roads.get(road)?;
+        if self.waiting == 0 && !lane.turn.is_linked() && self.idle.len() <= self.limits.idle {
+            if lane.is_empty() {
+                self.rest(road);
+            }
+            return None;
+        }
         let first = lane.waiting.front();
         let mut action = self.lend_shared(road, now);
         if action.is_none()
@@ -261,6 +267,17 @@ impl<X, S: Clone> State<X, S> {
         self.ring.remove(&mut self.roads, road);
         self.passed_over = 0;
         let claim = self.roads[road].wanting.front()?;
+        let place = self.begin_dial(road, claim, now);
+        self.refresh(road);
+        Some(Action::Dial {
+            place: PlaceId(place),
+            route: self.roads[road].route.clone(),
+            ticket: TicketId(claim),
+        })
+    }
+
+    /// A place in which a connection is being made for `claim`.
+    pub(super) fn begin_dial(&mut self, road: Key, claim: Key, now: Instant) -> Key {
         let sequence = self.next_sequence();
         let place = self.places.insert(Place {
             road,
@@ -286,12 +303,7 @@ impl<X, S: Clone> State<X, S> {
         self.roads[road].places += 1;
         self.roads[road].dials += 1;
         self.counters.dials += 1;
-        self.refresh(road);
-        Some(Action::Dial {
-            place: PlaceId(place),
-            route: self.roads[road].route.clone(),
-            ticket: TicketId(claim),
-        })
+        place
     }
 
     /// Refuses the newest ticket, if it found nothing and too many wait already.

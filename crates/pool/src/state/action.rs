@@ -69,11 +69,11 @@ pub enum Connection<X, S> {
 
 /// What was lent without further ado.
 #[derive(Debug)]
-pub struct Lent<X> {
+pub struct Lent<X, S> {
     /// For whom.
     pub ticket: TicketId,
     /// What.
-    pub connection: X,
+    pub connection: Connection<X, S>,
     /// Which connection that is.
     pub place: PlaceId,
     /// Whether it has served another exchange.

@@ -71,7 +71,6 @@ impl Idle {
     }
 
     #[cfg(test)]
-    #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -125,7 +124,9 @@ impl Idle {
     }
 
     fn fronts(&self) -> impl Iterator<Item = Key> + '_ {
-        self.lists.iter().filter_map(List::front)
+        // In a pool with a queue nothing is idle, and each request would look through all of them.
+        let lists = if self.len == 0 { &[] } else { &self.lists[..] };
+        lists.iter().filter_map(List::front)
     }
 
     #[cfg(test)]

@@ -46,13 +46,18 @@ impl<X, S: Clone> State<X, S> {
     /// `None` if nobody does.
     pub(super) fn next_to_give_way(&self) -> Option<Instant> {
         let patience = self.limits.dial_patience?;
-        if self.ring.is_empty() || self.places.len() < self.limits.places {
+        if self.ring.is_empty() || self.places.len() < self.limits.places || !self.is_dialled() {
             return None;
         }
         (0..LEVELS)
             .filter(|&level| self.may_give_way(level).is_some())
             .filter_map(|level| self.gives_way(level, patience))
             .min()
+    }
+
+    /// Whether any connection is being made.
+    fn is_dialled(&self) -> bool {
+        self.made < self.places.len()
     }
 
     /// When the first dial of a level has had its time.
@@ -74,7 +79,7 @@ impl<X, S: Clone> State<X, S> {
     /// own ticket waits for a place again, and its next dial has twice as long. So an origin whose
     /// connects hang holds no place for ever, and one whose connects are merely slow gets there.
     pub(super) fn make_a_dial_give_way(&mut self, now: Instant) -> Option<()> {
-        let patience = self.limits.dial_patience?;
+        let patience = self.limits.dial_patience.filter(|_| self.is_dialled())?;
         let key = (0..LEVELS).find_map(|level| {
             let is_due = self
                 .gives_way(level, patience)
@@ -309,6 +314,13 @@ impl<X, S: Clone> State<X, S> {
     }
 
     pub(super) fn end_exchange(&mut self, key: Key, now: Instant) {
+        let road = self.places[key].road;
+        self.leave_shared(key, now);
+        self.work.push_back(Work::Serve(road));
+    }
+
+    /// A shared connection carries one exchange less.
+    pub(super) fn leave_shared(&mut self, key: Key, now: Instant) {
         let place = &mut self.places[key];
         let road = place.road;
         let Stage::Shared {
@@ -336,7 +348,6 @@ impl<X, S: Clone> State<X, S> {
         if unused {
             self.idle.push(&mut self.places, key);
         }
-        self.work.push_back(Work::Serve(road));
     }
 
     /// Empties a place which is in no list but that of ages.

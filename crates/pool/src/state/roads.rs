@@ -81,7 +81,12 @@ impl<X, S: Clone> State<X, S> {
         let fresh = self.claims[first].fresh;
         let within_limit =
             lane.places < self.limits.places_per_road || (fresh && !lane.idle.is_empty());
-        let protocol_allows = match lane.knowledge {
+        within_limit && self.protocol_allows(lane, fresh)
+    }
+
+    /// Whether what is known of the protocol lets another dial begin.
+    pub(super) fn protocol_allows(&self, lane: &Road, fresh: bool) -> bool {
+        match lane.knowledge {
             Knowledge::Unknown => !lane.is_probing(),
             // One which has just been made, and has yet to say how much it admits, may serve all
             // who wait.
@@ -90,8 +95,7 @@ impl<X, S: Clone> State<X, S> {
                 lane.dials == 0 && (fresh || has_need)
             }
             Knowledge::Doubtful | Knowledge::Exclusive => true,
-        };
-        within_limit && protocol_allows
+        }
     }
 
     /// One who insists on a new connection, on a road whose places are all taken by shared ones:

@@ -246,7 +246,7 @@ impl World {
             if self.dice.roll(2) == 0 {
                 self.drain();
             }
-            return false;
+            return self.dial_at_once(route, wish);
         };
         self.order += 1;
         let waiting = Waiting {
@@ -256,9 +256,31 @@ impl World {
             order: self.order,
         };
         self.waiting.insert(lent.ticket, waiting);
-        let (ticket, number) = (lent.ticket, lent.connection);
+        let (ticket, number) = (lent.ticket, number(&lent.connection));
         self.note(|| format!("{ticket:?} asks for {route}, and has {number} at once"));
-        self.check_grant(lent.ticket, lent.connection, lent.place, lent.reused);
+        self.check_grant(lent.ticket, number, lent.place, lent.reused);
+        self.check_nothing_is_left();
+        true
+    }
+
+    /// The other short way; whether it was gone.
+    fn dial_at_once(&mut self, route: usize, wish: ConnectionUse) -> bool {
+        let way = self.routes[route].clone();
+        let Some((ticket, place)) = self.state.dial_at_once(&way, wish, self.now) else {
+            return false;
+        };
+        self.note(|| format!("{ticket:?} asks for {route}, and {place:?} is dialled at once"));
+        self.order += 1;
+        let waiting = Waiting {
+            route,
+            fresh: wish.fresh,
+            close_after: wish.close_after,
+            order: self.order,
+        };
+        self.waiting.insert(ticket, waiting);
+        self.check_dial(place, &way, ticket);
+        self.check_places();
+        self.check_nothing_is_left();
         true
     }
 
@@ -331,9 +353,56 @@ impl World {
                 .dialled(place, Ok(Connection::Shared(number)), self.now);
             let limit = 1 + self.dice.roll(3);
             self.set_limit(number, Admission::UpTo(limit));
-        } else {
+        } else if self.dice.roll(2) == 0 || !self.grant_at_once(place, number) {
             self.state
                 .dialled(place, Ok(Connection::Exclusive(number)), self.now);
+        }
+    }
+
+    /// The short way; whether it was gone.
+    fn grant_at_once(&mut self, place: PlaceId, number: u32) -> bool {
+        let connections = &self.connections;
+        let mut is_fit = |_, number: &mut u32| !connections[number].dead;
+        let granted = self
+            .state
+            .grant_at_once(place, number, self.now, &mut is_fit);
+        self.check_granted_at_once(granted, number)
+    }
+
+    /// The short way from one to the next; whether it was gone.
+    fn hand_on_at_once(&mut self, ticket: TicketId, number: u32) -> bool {
+        let connections = &self.connections;
+        let mut is_fit = |_, number: &mut u32| !connections[number].dead;
+        let (now, hints) = (self.now, Hints::default());
+        let granted = self
+            .state
+            .hand_on_at_once(ticket, number, hints, now, &mut is_fit);
+        self.check_granted_at_once(granted, number)
+    }
+
+    fn check_granted_at_once(
+        &mut self,
+        granted: Result<Action<u32, u32>, u32>,
+        number: u32,
+    ) -> bool {
+        match granted {
+            Ok(Action::Grant {
+                ticket,
+                connection,
+                place,
+                reused,
+            }) => {
+                self.note(|| format!("{ticket:?} is granted {number} at once"));
+                assert_eq!(super::number(&connection), number);
+                self.check_grant(ticket, number, place, reused);
+                self.check_nothing_is_left();
+                true
+            }
+            Ok(_) => panic!("a grant is a grant"),
+            Err(back) => {
+                assert_eq!(back, number);
+                false
+            }
         }
     }
 
@@ -437,8 +506,10 @@ impl World {
                 let parked =
                     self.state
                         .park_at_once(ticket, number, hints, now, Some(now), &mut is_fit);
-                if let Err(number) = parked {
-                    self.state.reclaimed(ticket, Ok(number), now);
+                match parked {
+                    Ok(()) => self.check_nothing_is_left(),
+                    Err(number) if self.hand_on_at_once(ticket, number) => {}
+                    Err(number) => self.state.reclaimed(ticket, Ok(number), now),
                 }
             }
             (_, false) => {
@@ -447,8 +518,14 @@ impl World {
             }
             (_, true) => {
                 self.note(|| format!("{ticket:?} ends on {number}"));
-                self.state
-                    .reclaimed(ticket, Err(CloseReason::Finished), self.now);
+                let (now, reason) = (self.now, CloseReason::Finished);
+                let at_once = how.is_multiple_of(2)
+                    && self.state.finish_at_once(ticket, reason, now, Some(now));
+                if at_once {
+                    self.check_nothing_is_left();
+                } else {
+                    self.state.reclaimed(ticket, Err(reason), now);
+                }
             }
         }
     }
@@ -499,11 +576,7 @@ impl World {
                     known.closed = true;
                 }
             }
-            let open = self.connections.values().filter(|known| !known.closed);
-            assert!(
-                self.dials.len() + open.count() <= self.limit,
-                "there are never more connections than places, not even between two actions"
-            );
+            self.check_places();
         }
         for ticket in std::mem::take(&mut self.refused) {
             self.state.cancel(ticket);
@@ -511,6 +584,21 @@ impl World {
         self.state.audit();
         self.check_books();
         told
+    }
+
+    /// Behind a short way, nobody asks the machine what it wants done.
+    fn check_nothing_is_left(&mut self) {
+        self.state.audit();
+        let mut is_fit = |_, _: &mut u32| panic!("nothing is to be asked");
+        assert!(self.state.poll_action(self.now, &mut is_fit).is_none());
+    }
+
+    fn check_places(&self) {
+        let open = self.connections.values().filter(|known| !known.closed);
+        assert!(
+            self.dials.len() + open.count() <= self.limit,
+            "there are never more connections than places, not even between two actions"
+        );
     }
 
     fn check_dial(&mut self, place: PlaceId, route: &Route, ticket: TicketId) {

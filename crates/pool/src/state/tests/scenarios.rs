@@ -325,6 +325,73 @@ fn where_nothing_may_be_idle_what_comes_back_is_not_asked_whether_it_could() {
 }
 
 #[test]
+fn a_connection_is_handed_on_at_once_if_nobody_else_could_want_its_place() {
+    let after = |happens: fn(&mut Bench)| {
+        let mut bench = Bench::new(|config| config.max_connections = Some(1));
+        let holder = bench.ask(&plain(0));
+        let dial = one_dial(&bench.drain());
+        let connection = bench.made(dial);
+        bench.drain();
+        let next = bench.ask(&plain(0));
+        bench.drain();
+        happens(&mut bench);
+        bench.drain();
+        let (now, hints) = (bench.now, Hints::default());
+        let mut is_fit = |_, _: &mut u32| true;
+        let handed_on = bench
+            .state
+            .hand_on_at_once(holder, connection, hints, now, &mut is_fit);
+        match handed_on {
+            Ok(grant) => {
+                assert_eq!(granted(&[grant]), [(next, connection)]);
+                bench.drain();
+                true
+            }
+            Err(_) => false,
+        }
+    };
+    assert!(after(|_| {}));
+    assert!(after(|bench| _ = bench.ask(&plain(0))));
+    assert!(!after(|bench| _ = bench.ask(&plain(1))));
+    assert!(!after(|bench| {
+        bench.state.enqueue(&plain(0), fresh(), bench.now);
+    }));
+    assert!(!after(|bench| bench.state.drain()));
+    assert!(!after(|bench| bench.state.close()));
+    assert!(!after(|bench| bench.pass(601)), "it is too old");
+}
+
+#[test]
+fn the_short_ways_of_a_shared_connection_are_for_one_that_goes_on() {
+    let mut bench = Bench::new(|config| config.max_age = Some(Duration::from_secs(9)));
+    let route = negotiated(0);
+    let mut is_fit = |_, _: &mut u32| true;
+    let ticket = bench.ask(&route);
+    let dial = one_dial(&bench.drain());
+    bench.made_shared(dial, 2);
+    bench.drain();
+    let (now, far) = (bench.now, Some(bench.now + Duration::from_secs(1)));
+    let lent = bench.state.lend(&route, any(), now, &mut is_fit);
+    let second = lent.expect("there is room").ticket;
+    assert!(bench.state.lend(&route, any(), now, &mut is_fit).is_none());
+    let (peer, finished) = (CloseReason::PeerSaidClose, CloseReason::Finished);
+    assert!(!bench.state.finish_at_once(second, peer, now, far));
+    assert!(bench.state.finish_at_once(second, finished, now, far));
+    assert!(
+        !bench.state.finish_at_once(second, finished, now, far),
+        "it has ended"
+    );
+    assert!(
+        !bench.state.finish_at_once(ticket, finished, now, None),
+        "nobody would see it expire"
+    );
+    assert!(bench.state.finish_at_once(ticket, finished, now, far));
+    bench.pass(9);
+    let lent = bench.state.lend(&route, any(), bench.now, &mut is_fit);
+    assert!(lent.is_none(), "its time is over");
+}
+
+#[test]
 fn what_is_idle_too_long_is_closed_and_what_expires_unnoticed_is_not_lent() {
     let mut bench = Bench::new(|config| config.idle_timeout = Some(Duration::from_secs(4)));
     let route = plain(0);
