@@ -36,6 +36,8 @@ pub(crate) struct Io {
     outgoing: Outgoing,
     /// What was written may still be held back below.
     is_unflushed: bool,
+    /// The stream took no more in this turn, and has the waker.
+    is_blocked: bool,
     /// How writing failed: h2 hears of it with its next call.
     broken: Option<io::ErrorKind>,
     /// There is a layer which has buffers to give back when it is idle.
@@ -56,6 +58,7 @@ impl Io {
             stream,
             outgoing: Outgoing::default(),
             is_unflushed: false,
+            is_blocked: false,
             broken: None,
             is_layered,
             incoming: BytesMut::new(),
@@ -175,14 +178,16 @@ impl Io {
         self.broken.map_or(Ok(()), |kind| Err(kind.into()))
     }
 
-    /// Writes all that was gathered. To be called at the end of each turn.
+    /// Writes all that was gathered.
     pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.outgoing.is_empty() && !self.is_unflushed {
             return Poll::Ready(self.unbroken());
         }
         self.is_unflushed = true;
+        self.is_blocked = true;
         let sent = ready!(self.poll_write_all(cx));
         self.is_unflushed = false;
+        self.is_blocked = false;
         scratch::give(self.outgoing.end());
         self.broken = sent.as_ref().err().map(io::Error::kind);
         self.note(Poll::Ready(sent))
@@ -228,9 +233,16 @@ impl SharedIo {
         SharedIo(Arc::new(Mutex::new(io)))
     }
 
-    /// Writes all that was gathered.
+    /// Writes all that was gathered, at the end of a turn.
     pub(crate) fn poll_send(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.io().poll_send(cx)
+        let mut io = self.io();
+        // Tried in this turn already, perhaps for the sake of others: not again.
+        if std::mem::take(&mut io.is_blocked) {
+            return Poll::Pending;
+        }
+        let sent = io.poll_send(cx);
+        io.is_blocked = false;
+        sent
     }
 
     fn io(&self) -> MutexGuard<'_, Io> {
