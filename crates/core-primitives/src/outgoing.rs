@@ -14,6 +14,7 @@
 
 use std::{
     collections::VecDeque,
+    fmt,
     io::{self, IoSlice},
     task::{Context, Poll},
 };
@@ -30,7 +31,7 @@ const MOST_PIECES: usize = 16;
 const COPIED: usize = 1024;
 
 /// Bytes on their way to a stream, in order.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Outgoing {
     /// Heads, what frames the pieces, and pieces that were copied.
     framing: BytesMut,
@@ -42,7 +43,6 @@ pub struct Outgoing {
 }
 
 /// A piece of a body where it was, and how much of the framing goes before it.
-#[derive(Debug)]
 struct Piece {
     before: usize,
     data: Bytes,
@@ -183,6 +183,16 @@ impl Outgoing {
             (self.placed, self.held) = (0, 0);
         }
         std::mem::take(&mut self.framing)
+    }
+}
+
+/// Lengths only: there may be passwords in a head.
+impl fmt::Debug for Outgoing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outgoing")
+            .field("bytes", &self.len())
+            .field("pieces", &self.pieces.len())
+            .finish_non_exhaustive()
     }
 }
 
