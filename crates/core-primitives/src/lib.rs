@@ -43,6 +43,7 @@ pub mod lease;
 pub mod net;
 pub mod options;
 pub mod origin;
+pub mod outgoing;
 pub mod run_queue;
 pub mod runtime;
 pub mod scratch;

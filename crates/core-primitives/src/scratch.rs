@@ -42,7 +42,9 @@ pub fn take() -> BytesMut {
 /// Keeps `buffer` for the next, if it is as large as those. What is in it is forgotten.
 pub fn give(mut buffer: BytesMut) {
     buffer.clear();
-    if buffer.capacity() < SIZE {
+    let capacity = buffer.capacity();
+    // What has been taken from its front is room again, if nobody has kept it.
+    if capacity < SIZE && (capacity == 0 || !buffer.try_reclaim(SIZE)) {
         return;
     }
     // While its thread ends, a buffer is just dropped.

@@ -27,6 +27,7 @@ use httpcore_core_primitives::{
     Body, BodyLength, BoxError, CloseReason, Error, Event as TraceEvent, Kind, Lease, LeaseRevoked,
     OnInformational, Phase, Request, Response, RuntimeGone, SendError, Sent, Terms, TimeoutKind,
     TlsFailure, Trace, Upgraded,
+    outgoing::Outgoing,
     waits::{Ended, Situation, Waits},
 };
 
@@ -35,12 +36,16 @@ use crate::{
     buffers::{self, LARGE_BUFFER, SMALL_BUFFER},
     codec::{Codec, Event, Framing, Misuse, MustClose, Violation},
     connection::H1Connection,
-    outgoing::Outgoing,
 };
 
 /// How often is written in one poll before others get their turn, and before it is looked whether
 /// the server has answered.
 const WRITES_AT_ONCE: usize = 8;
+
+/// How many bytes may wait to be written before a body is asked for no more of them: an upload holds
+/// so much, and one piece. With one system call for each 64 KiB, 256 MiB took five times as many;
+/// from here on, larger writes are no longer taken as a whole.
+const MOST_HELD: usize = 512 * 1024;
 
 /// How many pieces a body is asked for before what it gave is written.
 const PIECES_AT_ONCE: usize = 32;
@@ -62,7 +67,7 @@ impl Exchanging {
         terms: Terms,
     ) -> Pin<Box<Self>> {
         // First what may fail: then the rest is moved once, and not kept for unwinding.
-        let (place, outgoing) = (Box::new_uninit(), Outgoing::new());
+        let (place, outgoing) = (Box::new_uninit(), Outgoing::new(buffers::take()));
         let (parts, body) = request.into_parts();
         let mut exchanging = Box::write(
             place,
@@ -407,7 +412,7 @@ impl Exchange {
             match progress {
                 Poll::Pending => return Ok(Sending::Blocked),
                 Poll::Ready(Err(error)) => {
-                    self.outgoing.end();
+                    buffers::give(&mut self.outgoing.end());
                     self.codec.abandon();
                     self.upload = Upload::Failed(error);
                     return Ok(Sending::Over);
@@ -433,9 +438,9 @@ impl Exchange {
     /// Takes what pieces the request's body has, until there is enough to write. Pending when the
     /// body has nothing now: what has been taken is written all the same.
     fn gather(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Failure> {
-        self.outgoing.make_room();
+        self.outgoing.make_room(SMALL_BUFFER);
         for _ in 0..PIECES_AT_ONCE {
-            if !matches!(self.upload, Upload::Body) || self.outgoing.is_full() {
+            if !matches!(self.upload, Upload::Body) || self.outgoing.is_full(MOST_HELD) {
                 break;
             }
             if self.poll_piece(cx)?.is_pending() {
@@ -532,17 +537,18 @@ impl Exchange {
     fn finish_upload(&mut self) {
         self.upload = Upload::Sent;
         if self.input.capacity() == 0 {
-            // Whoever has written reads next.
-            self.input = self.outgoing.leave_buffer();
+            // Whoever has written reads next; all of it has gone.
+            debug_assert!(self.outgoing.is_empty());
+            self.input = self.outgoing.end();
         } else {
-            self.outgoing.end();
+            buffers::give(&mut self.outgoing.end());
         }
         let bytes = self.body_sent;
         self.emit(|| TraceEvent::RequestBodySent { bytes });
     }
 
     fn abandon_upload(&mut self) {
-        self.outgoing.end();
+        buffers::give(&mut self.outgoing.end());
         self.codec.abandon();
         self.upload = Upload::Abandoned;
     }
@@ -901,7 +907,7 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         buffers::give(&mut self.input);
-        self.outgoing.end();
+        buffers::give(&mut self.outgoing.end());
         if self.connection.is_some() {
             self.close(
                 CloseReason::Abandoned,

@@ -50,7 +50,6 @@ mod buffers;
 pub mod codec;
 mod connection;
 mod exchange;
-mod outgoing;
 
 pub use codec::{HeaderOrder, KeepRawHead, Leniency, Limits, RawHead, ReasonPhrase, Target};
 pub use connection::{Config, H1Connection};

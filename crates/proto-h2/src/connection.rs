@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    future::poll_fn,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -9,7 +10,6 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use bytes::Bytes;
 use h2::client::SendRequest;
 use httpcore_core_primitives::{
     Admission, BoxFuture, BoxStream, Error, Phase, Request, Response, Runtime, SendError,
@@ -17,7 +17,13 @@ use httpcore_core_primitives::{
 };
 
 use crate::{
-    config::Config, driver::Driver, error, exchange::Exchanging, link::Link, tokio_io::Io,
+    config::Config,
+    driver::Driver,
+    error,
+    exchange::Exchanging,
+    link::{End, Link},
+    payload::Payload,
+    tokio_io::{Io, SharedIo},
 };
 
 /// A handle to an HTTP/2 connection, which a task of the runtime's drives.
@@ -54,7 +60,7 @@ pub struct H2Connection {
 
 /// What the handle and the exchanges hold. The connection lives as long as one of them does.
 pub(crate) struct Shared {
-    requests: SendRequest<Bytes>,
+    requests: SendRequest<Payload>,
     pub(crate) link: Arc<Link>,
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) config: Arc<Config>,
@@ -80,12 +86,16 @@ impl H2Connection {
     ) -> Result<Self, Error> {
         let info = stream.info();
         let link = Arc::new(Link::default());
-        let io = Io::new(stream, info.tls.is_some(), link.clone());
+        let io = SharedIo::new(Io::new(stream, info.tls.is_some(), link.clone()));
         let (requests, connection) = config
             .builder()
-            .handshake::<_, Bytes>(io)
+            .handshake::<_, Payload>(io.clone())
             .await
             .map_err(|failure| error::of_connection(&failure, &link, Phase::Connect))?;
+        if poll_fn(|cx| io.poll_send(cx)).await.is_err() {
+            let end = link.end().unwrap_or(End::Closed);
+            return Err(error::of_end(end, Phase::Connect));
+        }
         let shared = Arc::new(Shared {
             requests,
             link: link.clone(),
@@ -94,7 +104,7 @@ impl H2Connection {
             info,
             begun: AtomicU64::new(0),
         });
-        let driver = Driver::new(connection, &shared, link);
+        let driver = Driver::new(connection, io, &shared, link);
         runtime.spawn("HTTP/2 connection", Box::pin(driver));
         Ok(H2Connection { shared })
     }
@@ -103,7 +113,7 @@ impl H2Connection {
 impl Shared {
     /// A handle to begin a stream with. Each is used once: what one of them remembers of a stream
     /// that waits for room would hold up the next.
-    pub(crate) fn requests(&self) -> SendRequest<Bytes> {
+    pub(crate) fn requests(&self) -> SendRequest<Payload> {
         self.requests.clone()
     }
 

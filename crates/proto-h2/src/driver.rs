@@ -15,7 +15,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use h2::client::Connection;
 use httpcore_core_primitives::Admission;
 
@@ -23,8 +22,9 @@ use crate::{
     config::{BEFORE_SETTINGS, LARGEST_WINDOW},
     connection::Shared,
     link::{End, Link},
+    payload::Payload,
     pulse::{Beat, Pulse},
-    tokio_io::Io,
+    tokio_io::SharedIo,
 };
 
 /// How much is read before others have their turn. Beside a large download, a small request waits
@@ -41,7 +41,7 @@ const GOODBYES: usize = 4;
 
 pub(crate) struct Driver {
     /// None once it has ended.
-    connection: Option<Connection<Io, Bytes>>,
+    connection: Option<(Connection<SharedIo, Payload>, SharedIo)>,
     /// Those who use the connection. Weak, since it ends with the last of them; and through them
     /// the runtime, which owns this task and must not be kept by it.
     shared: Weak<Shared>,
@@ -53,13 +53,14 @@ pub(crate) struct Driver {
 
 impl Driver {
     pub(crate) fn new(
-        mut connection: Connection<Io, Bytes>,
+        mut connection: Connection<SharedIo, Payload>,
+        io: SharedIo,
         shared: &Arc<Shared>,
         link: Arc<Link>,
     ) -> Self {
         let pulse = Pulse::new(&shared.config, &*shared.runtime, || connection.ping_pong());
         Driver {
-            connection: Some(connection),
+            connection: Some((connection, io)),
             shared: Arc::downgrade(shared),
             link,
             pulse,
@@ -69,19 +70,26 @@ impl Driver {
 
     /// Reads and writes what can be.
     fn poll_connection(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(connection) = &mut self.connection else {
+        let Some((connection, io)) = &mut self.connection else {
             return Poll::Ready(());
         };
         // Besides the handle, each exchange and body holds one.
         let idle = self.shared.strong_count() <= 1;
         self.link.begin_turn(ALLOWANCE, idle);
         // What went wrong has been noted by the stream below, or is told to each exchange by h2.
-        Pin::new(connection).poll(cx).map(drop)
+        if Pin::new(&mut *connection).poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        match io.poll_send(cx) {
+            // It has yet to hear of it.
+            Poll::Ready(Err(_)) => Pin::new(connection).poll(cx).map(drop),
+            Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
+        }
     }
 
     /// Tells the pool what is admitted now.
     fn publish(&self, shared: &Shared) {
-        let Some(connection) = &self.connection else {
+        let Some((connection, _)) = &self.connection else {
             return;
         };
         // h2 announces neither a GOAWAY nor a new limit: it is asked after each turn.
@@ -97,7 +105,7 @@ impl Driver {
     }
 
     fn widen(&mut self, window: u32, least: u32) {
-        if let Some(connection) = &mut self.connection {
+        if let Some((connection, _)) = &mut self.connection {
             // Refused while the server has yet to acknowledge the SETTINGS before these; then the
             // next measurement tries again.
             if connection.set_initial_window_size(window).is_ok() {

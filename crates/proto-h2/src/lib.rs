@@ -43,6 +43,7 @@ mod head;
 mod inspect;
 mod link;
 mod opening;
+mod payload;
 mod pulse;
 mod tokio_io;
 mod tunnel;

@@ -4,25 +4,42 @@
 use std::{
     io::{self, IoSlice},
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
 };
 
 use bytes::BytesMut;
-use httpcore_core_primitives::{BoxStream, IdleEnd, scratch};
+use httpcore_core_primitives::{BoxStream, IdleEnd, outgoing::Outgoing, scratch};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{
     inspect::{Finding, Inspector},
     link::{End, Link},
     opening::Opening,
+    payload,
 };
 
+/// How many bytes are gathered before they are written. A system call for each frame of 16 KiB took
+/// sixteen times as many.
+const MOST_HELD: usize = 256 * 1024;
+
+/// How much of that may be other than payload: a server that does not read what it is told should
+/// soon be read from no more.
+const MOST_FRAMING: usize = 16 * 1024;
+
 /// The stream below a connection. It reads into a large buffer of the thread's and hands that out
-/// piece by piece, which costs a copy and saves most of the system calls. Between two turns of the
-/// driver it holds no buffer, unless the turn ended for the sake of others.
+/// piece by piece, which costs a copy and saves most of the system calls. What h2 writes and flushes
+/// frame by frame it gathers until the driver's turn is over. Between two turns it holds no buffer, unless the turn ended for the sake of others or the stream takes no more.
 pub(crate) struct Io {
     stream: BoxStream,
+    /// What h2 has written.
+    outgoing: Outgoing,
+    /// What was written may still be held back below.
+    is_unflushed: bool,
+    /// The stream took no more in this turn, and has the waker.
+    is_blocked: bool,
+    /// How writing failed: h2 hears of it with its next call.
+    broken: Option<io::ErrorKind>,
     /// There is a layer which has buffers to give back when it is idle.
     is_layered: bool,
     incoming: BytesMut,
@@ -39,6 +56,10 @@ impl Io {
     pub(crate) fn new(stream: BoxStream, is_layered: bool, link: Arc<Link>) -> Self {
         Io {
             stream,
+            outgoing: Outgoing::default(),
+            is_unflushed: false,
+            is_blocked: false,
+            broken: None,
             is_layered,
             incoming: BytesMut::new(),
             taken: 0,
@@ -87,6 +108,21 @@ impl Io {
         }
     }
 
+    fn poll_read(&mut self, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.incoming.is_empty() {
+            ready!(self.poll_fill(cx))?;
+        }
+        let there = &self.incoming[self.taken..];
+        let count = there.len().min(out.remaining());
+        out.put_slice(&there[..count]);
+        self.taken += count;
+        if self.taken == self.incoming.len() {
+            self.taken = 0;
+            scratch::give(std::mem::take(&mut self.incoming));
+        }
+        Poll::Ready(Ok(()))
+    }
+
     fn inspect(&mut self, bytes: &mut [u8]) -> io::Result<()> {
         let mut abused = false;
         self.inspector.look(bytes, |finding| {
@@ -114,21 +150,68 @@ impl Io {
         }
     }
 
-    fn poll_send(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    /// Takes all of `bufs`, once there is room.
+    fn poll_gather(
+        &mut self,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let payload = payload::offered();
+        if self.outgoing.is_full(MOST_HELD) || self.outgoing.framing().len() >= MOST_FRAMING {
+            ready!(self.poll_send(cx))?;
+        }
+        self.unbroken()?;
+        if self.outgoing.is_empty() {
+            self.outgoing = Outgoing::new(scratch::take());
+        }
+        let before = self.outgoing.len();
+        for buf in bufs {
+            match payload::part(&payload, buf) {
+                Some(data) => self.outgoing.push(data, b""),
+                None => self.outgoing.framing().extend_from_slice(buf),
+            }
+        }
+        Poll::Ready(Ok(self.outgoing.len() - before))
+    }
+
+    fn unbroken(&self) -> io::Result<()> {
+        self.broken.map_or(Ok(()), |kind| Err(kind.into()))
+    }
+
+    /// Writes all that was gathered.
+    pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.outgoing.is_empty() && !self.is_unflushed {
+            return Poll::Ready(self.unbroken());
+        }
+        self.is_unflushed = true;
+        self.is_blocked = true;
+        let sent = ready!(self.poll_write_all(cx));
+        self.is_unflushed = false;
+        self.is_blocked = false;
+        scratch::give(self.outgoing.end());
+        self.broken = sent.as_ref().err().map(io::Error::kind);
+        self.note(Poll::Ready(sent))
+    }
+
+    fn poll_write_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.link.begins_anew()
             && let Some(end) = self.end_while_idle(cx)
         {
             self.link.ended(end);
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        let written = self.stream.poll_write(cx, bufs);
-        match &written {
-            Poll::Ready(Ok(count)) => self.link.has_written(*count),
-            // A layer may have passed on some of it before it failed: TLS, its first records.
-            Poll::Ready(Err(_)) => self.link.has_written(1),
-            Poll::Pending => {}
+        while !self.outgoing.is_empty() {
+            match ready!(self.outgoing.poll_write(cx, &mut *self.stream)) {
+                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Ok(written) => self.link.has_written(written),
+                Err(error) => {
+                    // A layer may have passed on some of it before it failed.
+                    self.link.has_written(1);
+                    return Poll::Ready(Err(error));
+                }
+            }
         }
-        self.note(written)
+        self.stream.poll_flush(cx)
     }
 
     /// Keeps what went wrong: h2 keeps only its text.
@@ -141,36 +224,49 @@ impl Io {
     }
 }
 
-impl AsyncRead for Io {
+/// What h2 and the driver have of an [`Io`]. Both are one task, and so the lock is never waited for.
+#[derive(Clone)]
+pub(crate) struct SharedIo(Arc<Mutex<Io>>);
+
+impl SharedIo {
+    pub(crate) fn new(io: Io) -> Self {
+        SharedIo(Arc::new(Mutex::new(io)))
+    }
+
+    /// Writes all that was gathered, at the end of a turn.
+    pub(crate) fn poll_send(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut io = self.io();
+        // Tried in this turn already, perhaps for the sake of others: not again.
+        if std::mem::take(&mut io.is_blocked) {
+            return Poll::Pending;
+        }
+        let sent = io.poll_send(cx);
+        io.is_blocked = false;
+        sent
+    }
+
+    fn io(&self) -> MutexGuard<'_, Io> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl AsyncRead for SharedIo {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         out: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let io = self.get_mut();
-        if io.incoming.is_empty() {
-            ready!(io.poll_fill(cx))?;
-        }
-        let there = &io.incoming[io.taken..];
-        let count = there.len().min(out.remaining());
-        out.put_slice(&there[..count]);
-        io.taken += count;
-        if io.taken == io.incoming.len() {
-            io.taken = 0;
-            scratch::give(std::mem::take(&mut io.incoming));
-        }
-        Poll::Ready(Ok(()))
+        self.io().poll_read(cx, out)
     }
 }
 
-impl AsyncWrite for Io {
+impl AsyncWrite for SharedIo {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let io = self.get_mut();
-        io.poll_send(cx, &[IoSlice::new(buf)])
+        self.io().poll_gather(cx, &[IoSlice::new(buf)])
     }
 
     fn poll_write_vectored(
@@ -178,22 +274,21 @@ impl AsyncWrite for Io {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let io = self.get_mut();
-        io.poll_send(cx, bufs)
+        self.io().poll_gather(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let io = self.get_mut();
-        let flushed = io.stream.poll_flush(cx);
-        io.note(flushed)
+    /// h2 flushes each frame of DATA. What was gathered goes out at the end of the turn.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.io().unbroken())
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let io = self.get_mut();
+        let mut io = self.io();
+        ready!(io.poll_send(cx))?;
         let shut = io.stream.poll_shutdown(cx);
         io.note(shut)
     }
@@ -202,6 +297,7 @@ impl AsyncWrite for Io {
 impl Drop for Io {
     fn drop(&mut self) {
         scratch::give(std::mem::take(&mut self.incoming));
+        scratch::give(self.outgoing.end());
     }
 }
 
@@ -219,7 +315,7 @@ mod tests {
             loop {
                 let mut piece = [0; 1000];
                 let mut out = ReadBuf::new(&mut piece);
-                match Pin::new(&mut *io).poll_read(cx, &mut out) {
+                match io.poll_read(cx, &mut out) {
                     Poll::Ready(Ok(())) if !out.filled().is_empty() => taken += out.filled().len(),
                     Poll::Ready(Ok(())) | Poll::Pending => return Poll::Ready(()),
                     Poll::Ready(Err(error)) => panic!("{error}"),

@@ -16,13 +16,14 @@ use crate::{
     connection::Shared,
     error::Told,
     link::{End, SharedError},
+    payload::Payload,
 };
 
 /// How much is given to h2 in one piece.
 const PIECE: usize = 16 * 1024;
 
 pub(crate) fn upgraded(
-    sending: SendStream<Bytes>,
+    sending: SendStream<Payload>,
     receiving: RecvStream,
     shared: Arc<Shared>,
     lease: Lease,
@@ -38,7 +39,7 @@ pub(crate) fn upgraded(
 }
 
 struct Tunnel {
-    sending: SendStream<Bytes>,
+    sending: SendStream<Payload>,
     receiving: RecvStream,
     /// What has come, and not been read.
     unread: Bytes,
@@ -126,7 +127,7 @@ impl NetworkStream for Tunnel {
             let left = room - piece.len();
             piece.extend_from_slice(&buf[..buf.len().min(left)]);
         }
-        let sent = self.sending.send_data(piece.freeze(), false);
+        let sent = self.sending.send_data(Payload(piece.freeze()), false);
         Poll::Ready(sent.map(|()| room).map_err(|failure| self.failed(&failure)))
     }
 
@@ -139,7 +140,7 @@ impl NetworkStream for Tunnel {
     fn poll_shutdown(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.said_end {
             self.said_end = true;
-            if let Err(failure) = self.sending.send_data(Bytes::new(), true) {
+            if let Err(failure) = self.sending.send_data(Payload::default(), true) {
                 return Poll::Ready(Err(self.failed(&failure)));
             }
         }

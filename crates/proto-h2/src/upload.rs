@@ -10,6 +10,7 @@ use httpcore_core_primitives::Body;
 use crate::{
     exchange::Failure,
     head::{self, Misuse},
+    payload::Payload,
 };
 
 /// How many pieces go out in one poll before it is looked whether the server has answered, and
@@ -46,7 +47,7 @@ pub(crate) enum Sending {
 #[derive(Debug)]
 pub(crate) struct Upload {
     stage: Stage,
-    stream: SendStream<Bytes>,
+    stream: SendStream<Payload>,
     body: Body,
     begun: bool,
     /// What the body has yielded, and h2 not yet taken.
@@ -63,7 +64,7 @@ impl Upload {
     /// `body`, of so many bytes if that was promised, over `stream`. A body of nothing has been sent
     /// with its head.
     pub(crate) fn new(
-        stream: SendStream<Bytes>,
+        stream: SendStream<Payload>,
         body: Body,
         length: Option<u64>,
         expects_continue: bool,
@@ -203,7 +204,7 @@ impl Upload {
 
     fn give(&mut self, data: Bytes, is_end: bool) {
         let length = data.len() as u64;
-        if self.stream.send_data(data, is_end).is_err() {
+        if self.stream.send_data(Payload(data), is_end).is_err() {
             return self.abandon();
         }
         self.taken += length;
@@ -241,7 +242,7 @@ impl Upload {
     }
 
     /// The stream itself, once nothing more of the body is to be sent.
-    pub(crate) fn into_stream(self) -> SendStream<Bytes> {
+    pub(crate) fn into_stream(self) -> SendStream<Payload> {
         self.stream
     }
 

@@ -17,13 +17,13 @@ use std::{
     time::Duration,
 };
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use httpcore_core_primitives::{
     Admission, Body, BoxStream, CloseReason, IdleEnd, Kind, Lease, LeaseId, NetworkStream,
     Protocol, Reclaim, Request, Response, SendError, Sent, SharedConnection, StreamInfo, Terms,
     Timeouts, Trace, lease::Outcome,
 };
-use httpcore_net_mock::{Census, MockNet, ServerStream};
+use httpcore_net_mock::{Census, Link, MockNet, ServerStream};
 use httpcore_proto_h2::{Config, H2Connection};
 
 const DATA: u8 = 0;
@@ -417,7 +417,11 @@ fn who_waits_for_settings_leaves_nothing_behind_when_it_goes() {
 struct Breaking {
     stream: BoxStream,
     breaks: Arc<AtomicBool>,
+    writes: Writes,
 }
+
+/// For each write, where its slices were in memory and how long they were.
+type Writes = Arc<Mutex<Vec<Vec<(usize, usize)>>>>;
 
 impl NetworkStream for Breaking {
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
@@ -430,6 +434,10 @@ impl NetworkStream for Breaking {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = self.stream.poll_write(cx, bufs);
+        if written.is_ready() {
+            let slices = bufs.iter().map(|buf| (buf.as_ptr() as usize, buf.len()));
+            self.writes.lock().unwrap().push(slices.collect());
+        }
         if self.breaks.load(SeqCst) {
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }
@@ -462,6 +470,7 @@ fn what_a_failed_write_may_have_passed_on_does_not_count_as_unsent() {
         let stream = Box::new(Breaking {
             stream,
             breaks: breaks.clone(),
+            writes: Writes::default(),
         });
         let heard = Arc::<AtomicBool>::default();
         let hears = heard.clone();
@@ -480,6 +489,62 @@ fn what_a_failed_write_may_have_passed_on_does_not_count_as_unsent() {
         net.settle();
         assert!(heard.load(SeqCst), "the server has the request");
         assert_eq!(failure.error.sent(), Sent::All, "{:?}", failure.error);
+        drop(connection);
+    });
+    ends_clean(&net);
+}
+
+#[test]
+fn frames_of_a_body_go_out_in_one_write_and_uncopied() {
+    const LENGTH: usize = 60_000; // within the windows that every server begins with
+    let net = MockNet::new();
+    net.run(async {
+        let writes = Writes::default();
+        let (stream, server) = net.pair_with(Link::new().buffer(1 << 20));
+        let stream = Box::new(Breaking {
+            stream,
+            breaks: Arc::default(),
+            writes: writes.clone(),
+        });
+        net.spawn("server", async move {
+            let mut server = Server::begin(server).await;
+            server.admit(10).await;
+            let mut left = LENGTH;
+            while left > 0 {
+                let (_, data) = server.next(DATA).await.unwrap();
+                assert!(data.iter().all(|byte| *byte == 7));
+                left -= data.len();
+            }
+            server.answer(1).await;
+            assert!(server.next(GOAWAY).await.is_some());
+        });
+        let runtime = Arc::new(net.clone());
+        let opened = H2Connection::open(stream, runtime, Arc::new(Config::default()));
+        let connection = opened.await.unwrap();
+        assert_eq!(limit(&connection).await, Admission::UpTo(10));
+        let body = Bytes::from(vec![7; LENGTH]);
+        let place = body.as_ptr() as usize..body.as_ptr() as usize + LENGTH;
+        let mut request = get();
+        *request.method_mut() = http::Method::POST;
+        *request.body_mut() = body.into();
+        hello(
+            connection
+                .exchange(request, Arc::<Book>::default().terms())
+                .await,
+        )
+        .await;
+        let writes = writes.lock().unwrap();
+        let of_body = writes.iter().filter_map(|write| {
+            let slices = write.iter().filter(|(at, _)| place.contains(at));
+            let bytes: usize = slices.map(|(_, length)| length).sum();
+            (bytes > 0).then_some(bytes)
+        });
+        let of_body: Vec<_> = of_body.collect();
+        // h2 puts the beginning of each frame next to its head.
+        assert!(
+            matches!(of_body[..], [bytes] if bytes > LENGTH - 4 * 256),
+            "{of_body:?}"
+        );
         drop(connection);
     });
     ends_clean(&net);

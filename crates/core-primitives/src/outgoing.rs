@@ -1,20 +1,27 @@
-//! What is to be written: framing in one buffer, and between its parts the pieces of a body.
+//! What a protocol has to write: framing in one buffer, and between its parts the pieces of bodies,
+//! which stay where they are.
+//!
+//! What is there at the same time goes out in one vectored write, in order.
+//!
+//! ```
+//! use httpcore_core_primitives::outgoing::Outgoing;
+//!
+//! let mut outgoing = Outgoing::new(bytes::BytesMut::with_capacity(100));
+//! outgoing.framing().extend_from_slice(b"POST / HTTP/1.1\r\n\r\n");
+//! outgoing.push("a body".into(), b"");
+//! assert_eq!(outgoing.len(), 25);
+//! ```
 
 use std::{
     collections::VecDeque,
+    fmt,
     io::{self, IoSlice},
     task::{Context, Poll},
 };
 
 use bytes::{Buf, Bytes, BytesMut};
-use httpcore_core_primitives::NetworkStream;
 
-use crate::buffers::{self, SMALL_BUFFER};
-
-/// How many bytes may wait to be written before a body is asked for no more of them: an upload holds
-/// so much, and one piece. With one system call for each 64 KiB, 256 MiB took five times as many;
-/// from here on, larger writes are no longer taken as a whole.
-pub(crate) const MOST_BYTES: usize = 512 * 1024;
+use crate::net::NetworkStream;
 
 /// How many pieces may wait that were not copied.
 const MOST_PIECES: usize = 16;
@@ -23,11 +30,10 @@ const MOST_PIECES: usize = 16;
 /// it is would cost more.
 const COPIED: usize = 1024;
 
-/// Bytes on their way to the stream, in order. A body at hand, and pieces which are there at the
-/// same time, go out with the head and their framing in one write.
-#[derive(Debug, Default)]
-pub(crate) struct Outgoing {
-    /// The head, what frames the pieces, and pieces that were copied.
+/// Bytes on their way to a stream, in order.
+#[derive(Default)]
+pub struct Outgoing {
+    /// Heads, what frames the pieces, and pieces that were copied.
     framing: BytesMut,
     pieces: VecDeque<Piece>,
     /// How much of `framing` goes before some piece. The rest goes out last.
@@ -37,45 +43,55 @@ pub(crate) struct Outgoing {
 }
 
 /// A piece of a body where it was, and how much of the framing goes before it.
-#[derive(Debug)]
 struct Piece {
     before: usize,
     data: Bytes,
 }
 
 impl Outgoing {
-    /// Nothing so far, with a buffer of this thread's.
-    pub(crate) fn new() -> Self {
+    /// Nothing so far; `framing` is an empty buffer for what frames pieces.
+    #[inline]
+    pub fn new(framing: BytesMut) -> Self {
         Outgoing {
-            framing: buffers::take(),
+            framing,
             ..Outgoing::default()
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Whether all has been written.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
         self.framing.is_empty() && self.pieces.is_empty()
     }
 
-    /// Whether there is enough for now.
-    pub(crate) fn is_full(&self) -> bool {
-        self.held + self.framing.len() >= MOST_BYTES || self.pieces.len() >= MOST_PIECES
+    /// How many bytes are to be written.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.held + self.framing.len()
     }
 
-    /// Makes room for what frames pieces, and for small ones.
-    pub(crate) fn make_room(&mut self) {
+    /// Whether there is enough for one write: so many bytes, or many pieces.
+    pub fn is_full(&self, bytes: usize) -> bool {
+        self.len() >= bytes || self.pieces.len() >= MOST_PIECES
+    }
+
+    /// Makes the buffer whole again when all of it has been written, if it has room for `room` bytes:
+    /// what has gone from its front is then room once more.
+    pub fn make_room(&mut self, room: usize) {
         if self.framing.is_empty() {
-            // What has gone from its front is room again, in the same memory.
-            let _ = self.framing.try_reclaim(SMALL_BUFFER);
+            let _ = self.framing.try_reclaim(room);
         }
     }
 
-    /// Where the head goes, and what frames the next piece.
-    pub(crate) fn framing(&mut self) -> &mut BytesMut {
+    /// Where a head goes, and what frames the next piece: to be appended to, and not otherwise
+    /// changed.
+    #[inline]
+    pub fn framing(&mut self) -> &mut BytesMut {
         &mut self.framing
     }
 
     /// `data` is next, and then `after`, which frames it.
-    pub(crate) fn push(&mut self, data: Bytes, after: &[u8]) {
+    pub fn push(&mut self, data: Bytes, after: &[u8]) {
         if self.copy(&data, after) {
             return;
         }
@@ -89,7 +105,7 @@ impl Outgoing {
     }
 
     /// Copies `data` and `after`, if they are small enough; whether they were.
-    pub(crate) fn copy(&mut self, data: &[u8], after: &[u8]) -> bool {
+    pub fn copy(&mut self, data: &[u8], after: &[u8]) -> bool {
         let room = self.framing.capacity() - self.framing.len();
         let fits = data.len() <= COPIED && data.len() + after.len() <= room;
         if fits {
@@ -99,8 +115,12 @@ impl Outgoing {
         fits
     }
 
-    /// Writes some of it, which is not empty; how much.
-    pub(crate) fn poll_write(
+    /// Writes some of it, which must not be empty; how much.
+    ///
+    /// # Errors
+    ///
+    /// Those of `stream`.
+    pub fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
         stream: &mut dyn NetworkStream,
@@ -156,25 +176,32 @@ impl Outgoing {
         self.framing.advance(written);
     }
 
-    /// Forgets all of it, and gives its buffers back.
-    pub(crate) fn end(&mut self) {
+    /// Forgets all of it, and yields the buffer.
+    pub fn end(&mut self) -> BytesMut {
         if !self.pieces.is_empty() {
             self.pieces = VecDeque::new();
             (self.placed, self.held) = (0, 0);
         }
-        buffers::give(&mut self.framing);
-    }
-
-    /// The buffer, for somebody who reads; all of it has been written.
-    pub(crate) fn leave_buffer(&mut self) -> BytesMut {
-        debug_assert!(self.is_empty());
         std::mem::take(&mut self.framing)
+    }
+}
+
+/// Lengths only: there may be passwords in a head.
+impl fmt::Debug for Outgoing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outgoing")
+            .field("bytes", &self.len())
+            .field("pieces", &self.pieces.len())
+            .finish_non_exhaustive()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const ROOM: usize = 8 * 1024;
+    const MOST: usize = 100_000;
 
     fn whole(outgoing: &Outgoing) -> Vec<u8> {
         let mut slices = [IoSlice::new(&[]); 2 * MOST_PIECES + 1];
@@ -192,7 +219,7 @@ mod tests {
 
     /// A head, and pieces large and small.
     fn some() -> (Outgoing, Vec<u8>) {
-        let mut outgoing = Outgoing::new();
+        let mut outgoing = Outgoing::new(BytesMut::with_capacity(ROOM));
         outgoing.framing().extend_from_slice(b"head1;");
         outgoing.push(large(b'x'), b"|");
         outgoing.framing().extend_from_slice(b"2;");
@@ -224,7 +251,7 @@ mod tests {
 
     #[test]
     fn what_is_small_is_copied_while_there_is_room_and_never_makes_the_buffer_grow() {
-        let mut outgoing = Outgoing::new();
+        let mut outgoing = Outgoing::new(BytesMut::with_capacity(ROOM));
         let capacity = outgoing.framing.capacity();
         let mut expected = Vec::new();
         while outgoing.pieces.is_empty() {
@@ -238,28 +265,28 @@ mod tests {
 
     #[test]
     fn it_is_full_with_many_bytes_or_many_pieces() {
-        let mut outgoing = Outgoing::new();
-        outgoing.push(vec![0; MOST_BYTES - 1].into(), b"");
-        assert!(!outgoing.is_full());
+        let mut outgoing = Outgoing::new(BytesMut::with_capacity(ROOM));
+        outgoing.push(vec![0; MOST - 1].into(), b"");
+        assert!(!outgoing.is_full(MOST));
         outgoing.push("x".into(), b"");
-        assert!(outgoing.is_full());
-        let mut outgoing = Outgoing::new();
+        assert!(outgoing.is_full(MOST));
+        let mut outgoing = Outgoing::new(BytesMut::with_capacity(ROOM));
         for _ in 0..MOST_PIECES {
-            assert!(!outgoing.is_full());
+            assert!(!outgoing.is_full(MOST));
             outgoing.push(large(b'x'), b"");
         }
-        assert!(outgoing.is_full());
+        assert!(outgoing.is_full(MOST));
     }
 
     #[test]
     fn its_room_comes_back_when_all_of_it_has_been_written() {
-        let mut outgoing = Outgoing::new();
+        let mut outgoing = Outgoing::new(BytesMut::with_capacity(ROOM));
         let capacity = outgoing.framing.capacity();
         for _ in 0..1000 {
             outgoing.push(Bytes::from_static(&[b's'; 1000]), b"");
             assert!(outgoing.pieces.is_empty());
             outgoing.advance(1000);
-            outgoing.make_room();
+            outgoing.make_room(ROOM);
         }
         assert_eq!(outgoing.framing.capacity(), capacity);
     }
