@@ -1,16 +1,18 @@
 //! Heads of responses, and trailers: from bytes to fields.
+//!
+//! They are read by httparse, and by a check for what httparse is lenient about.
 
-use std::ops::Range;
+use std::{mem::MaybeUninit, ops::Range};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header};
-use memchr::memchr;
+use httparse::EMPTY_HEADER;
 
 use super::{
     Leniency,
     error::Violation,
     framing::Said,
-    scan::{Bounds, Scan, is_text, is_token},
+    scan::{Bounds, Scan, is_token},
 };
 
 /// The reason phrase of a response, in its extensions where it is not the one that
@@ -54,8 +56,8 @@ pub(super) struct Head {
 /// What is copied out of the input, up to this size, costs less than the buffer it would pin.
 pub(super) const SMALL: usize = 1024;
 
-/// For how many lines of a head their ends are noted on the stack; nearly all heads have fewer.
-const FEW: usize = 32;
+/// How many fields there is room for on the stack; nearly all heads have fewer.
+const FEW: usize = 64;
 
 /// Reads the head at the beginning of `input` into `head`, an empty one; false if it is not all
 /// there.
@@ -69,8 +71,11 @@ pub(super) fn read(
     if input.is_empty() {
         return Ok(false);
     }
-    let mut ends = [0; FEW];
-    let Some(length) = scan.end(input, bounds, leniency, &mut ends)? else {
+    // Most heads come in one piece and are in order, and need no search for their end.
+    if scan.has_not_begun() && parse(input, FEW, bounds, head).is_some() {
+        return Ok(true);
+    }
+    let Some(length) = scan.end(input, bounds, leniency)? else {
         return Ok(false);
     };
     if leniency.is_for_heads() {
@@ -80,85 +85,94 @@ pub(super) fn read(
             bytes: usize::MAX,
             ..*bounds
         };
-        parse(
-            &ordered,
-            ordered.len(),
-            &all_ends(Scan::head(), &ordered),
-            head,
-        )
-        .ok_or_else(|| scan.verdict(&ordered, &unbounded))?;
+        parse(&ordered, scan.fields(), &unbounded, head)
+            .ok_or_else(|| scan.verdict(&ordered, &unbounded))?;
+        head.length = length;
     } else {
-        match scan.noted(&ends) {
-            Some(ends) => parse(input, length, ends, head),
-            None => parse(
-                input,
-                length,
-                &all_ends(Scan::head(), &input[..length]),
-                head,
-            ),
-        }
-        .ok_or_else(|| scan.verdict(&input[..length], bounds))?;
+        parse(&input[..length], scan.fields(), bounds, head)
+            .ok_or_else(|| scan.verdict(&input[..length], bounds))?;
     }
-    head.length = length;
     Ok(true)
 }
 
-/// The end of each line of `head`, which is whole.
-fn all_ends(mut scan: Scan, head: &[u8]) -> Vec<usize> {
-    let lines = head.iter().filter(|&&byte| byte == b'\n').count();
-    let mut ends = vec![0; lines];
-    scan.find_end(head, &mut ends);
-    ends.pop(); // The empty line is none of them.
-    ends
-}
-
-/// Reads the head of so many bytes at the beginning of `input`, whose lines have these ends; `None`
-/// if it breaks a rule.
-fn parse(input: &[u8], stored: usize, ends: &[usize], head: &mut Head) -> Option<()> {
-    let (&first, ends) = ends.split_first()?;
-    let (version, status, reason) = status_line(input.get(..first)?.strip_suffix(b"\r\n")?)?;
-    head.stored = stored;
-    head.store = share(if input.len() <= SMALL {
+/// Reads the head at the beginning of `input`, of at most so many fields; `None` if it is not
+/// complete, or breaks a rule.
+fn parse(input: &[u8], fields: usize, bounds: &Bounds, head: &mut Head) -> Option<()> {
+    let mut few = [const { MaybeUninit::uninit() }; FEW];
+    let mut many = Vec::new();
+    let room = if fields <= FEW {
+        &mut few[..]
+    } else {
+        many.resize_with(fields, MaybeUninit::uninit);
+        &mut many[..]
+    };
+    let mut parsed = httparse::Response::new(&mut []);
+    let outcome = httparse::ParserConfig::default().parse_response_with_uninit_headers(
+        &mut parsed,
+        input,
+        room,
+    );
+    let (Ok(httparse::Status::Complete(length)), Some(version), Some(code)) =
+        (outcome, parsed.version, parsed.code)
+    else {
+        return None;
+    };
+    let within = length <= bounds.bytes && parsed.headers.len() <= bounds.fields;
+    // httparse skips empty lines before the status line.
+    if !within || !input.starts_with(b"H") || !ends_lines_with_crlf(&input[..length], &parsed) {
+        return None;
+    }
+    let store = share(if input.len() <= SMALL {
         input
     } else {
-        &input[..stored]
+        &input[..length]
     });
+    let status = StatusCode::from_u16(code).ok()?;
+    let reason = unusual_reason(status, parsed.reason, &store);
     let response = &mut head.response;
+    let said = &mut head.said;
+    read_fields(response.headers_mut(), parsed.headers, input, &store, said)?;
     *response.status_mut() = status;
-    *response.version_mut() = version;
+    *response.version_mut() = match version {
+        0 => Version::HTTP_10,
+        _ => Version::HTTP_11,
+    };
     if let Some(reason) = reason {
         response.extensions_mut().insert(reason);
     }
-    let fields = response.headers_mut();
-    read_fields(fields, first, ends, &head.store, &mut head.said)
+    (head.length, head.stored) = (length, length);
+    head.store = store;
+    Some(())
 }
 
-/// The version, the status, and the reason if it is not the usual one, of a line without its end
-/// (RFC 9112 §4).
-fn status_line(line: &[u8]) -> Option<(Version, StatusCode, Option<ReasonPhrase>)> {
-    let (version, rest) = match line.split_first_chunk()? {
-        (b"HTTP/1.1 ", rest) => (Version::HTTP_11, rest),
-        (b"HTTP/1.0 ", rest) => (Version::HTTP_10, rest),
-        _ => return None,
-    };
-    let (code, reason) = rest.split_first_chunk::<3>()?;
-    let status = StatusCode::from_bytes(code).ok()?;
-    let reason = match reason {
-        [] => reason,
-        [b' ', reason @ ..] => reason,
-        _ => return None,
-    };
-    if reason == status.canonical_reason().unwrap_or_default().as_bytes() {
-        return Some((version, status, None));
+/// The reason of a status line which httparse has accepted, at the beginning of `store`, unless it
+/// is the usual one. httparse says that it is empty if it is not ASCII.
+fn unusual_reason(status: StatusCode, parsed: Option<&str>, store: &Bytes) -> Option<ReasonPhrase> {
+    const BEFORE: usize = b"HTTP/1.1 200".len();
+    let usual = status.canonical_reason().unwrap_or_default();
+    if parsed == Some(usual) && !usual.is_empty() {
+        return None;
     }
-    let is_good = reason.iter().all(|&byte| is_text(byte));
-    is_good.then(|| {
-        (
-            version,
-            status,
-            Some(ReasonPhrase(Bytes::copy_from_slice(reason))),
-        )
-    })
+    let line = store.get(BEFORE..)?;
+    let reason = line.split(|&byte| byte == b'\r').next().unwrap_or_default();
+    let reason = reason.strip_prefix(b" ").unwrap_or(reason);
+    (reason != usual.as_bytes()).then(|| ReasonPhrase(Bytes::copy_from_slice(reason)))
+}
+
+/// RFC 9112 §2.2: httparse lets LF alone end a line. A line ends before each field's name, and
+/// before the empty line.
+fn ends_lines_with_crlf(head: &[u8], parsed: &httparse::Response<'_, '_>) -> bool {
+    let line_begins = |name: &str| {
+        let at = offset(name.as_bytes(), head);
+        head.get(..at)
+            .is_some_and(|before| before.ends_with(b"\r\n"))
+    };
+    head.ends_with(b"\r\n\r\n") && parsed.headers.iter().all(|field| line_begins(field.name))
+}
+
+/// Where in `whole` its slice `part` begins.
+fn offset(part: &[u8], whole: &[u8]) -> usize {
+    (part.as_ptr() as usize).wrapping_sub(whole.as_ptr() as usize)
 }
 
 /// `head`, which a lenient [`Grammar`] has accepted, or trailers, as they should have come: lines
@@ -205,16 +219,6 @@ fn trimmed(bytes: &[u8]) -> Range<usize> {
     begin..end
 }
 
-/// Where in `line` its value stands, which has its colon before `begin`.
-fn value_within(line: &[u8], begin: usize) -> Range<usize> {
-    // Nearly always one space stands before it, and none behind.
-    if let [b' ', b'!'..=b'~', .., b'!'..=b'~'] = line[begin..] {
-        return begin + 1..line.len();
-    }
-    let within = trimmed(&line[begin..]);
-    begin + within.start..begin + within.end
-}
-
 /// Reads the complete trailers which are all of `store`.
 pub(super) fn read_trailers(
     scan: &Scan,
@@ -225,53 +229,53 @@ pub(super) fn read_trailers(
     if leniency.is_for_heads() {
         store = in_order(&store).into();
     }
+    let mut room = vec![EMPTY_HEADER; scan.fields()];
     let mut fields = HeaderMap::new();
-    let ends = all_ends(Scan::trailers(), &store);
-    read_fields(&mut fields, 0, &ends, &store, &mut Said::default())
+    let parsed = match httparse::parse_headers(&store, &mut room) {
+        Ok(httparse::Status::Complete((_, parsed))) => Some(parsed),
+        _ => None,
+    };
+    parsed
+        .and_then(|parsed| {
+            let said = &mut Said::default();
+            read_fields(&mut fields, parsed, &store, &store, said)
+        })
         .ok_or_else(|| scan.verdict(&store, bounds))?;
     Ok(fields)
 }
 
-/// Reads into `fields` the lines of `store` from `start` on, which have these ends; their values
-/// are slices of it. What they say is noted in `said`. `None` if one of them breaks a rule.
-///
-/// What a name and a value may hold is checked by the types of `http`, and only by them: each has
-/// a table, and copies or keeps what it has checked.
+/// Puts into `fields` what is `parsed` and stands in `input`; the values are slices of `store`, which
+/// begins with the same bytes. What they say is noted in `said`. `None` if `http` does not take one.
 fn read_fields(
     fields: &mut HeaderMap,
-    mut start: usize,
-    ends: &[usize],
+    parsed: &[httparse::Header<'_>],
+    input: &[u8],
     store: &Bytes,
     said: &mut Said<'_>,
 ) -> Option<()> {
     // `reserve` and `append` panic where `http` cannot hold so many.
-    fields.try_reserve(ends.len()).ok()?;
-    for &end in ends {
-        let line = store.get(start..end)?.strip_suffix(b"\r\n")?;
-        let colon = memchr(b':', line)?;
-        let letters = &line[..colon];
-        let within = value_within(line, colon + 1);
-        let value = &line[within.clone()];
+    fields.try_reserve(parsed.len()).ok()?;
+    for field in parsed {
+        let letters = field.name.as_bytes();
         let name = match usual_name(letters) {
             Some(name) => name,
             None => HeaderName::from_bytes(letters).ok()?,
         };
         // The length rules out most of them, for less than a comparison of names.
         if Said::may_note(letters.len()) {
-            said.note(&name, value);
+            said.note(&name, field.value);
             // Not among the names which `http` knows by heart.
             if letters.eq_ignore_ascii_case(b"keep-alive") {
-                said.keep_alive.note(value);
+                said.keep_alive.note(field.value);
             }
         }
-        let value = if value.is_empty() {
+        let value = if field.value.is_empty() {
             HeaderValue::from_static("")
         } else {
-            let shared = store.slice(start + within.start..start + within.end);
-            HeaderValue::from_maybe_shared(shared).ok()?
+            let at = offset(field.value, input);
+            HeaderValue::from_maybe_shared(store.slice(at..at + field.value.len())).ok()?
         };
         fields.try_append(name, value).ok()?;
-        start = end;
     }
     Some(())
 }

@@ -703,7 +703,7 @@ impl Codec {
             return Ok(None);
         };
         let bounds = self.limits.trailers();
-        let Some(end) = scan.end(input, &bounds, self.leniency, &mut [])? else {
+        let Some(end) = scan.end(input, &bounds, self.leniency)? else {
             return if eof {
                 Err(Violation::ClosedInChunks)
             } else {

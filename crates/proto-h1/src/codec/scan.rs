@@ -1,16 +1,15 @@
 //! Where heads and trailers end, and what cannot become one.
 //!
-//! A search for the empty line at the end goes on where it left off. While there is no end, each
-//! byte of what is there is looked at once more: a small strict machine ([`Grammar`]) sees to it
-//! that a hopeless head is refused at the very byte which makes it hopeless, and names the rule. A
-//! whole head is read by [`head`](super::head), whose refusals are put to the same machine. So the
-//! verdict is always that machine's, and never depends on how the bytes came.
+//! When what is there is no whole head, or not a good one, each byte of it is looked at once more,
+//! however the bytes are cut: a search for the empty line at the end goes on where it left off, and
+//! a small strict machine ([`Grammar`]) sees to it that a hopeless head is refused at the very byte
+//! which makes it hopeless, and names the rule. What [`head`](super::head) refuses of a whole one is
+//! put to the same machine. So the verdict is always that machine's, and never depends on how the
+//! bytes came.
 //!
 //! The rules are RFC 9112's for a recipient, without its leniencies: lines end with CR LF; no line
 //! is folded; nothing precedes the status line; a reason may be missing, with its space or
 //! without. Where a [`Leniency`] is asked for, the machine alone looks for the end.
-
-use memchr::memchr;
 
 use super::{Leniency, error::Violation};
 
@@ -38,7 +37,7 @@ pub(super) struct Scan {
     has_status_line: bool,
 }
 
-pub(super) enum Found {
+enum Found {
     /// The head ends before this offset.
     End(usize),
     /// There is no end yet.
@@ -69,20 +68,23 @@ impl Scan {
         }
     }
 
+    /// Whether nothing has been looked at yet.
+    pub(super) fn has_not_begun(&self) -> bool {
+        self.searched == 0 && self.checked == 0
+    }
+
     /// The length of the head at the beginning of `input`, once all of it is there. `input` is the
-    /// same as at the last call, with more at its end. For [`noted`](Self::noted), the ends of lines
-    /// are put into `ends`.
+    /// same as at the last call, with more at its end.
     pub(super) fn end(
         &mut self,
         input: &[u8],
         bounds: &Bounds,
         leniency: Leniency,
-        ends: &mut [usize],
     ) -> Result<Option<usize>, Violation> {
         if leniency.is_for_heads() {
             return self.lenient_end(input, bounds, leniency);
         }
-        let end = match self.find_end(input, ends) {
+        let end = match self.find_end(input) {
             Found::End(end) if end <= bounds.bytes && self.fields() <= bounds.fields => {
                 return Ok(Some(end));
             }
@@ -123,15 +125,8 @@ impl Scan {
         lines.max(self.grammar.fields)
     }
 
-    /// The ends of the lines before the empty one, if all of them were put into `ends` by the call
-    /// which found it.
-    pub(super) fn noted<'a>(&self, ends: &'a [usize]) -> Option<&'a [usize]> {
-        let ends = ends.get(..self.lines)?;
-        ends.first().is_none_or(|&end| end > 0).then_some(ends)
-    }
-
-    pub(super) fn find_end(&mut self, input: &[u8], ends: &mut [usize]) -> Found {
-        while let Some(distance) = memchr(b'\n', &input[self.searched..]) {
+    fn find_end(&mut self, input: &[u8]) -> Found {
+        while let Some(distance) = find_lf(&input[self.searched..]) {
             let lf = self.searched + distance;
             self.searched = lf + 1;
             // RFC 9112 §2.2: a recipient may take LF alone for the end of a line. Two recipients
@@ -141,9 +136,6 @@ impl Scan {
             }
             if lf == self.line + 1 {
                 return Found::End(lf + 1);
-            }
-            if let Some(end) = ends.get_mut(self.lines) {
-                *end = lf + 1;
             }
             self.lines += 1;
             self.line = lf + 1;
@@ -174,6 +166,13 @@ impl Scan {
             Ok(()) => Violation::FieldName,
         }
     }
+}
+
+/// The offset of the first LF. `skip_until` is the standard library's `memchr`.
+fn find_lf(bytes: &[u8]) -> Option<usize> {
+    let mut rest = bytes;
+    let through = std::io::BufRead::skip_until(&mut rest, b'\n').ok()?;
+    (through > 0 && bytes[through - 1] == b'\n').then(|| through - 1)
 }
 
 /// The grammar of a head, byte by byte.
