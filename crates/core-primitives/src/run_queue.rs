@@ -154,8 +154,11 @@ impl Shared {
     fn clear(&self) {
         loop {
             let tasks = lock(&self.live).drain();
-            let ready = std::mem::take(&mut *lock(&self.ready));
-            self.len.store(0, Ordering::Release);
+            let ready = {
+                let mut ready = lock(&self.ready);
+                self.len.store(0, Ordering::Release);
+                std::mem::take(&mut *ready)
+            };
             if tasks.is_empty() && ready.is_empty() {
                 return;
             }
