@@ -20,7 +20,8 @@
 //! - [`trace`]: what happened, told to whoever listens; [`informational`]: who is told of interim
 //!   responses.
 //! - [`waits`]: the time limits of an exchange, for protocols.
-//! - [`scratch`]: large buffers to read into, which belong to the thread.
+//! - [`scratch`]: large buffers to read into, which belong to the thread;
+//!   [`outgoing`]: heads and pieces of bodies, to be written together.
 //! - [`upgrade`]: what is left of a connection when HTTP has ended on it.
 //!
 //! ```text
