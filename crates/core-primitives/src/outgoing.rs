@@ -179,9 +179,9 @@ impl Outgoing {
         self.framing.advance(written);
     }
 
-    /// Forgets all of it, and yields the buffer.
+    /// Forgets all of it, and yields the buffer. No other memory is held then.
     pub fn end(&mut self) -> BytesMut {
-        if !self.pieces.is_empty() {
+        if self.pieces.capacity() > 0 {
             self.pieces = VecDeque::new();
             (self.placed, self.held) = (0, 0);
         }
@@ -297,6 +297,21 @@ mod tests {
             outgoing.push(large(b'x'), b"");
         }
         assert!(outgoing.is_full(MOST));
+    }
+
+    #[test]
+    fn nothing_is_held_after_the_end_whether_it_was_written_or_not() {
+        for is_written in [true, false] {
+            let (mut outgoing, expected) = some();
+            if is_written {
+                outgoing.advance(expected.len());
+            }
+            drop(outgoing.end());
+            assert!(outgoing.is_empty());
+            assert_eq!(outgoing.len(), 0);
+            let held = (outgoing.framing.capacity(), outgoing.pieces.capacity());
+            assert_eq!(held, (0, 0), "{is_written}");
+        }
     }
 
     #[test]
