@@ -52,6 +52,8 @@ const TOLERANCE: Counts = Counts {
 /// With many in flight, and where a large body waits for room again and again: a share of the system
 /// calls, and no less than so many.
 const CALLS_BY_CHANCE: (f64, f64) = (0.12, 0.05);
+/// How often the queue of an upload's pieces has to grow depends on when there was room for them.
+const ALLOCATIONS_BY_CHANCE: f64 = 4.0;
 
 /// What was accepted, and where.
 #[derive(Debug, Serialize, Deserialize)]
@@ -281,7 +283,11 @@ fn excess(name: &str, now: &Counts, before: &Counts) -> Vec<String> {
             "allocations",
             now.allocations,
             before.allocations,
-            TOLERANCE.allocations,
+            if is_upload {
+                ALLOCATIONS_BY_CHANCE
+            } else {
+                TOLERANCE.allocations
+            },
         ),
         ("system calls", now.system_calls, before.system_calls, calls),
     ];
