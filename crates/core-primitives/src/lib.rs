@@ -20,8 +20,8 @@
 //! - [`trace`]: what happened, told to whoever listens; [`informational`]: who is told of interim
 //!   responses.
 //! - [`waits`]: the time limits of an exchange, for protocols.
-//! - [`scratch`]: large buffers to read into, which belong to the thread;
-//!   [`outgoing`]: heads and pieces of bodies, to be written together.
+//! - [`outgoing`]: what a protocol has to write, gathered to go out together.
+//! - [`scratch`]: large buffers to read into, which belong to the thread.
 //! - [`upgrade`]: what is left of a connection when HTTP has ended on it.
 //!
 //! ```text

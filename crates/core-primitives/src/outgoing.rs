@@ -23,7 +23,7 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use crate::net::NetworkStream;
 
-/// How many pieces may wait that were not copied.
+/// How many pieces that were not copied go out in one write.
 const MOST_PIECES: usize = 16;
 
 /// A piece up to this size is copied behind the framing, if there is room: to write it from where
@@ -138,7 +138,8 @@ impl Outgoing {
         written
     }
 
-    /// All of it, with no slice empty; how many slices there are.
+    /// All of it, or as many pieces as one write takes, with no slice empty; how many slices there
+    /// are.
     fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>; 2 * MOST_PIECES + 1]) -> usize {
         let mut count = 0;
         let mut add = |bytes: &'a [u8]| {
@@ -148,13 +149,15 @@ impl Outgoing {
             }
         };
         let mut framing = &self.framing[..];
-        for piece in &self.pieces {
+        for piece in self.pieces.iter().take(MOST_PIECES) {
             let (before, after) = framing.split_at(piece.before);
             add(before);
             add(&piece.data);
             framing = after;
         }
-        add(framing);
+        if self.pieces.len() <= MOST_PIECES {
+            add(framing);
+        }
         count
     }
 
@@ -247,6 +250,24 @@ mod tests {
             }
             assert!(outgoing.is_empty() && outgoing.held == 0 && outgoing.placed == 0);
         }
+    }
+
+    #[test]
+    fn more_pieces_than_one_write_takes_go_out_in_several() {
+        let mut outgoing = Outgoing::new(BytesMut::with_capacity(ROOM));
+        let mut expected = Vec::new();
+        for n in 0..=2 * MOST_PIECES {
+            outgoing.push(large(n as u8), b"|");
+            expected.extend_from_slice(&large(n as u8));
+            expected.push(b'|');
+        }
+        let mut written = Vec::new();
+        while !outgoing.is_empty() {
+            let some = whole(&outgoing);
+            outgoing.advance(some.len());
+            written.extend_from_slice(&some);
+        }
+        assert_eq!(written, expected);
     }
 
     #[test]
