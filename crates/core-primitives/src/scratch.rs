@@ -39,12 +39,14 @@ pub fn take() -> BytesMut {
         .unwrap_or_else(|| BytesMut::with_capacity(SIZE))
 }
 
-/// Keeps `buffer` for the next, if it is as large as those. What is in it is forgotten.
+/// Keeps `buffer` for the next, if it is as large as those, and has not grown to more than twice that.
+/// What is in it is forgotten.
 pub fn give(mut buffer: BytesMut) {
     buffer.clear();
     let capacity = buffer.capacity();
     // What has been taken from its front is room again, if nobody has kept it.
-    if capacity < SIZE && (capacity == 0 || !buffer.try_reclaim(SIZE)) {
+    let is_whole = capacity >= SIZE || (capacity > 0 && buffer.try_reclaim(SIZE));
+    if !is_whole || buffer.capacity() > 2 * SIZE {
         return;
     }
     // While its thread ends, a buffer is just dropped.
@@ -54,4 +56,27 @@ pub fn give(mut buffer: BytesMut) {
             spare.push(buffer);
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_grown_is_not_kept() {
+        let mut grown = take();
+        grown.extend_from_slice(&[0; 3 * SIZE]);
+        give(grown);
+        assert!(take().capacity() <= 2 * SIZE);
+    }
+
+    #[test]
+    fn what_is_given_is_taken_again_though_some_was_taken_from_its_front() {
+        let mut buffer = take();
+        buffer.extend_from_slice(b"frame");
+        let place = buffer.as_ptr();
+        let _ = buffer.split_to(3);
+        give(buffer);
+        assert_eq!(take().as_ptr(), place);
+    }
 }

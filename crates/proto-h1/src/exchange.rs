@@ -536,12 +536,14 @@ impl Exchange {
 
     fn finish_upload(&mut self) {
         self.upload = Upload::Sent;
-        if self.input.capacity() == 0 {
-            // Whoever has written reads next; all of it has gone.
-            debug_assert!(self.outgoing.is_empty());
-            self.input = self.outgoing.end();
+        debug_assert!(self.outgoing.is_empty());
+        let mut buffer = self.outgoing.end();
+        // Whoever has written reads next; but not into what has grown for a large head, since a piece
+        // of a body that is kept would keep all of that.
+        if self.input.capacity() == 0 && self.head_length <= SMALL_BUFFER {
+            self.input = buffer;
         } else {
-            buffers::give(&mut self.outgoing.end());
+            buffers::give(&mut buffer);
         }
         let bytes = self.body_sent;
         self.emit(|| TraceEvent::RequestBodySent { bytes });

@@ -1456,6 +1456,37 @@ fn a_response_of_ten_kibibytes_takes_one_read_and_its_connection_is_free_with_th
 }
 
 #[test]
+fn a_kept_body_does_not_pin_the_buffer_of_a_large_request() {
+    // With two, hardly anything of that buffer is left.
+    for fields in [1, 2] {
+        let net = MockNet::new();
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: 10240\r\n\r\n{}",
+            "0".repeat(10240)
+        );
+        // It is there as soon as the request is written, as it is for a thread that waits in its
+        // socket.
+        let client = served(&net, Link::new().buffer(2 << 20), |mut server| async move {
+            server.write_all(answer).await.unwrap();
+            server.idle().await;
+        });
+        net.settle();
+        let mut request = get();
+        for _ in 0..fields {
+            let large = "0".repeat(500_000).parse().unwrap();
+            request.headers_mut().append("cookie", large);
+        }
+        let body = net.run(async {
+            let response = client.send(request).await.unwrap();
+            response.into_body().bytes(20_000).await.unwrap()
+        });
+        let behind = body.try_into_mut().unwrap().capacity();
+        assert!(behind < 40_000, "{fields}: {behind}");
+        net.clear();
+    }
+}
+
+#[test]
 fn a_large_body_streams_in_large_pieces() {
     let net = MockNet::new();
     const SIZE: usize = 16 << 20;
