@@ -1,6 +1,6 @@
 //! Buffers, which belong to the thread and not to a connection: an idle connection has none.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use bytes::BytesMut;
 
@@ -13,12 +13,15 @@ pub(crate) const LARGE_BUFFER: usize = 64 * 1024;
 /// How much of a buffer's front may be missing before it is put in order.
 const SLACK: usize = 1024;
 
-/// How many a thread keeps: an exchange has two at most, and gives them back before the next poll of
-/// another, unless something is in them.
+/// How many small ones a thread keeps: an exchange has two at most, and gives them back before the
+/// next poll of another, unless something is in them.
 const KEPT: usize = 8;
 
 thread_local! {
     static SPARE: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
+    /// A single large one: it is given back each time a body waits for more, which is after each
+    /// read where the server is the slower side.
+    static LARGE: Cell<Option<BytesMut>> = const { Cell::new(None) };
 }
 
 /// An empty buffer with room for [`SMALL_BUFFER`] bytes, or [`SLACK`] less.
@@ -28,6 +31,16 @@ pub(crate) fn take() -> BytesMut {
         .ok()
         .flatten()
         .unwrap_or_else(|| BytesMut::with_capacity(SMALL_BUFFER))
+}
+
+/// An empty buffer with room for so many bytes, more than [`SMALL_BUFFER`].
+pub(crate) fn take_large(wanted: usize) -> BytesMut {
+    let kept = if wanted == LARGE_BUFFER {
+        LARGE.try_with(Cell::take).ok().flatten()
+    } else {
+        None // The body is shorter than that: whoever keeps it should keep no more.
+    };
+    kept.unwrap_or_else(|| BytesMut::with_capacity(wanted))
 }
 
 /// Whether `room` is as good as what is `wanted`, as far as [`take`] is concerned.
@@ -47,6 +60,10 @@ pub(crate) fn give(buffer: &mut BytesMut) {
 fn keep(mut buffer: BytesMut) {
     buffer.clear();
     let capacity = buffer.capacity();
+    if capacity == LARGE_BUFFER {
+        let _ = LARGE.try_with(|large| large.set(Some(buffer)));
+        return;
+    }
     // What has been taken from its front is got back when it has become much, and not each time.
     let is_whole = is_enough(capacity, SMALL_BUFFER) || buffer.try_reclaim(SMALL_BUFFER);
     if !is_whole || buffer.capacity() > 2 * SMALL_BUFFER {
@@ -59,4 +76,23 @@ fn keep(mut buffer: BytesMut) {
             spare.push(buffer);
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_buffer_that_was_given_back_serves_the_next_large_body_and_no_smaller_one() {
+        let mut buffer = take_large(LARGE_BUFFER);
+        let place = buffer.as_ptr();
+        buffer.extend_from_slice(b"left over");
+        give(&mut buffer);
+        assert_eq!(buffer.capacity(), 0);
+        let smaller = take_large(SMALL_BUFFER + 1);
+        assert_ne!(smaller.as_ptr(), place);
+        let again = take_large(LARGE_BUFFER);
+        assert_eq!(again.as_ptr(), place);
+        assert!(again.is_empty());
+    }
 }

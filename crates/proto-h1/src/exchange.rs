@@ -619,7 +619,7 @@ impl Exchange {
                 self.input = buffers::take();
             } else if !self.input.try_reclaim(wanted) {
                 // All of the last one was given away, and somebody has it still.
-                self.input = BytesMut::with_capacity(wanted);
+                self.input = buffers::take_large(wanted);
             }
             return;
         }
