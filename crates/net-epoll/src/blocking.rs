@@ -181,7 +181,7 @@ thread_local! {
 impl Note {
     /// Whether `cx` is the root future's own, so that polling that again will come by here.
     fn is_for(&self, stream: &Stream, cx: &Context<'_>) -> bool {
-        self.waker.will_wake(cx.waker()) && Arc::ptr_eq(&self.root.reactor, stream.reactor())
+        self.waker.will_wake(cx.waker()) && self.root.is_of(stream.reactor())
     }
 
     fn want(&mut self, source: &Arc<Source>) {
