@@ -20,6 +20,7 @@
 //! - [`trace`]: what happened, told to whoever listens; [`informational`]: who is told of interim
 //!   responses.
 //! - [`waits`]: the time limits of an exchange, for protocols.
+//! - [`outgoing`]: what a protocol has to write, gathered to go out together.
 //! - [`scratch`]: large buffers to read into, which belong to the thread.
 //! - [`upgrade`]: what is left of a connection when HTTP has ended on it.
 //!

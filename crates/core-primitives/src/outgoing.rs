@@ -23,7 +23,7 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use crate::net::NetworkStream;
 
-/// How many pieces may wait that were not copied.
+/// How many pieces that were not copied go out in one write.
 const MOST_PIECES: usize = 16;
 
 /// A piece up to this size is copied behind the framing, if there is room: to write it from where
@@ -138,7 +138,8 @@ impl Outgoing {
         written
     }
 
-    /// All of it, with no slice empty; how many slices there are.
+    /// All of it, or as many pieces as one write takes, with no slice empty; how many slices there
+    /// are.
     fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>; 2 * MOST_PIECES + 1]) -> usize {
         let mut count = 0;
         let mut add = |bytes: &'a [u8]| {
@@ -148,13 +149,15 @@ impl Outgoing {
             }
         };
         let mut framing = &self.framing[..];
-        for piece in &self.pieces {
+        for piece in self.pieces.iter().take(MOST_PIECES) {
             let (before, after) = framing.split_at(piece.before);
             add(before);
             add(&piece.data);
             framing = after;
         }
-        add(framing);
+        if self.pieces.len() <= MOST_PIECES {
+            add(framing);
+        }
         count
     }
 
@@ -176,9 +179,9 @@ impl Outgoing {
         self.framing.advance(written);
     }
 
-    /// Forgets all of it, and yields the buffer.
+    /// Forgets all of it, and yields the buffer. No other memory is held then.
     pub fn end(&mut self) -> BytesMut {
-        if !self.pieces.is_empty() {
+        if self.pieces.capacity() > 0 {
             self.pieces = VecDeque::new();
             (self.placed, self.held) = (0, 0);
         }
@@ -250,6 +253,24 @@ mod tests {
     }
 
     #[test]
+    fn more_pieces_than_one_write_takes_go_out_in_several() {
+        let mut outgoing = Outgoing::new(BytesMut::with_capacity(ROOM));
+        let mut expected = Vec::new();
+        for n in 0..=2 * MOST_PIECES {
+            outgoing.push(large(n as u8), b"|");
+            expected.extend_from_slice(&large(n as u8));
+            expected.push(b'|');
+        }
+        let mut written = Vec::new();
+        while !outgoing.is_empty() {
+            let some = whole(&outgoing);
+            outgoing.advance(some.len());
+            written.extend_from_slice(&some);
+        }
+        assert_eq!(written, expected);
+    }
+
+    #[test]
     fn what_is_small_is_copied_while_there_is_room_and_never_makes_the_buffer_grow() {
         let mut outgoing = Outgoing::new(BytesMut::with_capacity(ROOM));
         let capacity = outgoing.framing.capacity();
@@ -276,6 +297,21 @@ mod tests {
             outgoing.push(large(b'x'), b"");
         }
         assert!(outgoing.is_full(MOST));
+    }
+
+    #[test]
+    fn nothing_is_held_after_the_end_whether_it_was_written_or_not() {
+        for is_written in [true, false] {
+            let (mut outgoing, expected) = some();
+            if is_written {
+                outgoing.advance(expected.len());
+            }
+            drop(outgoing.end());
+            assert!(outgoing.is_empty());
+            assert_eq!(outgoing.len(), 0);
+            let held = (outgoing.framing.capacity(), outgoing.pieces.capacity());
+            assert_eq!(held, (0, 0), "{is_written}");
+        }
     }
 
     #[test]

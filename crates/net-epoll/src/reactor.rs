@@ -34,7 +34,7 @@ const BELL: Token = Token(usize::MAX);
 
 /// The sockets of one loop.
 pub(crate) struct Reactor {
-    /// Locked by the driver while it asks, and by nobody else.
+    /// Locked by the driver, for as long as it asks, and by nobody else.
     kernel: Mutex<Kernel>,
     registry: Registry,
     bell: mio::Waker,

@@ -200,8 +200,11 @@ impl NetworkStream for TlsStream {
             content.extend_from_slice(&buf[..part]);
         }
         self.say(Kind::Data, &content);
+        let whole = self.outgoing.len();
         match self.poll_drain(cx) {
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            // Whoever is told that a write has failed may send the same elsewhere.
+            Poll::Ready(Err(error)) if self.outgoing.len() == whole => Poll::Ready(Err(error)),
+            Poll::Ready(Err(_)) => Poll::Ready(Ok(content.len())),
             // What could not be written yet is kept, and written by the next call or by a flush.
             Poll::Ready(Ok(())) | Poll::Pending => Poll::Ready(Ok(content.len())),
         }

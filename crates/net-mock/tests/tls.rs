@@ -10,7 +10,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use client::{MS, connect, panic_of, read, read_all, read_exactly, shutdown, write_all};
+use client::{MS, connect, panic_of, read, read_all, read_exactly, shutdown, write, write_all};
 use httpcore_core_primitives::{Alpn, BoxStream, IdleEnd, TlsConnector, TlsFailure};
 use httpcore_net_mock::{Census, Link, MockNet, MockTls, MockTlsError, Table, TlsServer};
 
@@ -300,6 +300,32 @@ fn dropping_a_handshake_at_any_point_leaves_nothing_behind() {
         })
     });
     assert!(swept.points > 10, "{swept:?}");
+}
+
+#[test]
+fn a_write_that_fails_half_way_says_so_the_next_time() {
+    let serve = |net: &MockNet, n| {
+        let path = Link::new().to_server(|path| path.reset_at(n));
+        net.serve_tls("tls.test", 443, TlsServer::new(), async |stream| {
+            stream.stall().await;
+        })
+        .link(path);
+    };
+    let hello = (0..1000).find(|&n| {
+        let net = MockNet::new();
+        serve(&net, n);
+        net.run(handshake(&net, &MockTls::new(), &[])).is_ok()
+    });
+    let hello = hello.expect("a hello is shorter than that");
+    httpcore_net_mock::seeds(0..50, |net| {
+        // From here on something of the record gets through.
+        serve(&net, hello + 1 + net.pick(4) as u64);
+        net.run(async {
+            let mut stream = handshake(&net, &MockTls::new(), &[]).await.unwrap();
+            assert_eq!(write(&mut stream, "hello").await.unwrap(), 5);
+            write_all(&mut stream, "hello").await.unwrap_err();
+        });
+    });
 }
 
 #[test]

@@ -24,7 +24,8 @@ use crate::{
 ///   the end of the stream may have been cut short by anybody.
 /// - **Writing** encrypts at most 128 KiB ahead of what the stream below has taken; then it waits.
 ///   [`poll_flush`](NetworkStream::poll_flush) hands over the rest. A write that fails has handed over
-///   nothing: if the stream below fails between two records, the next call is told.
+///   nothing: if the stream below fails between two records, the next call is told. And nothing more
+///   is handed over from then on.
 /// - **Goodbye.** [`poll_shutdown`](NetworkStream::poll_shutdown) sends `close_notify`, and does
 ///   not wait for the peer's. It takes as long as the stream below takes to accept a few bytes,
 ///   which may be for ever: put a deadline around it, or drop the stream instead.
@@ -44,7 +45,8 @@ pub struct TlsStream {
     /// Somebody waits to write, with a waker in the stream below.
     writer_waits: bool,
     said_goodbye: bool,
-    /// The stream below has failed, and nobody has been told.
+    /// How the stream below has failed to write: as it said, until that has been told, and then of what
+    /// kind that was.
     broken: Option<io::Error>,
     /// How much ciphertext has come since plaintext last did: parts of a record, which rustls
     /// holds until there is all of it.
@@ -106,12 +108,15 @@ impl TlsStream {
                 ready!(sent)?;
                 return self.below.poll_flush(cx);
             }
-            if self.digest() {
-                continue;
-            }
+            let filled = if self.digest() {
+                Poll::Ready(Ok(()))
+            } else {
+                self.poll_fill(cx)
+            };
             // A server which refuses may close before it has read everything: what it said is a
             // better explanation than that writing failed.
-            match (self.poll_fill(cx), sent) {
+            match (filled, sent) {
+                (Poll::Ready(Ok(())), Poll::Ready(Err(error))) => self.broken = Some(error),
                 (Poll::Ready(Ok(())), _) => {}
                 (_, Poll::Ready(Err(error))) | (Poll::Ready(Err(error)), _) => {
                     return Poll::Ready(Err(error));
@@ -168,8 +173,9 @@ impl TlsStream {
 
     /// The same; sets `passed` when some of it has been handed over, whatever comes of the rest.
     fn poll_send_some(&mut self, cx: &mut Context<'_>, passed: &mut bool) -> Poll<io::Result<()>> {
+        // Whoever has been told may have sent elsewhere what is still to be sent here.
         if let Some(error) = self.broken.take() {
-            return Poll::Ready(Err(error));
+            return Poll::Ready(Err(self.has_broken(error)));
         }
         while self.session.wants_write() {
             let mut below = Below {
@@ -178,19 +184,26 @@ impl TlsStream {
                 is_pending: false,
             };
             match self.session.send(&mut below) {
-                Ok(0) => return Poll::Ready(Err(ErrorKind::WriteZero.into())),
+                Ok(0) => return Poll::Ready(Err(self.has_broken(ErrorKind::WriteZero.into()))),
                 Ok(_) => *passed = true,
                 Err(_) if below.is_pending => return Poll::Pending,
-                Err(error) => return Poll::Ready(Err(error)),
+                Err(error) => return Poll::Ready(Err(self.has_broken(error))),
             }
         }
         Poll::Ready(Ok(()))
     }
 
+    /// Remembers `error`, which is about to be told.
+    fn has_broken(&mut self, error: io::Error) -> io::Error {
+        self.broken = Some(error.kind().into());
+        error
+    }
+
     /// Sends what the peer's messages are to be answered with, as far as that goes.
     fn answer(&mut self, cx: &mut Context<'_>) {
-        // The waker of somebody who waits to write must stay where it is; they will send this.
-        if self.session.wants_write() && !self.writer_waits {
+        // The waker of somebody who waits to write must stay where it is; they will send this. And how
+        // writing has failed is for those to hear who write.
+        if self.session.wants_write() && !self.writer_waits && self.broken.is_none() {
             // If it fails, so will reading, or the next write.
             let _ = self.poll_send(cx);
         }

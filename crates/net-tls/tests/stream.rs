@@ -275,6 +275,49 @@ fn a_write_that_fails_has_sent_nothing_and_one_that_is_cut_short_fails_next_time
     }
 }
 
+/// Whoever was told has perhaps sent the same elsewhere, and still reads what there is.
+#[test]
+fn what_a_failed_write_was_given_is_not_sent_later() {
+    let world = World::new();
+    let net = MockNet::new();
+    let heard = Arc::new(AtomicUsize::new(0));
+    let hears = heard.clone();
+    serve(&net, world.identity.server(), move |mut stream| {
+        let hears = hears.clone();
+        async move {
+            stream.write_all("answer").await.unwrap();
+            while let Ok(some) = stream.read_some().await {
+                if some.is_empty() {
+                    break;
+                }
+                hears.fetch_add(some.len(), Relaxed);
+            }
+        }
+    });
+    net.run(async {
+        let left = Arc::new(AtomicUsize::new(usize::MAX));
+        let stream = Box::new(Failing {
+            stream: connect(&net).await.unwrap(),
+            left: left.clone(),
+        });
+        let connected = world.connector.handshake(stream, "tls.test", &[]);
+        let mut stream = connected.await.unwrap();
+        left.store(0, Relaxed);
+        let bufs = [IoSlice::new(b"request")];
+        let written = poll_fn(|cx| stream.poll_write(cx, &bufs)).await;
+        assert_eq!(written.unwrap_err().kind(), ErrorKind::ConnectionReset);
+        let mut buf = BytesMut::with_capacity(100);
+        let read = poll_fn(|cx| stream.poll_read(cx, &mut buf)).await;
+        assert_eq!((read.unwrap(), &buf[..]), (6, &b"answer"[..]));
+        let flushed = poll_fn(|cx| stream.poll_flush(cx)).await;
+        assert_eq!(flushed.unwrap_err().kind(), ErrorKind::ConnectionReset);
+        let written = poll_fn(|cx| stream.poll_write(cx, &bufs)).await;
+        assert_eq!(written.unwrap_err().kind(), ErrorKind::ConnectionReset);
+    });
+    net.settle();
+    assert_eq!(heard.load(Relaxed), 0);
+}
+
 #[test]
 fn an_announced_end_is_an_end_and_any_other_is_an_error() {
     let world = World::new();

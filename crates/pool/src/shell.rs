@@ -1,8 +1,9 @@
 //! The shell around the machine: one lock, one step, and what is carried out after it.
 //!
-//! Whatever happens to the pool happens in [`Shared::step`] or [`Shared::ask`]: under the lock, the machine is told,
-//! and says what it wants done; after the lock has been released, that is done. Wakers are called
-//! and connections dropped out there, and so they may come straight back.
+//! Under the lock, the machine is told what happens, and says what it wants done; after the lock has
+//! been released, that is done. Wakers are called and connections dropped out there, and so they may
+//! come straight back. [`Shared::step`] is this in its plain form. A request, a new connection and the
+//! end of a lease try the machine's short ways first, and most need no more.
 //!
 //! Four things have an owner whose `Drop` settles them: a wait in the queue (`Ticket`), the claim
 //! on a connection (`Lease`, in the hands of the exchange and then of the response's body), the
@@ -308,9 +309,8 @@ impl Shared {
         self.step(now, |core| event(core, now), |_, ()| ());
     }
 
-    /// Where the lock is held for longer than a look, here and in [`ask`](Self::ask): tells the machine what
-    /// happened (`event`), lets it say what it wants done, takes what the caller came for
-    /// (`result`), and carries everything out once the lock is released.
+    /// Tells the machine what happened (`event`), lets it say what it wants done, takes what the
+    /// caller came for (`result`), and carries everything out once the lock is released.
     pub(crate) fn step<A, B>(
         &self,
         now: Instant,

@@ -2,8 +2,9 @@
 //!
 //! Everything that happens to a [`State`] is a method; everything it wants done comes out of
 //! [`poll_action`](State::poll_action), which is asked after each of them until there is nothing
-//! more. It has no lock, no clock and no `async`; what a connection is, it does not know. Tests
-//! use numbers.
+//! more. (The methods which end in `at_once`, and [`lend`](State::lend), are short ways through both:
+//! after them there is nothing to ask for.) It has no lock, no clock and no `async`; what a connection
+//! is, it does not know. Tests use numbers.
 //!
 //! A request is a *ticket*, from the queue to the end of its exchange. A connection has a *place*,
 //! from the moment in which it begins to be made until it is gone:

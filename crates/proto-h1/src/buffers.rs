@@ -13,8 +13,8 @@ pub(crate) const LARGE_BUFFER: usize = 64 * 1024;
 /// How much of a buffer's front may be missing before it is put in order.
 const SLACK: usize = 1024;
 
-/// How many a thread keeps: an exchange has two at once, and gives them back before the next poll
-/// of another, unless something is in them.
+/// How many a thread keeps: an exchange has two at most, and gives them back before the next poll of
+/// another, unless something is in them.
 const KEPT: usize = 8;
 
 thread_local! {

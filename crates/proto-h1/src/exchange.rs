@@ -613,11 +613,12 @@ impl Exchange {
             None => self.read_size,
         };
         if self.input.capacity() == 0 {
-            self.input = if wanted == SMALL_BUFFER {
-                buffers::take()
-            } else {
-                BytesMut::with_capacity(wanted)
-            };
+            if wanted == SMALL_BUFFER {
+                self.input = buffers::take();
+            } else if !self.input.try_reclaim(wanted) {
+                // All of the last one was given away, and somebody has it still.
+                self.input = BytesMut::with_capacity(wanted);
+            }
             return;
         }
         // The whole buffer again, if nobody has kept a piece of it; else what is left of it, if

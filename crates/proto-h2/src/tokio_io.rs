@@ -29,7 +29,8 @@ const MOST_FRAMING: usize = 16 * 1024;
 
 /// The stream below a connection. It reads into a large buffer of the thread's and hands that out
 /// piece by piece, which costs a copy and saves most of the system calls. What h2 writes and flushes
-/// frame by frame it gathers until the driver's turn is over. Between two turns it holds no buffer, unless the turn ended for the sake of others or the stream takes no more.
+/// frame by frame it gathers until the driver's turn is over. Between two turns it holds no buffer,
+/// unless the turn ended for the sake of others or the stream takes no more.
 pub(crate) struct Io {
     stream: BoxStream,
     /// What h2 has written.

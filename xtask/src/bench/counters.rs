@@ -7,12 +7,11 @@ use std::{
     collections::BTreeMap,
     ffi::OsStr,
     fs,
-    os::unix::process::ExitStatusExt as _,
     path::Path,
-    process::{Command, ExitStatus, Stdio},
+    process::{Command, Stdio},
 };
 
-use crate::steps::{find, target};
+use crate::steps::{find, now, target};
 
 /// How long one run may take, in seconds: whoever hangs is ended, and named.
 pub(crate) const LIMIT: u32 = 120;
@@ -93,6 +92,7 @@ pub(crate) fn run<S: AsRef<OsStr>>(
     program: &Path,
     arguments: &[S],
 ) -> Number<(String, String)> {
+    let begun = now();
     let mut command = command(limit, before, program, arguments);
     let output = command.output().map_err(|error| error.to_string())?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -100,18 +100,14 @@ pub(crate) fn run<S: AsRef<OsStr>>(
     match output.status.code() {
         Some(0) => Ok((out, err)),
         Some(CANNOT) => Err(NoNumber::Cannot),
-        _ if is_late(output.status) => Err(NoNumber::Endless(limit)),
+        // `timeout` says so by its code, but that is also what it says of who was killed by others.
+        _ if begun.elapsed().as_secs() >= limit.into() => Err(NoNumber::Endless(limit)),
         _ => {
             let last = err.lines().rfind(|line| line.contains("error"));
             let why = last.unwrap_or_else(|| err.lines().last().unwrap_or(""));
             Err(NoNumber::Failed(format!("{}: {why}", output.status)))
         }
     }
-}
-
-/// Whether `timeout` has ended it: by its first signal, or by its second.
-fn is_late(status: ExitStatus) -> bool {
-    matches!(status.code(), Some(124 | 137)) || status.signal() == Some(9)
 }
 
 pub(crate) fn instructions<S: AsRef<OsStr>>(program: &Path, arguments: &[S]) -> Number<u64> {
@@ -226,6 +222,12 @@ mod tests {
             live: 9104,
         };
         assert_eq!(read_heap(said), Some(heap));
+    }
+
+    #[test]
+    fn who_is_killed_has_not_lasted_too_long() {
+        let killed = run(LIMIT, &[], Path::new("sh"), &["-c", "kill -9 $$"]);
+        assert!(matches!(killed, Err(NoNumber::Failed(_))), "{killed:?}");
     }
 
     #[test]

@@ -156,10 +156,20 @@ fn count(
         How::Beside | How::Reach => return Ok(()),
     }
     if plan.has_strace {
-        let (once, twice) = (
-            counters::system_calls(program, &words(n))?,
-            counters::system_calls(program, &words(2 * n))?,
-        );
+        let count = |requests| counters::system_calls(program, &words(requests));
+        // Whose reads are now small and now large may need fewer for two bodies than for one.
+        let mut tries = 3;
+        let (once, twice) = loop {
+            let (once, twice) = (count(n)?, count(2 * n)?);
+            if twice.values().sum::<u64>() > once.values().sum() {
+                break (once, twice);
+            }
+            tries -= 1;
+            if tries == 0 {
+                let why = "no more system calls for twice the work: they do not repeat";
+                return Err(why.to_owned().into());
+            }
+        };
         let per_request = |(call, count): (&String, &u64)| {
             let before = once.get(call).copied().unwrap_or(0);
             (call.clone(), each(*count, before))

@@ -93,12 +93,18 @@ impl Row {
     /// The processor's time of `client` as a ratio to `base`'s, run by run: both ran one after the
     /// other each time, and so what slowed one is likely to have slowed the other.
     pub(crate) fn ratio(&self, client: &str, base: &str) -> Option<Spread> {
-        if self.workload.how == How::Reach {
+        if !self.has_processor_time() {
             return None;
         }
         let (ours, theirs) = (self.cells.get(client)?, self.cells.get(base)?);
         let pairs = ours.cpu.iter().zip(&theirs.cpu);
         Spread::of(pairs.map(|(a, b)| a / b.max(1.0)).collect())
+    }
+
+    /// Whether the processor's time is for the requests. Beside a download it is for that too, and
+    /// who reads more of it takes more.
+    pub(crate) fn has_processor_time(&self) -> bool {
+        !matches!(self.workload.how, How::Reach | How::Beside)
     }
 
     /// How long `client` took by the wall, if it is for this that the work is done.
@@ -171,6 +177,7 @@ pub(crate) fn show(number: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::workloads::WORKLOADS;
 
     #[test]
     fn numbers_are_shown_with_as_many_digits_as_matter() {
@@ -179,6 +186,21 @@ mod tests {
             shown,
             ["2.00", "12.3", "100", "1,000", "1,234", "1,234,567"]
         );
+    }
+
+    #[test]
+    fn nobody_is_compared_by_what_a_download_beside_the_requests_takes() {
+        let cell = Cell {
+            cpu: vec![1.0],
+            ..Cell::default()
+        };
+        for (name, is_compared) in [("h1", true), ("beside", false), ("dead-silent", false)] {
+            let row = Row {
+                workload: *WORKLOADS.iter().find(|known| known.name == name).unwrap(),
+                cells: [("ours", cell.clone()), ("raw", cell.clone())].into(),
+            };
+            assert_eq!(row.ratio("ours", "raw").is_some(), is_compared, "{name}");
+        }
     }
 
     #[test]

@@ -94,8 +94,8 @@ pub(crate) fn tables(results: &Results) -> Vec<Table> {
             "Processor time",
             "In microseconds for each request: medians.",
             |row, client| {
-                let is_wait = row.workload.how == How::Reach;
-                let cpu = row.cells.get(client).filter(|_| !is_wait)?.cpu.clone();
+                let is_shown = row.has_processor_time();
+                let cpu = row.cells.get(client).filter(|_| is_shown)?.cpu.clone();
                 Some(show(Spread::of(cpu)?.median / 1e3))
             },
             |_| None,

@@ -43,7 +43,7 @@ const RULES: &[Rule] = &[
             "webpki-roots",
         ],
     ),
-    rule("httpcore-proto-h1", &["core-primitives"], &["memchr"]),
+    rule("httpcore-proto-h1", &["core-primitives"], &["httparse"]),
     rule(
         "httpcore-proto-h2",
         &["core-primitives"],

@@ -1,9 +1,10 @@
 //! A server that is quick enough for the client to be what is measured: one thread, answers made
 //! beforehand, HTTP/1.1 and HTTP/2, with TLS and without.
 //!
-//! `responder FOLDER LARGE` writes its certificate into FOLDER (`ca.pem`, `cert.pem`, `key.pem`), prints where it listens
-//! as a line of JSON, and serves until its input ends. Its HTTP/2 does not read header fields, and
-//! so what is asked for there is told by the port: the small response, or LARGE bytes.
+//! `responder FOLDER LARGE` writes its certificate into FOLDER (`ca.pem`, `cert.pem`, `key.pem`),
+//! prints where it listens as a line of JSON, and serves until its input ends. Its HTTP/2 does not
+//! read header fields, and so what is asked for there is told by the port: the small response, or
+//! LARGE bytes.
 //!
 //! | path (HTTP/1.1) | answer |
 //! |---|---|

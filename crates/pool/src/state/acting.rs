@@ -75,6 +75,7 @@ impl<X, S: Clone> State<X, S> {
         is_fit: &mut impl FnMut(PlaceId, &mut X) -> bool,
     ) -> Option<Action<X, S>> {
         let lane = self.roads.get(road)?;
+        // As for most connections that come back: nobody is to be served.
         if self.waiting == 0 && !lane.turn.is_linked() && self.idle.len() <= self.limits.idle {
             if lane.is_empty() {
                 self.rest(road);

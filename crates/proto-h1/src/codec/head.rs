@@ -2,7 +2,7 @@
 //!
 //! They are read by httparse, and by a check for what httparse is lenient about.
 
-use std::{mem::MaybeUninit, ops::Range};
+use std::mem::MaybeUninit;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header};
@@ -78,6 +78,7 @@ pub(super) fn read(
     let Some(length) = scan.end(input, bounds, leniency)? else {
         return Ok(false);
     };
+    *head = Head::default();
     if leniency.is_for_heads() {
         let ordered = in_order(&input[..length]);
         // What came was within bounds; a CR more for each line does not count.
@@ -96,7 +97,7 @@ pub(super) fn read(
 }
 
 /// Reads the head at the beginning of `input`, of at most so many fields; `None` if it is not
-/// complete, or breaks a rule.
+/// complete, or breaks a rule. Then `head` may have some of it.
 fn parse(input: &[u8], fields: usize, bounds: &Bounds, head: &mut Head) -> Option<()> {
     let mut few = [const { MaybeUninit::uninit() }; FEW];
     let mut many = Vec::new();
@@ -175,7 +176,7 @@ fn offset(part: &[u8], whole: &[u8]) -> usize {
     (part.as_ptr() as usize).wrapping_sub(whole.as_ptr() as usize)
 }
 
-/// `head`, which a lenient [`Grammar`] has accepted, or trailers, as they should have come: lines
+/// `head`, or trailers, which a [`Scan`] has accepted with leniency, as they should have come: lines
 /// that end with CR LF, that are not folded, and whose names are followed by their colon.
 fn in_order(head: &[u8]) -> Vec<u8> {
     let mut ordered: Vec<u8> = Vec::with_capacity(head.len() + 16);
@@ -205,18 +206,11 @@ fn is_name(bytes: &[u8]) -> bool {
 }
 
 /// RFC 9110 §5.6.3: without the white space that may stand around things.
-fn trim(bytes: &[u8]) -> &[u8] {
-    &bytes[trimmed(bytes)]
-}
-
-fn trimmed(bytes: &[u8]) -> Range<usize> {
-    let is_text = |byte: &u8| !matches!(byte, b' ' | b'\t');
-    let begin = bytes.iter().position(is_text).unwrap_or(bytes.len());
-    let end = bytes
-        .iter()
-        .rposition(is_text)
-        .map_or(begin, |last| last + 1);
-    begin..end
+fn trim(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
+        bytes = rest;
+    }
+    bytes
 }
 
 /// Reads the complete trailers which are all of `store`.

@@ -261,13 +261,13 @@ fn host_field<'a>(request: &request::Parts, host: &'a str) -> &'a str {
         return host;
     }
     // RFC 9110 §4.2.1, §4.2.2: a scheme's own port is not written.
-    let own_port = match request.uri.scheme_str() {
-        Some("http" | "ws") => ":80",
-        Some("https" | "wss") => ":443",
-        _ => ":",
+    let without_port = match request.uri.scheme_str() {
+        Some("http" | "ws") => host.strip_suffix(":80"),
+        Some("https" | "wss") => host.strip_suffix(":443"),
+        _ => None,
     };
     // RFC 3986 §3.2.3: nor is an empty one.
-    let host = host.strip_suffix(own_port).unwrap_or(host);
+    let host = without_port.unwrap_or(host);
     host.strip_suffix(':').unwrap_or(host)
 }
 

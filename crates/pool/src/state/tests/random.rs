@@ -1,4 +1,5 @@
-//! Random steps, with everything checked after each.
+//! Random steps, with everything checked after each. Each run is made twice, by the short ways where
+//! the dice say so and by the long ones alone, and both must come to the same.
 //!
 //! `HTTPCORE_SEEDS` says how many runs; a failure prints its seed and its steps, and `HTTPCORE_SEED`
 //! repeats it alone.
@@ -22,12 +23,23 @@ fn the_books_balance_and_everybody_is_served_whatever_happens() {
         (None, many) => 0..many.unwrap_or(3000),
     };
     for seed in seeds {
-        let mut world = World::new(seed);
-        let run = catch_unwind(AssertUnwindSafe(|| world.run()));
-        if let Err(panic) = run {
-            eprintln!("HTTPCORE_SEED={seed} failed after:\n{}", world.log);
-            resume_unwind(panic);
-        }
+        let now = a_moment();
+        let [short, long] = [true, false].map(|short| {
+            let mut world = World::new(seed, short, now);
+            let run = catch_unwind(AssertUnwindSafe(|| world.run()));
+            if let Err(panic) = run {
+                eprintln!("HTTPCORE_SEED={seed} failed after:\n{}", world.log);
+                resume_unwind(panic);
+            }
+            world
+        });
+        let differs = std::iter::zip(&short.looks, &long.looks).find(|(short, long)| short != long);
+        assert!(
+            differs.is_none(),
+            "HTTPCORE_SEED={seed} came to {differs:#?} after, by the short ways,\n{}\nand by the long ones\n{}",
+            short.log,
+            long.log
+        );
     }
 }
 
@@ -94,10 +106,14 @@ struct World {
     order: usize,
     closed: bool,
     queue_limit: Option<usize>,
+    /// Whether the short ways are gone where the dice say so.
+    short: bool,
+    /// What there was after each step.
+    looks: Vec<String>,
 }
 
 impl World {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, short: bool, now: Instant) -> Self {
         let mut dice = Dice(seed);
         let mut config = Config::default();
         let limit = 1 + dice.roll(5);
@@ -130,7 +146,7 @@ impl World {
         World {
             log: format!("{config:#?}\n"),
             state: State::new(&config),
-            now: a_moment(),
+            now,
             served: Vec::new(),
             routes,
             shared,
@@ -143,6 +159,8 @@ impl World {
             order: 0,
             closed: false,
             queue_limit: config.queue_limit,
+            short,
+            looks: Vec::new(),
             patience: config.dial_patience,
             tried: vec![false; how_many],
             dice,
@@ -153,8 +171,19 @@ impl World {
         for _ in 0..20 + self.dice.roll(60) {
             self.step();
             self.drain();
+            self.look();
         }
         self.bring_to_an_end();
+    }
+
+    fn look(&mut self) {
+        let state = &self.state;
+        let mut sights: Vec<_> = state.look().map(|sight| format!("{sight:?}")).collect();
+        sights.sort_unstable();
+        let (books, counters) = (state.books(), state.counters());
+        let expiry = state.next_expiry().map(|at| at - self.now);
+        let look = format!("{books:?} {counters:?} {expiry:?} {sights:#?}");
+        self.looks.push(look);
     }
 
     fn note(&mut self, what: impl FnOnce() -> String) {
@@ -202,15 +231,17 @@ impl World {
         let mut wish = any();
         wish.fresh = fresh;
         wish.close_after = self.dice.roll(12) == 0;
-        if self.dice.roll(2) == 0 && self.ask_at_once(route, wish) {
-            return;
-        }
         // Somebody whom a connection did not serve.
         let again = if self.dice.roll(6) == 0 {
             self.served.pop()
         } else {
             None
         };
+        // As the shell does it, or as anybody may.
+        let (at_once, drains) = (self.dice.roll(2) == 0, self.dice.roll(2) == 0);
+        if at_once && self.short && again.is_none() && self.ask_at_once(route, wish, drains) {
+            return;
+        }
         let way = &self.routes[route];
         let ticket = match again {
             Some((arrival, _)) => self.state.enqueue_again(way, wish, arrival, self.now),
@@ -237,13 +268,12 @@ impl World {
     }
 
     /// The short way; whether it was gone.
-    fn ask_at_once(&mut self, route: usize, wish: ConnectionUse) -> bool {
+    fn ask_at_once(&mut self, route: usize, wish: ConnectionUse, drains: bool) -> bool {
         let connections = &self.connections;
         let mut is_fit = |_, number: &mut u32| !connections[number].dead;
         let way = &self.routes[route];
         let Some(lent) = self.state.lend(way, wish, self.now, &mut is_fit) else {
-            // As the shell does it, or as anybody may.
-            if self.dice.roll(2) == 0 {
+            if drains {
                 self.drain();
             }
             return self.dial_at_once(route, wish);
@@ -353,7 +383,7 @@ impl World {
                 .dialled(place, Ok(Connection::Shared(number)), self.now);
             let limit = 1 + self.dice.roll(3);
             self.set_limit(number, Admission::UpTo(limit));
-        } else if self.dice.roll(2) == 0 || !self.grant_at_once(place, number) {
+        } else if self.dice.roll(2) == 0 || !self.short || !self.grant_at_once(place, number) {
             self.state
                 .dialled(place, Ok(Connection::Exclusive(number)), self.now);
         }
@@ -473,7 +503,8 @@ impl World {
                 known.closed = true;
                 self.note(|| format!("{ticket:?} ends, and {number} with it"));
                 let (now, reason) = (self.now, CloseReason::Abandoned);
-                if self.dice.roll(2) == 0 && self.state.end_at_once(ticket, Some(reason), now) {
+                let at_once = self.dice.roll(2) == 0 && self.short;
+                if at_once && self.state.end_at_once(ticket, Some(reason), now) {
                     self.check_nothing_is_left();
                 } else {
                     self.state.reclaimed(ticket, Err(reason), now);
@@ -502,7 +533,7 @@ impl World {
                 self.state
                     .reclaimed_with(ticket, Ok(number), hints, self.now);
             }
-            (3 | 4, false) => {
+            (3 | 4, false) if self.short => {
                 self.note(|| format!("{ticket:?} gives {number} back, at once if it can"));
                 let connections = &self.connections;
                 let mut is_fit = |_, number: &mut u32| !connections[number].dead;
@@ -527,7 +558,8 @@ impl World {
             (_, true) => {
                 self.note(|| format!("{ticket:?} ends on {number}"));
                 let (now, reason) = (self.now, CloseReason::Finished);
-                let at_once = how.is_multiple_of(2)
+                let at_once = self.short
+                    && how.is_multiple_of(2)
                     && self.state.finish_at_once(ticket, reason, now, Some(now));
                 if at_once {
                     self.check_nothing_is_left();
