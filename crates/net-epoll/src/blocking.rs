@@ -23,7 +23,8 @@
 //!   its socket, and when it comes out. Nothing that a waiting thread depends on is held up: what it
 //!   depends on holds its waker.
 //! - [`poll_idle`](NetworkStream::poll_idle) asks the kernel, which is a system call, since
-//!   otherwise nobody might have asked it for a long time; but not the first time after a read.
+//!   otherwise nobody might have asked it for a long time; but not the first time after a read, or
+//!   after connecting.
 
 use std::{
     cell::RefCell,
@@ -181,7 +182,7 @@ thread_local! {
 impl Note {
     /// Whether `cx` is the root future's own, so that polling that again will come by here.
     fn is_for(&self, stream: &Stream, cx: &Context<'_>) -> bool {
-        self.waker.will_wake(cx.waker()) && Arc::ptr_eq(&self.root.reactor, stream.reactor())
+        self.waker.will_wake(cx.waker()) && self.root.is_of(stream.reactor())
     }
 
     fn want(&mut self, source: &Arc<Source>) {
@@ -307,7 +308,8 @@ pub(crate) struct DirectStream {
     shared: Arc<Shared>,
     /// The last read filled its buffer: there may be more, which is worth a call.
     more: bool,
-    /// The last thing that happened was a read which emptied the socket, and it was not the end.
+    /// The last thing that happened was a read which emptied the socket, and it was not the end; or
+    /// that it was connected.
     just_emptied: bool,
     /// How long the socket waits (`SO_RCVTIMEO`), as the kernel was last told.
     limit: Option<Duration>,
@@ -328,7 +330,7 @@ impl DirectStream {
             stream,
             shared,
             more: false,
-            just_emptied: false,
+            just_emptied: true,
             limit: None,
         }
     }
@@ -449,8 +451,8 @@ impl NetworkStream for DirectStream {
         self.stream.poll_shutdown(cx)
     }
 
-    /// Asks the kernel, which is a system call, unless the last read was a moment ago: a pool asks
-    /// when it parks a connection, and again before it lends it. The waker is called if somebody
+    /// Asks the kernel, which is a system call, unless the last read, or the connecting, was a moment ago: a
+    /// pool asks when it parks a connection, and again before it lends it. The waker is called if somebody
     /// turns the loop.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEnd> {
         loop {

@@ -11,7 +11,7 @@
 //! most polls do.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::VecDeque,
     future::Future,
     io,
@@ -19,7 +19,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll, Wake, Waker},
@@ -73,7 +73,8 @@ pub(crate) struct Root {
     /// Whether this thread drives: then it sleeps in the kernel, if at all, and not parked.
     drives: AtomicBool,
     thread: Thread,
-    pub(crate) reactor: Arc<Reactor>,
+    /// Weak: a waker does not keep the loop, nor does a root which waits to be used again.
+    reactor: Weak<Reactor>,
 }
 
 impl Wake for Root {
@@ -88,7 +89,9 @@ impl Wake for Root {
             return;
         }
         if self.drives.load(Ordering::SeqCst) {
-            self.reactor.ring();
+            if let Some(reactor) = self.reactor.upgrade() {
+                reactor.ring();
+            }
         } else {
             self.thread.unpark();
         }
@@ -220,7 +223,43 @@ fn run(task: Ready) {
     let _ = catch_unwind(AssertUnwindSafe(|| task.run()));
 }
 
+thread_local! {
+    /// The root of this thread's last `block_on`: to make one for each call, which may be one for
+    /// each request, is an allocation.
+    static SPARE: Cell<Option<Arc<Root>>> = const { Cell::new(None) };
+}
+
 impl Root {
+    /// A root for a future on this thread, to be polled at once.
+    fn take(reactor: &Arc<Reactor>) -> Arc<Self> {
+        let spare = SPARE.try_with(Cell::take).ok().flatten();
+        if let Some(root) = spare
+            && root.is_of(reactor)
+        {
+            root.drives.store(false, Ordering::SeqCst);
+            root.woken.store(true, Ordering::SeqCst);
+            return root;
+        }
+        Arc::new(Root {
+            woken: AtomicBool::new(true),
+            drives: AtomicBool::new(false),
+            thread: thread::current(),
+            reactor: Arc::downgrade(reactor),
+        })
+    }
+
+    /// Keeps a root for this thread's next future, unless somebody still has a waker of it.
+    fn keep(root: &mut Arc<Self>) {
+        if Arc::get_mut(root).is_some() {
+            // While the thread ends, it is just dropped.
+            let _ = SPARE.try_with(|spare| spare.set(Some(root.clone())));
+        }
+    }
+
+    pub(crate) fn is_of(&self, reactor: &Arc<Reactor>) -> bool {
+        std::ptr::eq(self.reactor.as_ptr(), Arc::as_ptr(reactor))
+    }
+
     pub(crate) fn is_woken(&self) -> bool {
         self.woken.load(Ordering::SeqCst)
     }
@@ -269,15 +308,9 @@ enum Role {
 
 impl<'a> Seat<'a> {
     pub(crate) fn take(shared: &'a Shared) -> Self {
-        let root = Arc::new(Root {
-            woken: AtomicBool::new(true),
-            drives: AtomicBool::new(false),
-            thread: thread::current(),
-            reactor: shared.reactor.clone(),
-        });
         Seat {
             shared,
-            root,
+            root: Root::take(&shared.reactor),
             role: Role::Waits,
         }
     }
@@ -377,6 +410,7 @@ impl<'a> Seat<'a> {
 impl Drop for Seat<'_> {
     fn drop(&mut self) {
         self.step_aside();
+        Root::keep(&mut self.root);
     }
 }
 
@@ -419,4 +453,37 @@ impl Drop for Current {
 /// Nothing of ours panics while it holds a lock; a poisoned one is as good as any.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+    use crate::Epoll;
+
+    fn waker_of(epoll: &Epoll) -> Waker {
+        epoll.block_on(poll_fn(|cx| Poll::Ready(cx.waker().clone())))
+    }
+
+    #[test]
+    fn a_root_is_used_again_unless_somebody_has_its_waker() {
+        let epoll = Epoll::new().unwrap();
+        let address = || epoll.block_on(poll_fn(|cx| Poll::Ready(cx.waker().data() as usize)));
+        assert_eq!(address(), address());
+        let kept = waker_of(&epoll);
+        assert_ne!(kept.data() as usize, address());
+        let other = Epoll::new().unwrap();
+        assert!(!waker_of(&other).will_wake(&kept));
+    }
+
+    #[test]
+    fn what_a_thread_keeps_of_a_loop_does_not_keep_the_loop() {
+        let epoll = Epoll::new().unwrap();
+        let reactor = Arc::downgrade(&epoll.handle().0.reactor);
+        let waker = waker_of(&epoll);
+        drop(epoll);
+        assert!(reactor.upgrade().is_none());
+        waker.wake();
+    }
 }

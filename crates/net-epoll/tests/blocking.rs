@@ -400,6 +400,16 @@ fn an_idle_stream_is_asked_each_time() {
 }
 
 #[test]
+fn a_stream_that_has_just_been_connected_is_lent_without_asking() {
+    let blocking = Blocking::new().unwrap();
+    let (mut stream, server) = accepted(&blocking);
+    drop(server);
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(stream.poll_idle(&mut cx).is_pending());
+    assert_eq!(stream.poll_idle(&mut cx), Poll::Ready(IdleEnd::Closed));
+}
+
+#[test]
 fn a_stream_dropped_while_it_is_wanted_is_closed_at_once() {
     let blocking = Blocking::new().unwrap();
     let (stream, mut server) = accepted(&blocking);
