@@ -46,7 +46,13 @@ fn sessions_are_resumed(front: Front, authority: &Authority, base: &str) {
                 assert_eq!(answer.field("x-resumed"), new, "{name}");
             }
         }
-        let sent: Vec<u8> = (0..1_000_000).map(|n| (n % 251) as u8).collect();
+        // Go's server for HTTP/1.1 cannot answer while it is still being sent a body: Caddy then
+        // breaks the answer off now and then, whoever asks. Up to 64 KiB are echoed at their end.
+        let size = match front {
+            Front::Caddy => 60_000,
+            _ => 1_000_000,
+        };
+        let sent: Vec<u8> = (0..size).map(|n| (n % 251) as u8).collect();
         let request = Request::post(format!("{base}/echo"));
         let echo = client.send(request, sent.clone()).unwrap();
         assert!(echo.body == sent, "{front:?}: {} bytes", echo.length);
