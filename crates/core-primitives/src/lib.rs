@@ -21,7 +21,7 @@
 //!   responses.
 //! - [`waits`]: the time limits of an exchange, for protocols.
 //! - [`outgoing`]: what a protocol has to write, gathered to go out together.
-//! - [`scratch`]: large buffers to read into, which belong to the thread.
+//! - [`scratch`]: large buffers for reading and writing, which belong to the thread.
 //! - [`upgrade`]: what is left of a connection when HTTP has ended on it.
 //!
 //! ```text

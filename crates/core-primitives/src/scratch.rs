@@ -1,8 +1,8 @@
-//! Large buffers to read into, which belong to the thread and not to a connection: an idle one has
-//! none.
+//! Large buffers to read into, or to gather in what is to be written, which belong to the thread and
+//! not to a connection: an idle one has none.
 //!
-//! They are for layers whose library reads little at a time (rustls 4 KiB, h2 a frame): read much
-//! into one of these, and hand it on from there. That costs a copy, and saves most of the system
+//! They are for layers whose library reads and writes little at a time (rustls 4 KiB, h2 a frame): read
+//! much into one of these, and hand it on from there. That costs a copy, and saves most of the system
 //! calls.
 //!
 //! ```
