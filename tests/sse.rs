@@ -271,6 +271,7 @@ fn asking_in_vain_without_a_pause_gives_way_to_others() {
             Err(httpcore::Error::new(
                 Kind::Connect,
                 httpcore::Phase::Connect,
+                httpcore::Sent::Nothing,
             ))
         }
     });

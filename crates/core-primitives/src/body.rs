@@ -31,7 +31,7 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 
-use crate::error::{BoxError, Error, Kind, Phase};
+use crate::error::{BoxError, Error, Kind, Phase, Sent};
 
 /// The body of a request or a response. Implements [`http_body::Body`].
 pub struct Body {
@@ -241,9 +241,9 @@ impl Body {
     /// connection is then given up. Otherwise whatever ends the body early.
     pub async fn bytes(mut self, limit: usize) -> Result<Bytes, Error> {
         let too_large = || {
-            Error::new(Kind::TooLarge, Phase::Body)
+            Error::new(Kind::TooLarge, Phase::Body, Sent::All)
                 .with_message(format!("the body is larger than the {limit} bytes allowed"))
-                .with_sent(crate::error::Sent::All)
+                .with_sent(Sent::All)
                 .with_response_started(true)
         };
         // Small responses come as bytes at hand, and most are small.
@@ -433,7 +433,7 @@ where
 fn foreign_error(error: impl Into<BoxError>) -> Error {
     match error.into().downcast::<Error>() {
         Ok(ours) => *ours,
-        Err(theirs) => Error::new(Kind::RequestBody, Phase::Send).with_source(theirs),
+        Err(theirs) => Error::new(Kind::RequestBody, Phase::Send, Sent::All).with_source(theirs),
     }
 }
 
@@ -570,8 +570,9 @@ mod tests {
         let mut theirs = Body::poll_fn(|_| Poll::Ready(Some(Err("disk on fire"))));
         let error = now(theirs.chunk()).unwrap().unwrap_err();
         assert_eq!(error.kind(), Kind::RequestBody);
-        let mut ours =
-            Body::poll_fn(|_| Poll::Ready(Some(Err(Error::new(Kind::Closed, Phase::Body)))));
+        let mut ours = Body::poll_fn(|_| {
+            Poll::Ready(Some(Err(Error::new(Kind::Closed, Phase::Body, Sent::All))))
+        });
         let error = now(ours.chunk()).unwrap().unwrap_err();
         assert_eq!(error.kind(), Kind::Closed);
     }

@@ -135,12 +135,14 @@ pub enum Fault {
 }
 
 impl Error {
-    /// An error of `kind`, met in `phase`, before anything was sent.
-    pub fn new(kind: Kind, phase: Phase) -> Self {
+    /// An error of `kind`, met in `phase`, when `sent` of the request had been handed to the
+    /// network. Pass [`Sent::All`] where that is not known: callers send a request again only if
+    /// nothing was sent.
+    pub fn new(kind: Kind, phase: Phase, sent: Sent) -> Self {
         Error(Box::new(Inner {
             kind,
             phase,
-            sent: Sent::Nothing,
+            sent,
             response_started: false,
             reused: false,
             attempts: 1,
@@ -368,7 +370,7 @@ mod tests {
     #[test]
     fn an_error_says_its_own_level_and_its_source_the_next() {
         let io = std::io::Error::other("wires crossed");
-        let error = Error::new(Kind::Network, Phase::Body).with_source(io);
+        let error = Error::new(Kind::Network, Phase::Body, Sent::All).with_source(io);
         assert_eq!(
             error.to_string(),
             "the connection failed while reading the response's body"
@@ -378,11 +380,11 @@ mod tests {
 
     #[test]
     fn only_what_was_not_sent_and_might_work_next_time_is_retryable() {
-        let refused = Error::new(Kind::Connect, Phase::Connect);
+        let refused = Error::new(Kind::Connect, Phase::Connect, Sent::Nothing);
         assert!(refused.is_retryable() && refused.is_connect());
-        let sent = Error::new(Kind::Closed, Phase::Head).with_sent(Sent::All);
+        let sent = Error::new(Kind::Closed, Phase::Head, Sent::All);
         assert!(!sent.is_retryable());
-        let nonsense = Error::new(Kind::InvalidUrl, Phase::Request);
+        let nonsense = Error::new(Kind::InvalidUrl, Phase::Request, Sent::Nothing);
         assert!(!nonsense.is_retryable());
         assert_eq!(nonsense.fault(), Fault::Caller);
     }

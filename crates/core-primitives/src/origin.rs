@@ -4,7 +4,7 @@ use std::fmt;
 
 use http::Uri;
 
-use crate::error::{Error, Kind, Phase};
+use crate::error::{Error, Kind, Phase, Sent};
 
 /// A scheme this engine knows, and its default port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -90,15 +90,18 @@ impl Origin {
     /// [`Kind::InvalidUrl`] if it has no scheme, no host, or a port that is not one;
     /// [`Kind::UnsupportedScheme`] for any but `http`, `https`, `ws` and `wss`.
     pub fn of(url: &Uri) -> Result<Self, Error> {
-        let invalid = |why| Error::new(Kind::InvalidUrl, Phase::Request).with_message(why);
+        let invalid =
+            |why| Error::new(Kind::InvalidUrl, Phase::Request, Sent::Nothing).with_message(why);
         let Some(scheme) = url.scheme_str() else {
             return Err(invalid(
                 "the URL lacks a scheme such as http:// or https://",
             ));
         };
         let Some(scheme) = Scheme::parse(scheme) else {
-            return Err(Error::new(Kind::UnsupportedScheme, Phase::Request)
-                .with_message(format!("the URL's scheme {scheme}:// is not supported")));
+            return Err(
+                Error::new(Kind::UnsupportedScheme, Phase::Request, Sent::Nothing)
+                    .with_message(format!("the URL's scheme {scheme}:// is not supported")),
+            );
         };
         let Some(authority) = url.authority() else {
             return Err(invalid("the URL lacks a host"));

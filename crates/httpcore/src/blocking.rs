@@ -27,7 +27,9 @@ use std::{
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::Uri;
-use httpcore_core_primitives::{BoxError, Error, Kind, NetworkStream, Phase, Request, Upgraded};
+use httpcore_core_primitives::{
+    BoxError, Error, Kind, NetworkStream, Phase, Request, Sent, Upgraded,
+};
 pub use httpcore_net_epoll::Blocking;
 use httpcore_pool::{Counters, Drained, Status};
 
@@ -172,7 +174,7 @@ where
     U::Error: Into<BoxError>,
 {
     let pool = ConnectionPool::new().map_err(|error| {
-        Error::new(Kind::RuntimeGone, Phase::Request)
+        Error::new(Kind::RuntimeGone, Phase::Request, Sent::Nothing)
             .with_message("the system gave no means of waiting")
             .with_source(error)
     })?;
@@ -221,8 +223,9 @@ impl Body {
         }
         let head = self.unread;
         let rest = limit.checked_sub(head.len()).ok_or_else(|| {
-            Error::new(Kind::TooLarge, Phase::Body)
+            Error::new(Kind::TooLarge, Phase::Body, Sent::All)
                 .with_message(format!("the body is larger than the {limit} bytes allowed"))
+                .with_response_started(true)
         })?;
         let tail = self.blocking.block_on(self.body.bytes(rest))?;
         Ok([head, tail].concat().into())

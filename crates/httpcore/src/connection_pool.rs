@@ -15,7 +15,7 @@ use http::Uri;
 #[cfg(feature = "ws")]
 use httpcore_core_primitives::{Body, ConnectionUse, upgrade::NoExtendedConnect};
 use httpcore_core_primitives::{
-    BoxError, Error, Kind, NetworkBackend, Phase, Request, Response, Runtime, ServerName,
+    BoxError, Error, Kind, NetworkBackend, Phase, Request, Response, Runtime, Sent, ServerName,
     TcpOptions, Timeouts, TlsConnector,
 };
 use httpcore_pool::{Config, Draining, Pool, Sending, Status};
@@ -443,7 +443,7 @@ where
     U::Error: Into<BoxError>,
 {
     url.try_into().map_err(|error| {
-        Error::new(Kind::InvalidUrl, Phase::Request)
+        Error::new(Kind::InvalidUrl, Phase::Request, Sent::Nothing)
             .with_message("the URL cannot be read")
             .with_source(error)
     })

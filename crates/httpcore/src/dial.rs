@@ -9,7 +9,7 @@ use std::{
 
 use httpcore_core_primitives::{
     Alpn, BoxFuture, BoxStream, Error, Established, Event, Kind, NetworkBackend, Phase, Runtime,
-    StreamInfo, TimeoutKind, TlsChoice, TlsConnector, Trace, options::deadline,
+    Sent, StreamInfo, TimeoutKind, TlsChoice, TlsConnector, Trace, options::deadline,
     runtime::WithDeadline, with_deadline,
 };
 use httpcore_pool::{Dial, DialTerms, Endpoint, Hop, Route};
@@ -97,7 +97,7 @@ impl Attempt {
         );
         // RFC 9113 §3.2: without `h2` in its answer, a server does not speak it over TLS.
         if offered_only_http2 && chosen != Some(Alpn::Http2) {
-            return Err(Error::new(Kind::Tls, Phase::Tls)
+            return Err(Error::new(Kind::Tls, Phase::Tls, Sent::Nothing)
                 .with_message("the server did not choose HTTP/2, and nothing else is spoken"));
         }
         Ok(chosen == Some(Alpn::Http2))
@@ -121,7 +121,7 @@ impl Attempt {
                 let connected = self.within(TimeoutKind::Connect, connecting).await;
                 connected.map(|outcome| {
                     outcome.map_err(|error| {
-                        Error::new(Kind::Connect, Phase::Connect)
+                        Error::new(Kind::Connect, Phase::Connect, Sent::Nothing)
                             .with_message(format!("connecting to {} failed", path.display()))
                             .with_source(error)
                     })
@@ -148,7 +148,7 @@ impl Attempt {
             .await
             .ok_or_else(|| late(TimeoutKind::Resolve))?
             .map_err(|error| {
-                Error::new(Kind::Resolve, Phase::Resolve)
+                Error::new(Kind::Resolve, Phase::Resolve, Sent::Nothing)
                     .with_message(format!("the addresses of {host} could not be found"))
                     .with_source(error)
             })?;
@@ -157,7 +157,7 @@ impl Attempt {
             (self.now(), Event::Resolved { addresses })
         });
         if addresses.is_empty() {
-            return Err(Error::new(Kind::Resolve, Phase::Resolve)
+            return Err(Error::new(Kind::Resolve, Phase::Resolve, Sent::Nothing)
                 .with_message(format!("the host {host} has no addresses")));
         }
         Ok(addresses)
@@ -168,7 +168,7 @@ impl Attempt {
         match hop {
             Hop::Tls { server_name, offer } => {
                 let Some(tls) = self.tls_of(hop) else {
-                    return Err(Error::new(Kind::Tls, Phase::Tls)
+                    return Err(Error::new(Kind::Tls, Phase::Tls, Sent::Nothing)
                         .with_message("this pool was built without TLS"));
                 };
                 self.trace()
@@ -183,7 +183,7 @@ impl Attempt {
                 let chosen = self.protected(offer, &stream.info())?;
                 Ok((stream, chosen))
             }
-            _ => Err(Error::new(Kind::Proxy, Phase::Proxy)
+            _ => Err(Error::new(Kind::Proxy, Phase::Proxy, Sent::Nothing)
                 .with_message("this pool cannot go through proxies")),
         }
     }
@@ -209,7 +209,7 @@ impl Attempt {
         // RFC 7301 §3.1: the server chooses from what it was offered, or says nothing, which is
         // HTTP/1.1.
         if info.alpn.is_some_and(|chosen| !offer.contains(&chosen)) {
-            return Err(Error::new(Kind::Tls, Phase::Tls)
+            return Err(Error::new(Kind::Tls, Phase::Tls, Sent::Nothing)
                 .with_message("the server chose a protocol which was not offered"));
         }
         self.trace()
@@ -250,7 +250,7 @@ fn late(limit: TimeoutKind) -> Error {
         TimeoutKind::Tls => Phase::Tls,
         _ => Phase::Connect,
     };
-    Error::new(Kind::Timeout(limit), phase)
+    Error::new(Kind::Timeout(limit), phase, Sent::Nothing)
 }
 
 /// What a failed handshake comes to. A name that no certificate can be for is the caller's fault,
@@ -260,5 +260,5 @@ fn refused(error: io::Error) -> Error {
         io::ErrorKind::InvalidInput => Kind::InvalidRequest,
         _ => Kind::Tls,
     };
-    Error::new(kind, Phase::Tls).with_source(error)
+    Error::new(kind, Phase::Tls, Sent::Nothing).with_source(error)
 }

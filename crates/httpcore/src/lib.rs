@@ -112,7 +112,7 @@ where
 {
     let url = connection_pool::parse_url(url)?;
     let Some(epoll) = Epoll::current() else {
-        return Err(Error::new(Kind::RuntimeGone, Phase::Request)
+        return Err(Error::new(Kind::RuntimeGone, Phase::Request, Sent::Nothing)
             .with_message("httpcore::get works inside Epoll::block_on, on its thread"));
     };
     ConnectionPool::new(std::sync::Arc::new(epoll))

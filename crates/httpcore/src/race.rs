@@ -21,7 +21,7 @@ use std::{
 
 use httpcore_core_primitives::{
     Alarm, BoxFuture, BoxStream, Error, Event, Kind, NetworkBackend, Phase, Runtime, RuntimeGone,
-    TcpOptions, Trace,
+    Sent, TcpOptions, Trace,
 };
 
 /// Decides which address is tried when.
@@ -175,14 +175,16 @@ fn lost(failures: Vec<(SocketAddr, io::Error)>) -> Error {
         .iter()
         .find(|(_, error)| RuntimeGone::is_behind(error))
     {
-        return Error::new(Kind::RuntimeGone, Phase::Connect).with_message(error.to_string());
+        return Error::new(Kind::RuntimeGone, Phase::Connect, Sent::Nothing)
+            .with_message(error.to_string());
     }
     let tried: Vec<String> = failures.iter().map(|(peer, _)| peer.to_string()).collect();
-    let error = Error::new(Kind::Connect, Phase::Connect).with_message(match &tried[..] {
-        [] => "the host has no addresses to connect to".to_owned(),
-        [one] => format!("connecting to {one} failed"),
-        several => format!("connecting failed for each of {}", several.join(", ")),
-    });
+    let error =
+        Error::new(Kind::Connect, Phase::Connect, Sent::Nothing).with_message(match &tried[..] {
+            [] => "the host has no addresses to connect to".to_owned(),
+            [one] => format!("connecting to {one} failed"),
+            several => format!("connecting failed for each of {}", several.join(", ")),
+        });
     match failures.into_iter().next_back() {
         Some((_, last)) => error.with_source(last),
         None => error,

@@ -8,7 +8,8 @@ use std::{
 
 use http::Uri;
 use httpcore_core_primitives::{
-    Alpn, ConnectionUse, Error, Kind, Origin, Partition, Phase, ServerName, TcpOptions, TlsChoice,
+    Alpn, ConnectionUse, Error, Kind, Origin, Partition, Phase, Sent, ServerName, TcpOptions,
+    TlsChoice,
 };
 use httpcore_pool::{Endpoint, Hop, Route, RouteParts};
 
@@ -196,10 +197,11 @@ impl Routes {
             parts.tls = apart.and_then(|apart| apart.tls.clone());
             if !self.has_tls && parts.tls.is_none() {
                 return Err(
-                    Error::new(Kind::UnsupportedScheme, Phase::Request).with_message(format!(
-                        "{}:// needs TLS, which this pool was built without",
-                        origin.scheme()
-                    )),
+                    Error::new(Kind::UnsupportedScheme, Phase::Request, Sent::Nothing)
+                        .with_message(format!(
+                            "{}:// needs TLS, which this pool was built without",
+                            origin.scheme()
+                        )),
                 );
             }
             let server_name = apart

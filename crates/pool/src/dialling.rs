@@ -9,7 +9,7 @@ use std::{
 };
 
 use httpcore_core_primitives::{
-    BoxFuture, Error, Established, Event, Kind, Phase, TimeoutKind, Timer,
+    BoxFuture, Error, Established, Event, Kind, Phase, Sent, TimeoutKind, Timer,
 };
 
 use crate::{
@@ -169,8 +169,12 @@ impl Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         if !self.reported {
-            self.report(Err(Error::new(Kind::RuntimeGone, Phase::Connect)
-                .with_message("the runtime dropped the attempt to connect")));
+            self.report(Err(Error::new(
+                Kind::RuntimeGone,
+                Phase::Connect,
+                Sent::Nothing,
+            )
+            .with_message("the runtime dropped the attempt to connect")));
         }
     }
 }

@@ -141,8 +141,12 @@ impl Sending {
         let Granted { connection, reused } = match answer {
             Ok(granted) => granted,
             Err(Refusal::Dial(error)) => return Err(error),
-            Err(Refusal::QueueFull) => return Err(Error::new(Kind::QueueFull, Phase::Pool)),
-            Err(Refusal::Closed) => return Err(Error::new(Kind::PoolClosed, Phase::Pool)),
+            Err(Refusal::QueueFull) => {
+                return Err(Error::new(Kind::QueueFull, Phase::Pool, Sent::Nothing));
+            }
+            Err(Refusal::Closed) => {
+                return Err(Error::new(Kind::PoolClosed, Phase::Pool, Sent::Nothing));
+            }
         };
         let owner: Weak<dyn Reclaim> = self.pool.me.clone();
         let terms = Terms {
@@ -216,7 +220,7 @@ impl Sending {
         let come = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
         if !come(self.deadline) && !come(self.pool_deadline) {
             // Only the timers of a runtime that has ended are ready before their time.
-            return Error::new(Kind::RuntimeGone, phase);
+            return Error::new(Kind::RuntimeGone, phase, Sent::Nothing);
         }
         let total = dialling || come(self.deadline);
         let limit = if total {
@@ -224,7 +228,7 @@ impl Sending {
         } else {
             TimeoutKind::Pool
         };
-        Error::new(Kind::Timeout(limit), phase)
+        Error::new(Kind::Timeout(limit), phase, Sent::Nothing)
     }
 
     fn tell<'a>(&self, event: impl FnOnce() -> Event<'a>) {

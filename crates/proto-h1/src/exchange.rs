@@ -829,21 +829,22 @@ impl Exchange {
                 None
             }
         };
-        let failed = |kind, source: BoxError| Error::new(kind, phase).with_source(source);
+        let sent = self.sent();
+        let failed = |kind, source: BoxError| Error::new(kind, phase, sent).with_source(source);
         let error = match failure {
             Failure::Misuse(misuse) if misuse.is_body() => {
-                Error::new(Kind::RequestBody, Phase::Send).with_source(misuse)
+                Error::new(Kind::RequestBody, Phase::Send, sent).with_source(misuse)
             }
             Failure::Misuse(misuse) => {
-                Error::new(Kind::InvalidRequest, Phase::Request).with_source(misuse)
+                Error::new(Kind::InvalidRequest, Phase::Request, sent).with_source(misuse)
             }
             Failure::Body(error) => error,
-            Failure::Timeout(limit) => Error::new(Kind::Timeout(limit), phase),
-            Failure::Revoked => Error::new(Kind::PoolClosed, phase)
+            Failure::Timeout(limit) => Error::new(Kind::Timeout(limit), phase, sent),
+            Failure::Revoked => Error::new(Kind::PoolClosed, phase, sent)
                 .with_message("the pool was drained, and did not wait for the end of the exchange")
                 .with_source(LeaseRevoked),
             Failure::Violation(violation) if violation.is_truncation() => {
-                let closed = Error::new(Kind::Closed, phase).with_message(violation.text());
+                let closed = Error::new(Kind::Closed, phase, sent).with_message(violation.text());
                 match write_error {
                     Some(error) => closed.with_source(error),
                     None => closed,
@@ -876,7 +877,7 @@ impl Exchange {
             }
         };
         error
-            .with_sent(self.sent())
+            .with_sent(sent)
             .with_response_started(self.started)
             .with_reused(self.reused)
             .with_attempts(self.attempt)

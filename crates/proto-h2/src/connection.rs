@@ -12,7 +12,7 @@ use std::{
 
 use h2::client::SendRequest;
 use httpcore_core_primitives::{
-    Admission, BoxFuture, BoxStream, Error, Phase, Request, Response, Runtime, SendError,
+    Admission, BoxFuture, BoxStream, Error, Phase, Request, Response, Runtime, SendError, Sent,
     SharedConnection, StreamInfo, Terms,
 };
 
@@ -91,10 +91,12 @@ impl H2Connection {
             .builder()
             .handshake::<_, Payload>(io.clone())
             .await
-            .map_err(|failure| error::of_connection(&failure, &link, Phase::Connect))?;
+            .map_err(|failure| {
+                error::of_connection(&failure, &link, Phase::Connect, Sent::Nothing)
+            })?;
         if poll_fn(|cx| io.poll_send(cx)).await.is_err() {
             let end = link.end().unwrap_or(End::Closed);
-            return Err(error::of_end(end, Phase::Connect));
+            return Err(error::of_end(end, Phase::Connect, Sent::Nothing));
         }
         let shared = Arc::new(Shared {
             requests,

@@ -21,25 +21,24 @@ pub(crate) fn of_stream(failure: &h2::Error, link: &Link, progress: Progress) ->
     let unprocessed = !progress.started
         && failure.is_remote()
         && (failure.is_go_away() || failure.reason() == Some(Reason::REFUSED_STREAM));
+    let sent = if unprocessed {
+        Sent::Nothing
+    } else {
+        progress.sent
+    };
     let error = if failure.is_go_away() && failure.is_remote() {
-        Error::new(Kind::Closed, phase)
+        Error::new(Kind::Closed, phase, sent)
             .with_message("the server is going away, and has not processed the request")
             .with_source(Told::by(failure))
     } else if failure.is_reset() {
-        of_reset(failure, phase)
+        of_reset(failure, phase, sent)
     } else {
-        of_connection(failure, link, phase)
+        of_connection(failure, link, phase, sent)
     };
-    error
-        .with_sent(if unprocessed {
-            Sent::Nothing
-        } else {
-            progress.sent
-        })
-        .with_response_started(progress.started)
+    error.with_response_started(progress.started)
 }
 
-fn of_reset(failure: &h2::Error, phase: Phase) -> Error {
+fn of_reset(failure: &h2::Error, phase: Phase, sent: Sent) -> Error {
     let message = match (failure.is_remote(), failure.reason()) {
         (true, Some(Reason::REFUSED_STREAM)) => "the server refused the stream",
         // RFC 9113 §8.1: the end of a message is END_STREAM, and nothing else.
@@ -48,34 +47,34 @@ fn of_reset(failure: &h2::Error, phase: Phase) -> Error {
         (true, _) => "the server reset the stream",
         (false, _) => "the response breaks the rules of HTTP/2",
     };
-    Error::new(Kind::Protocol, phase)
+    Error::new(Kind::Protocol, phase, sent)
         .with_message(message)
         .with_source(Told::by(failure))
 }
 
 /// Why a connection failed.
-pub(crate) fn of_connection(failure: &h2::Error, link: &Link, phase: Phase) -> Error {
+pub(crate) fn of_connection(failure: &h2::Error, link: &Link, phase: Phase, sent: Sent) -> Error {
     // A stream that cannot be begun, though everything is in order: the ids are used up.
     if !failure.is_io() && failure.reason().is_none() {
-        return Error::new(Kind::Closed, phase)
+        return Error::new(Kind::Closed, phase, sent)
             .with_message("the connection takes no more requests")
             .with_source(Told::by(failure));
     }
     // What h2 found wrong itself it says best; of what happened below, it keeps only a text.
     if !failure.is_io() {
-        return Error::new(Kind::Protocol, phase)
+        return Error::new(Kind::Protocol, phase, sent)
             .with_message("the connection broke the rules of HTTP/2")
             .with_source(Told::by(failure));
     }
     match link.end() {
-        Some(end) => of_end(end, phase),
-        None => Error::new(Kind::Closed, phase).with_source(Told::by(failure)),
+        Some(end) => of_end(end, phase, sent),
+        None => Error::new(Kind::Closed, phase, sent).with_source(Told::by(failure)),
     }
 }
 
-pub(crate) fn of_end(end: End, phase: Phase) -> Error {
+pub(crate) fn of_end(end: End, phase: Phase, sent: Sent) -> Error {
     match end {
-        End::Closed => Error::new(Kind::Closed, phase),
+        End::Closed => Error::new(Kind::Closed, phase, sent),
         End::Failed(error) => {
             let kind = if RuntimeGone::is_behind(&error) {
                 Kind::RuntimeGone
@@ -87,14 +86,13 @@ pub(crate) fn of_end(end: End, phase: Phase) -> Error {
             } else {
                 Kind::Network
             };
-            Error::new(kind, phase).with_source(SharedError(error))
+            Error::new(kind, phase, sent).with_source(SharedError(error))
         }
-        End::Silent => Error::new(Kind::Network, phase)
+        End::Silent => Error::new(Kind::Network, phase, sent)
             .with_message("the server gave no sign of life within the keep-alive deadline"),
-        End::Abused(how) => Error::new(Kind::Protocol, phase).with_message(how),
-        End::Dropped => {
-            Error::new(Kind::RuntimeGone, phase).with_message("the runtime dropped the connection")
-        }
+        End::Abused(how) => Error::new(Kind::Protocol, phase, sent).with_message(how),
+        End::Dropped => Error::new(Kind::RuntimeGone, phase, sent)
+            .with_message("the runtime dropped the connection"),
     }
 }
 

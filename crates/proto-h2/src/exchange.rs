@@ -629,30 +629,26 @@ impl Exchange {
         let error = match failure {
             Failure::Stream(failure) => error::of_stream(&failure, &self.shared.link, progress),
             Failure::Misuse(misuse) if misuse.is_body() => {
-                Error::new(Kind::RequestBody, Phase::Send)
-                    .with_source(misuse)
-                    .with_sent(progress.sent)
+                Error::new(Kind::RequestBody, Phase::Send, progress.sent).with_source(misuse)
             }
             Failure::Misuse(Misuse::NoExtendedConnect) => {
-                Error::new(Kind::InvalidRequest, Phase::Request).with_source(NoExtendedConnect)
+                Error::new(Kind::InvalidRequest, Phase::Request, Sent::Nothing)
+                    .with_source(NoExtendedConnect)
             }
             Failure::Misuse(misuse) => {
-                Error::new(Kind::InvalidRequest, Phase::Request).with_source(misuse)
+                Error::new(Kind::InvalidRequest, Phase::Request, Sent::Nothing).with_source(misuse)
             }
             Failure::Body(error) => error.with_sent(progress.sent),
-            Failure::Violation(rule) => Error::new(Kind::Protocol, phase)
-                .with_message(rule)
-                .with_sent(progress.sent),
-            Failure::TooLarge(what) => Error::new(Kind::TooLarge, phase)
-                .with_message(what)
-                .with_sent(progress.sent),
-            Failure::Revoked => Error::new(Kind::PoolClosed, phase)
-                .with_message("the pool was drained, and did not wait for the end of the exchange")
-                .with_source(LeaseRevoked)
-                .with_sent(progress.sent),
-            Failure::Timeout(limit) => {
-                Error::new(Kind::Timeout(limit), phase).with_sent(progress.sent)
+            Failure::Violation(rule) => {
+                Error::new(Kind::Protocol, phase, progress.sent).with_message(rule)
             }
+            Failure::TooLarge(what) => {
+                Error::new(Kind::TooLarge, phase, progress.sent).with_message(what)
+            }
+            Failure::Revoked => Error::new(Kind::PoolClosed, phase, progress.sent)
+                .with_message("the pool was drained, and did not wait for the end of the exchange")
+                .with_source(LeaseRevoked),
+            Failure::Timeout(limit) => Error::new(Kind::Timeout(limit), phase, progress.sent),
         };
         error
             .with_response_started(self.started)

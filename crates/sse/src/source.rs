@@ -232,19 +232,17 @@ fn no_events(status: StatusCode) -> Option<Error> {
     if status == StatusCode::NO_CONTENT {
         return None;
     }
-    let error = Error::new(Kind::Protocol, Phase::Head)
+    let error = Error::new(Kind::Protocol, Phase::Head, Sent::All)
         .with_message(format!(
             "the server answered with {status}, and not with events"
         ))
-        .with_sent(Sent::All)
         .with_response_started(true);
     Some(error)
 }
 
 fn no_use() -> Error {
-    Error::new(Kind::Closed, Phase::Body)
+    Error::new(Kind::Closed, Phase::Body, Sent::All)
         .with_message("the server has ended the stream of events too often")
-        .with_sent(Sent::All)
         .with_response_started(true)
 }
 

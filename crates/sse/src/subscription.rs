@@ -6,7 +6,7 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Uri,
     header::{ACCEPT, CACHE_CONTROL},
 };
-use httpcore_core_primitives::{BoxError, Error, Kind, Phase, Request, Timeouts};
+use httpcore_core_primitives::{BoxError, Error, Kind, Phase, Request, Sent, Timeouts};
 
 use crate::parser::Limits;
 
@@ -55,7 +55,7 @@ impl Subscription {
         U::Error: Into<BoxError>,
     {
         let url = url.try_into().map_err(|error| {
-            Error::new(Kind::InvalidUrl, Phase::Request)
+            Error::new(Kind::InvalidUrl, Phase::Request, Sent::Nothing)
                 .with_message("the URL cannot be read")
                 .with_source(error)
         });
@@ -88,7 +88,7 @@ impl Subscription {
     {
         Subscription(self.0.and_then(|mut plan| {
             let invalid = |error: BoxError| {
-                Error::new(Kind::InvalidRequest, Phase::Request)
+                Error::new(Kind::InvalidRequest, Phase::Request, Sent::Nothing)
                     .with_message("a field cannot be written so")
                     .with_source(error)
             };

@@ -9,7 +9,8 @@ use http::{
     uri::PathAndQuery,
 };
 use httpcore_core_primitives::{
-    BoxError, Error, GivenBack, Kind, Origin, Phase, Protocol, Request, Response, Scheme, Upgraded,
+    BoxError, Error, GivenBack, Kind, Origin, Phase, Protocol, Request, Response, Scheme, Sent,
+    Upgraded,
 };
 
 use crate::{
@@ -71,7 +72,7 @@ impl Handshake {
         U::Error: Into<BoxError>,
     {
         let url = url.try_into().map_err(|error| {
-            Error::new(Kind::InvalidUrl, Phase::Request)
+            Error::new(Kind::InvalidUrl, Phase::Request, Sent::Nothing)
                 .with_message("the URL cannot be read")
                 .with_source(error)
         });
@@ -334,7 +335,7 @@ fn as_http(url: Uri) -> Result<Uri, Error> {
         .path_and_query
         .or(Some(PathAndQuery::from_static("/")));
     Uri::from_parts(parts).map_err(|error| {
-        Error::new(Kind::InvalidUrl, Phase::Request)
+        Error::new(Kind::InvalidUrl, Phase::Request, Sent::Nothing)
             .with_message("the URL cannot be read")
             .with_source(error)
     })
@@ -346,5 +347,5 @@ fn written(text: &str) -> Result<HeaderValue, Error> {
 }
 
 fn invalid(why: &'static str) -> Error {
-    Error::new(Kind::InvalidRequest, Phase::Request).with_message(why)
+    Error::new(Kind::InvalidRequest, Phase::Request, Sent::Nothing).with_message(why)
 }

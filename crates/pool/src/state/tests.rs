@@ -3,7 +3,7 @@
 use std::{collections::HashSet, time::Duration};
 
 use super::*;
-use httpcore_core_primitives::{Alpn, Kind, Origin, Phase, Scheme};
+use httpcore_core_primitives::{Alpn, Kind, Origin, Phase, Scheme, Sent};
 
 use crate::route::{Hop, RouteParts};
 
@@ -36,7 +36,7 @@ fn negotiated(n: usize) -> Route {
 }
 
 fn refused() -> Error {
-    Error::new(Kind::Connect, Phase::Connect)
+    Error::new(Kind::Connect, Phase::Connect, Sent::Nothing)
 }
 
 /// A state, a clock, and a table of the connections that are dead.
