@@ -81,7 +81,9 @@ pub(crate) fn tls(options: &Tls) -> Result<Option<Arc<dyn TlsConnector>>, Exit> 
 
 fn timeouts(options: &Get) -> Timeouts {
     let mut timeouts = Timeouts::default();
-    timeouts.total = options.timeout;
+    if let Some(limit) = options.timeout {
+        timeouts = timeouts.with_total(limit);
+    }
     if let Some(limit) = options.connect_timeout {
         timeouts = timeouts
             .with_resolve(limit)

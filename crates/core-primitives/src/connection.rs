@@ -39,7 +39,7 @@ pub struct Terms {
     /// How long each phase may take.
     pub timeouts: Timeouts,
     /// When the whole exchange must have ended, the response's body included. The instant which
-    /// `timeouts.total` came to when the caller asked, so that waiting in a queue counts.
+    /// `timeouts.total()` came to when the caller asked, so that waiting in a queue counts.
     pub deadline: Option<Instant>,
     /// Which attempt at the request this is, counted from 1. An error which the response's body
     /// ends with says so; nobody else is there to say it by then.

@@ -13,7 +13,7 @@ use std::{
 
 use http::Uri;
 #[cfg(feature = "ws")]
-use httpcore_core_primitives::{Body, ConnectionUse, upgrade::NoExtendedConnect};
+use httpcore_core_primitives::{Body, ConnectionUse, options, upgrade::NoExtendedConnect};
 use httpcore_core_primitives::{
     BoxError, Error, Kind, NetworkBackend, Phase, Request, Response, Runtime, Sent, ServerName,
     TcpOptions, Timeouts, TlsConnector,
@@ -129,11 +129,12 @@ impl ConnectionPool {
                     let wish = wish.copied().unwrap_or_default().with_http1_only();
                     again.extensions_mut().insert(wish);
                     // To the caller both are one, and what the first took is gone.
-                    let mut limits = *again.extensions().get().unwrap_or(&pool.timeouts);
-                    if let Some(total) = &mut limits.total {
+                    let own = again.extensions().get::<Timeouts>();
+                    let limits = options::effective(&pool.timeouts, own);
+                    if let Some(total) = limits.total() {
                         let spent = pool.pool.runtime().now().saturating_duration_since(began);
-                        *total = total.saturating_sub(spent);
-                        again.extensions_mut().insert(limits);
+                        let rest = limits.with_total(total.saturating_sub(spent));
+                        again.extensions_mut().insert(rest);
                     }
                     pool.request(again).await
                 }
@@ -152,7 +153,7 @@ impl ConnectionPool {
         crate::sse::EventSource::new(subscription, runtime, move |request| pool.request(request))
     }
 
-    /// The time limits of requests which bring none of their own.
+    /// Returns the time limits of requests, where a request's own [`Timeouts`] set none.
     pub fn timeouts(&self) -> Timeouts {
         self.timeouts
     }
@@ -311,7 +312,7 @@ impl Builder {
         self
     }
 
-    /// The time limits of requests that do not bring their own.
+    /// Sets the time limits of requests, where a request's own [`Timeouts`] set none.
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
         self.pool.timeouts = timeouts;
         self

@@ -222,9 +222,9 @@ impl Attempt {
     fn within<F: Future>(&self, limit: TimeoutKind, step: F) -> WithDeadline<F> {
         let timeouts = &self.terms.timeouts;
         let allowed = match limit {
-            TimeoutKind::Resolve => timeouts.resolve,
-            TimeoutKind::Tls => timeouts.tls,
-            _ => timeouts.connect,
+            TimeoutKind::Resolve => timeouts.resolve(),
+            TimeoutKind::Tls => timeouts.tls(),
+            _ => timeouts.connect(),
         };
         let due = deadline(self.now(), allowed);
         with_deadline(&self.runtime(), "dial", due, step)

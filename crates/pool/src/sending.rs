@@ -12,7 +12,7 @@ use std::{
 use httpcore_core_primitives::{
     BoxFuture, ConnectionUse, Error, Event, KeepStreamInfo, Kind, Lease, Phase, Reclaim, Request,
     Response, SendError, Sent, StreamInfo, Terms, TimeoutKind, Timeouts, Timer, Trace,
-    options::{deadline, earlier},
+    options::{self, deadline, earlier},
 };
 
 use crate::{
@@ -100,9 +100,8 @@ impl Sending {
         }
         let now = self.pool.runtime.now();
         let timeouts = timeouts(&self.pool, self.request.as_ref());
-        let (pool, total) = (timeouts.pool, timeouts.total);
-        self.pool_deadline = deadline(now, pool);
-        self.deadline = deadline(now, total);
+        self.pool_deadline = deadline(now, timeouts.pool());
+        self.deadline = deadline(now, timeouts.total());
         self.ask(now)
     }
 
@@ -110,7 +109,7 @@ impl Sending {
         self.attempts += 1;
         let mut came = self.came;
         let terms = || DialTerms {
-            timeouts: *timeouts(&self.pool, self.request.as_ref()),
+            timeouts: timeouts(&self.pool, self.request.as_ref()),
             trace: self.trace.clone(),
         };
         let (id, answer) = self.pool.ask(&self.route, self.wish, &mut came, terms, now);
@@ -151,7 +150,7 @@ impl Sending {
         let owner: Weak<dyn Reclaim> = self.pool.me.clone();
         let terms = Terms {
             lease: Lease::new(ticket.lease(), owner),
-            timeouts: *timeouts(&self.pool, self.request.as_ref()),
+            timeouts: timeouts(&self.pool, self.request.as_ref()),
             deadline: self.deadline,
             attempt: self.attempts,
             trace: self.trace.clone(),
@@ -311,10 +310,11 @@ impl Future for Sending {
     }
 }
 
-/// The request's own limits, or else the pool's. Not kept, for they are large.
-fn timeouts<'a>(pool: &'a Shared, request: Option<&'a Request>) -> &'a Timeouts {
+/// The request's own limits over the pool's. Not kept, since they take 128 bytes.
+#[inline]
+fn timeouts(pool: &Shared, request: Option<&Request>) -> Timeouts {
     let own = request.and_then(|request| request.extensions().get());
-    own.unwrap_or(&pool.config.timeouts)
+    options::effective(&pool.config.timeouts, own)
 }
 
 impl fmt::Debug for Sending {

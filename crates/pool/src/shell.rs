@@ -109,7 +109,8 @@ impl Pool {
     /// response once its head is there.
     ///
     /// Nothing happens before the first poll: that is when the request joins the queue and its
-    /// time limits begin. They are those of its [`Timeouts`] extension, or else the pool's; who
+    /// time limits begin. They are those of its [`Timeouts`] extension, and the pool's where it sets
+    /// none; who
     /// listens is its [`Trace`] extension.
     ///
     /// # Errors

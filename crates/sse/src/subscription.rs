@@ -44,11 +44,17 @@ pub(crate) struct Plan {
     pub(crate) give_up_after: Option<u32>,
 }
 
+/// The limits of a stream of events: neither silence nor its whole duration is limited.
+fn stream_limits() -> Timeouts {
+    Timeouts::default().without_read().without_total()
+}
+
 impl Subscription {
     /// Listens to the events at `url`.
     ///
-    /// Unless an [option](Self::option) says otherwise, its time limits are those of
-    /// [`Timeouts::default`]: making a connection is limited, silence is not.
+    /// Unless an [option](Self::option) says otherwise, the pool's limits on reading and on the
+    /// whole do not apply ([`Timeouts::read`], [`Timeouts::total`]): making a connection is
+    /// limited, silence is not.
     pub fn new<U>(url: U) -> Self
     where
         U: TryInto<Uri>,
@@ -64,7 +70,7 @@ impl Subscription {
             fields.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
             fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
             let mut options = http::Extensions::new();
-            options.insert(Timeouts::default());
+            options.insert(stream_limits());
             Plan {
                 url,
                 fields,
@@ -103,6 +109,10 @@ impl Subscription {
     pub fn option<T: Clone + Send + Sync + 'static>(self, option: T) -> Self {
         self.set(|plan| {
             plan.options.insert(option);
+            // A limit that is set leaves the others as they are for streams.
+            if let Some(own) = plan.options.get::<Timeouts>().copied() {
+                plan.options.insert(own.or(&stream_limits()));
+            }
         })
     }
 

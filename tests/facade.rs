@@ -1,0 +1,77 @@
+//! What a caller of `httpcore` relies on, over the network in virtual time.
+
+#![allow(clippy::unwrap_used)] // clippy.toml allows it in test functions, not in their helpers
+
+use std::{sync::Arc, time::Duration};
+
+use httpcore::{Body, ConnectionPool, Error, Kind, TimeoutKind, Timeouts, http};
+use httpcore_net_mock::MockNet;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A network whose only server reads a head and then sends nothing.
+fn silent() -> MockNet {
+    let net = MockNet::new();
+    net.serve("server.test", 80, async |mut stream| {
+        stream.read_head().await.unwrap();
+        stream.sleep(3600 * SECOND).await;
+    });
+    net
+}
+
+/// Sends a GET with these limits to a silent server, through a pool with those.
+fn error_within(pools: Timeouts, requests: Timeouts) -> (Kind, Duration) {
+    let net = silent();
+    let pool = ConnectionPool::builder()
+        .timeouts(pools)
+        .build(Arc::new(net.clone()));
+    let request = http::Request::get("http://server.test/")
+        .extension(requests)
+        .body(Body::empty())
+        .unwrap();
+    let error: Error = net.run(async { pool.request(request).await }).unwrap_err();
+    (error.kind(), net.elapsed())
+}
+
+#[test]
+fn a_requests_total_limit_leaves_its_pools_read_limit_in_force() {
+    let pools = Timeouts::default().with_read(3 * SECOND);
+    let requests = Timeouts::default().with_total(60 * SECOND);
+    assert_eq!(
+        error_within(pools, requests),
+        (Kind::Timeout(TimeoutKind::Read), 3 * SECOND)
+    );
+}
+
+#[test]
+fn a_request_can_do_without_a_limit_of_its_pool() {
+    let pools = Timeouts::default()
+        .with_read(3 * SECOND)
+        .with_total(60 * SECOND);
+    let requests = Timeouts::default().without_read();
+    assert_eq!(
+        error_within(pools, requests),
+        (Kind::Timeout(TimeoutKind::Total), 60 * SECOND)
+    );
+}
+
+#[test]
+fn a_limit_set_for_a_stream_of_events_brings_back_none_of_its_pools() {
+    let net = MockNet::new();
+    net.serve("server.test", 80, async |mut stream| {
+        stream.read_head().await.unwrap();
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
+        stream.write_all(head).await.unwrap();
+        stream.sleep(50 * SECOND).await;
+        stream.write_all("data: late\n\n").await.unwrap();
+        stream.sleep(SECOND).await;
+    });
+    let pool = ConnectionPool::builder()
+        .timeouts(Timeouts::default().with_total(SECOND))
+        .build(Arc::new(net.clone()));
+    let limits = Timeouts::default().with_read(60 * SECOND);
+    let subscription = httpcore::sse::Subscription::new("http://server.test/").option(limits);
+    let event = net.run(async { pool.events(subscription).event().await });
+    assert_eq!(event.unwrap().unwrap().data, "late");
+    assert_eq!(net.elapsed(), 50 * SECOND);
+}
