@@ -75,3 +75,55 @@ fn a_limit_set_for_a_stream_of_events_brings_back_none_of_its_pools() {
     assert_eq!(event.unwrap().unwrap().data, "late");
     assert_eq!(net.elapsed(), 50 * SECOND);
 }
+
+#[test]
+fn an_untrusted_certificate_is_not_retryable_and_says_why() {
+    let net = MockNet::new();
+    let expired = httpcore::mock::TlsServer::new().bad_certificate("expired");
+    net.serve_tls("server.test", 443, expired, async |stream| {
+        stream.stall().await
+    });
+    let pool = ConnectionPool::builder()
+        .tls(Arc::new(httpcore::mock::MockTls::new()))
+        .build(Arc::new(net.clone()));
+    let error = net.run(async { pool.get("https://server.test/").await });
+    let error = error.unwrap_err();
+    assert_eq!(error.kind(), Kind::Tls);
+    assert!(!error.is_retryable());
+    assert!(error.to_string().contains("expired"), "{error}");
+    assert_eq!(format!("{error:#}").matches("expired").count(), 1);
+}
+
+#[test]
+fn a_server_that_speaks_no_tls_is_not_retryable_and_one_that_hangs_up_is() {
+    let answers = async |mut stream: httpcore::mock::ServerStream| {
+        stream
+            .write_all("HTTP/1.1 400 Bad Request\r\n\r\n")
+            .await
+            .unwrap();
+        stream.stall().await;
+    };
+    let hangs_up = async |mut stream: httpcore::mock::ServerStream| {
+        // A ClientHello; dropping the stream closes it.
+        stream.read_exact(5).await.unwrap();
+    };
+    for (is_http, kind, retryable) in [(true, Kind::Tls, false), (false, Kind::Closed, true)] {
+        let net = MockNet::new();
+        if is_http {
+            net.serve("server.test", 443, answers);
+        } else {
+            net.serve("server.test", 443, hangs_up);
+        }
+        // With rustls, as by default.
+        let pool = ConnectionPool::new(Arc::new(net.clone()));
+        let error = net.run(async { pool.get("https://server.test/").await });
+        let error = error.unwrap_err();
+        assert_eq!(
+            (error.kind(), error.is_retryable()),
+            (kind, retryable),
+            "{error:?}"
+        );
+        let tls = httpcore::tls::TlsError::behind(&error);
+        assert!(tls.is_some(), "{error:?}");
+    }
+}

@@ -444,8 +444,6 @@ where
     U::Error: Into<BoxError>,
 {
     url.try_into().map_err(|error| {
-        Error::new(Kind::InvalidUrl, Phase::Request, Sent::Nothing)
-            .with_message("the URL cannot be read")
-            .with_source(error)
+        Error::new(Kind::InvalidUrl, Phase::Request, Sent::Nothing).with_source(error)
     })
 }

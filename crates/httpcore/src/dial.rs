@@ -9,8 +9,8 @@ use std::{
 
 use httpcore_core_primitives::{
     Alpn, BoxFuture, BoxStream, Error, Established, Event, Kind, NetworkBackend, Phase, Runtime,
-    Sent, StreamInfo, TimeoutKind, TlsChoice, TlsConnector, Trace, options::deadline,
-    runtime::WithDeadline, with_deadline,
+    RuntimeGone, Sent, StreamInfo, TimeoutKind, TlsChoice, TlsConnector, TlsFailure, Trace,
+    options::deadline, runtime::WithDeadline, with_deadline,
 };
 use httpcore_pool::{Dial, DialTerms, Endpoint, Hop, Route};
 use httpcore_proto_h1::H1Connection;
@@ -253,12 +253,52 @@ fn late(limit: TimeoutKind) -> Error {
     Error::new(Kind::Timeout(limit), phase, Sent::Nothing)
 }
 
-/// What a failed handshake comes to. A name that no certificate can be for is the caller's fault,
-/// and nobody has heard of it.
+/// Returns the error of a failed handshake. A name that no certificate can be for is the caller's
+/// fault, and was not sent. A transport that broke is not a refusal: the same may work the next
+/// time.
 fn refused(error: io::Error) -> Error {
     let kind = match error.kind() {
+        _ if RuntimeGone::is_behind(&error) => Kind::RuntimeGone,
         io::ErrorKind::InvalidInput => Kind::InvalidRequest,
-        _ => Kind::Tls,
+        io::ErrorKind::UnexpectedEof => Kind::Closed,
+        io::ErrorKind::InvalidData => Kind::Tls,
+        _ if TlsFailure::is_behind(&error) => Kind::Tls,
+        _ => Kind::Network,
     };
     Error::new(kind, Phase::Tls, Sent::Nothing).with_source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use io::ErrorKind;
+
+    #[test]
+    fn a_handshake_that_is_refused_is_not_retryable_and_a_broken_transport_is() {
+        let tls = |kind| TlsFailure::error(kind, "why");
+        for (error, kind, retryable, connect) in [
+            (tls(ErrorKind::InvalidData), Kind::Tls, false, true),
+            (tls(ErrorKind::Other), Kind::Tls, false, true),
+            (ErrorKind::InvalidData.into(), Kind::Tls, false, true),
+            (
+                tls(ErrorKind::InvalidInput),
+                Kind::InvalidRequest,
+                false,
+                false,
+            ),
+            (tls(ErrorKind::UnexpectedEof), Kind::Closed, true, true),
+            (ErrorKind::UnexpectedEof.into(), Kind::Closed, true, true),
+            (ErrorKind::ConnectionReset.into(), Kind::Network, true, true),
+            (ErrorKind::BrokenPipe.into(), Kind::Network, true, true),
+            (RuntimeGone::error(), Kind::RuntimeGone, false, false),
+        ] {
+            let text = format!("{error:?}");
+            let error = refused(error);
+            assert_eq!(
+                (error.kind(), error.is_retryable(), error.is_connect()),
+                (kind, retryable, connect),
+                "{text}"
+            );
+        }
+    }
 }
