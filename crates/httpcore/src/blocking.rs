@@ -84,6 +84,7 @@ impl ConnectionPool {
         Ok(response.map(|body| Body {
             body,
             unread: Bytes::new(),
+            failure: None,
             blocking: self.blocking.clone(),
         }))
     }
@@ -181,16 +182,24 @@ where
     pool.get(url)
 }
 
-/// A response's body, read on the calling thread. Implements [`Read`].
+/// A response's body, read on the calling thread.
+///
+/// Implements [`Read`]: an error is the [`io::Error`] that an [`Error`] converts to, as
+/// `TimedOut`, `UnexpectedEof` or `ConnectionReset`, with the [`Error`] inside, and is reported
+/// again by each further read.
 pub struct Body {
     body: crate::Body,
     /// What was received and not yet read.
     unread: Bytes,
+    /// What ended the body early. It is reported by every later read, which would otherwise take
+    /// what it has for the whole.
+    failure: Option<Error>,
     blocking: Arc<Blocking>,
 }
 
 impl Body {
-    /// The next piece, `None` at the end.
+    /// Returns the next piece, and `None` at the end. After an error it returns an
+    /// [equal one](Error::repeated) each time.
     pub fn chunk(&mut self) -> Option<Result<Bytes, Error>> {
         if !self.unread.is_empty() {
             return Some(Ok(std::mem::take(&mut self.unread)));
@@ -200,6 +209,9 @@ impl Body {
 
     /// The next piece of what has not been received yet.
     fn receive(&mut self) -> Option<Result<Bytes, Error>> {
+        if let Some(failure) = &self.failure {
+            return Some(Err(failure.repeated()));
+        }
         // What is at hand, as most small responses are, needs no loop: that costs 500 instructions.
         if self.body.is_empty() {
             return None;
@@ -209,15 +221,23 @@ impl Body {
             self.body = crate::Body::empty();
             return (!bytes.is_empty()).then_some(Ok(bytes));
         }
-        self.blocking.block_on(self.body.chunk())
+        let piece = self.blocking.block_on(self.body.chunk());
+        if let Some(Err(error)) = &piece {
+            self.failure = Some(error.repeated());
+        }
+        piece
     }
 
     /// All of it, if that is at most `limit` bytes.
     ///
     /// # Errors
     ///
-    /// [`Kind::TooLarge`] if there is more; otherwise whatever ends the body early.
+    /// [`Kind::TooLarge`] if there is more; otherwise whatever ends the body early, also if an
+    /// earlier read has reported it.
     pub fn bytes(self, limit: usize) -> Result<Bytes, Error> {
+        if let Some(failure) = self.failure {
+            return Err(failure);
+        }
         if self.unread.is_empty() {
             return self.blocking.block_on(self.body.bytes(limit));
         }
@@ -240,7 +260,7 @@ impl Read for Body {
         if self.unread.is_empty() {
             match self.receive() {
                 None => return Ok(0),
-                Some(piece) => self.unread = piece.map_err(io::Error::other)?,
+                Some(piece) => self.unread = piece.map_err(io::Error::from)?,
             }
         }
         let size = buf.len().min(self.unread.len());
