@@ -127,3 +127,39 @@ fn a_server_that_speaks_no_tls_is_not_retryable_and_one_that_hangs_up_is() {
         assert!(tls.is_some(), "{error:?}");
     }
 }
+
+#[test]
+fn tls_choices_do_not_outlive_their_owners_and_connections() {
+    use httpcore::{TlsChoice, mock};
+    let net = MockNet::new();
+    net.serve_tls(
+        "server.test",
+        443,
+        mock::TlsServer::new(),
+        async |mut stream: mock::ServerStream| {
+            while stream.read_head().await.is_ok() {
+                let answer = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+                stream.write_all(answer).await.unwrap();
+            }
+        },
+    );
+    let pool = ConnectionPool::builder()
+        .http2(false)
+        .build(Arc::new(net.clone()));
+    let alive: Vec<_> = (0..100)
+        .map(|_| {
+            let connector = Arc::new(mock::MockTls::new());
+            let request = http::Request::get("https://server.test/")
+                .extension(TlsChoice::new(connector.clone()))
+                .body(Body::empty())
+                .unwrap();
+            let text = net.run(async { pool.request(request).await?.into_body().bytes(9).await });
+            assert_eq!(text.unwrap(), "ok");
+            Arc::downgrade(&connector)
+        })
+        .collect();
+    pool.close_idle();
+    net.settle();
+    let left = alive.iter().filter(|tls| tls.strong_count() > 0).count();
+    assert_eq!(left, 0);
+}

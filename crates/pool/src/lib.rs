@@ -44,7 +44,7 @@ pub mod status;
 
 pub use config::{Config, Retry};
 pub use draining::{Drained, Draining};
-pub use route::{Credentials, Endpoint, Hop, Route, RouteParts};
+pub use route::{Credentials, Endpoint, Hop, Route, RouteParts, WeakRoute};
 pub use sending::Sending;
 pub use shell::{Dial, DialTerms, Pool};
 pub use state::{Closed, Counters};

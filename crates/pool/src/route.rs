@@ -6,7 +6,7 @@ use std::{
     hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState},
     net::{IpAddr, SocketAddr},
     path::PathBuf,
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, Weak},
 };
 
 use httpcore_core_primitives::{Alpn, Origin, TcpOptions, TlsChoice};
@@ -41,6 +41,11 @@ impl Route {
     /// Straight to `origin` over TCP, with nothing on top.
     pub fn to(origin: Origin) -> Self {
         RouteParts::to(origin).into()
+    }
+
+    /// Returns a handle that keeps neither the route nor its [`TlsChoice`] alive.
+    pub fn downgrade(&self) -> WeakRoute {
+        WeakRoute(Arc::downgrade(&self.0))
     }
 
     /// What the route is made of.
@@ -110,6 +115,29 @@ impl Route {
                     Hop::Connect { .. } | Hop::Socks5 { .. } => None,
                 })
                 .unwrap_or(false)
+    }
+}
+
+/// A route that is not kept alive by being remembered. See [`Route::downgrade`].
+#[derive(Clone)]
+pub struct WeakRoute(Weak<Hashed>);
+
+impl WeakRoute {
+    /// Returns the route, if it is still in use.
+    pub fn upgrade(&self) -> Option<Route> {
+        self.0.upgrade().map(Route)
+    }
+
+    /// Whether the route is still in use. Unlike [`upgrade`](Self::upgrade), this never makes the
+    /// caller the last to hold it.
+    pub fn is_alive(&self) -> bool {
+        self.0.strong_count() > 0
+    }
+}
+
+impl fmt::Debug for WeakRoute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WeakRoute")
     }
 }
 
