@@ -163,3 +163,44 @@ fn tls_choices_do_not_outlive_their_owners_and_connections() {
     let left = alive.iter().filter(|tls| tls.strong_count() > 0).count();
     assert_eq!(left, 0);
 }
+
+#[test]
+fn a_request_takes_whatever_becomes_a_body() -> Result<(), Error> {
+    let net = MockNet::new();
+    net.serve("server.test", 80, async |mut stream| {
+        while let Ok(head) = stream.read_head().await {
+            let size = if head.contains("content-length: 4") {
+                4
+            } else {
+                0
+            };
+            assert_eq!(stream.read_exact(size).await.unwrap(), "four"[..size]);
+            let answer = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+            stream.write_all(answer).await.unwrap();
+        }
+    });
+    let pool = ConnectionPool::new(Arc::new(net.clone()));
+    let post = || http::Request::post("http://server.test/");
+    net.run(async {
+        for response in [
+            pool.request(post().body("four")?).await?,
+            pool.request(post().body(String::from("four"))?).await?,
+            pool.request(post().body(vec![b'f', b'o', b'u', b'r'])?)
+                .await?,
+            pool.request(post().body(())?).await?,
+        ] {
+            assert_eq!(response.into_body().bytes(9).await?, "ok");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+#[should_panic(expected = "polled after it was ready")]
+fn a_refused_request_that_is_polled_again_panics() {
+    let pool = ConnectionPool::new(Arc::new(MockNet::new()));
+    let mut request = std::pin::pin!(pool.get("no url"));
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(request.as_mut().poll(&mut cx).is_ready());
+    let _ = request.as_mut().poll(&mut cx);
+}

@@ -79,7 +79,10 @@ impl ConnectionPool {
     /// # Errors
     ///
     /// See [`Error`].
-    pub fn request(&self, request: Request) -> Result<Response, Error> {
+    pub fn request<B: Into<crate::Body>>(
+        &self,
+        request: http::Request<B>,
+    ) -> Result<Response, Error> {
         let response = self.blocking.block_on(self.pool.request(request))?;
         Ok(response.map(|body| Body {
             body,

@@ -12,12 +12,12 @@ use std::{
 };
 
 use http::Uri;
-#[cfg(feature = "ws")]
-use httpcore_core_primitives::{Body, ConnectionUse, options, upgrade::NoExtendedConnect};
 use httpcore_core_primitives::{
-    BoxError, Error, Kind, NetworkBackend, Phase, Request, Response, Runtime, Sent, ServerName,
-    TcpOptions, Timeouts, TlsConnector,
+    Body, BoxError, Error, Kind, NetworkBackend, Phase, Request, Response, Runtime, Sent,
+    ServerName, TcpOptions, Timeouts, TlsConnector,
 };
+#[cfg(feature = "ws")]
+use httpcore_core_primitives::{ConnectionUse, options, upgrade::NoExtendedConnect};
 use httpcore_pool::{Config, Draining, Pool, Sending, Status};
 
 use crate::{
@@ -66,7 +66,9 @@ impl ConnectionPool {
     }
 
     /// Sends `request`, whose URI must be absolute (`http://host/path`), and yields the response
-    /// once its head is there. The body streams; while it lasts, it holds its connection.
+    /// once its head is there. The body streams; while it lasts, it holds its connection. The
+    /// request's body is a [`Body`], or what becomes one: `()`, a `&'static str`, a `String`, a
+    /// `Vec<u8>`, [`Bytes`](crate::Bytes) and the like.
     ///
     /// [`Timeouts`], [`Trace`](crate::Trace), [`ConnectionUse`],
     /// [`Partition`](crate::Partition), [`ServerName`],
@@ -75,7 +77,8 @@ impl ConnectionPool {
     /// # Errors
     ///
     /// See [`Error`]: it says what failed, in which phase, and how much of the request was sent.
-    pub fn request(&self, request: Request) -> Requesting {
+    pub fn request<B: Into<Body>>(&self, request: http::Request<B>) -> Requesting {
+        let request = request.map(Into::into);
         let apart = Apart::of(request.extensions());
         match self.routes.of(request.uri(), apart.as_ref()) {
             Ok(route) => Requesting(Progress::Sending(self.pool.send(route, request))),
@@ -158,6 +161,25 @@ impl ConnectionPool {
         self.timeouts
     }
 
+    /// Returns the clock and the tasks that the pool runs on: the real ones, or virtual time in a
+    /// test.
+    ///
+    /// ```
+    /// # use httpcore::{ConnectionPool, sleep_until};
+    /// # use std::time::Duration;
+    /// async fn pause(pool: &ConnectionPool, duration: Duration) {
+    ///     let runtime = pool.runtime();
+    ///     sleep_until(runtime, runtime.now() + duration).await;
+    /// }
+    /// # let epoll = httpcore::Epoll::new()?;
+    /// # let pool = ConnectionPool::new(epoll.backend());
+    /// # epoll.block_on(pause(&pool, Duration::from_millis(1)));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn runtime(&self) -> &Arc<dyn Runtime> {
+        self.pool.runtime()
+    }
+
     /// A snapshot to print: how many requests and connections there are, and what each connection
     /// is doing.
     pub fn status(&self) -> Status {
@@ -208,6 +230,10 @@ impl fmt::Debug for ConnectionPool {
 }
 
 /// A request on its way: the future of [`ConnectionPool::request`].
+///
+/// # Panics
+///
+/// When it is polled after it was ready, as the futures of the standard library may.
 #[must_use = "futures do nothing unless polled"]
 pub struct Requesting(Progress);
 
@@ -236,7 +262,7 @@ impl Future for Requesting {
             Progress::Sending(sending) => Pin::new(sending).poll(cx),
             Progress::Refused(error) => match error.take() {
                 Some(error) => Poll::Ready(Err(error)),
-                None => Poll::Pending,
+                None => panic!("polled after it was ready"),
             },
         }
     }

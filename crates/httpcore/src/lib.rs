@@ -94,7 +94,7 @@ pub use httpcore_sse as sse;
 #[cfg(feature = "ws")]
 pub use httpcore_ws_upgrade as ws;
 
-/// The halves of an [`Upgraded`].
+// Without a comment for rustdoc, which would put it before that of each.
 pub use httpcore_core_primitives::upgrade::{ReadHalf, WriteHalf};
 
 /// Sends a GET over a connection of its own, on the event loop which this thread is running.
