@@ -133,6 +133,8 @@ impl TlsError {
         else {
             return false;
         };
+        // Pinned by a test with such a certificate. With another text of the dependency, the sentence
+        // is the general one, and the kind stays.
         other.to_string().contains("CaUsedAsEndEntity")
     }
 
@@ -219,7 +221,8 @@ fn of_certificate(fault: &CertificateError) -> Refusal {
     }
 }
 
-/// The name itself, of `DnsName("example.com")`, which is how rustls lists them.
+/// The name itself, of `DnsName("example.com")`, which is how rustls lists them; pinned by a test
+/// with a certificate for other names. Another form would be listed as it is.
 fn bare(presented: &str) -> String {
     let inner = presented
         .split_once('(')
