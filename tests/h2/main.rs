@@ -22,6 +22,7 @@ mod settings;
 mod streams;
 mod told;
 mod tunnels;
+mod unread;
 
 /// The cases, as they are written.
 const SOURCES: [&str; 7] = [

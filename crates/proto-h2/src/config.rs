@@ -19,11 +19,17 @@ pub struct Config {
     /// 2 MiB by default: what a path of 160 Mbit/s and 100 ms holds. With the 64 KiB of the RFC, the
     /// same path would carry 5 Mbit/s.
     pub stream_window: u32,
-    /// The same for all responses of a connection together.
+    /// Maximum number of bytes of response bodies that one connection holds unread, all its streams
+    /// together. 64 MiB by default; less than 64 KiB counts as that.
     ///
-    /// 5 MiB by default: a response which nobody reads keeps its own window full, and beside two of
-    /// those a third still finds room.
-    pub connection_window: u32,
+    /// The windows of streams adapt, so that what all open streams may send stays within this bound
+    /// and a response that is not read never holds back another: while few streams are open, each
+    /// has `stream_window` (but no more than a third of this bound), and the more are open at once,
+    /// the smaller is the window of each. Beside these bytes, DATA frames of less than 256 bytes
+    /// cost memory each; a quarter of this bound may be spent on that, which is 65,536 frames of one
+    /// byte by default. A server that sends more than either bound allows is told so, and the
+    /// connection ends.
+    pub max_buffered_per_connection: u32,
     /// Whether windows grow when the path turns out to hold more than they let through. It is
     /// measured by PINGs while data comes. Off by default: it costs a PING for each round trip of
     /// a large download, and some servers count those.
@@ -62,7 +68,7 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             stream_window: 2 << 20,
-            connection_window: 5 << 20,
+            max_buffered_per_connection: 64 << 20,
             adaptive_window: false,
             max_frame_size: 16 << 10,
             max_header_list_size: 64 << 10,
@@ -79,16 +85,26 @@ impl Default for Config {
 /// RFC 9113 §6.9.1
 pub(crate) const LARGEST_WINDOW: u32 = (1 << 31) - 1;
 
+/// RFC 9113 §6.9.2: the connection's window is so large at first, and SETTINGS cannot change that.
+const LEAST_WINDOW: u32 = (64 << 10) - 1;
+
 impl Config {
+    /// How many bytes the connection's window admits.
+    pub(crate) fn most_buffered(&self) -> u32 {
+        self.max_buffered_per_connection
+            .clamp(LEAST_WINDOW, LARGEST_WINDOW)
+    }
+
     /// h2's own settings, for these. What RFC 9113 §6.5.2 forbids is brought within its bounds.
     pub(crate) fn builder(&self) -> h2::client::Builder {
         let mut builder = h2::client::Builder::new();
         builder
             .enable_push(false)
-            .initial_window_size(self.stream_window.min(LARGEST_WINDOW))
-            .initial_connection_window_size(
-                self.connection_window.clamp((64 << 10) - 1, LARGEST_WINDOW),
-            )
+            .initial_window_size(self.stream_window.min(self.most_buffered() / 3))
+            .initial_connection_window_size(self.most_buffered())
+            // h2 counts what a DATA frame lacks to 256 bytes, until the frame is read: about what
+            // it costs to keep one.
+            .data_frame_budget(self.most_buffered() as usize / 4)
             .max_frame_size(self.max_frame_size.clamp(16 << 10, (16 << 20) - 1))
             .max_header_list_size(self.max_header_list_size)
             .max_send_buffer_size(self.max_send_buffer.clamp(1, LARGEST_WINDOW as usize))

@@ -19,7 +19,7 @@ use h2::client::Connection;
 use httpcore_core_primitives::Admission;
 
 use crate::{
-    config::{BEFORE_SETTINGS, LARGEST_WINDOW},
+    config::BEFORE_SETTINGS,
     connection::Shared,
     link::{End, Link},
     payload::Payload,
@@ -104,14 +104,11 @@ impl Driver {
         }
     }
 
-    fn widen(&mut self, window: u32, least: u32) {
+    fn widen(&mut self, window: u32) {
         if let Some((connection, _)) = &mut self.connection {
             // Refused while the server has yet to acknowledge the SETTINGS before these; then the
             // next measurement tries again.
-            if connection.set_initial_window_size(window).is_ok() {
-                let both = window.saturating_mul(2).max(least).min(LARGEST_WINDOW);
-                connection.set_target_window_size(both);
-            }
+            let _ = connection.set_initial_window_size(window);
         }
     }
 
@@ -163,7 +160,7 @@ impl Future for Driver {
             match pulse.poll(cx, &*shared.runtime, heard) {
                 Beat::Alive => {}
                 Beat::Widen(window) => {
-                    driver.widen(window, shared.config.connection_window);
+                    driver.widen(window.min(shared.config.most_buffered() / 3));
                     // What h2 has to say about that, it says in its next turn.
                     cx.waker().wake_by_ref();
                 }

@@ -49,7 +49,31 @@ pub(crate) struct Io {
     /// Until the server's first frame has come.
     opening: Option<Opening>,
     inspector: Inspector,
+    held: Held,
     link: Arc<Link>,
+}
+
+/// The last bytes that were read, if the inspector must see the next ones with them: a part of a
+/// frame's header.
+#[derive(Clone, Copy, Default)]
+struct Held {
+    bytes: [u8; 9],
+    count: usize,
+}
+
+impl Held {
+    fn of(bytes: &[u8]) -> Self {
+        let mut held = Held::default();
+        for (place, byte) in held.bytes.iter_mut().zip(bytes) {
+            *place = *byte;
+            held.count += 1;
+        }
+        held
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.count]
+    }
 }
 
 impl Io {
@@ -66,6 +90,7 @@ impl Io {
             taken: 0,
             opening: Some(Opening::default()),
             inspector: Inspector::new(),
+            held: Held::default(),
             link,
         }
     }
@@ -80,6 +105,7 @@ impl Io {
                 return Poll::Pending;
             }
             let mut buffer = scratch::take();
+            buffer.extend_from_slice(self.held.bytes());
             let read = self.stream.poll_read(cx, &mut buffer);
             match &read {
                 Poll::Ready(Ok(count)) if *count > 0 => {
@@ -89,7 +115,13 @@ impl Io {
                     {
                         self.opening = None;
                     }
-                    self.inspect(&mut buffer)?;
+                    let seen = self.inspect(&mut buffer)?;
+                    self.held = Held::of(&buffer[seen..]);
+                    buffer.truncate(seen);
+                    if buffer.is_empty() {
+                        scratch::give(buffer);
+                        continue;
+                    }
                     self.incoming = buffer;
                     return Poll::Ready(Ok(()));
                 }
@@ -124,9 +156,10 @@ impl Io {
         Poll::Ready(Ok(()))
     }
 
-    fn inspect(&mut self, bytes: &mut [u8]) -> io::Result<()> {
+    /// Looks at what has come; how much of it may be handed out.
+    fn inspect(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let mut abused = false;
-        self.inspector.look(bytes, |finding| {
+        let held = self.inspector.look(bytes, |finding| {
             abused |= finding == Finding::TooManyBlocks;
             self.link.found(finding);
         });
@@ -137,7 +170,7 @@ impl Io {
         if abused {
             return Err(io::ErrorKind::Other.into());
         }
-        Ok(())
+        Ok(bytes.len().saturating_sub(held))
     }
 
     /// Whether the stream has ended without anybody's noticing: on a thread that waits, nobody may have
