@@ -29,8 +29,8 @@ const TOTAL: usize = 16 << 20;
 /// By how much the process may grow: the window of the response that nobody reads, and as much again.
 const GROWTH: u64 = 4 << 10; // KiB
 /// By how much it may grow for frames of one byte that wait to be read: 65,536 of them, at less than
-/// 256 bytes each.
-const SMALL_FRAMES: u64 = 16 << 10; // KiB
+/// 256 bytes each, in a table which doubles when it is full.
+const SMALL_FRAMES: u64 = 32 << 10; // KiB
 /// How long either side waits for the other; a bound on hanging, and not a measurement.
 const PATIENCE: Duration = Duration::from_millis(300);
 

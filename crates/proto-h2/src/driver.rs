@@ -11,7 +11,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{Arc, Weak},
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
@@ -49,6 +49,8 @@ pub(crate) struct Driver {
     pulse: Option<Pulse>,
     /// When there last was much that nobody asked for.
     flooded: Option<Instant>,
+    /// Room for the wakers of exchanges whose streams have been opened; empty between turns.
+    opened: Vec<(u64, Waker)>,
 }
 
 impl Driver {
@@ -65,6 +67,7 @@ impl Driver {
             link,
             pulse,
             flooded: None,
+            opened: Vec::new(),
         }
     }
 
@@ -99,6 +102,11 @@ impl Driver {
         let limit = connection.max_concurrent_send_streams();
         if limit != BEFORE_SETTINGS {
             self.link.settled();
+            // h2 keeps what was given to it before it knew of the limit. Where others will end, its
+            // turn comes; here it may never.
+            if limit == 0 && self.link.has_unopened() {
+                return self.link.strand();
+            }
             let limit = limit.min(shared.config.max_streams);
             self.link.publish(Admission::UpTo(limit));
         }
@@ -145,6 +153,8 @@ impl Future for Driver {
             return Poll::Ready(());
         };
         driver.publish(&shared);
+        driver.link.forget_opened(&mut driver.opened);
+        driver.opened.clear();
         if driver.link.is_flooded(FLOOD) {
             let now = shared.runtime.now();
             let before = driver.flooded.replace(now);

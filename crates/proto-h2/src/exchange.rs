@@ -50,6 +50,8 @@ pub(crate) enum Failure {
     /// The stream, or the connection.
     Stream(h2::Error),
     Timeout(TimeoutKind),
+    /// The server admits no streams, and this one was never opened.
+    NotAdmitted,
     /// The pool does not wait any longer.
     Revoked,
 }
@@ -106,6 +108,7 @@ impl Exchanging {
                 Poll::Pending if waited && !exchange.waits_for_continue() => continue,
                 Poll::Pending => {}
             }
+            exchange.watch_opening(cx)?;
             ready!(exchange.poll_waits(cx, sending))?;
         }
     }
@@ -193,6 +196,10 @@ pub(crate) struct Exchange {
     no_content: bool,
     /// Its number among those who wait for SETTINGS, or 0.
     waits_as: u64,
+    /// The stream, until its HEADERS are known to have left h2; otherwise 0.
+    unopened: u32,
+    /// The exchange's number among those whose stream has not been opened, or 0.
+    opens_as: u64,
     /// The method was `CONNECT`: what follows is a stream, and not a body.
     is_tunnel: bool,
     announced_sent: bool,
@@ -223,6 +230,8 @@ impl Exchange {
             interim_size: 0,
             no_content: false,
             waits_as: 0,
+            unopened: 0,
+            opens_as: 0,
             is_tunnel: false,
             announced_sent: false,
             written_before: 0,
@@ -283,6 +292,8 @@ impl Exchange {
         if let Some(bytes) = size {
             self.emit(|| Event::RequestHeadSent { bytes });
         }
+        self.unopened = stream.stream_id().as_u32();
+        self.shared.link.has_begun(self.unopened);
         let upload = Upload::new(
             stream,
             body.take().unwrap_or_default(),
@@ -293,6 +304,24 @@ impl Exchange {
         self.no_content = request.method == Method::HEAD;
         self.response = Some(response);
         self.upload = Some(upload);
+        Ok(())
+    }
+
+    /// Sees to it that this exchange is woken if its stream is never to be opened.
+    fn watch_opening(&mut self, cx: &Context<'_>) -> Result<(), Failure> {
+        let link = &self.shared.link;
+        if self.unopened == 0 {
+            return Ok(());
+        }
+        if link.opened() >= self.unopened {
+            self.unopened = 0;
+            return Ok(());
+        }
+        // First the waker, then the look.
+        link.waits_to_open(cx, &mut self.opens_as);
+        if link.has_stranded() && link.opened() < self.unopened {
+            return Err(Failure::NotAdmitted);
+        }
         Ok(())
     }
 
@@ -580,9 +609,11 @@ impl Exchange {
         let reason = match &failure {
             Failure::Violation(_) => Some(Reason::PROTOCOL_ERROR),
             Failure::TooLarge(_) => Some(Reason::ENHANCE_YOUR_CALM),
-            Failure::Misuse(_) | Failure::Body(_) | Failure::Timeout(_) | Failure::Revoked => {
-                Some(Reason::CANCEL)
-            }
+            Failure::Misuse(_)
+            | Failure::Body(_)
+            | Failure::Timeout(_)
+            | Failure::NotAdmitted
+            | Failure::Revoked => Some(Reason::CANCEL),
             Failure::Stream(_) => None,
         };
         let close = match &failure {
@@ -590,6 +621,7 @@ impl Exchange {
             // Not only this stream's end, but the connection's: the pool is told before this request
             // asks it for another.
             Failure::Stream(failure) if !failure.is_reset() => CloseReason::PeerSaidClose,
+            Failure::NotAdmitted => CloseReason::PeerSaidClose,
             _ => CloseReason::Failed,
         };
         let error = self.error_of(failure);
@@ -646,6 +678,9 @@ impl Exchange {
             Failure::TooLarge(what) => Error::new(Kind::TooLarge, phase)
                 .with_message(what)
                 .with_sent(progress.sent),
+            Failure::NotAdmitted => Error::new(Kind::Closed, phase)
+                .with_message("the server admits no requests on this connection any more")
+                .with_sent(Sent::Nothing),
             Failure::Revoked => Error::new(Kind::PoolClosed, phase)
                 .with_message("the pool was drained, and did not wait for the end of the exchange")
                 .with_source(LeaseRevoked)
@@ -673,6 +708,10 @@ impl Exchange {
         self.alarm.disarm();
         if self.waits_as > 0 {
             self.shared.link.leave(self.waits_as);
+        }
+        // Once it has been opened, the driver forgets the waker.
+        if self.unopened > self.shared.link.opened() && self.opens_as > 0 {
+            self.shared.link.is_not_opened(self.opens_as);
         }
         if let Some(lease) = self.lease.take() {
             lease.close(reason);

@@ -38,6 +38,53 @@ pub(crate) enum Finding {
     TooManyBlocks,
 }
 
+/// Follows the frames that go out, to know which streams have been opened.
+#[derive(Debug)]
+pub(crate) struct Headers {
+    header: [u8; 9],
+    have: usize,
+    /// How much of the frame's payload, or at first of the preface, is still to come.
+    left: usize,
+    /// The highest stream whose HEADERS were begun.
+    pub(crate) newest: u32,
+}
+
+impl Headers {
+    pub(crate) fn new() -> Self {
+        Headers {
+            header: [0; 9],
+            have: 0,
+            // RFC 9113 §3.4: the length of the preface.
+            left: 24,
+            newest: 0,
+        }
+    }
+
+    /// Looks at what goes out next.
+    pub(crate) fn look(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            if self.left > 0 {
+                let there = self.left.min(bytes.len());
+                self.left -= there;
+                bytes = &bytes[there..];
+                continue;
+            }
+            let there = (9 - self.have).min(bytes.len());
+            self.header[self.have..self.have + there].copy_from_slice(&bytes[..there]);
+            self.have += there;
+            bytes = &bytes[there..];
+            if self.have == 9 {
+                self.have = 0;
+                let [l0, l1, l2, kind, _, stream @ ..] = self.header;
+                self.left = u32::from_be_bytes([0, l0, l1, l2]) as usize;
+                if kind == HEADERS {
+                    self.newest = self.newest.max(u32::from_be_bytes(stream));
+                }
+            }
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Inspector {
     /// The frame header which is being read, and how much of it there is.
@@ -48,6 +95,8 @@ pub(crate) struct Inspector {
     /// How much padding is at the end of that.
     padding: usize,
     looking: Looking,
+    /// Whatever SETTINGS say from now on, h2 is to open no streams.
+    pub(crate) admits_none: bool,
     /// Empty DATA frames, less what other frames have earned.
     empty: u32,
     /// Blocks by stream.
@@ -127,6 +176,7 @@ impl Inspector {
             left: 0,
             padding: 0,
             looking: Looking::Past,
+            admits_none: false,
             empty: 0,
             blocks: [(0, 0); WATCHED],
             control: 0,
@@ -170,7 +220,9 @@ impl Inspector {
             let seen = there.min(self.left.saturating_sub(self.padding));
             match &mut self.looking {
                 Looking::Past => {}
-                looking => looking.at(&mut bytes[at..at + seen], &mut found),
+                looking => {
+                    looking.at(&mut bytes[at..at + seen], self.admits_none, &mut found);
+                }
             }
             self.left -= there;
             at += there;
@@ -267,13 +319,17 @@ impl Looking {
     }
 
     /// Looks at the next bytes of the payload.
-    fn at(&mut self, bytes: &mut [u8], found: &mut impl FnMut(Finding)) {
+    fn at(&mut self, bytes: &mut [u8], admits_none: bool, found: &mut impl FnMut(Finding)) {
         for byte in bytes {
             match self {
                 Looking::Past | Looking::Padding(..) => return,
                 Looking::Settings { entry, have } => {
                     entry[*have] = *byte;
                     *have += 1;
+                    // RFC 9113 §6.5.2: MAX_CONCURRENT_STREAMS.
+                    if admits_none && *have > 2 && entry[..2] == [0, 3] {
+                        *byte = 0;
+                    }
                     if *have == 6 {
                         *have = 0;
                         // RFC 9113 §6.5.2: a server must not say ENABLE_PUSH = 1. h2 refuses 2.
@@ -476,6 +532,37 @@ mod tests {
             assert!(!shown(0, b""), "the content has earned these");
         }
         assert!(shown(0, b""));
+    }
+
+    #[test]
+    fn a_limit_of_streams_is_taken_for_none_once_no_more_are_to_be_opened() {
+        let mut inspector = Inspector::new();
+        inspector.admits_none = true;
+        let said = [0, 3, 1, 2, 3, 4, 0, 4, 0, 0, 255, 255];
+        let mut whole = frame(SETTINGS, 0, 0, &said);
+        for byte in whole.chunks_mut(1) {
+            assert_eq!(inspector.look(byte, |_| {}), 0);
+        }
+        assert_eq!(whole[9..], [0, 3, 0, 0, 0, 0, 0, 4, 0, 0, 255, 255]);
+    }
+
+    #[test]
+    fn streams_that_are_opened_are_seen_in_what_goes_out() {
+        let bytes = [
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
+            frame(SETTINGS, 0, 0, &[0; 6]),
+            frame(HEADERS, END_HEADERS, 3, b"\x82"),
+            frame(DATA, END_STREAM, 3, &frame(HEADERS, 0, 9, b"")),
+            frame(HEADERS, END_HEADERS, 5, b"\x82"),
+            frame(HEADERS, END_HEADERS | END_STREAM, 3, b"\x82"),
+        ]
+        .concat();
+        for cut in 0..=bytes.len() {
+            let mut headers = Headers::new();
+            headers.look(&bytes[..cut]);
+            headers.look(&bytes[cut..]);
+            assert_eq!(headers.newest, 5, "cut at {cut}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{
     fmt, io,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
     },
     task::{Context, Poll, Waker},
 };
@@ -33,6 +33,12 @@ pub(crate) struct Link {
     control: AtomicUsize,
     /// Whether anything has been found wrong with a stream.
     has_findings: AtomicBool,
+    /// The last stream that was given to h2.
+    begun: AtomicU32,
+    /// The last stream whose HEADERS h2 has written.
+    opened: AtomicU32,
+    /// Those between the two never will be opened.
+    stranded: AtomicBool,
     said: Mutex<Said>,
 }
 
@@ -50,13 +56,51 @@ struct Said {
     listener: Option<Waker>,
     /// The server's SETTINGS have come.
     has_settings: bool,
-    /// Who cannot go on without them, by their numbers.
-    waiting: Vec<(u64, Waker)>,
-    /// How many have ever waited.
-    waited: u64,
+    /// Exchanges that cannot go on without them.
+    settings: Waiting,
+    /// Exchanges whose streams have not been opened.
+    unopened: Waiting,
     findings: Vec<Finding>,
     /// The driver, to be told when nobody holds the connection any more.
     driver: Option<Waker>,
+}
+
+/// Wakers, by numbers which are given out as they come.
+#[derive(Debug, Default)]
+struct Waiting {
+    list: Vec<(u64, Waker)>,
+    /// How many have ever waited.
+    waited: u64,
+}
+
+impl Waiting {
+    /// Keeps `waker` under `number`, which is given out if it is 0. Returns the waker that was there,
+    /// to be dropped outside the lock.
+    fn keep(&mut self, number: &mut u64, waker: Waker) -> Option<Waker> {
+        let before = self.list.iter_mut().find(|(other, _)| other == number);
+        match before {
+            Some((_, former)) => Some(std::mem::replace(former, waker)),
+            None => {
+                if *number == 0 {
+                    self.waited += 1;
+                    *number = self.waited;
+                }
+                self.list.push((*number, waker));
+                None
+            }
+        }
+    }
+
+    fn remove(&mut self, number: u64) -> Option<(u64, Waker)> {
+        let at = self.list.iter().position(|&(other, _)| other == number);
+        at.map(|at| self.list.swap_remove(at))
+    }
+}
+
+fn wake(waiting: Vec<(u64, Waker)>) {
+    for (_, waker) in waiting {
+        waker.wake();
+    }
 }
 
 /// How a connection ended.
@@ -225,11 +269,9 @@ impl Link {
         let waiting = {
             let mut said = self.said();
             said.has_settings = true;
-            std::mem::take(&mut said.waiting)
+            std::mem::take(&mut said.settings.list)
         };
-        for (_, waker) in waiting {
-            waker.wake();
-        }
+        wake(waiting);
     }
 
     /// Ready once the server's SETTINGS have come, or never will. Whoever waits is given a number,
@@ -242,27 +284,69 @@ impl Link {
             if said.has_settings {
                 return Poll::Ready(());
             }
-            let before = said.waiting.iter_mut().find(|(other, _)| other == number);
-            match before {
-                Some((_, former)) => Some(std::mem::replace(former, waker)),
-                None => {
-                    said.waited += 1;
-                    *number = said.waited;
-                    said.waiting.push((*number, waker));
-                    None
-                }
-            }
+            said.settings.keep(number, waker)
         };
         Poll::Pending
     }
 
-    /// Whoever had this number waits no more.
+    /// The exchange that had this number waits for SETTINGS no more.
     pub(crate) fn leave(&self, number: u64) {
-        let _gone = {
-            let mut said = self.said();
-            let at = said.waiting.iter().position(|&(other, _)| other == number);
-            at.map(|at| said.waiting.swap_remove(at))
-        };
+        let _gone = self.said().settings.remove(number);
+    }
+
+    /// A stream of this number has been given to h2.
+    pub(crate) fn has_begun(&self, stream: u32) {
+        self.begun.fetch_max(stream, Ordering::AcqRel);
+    }
+
+    /// The HEADERS of all streams up to this number have left h2, and will be written.
+    pub(crate) fn opens(&self, stream: u32) {
+        self.opened.store(stream, Ordering::Release);
+    }
+
+    /// The last stream whose HEADERS have left h2. It opens streams in the order of their numbers.
+    pub(crate) fn opened(&self) -> u32 {
+        self.opened.load(Ordering::Acquire)
+    }
+
+    /// Whether h2 has streams whose HEADERS it has not written.
+    pub(crate) fn has_unopened(&self) -> bool {
+        self.begun.load(Ordering::Acquire) > self.opened()
+    }
+
+    /// The server admits no streams, and h2 has some that it has not opened. It never will: they
+    /// are sent elsewhere. Nor does the connection take others.
+    pub(crate) fn strand(&self) {
+        self.stranded.store(true, Ordering::Release);
+        let waiting = std::mem::take(&mut self.said().unopened.list);
+        self.publish(Admission::Over);
+        wake(waiting);
+    }
+
+    /// Whether streams that have not been opened never will be.
+    pub(crate) fn has_stranded(&self) -> bool {
+        self.stranded.load(Ordering::Acquire)
+    }
+
+    /// Keeps the waker of an exchange until its stream has been opened, and for
+    /// [`strand`](Self::strand).
+    pub(crate) fn waits_to_open(&self, cx: &Context<'_>, number: &mut u64) {
+        let waker = cx.waker().clone();
+        let _former = self.said().unopened.keep(number, waker);
+    }
+
+    /// The exchange that had this number does not wait for its stream to be opened.
+    pub(crate) fn is_not_opened(&self, number: u64) {
+        let _gone = self.said().unopened.remove(number);
+    }
+
+    /// Forgets the wakers of exchanges whose streams have been opened, if all have. They are left
+    /// in `spare`, whose room is used for the next.
+    pub(crate) fn forget_opened(&self, spare: &mut Vec<(u64, Waker)>) {
+        let mut said = self.said();
+        if !said.unopened.list.is_empty() && !self.has_unopened() {
+            std::mem::swap(&mut said.unopened.list, spare);
+        }
     }
 
     fn said(&self) -> MutexGuard<'_, Said> {

@@ -13,7 +13,7 @@ use httpcore_core_primitives::{BoxStream, IdleEnd, outgoing::Outgoing, scratch};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{
-    inspect::{Finding, Inspector},
+    inspect::{Finding, Headers, Inspector},
     link::{End, Link},
     opening::Opening,
     payload,
@@ -49,6 +49,7 @@ pub(crate) struct Io {
     /// Until the server's first frame has come.
     opening: Option<Opening>,
     inspector: Inspector,
+    headers: Headers,
     held: Held,
     link: Arc<Link>,
 }
@@ -90,6 +91,7 @@ impl Io {
             taken: 0,
             opening: Some(Opening::default()),
             inspector: Inspector::new(),
+            headers: Headers::new(),
             held: Held::default(),
             link,
         }
@@ -159,6 +161,9 @@ impl Io {
     /// Looks at what has come; how much of it may be handed out.
     fn inspect(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let mut abused = false;
+        if self.link.has_stranded() {
+            self.inspector.admits_none = true;
+        }
         let held = self.inspector.look(bytes, |finding| {
             abused |= finding == Finding::TooManyBlocks;
             self.link.found(finding);
@@ -216,6 +221,19 @@ impl Io {
         self.unbroken()?;
         if self.outgoing.is_empty() {
             self.outgoing = Outgoing::new(scratch::take());
+        }
+        for buf in bufs {
+            self.headers.look(buf);
+        }
+        let opened = self.headers.newest;
+        if opened > self.link.opened() {
+            // What was said not to be sent is not: its request may be on its way elsewhere.
+            if self.link.has_stranded() {
+                let error = io::Error::other("a stream was to be opened that had been given up");
+                self.broken = Some(error.kind());
+                return self.note(Poll::Ready(Err(error)));
+            }
+            self.link.opens(opened);
         }
         let before = self.outgoing.len();
         for buf in bufs {
