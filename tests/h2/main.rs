@@ -19,6 +19,7 @@ mod pools;
 mod requests;
 mod resets;
 mod settings;
+mod silent;
 mod streams;
 mod told;
 mod tunnels;

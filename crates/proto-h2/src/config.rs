@@ -59,6 +59,19 @@ pub struct Config {
     /// How long that sign may take, from the decision to ask; so that a server which takes in
     /// nothing any more is found out as well. 20 s by default: a few lost packets.
     pub keep_alive_deadline: Duration,
+    /// How long a connection may stay silent once it is suspected to be dead; then it is closed, and
+    /// what waits for responses on it fails. 3 s by default.
+    ///
+    /// A connection is suspect when a request ends by a time limit, or is dropped before the head of
+    /// its response, and not a byte has come since it was sent (or since the last piece of its
+    /// response came). From then on it admits no new requests, which go over another connection, and
+    /// the server is asked for a sign of life by a PING: at once, but no sooner than 5 s after the
+    /// last time it was asked for this reason. The time counts from then, whether the PING can be
+    /// written or not. Any byte that comes ends the suspicion.
+    ///
+    /// Zero closes a suspect connection without waiting for an answer. With `None`, no connection is
+    /// ever suspect.
+    pub suspect_timeout: Option<Duration>,
     /// How long a body waits for the `100 (Continue)` which its request expects, before it is sent
     /// all the same (RFC 9110 §10.1.1: the server may never answer). One second by default.
     pub continue_wait: Duration,
@@ -77,6 +90,7 @@ impl Default for Config {
             max_send_buffer: 256 << 10,
             keep_alive_interval: None,
             keep_alive_deadline: Duration::from_secs(20),
+            suspect_timeout: Some(Duration::from_secs(3)),
             continue_wait: Duration::from_secs(1),
         }
     }

@@ -46,7 +46,12 @@ pub(crate) struct Driver {
     /// the runtime, which owns this task and must not be kept by it.
     shared: Weak<Shared>,
     link: Arc<Link>,
+    /// Made when it is first needed.
     pulse: Option<Pulse>,
+    /// How many bytes had been read after the last turn.
+    heard: usize,
+    /// The server has admitted streams.
+    has_admitted: bool,
     /// When there last was much that nobody asked for.
     flooded: Option<Instant>,
     /// Room for the wakers of exchanges whose streams have been opened; empty between turns.
@@ -60,12 +65,17 @@ impl Driver {
         shared: &Arc<Shared>,
         link: Arc<Link>,
     ) -> Self {
-        let pulse = Pulse::new(&shared.config, &*shared.runtime, || connection.ping_pong());
+        let pulse = Pulse::is_needed(&shared.config)
+            .then(|| connection.ping_pong())
+            .flatten()
+            .map(|pings| Pulse::new(&shared.config, &*shared.runtime, pings));
         Driver {
             connection: Some((connection, io)),
             shared: Arc::downgrade(shared),
             link,
             pulse,
+            heard: 0,
+            has_admitted: false,
             flooded: None,
             opened: Vec::new(),
         }
@@ -91,7 +101,7 @@ impl Driver {
     }
 
     /// Tells the pool what is admitted now.
-    fn publish(&self, shared: &Shared) {
+    fn publish(&mut self, shared: &Shared) {
         let Some((connection, _)) = &self.connection else {
             return;
         };
@@ -99,16 +109,40 @@ impl Driver {
         if shared.is_over() {
             return;
         }
+        if self.pulse.as_ref().is_some_and(Pulse::is_suspect) {
+            // For now, and perhaps before the server has said how many it admits.
+            return self.link.publish(Admission::UpTo(0));
+        }
         let limit = connection.max_concurrent_send_streams();
         if limit != BEFORE_SETTINGS {
             self.link.settled();
             // h2 keeps what was given to it before it knew of the limit. Where others will end, its
-            // turn comes; here it may never.
-            if limit == 0 && self.link.has_unopened() {
+            // turn comes; here it may never. A server that begins with none is waited for: another
+            // connection to it would begin like that too.
+            if limit == 0 && self.has_admitted && self.link.has_unopened() {
                 return self.link.strand();
             }
+            self.has_admitted |= limit > 0;
             let limit = limit.min(shared.config.max_streams);
             self.link.publish(Admission::UpTo(limit));
+        }
+    }
+
+    fn poll_pulse(&mut self, cx: &mut Context<'_>, shared: &Shared) -> Beat {
+        let heard = self.link.heard();
+        let came = heard.wrapping_sub(std::mem::replace(&mut self.heard, heard));
+        let suspected = self.link.take_suspicion() && shared.config.suspect_timeout.is_some();
+        if suspected
+            && self.pulse.is_none()
+            && let Some((connection, _)) = &mut self.connection
+        {
+            self.pulse = connection
+                .ping_pong()
+                .map(|pings| Pulse::new(&shared.config, &*shared.runtime, pings));
+        }
+        match &mut self.pulse {
+            Some(pulse) => pulse.poll(cx, &*shared.runtime, came, suspected),
+            None => Beat::Alive,
         }
     }
 
@@ -152,7 +186,6 @@ impl Future for Driver {
             driver.end();
             return Poll::Ready(());
         };
-        driver.publish(&shared);
         driver.link.forget_opened(&mut driver.opened);
         driver.opened.clear();
         if driver.link.is_flooded(FLOOD) {
@@ -165,22 +198,23 @@ impl Future for Driver {
                 return Poll::Ready(());
             }
         }
-        if let Some(pulse) = &mut driver.pulse {
-            let heard = driver.link.take_heard();
-            match pulse.poll(cx, &*shared.runtime, heard) {
-                Beat::Alive => {}
-                Beat::Widen(window) => {
-                    driver.widen(window.min(shared.config.most_buffered() / 3));
-                    // What h2 has to say about that, it says in its next turn.
-                    cx.waker().wake_by_ref();
-                }
-                Beat::Over => {
-                    driver.link.ended(End::Silent);
-                    driver.end();
-                    return Poll::Ready(());
-                }
+        match driver.poll_pulse(cx, &shared) {
+            Beat::Alive => {}
+            Beat::Widen(window) => {
+                driver.widen(window.min(shared.config.most_buffered() / 3));
+                // What h2 has to say about that, it says in its next turn.
+                cx.waker().wake_by_ref();
+            }
+            beat @ (Beat::Over | Beat::Unanswered) => {
+                driver.link.ended(match beat {
+                    Beat::Unanswered => End::Unanswered,
+                    _ => End::Silent,
+                });
+                driver.end();
+                return Poll::Ready(());
             }
         }
+        driver.publish(&shared);
         Poll::Pending
     }
 }

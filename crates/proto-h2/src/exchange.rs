@@ -203,6 +203,9 @@ pub(crate) struct Exchange {
     /// The method was `CONNECT`: what follows is a stream, and not a body.
     is_tunnel: bool,
     announced_sent: bool,
+    /// What had been read on the connection when the stream was begun, or when the last piece of the
+    /// response came.
+    heard_before: usize,
     /// What had been written on the connection when the stream was begun.
     written_before: usize,
     started: bool,
@@ -234,6 +237,7 @@ impl Exchange {
             opens_as: 0,
             is_tunnel: false,
             announced_sent: false,
+            heard_before: 0,
             written_before: 0,
             started: false,
             has_head: false,
@@ -286,6 +290,7 @@ impl Exchange {
         // A tunnel stays open, and begins when the server has agreed.
         let is_sent = is_empty && !is_connect;
         self.written_before = self.shared.link.written();
+        self.heard_before = self.shared.link.heard();
         let (response, stream) = requests
             .send_request(outgoing.head, is_sent)
             .map_err(Failure::Stream)?;
@@ -473,6 +478,7 @@ impl Exchange {
     pub(crate) fn take_data(&mut self, data: &Bytes) -> Result<(), Failure> {
         let length = data.len();
         self.waits.read_some = true;
+        self.heard_before = self.shared.link.heard();
         self.body_received += length as u64;
         // h2 compares lengths itself.
         if let Some(remaining) = &mut self.remaining {
@@ -624,6 +630,9 @@ impl Exchange {
             Failure::NotAdmitted => CloseReason::PeerSaidClose,
             _ => CloseReason::Failed,
         };
+        if matches!(failure, Failure::Timeout(_)) && self.is_begun() {
+            self.shared.link.suspect(self.heard_before);
+        }
         let error = self.error_of(failure);
         if let (Some(reason), Some(upload)) = (reason, &mut self.upload) {
             upload.reset(reason);
@@ -695,6 +704,10 @@ impl Exchange {
             .with_attempts(self.attempt)
     }
 
+    fn is_begun(&self) -> bool {
+        self.has_head || self.upload.is_some()
+    }
+
     /// Ends the stream, which resets it if it has not come to its end, and then the lease.
     fn close(&mut self, reason: CloseReason) {
         self.upload = None;
@@ -732,6 +745,10 @@ const LOOSE_VALUE: &str = "a field's value begins or ends with white space";
 
 impl Drop for Exchange {
     fn drop(&mut self) {
+        // It has not ended otherwise. Who drops a body may have read enough of it.
+        if self.lease.is_some() && self.is_begun() && !self.has_head {
+            self.shared.link.suspect(self.heard_before);
+        }
         self.close(CloseReason::Abandoned);
     }
 }

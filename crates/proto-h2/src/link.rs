@@ -19,8 +19,11 @@ use crate::inspect::Finding;
 pub(crate) struct Link {
     /// How many bytes may still be read before others have their turn.
     allowance: AtomicUsize,
-    /// How many bytes were read since the driver last asked.
+    /// How many bytes have been read; it may begin anew.
     heard: AtomicUsize,
+    /// A request has ended without an answer, while so many bytes had been read.
+    suspected: AtomicBool,
+    suspected_at: AtomicUsize,
     /// The connection has been dropped: nothing is written any more.
     gone: AtomicBool,
     /// How many bytes have been written; it may begin anew.
@@ -112,6 +115,8 @@ pub(crate) enum End {
     Failed(Arc<io::Error>),
     /// No sign of life came in time.
     Silent,
+    /// None came after a request had ended without an answer.
+    Unanswered,
     /// The server did too much of something.
     Abused(&'static str),
     /// The runtime dropped its driver.
@@ -144,7 +149,7 @@ impl Link {
     pub(crate) fn has_read(&self, bytes: usize) {
         let left = self.allowance.load(Ordering::Relaxed).saturating_sub(bytes);
         self.allowance.store(left, Ordering::Relaxed);
-        self.heard.fetch_add(bytes, Ordering::Relaxed);
+        self.heard.fetch_add(bytes, Ordering::AcqRel);
     }
 
     /// Keeps the driver's waker for [`let_go`](Self::let_go).
@@ -171,9 +176,29 @@ impl Link {
         }
     }
 
-    /// How many bytes were read since this was last asked.
-    pub(crate) fn take_heard(&self) -> usize {
-        self.heard.swap(0, Ordering::Relaxed)
+    /// How many bytes have been read: a number which changes whenever something comes.
+    pub(crate) fn heard(&self) -> usize {
+        self.heard.load(Ordering::Acquire)
+    }
+
+    /// A request has ended without an answer. If nothing has come since the time when so many bytes
+    /// had been read, the driver is to find out whether the server is alive.
+    pub(crate) fn suspect(&self, heard: usize) {
+        if self.heard() != heard || self.is_gone() {
+            return;
+        }
+        self.suspected_at.store(heard, Ordering::Relaxed);
+        self.suspected.store(true, Ordering::Release);
+        if let Some(driver) = self.driver() {
+            driver.wake();
+        }
+    }
+
+    /// Whether the server is suspected to be dead, once for each suspicion.
+    pub(crate) fn take_suspicion(&self) -> bool {
+        self.suspected.load(Ordering::Relaxed)
+            && self.suspected.swap(false, Ordering::Acquire)
+            && self.suspected_at.load(Ordering::Relaxed) == self.heard()
     }
 
     pub(crate) fn has_written(&self, bytes: usize) {

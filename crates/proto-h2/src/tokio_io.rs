@@ -438,7 +438,7 @@ mod tests {
                 taken.push(turn(&mut io, &link, 200_000).await);
                 assert_eq!(io.incoming.capacity(), 0);
             }
-            assert_eq!(link.take_heard(), 1_000_000);
+            assert_eq!(link.heard(), 1_000_000);
             let most = taken.iter().max().copied().unwrap_or(0);
             assert!(most < 200_000 + scratch::SIZE, "{taken:?}");
             assert!(taken.len() > 3, "{taken:?}");

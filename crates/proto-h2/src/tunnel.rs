@@ -65,7 +65,7 @@ impl Tunnel {
             return match self.shared.link.end() {
                 Some(End::Failed(error)) => io::Error::new(error.kind(), SharedError(error)),
                 Some(End::Abused(how)) => io::Error::new(io::ErrorKind::InvalidData, how),
-                Some(End::Silent) => io::ErrorKind::TimedOut.into(),
+                Some(End::Silent | End::Unanswered) => io::ErrorKind::TimedOut.into(),
                 Some(End::Dropped) => RuntimeGone::error(),
                 Some(End::Closed) | None => io::ErrorKind::UnexpectedEof.into(),
             };
