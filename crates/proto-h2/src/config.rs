@@ -64,7 +64,8 @@ pub struct Config {
     ///
     /// A connection is suspect when a request ends by a time limit, or is dropped before the head of
     /// its response, and not a byte has come since it was sent (or since the last piece of its
-    /// response came). From then on it admits no new requests, which go over another connection, and
+    /// response came). From then on it admits no new requests, which go over another connection (if
+    /// the request was dropped, after another half a second of silence), and
     /// the server is asked for a sign of life by a PING: at once, but no sooner than 5 s after the
     /// last time it was asked for this reason. The time counts from then, whether the PING can be
     /// written or not. Any byte that comes ends the suspicion.
@@ -114,7 +115,7 @@ impl Config {
         let mut builder = h2::client::Builder::new();
         builder
             .enable_push(false)
-            .initial_window_size(self.stream_window.min(self.most_buffered() / 3))
+            .initial_window_size(self.stream_window.clamp(1, self.most_buffered() / 3))
             .initial_connection_window_size(self.most_buffered())
             // h2 counts what a DATA frame lacks to 256 bytes, until the frame is read: about what
             // it costs to keep one.

@@ -24,6 +24,7 @@ use crate::{
     link::{End, Link},
     payload::Payload,
     pulse::{Beat, Pulse},
+    shares::{Share, Shares},
     tokio_io::SharedIo,
 };
 
@@ -34,6 +35,9 @@ const ALLOWANCE: usize = 256 * 1024;
 /// What frames may weigh that nobody asked for (see `inspect.rs`), within [`FLOOD_TIME`]: ten thousand
 /// PINGs or SETTINGS. Servers that measure round trips send a PING for each.
 const FLOOD: usize = 160_000;
+/// How long windows stay as small as they were for many streams.
+const REST: Duration = Duration::from_secs(10);
+
 const FLOOD_TIME: Duration = Duration::from_secs(1);
 
 /// How often a connection which nobody holds any more is polled so that it can say goodbye.
@@ -46,6 +50,11 @@ pub(crate) struct Driver {
     /// the runtime, which owns this task and must not be kept by it.
     shared: Weak<Shared>,
     link: Arc<Link>,
+    shares: Shares,
+    /// What the server was last told.
+    share: Share,
+    /// When that last changed.
+    shared_at: Option<Instant>,
     /// Made when it is first needed.
     pulse: Option<Pulse>,
     /// How many bytes had been read after the last turn.
@@ -69,7 +78,13 @@ impl Driver {
             .then(|| connection.ping_pong())
             .flatten()
             .map(|pings| Pulse::new(&shared.config, &*shared.runtime, pings));
+        let shares = Shares::new(&shared.config);
+        let share = shares.of(1);
+        link.admit(share.most);
         Driver {
+            shares,
+            share,
+            shared_at: None,
             connection: Some((connection, io)),
             shared: Arc::downgrade(shared),
             link,
@@ -131,8 +146,11 @@ impl Driver {
     fn poll_pulse(&mut self, cx: &mut Context<'_>, shared: &Shared) -> Beat {
         let heard = self.link.heard();
         let came = heard.wrapping_sub(std::mem::replace(&mut self.heard, heard));
-        let suspected = self.link.take_suspicion() && shared.config.suspect_timeout.is_some();
-        if suspected
+        let suspected = match shared.config.suspect_timeout {
+            Some(_) => self.link.take_suspicion(),
+            None => None,
+        };
+        if suspected.is_some()
             && self.pulse.is_none()
             && let Some((connection, _)) = &mut self.connection
         {
@@ -146,12 +164,55 @@ impl Driver {
         }
     }
 
-    fn widen(&mut self, window: u32) {
-        if let Some((connection, _)) = &mut self.connection {
-            // Refused while the server has yet to acknowledge the SETTINGS before these; then the
-            // next measurement tries again.
-            let _ = connection.set_initial_window_size(window);
+    /// Sees to it that windows suit the number of streams.
+    fn adapt(&mut self, cx: &mut Context<'_>, shared: &Shared) {
+        let (streams, waiting, most) = self.link.streams();
+        let wanted = streams.saturating_add(waiting);
+        let share = if wanted > most {
+            self.shares.of(wanted)
+        } else if self.share.window < self.shares.of(1).window && wanted <= most / 4 {
+            // There are far fewer than there were. They come and go, and each change is a frame.
+            let now = shared.runtime.now();
+            let rests = |at: Instant| now.saturating_duration_since(at) >= REST;
+            if !self.shared_at.is_none_or(rests) {
+                return;
+            }
+            self.shares.of(wanted.saturating_mul(2))
+        } else {
+            return;
+        };
+        if self.tell(share) {
+            self.shared_at = Some(shared.runtime.now());
+            // h2 sends it in its next turn, in front of new requests.
+            cx.waker().wake_by_ref();
         }
+    }
+
+    /// Tells the server how large the windows of streams are; whether that could be.
+    fn tell(&mut self, share: Share) -> bool {
+        let (before, Some((connection, _))) = (self.share, &mut self.connection) else {
+            return false;
+        };
+        // Larger windows are for fewer streams: first it must be sure that there are no more.
+        if share == before || (share.most < before.most && !self.link.admit(share.most)) {
+            return false;
+        }
+        // Refused while the server has yet to acknowledge the SETTINGS before these. Its answer
+        // makes the next turn.
+        let is_told = connection.set_initial_window_size(share.window).is_ok();
+        if is_told {
+            self.share = share;
+        }
+        self.link.admit(self.share.most);
+        is_told
+    }
+
+    /// Sets the window that a stream has beside few others.
+    fn widen(&mut self, window: u32) {
+        self.shares.widen(window);
+        let (streams, waiting, _) = self.link.streams();
+        // If it could not be told, the next measurement tries again.
+        self.tell(self.shares.of(streams.saturating_add(waiting)));
     }
 
     /// The connection is gone, for whatever reason.
@@ -159,6 +220,8 @@ impl Driver {
         // Exchanges that are left learn of it when this is dropped.
         self.connection = None;
         self.link.has_gone();
+        // Who waits for room learns of it from h2.
+        self.link.admit(u32::MAX);
         self.link.publish(Admission::Over);
         self.link.settled();
     }
@@ -201,7 +264,7 @@ impl Future for Driver {
         match driver.poll_pulse(cx, &shared) {
             Beat::Alive => {}
             Beat::Widen(window) => {
-                driver.widen(window.min(shared.config.most_buffered() / 3));
+                driver.widen(window);
                 // What h2 has to say about that, it says in its next turn.
                 cx.waker().wake_by_ref();
             }
@@ -215,6 +278,7 @@ impl Future for Driver {
             }
         }
         driver.publish(&shared);
+        driver.adapt(cx, &shared);
         Poll::Pending
     }
 }

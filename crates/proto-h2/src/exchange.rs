@@ -32,6 +32,7 @@ use crate::{
     error::{self, Progress},
     head::{self, Misuse},
     inspect::Finding,
+    link::Unanswered,
     tunnel,
     upload::{Sending, Upload},
 };
@@ -93,6 +94,12 @@ impl Exchanging {
                 let must_know = request.extensions.get::<Protocol>().is_some();
                 if must_know && exchange.poll_settings(cx).is_pending() {
                     // Nothing of ours is left to be waited for: it is the server's turn.
+                    match ready!(exchange.poll_waits(cx, Sending::Over)) {
+                        Ok(()) => continue,
+                        Err(failure) => return Poll::Ready(Err(failure)),
+                    }
+                }
+                if exchange.poll_room(cx).is_pending() {
                     match ready!(exchange.poll_waits(cx, Sending::Over)) {
                         Ok(()) => continue,
                         Err(failure) => return Poll::Ready(Err(failure)),
@@ -196,6 +203,10 @@ pub(crate) struct Exchange {
     no_content: bool,
     /// Its number among those who wait for SETTINGS, or 0.
     waits_as: u64,
+    /// The stream counts among those that there are.
+    has_room: bool,
+    /// The exchange's number among those who wait for room, or 0.
+    room_as: u64,
     /// The stream, until its HEADERS are known to have left h2; otherwise 0.
     unopened: u32,
     /// The exchange's number among those whose stream has not been opened, or 0.
@@ -233,6 +244,8 @@ impl Exchange {
             interim_size: 0,
             no_content: false,
             waits_as: 0,
+            has_room: false,
+            room_as: 0,
             unopened: 0,
             opens_as: 0,
             is_tunnel: false,
@@ -253,6 +266,15 @@ impl Exchange {
     /// Ready once the server's SETTINGS have come, or never will.
     fn poll_settings(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.shared.link.poll_settings(cx, &mut self.waits_as)
+    }
+
+    /// Ready once windows are such that there may be one stream more.
+    fn poll_room(&mut self, cx: &Context<'_>) -> Poll<()> {
+        if !self.has_room {
+            ready!(self.shared.link.poll_room(cx, &mut self.room_as));
+            self.has_room = true;
+        }
+        Poll::Ready(())
     }
 
     /// Opens the stream, and takes the body, unless the request cannot be sent.
@@ -433,6 +455,8 @@ impl Exchange {
         // RFC 9113 §8.5, RFC 8441 §5: the stream is the server's and the caller's from here on.
         if self.is_tunnel && status.is_success() {
             if let (Some(upload), Some(lease)) = (self.upload.take(), self.lease.take()) {
+                // The tunnel gives it back.
+                self.has_room = false;
                 tunnel::upgraded(upload.into_stream(), received, self.shared.clone(), lease)
                     .leave_with(&mut head.extensions);
             }
@@ -631,7 +655,9 @@ impl Exchange {
             _ => CloseReason::Failed,
         };
         if matches!(failure, Failure::Timeout(_)) && self.is_begun() {
-            self.shared.link.suspect(self.heard_before);
+            self.shared
+                .link
+                .suspect(self.heard_before, Unanswered::TooLate);
         }
         let error = self.error_of(failure);
         if let (Some(reason), Some(upload)) = (reason, &mut self.upload) {
@@ -722,6 +748,13 @@ impl Exchange {
         if self.waits_as > 0 {
             self.shared.link.leave(self.waits_as);
         }
+        // After what was unread has been given back.
+        if std::mem::take(&mut self.has_room) {
+            self.shared.link.give_room();
+        }
+        if self.room_as > 0 {
+            self.shared.link.needs_no_room(self.room_as);
+        }
         // Once it has been opened, the driver forgets the waker.
         if self.unopened > self.shared.link.opened() && self.opens_as > 0 {
             self.shared.link.is_not_opened(self.opens_as);
@@ -747,7 +780,9 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         // It has not ended otherwise. Who drops a body may have read enough of it.
         if self.lease.is_some() && self.is_begun() && !self.has_head {
-            self.shared.link.suspect(self.heard_before);
+            self.shared
+                .link
+                .suspect(self.heard_before, Unanswered::Dropped);
         }
         self.close(CloseReason::Abandoned);
     }

@@ -5,7 +5,7 @@ use std::{
     fmt, io,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll, Waker},
 };
@@ -22,7 +22,7 @@ pub(crate) struct Link {
     /// How many bytes have been read; it may begin anew.
     heard: AtomicUsize,
     /// A request has ended without an answer, while so many bytes had been read.
-    suspected: AtomicBool,
+    suspected: AtomicU8,
     suspected_at: AtomicUsize,
     /// The connection has been dropped: nothing is written any more.
     gone: AtomicBool,
@@ -36,6 +36,11 @@ pub(crate) struct Link {
     control: AtomicUsize,
     /// Whether anything has been found wrong with a stream.
     has_findings: AtomicBool,
+    /// How many streams there may be with the windows they have now, and, in the lower half, how many
+    /// there are.
+    room: AtomicU64,
+    /// Exchanges wait for room.
+    lacks_room: AtomicBool,
     /// The last stream that was given to h2.
     begun: AtomicU32,
     /// The last stream whose HEADERS h2 has written.
@@ -61,6 +66,8 @@ struct Said {
     has_settings: bool,
     /// Exchanges that cannot go on without them.
     settings: Waiting,
+    /// Exchanges that wait for windows to become smaller, or for streams to end.
+    room: Waiting,
     /// Exchanges whose streams have not been opened.
     unopened: Waiting,
     findings: Vec<Finding>,
@@ -98,6 +105,22 @@ impl Waiting {
         let at = self.list.iter().position(|&(other, _)| other == number);
         at.map(|at| self.list.swap_remove(at))
     }
+}
+
+/// How a request ended to which there was no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Unanswered {
+    /// Its caller dropped it, perhaps as soon as it was sent.
+    Dropped = 1,
+    /// A time limit ran out.
+    TooLate = 2,
+}
+
+/// The upper half, and the lower one.
+fn halves(room: u64) -> (u32, u32) {
+    #[allow(clippy::cast_possible_truncation, reason = "this is the lower half")]
+    ((room >> 32) as u32, room as u32)
 }
 
 fn wake(waiting: Vec<(u64, Waker)>) {
@@ -183,22 +206,27 @@ impl Link {
 
     /// A request has ended without an answer. If nothing has come since the time when so many bytes
     /// had been read, the driver is to find out whether the server is alive.
-    pub(crate) fn suspect(&self, heard: usize) {
+    pub(crate) fn suspect(&self, heard: usize, why: Unanswered) {
         if self.heard() != heard || self.is_gone() {
             return;
         }
         self.suspected_at.store(heard, Ordering::Relaxed);
-        self.suspected.store(true, Ordering::Release);
+        self.suspected.fetch_max(why as u8, Ordering::AcqRel);
         if let Some(driver) = self.driver() {
             driver.wake();
         }
     }
 
     /// Whether the server is suspected to be dead, once for each suspicion.
-    pub(crate) fn take_suspicion(&self) -> bool {
-        self.suspected.load(Ordering::Relaxed)
-            && self.suspected.swap(false, Ordering::Acquire)
-            && self.suspected_at.load(Ordering::Relaxed) == self.heard()
+    pub(crate) fn take_suspicion(&self) -> Option<Unanswered> {
+        if self.suspected.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        let why = match self.suspected.swap(0, Ordering::AcqRel) {
+            1 => Unanswered::Dropped,
+            _ => Unanswered::TooLate,
+        };
+        (self.suspected_at.load(Ordering::Relaxed) == self.heard()).then_some(why)
     }
 
     pub(crate) fn has_written(&self, bytes: usize) {
@@ -317,6 +345,83 @@ impl Link {
     /// The exchange that had this number waits for SETTINGS no more.
     pub(crate) fn leave(&self, number: u64) {
         let _gone = self.said().settings.remove(number);
+    }
+
+    /// How many streams there are, how many wait, and how many there may be.
+    pub(crate) fn streams(&self) -> (u32, u32, u32) {
+        let waiting = if self.lacks_room.load(Ordering::SeqCst) {
+            u32::try_from(self.said().room.list.len()).unwrap_or(u32::MAX)
+        } else {
+            0
+        };
+        let room = self.room.load(Ordering::SeqCst);
+        let (most, streams) = halves(room);
+        (streams, waiting, most)
+    }
+
+    /// Sets how many streams there may be, unless there are more.
+    pub(crate) fn admit(&self, most: u32) -> bool {
+        let admitted = self
+            .room
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |room| {
+                let (_, streams) = halves(room);
+                (streams <= most).then_some(u64::from(most) << 32 | u64::from(streams))
+            });
+        self.has_room();
+        admitted.is_ok()
+    }
+
+    /// Ready once one stream more may be begun, and counts it.
+    pub(crate) fn poll_room(&self, cx: &Context<'_>, number: &mut u64) -> Poll<()> {
+        if self.take_room() {
+            return Poll::Ready(());
+        }
+        let waker = cx.waker().clone();
+        let _former = {
+            let mut said = self.said();
+            self.lacks_room.store(true, Ordering::SeqCst);
+            said.room.keep(number, waker)
+        };
+        // First the waker, then another look.
+        if self.take_room() {
+            return Poll::Ready(());
+        }
+        if let Some(driver) = self.driver() {
+            driver.wake();
+        }
+        Poll::Pending
+    }
+
+    fn take_room(&self) -> bool {
+        self.room
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |room| {
+                let (most, streams) = halves(room);
+                (streams < most).then_some(room + 1)
+            })
+            .is_ok()
+    }
+
+    /// A stream that was counted is over.
+    pub(crate) fn give_room(&self) {
+        self.room.fetch_sub(1, Ordering::SeqCst);
+        self.has_room();
+    }
+
+    /// Wakes those who wait for room.
+    fn has_room(&self) {
+        if self.lacks_room.load(Ordering::SeqCst) {
+            let waiting = {
+                let mut said = self.said();
+                self.lacks_room.store(false, Ordering::SeqCst);
+                std::mem::take(&mut said.room.list)
+            };
+            wake(waiting);
+        }
+    }
+
+    /// The exchange that had this number waits for room no more.
+    pub(crate) fn needs_no_room(&self, number: u64) {
+        let _gone = self.said().room.remove(number);
     }
 
     /// A stream of this number has been given to h2.

@@ -8,7 +8,7 @@ use std::{
 use h2::{Ping, PingPong};
 use httpcore_core_primitives::{Runtime, Timer};
 
-use crate::config::Config;
+use crate::{config::Config, link::Unanswered};
 
 /// PINGs, one at a time, for either question.
 ///
@@ -36,9 +36,17 @@ pub(crate) struct Pulse {
 /// A request has ended without an answer, and nothing has come since.
 struct Suspicion {
     timer: Box<dyn Timer>,
+    since: Instant,
     /// When the server was asked for a sign of life.
     asked: Option<Instant>,
+    /// The connection takes no new exchanges.
+    is_closed: bool,
 }
+
+/// How long a connection goes on taking exchanges while the server is asked for a sign of life
+/// because a request was dropped: callers drop requests for reasons of their own, and most servers
+/// answer within this time.
+const DROP_GRACE: Duration = Duration::from_millis(500);
 
 /// How often a suspect server is asked for a sign of life at most: some servers count PINGs.
 const SUSPECT_PAUSE: Duration = Duration::from_secs(5);
@@ -115,26 +123,29 @@ impl Pulse {
 
     /// Whether the connection is to take no new exchanges until something comes.
     pub(crate) fn is_suspect(&self) -> bool {
-        self.suspicion.is_some()
+        self.suspicion.as_ref().is_some_and(|one| one.is_closed)
     }
 
     /// To be polled after each turn of the connection; `heard` is how many bytes came in it, and
-    /// `suspected` whether a request has ended without an answer, and nothing has come since.
+    /// `suspected` how a request has ended without an answer, if nothing has come since.
     pub(crate) fn poll(
         &mut self,
         cx: &mut Context<'_>,
         runtime: &dyn Runtime,
         heard: usize,
-        suspected: bool,
+        suspected: Option<Unanswered>,
     ) -> Beat {
         let mut beat = Beat::Alive;
         if heard > 0 {
             self.suspicion = None;
-        } else if suspected && self.suspicion.is_none() && self.suspect_timeout.is_some() {
-            self.suspicion = Some(Suspicion {
+        } else if let Some(why) = suspected {
+            let suspicion = self.suspicion.get_or_insert_with(|| Suspicion {
                 timer: runtime.timer("HTTP/2 suspicion"),
+                since: runtime.now(),
                 asked: None,
+                is_closed: false,
             });
+            suspicion.is_closed |= why == Unanswered::TooLate;
         }
         if self.keep_alive.is_none()
             && self.adaptive.is_none()
@@ -189,7 +200,7 @@ impl Pulse {
                     && let Some(next) = last.checked_add(SUSPECT_PAUSE)
                     && now < next
                 {
-                    std::task::ready!(suspicion.timer.poll_until(cx, next));
+                    std::task::ready!(suspicion.poll_until(cx, next));
                 }
                 suspicion.asked = Some(now);
                 self.suspected = Some(now);
@@ -208,7 +219,7 @@ impl Pulse {
         };
         // A time which no clock can show never comes.
         match (&mut self.suspicion, asked.checked_add(timeout)) {
-            (Some(suspicion), Some(due)) => suspicion.timer.poll_until(cx, due),
+            (Some(suspicion), Some(due)) => suspicion.poll_until(cx, due),
             _ => Poll::Pending,
         }
     }
@@ -254,6 +265,20 @@ impl Pulse {
             self.asked = None;
         }
         true
+    }
+}
+
+impl Suspicion {
+    /// Ready at that time; on the way there, the connection is closed to new exchanges.
+    fn poll_until(&mut self, cx: &mut Context<'_>, due: Instant) -> Poll<()> {
+        if !self.is_closed
+            && let Some(grace) = self.since.checked_add(DROP_GRACE)
+            && grace < due
+        {
+            std::task::ready!(self.timer.poll_until(cx, grace));
+            self.is_closed = true;
+        }
+        self.timer.poll_until(cx, due)
     }
 }
 

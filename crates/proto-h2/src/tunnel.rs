@@ -47,6 +47,12 @@ struct Tunnel {
     shared: Arc<Shared>,
 }
 
+impl Drop for Tunnel {
+    fn drop(&mut self) {
+        self.shared.link.give_room();
+    }
+}
+
 impl Tunnel {
     /// Sees to it that there is something to read, or the end.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
