@@ -86,9 +86,11 @@ mod tests {
             (16 << 20, 64 << 20),
             (2 << 20, 1 << 20),
         ] {
-            let mut config = Config::default();
-            config.stream_window = window;
-            config.max_buffered_per_connection = bound;
+            let config = Config {
+                stream_window: window,
+                max_buffered_per_connection: bound,
+                ..Config::default()
+            };
             let shares = Shares::new(&config);
             let (mut sum, mut last) = (0, u32::MAX);
             for streams in 1..=1000 {
