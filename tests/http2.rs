@@ -240,7 +240,7 @@ fn a_tunnel_carries_more_than_the_windows_hold() {
         http2::serve(Tokio(stream), with_connect()).await;
     });
     let mut config = Http2Config::default();
-    (config.stream_window, config.connection_window) = (64 << 10, 64 << 10);
+    (config.stream_window, config.max_buffered_per_connection) = (64 << 10, 192 << 10);
     let pool = prior_knowledge()
         .http2_config(config)
         .build(Arc::new(net.clone()));
@@ -420,7 +420,6 @@ fn windows_grow_to_what_the_path_holds() {
         );
         let mut config = Http2Config::default();
         config.stream_window = 64 << 10;
-        config.connection_window = 64 << 10;
         config.adaptive_window = adaptive;
         let pool = prior_knowledge()
             .http2_config(config)

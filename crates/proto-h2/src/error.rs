@@ -90,6 +90,9 @@ pub(crate) fn of_end(end: End, phase: Phase, sent: Sent) -> Error {
         }
         End::Silent => Error::new(Kind::Network, phase, sent)
             .with_message("the server gave no sign of life within the keep-alive deadline"),
+        End::Unanswered => Error::new(Kind::Network, phase, sent).with_message(
+            "the server gave no sign of life after a request had ended without an answer",
+        ),
         End::Abused(how) => Error::new(Kind::Protocol, phase, sent).with_message(how),
         End::Dropped => Error::new(Kind::RuntimeGone, phase, sent)
             .with_message("the runtime dropped the connection"),

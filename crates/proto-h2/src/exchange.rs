@@ -32,6 +32,7 @@ use crate::{
     error::{self, Progress},
     head::{self, Misuse},
     inspect::Finding,
+    link::Unanswered,
     tunnel,
     upload::{Sending, Upload},
 };
@@ -50,6 +51,8 @@ pub(crate) enum Failure {
     /// The stream, or the connection.
     Stream(h2::Error),
     Timeout(TimeoutKind),
+    /// The server admits no streams, and this one was never opened.
+    NotAdmitted,
     /// The pool does not wait any longer.
     Revoked,
 }
@@ -96,6 +99,12 @@ impl Exchanging {
                         Err(failure) => return Poll::Ready(Err(failure)),
                     }
                 }
+                if exchange.poll_room(cx).is_pending() {
+                    match ready!(exchange.poll_waits(cx, Sending::Over)) {
+                        Ok(()) => continue,
+                        Err(failure) => return Poll::Ready(Err(failure)),
+                    }
+                }
                 exchange.begin(request, &mut self.body, must_know)?;
             }
             let sending = exchange.poll_send(cx)?;
@@ -106,6 +115,7 @@ impl Exchanging {
                 Poll::Pending if waited && !exchange.waits_for_continue() => continue,
                 Poll::Pending => {}
             }
+            exchange.watch_opening(cx)?;
             ready!(exchange.poll_waits(cx, sending))?;
         }
     }
@@ -193,9 +203,20 @@ pub(crate) struct Exchange {
     no_content: bool,
     /// Its number among those who wait for SETTINGS, or 0.
     waits_as: u64,
+    /// The stream counts among those that there are.
+    has_room: bool,
+    /// The exchange's number among those who wait for room, or 0.
+    room_as: u64,
+    /// The stream, until its HEADERS are known to have left h2; otherwise 0.
+    unopened: u32,
+    /// The exchange's number among those whose stream has not been opened, or 0.
+    opens_as: u64,
     /// The method was `CONNECT`: what follows is a stream, and not a body.
     is_tunnel: bool,
     announced_sent: bool,
+    /// What had been read on the connection when the stream was begun, or when the last piece of the
+    /// response came.
+    heard_before: usize,
     /// What had been written on the connection when the stream was begun.
     written_before: usize,
     started: bool,
@@ -223,8 +244,13 @@ impl Exchange {
             interim_size: 0,
             no_content: false,
             waits_as: 0,
+            has_room: false,
+            room_as: 0,
+            unopened: 0,
+            opens_as: 0,
             is_tunnel: false,
             announced_sent: false,
+            heard_before: 0,
             written_before: 0,
             started: false,
             has_head: false,
@@ -240,6 +266,15 @@ impl Exchange {
     /// Ready once the server's SETTINGS have come, or never will.
     fn poll_settings(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.shared.link.poll_settings(cx, &mut self.waits_as)
+    }
+
+    /// Ready once windows are such that there may be one stream more.
+    fn poll_room(&mut self, cx: &Context<'_>) -> Poll<()> {
+        if !self.has_room {
+            ready!(self.shared.link.poll_room(cx, &mut self.room_as));
+            self.has_room = true;
+        }
+        Poll::Ready(())
     }
 
     /// Opens the stream, and takes the body, unless the request cannot be sent.
@@ -277,12 +312,15 @@ impl Exchange {
         // A tunnel stays open, and begins when the server has agreed.
         let is_sent = is_empty && !is_connect;
         self.written_before = self.shared.link.written();
+        self.heard_before = self.shared.link.heard();
         let (response, stream) = requests
             .send_request(outgoing.head, is_sent)
             .map_err(Failure::Stream)?;
         if let Some(bytes) = size {
             self.emit(|| Event::RequestHeadSent { bytes });
         }
+        self.unopened = stream.stream_id().as_u32();
+        self.shared.link.has_begun(self.unopened);
         let upload = Upload::new(
             stream,
             body.take().unwrap_or_default(),
@@ -293,6 +331,24 @@ impl Exchange {
         self.no_content = request.method == Method::HEAD;
         self.response = Some(response);
         self.upload = Some(upload);
+        Ok(())
+    }
+
+    /// Sees to it that this exchange is woken if its stream is never to be opened.
+    fn watch_opening(&mut self, cx: &Context<'_>) -> Result<(), Failure> {
+        let link = &self.shared.link;
+        if self.unopened == 0 {
+            return Ok(());
+        }
+        if link.opened() >= self.unopened {
+            self.unopened = 0;
+            return Ok(());
+        }
+        // First the waker, then the look.
+        link.waits_to_open(cx, &mut self.opens_as);
+        if link.has_stranded() && link.opened() < self.unopened {
+            return Err(Failure::NotAdmitted);
+        }
         Ok(())
     }
 
@@ -399,6 +455,8 @@ impl Exchange {
         // RFC 9113 §8.5, RFC 8441 §5: the stream is the server's and the caller's from here on.
         if self.is_tunnel && status.is_success() {
             if let (Some(upload), Some(lease)) = (self.upload.take(), self.lease.take()) {
+                // The tunnel gives it back.
+                self.has_room = false;
                 tunnel::upgraded(upload.into_stream(), received, self.shared.clone(), lease)
                     .leave_with(&mut head.extensions);
             }
@@ -444,6 +502,7 @@ impl Exchange {
     pub(crate) fn take_data(&mut self, data: &Bytes) -> Result<(), Failure> {
         let length = data.len();
         self.waits.read_some = true;
+        self.heard_before = self.shared.link.heard();
         self.body_received += length as u64;
         // h2 compares lengths itself.
         if let Some(remaining) = &mut self.remaining {
@@ -580,9 +639,11 @@ impl Exchange {
         let reason = match &failure {
             Failure::Violation(_) => Some(Reason::PROTOCOL_ERROR),
             Failure::TooLarge(_) => Some(Reason::ENHANCE_YOUR_CALM),
-            Failure::Misuse(_) | Failure::Body(_) | Failure::Timeout(_) | Failure::Revoked => {
-                Some(Reason::CANCEL)
-            }
+            Failure::Misuse(_)
+            | Failure::Body(_)
+            | Failure::Timeout(_)
+            | Failure::NotAdmitted
+            | Failure::Revoked => Some(Reason::CANCEL),
             Failure::Stream(_) => None,
         };
         let close = match &failure {
@@ -590,8 +651,14 @@ impl Exchange {
             // Not only this stream's end, but the connection's: the pool is told before this request
             // asks it for another.
             Failure::Stream(failure) if !failure.is_reset() => CloseReason::PeerSaidClose,
+            Failure::NotAdmitted => CloseReason::PeerSaidClose,
             _ => CloseReason::Failed,
         };
+        if matches!(failure, Failure::Timeout(_)) && self.is_begun() {
+            self.shared
+                .link
+                .suspect(self.heard_before, Unanswered::TooLate);
+        }
         let error = self.error_of(failure);
         if let (Some(reason), Some(upload)) = (reason, &mut self.upload) {
             upload.reset(reason);
@@ -645,6 +712,8 @@ impl Exchange {
             Failure::TooLarge(what) => {
                 Error::new(Kind::TooLarge, phase, progress.sent).with_message(what)
             }
+            Failure::NotAdmitted => Error::new(Kind::Closed, phase, Sent::Nothing)
+                .with_message("the server admits no requests on this connection any more"),
             Failure::Revoked => Error::new(Kind::PoolClosed, phase, progress.sent)
                 .with_message("the pool was drained, and did not wait for the end of the exchange")
                 .with_source(LeaseRevoked),
@@ -654,6 +723,10 @@ impl Exchange {
             .with_response_started(self.started)
             .with_reused(self.reused)
             .with_attempts(self.attempt)
+    }
+
+    fn is_begun(&self) -> bool {
+        self.has_head || self.upload.is_some()
     }
 
     /// Ends the stream, which resets it if it has not come to its end, and then the lease.
@@ -669,6 +742,17 @@ impl Exchange {
         self.alarm.disarm();
         if self.waits_as > 0 {
             self.shared.link.leave(self.waits_as);
+        }
+        // After what was unread has been given back.
+        if std::mem::take(&mut self.has_room) {
+            self.shared.link.give_room();
+        }
+        if self.room_as > 0 {
+            self.shared.link.needs_no_room(self.room_as);
+        }
+        // Once it has been opened, the driver forgets the waker.
+        if self.unopened > self.shared.link.opened() && self.opens_as > 0 {
+            self.shared.link.is_not_opened(self.opens_as);
         }
         if let Some(lease) = self.lease.take() {
             lease.close(reason);
@@ -689,6 +773,12 @@ const LOOSE_VALUE: &str = "a field's value begins or ends with white space";
 
 impl Drop for Exchange {
     fn drop(&mut self) {
+        // It has not ended otherwise. Who drops a body may have read enough of it.
+        if self.lease.is_some() && self.is_begun() && !self.has_head {
+            self.shared
+                .link
+                .suspect(self.heard_before, Unanswered::Dropped);
+        }
         self.close(CloseReason::Abandoned);
     }
 }

@@ -4,8 +4,8 @@
 use std::{
     io::{self, IoSlice},
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, ready},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak},
+    task::{Context, Poll, Waker, ready},
 };
 
 use bytes::BytesMut;
@@ -13,7 +13,7 @@ use httpcore_core_primitives::{BoxStream, IdleEnd, outgoing::Outgoing, scratch};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{
-    inspect::{Finding, Inspector},
+    inspect::{Finding, Headers, Inspector},
     link::{End, Link},
     opening::Opening,
     payload,
@@ -49,7 +49,32 @@ pub(crate) struct Io {
     /// Until the server's first frame has come.
     opening: Option<Opening>,
     inspector: Inspector,
+    headers: Headers,
+    held: Held,
     link: Arc<Link>,
+}
+
+/// The last bytes that were read, if the inspector must see the next ones with them: a part of a
+/// frame's header.
+#[derive(Clone, Copy, Default)]
+struct Held {
+    bytes: [u8; 9],
+    count: usize,
+}
+
+impl Held {
+    fn of(bytes: &[u8]) -> Self {
+        let mut held = Held::default();
+        for (place, byte) in held.bytes.iter_mut().zip(bytes) {
+            *place = *byte;
+            held.count += 1;
+        }
+        held
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.count]
+    }
 }
 
 impl Io {
@@ -66,6 +91,8 @@ impl Io {
             taken: 0,
             opening: Some(Opening::default()),
             inspector: Inspector::new(),
+            headers: Headers::new(),
+            held: Held::default(),
             link,
         }
     }
@@ -80,6 +107,7 @@ impl Io {
                 return Poll::Pending;
             }
             let mut buffer = scratch::take();
+            buffer.extend_from_slice(self.held.bytes());
             let read = self.stream.poll_read(cx, &mut buffer);
             match &read {
                 Poll::Ready(Ok(count)) if *count > 0 => {
@@ -89,7 +117,13 @@ impl Io {
                     {
                         self.opening = None;
                     }
-                    self.inspect(&mut buffer)?;
+                    let seen = self.inspect(&mut buffer)?;
+                    self.held = Held::of(&buffer[seen..]);
+                    buffer.truncate(seen);
+                    if buffer.is_empty() {
+                        scratch::give(buffer);
+                        continue;
+                    }
                     self.incoming = buffer;
                     return Poll::Ready(Ok(()));
                 }
@@ -124,9 +158,13 @@ impl Io {
         Poll::Ready(Ok(()))
     }
 
-    fn inspect(&mut self, bytes: &mut [u8]) -> io::Result<()> {
+    /// Looks at what has come; how much of it may be handed out.
+    fn inspect(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let mut abused = false;
-        self.inspector.look(bytes, |finding| {
+        if self.link.has_stranded() {
+            self.inspector.admits_none = true;
+        }
+        let held = self.inspector.look(bytes, |finding| {
             abused |= finding == Finding::TooManyBlocks;
             self.link.found(finding);
         });
@@ -137,7 +175,7 @@ impl Io {
         if abused {
             return Err(io::ErrorKind::Other.into());
         }
-        Ok(())
+        Ok(bytes.len().saturating_sub(held))
     }
 
     /// Whether the stream has ended without anybody's noticing: on a thread that waits, nobody may have
@@ -149,6 +187,25 @@ impl Io {
             // What there is to be read will be, in the next turn.
             Poll::Ready(_) | Poll::Pending => None,
         }
+    }
+
+    /// Whether the stream is open, by what has arrived so far. `cx` is that of the driver, which is
+    /// to read what was found here.
+    fn is_open(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut end = self.stream.poll_idle(cx);
+        // The end may have arrived behind frames.
+        if matches!(end, Poll::Ready(IdleEnd::UnsolicitedData))
+            && self.incoming.is_empty()
+            && self.link.may_read()
+        {
+            end = match self.poll_fill(cx) {
+                Poll::Ready(Ok(())) if self.incoming.is_empty() => Poll::Ready(IdleEnd::Closed),
+                Poll::Ready(Ok(())) => self.stream.poll_idle(cx),
+                Poll::Ready(Err(error)) => Poll::Ready(IdleEnd::Failed(error.kind())),
+                Poll::Pending => Poll::Pending,
+            };
+        }
+        !matches!(end, Poll::Ready(IdleEnd::Closed | IdleEnd::Failed(_)))
     }
 
     /// Takes all of `bufs`, once there is room.
@@ -164,6 +221,19 @@ impl Io {
         self.unbroken()?;
         if self.outgoing.is_empty() {
             self.outgoing = Outgoing::new(scratch::take());
+        }
+        for buf in bufs {
+            self.headers.look(buf);
+        }
+        let opened = self.headers.newest;
+        if opened > self.link.opened() {
+            // What was said not to be sent is not: its request may be on its way elsewhere.
+            if self.link.has_stranded() {
+                let error = io::Error::other("a stream was to be opened that had been given up");
+                self.broken = Some(error.kind());
+                return self.note(Poll::Ready(Err(error)));
+            }
+            self.link.opens(opened);
         }
         let before = self.outgoing.len();
         for buf in bufs {
@@ -246,8 +316,36 @@ impl SharedIo {
         sent
     }
 
+    pub(crate) fn downgrade(&self) -> WeakIo {
+        WeakIo(Arc::downgrade(&self.0))
+    }
+
     fn io(&self) -> MutexGuard<'_, Io> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the handle of a connection has of an [`Io`]: it does not keep the stream.
+pub(crate) struct WeakIo(Weak<Mutex<Io>>);
+
+impl WeakIo {
+    /// Whether the stream is open, by what has arrived so far. Wakes the driver, whose waker this
+    /// is, if there is something for it to read.
+    pub(crate) fn is_open(&self, driver: &Waker) -> bool {
+        let Some(io) = self.0.upgrade() else {
+            return false;
+        };
+        let mut cx = Context::from_waker(driver);
+        let (is_open, has_frames) = match io.try_lock() {
+            Ok(mut io) => (io.is_open(&mut cx), !io.incoming.is_empty()),
+            Err(TryLockError::Poisoned(io)) => (io.into_inner().is_open(&mut cx), true),
+            // The driver is reading or writing at this moment.
+            Err(TryLockError::WouldBlock) => return true,
+        };
+        if !is_open || has_frames {
+            driver.wake_by_ref();
+        }
+        is_open
     }
 }
 
@@ -340,7 +438,7 @@ mod tests {
                 taken.push(turn(&mut io, &link, 200_000).await);
                 assert_eq!(io.incoming.capacity(), 0);
             }
-            assert_eq!(link.take_heard(), 1_000_000);
+            assert_eq!(link.heard(), 1_000_000);
             let most = taken.iter().max().copied().unwrap_or(0);
             assert!(most < 200_000 + scratch::SIZE, "{taken:?}");
             assert!(taken.len() > 3, "{taken:?}");

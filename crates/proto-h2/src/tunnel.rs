@@ -47,6 +47,12 @@ struct Tunnel {
     shared: Arc<Shared>,
 }
 
+impl Drop for Tunnel {
+    fn drop(&mut self) {
+        self.shared.link.give_room();
+    }
+}
+
 impl Tunnel {
     /// Sees to it that there is something to read, or the end.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -65,7 +71,7 @@ impl Tunnel {
             return match self.shared.link.end() {
                 Some(End::Failed(error)) => io::Error::new(error.kind(), SharedError(error)),
                 Some(End::Abused(how)) => io::Error::new(io::ErrorKind::InvalidData, how),
-                Some(End::Silent) => io::ErrorKind::TimedOut.into(),
+                Some(End::Silent | End::Unanswered) => io::ErrorKind::TimedOut.into(),
                 Some(End::Dropped) => RuntimeGone::error(),
                 Some(End::Closed) | None => io::ErrorKind::UnexpectedEof.into(),
             };
