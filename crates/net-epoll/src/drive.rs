@@ -119,9 +119,7 @@ impl Shared {
         self.reactor.end(self.direct, &mut due);
         self.timers.end(&mut due);
         self.queue.clear();
-        for waker in due {
-            waker.wake();
-        }
+        wake_all(&mut due);
     }
 
     /// A stream over `socket`, which is connected or connecting.
@@ -197,9 +195,7 @@ impl Shared {
         if left.is_some_and(|left| silent || left.is_zero()) {
             self.timers.expire(crate::now(), &mut due);
         }
-        for waker in due.drain(..) {
-            waker.wake();
-        }
+        wake_all(&mut due);
         self.reactor.keep(due);
     }
 
@@ -221,6 +217,15 @@ impl Shared {
 /// whoever drives, whose own future has nothing to do with it.
 fn run(task: Ready) {
     let _ = catch_unwind(AssertUnwindSafe(|| task.run()));
+}
+
+/// Calls the wakers in `due`, and leaves it empty. One that panics does not keep the others from being
+/// called: their edges and deadlines are used up, and nothing would wake them later. As with tasks, the
+/// panic hook has reported it, and it is not the fault of the future which drives.
+fn wake_all(due: &mut Vec<Waker>) {
+    let mut rest = due.drain(..);
+    let mut wake_rest = || rest.by_ref().for_each(Waker::wake);
+    while catch_unwind(AssertUnwindSafe(&mut wake_rest)).is_err() {}
 }
 
 thread_local! {
