@@ -59,6 +59,8 @@ struct Kernel {
 struct Sources {
     slab: Slab<Registered>,
     generation: u32,
+    /// How many sources have been forgotten since memory was last given back, or that was last tried.
+    forgotten: usize,
 }
 
 struct Registered {
@@ -154,7 +156,9 @@ impl Reactor {
         let mut sources = self.sources();
         let registered = match sources.slab.get(address.index) {
             Some(registered) if registered.generation == address.generation => {
-                Some(sources.slab.remove(address.index))
+                let registered = sources.slab.remove(address.index);
+                sources.shrink();
+                Some(registered)
             }
             _ => None,
         };
@@ -230,9 +234,11 @@ impl Reactor {
         (false, due)
     }
 
-    /// Keeps the room of wakers that have been called.
+    /// Keeps the room of wakers that have been called, unless timers have made it large.
     pub(crate) fn keep(&self, due: Vec<Waker>) {
-        self.kernel().due = due;
+        if due.capacity() <= 4 * EDGES {
+            self.kernel().due = due;
+        }
     }
 
     /// Ends everything: whoever waits is woken to be told so, and so is whoever asks later. Shuts
@@ -263,6 +269,17 @@ impl Reactor {
 }
 
 impl Sources {
+    /// Counts a source that is gone, and gives memory back if little of it is in use, up to the last
+    /// place that is. That takes time for each place, and so it is done seldom.
+    fn shrink(&mut self) {
+        self.forgotten += 1;
+        let room = self.slab.capacity();
+        if room > EDGES && self.forgotten >= room / 16 && self.slab.len() < room / 4 {
+            self.forgotten = 0;
+            self.slab.shrink_to_fit();
+        }
+    }
+
     fn announce(&self, event: &mio::event::Event, due: &mut Vec<Waker>) {
         if let Some(source) = self.at(event.token()) {
             source.announce(event, due);
@@ -304,6 +321,29 @@ mod tests {
         drop(sources);
         reactor.forget(old);
         assert_eq!(reactor.registered(), 1);
+    }
+
+    #[test]
+    fn the_memory_of_a_burst_of_sources_is_given_back() {
+        let mut sources = Sources::default();
+        let source = Arc::new(Source::new(socket(), true));
+        for generation in 0..100_000 {
+            let source = source.clone();
+            sources.slab.insert(Registered { generation, source });
+        }
+        for index in (1..100_000).step_by(2).chain((2..100_000).step_by(2)) {
+            sources.slab.remove(index);
+            sources.shrink();
+        }
+        for generation in 0..10_000 {
+            let source = source.clone();
+            let index = sources.slab.insert(Registered { generation, source });
+            sources.slab.remove(index);
+            sources.shrink();
+        }
+        let room = sources.slab.capacity();
+        assert!(room <= 4 * EDGES, "{room}");
+        assert_eq!(sources.slab.len(), 1);
     }
 
     #[test]

@@ -19,6 +19,10 @@ use std::{
 /// Sweeping fewer stale entries than this is not worth it.
 const FEW: usize = 64;
 
+/// How many places are kept however few timers there are. Above it, a table of which less than a quarter
+/// is in use gives memory back.
+const KEPT: usize = 256;
+
 /// Everything that waits for a time.
 #[derive(Default)]
 pub(crate) struct Timers(Mutex<Table>);
@@ -26,7 +30,10 @@ pub(crate) struct Timers(Mutex<Table>);
 #[derive(Default)]
 struct Table {
     places: Vec<Place>,
+    /// Places that nobody has; and some that are in use again, or are no more.
     vacant: Vec<usize>,
+    /// How many places are in use.
+    live: usize,
     queue: BinaryHeap<Reverse<Entry>>,
     /// How many entries of the queue are no place's any more.
     stale: usize,
@@ -36,6 +43,7 @@ struct Table {
 
 #[derive(Default)]
 struct Place {
+    taken: bool,
     deadline: Option<Instant>,
     waker: Option<Waker>,
     /// When the queue will look here, and the entry by which it will.
@@ -91,7 +99,7 @@ impl Timers {
     pub(crate) fn release(&self, Seat(place): Seat) {
         let mut table = self.table();
         let former = table.places[place].disarm();
-        table.vacant.push(place);
+        table.vacate(place);
         drop(table);
         drop(former);
     }
@@ -128,10 +136,48 @@ impl Timers {
 
 impl Table {
     fn claim(&mut self) -> usize {
-        self.vacant.pop().unwrap_or_else(|| {
-            self.places.push(Place::default());
-            self.places.len() - 1
-        })
+        self.live += 1;
+        while let Some(index) = self.vacant.pop() {
+            if let Some(place) = self.places.get_mut(index)
+                && !place.taken
+            {
+                place.taken = true;
+                return index;
+            }
+        }
+        self.places.push(Place {
+            taken: true,
+            ..Place::default()
+        });
+        self.places.len() - 1
+    }
+
+    fn vacate(&mut self, index: usize) {
+        self.live -= 1;
+        self.places[index].taken = false;
+        self.vacant.push(index);
+        if self.places.len() > KEPT && self.live < self.places.len() / 4 {
+            self.shrink();
+        }
+    }
+
+    /// Gives the memory of places back, from the last one on, until it meets one that is in use. Takes a
+    /// step for each of them, and for each entry of theirs.
+    fn shrink(&mut self) {
+        let enough = (2 * self.live).max(KEPT);
+        while self.places.len() > enough
+            && let Some(last) = self.places.pop_if(|last| !last.taken)
+        {
+            self.stale += usize::from(last.queued.is_some());
+        }
+        let places = self.places.len();
+        if places < self.places.capacity() / 4 {
+            self.places.shrink_to(2 * places);
+            self.vacant.retain(|index| *index < places);
+            self.vacant.shrink_to(2 * places);
+            self.sweep();
+            self.queue.shrink_to(2 * self.queue.len());
+        }
     }
 
     fn arm(&mut self, index: usize, waker: &Waker, deadline: Instant) -> (Option<Waker>, bool) {
@@ -166,8 +212,10 @@ impl Table {
     fn sweep(&mut self) {
         if self.stale > self.places.len() + FEW {
             let places = &self.places;
-            self.queue
-                .retain(|Reverse(entry)| places[entry.place].awaits(entry));
+            self.queue.retain(|Reverse(entry)| {
+                let place = places.get(entry.place);
+                place.is_some_and(|place| place.awaits(entry))
+            });
             self.stale = 0;
         }
     }
@@ -177,11 +225,11 @@ impl Table {
             && entry.at <= now
         {
             self.queue.pop();
-            let place = &mut self.places[entry.place];
-            if !place.awaits(&entry) {
+            let place = self.places.get_mut(entry.place);
+            let Some(place) = place.filter(|place| place.awaits(&entry)) else {
                 self.stale -= 1;
                 continue;
-            }
+            };
             place.queued = None;
             match place.deadline {
                 Some(deadline) if deadline > now => self.enqueue(entry.place, deadline),
@@ -323,6 +371,59 @@ mod tests {
         }
         let table = timers.table();
         assert_eq!((table.places.len(), table.queue.len()), (1, 1));
+    }
+
+    #[test]
+    fn the_memory_of_a_burst_of_timers_is_given_back_and_the_others_are_kept() {
+        let (timers, start) = (Timers::default(), crate::now());
+        let mut kept = None;
+        arm(&timers, &mut kept, start + SECOND);
+        let mut burst: Vec<_> = (0..100_000).map(|_| None).collect();
+        for seat in &mut burst {
+            arm(&timers, seat, start + HOUR);
+        }
+        // In some order that is neither theirs nor the other way round.
+        let (even, odd): (Vec<_>, Vec<_>) = burst
+            .into_iter()
+            .flatten()
+            .partition(|seat| seat.0 % 2 == 0);
+        even.into_iter()
+            .chain(odd)
+            .for_each(|seat| timers.release(seat));
+        {
+            let table = timers.table();
+            let held = table.places.capacity() + table.vacant.capacity() + table.queue.capacity();
+            assert!(held <= 8 * KEPT, "{held}");
+        }
+        let mut later = None;
+        arm(&timers, &mut later, start + SECOND);
+        assert_eq!(expired(&timers, start + SECOND), 2);
+        assert_eq!(expired(&timers, start + HOUR), 0);
+    }
+
+    #[test]
+    fn a_timer_at_the_last_place_outlives_a_burst() {
+        let (timers, start) = (Timers::default(), crate::now());
+        let mut burst: Vec<_> = (0..1000).map(|_| None).collect();
+        for seat in &mut burst {
+            arm(&timers, seat, start + HOUR);
+        }
+        let last = burst.pop().flatten().unwrap();
+        burst
+            .into_iter()
+            .flatten()
+            .for_each(|seat| timers.release(seat));
+        assert_eq!(timers.table().places.len(), 1000);
+        timers.release(last);
+        assert_eq!(timers.table().places.len(), KEPT);
+        // Places come and go, and each is given to one timer at a time.
+        let mut others: Vec<_> = (0..2000).map(|_| None).collect();
+        for seat in &mut others {
+            arm(&timers, seat, start + SECOND);
+        }
+        assert_eq!(expired(&timers, start + SECOND), 2000);
+        assert_eq!(expired(&timers, start + HOUR), 0);
+        assert_eq!(timers.table().stale, 0);
     }
 
     #[test]
