@@ -183,17 +183,16 @@ impl Shared {
     fn ask(&self, sleeper: Option<&Root>) {
         let sleeps = sleeper.is_some_and(|root| self.fall_asleep(root));
         // After the bell is armed: whoever sets an earlier deadline from now on rings it.
-        let left = self
-            .timers
-            .next()
-            .map(|at| at.saturating_duration_since(crate::now()));
-        let timeout = if sleeps { left } else { Some(Duration::ZERO) };
-        let (silent, mut due) = self.reactor.ask(timeout);
+        let next = self.timers.next();
+        let timeout = if sleeps {
+            next.map(|at| at.saturating_duration_since(crate::now()))
+        } else {
+            Some(Duration::ZERO)
+        };
+        let (now, mut due) = self.reactor.ask(timeout);
         self.unasked.store(0, Ordering::Relaxed);
-        // When the kernel had something to say, a deadline that came meanwhile is found by the next
-        // question, and the clock need not be asked twice for this one.
-        if left.is_some_and(|left| silent || left.is_zero()) {
-            self.timers.expire(crate::now(), &mut due);
+        if next.is_some_and(|at| at <= now) {
+            self.timers.expire(now, &mut due);
         }
         wake_all(&mut due);
         self.reactor.keep(due);

@@ -13,7 +13,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::Waker,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use mio::{Events, Interest, Poll, Registry, Token, unix::SourceFd};
@@ -41,11 +41,26 @@ pub(crate) struct Reactor {
     sources: Mutex<Sources>,
     /// Whether the driver sleeps in the kernel, or is about to.
     asleep: AtomicBool,
+    /// Where the loop's own clock begins; see [`Moment`].
+    start: Instant,
+    /// Up to when the kernel has told everything, as a [`Moment`].
+    observed: AtomicU64,
     /// How many times the kernel has been asked: what bounds a stream's greed (see `stream`).
     turn: AtomicU64,
     /// Whether a stream has stood back for others, for whom the kernel must be asked.
     stood_back: AtomicBool,
     gone: AtomicBool,
+}
+
+/// A time, in nanoseconds since the loop was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Moment(u64);
+
+impl Moment {
+    /// Whether `now` is at most `duration` later.
+    pub(crate) fn is_within(self, duration: Duration, now: Moment) -> bool {
+        u128::from(now.0.saturating_sub(self.0)) <= duration.as_nanos()
+    }
 }
 
 struct Kernel {
@@ -102,6 +117,8 @@ impl Reactor {
             bell,
             sources: Mutex::default(),
             asleep: AtomicBool::new(false),
+            start: crate::now(),
+            observed: AtomicU64::new(0),
             turn: AtomicU64::new(0),
             stood_back: AtomicBool::new(false),
             gone: AtomicBool::new(false),
@@ -176,6 +193,21 @@ impl Reactor {
         self.turn.load(Ordering::Relaxed)
     }
 
+    /// The current time.
+    pub(crate) fn moment(&self) -> Moment {
+        self.moment_of(crate::now())
+    }
+
+    fn moment_of(&self, now: Instant) -> Moment {
+        let since = now.saturating_duration_since(self.start).as_nanos();
+        Moment(u64::try_from(since).unwrap_or(u64::MAX)) // after 584 years
+    }
+
+    /// Up to when everything that had reached the registered sockets has been announced.
+    pub(crate) fn observed(&self) -> Moment {
+        Moment(self.observed.load(Ordering::Acquire))
+    }
+
     /// Sees to it that the kernel is asked before the driver runs anything again.
     pub(crate) fn stand_back(&self) {
         self.stood_back.store(true, Ordering::Relaxed);
@@ -205,33 +237,40 @@ impl Reactor {
         }
     }
 
-    /// Asks the kernel, waiting for at most `timeout` if it has nothing to say. Yields whether it
-    /// said nothing, and the wakers of those who waited for what it said, which are to be called and
-    /// whose room to be [kept](Self::keep). For the driver only.
-    pub(crate) fn ask(&self, timeout: Option<Duration>) -> (bool, Vec<Waker>) {
+    /// Asks the kernel, waiting for at most `timeout` if it has nothing to say. Yields when it answered,
+    /// and the wakers of those who waited for what it said, which are to be called and whose room to be
+    /// [kept](Self::keep). For the driver only.
+    pub(crate) fn ask(&self, timeout: Option<Duration>) -> (Instant, Vec<Waker>) {
         let timeout = timeout.map(|timeout| timeout.min(LONGEST_SLEEP));
         let mut kernel = self.kernel();
         let Kernel { poll, events, due } = &mut *kernel;
         let mut due = std::mem::take(due);
         let outcome = poll.poll(events, timeout);
+        let now = crate::now();
         self.stay_awake();
         self.turn.fetch_add(1, Ordering::Relaxed);
         self.stood_back.store(false, Ordering::Relaxed);
         match outcome {
             Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return (true, due),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return (now, due),
             // The kernel refuses only what is not an epoll instance, and nobody can go on with a
             // loop that has lost its own.
             Err(error) => panic!("the event loop's epoll instance is broken: {error}"),
         }
-        if events.is_empty() {
-            return (true, due);
+        let mut edges = 0;
+        if !events.is_empty() {
+            let sources = self.sources();
+            for event in events.iter() {
+                edges += 1;
+                sources.announce(event, &mut due);
+            }
         }
-        let sources = self.sources();
-        for event in events.iter() {
-            sources.announce(event, &mut due);
+        // After it has been announced. A full batch may have left something for the next question.
+        if edges < EDGES {
+            self.observed
+                .store(self.moment_of(now).0, Ordering::Release);
         }
-        (false, due)
+        (now, due)
     }
 
     /// Keeps the room of wakers that have been called, unless timers have made it large.
