@@ -44,12 +44,12 @@ use httpcore_core_primitives::{
     Timer,
 };
 
+use httpcore_net_common::{socket, spare};
+
 use crate::{
     Epoll, Handle, Task,
     drive::{Current, Root, Seat, Shared},
-    socket,
     source::{Direction, Source},
-    spare,
     stream::Stream,
 };
 
@@ -340,7 +340,7 @@ impl DirectStream {
                 return Poll::Pending;
             }
             self.more = false;
-            match spare::recv(&source.socket, buf, socket::MSG_DONTWAIT) {
+            match spare::recv_without_waiting(&source.socket, buf) {
                 Ok(read) => {
                     self.more = read == room;
                     if 0 < read && read < room {
@@ -370,7 +370,7 @@ impl DirectStream {
         self.settle_limit(left)?;
         let room = spare::room(buf);
         let source = self.stream.source();
-        match spare::recv(&source.socket, buf, 0) {
+        match spare::recv(&source.socket, buf) {
             // The end of the loop shuts the socket down, and that is no end of what the peer says.
             Ok(0) => Poll::Ready(source.ready(Direction::Read).map(|_| 0)),
             Ok(read) => {

@@ -27,16 +27,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use httpcore_core_primitives::{BoxStream, RunQueue, run_queue::Ready};
+use httpcore_core_primitives::BoxStream;
+use httpcore_executor::{Ready, RunQueue, Timers};
+use httpcore_net_common::socket;
 use socket2::Socket;
 
 use crate::{
     Handle, Resolve,
     blocking::DirectStream,
     reactor::Reactor,
-    socket,
     stream::{Nodelay, Stream},
-    timers::Timers,
 };
 
 /// How many polls may go by without the kernel being asked.

@@ -22,10 +22,9 @@
 //! - `drive`: who turns the loop, and what a turn is. Several threads may block on one loop; one of
 //!   them drives at a time, and hands the role on when it leaves.
 //! - `reactor`: the registered sockets and the kernel. `source`: what is known of each socket.
-//! - `stream`, `tcp`, `unix`: sockets as streams. `spare`: reading without zeroing, which is where
-//!   all of the workspace's `unsafe` is.
-//! - `timers`: deadlines, most of which are never reached.
-//! - [`task`](Task): tasks with an outcome. The queue they wait in is `core-primitives`' own.
+//! - `stream`, `tcp`, `unix`: sockets as streams, opened and read by `httpcore-net-common`.
+//! - [`task`](Task): tasks with an outcome. The queue they wait in, and the table of timers, are
+//!   `httpcore-executor`'s.
 //! - `resolve`: names, on a few helper threads.
 //! - [`blocking`]: the same loop for programs that block: a thread that waits for one answer waits
 //!   in its socket.
@@ -42,7 +41,7 @@
 //!
 //! It works on Linux (and Android), and is tested there.
 
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
@@ -52,17 +51,10 @@ pub mod blocking;
 mod drive;
 mod reactor;
 mod resolve;
-mod socket;
 mod source;
-#[allow(
-    unsafe_code,
-    reason = "the one address of unsafe: reads into memory that has not been written"
-)]
-mod spare;
 mod stream;
 mod task;
 mod tcp;
-mod timers;
 mod unix;
 
 use std::{
@@ -321,15 +313,17 @@ impl NetworkBackend for Handle {
 
 struct LoopTimer {
     shared: Arc<Shared>,
-    seat: Option<timers::Seat>,
+    seat: Option<httpcore_executor::Seat>,
 }
 
 impl Timer for LoopTimer {
     fn poll_until(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
         let shared = &self.shared;
-        timers::poll_until(&shared.timers, &mut self.seat, cx, deadline, || {
-            shared.reactor.ring();
-        })
+        shared
+            .timers
+            .poll_until(&mut self.seat, cx, now(), deadline, || {
+                shared.reactor.ring();
+            })
     }
 
     fn disarm(&mut self) {

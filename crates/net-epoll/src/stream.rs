@@ -13,11 +13,11 @@ use bytes::BytesMut;
 use httpcore_core_primitives::{IdleEnd, NetworkStream, StreamInfo};
 use socket2::Socket;
 
+use httpcore_net_common::{socket, spare};
+
 use crate::{
     reactor::{Address, Moment, Reactor},
-    socket,
     source::{Direction, Source},
-    spare,
 };
 
 /// How many bytes one stream may move before it stands back for others. Beside a large download,
@@ -148,7 +148,7 @@ impl NetworkStream for Stream {
         }
         loop {
             let seen = ready!(self.source.poll_ready(Direction::Read, cx))?;
-            match spare::recv(&self.source.socket, buf, socket::MSG_DONTWAIT) {
+            match spare::recv_without_waiting(&self.source.socket, buf) {
                 Ok(read) => {
                     if 0 < read && read < room {
                         self.source.cut_short(Direction::Read, seen);
@@ -186,7 +186,7 @@ impl NetworkStream for Stream {
                     if self.nodelay == Nodelay::AfterFirstWrite {
                         self.nodelay = Nodelay::BeforeNextWrite;
                     }
-                    if written < piece.len() {
+                    if written < piece.bytes() {
                         self.source.cut_short(Direction::Write, seen);
                     }
                     self.spend(written);

@@ -4,7 +4,9 @@ use std::{future::poll_fn, io, path::PathBuf, sync::Arc, time::Duration};
 
 use httpcore_core_primitives::{BoxStream, Runtime, sleep_until};
 
-use crate::{Handle, socket, stream::Nodelay};
+use httpcore_net_common::socket;
+
+use crate::{Handle, stream::Nodelay};
 
 /// How long to wait before asking again a listener whose backlog is full, at first and at last.
 const FIRST_WAIT: Duration = Duration::from_millis(1);

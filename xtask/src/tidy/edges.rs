@@ -26,13 +26,23 @@ const COMMON: [&str; 6] = [
 /// Of these only core-primitives' own are enough for itself: it knows no protocol and no socket.
 const RULES: &[Rule] = &[
     rule("httpcore-core-primitives", &[], &[]),
+    rule("httpcore-executor", &["core-primitives"], &[]),
+    rule("httpcore-net-common", &["core-primitives"], &["socket2"]),
     rule(
         "httpcore-net-epoll",
-        &["core-primitives"],
+        &["core-primitives", "executor", "net-common"],
         &["mio", "slab", "socket2"],
     ),
-    rule("httpcore-net-tokio", &["core-primitives"], &["tokio"]),
-    rule("httpcore-net-mock", &["core-primitives"], &["slab"]),
+    rule(
+        "httpcore-net-tokio",
+        &["core-primitives", "executor", "net-common", "resolver"],
+        &["socket2", "tokio", "tokio-util"],
+    ),
+    rule(
+        "httpcore-net-mock",
+        &["core-primitives", "executor"],
+        &["slab"],
+    ),
     rule(
         "httpcore-net-tls",
         &["core-primitives"],

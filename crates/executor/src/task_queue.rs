@@ -5,7 +5,7 @@
 //! before the streams that have something to say, and writes once for each of them.
 //!
 //! ```
-//! use httpcore_core_primitives::RunQueue;
+//! use httpcore_executor::RunQueue;
 //!
 //! let queue = RunQueue::new(|| {});
 //! queue.spawn("greeting", Box::pin(async { println!("hello") }));
@@ -25,7 +25,7 @@ use std::{
     task::{Context, Wake, Waker},
 };
 
-use crate::net::BoxFuture;
+use httpcore_core_primitives::BoxFuture;
 
 /// Tasks, ready or not. Cloning it yields another handle to the same queue.
 ///

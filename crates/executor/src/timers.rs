@@ -25,7 +25,7 @@ const KEPT: usize = 256;
 
 /// Everything that waits for a time.
 #[derive(Default)]
-pub(crate) struct Timers(Mutex<Table>);
+pub struct Timers(Mutex<Table>);
 
 #[derive(Default)]
 struct Table {
@@ -60,24 +60,23 @@ struct Entry {
 
 /// The seat of one timer; [`Timers::release`] gives it up.
 #[derive(Debug)]
-pub(crate) struct Seat(usize);
+pub struct Seat(usize);
 
 /// What came of waiting for a deadline.
-pub(crate) enum Armed {
-    /// Nothing is waited for any more, since the loop is gone.
+pub enum Armed {
+    /// The table has ended: nothing will be woken any more.
     Over,
-    /// It will be looked at by the driver, who may have been going to sleep for longer if `sooner`.
-    Waiting { sooner: bool },
+    /// The deadline is in the table.
+    Waiting {
+        /// Whether it is earlier than any other: a thread that sleeps until [`Timers::next`] sleeps for
+        /// too long.
+        sooner: bool,
+    },
 }
 
 impl Timers {
     /// Waits for `deadline`, which has not come yet.
-    pub(crate) fn arm(
-        &self,
-        seat: &mut Option<Seat>,
-        cx: &mut Context<'_>,
-        deadline: Instant,
-    ) -> Armed {
+    pub fn arm(&self, seat: &mut Option<Seat>, cx: &mut Context<'_>, deadline: Instant) -> Armed {
         let mut table = self.table();
         if table.over {
             return Armed::Over;
@@ -89,14 +88,42 @@ impl Timers {
         Armed::Waiting { sooner }
     }
 
+    /// Ready if `deadline` is not after `now`, or if the table has [ended](Self::end). Otherwise leaves
+    /// the waker, and calls `hasten` (with no lock held) if the caller of [`next`](Self::next) may be
+    /// waiting for a later deadline.
+    pub fn poll_until(
+        &self,
+        seat: &mut Option<Seat>,
+        cx: &mut Context<'_>,
+        now: Instant,
+        deadline: Instant,
+        hasten: impl FnOnce(),
+    ) -> Poll<()> {
+        if now >= deadline {
+            if let Some(seat) = seat {
+                self.disarm(seat);
+            }
+            return Poll::Ready(());
+        }
+        match self.arm(seat, cx, deadline) {
+            Armed::Over => Poll::Ready(()),
+            Armed::Waiting { sooner } => {
+                if sooner {
+                    hasten();
+                }
+                Poll::Pending
+            }
+        }
+    }
+
     /// Stops waiting, and keeps the seat.
-    pub(crate) fn disarm(&self, seat: &Seat) {
+    pub fn disarm(&self, seat: &Seat) {
         let former = self.table().places[seat.0].disarm();
         drop(former);
     }
 
     /// Stops waiting, and leaves the seat to others.
-    pub(crate) fn release(&self, Seat(place): Seat) {
+    pub fn release(&self, Seat(place): Seat) {
         let mut table = self.table();
         let former = table.places[place].disarm();
         table.vacate(place);
@@ -105,24 +132,24 @@ impl Timers {
     }
 
     /// When something has to be looked at next.
-    pub(crate) fn next(&self) -> Option<Instant> {
+    pub fn next(&self) -> Option<Instant> {
         self.table().queue.peek().map(|Reverse(entry)| entry.at)
     }
 
     /// How many seats hold a waker that wakes what `waker` does.
-    pub(crate) fn held(&self, waker: &Waker) -> usize {
+    pub fn held(&self, waker: &Waker) -> usize {
         let table = self.table();
         let held = table.places.iter().filter_map(|place| place.waker.as_ref());
         held.filter(|held| held.will_wake(waker)).count()
     }
 
     /// Moves the wakers of those whose deadline has come by `now` to `due`, earliest first.
-    pub(crate) fn expire(&self, now: Instant, due: &mut Vec<Waker>) {
+    pub fn expire(&self, now: Instant, due: &mut Vec<Waker>) {
         self.table().expire(now, due);
     }
 
     /// Ends all waiting, now and later.
-    pub(crate) fn end(&self, due: &mut Vec<Waker>) {
+    pub fn end(&self, due: &mut Vec<Waker>) {
         let mut table = self.table();
         table.over = true;
         table.queue.clear();
@@ -252,32 +279,6 @@ impl Place {
     }
 }
 
-/// Ready if `deadline` has come, or will never come since the loop is gone. Otherwise calls
-/// `hasten` if the driver may have been going to sleep for too long.
-pub(crate) fn poll_until(
-    timers: &Timers,
-    seat: &mut Option<Seat>,
-    cx: &mut Context<'_>,
-    deadline: Instant,
-    hasten: impl FnOnce(),
-) -> Poll<()> {
-    if crate::now() >= deadline {
-        if let Some(seat) = seat {
-            timers.disarm(seat);
-        }
-        return Poll::Ready(());
-    }
-    match timers.arm(seat, cx, deadline) {
-        Armed::Over => Poll::Ready(()),
-        Armed::Waiting { sooner } => {
-            if sooner {
-                hasten();
-            }
-            Poll::Pending
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -289,6 +290,11 @@ mod tests {
         task::Wake,
         time::Duration,
     };
+
+    #[allow(clippy::disallowed_methods, reason = "any instant will do")]
+    fn now() -> Instant {
+        Instant::now()
+    }
 
     #[derive(Default)]
     struct Count(AtomicUsize);
@@ -315,7 +321,7 @@ mod tests {
 
     #[test]
     fn a_deadline_that_moved_later_is_put_back_when_its_entry_comes_up() {
-        let (timers, start) = (Timers::default(), crate::now());
+        let (timers, start) = (Timers::default(), now());
         let mut seat = None;
         assert!(arm(&timers, &mut seat, start + SECOND));
         assert!(!arm(&timers, &mut seat, start + HOUR));
@@ -328,7 +334,7 @@ mod tests {
 
     #[test]
     fn a_deadline_that_moved_earlier_is_met_once() {
-        let (timers, start) = (Timers::default(), crate::now());
+        let (timers, start) = (Timers::default(), now());
         let mut seat = None;
         arm(&timers, &mut seat, start + HOUR);
         assert!(arm(&timers, &mut seat, start + SECOND));
@@ -339,7 +345,7 @@ mod tests {
 
     #[test]
     fn deadlines_come_in_order_and_equal_ones_in_the_order_of_arming() {
-        let (timers, start) = (Timers::default(), crate::now());
+        let (timers, start) = (Timers::default(), now());
         let counts: Vec<Arc<Count>> = (0..4).map(|_| Arc::default()).collect();
         for (count, seconds) in counts.iter().zip([3, 1, 2, 1]) {
             let waker = Waker::from(count.clone());
@@ -363,7 +369,7 @@ mod tests {
 
     #[test]
     fn a_million_timers_armed_and_dropped_leave_one_entry() {
-        let (timers, start) = (Timers::default(), crate::now());
+        let (timers, start) = (Timers::default(), now());
         for _ in 0..1_000_000 {
             let mut seat = None;
             arm(&timers, &mut seat, start + HOUR);
@@ -375,7 +381,7 @@ mod tests {
 
     #[test]
     fn the_memory_of_a_burst_of_timers_is_given_back_and_the_others_are_kept() {
-        let (timers, start) = (Timers::default(), crate::now());
+        let (timers, start) = (Timers::default(), now());
         let mut kept = None;
         arm(&timers, &mut kept, start + SECOND);
         let mut burst: Vec<_> = (0..100_000).map(|_| None).collect();
@@ -403,7 +409,7 @@ mod tests {
 
     #[test]
     fn a_timer_at_the_last_place_outlives_a_burst() {
-        let (timers, start) = (Timers::default(), crate::now());
+        let (timers, start) = (Timers::default(), now());
         let mut burst: Vec<_> = (0..1000).map(|_| None).collect();
         for seat in &mut burst {
             arm(&timers, seat, start + HOUR);
@@ -428,7 +434,7 @@ mod tests {
 
     #[test]
     fn deadlines_ever_earlier_do_not_pile_up() {
-        let (timers, start) = (Timers::default(), crate::now());
+        let (timers, start) = (Timers::default(), now());
         let mut seat = None;
         for n in 0..100_000 {
             arm(&timers, &mut seat, start + HOUR - Duration::from_micros(n));
@@ -438,7 +444,7 @@ mod tests {
 
     #[test]
     fn a_dropped_timer_wakes_nobody() {
-        let (timers, start) = (Timers::default(), crate::now());
+        let (timers, start) = (Timers::default(), now());
         let mut seat = None;
         arm(&timers, &mut seat, start + SECOND);
         timers.release(seat.unwrap());
@@ -448,7 +454,7 @@ mod tests {
 
     #[test]
     fn a_disarmed_timer_wakes_nobody_until_it_is_armed_again() {
-        let (timers, start) = (Timers::default(), crate::now());
+        let (timers, start) = (Timers::default(), now());
         let mut seat = None;
         arm(&timers, &mut seat, start + SECOND);
         timers.disarm(seat.as_ref().unwrap());
@@ -461,7 +467,7 @@ mod tests {
 
     #[test]
     fn a_seat_taken_over_with_a_shorter_deadline_is_met_in_time() {
-        let (timers, start) = (Timers::default(), crate::now());
+        let (timers, start) = (Timers::default(), now());
         let mut seat = None;
         arm(&timers, &mut seat, start + HOUR);
         timers.release(seat.unwrap());
@@ -472,7 +478,7 @@ mod tests {
 
     #[test]
     fn the_end_wakes_everybody_and_lets_nobody_wait_again() {
-        let (timers, start) = (Timers::default(), crate::now());
+        let (timers, start) = (Timers::default(), now());
         let mut seat = None;
         arm(&timers, &mut seat, start + HOUR);
         let mut due = Vec::new();
