@@ -28,9 +28,11 @@ const RULES: &[Rule] = &[
     rule("httpcore-core-primitives", &[], &[]),
     rule(
         "httpcore-net-epoll",
-        &["core-primitives"],
+        &["core-primitives", "resolver"],
         &["mio", "slab", "socket2"],
     ),
+    // Looks names up for backends, and knows none of them.
+    rule("httpcore-resolver", &["core-primitives"], &[]),
     rule("httpcore-net-tokio", &["core-primitives"], &["tokio"]),
     rule("httpcore-net-mock", &["core-primitives"], &["slab"]),
     rule(
@@ -211,6 +213,8 @@ mod tests {
             ("httpcore-core-primitives", ("futures-core", None)),
             ("httpcore-net-epoll", ("http", Some("build"))),
             ("httpcore", ("rustls", None)),
+            ("httpcore-resolver", ("httpcore-net-epoll", None)),
+            ("httpcore-resolver", ("mio", None)),
             ("httpcore-proto-h1", ("h2", None)),
             ("httpcore-net-epoll", ("httpcore-origin", None)),
         ] {
