@@ -57,6 +57,7 @@ impl Fake {
             "unknown" => Err(io::Error::new(io::ErrorKind::NotFound, "no such name")),
             "empty" => Ok(Vec::new()),
             "starving" => Err(io::Error::from_raw_os_error(24)),
+            "unprintable" => Err(io::Error::other(Unprintable)),
             "verbose" => Err(io::Error::other("x".repeat(1 << 20))),
             _ => Ok(vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 1))]),
         }
@@ -85,6 +86,18 @@ impl Fake {
         state.begun.iter().filter(|begun| *begun == host).count()
     }
 }
+
+/// An error whose text panics.
+#[derive(Debug)]
+struct Unprintable;
+
+impl fmt::Display for Unprintable {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        panic!("a text that panics, as the test wants")
+    }
+}
+
+impl std::error::Error for Unprintable {}
 
 /// A resolver over the fake, and the threads that it has started.
 struct Setup {
@@ -330,6 +343,8 @@ fn a_worker_survives_a_lookup_that_panics() {
     let resolver = setup.builder().max_workers(1).build();
     let error = block_on(resolver.resolve("panics", 1)).unwrap_err();
     assert_eq!(error.to_string(), "the look-up function panicked");
+    let error = block_on(resolver.resolve("unprintable", 1)).unwrap_err();
+    assert_eq!(error.to_string(), "the look-up function's error panicked");
     assert_eq!(block_on(resolver.resolve("good", 4)).unwrap(), local(4));
     assert_eq!(setup.started(), 1);
     drop(resolver);
