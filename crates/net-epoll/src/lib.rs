@@ -25,7 +25,7 @@
 //! - `stream`, `tcp`, `unix`: sockets as streams, opened and read by `httpcore-net-common`.
 //! - [`task`](Task): tasks with an outcome. The queue they wait in, and the table of timers, are
 //!   `httpcore-executor`'s.
-//! - `resolve`: names, on a few helper threads.
+//! - Names are looked up by [httpcore-resolver](https://docs.rs/httpcore-resolver), on worker threads.
 //! - [`blocking`]: the same loop for programs that block: a thread that waits for one answer waits
 //!   in its socket.
 //!
@@ -50,7 +50,6 @@ compile_error!("httpcore-net-epoll is for Linux; elsewhere, use another backend"
 pub mod blocking;
 mod drive;
 mod reactor;
-mod resolve;
 mod source;
 mod stream;
 mod task;
@@ -71,7 +70,7 @@ use std::{
 use httpcore_core_primitives::{BoxFuture, BoxStream, NetworkBackend, Runtime, TcpOptions, Timer};
 
 pub use blocking::Blocking;
-pub use resolve::{Getaddrinfo, Resolve};
+pub use httpcore_resolver::{CachingResolver, Getaddrinfo, Resolve, StaticHosts};
 pub use task::Task;
 
 use drive::Shared;
@@ -133,6 +132,13 @@ impl Epoll {
         Arc::new(self.handle())
     }
 
+    /// Returns the time by the clock of all loops. For what needs that clock before there is a loop,
+    /// such as a [`CachingResolver`] for the loop that is about to be built; all else asks
+    /// [`Runtime::now`].
+    pub fn now() -> Instant {
+        now()
+    }
+
     /// The loop on which this thread is blocked, if any; the innermost of several. Tasks see the
     /// loop they run on.
     pub fn current() -> Option<Handle> {
@@ -161,6 +167,20 @@ pub struct Builder {
 
 impl Builder {
     /// Looks names up with `resolver` instead of [`Getaddrinfo`].
+    ///
+    /// ```
+    /// use httpcore_net_epoll::{CachingResolver, Epoll, Getaddrinfo, StaticHosts};
+    /// use std::{net::Ipv4Addr, sync::Arc};
+    ///
+    /// let system = Arc::new(Getaddrinfo::default());
+    /// let cached = Arc::new(CachingResolver::new(system, Epoll::now));
+    /// let resolver = StaticHosts::new(cached).host("api.test", [Ipv4Addr::LOCALHOST.into()]);
+    /// let epoll = Epoll::builder().resolver(Arc::new(resolver)).build()?;
+    /// # use httpcore_core_primitives::NetworkBackend;
+    /// # let found = epoll.block_on(epoll.handle().resolve("api.test", 80))?;
+    /// # assert_eq!(found, ["127.0.0.1:80".parse().unwrap()]);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn resolver(mut self, resolver: Arc<dyn Resolve>) -> Self {
         self.resolver = Some(resolver);
         self
@@ -292,7 +312,7 @@ impl Runtime for Handle {
 
 impl NetworkBackend for Handle {
     fn resolve(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> {
-        match resolve::literal(host, port) {
+        match httpcore_resolver::literal(host, port) {
             Some(address) => Box::pin(std::future::ready(Ok(vec![address]))),
             None => self.0.resolver.resolve(host, port),
         }

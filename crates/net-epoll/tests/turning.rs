@@ -412,6 +412,37 @@ fn a_resolver_of_ones_own_is_asked_for_names_and_not_for_addresses() {
 }
 
 #[test]
+fn names_that_do_not_answer_stop_no_other_names_of_a_loop() {
+    use httpcore_core_primitives::with_deadline;
+    use httpcore_net_epoll::Getaddrinfo;
+    let (open, gate) = mpsc::channel::<()>();
+    let gate = Mutex::new(gate);
+    let resolver = Getaddrinfo::builder().max_workers(2).lookup(move |host| {
+        if host == "dead" {
+            // Ends when the sender is dropped.
+            let _ = gate.lock().unwrap().recv();
+        }
+        Ok(vec!["127.0.0.1:0".parse().unwrap()])
+    });
+    let epoll = Epoll::builder()
+        .resolver(Arc::new(resolver.build()))
+        .build()
+        .unwrap();
+    let handle = epoll.handle();
+    let runtime: Arc<dyn Runtime> = Arc::new(handle.clone());
+    epoll.block_on(async {
+        for port in 1..=4 {
+            let limit = Some(runtime.now() + Duration::from_millis(1));
+            let dead = with_deadline(&runtime, "resolve", limit, handle.resolve("dead", 80));
+            assert!(dead.await.is_none(), "a look-up that is blocked has ended");
+            let found = handle.resolve("good", port).await.unwrap();
+            assert_eq!(found, [format!("127.0.0.1:{port}").parse().unwrap()]);
+        }
+    });
+    drop(open);
+}
+
+#[test]
 fn localhost_is_found_by_the_system() {
     let epoll = Epoll::new().unwrap();
     let found = epoll
