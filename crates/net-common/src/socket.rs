@@ -7,9 +7,11 @@ use std::{
     net::{Shutdown, SocketAddr},
     os::{fd::AsRawFd, unix::ffi::OsStrExt},
     path::Path,
+    sync::Arc,
+    time::Duration,
 };
 
-use httpcore_core_primitives::{IdleEnd, StreamInfo, TcpOptions};
+use httpcore_core_primitives::{IdleEnd, Runtime, StreamInfo, TcpOptions, sleep_until};
 use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 
 /// Flags of send(2) and recv(2), the same on every Linux there is.
@@ -31,6 +33,10 @@ const EINPROGRESS: i32 = if cfg!(any(
 } else {
     115
 };
+
+/// How long to wait before trying again a listener whose backlog is full, at first and at most.
+const FIRST_WAIT: Duration = Duration::from_millis(1);
+const LAST_WAIT: Duration = Duration::from_millis(32);
 
 /// How many slices one call takes (`IOV_MAX`); more are refused by the kernel as a whole.
 const MOST_SLICES: usize = 1024;
@@ -110,6 +116,31 @@ pub fn unix_address(path: &Path) -> io::Result<SockAddr> {
         ));
     }
     SockAddr::unix(path)
+}
+
+/// Opens a socket and connects it to the Unix socket at `path`: yields it, and whether it is connected
+/// already, or will be once it can be written to.
+///
+/// Dropping the future closes the socket.
+///
+/// # Errors
+///
+/// Those of socket(2) and connect(2); [`io::ErrorKind::InvalidInput`] if `path` names no socket.
+pub async fn connect_unix(runtime: &Arc<dyn Runtime>, path: &Path) -> io::Result<(Socket, bool)> {
+    let address = unix_address(path)?;
+    let socket = open_unix()?;
+    let mut wait = FIRST_WAIT;
+    loop {
+        match connect(&socket, &address) {
+            // The listener's backlog is full. TCP goes on trying by itself; a Unix socket that does not
+            // block fails, and is not told when there is room.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                sleep_until(runtime, runtime.now() + wait).await;
+                wait = (wait * 2).min(LAST_WAIT);
+            }
+            outcome => return Ok((socket, outcome?)),
+        }
+    }
 }
 
 /// Begins to connect; whether it is done already.
@@ -236,7 +267,7 @@ pub fn no_room() -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{net::Ipv4Addr, time::Duration};
+    use std::net::Ipv4Addr;
 
     #[test]
     fn options_reach_the_socket() {

@@ -38,7 +38,7 @@ const RULES: &[Rule] = &[
     rule(
         "httpcore-net-tokio",
         &["core-primitives", "executor", "net-common", "resolver"],
-        &["socket2", "tokio", "tokio-util"],
+        &["socket2", "tokio"],
     ),
     rule(
         "httpcore-net-mock",
