@@ -8,7 +8,6 @@
 //!   [`TlsConnector`] puts TLS on top of one.
 //! - [`runtime`]: what is asked of time and tasks. [`Runtime`] and [`Timer`] are all the clock
 //!   there is; nothing above a backend ever calls `Instant::now`.
-//! - [`run_queue`]: a queue of ready tasks for whoever writes a backend. No thread and no I/O.
 //! - [`connection`]: what a pool asks of a connection ([`ExclusiveConnection`] for one exchange at
 //!   a time, [`SharedConnection`] for many), and what an exchange is given ([`Terms`]).
 //! - [`lease`]: one exchange's claim on a connection. Whatever happens, its `Drop` settles it.
@@ -45,7 +44,6 @@ pub mod net;
 pub mod options;
 pub mod origin;
 pub mod outgoing;
-pub mod run_queue;
 pub mod runtime;
 pub mod scratch;
 pub mod trace;
@@ -68,7 +66,6 @@ pub use options::{
     ConnectionUse, KeepStreamInfo, Partition, Protocol, ServerName, Timeouts, TlsChoice,
 };
 pub use origin::{Origin, Scheme};
-pub use run_queue::{RunQueue, Spawned};
 pub use runtime::{Alarm, Runtime, RuntimeGone, Timer, nobody, sleep_until, with_deadline};
 pub use trace::{Event, Trace, TraceSink};
 pub use upgrade::Upgraded;

@@ -35,7 +35,7 @@
 //!
 //! Each part is a crate of its own: `httpcore-core-primitives` (the vocabulary), `httpcore-pool`
 //! (the pool, without a protocol), `httpcore-proto-h1` (the HTTP/1.1 codec, without I/O, and its
-//! driver), `httpcore-proto-h2` (HTTP/2), `httpcore-net-epoll` (the loop), `httpcore-net-tls` (TLS), `httpcore-net-mock` (virtual time). This one only
+//! driver), `httpcore-proto-h2` (HTTP/2), `httpcore-net-epoll` (the loop), `httpcore-resolver` (names), `httpcore-net-tls` (TLS), `httpcore-net-mock` (virtual time). This one only
 //! puts them together: it makes routes out of URLs, and connections out of routes.
 //!
 //! # Features
@@ -74,7 +74,9 @@ pub use httpcore_core_primitives::{
     with_deadline,
 };
 #[cfg(feature = "epoll")]
-pub use httpcore_net_epoll::{Epoll, Getaddrinfo, Handle, Resolve, Task};
+pub use httpcore_net_epoll::{
+    CachingResolver, Epoll, Getaddrinfo, Handle, Resolve, StaticHosts, Task,
+};
 #[cfg(feature = "mock")]
 pub use httpcore_net_mock as mock;
 #[cfg(feature = "tls")]

@@ -22,11 +22,10 @@
 //! - `drive`: who turns the loop, and what a turn is. Several threads may block on one loop; one of
 //!   them drives at a time, and hands the role on when it leaves.
 //! - `reactor`: the registered sockets and the kernel. `source`: what is known of each socket.
-//! - `stream`, `tcp`, `unix`: sockets as streams. `spare`: reading without zeroing, which is where
-//!   all of the workspace's `unsafe` is.
-//! - `timers`: deadlines, most of which are never reached.
-//! - [`task`](Task): tasks with an outcome. The queue they wait in is `core-primitives`' own.
-//! - `resolve`: names, on a few helper threads.
+//! - `stream`, `tcp`, `unix`: sockets as streams, opened and read by `httpcore-net-common`.
+//! - [`task`](Task): tasks with an outcome. The queue they wait in, and the table of timers, are
+//!   `httpcore-executor`'s.
+//! - Names are looked up by [httpcore-resolver](https://docs.rs/httpcore-resolver), on worker threads.
 //! - [`blocking`]: the same loop for programs that block: a thread that waits for one answer waits
 //!   in its socket.
 //!
@@ -42,7 +41,7 @@
 //!
 //! It works on Linux (and Android), and is tested there.
 
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
@@ -51,18 +50,10 @@ compile_error!("httpcore-net-epoll is for Linux; elsewhere, use another backend"
 pub mod blocking;
 mod drive;
 mod reactor;
-mod resolve;
-mod socket;
 mod source;
-#[allow(
-    unsafe_code,
-    reason = "the one address of unsafe: reads into memory that has not been written"
-)]
-mod spare;
 mod stream;
 mod task;
 mod tcp;
-mod timers;
 mod unix;
 
 use std::{
@@ -79,7 +70,7 @@ use std::{
 use httpcore_core_primitives::{BoxFuture, BoxStream, NetworkBackend, Runtime, TcpOptions, Timer};
 
 pub use blocking::Blocking;
-pub use resolve::{Getaddrinfo, Resolve};
+pub use httpcore_resolver::{CachingResolver, Getaddrinfo, Resolve, StaticHosts};
 pub use task::Task;
 
 use drive::Shared;
@@ -141,6 +132,13 @@ impl Epoll {
         Arc::new(self.handle())
     }
 
+    /// Returns the time by the clock of all loops. For what needs that clock before there is a loop,
+    /// such as a [`CachingResolver`] for the loop that is about to be built; all else asks
+    /// [`Runtime::now`].
+    pub fn now() -> Instant {
+        now()
+    }
+
     /// The loop on which this thread is blocked, if any; the innermost of several. Tasks see the
     /// loop they run on.
     pub fn current() -> Option<Handle> {
@@ -169,6 +167,20 @@ pub struct Builder {
 
 impl Builder {
     /// Looks names up with `resolver` instead of [`Getaddrinfo`].
+    ///
+    /// ```
+    /// use httpcore_net_epoll::{CachingResolver, Epoll, Getaddrinfo, StaticHosts};
+    /// use std::{net::Ipv4Addr, sync::Arc};
+    ///
+    /// let system = Arc::new(Getaddrinfo::default());
+    /// let cached = Arc::new(CachingResolver::new(system, Epoll::now));
+    /// let resolver = StaticHosts::new(cached).host("api.test", [Ipv4Addr::LOCALHOST.into()]);
+    /// let epoll = Epoll::builder().resolver(Arc::new(resolver)).build()?;
+    /// # use httpcore_core_primitives::NetworkBackend;
+    /// # let found = epoll.block_on(epoll.handle().resolve("api.test", 80))?;
+    /// # assert_eq!(found, ["127.0.0.1:80".parse().unwrap()]);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn resolver(mut self, resolver: Arc<dyn Resolve>) -> Self {
         self.resolver = Some(resolver);
         self
@@ -300,7 +312,7 @@ impl Runtime for Handle {
 
 impl NetworkBackend for Handle {
     fn resolve(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> {
-        match resolve::literal(host, port) {
+        match httpcore_resolver::literal(host, port) {
             Some(address) => Box::pin(std::future::ready(Ok(vec![address]))),
             None => self.0.resolver.resolve(host, port),
         }
@@ -321,15 +333,17 @@ impl NetworkBackend for Handle {
 
 struct LoopTimer {
     shared: Arc<Shared>,
-    seat: Option<timers::Seat>,
+    seat: Option<httpcore_executor::Seat>,
 }
 
 impl Timer for LoopTimer {
     fn poll_until(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
         let shared = &self.shared;
-        timers::poll_until(&shared.timers, &mut self.seat, cx, deadline, || {
-            shared.reactor.ring();
-        })
+        shared
+            .timers
+            .poll_until(&mut self.seat, cx, now(), deadline, || {
+                shared.reactor.ring();
+            })
     }
 
     fn disarm(&mut self) {

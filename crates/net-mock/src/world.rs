@@ -22,7 +22,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use httpcore_core_primitives::{BoxFuture, RunQueue};
+use httpcore_core_primitives::BoxFuture;
+use httpcore_executor::RunQueue;
 
 use crate::{
     agenda::{Agenda, Happening, Wakes},
