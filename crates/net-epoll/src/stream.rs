@@ -16,7 +16,7 @@ use socket2::Socket;
 use crate::{
     reactor::{Address, Moment, Reactor},
     socket,
-    source::{Direction, Source},
+    source::{Direction, Seen, Source},
     spare,
 };
 
@@ -93,6 +93,15 @@ impl Stream {
         })
     }
 
+    /// Ready when a call in `direction` is worth its while; otherwise keeps the waker.
+    fn poll_ready(&self, direction: Direction, cx: &mut Context<'_>) -> Poll<io::Result<Seen>> {
+        let polled = self.source.poll_ready(direction, cx);
+        if polled.is_pending() {
+            self.reactor.watch().waits();
+        }
+        polled
+    }
+
     pub(crate) fn source(&self) -> &Arc<Source> {
         &self.source
     }
@@ -147,7 +156,7 @@ impl NetworkStream for Stream {
             return Poll::Pending;
         }
         loop {
-            let seen = ready!(self.source.poll_ready(Direction::Read, cx))?;
+            let seen = ready!(self.poll_ready(Direction::Read, cx))?;
             match spare::recv(&self.source.socket, buf, socket::MSG_DONTWAIT) {
                 Ok(read) => {
                     if 0 < read && read < room {
@@ -176,7 +185,7 @@ impl NetworkStream for Stream {
         }
         let piece = socket::Piece::of(bufs);
         loop {
-            let seen = ready!(self.source.poll_ready(Direction::Write, cx))?;
+            let seen = ready!(self.poll_ready(Direction::Write, cx))?;
             if self.nodelay == Nodelay::BeforeNextWrite {
                 self.source.socket.set_tcp_nodelay(true)?;
                 self.nodelay = Nodelay::Settled;
