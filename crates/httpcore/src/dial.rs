@@ -9,7 +9,7 @@ use std::{
 
 use httpcore_core_primitives::{
     Alpn, BoxFuture, BoxStream, Error, Established, Event, Kind, NetworkBackend, Phase, Runtime,
-    StreamInfo, TimeoutKind, TlsChoice, TlsConnector, Trace, options::deadline,
+    RuntimeGone, StreamInfo, TimeoutKind, TlsChoice, TlsConnector, Trace, options::deadline,
     runtime::WithDeadline, with_deadline,
 };
 use httpcore_pool::{Dial, DialTerms, Endpoint, Hop, Route};
@@ -121,6 +121,9 @@ impl Attempt {
                 let connected = self.within(TimeoutKind::Connect, connecting).await;
                 connected.map(|outcome| {
                     outcome.map_err(|error| {
+                        if RuntimeGone::is_behind(&error) {
+                            return gone(&error, Phase::Connect);
+                        }
                         Error::new(Kind::Connect, Phase::Connect)
                             .with_message(format!("connecting to {} failed", path.display()))
                             .with_source(error)
@@ -253,12 +256,39 @@ fn late(limit: TimeoutKind) -> Error {
     Error::new(Kind::Timeout(limit), phase)
 }
 
+/// The runtime has ended, which is no fault of the network's.
+fn gone(error: &io::Error, phase: Phase) -> Error {
+    Error::new(Kind::RuntimeGone, phase).with_message(error.to_string())
+}
+
 /// What a failed handshake comes to. A name that no certificate can be for is the caller's fault,
 /// and nobody has heard of it.
 fn refused(error: io::Error) -> Error {
+    if RuntimeGone::is_behind(&error) {
+        return gone(&error, Phase::Tls);
+    }
     let kind = match error.kind() {
         io::ErrorKind::InvalidInput => Kind::InvalidRequest,
         _ => Kind::Tls,
     };
     Error::new(kind, Phase::Tls).with_source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use httpcore_core_primitives::Fault;
+
+    use super::*;
+
+    #[test]
+    fn a_loop_that_ends_during_a_handshake_is_named_and_tls_is_not_blamed() {
+        let error = refused(RuntimeGone::error());
+        assert_eq!(
+            (error.kind(), error.phase()),
+            (Kind::RuntimeGone, Phase::Tls)
+        );
+        assert_eq!(error.fault(), Fault::Local);
+        let error = refused(io::ErrorKind::ConnectionReset.into());
+        assert_eq!(error.kind(), Kind::Tls);
+    }
 }

@@ -87,6 +87,9 @@ impl TlsStream {
         let mut cx = Context::from_waker(nobody());
         match self.below.poll_idle(&mut cx) {
             Poll::Pending => Ok(()),
+            // No kind of its own: the handshake, which fails likewise, has the whole error. A runtime
+            // that has ended is among these.
+            Poll::Ready(IdleEnd::Failed(ErrorKind::Other)) => Ok(()),
             Poll::Ready(IdleEnd::Failed(kind)) => Err(kind.into()),
             Poll::Ready(IdleEnd::Closed) => Err(TlsError::new(Refusal::Unfinished).into_io()),
             Poll::Ready(_) => Err(TlsError::new(Refusal::EarlyBytes).into_io()),
