@@ -114,6 +114,7 @@ use drive::Shared;
 /// runtime, give it a thread of its own: see [the crate's documentation](crate#under-another-runtime).
 ///
 /// See the [crate's documentation](crate).
+#[doc(alias = "tokio")]
 pub struct Epoll {
     handle: Handle,
 }
