@@ -3,7 +3,6 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
-#[allow(dead_code, reason = "each suite uses a part of this")]
 #[path = "../crates/net-tls/tests/zoo/mod.rs"]
 mod zoo;
 

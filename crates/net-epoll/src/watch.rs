@@ -167,7 +167,8 @@ fn tell_stderr(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-#[cfg(all(test, debug_assertions))]
+#[cfg(test)]
+#[cfg(debug_assertions)]
 mod tests {
     use std::{
         future::pending,
