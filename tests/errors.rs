@@ -291,3 +291,31 @@ fn a_loop_that_ends_under_a_request_is_named_and_no_network_is_blamed() {
     assert_eq!(error.fault(), Fault::Local);
     assert!(!error.is_retryable());
 }
+
+#[test]
+fn a_handshake_whose_loop_is_gone_says_so() {
+    use httpcore::TlsConnector;
+    let _turn = take_turn();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let tls = httpcore_net_tls::RustlsConnector::builder()
+        .build()
+        .unwrap();
+    for is_begun in [false, true] {
+        let epoll = Epoll::new().unwrap();
+        let (handle, backend) = (epoll.handle(), epoll.backend());
+        let connecting = backend.connect_tcp(address, &httpcore::TcpOptions::default());
+        let stream = epoll.block_on(connecting).unwrap();
+        let mut handshake = tls.handshake(stream, "127.0.0.1", &[]);
+        if is_begun {
+            let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+            assert!(handshake.as_mut().poll(&mut cx).is_pending());
+        }
+        drop(epoll);
+        let error = handle.block_on(handshake).unwrap_err();
+        assert!(
+            httpcore_core_primitives::RuntimeGone::is_behind(&error),
+            "{error:?}"
+        );
+    }
+}

@@ -121,6 +121,9 @@ impl Attempt {
                 let connected = self.within(TimeoutKind::Connect, connecting).await;
                 connected.map(|outcome| {
                     outcome.map_err(|error| {
+                        if RuntimeGone::is_behind(&error) {
+                            return gone(&error, Phase::Connect);
+                        }
                         Error::new(Kind::Connect, Phase::Connect, Sent::Nothing)
                             .with_message(format!("connecting to {} failed", path.display()))
                             .with_source(error)
@@ -253,12 +256,19 @@ fn late(limit: TimeoutKind) -> Error {
     Error::new(Kind::Timeout(limit), phase, Sent::Nothing)
 }
 
+/// Returns the error of a runtime that has ended, which is no fault of the network.
+fn gone(error: &io::Error, phase: Phase) -> Error {
+    Error::new(Kind::RuntimeGone, phase, Sent::Nothing).with_message(error.to_string())
+}
+
 /// Returns the error of a failed handshake. A name that no certificate can be for is the caller's
 /// fault, and was not sent. A transport that broke is not a refusal: the same may work the next
 /// time.
 fn refused(error: io::Error) -> Error {
+    if RuntimeGone::is_behind(&error) {
+        return gone(&error, Phase::Tls);
+    }
     let kind = match error.kind() {
-        _ if RuntimeGone::is_behind(&error) => Kind::RuntimeGone,
         io::ErrorKind::InvalidInput => Kind::InvalidRequest,
         io::ErrorKind::UnexpectedEof => Kind::Closed,
         io::ErrorKind::InvalidData => Kind::Tls,
@@ -300,5 +310,15 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn a_loop_that_ends_during_a_handshake_is_named_and_tls_is_not_blamed() {
+        let error = refused(RuntimeGone::error());
+        assert_eq!(
+            (error.kind(), error.phase()),
+            (Kind::RuntimeGone, Phase::Tls)
+        );
+        assert_eq!(error.fault(), httpcore_core_primitives::Fault::Local);
     }
 }

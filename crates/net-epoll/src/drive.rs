@@ -312,6 +312,7 @@ enum Role {
 
 impl<'a> Seat<'a> {
     pub(crate) fn take(shared: &'a Shared) -> Self {
+        shared.reactor.watch().enter();
         Seat {
             shared,
             root: Root::take(&shared.reactor),
@@ -414,6 +415,7 @@ impl<'a> Seat<'a> {
 impl Drop for Seat<'_> {
     fn drop(&mut self) {
         self.step_aside();
+        self.shared.reactor.watch().leave();
         Root::keep(&mut self.root);
     }
 }

@@ -26,10 +26,33 @@
 //! - [`task`](Task): tasks with an outcome. The queue they wait in, and the table of timers, are
 //!   `httpcore-executor`'s.
 //! - Names are looked up by [httpcore-resolver](https://docs.rs/httpcore-resolver), on worker threads.
+//! - `watch`: in debug builds, says that something waits on a loop which no thread runs.
 //! - [`blocking`]: the same loop for programs that block: a thread that waits for one answer waits
 //!   in its socket.
 //!
 //! Nothing here knows HTTP or TLS.
+//!
+//! # Under another runtime
+//!
+//! Streams, timers and what is made of them, such as a connection pool, can be awaited under tokio,
+//! async-std or smol, if some thread runs the loop. That thread costs nothing while nothing happens:
+//!
+//! ```
+//! use std::{future::pending, sync::Arc, thread};
+//!
+//! use httpcore_net_epoll::Epoll;
+//!
+//! let epoll = Arc::new(Epoll::new()?);
+//! let handle = epoll.handle();
+//! thread::spawn(move || epoll.block_on(pending::<()>()));
+//! // `handle`, and pools over it, can now be used from any runtime and any thread.
+//! # drop(handle);
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! Without it nothing moves, time limits included: whatever is awaited waits for ever. In debug builds a
+//! line on stderr says so after a second, once for each loop. The same holds for what belongs to one loop
+//! and is awaited in the `block_on` of another one.
 //!
 //! # Invariants
 //!
@@ -55,6 +78,7 @@ mod stream;
 mod task;
 mod tcp;
 mod unix;
+mod watch;
 
 use std::{
     fmt,
@@ -77,7 +101,11 @@ use drive::Shared;
 
 /// An event loop, and its owner: dropping it ends whatever runs on it.
 ///
+/// It turns only while a thread is in [`block_on`](Epoll::block_on). To use it under tokio or another
+/// runtime, give it a thread of its own: see [the crate's documentation](crate#under-another-runtime).
+///
 /// See the [crate's documentation](crate).
+#[doc(alias = "tokio")]
 pub struct Epoll {
     handle: Handle,
 }
@@ -245,6 +273,7 @@ impl Handle {
     {
         let (task, running) = Task::new(future);
         let spawned = self.0.queue.spawn("task", Box::pin(running));
+        self.0.reactor.watch().spawned("task");
         self.clear_if_gone();
         task.started(spawned)
     }
@@ -302,6 +331,7 @@ impl Runtime for Handle {
 
     fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>) {
         self.0.queue.spawn(name, task);
+        self.0.reactor.watch().spawned(name);
         self.clear_if_gone();
     }
 
@@ -339,11 +369,14 @@ struct LoopTimer {
 impl Timer for LoopTimer {
     fn poll_until(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
         let shared = &self.shared;
-        shared
-            .timers
-            .poll_until(&mut self.seat, cx, now(), deadline, || {
-                shared.reactor.ring();
-            })
+        let timers = &shared.timers;
+        let polled = timers.poll_until(&mut self.seat, cx, now(), deadline, || {
+            shared.reactor.ring();
+        });
+        if polled.is_pending() {
+            shared.reactor.watch().waits();
+        }
+        polled
     }
 
     fn disarm(&mut self) {

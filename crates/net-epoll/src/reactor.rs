@@ -22,7 +22,7 @@ use socket2::Socket;
 
 use httpcore_core_primitives::RuntimeGone;
 
-use crate::source::Source;
+use crate::{source::Source, watch::Watch};
 
 /// How many edges one call to the kernel can bring; the rest is brought by the next.
 const EDGES: usize = 256;
@@ -50,6 +50,7 @@ pub(crate) struct Reactor {
     /// Whether a stream has stood back for others, for whom the kernel must be asked.
     stood_back: AtomicBool,
     gone: AtomicBool,
+    watch: Watch,
 }
 
 /// A time, in nanoseconds since the loop was made.
@@ -122,6 +123,7 @@ impl Reactor {
             turn: AtomicU64::new(0),
             stood_back: AtomicBool::new(false),
             gone: AtomicBool::new(false),
+            watch: Watch::new(),
         })
     }
 
@@ -284,6 +286,7 @@ impl Reactor {
     /// the sockets down if there may be threads that wait in them.
     pub(crate) fn end(&self, direct: bool, due: &mut Vec<Waker>) {
         self.gone.store(true, Ordering::SeqCst);
+        self.watch.end();
         for (_, Registered { source, .. }) in &self.sources().slab {
             source.abandon(due);
             if direct {
@@ -291,6 +294,11 @@ impl Reactor {
                 let _ = source.socket.shutdown(Shutdown::Both);
             }
         }
+    }
+
+    /// What says that no thread runs the loop.
+    pub(crate) fn watch(&self) -> &Watch {
+        &self.watch
     }
 
     /// Whether the loop's owner has dropped it.

@@ -17,7 +17,7 @@ use httpcore_net_common::{socket, spare};
 
 use crate::{
     reactor::{Address, Moment, Reactor},
-    source::{Direction, Source},
+    source::{Direction, Seen, Source},
 };
 
 /// How many bytes one stream may move before it stands back for others. Beside a large download,
@@ -93,6 +93,15 @@ impl Stream {
         })
     }
 
+    /// Ready when a call in `direction` is worth its while; otherwise keeps the waker.
+    fn poll_ready(&self, direction: Direction, cx: &mut Context<'_>) -> Poll<io::Result<Seen>> {
+        let polled = self.source.poll_ready(direction, cx);
+        if polled.is_pending() {
+            self.reactor.watch().waits();
+        }
+        polled
+    }
+
     pub(crate) fn source(&self) -> &Arc<Source> {
         &self.source
     }
@@ -147,7 +156,7 @@ impl NetworkStream for Stream {
             return Poll::Pending;
         }
         loop {
-            let seen = ready!(self.source.poll_ready(Direction::Read, cx))?;
+            let seen = ready!(self.poll_ready(Direction::Read, cx))?;
             match spare::recv_without_waiting(&self.source.socket, buf) {
                 Ok(read) => {
                     if 0 < read && read < room {
@@ -176,7 +185,7 @@ impl NetworkStream for Stream {
         }
         let piece = socket::Piece::of(bufs);
         loop {
-            let seen = ready!(self.source.poll_ready(Direction::Write, cx))?;
+            let seen = ready!(self.poll_ready(Direction::Write, cx))?;
             if self.nodelay == Nodelay::BeforeNextWrite {
                 self.source.socket.set_tcp_nodelay(true)?;
                 self.nodelay = Nodelay::Settled;
