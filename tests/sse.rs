@@ -403,6 +403,7 @@ fn what_cannot_be_asked_for_ends_at_once() {
             Kind::UnsupportedScheme,
         ),
         (subscription().header("a b", "c"), Kind::InvalidRequest),
+        (subscription().last_event_id("7\n8"), Kind::InvalidRequest),
     ] {
         let mut source = pool.events(subscription);
         let error = net.run(source.event()).unwrap().unwrap_err();

@@ -106,9 +106,19 @@ impl Subscription {
         })
     }
 
-    /// Goes on behind the event of this id, from the first request on.
+    /// Goes on behind the event of this id, from the first request on. An id that no field can hold
+    /// (with a line feed, say) is [`Kind::InvalidRequest`] when the source is first polled.
     pub fn last_event_id(self, id: impl Into<String>) -> Self {
-        self.set(|plan| plan.last_event_id = id.into())
+        let id = id.into();
+        Subscription(self.0.and_then(|mut plan| {
+            HeaderValue::from_bytes(id.as_bytes()).map_err(|error| {
+                Error::new(Kind::InvalidRequest, Phase::Request)
+                    .with_message("the last event id holds a character that no field may hold")
+                    .with_source(error)
+            })?;
+            plan.last_event_id = id;
+            Ok(plan)
+        }))
     }
 
     /// What is kept of a stream at most.
