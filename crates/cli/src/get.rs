@@ -239,7 +239,7 @@ async fn to_stdout(response: Response, is_terminal: bool) -> Result<Option<Heade
 }
 
 async fn to_file(response: Response, path: &Path) -> Result<Option<HeaderMap>, Exit> {
-    let failed = |error| output::file_failed(path, error);
+    let failed = |error: io::Error| output::file_failed(path, &error);
     let mut file = File::create(path).map_err(failed)?;
     let length = http_body_length(&response);
     let progress = progress_bar(length);

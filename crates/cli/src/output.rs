@@ -33,16 +33,16 @@ pub(crate) use say;
 pub(crate) fn stdout_failed(error: io::Error) -> Exit {
     match error.kind() {
         ErrorKind::BrokenPipe => Exit::Unread,
-        _ => named("stdout", error),
+        _ => named("stdout", &error),
     }
 }
 
 /// What ends the program after writing to `path` has failed.
-pub(crate) fn file_failed(path: &Path, error: io::Error) -> Exit {
+pub(crate) fn file_failed(path: &Path, error: &io::Error) -> Exit {
     named(&path.display().to_string(), error)
 }
 
-fn named(what: &str, error: io::Error) -> Exit {
+fn named(what: &str, error: &io::Error) -> Exit {
     io::Error::new(error.kind(), format!("{what} cannot be written: {error}")).into()
 }
 
