@@ -30,6 +30,7 @@ pub(crate) use say;
 
 /// What ends the program after writing to stdout has failed: quietly, where its reader wants no more
 /// (`| head`), as other programs do.
+#[expect(clippy::needless_pass_by_value, reason = "what `map_err` takes")]
 pub(crate) fn stdout_failed(error: io::Error) -> Exit {
     match error.kind() {
         ErrorKind::BrokenPipe => Exit::Unread,
