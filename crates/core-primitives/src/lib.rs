@@ -37,6 +37,7 @@
 
 pub mod body;
 pub mod connection;
+pub mod driven;
 pub mod error;
 pub mod informational;
 pub mod lease;
@@ -55,6 +56,7 @@ pub use connection::{
     Admission, Established, ExclusiveConnection, GivenBack, Request, Response, SendError,
     SharedConnection, StreamId, Terms,
 };
+pub use driven::{Driven, Driver};
 pub use error::{BoxError, Error, Fault, Kind, Phase, Sent, TimeoutKind};
 pub use informational::OnInformational;
 pub use lease::{CloseReason, Hints, Lease, LeaseId, LeaseRevoked, Reclaim};

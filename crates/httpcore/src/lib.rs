@@ -87,7 +87,7 @@ pub use httpcore_pool::{
 };
 pub use httpcore_proto_h1::{
     Config as Http1Config, HeaderOrder, KeepRawHead, Leniency as Http1Leniency,
-    Limits as Http1Limits, RawHead, ReasonPhrase, Target,
+    Limits as Http1Limits, RawHead, ReasonPhrase, SkippedFields, Target,
 };
 #[cfg(feature = "http2")]
 pub use httpcore_proto_h2::Config as Http2Config;

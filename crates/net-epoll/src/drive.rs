@@ -27,7 +27,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use httpcore_core_primitives::BoxStream;
+use httpcore_core_primitives::{BoxStream, Driven, Driver};
 use httpcore_executor::{Ready, RunQueue, Timers};
 use httpcore_net_common::socket;
 use socket2::Socket;
@@ -440,17 +440,24 @@ pub(crate) fn current() -> Option<Handle> {
 }
 
 /// Sets the current loop, and on drop the one before it.
-pub(crate) struct Current(Option<Handle>);
+pub(crate) struct Current {
+    former: Option<Handle>,
+    _driven: Driven,
+}
 
 impl Current {
     pub(crate) fn enter(handle: Handle) -> Self {
-        Current(CURRENT.with(|current| current.replace(Some(handle))))
+        let former = CURRENT.with(|current| current.replace(Some(handle)));
+        Current {
+            former,
+            _driven: Driven::by(Driver::EventLoop),
+        }
     }
 }
 
 impl Drop for Current {
     fn drop(&mut self) {
-        let former = self.0.take();
+        let former = self.former.take();
         let own = CURRENT.with(|current| current.replace(former));
         drop(own);
     }

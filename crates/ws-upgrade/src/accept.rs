@@ -1,22 +1,14 @@
 //! The key of a handshake, and the answer it must be given.
 
-use std::{
-    collections::hash_map::RandomState,
-    hash::{BuildHasher, Hasher},
-};
-
 /// RFC 6455 §1.3: what only a server which knows this protocol appends to the key.
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// A key nobody can foretell. It proves that the server has read this very request, and keeps no
-/// secret; the numbers which the standard library seeds its maps with are good enough for that.
-pub(crate) fn random_key() -> [u8; 16] {
+/// Returns a key from the operating system's random numbers.
+// RFC 6455 §4.1, §10.3: the key is selected at random for each connection, from a strong source.
+pub(crate) fn random_key() -> Result<[u8; 16], getrandom::Error> {
     let mut key = [0; 16];
-    for half in key.chunks_mut(8) {
-        let number = RandomState::new().build_hasher().finish();
-        half.copy_from_slice(&number.to_ne_bytes());
-    }
-    key
+    getrandom::getrandom(&mut key)?;
+    Ok(key)
 }
 
 /// RFC 6455 §4.2.2: what `Sec-WebSocket-Accept` must say to `key`, which is in base64 already.
@@ -47,6 +39,8 @@ pub(crate) fn base64(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     #[test]
@@ -76,8 +70,15 @@ mod tests {
     }
 
     #[test]
-    fn no_two_keys_are_alike() {
-        let keys: std::collections::HashSet<_> = (0..1000).map(|_| random_key()).collect();
+    fn no_two_keys_are_alike_and_every_bit_of_them_varies() {
+        let keys: HashSet<_> = (0..1000).map(|_| random_key().unwrap()).collect();
         assert_eq!(keys.len(), 1000);
+        // A bit that is the same in a thousand random keys is one chance in 2^999.
+        for byte in 0..16 {
+            let (ones, zeros) = keys.iter().fold((0, 0), |(ones, zeros), key| {
+                (ones | key[byte], zeros | !key[byte])
+            });
+            assert_eq!((ones, zeros), (0xff, 0xff), "byte {byte}");
+        }
     }
 }

@@ -159,10 +159,18 @@ impl Handshake {
     /// # Errors
     ///
     /// [`Kind::InvalidUrl`], [`Kind::UnsupportedScheme`], and [`Kind::InvalidRequest`] for what
-    /// cannot be asked for.
+    /// cannot be asked for, and where the operating system gives no random numbers for the key.
     pub fn offer(self) -> Result<(Request, Expected), Error> {
         let asked = self.0?;
-        let key = base64(&asked.key.unwrap_or_else(random_key));
+        let key = match asked.key {
+            Some(key) => key,
+            None => random_key().map_err(|error| {
+                Error::new(Kind::InvalidRequest, Phase::Request, Sent::Nothing)
+                    .with_message("the operating system gave no random key for the handshake")
+                    .with_source(error)
+            })?,
+        };
+        let key = base64(&key);
         let mut request = Request::default();
         *request.uri_mut() = asked.url;
         *request.extensions_mut() = asked.options;

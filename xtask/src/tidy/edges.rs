@@ -66,7 +66,14 @@ const RULES: &[Rule] = &[
     rule(
         "httpcore-ws-upgrade",
         &["core-primitives"],
-        &["futures-io", "hyper", "sha1_smol", "tokio", "tungstenite"],
+        &[
+            "futures-io",
+            "getrandom",
+            "hyper",
+            "sha1_smol",
+            "tokio",
+            "tungstenite",
+        ],
     ),
     rule("httpcore-sse", &["core-primitives"], &[]),
     rule("httpcore-pool", &["core-primitives"], &["slab"]),
