@@ -3,7 +3,7 @@
 use std::{future::Future, sync::Arc, task::Poll, time::Duration};
 
 use httpcore::{Body, Builder, ConnectionPool, Response, Timeouts};
-use httpcore_net_mock::MockNet;
+use httpcore_net_mock::{Link, MockNet};
 use httpcore_tests::{
     h2_peer::{
         frames::{Frame, code, data, ok},
@@ -181,6 +181,27 @@ fn a_hundred_unread_responses_may_be_read_in_any_order() {
             }
         }
     }
+}
+
+#[test]
+fn many_requests_at_once_wait_for_an_acknowledgement_and_not_longer() {
+    let net = MockNet::new();
+    let (served, _) = serve(&net, &[], async |mut peer, number| {
+        peer.serve(|request| answer(request, number)).await
+    });
+    let served = served.link(Link::new().latency(Duration::from_millis(50)));
+    let client = client_with(&net, |builder| builder);
+    let told = net.run(all((0..50).map(|_| client.get("/")).collect()));
+    assert!(
+        told.iter().all(|line| line == "200 x-seen=1 \"/\""),
+        "{told:?}"
+    );
+    assert_eq!(served.attempts(), 1);
+    assert!(
+        net.elapsed() < Duration::from_millis(600),
+        "{:?}",
+        net.elapsed()
+    );
 }
 
 /// Runs all at the same time.

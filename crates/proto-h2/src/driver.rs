@@ -194,16 +194,19 @@ impl Driver {
             return false;
         };
         // Larger windows are for fewer streams: first it must be sure that there are no more.
-        if share == before || (share.most < before.most && !self.link.admit(share.most)) {
+        let is_for_fewer = share.most < before.most;
+        if share == before || (is_for_fewer && !self.link.admit(share.most)) {
             return false;
         }
         // Refused while the server has yet to acknowledge the SETTINGS before these. Its answer
-        // makes the next turn.
+        // makes the next turn; those who wait for room are not woken before.
         let is_told = connection.set_initial_window_size(share.window).is_ok();
         if is_told {
             self.share = share;
         }
-        self.link.admit(self.share.most);
+        if is_told != is_for_fewer {
+            self.link.admit(self.share.most);
+        }
         is_told
     }
 
