@@ -145,6 +145,30 @@ impl fmt::Debug for GivenBack {
     }
 }
 
+/// The request which a `421 (Misdirected Request)` responds to, in the response's extensions, if its
+/// body can be sent from its beginning: the same request may be sent again on another connection,
+/// whatever its method (RFC 9110 §15.5.20). A pool takes it out and does so.
+#[derive(Clone)]
+pub struct MisdirectedRequest(Arc<Mutex<Option<Box<Request>>>>);
+
+impl MisdirectedRequest {
+    /// `request`, to be taken once.
+    pub fn new(request: Request) -> Self {
+        MisdirectedRequest(Arc::new(Mutex::new(Some(Box::new(request)))))
+    }
+
+    /// The request, the first time.
+    pub fn take(&self) -> Option<Box<Request>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl fmt::Debug for MisdirectedRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MisdirectedRequest").finish_non_exhaustive()
+    }
+}
+
 /// A failed exchange, with the request if it can be sent again.
 #[derive(Debug)]
 pub struct SendError {

@@ -54,10 +54,10 @@ pub mod waits;
 
 pub use body::{Body, BodyLength};
 pub use connection::{
-    Admission, Established, ExclusiveConnection, GivenBack, Request, Response, SendError,
-    SharedConnection, StreamId, Terms,
+    Admission, Established, ExclusiveConnection, GivenBack, MisdirectedRequest, Request, Response,
+    SendError, SharedConnection, StreamId, Terms,
 };
-pub use error::{BoxError, Error, Fault, Kind, Phase, Sent, TimeoutKind};
+pub use error::{BoxError, Error, Fault, Http2ErrorCode, Kind, Phase, Sent, TimeoutKind};
 pub use informational::OnInformational;
 pub use lease::{CloseReason, Hints, Lease, LeaseId, LeaseRevoked, Reclaim};
 pub use net::{
