@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used)] // a test may: clippy.toml speaks of test functions only, not of their helpers
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -62,6 +65,35 @@ fn a_keep_alive_field_has_the_connection_closed_a_second_before_the_server_would
         assert_eq!(pool.status().idle_connections, 0);
     });
     assert_eq!(pool.counters().closed_for(Closed::IdleTimeout), 1);
+}
+
+#[test]
+fn a_misdirected_request_is_sent_again_once_on_a_new_connection() {
+    // The first of the connections that does not say 421, and what comes of a POST.
+    for (right, status, attempts) in [(2, 200, 2), (9, 421, 2)] {
+        let net = MockNet::new();
+        let count = AtomicUsize::new(0);
+        let served = net.serve("server.test", 80, move |mut stream: ServerStream| {
+            let number = count.fetch_add(1, Ordering::Relaxed) + 1;
+            async move {
+                while stream.read_head().await.is_ok() {
+                    assert_eq!(stream.read_exact(5).await.unwrap(), "again");
+                    let status = if number < right { 421 } else { 200 };
+                    let answer = format!("HTTP/1.1 {status} \r\ncontent-length: 2\r\n\r\nok");
+                    if stream.write_all(answer).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        });
+        let pool = pool(&net, |builder| builder);
+        let request = http::Request::post("http://server.test/").body(Body::from("again"));
+        let response = net.run(pool.request(request.unwrap())).unwrap();
+        assert_eq!(response.status(), status);
+        assert_eq!(net.run(response.into_body().bytes(10)).unwrap(), "ok");
+        assert_eq!(served.attempts(), attempts);
+        assert_eq!(pool.counters().retried, 1);
+    }
 }
 
 #[test]

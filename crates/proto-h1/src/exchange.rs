@@ -25,8 +25,8 @@ use http::{StatusCode, request};
 use http_body::{Body as _, Frame};
 use httpcore_core_primitives::{
     Body, BodyLength, BoxError, CloseReason, Error, Event as TraceEvent, Kind, Lease, LeaseRevoked,
-    OnInformational, Phase, Request, Response, RuntimeGone, SendError, Sent, Terms, TimeoutKind,
-    TlsFailure, Trace, Upgraded,
+    MisdirectedRequest, OnInformational, Phase, Request, Response, RuntimeGone, SendError, Sent,
+    Terms, TimeoutKind, TlsFailure, Trace, Upgraded,
     outgoing::Outgoing,
     waits::{Ended, Situation, Waits},
 };
@@ -114,6 +114,14 @@ impl Future for Exchanging {
             Ok(head) => head,
             Err(failure) => return this.fail(failure),
         };
+        if head.status() == StatusCode::MISDIRECTED_REQUEST
+            && let Some(body) = exchange.request_body.try_clone()
+            && let Some(parts) = this.request.take()
+        {
+            let request = Request::from_parts(parts, body);
+            let misdirected = MisdirectedRequest::new(request);
+            head.extensions_mut().insert(misdirected);
+        }
         // What has come with the head, and is all of it, needs no connection; otherwise the
         // exchange goes on in the body.
         let body = match exchange.begin_response(&mut head) {

@@ -1,7 +1,7 @@
 //! From what h2 says to what a caller can decide by.
 
 use h2::Reason;
-use httpcore_core_primitives::{Error, Kind, Phase, RuntimeGone, Sent, TlsFailure};
+use httpcore_core_primitives::{Error, Http2ErrorCode, Kind, Phase, RuntimeGone, Sent, TlsFailure};
 
 use crate::link::{End, Link, SharedError};
 
@@ -16,11 +16,20 @@ pub(crate) struct Progress {
 /// Why a stream failed.
 pub(crate) fn of_stream(failure: &h2::Error, link: &Link, progress: Progress) -> Error {
     let phase = progress.phase;
+    let code = match failure.reason() {
+        Some(reason) if failure.is_remote() => Some(u32::from(reason)),
+        // It ended with its connection, perhaps after a GOAWAY that let it go on.
+        _ if failure.is_io() => link.goaway(),
+        _ => None,
+    };
+    let code = code.map(Http2ErrorCode::new);
     // RFC 9113 §8.7: neither what lies above the last stream of a GOAWAY nor a refused stream has
     // been processed. h2 ends a stream with the server's GOAWAY in the first case only.
+    // RFC 9113 §7: what must be asked for over HTTP/1.1 has not been processed over HTTP/2.
     let unprocessed = !progress.started
-        && failure.is_remote()
-        && (failure.is_go_away() || failure.reason() == Some(Reason::REFUSED_STREAM));
+        && (failure.is_remote()
+            && (failure.is_go_away() || failure.reason() == Some(Reason::REFUSED_STREAM))
+            || code == Some(Http2ErrorCode::HTTP_1_1_REQUIRED));
     let error = if failure.is_go_away() && failure.is_remote() {
         Error::new(Kind::Closed, phase)
             .with_message("the server is going away, and has not processed the request")
@@ -29,6 +38,10 @@ pub(crate) fn of_stream(failure: &h2::Error, link: &Link, progress: Progress) ->
         of_reset(failure, phase)
     } else {
         of_connection(failure, link, phase)
+    };
+    let error = match code {
+        Some(code) => error.with_http2_error_code(code),
+        None => error,
     };
     error
         .with_sent(if unprocessed {

@@ -20,8 +20,9 @@ use bytes::Bytes;
 use h2::{Reason, RecvStream, client::ResponseFuture};
 use http::{Method, StatusCode, request};
 use httpcore_core_primitives::{
-    Alarm, Body, BodyLength, CloseReason, Error, Event, Kind, Lease, LeaseRevoked, OnInformational,
-    Phase, Protocol, Request, Response, SendError, Sent, StreamId, Terms, TimeoutKind, Trace,
+    Alarm, Body, BodyLength, CloseReason, Error, Event, Kind, Lease, LeaseRevoked,
+    MisdirectedRequest, OnInformational, Phase, Protocol, Request, Response, SendError, Sent,
+    StreamId, Terms, TimeoutKind, Trace,
     upgrade::NoExtendedConnect,
     waits::{Ended, Situation, Waits},
 };
@@ -136,6 +137,13 @@ impl Exchanging {
             return Ok(None);
         };
         let (mut parts, received) = head.into_parts();
+        if parts.status == StatusCode::MISDIRECTED_REQUEST
+            && let Some(body) = exchange.upload.as_ref().and_then(Upload::clone_body)
+            && let Some(request) = self.request.take()
+        {
+            let request = Request::from_parts(request, body);
+            parts.extensions.insert(MisdirectedRequest::new(request));
+        }
         let body = match exchange.begin_response(cx, &mut parts, received)? {
             // Dropped where it is: it is large.
             Begun::Over(body) => {

@@ -55,6 +55,8 @@ struct Said {
     /// How many have ever waited.
     waited: u64,
     findings: Vec<Finding>,
+    /// The code of the server's last GOAWAY.
+    goaway: Option<u32>,
     /// The driver, to be told when nobody holds the connection any more.
     driver: Option<Waker>,
 }
@@ -150,6 +152,10 @@ impl Link {
             return self.ended(End::Abused("there are too many interim responses"));
         }
         let mut said = self.said();
+        if let Finding::GoAway(code) = finding {
+            said.goaway = Some(code);
+            return;
+        }
         if said.findings.len() == MOST_FINDINGS {
             said.findings.remove(0);
         }
@@ -161,6 +167,11 @@ impl Link {
     /// Whether this was found.
     pub(crate) fn has_found(&self, finding: Finding) -> bool {
         self.has_findings.load(Ordering::Acquire) && self.said().findings.contains(&finding)
+    }
+
+    /// With which code the server has said that it ends the connection, if it has.
+    pub(crate) fn goaway(&self) -> Option<u32> {
+        self.said().goaway
     }
 
     pub(crate) fn weigh(&self, control: usize) {

@@ -246,6 +246,11 @@ impl Upload {
         self.stream
     }
 
+    /// The same, while it may still be sent.
+    pub(crate) fn clone_body(&self) -> Option<Body> {
+        self.body.try_clone()
+    }
+
     /// The body from its beginning, if there is a way to that.
     pub(crate) fn body_again(&mut self) -> Option<Body> {
         if self.begun {
