@@ -564,3 +564,43 @@ fn a_get_on_a_connection_that_ended_unnoticed_is_sent_on_another() {
     drop(pool);
     server.join().unwrap();
 }
+
+/// Refuses every request of the first of two connections before one can have come, and serves one on
+/// the second.
+fn refuse_and_serve(listener: &TcpListener) {
+    let (mut stream, _) = listener.accept().unwrap();
+    let goaway = b"\0\0\0\x04\0\0\0\0\0\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    stream.write_all(goaway).unwrap();
+    // What has come and was not read makes this a reset.
+    drop(stream);
+    let (mut stream, _) = listener.accept().unwrap();
+    stream.read_exact(&mut [0; 24]).unwrap();
+    stream.write_all(b"\0\0\0\x04\0\0\0\0\0").unwrap();
+    let asked = next_request(&mut stream);
+    stream
+        .write_all(&[0, 0, 1, 1, 5, 0, 0, 0, asked, 0x88])
+        .unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let _ = stream.read_to_end(&mut Vec::new());
+}
+
+#[test]
+fn a_post_that_a_goaway_refused_is_sent_again_though_writing_it_failed() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let rounds = 200;
+    let server = std::thread::spawn(move || {
+        for _ in 0..rounds {
+            refuse_and_serve(&listener);
+        }
+    });
+    let epoll = Epoll::new().unwrap();
+    for round in 0..rounds {
+        let pool = prior_knowledge().build(epoll.backend());
+        let response = epoll.block_on(pool.request(post(&url, Body::from("once"))));
+        let status = response.map(|response| response.status().as_u16());
+        assert_eq!(status.ok(), Some(200), "round {round}");
+        assert_eq!(pool.counters().opened, 2, "round {round}");
+    }
+    server.join().unwrap();
+}

@@ -1,6 +1,8 @@
 //! The one public error: what failed, in which phase, and what was sent.
 
-use std::{borrow::Cow, error::Error as StdError, fmt};
+use std::{borrow::Cow, error::Error as StdError, fmt, io};
+
+use crate::{net::TlsFailure, runtime::RuntimeGone};
 
 /// A boxed error of somebody else's.
 pub type BoxError = Box<dyn StdError + Send + Sync + 'static>;
@@ -62,6 +64,24 @@ pub enum Kind {
     PoolClosed,
     /// The runtime that was to do the work is gone.
     RuntimeGone,
+}
+
+impl Kind {
+    /// What it is when reading from, or writing to, an established connection fails with `error`. The
+    /// same for every protocol: an end that came too early is [`Closed`](Kind::Closed), also where a
+    /// layer such as TLS found it; what that layer refuses is [`Tls`](Kind::Tls); the rest is
+    /// [`Network`](Kind::Network), unless the runtime is gone.
+    pub fn of_stream_error(error: &io::Error) -> Self {
+        if error.kind() == io::ErrorKind::UnexpectedEof {
+            Kind::Closed
+        } else if RuntimeGone::is_behind(error) {
+            Kind::RuntimeGone
+        } else if TlsFailure::is_behind(error) {
+            Kind::Tls
+        } else {
+            Kind::Network
+        }
+    }
 }
 
 /// Which time limit ran out. See [`Timeouts`](crate::Timeouts).

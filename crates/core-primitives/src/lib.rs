@@ -61,8 +61,8 @@ pub use error::{BoxError, Error, Fault, Http2ErrorCode, Kind, Phase, Sent, Timeo
 pub use informational::OnInformational;
 pub use lease::{CloseReason, Hints, Lease, LeaseId, LeaseRevoked, Reclaim};
 pub use net::{
-    Alpn, BoxFuture, BoxStream, IdleEnd, NetworkBackend, NetworkStream, StreamInfo, TcpOptions,
-    TlsConnector, TlsFailure, TlsInfo,
+    Alpn, BoxFuture, BoxStream, IdleEnd, NetworkBackend, NetworkStream, SharedIoError, StreamInfo,
+    TcpOptions, TlsConnector, TlsFailure, TlsInfo,
 };
 pub use options::{
     ConnectionUse, KeepStreamInfo, Partition, Protocol, ServerName, Timeouts, TlsChoice,

@@ -25,8 +25,8 @@ use http::{StatusCode, request};
 use http_body::{Body as _, Frame};
 use httpcore_core_primitives::{
     Body, BodyLength, BoxError, CloseReason, Error, Event as TraceEvent, Kind, Lease, LeaseRevoked,
-    MisdirectedRequest, OnInformational, Phase, Request, Response, RuntimeGone, SendError, Sent,
-    Terms, TimeoutKind, TlsFailure, Trace, Upgraded,
+    MisdirectedRequest, OnInformational, Phase, Request, Response, SendError, Sent, Terms,
+    TimeoutKind, Trace, Upgraded,
     outgoing::Outgoing,
     waits::{Ended, Situation, Waits},
 };
@@ -861,26 +861,14 @@ impl Exchange {
                 failed(Kind::TooLarge, violation.into())
             }
             Failure::Violation(violation) => failed(Kind::Protocol, violation.into()),
-            // A layer such as TLS knows that the end came too early.
-            Failure::Read(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                failed(Kind::Closed, error.into())
-            }
-            Failure::Read(error) if RuntimeGone::is_behind(&error) => {
-                failed(Kind::RuntimeGone, error.into())
-            }
-            // A server which refuses in TLS may close at once, so that writing fails first: the
-            // alert is the better explanation.
-            Failure::Read(error) if TlsFailure::is_behind(&error) => {
-                failed(Kind::Tls, error.into())
-            }
-            // What broke first is the better explanation.
             Failure::Read(error) => {
-                let error = write_error.unwrap_or(error);
-                let kind = match TlsFailure::is_behind(&error) {
-                    true => Kind::Tls,
-                    false => Kind::Network,
+                // What broke first is the better explanation, unless reading says more: a server which
+                // refuses in TLS may close at once, so that writing fails before the alert is read.
+                let error = match (Kind::of_stream_error(&error), write_error) {
+                    (Kind::Network, Some(earlier)) => earlier,
+                    _ => error,
                 };
-                failed(kind, error.into())
+                failed(Kind::of_stream_error(&error), error.into())
             }
         };
         error

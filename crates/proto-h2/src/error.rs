@@ -1,9 +1,9 @@
 //! From what h2 says to what a caller can decide by.
 
 use h2::Reason;
-use httpcore_core_primitives::{Error, Http2ErrorCode, Kind, Phase, RuntimeGone, Sent, TlsFailure};
+use httpcore_core_primitives::{Error, Http2ErrorCode, Kind, Phase, Sent, SharedIoError};
 
-use crate::link::{End, Link, SharedError};
+use crate::link::{End, Link};
 
 /// How much of a request had been handed over, and whether an answer had begun.
 #[derive(Clone, Copy, Debug)]
@@ -89,18 +89,11 @@ pub(crate) fn of_connection(failure: &h2::Error, link: &Link, phase: Phase) -> E
 pub(crate) fn of_end(end: End, phase: Phase) -> Error {
     match end {
         End::Closed => Error::new(Kind::Closed, phase),
+        End::ClosedAfter(error) => {
+            Error::new(Kind::Closed, phase).with_source(SharedIoError::new(error))
+        }
         End::Failed(error) => {
-            let kind = if RuntimeGone::is_behind(&error) {
-                Kind::RuntimeGone
-            } else if TlsFailure::is_behind(&error) {
-                Kind::Tls
-            } else if error.kind() == std::io::ErrorKind::UnexpectedEof {
-                // A layer such as TLS knows that the end came too early.
-                Kind::Closed
-            } else {
-                Kind::Network
-            };
-            Error::new(kind, phase).with_source(SharedError(error))
+            Error::new(Kind::of_stream_error(&error), phase).with_source(SharedIoError::new(error))
         }
         End::Silent => Error::new(Kind::Network, phase)
             .with_message("the server gave no sign of life within the keep-alive deadline"),

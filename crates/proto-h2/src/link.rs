@@ -1,8 +1,7 @@
 //! What the driver of a connection and its exchanges tell each other besides what h2 tells them.
 
 use std::{
-    error::Error as StdError,
-    fmt, io,
+    io,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -66,6 +65,8 @@ struct Said {
 pub(crate) enum End {
     /// The server closed it.
     Closed,
+    /// The server closed it after writing had failed so.
+    ClosedAfter(Arc<io::Error>),
     /// Reading or writing failed.
     Failed(Arc<io::Error>),
     /// No sign of life came in time.
@@ -273,21 +274,5 @@ impl Link {
 
     fn said(&self) -> MutexGuard<'_, Said> {
         self.said.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// An I/O error which several exchanges share as their source.
-#[derive(Clone, Debug)]
-pub(crate) struct SharedError(pub(crate) Arc<io::Error>);
-
-impl fmt::Display for SharedError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
-    }
-}
-
-impl StdError for SharedError {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0.source()
     }
 }
