@@ -9,13 +9,18 @@ use std::{
     io::{self, ErrorKind, IoSlice},
     sync::Arc,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use httpcore::{
-    Alpn, BoxFuture, BoxStream, Bytes, BytesMut, ConnectionPool, IdleEnd, Kind, NetworkStream,
-    PoolConfig, Retry, StreamInfo, TlsConnector, TlsFailure, TlsInfo, mock::MockNet,
+    Alpn, Body, BoxFuture, BoxStream, BytesMut, ConnectionPool, Error, Http2ErrorCode, IdleEnd,
+    Kind, NetworkStream, PoolConfig, Retry, Sent, StreamInfo, TlsConnector, TlsFailure, TlsInfo,
+    mock::MockNet,
 };
 use httpcore_core_primitives::RuntimeGone;
+
+/// Stands in no head, and in no frame but DATA.
+const BODY: &str = "the body of the request";
 
 type Make = fn() -> io::Error;
 
@@ -23,6 +28,8 @@ type Make = fn() -> io::Error;
 #[derive(Clone, Copy, Debug)]
 struct End {
     written: Option<Make>,
+    /// What is read before.
+    said: &'static [u8],
     read: Option<Make>,
 }
 
@@ -31,29 +38,46 @@ struct End {
 struct Ending {
     end: End,
     alpn: Alpn,
-    /// How many writes there are until the end.
-    left: usize,
+    /// The request's body has been written, or was to be by the write that fails.
+    is_over: bool,
+    /// What there is to be read has been announced. Until then reading is told that there is nothing, as
+    /// by an event loop which has yet to ask the kernel.
+    is_announced: bool,
     reader: Option<Waker>,
 }
 
 impl NetworkStream for Ending {
-    fn poll_read(&mut self, cx: &mut Context<'_>, _: &mut BytesMut) -> Poll<io::Result<usize>> {
-        if self.left > 0 {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
+        if !self.is_over {
             self.reader = Some(cx.waker().clone());
             return Poll::Pending;
         }
-        Poll::Ready(self.end.read.map_or(Ok(0), |make| Err(make())))
+        if !self.is_announced {
+            self.is_announced = true;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let said = std::mem::take(&mut self.end.said);
+        if !said.is_empty() {
+            buf.extend_from_slice(said);
+            return Poll::Ready(Ok(said.len()));
+        }
+        match self.end.read.map(|make| make()) {
+            Some(error) if error.kind() == ErrorKind::WouldBlock => Poll::Pending,
+            Some(error) => Poll::Ready(Err(error)),
+            None => Poll::Ready(Ok(0)),
+        }
     }
 
     fn poll_write(&mut self, _: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        self.left = self.left.saturating_sub(1);
-        if self.end.written.is_some() {
-            self.left = 0;
-        }
+        let written: Vec<u8> = bufs.iter().flat_map(|buf| buf.iter().copied()).collect();
+        self.is_over |= written
+            .windows(BODY.len())
+            .any(|part| part == BODY.as_bytes());
         if let Some(reader) = self.reader.take() {
             reader.wake();
         }
-        match self.end.written {
+        match self.end.written.filter(|_| self.is_over) {
             Some(make) => Poll::Ready(Err(make())),
             None => Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum())),
         }
@@ -92,23 +116,27 @@ impl TlsConnector for Ends {
         _: &[Alpn],
     ) -> BoxFuture<'static, io::Result<BoxStream>> {
         let Ends(end, alpn) = *self;
-        // HTTP/2 writes its preface first.
-        let left = match alpn {
-            Alpn::Http1 => 1,
-            Alpn::Http2 => 2,
-        };
         let stream = Ending {
             end,
             alpn,
-            left,
+            is_over: false,
+            is_announced: false,
             reader: None,
         };
         Box::pin(std::future::ready(Ok(Box::new(stream) as BoxStream)))
     }
 }
 
-fn told(end: End, alpn: Alpn) -> Kind {
-    let net = MockNet::new();
+/// Reading never ends.
+fn never() -> io::Error {
+    ErrorKind::WouldBlock.into()
+}
+
+fn told(end: End, alpn: Alpn) -> Error {
+    told_in(&MockNet::new(), end, alpn)
+}
+
+fn told_in(net: &MockNet, end: End, alpn: Alpn) -> Error {
     net.serve("ends.test", 443, async |stream| stream.stall().await);
     let mut config = PoolConfig::default();
     config.retry = Retry::Never;
@@ -116,14 +144,10 @@ fn told(end: End, alpn: Alpn) -> Kind {
         .pool_config(config)
         .tls(Arc::new(Ends(end, alpn)))
         .build(Arc::new(net.clone()));
-    let get = async {
-        let response = pool.get("https://ends.test/").await?;
-        response.into_body().bytes(100).await
-    };
-    let error: Result<Bytes, _> = net.run(get);
-    let kind = error.unwrap_err().kind();
+    let request = http::Request::post("https://ends.test/").body(Body::from(BODY));
+    let error = net.run(pool.request(request.unwrap())).unwrap_err();
     net.clear();
-    kind
+    error
 }
 
 #[test]
@@ -168,7 +192,67 @@ fn the_end_of_a_stream_is_the_same_kind_over_both_versions() {
         ),
     ] {
         for alpn in [Alpn::Http1, Alpn::Http2] {
-            assert_eq!(told(End { written, read }, alpn), kind, "{name}, {alpn:?}");
+            let said = b"";
+            let error = told(
+                End {
+                    written,
+                    said,
+                    read,
+                },
+                alpn,
+            );
+            assert_eq!(error.kind(), kind, "{name}, {alpn:?}: {error:?}");
         }
     }
+}
+
+#[test]
+fn what_an_http2_server_said_before_a_write_failed_decides() {
+    // SETTINGS, and then GOAWAY below the first stream, or RST_STREAM of the first.
+    let goaway = b"\0\0\0\x04\0\0\0\0\0\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    let refused = b"\0\0\0\x04\0\0\0\0\0\0\0\x04\x03\0\0\0\0\x01\0\0\0\x07";
+    let cancelled = b"\0\0\0\x04\0\0\0\0\0\0\0\x04\x03\0\0\0\0\x01\0\0\0\x08";
+    let broken: Option<Make> = Some(|| ErrorKind::BrokenPipe.into());
+    let reset: Option<Make> = Some(|| ErrorKind::ConnectionReset.into());
+    for (said, kind, sent, code) in [
+        (
+            &goaway[..],
+            Kind::Closed,
+            Sent::Nothing,
+            Http2ErrorCode::NO_ERROR,
+        ),
+        (
+            refused,
+            Kind::Protocol,
+            Sent::Nothing,
+            Http2ErrorCode::REFUSED_STREAM,
+        ),
+        (cancelled, Kind::Protocol, Sent::All, Http2ErrorCode::CANCEL),
+    ] {
+        for read in [None, reset] {
+            let end = End {
+                written: broken,
+                said,
+                read,
+            };
+            let error = told(end, Alpn::Http2);
+            let told = (error.kind(), error.sent(), error.http2_error_code());
+            assert_eq!(told, (kind, sent, Some(code)), "{error:?}");
+        }
+    }
+}
+
+#[test]
+fn a_connection_that_can_be_neither_written_to_nor_read_to_its_end_is_given_up() {
+    let net = MockNet::new();
+    let began = net.elapsed();
+    let end = End {
+        written: Some(|| ErrorKind::BrokenPipe.into()),
+        said: b"",
+        read: Some(never),
+    };
+    let error = told_in(&net, end, Alpn::Http2);
+    assert_eq!(error.kind(), Kind::Network, "{error:?}");
+    let took = net.elapsed() - began;
+    assert!(took <= Duration::from_secs(1), "{took:?}");
 }

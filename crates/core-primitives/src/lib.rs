@@ -65,7 +65,7 @@ pub use net::{
     TcpOptions, TlsConnector, TlsFailure, TlsInfo,
 };
 pub use options::{
-    ConnectionUse, KeepStreamInfo, Partition, Protocol, ServerName, Timeouts, TlsChoice,
+    ConnectionUse, KeepStreamInfo, Partition, Protocol, ServerName, Target, Timeouts, TlsChoice,
 };
 pub use origin::{Origin, Scheme};
 pub use run_queue::{RunQueue, Spawned};

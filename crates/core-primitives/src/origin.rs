@@ -110,8 +110,18 @@ impl Origin {
         // RFC 6874: a zone says which of this machine's interfaces is meant, which is for
         // `TcpOptions::interface` to say.
         if bare(host).contains('%') {
+            return Err(invalid(if host.starts_with('[') {
+                "the URL's address has a zone: leave it out, and name the interface in \
+                 TcpOptions::interface"
+            } else {
+                "the URL's host has an escape, which no name has: write an internationalized name in \
+                 its ASCII form (xn--…)"
+            }));
+        }
+        // RFC 3986 §3.2.2 has names in ASCII; `http` lets other bytes through.
+        if !host.is_ascii() {
             return Err(invalid(
-                "the URL's host has a zone or an escape, which no name has",
+                "the URL's host is not ASCII: write an internationalized name in its ASCII form (xn--…)",
             ));
         }
         // `Authority::port_u16` says `None` for an absent port and for one that is too large, and

@@ -315,7 +315,8 @@ impl Exchange {
                 return Poll::Pending;
             };
             match response.poll_informational(cx) {
-                Poll::Ready(Some(Ok(interim))) => {
+                Poll::Ready(Some(Ok(mut interim))) => {
+                    head::trim(interim.headers_mut());
                     self.take_informational(&interim, request)?;
                     continue;
                 }
@@ -325,12 +326,10 @@ impl Exchange {
                 Poll::Ready(None) => {}
                 Poll::Pending => return Poll::Pending,
             }
-            let head = ready!(Pin::new(response).poll(cx)).map_err(Failure::Stream)?;
+            let mut head = ready!(Pin::new(response).poll(cx)).map_err(Failure::Stream)?;
             self.started = true;
             self.waits.read_some = true;
-            if head::has_loose_values(head.headers()) {
-                return Poll::Ready(Err(Failure::Violation(LOOSE_VALUE)));
-            }
+            head::trim(head.headers_mut());
             if head::has_empty_length(head.headers()) {
                 return Poll::Ready(Err(Failure::Violation("the length is no number")));
             }
@@ -357,13 +356,14 @@ impl Exchange {
         self.interim += 1;
         self.interim_size += head::list_size(response.headers());
         let config = &self.shared.config;
-        if self.interim > config.max_interim
-            || self.interim_size > u64::from(config.max_header_list_size)
-        {
-            return Err(Failure::TooLarge("there are too many interim responses"));
+        if self.interim > config.max_interim {
+            let most = "more interim (1xx) responses came than Config::max_interim allows";
+            return Err(Failure::TooLarge(most));
         }
-        if head::has_loose_values(response.headers()) {
-            return Err(Failure::Violation(LOOSE_VALUE));
+        if self.interim_size > u64::from(config.max_header_list_size) {
+            let most = "the fields of the interim (1xx) responses are larger than \
+                        Config::max_header_list_size allows";
+            return Err(Failure::TooLarge(most));
         }
         self.emit(|| Event::Informational {
             status: status.as_u16(),
@@ -507,12 +507,10 @@ impl Exchange {
         let Some(received) = &mut self.received else {
             return Poll::Ready(Ok(None));
         };
-        let trailers = ready!(received.poll_trailers(cx)).map_err(Failure::Stream)?;
+        let mut trailers = ready!(received.poll_trailers(cx)).map_err(Failure::Stream)?;
         self.waits.read_some = true;
-        if let Some(trailers) = &trailers {
-            if head::has_loose_values(trailers) {
-                return Poll::Ready(Err(Failure::Violation(LOOSE_VALUE)));
-            }
+        if let Some(trailers) = &mut trailers {
+            head::trim(trailers);
             let (link, stream) = (&self.shared.link, received.stream_id().as_u32());
             // Those of requests are noted as such wherever they stand.
             if link.has_found(Finding::LatePseudo(stream))
@@ -696,8 +694,6 @@ impl Exchange {
 const REQUEST_PSEUDO: &str = "the response has a pseudo-header field of requests";
 /// RFC 9113 §8.1
 const LATE_PSEUDO: &str = "the trailers have a pseudo-header field";
-/// RFC 9113 §8.2.1
-const LOOSE_VALUE: &str = "a field's value begins or ends with white space";
 
 impl Drop for Exchange {
     fn drop(&mut self) {

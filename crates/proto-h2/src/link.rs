@@ -150,7 +150,9 @@ impl Link {
     /// Something was found in what the server sent.
     pub(crate) fn found(&self, finding: Finding) {
         if finding == Finding::TooManyBlocks {
-            return self.ended(End::Abused("there are too many interim responses"));
+            return self.ended(End::Abused(
+                "the server sent more than a hundred interim (1xx) responses to one request",
+            ));
         }
         let mut said = self.said();
         if let Finding::GoAway(code) = finding {
