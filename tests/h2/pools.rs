@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use httpcore::{Body, Builder, ConnectionPool, Timeouts};
+use httpcore::{Body, Builder, ConnectionPool, EarlyResponse, Timeouts, UploadState};
 use httpcore_core_primitives::{Alpn, MisdirectedRequest};
 use httpcore_net_mock::{Census, Link, MockNet, MockTls, ServerStream, TlsServer};
 use httpcore_tests::{
@@ -407,6 +407,66 @@ fn a_body_that_is_spent_is_not_sent_again_over_http_1_1() {
     let code = error.http2_error_code().unwrap();
     assert_eq!(code.to_string(), "HTTP_1_1_REQUIRED (0xd)");
     nothing_is_left(&net, client);
+}
+
+#[test]
+fn a_response_that_cut_the_upload_short_can_be_told_from_one_that_did_not() {
+    // Whether the body comes to its end.
+    for (ends, state) in [(true, None), (false, Some(UploadState::CutShort))] {
+        let net = MockNet::new();
+        serve(&net, &[], async |mut peer, _| {
+            let stream = peer.request().await?.frame.stream;
+            peer.wait(SECOND).await?;
+            peer.send(&[ok(stream), data(stream, "bo")]).await?;
+            peer.wait(SECOND).await?;
+            peer.send(&[data(stream, "dy").end()]).await?;
+            peer.wait(SECOND).await
+        });
+        let client = client(&net);
+        let mut left = Some(bytes::Bytes::from_static(b"piece"));
+        let body = Body::poll_fn(move |_| match left.take() {
+            None if !ends => std::task::Poll::Pending,
+            piece => std::task::Poll::Ready(piece.map(Ok::<_, httpcore::Error>)),
+        });
+        let request = client.request("POST", "/case", body);
+        let response = net.run(client.pool.request(request)).unwrap();
+        let early = response.extensions().get::<EarlyResponse>().cloned();
+        if state.is_some() {
+            assert_eq!(early.as_ref().unwrap().upload(), UploadState::Sending);
+        }
+        assert_eq!(net.run(response.into_body().bytes(10)).unwrap(), "body");
+        assert_eq!(early.map(|early| early.upload()), state);
+        nothing_is_left(&net, client);
+    }
+}
+
+#[test]
+fn the_table_of_fields_is_as_large_as_was_set() {
+    for (size, said) in [
+        (4096, None),
+        (0, Some(0)),
+        (8192, Some(8192)),
+        (1 << 30, Some(1 << 16)),
+    ] {
+        let net = MockNet::new();
+        let (_, records) = serve(&net, &[], async |mut peer, number| {
+            peer.serve(|request| answer(request, number)).await
+        });
+        let client = client_with(&net, |builder| {
+            let mut config = httpcore::Http2Config::default();
+            config.header_table_size = size;
+            builder.http2_config(config)
+        });
+        assert!(net.run(client.get("/")).starts_with("200 "));
+        let record = records.lock().unwrap()[0].clone();
+        let settings = record.of(kind::SETTINGS);
+        let entries = settings[0].frame.payload.chunks_exact(6);
+        let told = entries
+            .filter(|entry| entry[..2] == [0, 1])
+            .map(|entry| u32::from_be_bytes([entry[2], entry[3], entry[4], entry[5]]));
+        assert_eq!(told.last(), said);
+        nothing_is_left(&net, client);
+    }
 }
 
 #[test]

@@ -496,7 +496,7 @@ mod tests {
 
     #[test]
     fn an_error_says_its_own_level_and_its_source_the_next() {
-        let io = std::io::Error::other("wires crossed");
+        let io = io::Error::other("wires crossed");
         let error = Error::new(Kind::Network, Phase::Body).with_source(io);
         assert_eq!(
             error.to_string(),

@@ -54,8 +54,8 @@ pub mod waits;
 
 pub use body::{Body, BodyLength};
 pub use connection::{
-    Admission, Established, ExclusiveConnection, GivenBack, MisdirectedRequest, Request, Response,
-    SendError, SharedConnection, StreamId, Terms,
+    Admission, EarlyResponse, Established, ExclusiveConnection, GivenBack, MisdirectedRequest,
+    Request, Response, SendError, SharedConnection, StreamId, Terms, UploadState,
 };
 pub use error::{BoxError, Error, Fault, Http2ErrorCode, Kind, Phase, Sent, TimeoutKind};
 pub use informational::OnInformational;

@@ -24,9 +24,9 @@ use bytes::BytesMut;
 use http::{StatusCode, request};
 use http_body::{Body as _, Frame};
 use httpcore_core_primitives::{
-    Body, BodyLength, BoxError, CloseReason, Error, Event as TraceEvent, Kind, Lease, LeaseRevoked,
-    MisdirectedRequest, OnInformational, Phase, Request, Response, SendError, Sent, Terms,
-    TimeoutKind, Trace, Upgraded,
+    Body, BodyLength, BoxError, CloseReason, EarlyResponse, Error, Event as TraceEvent, Kind,
+    Lease, LeaseRevoked, MisdirectedRequest, OnInformational, Phase, Request, Response, SendError,
+    Sent, Terms, TimeoutKind, Trace, Upgraded,
     outgoing::Outgoing,
     waits::{Ended, Situation, Waits},
 };
@@ -207,6 +207,8 @@ pub(crate) struct Exchange {
     read_size: usize,
     started: bool,
     has_head: bool,
+    /// The head came before all of the request had been sent.
+    early: Option<EarlyResponse>,
     body_received: u64,
     waits: Waits,
     reused: bool,
@@ -243,6 +245,7 @@ impl Exchange {
             read_size: SMALL_BUFFER,
             started: false,
             has_head: false,
+            early: None,
             body_received: 0,
             waits,
             reused: connection.served > 0,
@@ -333,6 +336,14 @@ impl Exchange {
         if self.codec.framing() == Some(Framing::Switch) {
             self.switch(head);
             return Begun::Over(Body::empty());
+        }
+        if self.sent() != Sent::All {
+            let early = EarlyResponse::default();
+            if matches!(self.upload, Upload::Failed(_)) {
+                early.cut_short();
+            }
+            head.extensions_mut().insert(early.clone());
+            self.early = Some(early);
         }
         match self.upload {
             // RFC 9110 §10.1.1: a final answer instead of 100. The body is not wanted.
@@ -544,6 +555,9 @@ impl Exchange {
 
     fn finish_upload(&mut self) {
         self.upload = Upload::Sent;
+        if let Some(early) = &self.early {
+            early.complete();
+        }
         debug_assert!(self.outgoing.is_empty());
         let mut buffer = self.outgoing.end();
         // Whoever has written reads next; but not into what has grown for a large head, since a piece
@@ -561,6 +575,9 @@ impl Exchange {
         buffers::give(&mut self.outgoing.end());
         self.codec.abandon();
         self.upload = Upload::Abandoned;
+        if let Some(early) = &self.early {
+            early.cut_short();
+        }
     }
 
     /// Ready with the next event of the response.
@@ -808,6 +825,9 @@ impl Exchange {
         let Some(connection) = self.connection.take() else {
             return;
         };
+        if let Some(early) = &self.early {
+            early.cut_short();
+        }
         let runtime = self
             .trace
             .is_on()

@@ -20,7 +20,7 @@ use bytes::Bytes;
 use h2::{Reason, RecvStream, client::ResponseFuture};
 use http::{Method, StatusCode, request};
 use httpcore_core_primitives::{
-    Alarm, Body, BodyLength, CloseReason, Error, Event, Kind, Lease, LeaseRevoked,
+    Alarm, Body, BodyLength, CloseReason, EarlyResponse, Error, Event, Kind, Lease, LeaseRevoked,
     MisdirectedRequest, OnInformational, Phase, Protocol, Request, Response, SendError, Sent,
     StreamId, Terms, TimeoutKind, Trace,
     upgrade::NoExtendedConnect,
@@ -208,6 +208,8 @@ pub(crate) struct Exchange {
     written_before: usize,
     started: bool,
     has_head: bool,
+    /// The head came before all of the request had been sent.
+    early: Option<EarlyResponse>,
     body_received: u64,
     /// What Content-Length promised, and is still to come.
     remaining: Option<u64>,
@@ -236,6 +238,7 @@ impl Exchange {
             written_before: 0,
             started: false,
             has_head: false,
+            early: None,
             body_received: 0,
             remaining: None,
             reused,
@@ -418,6 +421,16 @@ impl Exchange {
             // RFC 9110 §10.1.1: a final answer instead of 100. The body is not wanted.
             upload.abandon();
         }
+        if let Some(upload) = &self.upload
+            && !upload.is_sent()
+        {
+            let early = EarlyResponse::default();
+            if upload.is_abandoned() {
+                early.cut_short();
+            }
+            head.extensions.insert(early.clone());
+            self.early = Some(early);
+        }
         self.no_content |= status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
         if received.is_end_stream() {
             self.received = Some(received);
@@ -476,6 +489,9 @@ impl Exchange {
         self.waits.wrote |= progress;
         if sending == Sending::Over && upload.is_sent() && !self.announced_sent {
             self.announced_sent = true;
+            if let Some(early) = &self.early {
+                early.complete();
+            }
             let bytes = upload.taken;
             self.emit(|| Event::RequestBodySent { bytes });
         }
@@ -674,6 +690,9 @@ impl Exchange {
 
     /// As [`close`](Self::close), while the request's body may still be taken back.
     fn close_but_keep_body(&mut self, reason: CloseReason) {
+        if let Some(early) = &self.early {
+            early.cut_short();
+        }
         self.response = None;
         self.received = None;
         self.alarm.disarm();

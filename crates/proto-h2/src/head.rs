@@ -218,7 +218,8 @@ fn asked_target(
         return Err(Misuse::Target);
     }
     let is_path = asked.starts_with(b"/") && !asked.contains(&b'#');
-    if !is_path && !(&*asked == b"*" && request.method == Method::OPTIONS) {
+    let is_asterisk = &*asked == b"*" && request.method == Method::OPTIONS;
+    if !is_path && !is_asterisk {
         return Err(Misuse::TargetForm);
     }
     let path = uri::PathAndQuery::from_maybe_shared(asked.clone()).map_err(|_| Misuse::Target)?;

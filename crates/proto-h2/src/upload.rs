@@ -228,6 +228,10 @@ impl Upload {
         self.stage == Stage::Sent
     }
 
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.stage == Stage::Abandoned
+    }
+
     /// The rest is not sent.
     pub(crate) fn abandon(&mut self) {
         if self.stage != Stage::Sent {
