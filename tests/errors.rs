@@ -113,6 +113,20 @@ fn a_malformed_url_is_named_as_such() {
 }
 
 #[test]
+fn a_host_that_is_not_ascii_or_has_a_zone_says_what_to_do_instead() {
+    let _turn = take_turn();
+    for (url, advice) in [
+        ("http://b\u{fc}cher.example/", "xn--"),
+        ("http://b%C3%BCcher.example/", "xn--"),
+        ("http://[fe80::1%25eth0]/", "TcpOptions::interface"),
+    ] {
+        let error = error_of(url, Timeouts::default());
+        assert_eq!(error.kind(), Kind::InvalidUrl, "{url}: {error}");
+        assert!(error.to_string().contains(advice), "{url}: {error}");
+    }
+}
+
+#[test]
 fn an_unsupported_scheme_is_named() {
     let _turn = take_turn();
     let error = error_of("ftp://example.com/", Timeouts::default());

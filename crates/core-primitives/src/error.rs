@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, error::Error as StdError, fmt, io};
 
+use crate::{net::TlsFailure, runtime::RuntimeGone};
+
 /// A boxed error of somebody else's.
 pub type BoxError = Box<dyn StdError + Send + Sync + 'static>;
 
@@ -34,6 +36,7 @@ struct Inner {
     response_started: bool,
     reused: bool,
     attempts: u32,
+    http2_error_code: Option<Http2ErrorCode>,
     message: Option<Cow<'static, str>>,
     source: Option<BoxError>,
 }
@@ -80,6 +83,24 @@ pub enum Kind {
     PoolClosed,
     /// The runtime that was to do the work is gone.
     RuntimeGone,
+}
+
+impl Kind {
+    /// What it is when reading from, or writing to, an established connection fails with `error`. The
+    /// same for every protocol: an end that came too early is [`Closed`](Kind::Closed), also where a
+    /// layer such as TLS found it; what that layer refuses is [`Tls`](Kind::Tls); the rest is
+    /// [`Network`](Kind::Network), unless the runtime is gone.
+    pub fn of_stream_error(error: &io::Error) -> Self {
+        if error.kind() == io::ErrorKind::UnexpectedEof {
+            Kind::Closed
+        } else if RuntimeGone::is_behind(error) {
+            Kind::RuntimeGone
+        } else if TlsFailure::is_behind(error) {
+            Kind::Tls
+        } else {
+            Kind::Network
+        }
+    }
 }
 
 /// Which time limit ran out. See [`Timeouts`](crate::Timeouts).
@@ -155,6 +176,96 @@ pub enum Fault {
     Local,
 }
 
+/// An error code of HTTP/2, which ends a stream or a connection (RFC 9113 §7). Any number is one;
+/// those which the RFC defines have names.
+///
+/// ```
+/// use httpcore_core_primitives::Http2ErrorCode;
+///
+/// assert_eq!(Http2ErrorCode::CANCEL.value(), 8);
+/// assert_eq!(Http2ErrorCode::new(0xb).to_string(), "ENHANCE_YOUR_CALM (0xb)");
+/// assert_eq!(Http2ErrorCode::new(0xff).name(), None);
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Http2ErrorCode(u32);
+
+impl Http2ErrorCode {
+    /// Nothing is wrong: the end was meant.
+    pub const NO_ERROR: Self = Http2ErrorCode(0x0);
+    /// The other side broke a rule for which there is no code of its own.
+    pub const PROTOCOL_ERROR: Self = Http2ErrorCode(0x1);
+    /// The sender failed.
+    pub const INTERNAL_ERROR: Self = Http2ErrorCode(0x2);
+    /// The other side sent more than the windows allowed.
+    pub const FLOW_CONTROL_ERROR: Self = Http2ErrorCode(0x3);
+    /// SETTINGS were not acknowledged in time.
+    pub const SETTINGS_TIMEOUT: Self = Http2ErrorCode(0x4);
+    /// A frame came for a stream which is half closed.
+    pub const STREAM_CLOSED: Self = Http2ErrorCode(0x5);
+    /// A frame's size is not allowed.
+    pub const FRAME_SIZE_ERROR: Self = Http2ErrorCode(0x6);
+    /// The stream was refused before anything of it was processed.
+    pub const REFUSED_STREAM: Self = Http2ErrorCode(0x7);
+    /// The stream is not needed any more.
+    pub const CANCEL: Self = Http2ErrorCode(0x8);
+    /// The compression state of fields cannot be maintained.
+    pub const COMPRESSION_ERROR: Self = Http2ErrorCode(0x9);
+    /// The connection which `CONNECT` asked for was reset or ended abnormally.
+    pub const CONNECT_ERROR: Self = Http2ErrorCode(0xa);
+    /// The other side may be generating excessive load.
+    pub const ENHANCE_YOUR_CALM: Self = Http2ErrorCode(0xb);
+    /// The transport does not meet the minimum of security.
+    pub const INADEQUATE_SECURITY: Self = Http2ErrorCode(0xc);
+    /// HTTP/1.1 is demanded instead of HTTP/2.
+    pub const HTTP_1_1_REQUIRED: Self = Http2ErrorCode(0xd);
+
+    /// The code of this number.
+    pub const fn new(value: u32) -> Self {
+        Http2ErrorCode(value)
+    }
+
+    /// Its number.
+    pub const fn value(self) -> u32 {
+        self.0
+    }
+
+    /// Its name in RFC 9113 §7, if it is defined there.
+    pub fn name(self) -> Option<&'static str> {
+        const NAMES: [&str; 14] = [
+            "NO_ERROR",
+            "PROTOCOL_ERROR",
+            "INTERNAL_ERROR",
+            "FLOW_CONTROL_ERROR",
+            "SETTINGS_TIMEOUT",
+            "STREAM_CLOSED",
+            "FRAME_SIZE_ERROR",
+            "REFUSED_STREAM",
+            "CANCEL",
+            "COMPRESSION_ERROR",
+            "CONNECT_ERROR",
+            "ENHANCE_YOUR_CALM",
+            "INADEQUATE_SECURITY",
+            "HTTP_1_1_REQUIRED",
+        ];
+        NAMES.get(usize::try_from(self.0).ok()?).copied()
+    }
+}
+
+impl fmt::Display for Http2ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name() {
+            Some(name) => write!(f, "{name} ({:#x})", self.0),
+            None => write!(f, "{:#x}", self.0),
+        }
+    }
+}
+
+impl fmt::Debug for Http2ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl Error {
     /// An error of `kind`, met in `phase`, when `sent` of the request had been handed to the
     /// network. Pass [`Sent::All`] where that is not known: callers send a request again only if
@@ -167,6 +278,7 @@ impl Error {
             response_started: false,
             reused: false,
             attempts: 1,
+            http2_error_code: None,
             message: None,
             source: None,
         }))
@@ -222,6 +334,13 @@ impl Error {
         self
     }
 
+    /// This, with the code with which an HTTP/2 server ended the stream or the connection.
+    #[must_use]
+    pub fn with_http2_error_code(mut self, code: Http2ErrorCode) -> Self {
+        self.0.http2_error_code = Some(code);
+        self
+    }
+
     /// What went wrong.
     pub fn kind(&self) -> Kind {
         self.0.kind
@@ -250,6 +369,12 @@ impl Error {
     /// How many times the request was tried.
     pub fn attempts(&self) -> u32 {
         self.0.attempts
+    }
+
+    /// The code which the server sent with the end of the stream (RST_STREAM) or of the connection
+    /// (GOAWAY), if it was one of HTTP/2 and sent one. Nothing for what this side ended.
+    pub fn http2_error_code(&self) -> Option<Http2ErrorCode> {
+        self.0.http2_error_code
     }
 
     /// Whether a time limit ran out.
@@ -523,6 +648,7 @@ impl fmt::Debug for Error {
             response_started,
             reused,
             attempts,
+            http2_error_code,
             message: _,
             source: _,
         } = &*self.0;
@@ -530,8 +656,12 @@ impl fmt::Debug for Error {
         write!(
             f,
             " (kind: {kind:?}, phase: {phase:?}, sent: {sent:?}, \
-             response_started: {response_started}, reused: {reused}, attempts: {attempts})"
-        )
+             response_started: {response_started}, reused: {reused}, attempts: {attempts}"
+        )?;
+        if let Some(code) = http2_error_code {
+            write!(f, ", http2_error_code: {code}")?;
+        }
+        f.write_str(")")
     }
 }
 

@@ -53,19 +53,19 @@ pub mod waits;
 
 pub use body::{Body, BodyLength};
 pub use connection::{
-    Admission, Established, ExclusiveConnection, GivenBack, Request, Response, SendError,
-    SharedConnection, StreamId, Terms,
+    Admission, EarlyResponse, Established, ExclusiveConnection, GivenBack, MisdirectedRequest,
+    Request, Response, SendError, SharedConnection, StreamId, Terms, UploadState,
 };
 pub use driven::{Driven, Driver};
-pub use error::{BoxError, Error, Fault, Kind, Phase, Sent, TimeoutKind};
+pub use error::{BoxError, Error, Fault, Http2ErrorCode, Kind, Phase, Sent, TimeoutKind};
 pub use informational::OnInformational;
 pub use lease::{CloseReason, Hints, Lease, LeaseId, LeaseRevoked, Reclaim};
 pub use net::{
-    Alpn, BoxFuture, BoxStream, IdleEnd, NetworkBackend, NetworkStream, StreamInfo, TcpOptions,
-    TlsConnector, TlsFailure, TlsInfo,
+    Alpn, BoxFuture, BoxStream, IdleEnd, NetworkBackend, NetworkStream, SharedIoError, StreamInfo,
+    TcpOptions, TlsConnector, TlsFailure, TlsInfo,
 };
 pub use options::{
-    ConnectionUse, KeepStreamInfo, Partition, Protocol, ServerName, Timeouts, TlsChoice,
+    ConnectionUse, KeepStreamInfo, Partition, Protocol, ServerName, Target, Timeouts, TlsChoice,
 };
 pub use origin::{Origin, Scheme};
 pub use runtime::{Alarm, Runtime, RuntimeGone, Timer, nobody, sleep_until, with_deadline};

@@ -325,6 +325,35 @@ impl StdError for TlsFailure {
     }
 }
 
+/// An [`io::Error`] that several requests have as their source, since the connection which failed was
+/// theirs together. It prints, and has a source, as the error inside does.
+#[derive(Clone, Debug)]
+pub struct SharedIoError(Arc<io::Error>);
+
+impl SharedIoError {
+    /// `error`, shared.
+    pub fn new(error: Arc<io::Error>) -> Self {
+        SharedIoError(error)
+    }
+
+    /// The error inside.
+    pub fn get(&self) -> &io::Error {
+        &self.0
+    }
+}
+
+impl fmt::Display for SharedIoError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl StdError for SharedIoError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

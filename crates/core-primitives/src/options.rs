@@ -8,6 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
+
 use crate::net::TlsConnector;
 
 /// Maximum duration of each phase of a request.
@@ -258,6 +260,24 @@ impl Protocol {
     pub fn name(&self) -> &str {
         &self.0
     }
+}
+
+/// How a request names its target (RFC 9112 §3.2, RFC 9113 §8.3.1), in the request's extensions. Without
+/// it, a request has the origin form, and `CONNECT` the authority form.
+///
+/// Over HTTP/2 the target becomes `:path`. What that cannot be is refused
+/// ([`Kind::InvalidRequest`](crate::Kind::InvalidRequest)): exact bytes that do not begin with `/`, have a
+/// fragment, or hold a character which `http` takes for none of a path's, `*` for another method than `OPTIONS`, and any but the authority form for `CONNECT`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Target {
+    /// The URL with scheme and host, as a proxy wants it. User information is not sent. Over HTTP/2
+    /// every request says both.
+    Absolute,
+    /// `*`, for `OPTIONS`.
+    Asterisk,
+    /// Exactly these bytes. Over HTTP/1.1 only what would break the request line is refused.
+    Exact(Bytes),
 }
 
 /// Who must be at the other end of TLS, instead of the host which the URL names: the name that the

@@ -114,10 +114,25 @@ impl Origin {
         if bare(host).is_empty() {
             return Err(invalid("the URL lacks a host"));
         }
+        // RFC 6874: a zone says which of this machine's interfaces is meant, which is for
+        // `TcpOptions::interface` to say.
+        if bare(host).contains('%') {
+            return Err(invalid(if host.starts_with('[') {
+                "the URL's address has a zone: leave it out, and name the interface in \
+                 TcpOptions::interface"
+            } else {
+                "the URL's host has an escape, which no name has: write an internationalized name in \
+                 its ASCII form (xn--…)"
+            }));
+        }
+        // RFC 3986 §3.2.2 has names in ASCII; `http` lets other bytes through.
+        if !host.is_ascii() {
+            return Err(invalid(
+                "the URL's host is not ASCII: write an internationalized name in its ASCII form (xn--…)",
+            ));
+        }
         if let Some(literal) = host.strip_prefix('[') {
             in_brackets(literal.strip_suffix(']').unwrap_or(literal)).map_err(invalid)?;
-        } else if host.contains('%') {
-            return Err(invalid("the URL's host has an escape, which no name has"));
         }
         // `Authority::port_u16` says `None` for an absent port and for one that is too large, and
         // RFC 3986 §3.2.3 allows an empty one.

@@ -470,6 +470,21 @@ where
     U::Error: Into<BoxError>,
 {
     url.try_into().map_err(|error| {
-        Error::new(Kind::InvalidUrl, Phase::Request, Sent::Nothing).with_source(error)
+        let error: BoxError = error.into();
+        // `http` does not say which character, nor where.
+        let message = match error.to_string().as_str() {
+            "invalid uri character" => {
+                "the URL has a character which no URL has: write an internationalized host in its ASCII \
+                 form (xn--…), and percent-encode the rest"
+            }
+            "invalid authority" => {
+                "the URL's host or port cannot be read: an internationalized host is written in its \
+                 ASCII form (xn--…)"
+            }
+            _ => "the URL cannot be read",
+        };
+        Error::new(Kind::InvalidUrl, Phase::Request, Sent::Nothing)
+            .with_message(message)
+            .with_source(error)
     })
 }

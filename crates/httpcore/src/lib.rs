@@ -67,11 +67,11 @@ pub use connection_pool::{Builder, ConnectionPool, Requesting};
 pub use http;
 pub use httpcore_core_primitives::{
     Alarm, Alpn, Body, BodyLength, BoxError, BoxFuture, BoxStream, CloseReason, ConnectionUse,
-    Error, Event, Fault, GivenBack, IdleEnd, KeepStreamInfo, Kind, LeaseRevoked, NetworkBackend,
-    NetworkStream, OnInformational, Origin, Partition, Phase, Protocol, Request, Response, Runtime,
-    Scheme, Sent, ServerName, StreamId, StreamInfo, TcpOptions, TimeoutKind, Timeouts, Timer,
-    TlsChoice, TlsConnector, TlsFailure, TlsInfo, Trace, TraceSink, Upgraded, sleep_until, upgrade,
-    with_deadline,
+    EarlyResponse, Error, Event, Fault, GivenBack, Http2ErrorCode, IdleEnd, KeepStreamInfo, Kind,
+    LeaseRevoked, NetworkBackend, NetworkStream, OnInformational, Origin, Partition, Phase,
+    Protocol, Request, Response, Runtime, Scheme, Sent, ServerName, StreamId, StreamInfo,
+    TcpOptions, TimeoutKind, Timeouts, Timer, TlsChoice, TlsConnector, TlsFailure, TlsInfo, Trace,
+    TraceSink, Upgraded, UploadState, sleep_until, upgrade, with_deadline,
 };
 #[cfg(feature = "epoll")]
 pub use httpcore_net_epoll::{

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use httpcore_core_primitives::{BoxError, TlsFailure};
+use httpcore_core_primitives::{BoxError, SharedIoError, TlsFailure};
 use rustls::{
     AlertDescription, CertificateError, ExtendedKeyPurpose, PeerIncompatible, pki_types::UnixTime,
 };
@@ -107,8 +107,10 @@ impl TlsError {
                 next = error.cause();
                 continue;
             }
-            let inner = error
-                .downcast_ref::<io::Error>()
+            // An `io::Error` speaks for the error inside of it, and does not count it as a source.
+            let shared = error.downcast_ref().map(SharedIoError::get);
+            let inner = shared
+                .or_else(|| error.downcast_ref::<io::Error>())
                 .and_then(io::Error::get_ref);
             next = match inner {
                 Some(inner) => match inner.downcast_ref::<TlsFailure>() {

@@ -35,6 +35,8 @@ struct Hashed {
     hash: u64,
     parts: RouteParts,
     literal: Option<SocketAddr>,
+    /// The same route over HTTP/1.1, once the origin has demanded that.
+    over_http1: OnceLock<Route>,
 }
 
 impl Route {
@@ -101,6 +103,33 @@ impl Route {
         }
     }
 
+    /// This route, or the same over HTTP/1.1 if the origin has demanded that.
+    pub(crate) fn preferred(self) -> Route {
+        match self.0.over_http1.get() {
+            Some(route) => route.clone(),
+            None => self,
+        }
+    }
+
+    /// RFC 9113 §7: the origin demands HTTP/1.1 (HTTP_1_1_REQUIRED). Notes that for all clones of this
+    /// route. The route over HTTP/1.1, unless HTTP/2 is all that may be spoken.
+    pub(crate) fn demand_http1(&self) -> Option<Route> {
+        if let Some(route) = self.0.over_http1.get() {
+            return Some(route.clone());
+        }
+        let mut parts = self.parts().clone();
+        let is_tls = |hop: &&mut Hop| matches!(hop, Hop::Tls { .. });
+        match parts.hops.iter_mut().rev().find(is_tls) {
+            Some(Hop::Tls { offer, .. })
+                if offer.contains(&Alpn::Http2) && offer.contains(&Alpn::Http1) =>
+            {
+                *offer = vec![Alpn::Http1];
+            }
+            _ => return None,
+        }
+        Some(self.0.over_http1.get_or_init(|| parts.into()).clone())
+    }
+
     /// Whether a connection along this route may turn out to carry many exchanges at once: it is
     /// said to from the start, or the last TLS handshake offers HTTP/2.
     pub fn may_be_shared(&self) -> bool {
@@ -151,6 +180,7 @@ impl From<RouteParts> for Route {
             hash,
             parts,
             literal,
+            over_http1: OnceLock::new(),
         }))
     }
 }

@@ -9,13 +9,16 @@ use std::{
     time::Instant,
 };
 
+use http::StatusCode;
 use httpcore_core_primitives::{
-    BoxFuture, ConnectionUse, Error, Event, KeepStreamInfo, Kind, Lease, Phase, Reclaim, Request,
-    Response, SendError, Sent, StreamInfo, Terms, TimeoutKind, Timeouts, Timer, Trace,
+    BoxFuture, ConnectionUse, Error, Event, Http2ErrorCode, KeepStreamInfo, Kind, Lease,
+    MisdirectedRequest, Phase, Reclaim, Request, Response, SendError, Sent, StreamInfo, Terms,
+    TimeoutKind, Timeouts, Timer, Trace,
     options::{self, deadline, earlier},
 };
 
 use crate::{
+    config::Retry,
     retry::may_be_sent_again,
     route::Route,
     shell::{DialTerms, Granted, Shared},
@@ -44,6 +47,8 @@ pub struct Sending {
     deadline: Option<Instant>,
     attempts: u32,
     wish: ConnectionUse,
+    /// It was sent again after a 421 already.
+    was_misdirected: bool,
     /// Its turn among all, once it has stood in the queue.
     came: Option<Arrival>,
     /// What the response is to say of its connection, if it is to say it.
@@ -76,12 +81,13 @@ impl Sending {
         Sending {
             trace: Trace::none(),
             pool,
-            route,
+            route: route.preferred(),
             request: Some(request),
             pool_deadline: None,
             deadline: None,
             attempts: 0,
             wish: ConnectionUse::default(),
+            was_misdirected: false,
             came: None,
             info: None,
             stage: Stage::New,
@@ -191,8 +197,15 @@ impl Sending {
         } else {
             MOST_ATTEMPTS
         };
-        let again = self.attempts < most
+        let mut again = self.attempts < most
             && may_be_sent_again(self.pool.config.retry, &failure, reused, shared);
+        // RFC 9113 §7: over HTTP/2 it would fail again.
+        if failure.error.http2_error_code() == Some(Http2ErrorCode::HTTP_1_1_REQUIRED) {
+            match self.route.demand_http1() {
+                Some(route) => self.route = route,
+                None => again = false,
+            }
+        }
         let error = failure.error.with_reused(reused);
         match failure.request {
             Some(request) if again => {
@@ -206,6 +219,33 @@ impl Sending {
             }
             _ => Err(error),
         }
+    }
+
+    /// RFC 9110 §15.5.20: a 421 may be answered with the same request on another connection, whatever
+    /// its method. That is done once; the second one is the caller's. Gives the response back unless
+    /// the request is on its way again.
+    fn misdirected(&mut self, mut response: Response) -> Result<Option<Response>, Error> {
+        let request = response
+            .extensions_mut()
+            .remove::<MisdirectedRequest>()
+            .and_then(|misdirected| misdirected.take());
+        let may = !self.was_misdirected && self.pool.config.retry != Retry::Never;
+        let Some(request) = request.filter(|_| may) else {
+            return Ok(Some(response));
+        };
+        // Its connection, or its stream, ends here.
+        drop(response);
+        self.was_misdirected = true;
+        let error = Error::new(Kind::Protocol, Phase::Head, Sent::All)
+            .with_message("the server is not the one for this request (421)")
+            .with_sent(Sent::All)
+            .with_response_started(true)
+            .with_attempts(self.attempts);
+        self.tell(|| Event::Retried { error: &error });
+        self.pool.lock().state.count_retry();
+        self.request = Some(*request);
+        self.wish.fresh = true;
+        self.ask(self.pool.runtime.now()).map(|()| None)
     }
 
     /// Which time limit ended the wait.
@@ -287,12 +327,23 @@ impl Future for Sending {
                     reused,
                     shared,
                 } => match std::task::ready!(exchange.as_mut().poll(cx)) {
-                    Ok(mut response) => {
+                    Ok(response) => {
                         sending.stage = Stage::Over;
-                        if let Some(info) = sending.info.take() {
-                            response.extensions_mut().insert(*info);
+                        let response = if response.status() == StatusCode::MISDIRECTED_REQUEST {
+                            sending.misdirected(response)
+                        } else {
+                            Ok(Some(response))
+                        };
+                        match response {
+                            Ok(Some(mut response)) => {
+                                if let Some(info) = sending.info.take() {
+                                    response.extensions_mut().insert(*info);
+                                }
+                                return Poll::Ready(Ok(response));
+                            }
+                            Ok(None) => Ok(()),
+                            Err(error) => Err(error),
                         }
-                        return Poll::Ready(Ok(response));
                     }
                     Err(failure) => {
                         let (reused, shared) = (*reused, *shared);

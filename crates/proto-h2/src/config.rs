@@ -38,6 +38,10 @@ pub struct Config {
     /// the least there is: most servers send no larger ones, and a frame is what is held until it
     /// is complete.
     pub max_frame_size: u32,
+    /// How many bytes of fields the server may refer to again instead of sending them again
+    /// (HEADER_TABLE_SIZE, RFC 9113 §6.5.2). 4,096 by default, as without it; 0 for none. It is memory of
+    /// each connection, and so 64 KiB is the most that is asked for.
+    pub header_table_size: u32,
     /// How large the fields of a head, or of trailers, may be, counted as RFC 9113 §6.5.2 does.
     /// 64 KiB by default, as over HTTP/1.1.
     pub max_header_list_size: u32,
@@ -85,6 +89,7 @@ impl Default for Config {
             max_buffered_per_connection: 64 << 20,
             adaptive_window: false,
             max_frame_size: 16 << 10,
+            header_table_size: USUAL_TABLE,
             max_header_list_size: 64 << 10,
             max_interim: 32,
             max_streams: 1000,
@@ -96,6 +101,10 @@ impl Default for Config {
         }
     }
 }
+
+/// RFC 9113 §6.5.2: what holds while nothing is said.
+const USUAL_TABLE: u32 = 4096;
+const LARGEST_TABLE: u32 = 64 << 10;
 
 /// RFC 9113 §6.9.1
 pub(crate) const LARGEST_WINDOW: u32 = (1 << 31) - 1;
@@ -127,6 +136,9 @@ impl Config {
             // gives up many at once is no reason to end the connection.
             .max_concurrent_reset_streams(1024)
             .initial_max_send_streams(BEFORE_SETTINGS);
+        if self.header_table_size != USUAL_TABLE {
+            builder.header_table_size(self.header_table_size.min(LARGEST_TABLE));
+        }
         builder
     }
 }

@@ -11,12 +11,12 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{Arc, Weak},
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
     time::{Duration, Instant},
 };
 
 use h2::client::Connection;
-use httpcore_core_primitives::Admission;
+use httpcore_core_primitives::{Admission, Runtime, Timer};
 
 use crate::{
     config::BEFORE_SETTINGS,
@@ -39,6 +39,10 @@ const FLOOD: usize = 160_000;
 const REST: Duration = Duration::from_secs(10);
 
 const FLOOD_TIME: Duration = Duration::from_secs(1);
+
+/// How long reading goes on after writing has failed. What the server said before it closed has arrived
+/// by then, or is lost: a reset discards it.
+const READING_ON: Duration = Duration::from_secs(1);
 
 /// How often a connection which nobody holds any more is polled so that it can say goodbye.
 const GOODBYES: usize = 4;
@@ -65,6 +69,8 @@ pub(crate) struct Driver {
     flooded: Option<Instant>,
     /// Room for the wakers of exchanges whose streams have been opened; empty between turns.
     opened: Vec<(u64, Waker)>,
+    /// Until when reading goes on, once writing has failed.
+    reading_on: Option<(Instant, Box<dyn Timer>)>,
 }
 
 impl Driver {
@@ -93,6 +99,7 @@ impl Driver {
             has_admitted: false,
             flooded: None,
             opened: Vec::new(),
+            reading_on: None,
         }
     }
 
@@ -108,11 +115,28 @@ impl Driver {
         if Pin::new(&mut *connection).poll(cx).is_ready() {
             return Poll::Ready(());
         }
-        match io.poll_send(cx) {
-            // It has yet to hear of it.
-            Poll::Ready(Err(_)) => Pin::new(connection).poll(cx).map(drop),
-            Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
-        }
+        // Blocked or broken, reading goes on.
+        let _ = io.poll_send(cx);
+        Poll::Pending
+    }
+
+    /// Where writing has failed: tells the pool, and waits for what the server had said before, up to
+    /// the end. Ready when that takes too long.
+    fn poll_reading_on(&mut self, cx: &mut Context<'_>, runtime: &dyn Runtime) -> Poll<()> {
+        let Some(broken) = self.connection.as_ref().and_then(|(_, io)| io.broken()) else {
+            return Poll::Pending;
+        };
+        self.link.publish(Admission::Over);
+        let (due, timer) = self.reading_on.get_or_insert_with(|| {
+            let due = runtime.now() + READING_ON;
+            (
+                due,
+                runtime.timer("the end of a connection that cannot be written to"),
+            )
+        });
+        ready!(timer.poll_until(cx, *due));
+        self.link.ended(broken);
+        Poll::Ready(())
     }
 
     /// Tells the pool what is admitted now.
@@ -252,6 +276,11 @@ impl Future for Driver {
             driver.end();
             return Poll::Ready(());
         };
+        if driver.poll_reading_on(cx, &*shared.runtime).is_ready() {
+            driver.end();
+            return Poll::Ready(());
+        }
+        driver.publish(&shared);
         driver.link.forget_opened(&mut driver.opened);
         driver.opened.clear();
         if driver.link.is_flooded(FLOOD) {

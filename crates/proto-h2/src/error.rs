@@ -1,9 +1,9 @@
 //! From what h2 says to what a caller can decide by.
 
 use h2::Reason;
-use httpcore_core_primitives::{Error, Kind, Phase, RuntimeGone, Sent, TlsFailure};
+use httpcore_core_primitives::{Error, Http2ErrorCode, Kind, Phase, Sent, SharedIoError};
 
-use crate::link::{End, Link, SharedError};
+use crate::link::{End, Link};
 
 /// How much of a request had been handed over, and whether an answer had begun.
 #[derive(Clone, Copy, Debug)]
@@ -16,11 +16,20 @@ pub(crate) struct Progress {
 /// Why a stream failed.
 pub(crate) fn of_stream(failure: &h2::Error, link: &Link, progress: Progress) -> Error {
     let phase = progress.phase;
+    let code = match failure.reason() {
+        Some(reason) if failure.is_remote() => Some(u32::from(reason)),
+        // It ended with its connection, perhaps after a GOAWAY that let it go on.
+        _ if failure.is_io() => link.goaway(),
+        _ => None,
+    };
+    let code = code.map(Http2ErrorCode::new);
     // RFC 9113 §8.7: neither what lies above the last stream of a GOAWAY nor a refused stream has
     // been processed. h2 ends a stream with the server's GOAWAY in the first case only.
+    // RFC 9113 §7: what must be asked for over HTTP/1.1 has not been processed over HTTP/2.
     let unprocessed = !progress.started
-        && failure.is_remote()
-        && (failure.is_go_away() || failure.reason() == Some(Reason::REFUSED_STREAM));
+        && (failure.is_remote()
+            && (failure.is_go_away() || failure.reason() == Some(Reason::REFUSED_STREAM))
+            || code == Some(Http2ErrorCode::HTTP_1_1_REQUIRED));
     let sent = if unprocessed {
         Sent::Nothing
     } else {
@@ -34,6 +43,10 @@ pub(crate) fn of_stream(failure: &h2::Error, link: &Link, progress: Progress) ->
         of_reset(failure, phase, sent)
     } else {
         of_connection(failure, link, phase, sent)
+    };
+    let error = match code {
+        Some(code) => error.with_http2_error_code(code),
+        None => error,
     };
     error.with_response_started(progress.started)
 }
@@ -75,18 +88,11 @@ pub(crate) fn of_connection(failure: &h2::Error, link: &Link, phase: Phase, sent
 pub(crate) fn of_end(end: End, phase: Phase, sent: Sent) -> Error {
     match end {
         End::Closed => Error::new(Kind::Closed, phase, sent),
+        End::ClosedAfter(error) => {
+            Error::new(Kind::Closed, phase, sent).with_source(SharedIoError::new(error))
+        }
         End::Failed(error) => {
-            let kind = if RuntimeGone::is_behind(&error) {
-                Kind::RuntimeGone
-            } else if TlsFailure::is_behind(&error) {
-                Kind::Tls
-            } else if error.kind() == std::io::ErrorKind::UnexpectedEof {
-                // A layer such as TLS knows that the end came too early.
-                Kind::Closed
-            } else {
-                Kind::Network
-            };
-            Error::new(kind, phase, sent).with_source(SharedError(error))
+            Error::new(Kind::of_stream_error(&error), phase, sent).with_source(SharedIoError::new(error))
         }
         End::Silent => Error::new(Kind::Network, phase, sent)
             .with_message("the server gave no sign of life within the keep-alive deadline"),

@@ -20,8 +20,9 @@ use bytes::Bytes;
 use h2::{Reason, RecvStream, client::ResponseFuture};
 use http::{Method, StatusCode, request};
 use httpcore_core_primitives::{
-    Alarm, Body, BodyLength, CloseReason, Error, Event, Kind, Lease, LeaseRevoked, OnInformational,
-    Phase, Protocol, Request, Response, SendError, Sent, StreamId, Terms, TimeoutKind, Trace,
+    Alarm, Body, BodyLength, CloseReason, EarlyResponse, Error, Event, Kind, Lease, LeaseRevoked,
+    MisdirectedRequest, OnInformational, Phase, Protocol, Request, Response, SendError, Sent,
+    StreamId, Terms, TimeoutKind, Trace,
     upgrade::NoExtendedConnect,
     waits::{Ended, Situation, Waits},
 };
@@ -146,6 +147,13 @@ impl Exchanging {
             return Ok(None);
         };
         let (mut parts, received) = head.into_parts();
+        if parts.status == StatusCode::MISDIRECTED_REQUEST
+            && let Some(body) = exchange.upload.as_ref().and_then(Upload::clone_body)
+            && let Some(request) = self.request.take()
+        {
+            let request = Request::from_parts(request, body);
+            parts.extensions.insert(MisdirectedRequest::new(request));
+        }
         let body = match exchange.begin_response(cx, &mut parts, received)? {
             // Dropped where it is: it is large.
             Begun::Over(body) => {
@@ -221,6 +229,8 @@ pub(crate) struct Exchange {
     written_before: usize,
     started: bool,
     has_head: bool,
+    /// The head came before all of the request had been sent.
+    early: Option<EarlyResponse>,
     body_received: u64,
     /// What Content-Length promised, and is still to come.
     remaining: Option<u64>,
@@ -254,6 +264,7 @@ impl Exchange {
             written_before: 0,
             started: false,
             has_head: false,
+            early: None,
             body_received: 0,
             remaining: None,
             reused,
@@ -363,7 +374,8 @@ impl Exchange {
                 return Poll::Pending;
             };
             match response.poll_informational(cx) {
-                Poll::Ready(Some(Ok(interim))) => {
+                Poll::Ready(Some(Ok(mut interim))) => {
+                    head::trim(interim.headers_mut());
                     self.take_informational(&interim, request)?;
                     continue;
                 }
@@ -373,12 +385,10 @@ impl Exchange {
                 Poll::Ready(None) => {}
                 Poll::Pending => return Poll::Pending,
             }
-            let head = ready!(Pin::new(response).poll(cx)).map_err(Failure::Stream)?;
+            let mut head = ready!(Pin::new(response).poll(cx)).map_err(Failure::Stream)?;
             self.started = true;
             self.waits.read_some = true;
-            if head::has_loose_values(head.headers()) {
-                return Poll::Ready(Err(Failure::Violation(LOOSE_VALUE)));
-            }
+            head::trim(head.headers_mut());
             if head::has_empty_length(head.headers()) {
                 return Poll::Ready(Err(Failure::Violation("the length is no number")));
             }
@@ -405,13 +415,14 @@ impl Exchange {
         self.interim += 1;
         self.interim_size += head::list_size(response.headers());
         let config = &self.shared.config;
-        if self.interim > config.max_interim
-            || self.interim_size > u64::from(config.max_header_list_size)
-        {
-            return Err(Failure::TooLarge("there are too many interim responses"));
+        if self.interim > config.max_interim {
+            let most = "more interim (1xx) responses came than Config::max_interim allows";
+            return Err(Failure::TooLarge(most));
         }
-        if head::has_loose_values(response.headers()) {
-            return Err(Failure::Violation(LOOSE_VALUE));
+        if self.interim_size > u64::from(config.max_header_list_size) {
+            let most = "the fields of the interim (1xx) responses are larger than \
+                        Config::max_header_list_size allows";
+            return Err(Failure::TooLarge(most));
         }
         self.emit(|| Event::Informational {
             status: status.as_u16(),
@@ -467,6 +478,16 @@ impl Exchange {
         {
             // RFC 9110 §10.1.1: a final answer instead of 100. The body is not wanted.
             upload.abandon();
+        }
+        if let Some(upload) = &self.upload
+            && !upload.is_sent()
+        {
+            let early = EarlyResponse::default();
+            if upload.is_abandoned() {
+                early.cut_short();
+            }
+            head.extensions.insert(early.clone());
+            self.early = Some(early);
         }
         self.no_content |= status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
         if received.is_end_stream() {
@@ -527,6 +548,9 @@ impl Exchange {
         self.waits.wrote |= progress;
         if sending == Sending::Over && upload.is_sent() && !self.announced_sent {
             self.announced_sent = true;
+            if let Some(early) = &self.early {
+                early.complete();
+            }
             let bytes = upload.taken;
             self.emit(|| Event::RequestBodySent { bytes });
         }
@@ -558,12 +582,10 @@ impl Exchange {
         let Some(received) = &mut self.received else {
             return Poll::Ready(Ok(None));
         };
-        let trailers = ready!(received.poll_trailers(cx)).map_err(Failure::Stream)?;
+        let mut trailers = ready!(received.poll_trailers(cx)).map_err(Failure::Stream)?;
         self.waits.read_some = true;
-        if let Some(trailers) = &trailers {
-            if head::has_loose_values(trailers) {
-                return Poll::Ready(Err(Failure::Violation(LOOSE_VALUE)));
-            }
+        if let Some(trailers) = &mut trailers {
+            head::trim(trailers);
             let (link, stream) = (&self.shared.link, received.stream_id().as_u32());
             // Those of requests are noted as such wherever they stand.
             if link.has_found(Finding::LatePseudo(stream))
@@ -737,6 +759,9 @@ impl Exchange {
 
     /// As [`close`](Self::close), while the request's body may still be taken back.
     fn close_but_keep_body(&mut self, reason: CloseReason) {
+        if let Some(early) = &self.early {
+            early.cut_short();
+        }
         self.response = None;
         self.received = None;
         self.alarm.disarm();
@@ -768,8 +793,6 @@ impl Exchange {
 const REQUEST_PSEUDO: &str = "the response has a pseudo-header field of requests";
 /// RFC 9113 §8.1
 const LATE_PSEUDO: &str = "the trailers have a pseudo-header field";
-/// RFC 9113 §8.2.1
-const LOOSE_VALUE: &str = "a field's value begins or ends with white space";
 
 impl Drop for Exchange {
     fn drop(&mut self) {

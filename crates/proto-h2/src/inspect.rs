@@ -36,6 +36,8 @@ pub(crate) enum Finding {
     LatePseudo(u32),
     /// Too many interim responses, on a stream that nobody listens to.
     TooManyBlocks,
+    /// The server ends the connection, with this code (RFC 9113 §6.8).
+    GoAway(u32),
 }
 
 /// Follows the frames that go out, to know which streams have been opened.
@@ -115,6 +117,11 @@ enum Looking {
         entry: [u8; 6],
         have: usize,
     },
+    /// The last stream and the code of GOAWAY, of which so many bytes have been read.
+    GoAway {
+        code: u32,
+        have: usize,
+    },
     /// The length of the padding, then a prefix of so many bytes, and then the block.
     Padding(usize, Block),
     /// So many bytes of priority, and then the block.
@@ -153,6 +160,7 @@ const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
+const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 
@@ -288,6 +296,10 @@ impl Inspector {
             }
             PING if flags & ACK == 0 => self.control += HEAVY,
             WINDOW_UPDATE => self.control += LIGHT,
+            GOAWAY => {
+                self.control += HEAVY;
+                self.looking = Looking::GoAway { code: 0, have: 0 };
+            }
             _ => self.control += HEAVY,
         }
     }
@@ -336,6 +348,15 @@ impl Looking {
                         if *entry == [0, 2, 0, 0, 0, 1] {
                             *byte = 2;
                         }
+                    }
+                }
+                Looking::GoAway { code, have } => {
+                    // The last stream is pushed out by the code, which follows it.
+                    *code = *code << 8 | u32::from(*byte);
+                    *have += 1;
+                    if *have == 8 {
+                        found(Finding::GoAway(*code));
+                        *self = Looking::Past;
                     }
                 }
                 Looking::Prefix(left, block) => {

@@ -1,8 +1,7 @@
 //! What the driver of a connection and its exchanges tell each other besides what h2 tells them.
 
 use std::{
-    error::Error as StdError,
-    fmt, io,
+    io,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering},
@@ -71,6 +70,8 @@ struct Said {
     /// Exchanges whose streams have not been opened.
     unopened: Waiting,
     findings: Vec<Finding>,
+    /// The code of the server's last GOAWAY.
+    goaway: Option<u32>,
     /// The driver, to be told when nobody holds the connection any more.
     driver: Option<Waker>,
 }
@@ -134,6 +135,8 @@ fn wake(waiting: Vec<(u64, Waker)>) {
 pub(crate) enum End {
     /// The server closed it.
     Closed,
+    /// The server closed it after writing had failed so.
+    ClosedAfter(Arc<io::Error>),
     /// Reading or writing failed.
     Failed(Arc<io::Error>),
     /// No sign of life came in time.
@@ -249,9 +252,15 @@ impl Link {
     /// Something was found in what the server sent.
     pub(crate) fn found(&self, finding: Finding) {
         if finding == Finding::TooManyBlocks {
-            return self.ended(End::Abused("there are too many interim responses"));
+            return self.ended(End::Abused(
+                "the server sent more than a hundred interim (1xx) responses to one request",
+            ));
         }
         let mut said = self.said();
+        if let Finding::GoAway(code) = finding {
+            said.goaway = Some(code);
+            return;
+        }
         if said.findings.len() == MOST_FINDINGS {
             said.findings.remove(0);
         }
@@ -263,6 +272,11 @@ impl Link {
     /// Whether this was found.
     pub(crate) fn has_found(&self, finding: Finding) -> bool {
         self.has_findings.load(Ordering::Acquire) && self.said().findings.contains(&finding)
+    }
+
+    /// With which code the server has said that it ends the connection, if it has.
+    pub(crate) fn goaway(&self) -> Option<u32> {
+        self.said().goaway
     }
 
     pub(crate) fn weigh(&self, control: usize) {
@@ -481,21 +495,5 @@ impl Link {
 
     fn said(&self) -> MutexGuard<'_, Said> {
         self.said.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// An I/O error which several exchanges share as their source.
-#[derive(Clone, Debug)]
-pub(crate) struct SharedError(pub(crate) Arc<io::Error>);
-
-impl fmt::Display for SharedError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
-    }
-}
-
-impl StdError for SharedError {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0.source()
     }
 }

@@ -10,14 +10,11 @@ use std::{
 
 use bytes::{Buf, Bytes, BytesMut};
 use h2::{Reason, RecvStream, SendStream};
-use httpcore_core_primitives::{IdleEnd, Lease, NetworkStream, RuntimeGone, StreamInfo, Upgraded};
-
-use crate::{
-    connection::Shared,
-    error::Told,
-    link::{End, SharedError},
-    payload::Payload,
+use httpcore_core_primitives::{
+    IdleEnd, Lease, NetworkStream, RuntimeGone, SharedIoError, StreamInfo, Upgraded,
 };
+
+use crate::{connection::Shared, error::Told, link::End, payload::Payload};
 
 /// How much is given to h2 in one piece.
 const PIECE: usize = 16 * 1024;
@@ -69,7 +66,9 @@ impl Tunnel {
     fn failed(&self, failure: &h2::Error) -> io::Error {
         if failure.is_io() {
             return match self.shared.link.end() {
-                Some(End::Failed(error)) => io::Error::new(error.kind(), SharedError(error)),
+                Some(End::Failed(error) | End::ClosedAfter(error)) => {
+                    io::Error::new(error.kind(), SharedIoError::new(error))
+                }
                 Some(End::Abused(how)) => io::Error::new(io::ErrorKind::InvalidData, how),
                 Some(End::Silent | End::Unanswered) => io::ErrorKind::TimedOut.into(),
                 Some(End::Dropped) => RuntimeGone::error(),

@@ -52,7 +52,7 @@ use httpcore_core_primitives::{BodyLength, Hints};
 pub use error::{Misuse, Violation};
 pub use framing::Framing;
 pub use head::{ReasonPhrase, SkippedFields};
-pub use request_head::Target;
+pub use httpcore_core_primitives::Target;
 pub use reuse::MustClose;
 pub use spelling::{HeaderOrder, KeepRawHead, RawHead};
 
@@ -306,7 +306,7 @@ impl Codec {
         self.closing = closing;
         // RFC 9110 §10.1.1: not without content, and not in HTTP/1.0.
         self.expects_continue = sending != Sending::Over
-            && request.version == Version::HTTP_11
+            && request.version != Version::HTTP_10
             && said.expects_continue;
         Ok(())
     }
