@@ -17,6 +17,7 @@
 //! - [`origin`]: scheme, host and port of a URL, and what the `Host` field says of them.
 //! - [`options`]: what may be set for each request, above all [`Timeouts`].
 //! - [`error`]: the one public [`Error`]: what failed, in which phase, and what was sent.
+//! - [`credentials`], [`base64`]: a user and a password, and the encoding in which they are sent.
 //! - [`trace`]: what happened, told to whoever listens; [`informational`]: who is told of interim
 //!   responses.
 //! - [`waits`]: the time limits of an exchange, for protocols.
@@ -36,8 +37,10 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod base64;
 pub mod body;
 pub mod connection;
+pub mod credentials;
 pub mod error;
 pub mod informational;
 pub mod lease;
@@ -57,6 +60,7 @@ pub use connection::{
     Admission, Established, ExclusiveConnection, GivenBack, Request, Response, SendError,
     SharedConnection, StreamId, Terms,
 };
+pub use credentials::Credentials;
 pub use error::{BoxError, Error, Fault, Kind, Phase, Sent, TimeoutKind};
 pub use informational::OnInformational;
 pub use lease::{CloseReason, Hints, Lease, LeaseId, LeaseRevoked, Reclaim};

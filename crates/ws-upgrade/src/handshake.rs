@@ -13,7 +13,7 @@ use httpcore_core_primitives::{
 };
 
 use crate::{
-    accept::{accept_for, base64, random_key},
+    accept::{accept_for, random_key},
     extensions::{self, Extension, is_token},
     refusal::{OpenError, Violation},
 };
@@ -161,7 +161,7 @@ impl Handshake {
     /// cannot be asked for.
     pub fn offer(self) -> Result<(Request, Expected), Error> {
         let asked = self.0?;
-        let key = base64(&asked.key.unwrap_or_else(random_key));
+        let key = base64::encode(&asked.key.unwrap_or_else(random_key));
         let mut request = Request::default();
         *request.uri_mut() = asked.url;
         *request.extensions_mut() = asked.options;
