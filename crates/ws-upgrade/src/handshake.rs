@@ -10,6 +10,7 @@ use http::{
 };
 use httpcore_core_primitives::{
     BoxError, Error, GivenBack, Kind, Origin, Phase, Protocol, Request, Response, Scheme, Upgraded,
+    base64,
 };
 
 use crate::{
