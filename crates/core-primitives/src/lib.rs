@@ -16,6 +16,7 @@
 //! - [`origin`]: scheme, host and port of a URL, and what the `Host` field says of them.
 //! - [`options`]: what may be set for each request, above all [`Timeouts`].
 //! - [`error`]: the one public [`Error`]: what failed, in which phase, and what was sent.
+//! - [`credentials`], [`base64`]: a user and a password, and the encoding in which they are sent.
 //! - [`trace`]: what happened, told to whoever listens; [`informational`]: who is told of interim
 //!   responses.
 //! - [`waits`]: the time limits of an exchange, for protocols.
@@ -35,8 +36,10 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod base64;
 pub mod body;
 pub mod connection;
+pub mod credentials;
 pub mod driven;
 pub mod error;
 pub mod informational;
@@ -56,6 +59,7 @@ pub use connection::{
     Admission, EarlyResponse, Established, ExclusiveConnection, GivenBack, MisdirectedRequest,
     Request, Response, SendError, SharedConnection, StreamId, Terms, UploadState,
 };
+pub use credentials::Credentials;
 pub use driven::{Driven, Driver};
 pub use error::{BoxError, Error, Fault, Http2ErrorCode, Kind, Phase, Sent, TimeoutKind};
 pub use informational::OnInformational;

@@ -11,6 +11,8 @@ use std::{
 
 use httpcore_core_primitives::{Alpn, Origin, TcpOptions, TlsChoice};
 
+pub use httpcore_core_primitives::Credentials;
+
 /// Where a connection leads and by which way. Requests with equal routes may share connections;
 /// requests with different ones never do.
 ///
@@ -346,39 +348,6 @@ pub enum Hop {
         /// As for `Connect`.
         credentials: Option<Credentials>,
     },
-}
-
-/// A user and a password, which do not print.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Credentials {
-    user: String,
-    password: String,
-}
-
-impl Credentials {
-    /// From their two parts.
-    pub fn new(user: impl Into<String>, password: impl Into<String>) -> Self {
-        Credentials {
-            user: user.into(),
-            password: password.into(),
-        }
-    }
-
-    /// The user.
-    pub fn user(&self) -> &str {
-        &self.user
-    }
-
-    /// The password.
-    pub fn password(&self) -> &str {
-        &self.password
-    }
-}
-
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
 }
 
 /// A map by route, which believes the hash that the route brings.

@@ -10,11 +10,11 @@ use http::{
 };
 use httpcore_core_primitives::{
     BoxError, Error, GivenBack, Kind, Origin, Phase, Protocol, Request, Response, Scheme, Sent,
-    Upgraded,
+    Upgraded, base64,
 };
 
 use crate::{
-    accept::{accept_for, base64, random_key},
+    accept::{accept_for, random_key},
     extensions::{self, Extension, is_token},
     refusal::{OpenError, Violation},
 };
@@ -170,7 +170,7 @@ impl Handshake {
                     .with_source(error)
             })?,
         };
-        let key = base64(&key);
+        let key = base64::encode(&key);
         let mut request = Request::default();
         *request.uri_mut() = asked.url;
         *request.extensions_mut() = asked.options;
