@@ -22,9 +22,10 @@ use crate::{
 };
 
 /// The program and the work; `name/of-the-work` in the file.
-const WATCHED: [(&str, &str); 9] = [
+const WATCHED: [(&str, &str); 10] = [
     ("ours", "h1"),
     ("ours", "h1-64"),
+    ("ours", "h1-64-four-fields"),
     ("ours", "h1-fields"),
     ("ours", "h1-10k"),
     ("ours", "h1-upload"),
