@@ -35,6 +35,8 @@ mod dialling;
 mod draining;
 mod errands;
 mod janitor;
+#[cfg(feature = "lock-count")]
+mod lock_count;
 mod retry;
 pub mod route;
 mod sending;
@@ -45,6 +47,9 @@ pub mod status;
 pub use config::{Config, Retry};
 pub use draining::{Drained, Draining};
 pub use route::{Credentials, Endpoint, Hop, Route, RouteParts, WeakRoute};
+#[cfg(feature = "lock-count")]
+#[doc(hidden)]
+pub use lock_count::lock_count;
 pub use sending::Sending;
 pub use shell::{Dial, DialTerms, Pool};
 pub use state::{Closed, Counters};

@@ -299,6 +299,8 @@ impl Parking {
 
 impl Shared {
     pub(crate) fn lock(&self) -> MutexGuard<'_, Core> {
+        #[cfg(feature = "lock-count")]
+        crate::lock_count::increment();
         // Nothing of ours panics under the lock but for a fault in the machine, and then the books
         // are as good as any.
         self.core.lock().unwrap_or_else(PoisonError::into_inner)

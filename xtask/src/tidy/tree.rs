@@ -94,7 +94,10 @@ fn loops(package: &str, tree: &str) -> Vec<String> {
 
 fn third_party(tree: &str) -> usize {
     let names = names(tree);
-    names.iter().filter(|(name, _)| !name.starts_with(FACADE)).count()
+    names
+        .iter()
+        .filter(|(name, _)| !name.starts_with(FACADE))
+        .count()
 }
 
 fn too_large(tree: &str) -> Option<String> {
