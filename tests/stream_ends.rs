@@ -6,18 +6,18 @@
 )]
 
 use std::{
-    io::{self, ErrorKind, IoSlice},
+    io::{self, IoSlice},
     sync::Arc,
     task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use httpcore::{
-    Alpn, Body, BoxFuture, BoxStream, BytesMut, ConnectionPool, Error, Http2ErrorCode, IdleEnd,
-    Kind, NetworkStream, PoolConfig, Retry, Sent, StreamInfo, TlsConnector, TlsFailure, TlsInfo,
-    mock::MockNet,
+    Alpn, Body, BoxFuture, BoxStream, BytesMut, ConnectionInfo, ConnectionPool, Error, ErrorKind,
+    Http2ErrorCode, IdleEvent, NetworkStream, PoolConfig, RequestSent, Retry, TlsConnector,
+    TlsFailure, TlsInfo, mock::MockNet,
 };
-use httpcore_core_primitives::RuntimeGone;
+use httpcore_core_primitives::RuntimeShutdown;
 
 /// Stands in no head, and in no frame but DATA.
 const BODY: &str = "the body of the request";
@@ -63,7 +63,7 @@ impl NetworkStream for Ending {
             return Poll::Ready(Ok(said.len()));
         }
         match self.end.read.map(|make| make()) {
-            Some(error) if error.kind() == ErrorKind::WouldBlock => Poll::Pending,
+            Some(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
             Some(error) => Poll::Ready(Err(error)),
             None => Poll::Ready(Ok(0)),
         }
@@ -91,14 +91,14 @@ impl NetworkStream for Ending {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_idle(&mut self, _: &mut Context<'_>) -> Poll<IdleEnd> {
+    fn poll_idle(&mut self, _: &mut Context<'_>) -> Poll<IdleEvent> {
         Poll::Pending
     }
 
-    fn info(&self) -> StreamInfo {
+    fn info(&self) -> ConnectionInfo {
         let mut tls = TlsInfo::default();
         tls.alpn = Some(self.alpn);
-        let mut info = StreamInfo::default();
+        let mut info = ConnectionInfo::default();
         info.tls = Some(Arc::new(tls));
         info
     }
@@ -129,7 +129,7 @@ impl TlsConnector for Ends {
 
 /// Reading never ends.
 fn never() -> io::Error {
-    ErrorKind::WouldBlock.into()
+    io::ErrorKind::WouldBlock.into()
 }
 
 fn told(end: End, alpn: Alpn) -> Error {
@@ -152,43 +152,63 @@ fn told_in(net: &MockNet, end: End, alpn: Alpn) -> Error {
 
 #[test]
 fn the_end_of_a_stream_is_the_same_kind_over_both_versions() {
-    let cut: Make = || TlsFailure::error(ErrorKind::UnexpectedEof, "no close_notify");
-    let alert: Make = || TlsFailure::error(ErrorKind::InvalidData, "alert: access denied");
-    let eof: Make = || ErrorKind::UnexpectedEof.into();
-    let reset: Make = || ErrorKind::ConnectionReset.into();
-    let pipe: Make = || ErrorKind::BrokenPipe.into();
-    let gone: Make = RuntimeGone::error;
+    let cut: Make = || TlsFailure::error(io::ErrorKind::UnexpectedEof, "no close_notify");
+    let alert: Make = || TlsFailure::error(io::ErrorKind::InvalidData, "alert: access denied");
+    let eof: Make = || io::ErrorKind::UnexpectedEof.into();
+    let reset: Make = || io::ErrorKind::ConnectionReset.into();
+    let pipe: Make = || io::ErrorKind::BrokenPipe.into();
+    let gone: Make = RuntimeShutdown::error;
     for (name, written, read, kind) in [
-        ("an end", None, None, Kind::Closed),
-        ("an end without close_notify", None, Some(cut), Kind::Closed),
+        ("an end", None, None, ErrorKind::ConnectionClosed),
+        (
+            "an end without close_notify",
+            None,
+            Some(cut),
+            ErrorKind::ConnectionClosed,
+        ),
         (
             "an early end of another layer",
             None,
             Some(eof),
-            Kind::Closed,
+            ErrorKind::ConnectionClosed,
         ),
-        ("an alert", None, Some(alert), Kind::Tls),
-        ("a reset", None, Some(reset), Kind::Network),
-        ("a runtime that ended", None, Some(gone), Kind::RuntimeGone),
-        ("a failed write, an end", Some(pipe), None, Kind::Closed),
+        ("an alert", None, Some(alert), ErrorKind::Tls),
+        ("a reset", None, Some(reset), ErrorKind::Network),
+        (
+            "a runtime that ended",
+            None,
+            Some(gone),
+            ErrorKind::RuntimeShutdown,
+        ),
+        (
+            "a failed write, an end",
+            Some(pipe),
+            None,
+            ErrorKind::ConnectionClosed,
+        ),
         (
             "a failed write, a reset",
             Some(pipe),
             Some(reset),
-            Kind::Network,
+            ErrorKind::Network,
         ),
         (
             "a failed write, an alert",
             Some(pipe),
             Some(alert),
-            Kind::Tls,
+            ErrorKind::Tls,
         ),
-        ("a failed write, a cut", Some(pipe), Some(cut), Kind::Closed),
+        (
+            "a failed write, a cut",
+            Some(pipe),
+            Some(cut),
+            ErrorKind::ConnectionClosed,
+        ),
         (
             "TLS fails to write, a reset",
             Some(alert),
             Some(reset),
-            Kind::Tls,
+            ErrorKind::Tls,
         ),
     ] {
         for alpn in [Alpn::Http1, Alpn::Http2] {
@@ -212,22 +232,27 @@ fn what_an_http2_server_said_before_a_write_failed_decides() {
     let goaway = b"\0\0\0\x04\0\0\0\0\0\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\0";
     let refused = b"\0\0\0\x04\0\0\0\0\0\0\0\x04\x03\0\0\0\0\x01\0\0\0\x07";
     let cancelled = b"\0\0\0\x04\0\0\0\0\0\0\0\x04\x03\0\0\0\0\x01\0\0\0\x08";
-    let broken: Option<Make> = Some(|| ErrorKind::BrokenPipe.into());
-    let reset: Option<Make> = Some(|| ErrorKind::ConnectionReset.into());
+    let broken: Option<Make> = Some(|| io::ErrorKind::BrokenPipe.into());
+    let reset: Option<Make> = Some(|| io::ErrorKind::ConnectionReset.into());
     for (said, kind, sent, code) in [
         (
             &goaway[..],
-            Kind::Closed,
-            Sent::Nothing,
+            ErrorKind::ConnectionClosed,
+            RequestSent::None,
             Http2ErrorCode::NO_ERROR,
         ),
         (
             refused,
-            Kind::Protocol,
-            Sent::Nothing,
+            ErrorKind::Protocol,
+            RequestSent::None,
             Http2ErrorCode::REFUSED_STREAM,
         ),
-        (cancelled, Kind::Protocol, Sent::All, Http2ErrorCode::CANCEL),
+        (
+            cancelled,
+            ErrorKind::Protocol,
+            RequestSent::Full,
+            Http2ErrorCode::CANCEL,
+        ),
     ] {
         for read in [None, reset] {
             let end = End {
@@ -247,12 +272,12 @@ fn a_connection_that_can_be_neither_written_to_nor_read_to_its_end_is_given_up()
     let net = MockNet::new();
     let began = net.elapsed();
     let end = End {
-        written: Some(|| ErrorKind::BrokenPipe.into()),
+        written: Some(|| io::ErrorKind::BrokenPipe.into()),
         said: b"",
         read: Some(never),
     };
     let error = told_in(&net, end, Alpn::Http2);
-    assert_eq!(error.kind(), Kind::Network, "{error:?}");
+    assert_eq!(error.kind(), ErrorKind::Network, "{error:?}");
     let took = net.elapsed() - began;
     assert!(took <= Duration::from_secs(1), "{took:?}");
 }

@@ -7,13 +7,13 @@
 )]
 
 use std::{
-    io::{ErrorKind, Read, Write},
+    io::{self, Read, Write},
     net::{Ipv4Addr, TcpListener},
     thread,
     time::Duration,
 };
 
-use httpcore::{Body, Error, Kind, Sent, Timeouts, blocking, http};
+use httpcore::{Body, Error, ErrorKind, RequestSent, Timeouts, blocking, http};
 
 #[test]
 fn a_body_that_is_too_large_does_not_make_a_post_retryable() {
@@ -25,7 +25,10 @@ fn a_body_that_is_too_large_does_not_make_a_post_retryable() {
     let mut body = pool.request(post).unwrap().into_body();
     body.read_exact(&mut [0; 2]).unwrap();
     let error = body.bytes(5).unwrap_err();
-    assert_eq!((error.kind(), error.sent()), (Kind::TooLarge, Sent::All));
+    assert_eq!(
+        (error.kind(), error.sent()),
+        (ErrorKind::TooLarge, RequestSent::Full)
+    );
     assert!(error.response_started() && !error.is_retryable());
 }
 
@@ -48,9 +51,9 @@ fn a_body_cut_short_never_ends_well_for_a_reader() {
     let head = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello";
     let broken = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nxyz\r\n";
     for (response, stays, io_kind) in [
-        (head, false, ErrorKind::UnexpectedEof),
-        (head, true, ErrorKind::TimedOut),
-        (broken, true, ErrorKind::InvalidData),
+        (head, false, io::ErrorKind::UnexpectedEof),
+        (head, true, io::ErrorKind::TimedOut),
+        (broken, true, io::ErrorKind::InvalidData),
     ] {
         let (url, server) = serve(response, stays);
         let limits = Timeouts::default().with_read(Duration::from_millis(50));

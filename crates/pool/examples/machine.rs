@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use httpcore_core_primitives::{ConnectionUse, Origin, Scheme};
+use httpcore_core_primitives::{ConnectionPolicy, Origin, Scheme};
 use httpcore_pool::{
-    Config, Route,
+    PoolConfig, Route,
     state::{Action, Connection, PlaceId, State, TicketId},
 };
 
@@ -42,7 +42,7 @@ fn told(machine: &mut Machine, now: Instant) -> (Vec<PlaceId>, Vec<(TicketId, u3
 }
 
 fn main() {
-    let mut config = Config::default();
+    let mut config = PoolConfig::default();
     config.max_connections = Some(2);
     let mut machine = Machine::new(&config);
     // The machine has no clock; any will do.
@@ -53,7 +53,7 @@ fn main() {
 
     println!("three requests to one.test, and one to other.test:");
     for route in [&one, &one, &one, &other] {
-        machine.enqueue(route, ConnectionUse::default(), now);
+        machine.enqueue(route, ConnectionPolicy::default(), now);
     }
     let (dials, _) = told(&mut machine, now);
 

@@ -9,12 +9,13 @@ use std::{
 };
 
 use httpcore_core_primitives::{
-    BoxFuture, Error, Established, Event, Kind, Phase, Sent, TimeoutKind, Timer,
+    BoxFuture, Error, ErrorKind, ErrorPhase, Established, RequestSent, TimeoutKind, Timer,
+    TraceEvent,
 };
 
 use crate::{
     route::Route,
-    shell::{DialTerms, Shared},
+    shell::{ConnectContext, Shared},
     state::PlaceId,
 };
 
@@ -29,12 +30,17 @@ pub(crate) struct Dialling {
     /// How many attempts have failed.
     failed: u32,
     route: Route,
-    terms: DialTerms,
+    terms: ConnectContext,
     guard: Guard,
 }
 
 impl Dialling {
-    pub(crate) fn new(pool: Weak<Shared>, place: PlaceId, route: Route, terms: DialTerms) -> Self {
+    pub(crate) fn new(
+        pool: Weak<Shared>,
+        place: PlaceId,
+        route: Route,
+        terms: ConnectContext,
+    ) -> Self {
         Dialling {
             step: Step::New,
             failed: 0,
@@ -58,16 +64,16 @@ enum Step {
     /// Ordered, and not begun yet.
     New,
     Attempt(BoxFuture<'static, Result<Established, Error>>),
-    /// Between two attempts, until then. Not an `Alarm`: that keeps its runtime alive, and this
+    /// Between two attempts, until then. Not an `LazyTimer`: that keeps its runtime alive, and this
     /// task belongs to the runtime.
     Pause(std::time::Instant, Box<dyn Timer>),
 }
 
 impl Step {
-    fn begin(pool: &Shared, route: &Route, terms: &DialTerms) -> Self {
+    fn begin(pool: &Shared, route: &Route, terms: &ConnectContext) -> Self {
         let trace = &terms.trace;
-        trace.emit(|| (pool.runtime.now(), Event::DialStarted));
-        Step::Attempt(pool.dial.dial(route, terms))
+        trace.emit(|| (pool.runtime.now(), TraceEvent::ConnectStarted));
+        Step::Attempt(pool.dial.connect(route, terms))
     }
 }
 
@@ -104,7 +110,7 @@ impl Future for Dialling {
                 && let Some(pool) = task.guard.pool.upgrade()
             {
                 let now = pool.runtime.now();
-                let event = || (now, Event::DialFailed { error });
+                let event = || (now, TraceEvent::ConnectFailed { error });
                 task.terms.trace.emit(event);
                 if let Some(pause) = task.pause_after(&pool, error) {
                     pool.lock().state.count_dial_retry();
@@ -127,9 +133,9 @@ impl Dialling {
     fn pause_after(&self, pool: &Shared, error: &Error) -> Option<Duration> {
         let may_pass = matches!(
             error.kind(),
-            Kind::Connect
-                | Kind::Resolve
-                | Kind::Timeout(TimeoutKind::Connect | TimeoutKind::Resolve)
+            ErrorKind::Connect
+                | ErrorKind::Resolve
+                | ErrorKind::Timeout(TimeoutKind::Connect | TimeoutKind::Resolve)
         );
         let again = self.failed < pool.config.connect_retries
             && may_pass
@@ -170,9 +176,9 @@ impl Drop for Guard {
     fn drop(&mut self) {
         if !self.reported {
             self.report(Err(Error::new(
-                Kind::RuntimeGone,
-                Phase::Connect,
-                Sent::Nothing,
+                ErrorKind::RuntimeShutdown,
+                ErrorPhase::Connect,
+                RequestSent::None,
             )
             .with_message("the runtime dropped the attempt to connect")));
         }

@@ -9,34 +9,34 @@ use std::{
     time::{Duration, Instant},
 };
 
-use httpcore_core_primitives::{Alarm, options::deadline};
+use httpcore_core_primitives::{LazyTimer, options::deadline};
 
 use crate::shell::Shared;
 
 /// A pool on its way to being empty: the future of [`Pool::drain`](crate::Pool::drain).
 #[must_use = "futures do nothing unless polled"]
-pub struct Draining {
+pub struct Drain {
     pool: Arc<Shared>,
     within: Duration,
     /// Once it has begun: until when.
     until: Option<Option<Instant>>,
-    alarm: Alarm,
+    alarm: LazyTimer,
 }
 
 /// How a drain ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Drained {
+pub struct DrainSummary {
     /// How many requests had not ended when the time was over, their responses' bodies and the
     /// streams they left behind included: none, if the pool was empty in time. Each of those which
     /// waited has been refused, and each of the others broken off.
-    pub unfinished: usize,
+    pub aborted: usize,
 }
 
-impl Draining {
+impl Drain {
     pub(crate) fn new(pool: Arc<Shared>, within: Duration) -> Self {
-        Draining {
-            alarm: Alarm::new(pool.runtime.clone(), "draining the pool"),
+        Drain {
+            alarm: LazyTimer::new(pool.runtime.clone(), "draining the pool"),
             pool,
             within,
             until: None,
@@ -44,10 +44,10 @@ impl Draining {
     }
 }
 
-impl Future for Draining {
-    type Output = Drained;
+impl Future for Drain {
+    type Output = DrainSummary;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Drained> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<DrainSummary> {
         let this = self.get_mut();
         let until = match this.until {
             Some(until) => until,
@@ -69,20 +69,20 @@ impl Future for Draining {
             }
             (is_empty, old)
         };
-        let mut unfinished = 0;
+        let mut aborted = 0;
         if !is_empty {
             std::task::ready!(this.alarm.poll_until(cx, until));
-            unfinished = this.pool.revoke();
+            aborted = this.pool.revoke();
         }
         this.pool.happens(|core, _| core.state.close());
         this.pool.bell.ring();
-        Poll::Ready(Drained { unfinished })
+        Poll::Ready(DrainSummary { aborted })
     }
 }
 
-impl fmt::Debug for Draining {
+impl fmt::Debug for Drain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Draining")
+        f.debug_struct("Drain")
             .field("within", &self.within)
             .field("has_begun", &self.until.is_some())
             .finish_non_exhaustive()

@@ -15,7 +15,7 @@ use std::{
     time::Instant,
 };
 
-use httpcore_core_primitives::{Admission, SharedConnection, Timer, options::earlier};
+use httpcore_core_primitives::{SharedConnection, StreamLimit, Timer, options::earlier};
 
 use crate::{
     shell::{Core, Shared},
@@ -99,7 +99,7 @@ pub(crate) fn start(pool: &Shared) {
 struct Janitor {
     pool: Weak<Shared>,
     bell: Arc<Bell>,
-    /// Not an `Alarm`: that keeps its runtime alive, and this task belongs to the runtime.
+    /// Not an `LazyTimer`: that keeps its runtime alive, and this task belongs to the runtime.
     timer: Option<Box<dyn Timer>>,
     over: bool,
 }
@@ -197,7 +197,7 @@ impl Core {
     /// meant to sleep until its age. So while requests come, a look is taken as often as something
     /// might have become too idle; once none have come, only for what is known.
     fn next_round(&mut self, pool: &Shared, now: Instant) -> Option<Instant> {
-        let granted = self.state.counters().granted;
+        let granted = self.state.stats().granted;
         let before = replace(&mut self.granted_before, granted);
         let limit = pool.config.idle_timeout.filter(|_| granted != before)?;
         now.checked_add(limit)
@@ -205,11 +205,14 @@ impl Core {
 }
 
 /// The latest news of how many exchanges a connection admits; leaves `waker` with it.
-pub(crate) fn latest_limit(connection: &dyn SharedConnection, waker: &Waker) -> Option<Admission> {
+pub(crate) fn latest_limit(
+    connection: &dyn SharedConnection,
+    waker: &Waker,
+) -> Option<StreamLimit> {
     let mut latest = None;
     for _ in 0..MOST_NEWS {
-        match connection.poll_limit(&mut Context::from_waker(waker)) {
-            Poll::Ready(Admission::Over) => return Some(Admission::Over),
+        match connection.poll_stream_limit(&mut Context::from_waker(waker)) {
+            Poll::Ready(StreamLimit::Closed) => return Some(StreamLimit::Closed),
             Poll::Ready(limit) => latest = Some(limit),
             Poll::Pending => return latest,
         }

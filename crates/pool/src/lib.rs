@@ -10,8 +10,8 @@
 //! - [`Pool`] is the shell around it: a lock, wakers, and two kinds of background tasks (one for
 //!   each connection being made, and one which watches what is idle).
 //! - [`Route`] says where a connection leads and by which way; equal routes share connections.
-//! - [`Dial`] makes connections, and is all that the pool knows of networks.
-//! - [`Config`], [`Status`] and [`Counters`] are what is set, what there is, and what has been.
+//! - [`Connect`] makes connections, and is all that the pool knows of networks.
+//! - [`PoolConfig`], [`PoolStatus`] and [`PoolStats`] are what is set, what there is, and what has been.
 //!
 //! ```text
 //!   send ─► Ticket ─────────────► Lease ──────────────► body ─► give_back ─┐
@@ -19,7 +19,7 @@
 //!              ▲    ▲                                                      ▼
 //!              │    └───────────────── idle ◄──────────────────────────────┤
 //!              │                        │ janitor: expired, ended          │
-//!    Dial ─────┘                        ▼                                  ▼
+//!    Connect ─────┘                        ▼                                  ▼
 //!    a place, from the first moment   closed ◄───────────────────── dropped, worn out
 //! ```
 //!
@@ -44,13 +44,13 @@ mod shell;
 pub mod state;
 pub mod status;
 
-pub use config::{Config, Retry};
-pub use draining::{Drained, Draining};
-pub use route::{Credentials, Endpoint, Hop, Route, RouteParts, WeakRoute};
+pub use config::{PoolConfig, Retry};
+pub use draining::{Drain, DrainSummary};
 #[cfg(feature = "lock-count")]
 #[doc(hidden)]
 pub use lock_count::lock_count;
-pub use sending::Sending;
-pub use shell::{Dial, DialTerms, Pool};
-pub use state::{Closed, Counters};
-pub use status::{ConnectionStatus, Status};
+pub use route::{Credentials, Endpoint, Hop, Route, RouteParts, WeakRoute};
+pub use sending::ResponseFuture;
+pub use shell::{Connect, ConnectContext, Pool};
+pub use state::{ConnectionCloseReason, PoolStats};
+pub use status::{ConnectionStatus, PoolStatus};

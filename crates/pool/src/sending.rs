@@ -11,9 +11,9 @@ use std::{
 
 use http::StatusCode;
 use httpcore_core_primitives::{
-    BoxFuture, ConnectionUse, Error, Event, Http2ErrorCode, KeepStreamInfo, Kind, Lease,
-    MisdirectedRequest, Phase, Reclaim, Request, Response, SendError, Sent, StreamInfo, Terms,
-    TimeoutKind, Timeouts, Timer, Trace,
+    BoxFuture, ConnectionInfo, ConnectionPolicy, Error, ErrorKind, ErrorPhase, ExchangeContext,
+    Http2ErrorCode, IncludeConnectionInfo, Lease, LeaseOwner, MisdirectedRequest, Request,
+    RequestSent, Response, SendError, TimeoutKind, Timeouts, Timer, Trace, TraceEvent,
     options::{self, deadline, earlier},
 };
 
@@ -21,21 +21,21 @@ use crate::{
     config::Retry,
     retry::may_be_sent_again,
     route::Route,
-    shell::{DialTerms, Granted, Shared},
+    shell::{ConnectContext, Granted, Shared},
     state::{Arrival, Connection, Refusal, TicketId},
 };
 
 /// How often a request is sent at most.
-const MOST_ATTEMPTS: u32 = 2;
+const MAX_ATTEMPTS: u32 = 2;
 
 /// How often, if the server said each time that it did not process it (RFC 9113 §8.7). A server that
 /// ends its connections after twenty requests turns most of a hundred away which come at once, and
 /// some of them several times.
-const MOST_UNPROCESSED: u32 = 10;
+const MAX_UNPROCESSED_RETRIES: u32 = 10;
 
 /// A request on its way: the future of [`Pool::send`](crate::Pool::send).
 #[must_use = "futures do nothing unless polled"]
-pub struct Sending {
+pub struct ResponseFuture {
     pool: Arc<Shared>,
     route: Route,
     trace: Trace,
@@ -46,13 +46,13 @@ pub struct Sending {
     /// When everything ends.
     deadline: Option<Instant>,
     attempts: u32,
-    wish: ConnectionUse,
+    wish: ConnectionPolicy,
     /// It was sent again after a 421 already.
     was_misdirected: bool,
     /// Its turn among all, once it has stood in the queue.
     came: Option<Arrival>,
     /// What the response is to say of its connection, if it is to say it.
-    info: Option<Box<StreamInfo>>,
+    info: Option<Box<ConnectionInfo>>,
     stage: Stage,
     /// Its wait in the queue. Not in the stage, which each request changes, and most never wait.
     queued: Option<Queued>,
@@ -76,9 +76,9 @@ enum Stage {
     Over,
 }
 
-impl Sending {
+impl ResponseFuture {
     pub(crate) fn new(pool: Arc<Shared>, route: Route, request: Request) -> Self {
-        Sending {
+        ResponseFuture {
             trace: Trace::none(),
             pool,
             route: route.preferred(),
@@ -86,7 +86,7 @@ impl Sending {
             pool_deadline: None,
             deadline: None,
             attempts: 0,
-            wish: ConnectionUse::default(),
+            wish: ConnectionPolicy::default(),
             was_misdirected: false,
             came: None,
             info: None,
@@ -102,11 +102,14 @@ impl Sending {
         {
             let settings = request.extensions();
             self.trace = settings.get::<Trace>().cloned().unwrap_or_default();
-            self.wish = settings.get::<ConnectionUse>().copied().unwrap_or_default();
+            self.wish = settings
+                .get::<ConnectionPolicy>()
+                .copied()
+                .unwrap_or_default();
         }
         let now = self.pool.runtime.now();
         let timeouts = timeouts(&self.pool, self.request.as_ref());
-        self.pool_deadline = deadline(now, timeouts.pool());
+        self.pool_deadline = deadline(now, timeouts.acquire());
         self.deadline = deadline(now, timeouts.total());
         self.ask(now)
     }
@@ -114,7 +117,7 @@ impl Sending {
     fn ask(&mut self, now: Instant) -> Result<(), Error> {
         self.attempts += 1;
         let mut came = self.came;
-        let terms = || DialTerms {
+        let terms = || ConnectContext {
             timeouts: timeouts(&self.pool, self.request.as_ref()),
             trace: self.trace.clone(),
         };
@@ -123,7 +126,7 @@ impl Sending {
         match answer {
             Some(answer) => self.answered(id, answer),
             None => {
-                self.tell(|| Event::Queued);
+                self.tell(|| TraceEvent::WaitingForConnection);
                 let ticket = Ticket {
                     pool: Some(self.pool.clone()),
                     id,
@@ -147,25 +150,35 @@ impl Sending {
             Ok(granted) => granted,
             Err(Refusal::Dial(error)) => return Err(error),
             Err(Refusal::QueueFull) => {
-                return Err(Error::new(Kind::QueueFull, Phase::Pool, Sent::Nothing));
+                return Err(Error::new(
+                    ErrorKind::QueueFull,
+                    ErrorPhase::Acquire,
+                    RequestSent::None,
+                ));
             }
             Err(Refusal::Closed) => {
-                return Err(Error::new(Kind::PoolClosed, Phase::Pool, Sent::Nothing));
+                return Err(Error::new(
+                    ErrorKind::PoolClosed,
+                    ErrorPhase::Acquire,
+                    RequestSent::None,
+                ));
             }
         };
-        let owner: Weak<dyn Reclaim> = self.pool.me.clone();
-        let terms = Terms {
+        let owner: Weak<dyn LeaseOwner> = self.pool.me.clone();
+        let terms = ExchangeContext {
             lease: Lease::new(ticket.lease(), owner),
             timeouts: timeouts(&self.pool, self.request.as_ref()),
             deadline: self.deadline,
             attempt: self.attempts,
             trace: self.trace.clone(),
         };
-        self.tell(|| Event::Granted { reused });
-        let asks_for_info = self
-            .request
-            .as_ref()
-            .is_some_and(|request| request.extensions().get::<KeepStreamInfo>().is_some());
+        self.tell(|| TraceEvent::ConnectionAcquired { reused });
+        let asks_for_info = self.request.as_ref().is_some_and(|request| {
+            request
+                .extensions()
+                .get::<IncludeConnectionInfo>()
+                .is_some()
+        });
         if asks_for_info {
             self.info = Some(Box::new(match &connection {
                 Connection::Exclusive(connection) => connection.info(),
@@ -192,10 +205,10 @@ impl Sending {
 
     /// The exchange failed: the request is sent again, or the error is the caller's.
     fn failed(&mut self, failure: SendError, reused: bool, shared: bool) -> Result<(), Error> {
-        let most = if shared && failure.error.sent() == Sent::Nothing {
-            MOST_UNPROCESSED
+        let most = if shared && failure.error.sent() == RequestSent::None {
+            MAX_UNPROCESSED_RETRIES
         } else {
-            MOST_ATTEMPTS
+            MAX_ATTEMPTS
         };
         let mut again = self.attempts < most
             && may_be_sent_again(self.pool.config.retry, &failure, reused, shared);
@@ -209,12 +222,12 @@ impl Sending {
         let error = failure.error.with_reused(reused);
         match failure.request {
             Some(request) if again => {
-                self.tell(|| Event::Retried { error: &error });
+                self.tell(|| TraceEvent::Retried { error: &error });
                 self.pool.lock().state.count_retry();
                 self.request = Some(*request);
                 // What killed one idle connection has as a rule killed its neighbours. A shared
                 // one says by itself when it is of no more use.
-                self.wish.fresh |= !shared;
+                self.wish.new_connection |= !shared;
                 self.ask(self.pool.runtime.now())
             }
             _ => Err(error),
@@ -236,53 +249,53 @@ impl Sending {
         // Its connection, or its stream, ends here.
         drop(response);
         self.was_misdirected = true;
-        let error = Error::new(Kind::Protocol, Phase::Head, Sent::All)
+        let error = Error::new(ErrorKind::Protocol, ErrorPhase::Head, RequestSent::Full)
             .with_message("the server is not the one for this request (421)")
-            .with_sent(Sent::All)
+            .with_sent(RequestSent::Full)
             .with_response_started(true)
             .with_attempts(self.attempts);
-        self.tell(|| Event::Retried { error: &error });
+        self.tell(|| TraceEvent::Retried { error: &error });
         self.pool.lock().state.count_retry();
         self.request = Some(*request);
-        self.wish.fresh = true;
+        self.wish.new_connection = true;
         self.ask(self.pool.runtime.now()).map(|()| None)
     }
 
     /// Which time limit ended the wait.
     fn too_late(&self, dialling: bool) -> Error {
         let phase = if dialling {
-            Phase::Connect
+            ErrorPhase::Connect
         } else {
-            Phase::Pool
+            ErrorPhase::Acquire
         };
         let now = self.pool.runtime.now();
         let come = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
         if !come(self.deadline) && !come(self.pool_deadline) {
             // Only the timers of a runtime that has ended are ready before their time.
-            return Error::new(Kind::RuntimeGone, phase, Sent::Nothing);
+            return Error::new(ErrorKind::RuntimeShutdown, phase, RequestSent::None);
         }
         let total = dialling || come(self.deadline);
         let limit = if total {
             TimeoutKind::Total
         } else {
-            TimeoutKind::Pool
+            TimeoutKind::Acquire
         };
-        Error::new(Kind::Timeout(limit), phase, Sent::Nothing)
+        Error::new(ErrorKind::Timeout(limit), phase, RequestSent::None)
     }
 
-    fn tell<'a>(&self, event: impl FnOnce() -> Event<'a>) {
+    fn tell<'a>(&self, event: impl FnOnce() -> TraceEvent<'a>) {
         self.trace.emit(|| (self.pool.runtime.now(), event()));
     }
 
     fn fail(&mut self, error: Error) -> Error {
         self.stage = Stage::Over;
         let error = error.with_attempts(self.attempts);
-        self.tell(|| Event::Failed { error: &error });
+        self.tell(|| TraceEvent::Failed { error: &error });
         error
     }
 }
 
-impl Future for Sending {
+impl Future for ResponseFuture {
     type Output = Result<Response, Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -368,7 +381,7 @@ fn timeouts(pool: &Shared, request: Option<&Request>) -> Timeouts {
     options::effective(&pool.config.timeouts, own)
 }
 
-impl fmt::Debug for Sending {
+impl fmt::Debug for ResponseFuture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let stage = match &self.stage {
             Stage::New => "new",

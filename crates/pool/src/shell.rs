@@ -21,25 +21,26 @@ use std::{
 };
 
 use httpcore_core_primitives::{
-    BoxFuture, CloseReason, ConnectionUse, Error, Established, ExclusiveConnection, Hints, LeaseId,
-    Reclaim, Request, Runtime, SharedConnection, Timeouts, Trace, lease::Outcome, nobody,
+    BoxFuture, CloseReason, ConnectionPolicy, Error, Established, ExclusiveConnection,
+    KeepAliveHints, LeaseId, LeaseOwner, Request, Runtime, SharedConnection, Timeouts, Trace,
+    lease::LeaseEnd, noop_waker,
 };
 
 use crate::{
-    config::Config,
+    config::PoolConfig,
     dialling::Dialling,
-    draining::Draining,
+    draining::Drain,
     errands::{Errand, Errands},
     janitor::{self, Bell, Watch},
     route::Route,
-    sending::Sending,
-    state::{Action, Arrival, Connection, Counters, PlaceId, Refusal, State, TicketId},
-    status::Status,
+    sending::ResponseFuture,
+    state::{Action, Arrival, Connection, PlaceId, PoolStats, Refusal, State, TicketId},
+    status::PoolStatus,
 };
 
 /// Makes connections: whoever uses the pool implements it with a network, TLS, proxies and
 /// protocols; tests implement it with a counter.
-pub trait Dial: Send + Sync + 'static {
+pub trait Connect: Send + Sync + 'static {
     /// Follows `route` to its end, and speaks whatever protocol was agreed on there.
     ///
     /// The future is polled in a task of the runtime's, and does not end with the request that
@@ -47,12 +48,12 @@ pub trait Dial: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// Whatever went wrong, with the [phase](httpcore_core_primitives::Phase) in which it did. It
+    /// Whatever went wrong, with the [phase](httpcore_core_primitives::ErrorPhase) in which it did. It
     /// becomes the error of the request that caused the dial, if that still waits.
-    fn dial(
+    fn connect(
         &self,
         route: &Route,
-        terms: &DialTerms,
+        terms: &ConnectContext,
     ) -> BoxFuture<'static, Result<Established, Error>>;
 }
 
@@ -60,7 +61,7 @@ pub trait Dial: Send + Sync + 'static {
 /// caused it.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
-pub struct DialTerms {
+pub struct ConnectContext {
     /// How long each phase may take. `resolve`, `connect` and `tls` concern a dial; `total` is the
     /// request's own, and does not end it.
     pub timeouts: Timeouts,
@@ -84,7 +85,7 @@ pub struct Pool {
 impl Pool {
     /// An empty pool. Connections are made by `dial`; time and background tasks (one for each
     /// connection being made, and one that watches what is idle) are `runtime`'s.
-    pub fn new(config: Config, runtime: Arc<dyn Runtime>, dial: Arc<dyn Dial>) -> Self {
+    pub fn new(config: PoolConfig, runtime: Arc<dyn Runtime>, dial: Arc<dyn Connect>) -> Self {
         let shared = Arc::new_cyclic(|me| Shared {
             me: me.clone(),
             core: Mutex::new(Core {
@@ -115,11 +116,11 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// - [`Kind::Timeout`](httpcore_core_primitives::Kind::Timeout) of the pool, if neither was a
+    /// - [`Kind::Timeout`](httpcore_core_primitives::ErrorKind::Timeout) of the pool, if neither was a
     ///   connection granted nor began one to be made for this request in time; of the total, if
     ///   all of it took too long.
-    /// - [`Kind::QueueFull`](httpcore_core_primitives::Kind::QueueFull) and
-    ///   [`Kind::PoolClosed`](httpcore_core_primitives::Kind::PoolClosed).
+    /// - [`Kind::QueueFull`](httpcore_core_primitives::ErrorKind::QueueFull) and
+    ///   [`Kind::PoolClosed`](httpcore_core_primitives::ErrorKind::PoolClosed).
     /// - Whatever befell the connection that was being made for it, or the exchange.
     ///
     /// # Cancellation
@@ -127,23 +128,23 @@ impl Pool {
     /// Dropping the future, or the body of the response, gives up the exchange and frees its
     /// place before `drop` returns. A connection that is being made for it goes on being made, for
     /// the next in the queue or to lie idle.
-    pub fn send(&self, route: Route, request: Request) -> Sending {
-        Sending::new(self.shared.clone(), route, request)
+    pub fn send(&self, route: Route, request: Request) -> ResponseFuture {
+        ResponseFuture::new(self.shared.clone(), route, request)
     }
 
     /// A snapshot to print: how much there is, and what each connection is doing.
-    pub fn status(&self) -> Status {
+    pub fn status(&self) -> PoolStatus {
         let now = self.shared.runtime.now();
         let core = self.shared.lock();
-        Status::of(&core.state, now, |place| {
+        PoolStatus::of(&core.state, now, |place| {
             let ward = core.wards.get(place.index());
             ward.and_then(|ward| ward.version)
         })
     }
 
     /// What has been counted since the pool was made.
-    pub fn counters(&self) -> Counters {
-        self.shared.lock().state.counters().clone()
+    pub fn stats(&self) -> PoolStats {
+        self.shared.lock().state.stats().clone()
     }
 
     /// Closes what is idle now.
@@ -155,7 +156,7 @@ impl Pool {
     /// Closes the pool, for all of its handles and for good: what is idle is closed now and what
     /// is in use when its exchange is over, attempts to connect are given up, and requests that
     /// wait, or come later, fail with
-    /// [`Kind::PoolClosed`](httpcore_core_primitives::Kind::PoolClosed).
+    /// [`Kind::PoolClosed`](httpcore_core_primitives::ErrorKind::PoolClosed).
     pub fn close(&self) {
         self.shared.happens(|core, _| core.state.close());
         self.shared.bell.ring();
@@ -163,15 +164,15 @@ impl Pool {
 
     /// Closes the pool gently, for all of its handles and for good, and waits for it to be empty,
     /// for so long at most, counted from the first poll. From then on requests that come fail with
-    /// [`Kind::PoolClosed`](httpcore_core_primitives::Kind::PoolClosed), and what is idle is
+    /// [`Kind::PoolClosed`](httpcore_core_primitives::ErrorKind::PoolClosed), and what is idle is
     /// closed; those which have been accepted, in the queue too, are served, and each connection
     /// is closed when nobody is left whom it could serve.
     ///
     /// When the time is over, the pool is [closed](Self::close): who still waits is refused, and
     /// attempts to connect are given up. Exchanges that have not ended are broken off, and so are
     /// streams of other protocols: whoever waits for one is woken, and finds the connection closed
-    /// and [`Kind::PoolClosed`](httpcore_core_primitives::Kind::PoolClosed), or
-    /// [`LeaseRevoked`](httpcore_core_primitives::LeaseRevoked) in an `io::Error`. One that nobody
+    /// and [`Kind::PoolClosed`](httpcore_core_primitives::ErrorKind::PoolClosed), or
+    /// [`ConnectionRevoked`](httpcore_core_primitives::ConnectionRevoked) in an `io::Error`. One that nobody
     /// asks hears of it when it is asked again, and keeps its socket until then. How many there are
     /// is what the future yields.
     ///
@@ -179,8 +180,8 @@ impl Pool {
     ///
     /// Dropping the future ends the waiting, and not the draining: who came is served, and who
     /// comes is refused.
-    pub fn drain(&self, within: Duration) -> Draining {
-        Draining::new(self.shared.clone(), within)
+    pub fn drain(&self, within: Duration) -> Drain {
+        Drain::new(self.shared.clone(), within)
     }
 
     /// Whether [`close`](Self::close) was called, or [`drain`](Self::drain) begun.
@@ -207,9 +208,9 @@ pub(crate) type Machine = State<Box<dyn ExclusiveConnection>, Arc<dyn SharedConn
 /// What all handles share.
 pub(crate) struct Shared {
     pub(crate) me: Weak<Shared>,
-    pub(crate) config: Config,
+    pub(crate) config: PoolConfig,
     pub(crate) runtime: Arc<dyn Runtime>,
-    pub(crate) dial: Arc<dyn Dial>,
+    pub(crate) dial: Arc<dyn Connect>,
     pub(crate) bell: Arc<Bell>,
     /// Whether all leases are; never unset. Written under the lock.
     revoked: AtomicBool,
@@ -236,7 +237,7 @@ pub(crate) struct Core {
 /// Where a waiting request is found, and then its exchange.
 #[derive(Default)]
 struct Seat {
-    terms: DialTerms,
+    terms: ConnectContext,
     /// Of whoever waits for a grant; later, of whoever waits for the network.
     waker: Option<Waker>,
     outcome: Option<Result<Granted, Refusal>>,
@@ -336,9 +337,9 @@ impl Shared {
     pub(crate) fn ask(
         &self,
         route: &Route,
-        wish: ConnectionUse,
+        wish: ConnectionPolicy,
         came: &mut Option<Arrival>,
-        terms: impl FnOnce() -> DialTerms,
+        terms: impl FnOnce() -> ConnectContext,
         now: Instant,
     ) -> (TicketId, Option<Result<Granted, Refusal>>) {
         {
@@ -355,9 +356,9 @@ impl Shared {
     fn ask_in_full(
         &self,
         route: &Route,
-        wish: ConnectionUse,
+        wish: ConnectionPolicy,
         came: &mut Option<Arrival>,
-        terms: DialTerms,
+        terms: ConnectContext,
         now: Instant,
     ) -> (TicketId, Option<Result<Granted, Refusal>>) {
         let mut errands = Errands::default();
@@ -555,12 +556,12 @@ impl Shared {
         mut core: MutexGuard<'_, Core>,
         ticket: TicketId,
         outcome: Result<Box<dyn ExclusiveConnection>, CloseReason>,
-        hints: Hints,
+        hints: KeepAliveHints,
         now: Instant,
     ) {
         let mut errands = Errands::default();
         let gone = outcome.as_ref().err().copied();
-        if hints == Hints::default() && core.state.end_at_once(ticket, gone, now) {
+        if hints == KeepAliveHints::default() && core.state.end_at_once(ticket, gone, now) {
             core.watch_over(now, &self.bell, &mut errands);
             drop(core);
             drop(outcome);
@@ -603,14 +604,14 @@ impl Shared {
     }
 }
 
-impl Reclaim for Shared {
-    fn reclaim(&self, lease: LeaseId, outcome: Outcome) {
+impl LeaseOwner for Shared {
+    fn reclaim(&self, lease: LeaseId, outcome: LeaseEnd) {
         let now = self.runtime.now();
         let ticket = lease.into();
         let mut core = self.lock();
         let _dropped_outside = core.forget_waker(ticket);
         let (outcome, hints) = match outcome {
-            Outcome::Returned(connection, hints) => {
+            LeaseEnd::Returned(connection, hints) => {
                 match core.park_at_once(self, ticket, connection, hints, now) {
                     Ok(()) => {
                         drop(core);
@@ -619,12 +620,12 @@ impl Reclaim for Shared {
                     Err(connection) => (Ok(connection), hints),
                 }
             }
-            Outcome::Closed(reason) => {
+            LeaseEnd::Closed(reason) => {
                 if core.finish_at_once(ticket, reason, now) {
                     drop(core);
                     return;
                 }
-                (Err(reason), Hints::default())
+                (Err(reason), KeepAliveHints::default())
             }
         };
         self.reclaim_in_full(core, ticket, outcome, hints, now);
@@ -700,7 +701,7 @@ impl Core {
     fn lend(
         &mut self,
         route: &Route,
-        wish: ConnectionUse,
+        wish: ConnectionPolicy,
         now: Instant,
     ) -> Option<(TicketId, Granted)> {
         let lent = self.state.lend(route, wish, now, &mut may_be_lent)?;
@@ -723,7 +724,7 @@ impl Core {
         pool: &Shared,
         ticket: TicketId,
         connection: Box<dyn ExclusiveConnection>,
-        hints: Hints,
+        hints: KeepAliveHints,
         now: Instant,
     ) -> Result<(), Box<dyn ExclusiveConnection>> {
         let Watch::Until(until) = self.watch else {
@@ -872,7 +873,7 @@ fn ward(wards: &mut Vec<Ward>, place: PlaceId) -> &mut Ward {
 /// Asks a connection whether it is fit for use. The waker that was left with it, if it still has that,
 /// finds that it is not parked.
 fn may_be_lent(_: PlaceId, connection: &mut Box<dyn ExclusiveConnection>) -> bool {
-    let cx = &mut Context::from_waker(nobody());
+    let cx = &mut Context::from_waker(noop_waker());
     connection.poll_idle(cx).is_pending()
 }
 

@@ -33,16 +33,16 @@
 //!   comes first, an idle connection or a new one. Between routes, places go round.
 //!
 //! ```
-//! use httpcore_core_primitives::{ConnectionUse, Origin, Scheme};
-//! use httpcore_pool::{Config, Route, state::{Action, Connection, State}};
+//! use httpcore_core_primitives::{ConnectionPolicy, Origin, Scheme};
+//! use httpcore_pool::{PoolConfig, Route, state::{Action, Connection, State}};
 //!
-//! let mut state = State::<&str, ()>::new(&Config::default());
+//! let mut state = State::<&str, ()>::new(&PoolConfig::default());
 //! let route = Route::to(Origin::new(Scheme::Http, "localhost", 80));
 //! # #[allow(clippy::disallowed_methods)]
 //! let now = std::time::Instant::now();
 //! let mut fit = |_, _: &mut &str| true;
 //!
-//! let first = state.enqueue(&route, ConnectionUse::default(), now);
+//! let first = state.enqueue(&route, ConnectionPolicy::default(), now);
 //! let Some(Action::Dial { place, .. }) = state.poll_action(now, &mut fit) else { panic!() };
 //! state.dialled(place, Ok(Connection::Exclusive("the first")), now);
 //! let Some(Action::Grant { ticket, connection, .. }) = state.poll_action(now, &mut fit) else {
@@ -60,12 +60,12 @@ use std::{
 };
 
 use httpcore_core_primitives::{
-    Admission, CloseReason, ConnectionUse, Error, Hints, options::earlier,
+    CloseReason, ConnectionPolicy, Error, KeepAliveHints, StreamLimit, options::earlier,
 };
 
 use crate::{
     arena::{Arena, Chain, Key, Links, List},
-    config::Config,
+    config::PoolConfig,
     route::{Route, RouteMap},
 };
 
@@ -80,8 +80,10 @@ mod tickets;
 
 use idle::{Class, Idle};
 
-pub use action::{Action, Arrival, Closed, Connection, Lent, PlaceId, Refusal, TicketId};
-pub use sight::{Activity, Books, Counters, Sight};
+pub use action::{
+    Action, Arrival, Connection, ConnectionCloseReason, Lent, PlaceId, Refusal, TicketId,
+};
+pub use sight::{Activity, Books, PoolStats, Sight};
 
 /// How many requests may be served on connections of other routes while a route waits for a place
 /// in a full pool, before one of those connections is closed for it. A new connection costs about
@@ -136,7 +138,7 @@ pub struct State<X, S> {
     /// Newcomers are refused, and nothing is kept that nobody waits for.
     draining: bool,
     sequence: u64,
-    counters: Counters,
+    counters: PoolStats,
 }
 
 /// What has begun that will end by itself.
@@ -162,10 +164,10 @@ struct Limits {
     idle: usize,
     idle_per_road: usize,
     idle_timeout: Option<Duration>,
-    max_age: Option<Duration>,
+    max_lifetime: Option<Duration>,
     max_requests: u64,
     queue: usize,
-    dial_patience: Option<Duration>,
+    connect_preempt_after: Option<Duration>,
 }
 
 /// A route with something on it.
@@ -227,7 +229,7 @@ struct Place<X, S> {
     /// Among which of the attended dials it is, while it is one.
     level: u8,
     /// Why it is not used again, if whoever used it last has said so.
-    ending: Option<Closed>,
+    ending: Option<ConnectionCloseReason>,
     served: u64,
     /// Whether its dial has succeeded.
     made: bool,
@@ -255,7 +257,7 @@ enum Stage<X, S> {
         /// Whether that is its own word, and not a guess.
         told: bool,
         /// Why it takes no more.
-        retired: Option<Closed>,
+        retired: Option<ConnectionCloseReason>,
     },
 }
 
@@ -338,23 +340,23 @@ chain!(ByAge, Place<X, S>, age, X, S);
 
 impl<X, S: Clone> State<X, S> {
     /// An empty pool.
-    pub fn new(config: &Config) -> Self {
+    pub fn new(config: &PoolConfig) -> Self {
         let limit = |limit: Option<usize>| limit.unwrap_or(usize::MAX);
         State {
             limits: Limits {
                 places: limit(config.max_connections).max(1),
                 places_per_road: limit(config.max_connections_per_origin).max(1),
-                shared_per_road: limit(config.max_shared_per_origin).max(1),
+                shared_per_road: limit(config.max_http2_connections_per_origin).max(1),
                 idle: limit(config.max_idle),
                 idle_per_road: limit(config.max_idle_per_origin),
                 idle_timeout: config.idle_timeout,
-                max_age: config.max_age,
+                max_lifetime: config.max_lifetime,
                 max_requests: config
                     .max_requests_per_connection
                     .unwrap_or(u64::MAX)
                     .max(1),
-                queue: limit(config.queue_limit),
-                dial_patience: config.dial_patience,
+                queue: limit(config.max_pending_requests),
+                connect_preempt_after: config.connect_preempt_after,
             },
             index: RouteMap::default(),
             roads: Arena::new(),
@@ -378,12 +380,12 @@ impl<X, S: Clone> State<X, S> {
             closed: false,
             draining: false,
             sequence: 0,
-            counters: Counters::default(),
+            counters: PoolStats::default(),
         }
     }
 
     /// A request asks for a connection along `route`, to be used in such a way.
-    pub fn enqueue(&mut self, route: &Route, wish: ConnectionUse, now: Instant) -> TicketId {
+    pub fn enqueue(&mut self, route: &Route, wish: ConnectionPolicy, now: Instant) -> TicketId {
         let claim = self.enter(route, wish, now);
         TicketId(claim)
     }
@@ -394,12 +396,12 @@ impl<X, S: Clone> State<X, S> {
     pub fn enqueue_again(
         &mut self,
         route: &Route,
-        wish: ConnectionUse,
+        wish: ConnectionPolicy,
         arrival: Arrival,
         now: Instant,
     ) -> TicketId {
         let claim = self.enter(route, wish, now);
-        if !wish.fresh {
+        if !wish.new_connection {
             self.claims[claim].sequence = arrival.0.get();
         }
         TicketId(claim)
@@ -411,7 +413,7 @@ impl<X, S: Clone> State<X, S> {
         NonZeroU64::new(sequence).map(Arrival)
     }
 
-    fn enter(&mut self, route: &Route, wish: ConnectionUse, now: Instant) -> Key {
+    fn enter(&mut self, route: &Route, wish: ConnectionPolicy, now: Instant) -> Key {
         self.counters.requests += 1;
         let road = self.road(route);
         let stage = ClaimStage::Waiting { dial: None };
@@ -492,7 +494,7 @@ impl<X, S: Clone> State<X, S> {
             self.work.push_back(Work::Act(Action::Close {
                 place: dial,
                 connection,
-                reason: Closed::Superfluous,
+                reason: ConnectionCloseReason::Superfluous,
             }));
             return None;
         }
@@ -545,7 +547,7 @@ impl<X, S: Clone> State<X, S> {
     /// A lease ended: with its connection, if that was exclusive and is fit for another exchange;
     /// otherwise for some reason.
     pub fn reclaimed(&mut self, ticket: TicketId, outcome: Result<X, CloseReason>, now: Instant) {
-        self.reclaimed_with(ticket, outcome, Hints::default(), now);
+        self.reclaimed_with(ticket, outcome, KeepAliveHints::default(), now);
     }
 
     /// As [`reclaimed`](Self::reclaimed), with what the server said of the connection's future.
@@ -553,7 +555,7 @@ impl<X, S: Clone> State<X, S> {
         &mut self,
         ticket: TicketId,
         outcome: Result<X, CloseReason>,
-        hints: Hints,
+        hints: KeepAliveHints,
         now: Instant,
     ) {
         let Some(&Claim {
@@ -576,14 +578,16 @@ impl<X, S: Clone> State<X, S> {
             (Stage::Lent, Ok(connection)) => {
                 place.stage = Stage::Settling;
                 place.idle_since = now;
-                let class = hints.idle_for.map_or(Some(Class::default()), |idle_for| {
+                let class = hints.timeout.map_or(Some(Class::default()), |idle_for| {
                     Class::within(idle::before(idle_for), ours)
                 });
                 place.class = class.unwrap_or_default();
                 if close_after {
-                    place.ending = Some(Closed::Exchange(CloseReason::CallerSaidClose));
-                } else if class.is_none() || hints.more == Some(0) {
-                    place.ending = Some(Closed::PeerHinted);
+                    place.ending = Some(ConnectionCloseReason::Exchange(
+                        CloseReason::CallerSaidClose,
+                    ));
+                } else if class.is_none() || hints.max_requests == Some(0) {
+                    place.ending = Some(ConnectionCloseReason::PeerHinted);
                 }
                 self.work.push_back(Work::Settle {
                     place: key,
@@ -591,7 +595,7 @@ impl<X, S: Clone> State<X, S> {
                 });
             }
             (Stage::Lent, Err(reason)) => {
-                self.counters.close(Closed::Exchange(reason));
+                self.counters.close(ConnectionCloseReason::Exchange(reason));
                 self.remove_place(key);
                 self.work.push_back(Work::Serve(road));
             }
@@ -599,7 +603,9 @@ impl<X, S: Clone> State<X, S> {
                 match outcome {
                     Ok(connection) => self.discard(PlaceId(key), connection),
                     // Whoever is next must not meet the same.
-                    Err(CloseReason::PeerSaidClose) => self.retire(key, Closed::Retired),
+                    Err(CloseReason::PeerSaidClose) => {
+                        self.retire(key, ConnectionCloseReason::Retired)
+                    }
                     Err(_) => {}
                 }
                 self.end_exchange(key, now);
@@ -646,10 +652,10 @@ impl<X, S: Clone> State<X, S> {
     }
 
     /// A shared connection admits another number of exchanges at once, or no more at all.
-    pub fn admits(&mut self, place: PlaceId, admission: Admission) {
+    pub fn admits(&mut self, place: PlaceId, admission: StreamLimit) {
         match admission {
-            Admission::UpTo(exchanges) => self.set_limit(place.0, exchanges),
-            Admission::Over => self.retire(place.0, Closed::Retired),
+            StreamLimit::Max(exchanges) => self.set_limit(place.0, exchanges),
+            StreamLimit::Closed => self.retire(place.0, ConnectionCloseReason::Retired),
         }
     }
 
@@ -658,15 +664,15 @@ impl<X, S: Clone> State<X, S> {
         while let Some((end, key)) = self.idle.first_to_expire(&self.places)
             && end <= now
         {
-            self.close_idle_place(key, Closed::IdleTimeout);
+            self.close_idle_place(key, ConnectionCloseReason::IdleTimeout);
         }
         while let Some(key) = self.ages.front()
             && self.places[key].ends.is_some_and(|end| end <= now)
         {
             self.ages.remove(&mut self.places, key);
             match self.places[key].stage {
-                Stage::Idle(_) => self.close_idle_place(key, Closed::MaxAge),
-                Stage::Shared { .. } => self.retire(key, Closed::MaxAge),
+                Stage::Idle(_) => self.close_idle_place(key, ConnectionCloseReason::MaxAge),
+                Stage::Shared { .. } => self.retire(key, ConnectionCloseReason::MaxAge),
                 // One that is lent will be looked at when it comes back.
                 Stage::Lent | Stage::Settling | Stage::Dial { .. } => {}
             }
@@ -698,7 +704,7 @@ impl<X, S: Clone> State<X, S> {
     /// Closes what is idle.
     pub fn close_idle(&mut self) {
         while let Some(key) = self.idle.longest(&self.places) {
-            self.close_idle_place(key, Closed::CloseIdle);
+            self.close_idle_place(key, ConnectionCloseReason::CloseIdle);
         }
     }
 
@@ -725,7 +731,7 @@ impl<X, S: Clone> State<X, S> {
     pub fn close(&mut self) {
         self.closed = true;
         while let Some(key) = self.idle.longest(&self.places) {
-            self.close_idle_place(key, Closed::PoolClosed);
+            self.close_idle_place(key, ConnectionCloseReason::PoolClosed);
         }
         let waiting: Vec<Key> = self.claims_in(|stage| matches!(stage, ClaimStage::Waiting { .. }));
         for claim in waiting {
@@ -744,7 +750,7 @@ impl<X, S: Clone> State<X, S> {
             .map(|(key, _)| key)
             .collect();
         for key in shared {
-            self.retire(key, Closed::PoolClosed);
+            self.retire(key, ConnectionCloseReason::PoolClosed);
         }
     }
 
@@ -778,7 +784,7 @@ impl<X, S: Clone> State<X, S> {
     }
 
     /// What has been counted since the beginning.
-    pub fn counters(&self) -> &Counters {
+    pub fn stats(&self) -> &PoolStats {
         &self.counters
     }
 

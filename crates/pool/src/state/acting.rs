@@ -109,7 +109,7 @@ impl<X, S: Clone> State<X, S> {
             }
             if self.yielding.is_none() && self.must_yield(road) {
                 self.yielding = Some(place);
-                self.retire(place, Closed::MadeRoom);
+                self.retire(place, ConnectionCloseReason::MadeRoom);
                 continue;
             }
             return Some(self.grant_shared(claim, place, now));
@@ -147,7 +147,7 @@ impl<X, S: Clone> State<X, S> {
             return Some(self.give_up(key, connection, reason));
         }
         if !is_fit(PlaceId(key), &mut connection) {
-            return Some(self.give_up(key, connection, Closed::PeerEnded));
+            return Some(self.give_up(key, connection, ConnectionCloseReason::PeerEnded));
         }
         Some(self.grant_exclusive(claim, key, connection, now))
     }
@@ -167,13 +167,13 @@ impl<X, S: Clone> State<X, S> {
         }
         let claim = self.first_for(road, |claim| new || !claim.fresh);
         if claim.is_some() && !new && self.must_yield(road) {
-            return Some(self.give_up(key, connection, Closed::MadeRoom));
+            return Some(self.give_up(key, connection, ConnectionCloseReason::MadeRoom));
         }
         if claim.is_none() && self.limits.nothing_idle() {
-            return Some(self.give_up(key, connection, Closed::IdleLimit));
+            return Some(self.give_up(key, connection, ConnectionCloseReason::IdleLimit));
         }
         if !is_fit(PlaceId(key), &mut connection) {
-            return Some(self.give_up(key, connection, Closed::PeerEnded));
+            return Some(self.give_up(key, connection, ConnectionCloseReason::PeerEnded));
         }
         match claim {
             Some(claim) => {
@@ -205,7 +205,7 @@ impl<X, S: Clone> State<X, S> {
             return None;
         }
         let connection = self.unpark(key, Stage::Settling);
-        Some(self.give_up(key, connection, Closed::PeerEnded))
+        Some(self.give_up(key, connection, ConnectionCloseReason::PeerEnded))
     }
 
     pub(super) fn requeue(&self, claim: Key) -> Option<Action<X, S>> {
@@ -218,7 +218,7 @@ impl<X, S: Clone> State<X, S> {
     /// Closes one of the things which nobody waits for; whether there was one.
     pub(super) fn let_go(&mut self) -> bool {
         if let Some(key) = self.idle.longest(&self.places) {
-            self.close_idle_place(key, Closed::PoolClosed);
+            self.close_idle_place(key, ConnectionCloseReason::PoolClosed);
         } else if let Some(dial) = self.orphans.front() {
             self.abandon(dial);
         } else {
@@ -237,7 +237,7 @@ impl<X, S: Clone> State<X, S> {
         if road.places >= self.limits.places_per_road {
             // Only for one who insists on a new connection does a road give up one of its own.
             let oldest = road.idle.back();
-            oldest.map(|key| self.close_idle_place(key, Closed::MadeRoom))
+            oldest.map(|key| self.close_idle_place(key, ConnectionCloseReason::MadeRoom))
         } else if self.places.len() < self.limits.places {
             None
         } else if let Some(dial) = self.orphans.front() {
@@ -245,7 +245,7 @@ impl<X, S: Clone> State<X, S> {
             self.abandon(dial);
             Some(())
         } else if let Some(oldest) = self.idle.longest(&self.places) {
-            self.close_idle_place(oldest, Closed::MadeRoom);
+            self.close_idle_place(oldest, ConnectionCloseReason::MadeRoom);
             Some(())
         } else {
             self.make_a_dial_give_way(now)

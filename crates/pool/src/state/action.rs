@@ -128,7 +128,7 @@ pub enum Action<X, S> {
         /// The connection.
         connection: Connection<X, S>,
         /// Why.
-        reason: Closed,
+        reason: ConnectionCloseReason,
     },
 }
 
@@ -146,7 +146,7 @@ pub enum Refusal {
 /// Why a connection was closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Closed {
+pub enum ConnectionCloseReason {
     /// It was idle for too long, by our limit or by what its server said.
     IdleTimeout,
     /// It was too old.
@@ -173,22 +173,22 @@ pub enum Closed {
     Exchange(CloseReason),
 }
 
-impl Closed {
+impl ConnectionCloseReason {
     /// A word or two for tables and metrics.
     pub fn label(self) -> &'static str {
         match self {
-            Closed::IdleTimeout => "idle timeout",
-            Closed::MaxAge => "max age",
-            Closed::MaxRequests => "max requests",
-            Closed::PeerHinted => "peer hinted",
-            Closed::IdleLimit => "idle limit",
-            Closed::MadeRoom => "made room",
-            Closed::PeerEnded => "peer ended",
-            Closed::Retired => "retired",
-            Closed::Superfluous => "superfluous",
-            Closed::CloseIdle => "close idle",
-            Closed::PoolClosed => "pool closed",
-            Closed::Exchange(reason) => reason.label(),
+            ConnectionCloseReason::IdleTimeout => "idle timeout",
+            ConnectionCloseReason::MaxAge => "max age",
+            ConnectionCloseReason::MaxRequests => "max requests",
+            ConnectionCloseReason::PeerHinted => "peer hinted",
+            ConnectionCloseReason::IdleLimit => "idle limit",
+            ConnectionCloseReason::MadeRoom => "made room",
+            ConnectionCloseReason::PeerEnded => "peer ended",
+            ConnectionCloseReason::Retired => "retired",
+            ConnectionCloseReason::Superfluous => "superfluous",
+            ConnectionCloseReason::CloseIdle => "close idle",
+            ConnectionCloseReason::PoolClosed => "pool closed",
+            ConnectionCloseReason::Exchange(reason) => reason.label(),
         }
     }
 }

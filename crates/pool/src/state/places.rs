@@ -45,7 +45,7 @@ impl<X, S: Clone> State<X, S> {
     /// When the first dial has lasted so long that it gives way to others who wait for a place;
     /// `None` if nobody does.
     pub(super) fn next_to_give_way(&self) -> Option<Instant> {
-        let patience = self.limits.dial_patience?;
+        let patience = self.limits.connect_preempt_after?;
         if self.ring.is_empty() || self.places.len() < self.limits.places || !self.is_dialled() {
             return None;
         }
@@ -79,7 +79,10 @@ impl<X, S: Clone> State<X, S> {
     /// own ticket waits for a place again, and its next dial has twice as long. So an origin whose
     /// connects hang holds no place for ever, and one whose connects are merely slow gets there.
     pub(super) fn make_a_dial_give_way(&mut self, now: Instant) -> Option<()> {
-        let patience = self.limits.dial_patience.filter(|_| self.is_dialled())?;
+        let patience = self
+            .limits
+            .connect_preempt_after
+            .filter(|_| self.is_dialled())?;
         let key = (0..LEVELS).find_map(|level| {
             let is_due = self
                 .gives_way(level, patience)
@@ -108,7 +111,10 @@ impl<X, S: Clone> State<X, S> {
         place.born_sequence = sequence;
         place.made = true;
         self.made += 1;
-        place.ends = self.limits.max_age.and_then(|age| now.checked_add(age));
+        place.ends = self
+            .limits
+            .max_lifetime
+            .and_then(|age| now.checked_add(age));
         place.idle_since = now;
         if place.ends.is_some() {
             self.ages.push_back(&mut self.places, key);
@@ -144,9 +150,9 @@ impl<X, S: Clone> State<X, S> {
         }
         self.idle.push(&mut self.places, key);
         if superfluous {
-            self.retire(key, Closed::Superfluous);
+            self.retire(key, ConnectionCloseReason::Superfluous);
         } else if self.closed {
-            self.retire(key, Closed::PoolClosed);
+            self.retire(key, ConnectionCloseReason::PoolClosed);
         }
     }
 
@@ -169,7 +175,7 @@ impl<X, S: Clone> State<X, S> {
         if lane.idle.len() > self.limits.idle_per_road
             && let Some(oldest) = lane.idle.back()
         {
-            self.close_idle_place(oldest, Closed::IdleLimit);
+            self.close_idle_place(oldest, ConnectionCloseReason::IdleLimit);
         }
     }
 
@@ -192,7 +198,7 @@ impl<X, S: Clone> State<X, S> {
     }
 
     /// Closes a connection without exchanges, of either kind.
-    pub(super) fn close_idle_place(&mut self, key: Key, reason: Closed) {
+    pub(super) fn close_idle_place(&mut self, key: Key, reason: ConnectionCloseReason) {
         match self.places[key].stage {
             Stage::Idle(_) => {
                 let connection = self.unpark(key, Stage::Settling);
@@ -207,7 +213,12 @@ impl<X, S: Clone> State<X, S> {
     }
 
     /// An exclusive connection that is in no list any more is given up.
-    pub(super) fn give_up(&mut self, key: Key, connection: X, reason: Closed) -> Action<X, S> {
+    pub(super) fn give_up(
+        &mut self,
+        key: Key,
+        connection: X,
+        reason: ConnectionCloseReason,
+    ) -> Action<X, S> {
         let road = self.places[key].road;
         self.counters.close(reason);
         self.remove_place(key);
@@ -224,12 +235,12 @@ impl<X, S: Clone> State<X, S> {
         self.work.push_back(Work::Act(Action::Close {
             place,
             connection: Connection::Exclusive(connection),
-            reason: Closed::Superfluous,
+            reason: ConnectionCloseReason::Superfluous,
         }));
     }
 
     /// A shared connection takes no more exchanges, and is closed after the last of those it has.
-    pub(super) fn retire(&mut self, key: Key, reason: Closed) {
+    pub(super) fn retire(&mut self, key: Key, reason: ConnectionCloseReason) {
         let Some(place) = self.places.get_mut(key) else {
             return;
         };
@@ -360,14 +371,14 @@ impl<X, S: Clone> State<X, S> {
     }
 
     /// Why an idle connection must not be lent, if there is a reason which needs no asking.
-    pub(super) fn expired(&self, key: Key, now: Instant) -> Option<Closed> {
-        let closed = self.closed.then_some(Closed::PoolClosed);
+    pub(super) fn expired(&self, key: Key, now: Instant) -> Option<ConnectionCloseReason> {
+        let closed = self.closed.then_some(ConnectionCloseReason::PoolClosed);
         closed.or_else(|| self.limits.expired(&self.places[key], now))
     }
 
     /// Why a connection serves no more exchanges, however fit it is.
-    pub(super) fn reason_to_end(&self, key: Key, now: Instant) -> Option<Closed> {
-        let closed = self.closed.then_some(Closed::PoolClosed);
+    pub(super) fn reason_to_end(&self, key: Key, now: Instant) -> Option<ConnectionCloseReason> {
+        let closed = self.closed.then_some(ConnectionCloseReason::PoolClosed);
         closed.or_else(|| self.limits.reason_to_end(&self.places[key], now))
     }
 }
@@ -383,22 +394,30 @@ impl<X, S> Place<X, S> {
 impl Limits {
     /// See [`State::expired`].
     #[inline]
-    pub(super) fn expired<X, S>(&self, place: &Place<X, S>, now: Instant) -> Option<Closed> {
+    pub(super) fn expired<X, S>(
+        &self,
+        place: &Place<X, S>,
+        now: Instant,
+    ) -> Option<ConnectionCloseReason> {
         if place.idle_until.is_some_and(|end| end <= now) {
-            return Some(Closed::IdleTimeout);
+            return Some(ConnectionCloseReason::IdleTimeout);
         }
         self.reason_to_end(place, now)
     }
 
     /// See [`State::reason_to_end`].
     #[inline]
-    pub(super) fn reason_to_end<X, S>(&self, place: &Place<X, S>, now: Instant) -> Option<Closed> {
+    pub(super) fn reason_to_end<X, S>(
+        &self,
+        place: &Place<X, S>,
+        now: Instant,
+    ) -> Option<ConnectionCloseReason> {
         if place.served >= self.max_requests {
-            Some(Closed::MaxRequests)
+            Some(ConnectionCloseReason::MaxRequests)
         } else if place.ending.is_some() {
             place.ending
         } else if place.ends.is_some_and(|end| end <= now) {
-            Some(Closed::MaxAge)
+            Some(ConnectionCloseReason::MaxAge)
         } else {
             None
         }

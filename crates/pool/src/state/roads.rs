@@ -51,7 +51,7 @@ impl<X, S: Clone> State<X, S> {
         if self.idle.len() > self.limits.idle
             && let Some(oldest) = self.idle.longest(&self.places)
         {
-            self.close_idle_place(oldest, Closed::IdleLimit);
+            self.close_idle_place(oldest, ConnectionCloseReason::IdleLimit);
         }
         if self.roads[road].is_empty() {
             self.rest(road);
@@ -109,7 +109,7 @@ impl<X, S: Clone> State<X, S> {
             && self.claims[first].fresh
             && let Some(place) = lane.roomy.front()
         {
-            self.retire(place, Closed::MadeRoom);
+            self.retire(place, ConnectionCloseReason::MadeRoom);
         }
     }
 

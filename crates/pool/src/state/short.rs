@@ -11,13 +11,13 @@ impl<X, S: Clone> State<X, S> {
     pub fn lend(
         &mut self,
         route: &Route,
-        wish: ConnectionUse,
+        wish: ConnectionPolicy,
         now: Instant,
         is_fit: &mut impl FnMut(PlaceId, &mut X) -> bool,
     ) -> Option<Lent<X, S>> {
         let &road = self.index.get(route)?;
         let lane = &self.roads[road];
-        if wish.fresh || self.is_closed() || lane.has_tickets() {
+        if wish.new_connection || self.is_closed() || lane.has_tickets() {
             return None;
         }
         if let Some(roomy) = lane.roomy.front() {
@@ -30,7 +30,7 @@ impl<X, S: Clone> State<X, S> {
             return None;
         };
         if reason.is_some() || !is_fit(PlaceId(key), connection) {
-            self.close_idle_place(key, reason.unwrap_or(Closed::PeerEnded));
+            self.close_idle_place(key, reason.unwrap_or(ConnectionCloseReason::PeerEnded));
             return None;
         }
         let reused = place.served > 0;
@@ -59,7 +59,7 @@ impl<X, S: Clone> State<X, S> {
         &mut self,
         road: Key,
         key: Key,
-        wish: ConnectionUse,
+        wish: ConnectionPolicy,
         now: Instant,
     ) -> Option<Lent<X, S>> {
         let place = &self.places[key];
@@ -98,7 +98,7 @@ impl<X, S: Clone> State<X, S> {
         &mut self,
         ticket: TicketId,
         mut connection: X,
-        hints: Hints,
+        hints: KeepAliveHints,
         now: Instant,
         watched: Option<Instant>,
         is_fit: &mut impl FnMut(PlaceId, &mut X) -> bool,
@@ -114,7 +114,7 @@ impl<X, S: Clone> State<X, S> {
         let place = &self.places[key];
         let lane = &self.roads[place.road];
         let nothing_to_decide = matches!(place.stage, Stage::Lent)
-            && hints == Hints::default()
+            && hints == KeepAliveHints::default()
             && self.ring.is_empty()
             && !self.draining
             && !lane.has_tickets()
@@ -203,12 +203,12 @@ impl<X, S: Clone> State<X, S> {
         };
         let place = &self.places[key];
         let reason = match gone {
-            Some(reason) => Closed::Exchange(reason),
+            Some(reason) => ConnectionCloseReason::Exchange(reason),
             None if self.limits.nothing_idle()
                 && !close_after
                 && self.limits.reason_to_end(place, now).is_none() =>
             {
-                Closed::IdleLimit
+                ConnectionCloseReason::IdleLimit
             }
             None => return false,
         };
@@ -233,7 +233,7 @@ impl<X, S: Clone> State<X, S> {
     pub fn dial_at_once(
         &mut self,
         route: &Route,
-        wish: ConnectionUse,
+        wish: ConnectionPolicy,
         now: Instant,
     ) -> Option<(TicketId, PlaceId)> {
         if self.is_closed() || self.is_busy() || self.places.len() >= self.limits.places {
@@ -248,7 +248,7 @@ impl<X, S: Clone> State<X, S> {
             && lane.orphans.is_empty();
         if !nothing_there
             || lane.places >= self.limits.places_per_road
-            || !self.protocol_allows(lane, wish.fresh)
+            || !self.protocol_allows(lane, wish.new_connection)
         {
             return None;
         }
@@ -256,7 +256,7 @@ impl<X, S: Clone> State<X, S> {
         let stage = ClaimStage::Waiting { dial: None };
         let claim = self.new_claim(road, wish, now, stage);
         let lane = &mut self.roads[road];
-        let queue = if wish.fresh {
+        let queue = if wish.new_connection {
             &mut lane.fresh
         } else {
             &mut lane.waiting
@@ -320,7 +320,7 @@ impl<X, S: Clone> State<X, S> {
         &mut self,
         ticket: TicketId,
         mut connection: X,
-        hints: Hints,
+        hints: KeepAliveHints,
         now: Instant,
         is_fit: &mut impl FnMut(PlaceId, &mut X) -> bool,
     ) -> Result<Action<X, S>, X> {
@@ -340,7 +340,7 @@ impl<X, S: Clone> State<X, S> {
         };
         let others_wait = self.ring.len() > usize::from(lane.turn.is_linked());
         let nothing_to_decide = matches!(place.stage, Stage::Lent)
-            && hints == Hints::default()
+            && hints == KeepAliveHints::default()
             && self.work.is_empty()
             && !others_wait
             && !self.is_closed()

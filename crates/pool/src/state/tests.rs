@@ -3,7 +3,7 @@
 use std::{collections::HashSet, time::Duration};
 
 use super::*;
-use httpcore_core_primitives::{Alpn, Kind, Origin, Phase, Scheme, Sent};
+use httpcore_core_primitives::{Alpn, ErrorKind, ErrorPhase, Origin, RequestSent, Scheme};
 
 use crate::route::{Hop, RouteParts};
 
@@ -11,12 +11,12 @@ mod audit;
 mod random;
 mod scenarios;
 
-fn any() -> ConnectionUse {
-    ConnectionUse::default()
+fn any() -> ConnectionPolicy {
+    ConnectionPolicy::default()
 }
 
-fn fresh() -> ConnectionUse {
-    any().with_fresh()
+fn fresh() -> ConnectionPolicy {
+    any().with_new_connection()
 }
 
 /// A route which is exclusive.
@@ -36,7 +36,7 @@ fn negotiated(n: usize) -> Route {
 }
 
 fn refused() -> Error {
-    Error::new(Kind::Connect, Phase::Connect, Sent::Nothing)
+    Error::new(ErrorKind::Connect, ErrorPhase::Connect, RequestSent::None)
 }
 
 /// A state, a clock, and a table of the connections that are dead.
@@ -49,8 +49,8 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(set: impl FnOnce(&mut Config)) -> Self {
-        let mut config = Config::default();
+    fn new(set: impl FnOnce(&mut PoolConfig)) -> Self {
+        let mut config = PoolConfig::default();
         set(&mut config);
         Bench {
             state: State::new(&config),
@@ -94,7 +94,7 @@ impl Bench {
         self.next += 1;
         self.state
             .dialled(dial, Ok(Connection::Shared(connection)), self.now);
-        self.state.admits(dial, Admission::UpTo(admits));
+        self.state.admits(dial, StreamLimit::Max(admits));
         connection
     }
 

@@ -11,7 +11,7 @@ impl<X, S: Clone> State<X, S> {
     pub(super) fn new_claim(
         &mut self,
         road: Key,
-        wish: ConnectionUse,
+        wish: ConnectionPolicy,
         now: Instant,
         stage: ClaimStage,
     ) -> Key {
@@ -19,7 +19,7 @@ impl<X, S: Clone> State<X, S> {
         self.claims.insert(Claim {
             road,
             sequence,
-            fresh: wish.fresh,
+            fresh: wish.new_connection,
             close_after: wish.close_after,
             gave_way: 0,
             asked: now,
@@ -182,9 +182,12 @@ impl<X, S: Clone> State<X, S> {
         }
         let grant = self.grant(claim, key, Connection::Shared(handle), now);
         if served >= self.limits.max_requests {
-            self.retire(key, Closed::MaxRequests);
+            self.retire(key, ConnectionCloseReason::MaxRequests);
         } else if last {
-            self.retire(key, Closed::Exchange(CloseReason::CallerSaidClose));
+            self.retire(
+                key,
+                ConnectionCloseReason::Exchange(CloseReason::CallerSaidClose),
+            );
         }
         grant
     }

@@ -18,12 +18,12 @@ use std::{
 
 use bytes::Bytes;
 use httpcore_core_primitives::{
-    Admission, Body, BoxFuture, CloseReason, Error, Established, ExclusiveConnection, Hints,
-    IdleEnd, Kind, Lease, Origin, Phase, Request, Response, Runtime, Scheme, SendError, Sent,
-    SharedConnection, StreamInfo, Terms,
+    Body, BoxFuture, CloseReason, ConnectionInfo, Error, ErrorKind, ErrorPhase, Established,
+    ExchangeContext, ExclusiveConnection, IdleEvent, KeepAliveHints, Lease, Origin, Request,
+    RequestSent, Response, Runtime, Scheme, SendError, SharedConnection, StreamLimit,
 };
 use httpcore_net_mock::MockNet;
-use httpcore_pool::{Config, Dial, DialTerms, Hop, Pool, Route, RouteParts};
+use httpcore_pool::{Connect, ConnectContext, Hop, Pool, PoolConfig, Route, RouteParts};
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
@@ -42,7 +42,7 @@ pub(crate) struct Peer {
     /// Dials to this host never end.
     pub(crate) hanging: Mutex<Option<&'static str>>,
     /// What the server says of keeping its connections.
-    pub(crate) hints: Mutex<Hints>,
+    pub(crate) hints: Mutex<KeepAliveHints>,
     /// Connections turn out to be shared, and admit so many exchanges; 0 if they do not.
     pub(crate) admits: AtomicUsize,
     pub(crate) dials: AtomicUsize,
@@ -120,13 +120,13 @@ impl Peer {
 }
 
 /// A pool in `net`, and its other side.
-pub(crate) fn pool(net: &MockNet, set: impl FnOnce(&mut Config)) -> (Pool, Arc<Peer>) {
-    let mut config = Config::default();
+pub(crate) fn pool(net: &MockNet, set: impl FnOnce(&mut PoolConfig)) -> (Pool, Arc<Peer>) {
+    let mut config = PoolConfig::default();
     set(&mut config);
     let peer = Peer::new(net);
     let runtime: Arc<dyn Runtime> = Arc::new(net.clone());
     (
-        Pool::new(config, runtime, Arc::new(Dialler(peer.clone()))),
+        Pool::new(config, runtime, Arc::new(Connector(peer.clone()))),
         peer,
     )
 }
@@ -159,7 +159,7 @@ pub(crate) async fn fetch(pool: &Pool, route: &Route, request: Request) -> Resul
     response.into_body().bytes(1 << 20).await
 }
 
-struct Dialler(Arc<Peer>);
+struct Connector(Arc<Peer>);
 
 /// Counts up, and down again when dropped.
 struct Count(Arc<Peer>, fn(&Peer) -> &AtomicUsize);
@@ -177,11 +177,11 @@ impl Drop for Count {
     }
 }
 
-impl Dial for Dialler {
-    fn dial(
+impl Connect for Connector {
+    fn connect(
         &self,
         route: &Route,
-        _terms: &DialTerms,
+        _terms: &ConnectContext,
     ) -> BoxFuture<'static, Result<Established, Error>> {
         let peer = self.0.clone();
         let number = peer.dials.fetch_add(1, SeqCst);
@@ -196,7 +196,11 @@ impl Dial for Dialler {
                 std::future::pending::<()>().await;
             }
             if peer.dials_fail.load(SeqCst) || number < peer.first_dials_fail.load(SeqCst) {
-                return Err(Error::new(Kind::Connect, Phase::Connect, Sent::Nothing));
+                return Err(Error::new(
+                    ErrorKind::Connect,
+                    ErrorPhase::Connect,
+                    RequestSent::None,
+                ));
             }
             let wire = Arc::new(Wire::default());
             peer.wires.lock().unwrap().push(wire.clone());
@@ -270,7 +274,7 @@ impl ExclusiveConnection for Fake {
     fn exchange(
         self: Box<Self>,
         request: Request,
-        terms: Terms,
+        terms: ExchangeContext,
     ) -> BoxFuture<'static, Result<Response, SendError>> {
         let (peer, wire) = (self.peer.clone(), self.wire.clone());
         let holds = Holds {
@@ -280,16 +284,16 @@ impl ExclusiveConnection for Fake {
         exchange(&peer, wire, request, holds)
     }
 
-    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEnd> {
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEvent> {
         if self.wire.closed.load(SeqCst) {
-            return Poll::Ready(IdleEnd::Closed);
+            return Poll::Ready(IdleEvent::Closed);
         }
         self.wire.listen(cx);
         Poll::Pending
     }
 
-    fn info(&self) -> StreamInfo {
-        StreamInfo::default()
+    fn info(&self) -> ConnectionInfo {
+        ConnectionInfo::default()
     }
 
     fn version(&self) -> http::Version {
@@ -301,7 +305,7 @@ impl SharedConnection for Fake {
     fn exchange(
         &self,
         request: Request,
-        terms: Terms,
+        terms: ExchangeContext,
     ) -> BoxFuture<'static, Result<Response, SendError>> {
         let holds = Holds {
             connection: None,
@@ -310,11 +314,11 @@ impl SharedConnection for Fake {
         exchange(&self.peer, self.wire.clone(), request, holds)
     }
 
-    fn poll_limit(&self, cx: &mut Context<'_>) -> Poll<Admission> {
+    fn poll_stream_limit(&self, cx: &mut Context<'_>) -> Poll<StreamLimit> {
         self.wire.listen(cx);
         match self.wire.news.lock().unwrap().take() {
-            Some(0) => Poll::Ready(Admission::Over),
-            Some(limit) => Poll::Ready(Admission::UpTo(limit)),
+            Some(0) => Poll::Ready(StreamLimit::Closed),
+            Some(limit) => Poll::Ready(StreamLimit::Max(limit)),
             None => Poll::Pending,
         }
     }
@@ -323,8 +327,8 @@ impl SharedConnection for Fake {
         !self.wire.closed.load(SeqCst)
     }
 
-    fn info(&self) -> StreamInfo {
-        StreamInfo::default()
+    fn info(&self) -> ConnectionInfo {
+        ConnectionInfo::default()
     }
 
     fn version(&self) -> http::Version {
@@ -367,7 +371,11 @@ fn exchange(
         let _count = count;
         if wire.is_dead() {
             return Err(SendError {
-                error: Error::new(Kind::Closed, Phase::Head, Sent::All),
+                error: Error::new(
+                    ErrorKind::ConnectionClosed,
+                    ErrorPhase::Head,
+                    RequestSent::Full,
+                ),
                 request: Some(Box::new(request)),
             });
         }

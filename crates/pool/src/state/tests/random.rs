@@ -105,7 +105,7 @@ struct World {
     next: u32,
     order: usize,
     closed: bool,
-    queue_limit: Option<usize>,
+    max_pending_requests: Option<usize>,
     /// Whether the short ways are gone where the dice say so.
     short: bool,
     /// What there was after each step.
@@ -115,18 +115,18 @@ struct World {
 impl World {
     fn new(seed: u64, short: bool, now: Instant) -> Self {
         let mut dice = Dice(seed);
-        let mut config = Config::default();
+        let mut config = PoolConfig::default();
         let limit = 1 + dice.roll(5);
         config.max_connections = Some(limit);
         config.max_connections_per_origin = dice.pick(&[None, Some(1), Some(2)]);
-        config.max_shared_per_origin = dice.pick(&[None, Some(1), Some(2)]);
+        config.max_http2_connections_per_origin = dice.pick(&[None, Some(1), Some(2)]);
         config.max_idle = dice.pick(&[None, None, Some(0), Some(2)]);
         config.max_idle_per_origin = dice.pick(&[None, None, Some(1)]);
         config.idle_timeout = dice.pick(&[None, Some(Duration::from_secs(3))]);
-        config.max_age = dice.pick(&[None, Some(Duration::from_secs(10))]);
+        config.max_lifetime = dice.pick(&[None, Some(Duration::from_secs(10))]);
         config.max_requests_per_connection = dice.pick(&[None, None, Some(1), Some(3)]);
-        config.dial_patience = dice.pick(&[None, Some(Duration::from_secs(2))]);
-        config.queue_limit = dice.pick(&[None, None, Some(0), Some(3)]);
+        config.connect_preempt_after = dice.pick(&[None, Some(Duration::from_secs(2))]);
+        config.max_pending_requests = dice.pick(&[None, None, Some(0), Some(3)]);
         let routes = 1 + dice.roll(4);
         let negotiated_too = dice.roll(2) == 0;
         let routes: Vec<Route> = (0..routes)
@@ -158,10 +158,10 @@ impl World {
             next: 1,
             order: 0,
             closed: false,
-            queue_limit: config.queue_limit,
+            max_pending_requests: config.max_pending_requests,
             short,
             looks: Vec::new(),
-            patience: config.dial_patience,
+            patience: config.connect_preempt_after,
             tried: vec![false; how_many],
             dice,
         }
@@ -180,7 +180,7 @@ impl World {
         let state = &self.state;
         let mut sights: Vec<_> = state.look().map(|sight| format!("{sight:?}")).collect();
         sights.sort_unstable();
-        let (books, counters) = (state.books(), state.counters());
+        let (books, counters) = (state.books(), state.stats());
         let expiry = state.next_expiry().map(|at| at - self.now);
         let look = format!("{books:?} {counters:?} {expiry:?} {sights:#?}");
         self.looks.push(look);
@@ -229,7 +229,7 @@ impl World {
         let route = self.dice.roll(self.routes.len());
         let fresh = self.dice.roll(8) == 0;
         let mut wish = any();
-        wish.fresh = fresh;
+        wish.new_connection = fresh;
         wish.close_after = self.dice.roll(12) == 0;
         // Somebody whom a connection did not serve.
         let again = if self.dice.roll(6) == 0 {
@@ -268,7 +268,7 @@ impl World {
     }
 
     /// The short way; whether it was gone.
-    fn ask_at_once(&mut self, route: usize, wish: ConnectionUse, drains: bool) -> bool {
+    fn ask_at_once(&mut self, route: usize, wish: ConnectionPolicy, drains: bool) -> bool {
         let connections = &self.connections;
         let mut is_fit = |_, number: &mut u32| !connections[number].dead;
         let way = &self.routes[route];
@@ -281,7 +281,7 @@ impl World {
         self.order += 1;
         let waiting = Waiting {
             route,
-            fresh: wish.fresh,
+            fresh: wish.new_connection,
             close_after: wish.close_after,
             order: self.order,
         };
@@ -294,7 +294,7 @@ impl World {
     }
 
     /// The other short way; whether it was gone.
-    fn dial_at_once(&mut self, route: usize, wish: ConnectionUse) -> bool {
+    fn dial_at_once(&mut self, route: usize, wish: ConnectionPolicy) -> bool {
         let way = self.routes[route].clone();
         let Some((ticket, place)) = self.state.dial_at_once(&way, wish, self.now) else {
             return false;
@@ -303,7 +303,7 @@ impl World {
         self.order += 1;
         let waiting = Waiting {
             route,
-            fresh: wish.fresh,
+            fresh: wish.new_connection,
             close_after: wish.close_after,
             order: self.order,
         };
@@ -382,7 +382,7 @@ impl World {
             self.state
                 .dialled(place, Ok(Connection::Shared(number)), self.now);
             let limit = 1 + self.dice.roll(3);
-            self.set_limit(number, Admission::UpTo(limit));
+            self.set_limit(number, StreamLimit::Max(limit));
         } else if self.dice.roll(2) == 0 || !self.short || !self.grant_at_once(place, number) {
             self.state
                 .dialled(place, Ok(Connection::Exclusive(number)), self.now);
@@ -403,7 +403,7 @@ impl World {
     fn hand_on_at_once(&mut self, ticket: TicketId, number: u32) -> bool {
         let connections = &self.connections;
         let mut is_fit = |_, number: &mut u32| !connections[number].dead;
-        let (now, hints) = (self.now, Hints::default());
+        let (now, hints) = (self.now, KeepAliveHints::default());
         let granted = self
             .state
             .hand_on_at_once(ticket, number, hints, now, &mut is_fit);
@@ -436,12 +436,12 @@ impl World {
         }
     }
 
-    fn set_limit(&mut self, number: u32, limit: Admission) {
+    fn set_limit(&mut self, number: u32, limit: StreamLimit) {
         self.note(|| format!("{number} admits {limit:?}"));
         let known = self.connections.get_mut(&number).expect("known");
         (known.limit, known.dead) = match limit {
-            Admission::UpTo(limit) => (limit, false),
-            Admission::Over => (0, true),
+            StreamLimit::Max(limit) => (limit, false),
+            StreamLimit::Closed => (0, true),
         };
         self.state.admits(known.place, limit);
     }
@@ -459,8 +459,8 @@ impl World {
         if !shared.is_empty() {
             let number = self.dice.pick(&shared);
             let limit = match self.dice.roll(5) {
-                0 => Admission::Over,
-                roll => Admission::UpTo(roll - 1),
+                0 => StreamLimit::Closed,
+                roll => StreamLimit::Max(roll - 1),
             };
             self.set_limit(number, limit);
         }
@@ -522,12 +522,12 @@ impl World {
                 self.state.decline(ticket, connection, self.now);
             }
             (2, false) => {
-                let mut hints = Hints::default();
+                let mut hints = KeepAliveHints::default();
                 if self.dice.roll(2) == 0 {
-                    hints = hints.with_idle_for(Duration::from_secs(self.dice.roll(5) as u64));
+                    hints = hints.with_timeout(Duration::from_secs(self.dice.roll(5) as u64));
                 }
                 if self.dice.roll(3) == 0 {
-                    hints = hints.with_more(self.dice.roll(3) as u64);
+                    hints = hints.with_max_requests(self.dice.roll(3) as u64);
                 }
                 self.note(|| format!("{ticket:?} gives {number} back, {hints:?}"));
                 self.state
@@ -537,7 +537,7 @@ impl World {
                 self.note(|| format!("{ticket:?} gives {number} back, at once if it can"));
                 let connections = &self.connections;
                 let mut is_fit = |_, number: &mut u32| !connections[number].dead;
-                let (now, hints) = (self.now, Hints::default());
+                let (now, hints) = (self.now, KeepAliveHints::default());
                 let parked =
                     self.state
                         .park_at_once(ticket, number, hints, now, Some(now), &mut is_fit);
@@ -600,7 +600,7 @@ impl World {
                     );
                     match why {
                         Refusal::Dial(_) => told.push(format!("refuse: dial {ticket:?}")),
-                        Refusal::QueueFull => assert!(self.queue_limit.is_some()),
+                        Refusal::QueueFull => assert!(self.max_pending_requests.is_some()),
                         Refusal::Closed => assert!(self.closed),
                     }
                     self.refused.push(ticket);
@@ -747,7 +747,7 @@ impl World {
             .map(|known| known.lent.len())
             .sum();
         assert_eq!(books.holding, lent);
-        if let Some(limit) = self.queue_limit {
+        if let Some(limit) = self.max_pending_requests {
             // Tickets that lost their dial to somebody may wait besides.
             let without = self
                 .waiting
@@ -784,7 +784,7 @@ impl World {
             // A limit of nothing is for now, and ends.
             for number in self.living(true) {
                 if self.connections[&number].limit == 0 {
-                    self.set_limit(number, Admission::UpTo(1));
+                    self.set_limit(number, StreamLimit::Max(1));
                     self.drain();
                 }
             }

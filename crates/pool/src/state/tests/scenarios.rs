@@ -287,7 +287,7 @@ fn nobody_has_to_watch_a_connection_before_it_is_idle() {
     let (idle, age) = (Duration::from_secs(9), Duration::from_secs(7));
     let mut bench = Bench::new(|config| {
         config.idle_timeout = Some(idle);
-        config.max_age = Some(age);
+        config.max_lifetime = Some(age);
     });
     let ticket = bench.ask(&plain(0));
     let dial = one_dial(&bench.drain());
@@ -336,7 +336,7 @@ fn a_connection_is_handed_on_at_once_if_nobody_else_could_want_its_place() {
         bench.drain();
         happens(&mut bench);
         bench.drain();
-        let (now, hints) = (bench.now, Hints::default());
+        let (now, hints) = (bench.now, KeepAliveHints::default());
         let mut is_fit = |_, _: &mut u32| true;
         let handed_on = bench
             .state
@@ -365,7 +365,7 @@ fn a_connection_is_handed_on_at_once_if_nobody_else_could_want_its_place() {
 fn the_short_ways_count_what_the_long_ways_count() {
     let counted = |short: bool, close_after: bool, keeps: bool| {
         let mut bench = Bench::new(|config| config.max_idle = (!keeps).then_some(0));
-        let (route, now, hints) = (plain(0), bench.now, Hints::default());
+        let (route, now, hints) = (plain(0), bench.now, KeepAliveHints::default());
         let mut wish = any();
         wish.close_after = close_after;
         let mut is_fit = |_, _: &mut u32| true;
@@ -386,7 +386,7 @@ fn the_short_ways_count_what_the_long_ways_count() {
                 let granted_it = bench.state.grant_at_once(dial, 1, now, &mut is_fit);
                 granted(&[granted_it.expect("it waits for this one")])[0]
             };
-            let gone = bench.state.counters().requests == 3;
+            let gone = bench.state.stats().requests == 3;
             let outcome = gone
                 .then_some(CloseReason::Failed)
                 .map_or(Ok(connection), Err);
@@ -402,7 +402,7 @@ fn the_short_ways_count_what_the_long_ways_count() {
             }
             bench.drain();
         }
-        format!("{:?}", bench.state.counters())
+        format!("{:?}", bench.state.stats())
     };
     for (close_after, keeps) in [(false, false), (false, true), (true, false), (true, true)] {
         assert_eq!(
@@ -415,7 +415,7 @@ fn the_short_ways_count_what_the_long_ways_count() {
 
 #[test]
 fn the_short_ways_of_a_shared_connection_are_for_one_that_goes_on() {
-    let mut bench = Bench::new(|config| config.max_age = Some(Duration::from_secs(9)));
+    let mut bench = Bench::new(|config| config.max_lifetime = Some(Duration::from_secs(9)));
     let route = negotiated(0);
     let mut is_fit = |_, _: &mut u32| true;
     let ticket = bench.ask(&route);
@@ -466,7 +466,7 @@ fn what_is_idle_too_long_is_closed_and_what_expires_unnoticed_is_not_lent() {
 fn age_ends_a_connection_wherever_it_is() {
     let mut bench = Bench::new(|config| {
         config.idle_timeout = None;
-        config.max_age = Some(Duration::from_secs(10));
+        config.max_lifetime = Some(Duration::from_secs(10));
     });
     let route = plain(0);
     bench.park(&route);
@@ -508,7 +508,13 @@ fn too_many_idle_ones_are_closed_the_oldest_first() {
     bench.park(&plain(1));
     bench.park(&plain(2));
     assert_eq!(bench.state.books().idle, 2);
-    assert_eq!(bench.state.counters().closed_for(Closed::IdleLimit), 2);
+    assert_eq!(
+        bench
+            .state
+            .stats()
+            .closed_for(ConnectionCloseReason::IdleLimit),
+        2
+    );
 }
 
 #[test]
@@ -541,7 +547,7 @@ fn one_who_insists_does_not_hold_up_those_behind() {
 fn the_newest_is_turned_away_when_the_queue_is_full() {
     let mut bench = Bench::new(|config| {
         config.max_connections = Some(1);
-        config.queue_limit = Some(1);
+        config.max_pending_requests = Some(1);
     });
     bench.ask(&plain(0));
     assert_eq!(
@@ -642,7 +648,7 @@ fn after_a_failed_attempt_to_find_out_everybody_tries_for_themselves() {
 
 #[test]
 fn a_shared_connection_carries_what_it_admits_and_then_another_is_made() {
-    let mut bench = Bench::new(|config| config.max_shared_per_origin = Some(2));
+    let mut bench = Bench::new(|config| config.max_http2_connections_per_origin = Some(2));
     let route = negotiated(0);
     let tickets: Vec<_> = (0..7).map(|_| bench.ask(&route)).collect();
     let dial = one_dial(&bench.drain());
@@ -695,13 +701,13 @@ fn who_was_not_processed_comes_before_those_who_have_come_since() {
 
 #[test]
 fn a_lowered_limit_takes_nothing_away_and_a_raised_one_lets_in() {
-    let mut bench = Bench::new(|config| config.max_shared_per_origin = Some(1));
+    let mut bench = Bench::new(|config| config.max_http2_connections_per_origin = Some(1));
     let route = negotiated(0);
     let tickets: Vec<_> = (0..4).map(|_| bench.ask(&route)).collect();
     let dial = one_dial(&bench.drain());
     bench.made_shared(dial, 3);
     bench.drain();
-    bench.state.admits(dial, Admission::UpTo(1));
+    bench.state.admits(dial, StreamLimit::Max(1));
     let end = |bench: &mut Bench, n: usize| {
         bench
             .state
@@ -710,7 +716,7 @@ fn a_lowered_limit_takes_nothing_away_and_a_raised_one_lets_in() {
     };
     assert_eq!(end(&mut bench, 0), [""; 0]);
     assert_eq!(end(&mut bench, 1), [""; 0]);
-    bench.state.admits(dial, Admission::UpTo(2));
+    bench.state.admits(dial, StreamLimit::Max(2));
     assert_eq!(bench.told(), ["grant 1 again"]);
 }
 
@@ -854,8 +860,8 @@ fn an_empty_pool_remembers_nothing_of_plain_routes() {
     assert_eq!(bench.state.claims.len(), 0);
 }
 
-fn hints(seconds: u64) -> Hints {
-    Hints::default().with_idle_for(Duration::from_secs(seconds))
+fn hints(seconds: u64) -> KeepAliveHints {
+    KeepAliveHints::default().with_timeout(Duration::from_secs(seconds))
 }
 
 #[test]
@@ -894,7 +900,11 @@ fn the_latest_word_of_the_server_counts() {
     let mut bench = Bench::new(|config| config.idle_timeout = Some(Duration::from_secs(60)));
     let route = plain(0);
     bench.park(&route);
-    for (said, expires) in [(hints(5), 4), (hints(20), 19), (Hints::default(), 60)] {
+    for (said, expires) in [
+        (hints(5), 4),
+        (hints(20), 19),
+        (KeepAliveHints::default(), 60),
+    ] {
         let ticket = bench.ask(&route);
         bench.drain();
         bench.state.reclaimed_with(ticket, Ok(1), said, bench.now);
@@ -908,7 +918,7 @@ fn the_latest_word_of_the_server_counts() {
 
 #[test]
 fn a_connection_the_server_will_not_keep_is_not_kept() {
-    for said in [hints(0), Hints::default().with_more(0)] {
+    for said in [hints(0), KeepAliveHints::default().with_max_requests(0)] {
         let mut bench = Bench::new(|_| {});
         let ticket = bench.ask(&plain(0));
         let dial = one_dial(&bench.drain());
@@ -938,7 +948,7 @@ fn whoever_is_to_be_the_last_to_use_a_connection_is() {
 fn an_origin_whose_connects_hang_does_not_hold_every_place_for_ever() {
     let mut bench = Bench::new(|config| {
         config.max_connections = Some(2);
-        config.dial_patience = Some(Duration::from_secs(5));
+        config.connect_preempt_after = Some(Duration::from_secs(5));
     });
     for _ in 0..10 {
         bench.ask(&plain(0));
@@ -969,7 +979,7 @@ fn an_origin_whose_connects_hang_does_not_hold_every_place_for_ever() {
 fn an_origin_whose_connects_are_slow_is_reached_in_the_end() {
     let mut bench = Bench::new(|config| {
         config.max_connections = Some(1);
-        config.dial_patience = Some(Duration::from_secs(5));
+        config.connect_preempt_after = Some(Duration::from_secs(5));
     });
     let slow = bench.ask(&plain(0));
     let mut dial = one_dial(&bench.drain());
@@ -1048,7 +1058,7 @@ fn nobody_dials_beside_a_shared_connection_that_has_not_said_what_it_admits() {
         .state
         .dialled(dial, Ok(Connection::Shared(1)), bench.now);
     assert_eq!(granted(&bench.drain()), [(tickets[0], 1)]);
-    bench.state.admits(dial, Admission::UpTo(2));
+    bench.state.admits(dial, StreamLimit::Max(2));
     let actions = bench.drain();
     assert_eq!(granted(&actions), [(tickets[1], 1)]);
     // The third has found it full.
@@ -1065,7 +1075,7 @@ fn a_shared_connection_that_ends_before_it_has_said_what_it_admits_is_followed_b
         .state
         .dialled(dial, Ok(Connection::Shared(1)), bench.now);
     assert_eq!(granted(&bench.drain()), [(tickets[0], 1)]);
-    bench.state.admits(dial, Admission::Over);
+    bench.state.admits(dial, StreamLimit::Closed);
     one_dial(&bench.drain());
 }
 
@@ -1083,7 +1093,7 @@ fn a_connection_to_a_peer_that_admitted_nothing_is_lent_once_it_has_said_otherwi
         .state
         .dialled(dial, Ok(Connection::Shared(2)), bench.now);
     assert_eq!(granted(&bench.drain()), [], "nothing is known to be");
-    bench.state.admits(dial, Admission::UpTo(5));
+    bench.state.admits(dial, StreamLimit::Max(5));
     let both = [(tickets[0], 2), (tickets[1], 2)];
     assert_eq!(granted(&bench.drain()), both);
 }
