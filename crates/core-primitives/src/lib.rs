@@ -19,9 +19,6 @@
 //! - [`credentials`], [`base64`]: a user and a password, and the encoding in which they are sent.
 //! - [`trace`]: what happened, told to whoever listens; [`informational`]: who is told of interim
 //!   responses.
-//! - [`deadlines`]: the time limits of an exchange, for protocols.
-//! - [`write_buf`]: what a protocol has to write, gathered to go out together.
-//! - [`scratch`]: large buffers for reading and writing, which belong to the thread.
 //! - [`upgrade`]: what is left of a connection when HTTP has ended on it.
 //!
 //! ```text
@@ -40,7 +37,6 @@ pub mod base64;
 pub mod body;
 pub mod connection;
 pub mod credentials;
-pub mod deadlines;
 pub mod driven;
 pub mod error;
 pub mod informational;
@@ -49,10 +45,8 @@ pub mod net;
 pub mod options;
 pub mod origin;
 pub mod runtime;
-pub mod scratch;
 pub mod trace;
 pub mod upgrade;
-pub mod write_buf;
 
 pub use body::{Body, BodyLength};
 pub use connection::{

@@ -18,7 +18,7 @@
 //!
 //! ```text
 //!              ciphertext                          plaintext
-//!  stream below ───────► scratch ─► Session::feed ───────────► caller's buffer
+//!  stream below ───────► buffer  ─► Session::feed ───────────► caller's buffer
 //!  (poll_read)           (of the    (rustls; no I/O)
 //!               ◄─────── thread)                   ◄───────── caller's slices
 //!               poll_write          Session::push

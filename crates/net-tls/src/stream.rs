@@ -9,8 +9,9 @@ use std::{
 
 use bytes::BytesMut;
 use httpcore_core_primitives::{
-    BoxStream, ConnectionInfo, IdleEvent, NetworkStream, TlsInfo, noop_waker, scratch,
+    BoxStream, ConnectionInfo, IdleEvent, NetworkStream, TlsInfo, noop_waker,
 };
+use httpcore_proto_common::buffers;
 
 use crate::{
     error::{TlsError, TlsErrorKind},
@@ -150,12 +151,12 @@ impl TlsStream {
 
     fn forget_incoming(&mut self) {
         self.taken = 0;
-        scratch::give(std::mem::take(&mut self.incoming));
+        buffers::recycle(&mut self.incoming);
     }
 
     /// Reads ciphertext, when there is none left, or learns of the end.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut buf = scratch::take();
+        let mut buf = buffers::take_large();
         let read = self.below.poll_read(cx, &mut buf);
         match read {
             Poll::Ready(Ok(0)) => self.session.feed_end(),
@@ -167,7 +168,7 @@ impl TlsStream {
             }
             Poll::Ready(Err(_)) | Poll::Pending => {}
         }
-        scratch::give(buf);
+        buffers::recycle(&mut buf);
         read.map_ok(drop)
     }
 

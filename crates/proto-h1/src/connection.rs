@@ -11,9 +11,9 @@ use httpcore_core_primitives::{
     BoxFuture, BoxStream, ConnectionInfo, ExchangeContext, ExclusiveConnection, IdleEvent,
     LazyTimer, Request, Response, Runtime, SendError,
 };
+use httpcore_proto_common::buffers::LARGE_BYTES;
 
 use crate::{
-    buffers::LARGE_BUFFER,
     codec::{Limits, ParserOptions},
     exchange::ExchangeFuture,
 };
@@ -44,7 +44,7 @@ impl Default for Http1Config {
             limits: Limits::default(),
             leniency: ParserOptions::default(),
             expect_continue_timeout: Duration::from_secs(1),
-            max_drain_on_drop: LARGE_BUFFER,
+            max_drain_on_drop: LARGE_BYTES,
         }
     }
 }

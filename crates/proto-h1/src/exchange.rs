@@ -27,13 +27,15 @@ use httpcore_core_primitives::{
     Body, BodyLength, BoxError, CloseReason, ConnectionRevoked, EarlyResponse, Error, ErrorKind,
     ErrorPhase, ExchangeContext, Lease, MisdirectedRequest, OnInformational, Request, RequestSent,
     Response, SendError, TimeoutKind, Trace, TraceEvent, Upgraded,
+};
+use httpcore_proto_common::{
+    buffers::{self, LARGE_BYTES, SMALL_BYTES},
     deadlines::{Deadlines, Expired, WaitState},
     write_buf::WriteBuf,
 };
 
 use crate::{
     body::ResponseBody,
-    buffers::{self, LARGE_BUFFER, SMALL_BUFFER},
     codec::{Codec, Event, Framing, MustClose, ProtocolError, RequestError},
     connection::H1Connection,
 };
@@ -67,7 +69,7 @@ impl ExchangeFuture {
         terms: ExchangeContext,
     ) -> Pin<Box<Self>> {
         // First what may fail: then the rest is moved once, and not kept for unwinding.
-        let (place, outgoing) = (Box::new_uninit(), WriteBuf::new(buffers::take()));
+        let (place, outgoing) = (Box::new_uninit(), WriteBuf::new(buffers::take_small()));
         let (parts, body) = request.into_parts();
         let mut exchanging = Box::write(
             place,
@@ -246,7 +248,7 @@ impl Exchange {
             body_sent: 0,
             input: BytesMut::new(),
             eof: false,
-            read_size: SMALL_BUFFER,
+            read_size: SMALL_BYTES,
             started: false,
             has_head: false,
             early: None,
@@ -435,7 +437,7 @@ impl Exchange {
             match progress {
                 Poll::Pending => return Ok(Sending::Blocked),
                 Poll::Ready(Err(error)) => {
-                    buffers::give(&mut self.outgoing.into_buf());
+                    buffers::recycle(&mut self.outgoing.into_buf());
                     self.codec.abort_request();
                     self.upload = Upload::Failed(error);
                     return Ok(Sending::Over);
@@ -461,7 +463,7 @@ impl Exchange {
     /// Takes what pieces the request's body has, until there is enough to write. Pending when the
     /// body has nothing now: what has been taken is written all the same.
     fn fill_write_buf(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Failure> {
-        self.outgoing.make_room(SMALL_BUFFER);
+        self.outgoing.make_room(SMALL_BYTES);
         for _ in 0..PIECES_AT_ONCE {
             if !matches!(self.upload, Upload::Body) || self.outgoing.is_full(MAX_HELD_BYTES) {
                 break;
@@ -568,17 +570,17 @@ impl Exchange {
         let mut buffer = self.outgoing.into_buf();
         // Whoever has written reads next; but not into what has grown for a large head, since a piece
         // of a body that is kept would keep all of that.
-        if self.input.capacity() == 0 && self.head_length <= SMALL_BUFFER {
+        if self.input.capacity() == 0 && self.head_length <= SMALL_BYTES {
             self.input = buffer;
         } else {
-            buffers::give(&mut buffer);
+            buffers::recycle(&mut buffer);
         }
         let bytes = self.body_sent;
         self.emit(|| TraceEvent::RequestBodySent { bytes });
     }
 
     fn abandon_upload(&mut self) {
-        buffers::give(&mut self.outgoing.into_buf());
+        buffers::recycle(&mut self.outgoing.into_buf());
         self.codec.abort_request();
         self.upload = Upload::Abandoned;
         if let Some(early) = &self.early {
@@ -608,14 +610,14 @@ impl Exchange {
                     self.started = true;
                     self.waits.read_some = true;
                     if read == room && self.has_head {
-                        self.read_size = LARGE_BUFFER;
+                        self.read_size = LARGE_BYTES;
                     }
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(Failure::Read(error))),
                 Poll::Pending => {
                     // Whoever waits long holds no buffer meanwhile.
                     if self.input.is_empty() {
-                        buffers::give(&mut self.input);
+                        buffers::recycle(&mut self.input);
                     }
                     return Poll::Pending;
                 }
@@ -641,23 +643,23 @@ impl Exchange {
         let wanted = match self.codec.remaining() {
             // A promise of the server's: never a reason for more than one large buffer.
             Some(left) => usize::try_from(left)
-                .unwrap_or(LARGE_BUFFER)
-                .clamp(SMALL_BUFFER, LARGE_BUFFER),
+                .unwrap_or(LARGE_BYTES)
+                .clamp(SMALL_BYTES, LARGE_BYTES),
             None => self.read_size,
         };
         if self.input.capacity() == 0 {
-            if wanted == SMALL_BUFFER {
-                self.input = buffers::take();
+            if wanted == SMALL_BYTES {
+                self.input = buffers::take_small();
             } else if !self.input.try_reclaim(wanted) {
                 // All of the last one was given away, and somebody has it still.
-                self.input = buffers::take_large(wanted);
+                self.input = buffers::take(wanted);
             }
             return;
         }
         // The whole buffer again, if nobody has kept a piece of it; else what is left of it, if
         // that is much; else another one.
         let room = self.input.capacity() - self.input.len();
-        if !buffers::is_enough(room, wanted) && !self.input.try_reclaim(wanted) && room < wanted / 2
+        if !buffers::has_room(room, wanted) && !self.input.try_reclaim(wanted) && room < wanted / 2
         {
             self.input.reserve(wanted);
         }
@@ -933,8 +935,8 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        buffers::give(&mut self.input);
-        buffers::give(&mut self.outgoing.into_buf());
+        buffers::recycle(&mut self.input);
+        buffers::recycle(&mut self.outgoing.into_buf());
         if self.connection.is_some() {
             self.close(
                 CloseReason::Abandoned,

@@ -46,7 +46,6 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod body;
-mod buffers;
 pub mod codec;
 mod connection;
 mod exchange;

@@ -23,9 +23,9 @@ use httpcore_core_primitives::{
     Body, BodyLength, CloseReason, ConnectionRevoked, EarlyResponse, Error, ErrorKind, ErrorPhase,
     ExchangeContext, LazyTimer, Lease, MisdirectedRequest, OnInformational, Protocol, Request,
     RequestSent, Response, SendError, StreamId, TimeoutKind, Trace, TraceEvent,
-    deadlines::{Deadlines, Expired, WaitState},
     upgrade::ExtendedConnectUnsupported,
 };
+use httpcore_proto_common::deadlines::{Deadlines, Expired, WaitState};
 
 use crate::{
     body::ResponseBody,

@@ -9,7 +9,8 @@ use std::{
 };
 
 use bytes::BytesMut;
-use httpcore_core_primitives::{BoxStream, ErrorKind, IdleEvent, scratch, write_buf::WriteBuf};
+use httpcore_core_primitives::{BoxStream, ErrorKind, IdleEvent};
+use httpcore_proto_common::{buffers, write_buf::WriteBuf};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{
@@ -107,7 +108,7 @@ impl Io {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            let mut buffer = scratch::take();
+            let mut buffer = buffers::take_large();
             buffer.extend_from_slice(self.held.bytes());
             let read = self.stream.poll_read(cx, &mut buffer);
             match &read {
@@ -122,7 +123,7 @@ impl Io {
                     self.held = Held::of(&buffer[seen..]);
                     buffer.truncate(seen);
                     if buffer.is_empty() {
-                        scratch::give(buffer);
+                        buffers::recycle(&mut buffer);
                         continue;
                     }
                     self.incoming = buffer;
@@ -142,7 +143,7 @@ impl Io {
                 }
                 Poll::Ready(Err(_)) | Poll::Pending => {}
             }
-            scratch::give(buffer);
+            buffers::recycle(&mut buffer);
             // TLS gives its buffers back when it hears that it is idle. What it finds while it does so
             // is read in the next round.
             if read.is_pending() && self.is_layered && self.link.is_idle() && !asked {
@@ -165,7 +166,7 @@ impl Io {
         self.taken += count;
         if self.taken == self.incoming.len() {
             self.taken = 0;
-            scratch::give(std::mem::take(&mut self.incoming));
+            buffers::recycle(&mut self.incoming);
         }
         Poll::Ready(Ok(()))
     }
@@ -236,7 +237,7 @@ impl Io {
             return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
         }
         if self.outgoing.is_empty() {
-            self.outgoing = WriteBuf::new(scratch::take());
+            self.outgoing = WriteBuf::new(buffers::take_large());
         }
         for buf in bufs {
             self.headers.look(buf);
@@ -271,7 +272,7 @@ impl Io {
         let sent = ready!(self.poll_write_all(cx));
         self.is_unflushed = false;
         self.is_blocked = false;
-        scratch::give(self.outgoing.into_buf());
+        buffers::recycle(&mut self.outgoing.into_buf());
         if let Err(end) = sent {
             self.broken = Some(end);
             // It is for reading to say how the connection ended.
@@ -419,8 +420,8 @@ impl AsyncWrite for SharedIo {
 
 impl Drop for Io {
     fn drop(&mut self) {
-        scratch::give(std::mem::take(&mut self.incoming));
-        scratch::give(self.outgoing.into_buf());
+        buffers::recycle(&mut self.incoming);
+        buffers::recycle(&mut self.outgoing.into_buf());
     }
 }
 
@@ -464,7 +465,7 @@ mod tests {
             }
             assert_eq!(link.bytes_read(), 1_000_000);
             let most = taken.iter().max().copied().unwrap_or(0);
-            assert!(most < 200_000 + scratch::SIZE, "{taken:?}");
+            assert!(most < 200_000 + buffers::LARGE_BYTES, "{taken:?}");
             assert!(taken.len() > 3, "{taken:?}");
         });
     }

@@ -47,7 +47,7 @@ const RULES: &[Rule] = &[
     ),
     rule(
         "httpcore-net-tls",
-        &["core-primitives"],
+        &["core-primitives", "proto-common"],
         &[
             "rustls",
             "rustls-pki-types",
@@ -55,10 +55,16 @@ const RULES: &[Rule] = &[
             "webpki-roots",
         ],
     ),
-    rule("httpcore-proto-h1", &["core-primitives"], &["httparse"]),
+    // What the protocols share; TLS takes its buffers from the same pool.
+    rule("httpcore-proto-common", &["core-primitives"], &[]),
+    rule(
+        "httpcore-proto-h1",
+        &["core-primitives", "proto-common"],
+        &["httparse"],
+    ),
     rule(
         "httpcore-proto-h2",
-        &["core-primitives"],
+        &["core-primitives", "proto-common"],
         &["h2", "slab", "tokio"],
     ),
     // Only its codec, which does no I/O.

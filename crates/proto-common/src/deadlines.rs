@@ -9,11 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    error::TimeoutKind,
-    options::{self, Timeouts},
-    runtime::LazyTimer,
-};
+use httpcore_core_primitives::{LazyTimer, TimeoutKind, Timeouts, options};
 
 /// What ended a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

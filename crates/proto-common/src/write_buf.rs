@@ -4,7 +4,7 @@
 //! What is there at the same time goes out in one vectored write, in order.
 //!
 //! ```
-//! use httpcore_core_primitives::write_buf::WriteBuf;
+//! use httpcore_proto_common::write_buf::WriteBuf;
 //!
 //! let mut outgoing = WriteBuf::new(bytes::BytesMut::with_capacity(100));
 //! outgoing.buf_mut().extend_from_slice(b"POST / HTTP/1.1\r\n\r\n");
@@ -21,7 +21,7 @@ use std::{
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use crate::net::NetworkStream;
+use httpcore_core_primitives::NetworkStream;
 
 /// How many pieces that were not copied go out in one write.
 const MAX_PIECES: usize = 16;
