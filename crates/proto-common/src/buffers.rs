@@ -171,7 +171,10 @@ mod tests {
                 let again = take(class);
                 assert!(has_room(again.capacity(), class), "{class} {taken}");
                 assert!(again.as_ptr() >= address, "{class} {taken}");
-                assert!(again.as_ptr().addr() < address.addr() + class, "{class} {taken}");
+                assert!(
+                    again.as_ptr().addr() < address.addr() + class,
+                    "{class} {taken}"
+                );
             }
         }
     }

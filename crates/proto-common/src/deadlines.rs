@@ -1,8 +1,8 @@
-//! The deadlines of an exchange, over one alarm. Protocols share this, so that a time limit means
-//! the same whichever of them is spoken.
+//! The time limits of an exchange, over one timer. Both protocols use this, so that a limit means the
+//! same over each.
 //!
-//! The clock is asked when there is something to wait for, and not for each byte: bytes that came
-//! in one poll came at one time.
+//! The clock is read when there is something to wait for, and not for each byte: bytes that arrive in
+//! one poll have arrived at one time.
 
 use std::{
     task::{Context, Poll},
@@ -11,37 +11,43 @@ use std::{
 
 use httpcore_core_primitives::{LazyTimer, TimeoutKind, Timeouts, options};
 
+use crate::progress::{ResponseProgress, SendStatus};
+
 /// What ended a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expired {
-    /// Waiting for `100 (Continue)`: the body is sent without.
+    /// The wait for `100 (Continue)`: the body is sent without it.
     Continue,
-    /// The exchange.
+    /// A limit of the exchange.
     Timeout(TimeoutKind),
 }
 
 /// What an exchange waits for, when it waits.
 #[derive(Clone, Copy, Debug)]
 pub struct WaitState {
-    /// The stream does not take what there is to write.
-    pub writing: bool,
-    /// All of the request that will be written has been.
-    pub sent: bool,
-    /// The head of the final response has come.
-    pub head: bool,
-    /// Some byte of a response has come.
-    pub started: bool,
-    /// The request's body has nothing yet.
-    pub awaiting_caller: bool,
-    /// The request's body waits for 100.
-    pub continuing: bool,
+    /// What sending the request waits for.
+    pub sending: SendStatus,
+    /// How much of the response has arrived.
+    pub response: ResponseProgress,
+}
+
+impl WaitState {
+    /// Returns whether the server is to act: it has the request, or has begun to respond before it has
+    /// all of it. Not while the caller's body has both sides wait, nor while the request is being
+    /// taken in.
+    fn awaits_server(self) -> bool {
+        match self.sending {
+            SendStatus::Over => true,
+            SendStatus::Blocked => self.response != ResponseProgress::None,
+            SendStatus::BodyPending | SendStatus::AwaitingContinue => false,
+        }
+    }
 }
 
 /// The time limits of one exchange, and since when each of them counts.
 ///
-/// The write limit counts while nothing can be written, the first-byte limit from the end of the
-/// request to the head of the response, the read limit while it is for the server to speak; see
-/// [`Timeouts`].
+/// The write limit counts while nothing can be written, the response-head limit from the end of the
+/// request to the head of the response, the read limit while the server is to act; see [`Timeouts`].
 #[derive(Debug)]
 pub struct Deadlines {
     write: Option<Duration>,
@@ -49,23 +55,23 @@ pub struct Deadlines {
     read: Option<Duration>,
     total: Option<Instant>,
     expect_continue_timeout: Duration,
-    /// There are no limits: nothing is ever armed but by waiting for 100.
+    /// There are no limits: only waiting for 100 arms the timer.
     unlimited: bool,
     /// Since when nothing could be written.
     write_since: Option<Instant>,
-    /// Since when nothing has moved although it was the server's turn.
+    /// Since when nothing has moved although the server is to act.
     read_since: Option<Instant>,
     sent_at: Option<Instant>,
     continue_since: Option<Instant>,
-    /// To be set when something was written; taken back when the clock is asked.
-    pub wrote: bool,
-    /// To be set when something was read.
-    pub read_some: bool,
+    /// To be set when something was written; reset when the clock is read.
+    pub(crate) wrote: bool,
+    /// To be set when something was read; reset when the clock is read.
+    pub(crate) read_some: bool,
 }
 
 impl Deadlines {
-    /// The limits of `timeouts`, the end of everything, and how long a body waits for
-    /// `100 (Continue)`.
+    /// Creates the limits of `timeouts`. `total` is the instant at which the whole exchange must have
+    /// ended, `expect_continue_timeout` how long a body waits for `100 (Continue)`.
     pub fn new(
         timeouts: &Timeouts,
         total: Option<Instant>,
@@ -90,19 +96,20 @@ impl Deadlines {
         }
     }
 
-    /// Whether the whole exchange has lasted too long, for whoever never has to wait.
-    pub fn is_over(&self, alarm: &LazyTimer) -> bool {
-        self.total.is_some_and(|total| alarm.now() >= total)
+    /// Returns whether the whole exchange has lasted too long, without registering the task.
+    pub fn is_over(&self, timer: &LazyTimer) -> bool {
+        self.total.is_some_and(|total| timer.now() >= total)
     }
 
-    /// Ready when a limit has run out that counts in `situation`.
+    /// Ready when a limit has been reached that counts in `state`.
     pub fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        alarm: &mut LazyTimer,
-        situation: WaitState,
+        timer: &mut LazyTimer,
+        state: WaitState,
     ) -> Poll<Expired> {
-        if self.unlimited && !situation.continuing && self.continue_since.is_none() {
+        let continuing = state.sending == SendStatus::AwaitingContinue;
+        if self.unlimited && !continuing && self.continue_since.is_none() {
             return Poll::Pending;
         }
         let phases = self.write.is_some()
@@ -110,48 +117,43 @@ impl Deadlines {
             || self.read.is_some()
             || self.continue_since.is_some();
         let mut next: Option<(Instant, Expired)> = None;
-        let mut consider = |at: Option<Instant>, ended| {
+        let mut consider = |at: Option<Instant>, expired| {
             if let Some(at) = at
                 && next.is_none_or(|(earlier, _)| at < earlier)
             {
-                next = Some((at, ended));
+                next = Some((at, expired));
             }
         };
-        if phases || situation.continuing {
-            let now = alarm.now();
-            for (at, ended) in self.phases(now, situation) {
-                consider(at, ended);
+        if phases || continuing {
+            let now = timer.now();
+            for (at, expired) in self.phases(now, state) {
+                consider(at, expired);
             }
         }
         consider(self.total, Expired::Timeout(TimeoutKind::Total));
         match next {
-            Some((at, ended)) => alarm.poll_until(cx, Some(at)).map(|()| ended),
+            Some((at, expired)) => timer.poll_until(cx, Some(at)).map(|()| expired),
             None => {
-                alarm.disarm();
+                timer.disarm();
                 Poll::Pending
             }
         }
     }
 
-    fn phases(&mut self, now: Instant, situation: WaitState) -> [(Option<Instant>, Expired); 4] {
+    fn phases(&mut self, now: Instant, state: WaitState) -> [(Option<Instant>, Expired); 4] {
         let wrote = std::mem::take(&mut self.wrote);
         let moved = std::mem::take(&mut self.read_some) || wrote;
         let due =
             |since: Option<Instant>, limit| since.and_then(|since| options::deadline(since, limit));
 
-        restart(&mut self.write_since, situation.writing, wrote, now);
-        restart(
-            &mut self.sent_at,
-            situation.sent && !situation.head,
-            false,
-            now,
-        );
-        restart(&mut self.continue_since, situation.continuing, false, now);
-        // Silence counts while it is for the server to speak: once it has the request, or has
-        // begun to answer before it has. It does not while the caller's body has us both wait,
-        // nor while the request is being taken in.
-        let servers_turn = situation.sent || (situation.started && !situation.awaiting_caller);
-        restart(&mut self.read_since, servers_turn, moved, now);
+        let blocked = state.sending == SendStatus::Blocked;
+        restart(&mut self.write_since, blocked, wrote, now);
+        let awaits_head =
+            state.sending == SendStatus::Over && state.response != ResponseProgress::Head;
+        restart(&mut self.sent_at, awaits_head, false, now);
+        let continuing = state.sending == SendStatus::AwaitingContinue;
+        restart(&mut self.continue_since, continuing, false, now);
+        restart(&mut self.read_since, state.awaits_server(), moved, now);
         [
             (
                 due(self.write_since, self.write),
@@ -173,7 +175,7 @@ impl Deadlines {
     }
 }
 
-/// Keeps in `since` when `holds` began to hold, or last began again.
+/// Keeps in `since` the instant at which `holds` began to hold, or last began again.
 fn restart(since: &mut Option<Instant>, holds: bool, again: bool, now: Instant) {
     if !holds {
         *since = None;

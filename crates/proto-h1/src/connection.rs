@@ -64,7 +64,7 @@ impl Default for Http1Config {
 ///     server.write_all("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello").await.unwrap();
 /// });
 /// let connection = H1Connection::new(stream, Arc::new(net.clone()), Arc::default());
-/// let terms = ExchangeContext {
+/// let context = ExchangeContext {
 ///     lease: Lease::unowned(),
 ///     timeouts: Timeouts::default(),
 ///     deadline: None,
@@ -73,7 +73,7 @@ impl Default for Http1Config {
 /// };
 /// let text = net.run(async {
 ///     let request = http::Request::get("http://localhost/").body(Body::empty()).unwrap();
-///     let response = Box::new(connection).exchange(request, terms).await.unwrap();
+///     let response = Box::new(connection).exchange(request, context).await.unwrap();
 ///     response.into_body().bytes(100).await.unwrap()
 /// });
 /// assert_eq!(text, "hello");
@@ -83,7 +83,7 @@ pub struct H1Connection {
     pub(crate) stream: BoxStream,
     /// Lives as long as the connection, so that an exchange need not ask for the runtime; armed
     /// during exchanges only.
-    pub(crate) alarm: LazyTimer,
+    pub(crate) timer: LazyTimer,
     pub(crate) config: Arc<Http1Config>,
     /// How many exchanges have come to their end here.
     pub(crate) served: u64,
@@ -94,7 +94,7 @@ impl H1Connection {
     pub fn new(stream: BoxStream, runtime: Arc<dyn Runtime>, config: Arc<Http1Config>) -> Self {
         H1Connection {
             stream,
-            alarm: LazyTimer::new(runtime, "exchange"),
+            timer: LazyTimer::new(runtime, "exchange"),
             config,
             served: 0,
         }
@@ -118,9 +118,9 @@ impl ExclusiveConnection for H1Connection {
     fn exchange(
         self: Box<Self>,
         request: Request,
-        terms: ExchangeContext,
+        context: ExchangeContext,
     ) -> BoxFuture<'static, Result<Response, SendError>> {
-        ExchangeFuture::new(self, request, terms)
+        ExchangeFuture::new(self, request, context)
     }
 
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEvent> {

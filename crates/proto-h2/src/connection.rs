@@ -93,7 +93,8 @@ impl H2Connection {
             .handshake::<_, Payload>(io.clone())
             .await
             .map_err(|failure| {
-                error::of_connection(&failure, &link, ErrorPhase::Connect, RequestSent::None)
+                error::of_connection(&failure, &link)
+                    .into_error(ErrorPhase::Connect, RequestSent::None)
             })?;
         // Where that fails, the driver reads what the server has said instead.
         poll_fn(|cx| io.poll_send(cx)).await;

@@ -33,7 +33,6 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod body;
 mod config;
 mod connection;
 mod driver;
@@ -47,7 +46,6 @@ mod preface;
 mod shares;
 mod tokio_io;
 mod tunnel;
-mod upload;
 mod validate;
 
 pub use config::Http2Config;

@@ -14,7 +14,7 @@ use httpcore_core_primitives::{
     ConnectionInfo, IdleEvent, Lease, NetworkStream, RuntimeShutdown, SharedIoError, Upgraded,
 };
 
-use crate::{connection::Shared, error::Told, link::End, payload::Payload};
+use crate::{connection::Shared, error::Detail, link::End, payload::Payload};
 
 /// How much is given to h2 in one piece.
 const PIECE: usize = 16 * 1024;
@@ -81,7 +81,7 @@ impl Tunnel {
             _ if failure.is_remote() => io::ErrorKind::ConnectionReset,
             _ => io::ErrorKind::InvalidData,
         };
-        io::Error::new(kind, Told::by(failure))
+        io::Error::new(kind, Detail::of(failure))
     }
 
     /// Ready with how much may be sent.

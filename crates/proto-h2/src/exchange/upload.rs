@@ -1,71 +1,60 @@
-//! The request's body, on its way to h2 as far as windows let it.
+//! The request's body, which h2 takes as far as the server's windows allow.
 
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use h2::{Reason, SendStream};
-use http_body::Body as _;
-use httpcore_core_primitives::Body;
+use httpcore_proto_common::{failure::Failure, progress::SendStatus, request_body::RequestBody};
 
 use crate::{
-    exchange::Failure,
+    error::StreamFailure,
     head::{self, RequestError},
     payload::Payload,
 };
 
-/// How many pieces go out in one poll before it is looked whether the server has answered, and
-/// before others have their turn.
-const PIECES_AT_ONCE: usize = 32;
+/// Maximum number of pieces passed to h2 in one poll, before the task yields and looks for the response.
+const MAX_PIECES: usize = 32;
 
-/// What goes to h2 at once with its head, whatever the windows are: h2 keeps no copy, and so small
-/// bodies need no more than one poll.
-const SMALL: usize = 16 * 1024;
+/// Maximum size of a body that h2 is given with the head, whatever the windows are: h2 keeps no copy,
+/// and small bodies need only one poll.
+const SMALL_BYTES: usize = 16 * 1024;
 
-/// How far the request's body has come.
+/// How far the request's body has been sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     /// It waits for `100 (Continue)`.
-    Continue,
-    /// It is asked for pieces.
+    AwaitingContinue,
+    /// It is polled for data.
     Body,
-    /// h2 has all of it.
+    /// h2 has all of it, which has not been reported.
     Sent,
-    /// The server does not want the rest.
+    /// h2 has all of it.
+    Reported,
+    /// The server does not take the rest.
     Abandoned,
 }
 
-/// Who has something to wait for after a poll of sending.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sending {
-    Over,
-    /// The server's windows, or our own buffer, are full.
-    Blocked,
-    /// The body has nothing now, or waits for 100.
-    BodyPending,
-}
-
 #[derive(Debug)]
-pub(crate) struct Upload {
+pub(super) struct Upload {
     stage: Stage,
     stream: SendStream<Payload>,
-    body: Body,
-    begun: bool,
+    pub(super) body: RequestBody,
     /// What the body has yielded, and h2 not yet taken.
     piece: Bytes,
     /// Nothing follows `piece`.
     is_last: bool,
-    /// What was promised, and is still to come.
+    /// Number of bytes that the head declares and the body has not yet yielded.
     left: Option<u64>,
-    /// How many bytes h2 has taken.
-    pub(crate) taken: u64,
+    /// Number of bytes that h2 has taken.
+    taken: u64,
 }
 
 impl Upload {
-    /// `body`, of so many bytes if that was promised, over `stream`. A body of nothing has been sent
-    /// with its head.
-    pub(crate) fn new(
+    /// Creates the upload of `body` on `stream`. `length` is the length that the head declares, if it
+    /// does; `is_sent` says that the head has ended the stream.
+    pub(super) fn new(
         stream: SendStream<Payload>,
-        body: Body,
+        body: RequestBody,
         length: Option<u64>,
         expects_continue: bool,
         is_sent: bool,
@@ -73,12 +62,11 @@ impl Upload {
         Upload {
             stage: match (is_sent, expects_continue) {
                 (true, _) => Stage::Sent,
-                (false, true) => Stage::Continue,
+                (false, true) => Stage::AwaitingContinue,
                 (false, false) => Stage::Body,
             },
             stream,
             body,
-            begun: false,
             piece: Bytes::new(),
             is_last: false,
             left: length,
@@ -86,39 +74,44 @@ impl Upload {
         }
     }
 
-    /// Gives h2 what it takes now; whether it took something, and what there is to wait for.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Result<(Sending, bool), Failure> {
+    /// Passes to h2 what it takes now; returns what the upload waits for, and whether h2 took something.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Result<(SendStatus, bool), StreamFailure> {
         let mut progress = false;
-        for _ in 0..PIECES_AT_ONCE {
+        for _ in 0..MAX_PIECES {
             match self.stage {
-                Stage::Sent | Stage::Abandoned => return Ok((Sending::Over, progress)),
-                Stage::Continue => return Ok((Sending::BodyPending, progress)),
+                Stage::Sent | Stage::Reported | Stage::Abandoned => {
+                    return Ok((SendStatus::Over, progress));
+                }
+                Stage::AwaitingContinue => return Ok((SendStatus::AwaitingContinue, progress)),
                 Stage::Body => {}
             }
             if self.piece.is_empty() && !self.is_last && self.poll_piece(cx)?.is_pending() {
-                return Ok((Sending::BodyPending, progress));
+                return Ok((SendStatus::BodyPending, progress));
             }
             if self.stage != Stage::Body {
                 continue;
             }
             match self.poll_give(cx) {
                 Poll::Ready(()) => progress = true,
-                Poll::Pending => return Ok((Sending::Blocked, progress)),
+                Poll::Pending => return Ok((SendStatus::Blocked, progress)),
             }
         }
-        // More could be sent. The others first.
+        // More could be sent. Other tasks run first.
         cx.waker().wake_by_ref();
-        Ok((Sending::BodyPending, progress))
+        Ok((SendStatus::BodyPending, progress))
     }
 
-    /// Asks the body for its next piece.
-    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Failure> {
+    /// Polls the body for its next piece.
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, StreamFailure> {
         if let Some(all) = self.body.as_bytes() {
             // It stays whole, in case of another attempt.
             let all = all.clone();
             self.count(all.len())?;
             self.ended()?;
-            if all.len() <= SMALL {
+            if all.len() <= SMALL_BYTES {
                 self.give(all, true);
             } else {
                 self.piece = all;
@@ -126,15 +119,14 @@ impl Upload {
             }
             return Ok(Poll::Ready(()));
         }
-        self.begun = true;
-        let frame = match self.body.poll_next(cx) {
+        let frame = match self.body.poll_frame(cx) {
             Poll::Pending => return Ok(Poll::Pending),
             Poll::Ready(None) => {
                 self.ended()?;
                 self.is_last = true;
                 return Ok(Poll::Ready(()));
             }
-            Poll::Ready(Some(frame)) => frame.map_err(Failure::Body)?,
+            Poll::Ready(Some(frame)) => frame.map_err(Failure::RequestBody)?,
         };
         match frame.into_data() {
             Ok(data) => {
@@ -148,8 +140,8 @@ impl Upload {
             Err(frame) => {
                 self.ended()?;
                 let trailers = frame.into_trailers().unwrap_or_default();
-                head::check_trailers(&trailers).map_err(Failure::Misuse)?;
-                // If the stream is closed meanwhile, the response says why.
+                head::check_trailers(&trailers)?;
+                // If the stream has been closed meanwhile, the response tells why.
                 let _ = self.stream.send_trailers(trailers);
                 self.stage = Stage::Sent;
             }
@@ -157,24 +149,24 @@ impl Upload {
         Ok(Poll::Ready(()))
     }
 
-    /// RFC 9113 §8.1.1: a body is as long as was said.
-    fn count(&mut self, bytes: usize) -> Result<(), Failure> {
+    /// RFC 9113 §8.1.1: a body is as long as its head declares.
+    fn count(&mut self, bytes: usize) -> Result<(), RequestError> {
         if let Some(left) = &mut self.left {
             *left = left
                 .checked_sub(bytes as u64)
-                .ok_or(Failure::Misuse(RequestError::BodyTooLong))?;
+                .ok_or(RequestError::BodyTooLong)?;
         }
         Ok(())
     }
 
-    fn ended(&self) -> Result<(), Failure> {
+    fn ended(&self) -> Result<(), RequestError> {
         match self.left {
-            Some(left) if left > 0 => Err(Failure::Misuse(RequestError::BodyTooShort)),
+            Some(left) if left > 0 => Err(RequestError::BodyTooShort),
             _ => Ok(()),
         }
     }
 
-    /// Gives h2 as much of the piece as there is room for.
+    /// Passes to h2 as much of the piece as the windows allow.
     fn poll_give(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.piece.is_empty() {
             if self.is_last {
@@ -182,14 +174,14 @@ impl Upload {
             }
             return Poll::Ready(());
         }
-        // No more is reserved than there is: what one stream reserves, others lack.
+        // No more is reserved than is there: what one stream reserves, others lack.
         self.stream.reserve_capacity(self.piece.len());
         let mut room = self.stream.capacity();
         while room == 0 {
             match std::task::ready!(self.stream.poll_capacity(cx)) {
-                // It may have gone again meanwhile.
+                // It may have been taken again meanwhile.
                 Some(Ok(_)) => room = self.stream.capacity(),
-                // Nothing can be sent any more. Whether that is an error, the response says.
+                // Nothing can be sent any more. The response tells whether that is an error.
                 Some(Err(_)) | None => {
                     self.abandon();
                     return Poll::Ready(());
@@ -213,54 +205,48 @@ impl Upload {
         }
     }
 
-    /// No `100 (Continue)` is waited for any more.
-    pub(crate) fn go_on(&mut self) {
-        if self.stage == Stage::Continue {
+    /// Sends the body without waiting any longer for `100 (Continue)`.
+    pub(super) fn stop_awaiting_continue(&mut self) {
+        if self.stage == Stage::AwaitingContinue {
             self.stage = Stage::Body;
         }
     }
 
-    pub(crate) fn waits_for_continue(&self) -> bool {
-        self.stage == Stage::Continue
+    pub(super) fn awaits_continue(&self) -> bool {
+        self.stage == Stage::AwaitingContinue
     }
 
-    pub(crate) fn is_sent(&self) -> bool {
-        self.stage == Stage::Sent
+    pub(super) fn is_sent(&self) -> bool {
+        matches!(self.stage, Stage::Sent | Stage::Reported)
     }
 
-    pub(crate) fn is_abandoned(&self) -> bool {
+    pub(super) fn is_abandoned(&self) -> bool {
         self.stage == Stage::Abandoned
     }
 
-    /// The rest is not sent.
-    pub(crate) fn abandon(&mut self) {
-        if self.stage != Stage::Sent {
+    /// Returns the number of bytes of body, once, after h2 has taken all of it.
+    pub(super) fn take_completion(&mut self) -> Option<u64> {
+        (self.stage == Stage::Sent).then(|| {
+            self.stage = Stage::Reported;
+            self.taken
+        })
+    }
+
+    /// Does not send the rest.
+    pub(super) fn abandon(&mut self) {
+        if !self.is_sent() {
             self.stage = Stage::Abandoned;
         }
         self.piece = Bytes::new();
         self.stream.reserve_capacity(0);
     }
 
-    pub(crate) fn reset(&mut self, reason: Reason) {
+    pub(super) fn reset(&mut self, reason: Reason) {
         self.stream.send_reset(reason);
     }
 
-    /// The stream itself, once nothing more of the body is to be sent.
-    pub(crate) fn into_stream(self) -> SendStream<Payload> {
+    /// Returns the stream, once no more of the body is to be sent.
+    pub(super) fn into_stream(self) -> SendStream<Payload> {
         self.stream
-    }
-
-    /// The same, while it may still be sent.
-    pub(crate) fn clone_body(&self) -> Option<Body> {
-        self.body.try_clone()
-    }
-
-    /// The body from its beginning, if there is a way to that.
-    pub(crate) fn body_again(&mut self) -> Option<Body> {
-        if self.begun {
-            self.body.try_clone()
-        } else {
-            Some(std::mem::take(&mut self.body))
-        }
     }
 }
