@@ -25,7 +25,7 @@ pub struct Http1Config {
     /// How much a server may send of what is not a body.
     pub limits: Limits,
     /// What is read although it is not in order. Nothing by default.
-    pub leniency: ParserOptions,
+    pub parser_options: ParserOptions,
     /// How long a body waits for the `100 (Continue)` which its request expects, before it is sent
     /// all the same (RFC 9110 §10.1.1: the server may never answer). One second by default: longer
     /// than most round trips, and short enough for those servers which do not know the question.
@@ -42,7 +42,7 @@ impl Default for Http1Config {
     fn default() -> Self {
         Http1Config {
             limits: Limits::default(),
-            leniency: ParserOptions::default(),
+            parser_options: ParserOptions::default(),
             expect_continue_timeout: Duration::from_secs(1),
             max_drain_on_drop: LARGE_BYTES,
         }

@@ -719,8 +719,8 @@ fn no_endless_answer_makes_us_read_a_mebibyte() {
 #[test]
 fn leniency_is_configured_and_an_answer_without_a_head_must_be_the_first() {
     let mut config = Http1Config::default();
-    config.leniency.http09 = true;
-    config.leniency.bare_lf = true;
+    config.parser_options.http09 = true;
+    config.parser_options.bare_lf = true;
     let net = MockNet::new();
     for (answers, expected) in [
         (vec!["<html>"], "HTTP/0.9 200 <html>"),
@@ -1818,7 +1818,7 @@ fn a_trace_tells_what_happened_in_order() {
             "RequestBodySent { bytes: 0 }",
             "ResponseHead { status: 200, bytes: 19 }",
             "ResponseEnded { bytes: 3 }",
-            "ConnectionClosed { reason: NotPersistent, detail: \"HTTP/1.0 does not keep connections (RFC 9112 §9.3)\" }",
+            "ConnectionClosed { reason: NotPersistent, detail: \"the response is HTTP/1.0, which does not keep connections (RFC 9112 §9.3)\" }",
         ]
     );
 }

@@ -21,7 +21,7 @@ use super::{
     ParserOptions,
     error::{ProtocolError, RequestError},
     header_case::CaptureRawHead,
-    reuse::{ConnectionOptions, KeepAlive, MustClose},
+    keep_alive::{ConnectionOptions, KeepAliveField, MustClose},
     scan::is_token,
 };
 
@@ -48,7 +48,7 @@ pub(super) struct FramingHeaders<'a> {
     pub(super) length: Length,
     pub(super) coding: Coding,
     pub(super) connection: ConnectionOptions,
-    pub(super) keep_alive: KeepAlive,
+    pub(super) keep_alive: KeepAliveField,
     pub(super) host: Option<&'a HeaderValue>,
     pub(super) several_hosts: bool,
     pub(super) upgrade: bool,
@@ -82,21 +82,21 @@ pub(super) enum Coding {
 
 impl<'a> FramingHeaders<'a> {
     /// What the fields of a request say.
-    pub(super) fn by_request(fields: &'a HeaderMap) -> Self {
-        let mut said = FramingHeaders::default();
-        for (name, value) in fields {
+    pub(super) fn of_request(headers: &'a HeaderMap) -> Self {
+        let mut fields = FramingHeaders::default();
+        for (name, value) in headers {
             if *name == header::HOST {
-                said.several_hosts |= said.host.is_some();
-                said.host = Some(value);
+                fields.several_hosts |= fields.host.is_some();
+                fields.host = Some(value);
             } else if *name == header::UPGRADE {
-                said.upgrade = true;
+                fields.upgrade = true;
             } else if *name == header::EXPECT {
-                said.expects_continue |= value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+                fields.expects_continue |= value.as_bytes().eq_ignore_ascii_case(b"100-continue");
             } else {
-                said.note(name, value.as_bytes());
+                fields.note(name, value.as_bytes());
             }
         }
-        said
+        fields
     }
 
     /// Whether a field whose name has this length may say something that is noted.
@@ -124,7 +124,7 @@ impl<'a> FramingHeaders<'a> {
 impl Length {
     /// RFC 9112 §6.3 rule 5: one decimal number, or the same one several times.
     fn note(&mut self, value: &[u8]) {
-        // Nearly always it is said once, and is no list.
+        // Nearly always it is fields once, and is no list.
         if let (Length::Unsaid, Some(number)) = (*self, decimal(value)) {
             *self = Length::Is(number);
             return;
@@ -212,13 +212,13 @@ pub(super) struct RequestInfo {
 }
 
 impl RequestInfo {
-    /// What `request` asks, whose fields have `said` so much.
-    pub(super) fn by(request: &request::Parts, said: &FramingHeaders<'_>) -> Self {
+    /// What `request` asks, whose fields have `fields` so much.
+    pub(super) fn of(request: &request::Parts, fields: &FramingHeaders<'_>) -> Self {
         RequestInfo {
             get: request.method == Method::GET,
             head: request.method == Method::HEAD,
             connect: request.method == Method::CONNECT,
-            upgrade: said.upgrade && said.connection.upgrade,
+            upgrade: fields.upgrade && fields.connection.upgrade,
             raw_head: request.extensions.get::<CaptureRawHead>().is_some(),
         }
     }
@@ -234,8 +234,8 @@ pub(super) fn response_framing(
     asked: RequestInfo,
     version: Version,
     status: StatusCode,
-    said: &FramingHeaders<'_>,
-    leniency: ParserOptions,
+    fields: &FramingHeaders<'_>,
+    options: ParserOptions,
 ) -> Result<(Framing, Option<MustClose>), ProtocolError> {
     if status == StatusCode::SWITCHING_PROTOCOLS {
         // RFC 9110 §15.2.2, §7.8: only to what was offered, and there is no such thing in 1.0.
@@ -248,10 +248,10 @@ pub(super) fn response_framing(
     if asked.connect && status.is_success() {
         return Ok((Framing::Switch, None));
     }
-    let announced = announced(version, said, leniency);
+    let announced = announced(version, fields, options);
     // RFC 9112 §6.3 rule 3: where both were let through, the connection ends with the response.
-    let has_both = said.coding != Coding::Unsaid && said.length != Length::Unsaid;
-    let both = (has_both && leniency.length_beside_coding).then_some(MustClose::LengthAndCoding);
+    let has_both = fields.coding != Coding::Unsaid && fields.length != Length::Unsaid;
+    let both = (has_both && options.length_beside_coding).then_some(MustClose::LengthAndCoding);
     // RFC 9112 §6.3 rule 1: these end with their heads, whatever their fields say.
     if status.is_informational() {
         // RFC 9112 §6.1, RFC 9110 §8.6: they must not announce a body. If one came, it would be
@@ -282,19 +282,19 @@ pub(super) fn response_framing(
 /// What the fields alone say: chunks, a length, or nothing.
 fn announced(
     version: Version,
-    said: &FramingHeaders<'_>,
-    leniency: ParserOptions,
+    fields: &FramingHeaders<'_>,
+    options: ParserOptions,
 ) -> Result<Option<Framing>, ProtocolError> {
-    match said.coding {
-        Coding::Unsaid => Ok(said.length.known()?.map(Framing::Length)),
+    match fields.coding {
+        Coding::Unsaid => Ok(fields.length.known()?.map(Framing::Length)),
         // RFC 9112 §6.1: a message of 1.0 with Transfer-Encoding has been mangled on its way.
         _ if version == Version::HTTP_10 => Err(ProtocolError::CodingInHttp10),
         // RFC 9112 §6.3 rule 3: this looks like request smuggling, or response splitting.
-        _ if said.length != Length::Unsaid && !leniency.length_beside_coding => {
+        _ if fields.length != Length::Unsaid && !options.length_beside_coding => {
             Err(ProtocolError::LengthAndCoding)
         }
         Coding::Chunked => Ok(Some(Framing::Chunked)),
-        Coding::CodedChunked if leniency.codings_before_chunked => Ok(Some(Framing::Chunked)),
+        Coding::CodedChunked if options.codings_before_chunked => Ok(Some(Framing::Chunked)),
         Coding::Empty | Coding::Before | Coding::CodedChunked | Coding::Other => {
             Err(ProtocolError::Coding)
         }
@@ -331,14 +331,14 @@ impl RequestFraming {
 /// If the fields contradict the body or each other, or if the request cannot have that body.
 pub(super) fn request_framing(
     request: &request::Parts,
-    said: &FramingHeaders<'_>,
+    fields: &FramingHeaders<'_>,
     length: BodyLength,
 ) -> Result<RequestFraming, RequestError> {
-    let told = said
+    let told = fields
         .length
         .known()
         .map_err(|_| RequestError::ContentLength)?;
-    let coded = said.coding != Coding::Unsaid;
+    let coded = fields.coding != Coding::Unsaid;
     // RFC 9110 §9.3.6, §9.3.8: CONNECT has no content, and TRACE must not have any.
     if matches!(request.method, Method::CONNECT | Method::TRACE) {
         if length != BodyLength::Known(0) || coded || told.is_some_and(|told| told != 0) {
@@ -351,7 +351,7 @@ pub(super) fn request_framing(
         if told.is_some() {
             return Err(RequestError::LengthAndCoding);
         }
-        if said.coding != Coding::Chunked {
+        if fields.coding != Coding::Chunked {
             return Err(RequestError::Coding);
         }
         // RFC 9112 §6.1: only a peer known to speak 1.1 is sent a transfer coding.

@@ -63,7 +63,7 @@ pub(super) struct Head {
     pub(super) response: Response<()>,
     /// Its length on the wire.
     pub(super) length: usize,
-    pub(super) said: FramingHeaders<'static>,
+    pub(super) framing: FramingHeaders<'static>,
     /// A copy of it, which the values share. If all of the input was small, then of that: a small
     /// response is one allocation, its body included, and the input's buffer is free for the next.
     pub(super) store: Bytes,
@@ -72,7 +72,7 @@ pub(super) struct Head {
 }
 
 /// What is copied out of the input, up to this size, costs less than the buffer it would pin.
-pub(super) const SMALL: usize = 1024;
+pub(super) const SMALL_BYTES: usize = 1024;
 
 /// How many fields there is room for on the stack; nearly all heads have fewer.
 const SMALL_HEAD_FIELDS: usize = 64;
@@ -83,7 +83,7 @@ pub(super) fn read(
     scan: &mut Scan,
     input: &[u8],
     bounds: &Bounds,
-    leniency: ParserOptions,
+    options: ParserOptions,
     head: &mut Head,
 ) -> Result<bool, ProtocolError> {
     if input.is_empty() {
@@ -93,12 +93,12 @@ pub(super) fn read(
     if scan.has_not_begun() && parse(input, SMALL_HEAD_FIELDS, bounds, head).is_some() {
         return Ok(true);
     }
-    let Some(length) = scan.end(input, bounds, leniency)? else {
+    let Some(length) = scan.end(input, bounds, options)? else {
         return Ok(false);
     };
     *head = Head::default();
-    if leniency.is_for_heads() {
-        let (ordered, skipped) = in_order(&input[..length], leniency);
+    if options.is_for_heads() {
+        let (ordered, skipped) = in_order(&input[..length], options);
         // What came was within bounds; a CR more for each line does not count.
         let unbounded = Bounds {
             bytes: usize::MAX,
@@ -145,7 +145,7 @@ fn parse(input: &[u8], fields: usize, bounds: &Bounds, head: &mut Head) -> Optio
     if !within || !input.starts_with(b"H") || !ends_lines_with_crlf(&input[..length], &parsed) {
         return None;
     }
-    let store = share(if input.len() <= SMALL {
+    let store = share(if input.len() <= SMALL_BYTES {
         input
     } else {
         &input[..length]
@@ -153,8 +153,14 @@ fn parse(input: &[u8], fields: usize, bounds: &Bounds, head: &mut Head) -> Optio
     let status = StatusCode::from_u16(code).ok()?;
     let reason = unusual_reason(status, parsed.reason, &store);
     let response = &mut head.response;
-    let said = &mut head.said;
-    read_fields(response.headers_mut(), parsed.headers, input, &store, said)?;
+    let framing = &mut head.framing;
+    read_fields(
+        response.headers_mut(),
+        parsed.headers,
+        input,
+        &store,
+        framing,
+    )?;
     *response.status_mut() = status;
     *response.version_mut() = match version {
         0 => Version::HTTP_10,
@@ -198,10 +204,10 @@ fn offset(part: &[u8], whole: &[u8]) -> usize {
     (part.as_ptr() as usize).wrapping_sub(whole.as_ptr() as usize)
 }
 
-/// `head`, or trailers, which a [`Scan`] has accepted with leniency, as they should have come: lines
+/// `head`, or trailers, which a [`Scan`] has accepted with options, as they should have come: lines
 /// that end with CR LF, that are not folded, and whose names are followed by their colon; and how many
 /// lines are left out because they are no fields.
-fn in_order(head: &[u8], leniency: ParserOptions) -> (Vec<u8>, usize) {
+fn in_order(head: &[u8], options: ParserOptions) -> (Vec<u8>, usize) {
     let mut ordered: Vec<u8> = Vec::with_capacity(head.len() + 16);
     let mut skipped = 0;
     let mut is_skipping = false;
@@ -219,14 +225,14 @@ fn in_order(head: &[u8], leniency: ParserOptions) -> (Vec<u8>, usize) {
             ordered.extend_from_slice(trim(line));
         } else if let Some(colon) = line.iter().position(|&byte| byte == b':')
             && is_name(trim(&line[..colon]))
-            && (!leniency.malformed_fields || line[colon..].iter().all(|&byte| is_text(byte)))
+            && (!options.malformed_fields || line[colon..].iter().all(|&byte| is_text(byte)))
         {
             is_skipping = false;
             ordered.extend_from_slice(trim(&line[..colon]));
             ordered.extend_from_slice(&line[colon..]);
         } else {
             // The first line is the status line, and an empty one is the end.
-            is_skipping = leniency.malformed_fields && number > 0 && !line.is_empty();
+            is_skipping = options.malformed_fields && number > 0 && !line.is_empty();
             if is_skipping {
                 skipped += 1;
                 continue;
@@ -255,10 +261,10 @@ pub(super) fn read_trailers(
     scan: &Scan,
     mut store: Bytes,
     bounds: &Bounds,
-    leniency: ParserOptions,
+    options: ParserOptions,
 ) -> Result<HeaderMap, ProtocolError> {
-    if leniency.is_for_heads() {
-        store = in_order(&store, leniency).0.into();
+    if options.is_for_heads() {
+        store = in_order(&store, options).0.into();
     }
     let mut room = vec![EMPTY_HEADER; scan.fields()];
     let mut fields = HeaderMap::new();
@@ -268,21 +274,21 @@ pub(super) fn read_trailers(
     };
     parsed
         .and_then(|parsed| {
-            let said = &mut FramingHeaders::default();
-            read_fields(&mut fields, parsed, &store, &store, said)
+            let framing = &mut FramingHeaders::default();
+            read_fields(&mut fields, parsed, &store, &store, framing)
         })
         .ok_or_else(|| scan.verdict(&store, bounds))?;
     Ok(fields)
 }
 
 /// Puts into `fields` what is `parsed` and stands in `input`; the values are slices of `store`, which
-/// begins with the same bytes. What they say is noted in `said`. `None` if `http` does not take one.
+/// begins with the same bytes. What they say is noted in `framing`. `None` if `http` does not take one.
 fn read_fields(
     fields: &mut HeaderMap,
     parsed: &[httparse::Header<'_>],
     input: &[u8],
     store: &Bytes,
-    said: &mut FramingHeaders<'_>,
+    framing: &mut FramingHeaders<'_>,
 ) -> Option<()> {
     // `reserve` and `append` panic where `http` cannot hold so many.
     fields.try_reserve(parsed.len()).ok()?;
@@ -294,10 +300,10 @@ fn read_fields(
         };
         // The length rules out most of them, for less than a comparison of names.
         if FramingHeaders::may_note(original_case.len()) {
-            said.note(&name, field.value);
+            framing.note(&name, field.value);
             // Not among the names which `http` knows by heart.
             if original_case.eq_ignore_ascii_case(b"keep-alive") {
-                said.keep_alive.note(field.value);
+                framing.keep_alive.note(field.value);
             }
         }
         let value = if field.value.is_empty() {
@@ -352,7 +358,7 @@ fn share(bytes: &[u8]) -> Bytes {
     match bytes.len() {
         0..=128 => inline::<128>(bytes),
         129..=384 => inline::<384>(bytes),
-        385..=SMALL => inline::<SMALL>(bytes),
+        385..=SMALL_BYTES => inline::<SMALL_BYTES>(bytes),
         _ => Bytes::copy_from_slice(bytes),
     }
 }

@@ -13,12 +13,12 @@ use super::{
 /// Writes the head of `request` to `out`, or nothing.
 pub(super) fn write(
     request: &request::Parts,
-    said: &FramingHeaders<'_>,
+    fields: &FramingHeaders<'_>,
     framing: RequestFraming,
     out: &mut BytesMut,
 ) -> Result<(), RequestError> {
     let start = out.len();
-    let written = write_all(request, said, framing, out);
+    let written = write_all(request, fields, framing, out);
     if written.is_err() {
         out.truncate(start);
     }
@@ -27,7 +27,7 @@ pub(super) fn write(
 
 fn write_all(
     request: &request::Parts,
-    said: &FramingHeaders<'_>,
+    fields: &FramingHeaders<'_>,
     framing: RequestFraming,
     out: &mut BytesMut,
 ) -> Result<(), RequestError> {
@@ -47,11 +47,11 @@ fn write_all(
     write_target(request, out)?;
     out.extend_from_slice(version);
     if let Some(order) = request.extensions.get::<HeaderOrder>() {
-        write_in_order(order, request, said, framing, out)?;
+        write_in_order(order, request, fields, framing, out)?;
     } else {
         // RFC 9110 §7.2: Host stands first.
         out.extend_from_slice(b"host: ");
-        write_host(request, said, out)?;
+        write_host(request, fields, out)?;
         out.extend_from_slice(b"\r\n");
         for (name, value) in &request.headers {
             if !is_ours(name) {
@@ -61,7 +61,7 @@ fn write_all(
         write_framing(framing, None, out);
     }
     // RFC 9112 §9.6: who will not use the connection again says so.
-    if closes_after(request) && !said.connection.close {
+    if closes_after(request) && !fields.connection.close {
         out.extend_from_slice(b"connection: close\r\n");
     }
     out.extend_from_slice(b"\r\n");
@@ -76,13 +76,13 @@ fn is_ours(name: &HeaderName) -> bool {
 fn write_in_order(
     order: &HeaderOrder,
     request: &request::Parts,
-    said: &FramingHeaders<'_>,
+    fields: &FramingHeaders<'_>,
     framing: RequestFraming,
     out: &mut BytesMut,
 ) -> Result<(), RequestError> {
     let framing_field = framing.field();
     let mut host = BytesMut::new();
-    write_host(request, said, &mut host)?;
+    write_host(request, fields, &mut host)?;
     if !order.names(&header::HOST) {
         write_field(b"host", &host, out);
     }
@@ -194,14 +194,14 @@ fn without_user(authority: &str) -> &str {
 /// RFC 9112 §3.2: exactly one `Host`. The caller's, if there is one, else the URL's.
 fn write_host(
     request: &request::Parts,
-    said: &FramingHeaders<'_>,
+    fields: &FramingHeaders<'_>,
     out: &mut BytesMut,
 ) -> Result<(), RequestError> {
     let start = out.len();
-    if said.several_hosts {
+    if fields.several_hosts {
         return Err(RequestError::SeveralHosts);
     }
-    let is_good = if let Some(host) = said.host {
+    let is_good = if let Some(host) = fields.host {
         out.extend_from_slice(host.as_bytes());
         host.as_bytes().iter().all(|&byte| in_host(byte) != 0)
     } else {

@@ -79,10 +79,10 @@ impl Scan {
         &mut self,
         input: &[u8],
         bounds: &Bounds,
-        leniency: ParserOptions,
+        options: ParserOptions,
     ) -> Result<Option<usize>, ProtocolError> {
-        if leniency.is_for_heads() {
-            return self.lenient_end(input, bounds, leniency);
+        if options.is_for_heads() {
+            return self.lenient_end(input, bounds, options);
         }
         let end = match self.find_end(input) {
             Found::End(end) if end <= bounds.bytes && self.fields() <= bounds.fields => {
@@ -103,7 +103,7 @@ impl Scan {
         &mut self,
         input: &[u8],
         bounds: &Bounds,
-        leniency: ParserOptions,
+        options: ParserOptions,
     ) -> Result<Option<usize>, ProtocolError> {
         let within = &input[..input.len().min(bounds.bytes)];
         while let Some(&byte) = within.get(self.checked) {
@@ -112,10 +112,10 @@ impl Scan {
             }
             let line = &within[self.line..self.checked];
             self.checked += 1;
-            match self.grammar.lenient_step(byte, bounds, leniency) {
-                Err(violation) if leniency.malformed_fields => {
+            match self.grammar.lenient_step(byte, bounds, options) {
+                Err(violation) if options.malformed_fields => {
                     self.grammar
-                        .skip_line(line, byte, violation, bounds, leniency)?;
+                        .skip_line(line, byte, violation, bounds, options)?;
                 }
                 stepped => stepped?,
             }
@@ -207,10 +207,10 @@ enum At {
     Reason,
     LineStart,
     Name,
-    /// Between a name and its colon, by leniency.
+    /// Between a name and its colon, by options.
     AfterName,
     Value,
-    /// Within a line that is skipped, by leniency.
+    /// Within a line that is skipped, by options.
     Skipped,
     /// Behind the CR which ends a line that is not empty.
     Cr,
@@ -238,28 +238,28 @@ impl Grammar {
         }
     }
 
-    /// [`step`](Self::step), and what `leniency` lets through.
+    /// [`step`](Self::step), and what `options` lets through.
     fn lenient_step(
         &mut self,
         byte: u8,
         bounds: &Bounds,
-        leniency: ParserOptions,
+        options: ParserOptions,
     ) -> Result<(), ProtocolError> {
         if let At::LineStart = self.at {
             self.is_fold = matches!(byte, b' ' | b'\t');
             self.is_skipped &= self.is_fold;
         }
-        let space_before_colon = leniency.space_before_colon || leniency.malformed_fields;
+        let space_before_colon = options.space_before_colon || options.malformed_fields;
         self.at = match (self.at, byte) {
-            (At::AfterCode | At::Reason | At::Value | At::Skipped, b'\n') if leniency.bare_lf => {
+            (At::AfterCode | At::Reason | At::Value | At::Skipped, b'\n') if options.bare_lf => {
                 At::LineStart
             }
-            (At::LineStart, b'\n') if leniency.bare_lf => At::End,
-            (At::LineStart, b' ' | b'\t') if leniency.obs_fold && self.is_skipped => At::Skipped,
-            (At::LineStart, b' ' | b'\t') if leniency.obs_fold && self.fields > 0 => At::Value,
+            (At::LineStart, b'\n') if options.bare_lf => At::End,
+            (At::LineStart, b' ' | b'\t') if options.obs_fold && self.is_skipped => At::Skipped,
+            (At::LineStart, b' ' | b'\t') if options.obs_fold && self.fields > 0 => At::Value,
             // Where malformed lines are skipped, what comes next says whether it is one.
             (At::Name | At::AfterName, b' ' | b'\t') if space_before_colon => At::AfterName,
-            (At::AfterName, b':') if leniency.space_before_colon => At::Value,
+            (At::AfterName, b':') if options.space_before_colon => At::Value,
             _ => return self.step(byte, bounds),
         };
         Ok(())
@@ -277,7 +277,7 @@ impl Grammar {
         byte: u8,
         violation: ProtocolError,
         bounds: &Bounds,
-        leniency: ParserOptions,
+        options: ParserOptions,
     ) -> Result<(), ProtocolError> {
         let is_malformed = match violation {
             ProtocolError::EmptyFieldName | ProtocolError::FieldName => true,
@@ -300,7 +300,7 @@ impl Grammar {
         self.is_skipped = true;
         self.at = match byte {
             b'\r' => At::Cr,
-            b'\n' if leniency.bare_lf => At::LineStart,
+            b'\n' if options.bare_lf => At::LineStart,
             b'\n' => return Err(ProtocolError::BareLf),
             _ => At::Skipped,
         };

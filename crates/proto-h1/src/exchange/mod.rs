@@ -164,7 +164,7 @@ impl Exchange {
         out: WriteBuf,
     ) -> Self {
         let config = &connection.config;
-        let mut options = config.leniency;
+        let mut options = config.parser_options;
         options.http09 &= connection.served == 0;
         Exchange {
             codec: Codec::new(config.limits).with_options(options),

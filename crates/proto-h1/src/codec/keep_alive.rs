@@ -1,30 +1,31 @@
-//! Why a connection serves no other exchange.
+//! Whether a connection is kept after an exchange, and why not.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
-use http::Version;
+use http::{Version, request};
 use httpcore_core_primitives::{CloseReason, KeepAliveHints};
 
-use super::framing::decimal;
+use super::{framing::decimal, request_head};
 
 /// Why a connection must be closed after this exchange. `Display` names the rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[error("{}", self.text())]
 #[non_exhaustive]
 pub enum MustClose {
-    /// The server said `Connection: close`.
+    /// The response has `Connection: close`.
     PeerSaidClose,
-    /// The request said `Connection: close`.
+    /// The request has `Connection: close`.
     CallerSaidClose,
-    /// The response is of HTTP/1.0, and does not say that the connection is kept.
+    /// The response is HTTP/1.0 without `Connection: keep-alive`.
     Http10,
-    /// The request was of HTTP/1.0.
+    /// The request was HTTP/1.0.
     AskedInHttp10,
-    /// The response's body ended with the connection.
+    /// The end of the connection delimited the response's body.
     DelimitedByClose,
-    /// The response has no body, and its fields announce one that might still come.
+    /// The response has no body, and its fields declare one that might still arrive.
     SuspiciousBody,
-    /// The response had `Content-Length` beside `Transfer-Encoding`, which a
-    /// [`ParserOptions`](super::ParserOptions) let through.
+    /// The response had `Content-Length` beside `Transfer-Encoding`, which
+    /// [`ParserOptions`](super::ParserOptions) accepted.
     LengthAndCoding,
     /// The response ended before the request did.
     UnfinishedRequest,
@@ -32,14 +33,14 @@ pub enum MustClose {
     UnfinishedResponse,
     /// Bytes follow the response.
     LeftOver,
-    /// The server broke a rule.
+    /// The response broke a rule.
     Broken,
     /// The connection carries another protocol now.
     Switched,
 }
 
 impl MustClose {
-    /// The word which pools know for it.
+    /// Returns the reason in the terms of a pool.
     pub fn reason(self) -> CloseReason {
         match self {
             MustClose::PeerSaidClose => CloseReason::PeerSaidClose,
@@ -56,16 +57,20 @@ impl MustClose {
         }
     }
 
-    /// The rule, with its section.
+    /// Returns the rule, with its section.
     pub fn text(self) -> &'static str {
         match self {
-            MustClose::PeerSaidClose => "the server said Connection: close (RFC 9112 §9.6)",
-            MustClose::CallerSaidClose => "the request said Connection: close (RFC 9112 §9.6)",
-            MustClose::Http10 => "HTTP/1.0 does not keep connections (RFC 9112 §9.3)",
-            MustClose::AskedInHttp10 => "the request was of HTTP/1.0 (RFC 9112 §9.3)",
-            MustClose::DelimitedByClose => "the body ended with the connection (RFC 9112 §6.3)",
+            MustClose::PeerSaidClose => "the response has Connection: close (RFC 9112 §9.6)",
+            MustClose::CallerSaidClose => "the request has Connection: close (RFC 9112 §9.6)",
+            MustClose::Http10 => {
+                "the response is HTTP/1.0, which does not keep connections (RFC 9112 §9.3)"
+            }
+            MustClose::AskedInHttp10 => "the request was HTTP/1.0 (RFC 9112 §9.3)",
+            MustClose::DelimitedByClose => {
+                "the end of the connection delimits the body (RFC 9112 §6.3)"
+            }
             MustClose::SuspiciousBody => {
-                "a response without a body announces one, which might still come (RFC 9112 §6.3)"
+                "a response without a body declares one, which might still arrive (RFC 9112 §6.3)"
             }
             MustClose::LengthAndCoding => {
                 "the response had Content-Length and Transfer-Encoding (RFC 9112 §6.3)"
@@ -75,37 +80,68 @@ impl MustClose {
             }
             MustClose::UnfinishedResponse => "the response has not ended (RFC 9112 §9.3)",
             MustClose::LeftOver => "bytes follow the response (RFC 9112 §9.2)",
-            MustClose::Broken => "the server broke a rule",
-            MustClose::Switched => "another protocol took over (RFC 9110 §7.8)",
+            MustClose::Broken => "the response broke a rule of HTTP/1.1",
+            MustClose::Switched => "the connection carries another protocol (RFC 9110 §7.8)",
         }
     }
 }
 
-impl fmt::Display for MustClose {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.text())
+/// Whether another exchange may follow, as far as the heads of request and response tell.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct KeepAlive {
+    /// The first reason found to close the connection after this exchange.
+    closing: Option<MustClose>,
+    hints: KeepAliveField,
+}
+
+impl KeepAlive {
+    /// Starts with what `request` tells, which has these options in its `Connection` field.
+    pub(super) fn of_request(request: &request::Parts, options: ConnectionOptions) -> Self {
+        let closing = if options.close || request_head::closes_after(request) {
+            Some(MustClose::CallerSaidClose)
+        } else if request.version == Version::HTTP_10 {
+            Some(MustClose::AskedInHttp10)
+        } else {
+            None
+        };
+        KeepAlive {
+            closing,
+            hints: KeepAliveField::default(),
+        }
+    }
+
+    /// Adds what a response of `version` tells.
+    pub(super) fn note_response(
+        &mut self,
+        version: Version,
+        options: ConnectionOptions,
+        hints: KeepAliveField,
+    ) {
+        // RFC 9112 §9.3: `close` takes precedence; HTTP/1.1 persists unless it is closed; HTTP/1.0
+        // persists only with `keep-alive`.
+        if options.close {
+            self.close_for(MustClose::PeerSaidClose);
+        } else if version == Version::HTTP_10 && !options.keep_alive {
+            self.close_for(MustClose::Http10);
+        }
+        self.hints = hints;
+    }
+
+    /// Closes the connection for `reason`, unless there is one already.
+    pub(super) fn close_for(&mut self, reason: MustClose) {
+        self.closing.get_or_insert(reason);
+    }
+
+    pub(super) fn closing(&self) -> Option<MustClose> {
+        self.closing
+    }
+
+    pub(super) fn hints(&self) -> KeepAliveHints {
+        self.hints.hints()
     }
 }
 
-impl std::error::Error for MustClose {}
-
-/// Whether a response of `version` with these `options` lets the connection live.
-pub(super) fn kept_by_response(
-    version: Version,
-    options: ConnectionOptions,
-) -> Result<(), MustClose> {
-    // RFC 9112 §9.3: `close` outweighs everything; 1.1 stays unless told otherwise; 1.0 stays
-    // only if told so.
-    if options.close {
-        Err(MustClose::PeerSaidClose)
-    } else if version == Version::HTTP_10 && !options.keep_alive {
-        Err(MustClose::Http10)
-    } else {
-        Ok(())
-    }
-}
-
-/// The options of `Connection` that mean something here.
+/// The options of a `Connection` field that matter here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct ConnectionOptions {
     pub(super) close: bool,
@@ -116,7 +152,7 @@ pub(super) struct ConnectionOptions {
 impl ConnectionOptions {
     /// RFC 9110 §7.6.1: a list of tokens, in any case, over any number of field lines.
     pub(super) fn note(&mut self, value: &[u8]) {
-        // What nearly all servers say that say anything is no list, and needs no taking apart.
+        // Nearly all servers that send the field send this, which is no list.
         if let b"keep-alive" | b"Keep-Alive" = value {
             self.keep_alive = true;
             return;
@@ -130,19 +166,18 @@ impl ConnectionOptions {
     }
 }
 
-/// What the `Keep-Alive` field of a response says: `timeout=5, max=100`.
+/// The parameters of a response's `Keep-Alive` field: `timeout=5, max=100`.
 ///
-/// RFC 9112 appendix C.2.2 knows the field; its parameters are older, and of no standard now. They
-/// are a hint and nothing else, and so whatever is not exactly such a parameter is passed over; of
-/// several, the most pessimistic counts.
+/// RFC 9112 appendix C.2.2 mentions the field; its parameters are older, and not standardised. They are
+/// hints, and so what is not exactly such a parameter is ignored; of several, the smallest counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct KeepAlive {
+pub(super) struct KeepAliveField {
     /// In seconds.
     timeout: Option<u32>,
     max: Option<u32>,
 }
 
-impl KeepAlive {
+impl KeepAliveField {
     pub(super) fn note(&mut self, value: &[u8]) {
         for parameter in value.split(|&byte| byte == b',') {
             let mut halves = parameter.splitn(2, |&byte| byte == b'=');
@@ -152,7 +187,7 @@ impl KeepAlive {
             let Some(number) = decimal(number.trim_ascii()) else {
                 continue;
             };
-            // Longer than a century is as good as for ever, and a hint of that is none.
+            // More than a century is no limit.
             let number = u32::try_from(number).unwrap_or(u32::MAX);
             let name = name.trim_ascii();
             let known = if name.eq_ignore_ascii_case(b"timeout") {
