@@ -1,0 +1,212 @@
+//! Exchanges over the mock: real streams, virtual time, scripted servers.
+
+#![allow(clippy::unwrap_used)] // a test may: clippy.toml speaks of test functions only, not of their helpers
+
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    future::{Future, poll_fn},
+    io::{self, IoSlice},
+    pin::pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, request};
+use httpcore_core_primitives::{
+    Body, BoxStream, CloseReason, ConnectionInfo, Error, ErrorKind, ErrorPhase, ExchangeContext,
+    ExclusiveConnection, IdleEvent, Lease, LeaseId, LeaseOwner, NetworkStream, RequestSent,
+    Response, SendError, TimeoutKind, Timeouts, Trace, TraceEvent, Upgraded, lease::LeaseEnd,
+};
+use httpcore_net_mock::{Chunks, Link, MockNet, Scenario, ServerStream, Sweep, seeds};
+use httpcore_proto_h1::{
+    CaptureRawHead, H1Connection, HeaderOrder, Http1Config, OnInformational, RawHead,
+};
+
+mod cancellation;
+mod download;
+mod errors;
+mod timeouts;
+mod upgrade;
+mod upload;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A pool of one connection, and the book of what became of it.
+#[derive(Default)]
+struct Seat {
+    idle: Mutex<Option<Box<dyn ExclusiveConnection>>>,
+    granted: AtomicUsize,
+    ends: Mutex<Vec<Option<CloseReason>>>,
+}
+
+impl LeaseOwner for Seat {
+    fn is_revoked(&self, _: LeaseId, _: Option<&Waker>) -> bool {
+        false
+    }
+
+    fn reclaim(&self, _: LeaseId, outcome: LeaseEnd) {
+        let end = match outcome {
+            LeaseEnd::Returned(connection, _) => {
+                *self.idle.lock().unwrap() = Some(connection);
+                None
+            }
+            LeaseEnd::Closed(reason) => Some(reason),
+        };
+        self.ends.lock().unwrap().push(end);
+    }
+}
+
+/// A client with one connection to a server.
+#[derive(Clone)]
+struct Client {
+    seat: Arc<Seat>,
+    timeouts: Timeouts,
+    total: Option<Duration>,
+    attempt: u32,
+    trace: Trace,
+    net: MockNet,
+}
+
+impl Client {
+    fn new(net: &MockNet, stream: BoxStream) -> Self {
+        Self::with(net, stream, Http1Config::default())
+    }
+
+    fn with(net: &MockNet, stream: BoxStream, config: Http1Config) -> Self {
+        let runtime = Arc::new(net.clone());
+        let connection = H1Connection::new(stream, runtime, Arc::new(config));
+        let seat = Seat::default();
+        *seat.idle.lock().unwrap() = Some(Box::new(connection));
+        Client {
+            seat: Arc::new(seat),
+            timeouts: Timeouts::none(),
+            total: None,
+            attempt: 1,
+            trace: Trace::none(),
+            net: net.clone(),
+        }
+    }
+
+    fn lease(&self) -> Lease {
+        self.seat.granted.fetch_add(1, Ordering::Relaxed);
+        let seat: std::sync::Weak<Seat> = Arc::downgrade(&self.seat);
+        Lease::new(LeaseId::new(1), seat)
+    }
+
+    fn send(
+        &self,
+        request: http::Request<Body>,
+    ) -> impl Future<Output = Result<Response, SendError>> + Send + use<> {
+        let connection = self.seat.idle.lock().unwrap().take();
+        let context = ExchangeContext {
+            lease: self.lease(),
+            timeouts: self.timeouts,
+            deadline: self.total.map(|total| self.net.now() + total),
+            attempt: self.attempt,
+            trace: self.trace.clone(),
+        };
+        connection
+            .expect("an idle connection")
+            .exchange(request, context)
+    }
+
+    fn is_idle(&self) -> bool {
+        self.seat.idle.lock().unwrap().is_some()
+    }
+
+    /// How the latest lease ended; `None` with a connection.
+    fn end(&self) -> Option<CloseReason> {
+        *self.seat.ends.lock().unwrap().last().expect("an end")
+    }
+
+    fn ends(&self) -> usize {
+        self.seat.ends.lock().unwrap().len()
+    }
+}
+
+fn get() -> http::Request<Body> {
+    http::Request::get("http://a/").body(Body::empty()).unwrap()
+}
+
+fn post(body: impl Into<Body>) -> http::Request<Body> {
+    http::Request::post("http://a/").body(body.into()).unwrap()
+}
+
+fn with(builder: request::Builder, body: impl Into<Body>) -> http::Request<Body> {
+    builder.uri("http://a/").body(body.into()).unwrap()
+}
+
+/// A body in pieces.
+fn pieces(texts: &[&'static str]) -> Body {
+    let mut texts: VecDeque<_> = texts.iter().copied().collect();
+    Body::poll_fn(move |_| {
+        Poll::Ready(
+            texts
+                .pop_front()
+                .map(|text| Ok::<_, Infallible>(text.into())),
+        )
+    })
+}
+
+/// A body in pieces, none of which is there when it is asked for.
+fn pausing(texts: &[&'static str]) -> Body {
+    let (mut pieces, mut pauses) = (pieces(texts), false);
+    Body::poll_fn(move |cx| {
+        pauses = !pauses;
+        if pauses {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let next = pieces.poll_next(cx);
+        next.map(|next| next.map(|frame| frame.map(|frame| frame.into_data().unwrap())))
+    })
+}
+
+/// A body which says nothing, and has not ended.
+fn silent() -> Body {
+    Body::poll_fn(|_| Poll::<Option<Result<Bytes, Infallible>>>::Pending)
+}
+
+/// An endless body of zeros.
+fn endless() -> Body {
+    Body::poll_fn(|_| Poll::Ready(Some(Ok::<_, Infallible>(Bytes::from_static(&[0; 1000])))))
+}
+
+async fn text(response: Response) -> Result<String, Error> {
+    let bytes = response.into_body().bytes(1 << 20).await?;
+    Ok(String::from_utf8(bytes.to_vec()).unwrap())
+}
+
+/// A client, and a server which is `script`.
+fn served<F>(
+    net: &MockNet,
+    link: Link,
+    script: impl FnOnce(ServerStream) -> F + Send + 'static,
+) -> Client
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (stream, server) = net.pair_with(link);
+    net.spawn("server", script(server));
+    Client::new(net, stream)
+}
+
+/// A server which reads a head, says `answer` and waits for the client to go.
+fn answering(net: &MockNet, link: Link, answer: impl AsRef<[u8]>) -> Client {
+    let answer = answer.as_ref().to_vec();
+    served(net, link, |mut server| async move {
+        if server.read_head().await.is_ok() && server.write_all(answer).await.is_ok() {
+            server.idle().await;
+        }
+    })
+}
+
+fn failed(result: Result<Response, SendError>) -> Error {
+    result.expect_err("a failure").error
+}
