@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // However a network cuts the response, its events are the same.
     let response = "HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n\
                     HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
-                    6\r\nhello \r\n8\r\nwhoever!\r\n0\r\nGrade: A\r\n\r\n";
+                    6\r\nhello \r\n8\r\nworld!!!\r\n0\r\nGrade: A\r\n\r\n";
     let mut input = BytesMut::new();
     for arrived in response.as_bytes().chunks(50) {
         input.extend_from_slice(arrived);

@@ -18,23 +18,22 @@ use crate::{
     exchange::ExchangeFuture,
 };
 
-/// What may be set for the connections of a client.
+/// Configuration of HTTP/1.1 connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Http1Config {
-    /// How much a server may send of what is not a body.
+    /// Limits on what a server may send besides bodies. Beyond one, the exchange fails.
     pub limits: Limits,
-    /// What is read although it is not in order. Nothing by default.
+    /// Deviations from RFC 9112 that the parser accepts. None by default.
     pub parser_options: ParserOptions,
-    /// How long a body waits for the `100 (Continue)` which its request expects, before it is sent
-    /// all the same (RFC 9110 §10.1.1: the server may never answer). One second by default: longer
-    /// than most round trips, and short enough for those servers which do not know the question.
+    /// Maximum time for which a body waits for the `100 (Continue)` that its request expects, before it
+    /// is sent without it (RFC 9110 §10.1.1: the server may never send it). One second by default: longer
+    /// than most round trips, and short enough for servers that ignore the expectation.
     pub expect_continue_timeout: Duration,
-    /// How many bytes of a response that is dropped before its end are read away, if they are all
-    /// that is missing, so that the connection can be kept. Only what is there already: dropping
-    /// never waits, and so there is no limit of time to this. 64 KiB by default, which is one large
-    /// read, and costs less than a new connection; 0 closes each connection whose response is not
-    /// read to its end.
+    /// Maximum number of bytes to drain, without waiting, when a response body is dropped early, so that
+    /// the connection can be reused. If more is missing, or has not arrived, the connection is closed.
+    /// 64 KiB by default, which is one large read, and costs less than a new connection; with 0, each
+    /// connection whose response is not read to its end is closed.
     pub max_drain_on_drop: usize,
 }
 
@@ -81,16 +80,17 @@ impl Default for Http1Config {
 /// ```
 pub struct H1Connection {
     pub(crate) stream: BoxStream,
-    /// Lives as long as the connection, so that an exchange need not ask for the runtime; armed
-    /// during exchanges only.
+    /// Lives as long as the connection, so that an exchange need not allocate one; armed during
+    /// exchanges only.
     pub(crate) timer: LazyTimer,
     pub(crate) config: Arc<Http1Config>,
-    /// How many exchanges have come to their end here.
+    /// Number of exchanges that have ended with the connection reusable.
     pub(crate) served: u64,
 }
 
 impl H1Connection {
-    /// HTTP/1.1 over `stream`, of which nothing has been read, with the clock of `runtime`.
+    /// Creates an idle connection over `stream`, of which nothing has been read, with the clock of
+    /// `runtime`.
     pub fn new(stream: BoxStream, runtime: Arc<dyn Runtime>, config: Arc<Http1Config>) -> Self {
         H1Connection {
             stream,
@@ -100,17 +100,16 @@ impl H1Connection {
         }
     }
 
-    /// How many exchanges have come to their end on this connection.
+    /// Returns the number of exchanges that have ended on this connection.
     pub fn served(&self) -> u64 {
         self.served
     }
 }
 
 impl ExclusiveConnection for H1Connection {
-    /// Sends `request`; yields the response as soon as its head is there, though the request may
-    /// not have been sent to its end. What is left of it is sent while the response's body is
-    /// polled, since nothing runs by itself here; a response without more to read gives it up, and
-    /// closes the connection.
+    /// Sends `request`; yields the response as soon as its head has arrived, even if the request has not
+    /// been sent to its end. The rest is sent while the response's body is polled, since no task runs
+    /// for the connection; at the end of the response it is given up, and the connection is closed.
     ///
     /// # Errors
     ///

@@ -1,49 +1,49 @@
-//! The chunked transfer coding (RFC 9112 §7.1), inwards and outwards.
+//! The chunked transfer coding (RFC 9112 §7.1): decoding and encoding.
 //!
-//! What is accepted of a chunk's first line: 1 to 16 hexadecimal digits, white space, and
-//! extensions of any visible bytes from a `;` on. White space without an extension behind it is
-//! not in the grammar; servers pad with it, and there is only one way to read it. Sixteen digits
-//! cannot overflow 64 bits, and leave no room for a flood of leading zeros.
+//! The parser accepts in the first line of a chunk: 1 to 16 hexadecimal digits, white space, and
+//! extensions of any visible bytes after a `;`. White space without an extension after it is not in
+//! the grammar; some servers pad with it, and it has only one reading. Sixteen digits cannot
+//! overflow 64 bits, and exclude long runs of leading zeros.
 
 use bytes::BytesMut;
 
 use super::{Limits, error::ProtocolError, request_head};
 
-/// Reads what stands between the data of chunks.
+/// Parses the framing between the data of chunks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Chunks {
     at: At,
-    /// Of this chunk: while the size is read, what is read of it; then what is left of the data.
+    /// Size of this chunk: while it is parsed, the digits so far; then the number of bytes left.
     size: u64,
     digits: u8,
-    /// How many bytes the extensions of all chunks have taken.
+    /// Number of bytes of extensions in all chunks.
     extensions: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum At {
     Size,
-    /// Behind the size, in white space.
+    /// After the size, in white space.
     Padding,
     Extension,
-    /// Behind the CR of the size's line.
+    /// After the CR of the size's line.
     SizeCr,
     Data,
-    /// Behind the data.
+    /// After the data.
     DataCr,
     DataLf,
-    /// Behind the line of the last chunk.
+    /// After the line of the last chunk.
     Trailers,
 }
 
-/// Where the next byte belongs.
+/// What the next byte is part of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    /// To the data of a chunk, of which this much is left.
+    /// The data of a chunk, of which this many bytes are left.
     Data(u64),
-    /// To the trailers, or to the empty line in their place.
+    /// The trailers, or the empty line in their place.
     Trailers,
-    /// To the framing, of which more must come.
+    /// The framing, of which more must arrive.
     More,
 }
 
@@ -57,8 +57,8 @@ impl Chunks {
         }
     }
 
-    /// Reads framing from the beginning of `input`; yields how much of it that took, and what
-    /// comes then.
+    /// Parses framing at the beginning of `input`; returns its length in bytes, and what follows
+    /// it.
     pub(super) fn read(
         &mut self,
         input: &[u8],
@@ -79,7 +79,7 @@ impl Chunks {
         }
     }
 
-    /// So much of the chunk's data has been taken.
+    /// Records that `bytes` of the chunk's data have been taken.
     pub(super) fn took(&mut self, bytes: u64) {
         self.size -= bytes;
         if self.size == 0 {
@@ -104,7 +104,7 @@ impl Chunks {
             // RFC 9112 §7.1: at least one digit.
             (At::Size, _) if self.digits == 0 => return Err(ProtocolError::ChunkSize),
             (At::Size | At::Padding, b' ' | b'\t') => self.extend(At::Padding, limits)?,
-            // RFC 9112 §7.1.1: extensions mean nothing to whoever does not know them.
+            // RFC 9112 §7.1.1: a recipient ignores extensions that it does not recognise.
             (At::Size | At::Padding, b';') => self.extend(At::Extension, limits)?,
             (At::Size | At::Padding | At::Extension, b'\r') => At::SizeCr,
             (At::Size | At::Padding | At::Extension, b'\n') => return Err(ProtocolError::BareLf),
@@ -137,12 +137,12 @@ impl Chunks {
     }
 }
 
-/// What ends a chunk's data.
+/// End of a chunk's data.
 pub(super) const END_OF_CHUNK: &[u8] = b"\r\n";
-/// What ends the data of a chunk which is followed by nothing but the end.
+/// End of the last chunk's data, of the chunks and of the empty trailers.
 pub(super) const END_OF_LAST_CHUNK: &[u8] = b"\r\n0\r\n\r\n";
 
-/// Writes what goes before a chunk of `length` bytes, which must not be 0: that is the end.
+/// Writes what precedes a chunk of `length` bytes, which must not be 0: that would be the end.
 pub(super) fn write_size(length: u64, out: &mut BytesMut) {
     request_head::write_hex(length, out);
     out.extend_from_slice(b"\r\n");

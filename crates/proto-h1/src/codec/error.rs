@@ -1,12 +1,10 @@
-//! What the two sides can do wrong: the peer ([`ProtocolError`]) and the caller ([`RequestError`]).
+//! Errors of the peer ([`ProtocolError`]) and of the caller ([`RequestError`]).
 
-use std::fmt;
-
-/// What a server did that HTTP/1.1 forbids, or that a limit of ours does. After it, the connection
-/// is good for nothing.
+/// A violation of HTTP/1.1 by the server, or of one of our limits. The connection cannot be used after it.
 ///
 /// `Display` names the rule with its section.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[error("{}", self.text())]
 #[non_exhaustive]
 pub enum ProtocolError {
     /// The first bytes are not `HTTP/`.
@@ -15,32 +13,32 @@ pub enum ProtocolError {
     Version,
     /// The status is not three digits, the first of them from 1 to 9.
     StatusCode,
-    /// Anything else about the status line.
+    /// The status line is malformed otherwise.
     StatusLine,
     /// A line of the head or the trailers begins with white space.
     LeadingWhitespace,
-    /// White space stands between a field's name and its colon.
+    /// A field has white space between its name and its colon.
     SpaceBeforeColon,
     /// A field has no name.
     EmptyFieldName,
-    /// A field's name holds a byte which no name may hold, or has no colon behind it.
+    /// A field's name contains a byte that is not allowed there, or no colon follows it.
     FieldName,
-    /// A field's value holds NUL or another control character.
+    /// A field's value contains NUL or another control character.
     FieldValue,
     /// CR without LF.
     BareCr,
     /// LF without CR.
     BareLf,
-    /// The head is larger than [`Limits::head_bytes`](super::Limits::head_bytes).
+    /// The head is larger than [`Limits::max_head_size`](super::Limits::max_head_size).
     HeadTooLong,
-    /// The head has more fields than [`Limits::fields`](super::Limits::fields).
+    /// The head has more fields than [`Limits::max_headers`](super::Limits::max_headers).
     TooManyFields,
-    /// More interim responses than [`Limits::interim`](super::Limits::interim).
+    /// More informational responses than [`Limits::max_informational`](super::Limits::max_informational).
     TooManyInterim,
-    /// Interim responses of more than
-    /// [`Limits::interim_bytes`](super::Limits::interim_bytes).
+    /// Informational responses larger than
+    /// [`Limits::max_informational_size`](super::Limits::max_informational_size).
     InterimTooLong,
-    /// An interim response announces a body.
+    /// An informational response declares a body.
     InterimBody,
     /// `Transfer-Encoding` and `Content-Length` in one message.
     LengthAndCoding,
@@ -48,17 +46,17 @@ pub enum ProtocolError {
     CodingInHttp10,
     /// A transfer coding other than one single `chunked`.
     Coding,
-    /// A `Content-Length` which is not a decimal number, or not one below 2^64.
+    /// A `Content-Length` that is not a decimal number below 2^64.
     ContentLength,
-    /// Several `Content-Length`s which differ.
+    /// Several `Content-Length`s that differ.
     LengthsDiffer,
-    /// A switch of protocols which was not asked for.
+    /// The server switched to a protocol that the request did not offer.
     UnaskedSwitch,
-    /// A chunk's size is not made of hexadecimal digits, or has none.
+    /// A chunk's size is empty or not hexadecimal.
     ChunkSize,
     /// A chunk's size has more than sixteen digits, leading zeros included.
     ChunkSizeTooLong,
-    /// A chunk extension holds a byte it may not hold.
+    /// A chunk extension contains a byte that is not allowed there.
     ChunkExtension,
     /// Chunk extensions of more than
     /// [`Limits::max_chunk_extension_size`](super::Limits::max_chunk_extension_size) in one body.
@@ -73,14 +71,14 @@ pub enum ProtocolError {
     ClosedBeforeHead,
     /// The connection ended within the head.
     ClosedInHead,
-    /// The connection ended before the body had its announced length.
+    /// The connection ended before the body had its declared length.
     ClosedInBody,
     /// The connection ended before the last chunk, or within the trailers.
     ClosedInChunks,
 }
 
 impl ProtocolError {
-    /// Whether the connection ended too early, and nothing else was wrong.
+    /// Returns whether the connection ended too early, and nothing else was wrong.
     pub fn is_truncation(self) -> bool {
         matches!(
             self,
@@ -91,8 +89,7 @@ impl ProtocolError {
         )
     }
 
-    /// Whether the response might be in order, and is larger than one of the
-    /// [`Limits`](super::Limits).
+    /// Returns whether the response exceeds one of the [`Limits`](super::Limits), and may be valid otherwise.
     pub fn is_limit(self) -> bool {
         matches!(
             self,
@@ -106,10 +103,10 @@ impl ProtocolError {
         )
     }
 
-    /// The rule, with its section.
+    /// Returns the rule, with its section.
     pub fn text(self) -> &'static str {
         match self {
-            ProtocolError::NotHttp => "what came is not an HTTP/1 response (RFC 9112 §4)",
+            ProtocolError::NotHttp => "not an HTTP/1 response (RFC 9112 §4)",
             ProtocolError::Version => {
                 "the response's version is neither 1.0 nor 1.1 (RFC 9112 §2.3)"
             }
@@ -119,24 +116,26 @@ impl ProtocolError {
                 "a field line begins with white space (RFC 9112 §2.2, §5.2)"
             }
             ProtocolError::SpaceBeforeColon => {
-                "white space stands before a field's colon (RFC 9112 §5.1)"
+                "white space between a field's name and its colon (RFC 9112 §5.1)"
             }
             ProtocolError::EmptyFieldName => "a field has no name (RFC 9110 §5.1)",
             ProtocolError::FieldName => "a field's name is malformed (RFC 9110 §5.1)",
             ProtocolError::FieldValue => {
-                "a field's value holds a control character (RFC 9110 §5.5)"
+                "a field's value contains a control character (RFC 9110 §5.5)"
             }
             ProtocolError::BareCr => "a CR is not followed by LF (RFC 9112 §2.2)",
             ProtocolError::BareLf => "a line ends with LF alone (RFC 9112 §2.2)",
             ProtocolError::HeadTooLong => "the head is larger than allowed (RFC 9110 §5.4)",
             ProtocolError::TooManyFields => "the head has more fields than allowed (RFC 9110 §5.4)",
             ProtocolError::TooManyInterim => {
-                "more interim responses than allowed came (RFC 9110 §15.2)"
+                "more informational responses than allowed (RFC 9110 §15.2)"
             }
             ProtocolError::InterimTooLong => {
-                "the interim responses are larger than allowed (RFC 9110 §15.2)"
+                "the informational responses are larger than allowed (RFC 9110 §15.2)"
             }
-            ProtocolError::InterimBody => "an interim response announces a body (RFC 9112 §6.1)",
+            ProtocolError::InterimBody => {
+                "an informational response declares a body (RFC 9112 §6.1)"
+            }
             ProtocolError::LengthAndCoding => {
                 "Transfer-Encoding and Content-Length contradict each other (RFC 9112 §6.3)"
             }
@@ -147,7 +146,7 @@ impl ProtocolError {
             ProtocolError::ContentLength => "the Content-Length is malformed (RFC 9110 §8.6)",
             ProtocolError::LengthsDiffer => "several Content-Lengths differ (RFC 9112 §6.3)",
             ProtocolError::UnaskedSwitch => {
-                "the server switched protocols without being asked (RFC 9110 §15.2.2)"
+                "the server switched to a protocol that was not offered (RFC 9110 §15.2.2)"
             }
             ProtocolError::ChunkSize => "a chunk's size is malformed (RFC 9112 §7.1)",
             ProtocolError::ChunkSizeTooLong => "a chunk's size has too many digits (RFC 9112 §7.1)",
@@ -166,32 +165,26 @@ impl ProtocolError {
                 "the server closed the connection without sending a response"
             }
             ProtocolError::ClosedInHead => {
-                "the server closed the connection within the response's head (RFC 9112 §8)"
+                "the server closed the connection within the response head (RFC 9112 §8)"
             }
             ProtocolError::ClosedInBody => {
-                "the body ended before its announced length (RFC 9112 §8)"
+                "response body truncated: it ended before its declared length (RFC 9112 §8)"
             }
-            ProtocolError::ClosedInChunks => "the body ended before its last chunk (RFC 9112 §8)",
+            ProtocolError::ClosedInChunks => {
+                "response body truncated: it ended before its last chunk (RFC 9112 §8)"
+            }
         }
     }
 }
 
-impl fmt::Display for ProtocolError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.text())
-    }
-}
-
-impl std::error::Error for ProtocolError {}
-
-/// What a caller asked for that cannot be sent. The wire is still in order: nothing wrong has been
-/// written.
+/// A request that cannot be sent. Nothing invalid has been written, and the connection can still be used.
 ///
 /// `Display` names the rule with its section.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[error("{}", self.text())]
 #[non_exhaustive]
 pub enum RequestError {
-    /// Another request has not come to its end, or the connection must be closed.
+    /// Another request has not ended, or the connection must be closed.
     NotReady,
     /// The request's version is 0.9.
     Version,
@@ -201,36 +194,36 @@ pub enum RequestError {
     SeveralHosts,
     /// The request's `Host` is not a host and a port.
     Host,
-    /// The target holds a byte which no request line may hold.
+    /// The target contains a byte that no request line may contain.
     Target,
     /// The target of a `CONNECT` is not a host and a port.
     ConnectTarget,
-    /// A method which has no content was given some.
+    /// The method has no content, and the request has a body.
     ContentForbidden,
-    /// The request's `Content-Length` is not a decimal number, or there are several which differ.
+    /// The request's `Content-Length` is not a decimal number, or there are several that differ.
     ContentLength,
     /// The request's `Content-Length` is not the length of its body.
     LengthDiffers,
-    /// The request's `Transfer-Encoding` is something else than `chunked`.
+    /// The request's `Transfer-Encoding` is not `chunked`.
     Coding,
     /// The request has both `Content-Length` and `Transfer-Encoding`.
     LengthAndCoding,
-    /// The length of the body is unknown, and HTTP/1.0 has no other way to tell its end.
+    /// The length of the body is unknown, and HTTP/1.0 cannot delimit it otherwise.
     LengthUnknown,
     /// The body has ended already, or has none.
     BodyOver,
-    /// The body is longer than was announced.
+    /// The body is longer than declared.
     BodyTooLong,
-    /// The body is shorter than was announced.
+    /// The body is shorter than declared.
     BodyTooShort,
-    /// Trailers, where there is no place for them: only chunked bodies have one.
+    /// Trailers of a body that is not chunked, which has no place for them.
     TrailersUnframed,
-    /// A field which must not be a trailer.
+    /// A field that must not be a trailer.
     TrailerForbidden,
 }
 
 impl RequestError {
-    /// Whether it was the body which broke a promise, and not the head.
+    /// Returns whether the body is at fault, and not the head.
     pub fn is_body(self) -> bool {
         matches!(
             self,
@@ -242,20 +235,18 @@ impl RequestError {
         )
     }
 
-    /// The rule, with its section.
+    /// Returns the rule, with its section.
     pub fn text(self) -> &'static str {
         match self {
             RequestError::NotReady => "the connection is not ready for another request",
-            RequestError::Version => {
-                "the request asks for HTTP/0.9, which has no fields and one method"
-            }
+            RequestError::Version => "HTTP/0.9 requests are not supported",
             RequestError::NoHost => {
                 "the URL has no host, and the request no Host field (RFC 9112 §3.2)"
             }
             RequestError::SeveralHosts => "the request has several Host fields (RFC 9112 §3.2)",
             RequestError::Host => "the Host field is not a host and a port (RFC 9110 §7.2)",
             RequestError::Target => {
-                "the request's target holds a byte that must be percent-encoded (RFC 9112 §3.2)"
+                "the request target contains a byte that must be percent-encoded (RFC 9112 §3.2)"
             }
             RequestError::ConnectTarget => {
                 "the target of CONNECT is not a host and a port (RFC 9112 §3.2.3)"
@@ -268,7 +259,7 @@ impl RequestError {
                 "the request's Content-Length is not its body's length (RFC 9110 §8.6)"
             }
             RequestError::Coding => {
-                "the request's Transfer-Encoding is something else than chunked (RFC 9112 §6.1)"
+                "the request's Transfer-Encoding is not chunked (RFC 9112 §6.1)"
             }
             RequestError::LengthAndCoding => {
                 "the request has Content-Length and Transfer-Encoding (RFC 9112 §6.2)"
@@ -276,15 +267,15 @@ impl RequestError {
             RequestError::LengthUnknown => {
                 "HTTP/1.0 cannot send a body of unknown length (RFC 9112 §6.3)"
             }
-            RequestError::BodyOver => "the request's body is over",
+            RequestError::BodyOver => "the request's body has ended",
             RequestError::BodyTooLong => {
-                "the request's body is longer than announced (RFC 9110 §8.6)"
+                "the request's body is longer than its Content-Length (RFC 9110 §8.6)"
             }
             RequestError::BodyTooShort => {
-                "the request's body is shorter than announced (RFC 9110 §8.6)"
+                "the request's body is shorter than its Content-Length (RFC 9110 §8.6)"
             }
             RequestError::TrailersUnframed => {
-                "trailers need a chunked body, which has no announced length (RFC 9112 §7.1.2)"
+                "trailers need a chunked body, without Content-Length (RFC 9112 §7.1.2)"
             }
             RequestError::TrailerForbidden => {
                 "a field that must not be a trailer (RFC 9110 §6.5.1)"
@@ -292,11 +283,3 @@ impl RequestError {
         }
     }
 }
-
-impl fmt::Display for RequestError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.text())
-    }
-}
-
-impl std::error::Error for RequestError {}

@@ -1,12 +1,13 @@
-//! How a message's body is delimited (RFC 9112 §6.3), as one function for each direction.
+//! Framing of message bodies (RFC 9112 §6.3), as one function for each direction.
 //!
-//! Where the RFC leaves a choice, the one is taken which cannot set two readers apart:
+//! Where the RFC leaves a choice, this is the one that two recipients cannot read differently:
 //!
-//! | what came | what is done |
+//! | input | result |
 //! |---|---|
 //! | `Transfer-Encoding` with `Content-Length` | refused (§6.3 rule 3 allows to prefer the former: [`ParserOptions::length_beside_coding`]) |
 //! | `Transfer-Encoding` in HTTP/1.0 | refused (§6.1 calls it faulty) |
-//! | any coding but a single `chunked` | refused: no other is ever asked for in `TE` ([`ParserOptions::codings_before_chunked`] has them read before it) |
+//! | any coding but a single `chunked` | refused: `TE` never offers another
+//! ([`ParserOptions::codings_before_chunked`] accepts them before it) |
 //! | `chunked,` and `, chunked` | `chunked`: RFC 9110 §5.6.1 has empty elements ignored |
 //! | several equal `Content-Length`s, or a list of equal ones | their value (§6.3 rule 5) |
 //! | several that differ, signs, spaces within, an empty one, 2^64 and more | refused |
@@ -25,24 +26,24 @@ use super::{
     scan::is_token,
 };
 
-/// How a response's body is delimited.
+/// Framing of a response's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
-    /// There is none, and the final response is still to come.
+    /// No body, and the final response is still to come.
     Interim,
-    /// There is none.
+    /// No body.
     None,
     /// This many bytes.
     Length(u64),
     /// Chunks, and perhaps trailers.
     Chunked,
-    /// Whatever comes until the connection is closed.
+    /// All bytes until the connection is closed.
     Close,
-    /// What follows is another protocol.
+    /// No body: another protocol follows.
     Switch,
 }
 
-/// What the fields of a head say of the message and its connection, found in one pass.
+/// What the fields of a head declare about the message and its connection, found in one pass.
 #[derive(Debug, Default)]
 pub(super) struct FramingHeaders<'a> {
     pub(super) length: Length,
@@ -55,7 +56,7 @@ pub(super) struct FramingHeaders<'a> {
     pub(super) expects_continue: bool,
 }
 
-/// What `Content-Length` says.
+/// The value of `Content-Length`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Length {
     #[default]
@@ -65,23 +66,23 @@ pub(super) enum Length {
     Several,
 }
 
-/// What `Transfer-Encoding` says.
+/// The value of `Transfer-Encoding`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Coding {
     #[default]
     Unsaid,
-    /// Nothing but empty elements so far.
+    /// Only empty elements so far.
     Empty,
     /// Codings other than `chunked` so far.
     Before,
     Chunked,
-    /// Codings other than `chunked`, and that behind them.
+    /// Codings other than `chunked`, and `chunked` after them.
     CodedChunked,
     Other,
 }
 
 impl<'a> FramingHeaders<'a> {
-    /// What the fields of a request say.
+    /// Returns what the fields of a request declare.
     pub(super) fn of_request(headers: &'a HeaderMap) -> Self {
         let mut fields = FramingHeaders::default();
         for (name, value) in headers {
@@ -99,7 +100,7 @@ impl<'a> FramingHeaders<'a> {
         fields
     }
 
-    /// Whether a field whose name has this length may say something that is noted.
+    /// Returns whether a field with a name of this length may be one that is noted.
     pub(super) fn may_note(length: usize) -> bool {
         const LENGTHS: [usize; 3] = [
             "content-length".len(),
@@ -124,7 +125,7 @@ impl<'a> FramingHeaders<'a> {
 impl Length {
     /// RFC 9112 §6.3 rule 5: one decimal number, or the same one several times.
     fn note(&mut self, value: &[u8]) {
-        // Nearly always it is fields once, and is no list.
+        // Nearly always it occurs once, and is no list.
         if let (Length::Unsaid, Some(number)) = (*self, decimal(value)) {
             *self = Length::Is(number);
             return;
@@ -150,14 +151,14 @@ impl Length {
 }
 
 impl Coding {
-    /// RFC 9112 §6.1, §7: `chunked`, once, in any case and without parameters. Other codings are
-    /// never asked for.
+    /// RFC 9112 §6.1, §7: `chunked`, once, in any case and without parameters. Requests never offer
+    /// other codings.
     fn note(&mut self, value: &[u8]) {
         for coding in value.split(|&byte| byte == b',') {
             let coding = coding.trim_ascii();
             *self = match *self {
                 Coding::Unsaid | Coding::Empty if coding.is_empty() => Coding::Empty,
-                // RFC 9110 §5.6.1: an empty element says nothing.
+                // RFC 9110 §5.6.1: empty elements are ignored.
                 before if coding.is_empty() => before,
                 Coding::Unsaid | Coding::Empty if coding.eq_ignore_ascii_case(b"chunked") => {
                     Coding::Chunked
@@ -173,8 +174,9 @@ impl Coding {
     }
 }
 
-/// RFC 9112 §7: whether this is the name of a coding other than `chunked`, with parameters or without.
-/// Not with a quoted one: it might hold a comma, and what is behind that is not the next coding.
+/// RFC 9112 §7: returns whether this is the name of a coding other than `chunked`, with parameters
+/// or without. Not with a quoted one: it might contain a comma, and what follows that is not the
+/// next coding.
 fn is_other_coding(coding: &[u8]) -> bool {
     let (name, parameters) = match coding.iter().position(|&byte| byte == b';') {
         Some(at) => coding.split_at(at),
@@ -196,7 +198,7 @@ pub(super) fn decimal(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// What of a request matters to the framing of its response.
+/// The facts of a request on which the framing of its response depends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct RequestInfo {
     /// The method was `GET`.
@@ -207,12 +209,12 @@ pub(super) struct RequestInfo {
     pub(super) connect: bool,
     /// The request offered to switch protocols (RFC 9110 §7.8).
     pub(super) upgrade: bool,
-    /// The caller wants heads as they come.
+    /// The caller captures raw heads.
     pub(super) raw_head: bool,
 }
 
 impl RequestInfo {
-    /// What `request` asks, whose fields have `fields` so much.
+    /// Returns the facts of `request`, whose fields declare `fields`.
     pub(super) fn of(request: &request::Parts, fields: &FramingHeaders<'_>) -> Self {
         RequestInfo {
             get: request.method == Method::GET,
@@ -224,12 +226,12 @@ impl RequestInfo {
     }
 }
 
-/// RFC 9112 §6.3: how the body of the response to `asked` is delimited, and whether what its head
-/// says of a body it has not forbids another exchange.
+/// RFC 9112 §6.3: returns the framing of the response to `asked`, and the reason to close the
+/// connection if the head declares a body that the response does not have.
 ///
 /// # Errors
 ///
-/// Whatever has no reading, or more than one.
+/// If the fields have no reading, or more than one.
 pub(super) fn response_framing(
     asked: RequestInfo,
     version: Version,
@@ -238,23 +240,23 @@ pub(super) fn response_framing(
     options: ParserOptions,
 ) -> Result<(Framing, Option<MustClose>), ProtocolError> {
     if status == StatusCode::SWITCHING_PROTOCOLS {
-        // RFC 9110 §15.2.2, §7.8: only to what was offered, and there is no such thing in 1.0.
+        // RFC 9110 §15.2.2, §7.8: only to a protocol that was offered, and never in HTTP/1.0.
         if !asked.upgrade || version == Version::HTTP_10 {
             return Err(ProtocolError::UnaskedSwitch);
         }
         return Ok((Framing::Switch, None));
     }
-    // RFC 9110 §9.3.6: any 2xx to CONNECT opens the tunnel, whatever its framing fields say.
+    // RFC 9110 §9.3.6: any 2xx to CONNECT opens the tunnel, whatever its framing fields are.
     if asked.connect && status.is_success() {
         return Ok((Framing::Switch, None));
     }
     let announced = announced(version, fields, options);
-    // RFC 9112 §6.3 rule 3: where both were let through, the connection ends with the response.
+    // RFC 9112 §6.3 rule 3: where both were accepted, the connection ends with the response.
     let has_both = fields.coding != Coding::Unsaid && fields.length != Length::Unsaid;
     let both = (has_both && options.length_beside_coding).then_some(MustClose::LengthAndCoding);
-    // RFC 9112 §6.3 rule 1: these end with their heads, whatever their fields say.
+    // RFC 9112 §6.3 rule 1: these end with their heads, whatever their fields are.
     if status.is_informational() {
-        // RFC 9112 §6.1, RFC 9110 §8.6: they must not announce a body. If one came, it would be
+        // RFC 9112 §6.1, RFC 9110 §8.6: they must not declare a body. If one came, it would be
         // taken for the final response.
         return match announced {
             Ok(None | Some(Framing::Length(0))) => Ok((Framing::Interim, None)),
@@ -279,7 +281,7 @@ pub(super) fn response_framing(
     Ok((announced?.unwrap_or(Framing::Close), both))
 }
 
-/// What the fields alone say: chunks, a length, or nothing.
+/// Returns the framing that the fields alone declare: chunks, a length, or none.
 fn announced(
     version: Version,
     fields: &FramingHeaders<'_>,
@@ -287,9 +289,9 @@ fn announced(
 ) -> Result<Option<Framing>, ProtocolError> {
     match fields.coding {
         Coding::Unsaid => Ok(fields.length.known()?.map(Framing::Length)),
-        // RFC 9112 §6.1: a message of 1.0 with Transfer-Encoding has been mangled on its way.
+        // RFC 9112 §6.1: an HTTP/1.0 message with Transfer-Encoding is treated as faulty framing.
         _ if version == Version::HTTP_10 => Err(ProtocolError::CodingInHttp10),
-        // RFC 9112 §6.3 rule 3: this looks like request smuggling, or response splitting.
+        // RFC 9112 §6.3 rule 3: this looks like request smuggling or response splitting.
         _ if fields.length != Length::Unsaid && !options.length_beside_coding => {
             Err(ProtocolError::LengthAndCoding)
         }
@@ -301,19 +303,19 @@ fn announced(
     }
 }
 
-/// How a request's body is delimited.
+/// Framing of a request's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RequestFraming {
-    /// There is none, and none is announced.
+    /// No body, and none is declared.
     None,
-    /// This many bytes, announced in `Content-Length`.
+    /// This many bytes, declared in `Content-Length`.
     Length(u64),
-    /// Chunks, and perhaps trailers, announced in `Transfer-Encoding`.
+    /// Chunks, and perhaps trailers, declared in `Transfer-Encoding`.
     Chunked,
 }
 
 impl RequestFraming {
-    /// The field which announces it.
+    /// Returns the field that declares it.
     pub(super) fn field(self) -> Option<&'static HeaderName> {
         match self {
             RequestFraming::None => None,
@@ -323,7 +325,7 @@ impl RequestFraming {
     }
 }
 
-/// How `request` with a body of `length` is framed. What its own framing fields say is checked,
+/// Returns the framing of `request` with a body of `length`. Its own framing fields are checked,
 /// and must agree.
 ///
 /// # Errors
@@ -354,7 +356,7 @@ pub(super) fn request_framing(
         if fields.coding != Coding::Chunked {
             return Err(RequestError::Coding);
         }
-        // RFC 9112 §6.1: only a peer known to speak 1.1 is sent a transfer coding.
+        // RFC 9112 §6.1: transfer codings are sent only to recipients known to be HTTP/1.1.
         if request.version == Version::HTTP_10 {
             return Err(RequestError::LengthUnknown);
         }
@@ -366,7 +368,7 @@ pub(super) fn request_framing(
         }
         (Some(told), _) => Ok(RequestFraming::Length(told)),
         (None, BodyLength::Known(0)) => {
-            // RFC 9110 §8.6: methods which expect content say that there is none; others do not.
+            // RFC 9110 §8.6: methods that expect content declare its absence; others do not.
             let expects = matches!(request.method, Method::POST | Method::PUT | Method::PATCH);
             Ok(if expects {
                 RequestFraming::Length(0)

@@ -1,6 +1,6 @@
 //! Heads of responses, and trailers: from bytes to fields.
 //!
-//! They are read by httparse, and by a check for what httparse is lenient about.
+//! httparse parses them, and a second check refuses what httparse accepts leniently.
 
 use std::mem::MaybeUninit;
 
@@ -15,18 +15,18 @@ use super::{
     scan::{Bounds, Scan, is_text, is_token},
 };
 
-/// The reason phrase of a response, in its extensions where it is not the one that
-/// [`StatusCode::canonical_reason`] knows, so that the usual ones cost nothing.
+/// The reason phrase of a response, in its extensions if it differs from
+/// [`StatusCode::canonical_reason`], so that the usual ones cost nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReasonPhrase(Bytes);
 
 impl ReasonPhrase {
-    /// The phrase as it came: perhaps empty, perhaps not UTF-8 (RFC 9112 §4).
+    /// Returns the phrase as received: perhaps empty, perhaps not UTF-8 (RFC 9112 §4).
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// The phrase of `response`, whether it is the usual one or not.
+    /// Returns the phrase of `response`, whether it is the usual one or not.
     pub fn of<B>(response: &Response<B>) -> &[u8] {
         match response.extensions().get::<ReasonPhrase>() {
             Some(phrase) => phrase.as_bytes(),
@@ -45,40 +45,42 @@ impl ReasonPhrase {
 pub struct SkippedFields(usize);
 
 impl SkippedFields {
-    /// How many there were, at least one.
+    /// Returns the number of skipped lines, at least one.
     pub fn count(self) -> usize {
         self.0
     }
 
-    /// How many there were in `response`.
+    /// Returns the number of skipped lines in the head of `response`.
     pub fn of<B>(response: &Response<B>) -> usize {
         let skipped = response.extensions().get::<SkippedFields>();
         skipped.map_or(0, |skipped| skipped.count())
     }
 }
 
-/// A head which has been read. It is large, and so it is read where it will stay.
+/// A parsed head. It is large, and so it is parsed where it will stay.
 #[derive(Default)]
 pub(super) struct Head {
     pub(super) response: Response<()>,
-    /// Its length on the wire.
+    /// Length on the wire, in bytes.
     pub(super) length: usize,
     pub(super) framing: FramingHeaders<'static>,
-    /// A copy of it, which the values share. If all of the input was small, then of that: a small
-    /// response is one allocation, its body included, and the input's buffer is free for the next.
+    /// A copy of the head, which the values share. If all of the input was small, a copy of all of
+    /// it: a small response is then one allocation, its body included, and the input's buffer is
+    /// free for the next.
     pub(super) store: Bytes,
-    /// How much of the store is the head.
+    /// Number of bytes of the store that are the head.
     pub(super) stored: usize,
 }
 
-/// What is copied out of the input, up to this size, costs less than the buffer it would pin.
+/// Maximum size of data that is copied out of the input, in bytes: less cost than keeping its
+/// buffer alive.
 pub(super) const SMALL_BYTES: usize = 1024;
 
-/// How many fields there is room for on the stack; nearly all heads have fewer.
+/// Number of fields for which there is room on the stack; nearly all heads have fewer.
 const SMALL_HEAD_FIELDS: usize = 64;
 
-/// Reads the head at the beginning of `input` into `head`, an empty one; false if it is not all
-/// there.
+/// Parses the head at the beginning of `input` into `head`, an empty one; returns false if it is
+/// not complete.
 pub(super) fn read(
     scan: &mut Scan,
     input: &[u8],
@@ -89,7 +91,7 @@ pub(super) fn read(
     if input.is_empty() {
         return Ok(false);
     }
-    // Most heads come in one piece and are in order, and need no search for their end.
+    // Most heads arrive whole and are well-formed, and need no search for their end.
     if scan.has_not_begun() && parse(input, SMALL_HEAD_FIELDS, bounds, head).is_some() {
         return Ok(true);
     }
@@ -99,7 +101,7 @@ pub(super) fn read(
     *head = Head::default();
     if options.is_for_heads() {
         let (ordered, skipped) = in_order(&input[..length], options);
-        // What came was within bounds; a CR more for each line does not count.
+        // The input was within bounds; an added CR for each line does not count.
         let unbounded = Bounds {
             bytes: usize::MAX,
             ..*bounds
@@ -118,8 +120,8 @@ pub(super) fn read(
     Ok(true)
 }
 
-/// Reads the head at the beginning of `input`, of at most so many fields; `None` if it is not
-/// complete, or breaks a rule. Then `head` may have some of it.
+/// Parses the head at the beginning of `input`, of at most `fields` fields; returns `None` if it is
+/// not complete or breaks a rule. Then `head` may have some of it.
 fn parse(input: &[u8], fields: usize, bounds: &Bounds, head: &mut Head) -> Option<()> {
     let mut few = [const { MaybeUninit::uninit() }; SMALL_HEAD_FIELDS];
     let mut many = Vec::new();
@@ -174,8 +176,8 @@ fn parse(input: &[u8], fields: usize, bounds: &Bounds, head: &mut Head) -> Optio
     Some(())
 }
 
-/// The reason of a status line which httparse has accepted, at the beginning of `store`, unless it
-/// is the usual one. httparse says that it is empty if it is not ASCII.
+/// Returns the reason of a status line that httparse has accepted, at the beginning of `store`,
+/// unless it is the usual one. httparse returns an empty one if it is not ASCII.
 fn unusual_reason(status: StatusCode, parsed: Option<&str>, store: &Bytes) -> Option<ReasonPhrase> {
     const BEFORE: usize = b"HTTP/1.1 200".len();
     let usual = status.canonical_reason().unwrap_or_default();
@@ -188,8 +190,8 @@ fn unusual_reason(status: StatusCode, parsed: Option<&str>, store: &Bytes) -> Op
     (reason != usual.as_bytes()).then(|| ReasonPhrase(Bytes::copy_from_slice(reason)))
 }
 
-/// RFC 9112 §2.2: httparse lets LF alone end a line. A line ends before each field's name, and
-/// before the empty line.
+/// RFC 9112 §2.2: httparse accepts LF alone as the end of a line. A line ends before each field's
+/// name, and before the empty line.
 fn ends_lines_with_crlf(head: &[u8], parsed: &httparse::Response<'_, '_>) -> bool {
     let line_begins = |name: &str| {
         let at = offset(name.as_bytes(), head);
@@ -199,14 +201,14 @@ fn ends_lines_with_crlf(head: &[u8], parsed: &httparse::Response<'_, '_>) -> boo
     head.ends_with(b"\r\n\r\n") && parsed.headers.iter().all(|field| line_begins(field.name))
 }
 
-/// Where in `whole` its slice `part` begins.
+/// Returns the offset of the slice `part` within `whole`.
 fn offset(part: &[u8], whole: &[u8]) -> usize {
     (part.as_ptr() as usize).wrapping_sub(whole.as_ptr() as usize)
 }
 
-/// `head`, or trailers, which a [`Scan`] has accepted with options, as they should have come: lines
-/// that end with CR LF, that are not folded, and whose names are followed by their colon; and how many
-/// lines are left out because they are no fields.
+/// Returns `head`, or trailers, which a [`Scan`] has accepted with `options`, in strict form: lines
+/// end with CR LF, are not folded, and have their colon right after the name. Also returns the
+/// number of lines left out because they are no fields.
 fn in_order(head: &[u8], options: ParserOptions) -> (Vec<u8>, usize) {
     let mut ordered: Vec<u8> = Vec::with_capacity(head.len() + 16);
     let mut skipped = 0;
@@ -219,7 +221,7 @@ fn in_order(head: &[u8], options: ParserOptions) -> (Vec<u8>, usize) {
             if is_skipping {
                 continue;
             }
-            // RFC 9112 §5.2: a fold is a space, wherever it stands.
+            // RFC 9112 §5.2: a fold is a space, wherever it occurs.
             ordered.truncate(ordered.len().saturating_sub(b"\r\n".len()));
             ordered.push(b' ');
             ordered.extend_from_slice(trim(line));
@@ -248,7 +250,7 @@ fn is_name(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|&byte| is_token(byte))
 }
 
-/// RFC 9110 §5.6.3: without the white space that may stand around things.
+/// RFC 9110 §5.6.3: removes the optional white space on both sides.
 fn trim(mut bytes: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
         bytes = rest;
@@ -256,7 +258,7 @@ fn trim(mut bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-/// Reads the complete trailers which are all of `store`.
+/// Parses the complete trailers that are all of `store`.
 pub(super) fn read_trailers(
     scan: &Scan,
     mut store: Bytes,
@@ -281,8 +283,9 @@ pub(super) fn read_trailers(
     Ok(fields)
 }
 
-/// Puts into `fields` what is `parsed` and stands in `input`; the values are slices of `store`, which
-/// begins with the same bytes. What they say is noted in `framing`. `None` if `http` does not take one.
+/// Adds to `fields` the `parsed` fields of `input`; the values are slices of `store`, which begins
+/// with the same bytes. What they declare is noted in `framing`. Returns `None` if `http` does not
+/// accept one.
 fn read_fields(
     fields: &mut HeaderMap,
     parsed: &[httparse::Header<'_>],
@@ -290,7 +293,7 @@ fn read_fields(
     store: &Bytes,
     framing: &mut FramingHeaders<'_>,
 ) -> Option<()> {
-    // `reserve` and `append` panic where `http` cannot hold so many.
+    // `reserve` and `append` panic where `http` cannot hold as many.
     fields.try_reserve(parsed.len()).ok()?;
     for field in parsed {
         let original_case = field.name.as_bytes();
@@ -298,10 +301,10 @@ fn read_fields(
             Some(name) => name,
             None => HeaderName::from_bytes(original_case).ok()?,
         };
-        // The length rules out most of them, for less than a comparison of names.
+        // The length excludes most of them, for less than a comparison of names.
         if FramingHeaders::may_note(original_case.len()) {
             framing.note(&name, field.value);
-            // Not among the names which `http` knows by heart.
+            // Not among the names that `http` has as constants.
             if original_case.eq_ignore_ascii_case(b"keep-alive") {
                 framing.keep_alive.note(field.value);
             }
@@ -317,8 +320,8 @@ fn read_fields(
     Some(())
 }
 
-/// The name in its usual letters, if it is among those that most responses have: `http` looks for
-/// any name in any letters, and needs 140 instructions where this needs 30.
+/// Returns the name in its usual case, if it is among those that most responses have: `http` parses
+/// any name in any case, and needs 140 instructions where this needs 30.
 fn usual_name(original_case: &[u8]) -> Option<HeaderName> {
     Some(match original_case {
         b"Accept-Ranges" | b"accept-ranges" => header::ACCEPT_RANGES,
@@ -344,8 +347,8 @@ fn usual_name(original_case: &[u8]) -> Option<HeaderName> {
     })
 }
 
-/// A copy of a few bytes, to be sliced: one allocation, where `Bytes::copy_from_slice` needs
-/// another one as soon as it is shared.
+/// Returns a copy of a few bytes, to be sliced: one allocation, where `Bytes::copy_from_slice`
+/// needs another one as soon as it is shared.
 fn share(bytes: &[u8]) -> Bytes {
     fn inline<const ROOM: usize>(bytes: &[u8]) -> Bytes {
         let mut room = [0; ROOM];

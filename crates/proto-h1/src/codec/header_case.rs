@@ -1,18 +1,18 @@
 //! What a `HeaderMap` does not keep: the order of different fields, and the case of their names.
-//! Neither has a meaning (RFC 9110 §5.1, §5.3), and some peers look at both.
+//! Neither has a meaning (RFC 9110 §5.1, §5.3), and some peers check both.
 
 use std::{collections::HashMap, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderName, header::InvalidHeaderName};
 
-/// The order and spelling in which a request's fields are sent, in the request's extensions.
+/// Order and case of the names of a request's fields on the wire, in the request's extensions.
 ///
-/// It names fields and has no values. The fields of the request that it names come first, in its
-/// order and in its letters. A name that stands in it several times takes one value at each place,
-/// and all that are left at the last. The fields it does not name follow, as they would without
-/// it. `Host` and the framing field may be named too; unless they are, `Host` comes before
-/// everything and the framing field after it. Names without a field mean nothing.
+/// It has names and no values. The fields of the request that it names come first, in its order and
+/// with its case. A name that occurs several times takes one value at each place, and all that are
+/// left at the last. The fields it does not name follow, as they would without it. `Host` and the
+/// framing field may be named too; unless they are, `Host` comes before all others and the framing
+/// field after them. Names without a field have no effect.
 ///
 /// ```
 /// use bytes::BytesMut;
@@ -39,23 +39,23 @@ pub struct HeaderOrder(Arc<[Spelled]>);
 pub(super) struct Spelled {
     pub(super) name: HeaderName,
     pub(super) original_case: Box<[u8]>,
-    /// How often the name has come before.
+    /// Number of earlier occurrences of the name.
     pub(super) before: usize,
-    /// It does not come again.
+    /// The name does not occur again.
     pub(super) is_last: bool,
 }
 
 impl HeaderOrder {
-    /// These names, as they are to be written.
+    /// Creates the order of these names, as they are to be written.
     ///
     /// # Errors
     ///
-    /// If one of them is no field's name (RFC 9110 §5.1).
+    /// If one of them is not a valid field name (RFC 9110 §5.1).
     pub fn new<N: AsRef<[u8]>>(
         names: impl IntoIterator<Item = N>,
     ) -> Result<Self, InvalidHeaderName> {
         let mut spelled: Vec<Spelled> = Vec::new();
-        // How often a name has come, and where it last did.
+        // Number of occurrences of each name, and its last place.
         let mut seen: HashMap<HeaderName, (usize, usize)> = HashMap::new();
         for (at, original_case) in names.into_iter().enumerate() {
             let original_case = original_case.as_ref();
@@ -84,25 +84,26 @@ impl HeaderOrder {
     }
 }
 
-/// Asks for [`RawHead`]s, in the request's extensions.
+/// Requests a [`RawHead`], in the request's extensions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CaptureRawHead;
 
-/// The head of a response as it came, in the response's extensions if the request's hold
-/// [`CaptureRawHead`]; of interim responses too. It shares the memory of the fields' values.
+/// The head of a response as received, in the response's extensions if the request's contain
+/// [`CaptureRawHead`]; of informational responses too. It shares the memory of the fields' values.
 ///
-/// Where a [`ParserOptions`](super::ParserOptions) had to put the head in order, this is the one in order.
+/// Where [`ParserOptions`](super::ParserOptions) had the head rewritten in strict form, this is the
+/// rewritten one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawHead(pub(super) Bytes);
 
 impl RawHead {
-    /// From the status line to the empty line, these included.
+    /// Returns the bytes from the status line to the empty line, both included.
     pub fn as_bytes(&self) -> &Bytes {
         &self.0
     }
 
-    /// Names as they were spelled, and values without the white space around them, in the order
-    /// in which they came.
+    /// Returns the names in their original case, and the values without the white space around
+    /// them, in the order in which they arrived.
     pub fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let lines = self.0.split(|&byte| byte == b'\n').skip(1);
         lines.filter_map(|line| {

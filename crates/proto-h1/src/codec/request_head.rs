@@ -34,8 +34,8 @@ fn write_all(
     let version: &[u8] = match request.version {
         Version::HTTP_10 => b" HTTP/1.0\r\n",
         Version::HTTP_09 => return Err(RequestError::Version),
-        // Which later one a request names says nothing: a gateway passes on what its own client spoke,
-        // and which is spoken here has been agreed on with the server.
+        // The request's version, if it is later, has no effect: a gateway passes on the version of
+        // its own client, and the version spoken here is agreed with the server.
         _ => b" HTTP/1.1\r\n",
     };
     if request.method == Method::GET {
@@ -49,7 +49,7 @@ fn write_all(
     if let Some(order) = request.extensions.get::<HeaderOrder>() {
         write_in_order(order, request, fields, framing, out)?;
     } else {
-        // RFC 9110 §7.2: Host stands first.
+        // RFC 9110 §7.2: Host is the first field.
         out.extend_from_slice(b"host: ");
         write_host(request, fields, out)?;
         out.extend_from_slice(b"\r\n");
@@ -60,7 +60,7 @@ fn write_all(
         }
         write_framing(framing, None, out);
     }
-    // RFC 9112 §9.6: who will not use the connection again says so.
+    // RFC 9112 §9.6: a client that will not use the connection again sends `close`.
     if closes_after(request) && !fields.connection.close {
         out.extend_from_slice(b"connection: close\r\n");
     }
@@ -68,7 +68,7 @@ fn write_all(
     Ok(())
 }
 
-/// Host is checked, and the framing fields are ours to write.
+/// Host is checked, and the framing fields are written separately.
 fn is_ours(name: &HeaderName) -> bool {
     *name == header::HOST || *name == header::CONTENT_LENGTH || *name == header::TRANSFER_ENCODING
 }
@@ -99,7 +99,7 @@ fn write_in_order(
                 write_field(original_case, value.as_bytes(), out);
             }
         } else if *before > 0 {
-            // However often these are named, they stand in one place.
+            // However often these are named, they are written once.
         } else if *name == header::HOST {
             write_field(original_case, &host, out);
         } else if framing_field == Some(name) {
@@ -117,7 +117,7 @@ fn write_in_order(
     Ok(())
 }
 
-/// Writes the framing field, if there is one, in `letters` if there are some.
+/// Writes the framing field, if there is one, with the name in `letters` if that is given.
 fn write_framing(framing: RequestFraming, original_case: Option<&[u8]>, out: &mut BytesMut) {
     let Some(name) = framing.field() else {
         return;
@@ -132,7 +132,7 @@ fn write_framing(framing: RequestFraming, original_case: Option<&[u8]>, out: &mu
     out.extend_from_slice(b"\r\n");
 }
 
-/// Whether the request's settings ask that its connection serve nobody else.
+/// Returns whether the request's extensions ask for a connection that serves no other request.
 pub(super) fn closes_after(request: &request::Parts) -> bool {
     let settings = request.extensions.get::<ConnectionPolicy>();
     settings.is_some_and(|settings| settings.close_after)
@@ -166,7 +166,7 @@ fn write_target(request: &request::Parts, out: &mut BytesMut) -> Result<(), Requ
         None => write_path(url, out),
         Some(_) => return Err(RequestError::Target),
     }
-    // `http` lets bytes through which a URL may not hold; and `Exact` is anything.
+    // `http` accepts bytes that a URL may not contain; and `Exact` is arbitrary.
     let target = &out[start..];
     if target.is_empty() || !target.iter().all(u8::is_ascii_graphic) {
         return Err(RequestError::Target);
@@ -174,7 +174,8 @@ fn write_target(request: &request::Parts, out: &mut BytesMut) -> Result<(), Requ
     Ok(())
 }
 
-/// Path and query as they are; an empty path is `/` (RFC 9112 §3.2.1). `http` keeps no fragment.
+/// Returns path and query unchanged; an empty path is `/` (RFC 9112 §3.2.1). `http` keeps no
+/// fragment.
 fn write_path(url: &Uri, out: &mut BytesMut) {
     let path = url.path_and_query().map_or("/", |path| path.as_str());
     if path.starts_with('?') {
@@ -210,7 +211,7 @@ fn write_host(
             Some(target) => target,
             None => host_field(request, authority.as_str()),
         };
-        // User information is rare, and its `@` is no byte of a host: looked for on failure only.
+        // User information is rare, and its `@` is no byte of a host: searched for on failure only.
         let is_good = write_lower(host, out) || {
             out.truncate(start);
             write_lower(without_user(host), out)
@@ -223,8 +224,8 @@ fn write_host(
     is_good.then_some(()).ok_or(RequestError::Host)
 }
 
-/// RFC 9110 §4.2.3: the host is the same in any case, and lower case is the usual one. Whether all
-/// of it may stand in a host.
+/// RFC 9110 §4.2.3: a host is case-insensitive, and lower case is usual. Returns whether all bytes
+/// may occur in a host.
 fn write_lower(host: &str, out: &mut BytesMut) -> bool {
     let start = out.len();
     out.extend_from_slice(host.as_bytes());
@@ -236,8 +237,8 @@ fn write_lower(host: &str, out: &mut BytesMut) -> bool {
     is_good
 }
 
-/// RFC 9112 §3.2.3: for CONNECT, `Host` says what the target says; where the URL names the proxy, that
-/// is an exact one.
+/// RFC 9112 §3.2.3: for CONNECT, `Host` is the target; where the URL names the proxy, that is an
+/// exact one.
 fn tunnel_end(request: &request::Parts) -> Option<&str> {
     if request.method != Method::CONNECT {
         return None;
@@ -248,13 +249,13 @@ fn tunnel_end(request: &request::Parts) -> Option<&str> {
     }
 }
 
-/// What of a URL's `host`, its port included, a `Host` field says.
+/// Returns the part of a URL's `host`, its port included, that a `Host` field has.
 fn host_field<'a>(request: &request::Parts, host: &'a str) -> &'a str {
-    // RFC 9112 §3.2.3: for CONNECT, what the target says.
+    // RFC 9112 §3.2.3: for CONNECT, the same as the target.
     if request.method == Method::CONNECT {
         return host;
     }
-    // RFC 9110 §4.2.1, §4.2.2: a scheme's own port is not written.
+    // RFC 9110 §4.2.1, §4.2.2: the default port of a scheme is not written.
     let without_port = match request.uri.scheme_str() {
         Some("http" | "ws") => host.strip_suffix(":80"),
         Some("https" | "wss") => host.strip_suffix(":443"),
@@ -265,8 +266,8 @@ fn host_field<'a>(request: &request::Parts, host: &'a str) -> &'a str {
     host.strip_suffix(':').unwrap_or(host)
 }
 
-/// The byte in lower case, if it is one of those that a host with its port is made of, else 0
-/// (RFC 3986 §3.2.2, §3.2.3).
+/// Returns the byte in lower case, if it may occur in a host with its port, else 0 (RFC 3986
+/// §3.2.2, §3.2.3).
 fn in_host(byte: u8) -> u8 {
     const IN_HOST: [u8; 256] = {
         let mut allowed = [0; 256];
@@ -299,8 +300,8 @@ pub(super) fn write_trailers(trailers: &HeaderMap, out: &mut BytesMut) -> Result
     Ok(())
 }
 
-/// RFC 9110 §6.5.1: not framing, routing, modifiers of the request, authentication, or what says
-/// how the content is to be read.
+/// RFC 9110 §6.5.1: not framing, routing, modifiers of the request, authentication, or fields that
+/// determine how the content is processed.
 fn is_forbidden_trailer(name: &HeaderName) -> bool {
     [
         header::TRANSFER_ENCODING,

@@ -1,19 +1,19 @@
-//! Where heads and trailers end, and what cannot become one.
+//! The end of heads and trailers, and malformed ones.
 //!
-//! When what is there is no whole head, or not a good one, each byte of it is looked at once more,
-//! however the bytes are cut: a search for the empty line at the end goes on where it left off, and
-//! a small strict machine ([`Grammar`]) sees to it that a hopeless head is refused at the very byte
-//! which makes it hopeless, and names the rule. What [`head`](super::head) refuses of a whole one is
-//! put to the same machine. So the verdict is always that machine's, and never depends on how the
-//! bytes came.
+//! When the input is not a complete and valid head, each byte of it is inspected once more, however
+//! the input is cut: the search for the empty line at the end continues where it stopped, and a
+//! strict state machine ([`Grammar`]) refuses a malformed head at the byte that makes it malformed,
+//! and names the rule. What [`head`](super::head) refuses of a complete head goes through the same
+//! machine. The verdict is therefore always the machine's, and never depends on how the bytes
+//! arrived.
 //!
 //! The rules are RFC 9112's for a recipient, without its leniencies: lines end with CR LF; no line
-//! is folded; nothing precedes the status line; a reason may be missing, with its space or
-//! without. Where a [`ParserOptions`] is asked for, the machine alone looks for the end.
+//! is folded; nothing precedes the status line; a reason may be missing, with its space or without.
+//! With [`ParserOptions`], the machine alone searches for the end.
 
 use super::{ParserOptions, error::ProtocolError};
 
-/// How large a head, or a section of trailers, may be.
+/// Maximum size of a head or of trailers.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
     pub(super) bytes: usize,
@@ -22,14 +22,14 @@ pub(super) struct Bounds {
     pub(super) too_many: ProtocolError,
 }
 
-/// How far the search for the end of a head, or of trailers, has come.
+/// State of the search for the end of a head or of trailers.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Scan {
-    /// Nothing before this offset is an LF which has not been seen.
+    /// Before this offset there is no LF that has not been seen.
     searched: usize,
-    /// Where the line begins that has not ended.
+    /// Offset at which the unfinished line begins.
     line: usize,
-    /// How many lines have ended, the status line included.
+    /// Number of complete lines, the status line included.
     lines: usize,
     /// Nothing before this offset breaks `grammar`.
     checked: usize,
@@ -47,12 +47,12 @@ enum Found {
 }
 
 impl Scan {
-    /// A head: a status line and fields.
+    /// Creates the search for the end of a head: a status line and fields.
     pub(super) fn head() -> Self {
         Scan::from(Grammar::head(), true)
     }
 
-    /// Trailers: fields alone.
+    /// Creates the search for the end of trailers: fields alone.
     pub(super) fn trailers() -> Self {
         Scan::from(Grammar::fields(), false)
     }
@@ -68,13 +68,13 @@ impl Scan {
         }
     }
 
-    /// Whether nothing has been looked at yet.
+    /// Returns whether nothing has been inspected yet.
     pub(super) fn has_not_begun(&self) -> bool {
         self.searched == 0 && self.checked == 0
     }
 
-    /// The length of the head at the beginning of `input`, once all of it is there. `input` is the
-    /// same as at the last call, with more at its end.
+    /// Returns the length of the head at the beginning of `input`, once it is complete. `input` is
+    /// the same as in the last call, with more at its end.
     pub(super) fn end(
         &mut self,
         input: &[u8],
@@ -98,7 +98,7 @@ impl Scan {
         Ok(None)
     }
 
-    /// What the machine says is the end.
+    /// Returns the end that the machine finds.
     fn lenient_end(
         &mut self,
         input: &[u8],
@@ -129,7 +129,7 @@ impl Scan {
         Ok(None)
     }
 
-    /// How many fields a complete head has.
+    /// Returns the number of fields of a complete head.
     pub(super) fn fields(&self) -> usize {
         let lines = self.lines.saturating_sub(usize::from(self.has_status_line));
         lines.max(self.grammar.fields)
@@ -139,8 +139,8 @@ impl Scan {
         while let Some(distance) = find_lf(&input[self.searched..]) {
             let lf = self.searched + distance;
             self.searched = lf + 1;
-            // RFC 9112 §2.2: a recipient may take LF alone for the end of a line. Two recipients
-            // who disagree about that can be set apart, and so this one does not.
+            // RFC 9112 §2.2: a recipient may accept LF alone as the end of a line. Two recipients
+            // that differ in that can be set apart, and so this one does not.
             if lf == 0 || input[lf - 1] != b'\r' {
                 return Found::BareLf;
             }
@@ -154,7 +154,7 @@ impl Scan {
         Found::More
     }
 
-    /// Runs the grammar over what it has not seen of `input`.
+    /// Runs the grammar over the part of `input` that it has not seen.
     fn check(&mut self, input: &[u8], bounds: &Bounds) -> Result<(), ProtocolError> {
         while let Some(&byte) = input.get(self.checked) {
             self.checked += 1;
@@ -163,7 +163,7 @@ impl Scan {
         Ok(())
     }
 
-    /// Names the rule which `head` breaks, which could not be read.
+    /// Returns the rule that `head`, which could not be parsed, breaks.
     pub(super) fn verdict(&self, head: &[u8], bounds: &Bounds) -> ProtocolError {
         let mut anew = if self.has_status_line {
             Scan::head()
@@ -172,13 +172,13 @@ impl Scan {
         };
         match anew.check(head, bounds) {
             Err(violation) => violation,
-            // Only a name longer than `http` can hold comes here.
+            // Only a name longer than `http` can hold gets here.
             Ok(()) => ProtocolError::FieldName,
         }
     }
 }
 
-/// The offset of the first LF. `skip_until` is the standard library's `memchr`.
+/// Returns the offset of the first LF. `skip_until` is the standard library's `memchr`.
 fn find_lf(bytes: &[u8]) -> Option<usize> {
     let mut rest = bytes;
     let through = std::io::BufRead::skip_until(&mut rest, b'\n').ok()?;
@@ -189,7 +189,7 @@ fn find_lf(bytes: &[u8]) -> Option<usize> {
 #[derive(Clone, Copy, Debug)]
 struct Grammar {
     at: At,
-    /// How many lines of fields have begun, those that are skipped included.
+    /// Number of lines of fields that have begun, skipped ones included.
     fields: usize,
     /// The line is a folded one.
     is_fold: bool,
@@ -199,22 +199,22 @@ struct Grammar {
 
 #[derive(Clone, Copy, Debug)]
 enum At {
-    /// Within `HTTP/1.x `, behind so many bytes of it.
+    /// Within `HTTP/1.x `, after this many bytes of it.
     Version(u8),
-    /// Within the status code, behind so many digits.
+    /// Within the status code, after this many digits.
     Code(u8),
     AfterCode,
     Reason,
     LineStart,
     Name,
-    /// Between a name and its colon, by options.
+    /// Between a name and its colon, if the options accept white space there.
     AfterName,
     Value,
-    /// Within a line that is skipped, by options.
+    /// Within a line that is skipped, if the options allow that.
     Skipped,
-    /// Behind the CR which ends a line that is not empty.
+    /// After the CR that ends a line that is not empty.
     Cr,
-    /// Behind the CR of the empty line.
+    /// After the CR of the empty line.
     LastCr,
     End,
 }
@@ -238,7 +238,7 @@ impl Grammar {
         }
     }
 
-    /// [`step`](Self::step), and what `options` lets through.
+    /// As [`step`](Self::step), with what `options` accept.
     fn lenient_step(
         &mut self,
         byte: u8,
@@ -257,7 +257,7 @@ impl Grammar {
             (At::LineStart, b'\n') if options.bare_lf => At::End,
             (At::LineStart, b' ' | b'\t') if options.obs_fold && self.is_skipped => At::Skipped,
             (At::LineStart, b' ' | b'\t') if options.obs_fold && self.fields > 0 => At::Value,
-            // Where malformed lines are skipped, what comes next says whether it is one.
+            // Where malformed lines are skipped, the next byte tells whether this is one.
             (At::Name | At::AfterName, b' ' | b'\t') if space_before_colon => At::AfterName,
             (At::AfterName, b':') if options.space_before_colon => At::Value,
             _ => return self.step(byte, bounds),
@@ -265,12 +265,12 @@ impl Grammar {
         Ok(())
     }
 
-    /// Goes on after `violation`, which `byte` behind `line` brought about: within a line that is
-    /// skipped, if it makes this line malformed and nothing else.
+    /// Continues after `violation`, which `byte` after `line` caused: within a line that is
+    /// skipped, if the violation makes this line malformed and nothing else.
     ///
     /// # Errors
     ///
-    /// `violation`, or what else is wrong, where the line is not to be skipped.
+    /// `violation`, or another one, if the line is not to be skipped.
     fn skip_line(
         &mut self,
         line: &[u8],
@@ -281,7 +281,7 @@ impl Grammar {
     ) -> Result<(), ProtocolError> {
         let is_malformed = match violation {
             ProtocolError::EmptyFieldName | ProtocolError::FieldName => true,
-            // A name followed by white space and a colon has a switch of its own.
+            // A name followed by white space and a colon has an option of its own.
             ProtocolError::SpaceBeforeColon => byte != b':',
             // The rest of a folded value cannot be skipped without its beginning; and a body whose
             // length was not understood must not be read as one without a length.
@@ -311,14 +311,14 @@ impl Grammar {
         self.at = match (self.at, byte) {
             // RFC 9112 §4: HTTP-version SP status-code, and the version is of major 1.
             (At::Version(seen), _) => version_step(seen, byte)?,
-            // RFC 9110 §15: the first digit is the class. Classes from 6 on are not defined, and
-            // are used nevertheless; they reach the caller, who may take them for a 5xx.
+            // RFC 9110 §15: the first digit is the class. Classes from 6 on are not defined and are
+            // used nevertheless; the caller may treat them as 5xx.
             (At::Code(0), b'1'..=b'9') => At::Code(1),
             (At::Code(1), b'0'..=b'9') => At::Code(2),
             (At::Code(2), b'0'..=b'9') => At::AfterCode,
             (At::Code(_), _) => return Err(ProtocolError::StatusCode),
-            // RFC 9112 §4: a space stands even before an empty reason. Servers leave it out, and
-            // nothing else can be meant.
+            // RFC 9112 §4: a space precedes even an empty reason. Some servers omit it, and the
+            // line has no other reading.
             (At::AfterCode, b' ') => At::Reason,
             (At::AfterCode | At::Reason | At::Value | At::Skipped, b'\r') => At::Cr,
             (At::AfterCode | At::Reason | At::Value | At::Skipped | At::LineStart, b'\n') => {
@@ -342,7 +342,7 @@ impl Grammar {
             }
             (At::Name, b':') => At::Value,
             (At::Name, _) if is_token(byte) => At::Name,
-            // RFC 9112 §5.1: `Content-Length : 5` is read by some and ignored by others.
+            // RFC 9112 §5.1: some recipients accept `Content-Length : 5`, and others ignore it.
             (At::Name, b' ' | b'\t') | (At::AfterName, _) => {
                 return Err(ProtocolError::SpaceBeforeColon);
             }
@@ -358,7 +358,8 @@ impl Grammar {
     }
 }
 
-/// Whether `line`, as far as it has come, is of a field which says how long the body is.
+/// Returns whether `line`, as far as it has arrived, is a field that declares the length of the
+/// body.
 fn frames_body(line: &[u8]) -> bool {
     let name = line.split(|&byte| byte == b':').next().unwrap_or_default();
     let name = name.trim_ascii_end();
@@ -374,11 +375,11 @@ fn version_step(seen: u8, byte: u8) -> Result<At, ProtocolError> {
     match (fits, seen) {
         (true, 8) => Ok(At::Code(0)),
         (true, _) => Ok(At::Version(seen + 1)),
-        // Nothing may precede the status line, an empty line included: what does is the rest of
-        // something else.
+        // Nothing may precede the status line, an empty line included: it would be the rest of
+        // another message.
         (false, ..=4) => Err(ProtocolError::NotHttp),
-        // RFC 9110 §2.5: a higher minor version could be read as 1.1. There is none, and whoever
-        // claims one is not trusted with the rest.
+        // RFC 9110 §2.5: a higher minor version could be read as 1.1. None exists, and a server
+        // that claims one is not trusted with the rest.
         (false, 5..=7) => Err(ProtocolError::Version),
         (false, _) => Err(ProtocolError::StatusLine),
     }
