@@ -157,6 +157,7 @@ impl ExchangeControl {
     }
 
     /// Records that all of the request has been sent, with `bytes` of body.
+    #[inline]
     pub fn upload_complete(&mut self, timer: &LazyTimer, bytes: u64) {
         if let Some(early) = &self.early {
             early.complete();
@@ -178,6 +179,7 @@ impl ExchangeControl {
     ///
     /// To be called when neither direction of the exchange can go on. `sending` says what the request
     /// waits for.
+    #[inline]
     pub fn poll_limits(
         &mut self,
         cx: &mut Context<'_>,
@@ -255,6 +257,7 @@ impl ExchangeControl {
     }
 
     /// Ends the lease for `reason`, once. The connection or its stream must have been dropped.
+    #[inline]
     pub fn close(&mut self, reason: CloseReason) {
         if let Some(lease) = self.lease.take() {
             lease.close(reason);

@@ -72,6 +72,7 @@ pub struct Deadlines {
 impl Deadlines {
     /// Creates the limits of `timeouts`. `total` is the instant at which the whole exchange must have
     /// ended, `expect_continue_timeout` how long a body waits for `100 (Continue)`.
+    #[inline]
     pub fn new(
         timeouts: &Timeouts,
         total: Option<Instant>,
@@ -97,6 +98,7 @@ impl Deadlines {
     }
 
     /// Returns whether the whole exchange has lasted too long, without registering the task.
+    #[inline]
     pub fn is_over(&self, timer: &LazyTimer) -> bool {
         self.total.is_some_and(|total| timer.now() >= total)
     }

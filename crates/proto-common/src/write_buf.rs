@@ -1,7 +1,7 @@
-//! What a protocol has to write: framing in one buffer, and between its parts the pieces of bodies,
-//! which stay where they are.
+//! Bytes that a protocol has to write: framing in one buffer, and between its parts the data of
+//! bodies, which is not copied.
 //!
-//! What is there at the same time goes out in one vectored write, in order.
+//! What is ready at the same time is written in one vectored write, in order.
 //!
 //! ```
 //! use httpcore_proto_common::write_buf::WriteBuf;
@@ -23,33 +23,33 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use httpcore_core_primitives::NetworkStream;
 
-/// How many pieces that were not copied go out in one write.
+/// Maximum number of uncopied pieces in one write.
 const MAX_PIECES: usize = 16;
 
-/// A piece up to this size is copied behind the framing, if there is room: to write it from where
-/// it is would cost more.
+/// Maximum size of a piece that is copied after the framing, if there is room, in bytes: to write
+/// it from its place would cost more.
 const MAX_COPIED_BYTES: usize = 1024;
 
 /// Bytes on their way to a stream, in order.
 #[derive(Default)]
 pub struct WriteBuf {
-    /// Heads, what frames the pieces, and pieces that were copied.
+    /// Heads, framing of the pieces, and pieces that were copied.
     framing: BytesMut,
     pieces: VecDeque<Piece>,
-    /// How much of `framing` goes before some piece. The rest goes out last.
+    /// Number of bytes of `framing` that precede some piece. The rest is written last.
     placed: usize,
-    /// The bytes of `pieces`.
+    /// Number of bytes of `pieces`.
     held: usize,
 }
 
-/// A piece of a body where it was, and how much of the framing goes before it.
+/// Uncopied data of a body, and the number of bytes of framing that precede it.
 struct Piece {
     before: usize,
     data: Bytes,
 }
 
 impl WriteBuf {
-    /// Nothing so far; `framing` is an empty buffer for what frames pieces.
+    /// Creates an empty buffer; `framing` is empty and will hold the framing.
     #[inline]
     pub fn new(framing: BytesMut) -> Self {
         WriteBuf {
@@ -58,39 +58,40 @@ impl WriteBuf {
         }
     }
 
-    /// Whether all has been written.
+    /// Returns whether all has been written.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.framing.is_empty() && self.pieces.is_empty()
     }
 
-    /// How many bytes are to be written.
+    /// Returns the number of bytes to be written.
     #[inline]
     pub fn len(&self) -> usize {
         self.held + self.framing.len()
     }
 
-    /// Whether there is enough for one write: so many bytes, or many pieces.
+    /// Returns whether there is enough for one write: at least `bytes` bytes, or as many pieces as
+    /// one write takes.
     pub fn is_full(&self, bytes: usize) -> bool {
         self.len() >= bytes || self.pieces.len() >= MAX_PIECES
     }
 
-    /// Makes the buffer whole again when all of it has been written, if it has room for `room` bytes:
-    /// what has gone from its front is then room once more.
+    /// Reclaims the front of the buffer when all of it has been written, if it then has room for
+    /// `room` bytes.
     pub fn make_room(&mut self, room: usize) {
         if self.framing.is_empty() {
             let _ = self.framing.try_reclaim(room);
         }
     }
 
-    /// Where a head goes, and what frames the next piece: to be appended to, and not otherwise
-    /// changed.
+    /// Returns the buffer for a head, or for the framing that precedes the next piece: to be
+    /// appended to, and not otherwise changed.
     #[inline]
     pub fn buf_mut(&mut self) -> &mut BytesMut {
         &mut self.framing
     }
 
-    /// `data` is next, and then `after`, which frames it.
+    /// Appends `data`, and then `after`, which frames it.
     pub fn push(&mut self, data: Bytes, after: &[u8]) {
         if self.copy(&data, after) {
             return;
@@ -104,7 +105,7 @@ impl WriteBuf {
         self.framing.extend_from_slice(after);
     }
 
-    /// Copies `data` and `after`, if they are small enough; whether they were.
+    /// Copies `data` and `after`, if they are small enough; returns whether they were.
     pub fn copy(&mut self, data: &[u8], after: &[u8]) -> bool {
         let room = self.framing.capacity() - self.framing.len();
         let fits = data.len() <= MAX_COPIED_BYTES && data.len() + after.len() <= room;
@@ -115,7 +116,7 @@ impl WriteBuf {
         fits
     }
 
-    /// Writes some of it, which must not be empty; how much.
+    /// Writes some of the data, of which there must be some; returns the number of bytes.
     ///
     /// # Errors
     ///
@@ -138,8 +139,8 @@ impl WriteBuf {
         written
     }
 
-    /// All of it, or as many pieces as one write takes, with no slice empty; how many slices there
-    /// are.
+    /// Fills `slices` with all of the data, or with as many pieces as one write takes, without an
+    /// empty slice; returns the number of slices.
     fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>; 2 * MAX_PIECES + 1]) -> usize {
         let mut count = 0;
         let mut add = |bytes: &'a [u8]| {
@@ -179,7 +180,7 @@ impl WriteBuf {
         self.framing.advance(written);
     }
 
-    /// Forgets all of it, and yields the buffer. No other memory is held then.
+    /// Drops all of the data, and returns the buffer. No other memory is held then.
     pub fn into_buf(&mut self) -> BytesMut {
         if self.pieces.capacity() > 0 {
             self.pieces = VecDeque::new();
@@ -189,7 +190,7 @@ impl WriteBuf {
     }
 }
 
-/// Lengths only: there may be passwords in a head.
+/// Prints lengths only: a head may contain passwords.
 impl fmt::Debug for WriteBuf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WriteBuf")

@@ -1,8 +1,8 @@
-//! What may be set.
+//! Configuration.
 
 use std::time::Duration;
 
-/// The settings of HTTP/2 connections.
+/// Configuration of HTTP/2 connections.
 ///
 /// ```
 /// use httpcore_proto_h2::Http2Config;
@@ -14,10 +14,11 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Http2Config {
-    /// How many bytes of one response's body may be on their way or unread (RFC 9113 §6.9.2).
+    /// Maximum number of bytes of one response's body that are in flight or unread (RFC 9113
+    /// §6.9.2).
     ///
-    /// 2 MiB by default: what a path of 160 Mbit/s and 100 ms holds. With the 64 KiB of the RFC, the
-    /// same path would carry 5 Mbit/s.
+    /// 2 MiB by default: the capacity of a path of 160 Mbit/s and 100 ms. With the 64 KiB of the
+    /// RFC, the same path would carry 5 Mbit/s.
     pub stream_window: u32,
     /// Maximum number of bytes of response bodies that one connection holds unread, all its streams
     /// together. 64 MiB by default; less than 64 KiB counts as that.
@@ -26,59 +27,60 @@ pub struct Http2Config {
     /// and a response that is not read never holds back another: while few streams are open, each
     /// has `stream_window` (but no more than a third of this bound), and the more are open at once,
     /// the smaller is the window of each. Beside these bytes, DATA frames of less than 256 bytes
-    /// cost memory each; a quarter of this bound may be spent on that, which is 65,536 frames of one
-    /// byte by default. A server that sends more than either bound allows is told so, and the
-    /// connection ends.
+    /// cost memory each; a quarter of this bound may be spent on that, which is 65,536 frames of
+    /// one byte by default. If a server sends more than either bound allows, the connection ends
+    /// with GOAWAY.
     pub max_buffered_per_connection: u32,
-    /// Whether windows grow when the path turns out to hold more than they let through. It is
-    /// measured by PINGs while data comes. Off by default: it costs a PING for each round trip of
-    /// a large download, and some servers count those.
+    /// Lets windows grow when the path has more capacity than they admit. It is measured by PINGs
+    /// while data arrives. Off by default: it costs a PING for each round trip of a large download,
+    /// and some servers limit those.
     pub adaptive_window: bool,
-    /// The largest frame which the server may send, in bytes (RFC 9113 §6.5.2). 16 KiB by default,
-    /// the least there is: most servers send no larger ones, and a frame is what is held until it
-    /// is complete.
+    /// Maximum size of a frame that the server may send, in bytes (RFC 9113 §6.5.2). 16 KiB by
+    /// default, the minimum: most servers send no larger ones, and a frame is held until it is
+    /// complete.
     pub max_frame_size: u32,
-    /// How many bytes of fields the server may refer to again instead of sending them again
-    /// (HEADER_TABLE_SIZE, RFC 9113 §6.5.2). 4,096 by default, as without it; 0 for none. It is memory of
-    /// each connection, and so 64 KiB is the most that is asked for.
+    /// Size of the dynamic table for the fields of responses, in bytes (HEADER_TABLE_SIZE, RFC 9113
+    /// §6.5.2). 4,096 by default, the RFC's default; 0 for no table. It is memory of each
+    /// connection; more than 64 KiB counts as 64 KiB.
     pub header_table_size: u32,
-    /// How large the fields of a head, or of trailers, may be, counted as RFC 9113 §6.5.2 does.
-    /// 64 KiB by default, as over HTTP/1.1.
+    /// Maximum size of the fields of a head or of trailers, counted as in RFC 9113 §6.5.2. 64 KiB
+    /// by default, as over HTTP/1.1. Beyond it, the exchange fails.
     pub max_header_list_size: u32,
-    /// How many interim responses may precede a response. 32 by default: one or two are usual, and
-    /// a server that sends 102 for a minute needs a few more. All of their fields together may be
-    /// as large as those of one head.
+    /// Maximum number of informational responses before the final one. 32 by default: one or two
+    /// are usual, and a server that sends 102 for a minute needs a few more. All of their fields
+    /// together may be as large as those of one head.
     pub max_informational: usize,
-    /// How many exchanges a connection carries at once, though the server may admit more. 1,000 by
-    /// default: servers which name no limit mean to have one, and a frame of each of a thousand
-    /// streams is a fair share of memory.
+    /// Maximum number of concurrent exchanges on a connection, even if the server admits more.
+    /// 1,000 by default: servers that declare no limit usually have one, and a frame of each of a
+    /// thousand streams is a moderate amount of memory.
     pub max_streams: usize,
-    /// How many bytes of one request's body are taken before they are written. 256 KiB by default:
-    /// enough to fill a path while the body's owner is asked for more.
+    /// Maximum number of bytes of one request's body that are taken before they are written. 256
+    /// KiB by default: enough to fill a path while the body is polled for more.
     pub max_send_buffer: usize,
-    /// After how much silence the server is asked for a sign of life, by a PING (RFC 9113 §6.7), idle
-    /// connections too. Not at all by default: servers may take PINGs amiss, and an idle connection
-    /// does not live long.
+    /// Time without a received byte after which the server is sent a PING (RFC 9113 §6.7), on idle
+    /// connections too. None by default, which sends no PINGs: servers may limit them, and an idle
+    /// connection does not live long.
     pub keep_alive_interval: Option<Duration>,
-    /// How long that sign may take, from the decision to ask; so that a server which takes in
-    /// nothing any more is found out as well. 20 s by default: a few lost packets.
+    /// Maximum time for the answer to a keep-alive PING, from the decision to send it, so that a
+    /// server that no longer reads is found as well. Then the connection is closed. 20 s by
+    /// default: a few lost packets.
     pub keep_alive_timeout: Duration,
-    /// How long a connection may stay silent once it is suspected to be dead; then it is closed, and
-    /// what waits for responses on it fails. 3 s by default.
+    /// Maximum time without a received byte on a connection that is suspected to be dead; then it
+    /// is closed, and the exchanges on it fail. 3 s by default.
     ///
-    /// A connection is suspect when a request ends by a time limit, or is dropped before the head of
-    /// its response, and not a byte has come since it was sent (or since the last piece of its
-    /// response came). From then on it admits no new requests, which go over another connection (if
-    /// the request was dropped, after another half a second of silence), and
-    /// the server is asked for a sign of life by a PING: at once, but no sooner than 5 s after the
-    /// last time it was asked for this reason. The time counts from then, whether the PING can be
-    /// written or not. Any byte that comes ends the suspicion.
+    /// A connection is suspect when a request ends by a time limit, or is dropped before the head
+    /// of its response, and no byte has arrived since it was sent (or since the last data of its
+    /// response arrived). From then on it admits no new requests, which use another connection (if
+    /// the request was dropped, after another half a second of silence), and the server is sent a
+    /// PING: at once, but at least 5 s after the last PING for this reason. The time counts from
+    /// then, whether the PING can be written or not. Any byte that arrives ends the suspicion.
     ///
-    /// Zero closes a suspect connection without waiting for an answer. With `None`, no connection is
-    /// ever suspect.
+    /// Zero closes a suspect connection without waiting for an answer. With `None`, no connection
+    /// is ever suspect.
     pub suspect_timeout: Option<Duration>,
-    /// How long a body waits for the `100 (Continue)` which its request expects, before it is sent
-    /// all the same (RFC 9110 §10.1.1: the server may never answer). One second by default.
+    /// Maximum time for which a body waits for the `100 (Continue)` that its request expects,
+    /// before it is sent without it (RFC 9110 §10.1.1: the server may never send it). One second by
+    /// default.
     pub expect_continue_timeout: Duration,
 }
 
@@ -102,38 +104,39 @@ impl Default for Http2Config {
     }
 }
 
-/// RFC 9113 §6.5.2: what holds while nothing is said.
+/// RFC 9113 §6.5.2: the default.
 const USUAL_TABLE: u32 = 4096;
 const LARGEST_TABLE: u32 = 64 << 10;
 
 /// RFC 9113 §6.9.1
 pub(crate) const LARGEST_WINDOW: u32 = (1 << 31) - 1;
 
-/// RFC 9113 §6.9.2: the connection's window is so large at first, and SETTINGS cannot change that.
+/// RFC 9113 §6.9.2: the initial window of a connection, which SETTINGS cannot change.
 const LEAST_WINDOW: u32 = (64 << 10) - 1;
 
 impl Http2Config {
-    /// How many bytes the connection's window admits.
+    /// Returns the window of the connection, in bytes.
     pub(crate) fn most_buffered(&self) -> u32 {
         self.max_buffered_per_connection
             .clamp(LEAST_WINDOW, LARGEST_WINDOW)
     }
 
-    /// h2's own settings, for these. What RFC 9113 §6.5.2 forbids is brought within its bounds.
+    /// Returns the settings for h2. Values that RFC 9113 §6.5.2 forbids are brought within its
+    /// bounds.
     pub(crate) fn builder(&self) -> h2::client::Builder {
         let mut builder = h2::client::Builder::new();
         builder
             .enable_push(false)
             .initial_window_size(self.stream_window.clamp(1, self.most_buffered() / 3))
             .initial_connection_window_size(self.most_buffered())
-            // h2 counts what a DATA frame lacks to 256 bytes, until the frame is read: about what
-            // it costs to keep one.
+            // h2 counts what a DATA frame lacks to 256 bytes, until the frame is read: about the
+            // memory that it costs.
             .data_frame_budget(self.most_buffered() as usize / 4)
             .max_frame_size(self.max_frame_size.clamp(16 << 10, (16 << 20) - 1))
             .max_header_list_size(self.max_header_list_size)
             .max_send_buffer_size(self.max_send_buffer.clamp(1, LARGEST_WINDOW as usize))
-            // A stream that was given up is remembered for what is still on its way. A caller who
-            // gives up many at once is no reason to end the connection.
+            // A stream that was reset is remembered for frames still in flight. A caller that
+            // cancels many at once is no reason to end the connection.
             .max_concurrent_reset_streams(1024)
             .initial_max_send_streams(BEFORE_SETTINGS);
         if self.header_table_size != USUAL_TABLE {
@@ -143,6 +146,6 @@ impl Http2Config {
     }
 }
 
-/// How many streams h2 is told to admit until the server has said how many it does. No server can
-/// say this number, and so it tells that none has been said.
+/// Number of streams that h2 admits until the server has declared its limit. No server can declare
+/// this number, and so it means that none has been declared.
 pub(crate) const BEFORE_SETTINGS: usize = usize::MAX - 1;

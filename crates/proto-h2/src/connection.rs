@@ -1,4 +1,4 @@
-//! A connection as its pool sees it.
+//! A connection as the pool uses it.
 
 use std::{
     fmt,
@@ -26,10 +26,10 @@ use crate::{
     tokio_io::{Io, SharedIo, WeakIo},
 };
 
-/// A handle to an HTTP/2 connection, which a task of the runtime's drives.
+/// A handle to an HTTP/2 connection, which a task of the runtime drives.
 ///
-/// When it, and the last exchange and body, have been dropped, the server is told so (GOAWAY), and
-/// the connection is closed.
+/// When the handle and the last exchange and body have been dropped, GOAWAY is sent, and the
+/// connection is closed.
 ///
 /// ```
 /// use httpcore_core_primitives::{Body, Lease, SharedConnection, ExchangeContext, Timeouts, Trace};
@@ -58,7 +58,7 @@ pub struct H2Connection {
     shared: Arc<Shared>,
 }
 
-/// What the handle and the exchanges hold. The connection lives as long as one of them does.
+/// State shared by the handle and the exchanges. The connection lives as long as one of them does.
 pub(crate) struct Shared {
     requests: SendRequest<Payload>,
     pub(crate) link: Arc<ConnShared>,
@@ -66,12 +66,12 @@ pub(crate) struct Shared {
     pub(crate) config: Arc<Http2Config>,
     pub(crate) info: ConnectionInfo,
     io: WeakIo,
-    /// How many exchanges have begun here.
+    /// Number of exchanges that have begun on this connection.
     begun: AtomicU64,
 }
 
 impl H2Connection {
-    /// Speaks HTTP/2 over `stream`, of which nothing has been read, and spawns the task that drives
+    /// Starts HTTP/2 over `stream`, of which nothing has been read, and spawns the task that drives
     /// it on `runtime`.
     ///
     /// Ready once the preface has been written (RFC 9113 §3.4): requests need not wait for the
@@ -96,7 +96,7 @@ impl H2Connection {
                 error::of_connection(&failure, &link)
                     .into_error(ErrorPhase::Connect, RequestSent::None)
             })?;
-        // Where that fails, the driver reads what the server has said instead.
+        // If that fails, the driver still reads what the server has sent.
         poll_fn(|cx| io.poll_send(cx)).await;
         let shared = Arc::new(Shared {
             requests,
@@ -114,14 +114,14 @@ impl H2Connection {
 }
 
 impl Shared {
-    /// A handle to begin a stream with. Each is used once: what one of them remembers of a stream
-    /// that waits for room would hold up the next.
+    /// Returns a handle to open a stream with. Each is used once: what one of them remembers of a
+    /// stream that waits for room would hold up the next.
     pub(crate) fn requests(&self) -> SendRequest<Payload> {
         self.requests.clone()
     }
 
-    /// Tells the pool if the connection takes no more requests: GOAWAY has come, it has failed, or
-    /// its ids are used up. Whether it does.
+    /// Returns whether the connection takes no more requests: GOAWAY has arrived, it has failed, or
+    /// its stream ids are used up. If so, the pool is notified.
     pub(crate) fn is_over(&self) -> bool {
         let mut cx = Context::from_waker(Waker::noop());
         let is_over = matches!(self.requests().poll_ready(&mut cx), Poll::Ready(Err(_)));
@@ -131,7 +131,7 @@ impl Shared {
         is_over
     }
 
-    /// Whether this is not the first exchange; to be asked once by each.
+    /// Returns whether this is not the first exchange; to be called once by each.
     fn begin(&self) -> bool {
         self.begun.fetch_add(1, Ordering::Relaxed) > 0
     }
@@ -139,29 +139,29 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        self.link.let_go();
+        self.link.released();
     }
 }
 
 impl SharedConnection for H2Connection {
-    /// Sends `request` on a stream of its own; yields the response as soon as its head is there.
-    /// What is left of the request then is sent while the response's body is polled; a response
-    /// that has come to its end ends the request too (RFC 9113 §8.1).
+    /// Sends `request` on a stream of its own; yields the response as soon as its head has arrived.
+    /// The rest of the request is then sent while the response's body is polled; the end of the
+    /// response ends the request too (RFC 9113 §8.1).
     ///
-    /// A [`Protocol`](httpcore_core_primitives::Protocol) in the extensions of a `CONNECT` asks for
-    /// that protocol on the stream (RFC 8441); a 2xx leaves an
-    /// [`Upgraded`](httpcore_core_primitives::Upgraded) in the response's extensions.
-    /// Such a request waits for the server's SETTINGS, for as long as it would wait for a response.
+    /// A [`Protocol`](httpcore_core_primitives::Protocol) in the extensions of a `CONNECT` requests
+    /// that protocol on the stream (RFC 8441); a 2xx has an
+    /// [`Upgraded`](httpcore_core_primitives::Upgraded) in its extensions. Such a request waits for
+    /// the server's SETTINGS, for as long as it would wait for a response.
     ///
     /// # Errors
     ///
-    /// A [`SendError`] with the request, if its body can be sent from its beginning. What the server
-    /// has said it did not process counts as not sent.
+    /// A [`SendError`] with the request, if its body can be sent from its beginning. A request that
+    /// the server has declared unprocessed counts as not sent.
     ///
     /// # Cancellation
     ///
-    /// Dropping the future, or the body, resets the stream (CANCEL), and gives back what it took of
-    /// the connection's window. Others are not touched.
+    /// Dropping the future, or the body, resets the stream (CANCEL), and gives back its part of the
+    /// connection's window. Other streams are not affected.
     fn exchange(
         &self,
         request: Request,
@@ -175,8 +175,8 @@ impl SharedConnection for H2Connection {
         self.shared.link.poll_stream_limit(cx)
     }
 
-    /// Asks the stream below, and reads ahead at most once, since the end may have arrived behind
-    /// frames. Until the driver has had its first turn, the connection counts as open.
+    /// Checks the stream below, and reads ahead at most once, since the end may have arrived behind
+    /// frames. Until the driver has been polled for the first time, the connection counts as open.
     fn check_open(&self) -> bool {
         let link = &self.shared.link;
         if link.is_gone() || link.end().is_some() {

@@ -1,11 +1,11 @@
-//! The task behind a connection: it reads and writes for all exchanges, answers PINGs and SETTINGS
-//! while nobody asks for anything, and tells the pool what the server admits.
+//! The task of a connection: it reads and writes for all exchanges, answers PINGs and SETTINGS
+//! while there are no exchanges, and tells the pool what the server admits.
 //!
-//! Exchanges never touch the stream. What they want sent, they leave with h2, which wakes this
-//! task; so what a hundred of them want goes out in one write.
+//! Exchanges never touch the stream below. They leave what they send with h2, which wakes this
+//! task; what a hundred of them send is one write.
 //!
-//! The task ends when the connection does, or when nobody holds it any more: neither the pool, nor
-//! an exchange, nor a body.
+//! The task ends when the connection does, or when the pool, the exchanges and the bodies have
+//! dropped it.
 
 use std::{
     future::Future,
@@ -28,48 +28,48 @@ use crate::{
     tokio_io::SharedIo,
 };
 
-/// How much is read before others have their turn. Beside a large download, a small request waits
-/// for as long as this takes to be read.
+/// Maximum number of bytes read in one poll, before other tasks run. Beside a large download, a
+/// small request waits for as long as it takes to read them.
 const READ_BUDGET: usize = 256 * 1024;
 
-/// What frames may weigh that nobody asked for (see `inspect.rs`), within [`FLOOD_TIME`]: ten thousand
+/// Maximum weight of unsolicited frames (see `validate.rs`) within [`FLOOD_TIME`]: ten thousand
 /// PINGs or SETTINGS. Servers that measure round trips send a PING for each.
 const FLOOD: usize = 160_000;
-/// How long windows stay as small as they were for many streams.
+/// Time for which windows stay as small as they were for many streams.
 const REST: Duration = Duration::from_secs(10);
 
 const FLOOD_TIME: Duration = Duration::from_secs(1);
 
-/// How long reading goes on after writing has failed. What the server said before it closed has arrived
-/// by then, or is lost: a reset discards it.
+/// Time for which reading continues after writing has failed. What the server sent before it closed
+/// has arrived by then, or is lost: a reset discards it.
 const READING_ON: Duration = Duration::from_secs(1);
 
-/// How often a connection which nobody holds any more is polled so that it can say goodbye.
+/// Maximum number of polls of a connection that is no longer used, for sending its GOAWAY.
 const MAX_CLOSE_POLLS: usize = 4;
 
 pub(crate) struct Driver {
-    /// None once it has ended.
+    /// `None` once it has ended.
     connection: Option<(Connection<SharedIo, Payload>, SharedIo)>,
-    /// Those who use the connection. Weak, since it ends with the last of them; and through them
-    /// the runtime, which owns this task and must not be kept by it.
+    /// The users of the connection. Weak, since it ends with the last of them; and with them the
+    /// runtime, which owns this task and must not be kept alive by it.
     shared: Weak<Shared>,
     link: Arc<ConnShared>,
     shares: Shares,
-    /// What the server was last told.
+    /// What the server was last sent.
     share: Share,
     /// When that last changed.
     shared_at: Option<Instant>,
-    /// Made when it is first needed.
+    /// Created when it is first needed.
     pulse: Option<PingTimer>,
-    /// How many bytes had been read after the last turn.
+    /// Number of bytes that had been read after the last poll.
     bytes_read: usize,
     /// The server has admitted streams.
     has_admitted: bool,
-    /// When there last was much that nobody asked for.
+    /// When unsolicited frames last weighed much.
     flooded: Option<Instant>,
-    /// Room for the wakers of exchanges whose streams have been opened; empty between turns.
+    /// Room for the wakers of exchanges whose streams have been opened; empty between polls.
     opened: Vec<(u64, Waker)>,
-    /// Until when reading goes on, once writing has failed.
+    /// Time until which reading continues, once writing has failed.
     reading_on: Option<(Instant, Box<dyn Timer>)>,
 }
 
@@ -103,7 +103,7 @@ impl Driver {
         }
     }
 
-    /// Reads and writes what can be.
+    /// Reads and writes what is possible now.
     fn poll_connection(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some((connection, io)) = &mut self.connection else {
             return Poll::Ready(());
@@ -111,17 +111,17 @@ impl Driver {
         // Besides the handle, each exchange and body holds one.
         let idle = self.shared.strong_count() <= 1;
         self.link.begin_turn(READ_BUDGET, idle);
-        // What went wrong has been noted by the stream below, or is told to each exchange by h2.
+        // The stream below has recorded the failure, or h2 reports it to each exchange.
         if Pin::new(&mut *connection).poll(cx).is_ready() {
             return Poll::Ready(());
         }
-        // Blocked or broken, reading goes on.
+        // Blocked or broken, reading continues.
         let _ = io.poll_send(cx);
         Poll::Pending
     }
 
-    /// Where writing has failed: tells the pool, and waits for what the server had said before, up to
-    /// the end. Ready when that takes too long.
+    /// After writing has failed: tells the pool, and waits for what the server had sent before, up
+    /// to the end of the stream. Ready when that takes too long.
     fn poll_reading_on(&mut self, cx: &mut Context<'_>, runtime: &dyn Runtime) -> Poll<()> {
         let Some(broken) = self.connection.as_ref().and_then(|(_, io)| io.broken()) else {
             return Poll::Pending;
@@ -144,20 +144,20 @@ impl Driver {
         let Some((connection, _)) = &self.connection else {
             return;
         };
-        // h2 announces neither a GOAWAY nor a new limit: it is asked after each turn.
+        // h2 notifies neither of a GOAWAY nor of a new limit: both are checked after each poll.
         if shared.is_over() {
             return;
         }
         if self.pulse.as_ref().is_some_and(PingTimer::is_suspect) {
-            // For now, and perhaps before the server has said how many it admits.
+            // For now, and perhaps before the server has declared its limit.
             return self.link.publish(StreamLimit::Max(0));
         }
         let limit = connection.max_concurrent_send_streams();
         if limit != BEFORE_SETTINGS {
             self.link.settled();
-            // h2 keeps what was given to it before it knew of the limit. Where others will end, its
-            // turn comes; here it may never. A server that begins with none is waited for: another
-            // connection to it would begin like that too.
+            // h2 keeps streams that it was given before it knew of the limit. Where others will
+            // end, they are opened in time; here they may never be. A server that begins with a
+            // limit of none is waited for: another connection to it would begin like that too.
             if limit == 0 && self.has_admitted && self.link.has_unopened() {
                 return self.link.strand();
             }
@@ -188,7 +188,7 @@ impl Driver {
         }
     }
 
-    /// Sees to it that windows suit the number of streams.
+    /// Adapts the windows to the number of streams.
     fn adapt(&mut self, cx: &mut Context<'_>, shared: &Shared) {
         let (streams, waiting, most) = self.link.streams();
         let wanted = streams.saturating_add(waiting);
@@ -207,23 +207,24 @@ impl Driver {
         };
         if self.tell(share) {
             self.shared_at = Some(shared.runtime.now());
-            // h2 sends it in its next turn, in front of new requests.
+            // h2 sends it in its next poll, before new requests.
             cx.waker().wake_by_ref();
         }
     }
 
-    /// Tells the server how large the windows of streams are; whether that could be.
+    /// Sends the server the size of the windows of streams; returns whether that was possible.
     fn tell(&mut self, share: Share) -> bool {
         let (before, Some((connection, _))) = (self.share, &mut self.connection) else {
             return false;
         };
-        // Larger windows are for fewer streams: first it must be sure that there are no more.
+        // Larger windows are for fewer streams: first the number of streams must be limited.
         let is_for_fewer = share.most < before.most;
         if share == before || (is_for_fewer && !self.link.admit(share.most)) {
             return false;
         }
-        // Refused while the server has yet to acknowledge the SETTINGS before these. Its answer
-        // makes the next turn; those who wait for room are not woken before.
+        // Refused while the server has yet to acknowledge the SETTINGS before these. Its
+        // acknowledgement makes the driver run again; exchanges that wait for room are not woken
+        // before.
         let is_told = connection.set_initial_window_size(share.window).is_ok();
         if is_told {
             self.share = share;
@@ -234,20 +235,20 @@ impl Driver {
         is_told
     }
 
-    /// Sets the window that a stream has beside few others.
+    /// Sets the window of a stream while there are few.
     fn widen(&mut self, window: u32) {
         self.shares.widen(window);
         let (streams, waiting, _) = self.link.streams();
-        // If it could not be told, the next measurement tries again.
+        // If it could not be sent, the next measurement tries again.
         self.tell(self.shares.of(streams.saturating_add(waiting)));
     }
 
-    /// The connection is gone, for whatever reason.
+    /// The connection has ended, for whatever reason.
     fn end(&mut self) {
-        // Exchanges that are left learn of it when this is dropped.
+        // Exchanges that are left receive an error when this is dropped.
         self.connection = None;
         self.link.has_gone();
-        // Who waits for room learns of it from h2.
+        // Exchanges that wait for room are woken by h2.
         self.link.admit(u32::MAX);
         self.link.publish(StreamLimit::Closed);
         self.link.settled();
@@ -264,8 +265,8 @@ impl Future for Driver {
             driver.end();
             return Poll::Ready(());
         }
-        // First the waker, then the look: whoever drops the last handle calls it. h2 would as well,
-        // but not while it cannot write.
+        // First the waker, then the check: dropping the last handle calls it. h2 would as well, but
+        // not while it cannot write.
         driver.link.drives(cx.waker());
         let Some(shared) = driver.shared.upgrade() else {
             for _ in 1..MAX_CLOSE_POLLS {
@@ -297,7 +298,7 @@ impl Future for Driver {
             PingOutcome::Alive => {}
             PingOutcome::Widen(window) => {
                 driver.widen(window);
-                // What h2 has to say about that, it says in its next turn.
+                // h2 reports its own verdict in its next poll.
                 cx.waker().wake_by_ref();
             }
             beat @ (PingOutcome::Over | PingOutcome::Unanswered) => {

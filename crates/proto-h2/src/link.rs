@@ -1,4 +1,4 @@
-//! What the driver of a connection and its exchanges tell each other besides what h2 tells them.
+//! State that the driver of a connection and its exchanges share, besides h2's.
 
 use std::{
     io,
@@ -13,80 +13,80 @@ use httpcore_core_primitives::StreamLimit;
 
 use crate::validate::FrameViolation;
 
-/// Shared by the stream below, the driver and the exchanges. Locks are held for a look.
+/// Shared by the stream below, the driver and the exchanges. Locks are held for single accesses.
 #[derive(Debug, Default)]
 pub(crate) struct ConnShared {
-    /// How many bytes may still be read before others have their turn.
+    /// Number of bytes that may still be read before other tasks run.
     allowance: AtomicUsize,
-    /// How many bytes have been read; it may begin anew.
+    /// Number of bytes that have been read; it may wrap.
     bytes_read: AtomicUsize,
-    /// A request has ended without an answer, while so many bytes had been read.
+    /// A request has ended without a response when this many bytes had been read.
     suspected: AtomicU8,
     suspected_at: AtomicUsize,
     /// The connection has been dropped: nothing is written any more.
     gone: AtomicBool,
-    /// How many bytes have been written; it may begin anew.
+    /// Number of bytes that have been written; it may wrap.
     written: AtomicUsize,
-    /// No exchange is under way.
+    /// There are no exchanges.
     idle: AtomicBool,
-    /// Nothing has been written for an exchange since that was so.
+    /// Nothing has been written for an exchange since there were none.
     rested: AtomicBool,
-    /// What the frames weighed that nobody asked for, since the driver last asked.
+    /// Weight of the unsolicited frames, since the driver last checked it.
     control: AtomicUsize,
-    /// Whether anything has been found wrong with a stream.
+    /// A violation has been found in a stream.
     has_findings: AtomicBool,
-    /// How many streams there may be with the windows they have now, and, in the lower half, how many
-    /// there are.
+    /// Maximum number of streams with the present windows, and, in the lower half, the number of
+    /// streams.
     room: AtomicU64,
     /// Exchanges wait for room.
     lacks_room: AtomicBool,
-    /// The last stream that was given to h2.
+    /// The last stream that was passed to h2.
     begun: AtomicU32,
     /// The last stream whose HEADERS h2 has written.
     opened: AtomicU32,
-    /// Those between the two never will be opened.
+    /// The streams between the two will never be opened.
     stranded: AtomicBool,
     said: Mutex<LinkState>,
 }
 
-/// How many findings are kept for streams that have not asked. More than the usual none is rare, and
-/// a server may not fill memory with them.
+/// Maximum number of violations kept for streams that have not checked for them. More than none is
+/// rare, and a server may not fill memory with them.
 const MAX_VIOLATIONS: usize = 64;
 
 #[derive(Debug, Default)]
 struct LinkState {
-    /// How the connection ended, for those who ask why their stream did.
+    /// How the connection ended, for the errors of its streams.
     end: Option<End>,
     admission: Option<StreamLimit>,
-    /// Whether that is news to the pool.
+    /// The limit has not been reported to the pool.
     is_news: bool,
     listener: Option<Waker>,
-    /// The server's SETTINGS have come.
+    /// The server's SETTINGS have arrived.
     has_settings: bool,
-    /// Exchanges that cannot go on without them.
+    /// Exchanges that need them.
     settings: Waiting,
-    /// Exchanges that wait for windows to become smaller, or for streams to end.
+    /// Exchanges that wait for smaller windows, or for streams to end.
     room: Waiting,
     /// Exchanges whose streams have not been opened.
     unopened: Waiting,
     findings: Vec<FrameViolation>,
     /// The code of the server's last GOAWAY.
     goaway: Option<u32>,
-    /// The driver, to be told when nobody holds the connection any more.
+    /// The driver, to be woken when the connection is no longer used.
     driver: Option<Waker>,
 }
 
-/// Wakers, by numbers which are given out as they come.
+/// Wakers, by numbers that are assigned in order.
 #[derive(Debug, Default)]
 struct Waiting {
     list: Vec<(u64, Waker)>,
-    /// How many have ever waited.
+    /// The last number assigned.
     waited: u64,
 }
 
 impl Waiting {
-    /// Keeps `waker` under `number`, which is given out if it is 0. Returns the waker that was there,
-    /// to be dropped outside the lock.
+    /// Keeps `waker` under `number`, which is assigned if it is 0. Returns the waker that was
+    /// there, to be dropped outside the lock.
     fn keep(&mut self, number: &mut u64, waker: Waker) -> Option<Waker> {
         let before = self.list.iter_mut().find(|(other, _)| other == number);
         match before {
@@ -108,17 +108,17 @@ impl Waiting {
     }
 }
 
-/// How a request ended to which there was no answer.
+/// How a request ended that had no response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Unanswered {
     /// Its caller dropped it, perhaps as soon as it was sent.
     Dropped = 1,
-    /// A time limit ran out.
+    /// A time limit was reached.
     TooLate = 2,
 }
 
-/// The upper half, and the lower one.
+/// Returns the upper and the lower half.
 fn halves(room: u64) -> (u32, u32) {
     #[allow(clippy::cast_possible_truncation, reason = "this is the lower half")]
     ((room >> 32) as u32, room as u32)
@@ -135,22 +135,22 @@ fn wake(waiting: Vec<(u64, Waker)>) {
 pub(crate) enum End {
     /// The server closed it.
     Closed,
-    /// The server closed it after writing had failed so.
+    /// The server closed it after writing had failed with this error.
     ClosedAfter(Arc<io::Error>),
     /// Reading or writing failed.
     Failed(Arc<io::Error>),
-    /// No sign of life came in time.
+    /// A keep-alive PING timed out.
     Silent,
-    /// None came after a request had ended without an answer.
+    /// A PING timed out after a request had ended without a response.
     Unanswered,
-    /// The server did too much of something.
+    /// The server exceeded a limit on unsolicited or useless frames.
     Abused(&'static str),
     /// The runtime dropped its driver.
     Dropped,
 }
 
 impl ConnShared {
-    /// A turn of the driver begins.
+    /// Starts a poll of the driver, in which at most `allowance` bytes are read.
     pub(crate) fn begin_turn(&self, allowance: usize, idle: bool) {
         self.allowance.store(allowance, Ordering::Relaxed);
         self.idle.store(idle, Ordering::Relaxed);
@@ -159,7 +159,7 @@ impl ConnShared {
         }
     }
 
-    /// Whether this is the first time that an exchange has something written since there were none.
+    /// Returns whether this is the first write for an exchange since there were none.
     pub(crate) fn begins_anew(&self) -> bool {
         !self.is_idle() && self.rested.swap(false, Ordering::Relaxed)
     }
@@ -178,7 +178,7 @@ impl ConnShared {
         self.bytes_read.fetch_add(bytes, Ordering::AcqRel);
     }
 
-    /// Keeps the driver's waker for [`let_go`](Self::let_go).
+    /// Keeps the driver's waker for [`released`](Self::released).
     pub(crate) fn drives(&self, waker: &Waker) {
         let mut said = self.said();
         if said.driver.as_ref().is_some_and(|old| old.will_wake(waker)) {
@@ -189,26 +189,26 @@ impl ConnShared {
         drop(former);
     }
 
-    /// The driver's waker, once it has been polled.
+    /// Returns the driver's waker, once it has been polled.
     pub(crate) fn driver(&self) -> Option<Waker> {
         self.said().driver.clone()
     }
 
-    /// Nobody holds the connection any more: its driver is to end it.
-    pub(crate) fn let_go(&self) {
+    /// Wakes the driver to end the connection, which is no longer used.
+    pub(crate) fn released(&self) {
         let driver = self.said().driver.take();
         if let Some(driver) = driver {
             driver.wake();
         }
     }
 
-    /// How many bytes have been read: a number which changes whenever something comes.
+    /// Returns the number of bytes read, which changes whenever something arrives.
     pub(crate) fn bytes_read(&self) -> usize {
         self.bytes_read.load(Ordering::Acquire)
     }
 
-    /// A request has ended without an answer. If nothing has come since the time when so many bytes
-    /// had been read, the driver is to find out whether the server is alive.
+    /// Records that a request has ended without a response. If nothing has arrived since
+    /// `bytes_read` bytes had been read, the driver checks whether the server is alive.
     pub(crate) fn suspect(&self, bytes_read: usize, why: Unanswered) {
         if self.bytes_read() != bytes_read || self.is_gone() {
             return;
@@ -220,7 +220,7 @@ impl ConnShared {
         }
     }
 
-    /// Whether the server is suspected to be dead, once for each suspicion.
+    /// Returns whether the server is suspected to be dead, once for each suspicion.
     pub(crate) fn take_suspicion(&self) -> Option<Unanswered> {
         if self.suspected.load(Ordering::Relaxed) == 0 {
             return None;
@@ -244,12 +244,12 @@ impl ConnShared {
         self.gone.store(true, Ordering::Release);
     }
 
-    /// A number which changes whenever something is written.
+    /// Returns a number that changes whenever something is written.
     pub(crate) fn written(&self) -> usize {
         self.written.load(Ordering::Acquire)
     }
 
-    /// Something was found in what the server sent.
+    /// Records a violation by the server.
     pub(crate) fn found(&self, finding: FrameViolation) {
         if finding == FrameViolation::TooManyBlocks {
             return self.ended(End::Abused(
@@ -269,12 +269,12 @@ impl ConnShared {
         self.has_findings.store(true, Ordering::Release);
     }
 
-    /// Whether this was found.
+    /// Returns whether this violation was found.
     pub(crate) fn has_found(&self, finding: FrameViolation) -> bool {
         self.has_findings.load(Ordering::Acquire) && self.said().findings.contains(&finding)
     }
 
-    /// With which code the server has said that it ends the connection, if it has.
+    /// Returns the code of the server's GOAWAY, if there was one.
     pub(crate) fn goaway(&self) -> Option<u32> {
         self.said().goaway
     }
@@ -283,7 +283,8 @@ impl ConnShared {
         self.control.fetch_add(control, Ordering::Relaxed);
     }
 
-    /// Whether the frames that nobody asked for weigh more than so much; if so, it begins anew.
+    /// Returns whether the unsolicited frames weigh more than `limit`; if so, counting starts
+    /// again.
     pub(crate) fn is_flooded(&self, limit: usize) -> bool {
         let flooded = self.control.load(Ordering::Relaxed) > limit;
         if flooded {
@@ -292,7 +293,7 @@ impl ConnShared {
         flooded
     }
 
-    /// Notes the end of the connection. The first thing that went wrong is the explanation.
+    /// Records the end of the connection. The first failure is the explanation.
     pub(crate) fn ended(&self, end: End) {
         self.said().end.get_or_insert(end);
     }
@@ -301,7 +302,7 @@ impl ConnShared {
         self.said().end.clone()
     }
 
-    /// Tells the pool how many exchanges are admitted, if that is news.
+    /// Tells the pool how many exchanges are admitted, if that has changed.
     pub(crate) fn publish(&self, admission: StreamLimit) {
         let listener = {
             let mut said = self.said();
@@ -331,7 +332,7 @@ impl ConnShared {
         Poll::Pending
     }
 
-    /// The server's SETTINGS have come, or never will.
+    /// The server's SETTINGS have arrived, or never will: wakes the exchanges that need them.
     pub(crate) fn settled(&self) {
         let waiting = {
             let mut said = self.said();
@@ -341,10 +342,10 @@ impl ConnShared {
         wake(waiting);
     }
 
-    /// Ready once the server's SETTINGS have come, or never will. Whoever waits is given a number,
-    /// and [leaves](Self::leave) by that.
+    /// Ready once the server's SETTINGS have arrived, or never will. Otherwise the exchange is
+    /// assigned a number, with which it [leaves](Self::leave).
     pub(crate) fn poll_settings(&self, cx: &mut Context<'_>, number: &mut u64) -> Poll<()> {
-        // Nobody else's waker is cloned or dropped under the lock.
+        // No waker is cloned or dropped under the lock.
         let waker = cx.waker().clone();
         let _former = {
             let mut said = self.said();
@@ -356,12 +357,13 @@ impl ConnShared {
         Poll::Pending
     }
 
-    /// The exchange that had this number waits for SETTINGS no more.
+    /// Stops waiting for SETTINGS under `number`.
     pub(crate) fn leave(&self, number: u64) {
         let _gone = self.said().settings.remove(number);
     }
 
-    /// How many streams there are, how many wait, and how many there may be.
+    /// Returns the number of streams, of exchanges that wait for room, and the maximum number of
+    /// streams.
     pub(crate) fn streams(&self) -> (u32, u32, u32) {
         let waiting = if self.lacks_room.load(Ordering::SeqCst) {
             u32::try_from(self.said().room.list.len()).unwrap_or(u32::MAX)
@@ -373,7 +375,7 @@ impl ConnShared {
         (streams, waiting, most)
     }
 
-    /// Sets how many streams there may be, unless there are more.
+    /// Sets the maximum number of streams, unless there are more.
     pub(crate) fn admit(&self, most: u32) -> bool {
         let admitted = self
             .room
@@ -385,7 +387,7 @@ impl ConnShared {
         admitted.is_ok()
     }
 
-    /// Ready once one stream more may be begun, and counts it.
+    /// Ready once one more stream may be opened, and counts it.
     pub(crate) fn poll_room(&self, cx: &Context<'_>, number: &mut u64) -> Poll<()> {
         if self.take_room() {
             return Poll::Ready(());
@@ -396,7 +398,7 @@ impl ConnShared {
             self.lacks_room.store(true, Ordering::SeqCst);
             said.room.keep(number, waker)
         };
-        // First the waker, then another look.
+        // First the waker, then another check.
         if self.take_room() {
             return Poll::Ready(());
         }
@@ -415,13 +417,13 @@ impl ConnShared {
             .is_ok()
     }
 
-    /// A stream that was counted is over.
+    /// A stream that was counted has ended.
     pub(crate) fn give_room(&self) {
         self.room.fetch_sub(1, Ordering::SeqCst);
         self.has_room();
     }
 
-    /// Wakes those who wait for room.
+    /// Wakes the exchanges that wait for room.
     fn has_room(&self) {
         if self.lacks_room.load(Ordering::SeqCst) {
             let waiting = {
@@ -433,12 +435,12 @@ impl ConnShared {
         }
     }
 
-    /// The exchange that had this number waits for room no more.
+    /// Stops waiting for room under `number`.
     pub(crate) fn needs_no_room(&self, number: u64) {
         let _gone = self.said().room.remove(number);
     }
 
-    /// A stream of this number has been given to h2.
+    /// The stream of this number has been passed to h2.
     pub(crate) fn has_begun(&self, stream: u32) {
         self.begun.fetch_max(stream, Ordering::AcqRel);
     }
@@ -448,18 +450,19 @@ impl ConnShared {
         self.opened.store(stream, Ordering::Release);
     }
 
-    /// The last stream whose HEADERS have left h2. It opens streams in the order of their numbers.
+    /// Returns the last stream whose HEADERS have left h2, which opens streams in the order of
+    /// their numbers.
     pub(crate) fn opened(&self) -> u32 {
         self.opened.load(Ordering::Acquire)
     }
 
-    /// Whether h2 has streams whose HEADERS it has not written.
+    /// Returns whether h2 has streams whose HEADERS it has not written.
     pub(crate) fn has_unopened(&self) -> bool {
         self.begun.load(Ordering::Acquire) > self.opened()
     }
 
-    /// The server admits no streams, and h2 has some that it has not opened. It never will: they
-    /// are sent elsewhere. Nor does the connection take others.
+    /// The server admits no streams, and h2 has some that it has not opened and never will: they
+    /// are sent on other connections. This one takes no more.
     pub(crate) fn strand(&self) {
         self.stranded.store(true, Ordering::Release);
         let waiting = std::mem::take(&mut self.said().unopened.list);
@@ -467,7 +470,7 @@ impl ConnShared {
         wake(waiting);
     }
 
-    /// Whether streams that have not been opened never will be.
+    /// Returns whether streams that have not been opened never will be.
     pub(crate) fn has_stranded(&self) -> bool {
         self.stranded.load(Ordering::Acquire)
     }
@@ -479,13 +482,13 @@ impl ConnShared {
         let _former = self.said().unopened.keep(number, waker);
     }
 
-    /// The exchange that had this number does not wait for its stream to be opened.
+    /// Stops waiting under `number` for a stream to be opened.
     pub(crate) fn is_not_opened(&self, number: u64) {
         let _gone = self.said().unopened.remove(number);
     }
 
-    /// Forgets the wakers of exchanges whose streams have been opened, if all have. They are left
-    /// in `spare`, whose room is used for the next.
+    /// Takes out the wakers of exchanges whose streams have been opened, if all have been. They are
+    /// left in `spare`, whose memory is used again.
     pub(crate) fn forget_opened(&self, spare: &mut Vec<(u64, Waker)>) {
         let mut said = self.said();
         if !said.unopened.list.is_empty() && !self.has_unopened() {

@@ -1,19 +1,19 @@
-//! The payload of DATA, which h2 only lends to the stream that it writes to.
+//! The payload of DATA, which h2 passes by reference to the stream that it writes to.
 //!
 //! h2 writes and flushes each frame by itself. To write several at once without a copy, the stream
-//! must keep their bytes, and so a payload offers itself when it is asked for its slices, which is
-//! what happens just before they are written.
+//! must keep their bytes. A payload therefore puts a handle to them into a thread-local when h2
+//! calls for its slices, which is just before they are written.
 
 use std::{cell::Cell, io::IoSlice};
 
 use bytes::{Buf, Bytes};
 
 thread_local! {
-    /// What is about to be written on this thread.
+    /// The payload that is about to be written on this thread.
     static OFFERED: Cell<Bytes> = const { Cell::new(Bytes::new()) };
 }
 
-/// Bytes of a body, as h2 has them.
+/// Bytes of a body, as passed to h2.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Payload(pub(crate) Bytes);
 
@@ -27,7 +27,7 @@ impl Buf for Payload {
     }
 
     fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        // While its thread ends, it is copied.
+        // While its thread ends, the payload is copied instead.
         let _ = OFFERED.try_with(|offered| offered.set(self.0.clone()));
         self.0.chunks_vectored(slices)
     }
@@ -37,12 +37,12 @@ impl Buf for Payload {
     }
 }
 
-/// The payload that offered itself last; once.
+/// Takes the payload that was last offered on this thread.
 pub(crate) fn offered() -> Bytes {
     OFFERED.try_with(Cell::take).unwrap_or_default()
 }
 
-/// `slice` as a part of `whole`, if it is that.
+/// Returns `slice` as a part of `whole`, if it is one.
 pub(crate) fn part(whole: &Bytes, slice: &[u8]) -> Option<Bytes> {
     let (outer, inner) = (whole.as_ptr_range(), slice.as_ptr_range());
     let is_part = !slice.is_empty() && outer.start <= inner.start && inner.end <= outer.end;

@@ -1,24 +1,24 @@
-//! The first frame a server sends.
+//! The first frame of a server.
 //!
-//! RFC 9113 §3.4: it is SETTINGS. h2 lets anything pass. What is not is changed here into something
-//! that h2 refuses, so that refusing has one place, and the server hears why (GOAWAY,
-//! PROTOCOL_ERROR).
+//! RFC 9113 §3.4: it is SETTINGS. h2 accepts any frame. Another frame is rewritten here into one
+//! that h2 refuses, so that there is one place that refuses, and the server receives the reason
+//! (GOAWAY, PROTOCOL_ERROR).
 
-/// How long the head of a frame is.
+/// Size of a frame header, in bytes.
 const HEAD: usize = 9;
 const SETTINGS: u8 = 4;
 const ACK: u8 = 1;
 
-/// Looks at bytes as they come, up to the end of the first frame's head.
+/// Inspects bytes as they arrive, up to the end of the first frame header.
 #[derive(Debug, Default)]
 pub(crate) struct PrefaceCheck {
-    /// How many bytes have come.
+    /// Number of bytes that have arrived.
     at: usize,
     is_wrong: bool,
 }
 
 impl PrefaceCheck {
-    /// Looks at what has come; whether there will be nothing more to look at.
+    /// Inspects the next bytes; returns whether the header is complete.
     pub(crate) fn look(&mut self, bytes: &mut [u8]) -> bool {
         for byte in bytes.iter_mut().take(HEAD - self.at) {
             match self.at {
@@ -27,7 +27,7 @@ impl PrefaceCheck {
                     *byte = SETTINGS;
                 }
                 4 => self.is_wrong |= *byte & ACK != 0,
-                // RFC 9113 §6.5: SETTINGS of a stream are an error.
+                // RFC 9113 §6.5: SETTINGS on a stream are an error.
                 8 if self.is_wrong => *byte |= 1,
                 _ => {}
             }
@@ -41,7 +41,7 @@ impl PrefaceCheck {
 mod tests {
     use super::*;
 
-    /// What becomes of `bytes`, however they are cut.
+    /// Returns what becomes of `bytes`, however they are cut.
     fn seen(bytes: &[u8]) -> Vec<u8> {
         let mut whole = bytes.to_vec();
         PrefaceCheck::default().look(&mut whole);

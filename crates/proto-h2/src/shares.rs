@@ -1,10 +1,10 @@
-//! How large the windows of streams are, so that a response that is not read never holds back
-//! another, and what is held unread stays within one bound.
+//! The size of the windows of streams: a response that is not read never holds back another, and
+//! the unread data stays within one bound.
 //!
 //! The connection's window is that bound. It never limits before the streams' windows do if those
-//! of all open streams fit into it, whatever each has been filled with. A stream keeps what it has
-//! received when windows shrink; so what counts for it is the largest window that it has lived with,
-//! and the more streams are open, the smaller is the window for all that follow:
+//! of all open streams fit into it, however full each of them is. A stream keeps what it has
+//! received when windows shrink; what counts for it is therefore the largest window that it has
+//! had, and the more streams are open, the smaller is the window for all that follow:
 //!
 //! ```text
 //!   streams open   1 .. n    .. 2n    .. 4n    .. 8n   …
@@ -12,12 +12,12 @@
 //!   of the bound     1/3     1/3s      1/3s     1/3s   …     the last third is left for h2
 //! ```
 //!
-//! h2 returns the connection's window only when half of what the server knows of has been read, and
-//! so the server may know of two thirds of what it has.
+//! h2 returns the connection's window only when half of what the server has been granted has been
+//! read, and so the server may be granted two thirds of it.
 
 use crate::config::Http2Config;
 
-/// The windows of streams, and how many streams there may be that have such.
+/// The windows of streams, and the number of streams that may have them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Share {
     pub(crate) window: u32,
@@ -26,11 +26,11 @@ pub(crate) struct Share {
 
 #[derive(Debug)]
 pub(crate) struct Shares {
-    /// A third of what the connection's window admits.
+    /// A third of the connection's window.
     third: u32,
-    /// The window of a stream beside few others.
+    /// The window of a stream while there are few.
     window: u32,
-    /// How many streams there may ever be at once.
+    /// Maximum number of concurrent streams.
     streams: u32,
 }
 
@@ -44,12 +44,12 @@ impl Shares {
         }
     }
 
-    /// Sets the window that a stream has beside few others.
+    /// Sets the window of a stream while there are few.
     pub(crate) fn widen(&mut self, window: u32) {
         self.window = window.clamp(1, self.third);
     }
 
-    /// The share if so many streams are open.
+    /// Returns the window if `streams` streams are open.
     pub(crate) fn of(&self, streams: u32) -> Share {
         let few = (self.third / self.window).max(1);
         let mut share = Share {
@@ -97,7 +97,8 @@ mod tests {
                 let share = shares.of(streams);
                 assert!(share.most >= streams && share.window <= last);
                 last = share.window;
-                // Each of those that it was made for may have come when there were that many.
+                // Each of those that it was computed for may have been opened when there were that
+                // many.
                 sum += u64::from(share.window);
             }
             assert!(sum <= u64::from(bound / 3 * 2) + 1000, "{sum} of {bound}");

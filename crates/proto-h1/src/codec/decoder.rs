@@ -64,11 +64,13 @@ impl Decoder {
     }
 
     /// Returns whether no request was started.
+    #[inline]
     pub(super) fn is_idle(&self) -> bool {
         matches!(self.state, State::Idle)
     }
 
     /// Expects the response to `request`. After the first response, HTTP/0.9 is not accepted.
+    #[inline]
     pub(super) fn start(&mut self, request: RequestInfo) {
         if !self.is_idle() {
             let mut options = self.options;
@@ -84,6 +86,7 @@ impl Decoder {
     /// # Errors
     ///
     /// The reason for which no other exchange may follow.
+    #[inline]
     pub(super) fn check_ended(&self) -> Result<(), MustClose> {
         match self.state {
             State::Over | State::Idle => Ok(()),
@@ -94,16 +97,19 @@ impl Decoder {
     }
 
     /// See [`Codec::framing`](super::Codec::framing).
+    #[inline]
     pub(super) fn framing(&self) -> Option<Framing> {
         self.framing
     }
 
     /// See [`Codec::head_bytes`](super::Codec::head_bytes).
+    #[inline]
     pub(super) fn head_bytes(&self) -> usize {
         self.head_bytes
     }
 
     /// See [`Codec::remaining`](super::Codec::remaining).
+    #[inline]
     pub(super) fn remaining(&self) -> Option<u64> {
         match self.state {
             State::Length(left) => Some(left),
@@ -219,6 +225,7 @@ impl Decoder {
         }
     }
 
+    #[inline]
     fn end(&mut self) -> Event {
         self.state = State::Over;
         Event::End

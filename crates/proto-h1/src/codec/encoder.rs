@@ -20,6 +20,7 @@ pub(super) enum Encoder {
 
 impl Encoder {
     /// Creates the encoder of a body framed by `framing`; `is_empty` says that the body has no data.
+    #[inline]
     pub(super) fn new(framing: RequestFraming, is_empty: bool) -> Self {
         match framing {
             RequestFraming::None => Encoder::Over,
@@ -30,6 +31,7 @@ impl Encoder {
     }
 
     /// See [`Codec::encode_data`](super::Codec::encode_data).
+    #[inline]
     pub(super) fn data(
         &mut self,
         length: usize,
@@ -51,6 +53,7 @@ impl Encoder {
     }
 
     /// See [`Codec::encode_last_data`](super::Codec::encode_last_data).
+    #[inline]
     pub(super) fn last_data(
         &mut self,
         length: usize,
@@ -103,6 +106,7 @@ impl Encoder {
     }
 
     /// Gives up the rest of the body.
+    #[inline]
     pub(super) fn abort(&mut self) {
         if *self != Encoder::Over {
             *self = Encoder::Aborted;
@@ -110,11 +114,13 @@ impl Encoder {
     }
 
     /// Returns whether the whole request has been framed.
+    #[inline]
     pub(super) fn is_sent(self) -> bool {
         self == Encoder::Over
     }
 
     /// Returns whether all declared bytes are framed; the end of the body need not be.
+    #[inline]
     pub(super) fn is_framed(self) -> bool {
         matches!(self, Encoder::Over | Encoder::Length(0))
     }

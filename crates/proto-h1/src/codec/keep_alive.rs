@@ -96,6 +96,7 @@ pub(super) struct KeepAlive {
 
 impl KeepAlive {
     /// Starts with what `request` tells, which has these options in its `Connection` field.
+    #[inline]
     pub(super) fn of_request(request: &request::Parts, options: ConnectionOptions) -> Self {
         let closing = if options.close || request_head::closes_after(request) {
             Some(MustClose::CallerSaidClose)
@@ -111,6 +112,7 @@ impl KeepAlive {
     }
 
     /// Adds what a response of `version` tells.
+    #[inline]
     pub(super) fn note_response(
         &mut self,
         version: Version,
@@ -128,10 +130,12 @@ impl KeepAlive {
     }
 
     /// Closes the connection for `reason`, unless there is one already.
+    #[inline]
     pub(super) fn close_for(&mut self, reason: MustClose) {
         self.closing.get_or_insert(reason);
     }
 
+    #[inline]
     pub(super) fn closing(&self) -> Option<MustClose> {
         self.closing
     }

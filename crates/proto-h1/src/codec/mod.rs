@@ -155,6 +155,7 @@ impl Codec {
     /// # Errors
     ///
     /// If the body becomes longer than declared, or the request has none. Nothing is written then.
+    #[inline]
     pub fn encode_data(
         &mut self,
         length: usize,
@@ -169,6 +170,7 @@ impl Codec {
     /// # Errors
     ///
     /// As for these two; nothing is written then.
+    #[inline]
     pub fn encode_last_data(
         &mut self,
         length: usize,
@@ -197,16 +199,19 @@ impl Codec {
     }
 
     /// Returns whether the whole request has been framed.
+    #[inline]
     pub fn is_sent(&self) -> bool {
         self.encoder.is_sent()
     }
 
     /// Returns whether all declared bytes of the body are framed; the end of the body need not be.
+    #[inline]
     pub fn is_framed(&self) -> bool {
         self.encoder.is_framed()
     }
 
     /// Returns whether the request asks for `100 (Continue)` before its body (RFC 9110 §10.1.1).
+    #[inline]
     pub fn expects_continue(&self) -> bool {
         self.expects_continue
     }
@@ -230,6 +235,7 @@ impl Codec {
 
     /// Takes the whole body of the response, if its length is known, all of it is in `input` and none of
     /// it has been taken: the response has then ended, without an [`Event::End`].
+    #[inline]
     pub fn try_take_full_body(&mut self, input: &mut BytesMut) -> Option<Bytes> {
         self.decoder.try_take_full_body(input)
     }
@@ -239,26 +245,31 @@ impl Codec {
     ///
     /// With it, a connection can be given back together with the last data, and not only when the caller
     /// polls for more.
+    #[inline]
     pub fn try_read_end(&mut self, input: &mut BytesMut) -> bool {
         self.decoder.try_read_end(input)
     }
 
     /// Returns how the body of the response is delimited, once its head has been decoded.
+    #[inline]
     pub fn framing(&self) -> Option<Framing> {
         self.decoder.framing()
     }
 
     /// Returns the number of bytes of the body that must still arrive, if the response declares it.
+    #[inline]
     pub fn remaining(&self) -> Option<u64> {
         self.decoder.remaining()
     }
 
     /// Returns the size of the latest head on the wire, in bytes.
+    #[inline]
     pub fn head_bytes(&self) -> usize {
         self.decoder.head_bytes()
     }
 
     /// Returns the first reason found in the two heads to close the connection after this exchange.
+    #[inline]
     pub fn closing(&self) -> Option<MustClose> {
         self.keep_alive.closing()
     }

@@ -29,6 +29,7 @@ pub(super) struct ResponseReader {
 }
 
 impl ResponseReader {
+    #[inline]
     pub(super) fn new() -> Self {
         ResponseReader {
             input: BytesMut::new(),
@@ -38,6 +39,7 @@ impl ResponseReader {
     }
 
     /// Reads into `buffer` next, if there is no buffer.
+    #[inline]
     pub(super) fn adopt(&mut self, mut buffer: BytesMut) {
         if self.input.capacity() == 0 {
             self.input = buffer;

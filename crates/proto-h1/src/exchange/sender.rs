@@ -71,6 +71,7 @@ pub(super) struct RequestSender {
 
 impl RequestSender {
     /// Creates the sender of a request with `body`; `out` is empty.
+    #[inline]
     pub(super) fn new(body: RequestBody, out: WriteBuf) -> Self {
         RequestSender {
             upload: Upload::Body,
@@ -263,6 +264,7 @@ impl RequestSender {
 
     /// Takes the buffer of a request that has been sent, for reading. None if it has grown for a large
     /// head: a caller that keeps a piece of a body would keep all of that.
+    #[inline]
     pub(super) fn take_buffer(&mut self) -> BytesMut {
         debug_assert!(self.out.is_empty());
         let mut buffer = self.out.into_buf();
@@ -273,6 +275,7 @@ impl RequestSender {
     }
 
     /// Gives the buffer of an exchange that ends back to the thread.
+    #[inline]
     pub(super) fn recycle(&mut self) {
         buffers::recycle(&mut self.out.into_buf());
     }
@@ -300,6 +303,7 @@ impl RequestSender {
     }
 
     /// Sends the body without waiting any longer for `100 (Continue)`.
+    #[inline]
     pub(super) fn stop_awaiting_continue(&mut self) {
         if let Upload::AwaitingContinue = self.upload {
             self.upload = Upload::Body;
@@ -322,6 +326,7 @@ impl RequestSender {
     }
 
     /// Returns how much of the request the stream has taken.
+    #[inline]
     pub(super) fn sent(&self) -> RequestSent {
         match self.upload {
             Upload::Sent => RequestSent::Full,
