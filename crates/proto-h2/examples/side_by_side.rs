@@ -42,7 +42,7 @@ async fn serve(mut stream: ServerStream) -> std::io::Result<()> {
     Ok(())
 }
 
-fn terms() -> ExchangeContext {
+fn context() -> ExchangeContext {
     ExchangeContext {
         lease: Lease::unowned(),
         timeouts: Timeouts::default(),
@@ -53,7 +53,7 @@ fn terms() -> ExchangeContext {
 }
 
 async fn ask(connection: &H2Connection, request: Request) -> Result<StreamId, String> {
-    let response = connection.exchange(request, terms()).await;
+    let response = connection.exchange(request, context()).await;
     let response = response.map_err(|error| error.to_string())?;
     let stream = response.extensions().get().copied();
     let body = response.into_body().bytes(100).await;

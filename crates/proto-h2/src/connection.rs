@@ -41,7 +41,7 @@ use crate::{
 /// #     -> Result<(), Box<dyn std::error::Error>> {
 /// // `stream` leads to a server which is known to speak HTTP/2, by ALPN or otherwise.
 /// let connection = H2Connection::open(stream, Arc::new(net), Arc::new(Http2Config::default())).await?;
-/// let terms = ExchangeContext {
+/// let context = ExchangeContext {
 ///     lease: Lease::unowned(),
 ///     timeouts: Timeouts::default(),
 ///     deadline: None,
@@ -49,7 +49,7 @@ use crate::{
 ///     trace: Trace::none(),
 /// };
 /// let request = http::Request::get("http://localhost/").body(Body::empty())?;
-/// let response = connection.exchange(request, terms).await?;
+/// let response = connection.exchange(request, context).await?;
 /// println!("{}", response.status());
 /// # Ok(())
 /// # }
@@ -165,10 +165,10 @@ impl SharedConnection for H2Connection {
     fn exchange(
         &self,
         request: Request,
-        terms: ExchangeContext,
+        context: ExchangeContext,
     ) -> BoxFuture<'static, Result<Response, SendError>> {
         let reused = self.shared.begin();
-        ExchangeFuture::new(self.shared.clone(), request, terms, reused)
+        ExchangeFuture::new(self.shared.clone(), request, context, reused)
     }
 
     fn poll_stream_limit(&self, cx: &mut Context<'_>) -> Poll<StreamLimit> {

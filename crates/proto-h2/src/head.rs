@@ -1,6 +1,6 @@
-//! Heads: a request as HTTP/2 wants it, and what h2 lets pass in a response.
+//! Heads: requests in the form of HTTP/2, and checks of responses that h2 does not make.
 
-use std::{borrow::Cow, fmt};
+use std::borrow::Cow;
 
 use bytes::Bytes;
 use http::{
@@ -8,45 +8,60 @@ use http::{
 };
 use httpcore_core_primitives::{BodyLength, Protocol, RequestTarget};
 
-/// Why a request cannot be sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A request that cannot be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RequestError {
-    /// Its URI names no host, and no `Host` field does.
+    /// The URI names no host, and no `Host` field does.
+    #[error("the request names no host")]
     NoHost,
-    /// `Host` stands several times, or is no host.
+    /// There are several `Host` fields, or one that is not a host.
+    #[error("the request's Host field is not a valid host")]
     Host,
-    /// Its URI has a scheme other than those of HTTP.
+    /// The URI has a scheme other than those of HTTP.
+    #[error("the request's scheme is not http, https, ws or wss")]
     Scheme,
     /// The target of a `CONNECT` must be a host and a port (RFC 9113 §8.5).
+    #[error("the target of CONNECT is not a host and a port (RFC 9113 §8.5)")]
     ConnectTarget,
-    /// The target holds what may not stand in one.
+    /// The target contains a byte that is not allowed there.
+    #[error("the request target contains a byte that must be percent-encoded (RFC 9113 §8.3.1)")]
     Target,
-    /// `Content-Length` is no number, stands several times, or is not the length of the body.
+    /// `Content-Length` is malformed, occurs several times, or is not the length of the body.
+    #[error("the request's Content-Length is not its body's length (RFC 9110 §8.6)")]
     ContentLength,
     /// A transfer coding other than `chunked`: HTTP/2 has none (RFC 9113 §8.2.2).
+    #[error("HTTP/2 has no transfer codings (RFC 9113 §8.2.2)")]
     TransferEncoding,
-    /// The body is shorter than was said.
+    /// The body is shorter than declared.
+    #[error("the request's body is shorter than its Content-Length (RFC 9113 §8.1.1)")]
     BodyTooShort,
-    /// The body is longer than was said.
+    /// The body is longer than declared.
+    #[error("the request's body is longer than its Content-Length (RFC 9113 §8.1.1)")]
     BodyTooLong,
-    /// A trailer which may not be one (RFC 9110 §6.5.1).
+    /// A field that must not be a trailer (RFC 9110 §6.5.1).
+    #[error("a field that must not be a trailer (RFC 9110 §6.5.1)")]
     Trailer,
-    /// A [`Protocol`] goes with `CONNECT`, or with a `GET` that becomes one (RFC 8441 §4).
+    /// A [`Protocol`] without `CONNECT`, or a `GET` that becomes one (RFC 8441 §4).
+    #[error("a Protocol needs the method CONNECT or GET (RFC 8441 §4)")]
     ProtocolWithoutConnect,
-    /// The server has not said that it knows extended CONNECT (RFC 8441 §3).
+    /// The server does not support extended CONNECT (RFC 8441 §3).
+    #[error("the server does not support extended CONNECT (RFC 8441 §3)")]
     ExtendedConnectUnsupported,
-    /// The fields are more than h2 can encode.
+    /// h2 cannot encode this many fields.
+    #[error("the request has more fields than can be encoded")]
     TooLarge,
     /// The request's version is 0.9.
+    #[error("HTTP/0.9 requests are not supported")]
     Version,
-    /// A [`RequestTarget`] which HTTP/2 cannot say: `:path` is an absolute path with a query, or `*` for
-    /// `OPTIONS` (RFC 9113 §8.3.1).
+    /// A [`RequestTarget`] that HTTP/2 cannot express: `:path` is an absolute path with a query, or
+    /// `*` for `OPTIONS` (RFC 9113 §8.3.1).
+    #[error("HTTP/2 cannot express this request target (RFC 9113 §8.3.1)")]
     TargetForm,
 }
 
 impl RequestError {
-    /// Whether it is the body's fault, and not that of the head.
+    /// Returns whether the body is at fault, and not the head.
     pub(crate) fn is_body(self) -> bool {
         matches!(
             self,
@@ -55,48 +70,16 @@ impl RequestError {
     }
 }
 
-impl fmt::Display for RequestError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            RequestError::NoHost => "the request names no host",
-            RequestError::Host => "the request's Host is no host",
-            RequestError::Scheme => "the request's scheme is not one of HTTP's",
-            RequestError::ConnectTarget => "the target of a CONNECT must be a host and a port",
-            RequestError::Target => "the request's target holds what may not stand in one",
-            RequestError::ContentLength => {
-                "the request's Content-Length is not the length of its body"
-            }
-            RequestError::TransferEncoding => "HTTP/2 has no transfer codings",
-            RequestError::BodyTooShort => "the request's body is shorter than was said",
-            RequestError::BodyTooLong => "the request's body is longer than was said",
-            RequestError::Trailer => "the request's trailers hold a field which may not be one",
-            RequestError::ProtocolWithoutConnect => "only a CONNECT asks for a protocol",
-            RequestError::ExtendedConnectUnsupported => {
-                "the server does not offer extended CONNECT"
-            }
-            RequestError::TooLarge => "the request's fields cannot be encoded",
-            RequestError::Version => {
-                "the request asks for HTTP/0.9, which has no fields and one method"
-            }
-            RequestError::TargetForm => {
-                "the request's Target is not a path, and HTTP/2 can say no other (RFC 9113 §8.3.1)"
-            }
-        })
-    }
-}
-
-impl std::error::Error for RequestError {}
-
 /// A request's head, ready for h2.
 pub(crate) struct Outgoing {
     pub(crate) head: Request<()>,
-    /// How many bytes of body were promised.
+    /// Number of bytes of body that the head declares.
     pub(crate) length: Option<u64>,
-    /// The body is to wait for `100 (Continue)`.
+    /// The body waits for `100 (Continue)`.
     pub(crate) expects_continue: bool,
 }
 
-/// `request` as HTTP/2 has it (RFC 9113 §8.3.1).
+/// Returns `request` in the form of HTTP/2 (RFC 9113 §8.3.1).
 pub(crate) fn outgoing(
     request: &request::Parts,
     length: BodyLength,
@@ -109,7 +92,7 @@ pub(crate) fn outgoing(
     *head.version_mut() = Version::HTTP_2;
     let protocol = request.extensions.get::<Protocol>();
     if let Some(protocol) = protocol {
-        // RFC 8441 §5: what is a GET with Upgrade over HTTP/1.1 is a CONNECT here.
+        // RFC 8441 §5: a GET with Upgrade over HTTP/1.1 is a CONNECT here.
         if request.method != Method::CONNECT && request.method != Method::GET {
             return Err(RequestError::ProtocolWithoutConnect);
         }
@@ -130,7 +113,7 @@ pub(crate) fn outgoing(
         *fields = request.headers.clone();
         tidy(fields)?;
         if protocol.is_some() {
-            // RFC 8441 §5: what these are for, the stream does.
+            // RFC 8441 §5: the stream replaces these.
             fields.remove(header::SEC_WEBSOCKET_KEY);
         }
         said = content_length(fields)?;
@@ -153,17 +136,17 @@ pub(crate) fn outgoing(
     })
 }
 
-/// RFC 9110 §8.6: a request without content says so if its method has a use for some.
+/// RFC 9110 §8.6: a request without content declares that if its method expects content.
 fn expects_content(method: &Method) -> bool {
     *method == Method::POST || *method == Method::PUT || *method == Method::PATCH
 }
 
-/// What becomes `:scheme`, `:authority` and `:path`.
+/// Returns what becomes `:scheme`, `:authority` and `:path`.
 fn target(request: &request::Parts, is_tunnel: bool) -> Result<Uri, RequestError> {
     let url = &request.uri;
     let asked = asked_target(request, is_tunnel)?;
     let path = asked.as_ref().or(url.path_and_query());
-    // `http` lets bytes through which a URL may not hold.
+    // `http` accepts bytes that a URL may not contain.
     if path.is_some_and(|path| !path.as_str().bytes().all(|byte| byte.is_ascii_graphic())) {
         return Err(RequestError::Target);
     }
@@ -210,13 +193,13 @@ fn target(request: &request::Parts, is_tunnel: bool) -> Result<Uri, RequestError
     Uri::from_parts(parts).map_err(|_| RequestError::Target)
 }
 
-/// What `:path` is to be, if the request says so in its extensions.
+/// Returns the `:path` that the request's extensions set.
 fn asked_target(
     request: &request::Parts,
     is_tunnel: bool,
 ) -> Result<Option<uri::PathAndQuery>, RequestError> {
     let asked = match request.extensions.get::<RequestTarget>() {
-        // RFC 9113 §8.3.1: with `:scheme` and `:authority`, the target is the absolute form always.
+        // RFC 9113 §8.3.1: with `:scheme` and `:authority`, the target is always in absolute form.
         None | Some(RequestTarget::Absolute) => return Ok(None),
         Some(_) if is_tunnel => return Err(RequestError::TargetForm),
         Some(RequestTarget::Asterisk) => Bytes::from_static(b"*"),
@@ -233,13 +216,13 @@ fn asked_target(
     }
     let path =
         uri::PathAndQuery::from_maybe_shared(asked.clone()).map_err(|_| RequestError::Target)?;
-    // `http` would leave out what it takes for a fragment.
+    // `http` would drop what it takes for a fragment.
     (path.as_str().as_bytes() == &*asked)
         .then_some(Some(path))
         .ok_or(RequestError::TargetForm)
 }
 
-/// RFC 9113 §8.3.1: what `Host` would say. Borrowed, if the URL's authority is just that.
+/// RFC 9113 §8.3.1: returns what `Host` would be. Borrowed, if the URL's authority is just that.
 fn authority<'a>(
     request: &'a request::Parts,
     own_port: &str,
@@ -259,13 +242,13 @@ fn authority<'a>(
     };
     // RFC 9113 §8.3.1: no user information.
     let bare = host.rsplit('@').next().unwrap_or(host);
-    // RFC 9110 §4.2.1, §4.2.2: a scheme's own port is not written.
+    // RFC 9110 §4.2.1, §4.2.2: the default port of a scheme is not written.
     let bare = bare.strip_suffix(own_port).unwrap_or(bare);
     let bare = bare.strip_suffix(':').unwrap_or(bare);
     if bare.is_empty() {
         return Err(RequestError::NoHost);
     }
-    // RFC 9110 §4.2.3: the host is the same in any case, and lower case is the usual one.
+    // RFC 9110 §4.2.3: a host is case-insensitive, and lower case is usual.
     if bare.bytes().any(|byte| byte.is_ascii_uppercase()) {
         return Ok(Cow::Owned(bare.to_ascii_lowercase()));
     }
@@ -275,8 +258,7 @@ fn authority<'a>(
     Ok(Cow::Owned(bare.to_owned()))
 }
 
-/// RFC 9113 §8.2.2: leaves out what concerns an HTTP/1.1 connection, and what is said in other
-/// ways.
+/// RFC 9113 §8.2.2: removes what concerns an HTTP/1.1 connection, and what has another form here.
 fn tidy(fields: &mut HeaderMap) -> Result<(), RequestError> {
     fields.remove(header::HOST);
     if let Some(codings) = fields.remove(header::TRANSFER_ENCODING)
@@ -301,7 +283,7 @@ fn tidy(fields: &mut HeaderMap) -> Result<(), RequestError> {
     fields.remove("keep-alive");
     fields.remove("proxy-connection");
     fields.remove("http2-settings");
-    // RFC 9113 §8.2.2: TE may say that trailers are welcome, and nothing else.
+    // RFC 9113 §8.2.2: TE may be `trailers`, and nothing else.
     if fields.contains_key(header::TE) {
         let trailers = fields
             .get_all(header::TE)
@@ -335,7 +317,7 @@ fn content_length(fields: &HeaderMap) -> Result<Option<u64>, RequestError> {
     number.map(Some).ok_or(RequestError::ContentLength)
 }
 
-/// RFC 9110 §6.5.1, RFC 9113 §8.1: what may not stand in trailers.
+/// RFC 9110 §6.5.1, RFC 9113 §8.1: refuses fields that must not be trailers.
 pub(crate) fn check_trailers(trailers: &HeaderMap) -> Result<(), RequestError> {
     const FORBIDDEN: [HeaderName; 9] = [
         header::CONTENT_LENGTH,
@@ -358,8 +340,8 @@ pub(crate) fn check_trailers(trailers: &HeaderMap) -> Result<(), RequestError> {
     }
 }
 
-/// RFC 9113 §8.2.1 has a value with white space around it refused; h2 lets it pass, and honest servers
-/// send it. It is left out, and never delivered.
+/// RFC 9113 §8.2.1 has a value with white space around it refused; h2 accepts it, and real servers
+/// send it. It is removed, and never delivered.
 pub(crate) fn trim(fields: &mut HeaderMap) {
     for value in fields.values_mut() {
         trim_value(value);
@@ -379,13 +361,13 @@ fn trim_value(value: &mut HeaderValue) {
     }
 }
 
-/// RFC 9110 §8.6: whether a length is no number at all, which h2 takes for 0.
+/// RFC 9110 §8.6: returns whether a length is empty, which h2 takes for 0.
 pub(crate) fn has_empty_length(fields: &HeaderMap) -> bool {
     let mut lengths = fields.get_all(header::CONTENT_LENGTH).iter();
     lengths.any(HeaderValue::is_empty)
 }
 
-/// How large fields are, as RFC 9113 §6.5.2 counts.
+/// Returns the size of fields, as RFC 9113 §6.5.2 counts.
 pub(crate) fn list_size(fields: &HeaderMap) -> u64 {
     fields
         .iter()
@@ -393,15 +375,15 @@ pub(crate) fn list_size(fields: &HeaderMap) -> u64 {
         .sum()
 }
 
-/// What a field takes besides its name and value, as RFC 9113 §6.5.2 counts.
+/// Size of a field besides its name and value, as RFC 9113 §6.5.2 counts.
 const OVERHEAD: u64 = 32;
 
-/// How large a response's head is, its status included.
+/// Returns the size of a response's head, its status included.
 pub(crate) fn response_size(fields: &HeaderMap) -> u64 {
     OVERHEAD + ":status200".len() as u64 + list_size(fields)
 }
 
-/// How large a request's head is, pseudo-header fields included.
+/// Returns the size of a request's head, pseudo-header fields included.
 pub(crate) fn request_size(head: &Request<()>) -> u64 {
     let url = head.uri();
     let protocol = head.extensions().get::<h2::ext::Protocol>();

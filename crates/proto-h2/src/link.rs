@@ -46,7 +46,7 @@ pub(crate) struct ConnShared {
     opened: AtomicU32,
     /// The streams between the two will never be opened.
     stranded: AtomicBool,
-    said: Mutex<LinkState>,
+    state: Mutex<LinkState>,
 }
 
 /// Maximum number of violations kept for streams that have not checked for them. More than none is
@@ -180,23 +180,27 @@ impl ConnShared {
 
     /// Keeps the driver's waker for [`released`](Self::released).
     pub(crate) fn drives(&self, waker: &Waker) {
-        let mut said = self.said();
-        if said.driver.as_ref().is_some_and(|old| old.will_wake(waker)) {
+        let mut state = self.state();
+        if state
+            .driver
+            .as_ref()
+            .is_some_and(|old| old.will_wake(waker))
+        {
             return;
         }
-        let former = said.driver.replace(waker.clone());
-        drop(said);
+        let former = state.driver.replace(waker.clone());
+        drop(state);
         drop(former);
     }
 
     /// Returns the driver's waker, once it has been polled.
     pub(crate) fn driver(&self) -> Option<Waker> {
-        self.said().driver.clone()
+        self.state().driver.clone()
     }
 
     /// Wakes the driver to end the connection, which is no longer used.
     pub(crate) fn released(&self) {
-        let driver = self.said().driver.take();
+        let driver = self.state().driver.take();
         if let Some(driver) = driver {
             driver.wake();
         }
@@ -256,27 +260,27 @@ impl ConnShared {
                 "the server sent more than a hundred interim (1xx) responses to one request",
             ));
         }
-        let mut said = self.said();
+        let mut state = self.state();
         if let FrameViolation::GoAway(code) = finding {
-            said.goaway = Some(code);
+            state.goaway = Some(code);
             return;
         }
-        if said.findings.len() == MAX_VIOLATIONS {
-            said.findings.remove(0);
+        if state.findings.len() == MAX_VIOLATIONS {
+            state.findings.remove(0);
         }
-        said.findings.push(finding);
-        drop(said);
+        state.findings.push(finding);
+        drop(state);
         self.has_findings.store(true, Ordering::Release);
     }
 
     /// Returns whether this violation was found.
     pub(crate) fn has_found(&self, finding: FrameViolation) -> bool {
-        self.has_findings.load(Ordering::Acquire) && self.said().findings.contains(&finding)
+        self.has_findings.load(Ordering::Acquire) && self.state().findings.contains(&finding)
     }
 
     /// Returns the code of the server's GOAWAY, if there was one.
     pub(crate) fn goaway(&self) -> Option<u32> {
-        self.said().goaway
+        self.state().goaway
     }
 
     pub(crate) fn count_control_frame(&self, control: usize) {
@@ -295,23 +299,23 @@ impl ConnShared {
 
     /// Records the end of the connection. The first failure is the explanation.
     pub(crate) fn ended(&self, end: End) {
-        self.said().end.get_or_insert(end);
+        self.state().end.get_or_insert(end);
     }
 
     pub(crate) fn end(&self) -> Option<End> {
-        self.said().end.clone()
+        self.state().end.clone()
     }
 
     /// Tells the pool how many exchanges are admitted, if that has changed.
     pub(crate) fn publish(&self, admission: StreamLimit) {
         let listener = {
-            let mut said = self.said();
-            if said.admission == Some(admission) || said.admission == Some(StreamLimit::Closed) {
+            let mut state = self.state();
+            if state.admission == Some(admission) || state.admission == Some(StreamLimit::Closed) {
                 return;
             }
-            said.admission = Some(admission);
-            said.is_news = true;
-            said.listener.take()
+            state.admission = Some(admission);
+            state.is_news = true;
+            state.listener.take()
         };
         if let Some(listener) = listener {
             listener.wake();
@@ -319,15 +323,15 @@ impl ConnShared {
     }
 
     pub(crate) fn poll_stream_limit(&self, cx: &mut Context<'_>) -> Poll<StreamLimit> {
-        let mut said = self.said();
-        if said.is_news
-            && let Some(admission) = said.admission
+        let mut state = self.state();
+        if state.is_news
+            && let Some(admission) = state.admission
         {
-            said.is_news = false;
+            state.is_news = false;
             return Poll::Ready(admission);
         }
-        let former = said.listener.replace(cx.waker().clone());
-        drop(said);
+        let former = state.listener.replace(cx.waker().clone());
+        drop(state);
         drop(former);
         Poll::Pending
     }
@@ -335,9 +339,9 @@ impl ConnShared {
     /// The server's SETTINGS have arrived, or never will: wakes the exchanges that need them.
     pub(crate) fn settled(&self) {
         let waiting = {
-            let mut said = self.said();
-            said.has_settings = true;
-            std::mem::take(&mut said.settings.list)
+            let mut state = self.state();
+            state.has_settings = true;
+            std::mem::take(&mut state.settings.list)
         };
         wake(waiting);
     }
@@ -348,25 +352,25 @@ impl ConnShared {
         // No waker is cloned or dropped under the lock.
         let waker = cx.waker().clone();
         let _former = {
-            let mut said = self.said();
-            if said.has_settings {
+            let mut state = self.state();
+            if state.has_settings {
                 return Poll::Ready(());
             }
-            said.settings.keep(number, waker)
+            state.settings.keep(number, waker)
         };
         Poll::Pending
     }
 
     /// Stops waiting for SETTINGS under `number`.
     pub(crate) fn leave(&self, number: u64) {
-        let _gone = self.said().settings.remove(number);
+        let _gone = self.state().settings.remove(number);
     }
 
     /// Returns the number of streams, of exchanges that wait for room, and the maximum number of
     /// streams.
     pub(crate) fn streams(&self) -> (u32, u32, u32) {
         let waiting = if self.lacks_room.load(Ordering::SeqCst) {
-            u32::try_from(self.said().room.list.len()).unwrap_or(u32::MAX)
+            u32::try_from(self.state().room.list.len()).unwrap_or(u32::MAX)
         } else {
             0
         };
@@ -394,9 +398,9 @@ impl ConnShared {
         }
         let waker = cx.waker().clone();
         let _former = {
-            let mut said = self.said();
+            let mut state = self.state();
             self.lacks_room.store(true, Ordering::SeqCst);
-            said.room.keep(number, waker)
+            state.room.keep(number, waker)
         };
         // First the waker, then another check.
         if self.take_room() {
@@ -427,9 +431,9 @@ impl ConnShared {
     fn has_room(&self) {
         if self.lacks_room.load(Ordering::SeqCst) {
             let waiting = {
-                let mut said = self.said();
+                let mut state = self.state();
                 self.lacks_room.store(false, Ordering::SeqCst);
-                std::mem::take(&mut said.room.list)
+                std::mem::take(&mut state.room.list)
             };
             wake(waiting);
         }
@@ -437,7 +441,7 @@ impl ConnShared {
 
     /// Stops waiting for room under `number`.
     pub(crate) fn needs_no_room(&self, number: u64) {
-        let _gone = self.said().room.remove(number);
+        let _gone = self.state().room.remove(number);
     }
 
     /// The stream of this number has been passed to h2.
@@ -465,7 +469,7 @@ impl ConnShared {
     /// are sent on other connections. This one takes no more.
     pub(crate) fn strand(&self) {
         self.stranded.store(true, Ordering::Release);
-        let waiting = std::mem::take(&mut self.said().unopened.list);
+        let waiting = std::mem::take(&mut self.state().unopened.list);
         self.publish(StreamLimit::Closed);
         wake(waiting);
     }
@@ -479,24 +483,24 @@ impl ConnShared {
     /// [`strand`](Self::strand).
     pub(crate) fn waits_to_open(&self, cx: &Context<'_>, number: &mut u64) {
         let waker = cx.waker().clone();
-        let _former = self.said().unopened.keep(number, waker);
+        let _former = self.state().unopened.keep(number, waker);
     }
 
     /// Stops waiting under `number` for a stream to be opened.
     pub(crate) fn is_not_opened(&self, number: u64) {
-        let _gone = self.said().unopened.remove(number);
+        let _gone = self.state().unopened.remove(number);
     }
 
     /// Takes out the wakers of exchanges whose streams have been opened, if all have been. They are
     /// left in `spare`, whose memory is used again.
     pub(crate) fn forget_opened(&self, spare: &mut Vec<(u64, Waker)>) {
-        let mut said = self.said();
-        if !said.unopened.list.is_empty() && !self.has_unopened() {
-            std::mem::swap(&mut said.unopened.list, spare);
+        let mut state = self.state();
+        if !state.unopened.list.is_empty() && !self.has_unopened() {
+            std::mem::swap(&mut state.unopened.list, spare);
         }
     }
 
-    fn said(&self) -> MutexGuard<'_, LinkState> {
-        self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, LinkState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

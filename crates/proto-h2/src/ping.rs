@@ -1,4 +1,4 @@
-//! PINGs of ours: is the server alive, and how much does the path to it hold?
+//! Our PINGs: whether the server is alive, and the capacity of the path to it.
 
 use std::{
     task::{Context, Poll},
@@ -10,88 +10,88 @@ use httpcore_core_primitives::{Runtime, Timer};
 
 use crate::{config::Http2Config, link::Unanswered};
 
-/// PINGs, one at a time, for either question.
+/// PINGs, one at a time, for either purpose.
 ///
 /// ```text
-///   quiet ── interval without a byte, or data of a large response ──► asked
-///     ▲                                                                │ │ deadline without a byte
-///     └───────────────────────── the answer ───────────────────────────┘ └─────────► over
+///   quiet ── interval without a byte, or data of a large response ──► waiting
+///     ▲                                                                │ │ timeout without a byte
+///     └───────────────────────── the answer ───────────────────────────┘ └────────────► over
 /// ```
 pub(crate) struct PingTimer {
     pings: PingPong,
-    /// When the PING was decided on whose answer is awaited.
+    /// When it was decided to send the PING whose answer is awaited.
     asked: Option<Instant>,
-    /// Whether that PING measures the path. One that asks for a sign of life goes out when little
-    /// or nothing comes, and what came before it says nothing about the path.
+    /// The PING measures the path. A keep-alive PING is sent when little or nothing arrives, and
+    /// what arrived before it does not measure the path.
     measures: bool,
     keep_alive: Option<KeepAlive>,
     adaptive: Option<Adaptive>,
-    /// How long a suspect connection may stay silent.
+    /// Maximum time without a byte on a suspect connection.
     suspect_timeout: Option<Duration>,
     suspicion: Option<Suspicion>,
-    /// When the server was last asked because it was suspect.
+    /// When the last PING was sent because the connection was suspect.
     suspected: Option<Instant>,
 }
 
-/// A request has ended without an answer, and nothing has come since.
+/// A request has ended without a response, and nothing has arrived since.
 struct Suspicion {
     timer: Box<dyn Timer>,
     since: Instant,
-    /// When the server was asked for a sign of life.
+    /// When the PING was sent.
     asked: Option<Instant>,
     /// The connection takes no new exchanges.
     is_closed: bool,
 }
 
-/// How long a connection goes on taking exchanges while the server is asked for a sign of life
-/// because a request was dropped: callers drop requests for reasons of their own, and most servers
-/// answer within this time.
+/// Time for which a connection continues to take exchanges while the server is sent a PING because
+/// a request was dropped: callers drop requests for reasons of their own, and most servers answer
+/// within this time.
 const DROP_GRACE: Duration = Duration::from_millis(500);
 
-/// How often a suspect server is asked for a sign of life at most: some servers count PINGs.
+/// Minimum time between PINGs to suspect servers: some servers limit PINGs.
 const SUSPECT_PAUSE: Duration = Duration::from_secs(5);
 
 struct KeepAlive {
     timer: Box<dyn Timer>,
     interval: Duration,
     deadline: Duration,
-    /// When something was last heard, or asked.
+    /// When something last arrived, or a PING was sent.
     since: Instant,
 }
 
-/// Windows that grow with what arrives during a round trip.
+/// Windows that grow with the data of a round trip.
 #[derive(Debug)]
 struct Adaptive {
     window: u32,
-    /// What has arrived since the PING.
+    /// Number of bytes that have arrived since the PING.
     arrived: usize,
-    /// When the next PING may be sent, and how long after this one the one after that.
+    /// When the next PING may be sent, and the time from that to the one after it.
     next: Instant,
     pause: Duration,
 }
 
-/// What there is to do after a poll.
+/// Outcome of a poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PingOutcome {
-    /// Nothing: the server is not known to be dead.
+    /// The server is not known to be dead.
     Alive,
-    /// Windows of this size would serve better.
+    /// Windows should have this size.
     Widen(u32),
-    /// No sign of life came in time.
+    /// A keep-alive PING timed out.
     Over,
-    /// None came after a request had ended without an answer.
+    /// A PING timed out after a request had ended without a response.
     Unanswered,
 }
 
-/// A window never grows beyond this: what a path of 1 Gbit/s and 130 ms holds.
+/// Maximum size to which a window grows, in bytes: the capacity of a path of 1 Gbit/s and 130 ms.
 const LARGEST: u32 = 16 << 20;
 
-/// While windows grow, the path is measured so often at most; later more and more seldom.
+/// Minimum time between measurements while windows grow; later it becomes longer.
 const SHORT_PAUSE: Duration = Duration::from_millis(10);
 const LONG_PAUSE: Duration = Duration::from_secs(10);
 
 impl PingTimer {
-    /// Whether there is something to ask for as soon as there is a connection. Otherwise this is
+    /// Returns whether PINGs are needed from the beginning of the connection. Otherwise this is
     /// needed once the connection is suspect.
     pub(crate) fn is_needed(config: &Http2Config) -> bool {
         config.keep_alive_interval.is_some() || config.adaptive_window
@@ -121,13 +121,13 @@ impl PingTimer {
         }
     }
 
-    /// Whether the connection is to take no new exchanges until something comes.
+    /// Returns whether the connection takes no new exchanges until something arrives.
     pub(crate) fn is_suspect(&self) -> bool {
         self.suspicion.as_ref().is_some_and(|one| one.is_closed)
     }
 
-    /// To be polled after each turn of the connection; `heard` is how many bytes came in it, and
-    /// `suspected` how a request has ended without an answer, if nothing has come since.
+    /// To be polled after each poll of the connection, in which `bytes_read` bytes arrived; `suspected`
+    /// tells how a request has ended without a response, if nothing has arrived since.
     pub(crate) fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -158,7 +158,7 @@ impl PingTimer {
         if let Some(adaptive) = &mut self.adaptive {
             adaptive.arrived += bytes_read;
         }
-        // Woken by h2 when the answer comes.
+        // h2 wakes the task when the answer arrives.
         if let Some(asked) = self.asked
             && self.pings.poll_pong(cx).is_ready()
         {
@@ -175,7 +175,7 @@ impl PingTimer {
             && bytes_read > 0
             && adaptive.may_measure(now)
         {
-            // What came just now is the answer to the windows of a round trip ago.
+            // What has just arrived is the answer to the windows of a round trip ago.
             adaptive.arrived = bytes_read;
             self.measures = self.ask(cx, now);
         }
@@ -204,11 +204,11 @@ impl PingTimer {
                 }
                 suspicion.asked = Some(now);
                 self.suspected = Some(now);
-                // The keep-alive's question may be on its way; its answer does as well.
+                // A keep-alive PING may be on its way; its answer serves as well.
                 if self.asked.is_none() {
                     self.ask(cx, now);
-                    // h2 may not have been polled since it was first asked for PINGs, and then
-                    // wakes no task.
+                    // h2 may not have been polled since it was first given a PING, and then wakes
+                    // no task.
                     cx.waker().wake_by_ref();
                     if let Some(keep_alive) = &mut self.keep_alive {
                         keep_alive.since = now;
@@ -217,33 +217,33 @@ impl PingTimer {
                 now
             }
         };
-        // A time which no clock can show never comes.
+        // An instant that overflows never comes.
         match (&mut self.suspicion, asked.checked_add(timeout)) {
             (Some(suspicion), Some(due)) => suspicion.poll_until(cx, due),
             _ => Poll::Pending,
         }
     }
 
-    /// Ready when no sign of life came in time.
+    /// Ready when a keep-alive PING has timed out.
     fn poll_keep_alive(
         &mut self,
         cx: &mut Context<'_>,
         now: Instant,
-        bytes_read: bool,
+        has_read: bool,
     ) -> Poll<()> {
         loop {
             let Some(keep_alive) = &mut self.keep_alive else {
                 return Poll::Pending;
             };
-            // Whatever comes is a sign of life: the answer may stand in line behind a large response.
-            if bytes_read {
+            // Any byte counts as the answer, which may be queued behind a large response.
+            if has_read {
                 keep_alive.since = now;
             }
             let limit = match self.asked {
                 Some(_) => keep_alive.deadline,
                 None => keep_alive.interval,
             };
-            // A time which no clock can show never comes.
+            // An instant that overflows never comes.
             let Some(due) = keep_alive.since.checked_add(limit) else {
                 return Poll::Pending;
             };
@@ -251,7 +251,7 @@ impl PingTimer {
             if self.asked.is_some() {
                 return Poll::Ready(());
             }
-            // The deadline counts from here, whether h2 gets round to writing it or not.
+            // The time counts from here, whether h2 writes the PING or not.
             keep_alive.since = now;
             if !self.ask(cx, now) {
                 return Poll::Pending;
@@ -259,13 +259,13 @@ impl PingTimer {
         }
     }
 
-    /// Sends a PING; whether that could be.
+    /// Sends a PING; returns whether that was possible.
     fn ask(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         if self.pings.send_ping(Ping::opaque()).is_err() {
             return false;
         }
         self.asked = Some(now);
-        // Leaves the waker. The answer cannot have come yet.
+        // Leaves the waker. The answer cannot have arrived yet.
         if self.pings.poll_pong(cx).is_ready() {
             self.asked = None;
         }
@@ -274,7 +274,7 @@ impl PingTimer {
 }
 
 impl Suspicion {
-    /// Ready at that time; on the way there, the connection is closed to new exchanges.
+    /// Ready at that time; before it, the connection is closed to new exchanges.
     fn poll_until(&mut self, cx: &mut Context<'_>, due: Instant) -> Poll<()> {
         if !self.is_closed
             && let Some(grace) = self.since.checked_add(DROP_GRACE)
@@ -292,8 +292,8 @@ impl Adaptive {
         self.window < LARGEST && now >= self.next
     }
 
-    /// A round trip is over. If what came during it nearly filled the window, the path may hold more
-    /// than that.
+    /// Ends a round trip. If what arrived during it nearly filled the window, the path may have
+    /// more capacity.
     fn measured(&mut self, asked: Instant, now: Instant) -> Option<u32> {
         let arrived = u32::try_from(self.arrived).unwrap_or(u32::MAX);
         let grows = arrived >= self.window / 3 * 2;
@@ -307,7 +307,7 @@ impl Adaptive {
         if !grows {
             return None;
         }
-        // It may have been set to more than it would ever grow to.
+        // It may have been configured larger than it would ever grow.
         let window = arrived.saturating_mul(2).min(LARGEST);
         if window <= self.window {
             return None;
@@ -332,7 +332,7 @@ mod tests {
             pause: SHORT_PAUSE,
         };
         let mut windows = Vec::new();
-        // A path that holds a megabyte.
+        // A path with a capacity of a megabyte.
         for _ in 0..40 {
             assert!(adaptive.may_measure(now));
             adaptive.arrived = (adaptive.window as usize).min(1 << 20);
@@ -356,7 +356,7 @@ mod tests {
             next: now,
             pause: SHORT_PAUSE,
         };
-        // The answer to a PING of the keep-alive's, which goes out all the same.
+        // The answer to a keep-alive PING, which is sent all the same.
         assert_eq!(adaptive.measured(now, now), None);
         assert_eq!(adaptive.window, 2 * LARGEST);
     }

@@ -1,5 +1,5 @@
-//! A [`NetworkStream`](httpcore_core_primitives::NetworkStream) as h2 wants to see one: through the
-//! traits of tokio, without its runtime.
+//! A [`NetworkStream`](httpcore_core_primitives::NetworkStream) with the traits that h2 needs:
+//! tokio's, without its runtime.
 
 use std::{
     io::{self, IoSlice},
@@ -20,35 +20,35 @@ use crate::{
     validate::{FrameValidator, FrameViolation, Headers},
 };
 
-/// How many bytes are gathered before they are written. A system call for each frame of 16 KiB took
-/// sixteen times as many.
+/// Number of bytes that are gathered before they are written. A system call for each frame of 16
+/// KiB took sixteen times as many.
 const MAX_HELD_BYTES: usize = 256 * 1024;
 
-/// How much of that may be other than payload: a server that does not read what it is told should
-/// soon be read from no more.
+/// Maximum number of bytes of it that are not payload: from a server that does not read what it is
+/// sent, reading stops soon.
 const MAX_FRAMING_BYTES: usize = 16 * 1024;
 
-/// The stream below a connection. It reads into a large buffer of the thread's and hands that out
-/// piece by piece, which costs a copy and saves most of the system calls. What h2 writes and flushes
-/// frame by frame it gathers until the driver's turn is over. Between two turns it holds no buffer,
-/// unless the turn ended for the sake of others or the stream takes no more.
+/// The stream below a connection. It reads into a large buffer of the thread and passes that on in
+/// parts, which costs a copy and saves most of the system calls. What h2 writes and flushes frame
+/// by frame is gathered until the driver's poll ends. Between two polls it holds no buffer, unless
+/// the task has yielded or the stream takes no more.
 pub(crate) struct Io {
     stream: BoxStream,
     /// What h2 has written.
     outgoing: WriteBuf,
-    /// What was written may still be held back below.
+    /// Written bytes may still be held back below.
     is_unflushed: bool,
-    /// The stream took no more in this turn, and has the waker.
+    /// The stream took no more in this poll, and has the waker.
     is_blocked: bool,
-    /// How writing failed. What the server had said before is read all the same, and what h2 writes
-    /// meanwhile goes nowhere: h2 would end every stream with the failure.
+    /// The error with which writing failed. What the server had sent before is still read, and what
+    /// h2 writes meanwhile is dropped: h2 would end every stream with the error.
     broken: Option<End>,
-    /// There is a layer which has buffers to give back when it is idle.
+    /// A layer below has buffers that it releases when it is idle.
     is_layered: bool,
     incoming: BytesMut,
-    /// How much of `incoming` has been handed out.
+    /// Number of bytes of `incoming` that have been passed on.
     taken: usize,
-    /// Until the server's first frame has come.
+    /// Until the server's first frame has arrived.
     opening: Option<PrefaceCheck>,
     inspector: FrameValidator,
     headers: Headers,
@@ -56,8 +56,8 @@ pub(crate) struct Io {
     link: Arc<ConnShared>,
 }
 
-/// The last bytes that were read, if the inspector must see the next ones with them: a part of a
-/// frame's header.
+/// The last bytes that were read, if the validator must inspect the next ones together with them: a
+/// part of a frame header.
 #[derive(Clone, Copy, Default)]
 struct Held {
     bytes: [u8; 9],
@@ -80,7 +80,8 @@ impl Held {
 }
 
 impl Io {
-    /// `is_layered` says whether there is more than a socket below.
+    /// Creates the I/O of a connection; `is_layered` says whether there is more than a socket
+    /// below.
     pub(crate) fn new(stream: BoxStream, is_layered: bool, link: Arc<ConnShared>) -> Self {
         Io {
             stream,
@@ -102,8 +103,8 @@ impl Io {
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut asked = false;
         loop {
-            // h2 reads for as long as there is something. With large windows and a fast server nobody
-            // else would have a turn.
+            // h2 reads for as long as there is something. With large windows and a fast server no
+            // other task would run.
             if !self.link.may_read() {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
@@ -144,8 +145,8 @@ impl Io {
                 Poll::Ready(Err(_)) | Poll::Pending => {}
             }
             buffers::recycle(&mut buffer);
-            // TLS gives its buffers back when it hears that it is idle. What it finds while it does so
-            // is read in the next round.
+            // TLS releases its buffers when it is polled as idle. What it finds then is read in the
+            // next iteration.
             if read.is_pending() && self.is_layered && self.link.is_idle() && !asked {
                 asked = true;
                 if self.stream.poll_idle(cx).is_ready() {
@@ -171,7 +172,7 @@ impl Io {
         Poll::Ready(Ok(()))
     }
 
-    /// Looks at what has come; how much of it may be handed out.
+    /// Inspects what has arrived; returns how many bytes of it may be passed on.
     fn inspect(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let mut abused = false;
         if self.link.has_stranded() {
@@ -191,19 +192,20 @@ impl Io {
         Ok(bytes.len().saturating_sub(held))
     }
 
-    /// Whether the stream has ended without anybody's noticing: on a thread that waits, nobody may have
-    /// turned the loop for a long time. What has not been written then can be sent elsewhere.
+    /// Returns the end of the stream if no task has noticed it: on a thread that waits elsewhere,
+    /// the loop may not have run for a long time. What has not been written then can be sent on
+    /// another connection.
     fn end_while_idle(&mut self, cx: &mut Context<'_>) -> Option<End> {
         match self.stream.poll_idle(cx) {
             Poll::Ready(IdleEvent::Closed) => Some(End::Closed),
             Poll::Ready(IdleEvent::Failed(kind)) => Some(End::Failed(Arc::new(kind.into()))),
-            // What there is to be read will be, in the next turn.
+            // What can be read is read in the next poll.
             Poll::Ready(_) | Poll::Pending => None,
         }
     }
 
-    /// Whether the stream is open, by what has arrived so far. `cx` is that of the driver, which is
-    /// to read what was found here.
+    /// Returns whether the stream is open, by what has arrived so far. `cx` is that of the driver,
+    /// which then reads what was found.
     fn is_open(&mut self, cx: &mut Context<'_>) -> bool {
         let mut end = self.stream.poll_idle(cx);
         // The end may have arrived behind frames.
@@ -244,9 +246,10 @@ impl Io {
         }
         let opened = self.headers.newest;
         if opened > self.link.opened() {
-            // What was said not to be sent is not: its request may be on its way elsewhere.
+            // A stream that was declared unsent is not sent: its request may be on another
+            // connection.
             if self.link.has_stranded() {
-                let error = io::Error::other("a stream was to be opened that had been given up");
+                let error = io::Error::other("a stream was opened that had been declared unsent");
                 self.broken = Some(End::Closed);
                 return self.note(Poll::Ready(Err(error)));
             }
@@ -275,7 +278,7 @@ impl Io {
         buffers::recycle(&mut self.outgoing.into_buf());
         if let Err(end) = sent {
             self.broken = Some(end);
-            // It is for reading to say how the connection ended.
+            // Reading finds how the connection ended.
             cx.waker().wake_by_ref();
         }
         Poll::Ready(())
@@ -302,7 +305,7 @@ impl Io {
         self.stream.poll_flush(cx).map_err(failed)
     }
 
-    /// Keeps what went wrong: h2 keeps only its text.
+    /// Keeps the error: h2 keeps only its text.
     fn note<T>(&self, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         outcome.map_err(|error| {
             let kind = error.kind();
@@ -312,7 +315,8 @@ impl Io {
     }
 }
 
-/// What h2 and the driver have of an [`Io`]. Both are one task, and so the lock is never waited for.
+/// The access of h2 and the driver to an [`Io`]. h2's connection gives no access to its I/O. Both
+/// are one task, and so the lock is never waited for.
 #[derive(Clone)]
 pub(crate) struct SharedIo(Arc<Mutex<Io>>);
 
@@ -321,10 +325,10 @@ impl SharedIo {
         SharedIo(Arc::new(Mutex::new(io)))
     }
 
-    /// Writes all that was gathered, at the end of a turn.
+    /// Writes all that was gathered, at the end of a poll.
     pub(crate) fn poll_send(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut io = self.io();
-        // Tried in this turn already, perhaps for the sake of others: not again.
+        // Tried in this poll already, perhaps before the task yielded: not again.
         if std::mem::take(&mut io.is_blocked) {
             return Poll::Pending;
         }
@@ -337,7 +341,7 @@ impl SharedIo {
         WeakIo(Arc::downgrade(&self.0))
     }
 
-    /// How writing failed, while reading goes on.
+    /// Returns the error with which writing failed, while reading continues.
     pub(crate) fn broken(&self) -> Option<End> {
         self.io().broken.clone()
     }
@@ -347,12 +351,12 @@ impl SharedIo {
     }
 }
 
-/// What the handle of a connection has of an [`Io`]: it does not keep the stream.
+/// The access of a connection's handle to an [`Io`]: it does not keep the stream open.
 pub(crate) struct WeakIo(Weak<Mutex<Io>>);
 
 impl WeakIo {
-    /// Whether the stream is open, by what has arrived so far. Wakes the driver, whose waker this
-    /// is, if there is something for it to read.
+    /// Returns whether the stream is open, by what has arrived so far. Wakes the driver, whose
+    /// waker this is, if there is something for it to read.
     pub(crate) fn is_open(&self, driver: &Waker) -> bool {
         let Some(io) = self.0.upgrade() else {
             return false;
@@ -402,7 +406,7 @@ impl AsyncWrite for SharedIo {
         true
     }
 
-    /// h2 flushes each frame of DATA. What was gathered goes out at the end of the turn.
+    /// h2 flushes each frame of DATA. What was gathered is written at the end of the poll.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
@@ -431,7 +435,7 @@ mod tests {
     use httpcore_net_mock::{Link as Wire, MockNet};
     use std::future::poll_fn;
 
-    /// Reads as h2 does, a little at a time, until it has to wait; how much that was.
+    /// Reads as h2 does, a little at a time, until it has to wait; returns the number of bytes.
     async fn turn(io: &mut Io, link: &ConnShared, allowance: usize) -> usize {
         link.begin_turn(allowance, false);
         let mut taken = 0;
@@ -470,7 +474,7 @@ mod tests {
         });
     }
 
-    /// So many bytes of frames: SETTINGS, and DATA that nobody asked for.
+    /// Returns this many bytes of frames: SETTINGS, and unsolicited DATA.
     fn frames(length: usize) -> Vec<u8> {
         let mut bytes = b"\0\0\0\x04\0\0\0\0\0".to_vec();
         let left = length - bytes.len() - 9;

@@ -1,5 +1,5 @@
-//! A stream of the connection as a stream of bytes: what a 2xx to `CONNECT` leaves behind (RFC 9113
-//! §8.5, RFC 8441 §5).
+//! A stream of the connection as a stream of bytes, after a 2xx to `CONNECT` (RFC 9113 §8.5, RFC
+//! 8441 §5).
 
 use std::{
     fmt,
@@ -16,7 +16,7 @@ use httpcore_core_primitives::{
 
 use crate::{connection::Shared, error::Detail, link::End, payload::Payload};
 
-/// How much is given to h2 in one piece.
+/// Maximum number of bytes passed to h2 at once.
 const PIECE: usize = 16 * 1024;
 
 pub(crate) fn upgraded(
@@ -29,7 +29,7 @@ pub(crate) fn upgraded(
         sending,
         receiving,
         unread: Bytes::new(),
-        said_end: false,
+        write_ended: false,
         shared,
     };
     Upgraded::new(Box::new(tunnel), BytesMut::new(), lease)
@@ -38,9 +38,9 @@ pub(crate) fn upgraded(
 struct Tunnel {
     sending: SendStream<Payload>,
     receiving: RecvStream,
-    /// What has come, and not been read.
+    /// Bytes that have arrived, and not been read.
     unread: Bytes,
-    said_end: bool,
+    write_ended: bool,
     shared: Arc<Shared>,
 }
 
@@ -51,7 +51,7 @@ impl Drop for Tunnel {
 }
 
 impl Tunnel {
-    /// Sees to it that there is something to read, or the end.
+    /// Ready when there is something to read, or the stream has ended.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.unread.is_empty() {
             match ready!(self.receiving.poll_data(cx)) {
@@ -76,7 +76,7 @@ impl Tunnel {
             };
         }
         let kind = match failure.reason() {
-            // RFC 9113 §8.5: what a TCP connection says by RST.
+            // RFC 9113 §8.5: the equivalent of a TCP reset.
             Some(Reason::CONNECT_ERROR | Reason::CANCEL) => io::ErrorKind::ConnectionReset,
             _ if failure.is_remote() => io::ErrorKind::ConnectionReset,
             _ => io::ErrorKind::InvalidData,
@@ -84,7 +84,7 @@ impl Tunnel {
         io::Error::new(kind, Detail::of(failure))
     }
 
-    /// Ready with how much may be sent.
+    /// Ready with the number of bytes that may be sent.
     fn poll_room(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<io::Result<usize>> {
         self.sending.reserve_capacity(wanted);
         loop {
@@ -119,7 +119,7 @@ impl NetworkStream for Tunnel {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if self.said_end {
+        if self.write_ended {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         let there: usize = bufs.iter().map(|buf| buf.len()).sum();
@@ -136,15 +136,15 @@ impl NetworkStream for Tunnel {
         Poll::Ready(sent.map(|()| room).map_err(|failure| self.failed(&failure)))
     }
 
-    /// h2 sends what it has been given as soon as it can; there is nothing to push.
+    /// h2 sends what it was given as soon as it can.
     fn poll_flush(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 
-    /// RFC 9113 §8.5: the end of the stream is what FIN is to TCP.
+    /// RFC 9113 §8.5: the end of the stream is the equivalent of FIN.
     fn poll_shutdown(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.said_end {
-            self.said_end = true;
+        if !self.write_ended {
+            self.write_ended = true;
             if let Err(failure) = self.sending.send_data(Payload::default(), true) {
                 return Poll::Ready(Err(self.failed(&failure)));
             }

@@ -1,53 +1,53 @@
-//! A look at the frames which come in, for what h2 lets pass and RFC 9113 does not.
+//! Checks of incoming frames for what RFC 9113 forbids and h2 accepts.
 //!
-//! A machine without I/O: it is shown every byte before h2 is, however they were cut, and keeps a few
-//! words. It understands frame headers, the entries of SETTINGS, and the beginning of a field block
-//! as far as HPACK's static table goes; names from the dynamic table it does not know, and so does
-//! not judge.
+//! A state machine without I/O: it inspects every byte before h2 does, however the bytes were cut,
+//! and keeps a few words. It parses frame headers, the entries of SETTINGS, and the beginning of a
+//! field block as far as HPACK's static table goes; names from the dynamic table are unknown to it,
+//! and so not checked.
 
-/// How many blocks of fields that do not end their stream may come on one: the head of a response,
-/// and interim ones. Whoever listens has refused them long before; this is for when nobody does, since
-/// h2 keeps them all.
+/// Maximum number of field blocks on one stream that do not end it: the head of a response, and
+/// informational ones. An exchange that is polled refuses them much earlier; this is for one that
+/// is not, since h2 keeps them all.
 const MOST_BLOCKS: u16 = 100;
 
-/// How many streams are watched at once for that. Of those whose numbers meet it is the latest, and
-/// what comes on one before it counts as if it came there: two who take turns are found out, and an
-/// answer that was slower than others is one block more.
+/// Number of streams that are watched at once for that. Of streams with the same slot it is the
+/// latest, and blocks on an earlier one count as its own: two that alternate are found, and a
+/// response that was slower than others is one block more.
 const WATCHED: usize = 64;
 
-/// How many DATA frames without payload, padding or END_STREAM may come on a connection, beyond
-/// [`EARNED`], before h2 is shown those that follow. It allows 100 in the life of a connection, and
-/// then ends it with ENHANCE_YOUR_CALM.
+/// Maximum number of DATA frames without payload, padding or END_STREAM on a connection, beyond
+/// [`EARNED`], before the following ones are hidden from h2. It allows 100 in the life of a
+/// connection, and then ends it with ENHANCE_YOUR_CALM.
 const MOST_EMPTY: u32 = 10_000;
 
-/// How many more of them each frame is good for that carries something: a response, or content.
+/// Number of further such frames that each frame with a response or content allows.
 const EARNED: u32 = 100;
 
-/// A type of frame which means nothing (RFC 9113 §5.5): h2 ignores it.
+/// A type of frame without meaning (RFC 9113 §5.5): h2 ignores it.
 const IGNORED: u8 = 0xff;
 
-/// What is wrong with a stream, or with the whole connection.
+/// A violation by one stream, or by the whole connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FrameViolation {
     /// RFC 9113 §8.3.2: a response has a pseudo-header of requests.
     RequestPseudo(u32),
-    /// The block that ends this stream, and is not its first, begins with a pseudo-header: wrong, if
-    /// these are trailers (RFC 9113 §8.1), and right, if they are the head behind an interim one.
+    /// The block that ends this stream, and is not its first, begins with a pseudo-header: an error
+    /// in trailers (RFC 9113 §8.1), and correct in a head after an informational one.
     LatePseudo(u32),
-    /// Too many interim responses, on a stream that nobody listens to.
+    /// Too many informational responses, on a stream whose exchange is not polled.
     TooManyBlocks,
     /// The server ends the connection, with this code (RFC 9113 §6.8).
     GoAway(u32),
 }
 
-/// Follows the frames that go out, to know which streams have been opened.
+/// Follows the outgoing frames, to know which streams have been opened.
 #[derive(Debug)]
 pub(crate) struct Headers {
     header: [u8; 9],
     have: usize,
-    /// How much of the frame's payload, or at first of the preface, is still to come.
+    /// Number of bytes of the frame's payload, or at first of the preface, that are still to come.
     left: usize,
-    /// The highest stream whose HEADERS were begun.
+    /// The highest stream whose HEADERS have begun.
     pub(crate) newest: u32,
 }
 
@@ -62,7 +62,7 @@ impl Headers {
         }
     }
 
-    /// Looks at what goes out next.
+    /// Inspects the next outgoing bytes.
     pub(crate) fn look(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             if self.left > 0 {
@@ -89,47 +89,47 @@ impl Headers {
 
 #[derive(Debug)]
 pub(crate) struct FrameValidator {
-    /// The frame header which is being read, and how much of it there is.
+    /// The frame header that is being read, and how many bytes of it there are.
     header: [u8; 9],
     have: usize,
-    /// How much of the frame's payload is still to come.
+    /// Number of bytes of the frame's payload that are still to come.
     left: usize,
-    /// How much padding is at the end of that.
+    /// Number of bytes of padding at the end of that.
     padding: usize,
     looking: Looking,
-    /// Whatever SETTINGS say from now on, h2 is to open no streams.
+    /// h2 is to open no streams, whatever SETTINGS declare from now on.
     pub(crate) admits_none: bool,
-    /// Empty DATA frames, less what other frames have earned.
+    /// Number of empty DATA frames, less those that other frames allow.
     empty: u32,
-    /// Blocks by stream.
+    /// Field blocks by stream.
     blocks: [(u32, u16); WATCHED],
-    /// Frames which nobody asked for and which carry nothing, weighed by what they cost.
+    /// Unsolicited frames without content, weighed by their cost.
     pub(crate) control: usize,
 }
 
-/// What of a payload is looked at.
+/// The part of a payload that is inspected.
 #[derive(Debug)]
 enum Looking {
-    /// Nothing of it.
+    /// None of it.
     Past,
-    /// The entries of SETTINGS, of which so many bytes have been read.
+    /// The entries of SETTINGS, of which this many bytes have been read.
     Settings {
         entry: [u8; 6],
         have: usize,
     },
-    /// The last stream and the code of GOAWAY, of which so many bytes have been read.
+    /// The last stream and the code of GOAWAY, of which this many bytes have been read.
     GoAway {
         code: u32,
         have: usize,
     },
-    /// The length of the padding, then a prefix of so many bytes, and then the block.
+    /// The length of the padding, then a prefix of this many bytes, and then the block.
     Padding(usize, Block),
-    /// So many bytes of priority, and then the block.
+    /// This many bytes of priority, and then the block.
     Prefix(usize, Block),
     Block(Block),
 }
 
-/// A block of fields, as far as its pseudo-headers go.
+/// A field block, as far as its pseudo-headers go.
 #[derive(Clone, Copy, Debug)]
 struct Block {
     stream: u32,
@@ -145,7 +145,7 @@ enum At {
     /// At the length of a literal name, and at its first byte.
     NameLength,
     Name {
-        /// How `:status` is written in the code in which this name is.
+        /// `:status` in the encoding of this name.
         status: &'static [u8],
         left: usize,
     },
@@ -172,7 +172,7 @@ const PRIORITY: u8 = 0x20;
 /// `:status` in the code of RFC 7541 §B.
 const CODED: &[u8] = b"\xb8\x84\x8d\x36\xa3";
 
-/// What a frame weighs that has to be answered or is for nothing; and one that may be of use.
+/// Weight of a frame that must be answered or has no use; and of one that may be of use.
 const HEAVY: usize = 16;
 const LIGHT: usize = 1;
 
@@ -191,11 +191,11 @@ impl FrameValidator {
         }
     }
 
-    /// Looks at what came next. What h2 is to refuse for the whole connection is changed so that it
-    /// does, and what it is to ignore, so that it does that.
+    /// Inspects the next bytes. What h2 is to refuse for the whole connection is rewritten so that
+    /// it does, and what it is to ignore, so that it ignores it.
     ///
-    /// Returns how many bytes at the end h2 must not see yet, since what they become is decided by
-    /// the bytes that follow. They are to be shown again, in front of those.
+    /// Returns the number of bytes at the end that h2 must not see yet, since the following bytes
+    /// decide what they become. They are to be passed again, before those.
     #[must_use]
     pub(crate) fn look(
         &mut self,
@@ -213,7 +213,7 @@ impl FrameValidator {
                 if self.have == 9 {
                     self.have = 0;
                     if self.is_dropped() {
-                        // Of this header, at least the type is among these bytes: see below.
+                        // At least the type of this header is among these bytes: see below.
                         bytes[at - 6] = IGNORED;
                         continue;
                     }
@@ -248,8 +248,9 @@ impl FrameValidator {
         0
     }
 
-    /// Whether the frame whose header this is has no effect, and is kept from h2, which counts such
-    /// frames over the whole life of a connection. Stream 0 has no DATA: h2 refuses that.
+    /// Returns whether the frame with this header has no effect, and is hidden from h2, which
+    /// counts such frames over the whole life of a connection. Stream 0 has no DATA: h2 refuses
+    /// that.
     fn is_dropped(&mut self) -> bool {
         let [0, 0, 0, DATA, flags, stream @ ..] = self.header else {
             return false;
@@ -257,7 +258,7 @@ impl FrameValidator {
         if flags & (END_STREAM | PADDED) != 0 || stream == [0; 4] {
             return false;
         }
-        // RFC 9113 §10.5: empty frames are a way to make work.
+        // RFC 9113 §10.5: empty frames cost work.
         self.empty = self.empty.saturating_add(1);
         self.empty <= MOST_EMPTY
     }
@@ -268,7 +269,7 @@ impl FrameValidator {
         self.left = u32::from_be_bytes([0, l0, l1, l2]) as usize;
         let stream = u32::from_be_bytes([s0, s1, s2, s3]) & (u32::MAX >> 1);
         self.padding = 0;
-        // h2 sees to it that nothing comes between the pieces of a block.
+        // h2 refuses other frames between the parts of a block.
         if kind == CONTINUATION && matches!(self.looking, Looking::Block(_)) {
             return;
         }
@@ -308,7 +309,7 @@ impl FrameValidator {
         }
     }
 
-    /// Counts a block of fields; whether it ends a stream on which there was one before.
+    /// Counts a field block; returns whether it ends a stream on which there was one before.
     fn count_block(
         &mut self,
         stream: u32,
@@ -339,7 +340,7 @@ impl Looking {
         }
     }
 
-    /// Looks at the next bytes of the payload.
+    /// Inspects the next bytes of the payload.
     fn at(&mut self, bytes: &mut [u8], admits_none: bool, found: &mut impl FnMut(FrameViolation)) {
         for byte in bytes {
             match self {
@@ -353,14 +354,14 @@ impl Looking {
                     }
                     if *have == 6 {
                         *have = 0;
-                        // RFC 9113 §6.5.2: a server must not say ENABLE_PUSH = 1. h2 refuses 2.
+                        // RFC 9113 §6.5.2: a server must not send ENABLE_PUSH = 1. h2 refuses 2.
                         if *entry == [0, 2, 0, 0, 0, 1] {
                             *byte = 2;
                         }
                     }
                 }
                 Looking::GoAway { code, have } => {
-                    // The last stream is pushed out by the code, which follows it.
+                    // The last stream is shifted out by the code, which follows it.
                     *code = *code << 8 | u32::from(*byte);
                     *have += 1;
                     if *have == 8 {
@@ -385,8 +386,8 @@ impl Looking {
 }
 
 impl Block {
-    /// Looks at one byte; whether the next one is of interest too. RFC 9113 §8.3 has pseudo-headers
-    /// stand first, which h2 sees to; so the first other field ends the search.
+    /// Inspects one byte; returns whether the next one matters too. RFC 9113 §8.3: pseudo-headers
+    /// come first, which h2 checks; the first other field therefore ends the search.
     fn at(&mut self, byte: u8, found: &mut impl FnMut(FrameViolation)) -> bool {
         self.at = match self.at {
             At::Field => {
@@ -394,7 +395,7 @@ impl Block {
                 let (index, is_indexed) = match byte {
                     0x80.. => (byte & 0x7f, true),
                     0x40..=0x7f => (byte & 0x3f, false),
-                    // RFC 7541 §6.3: the table changes its size.
+                    // RFC 7541 §6.3: the dynamic table changes its size.
                     0x20..=0x3f => return byte & 0x1f != 0x1f,
                     _ => (byte & 0x0f, false),
                 };
@@ -481,7 +482,7 @@ mod tests {
         frame
     }
 
-    /// What is found, and what becomes of the bytes, wherever they are cut.
+    /// Returns the violations, and what becomes of the bytes, wherever they are cut.
     fn looked_at(frames: &[Vec<u8>]) -> (Vec<FrameViolation>, Vec<u8>) {
         let bytes = frames.concat();
         let mut outcomes = (0..=bytes.len()).map(|cut| {
@@ -688,7 +689,7 @@ mod tests {
                 "{streams:?}"
             );
         }
-        // One after the other, they have nothing to do with each other.
+        // One after another, they are independent.
         let mut inspector = FrameValidator::new();
         for stream in (1..100_000).step_by(2) {
             for _ in 0..3 {
