@@ -1,4 +1,4 @@
-//! Requests as tables: what is asked, and what goes onto the wire.
+//! Requests as tables: the request, and its bytes on the wire.
 
 #![allow(clippy::unwrap_used)] // a test may: clippy.toml speaks of test functions only, not of their helpers
 
@@ -30,7 +30,7 @@ fn get(url: &str) -> request::Builder {
 const NONE: BodyLength = BodyLength::Known(0);
 
 #[test]
-fn who_will_not_use_the_connection_again_says_so_once() {
+fn connection_close_is_sent_once() {
     let last = ConnectionPolicy::default().with_close_after();
     assert_eq!(
         start(get("http://a/").extension(last), NONE).unwrap(),
@@ -56,7 +56,7 @@ fn who_will_not_use_the_connection_again_says_so_once() {
     );
 }
 
-/// Rule, request, length of its body, and what goes onto the wire.
+/// Rule, request, length of its body, and bytes on the wire.
 fn sent() -> Vec<(&'static str, request::Builder, BodyLength, &'static str)> {
     vec![
         (
@@ -284,13 +284,13 @@ fn sent() -> Vec<(&'static str, request::Builder, BodyLength, &'static str)> {
 }
 
 #[test]
-fn a_request_says_what_was_asked() {
+fn requests_are_encoded_as_in_the_table() {
     for (rule, builder, length, expected) in sent() {
         assert_eq!(start(builder, length).as_deref(), Ok(expected), "{rule}");
     }
 }
 
-/// Rule, request, length of its body, and what is wrong with it.
+/// Rule, request, length of its body, and error.
 fn refused() -> Vec<(&'static str, request::Builder, BodyLength, RequestError)> {
     vec![
         ("RFC 9112 §3.2", get("/"), NONE, RequestError::NoHost),
@@ -456,14 +456,14 @@ fn refused() -> Vec<(&'static str, request::Builder, BodyLength, RequestError)> 
 }
 
 #[test]
-fn what_cannot_be_sent_is_refused_before_anything_is_written() {
+fn invalid_request_is_refused_before_anything_is_written() {
     for (rule, builder, length, expected) in refused() {
         assert_eq!(start(builder, length), Err(expected), "{rule}");
     }
 }
 
 #[test]
-fn the_host_field_is_the_origins() {
+fn host_field_is_that_of_the_origin() {
     for url in [
         "http://EXAMPLE.com/",
         "http://a.b:80/",
@@ -484,7 +484,7 @@ fn the_host_field_is_the_origins() {
     }
 }
 
-/// What a body of these pieces becomes on the wire.
+/// Returns the bytes of a body of these pieces on the wire.
 fn body(
     builder: request::Builder,
     length: BodyLength,
@@ -505,7 +505,7 @@ fn body(
 }
 
 #[test]
-fn a_body_is_framed_as_announced() {
+fn body_is_framed_as_declared() {
     let post = || Request::post("http://a/");
     let long = "x".repeat(300);
     for (length, pieces, expected) in [
@@ -552,7 +552,7 @@ fn a_body_is_framed_as_announced() {
 }
 
 #[test]
-fn the_last_piece_and_the_end_may_be_one() {
+fn last_piece_and_end_can_be_encoded_together() {
     for (length, pieces, expected) in [
         (BodyLength::Known(2), "ab", Ok("ab")),
         (BodyLength::Unknown, "ab", Ok("2\r\nab\r\n0\r\n\r\n")),
@@ -576,7 +576,7 @@ fn the_last_piece_and_the_end_may_be_one() {
 }
 
 #[test]
-fn trailers_follow_chunks_and_nothing_else() {
+fn trailers_are_sent_after_chunks_only() {
     let trailers = |name: &'static str| {
         let mut fields = HeaderMap::new();
         fields.insert(name, HeaderValue::from_static("v"));
@@ -613,7 +613,7 @@ fn trailers_follow_chunks_and_nothing_else() {
 }
 
 #[test]
-fn a_codec_serves_one_exchange_after_the_other() {
+fn codec_serves_one_exchange_after_another() {
     let mut codec = Codec::default();
     let mut out = BytesMut::new();
     for _ in 0..3 {
@@ -628,7 +628,7 @@ fn a_codec_serves_one_exchange_after_the_other() {
 }
 
 #[test]
-fn a_response_that_ends_before_its_request_ends_the_connection() {
+fn response_that_ends_before_its_request_closes_the_connection() {
     for abandoned in [false, true] {
         let mut codec = Codec::default();
         let request = parts(Request::post("http://a/"));
@@ -648,7 +648,7 @@ fn a_response_that_ends_before_its_request_ends_the_connection() {
 }
 
 #[test]
-fn expecting_100_needs_a_body_to_wait_with() {
+fn expectation_of_100_needs_a_body() {
     let expects = |builder: request::Builder, length| {
         let mut codec = Codec::default();
         let request = parts(builder.header("expect", "100-Continue"));
@@ -694,7 +694,7 @@ fn ordered() -> Vec<(&'static str, request::Builder, BodyLength, &'static str)> 
             "GET / HTTP/1.1|B: 1|Host: a||",
         ),
         (
-            "fields nobody named come behind, as ever",
+            "fields that are not named follow in their usual order",
             get("http://a/")
                 .header("x", "1")
                 .header("b", "2")
@@ -749,7 +749,7 @@ fn ordered() -> Vec<(&'static str, request::Builder, BodyLength, &'static str)> 
 }
 
 #[test]
-fn fields_are_sent_in_the_order_and_the_letters_that_were_asked_for() {
+fn fields_are_sent_in_the_order_and_case_of_the_header_order() {
     for (rule, builder, length, expected) in ordered() {
         assert_eq!(start(builder, length).as_deref(), Ok(expected), "{rule}");
     }
@@ -761,6 +761,6 @@ fn fields_are_sent_in_the_order_and_the_letters_that_were_asked_for() {
 }
 
 #[test]
-fn there_are_sixty_cases_of_requests() {
+fn tables_of_requests_have_sixty_cases() {
     assert!(sent().len() + refused().len() + ordered().len() >= 60);
 }

@@ -1,8 +1,8 @@
-//! Responses as tables. Each is read whole, cut in two at every byte, and byte by byte; the
+//! Responses as tables. Each is decoded whole, cut in two at every byte, and byte by byte; the
 //! outcome must be the same.
 //!
-//! Most of them are in `cases/responses.txt`. In the tables here, `¦` stands where the connection
-//! ends, or behind the byte which makes a refusal certain.
+//! Most of them are in `cases/responses.txt`. In the tables here, `¦` marks the end of the
+//! connection, or follows the byte that makes the response invalid.
 
 #![allow(clippy::unwrap_used)] // a test may: clippy.toml speaks of test functions only, not of their helpers
 
@@ -19,11 +19,11 @@ use httpcore_proto_h1::codec::{
 };
 use proptest::prelude::*;
 
-/// What became of a response.
+/// Outcome of decoding a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Outcome {
-    /// `status`, how many fields were skipped, fields other than framing, `'data'`, trailers, `end`, and what of the connection.
-    told: String,
+    /// `status`, number of skipped fields, fields other than framing, `'data'`, trailers, `end`, and why the connection closes.
+    events: String,
     refused: Option<ProtocolError>,
 }
 
@@ -47,9 +47,9 @@ fn codec(method: &str, limits: Limits) -> Codec {
     codec
 }
 
-/// Feeds `pieces` one after the other, as a connection would.
+/// Decodes `pieces` one after another, as a connection would.
 fn read(mut codec: Codec, pieces: &[&[u8]], eof: bool) -> Outcome {
-    let mut told = String::new();
+    let mut events = String::new();
     let mut data = Vec::new();
     let mut input = BytesMut::new();
     let mut ended = false;
@@ -63,14 +63,14 @@ fn read(mut codec: Codec, pieces: &[&[u8]], eof: bool) -> Outcome {
                 Ok(Some(event)) => event,
                 Ok(None) => break,
                 Err(violation) => {
-                    flush(&mut told, &mut data);
+                    flush(&mut events, &mut data);
                     assert_eq!(
                         codec.decode(&mut input, true).unwrap_err(),
                         violation,
                         "once refused, always refused"
                     );
                     return Outcome {
-                        told: told.trim().to_owned(),
+                        events: events.trim().to_owned(),
                         refused: Some(violation),
                     };
                 }
@@ -80,32 +80,32 @@ fn read(mut codec: Codec, pieces: &[&[u8]], eof: bool) -> Outcome {
                 data.extend_from_slice(piece);
                 continue;
             }
-            flush(&mut told, &mut data);
+            flush(&mut events, &mut data);
             match event {
                 Event::Informational(head) | Event::Head(head) => {
-                    told += &format!("{}", head.status().as_u16());
+                    events += &format!("{}", head.status().as_u16());
                     match head.version() {
-                        Version::HTTP_09 => told += "/0.9",
-                        Version::HTTP_10 => told += "/1.0",
+                        Version::HTTP_09 => events += "/0.9",
+                        Version::HTTP_10 => events += "/1.0",
                         _ => {}
                     }
                     if let Some(reason) = head.extensions().get::<ReasonPhrase>() {
-                        told += &format!("({})", reason.as_bytes().escape_ascii());
+                        events += &format!("({})", reason.as_bytes().escape_ascii());
                     }
                     if SkippedFields::of(&head) > 0 {
-                        told += &format!("-{}", SkippedFields::of(&head));
+                        events += &format!("-{}", SkippedFields::of(&head));
                     }
-                    tell(&mut told, head.headers());
-                    told += " ";
+                    tell(&mut events, head.headers());
+                    events += " ";
                 }
                 Event::Trailers(fields) => {
-                    told += "trailers";
-                    tell(&mut told, &fields);
-                    told += " ";
+                    events += "trailers";
+                    tell(&mut events, &fields);
+                    events += " ";
                 }
                 Event::Data(_) => unreachable!(),
                 Event::End => {
-                    told += "end ";
+                    events += "end ";
                     ended = true;
                 }
             }
@@ -114,39 +114,39 @@ fn read(mut codec: Codec, pieces: &[&[u8]], eof: bool) -> Outcome {
             break;
         }
     }
-    flush(&mut told, &mut data);
+    flush(&mut events, &mut data);
     if ended {
-        told += &match codec.can_reuse(&input) {
+        events += &match codec.can_reuse(&input) {
             Ok(()) => "kept".to_owned(),
             Err(reason) => format!("{reason:?}"),
         };
     } else if codec.can_reuse(&[]) == Err(httpcore_proto_h1::codec::MustClose::Switched) {
-        told += &format!("switched '{}'", input.escape_ascii());
+        events += &format!("switched '{}'", input.escape_ascii());
     } else {
-        told += "waiting";
+        events += "waiting";
     }
     Outcome {
-        told: told.trim().to_owned(),
+        events: events.trim().to_owned(),
         refused: None,
     }
 }
 
-fn flush(told: &mut String, data: &mut Vec<u8>) {
+fn flush(events: &mut String, data: &mut Vec<u8>) {
     if !data.is_empty() {
-        *told += &format!("'{}' ", data.escape_ascii());
+        *events += &format!("'{}' ", data.escape_ascii());
         data.clear();
     }
 }
 
-fn tell(told: &mut String, fields: &http::HeaderMap) {
+fn tell(events: &mut String, fields: &http::HeaderMap) {
     for (name, value) in fields {
         if !["content-length", "transfer-encoding", "connection"].contains(&name.as_str()) {
-            *told += &format!(" {name}={}", value.as_bytes().escape_ascii());
+            *events += &format!(" {name}={}", value.as_bytes().escape_ascii());
         }
     }
 }
 
-/// Reads `bytes` in every way, and yields the one outcome.
+/// Decodes `bytes` cut in every way, and returns the one outcome.
 fn read_every_way(method: &str, limits: Limits, bytes: &[u8], eof: bool) -> Outcome {
     read_in_every_way(|| codec(method, limits), bytes, eof)
 }
@@ -168,8 +168,7 @@ fn read_in_every_way(codec: impl Fn() -> Codec, bytes: &[u8], eof: bool) -> Outc
     whole
 }
 
-/// What is written `\xNN` and the like in Rust is bytes already; `é` and other characters stand for
-/// the one byte of Latin-1.
+/// Returns the bytes of `text`: `é` and other characters stand for the one byte of Latin-1.
 fn bytes_of(text: &str) -> Vec<u8> {
     text.chars()
         .map(|c| u8::try_from(c as u32).expect("Latin-1"))
@@ -189,7 +188,7 @@ fn refuses_within(limits: Limits, rows: &[(&str, &str, &str, ProtocolError)]) {
                 "{rule}: {response:?} {outcome:?}"
             );
         }
-        // RFC-breaking or not: nothing is refused before it is certain, or later.
+        // A response is refused at the byte that makes it invalid, neither before nor after.
         let at_once = read(codec(method, limits), &[&certain], false);
         assert_eq!(
             at_once.refused,
@@ -203,7 +202,7 @@ fn refuses_within(limits: Limits, rows: &[(&str, &str, &str, ProtocolError)]) {
 }
 
 #[test]
-fn responses_are_read_as_they_are_meant() {
+fn valid_responses_are_decoded_as_in_the_table() {
     let mut rows = 0;
     for case in cases::responses() {
         let Ok(expected) = case.verdict else {
@@ -212,7 +211,7 @@ fn responses_are_read_as_they_are_meant() {
         let eof = case.mark.is_some();
         let outcome = read_every_way(case.request, Limits::default(), &case.bytes, eof);
         assert_eq!(
-            (outcome.told.as_str(), outcome.refused),
+            (outcome.events.as_str(), outcome.refused),
             (expected, None),
             "{}: {}",
             case.rule,
@@ -224,7 +223,7 @@ fn responses_are_read_as_they_are_meant() {
 }
 
 #[test]
-fn responses_that_break_a_rule_are_refused_at_the_byte_that_breaks_it() {
+fn invalid_responses_are_refused_at_the_byte_that_breaks_a_rule() {
     let mut rows = 0;
     for case in cases::responses() {
         let Err(violation) = case.verdict else {
@@ -245,7 +244,7 @@ fn responses_that_break_a_rule_are_refused_at_the_byte_that_breaks_it() {
                 violation.starts_with("Closed")
             );
         }
-        // RFC-breaking or not: nothing is refused before it is certain, or later.
+        // A response is refused at the byte that makes it invalid, neither before nor after.
         let at_once = read(codec(request, limits), &[certain], eof).refused;
         assert_eq!(format!("{:?}", at_once.unwrap()), violation, "late: {what}");
         let before = if eof { certain } else { &certain[..mark - 1] };
@@ -257,7 +256,7 @@ fn responses_that_break_a_rule_are_refused_at_the_byte_that_breaks_it() {
 }
 
 #[test]
-fn there_are_three_hundred_cases_each_of_its_own_and_with_its_rule() {
+fn three_hundred_different_cases_have_a_rule_each() {
     let cases = cases::responses();
     let mut seen = HashSet::new();
     for case in &cases {
@@ -273,7 +272,7 @@ fn there_are_three_hundred_cases_each_of_its_own_and_with_its_rule() {
 }
 
 #[test]
-fn what_a_server_says_of_keeping_the_connection_is_read_strictly_and_nothing_is_refused_for_it() {
+fn keep_alive_parameters_are_parsed_strictly_and_never_refused() {
     let rows: &[(&str, Option<u64>, Option<u64>)] = &[
         ("", None, None),
         ("Keep-Alive: timeout=5\r\n", Some(5), None),
@@ -314,7 +313,7 @@ fn what_a_server_says_of_keeping_the_connection_is_read_strictly_and_nothing_is_
 }
 
 #[test]
-fn each_limit_holds_exactly() {
+fn each_limit_is_exact() {
     use ProtocolError::*;
     let mut limits = Limits::default();
     limits.max_head_size = 40;
@@ -332,7 +331,7 @@ fn each_limit_holds_exactly() {
     ] {
         let outcome = read_every_way("GET", limits, response.as_bytes(), false);
         assert!(
-            outcome.told.ends_with("end kept"),
+            outcome.events.ends_with("end kept"),
             "{response:?} {outcome:?}"
         );
     }
@@ -352,7 +351,7 @@ fn each_limit_holds_exactly() {
                 HeadTooLong,
             ),
             (
-                "what is wrong first is told",
+                "the first error is reported",
                 "GET",
                 "HTTP/1.1 204 No Content\r\na ¦: 0123456789012345\r\n\r\n",
                 SpaceBeforeColon,
@@ -386,7 +385,7 @@ fn each_limit_holds_exactly() {
         chunked("1;a\r\nx\r\n0;b\r\na: 012345678901\r\n\r\n").as_bytes(),
         false,
     );
-    assert!(outcome.told.ends_with("end kept"), "{outcome:?}");
+    assert!(outcome.events.ends_with("end kept"), "{outcome:?}");
     refuses_within(
         limits,
         &[
@@ -419,7 +418,7 @@ fn each_limit_holds_exactly() {
 }
 
 #[test]
-fn a_name_is_the_same_in_any_letters() {
+fn field_names_are_case_insensitive() {
     let names = "Accept-Ranges Age Cache-Control Connection Content-Encoding Content-Length \
                  Content-Type Date ETag Expires Keep-Alive Last-Modified Location Server \
                  Set-Cookie Strict-Transport-Security Transfer-Encoding Vary X-Unknown";
@@ -446,7 +445,7 @@ fn a_name_is_the_same_in_any_letters() {
 }
 
 #[test]
-fn a_body_is_taken_whole_only_once_all_of_it_is_there() {
+fn full_body_is_taken_only_once_all_of_it_has_arrived() {
     let whole = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhelloHTTP";
     let head = whole.len() - b"helloHTTP".len();
     for there in head..=whole.len() {
@@ -480,7 +479,7 @@ fn a_body_is_taken_whole_only_once_all_of_it_is_there() {
 }
 
 #[test]
-fn no_number_of_fields_panics() {
+fn any_number_of_fields_is_decoded_or_refused_without_a_panic() {
     let mut limits = Limits::default();
     limits.max_head_size = usize::MAX;
     limits.max_headers = usize::MAX;
@@ -494,7 +493,7 @@ fn no_number_of_fields_panics() {
 }
 
 #[test]
-fn endless_responses_end_within_their_limits() {
+fn endless_responses_are_refused_at_their_limits() {
     const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
     let chunked = |rest: &str| format!("{CHUNKED}{rest}");
     let endless: [(String, &[u8]); 15] = [
@@ -520,9 +519,9 @@ fn endless_responses_end_within_their_limits() {
     let mut lenient = ParserOptions::default();
     (lenient.bare_lf, lenient.obs_fold) = (true, true);
     (lenient.space_before_colon, lenient.malformed_fields) = (true, true);
-    for leniency in [ParserOptions::default(), lenient] {
+    for options in [ParserOptions::default(), lenient] {
         for (start, again) in &endless {
-            let mut codec = codec("GET", Limits::default()).with_options(leniency);
+            let mut codec = codec("GET", Limits::default()).with_options(options);
             let mut input = BytesMut::from(&**start);
             let mut read = input.len();
             let refused = loop {
@@ -546,7 +545,7 @@ fn endless_responses_end_within_their_limits() {
     }
 }
 
-/// A row: the rule, what is sent, and what becomes of it: as it is, and read leniently.
+/// A row: the rule, the response, and its outcomes: strict, and with an option.
 type LenientRow<'a> = (
     &'a str,
     &'a str,
@@ -555,8 +554,8 @@ type LenientRow<'a> = (
 );
 
 fn differs_by(set: impl Fn(&mut ParserOptions), rows: &[LenientRow<'_>]) {
-    let mut leniency = ParserOptions::default();
-    set(&mut leniency);
+    let mut options = ParserOptions::default();
+    set(&mut options);
     for (rule, response, strictly, leniently) in rows {
         let (bytes, eof) = match response.split_once('¦') {
             Some((before, _)) => (bytes_of(before), true),
@@ -564,10 +563,10 @@ fn differs_by(set: impl Fn(&mut ParserOptions), rows: &[LenientRow<'_>]) {
         };
         let outcome = read_every_way("GET", Limits::default(), &bytes, eof);
         assert_eq!(outcome.refused, Some(*strictly), "{rule}: {response:?}");
-        let lenient = || codec("GET", Limits::default()).with_options(leniency);
+        let lenient = || codec("GET", Limits::default()).with_options(options);
         let outcome = read_in_every_way(lenient, &bytes, eof);
         let became = match outcome.refused {
-            None => Ok(&*outcome.told),
+            None => Ok(&*outcome.events),
             Some(violation) => Err(violation),
         };
         assert_eq!(became, *leniently, "{rule}: {response:?}");
@@ -575,10 +574,10 @@ fn differs_by(set: impl Fn(&mut ParserOptions), rows: &[LenientRow<'_>]) {
 }
 
 #[test]
-fn folded_lines_are_unfolded_for_whoever_wants_them() {
+fn obs_fold_unfolds_lines() {
     use ProtocolError::*;
     differs_by(
-        |leniency| leniency.obs_fold = true,
+        |options| options.obs_fold = true,
         &[
             (
                 "RFC 9112 §5.2: a fold is a space",
@@ -627,10 +626,10 @@ fn folded_lines_are_unfolded_for_whoever_wants_them() {
 }
 
 #[test]
-fn space_before_a_colon_is_dropped_for_whoever_wants_it() {
+fn space_before_colon_drops_the_space() {
     use ProtocolError::*;
     differs_by(
-        |leniency| leniency.space_before_colon = true,
+        |options| options.space_before_colon = true,
         &[
             (
                 "RFC 9112 §5.1",
@@ -661,10 +660,10 @@ fn space_before_a_colon_is_dropped_for_whoever_wants_it() {
 }
 
 #[test]
-fn a_line_feed_ends_a_line_for_whoever_wants_it() {
+fn bare_lf_accepts_lf_alone_as_the_end_of_a_line() {
     use ProtocolError::*;
     differs_by(
-        |leniency| leniency.bare_lf = true,
+        |options| options.bare_lf = true,
         &[
             (
                 "RFC 9112 §2.2",
@@ -713,10 +712,10 @@ fn a_line_feed_ends_a_line_for_whoever_wants_it() {
 }
 
 #[test]
-fn an_answer_without_a_head_is_a_body_for_whoever_wants_it() {
+fn http09_accepts_a_response_without_a_head() {
     use ProtocolError::*;
     differs_by(
-        |leniency| leniency.http09 = true,
+        |options| options.http09 = true,
         &[
             (
                 "RFC 1945 §6: a simple response",
@@ -743,19 +742,19 @@ fn an_answer_without_a_head_is_a_body_for_whoever_wants_it() {
                 Err(Version),
             ),
             (
-                "RFC 9110 §15.2: whoever has said 100 speaks 1.1",
+                "RFC 9110 §15.2: a server that has sent 100 is HTTP/1.1",
                 "HTTP/1.1 100 Continue\r\n\r\nhello¦",
                 NotHttp,
                 Err(NotHttp),
             ),
         ],
     );
-    // RFC 1945 §8.1: 0.9 knows GET alone; and what follows an exchange may be the rest of it.
-    let mut leniency = ParserOptions::default();
-    leniency.http09 = true;
-    let head = codec("HEAD", Limits::default()).with_options(leniency);
+    // RFC 1945 §8.1: HTTP/0.9 has only GET; and bytes after an exchange may be the rest of it.
+    let mut options = ParserOptions::default();
+    options.http09 = true;
+    let head = codec("HEAD", Limits::default()).with_options(options);
     assert_eq!(read(head, &[b"hello"], true).refused, Some(NotHttp));
-    let mut second = codec("GET", Limits::default()).with_options(leniency);
+    let mut second = codec("GET", Limits::default()).with_options(options);
     let mut input = BytesMut::from("HTTP/1.1 204 No Content\r\n\r\n");
     while second.decode(&mut input, false).unwrap().is_some() {}
     let (parts, ()) = http::Request::get("http://a/")
@@ -769,10 +768,10 @@ fn an_answer_without_a_head_is_a_body_for_whoever_wants_it() {
 }
 
 #[test]
-fn a_length_beside_a_coding_is_ignored_for_a_caller_that_wants_it_and_ends_the_connection() {
+fn length_beside_coding_ignores_the_length_and_closes_the_connection() {
     use ProtocolError::*;
     differs_by(
-        |leniency| leniency.length_beside_coding = true,
+        |options| options.length_beside_coding = true,
         &[
             (
                 "RFC 9112 §6.3 rule 3: Transfer-Encoding overrides Content-Length",
@@ -836,23 +835,27 @@ fn a_length_beside_a_coding_is_ignored_for_a_caller_that_wants_it_and_ends_the_c
             ),
         ],
     );
-    // Responses without a body end the connection too, and the field is gone where it was ignored.
-    let mut leniency = ParserOptions::default();
-    leniency.length_beside_coding = true;
+    // Responses without a body close the connection too, and the ignored field is removed.
+    let mut options = ParserOptions::default();
+    options.length_beside_coding = true;
     let both = "Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n";
     for (method, status) in [
         ("HEAD", "200 OK"),
         ("GET", "304 Not Modified"),
         ("GET", "204 No Content"),
     ] {
-        let lenient = || codec(method, Limits::default()).with_options(leniency);
+        let lenient = || codec(method, Limits::default()).with_options(options);
         let bytes = format!("HTTP/1.1 {status}\r\n{both}");
         let outcome = read_in_every_way(lenient, bytes.as_bytes(), false);
-        let told = format!("{} end LengthAndCoding", &status[..3]);
-        assert_eq!((outcome.told, outcome.refused), (told, None), "{method}");
+        let expected = format!("{} end LengthAndCoding", &status[..3]);
+        assert_eq!(
+            (outcome.events, outcome.refused),
+            (expected, None),
+            "{method}"
+        );
     }
     let mut input = BytesMut::from(&*format!("HTTP/1.1 200 OK\r\n{both}"));
-    let mut codec = codec("GET", Limits::default()).with_options(leniency);
+    let mut codec = codec("GET", Limits::default()).with_options(options);
     let Ok(Some(Event::Head(head))) = codec.decode(&mut input, false) else {
         panic!("no head");
     };
@@ -861,10 +864,10 @@ fn a_length_beside_a_coding_is_ignored_for_a_caller_that_wants_it_and_ends_the_c
 }
 
 #[test]
-fn codings_before_chunked_are_delivered_as_they_are_for_a_caller_that_wants_them() {
+fn codings_before_chunked_delivers_the_encoded_body() {
     use ProtocolError::*;
     differs_by(
-        |leniency| leniency.codings_before_chunked = true,
+        |options| options.codings_before_chunked = true,
         &[
             (
                 "RFC 9112 §7: identity, which older HTTP had",
@@ -937,11 +940,11 @@ fn codings_before_chunked_are_delivered_as_they_are_for_a_caller_that_wants_them
             ),
         ],
     );
-    // The response says what its body is.
-    let mut leniency = ParserOptions::default();
-    leniency.codings_before_chunked = true;
+    // The response still declares the coding of its body.
+    let mut options = ParserOptions::default();
+    options.codings_before_chunked = true;
     let mut input = BytesMut::from("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n");
-    let mut codec = codec("GET", Limits::default()).with_options(leniency);
+    let mut codec = codec("GET", Limits::default()).with_options(options);
     let Ok(Some(Event::Head(head))) = codec.decode(&mut input, false) else {
         panic!("no head");
     };
@@ -949,10 +952,10 @@ fn codings_before_chunked_are_delivered_as_they_are_for_a_caller_that_wants_them
 }
 
 #[test]
-fn malformed_fields_are_skipped_and_counted_for_a_caller_that_wants_it() {
+fn malformed_fields_skips_and_counts_them() {
     use ProtocolError::*;
     differs_by(
-        |leniency| leniency.malformed_fields = true,
+        |options| options.malformed_fields = true,
         &[
             (
                 "RFC 9112 §5: no colon",
@@ -1042,9 +1045,9 @@ fn malformed_fields_are_skipped_and_counted_for_a_caller_that_wants_it() {
     );
     // Together with the others.
     differs_by(
-        |leniency| {
-            (leniency.malformed_fields, leniency.obs_fold) = (true, true);
-            (leniency.bare_lf, leniency.space_before_colon) = (true, true);
+        |options| {
+            (options.malformed_fields, options.obs_fold) = (true, true);
+            (options.bare_lf, options.space_before_colon) = (true, true);
         },
         &[
             (
@@ -1074,11 +1077,11 @@ fn malformed_fields_are_skipped_and_counted_for_a_caller_that_wants_it() {
         ],
     );
     // Skipped lines count like others.
-    let mut leniency = ParserOptions::default();
-    leniency.malformed_fields = true;
+    let mut options = ParserOptions::default();
+    options.malformed_fields = true;
     let mut limits = Limits::default();
     limits.max_headers = 3;
-    let lenient = || codec("GET", limits).with_options(leniency);
+    let lenient = || codec("GET", limits).with_options(options);
     for (lines, refused) in [
         ("a:\r\n:\r\nno\r\n", None),
         ("a:\r\n:\r\nno\r\n:\r\n", Some(TooManyFields)),
@@ -1092,14 +1095,14 @@ fn malformed_fields_are_skipped_and_counted_for_a_caller_that_wants_it() {
 }
 
 #[test]
-fn leniency_is_bounded_like_everything() {
-    let mut leniency = ParserOptions::default();
-    (leniency.bare_lf, leniency.obs_fold) = (true, true);
+fn lenient_parsing_has_the_same_limits() {
+    let mut options = ParserOptions::default();
+    (options.bare_lf, options.obs_fold) = (true, true);
     let mut limits = Limits::default();
     (limits.max_head_size, limits.max_headers) = (32, 2);
-    let lenient = || codec("GET", limits).with_options(leniency);
+    let lenient = || codec("GET", limits).with_options(options);
     for (response, refused) in [
-        // 32 bytes, and more once they are in order.
+        // 32 bytes, and more in strict form.
         ("HTTP/1.1 204 No Content\na:\nb:x\n\n", None),
         (
             "HTTP/1.1 204 No Content\na:\nb:xx\n\n",
@@ -1120,7 +1123,7 @@ fn leniency_is_bounded_like_everything() {
 }
 
 #[test]
-fn the_raw_head_is_there_for_whoever_asked_and_for_nobody_else() {
+fn raw_head_is_captured_only_on_request() {
     let heads = b"HTTP/1.1 103 Early Hints\r\nLINK: a\r\n\r\n\
                   HTTP/1.1 200 Fine\r\nb: 1 \r\nContent-LENGTH:2\r\nA:2\r\nB:\r\n\r\nok";
     for asked in [false, true] {
@@ -1170,7 +1173,7 @@ fn the_raw_head_is_there_for_whoever_asked_and_for_nobody_else() {
     }
 }
 
-/// Whole responses, and wrecks of them.
+/// Whole responses, and damaged ones.
 fn responses() -> impl Strategy<Value = Vec<u8>> {
     let pieces = prop::sample::select(vec![
         "HTTP/1.1 200 OK\r\n",
@@ -1244,11 +1247,11 @@ proptest! {
         small: bool,
         let_through: [bool; 6],
     ) {
-        let mut leniency = ParserOptions::default();
-        [leniency.bare_lf, leniency.obs_fold, leniency.space_before_colon, ..] = let_through;
-        [.., leniency.length_beside_coding, _, _] = let_through;
-        [.., leniency.codings_before_chunked, leniency.malformed_fields] = let_through;
-        let codec = || codec("GET", limits_of(small)).with_options(leniency);
+        let mut options = ParserOptions::default();
+        [options.bare_lf, options.obs_fold, options.space_before_colon, ..] = let_through;
+        [.., options.length_beside_coding, _, _] = let_through;
+        [.., options.codings_before_chunked, options.malformed_fields] = let_through;
+        let codec = || codec("GET", limits_of(small)).with_options(options);
         let whole = read(codec(), &[&bytes], eof);
         let mut at: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
         at.extend([0, bytes.len()]);

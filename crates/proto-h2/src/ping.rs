@@ -225,12 +225,7 @@ impl PingTimer {
     }
 
     /// Ready when a keep-alive PING has timed out.
-    fn poll_keep_alive(
-        &mut self,
-        cx: &mut Context<'_>,
-        now: Instant,
-        has_read: bool,
-    ) -> Poll<()> {
+    fn poll_keep_alive(&mut self, cx: &mut Context<'_>, now: Instant, has_read: bool) -> Poll<()> {
         loop {
             let Some(keep_alive) = &mut self.keep_alive else {
                 return Poll::Pending;

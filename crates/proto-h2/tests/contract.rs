@@ -1,5 +1,5 @@
-//! What a shared connection owes its pool: news of its limit, and one end for each lease. Against a
-//! server of frames, in virtual time.
+//! The contract of a shared connection with its pool: changes of its limit, and one end for each lease.
+//! Against a server that sends frames, in virtual time.
 
 #![allow(
     clippy::unwrap_used,
@@ -40,7 +40,7 @@ const END_HEADERS: u8 = 4;
 /// `:status: 200`, by its number in the static table.
 const OK: &[u8] = &[0x88];
 
-/// The server's side: frames out, frames in.
+/// The server: sends and receives frames.
 struct Server(ServerStream);
 
 impl Server {
@@ -87,7 +87,7 @@ impl Server {
     }
 }
 
-/// Notes how leases end.
+/// Records how leases end.
 #[derive(Default)]
 struct Book(Mutex<Vec<CloseReason>>);
 
@@ -105,7 +105,7 @@ impl LeaseOwner for Book {
 }
 
 impl Book {
-    fn terms(self: &Arc<Self>) -> ExchangeContext {
+    fn context(self: &Arc<Self>) -> ExchangeContext {
         let owner: Weak<Book> = Arc::downgrade(self);
         ExchangeContext {
             lease: Lease::new(LeaseId::new(1), owner),
@@ -127,7 +127,7 @@ fn get() -> Request {
     request
 }
 
-/// A connection to a server which does this.
+/// Returns a connection to a server that runs `serve`.
 async fn connect<F>(net: &MockNet, serve: impl FnOnce(ServerStream) -> F) -> H2Connection
 where
     F: Future<Output = ()> + Send + 'static,
@@ -143,7 +143,7 @@ async fn limit(connection: &H2Connection) -> StreamLimit {
     poll_fn(|cx| connection.poll_stream_limit(cx)).await
 }
 
-/// Whether there is no news.
+/// Returns whether the limit has not changed.
 fn is_quiet(connection: &H2Connection) -> bool {
     let cx = &mut Context::from_waker(Waker::noop());
     connection.poll_stream_limit(cx).is_pending()
@@ -160,7 +160,7 @@ fn ends_clean(net: &MockNet) {
 }
 
 #[test]
-fn what_the_server_admits_is_told_whenever_it_changes() {
+fn stream_limit_is_reported_whenever_it_changes() {
     let net = MockNet::new();
     net.run(async {
         let connection = connect(&net, async |stream| {
@@ -186,7 +186,7 @@ fn what_the_server_admits_is_told_whenever_it_changes() {
 }
 
 #[test]
-fn a_server_that_goes_away_is_told_of_though_a_response_is_still_coming() {
+fn goaway_is_reported_while_a_response_is_still_arriving() {
     let net = MockNet::new();
     net.run(async {
         let connection = connect(&net, async |stream| {
@@ -202,7 +202,7 @@ fn a_server_that_goes_away_is_told_of_though_a_response_is_still_coming() {
         let connection = connection.await;
         let book = Arc::<Book>::default();
         assert_eq!(limit(&connection).await, StreamLimit::Max(10));
-        let response = connection.exchange(get(), book.terms()).await;
+        let response = connection.exchange(get(), book.context()).await;
         assert_eq!(limit(&connection).await, StreamLimit::Closed);
         assert_eq!(net.elapsed(), Duration::ZERO, "at once");
         hello(response).await;
@@ -213,7 +213,7 @@ fn a_server_that_goes_away_is_told_of_though_a_response_is_still_coming() {
 }
 
 #[test]
-fn a_server_without_a_limit_is_not_taken_at_its_word() {
+fn server_without_a_limit_is_limited_by_the_configuration() {
     let net = MockNet::new();
     net.run(async {
         let connection = connect(&net, async |stream| {
@@ -228,7 +228,7 @@ fn a_server_without_a_limit_is_not_taken_at_its_word() {
 }
 
 #[test]
-fn a_connection_that_ends_says_so_though_nobody_asks_for_anything() {
+fn end_of_an_idle_connection_is_reported() {
     let net = MockNet::new();
     net.run(async {
         let connection = connect(&net, async |stream| {
@@ -242,7 +242,10 @@ fn a_connection_that_ends_says_so_though_nobody_asks_for_anything() {
         assert_eq!(limit(&connection).await, StreamLimit::Max(7));
         assert_eq!(limit(&connection).await, StreamLimit::Closed);
         let book = Arc::new(Book::default());
-        let failure = connection.exchange(get(), book.terms()).await.unwrap_err();
+        let failure = connection
+            .exchange(get(), book.context())
+            .await
+            .unwrap_err();
         assert_eq!(failure.error.kind(), ErrorKind::ConnectionClosed);
         assert_eq!(failure.error.sent(), RequestSent::None);
         assert!(failure.request.is_some());
@@ -252,7 +255,7 @@ fn a_connection_that_ends_says_so_though_nobody_asks_for_anything() {
 }
 
 #[test]
-fn an_end_is_known_before_a_task_of_the_connection_has_run() {
+fn end_is_known_before_a_task_of_the_connection_has_run() {
     for frames in [false, true] {
         let net = MockNet::new();
         net.run(async {
@@ -265,7 +268,7 @@ fn an_end_is_known_before_a_task_of_the_connection_has_run() {
             assert_eq!(limit(&connection).await, StreamLimit::Max(7));
             assert!(connection.check_open());
             server.0.read_exact(24).await.unwrap();
-            // Frames that have not been read are no end.
+            // Unread frames are not the end.
             server.send(PING, 0, 0, &[0; 8]).await;
             assert!(connection.check_open());
             assert!(server.next(PING).await.is_some(), "the driver reads them");
@@ -283,7 +286,7 @@ fn an_end_is_known_before_a_task_of_the_connection_has_run() {
 }
 
 #[test]
-fn a_stream_that_was_never_opened_ends_as_unsent_when_the_server_admits_none() {
+fn stream_that_was_never_opened_fails_as_unsent_when_the_server_admits_none() {
     for method in [http::Method::GET, http::Method::POST] {
         let net = MockNet::new();
         net.run(async {
@@ -296,16 +299,16 @@ fn a_stream_that_was_never_opened_ends_as_unsent_when_the_server_admits_none() {
             server.0.read_exact(24).await.unwrap();
             assert_eq!(limit(&connection).await, StreamLimit::Max(7));
             let book = Arc::<Book>::default();
-            let mut before = connection.exchange(get(), book.terms());
+            let mut before = connection.exchange(get(), book.context());
             poll_fn(|cx| Poll::Ready(before.as_mut().poll(cx).is_pending())).await;
             let (opened, _) = server.next(HEADERS).await.unwrap();
 
-            // It is there before the driver has had a turn with the request.
+            // It has arrived before the driver is polled with the request.
             server.admit(0).await;
             let mut request = get();
             *request.method_mut() = method.clone();
             *request.body_mut() = Body::from(if method == "POST" { "all" } else { "" });
-            let failure = connection.exchange(request, book.terms()).await;
+            let failure = connection.exchange(request, book.context()).await;
             let failure = failure.unwrap_err();
             assert_eq!(net.elapsed(), Duration::ZERO);
             assert_eq!(
@@ -333,7 +336,7 @@ fn a_stream_that_was_never_opened_ends_as_unsent_when_the_server_admits_none() {
 }
 
 #[test]
-fn a_lease_ends_once_and_says_how() {
+fn lease_ends_once_with_its_reason() {
     let net = MockNet::new();
     let book = Arc::new(Book::default());
     net.run(async {
@@ -354,7 +357,7 @@ fn a_lease_ends_once_and_says_how() {
             assert_eq!(server.next(HEADERS).await, None);
         });
         let connection = connection.await;
-        let ask = || connection.exchange(get(), book.terms());
+        let ask = || connection.exchange(get(), book.context());
 
         hello(ask().await).await;
         assert_eq!(book.ends(), [CloseReason::Finished]);
@@ -371,7 +374,7 @@ fn a_lease_ends_once_and_says_how() {
         drop(ask().await.unwrap());
         assert_eq!(book.ends(), [CloseReason::Abandoned]);
 
-        // Its reset is on its way before anything else is asked for.
+        // Its reset is sent before any other request.
         net.sleep(Duration::from_secs(1)).await;
         let unprocessed = ask().await.unwrap_err();
         assert_eq!(unprocessed.error.kind(), ErrorKind::ConnectionClosed);
@@ -383,7 +386,7 @@ fn a_lease_ends_once_and_says_how() {
 }
 
 #[test]
-fn exchanges_outlive_the_handle_and_then_the_connection_says_goodbye() {
+fn exchanges_outlive_the_handle_and_then_goaway_is_sent() {
     let net = MockNet::new();
     let told = Arc::new(Mutex::new(None));
     let noted = told.clone();
@@ -394,13 +397,13 @@ fn exchanges_outlive_the_handle_and_then_the_connection_says_goodbye() {
             let (asked, _) = server.next(HEADERS).await.unwrap();
             server.0.sleep(Duration::from_secs(1)).await;
             server.answer(asked).await;
-            let goodbye = server.next(GOAWAY).await;
-            *noted.lock().unwrap() = goodbye.map(|(_, payload)| payload[4..8].to_vec());
+            let goaway = server.next(GOAWAY).await;
+            *noted.lock().unwrap() = goaway.map(|(_, payload)| payload[4..8].to_vec());
             assert_eq!(server.0.read_exact(1).await.ok(), None, "and it is closed");
         });
         let connection = connection.await;
         let book = Arc::new(Book::default());
-        let exchange = connection.exchange(get(), book.terms());
+        let exchange = connection.exchange(get(), book.context());
         drop(connection);
         hello(exchange.await).await;
         assert_eq!(book.ends(), [CloseReason::Finished]);
@@ -411,7 +414,7 @@ fn exchanges_outlive_the_handle_and_then_the_connection_says_goodbye() {
 }
 
 #[test]
-fn a_runtime_that_drops_the_driver_leaves_nobody_waiting() {
+fn runtime_that_drops_the_driver_leaves_no_exchange_waiting() {
     let net = MockNet::new();
     let book = Arc::new(Book::default());
     let connection = net.run(connect(&net, async |stream| {
@@ -419,13 +422,13 @@ fn a_runtime_that_drops_the_driver_leaves_nobody_waiting() {
         server.admit(7).await;
         server.0.stall().await;
     }));
-    let mut exchange = connection.exchange(get(), book.terms());
+    let mut exchange = connection.exchange(get(), book.context());
     let first = poll_fn(|cx| Poll::Ready(exchange.as_mut().poll(cx).is_pending()));
     assert!(net.run(first));
     net.clear();
     let cx = &mut Context::from_waker(Waker::noop());
     let Poll::Ready(Err(failure)) = exchange.as_mut().poll(cx) else {
-        panic!("somebody waits for ever");
+        panic!("an exchange waits for ever");
     };
     assert_eq!(
         failure.error.kind(),
@@ -444,11 +447,11 @@ impl Wake for Task {
 }
 
 #[test]
-fn who_waits_for_settings_leaves_nothing_behind_when_it_goes() {
+fn request_dropped_while_it_waits_for_settings_leaves_no_waker() {
     let net = MockNet::new();
     net.run(async {
         let connection = connect(&net, async |stream| {
-            // It says nothing, and waits for the end.
+            // It sends nothing, and waits for the end.
             Server::begin(stream).await.next(GOAWAY).await;
         });
         let connection = connection.await;
@@ -458,7 +461,7 @@ fn who_waits_for_settings_leaves_nothing_behind_when_it_goes() {
             *request.method_mut() = http::Method::CONNECT;
             let protocol = Protocol::new("websocket");
             request.extensions_mut().insert(protocol);
-            connection.exchange(request, book.terms())
+            connection.exchange(request, book.context())
         };
         let (stays, goes) = (Arc::new(Task), Arc::new(Task));
         let mut staying = ask();
@@ -498,8 +501,8 @@ fn who_waits_for_settings_leaves_nothing_behind_when_it_goes() {
     ends_clean(&net);
 }
 
-/// A stream which, once it is told to, passes on what it is given and then fails all the same: as TLS
-/// does, if the connection below breaks between two of its records.
+/// A stream that can be made to pass on what it is given and then to fail all the same, as TLS does if
+/// the connection below breaks between two of its records.
 #[derive(Debug)]
 struct Breaking {
     stream: BoxStream,
@@ -549,7 +552,7 @@ impl NetworkStream for Breaking {
 }
 
 #[test]
-fn what_a_failed_write_may_have_passed_on_does_not_count_as_unsent() {
+fn data_that_a_failed_write_may_have_passed_on_does_not_count_as_unsent() {
     let net = MockNet::new();
     net.run(async {
         let breaks = Arc::<AtomicBool>::default();
@@ -559,12 +562,12 @@ fn what_a_failed_write_may_have_passed_on_does_not_count_as_unsent() {
             breaks: breaks.clone(),
             writes: Writes::default(),
         });
-        let heard = Arc::<AtomicBool>::default();
-        let hears = heard.clone();
+        let received = Arc::<AtomicBool>::default();
+        let receives = received.clone();
         net.spawn("server", async move {
             let mut server = Server::begin(server).await;
             server.admit(10).await;
-            hears.store(server.next(HEADERS).await.is_some(), SeqCst);
+            receives.store(server.next(HEADERS).await.is_some(), SeqCst);
         });
         let runtime = Arc::new(net.clone());
         let opened = H2Connection::open(stream, runtime, Arc::new(Http2Config::default()));
@@ -572,9 +575,12 @@ fn what_a_failed_write_may_have_passed_on_does_not_count_as_unsent() {
         assert_eq!(limit(&connection).await, StreamLimit::Max(10));
         let book = Arc::<Book>::default();
         breaks.store(true, SeqCst);
-        let failure = connection.exchange(get(), book.terms()).await.unwrap_err();
+        let failure = connection
+            .exchange(get(), book.context())
+            .await
+            .unwrap_err();
         net.run_until_idle();
-        assert!(heard.load(SeqCst), "the server has the request");
+        assert!(received.load(SeqCst), "the server has the request");
         assert_eq!(
             failure.error.sent(),
             RequestSent::Full,
@@ -587,7 +593,7 @@ fn what_a_failed_write_may_have_passed_on_does_not_count_as_unsent() {
 }
 
 #[test]
-fn frames_of_a_body_go_out_in_one_write_and_uncopied() {
+fn frames_of_a_body_are_one_write_without_a_copy() {
     const LENGTH: usize = 60_000; // within the windows that every server begins with
     let net = MockNet::new();
     net.run(async {
@@ -621,7 +627,7 @@ fn frames_of_a_body_go_out_in_one_write_and_uncopied() {
         *request.body_mut() = body.into();
         hello(
             connection
-                .exchange(request, Arc::<Book>::default().terms())
+                .exchange(request, Arc::<Book>::default().context())
                 .await,
         )
         .await;
@@ -632,7 +638,7 @@ fn frames_of_a_body_go_out_in_one_write_and_uncopied() {
             (bytes > 0).then_some(bytes)
         });
         let of_body: Vec<_> = of_body.collect();
-        // h2 puts the beginning of each frame next to its head.
+        // h2 writes the beginning of each frame together with its header.
         assert!(
             matches!(of_body[..], [bytes] if bytes > LENGTH - 4 * 256),
             "{of_body:?}"

@@ -160,7 +160,7 @@ fn connection_is_dropped_before_its_lease_ends() {
             attempt: 1,
             trace: Trace::none(),
         };
-        let connection = client.seat.idle.lock().unwrap().take().unwrap();
+        let connection = client.pool.idle.lock().unwrap().take().unwrap();
         let request = http::Request::get("/")
             .header("connection", "upgrade")
             .header("upgrade", "x");
@@ -218,7 +218,7 @@ fn exchange_dropped_at_any_poll_ends_its_lease_and_drops_the_connection() {
                 });
                 let mut client = Client::new(net, stream);
                 client.timeouts = Timeouts::none().with_read(60 * SECOND);
-                let (seat, census) = (client.seat.clone(), net.clone());
+                let (pool, census) = (client.pool.clone(), net.clone());
                 Scenario::new(async move {
                     let response = client.send(request).await.unwrap();
                     let mut body = response.into_body();
@@ -228,11 +228,11 @@ fn exchange_dropped_at_any_poll_ends_its_lease_and_drops_the_connection() {
                     assert_eq!(client.ends(), 1, "settled before the body was dropped");
                 })
                 .counting(move || {
-                    let idle = usize::from(seat.idle.lock().unwrap().is_some());
-                    let granted = seat.granted.load(Ordering::Relaxed);
+                    let idle = usize::from(pool.idle.lock().unwrap().is_some());
+                    let granted = pool.granted.load(Ordering::Relaxed);
                     vec![
                         ("lent streams", census.census().streams - idle),
-                        ("leases", granted - seat.ends.lock().unwrap().len()),
+                        ("leases", granted - pool.ends.lock().unwrap().len()),
                     ]
                 })
             });

@@ -63,7 +63,7 @@ fn connection_is_released_before_the_end_of_the_response_is_yielded() {
             assert_eq!(body.chunk().await.unwrap().unwrap(), "ab");
             assert!(!client.is_idle());
             assert_eq!(body.chunk().await.unwrap().unwrap(), "cd");
-            // Nobody has asked whether there is more.
+            // The caller has not polled for more.
             assert!(client.is_idle());
             assert!(http_body::Body::is_end_stream(&body));
             assert!(body.chunk().await.is_none());
@@ -233,14 +233,14 @@ fn response_of_ten_kibibytes_is_one_read_and_releases_its_connection_with_the_he
 
 #[test]
 fn kept_body_does_not_keep_the_buffer_of_a_large_request() {
-    // With two, hardly anything of that buffer is left.
+    // With two, hardly any of that buffer is left.
     for fields in [1, 2] {
         let net = MockNet::new();
         let answer = format!(
             "HTTP/1.1 200 OK\r\nContent-Length: 10240\r\n\r\n{}",
             "0".repeat(10240)
         );
-        // It is there as soon as the request is written, as it is for a thread that waits in its
+        // It arrives as soon as the request is written, as it does for a thread that waits in its
         // socket.
         let client = served(&net, Link::new().buffer(2 << 20), |mut server| async move {
             server.write_all(answer).await.unwrap();

@@ -54,7 +54,7 @@ fn truncated_response_body_is_an_error() {
                 let case = format!("{response:?} at {at}, reset: {reset}: {outcome:?}");
                 assert!(!client.is_idle() && net.census().streams == 0, "{case}");
                 if !reset && head == 19 && at >= head {
-                    // Nobody can tell: this body may have any length.
+                    // This body may have any length, and so its end cannot be an error.
                     assert_eq!(outcome.unwrap(), &response[head..at], "{case}");
                     continue;
                 }
@@ -124,7 +124,7 @@ fn error_says_whether_the_connection_was_reused() {
 #[test]
 fn malformed_response_is_refused_at_once_and_the_error_names_the_rule() {
     let net = MockNet::new();
-    // The server does not close, and the rest of its answer never comes.
+    // The server does not close, and the rest of its response never arrives.
     let client = answering(&net, Link::new(), "SSH-2.0-OpenSSH_9.2\r\n");
     let error = net.run(async { failed(client.send(get()).await) });
     assert_eq!(
@@ -175,14 +175,14 @@ fn endless_response_is_refused_before_a_mebibyte_is_read() {
                 Err(failed) => failed.error,
             }
         });
-        // Zeros without end are no number of their own.
+        // An endless run of zeros is not a number.
         let expected = if again.starts_with('0') {
             ErrorKind::Protocol
         } else {
             ErrorKind::TooLarge
         };
         assert_eq!(error.kind(), expected, "{start:?} {error:?}");
-        // What the link holds counts too: 64 KiB each way.
+        // The capacity of the link counts too: 64 KiB in each direction.
         let sent = sent.load(Ordering::Relaxed);
         assert!(sent < 1 << 20, "{start:?}: {sent} bytes");
         assert_eq!(client.end(), Some(CloseReason::Failed));

@@ -37,15 +37,15 @@ mod upload;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A pool of one connection, and the book of what became of it.
+/// A pool of one connection, which records how its leases ended.
 #[derive(Default)]
-struct Seat {
+struct OneConnectionPool {
     idle: Mutex<Option<Box<dyn ExclusiveConnection>>>,
     granted: AtomicUsize,
     ends: Mutex<Vec<Option<CloseReason>>>,
 }
 
-impl LeaseOwner for Seat {
+impl LeaseOwner for OneConnectionPool {
     fn is_revoked(&self, _: LeaseId, _: Option<&Waker>) -> bool {
         false
     }
@@ -65,7 +65,7 @@ impl LeaseOwner for Seat {
 /// A client with one connection to a server.
 #[derive(Clone)]
 struct Client {
-    seat: Arc<Seat>,
+    pool: Arc<OneConnectionPool>,
     timeouts: Timeouts,
     total: Option<Duration>,
     attempt: u32,
@@ -81,10 +81,10 @@ impl Client {
     fn with(net: &MockNet, stream: BoxStream, config: Http1Config) -> Self {
         let runtime = Arc::new(net.clone());
         let connection = H1Connection::new(stream, runtime, Arc::new(config));
-        let seat = Seat::default();
-        *seat.idle.lock().unwrap() = Some(Box::new(connection));
+        let pool = OneConnectionPool::default();
+        *pool.idle.lock().unwrap() = Some(Box::new(connection));
         Client {
-            seat: Arc::new(seat),
+            pool: Arc::new(pool),
             timeouts: Timeouts::none(),
             total: None,
             attempt: 1,
@@ -94,16 +94,16 @@ impl Client {
     }
 
     fn lease(&self) -> Lease {
-        self.seat.granted.fetch_add(1, Ordering::Relaxed);
-        let seat: std::sync::Weak<Seat> = Arc::downgrade(&self.seat);
-        Lease::new(LeaseId::new(1), seat)
+        self.pool.granted.fetch_add(1, Ordering::Relaxed);
+        let pool: std::sync::Weak<OneConnectionPool> = Arc::downgrade(&self.pool);
+        Lease::new(LeaseId::new(1), pool)
     }
 
     fn send(
         &self,
         request: http::Request<Body>,
     ) -> impl Future<Output = Result<Response, SendError>> + Send + use<> {
-        let connection = self.seat.idle.lock().unwrap().take();
+        let connection = self.pool.idle.lock().unwrap().take();
         let context = ExchangeContext {
             lease: self.lease(),
             timeouts: self.timeouts,
@@ -117,16 +117,16 @@ impl Client {
     }
 
     fn is_idle(&self) -> bool {
-        self.seat.idle.lock().unwrap().is_some()
+        self.pool.idle.lock().unwrap().is_some()
     }
 
-    /// How the latest lease ended; `None` with a connection.
+    /// Returns how the latest lease ended; `None` if the connection was given back.
     fn end(&self) -> Option<CloseReason> {
-        *self.seat.ends.lock().unwrap().last().expect("an end")
+        *self.pool.ends.lock().unwrap().last().expect("an end")
     }
 
     fn ends(&self) -> usize {
-        self.seat.ends.lock().unwrap().len()
+        self.pool.ends.lock().unwrap().len()
     }
 }
 
@@ -154,7 +154,7 @@ fn pieces(texts: &[&'static str]) -> Body {
     })
 }
 
-/// A body in pieces, none of which is there when it is asked for.
+/// A body in pieces, none of which is ready at the first poll for it.
 fn pausing(texts: &[&'static str]) -> Body {
     let (mut pieces, mut pauses) = (pieces(texts), false);
     Body::poll_fn(move |cx| {
@@ -168,7 +168,7 @@ fn pausing(texts: &[&'static str]) -> Body {
     })
 }
 
-/// A body which says nothing, and has not ended.
+/// A body that yields nothing and does not end.
 fn silent() -> Body {
     Body::poll_fn(|_| Poll::<Option<Result<Bytes, Infallible>>>::Pending)
 }
@@ -183,7 +183,7 @@ async fn text(response: Response) -> Result<String, Error> {
     Ok(String::from_utf8(bytes.to_vec()).unwrap())
 }
 
-/// A client, and a server which is `script`.
+/// A client of a server that runs `script`.
 fn served<F>(
     net: &MockNet,
     link: Link,
@@ -197,7 +197,7 @@ where
     Client::new(net, stream)
 }
 
-/// A server which reads a head, says `answer` and waits for the client to go.
+/// A client of a server that reads a head, sends `answer` and waits for the end of the connection.
 fn answering(net: &MockNet, link: Link, answer: impl AsRef<[u8]>) -> Client {
     let answer = answer.as_ref().to_vec();
     served(net, link, |mut server| async move {

@@ -209,7 +209,7 @@ fn slow_reader_does_not_meet_the_read_limit() {
         let mut body = client.send(get()).await.unwrap().into_body();
         assert_eq!(body.chunk().await.unwrap().unwrap(), "a");
         assert_eq!(body.chunk().await.unwrap().unwrap(), "b");
-        // By the time it is asked for, the last byte is nearly there.
+        // By the time it is polled for, the last byte has almost arrived.
         net.sleep(30 * SECOND).await;
         assert_eq!(body.chunk().await.unwrap().unwrap(), "c");
     });

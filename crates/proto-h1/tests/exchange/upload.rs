@@ -179,7 +179,7 @@ fn early_response_is_received_although_the_server_stops_reading() {
             });
             match (heard, reset && goes_on) {
                 (Ok(heard), false) => assert_eq!(heard, "big"),
-                // A body which lasts until the close must not end with a reset.
+                // A body delimited by the end of the connection must not end with a reset.
                 (Err(error), true) => assert_eq!(error.kind(), ErrorKind::Network),
                 (heard, _) => panic!("{answer}: {heard:?}"),
             }
@@ -192,7 +192,7 @@ fn early_response_is_received_although_the_server_stops_reading() {
 #[test]
 fn upload_continues_while_the_response_is_read() {
     seeds(0..30, |net| {
-        // An echo which says everything back at once, and reads only what it has said.
+        // An echo that returns everything at once.
         let client = served(&net, Link::new().buffer(64), |mut server| async move {
             let head = server.read_head().await.unwrap();
             assert!(head.contains("content-length: 3000"));
@@ -237,7 +237,7 @@ fn body_waits_for_100_or_a_second_or_a_final_response() {
         let request = http::Request::post("/").header("expect", "100-continue");
         with(request, "hello")
     };
-    // A server which says it after half a second, never, or refuses.
+    // A server that sends it after half a second, never, or refuses.
     for (says, after, arrives_at) in [
         (
             "HTTP/1.1 100 Continue\r\n\r\n",
@@ -338,8 +338,8 @@ fn endless_upload_yields_to_other_tasks() {
         while !server.read_some().await.unwrap().is_empty() {}
     });
     let mut sending = pin!(client.send(post(endless())));
-    // Everything can be written at once, for ever: nevertheless each poll ends, and asks for the
-    // next.
+    // Everything can be written at once, without end: each poll ends nevertheless, and wakes its
+    // task.
     let woken = Arc::new(Woken::default());
     let waker = Waker::from(woken.clone());
     let mut cx = Context::from_waker(&waker);
@@ -359,7 +359,7 @@ impl Wake for Woken {
     }
 }
 
-/// A stream which keeps what is written until it is flushed, as TLS may.
+/// A stream that keeps what is written until it is flushed, as TLS may.
 #[derive(Debug)]
 struct Holding {
     stream: BoxStream,
@@ -410,7 +410,7 @@ fn buffering_stream_is_flushed_before_the_exchange_waits() {
                 .await
                 .unwrap();
             server.read_until("one").await.unwrap();
-            // The body says no more until this is heard.
+            // The body yields no more until this has arrived.
             server
                 .write_all("HTTP/1.1 103 Go On\r\n\r\n")
                 .await
