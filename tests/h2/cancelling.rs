@@ -57,9 +57,9 @@ fn expected(upload: bool) -> String {
     }
 }
 
-/// The client has given back all it was sent but for less than half of its window, and nobody
+/// The client has given back all it was sent except for less than half of its window, and no exchange
 /// waits for the rest.
-fn windows_are_whole(records: &Records) {
+fn windows_are_intact(records: &Records) {
     for record in records.lock().unwrap().iter() {
         let (sent, credit) = (record.data_sent(), record.credit(0));
         assert!(
@@ -74,7 +74,7 @@ fn three(net: &MockNet, first: bool, others: [bool; 2]) -> Scenario {
     three_after(net, first, others, Duration::ZERO)
 }
 
-/// The same, with the others coming so much later.
+/// The same, with the others starting after `later`.
 fn three_after(net: &MockNet, first: bool, others: [bool; 2], later: Duration) -> Scenario {
     let (served, records) = serve(net, &[], async |mut peer, number| {
         peer.serve(|request| answer(request, number)).await
@@ -112,7 +112,7 @@ fn three_after(net: &MockNet, first: bool, others: [bool; 2], later: Duration) -
             requests.saturating_sub(others),
         )]
     })
-    // The neighbours; the connection's driver, the pool's watcher and what times them.
+    // The other streams; the connection's driver, the pool's maintenance task and their timers.
     .allowing(4, 1, 8)
     .allowing_attempts(1)
     .then(async move {
@@ -126,7 +126,7 @@ fn three_after(net: &MockNet, first: bool, others: [bool; 2], later: Duration) -
         // Larger than what is left of a window of which a part is lost.
         assert_eq!(exchange(&again, false).await, expected(false));
         assert_eq!(exchange(&again, true).await, expected(true));
-        windows_are_whole(&records);
+        windows_are_intact(&records);
         assert_eq!(records.lock().unwrap().len(), 1, "connections");
     })
 }
@@ -136,17 +136,17 @@ fn enough(swept: SweepReport) {
 }
 
 #[test]
-fn a_download_dropped_anywhere_leaves_its_neighbours_and_the_windows_whole() {
+fn download_dropped_at_any_poll_leaves_other_streams_and_windows_intact() {
     enough(Sweep::polls().run(|net| three(net, false, [false, true])));
 }
 
 #[test]
-fn an_upload_dropped_anywhere_leaves_its_neighbours_and_the_windows_whole() {
+fn upload_dropped_at_any_poll_leaves_other_streams_and_windows_intact() {
     enough(Sweep::polls().run(|net| three(net, true, [true, false])));
 }
 
 #[test]
-fn a_request_dropped_at_any_instant_leaves_its_neighbours_and_the_windows_whole() {
+fn request_dropped_at_any_instant_leaves_other_streams_and_windows_intact() {
     for upload in [false, true] {
         let swept = Sweep::instants().run(|net| three(net, upload, [false, true]));
         assert!(swept.points > 5, "{swept:?}");
@@ -154,12 +154,12 @@ fn a_request_dropped_at_any_instant_leaves_its_neighbours_and_the_windows_whole(
 }
 
 #[test]
-fn a_request_dropped_between_any_two_steps_leaves_its_neighbours_and_the_windows_whole() {
+fn request_dropped_between_any_two_steps_leaves_other_streams_and_windows_intact() {
     enough(Sweep::steps().run(|net| three(net, false, [false, true])));
 }
 
 #[test]
-fn the_request_that_made_the_connection_can_be_dropped_under_those_who_wait_for_it() {
+fn request_that_made_the_connection_can_be_dropped_while_others_wait_for_it() {
     let later = Duration::from_millis(1);
     for upload in [false, true] {
         enough(Sweep::polls().run(|net| three_after(net, upload, [false, true], later)));
@@ -169,7 +169,7 @@ fn the_request_that_made_the_connection_can_be_dropped_under_those_who_wait_for_
 }
 
 #[test]
-fn a_request_dropped_in_a_shuffled_world_leaves_its_neighbours_and_the_windows_whole() {
+fn request_dropped_in_a_shuffled_world_leaves_other_streams_and_windows_intact() {
     for seed in 1..4 {
         enough(
             Sweep::polls()

@@ -9,7 +9,7 @@ use httpcore_tests::{
     suite::{Client, Story},
 };
 
-use crate::told::BROKEN_HEAD;
+use crate::expected::BROKEN_HEAD;
 
 /// `:status: 200`, by its place in the static table.
 const STATUS: u8 = 0x88;
@@ -43,7 +43,7 @@ fn twice(client: Client) -> Story {
 }
 
 #[test]
-fn blocks_that_cannot_be_decoded() {
+fn undecodable_field_blocks_end_the_connection() {
     play(&[
         broken("RFC 7541 §6.1: index 0", &[0x80]),
         broken("RFC 7541 §2.3.3: an index beyond both tables", &[0xbe]),
@@ -106,14 +106,14 @@ fn blocks_that_cannot_be_decoded() {
         )
         .deviates(),
         case(
-            "RFC 9113 §4.3: a broken block on a stream which was given up",
+            "RFC 9113 §4.3: a broken block on a cancelled stream",
             [
                 Step::Request,
                 Step::Frame(httpcore_tests::h2_peer::frames::kind::RST_STREAM),
                 say([block(1, vec![0x80]).end()]),
             ],
         )
-        .client(give_up)
+        .client(cancel)
         .outcome(
             "given up",
             "RST_STREAM 1 CANCEL; GOAWAY PROTOCOL_ERROR",
@@ -123,8 +123,8 @@ fn blocks_that_cannot_be_decoded() {
     ]);
 }
 
-/// Drops a request for which the server has not answered anything.
-fn give_up(client: Client) -> Story {
+/// Drops a request that has no response.
+fn cancel(client: Client) -> Story {
     Box::pin(async move {
         let request = client.get("/case");
         let soon = std::time::Duration::from_millis(10);
@@ -136,7 +136,7 @@ fn give_up(client: Client) -> Story {
 }
 
 #[test]
-fn blocks_that_are_unusual() {
+fn unusual_field_blocks_are_decoded() {
     let remembered = || encode_to_remember(&[("x-seen", "before")]);
     let by_index = || vec![STATUS, 0xbe];
     let mut never = vec![STATUS];
@@ -148,7 +148,7 @@ fn blocks_that_are_unusual() {
     .concat();
     play(&[
         case(
-            "RFC 7541 §6.2.3: a field to be indexed by nobody",
+            "RFC 7541 §6.2.3: a field that must not be indexed",
             answering([block(1, never).end()]),
         )
         .fine("200 x-seen=secret \"\""),
@@ -194,7 +194,7 @@ fn blocks_that_are_unusual() {
              200 x-seen=before \"\"",
         ),
         case(
-            "RFC 9113 §4.3: a field that came on a stream which was given up",
+            "RFC 9113 §4.3: a field that arrived on a cancelled stream",
             [
                 Step::Request,
                 Step::Frame(httpcore_tests::h2_peer::frames::kind::RST_STREAM),
@@ -205,7 +205,7 @@ fn blocks_that_are_unusual() {
         )
         .client(|client| {
             Box::pin(async move {
-                let one = give_up(client.clone()).await;
+                let one = cancel(client.clone()).await;
                 format!("{one}, {}", client.get("/two").await)
             })
         })
@@ -250,7 +250,7 @@ fn blocks_that_are_unusual() {
         )
         .client(twice)
         .outcome(
-            // The first request is retried by nobody: it has its answer.
+            // The first request is not retried: it has its response.
             "200 x-seen=before \"\", \
              Protocol in Head, sent Full, response not begun, connection reused, attempts 1",
             "GOAWAY PROTOCOL_ERROR",

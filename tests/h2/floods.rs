@@ -12,16 +12,16 @@ use httpcore_tests::{
     suite::{Client, Story, tell_error},
 };
 
-use crate::told::{BROKEN_BODY, BROKEN_HEAD, NO_ANSWER};
+use crate::expected::{BROKEN_BODY, BROKEN_HEAD, NO_ANSWER};
 
-/// How many bytes the client may take in from one who does not read: what fills the buffers of both
+/// Maximum number of bytes that the client reads from a peer that does not read: the buffers of both
 /// directions, and a little more.
 const TAKEN: u64 = 1 << 20;
 
 /// The stream was reset before its response.
 const RESET: &str = BROKEN_HEAD;
 
-/// Frames without an end, from a peer that never reads again.
+/// Endless frames, from a peer that never reads again.
 fn deaf(name: &'static str, frames: &[Frame]) -> Case {
     let mut steps = vec![Step::Request];
     // Far more than buffers hold, in pieces.
@@ -31,7 +31,7 @@ fn deaf(name: &'static str, frames: &[Frame]) -> Case {
 }
 
 #[test]
-fn a_peer_that_floods_and_does_not_read() {
+fn flood_from_a_peer_that_does_not_read_is_bounded() {
     let stuck = "Timeout(ResponseHead) in Head, sent Full, response not begun, connection reused, attempts 1";
     let many = |frame: Frame| vec![frame; 1000];
     fn is_bounded(record: &httpcore_tests::h2_peer::record::Record) {
@@ -40,19 +40,19 @@ fn a_peer_that_floods_and_does_not_read() {
     }
     play(&[
         deaf(
-            "RFC 9113 §10.5: PINGs, and nobody reads the answers",
+            "RFC 9113 §10.5: PINGs, and unread answers",
             &many(ping([0; 8])),
         )
         .outcome(NO_ANSWER, "", Next::Says(stuck))
         .check(is_bounded),
         deaf(
-            "RFC 9113 §10.5: SETTINGS, and nobody reads the acknowledgements",
+            "RFC 9113 §10.5: SETTINGS, and unread acknowledgements",
             &many(settings(&[])),
         )
         .outcome(NO_ANSWER, "", Next::Says(stuck))
         .check(is_bounded),
         deaf(
-            "RFC 9113 §10.5: frames on a stream that is over, and nobody reads what they are told",
+            "RFC 9113 §10.5: frames on a closed stream, and unread answers",
             &{
                 let mut frames = vec![ok(1).end()];
                 frames.extend(vec![data(1, ""); 1000]);
@@ -69,7 +69,7 @@ fn a_peer_that_floods_and_does_not_read() {
 }
 
 #[test]
-fn a_peer_that_floods_and_reads() {
+fn flood_from_a_peer_that_reads_is_bounded() {
     let thousand = |frame: Frame| say(vec![frame; 1000]);
     let with = |name, step: Step| {
         case(
@@ -94,7 +94,7 @@ fn a_peer_that_floods_and_reads() {
         .cut()
         .outcome(BROKEN_HEAD, "", Next::Elsewhere),
         with(
-            "RFC 9113 §10.5: 100,000 frames that nobody knows",
+            "RFC 9113 §10.5: 100,000 frames of undefined types",
             thousand(Frame::new(0xbe, 0, 0, "x")),
         )
         .cut()
@@ -133,7 +133,7 @@ fn a_peer_that_floods_and_reads() {
     ]);
 }
 
-/// Asks, and reads nothing for ten minutes.
+/// Sends a request, and reads nothing for ten minutes.
 fn never_read(client: Client) -> Story {
     Box::pin(async move {
         let request = client.request("GET", "/case", httpcore::Body::empty());
@@ -150,7 +150,7 @@ fn never_read(client: Client) -> Story {
 }
 
 #[test]
-fn a_peer_that_sends_without_end_to_one_stream() {
+fn endless_frames_on_one_stream_are_bounded() {
     let endless_block = |size: usize, count: usize| {
         let mut frames = vec![headers(1, &[(":status", "200")]).without(flag::END_HEADERS)];
         frames.extend(vec![
@@ -182,7 +182,7 @@ fn a_peer_that_sends_without_end_to_one_stream() {
         .cut()
         .connection_error(code::ENHANCE_YOUR_CALM, BROKEN_HEAD)
         .check(|record| assert!(record.bytes_sent() < 1 << 20, "{}", record.bytes_sent())),
-        case("RFC 9113 §10.5: empty DATA that nobody reads", {
+        case("RFC 9113 §10.5: empty DATA that is not read", {
             let mut steps = answering([ok(1)]);
             steps.push(Step::Repeat(1000, vec![say(vec![data(1, ""); 1000])]));
             steps.push(say([data(1, "").end()]));
@@ -192,7 +192,7 @@ fn a_peer_that_sends_without_end_to_one_stream() {
         .cut()
         .connection_error(code::ENHANCE_YOUR_CALM, BROKEN_BODY)
         .check(|record| assert!(record.bytes_sent() < 1 << 20, "{}", record.bytes_sent())),
-        case("RFC 9113 §10.5: DATA of one byte that nobody reads", {
+        case("RFC 9113 §10.5: DATA of one byte that is not read", {
             let mut steps = answering([ok(1)]);
             steps.push(Step::Repeat(1000, vec![say(vec![data(1, "x"); 1000])]));
             steps.push(say([data(1, "").end()]));

@@ -11,7 +11,7 @@ use httpcore_tests::{
     suite::{Client, Story, tell},
 };
 
-use crate::told::{BROKEN_BODY, BROKEN_HEAD};
+use crate::expected::{BROKEN_BODY, BROKEN_HEAD};
 
 const MOST: u32 = (1 << 31) - 1;
 const SOON: Duration = Duration::from_millis(100);
@@ -23,7 +23,7 @@ fn post(client: Client) -> Story {
     })
 }
 
-/// So many bytes of DATA, in frames of 16 KiB, the last of which ends the stream.
+/// `size` bytes of DATA, in frames of 16 KiB, the last of which ends the stream.
 fn body(stream: u32, size: usize) -> Vec<Frame> {
     let mut left = size;
     let mut frames = Vec::new();
@@ -38,15 +38,15 @@ fn body(stream: u32, size: usize) -> Vec<Frame> {
 }
 
 #[test]
-fn windows_of_the_server() {
+fn windows_of_the_server_are_respected() {
     play(&[
         case(
-            "RFC 9113 §6.9: a window of the connection opened by nothing",
+            "RFC 9113 §6.9: a connection's window opened by 0",
             answering([window_update(0, 0)]),
         )
         .connection_error(code::PROTOCOL_ERROR, BROKEN_HEAD),
         case(
-            "RFC 9113 §6.9: a window of a stream opened by nothing",
+            "RFC 9113 §6.9: a stream's window opened by 0",
             answering([window_update(1, 0)]),
         )
         .connection_error(code::PROTOCOL_ERROR, BROKEN_HEAD)
@@ -150,12 +150,12 @@ fn uploads_wait_for_both_windows() {
         })
         .fine("200 \"\""),
         case(
-            "RFC 9113 §5.2: an upload that is given up leaves the connection's window to others",
+            "RFC 9113 §5.2: a cancelled upload leaves the connection's window to others",
             [
                 Step::Request,
                 Step::Frame(kind::RST_STREAM),
                 Step::Request,
-                // Bytes may come so late that the first has filled the connection's.
+                // Bytes may arrive so late that the first has filled the connection's window.
                 say([window_update(0, 50_000), window_update(3, 50_000)]),
                 Step::End(3),
                 say([ok(3).end()]),
@@ -197,7 +197,7 @@ fn neither_direction_waits_for_the_other() {
         .fine("200 \"early and late\"")
         .check(|record| assert_eq!(record.body(1).len(), 100_000)),
         case(
-            "RFC 9113 §5.2: an upload that waits for the connection's window is in nobody's way",
+            "RFC 9113 §5.2: an upload that waits for the connection's window does not delay others",
             [
                 Step::Request,
                 Step::Request,
@@ -224,7 +224,7 @@ fn neither_direction_waits_for_the_other() {
         })
         .fine("200 \"in the end\"; 200 \"passed\""),
         case(
-            "RFC 9113 §5.4.2: a body that drips ends with the whole time limit",
+            "RFC 9113 §5.4.2: a slow body meets the total time limit",
             {
                 let mut steps = answering([ok(1)]);
                 for _ in 0..9 {
@@ -247,7 +247,7 @@ fn neither_direction_waits_for_the_other() {
     ]);
 }
 
-/// Asks, waits a while without reading, and then reads to the end.
+/// Sends a request, does not read for a while, and then reads to the end.
 fn read_late(client: Client) -> Story {
     Box::pin(async move {
         let request = client.request("GET", "/case", httpcore::Body::empty());
@@ -263,7 +263,7 @@ fn read_late(client: Client) -> Story {
 }
 
 #[test]
-fn windows_of_the_client() {
+fn windows_of_the_client_are_enforced_and_given_back() {
     let too_much = |name, client: fn(Client) -> Story| {
         let mut frames = vec![ok(1)];
         frames.extend(body(1, 70_000));
@@ -277,7 +277,7 @@ fn windows_of_the_client() {
             })
     };
     let after_cancel: Case = case(
-        "RFC 9113 §6.9: DATA for a stream that was given up counts, and is given back",
+        "RFC 9113 §6.9: DATA for a cancelled stream counts, and is given back",
         {
             let mut steps = answering([ok(1), data(1, vec![0; 10_000])]);
             steps.push(Step::Frame(kind::RST_STREAM));
@@ -306,7 +306,7 @@ fn windows_of_the_client() {
     });
     play(&[
         too_much(
-            "RFC 9113 §6.9.1: more DATA than the window of one who does not read",
+            "RFC 9113 §6.9.1: more DATA than the window of an unread response",
             read_late,
         )
         .stream_error(
@@ -323,7 +323,7 @@ fn windows_of_the_client() {
         })
         .fine("200 12000 bytes"),
         case(
-            "RFC 9113 §6.9: DATA behind the end of a response that was reset is given back",
+            "RFC 9113 §6.9: DATA after a reset response is given back",
             {
                 let mut steps = answering([headers(1, &[("x-no", "status")])]);
                 steps.push(Step::Frame(kind::RST_STREAM));
@@ -338,7 +338,7 @@ fn windows_of_the_client() {
             let (received, credit) = (6_400_000, record.credit(0) - RAISED);
             assert!(received - credit < 5 << 19, "{credit}");
         }),
-        case("RFC 9113 §6.9: an answer of 6 MiB, read as it comes", {
+        case("RFC 9113 §6.9: a response of 6 MiB, read as it arrives", {
             let mut steps = answering([ok(1)]);
             for frame in body(1, 6 << 20) {
                 steps.push(say([frame]));
@@ -347,7 +347,7 @@ fn windows_of_the_client() {
         })
         .fine(&format!("200 {} bytes", 6 << 20)),
         case(
-            "RFC 9113 §6.1: DATA behind the end",
+            "RFC 9113 §6.1: DATA after the end",
             answering([ok(1), data(1, "ok").padded_with(9, b"")]),
         )
         .connection_error(code::PROTOCOL_ERROR, BROKEN_BODY),
@@ -360,5 +360,5 @@ fn five_mebibytes(builder: httpcore::Builder) -> httpcore::Builder {
     builder.http2_config(config)
 }
 
-/// By how much the client opens the connection's window at the beginning: to 5 MiB.
+/// Increment with which the client opens the connection's window at the beginning: to 5 MiB.
 const RAISED: u64 = (5 << 20) - 65_535;

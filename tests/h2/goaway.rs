@@ -11,7 +11,7 @@ use httpcore_tests::{
     suite::{Client, Story},
 };
 
-use crate::told::BROKEN_HEAD;
+use crate::expected::BROKEN_HEAD;
 
 const SOON: Duration = Duration::from_millis(100);
 const ALL: u32 = (1 << 31) - 1;
@@ -33,7 +33,7 @@ fn post(client: Client) -> Story {
 }
 
 #[test]
-fn streams_below_the_last_end_and_streams_above_go_elsewhere() {
+fn streams_below_the_last_one_finish_and_others_use_another_connection() {
     play(&[
         case(
             "RFC 9113 §6.8: a stream below the last one ends well",
@@ -97,7 +97,7 @@ fn streams_below_the_last_end_and_streams_above_go_elsewhere() {
         )
         .outcome("200 x-seen=2 \"/case\"", "", Next::Elsewhere),
         case(
-            "RFC 9113 §6.8: GOAWAY instead of an answer to SETTINGS",
+            "RFC 9113 §6.8: GOAWAY in place of the SETTINGS acknowledgement",
             [say([goaway(0, 0)]), Step::Close],
         )
         .once()
@@ -106,10 +106,10 @@ fn streams_below_the_last_end_and_streams_above_go_elsewhere() {
 }
 
 #[test]
-fn goaway_with_an_error() {
+fn goaway_with_an_error_fails_or_resends_requests() {
     play(&[
         case(
-            "RFC 9113 §6.8: an error, and the stream was not looked at",
+            "RFC 9113 §6.8: an error, and the stream was not processed",
             [
                 Step::Request,
                 say([goaway(0, code::ENHANCE_YOUR_CALM)]),
@@ -118,7 +118,7 @@ fn goaway_with_an_error() {
         )
         .outcome("200 x-seen=2 \"/case\"", "", Next::Elsewhere),
         case(
-            "RFC 9113 §6.8: an error, and the stream may have been looked at",
+            "RFC 9113 §6.8: an error, and the stream may have been processed",
             [
                 Step::Request,
                 say([goaway(1, code::INTERNAL_ERROR)]),
@@ -144,7 +144,7 @@ fn goaway_with_an_error() {
             Next::Elsewhere,
         ),
         case(
-            "RFC 9113 §6.8: an error for a POST that may have been looked at",
+            "RFC 9113 §6.8: an error for a POST that may have been processed",
             [
                 Step::Request,
                 Step::End(1),
@@ -162,7 +162,7 @@ fn goaway_with_an_error() {
 }
 
 #[test]
-fn goaway_between_requests() {
+fn goaway_between_requests_retires_the_connection() {
     play(&[
         case(
             "RFC 9113 §6.8: GOAWAY while idle",
@@ -202,7 +202,7 @@ fn goaway_between_requests() {
 }
 
 #[test]
-fn pings() {
+fn pings_are_answered() {
     let pong = |payload: &'static [u8; 8]| Frame::new(kind::PING, flag::ACK, 0, &payload[..]);
     play(&[
         case(
@@ -231,12 +231,12 @@ fn pings() {
         .fine("200 \"\"")
         .check(|record| assert_eq!(record.acks(kind::PING), 20)),
         case(
-            "RFC 9113 §6.7: an answer to no PING",
+            "RFC 9113 §6.7: a PING acknowledgement without a PING",
             answering([pong(b"whatever"), ok(1).end()]),
         )
         .fine("200 \"\""),
         case(
-            "RFC 9113 §6.7: many answers to no PING",
+            "RFC 9113 §6.7: many PING acknowledgements without a PING",
             answering({
                 let mut frames = vec![pong(b"whatever"); 5000];
                 frames.push(ok(1).end());
@@ -245,7 +245,7 @@ fn pings() {
         )
         .fine("200 \"\""),
         case(
-            "RFC 9113 §6.9: what is said between requests changes nothing",
+            "RFC 9113 §6.9: frames between requests change nothing",
             [
                 Step::Request,
                 say([ok(1).end(), window_update(0, 5), reset(1, 0), ping([1; 8])]),

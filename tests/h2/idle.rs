@@ -1,4 +1,4 @@
-//! Connections that nobody uses, and streams that stall beside others.
+//! Idle connections, and streams that stall beside others.
 
 use std::{sync::Arc, time::Duration};
 
@@ -34,7 +34,7 @@ fn nothing_is_left(net: &MockNet, client: Client) {
 }
 
 #[test]
-fn a_minute_of_pings_while_idle_is_answered_ping_by_ping() {
+fn each_ping_on_an_idle_connection_is_answered() {
     let net = MockNet::new();
     let (served, records) = serve(&net, &[], async |mut peer, number| {
         let request = peer.request().await?;
@@ -42,7 +42,7 @@ fn a_minute_of_pings_while_idle_is_answered_ping_by_ping() {
         for turn in 0..12 {
             peer.wait(Duration::from_secs(5)).await?;
             peer.send(&[ping([turn; 8])]).await?;
-            // Nobody moves the clock meanwhile: it is answered at once.
+            // The clock does not advance meanwhile: the answer is immediate.
             peer.until(|got| got.frame.payload[..] == [turn; 8]).await?;
         }
         peer.serve(|request| answer(request, number)).await
@@ -57,7 +57,7 @@ fn a_minute_of_pings_while_idle_is_answered_ping_by_ping() {
 }
 
 #[test]
-fn a_connection_that_says_goaway_while_idle_is_retired_before_the_next_request() {
+fn idle_connection_with_goaway_is_retired_before_the_next_request() {
     let net = MockNet::new();
     let (_, records) = serve(&net, &[], async |mut peer, number| {
         let request = peer.request().await?;
@@ -83,7 +83,7 @@ fn a_connection_that_says_goaway_while_idle_is_retired_before_the_next_request()
 }
 
 #[test]
-fn a_connection_that_is_idle_for_too_long_is_closed_with_goaway() {
+fn connection_idle_for_too_long_is_closed_with_goaway() {
     let net = MockNet::new();
     let (_, records) = serve(&net, &[], async |mut peer, number| {
         peer.serve(|request| answer(request, number)).await
@@ -100,13 +100,13 @@ fn a_connection_that_is_idle_for_too_long_is_closed_with_goaway() {
 }
 
 #[test]
-fn a_peer_that_answers_no_ping_is_given_up_with_what_waits_for_it() {
+fn connection_without_ping_answers_fails_with_its_exchanges() {
     for is_stuck in [false, true] {
         let net = MockNet::new();
         serve(&net, &[], move |mut peer, number| async move {
             let request = peer.request().await?;
             if number == 1 {
-                // One reads and says nothing; the other does not even read, and so the client
+                // One reads and sends nothing; the other does not even read, and so the client
                 // cannot write.
                 if is_stuck {
                     peer.into_stream().stall().await;
@@ -147,7 +147,7 @@ fn a_peer_that_answers_no_ping_is_given_up_with_what_waits_for_it() {
 }
 
 #[test]
-fn the_read_timeout_of_one_stream_is_nothing_to_another() {
+fn read_timeout_of_one_stream_does_not_affect_another() {
     let net = MockNet::new();
     let (served, records) = serve(&net, &[], async |mut peer, number| {
         let (one, two) = (peer.request().await?, peer.request().await?);
@@ -185,7 +185,7 @@ fn the_read_timeout_of_one_stream_is_nothing_to_another() {
 }
 
 #[test]
-fn four_abandoned_bodies_of_8_mib_leave_the_window_to_the_fifth_request() {
+fn four_dropped_bodies_of_8_mib_leave_the_window_to_the_fifth_request() {
     let net = MockNet::new();
     let (served, records) = serve(&net, &[], async |mut peer, number| {
         peer.serve(|request| answer(request, number)).await
@@ -215,7 +215,7 @@ fn four_abandoned_bodies_of_8_mib_leave_the_window_to_the_fifth_request() {
 }
 
 #[test]
-fn the_answer_to_a_question_for_a_sign_of_life_does_not_widen_windows() {
+fn answer_to_a_keep_alive_ping_does_not_widen_windows() {
     let net = MockNet::new();
     let (_, records) = serve(&net, &[], async |mut peer, number| {
         peer.serve(|request| answer(request, number)).await
@@ -244,7 +244,7 @@ fn the_answer_to_a_question_for_a_sign_of_life_does_not_widen_windows() {
     };
     let measured = settings("while it was used");
     net.advance(Duration::from_secs(65));
-    // Some asked whether it was alive.
+    // Some were keep-alive PINGs.
     assert!(settings("when it had been idle") > measured);
     nothing_is_left(&net, client);
 }

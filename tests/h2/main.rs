@@ -1,5 +1,5 @@
-//! HTTP/2 against a server that is made of frames: what is sent, what is refused, and what becomes
-//! of the connection, of the other streams, and of the pool.
+//! HTTP/2 against a server that sends scripted frames: what is sent, what is refused, and the effect on
+//! the connection, the other streams and the pool.
 
 #![allow(
     clippy::unwrap_used,
@@ -7,25 +7,25 @@
 )]
 
 mod cancelling;
+mod expected;
 mod fields;
 mod floods;
 mod flow;
 mod goaway;
 mod idle;
 mod messages;
-mod moods;
 mod neighbours;
 mod pools;
+mod random_faults;
 mod requests;
 mod resets;
 mod settings;
 mod silent;
 mod streams;
-mod told;
 mod tunnels;
 mod unread;
 
-/// The cases, as they are written.
+/// The sources of the cases.
 const SOURCES: [&str; 7] = [
     include_str!("fields.rs"),
     include_str!("floods.rs"),
@@ -37,7 +37,7 @@ const SOURCES: [&str; 7] = [
 ];
 
 #[test]
-fn every_difference_that_is_listed_has_its_case() {
+fn every_listed_difference_has_its_case() {
     let list = include_str!("../../docs/http2-differences.md");
     let names = list.lines().filter_map(|line| line.strip_prefix("- `"));
     for name in names.map(|line| line.trim_end_matches('`')) {

@@ -10,7 +10,7 @@ use httpcore_tests::{
     suite::{Client, Story},
 };
 
-use crate::told::{BROKEN_BODY, BROKEN_HEAD, BROKEN_HEAD_BEGUN};
+use crate::expected::{BROKEN_BODY, BROKEN_HEAD, BROKEN_HEAD_BEGUN};
 
 type Fields<'a> = &'a [(&'a str, &'a str)];
 
@@ -28,7 +28,7 @@ fn malformed_field(name: &'static str, field: &[u8], value: &[u8]) -> Case {
         .stream_error(code::PROTOCOL_ERROR, BROKEN_HEAD)
 }
 
-/// A value with white space around it, which is delivered without.
+/// A value with white space around it, which is delivered without it.
 fn trimmed(name: &'static str, value: &[u8]) -> Case {
     let mut fields = encode(&[(":status", "200")]);
     literal(&mut fields, 0x00, b"x-seen", value);
@@ -37,7 +37,7 @@ fn trimmed(name: &'static str, value: &[u8]) -> Case {
         .deviates()
 }
 
-/// Pseudo-fields which h2 drops without a word, and which are seen in front of it.
+/// Pseudo-fields that h2 drops silently, and that are found before h2.
 fn dropped(name: &'static str, fields: Fields<'_>) -> Case {
     case(name, answering([headers(1, fields)]))
         .stream_error(code::PROTOCOL_ERROR, BROKEN_HEAD_BEGUN)
@@ -48,8 +48,8 @@ fn dropped_trailers(name: &'static str, fields: Fields<'_>) -> Case {
     malformed_trailers(name, fields).fine(BROKEN_BODY)
 }
 
-/// What h2 takes for a block that cannot be decoded. RFC 9113 §5.4.1 allows an error of the
-/// connection instead of one of the stream; the other streams would have preferred it otherwise.
+/// What h2 takes for a block that cannot be decoded. RFC 9113 §5.4.1 allows a connection error in place
+/// of a stream error; the other streams fail with it.
 fn harsh(case: Case, told: &str) -> Case {
     case.connection_error(code::PROTOCOL_ERROR, told).deviates()
 }
@@ -80,7 +80,7 @@ fn pseudo_fields() {
         ),
         harsh(
             malformed(
-                "RFC 9113 §8.3: a pseudo-field that nobody knows",
+                "RFC 9113 §8.3: an undefined pseudo-field",
                 &[(":status", "200"), (":foo", "bar")],
             ),
             BROKEN_HEAD,
@@ -106,7 +106,7 @@ fn pseudo_fields() {
             &[(":status", "200"), (":protocol", "a")],
         ),
         malformed(
-            "RFC 9113 §8.3: a status behind a field",
+            "RFC 9113 §8.3: a status after a field",
             &[("x-seen", "1"), (":status", "200")],
         ),
         harsh(
@@ -145,7 +145,7 @@ fn pseudo_fields() {
         )
         .stream_error(code::PROTOCOL_ERROR, BROKEN_HEAD_BEGUN),
         case(
-            "RFC 9110 §15: a status that nobody knows",
+            "RFC 9110 §15: an undefined status",
             answering([headers(1, &[(":status", "599")]).end()]),
         )
         .fine("599 \"\""),
@@ -235,12 +235,12 @@ fn lengths() {
     };
     play(&[
         with_length("RFC 9113 §8.1.1: as long as was said", "4", whole()).fine("200 \"body\""),
-        with_length("RFC 9113 §8.1.1: shorter than was said", "5", whole())
+        with_length("RFC 9113 §8.1.1: shorter than declared", "5", whole())
             .stream_error(code::PROTOCOL_ERROR, BROKEN_BODY),
-        with_length("RFC 9113 §8.1.1: longer than was said", "3", whole())
+        with_length("RFC 9113 §8.1.1: longer than declared", "3", whole())
             .stream_error(code::PROTOCOL_ERROR, BROKEN_BODY),
         with_length(
-            "RFC 9113 §8.1.1: longer than was said, in a second frame",
+            "RFC 9113 §8.1.1: longer than declared, in a second frame",
             "4",
             vec![data(1, "body"), data(1, "x").end()],
         )
@@ -293,7 +293,7 @@ fn lengths() {
         )
         .fine("200 \"body\""),
         case(
-            "RFC 9110 §9.3.2: a response to HEAD says what a GET would bring",
+            "RFC 9110 §9.3.2: a response to HEAD declares the length for GET",
             answering([headers(1, &[(":status", "200"), ("content-length", "4000")]).end()]),
         )
         .client(head)
@@ -314,12 +314,12 @@ fn lengths() {
         .client(head)
         .stream_error(code::PROTOCOL_ERROR, BROKEN_BODY),
         case(
-            "RFC 9113 §8.1.1: a 304 says what a 200 would bring",
+            "RFC 9113 §8.1.1: a 304 declares the length of a 200",
             answering([headers(1, &[(":status", "304"), ("content-length", "4000")]).end()]),
         )
         .fine("304 \"\""),
         case(
-            "RFC 9113 §8.1.1: a 304 says what a 200 would bring, and ends in empty DATA",
+            "RFC 9113 §8.1.1: a 304 declares the length of a 200, and ends in empty DATA",
             answering([
                 headers(1, &[(":status", "304"), ("content-length", "4000")]),
                 data(1, "").end(),
@@ -339,7 +339,7 @@ const TOO_MANY_HINTS: &str =
     "TooLarge in Head, sent Full, response begun, connection new, attempts 1";
 
 #[test]
-fn interim_responses() {
+fn informational_responses() {
     let interim = |status: &str| headers(1, &[(":status", status), ("link", "</a>")]);
     let many = |count: usize, size: usize| {
         let value = "x".repeat(size);
@@ -366,7 +366,7 @@ fn interim_responses() {
         )
         .fine("200 \"ok\""),
         case(
-            "RFC 9110 §15.2: who wants to hear of hints does",
+            "RFC 9110 §15.2: a listener receives hints",
             followed(vec![interim("103"), interim("100"), interim("103")]),
         )
         .client(|client| {
@@ -390,13 +390,13 @@ fn interim_responses() {
         )
         .fine(BROKEN_HEAD_BEGUN),
         case(
-            "RFC 9113 §8.1: DATA behind a hint",
+            "RFC 9113 §8.1: DATA after a hint",
             answering([interim("103"), data(1, "x").end()]),
         )
         .connection_error(code::PROTOCOL_ERROR, BROKEN_HEAD_BEGUN)
         .deviates(),
         case(
-            "RFC 9113 §8.1: a hint behind the head",
+            "RFC 9113 §8.1: a hint after the head",
             answering([ok(1), interim("103"), data(1, "x").end()]),
         )
         .stream_error(code::PROTOCOL_ERROR, BROKEN_BODY),
@@ -435,7 +435,7 @@ fn trailers() {
         )
         .fine("200 trailer x-sum=7 \"\""),
         case(
-            "RFC 9113 §8.1: trailers of nothing",
+            "RFC 9113 §8.1: empty trailers",
             answering([ok(1), data(1, "body"), headers(1, &[]).end()]),
         )
         .fine("200 \"body\""),
@@ -488,7 +488,7 @@ fn lists_of_fields_that_are_too_large() {
             .cut()
             .connection_error(code::ENHANCE_YOUR_CALM, BROKEN_HEAD),
         case("RFC 7541 §7.3: little on the wire and much in memory", {
-            // One large field is remembered, and then named again and again.
+            // One large field is indexed, and then referred to again and again.
             let mut bomb = encode(&[(":status", "200")]);
             bomb.extend(httpcore_tests::h2_peer::hpack::encode_to_remember(&[(
                 "x-large",

@@ -1,4 +1,4 @@
-//! What the end of a stream, or of the connection, does to the other streams.
+//! Effects of the end of a stream, or of the connection, on the other streams.
 
 use httpcore::Body;
 use httpcore_tests::{
@@ -10,10 +10,10 @@ use httpcore_tests::{
     suite::{Client, Story},
 };
 
-/// A GET that is answered, and then a GET and another request at the same time.
+/// A GET with a response, and then a GET and another request at the same time.
 fn two(client: Client, method: &'static str) -> Story {
     Box::pin(async move {
-        // The peer has said by then how many it admits.
+        // The peer has declared its limit by then.
         client.get("/first").await;
         let other = client.request(method, "/two", Body::empty());
         let (one, two) = both(client.get("/one"), client.send(other)).await;
@@ -41,7 +41,7 @@ fn with(frames: impl IntoIterator<Item = httpcore_tests::h2_peer::frames::Frame>
 }
 
 #[test]
-fn what_ends_one_stream_is_nothing_to_another() {
+fn end_of_one_stream_does_not_affect_another() {
     let fine = || [ok(5), data(5, "fine").end()];
     play(&[
         case(
@@ -73,7 +73,7 @@ fn what_ends_one_stream_is_nothing_to_another() {
              200 \"fine\"",
         ),
         case(
-            "RFC 9113 §5: two bodies, piece by piece in turn",
+            "RFC 9113 §5: two bodies, with alternating DATA",
             with([
                 ok(5),
                 ok(3),
@@ -90,7 +90,7 @@ fn what_ends_one_stream_is_nothing_to_another() {
 }
 
 #[test]
-fn what_ends_the_connection_ends_all_streams() {
+fn end_of_the_connection_ends_all_streams() {
     let broken = "Protocol in Head, sent Full, response not begun, connection reused, attempts 1";
     play(&[
         case(
@@ -106,7 +106,7 @@ fn what_ends_the_connection_ends_all_streams() {
         .client(get_and_post)
         .connection_error(code::PROTOCOL_ERROR, &format!("{broken}; {broken}")),
         case(
-            "RFC 9110 §9.2.2: of those whose connection was closed, a GET is sent again",
+            "RFC 9110 §9.2.2: of the requests on a closed connection, a GET is sent again",
             {
                 let mut steps = with([]);
                 steps.push(Step::Close);
@@ -120,7 +120,7 @@ fn what_ends_the_connection_ends_all_streams() {
             "",
             Next::Elsewhere,
         ),
-        case("RFC 9110 §9.2.2: nor is one whose response has begun", {
+        case("RFC 9110 §9.2.2: a GET whose response has begun is not sent again", {
             let mut steps = with([ok(3), data(3, "so")]);
             steps.push(Step::Close);
             steps

@@ -33,7 +33,7 @@ fn client_with(net: &MockNet, change: impl FnOnce(Builder) -> Builder) -> Client
     Client::new(pool, Arc::new(net.clone()), "http://server.test")
 }
 
-/// Sends so many GETs at once, and says what came of each.
+/// Sends `count` GETs at once; returns the outcome of each.
 fn at_once(net: &MockNet, client: &Client, count: usize) -> Vec<String> {
     let told = Arc::new(std::sync::Mutex::new(Vec::new()));
     for number in 0..count {
@@ -65,7 +65,7 @@ fn heads(record: &Record) -> usize {
     record.of(kind::HEADERS).len()
 }
 
-/// Answers a second after a request has come, whatever else there is.
+/// Responds one second after a request has arrived.
 async fn answer_slowly(mut peer: Peer, number: usize) -> std::io::Result<()> {
     loop {
         let request = peer.request().await?;
@@ -79,7 +79,7 @@ async fn answer_slowly(mut peer: Peer, number: usize) -> std::io::Result<()> {
 }
 
 #[test]
-fn more_requests_than_a_connection_carries_take_a_second_one() {
+fn more_requests_than_the_limit_use_a_second_connection() {
     let net = MockNet::new();
     let limit = [(setting::MAX_CONCURRENT_STREAMS, 4)];
     let (served, records) = serve(&net, &limit, answer_slowly);
@@ -101,7 +101,7 @@ fn more_requests_than_a_connection_carries_take_a_second_one() {
 }
 
 #[test]
-fn with_as_many_connections_as_one_origin_may_have_the_rest_waits() {
+fn requests_beyond_the_connection_limit_wait() {
     let net = MockNet::new();
     let limit = [(setting::MAX_CONCURRENT_STREAMS, 4)];
     let (served, _) = serve(&net, &limit, answer_slowly);
@@ -120,7 +120,7 @@ fn with_as_many_connections_as_one_origin_may_have_the_rest_waits() {
 }
 
 #[test]
-fn a_peer_that_admits_nothing_yet_is_waited_for() {
+fn peer_that_admits_no_streams_yet_is_waited_for() {
     let net = MockNet::new();
     let limit = [(setting::MAX_CONCURRENT_STREAMS, 0)];
     let (served, records) = serve(&net, &limit, async |mut peer, number| {
@@ -146,7 +146,7 @@ fn a_peer_that_admits_nothing_yet_is_waited_for() {
 }
 
 #[test]
-fn a_peer_that_never_admits_anything_is_waited_for_as_long_as_the_pool_may_take() {
+fn peer_that_never_admits_streams_is_waited_for_until_the_acquire_timeout() {
     let net = MockNet::new();
     let limit = [(setting::MAX_CONCURRENT_STREAMS, 0)];
     let (served, records) = serve(&net, &limit, async |mut peer, number| {
@@ -160,7 +160,7 @@ fn a_peer_that_never_admits_anything_is_waited_for_as_long_as_the_pool_may_take(
     });
     let mut told = at_once(&net, &client, 3);
     told.sort();
-    // The first was handed over before the peer had said anything; the others never were.
+    // The first was sent before the peer had declared its limit; the others never were.
     assert!(
         told[2].starts_with("Timeout(ResponseHead) in "),
         "{told:#?}"
@@ -178,7 +178,7 @@ fn a_peer_that_never_admits_anything_is_waited_for_as_long_as_the_pool_may_take(
 }
 
 #[test]
-fn a_limit_that_is_lowered_holds_for_what_comes_after() {
+fn lowered_limit_applies_to_later_requests() {
     let net = MockNet::new();
     let limit = [(setting::MAX_CONCURRENT_STREAMS, 3)];
     let (served, records) = serve(&net, &limit, async |mut peer, number| {
@@ -213,7 +213,7 @@ fn a_limit_that_is_lowered_holds_for_what_comes_after() {
 }
 
 #[test]
-fn a_connection_over_its_limit_again_and_again_bounds_the_retries() {
+fn refusals_over_the_limit_are_retried_a_bounded_number_of_times() {
     let net = MockNet::new();
     let (_, records) = serve(&net, &[], async |mut peer, _| {
         loop {
@@ -231,7 +231,7 @@ fn a_connection_over_its_limit_again_and_again_bounds_the_retries() {
 }
 
 #[test]
-fn a_server_that_says_goaway_to_every_connection_bounds_the_retries() {
+fn goaway_on_every_connection_is_retried_a_bounded_number_of_times() {
     let net = MockNet::new();
     let (served, _) = serve(&net, &[], async |mut peer, _| {
         peer.request().await?;
@@ -251,7 +251,7 @@ fn a_server_that_says_goaway_to_every_connection_bounds_the_retries() {
 }
 
 #[test]
-fn requests_in_a_burst_wait_for_one_probe() {
+fn burst_of_requests_waits_for_one_probe() {
     let net = MockNet::new();
     let (served, records) = serve(&net, &[], async |mut peer, number| {
         peer.serve(|request| answer(request, number)).await
@@ -277,7 +277,7 @@ fn client_over_tls(net: &MockNet) -> Client {
 }
 
 #[test]
-fn what_alpn_agrees_on_is_spoken_and_a_burst_shares_it() {
+fn protocol_negotiated_by_alpn_is_used_and_shared_by_a_burst() {
     let net = MockNet::new();
     let tls = TlsServer::new().alpn(&[Alpn::Http2, Alpn::Http1]);
     let count = AtomicUsize::new(0);
@@ -296,7 +296,7 @@ fn what_alpn_agrees_on_is_spoken_and_a_burst_shares_it() {
 }
 
 #[test]
-fn a_server_without_http_2_serves_those_who_wait_over_http_1_1() {
+fn server_without_http_2_serves_waiting_requests_over_http_1_1() {
     let net = MockNet::new();
     for alpn in [&[Alpn::Http1][..], &[]] {
         let tls = TlsServer::new().alpn(alpn);
@@ -317,7 +317,7 @@ fn a_server_without_http_2_serves_those_who_wait_over_http_1_1() {
     }
 }
 
-/// Serves HTTP/1.1 to those who did not get HTTP/2, and says which paths were asked for.
+/// Serves HTTP/1.1 to requests that did not get HTTP/2, and records their paths.
 async fn serve_http1(mut stream: ServerStream, asked: Arc<std::sync::Mutex<Vec<String>>>) {
     while let Ok(head) = stream.read_head().await {
         let length = head
@@ -335,7 +335,7 @@ async fn serve_http1(mut stream: ServerStream, asked: Arc<std::sync::Mutex<Vec<S
     }
 }
 
-/// Meets the first request with these frames, and ends.
+/// Responds to the first request with these frames, and ends.
 async fn demand_once(stream: ServerStream, demand: fn(u32) -> Vec<Frame>) {
     let mut peer = Peer::accept(stream, Record::default()).await.unwrap();
     peer.send(&[settings(&[])]).await.unwrap();
@@ -345,8 +345,8 @@ async fn demand_once(stream: ServerStream, demand: fn(u32) -> Vec<Frame>) {
     let _ = peer.wait(SECOND).await;
 }
 
-/// A body which can be sent once.
-fn spent_when_sent() -> Body {
+/// A body that can be sent once.
+fn sent_once() -> Body {
     let mut left = Some(bytes::Bytes::from_static(b"once"));
     Body::poll_fn(move |_| std::task::Poll::Ready(left.take().map(Ok::<_, httpcore::Error>)))
 }
@@ -370,7 +370,7 @@ fn http_1_1_required_sends_the_request_again_over_http_1_1_and_is_remembered() {
                 count.fetch_add(1, Ordering::Relaxed) == 0,
             );
             async move {
-                // Over HTTP/2 the later ones would be asked for `PRI *`.
+                // Over HTTP/2 the later ones would be requests for `PRI *`.
                 if !is_first {
                     return serve_http1(stream, asked).await;
                 }
@@ -396,7 +396,7 @@ fn http_1_1_required_sends_the_request_again_over_http_1_1_and_is_remembered() {
 }
 
 #[test]
-fn a_body_that_is_spent_is_not_sent_again_over_http_1_1() {
+fn body_that_cannot_be_replayed_is_not_sent_again_over_http_1_1() {
     let net = MockNet::new();
     let tls = TlsServer::new().alpn(&[Alpn::Http2, Alpn::Http1]);
     net.serve_tls("server.test", 443, tls, async |stream: ServerStream| {
@@ -406,7 +406,7 @@ fn a_body_that_is_spent_is_not_sent_again_over_http_1_1() {
         .await;
     });
     let client = client_over_tls(&net);
-    let request = client.request("POST", "/", spent_when_sent());
+    let request = client.request("POST", "/", sent_once());
     let error = net.run(client.pool.request(request)).unwrap_err();
     assert_eq!(error.attempts(), 1, "{error:?}");
     let code = error.http2_error_code().unwrap();
@@ -415,7 +415,7 @@ fn a_body_that_is_spent_is_not_sent_again_over_http_1_1() {
 }
 
 #[test]
-fn a_response_that_cut_the_upload_short_can_be_told_from_one_that_did_not() {
+fn early_response_says_whether_the_upload_was_cut_short() {
     // Whether the body comes to its end.
     for (ends, state) in [(true, None), (false, Some(UploadState::CutShort))] {
         let net = MockNet::new();
@@ -446,7 +446,7 @@ fn a_response_that_cut_the_upload_short_can_be_told_from_one_that_did_not() {
 }
 
 #[test]
-fn the_table_of_fields_is_as_large_as_was_set() {
+fn dynamic_table_has_the_configured_size() {
     for (size, said) in [
         (4096, None),
         (0, Some(0)),
@@ -475,8 +475,8 @@ fn the_table_of_fields_is_as_large_as_was_set() {
 }
 
 #[test]
-fn a_misdirected_request_is_sent_again_once_on_a_connection_of_its_own() {
-    // How many connections say 421, and what comes of a POST.
+fn misdirected_request_is_sent_again_once_on_a_new_connection() {
+    // Number of connections that respond with 421, and the outcome of a POST.
     for (wrong, told, attempts) in [
         (1, "200 x-seen=2 \"/case\"", 2),
         (9, "421 \"elsewhere\"", 2),
@@ -508,7 +508,7 @@ fn a_misdirected_request_is_sent_again_once_on_a_connection_of_its_own() {
 }
 
 #[test]
-fn a_misdirected_request_whose_body_is_spent_or_may_not_be_sent_again_is_told() {
+fn misdirected_request_that_cannot_be_sent_again_returns_its_response() {
     for may_retry in [true, false] {
         let net = MockNet::new();
         let (served, _) = serve(&net, &[], async |mut peer, _| {
@@ -527,7 +527,7 @@ fn a_misdirected_request_whose_body_is_spent_or_may_not_be_sent_again_is_told() 
             }
         });
         let body = match may_retry {
-            true => spent_when_sent(),
+            true => sent_once(),
             false => Body::from("x"),
         };
         let request = client.request("POST", "/case", body);
@@ -541,7 +541,7 @@ fn a_misdirected_request_whose_body_is_spent_or_may_not_be_sent_again_is_told() 
 }
 
 #[test]
-fn what_is_switched_off_is_not_offered() {
+fn disabled_protocol_is_not_offered() {
     let net = MockNet::new();
     let tls = TlsServer::new().alpn(&[Alpn::Http2, Alpn::Http1]);
     net.serve_tls("server.test", 443, tls, async |mut stream: ServerStream| {
@@ -574,7 +574,7 @@ fn what_is_switched_off_is_not_offered() {
 }
 
 #[test]
-fn a_server_that_ends_before_its_settings_fails_the_burst_and_not_the_pool() {
+fn server_that_closes_before_its_settings_fails_the_burst_and_not_the_pool() {
     let net = MockNet::new();
     let count = AtomicUsize::new(0);
     net.serve("server.test", 80, move |stream| {
@@ -587,7 +587,7 @@ fn a_server_that_ends_before_its_settings_fails_the_burst_and_not_the_pool() {
     });
     let client = client(&net);
     let told = at_once(&net, &client, 5);
-    // Whoever was sent over the first connection cannot know what became of it.
+    // Requests sent on the first connection may have been processed.
     let answered = told.iter().filter(|line| line.starts_with("200 ")).count();
     let closed = told
         .iter()
@@ -599,9 +599,9 @@ fn a_server_that_ends_before_its_settings_fails_the_burst_and_not_the_pool() {
 }
 
 #[test]
-fn a_drain_breaks_off_what_waits_on_a_shared_connection_when_its_time_is_over() {
+fn drain_aborts_exchanges_on_a_shared_connection_at_its_deadline() {
     let net = MockNet::new();
-    // One is never answered, the other's response never ends.
+    // One has no response, and the response of the other never ends.
     serve(&net, &[], async |mut peer, _| {
         let (one, two) = (peer.request().await?, peer.request().await?);
         let begun = match one.field(":path") {
@@ -624,7 +624,7 @@ fn a_drain_breaks_off_what_waits_on_a_shared_connection_when_its_time_is_over() 
     net.advance(SECOND);
     let drained = net.run(client.pool.drain(5 * SECOND));
     assert_eq!(drained.aborted, 2);
-    // Nothing else moves them from here on but that they were told.
+    // Only the revocation ends them.
     net.run_until_idle();
     let mut told = told.lock().unwrap().clone();
     told.sort();

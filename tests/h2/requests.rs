@@ -1,4 +1,4 @@
-//! What a request is on the wire.
+//! Requests on the wire.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use httpcore_tests::{
     suite::{Client, Story},
 };
 
-/// The fields of the first request, one in a line.
+/// Returns the fields of the first request, one in each line.
 fn head(record: &Record) -> String {
     let head = record.head(1).unwrap();
     let fields = head.fields.unwrap();
@@ -27,7 +27,7 @@ fn send(client: Client, change: impl FnOnce(Request) -> Request + Send + 'static
     Box::pin(async move { client.send(request).await })
 }
 
-/// A request with these fields besides.
+/// A request with these fields added.
 fn with(client: Client, fields: &'static [(&'static str, &'static str)]) -> Story {
     send(client, move |mut request| {
         for (name, value) in fields {
@@ -39,7 +39,7 @@ fn with(client: Client, fields: &'static [(&'static str, &'static str)]) -> Stor
     })
 }
 
-/// Answered well, after all of it has come.
+/// The response follows the whole request.
 fn answered(name: &'static str, client: fn(Client) -> Story) -> Case {
     case(
         name,
@@ -53,7 +53,7 @@ fn answered(name: &'static str, client: fn(Client) -> Story) -> Case {
     .fine("200 \"ok\"")
 }
 
-/// Nothing of it is sent; the polite server behind the script sees the next one only.
+/// Nothing of it is sent; the conforming server after the script receives the next one only.
 fn refused(name: &'static str, client: fn(Client) -> Story) -> Case {
     case(name, []).client(client).fine(
         "InvalidRequest in Request, sent None, response not begun, connection new, attempts 1",
@@ -69,7 +69,7 @@ fn post(client: Client, body: Body) -> Story {
     Box::pin(async move { client.send(request).await })
 }
 
-/// A body whose length nobody knows, in pieces.
+/// A body of unknown length, in pieces.
 fn pieces(count: usize) -> Body {
     let mut left = count;
     Body::poll_fn(move |_| {
@@ -99,15 +99,12 @@ fn heads() {
             "RST_STREAM 1 PROTOCOL_ERROR",
             Next::Here,
         ),
-        answered(
-            "RFC 9113 §8.3.1: a target of nothing is a slash",
-            |client| {
-                send(client, |mut request| {
-                    *request.uri_mut() = "http://server.test".parse().unwrap();
-                    request
-                })
-            },
-        )
+        answered("RFC 9113 §8.3.1: an empty path is a slash", |client| {
+            send(client, |mut request| {
+                *request.uri_mut() = "http://server.test".parse().unwrap();
+                request
+            })
+        })
         .check(|record| assert_eq!(head(record), PLAIN.replace("/case", "/"))),
         answered("RFC 9113 §8.3.1: a query stays as it is", |client| {
             send(client, |mut request| {
@@ -126,10 +123,9 @@ fn heads() {
             },
         )
         .check(|record| assert!(!head(record).contains("secret"))),
-        answered(
-            "RFC 9113 §8.3.1: Host takes the place of the authority",
-            |client| with(client, &[("host", "other.test")]),
-        )
+        answered("RFC 9113 §8.3.1: Host replaces the authority", |client| {
+            with(client, &[("host", "other.test")])
+        })
         .check(|record| assert_eq!(head(record), PLAIN.replace("server.test", "other.test"))),
         answered("RFC 9110 §5.3: fields keep their order", |client| {
             with(client, &[("b", "1"), ("a", "2"), ("b", "3")])
@@ -196,7 +192,7 @@ fn fields_of_the_connection() {
         })
         .check(|record| assert_eq!(head(record), PLAIN)),
         refused(
-            "RFC 9113 §8.2.2: a coding of the connection's cannot be sent",
+            "RFC 9113 §8.2.2: a transfer coding cannot be sent",
             |client| with(client, &[("transfer-encoding", "gzip, chunked")]),
         ),
         refused("RFC 9110 §7.2: two hosts", |client| {
@@ -258,7 +254,7 @@ fn bodies() {
         .fine("200 \"ok\"")
         .check(|record| assert_eq!(record.body(1).len(), 3_000_000)),
         case(
-            "RFC 9113 §8.1.1: a body shorter than was said",
+            "RFC 9113 §8.1.1: a body shorter than declared",
             [Step::Request, Step::Frame(kind::RST_STREAM)],
         )
         .client(|client| {
@@ -277,7 +273,7 @@ fn bodies() {
             Next::Here,
         ),
         case(
-            "RFC 9113 §8.1.1: a body longer than was said",
+            "RFC 9113 §8.1.1: a body longer than declared",
             [Step::Request, Step::Frame(kind::RST_STREAM)],
         )
         .client(|client| {
@@ -296,7 +292,7 @@ fn bodies() {
             Next::Here,
         ),
         case(
-            "RFC 9113 §5.4.2: a body that fails takes its stream along",
+            "RFC 9113 §5.4.2: a body that fails resets its stream",
             [Step::Request, Step::Frame(kind::RST_STREAM)],
         )
         .client(|client| {
@@ -315,7 +311,7 @@ fn bodies() {
     ]);
 }
 
-/// A POST whose body is to wait for leave.
+/// A POST whose body waits for 100.
 fn expecting(client: Client) -> Story {
     let mut request = client.request("POST", "/case", Body::from("body"));
     request
@@ -325,11 +321,11 @@ fn expecting(client: Client) -> Story {
 }
 
 #[test]
-fn leave_to_continue() {
+fn body_waits_for_100() {
     let leave = headers(1, &[(":status", "100")]);
     play(&[
         case(
-            "RFC 9110 §10.1.1: a body that is let in",
+            "RFC 9110 §10.1.1: a body after 100",
             [
                 Step::Request,
                 say([leave]),
@@ -341,7 +337,7 @@ fn leave_to_continue() {
         .fine("200 \"ok\"")
         .check(|record| assert_eq!(record.body(1), b"body")),
         case(
-            "RFC 9110 §10.1.1: a body that is not let in is not sent",
+            "RFC 9110 §10.1.1: a refused body is not sent",
             [
                 Step::Request,
                 say([headers(1, &[(":status", "417")]).end()]),
@@ -356,7 +352,7 @@ fn leave_to_continue() {
         )
         .check(|record| assert_eq!(record.body(1), b"")),
         case(
-            "RFC 9110 §10.1.1: nobody waits for leave for ever",
+            "RFC 9110 §10.1.1: the wait for 100 is limited",
             [
                 Step::Request,
                 Step::Wait(Duration::from_secs(3)),

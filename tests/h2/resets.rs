@@ -17,7 +17,7 @@ fn post(client: Client) -> Story {
 }
 
 #[test]
-fn a_stream_reset_with_any_code_fails_alone() {
+fn stream_reset_with_any_code_fails_alone() {
     let before_head =
         |name, error| case(name, answering([reset(1, error)])).fine(RESET_BEFORE_HEAD);
     let all: [(&'static str, u32); 13] = [
@@ -36,7 +36,7 @@ fn a_stream_reset_with_any_code_fails_alone() {
             "RFC 9113 §7: INADEQUATE_SECURITY",
             code::INADEQUATE_SECURITY,
         ),
-        ("RFC 9113 §7: a code that nobody knows", 0xbad),
+        ("RFC 9113 §7: an undefined code", 0xbad),
     ];
     let cases: Vec<Case> = all
         .into_iter()
@@ -57,7 +57,7 @@ const RESET_IN_BODY: &str =
     "200 then Protocol in Body, sent Full, response begun, connection new, attempts 1";
 
 #[test]
-fn a_stream_that_was_refused_is_asked_for_again() {
+fn refused_stream_is_sent_again() {
     play(&[
         case(
             "RFC 9113 §8.7: a refused GET is sent again",
@@ -71,7 +71,7 @@ fn a_stream_that_was_refused_is_asked_for_again() {
         .client(post)
         .fine("200 x-seen=1 \"/case\""),
         case(
-            "RFC 9113 §8.7: who is refused twice is answered the third time",
+            "RFC 9113 §8.7: a request refused twice succeeds the third time",
             [
                 Step::Request,
                 say([reset(1, code::REFUSED_STREAM)]),
@@ -81,7 +81,7 @@ fn a_stream_that_was_refused_is_asked_for_again() {
         )
         .fine("200 x-seen=1 \"/case\""),
         case(
-            "RFC 9113 §7: what needs HTTP/1.1 is not sent again where HTTP/2 is all there is",
+            "RFC 9113 §7: a request that requires HTTP/1.1 is not sent again with HTTP/2 only",
             answering([reset(1, code::HTTP_1_1_REQUIRED)]),
         )
         .fine(UNPROCESSED),
@@ -89,7 +89,7 @@ fn a_stream_that_was_refused_is_asked_for_again() {
 }
 
 #[test]
-fn a_body_cut_off_is_no_body() {
+fn truncated_body_is_an_error() {
     let after_head = |name, error| {
         case(name, answering([ok(1), data(1, "some"), reset(1, error)])).fine(RESET_IN_BODY)
     };
@@ -107,7 +107,7 @@ fn a_body_cut_off_is_no_body() {
             code::REFUSED_STREAM,
         ),
         case(
-            "RFC 9113 §8.1.1: all of the length that was said, and then RST_STREAM",
+            "RFC 9113 §8.1.1: all of the declared length, and then RST_STREAM",
             answering([
                 headers(1, &[(":status", "200"), ("content-length", "4")]),
                 data(1, "some"),
@@ -156,7 +156,7 @@ fn a_body_cut_off_is_no_body() {
 }
 
 #[test]
-fn an_early_response_stops_the_upload() {
+fn early_response_stops_the_upload() {
     let early = [headers(1, &[(":status", "413"), ("content-length", "0")]).end()];
     play(&[
         case(
@@ -194,7 +194,7 @@ fn an_early_response_stops_the_upload() {
 }
 
 #[test]
-fn a_posted_request_that_is_reset_is_not_sent_again() {
+fn reset_post_is_not_sent_again() {
     let small = |client: Client| -> Story {
         Box::pin(async move {
             let request = client.request("POST", "/case", Body::from("once"));

@@ -7,15 +7,15 @@ use httpcore_tests::h2_peer::{
     script::{Next, Step, answering, case, play, say},
 };
 
-use crate::told::{BROKEN_HEAD, NO_ANSWER, SENT_ELSEWHERE};
+use crate::expected::{BROKEN_HEAD, NO_ANSWER, SENT_ELSEWHERE};
 
 const SOON: Duration = Duration::from_millis(100);
 
 #[test]
-fn what_begins_a_connection() {
+fn connection_begins_with_settings() {
     play(&[
         case(
-            "RFC 9113 §3.4: a server that answers before its SETTINGS",
+            "RFC 9113 §3.4: a server that responds before its SETTINGS",
             answering([ok(1).end()]),
         )
         .without_settings()
@@ -40,14 +40,14 @@ fn what_begins_a_connection() {
         .without_settings()
         .fine("200 \"\""),
         case(
-            "RFC 9113 §3.4: an acknowledgement instead of SETTINGS",
+            "RFC 9113 §3.4: an acknowledgement in place of SETTINGS",
             [say([frames::settings_ack()])],
         )
         .without_settings()
         .once()
         .connection_error(code::PROTOCOL_ERROR, SENT_ELSEWHERE),
         case(
-            "RFC 9113 §3.4: a server that never says anything",
+            "RFC 9113 §3.4: a server that never sends anything",
             [Step::Stall],
         )
         .without_settings()
@@ -57,7 +57,7 @@ fn what_begins_a_connection() {
 }
 
 #[test]
-fn values_and_forms_of_settings() {
+fn settings_are_validated_and_applied() {
     let wrong = |name, frame: Frame, error| // It comes before the request is sent, which is then sent over another connection.
         case(name, [say([frame])])
             .once()
@@ -139,23 +139,23 @@ fn values_and_forms_of_settings() {
             &[(setting::INITIAL_WINDOW_SIZE, (1 << 31) - 1)],
         ),
         right(
-            "RFC 9113 §6.5.2: settings nobody knows",
+            "RFC 9113 §6.5.2: undefined settings",
             &[(0x9, 7), (0xf0f0, u32::MAX)],
         ),
         right(
-            "RFC 9113 §6.5.2: a table for fields of nothing",
+            "RFC 9113 §6.5.2: a dynamic table of size 0",
             &[(setting::HEADER_TABLE_SIZE, 0)],
         ),
         right(
-            "RFC 9113 §6.5.2: a table for fields of 4 GiB",
+            "RFC 9113 §6.5.2: a dynamic table of 4 GiB",
             &[(setting::HEADER_TABLE_SIZE, u32::MAX)],
         ),
         right(
-            "RFC 9113 §6.5.2: a limit on lists of fields, which is advice",
+            "RFC 9113 §6.5.2: an advisory limit on field lists",
             &[(setting::MAX_HEADER_LIST_SIZE, 1)],
         ),
         right(
-            "RFC 9113 §6.5.3: values are taken in order",
+            "RFC 9113 §6.5.3: values are applied in order",
             &[
                 (setting::MAX_FRAME_SIZE, 20_000),
                 (setting::MAX_FRAME_SIZE, 16_384),
@@ -175,7 +175,7 @@ fn values_and_forms_of_settings() {
         .fine("200 \"\"")
         .check(|record| assert_eq!(record.acks(kind::SETTINGS), 4)),
         case(
-            "RFC 9113 §4.1: the reserved bit means nothing",
+            "RFC 9113 §4.1: the reserved bit is ignored",
             [
                 say([Frame::new(kind::SETTINGS, 0, 1 << 31, "")]),
                 Step::Request,
@@ -190,7 +190,7 @@ fn values_and_forms_of_settings() {
 }
 
 #[test]
-fn settings_that_change_under_a_request() {
+fn settings_that_change_during_a_request_apply() {
     let post = |client: httpcore_tests::suite::Client| -> httpcore_tests::suite::Story {
         Box::pin(async move {
             let request = client.request("POST", "/case", vec![b'x'; 100_000]);
@@ -203,7 +203,7 @@ fn settings_that_change_under_a_request() {
     let window = |size| say([settings(&[(setting::INITIAL_WINDOW_SIZE, size)])]);
     play(&[
         case(
-            "RFC 9113 §6.9.2: a window that becomes negative is waited for",
+            "RFC 9113 §6.9.2: a negative window is waited for",
             [
                 Step::Request,
                 Step::Frame(kind::DATA),

@@ -1,4 +1,4 @@
-//! Connections whose server does not say anything any more, and what is still sent over them.
+//! Connections whose server has become silent, and what is still sent on them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,13 +24,13 @@ fn client_with(net: &MockNet, change: impl FnOnce(Builder) -> Builder) -> Client
     Client::new(pool, Arc::new(net.clone()), "http://server.test")
 }
 
-/// How many PINGs of its own the client sent.
+/// Returns the number of PINGs that the client sent on its own.
 fn pings(record: &Record) -> usize {
     let pings = record.of(kind::PING);
     pings.iter().filter(|got| !got.frame.has(flag::ACK)).count()
 }
 
-/// A GET which ends after a second, by its limit or by being dropped; whether it was answered.
+/// A GET that ends after a second, by its limit or by being dropped; returns whether it had a response.
 async fn get(client: &Client, dropped: bool) -> bool {
     if !dropped {
         let limits = Timeouts::none()
@@ -53,8 +53,8 @@ async fn get(client: &Client, dropped: bool) -> bool {
 }
 
 #[test]
-fn a_dead_connection_costs_at_most_two_requests() {
-    // Whether the server goes on reading, and whether requests end by being dropped.
+fn dead_connection_fails_at_most_two_requests() {
+    // Whether the server continues to read, and whether requests end by being dropped.
     for (reads, dropped) in [(true, false), (true, true), (false, false), (false, true)] {
         let net = MockNet::new();
         let (served, records) = serve(&net, &[], move |mut peer, number| async move {
@@ -91,7 +91,7 @@ fn a_dead_connection_costs_at_most_two_requests() {
 }
 
 #[test]
-fn what_waits_on_a_dead_connection_is_told_so_in_time() {
+fn exchanges_on_a_dead_connection_fail_in_time() {
     let net = MockNet::new();
     serve(&net, &[], async |mut peer, number| {
         if number == 1 {
@@ -125,10 +125,10 @@ fn what_waits_on_a_dead_connection_is_told_so_in_time() {
 }
 
 #[test]
-fn a_slow_server_that_answers_pings_keeps_its_connection() {
+fn slow_server_that_answers_pings_keeps_its_connection() {
     let net = MockNet::new();
     let (served, records) = serve(&net, &[], async |mut peer, _| {
-        // It never answers a request, but is there.
+        // It never responds to a request, but answers PINGs.
         while peer.next_politely().await?.is_some() {}
         Ok(())
     });
@@ -146,7 +146,7 @@ fn a_slow_server_that_answers_pings_keeps_its_connection() {
 }
 
 #[test]
-fn a_slow_server_is_asked_for_a_sign_of_life_now_and_then_only() {
+fn slow_server_receives_few_pings() {
     let net = MockNet::new();
     let (served, records) = serve(&net, &[], async |mut peer, _| {
         while peer.next_politely().await?.is_some() {}
@@ -159,7 +159,7 @@ fn a_slow_server_is_asked_for_a_sign_of_life_now_and_then_only() {
         }
     });
     let asked: usize = records.lock().unwrap().iter().map(pings).sum();
-    // 100 seconds, and each connection is asked once in five.
+    // 100 seconds, and each connection sends one PING in five.
     assert!(asked <= 20 * served.attempts() + 1, "{asked}");
     assert!(records.lock().unwrap().iter().all(|one| !one.is_over()));
 }

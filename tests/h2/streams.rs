@@ -1,4 +1,4 @@
-//! Frames on streams on which they must not be, and of sizes which they must not have.
+//! Frames on the wrong stream, and of forbidden sizes.
 
 use httpcore_tests::h2_peer::{
     frames::{
@@ -9,37 +9,37 @@ use httpcore_tests::h2_peer::{
     script::{Case, Next, Step, answering, case, play, say},
 };
 
-use crate::told::{BROKEN_BODY, BROKEN_HEAD, BROKEN_HEAD_BEGUN};
+use crate::expected::{BROKEN_BODY, BROKEN_HEAD, BROKEN_HEAD_BEGUN};
 
 /// A frame that ends the connection, in place of the response.
 fn fatal(name: &'static str, frame: Frame, error: u32) -> Case {
     case(name, answering([frame])).connection_error(error, BROKEN_HEAD)
 }
 
-/// A frame of a size that it must not have. h2 gives another code than the RFC.
+/// A frame of a forbidden size. h2 gives another code than the RFC.
 fn misjudged(name: &'static str, frame: Frame) -> Case {
     fatal(name, frame, code::PROTOCOL_ERROR).deviates()
 }
 
-/// A frame that ends the connection, behind the head of the response.
+/// A frame that ends the connection, after the head of the response.
 fn fatal_behind_a_head(name: &'static str, frame: Frame, error: u32) -> Case {
     case(name, answering([ok(1), frame])).connection_error(error, BROKEN_BODY)
 }
 
-/// Frames before the response that mean nothing.
+/// Frames before the response without effect.
 fn ignored(name: &'static str, frames: impl Into<Vec<Frame>>) -> Case {
     let mut frames = frames.into();
     frames.extend([ok(1), data(1, "ok").end()]);
     case(name, answering(frames)).fine("200 \"ok\"")
 }
 
-/// Frames after the response that mean nothing.
+/// Frames after the response without effect.
 fn ignored_after(name: &'static str, frame: Frame) -> Case {
     case(name, answering([ok(1), data(1, "ok").end(), frame])).fine("200 \"ok\"")
 }
 
 #[test]
-fn frames_on_the_wrong_stream() {
+fn frames_on_the_wrong_stream_are_refused() {
     let short = |kind, stream, length: usize| Frame::new(kind, 0, stream, vec![0; length]);
     play(&[
         fatal(
@@ -108,7 +108,7 @@ fn frames_on_the_wrong_stream() {
             code::PROTOCOL_ERROR,
         ),
         misjudged(
-            "RFC 9113 §6.6: a push that promises nothing",
+            "RFC 9113 §6.6: a push without a promised stream",
             short(kind::PUSH_PROMISE, 1, 2),
         ),
         misjudged(
@@ -164,8 +164,8 @@ fn frames_on_the_wrong_stream() {
 }
 
 #[test]
-fn frames_after_the_end_of_a_stream() {
-    // The response is whole by then, and the client may have forgotten the stream.
+fn frames_after_the_end_of_a_stream_are_handled() {
+    // The response is complete by then, and the client may have dropped the stream.
     play(&[
         case(
             "RFC 9113 §5.1: DATA after the end",
@@ -199,7 +199,7 @@ fn frames_after_the_end_of_a_stream() {
 }
 
 #[test]
-fn frames_without_a_meaning() {
+fn frames_without_a_meaning_are_ignored() {
     play(&[
         ignored(
             "RFC 9113 §5.5: frames of no known type",
@@ -210,7 +210,7 @@ fn frames_without_a_meaning() {
             ],
         ),
         ignored(
-            "RFC 9113 §4.1: flags that mean nothing",
+            "RFC 9113 §4.1: undefined flags",
             [
                 ping([1; 8]).with(0xf0),
                 window_update(0, 1).with(0xff),
@@ -270,7 +270,7 @@ fn frames_without_a_meaning() {
 }
 
 #[test]
-fn padding() {
+fn padding_is_validated_and_removed() {
     play(&[
         case(
             "RFC 9113 §6.1: padding is left out",
@@ -319,7 +319,7 @@ fn padding() {
 }
 
 #[test]
-fn continued_fields() {
+fn continued_field_blocks_are_decoded_or_refused() {
     let block = hpack::encode(&[(":status", "200"), ("x-seen", "whole")]);
     let begun = || Frame::new(kind::HEADERS, 0, 1, block[..5].to_vec());
     let rest = || continuation(1, block[5..].to_vec());
@@ -369,7 +369,7 @@ fn continued_fields() {
         )
         .fine(BROKEN_HEAD_BEGUN),
         case(
-            "RFC 9113 §8.3: a path in a response, behind padding in a third frame",
+            "RFC 9113 §8.3: a path in a response, after padding in a third frame",
             answering([
                 headers(1, &[(":status", "200")])
                     .end()

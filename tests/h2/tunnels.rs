@@ -13,7 +13,7 @@ use httpcore_tests::{
     suite::{Client, Story, tell, tell_error},
 };
 
-/// Asks for a tunnel, says `hello`, and tells what comes until the end.
+/// Requests a tunnel, sends `hello`, and returns what arrives until the end.
 fn talk(client: Client, request: httpcore::Request) -> Story {
     Box::pin(async move {
         let mut response = match client.pool.request(request).await {
@@ -25,7 +25,7 @@ fn talk(client: Client, request: httpcore::Request) -> Story {
         };
         let mut told = format!("{}:", response.status().as_u16());
         let hello = [IoSlice::new(b"hello")];
-        // The other side may be gone already. What it has said can be read all the same.
+        // The peer may have closed already. What it has sent can still be read.
         let _ = poll_fn(|cx| stream.poll_write(cx, &hello)).await;
         loop {
             let mut heard = BytesMut::with_capacity(100);
@@ -62,7 +62,7 @@ fn head(record: &Record) -> String {
     lines.collect()
 }
 
-/// A server that knows extended CONNECT.
+/// A server that supports extended CONNECT.
 fn knowing(name: &'static str, steps: impl Into<Vec<Step>>) -> Case {
     case(name, steps)
         .settings(&[(setting::ENABLE_CONNECT_PROTOCOL, 1)])
@@ -70,7 +70,7 @@ fn knowing(name: &'static str, steps: impl Into<Vec<Step>>) -> Case {
 }
 
 #[test]
-fn extended_connect() {
+fn extended_connect_opens_a_stream_of_bytes() {
     play(&[
         knowing(
             "RFC 8441 §5: a stream both ways",
@@ -100,7 +100,7 @@ fn extended_connect() {
         )
         .fine("200: \"well\" ConnectionReset"),
         knowing(
-            "RFC 8441 §5: what is refused is a response",
+            "RFC 8441 §5: a refusal is a response",
             [
                 Step::Request,
                 say([headers(1, &[(":status", "403")]), data(1, "no").end()]),
@@ -113,7 +113,7 @@ fn extended_connect() {
         )
         .outcome("200: UnexpectedEof", "", Next::Elsewhere),
         case(
-            "RFC 8441 §3: a server which does not know it is not asked",
+            "RFC 8441 §3: a server without the setting receives no request",
             [],
         )
         .client(extended)
@@ -121,7 +121,7 @@ fn extended_connect() {
             "InvalidRequest in Request, sent None, response not begun, connection new, attempts 1",
         ),
         case(
-            "RFC 8441 §3: a server is not asked before it has said that it knows it",
+            "RFC 8441 §3: no request is sent before the server's setting",
             [
                 Step::Wait(std::time::Duration::from_secs(1)),
                 say([settings(&[(setting::ENABLE_CONNECT_PROTOCOL, 1)])]),
@@ -136,7 +136,7 @@ fn extended_connect() {
 }
 
 #[test]
-fn plain_connect() {
+fn plain_connect_opens_a_stream_of_bytes() {
     play(&[
         case(
             "RFC 9113 §8.5: a tunnel",

@@ -19,7 +19,7 @@ fn client_with(net: &MockNet, change: impl FnOnce(Builder) -> Builder) -> Client
     Client::new(pool, Arc::new(net.clone()), "http://server.test")
 }
 
-/// The head of a response, whose body is not read.
+/// Returns a response whose body is not read.
 async fn head(client: &Client, path: &str) -> Response {
     let request = client.request("GET", path, Body::empty());
     match client.pool.request(request).await {
@@ -53,7 +53,7 @@ fn twenty_thousand_small_frames_may_wait_to_be_read() {
 }
 
 #[test]
-fn empty_data_does_not_wear_a_connection_out() {
+fn empty_data_does_not_end_a_connection() {
     let net = MockNet::new();
     let (served, records) = serve(&net, &[], async |mut peer, _| {
         loop {
@@ -74,7 +74,7 @@ fn empty_data_does_not_wear_a_connection_out() {
 }
 
 #[test]
-fn a_flood_of_empty_data_ends_the_connection_however_many_responses_came_before() {
+fn flood_of_empty_data_ends_the_connection_after_any_number_of_responses() {
     let net = MockNet::new();
     let (_, records) = serve(&net, &[], async |mut peer, number| {
         for _ in 0..200 {
@@ -108,8 +108,8 @@ fn a_flood_of_empty_data_ends_the_connection_however_many_responses_came_before(
     );
 }
 
-/// A server which sends bodies as windows allow, and its client.
-fn polite(net: &MockNet, change: impl FnOnce(Builder) -> Builder) -> (Client, Records) {
+/// A server that sends bodies as windows allow, and its client.
+fn conforming(net: &MockNet, change: impl FnOnce(Builder) -> Builder) -> (Client, Records) {
     let (_, records) = serve(net, &[], async |mut peer, number| {
         peer.serve(|request| match request.field(":path") {
             Some(path) if path.starts_with("/bytes") => vec![ok(request.frame.stream)],
@@ -121,9 +121,9 @@ fn polite(net: &MockNet, change: impl FnOnce(Builder) -> Builder) -> (Client, Re
 }
 
 #[test]
-fn responses_that_are_read_one_after_the_other_do_not_hold_each_other_back() {
+fn responses_read_one_after_another_do_not_block_each_other() {
     let net = MockNet::new();
-    let (client, records) = polite(&net, |builder| builder);
+    let (client, records) = conforming(&net, |builder| builder);
     net.run(async {
         let mut unread = Vec::new();
         for _ in 0..4 {
@@ -144,7 +144,7 @@ fn a_hundred_unread_responses_may_be_read_in_any_order() {
     for order in 0..3 {
         for at_once in [false, true] {
             let net = MockNet::new();
-            let (client, records) = polite(&net, |builder| builder);
+            let (client, records) = conforming(&net, |builder| builder);
             net.run(async {
                 let mut unread = Vec::new();
                 if at_once {
@@ -184,7 +184,7 @@ fn a_hundred_unread_responses_may_be_read_in_any_order() {
 }
 
 #[test]
-fn many_requests_at_once_wait_for_an_acknowledgement_and_not_longer() {
+fn many_concurrent_requests_wait_for_an_acknowledgement_only() {
     let net = MockNet::new();
     let (served, _) = serve(&net, &[], async |mut peer, number| {
         peer.serve(|request| answer(request, number)).await

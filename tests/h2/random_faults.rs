@@ -1,5 +1,5 @@
-//! A server of many moods, in many worlds: whatever it does, each request gets its own answer or a
-//! fitting error, nothing is processed twice that must not be, and nothing is left behind.
+//! A server with random faults, in many worlds: whatever it does, each request gets its own response or
+//! a matching error, no request is processed twice that must not be, and nothing leaks.
 
 use std::{
     cell::RefCell,
@@ -33,10 +33,10 @@ const SEEDS: u64 = 200;
 const LARGE: usize = 40_000;
 const WINDOW: u32 = 30_000;
 
-/// What all connections of a world share.
+/// State that all connections of a world share.
 #[derive(Clone, Default)]
 struct Book {
-    /// How often each target was processed, as far as the server would say.
+    /// How often the server processed each target.
     processed: Arc<Mutex<BTreeMap<String, usize>>>,
     is_kind: Arc<AtomicBool>,
 }
@@ -48,14 +48,14 @@ impl Book {
     }
 }
 
-/// What is done about a request.
-enum Deed {
+/// What the server does with a request.
+enum Action {
     Say(Vec<Frame>),
-    /// And then nothing more.
+    /// Then nothing more.
     SayAndClose(Vec<Frame>),
 }
 
-async fn be_moody(mut peer: Peer, book: Book) -> io::Result<()> {
+async fn serve_randomly(mut peer: Peer, book: Book) -> io::Result<()> {
     let mut asked = BTreeMap::new();
     let mut last = u32::MAX;
     while let Some(received) = peer.next_politely().await? {
@@ -70,28 +70,28 @@ async fn be_moody(mut peer: Peer, book: Book) -> io::Result<()> {
         let Some(request) = asked.remove(&stream) else {
             continue;
         };
-        let mood = match book.is_kind.load(Ordering::Relaxed) {
+        let fault = match book.is_kind.load(Ordering::Relaxed) {
             true => 0,
             false => peer.stream().random_below(16),
         };
-        if mood == 8 {
+        if fault == 8 {
             last = stream.saturating_sub(2);
         }
-        if !matches!(mood, 6 | 8) {
+        if !matches!(fault, 6 | 8) {
             book.note(&request);
         }
-        if mood == 5 {
+        if fault == 5 {
             peer.stream().sleep(Duration::from_millis(30)).await;
         }
-        match deed(mood, &request) {
-            Deed::Say(frames) => peer.send(&frames).await?,
-            Deed::SayAndClose(frames) => return peer.send(&frames).await,
+        match action(fault, &request) {
+            Action::Say(frames) => peer.send(&frames).await?,
+            Action::SayAndClose(frames) => return peer.send(&frames).await,
         }
     }
     Ok(())
 }
 
-/// Whether the client has given up this stream.
+/// Returns whether the client has reset this stream.
 fn received_reset(asked: &mut BTreeMap<u32, Received>, peer: &Peer, stream: u32) -> bool {
     let frames = peer.record().of(kind::RST_STREAM);
     let is_reset = frames.iter().any(|reset| reset.frame.stream == stream);
@@ -101,19 +101,19 @@ fn received_reset(asked: &mut BTreeMap<u32, Received>, peer: &Peer, stream: u32)
     is_reset
 }
 
-fn deed(mood: usize, request: &Received) -> Deed {
+fn action(fault: usize, request: &Received) -> Action {
     let stream = request.frame.stream;
     let target = request.field(":path").unwrap().to_owned();
     let length = target.len().to_string();
     let whole = || vec![ok(stream), data(stream, target.clone()).end()];
-    match mood {
-        1 => Deed::Say(vec![
+    match fault {
+        1 => Action::Say(vec![
             headers(stream, &[(":status", "103"), ("link", "</a>")]),
             headers(stream, &[(":status", "200"), ("content-length", &length)]),
             data(stream, target.clone()).padded(9),
             headers(stream, &[("x-sum", "7")]).end(),
         ]),
-        2 => Deed::Say(vec![
+        2 => Action::Say(vec![
             settings(&[(setting::INITIAL_WINDOW_SIZE, 10_000)]),
             ping([2; 8]),
             ok(stream),
@@ -121,25 +121,25 @@ fn deed(mood: usize, request: &Received) -> Deed {
             data(stream, target[1..].to_owned()),
             data(stream, "").end(),
         ]),
-        6 => Deed::Say(vec![reset(stream, code::REFUSED_STREAM)]),
-        7 => Deed::Say(vec![ok(stream), reset(stream, code::INTERNAL_ERROR)]),
-        // What comes later is not processed, and this neither.
-        8 => Deed::Say(vec![goaway(stream.saturating_sub(2), code::NO_ERROR)]),
+        6 => Action::Say(vec![reset(stream, code::REFUSED_STREAM)]),
+        7 => Action::Say(vec![ok(stream), reset(stream, code::INTERNAL_ERROR)]),
+        // Neither this nor a later request is processed.
+        8 => Action::Say(vec![goaway(stream.saturating_sub(2), code::NO_ERROR)]),
         9 => {
             let mut frames = whole();
             frames.push(goaway(stream, code::NO_ERROR));
-            Deed::SayAndClose(frames)
+            Action::SayAndClose(frames)
         }
-        10 => Deed::SayAndClose(vec![ok(stream), data(stream, target[..1].to_owned())]),
-        11 => Deed::Say(vec![headers(stream, &[("x-no", "status")]).end()]),
-        12 => Deed::Say(vec![ok(stream)]),
-        13 => Deed::Say(vec![data(0, "")]),
-        14 => Deed::SayAndClose(vec![]),
-        _ => Deed::Say(whole()),
+        10 => Action::SayAndClose(vec![ok(stream), data(stream, target[..1].to_owned())]),
+        11 => Action::Say(vec![headers(stream, &[("x-no", "status")]).end()]),
+        12 => Action::Say(vec![ok(stream)]),
+        13 => Action::Say(vec![data(0, "")]),
+        14 => Action::SayAndClose(vec![]),
+        _ => Action::Say(whole()),
     }
 }
 
-/// Polls `future` so often at most, and then drops it where it stands.
+/// Polls `future` at most `polls` times, and then drops it.
 async fn at_most<F: Future>(polls: usize, future: F) -> Option<F::Output> {
     let mut future = Some(Box::pin(future));
     let mut left = polls;
@@ -184,7 +184,9 @@ fn one_world(net: &MockNet, tally: &mut BTreeMap<String, usize>) {
     let (served, _) = {
         let book = book.clone();
         let limits = [(setting::MAX_CONCURRENT_STREAMS, limit)];
-        serve(net, &limits, move |peer, _| be_moody(peer, book.clone()))
+        serve(net, &limits, move |peer, _| {
+            serve_randomly(peer, book.clone())
+        })
     };
     let link = Link::new().latency(Duration::from_millis(net.random_below(3) as u64));
     served.link(match net.random_below(3) {
@@ -232,7 +234,7 @@ fn one_world(net: &MockNet, tally: &mut BTreeMap<String, usize>) {
             line == format!("200 {target:?}") || line == format!("200 trailer x-sum=7 {target:?}");
         let failed = line.rsplit("then ").next().unwrap_or_default();
         let kind = failed.split(' ').next().unwrap_or_default().to_owned();
-        // Only what begins to answer stalls, and so nobody waits in vain for anything else.
+        // Only responses that have begun stall, and so no request waits for anything else.
         let fits = ["Protocol", "ConnectionClosed", "Network", "Timeout(Read)"];
         assert!(is_answered || fits.contains(&&kind[..]), "{target}: {line}");
         let what = if is_answered {
@@ -260,7 +262,7 @@ fn one_world(net: &MockNet, tally: &mut BTreeMap<String, usize>) {
 }
 
 #[test]
-fn whatever_the_server_does_each_request_gets_its_own_answer_or_a_fitting_error() {
+fn each_request_gets_its_own_response_or_a_matching_error() {
     let (tally, worlds) = (RefCell::new(BTreeMap::new()), RefCell::new(0));
     seeds(0..SEEDS, |net| {
         one_world(&net, &mut tally.borrow_mut());
@@ -268,7 +270,7 @@ fn whatever_the_server_does_each_request_gets_its_own_answer_or_a_fitting_error(
     });
     let (tally, worlds) = (tally.into_inner(), worlds.into_inner());
     println!("{worlds} worlds: {tally:#?}");
-    // A scenario in which something never happens proves nothing about it.
+    // Each kind of outcome must occur: otherwise nothing is proved about it.
     for outcome in [
         "answered",
         "dropped",
