@@ -21,6 +21,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "harness")]
+pub mod harness;
 mod outcome;
 
 use std::{env, error::Error, net::SocketAddr, path::PathBuf};

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, process::Command};
 
-use crate::steps::{Outcome, Report, cargo, execute, find, output, root, target};
+use xtask::steps::{Outcome, Report, cargo, execute, find, output, root, target};
 
 /// The oldest compiler promised, as `rust-version` in the root manifest says.
 const OLDEST: &str = "1.88";

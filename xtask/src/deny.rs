@@ -4,9 +4,10 @@
 //! and the tool that reads it takes as long to build as everything else here together; so it is
 //! used where somebody has installed it.
 
+use xtask::steps::{Outcome, Report, cargo, execute};
+
 use crate::{
     cargo::has,
-    steps::{Outcome, Report, cargo, execute},
     tidy::metadata::{Package, with_dependencies},
 };
 

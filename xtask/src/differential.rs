@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use crate::steps::{Outcome, Report, cargo, execute, find, output, root, target};
+use xtask::steps::{Outcome, Report, cargo, execute, find, output, root, target};
 
 /// What Python is to have.
 const H11: &str = "h11==0.16.0";

@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf, process::Command};
 
-use crate::steps::{Outcome, Report, cargo, execute, find, root, target};
+use xtask::steps::{Outcome, Report, cargo, execute, find, root, target};
 
 /// How long a target runs when nobody says.
 const USUALLY: &str = "60s";

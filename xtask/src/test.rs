@@ -2,7 +2,7 @@
 
 use std::{process::Command, time::Duration};
 
-use crate::steps::{Outcome, Report, cargo, watch};
+use xtask::steps::{Outcome, Report, cargo, watch};
 
 /// How long nothing may be heard, builds included, before the tests count as hanging.
 const SILENCE: Duration = Duration::from_secs(600);

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::steps::{cargo, output, root};
+use xtask::steps::{cargo, output, root};
 
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(crate) struct Package {

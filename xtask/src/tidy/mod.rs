@@ -14,7 +14,7 @@ mod words;
 
 use std::{collections::BTreeMap, fs, process::Command};
 
-use crate::steps::{Outcome, Report, output, root};
+use xtask::steps::{Outcome, Report, output, root};
 
 /// The files in the repository, or about to be, by their paths in it. Only text.
 pub(crate) type Sources = BTreeMap<String, String>;

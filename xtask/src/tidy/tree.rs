@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::metadata::Package;
-use crate::steps::{cargo, output};
+use xtask::steps::{cargo, output};
 
 /// The facade.
 const FACADE: &str = "httpcore";

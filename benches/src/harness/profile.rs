@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, path::Path, process::Command};
 
-use crate::steps::output;
+use xtask::steps::output;
 
 /// The works at which this is asked.
 pub(crate) const PROFILED: [&str; 5] = ["h1", "h1-fields", "https-64", "h2c-100", "connect"];

@@ -11,7 +11,7 @@ use super::{
     servers::{self, Server},
     workloads::{How, Site, WORKLOADS, Workload},
 };
-use crate::steps::{Report, cargo, now, output, target};
+use xtask::steps::{Report, cargo, now, output, target};
 
 /// How many are in flight, along the curve of costs.
 const CURVE: [u64; 6] = [1, 4, 16, 64, 256, 1_000];

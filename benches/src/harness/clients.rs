@@ -11,7 +11,7 @@ use super::{
     servers::CLIENTS,
     workloads::{How, Site, Workload},
 };
-use crate::steps::{Report, cargo, execute, find, root, target};
+use xtask::steps::{Report, cargo, execute, find, root, target};
 
 /// What the virtual environment of the Python client is to have.
 const PYTHON: &str = "httpcore[asyncio,http2]==1.0.9";

@@ -364,7 +364,7 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::{results::Cell, workloads::WORKLOADS};
+    use crate::harness::{results::Cell, workloads::WORKLOADS};
 
     #[test]
     fn a_table_has_only_what_was_measured() {

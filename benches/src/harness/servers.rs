@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{counters::mortal, workloads::LARGE};
-use crate::steps::find;
+use xtask::steps::find;
 
 /// The processor for servers, and the one for clients: neither takes the other's time.
 pub(crate) const SERVERS: &str = "1";

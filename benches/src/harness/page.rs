@@ -365,7 +365,7 @@ fn colours<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::{results::Cell, workloads::WORKLOADS};
+    use crate::harness::{results::Cell, workloads::WORKLOADS};
 
     #[test]
     fn a_page_loads_nothing_and_shows_what_there_is() {

@@ -16,8 +16,8 @@ use super::{
     servers::{self, Server},
     workloads::{How, Site, WORKLOADS, Workload},
 };
-use crate::{
-    interop::{Debian, Missing},
+use xtask::{
+    debian::{Debian, Missing},
     steps::{Outcome, Report, root, target},
 };
 
@@ -73,7 +73,7 @@ fn file() -> PathBuf {
 }
 
 /// The step of `ci`.
-pub(crate) fn check() -> Outcome {
+pub fn check() -> Outcome {
     let mut report = Report::default();
     let debian = Debian::default();
     for tool in ["valgrind", "strace"] {

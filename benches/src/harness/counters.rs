@@ -11,7 +11,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::steps::{find, now, target};
+use xtask::steps::{find, now, target};
 
 /// How long one run may take, in seconds: whoever hangs is ended, and named.
 pub(crate) const LIMIT: u32 = 120;

@@ -10,7 +10,7 @@
 mod clients;
 mod counters;
 mod goals;
-pub(crate) mod guard;
+pub mod guard;
 mod measure;
 mod page;
 mod plots;
@@ -31,7 +31,7 @@ use measure::{checkout, curves, row, with_nginx};
 use results::Results;
 use workloads::{WORKLOADS, Workload};
 
-use crate::steps::{Outcome, Report, find, now, output, root, target};
+use xtask::steps::{Outcome, Report, find, now, output, root, target};
 
 /// How often each client is timed, and in a short run. `--rounds N` says otherwise.
 const ROUNDS: (usize, usize) = (5, 3);
@@ -56,7 +56,7 @@ struct Plan {
     counting_locks: Option<PathBuf>,
 }
 
-pub(crate) fn run(words: &[String]) -> Outcome {
+pub fn run(words: &[String]) -> Outcome {
     let has = |flag: &str| words.iter().any(|word| word == flag);
     if has("--accept") {
         return guard::accept();

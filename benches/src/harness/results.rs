@@ -182,7 +182,7 @@ pub(crate) fn show(number: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::workloads::WORKLOADS;
+    use crate::harness::workloads::WORKLOADS;
 
     #[test]
     fn numbers_are_shown_with_as_many_digits_as_matter() {
