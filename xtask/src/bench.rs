@@ -27,7 +27,9 @@ fn read_summary(step: &str, line: &str, report: &mut Report) {
     if let Some(what) = line.strip_prefix(&format!("LEFT OUT in {step}: ")) {
         report.left_out.push(what.to_owned());
     } else if line.starts_with(step) {
-        if let Some((_, note)) = line.split_once(" s  ").filter(|(head, _)| head.contains(" passed "))
+        if let Some((_, note)) = line
+            .split_once(" s  ")
+            .filter(|(head, _)| head.contains(" passed "))
         {
             report.note = note.to_owned();
         }

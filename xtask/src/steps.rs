@@ -218,7 +218,9 @@ pub fn watch(
         .map_err(|error| format!("`{shown}`: {error}"))?;
     if is_silent {
         let seconds = max_silence.as_secs_f64();
-        Err(format!("`{shown}` hung: it printed nothing for {seconds} s"))
+        Err(format!(
+            "`{shown}` hung: it printed nothing for {seconds} s"
+        ))
     } else if status.success() {
         Ok(())
     } else {
