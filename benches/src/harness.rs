@@ -1,11 +1,11 @@
-//! `cargo xtask bench`: us, the others and the floor, in one run.
+//! The harness of `cargo xtask bench`: our client, other clients and the baseline client in one run.
 //!
-//! Counts are differences: a client makes N requests, and then twice as many; what differs, divided
-//! by N, is what one request costs, without the start and the end. They repeat, and decide. Times
-//! do not: they are taken in alternation, shown as ratios with their spread, and asserted nowhere.
+//! Counts are differences: a client makes N requests, and then twice as many; the difference, divided by N,
+//! is the cost of one request without start and end. Counts repeat, and decide. Times do not repeat: they
+//! are measured alternately, shown as ratios with their spread, and never asserted.
 //!
-//! The report is `target/bench/index.html`, and beside it the tables as Markdown and everything as
-//! JSON. What is not installed is left out, by name.
+//! The report is `target/bench/index.html`, with the tables as Markdown and all results as JSON beside it.
+//! Tools that are not installed are reported as left out.
 
 mod clients;
 mod counters;
@@ -33,29 +33,34 @@ use workloads::{WORKLOADS, Workload};
 
 use xtask::steps::{Outcome, Report, find, now, output, root, target};
 
-/// How often each client is timed, and in a short run. `--rounds N` says otherwise.
+/// Number of timed runs of each client, and with `--quick`. `--rounds N` overrides both.
 const ROUNDS: (usize, usize) = (5, 3);
-/// What stands around the tables in `docs/performance.md`.
+/// The marks around the tables in `docs/performance.md`.
 const TABLES: (&str, &str) = ("<!-- tables -->\n", "<!-- end of tables -->");
 
-/// What is measured besides works, by the names that ask for it.
-const BESIDES: [&str; 3] = ["nginx", "curve", "pool"];
+/// Names of the measurements that are no workloads.
+const EXTRAS: [&str; 3] = ["nginx", "curve", "pool"];
 
-/// What is to be measured.
+/// The selection of measurements.
 struct Plan {
     is_quick: bool,
-    /// How often each client is timed.
+    /// Number of timed runs of each client.
     rounds: usize,
-    /// Names of works; all if there are none.
+    /// Names of workloads; all if empty.
     only: Vec<String>,
     has_valgrind: bool,
     has_strace: bool,
-    /// Whether it can be told whose instructions they are.
+    /// Whether instructions can be attributed to functions.
     has_profiles: bool,
-    /// The folder of the programs that count acquisitions of the pool's lock, if they are to.
+    /// The folder of the programs that count acquisitions of the pool's lock, if these are counted.
     counting_locks: Option<PathBuf>,
 }
 
+/// Measures what `words` select, and writes the report.
+///
+/// # Errors
+///
+/// If an argument is unknown, a build fails, or the report cannot be written.
 pub fn run(words: &[String]) -> Outcome {
     let has = |flag: &str| words.iter().any(|word| word == flag);
     if has("--accept") {
@@ -70,17 +75,19 @@ pub fn run(words: &[String]) -> Outcome {
         .collect();
     let is_known = |name: &&String| {
         !WORKLOADS.iter().any(|known| known.name == name.as_str())
-            && !BESIDES.contains(&name.as_str())
+            && !EXTRAS.contains(&name.as_str())
     };
     if let Some(unknown) = only.iter().find(is_known) {
         let known: Vec<_> = WORKLOADS.iter().map(|workload| workload.name).collect();
         return Err(format!(
-            "no such work: {unknown}; there are {}",
+            "unknown workload: {unknown}; known are {}",
             known.join(", ")
         ));
     }
     if has("--write") && (has("--quick") || !only.is_empty()) {
-        return Err("--write is for a whole run: its tables are compared with one another".into());
+        return Err(
+            "--write requires a complete run: its tables are compared with one another".into(),
+        );
     }
     let mut report = Report::default();
     let plan = Plan {
@@ -96,7 +103,7 @@ pub fn run(words: &[String]) -> Outcome {
         report.leave_out("instructions, allocations and heap: valgrind is not installed");
     }
     if !plan.has_profiles {
-        report.leave_out("where our instructions go: callgrind_annotate is not installed");
+        report.leave_out("our instructions by crate: callgrind_annotate is not installed");
     }
     if !plan.has_strace {
         report.leave_out("system calls: strace is not installed");
@@ -107,10 +114,10 @@ pub fn run(words: &[String]) -> Outcome {
     let begun = now();
     let responder = servers::responder(&target().join("release"), &folder)?;
     let mut results = Results {
-        date: said("date", &["-u", "+%F"]),
+        date: printed_by("date", &["-u", "+%F"]),
         machine: machine(),
         command: command.trim_end().to_owned(),
-        took: "a run that was broken off".to_owned(),
+        took: "an aborted run".to_owned(),
         versions: clients::versions(),
         clients: clients
             .iter()
@@ -121,15 +128,15 @@ pub fn run(words: &[String]) -> Outcome {
     for workload in WORKLOADS.iter().filter(|workload| plan.has(workload)) {
         let row = row(workload, &clients, &responder, &folder, &plan);
         results.rows.push(row);
-        write(&results, &folder)?; // so that a run which is broken off leaves something behind
+        write(&results, &folder)?; // so that an aborted run leaves its results
     }
-    if plan.has_besides("nginx") {
+    if plan.has_extra("nginx") {
         results.nginx = with_nginx(&clients, &folder, &plan, &mut report);
     }
-    if plan.has_besides("curve") {
+    if plan.has_extra("curve") {
         results.curves = curves(&clients, &responder, &folder);
     }
-    if plan.has_besides("pool") {
+    if plan.has_extra("pool") {
         match checkout(&plan) {
             Ok(counts) => results.checkout = counts,
             Err(why) => report.leave_out(format!("the pool alone: {why}")),
@@ -146,14 +153,14 @@ pub fn run(words: &[String]) -> Outcome {
     }
     println!("\n    {}", folder.join("index.html").display());
     report.note = format!(
-        "{} works, {} clients",
+        "{} workloads, {} clients",
         results.rows.len(),
         results.clients.len()
     );
     Ok(report)
 }
 
-/// The words without `--rounds N`, and N.
+/// Returns the words without `--rounds N`, and N.
 fn rounds(words: &[String]) -> Result<(Vec<String>, Option<usize>), String> {
     let mut words = words.to_vec();
     let Some(at) = words.iter().position(|word| word == "--rounds") else {
@@ -166,7 +173,7 @@ fn rounds(words: &[String]) -> Result<(Vec<String>, Option<usize>), String> {
 }
 
 impl Plan {
-    fn has_besides(&self, name: &str) -> bool {
+    fn has_extra(&self, name: &str) -> bool {
         if self.only.is_empty() {
             !self.is_quick
         } else {
@@ -174,8 +181,8 @@ impl Plan {
         }
     }
 
-    /// For what is only to be seen beside the rest: no counts, and two rounds at most.
-    fn in_short(&self) -> Self {
+    /// The plan of secondary measurements: no counts, and at most two rounds.
+    fn times_only(&self) -> Self {
         Plan {
             rounds: self.rounds.min(2),
             has_valgrind: false,
@@ -207,17 +214,19 @@ fn write(results: &Results, folder: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Puts the tables of this run into the page for those who read no reports.
+/// Writes the tables of this run into `docs/performance.md`.
 fn renew_page(results: &Results) -> Result<(), String> {
     let file = root().join("docs/performance.md");
     let failed = |error| format!("{}: {error}", file.display());
     let text = fs::read_to_string(&file).map_err(failed)?;
-    let page = with_tables(&text, &tables::page(results))
-        .ok_or(format!("{}: nowhere to put the tables", file.display()))?;
+    let page = with_tables(&text, &tables::page(results)).ok_or(format!(
+        "{}: the marks of the tables are missing",
+        file.display()
+    ))?;
     fs::write(&file, page).map_err(failed)
 }
 
-/// `text` with other tables between the marks.
+/// Returns `text` with other tables between the marks.
 fn with_tables(text: &str, tables: &str) -> Option<String> {
     let (before, rest) = text.split_once(TABLES.0)?;
     let (_, after) = rest.split_once(TABLES.1)?;
@@ -225,7 +234,7 @@ fn with_tables(text: &str, tables: &str) -> Option<String> {
     Some(format!("{before}{open}\n{tables}{close}{after}"))
 }
 
-/// What went wrong stands in the report, by name.
+/// Adds failures to the report, by name.
 fn failures(results: &Results, report: &mut Report) {
     for row in results.rows.iter().chain(&results.nginx) {
         for (client, cell) in &row.cells {
@@ -236,12 +245,12 @@ fn failures(results: &Results, report: &mut Report) {
     }
 }
 
-fn said(program: &str, words: &[&str]) -> String {
-    let said = output(Command::new(program).args(words)).unwrap_or_default();
-    said.trim().to_owned()
+fn printed_by(program: &str, words: &[&str]) -> String {
+    let text = output(Command::new(program).args(words)).unwrap_or_default();
+    text.trim().to_owned()
 }
 
-/// Processors, their kind, and the kernel: what times depend on most.
+/// Describes processors and kernel, on which times depend most.
 fn machine() -> String {
     let cores = thread::available_parallelism().map_or(0, usize::from);
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -251,7 +260,7 @@ fn machine() -> String {
     let model = model.map_or("processor unknown", |model| {
         model.trim_start_matches([':', '\t', ' '])
     });
-    let kernel = said("uname", &["-r"]);
+    let kernel = printed_by("uname", &["-r"]);
     let mut numbers = kernel.splitn(3, '.');
     let (major, minor) = (numbers.next(), numbers.next());
     format!(
@@ -266,14 +275,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tables_are_renewed_between_their_marks_and_nothing_else_is() {
+    fn only_the_text_between_the_marks_is_replaced() {
         let page = |tables| format!("a\n{}\n{tables}{}\nb\n", TABLES.0, TABLES.1);
         assert_eq!(with_tables(&page("old\n"), "new\n"), Some(page("new\n")));
         assert_eq!(with_tables("a\nb\n", "new\n"), None);
     }
 
     #[test]
-    fn the_page_has_a_place_for_tables() {
+    fn page_has_the_marks_of_the_tables() {
         let page = fs::read_to_string(root().join("docs/performance.md")).unwrap();
         assert!(with_tables(&page, "").is_some());
     }

@@ -1,4 +1,4 @@
-//! Who is compared: our programs, the peers of `benches/peers/`, and tools if they are there.
+//! The clients: our programs, those of `benches/peers/`, and tools that are installed.
 
 use std::{
     fs,
@@ -13,7 +13,7 @@ use super::{
 };
 use xtask::steps::{Report, cargo, execute, find, root, target};
 
-/// What the virtual environment of the Python client is to have.
+/// The package of the Python client.
 const PYTHON: &str = "httpcore[asyncio,http2]==1.0.9";
 
 /// One client, ready to run.
@@ -30,7 +30,7 @@ pub(crate) struct Client {
 enum Program {
     /// Takes the command line of `httpcore_benches`.
     Ours(PathBuf),
-    /// Likewise, but slow to start, and not to be counted.
+    /// Takes the same command line. Slow to start, and not counted.
     Python(PathBuf),
     Wrk(PathBuf),
     H2load(PathBuf),
@@ -39,15 +39,15 @@ enum Program {
 /// One timed run.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Run {
-    /// The processor's time for each request, in nanoseconds.
+    /// Processor time for each request, in nanoseconds.
     pub(crate) cpu: f64,
-    /// The time of the whole run by the wall, in nanoseconds.
+    /// Elapsed time of the whole run, in nanoseconds.
     pub(crate) wall: f64,
-    /// Shares of the requests, and the nanoseconds within which they were answered.
+    /// Quantiles of the latencies: share of the requests, nanoseconds.
     pub(crate) latencies: Vec<(f64, f64)>,
 }
 
-/// The programs of this workspace, built.
+/// Builds the programs of this workspace and returns their folder.
 pub(crate) fn build_ours() -> Result<PathBuf, String> {
     let programs = ["ours", "ours-blocking", "responder"];
     let mut command = cargo();
@@ -72,13 +72,13 @@ pub(crate) fn build_counting_locks() -> Result<PathBuf, String> {
     Ok(target().join("debug"))
 }
 
-/// With what all of ours are built with, so that nothing is built twice: where an instruction
-/// belongs can then be told, and it costs none.
+/// Sets the options that all builds of our programs share, so that nothing is built twice. Line tables
+/// attribute instructions to functions, and cost no instruction.
 pub(crate) fn like_ours(command: &mut Command) -> &mut Command {
     command.env("CARGO_PROFILE_RELEASE_DEBUG", "line-tables-only")
 }
 
-/// Everybody who is here. Who is not is left out by name.
+/// Returns all clients that are available. Others are reported as left out.
 pub(crate) fn gather(is_quick: bool, report: &mut Report) -> Result<Vec<Client>, String> {
     let release = build_ours()?;
     let mut clients = Vec::new();
@@ -90,10 +90,13 @@ pub(crate) fn gather(is_quick: bool, report: &mut Report) -> Result<Vec<Client>,
         });
     };
     let peers: &[(&str, &str)] = if is_quick {
-        &[("raw", "raw"), ("hyper-util", "hyper + hyper-util")]
+        &[
+            ("baseline", "baseline"),
+            ("hyper-util", "hyper + hyper-util"),
+        ]
     } else {
         &[
-            ("raw", "raw"),
+            ("baseline", "baseline"),
             ("hyper", "hyper, no pool"),
             ("hyper-util", "hyper + hyper-util"),
             ("reqwest", "reqwest"),
@@ -103,8 +106,8 @@ pub(crate) fn gather(is_quick: bool, report: &mut Report) -> Result<Vec<Client>,
     };
     let built = build_peers(peers, report);
     let peer = |name: &str| built.iter().find(|(built, _)| *built == name);
-    if let Some((_, raw)) = peer("raw") {
-        add("raw", "raw", Program::Ours(raw.clone()));
+    if let Some((_, program)) = peer("baseline") {
+        add("baseline", "baseline", Program::Ours(program.clone()));
     }
     add("ours", "httpcore", Program::Ours(release.join("ours")));
     let blocking = Program::Ours(release.join("ours-blocking"));
@@ -132,7 +135,7 @@ pub(crate) fn gather(is_quick: bool, report: &mut Report) -> Result<Vec<Client>,
     Ok(clients)
 }
 
-/// All in one go; if that fails, each by itself, so that one does not hold up the others.
+/// Builds all peers at once; if that fails, each separately, so that one does not prevent the others.
 fn build_peers<'a>(peers: &[(&'a str, &'a str)], report: &mut Report) -> Vec<(&'a str, PathBuf)> {
     let folder = target().join("peers");
     let build = |names: &[&str]| {
@@ -157,13 +160,13 @@ fn build_peers<'a>(peers: &[(&'a str, &'a str)], report: &mut Report) -> Vec<(&'
             build(&[name])
         } {
             Ok(()) => built.push((name, folder.join("release").join(name))),
-            Err(why) => report.leave_out(format!("{name}: it does not build: {why}")),
+            Err(why) => report.leave_out(format!("{name}: the build failed: {why}")),
         }
     }
     built
 }
 
-/// A Python which has httpcore, in a virtual environment under `target/`.
+/// Returns a Python with httpcore, in a virtual environment under `target/`.
 fn python() -> Result<PathBuf, String> {
     let venv = target().join("bench/venv");
     let (python, stamp) = (venv.join("bin/python"), venv.join("installed"));
@@ -187,7 +190,7 @@ fn python() -> Result<PathBuf, String> {
 }
 
 impl Client {
-    /// The program, if what it does can be counted.
+    /// Returns the program, if its instructions and calls can be counted.
     pub(crate) fn countable(&self) -> Option<&Path> {
         match &self.program {
             Program::Ours(program) => Some(program),
@@ -195,8 +198,8 @@ impl Client {
         }
     }
 
-    /// Whether it is known to have no way of doing `workload`, or to take for ever.
-    pub(crate) fn passes(&self, workload: &Workload) -> bool {
+    /// Whether it is known not to support `workload`, or to take too long.
+    pub(crate) fn skips(&self, workload: &Workload) -> bool {
         match (&self.program, workload.how) {
             (Program::Wrk(_), how) => {
                 workload.is_http2() || !matches!(how, How::Get | How::Download)
@@ -205,26 +208,26 @@ impl Client {
                 !workload.is_http2() || !matches!(how, How::Get | How::Download)
             }
             (Program::Python(_), How::Get) => workload.in_flight > 100,
-            // It does not resume sessions.
+            // Does not resume sessions.
             (Program::Python(_), How::Resume | How::Idle | How::ConcurrentDownload) => true,
             (Program::Python(_), _) => false,
-            // They make one connection for all.
+            // One connection for all streams.
             (Program::Ours(_), How::Idle) if workload.is_http2() => {
                 ["hyper-util", "reqwest", "isahc"].contains(&self.name)
             }
-            // They would be counted with ten times fewer, which the work with 1,000 does.
+            // They use ten times fewer connections, which the workload with 1,000 covers.
             (Program::Ours(_), How::Idle) if workload.in_flight > 1_000 => {
                 ["ours-blocking", "ureq", "isahc"].contains(&self.name)
             }
             (Program::Ours(_), How::Idle) => false,
-            // A thread for each.
+            // One thread for each connection.
             (Program::Ours(_), _) => {
                 workload.in_flight >= 1_000 && ["ours-blocking", "ureq"].contains(&self.name)
             }
         }
     }
 
-    /// How many requests are counted: fewer of libcurl's, which takes four times as long as others.
+    /// Number of requests that are counted: fewer for libcurl, which takes four times as long as others.
     pub(crate) fn counted(&self, workload: &Workload) -> u64 {
         match self.name {
             "isahc" => (workload.counted / 4).max(workload.in_flight),
@@ -232,8 +235,8 @@ impl Client {
         }
     }
 
-    /// How many idle connections there are to be counted with: fewer for those who need a thread for
-    /// each to open it, and for libcurl, which takes minutes under memcheck.
+    /// Number of idle connections: fewer for clients that need a thread to open each, and for libcurl, which
+    /// takes minutes under memcheck.
     pub(crate) fn idle(&self, workload: &Workload) -> u64 {
         match self.name {
             "ours-blocking" | "ureq" | "isahc" => workload.in_flight.min(100),
@@ -241,8 +244,8 @@ impl Client {
         }
     }
 
-    /// How often it is timed at most: Python takes long, and is far away.
-    pub(crate) fn most_rounds(&self, workload: &Workload) -> usize {
+    /// Maximum number of timed runs: fewer for Python, which is slow.
+    pub(crate) fn max_rounds(&self, workload: &Workload) -> usize {
         match (&self.program, workload.how) {
             (Program::Python(_), How::Download | How::Upload) => 1,
             (Program::Python(_), _) => 2,
@@ -250,14 +253,14 @@ impl Client {
         }
     }
 
-    /// One run of `workload`, on the clients' processor.
+    /// Runs `workload` once, on the clients' processor.
     pub(crate) fn time(&self, workload: &Workload, site: &Site<'_>) -> Number<Run> {
         let words = |requests| {
             let mut words = workload.words(site, requests);
             words.extend((workload.how != How::Download).then(|| "--latencies".to_owned()));
             words
         };
-        // Whoever goes on to the second address does so within this, or not before minutes.
+        // A client that tries the second address does so within this time, or not for minutes.
         let limit = if workload.how == How::HappyEyeballs {
             5
         } else {
@@ -280,7 +283,7 @@ impl Client {
                     .lines()
                     .find_map(|line| line.split_once(" requests in "));
                 let done: Option<f64> = done.and_then(|(count, _)| count.trim().parse().ok());
-                let done = done.ok_or("wrk did not say how many".to_owned())?;
+                let done = done.ok_or("wrk printed no number of requests".to_owned())?;
                 Ok(Run {
                     cpu: cpu as f64 / done.max(1.0),
                     wall: 0.0,
@@ -325,13 +328,13 @@ fn timed_pinned(program: &Path, words: &[String]) -> Number<(u64, String)> {
     timed(&taskset, &all)
 }
 
-/// The line of JSON that a program prints.
+/// Parses the line of JSON that a program prints.
 fn read_run(line: &str) -> Number<Run> {
     let value: serde_json::Value = serde_json::from_str(line.trim())
-        .map_err(|error| format!("no line of results: {error}"))?;
+        .map_err(|error| format!("invalid line of results: {error}"))?;
     let number = |name: &str| value[name].as_f64();
     let (Some(cpu), Some(requests)) = (number("cpu_ns"), number("requests")) else {
-        return Err("no such result".to_owned().into());
+        return Err("a result without processor time".to_owned().into());
     };
     let pairs = value["latency_ns"].as_array().into_iter().flatten();
     Ok(Run {
@@ -343,7 +346,7 @@ fn read_run(line: &str) -> Number<Run> {
     })
 }
 
-/// The versions of what takes part, by name, as far as they can be found out.
+/// Returns the versions of the clients and tools, as far as they are known.
 pub(crate) fn versions() -> Vec<(String, String)> {
     let mut versions = Vec::new();
     let lock = fs::read_to_string(root().join("benches/peers/Cargo.lock")).unwrap_or_default();
@@ -381,13 +384,13 @@ pub(crate) fn versions() -> Vec<(String, String)> {
     versions
 }
 
-/// The first number that looks like a version in what `program` says of itself, on either way and
-/// whether it is pleased or not; or all it says, if it says little.
+/// Returns the first word that looks like a version in the first line that `program` prints, on either
+/// stream and whatever its exit code; otherwise that line.
 fn version(program: &str, words: &[&str]) -> Option<String> {
     let output = Command::new(find(program)?).args(words).output().ok()?;
-    let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said).into_owned();
-    let line = said.lines().next()?;
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let line = text.lines().next()?;
     let is_version = |word: &&str| {
         word.contains('.') && word.chars().next_back().is_some_and(|c| c.is_ascii_digit())
     };
@@ -396,7 +399,7 @@ fn version(program: &str, words: &[&str]) -> Option<String> {
     Some(number.unwrap_or(line).to_owned())
 }
 
-/// The version of `name` in the text of a lock file.
+/// Returns the version of `name` in the text of a lock file.
 fn locked<'a>(lock: &'a str, name: &str) -> Option<&'a str> {
     let (_, rest) = lock.split_once(&format!("\nname = \"{name}\"\nversion = \""))?;
     rest.split('"').next()
@@ -407,7 +410,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_run_is_read_from_a_line() {
+    fn line_of_results_is_parsed() {
         let line = r#"{"requests":4,"cpu_ns":100,"wall_ns":9,"latency_ns":[[0.5,7],[1,9]]}"#;
         let run = read_run(line).unwrap();
         assert_eq!((run.cpu, run.wall), (25.0, 9.0));
@@ -416,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_is_read_from_a_lock_file() {
+    fn version_is_found_in_a_lock_file() {
         let lock = "\n[[package]]\nname = \"h2\"\nversion = \"0.4.20\"\n";
         assert_eq!(locked(lock, "h2"), Some("0.4.20"));
         assert_eq!(locked(lock, "h3"), None);

@@ -1,7 +1,7 @@
-//! What is counted from outside of a process, and the processor's time it takes.
+//! Counts and processor time of a process, measured from outside.
 //!
 //! Instructions come from callgrind, allocations and live memory from memcheck's summary (which
-//! sees those of C libraries too), system calls from strace. All of these repeat; times do not.
+//! includes C libraries), system calls from strace. All of these repeat; times do not.
 
 use std::{
     collections::BTreeMap,
@@ -13,24 +13,24 @@ use std::{
 
 use xtask::steps::{find, now, target};
 
-/// How long one run may take, in seconds: whoever hangs is ended, and named.
+/// Maximum duration of a run, in seconds. A program that takes longer is killed and reported.
 pub(crate) const LIMIT: u32 = 120;
-/// How a client says that it has no way of doing what it was asked for.
+/// The exit code of a client that does not support a workload.
 const CANNOT: i32 = 3;
 
 /// Why there is no number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NoNumber {
-    /// The client has no way of doing this.
+    /// The client does not support this.
     Cannot,
-    /// It did not end within so many seconds.
+    /// It did not end within this number of seconds.
     Endless(u32),
-    /// Something went wrong, in a sentence.
+    /// It failed, described in a sentence.
     Failed(String),
 }
 
 impl NoNumber {
-    /// What is to be said of it, if anything went wrong.
+    /// Returns a description, if it is a failure.
     pub(crate) fn failure(self) -> Option<String> {
         match self {
             NoNumber::Cannot => None,
@@ -48,33 +48,34 @@ impl From<String> for NoNumber {
 
 pub(crate) type Number<T> = Result<T, NoNumber>;
 
-/// What a run under valgrind's memcheck says of the heap.
+/// The heap's totals of a run under memcheck.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Heap {
     pub(crate) allocations: u64,
     pub(crate) bytes: u64,
-    /// What lives at the end.
+    /// Bytes that are allocated at the end.
     pub(crate) live: u64,
 }
 
-/// `program` with `arguments`, to be run for at most `limit` seconds and under whatever stands in
-/// `before`. It ends with us, too, however we end.
+/// Returns a command that runs `program` with `arguments` for at most `limit` seconds, under the wrapper
+/// `before`. It ends when this process ends.
 pub(crate) fn command<S: AsRef<OsStr>>(
     limit: u32,
     before: &[&str],
     program: &Path,
     arguments: &[S],
 ) -> Command {
-    let mut command = mortal(Path::new("timeout"));
-    // A thread that runs under valgrind does not always hear the first signal.
+    let mut command = bound_to_parent(Path::new("timeout"));
+    // A thread under valgrind does not always react to the first signal.
     command.arg("--kill-after=5").arg(limit.to_string());
     command.args(before).arg(program).args(arguments);
     command.stdin(Stdio::null());
     command
 }
 
-/// `program`, which is asked to end when this process has ended, if there is a way to have that.
-pub(crate) fn mortal(program: &Path) -> Command {
+/// Returns a command for `program` that receives SIGTERM when this process ends, if `setpriv` is
+/// installed.
+pub(crate) fn bound_to_parent(program: &Path) -> Command {
     match find("setpriv") {
         Some(setpriv) => {
             let mut command = Command::new(setpriv);
@@ -85,7 +86,7 @@ pub(crate) fn mortal(program: &Path) -> Command {
     }
 }
 
-/// Runs what [`command`] makes of all this to its end; yields what it printed on both ways.
+/// Runs [`command`] to its end and returns its standard output and standard error.
 pub(crate) fn run<S: AsRef<OsStr>>(
     limit: u32,
     before: &[&str],
@@ -100,7 +101,7 @@ pub(crate) fn run<S: AsRef<OsStr>>(
     match output.status.code() {
         Some(0) => Ok((out, err)),
         Some(CANNOT) => Err(NoNumber::Cannot),
-        // `timeout` says so by its code, but that is also what it says of who was killed by others.
+        // The exit code of `timeout` is ambiguous: a program that was killed otherwise has it as well.
         _ if begun.elapsed().as_secs() >= limit.into() => Err(NoNumber::Endless(limit)),
         _ => {
             let last = err.lines().rfind(|line| line.contains("error"));
@@ -114,7 +115,7 @@ pub(crate) fn instructions<S: AsRef<OsStr>>(program: &Path, arguments: &[S]) -> 
     instructions_into(Path::new("/dev/null"), program, arguments)
 }
 
-/// Likewise; whose they are is told by `file`.
+/// Counts instructions, and writes the profile to `file`.
 pub(crate) fn instructions_into<S: AsRef<OsStr>>(
     file: &Path,
     program: &Path,
@@ -122,8 +123,8 @@ pub(crate) fn instructions_into<S: AsRef<OsStr>>(
 ) -> Number<u64> {
     let file = format!("--callgrind-out-file={}", file.display());
     let before = ["valgrind", "--tool=callgrind", &file, "--max-threads=12000"];
-    let (_, said) = run(LIMIT, &before, program, arguments)?;
-    let total = after(&said, "Collected :").ok_or("callgrind printed no total".to_owned());
+    let (_, printed) = run(LIMIT, &before, program, arguments)?;
+    let total = after(&printed, "Collected :").ok_or("callgrind printed no total".to_owned());
     Ok(total?)
 }
 
@@ -135,16 +136,16 @@ pub(crate) fn heap<S: AsRef<OsStr>>(program: &Path, arguments: &[S]) -> Number<H
         "--undef-value-errors=no",
         "--max-threads=12000",
     ];
-    let (_, said) = run(LIMIT, &before, program, arguments)?;
-    let heap = read_heap(&said).ok_or("memcheck printed no total".to_owned());
+    let (_, printed) = run(LIMIT, &before, program, arguments)?;
+    let heap = read_heap(&printed).ok_or("memcheck printed no total".to_owned());
     Ok(heap?)
 }
 
-fn read_heap(said: &str) -> Option<Heap> {
+fn read_heap(printed: &str) -> Option<Heap> {
     Some(Heap {
-        allocations: after(said, "total heap usage:")?,
-        bytes: after(said, "frees,")?,
-        live: after(said, "in use at exit:")?,
+        allocations: after(printed, "total heap usage:")?,
+        bytes: after(printed, "frees,")?,
+        live: after(printed, "in use at exit:")?,
     })
 }
 
@@ -156,7 +157,7 @@ pub(crate) fn lock_acquisitions<S: AsRef<OsStr>>(program: &Path, arguments: &[S]
     Ok(count?)
 }
 
-/// Calls by name.
+/// Returns the number of system calls by name.
 pub(crate) fn system_calls<S: AsRef<OsStr>>(
     program: &Path,
     arguments: &[S],
@@ -170,8 +171,8 @@ pub(crate) fn system_calls<S: AsRef<OsStr>>(
     Ok(calls(&text))
 }
 
-/// The processor's time of a whole run of somebody else's program, in nanoseconds, and what it
-/// printed. To the millisecond, for that is what the shell tells.
+/// Returns the processor time of a whole run of a foreign program, in nanoseconds with a resolution of a
+/// millisecond (the shell's), and its output.
 pub(crate) fn timed<S: AsRef<OsStr>>(program: &Path, arguments: &[S]) -> Number<(u64, String)> {
     let bash = find("bash").ok_or("bash is not installed".to_owned())?;
     let mut words = vec![
@@ -182,18 +183,18 @@ pub(crate) fn timed<S: AsRef<OsStr>>(program: &Path, arguments: &[S]) -> Number<
     ];
     words.extend(arguments.iter().map(|word| word.as_ref().to_owned()));
     let (out, err) = run(LIMIT, &[], &bash, &words)?;
-    let time = processor_time(&err).ok_or("the shell told no time".to_owned())?;
+    let time = processor_time(&err).ok_or("the shell printed no time".to_owned())?;
     Ok((time, out))
 }
 
-fn processor_time(said: &str) -> Option<u64> {
-    let (_, times) = said.rsplit_once("processor ")?;
+fn processor_time(printed: &str) -> Option<u64> {
+    let (_, times) = printed.rsplit_once("processor ")?;
     let mut times = times.split_whitespace();
     let (user, system): (f64, f64) = (times.next()?.parse().ok()?, times.next()?.parse().ok()?);
     Some(((user + system) * 1e9) as u64)
 }
 
-/// The number behind `label`, whose thousands may be separated.
+/// Returns the number after `label`. Its thousands may be separated.
 fn after(text: &str, label: &str) -> Option<u64> {
     let (_, rest) = text.split_once(label)?;
     rest.split_whitespace()
@@ -203,7 +204,7 @@ fn after(text: &str, label: &str) -> Option<u64> {
         .ok()
 }
 
-/// The table of `strace -c`: `% time, seconds, usecs/call, calls, errors (or nothing), syscall`.
+/// Parses the table of `strace -c`: `% time, seconds, usecs/call, calls, errors (or nothing), syscall`.
 fn calls(table: &str) -> BTreeMap<String, u64> {
     let row = |line: &str| {
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -219,27 +220,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn totals_are_read_from_what_valgrind_says() {
-        let said = "==7== Collected : 4711\n==8==     in use at exit: 9,104 bytes in 6 blocks\n\
+    fn totals_are_parsed_from_valgrinds_output() {
+        let printed = "==7== Collected : 4711\n==8==     in use at exit: 9,104 bytes in 6 blocks\n\
             ==8==   total heap usage: 1,234 allocs, 9 frees, 56,789 bytes allocated\n";
-        assert_eq!(after(said, "Collected :"), Some(4711));
-        assert_eq!(after(said, "something else:"), None);
+        assert_eq!(after(printed, "Collected :"), Some(4711));
+        assert_eq!(after(printed, "something else:"), None);
         let heap = Heap {
             allocations: 1234,
             bytes: 56_789,
             live: 9104,
         };
-        assert_eq!(read_heap(said), Some(heap));
+        assert_eq!(read_heap(printed), Some(heap));
     }
 
     #[test]
-    fn who_is_killed_has_not_lasted_too_long() {
+    fn killed_program_is_not_reported_as_too_slow() {
         let killed = run(LIMIT, &[], Path::new("sh"), &["-c", "kill -9 $$"]);
         assert!(matches!(killed, Err(NoNumber::Failed(_))), "{killed:?}");
     }
 
     #[test]
-    fn calls_are_read_from_the_table_of_strace() {
+    fn calls_are_parsed_from_straces_table() {
         let table = "\
 % time     seconds  usecs/call     calls    errors syscall
 ------ ----------- ----------- --------- --------- ----------------
@@ -253,9 +254,9 @@ mod tests {
     }
 
     #[test]
-    fn time_is_read_from_what_the_shell_says() {
-        let said = "something else\nprocessor 0.123 0.002\n";
-        assert_eq!(processor_time(said), Some(125_000_000));
+    fn time_is_parsed_from_the_shells_output() {
+        let printed = "something else\nprocessor 0.123 0.002\n";
+        assert_eq!(processor_time(printed), Some(125_000_000));
         assert_eq!(processor_time("nothing"), None);
     }
 }

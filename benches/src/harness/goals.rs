@@ -1,11 +1,11 @@
-//! The most that a request should cost us, by what it costs.
+//! The goals: the maximum that a request of our client should cost.
 
 use super::{
     results::{Results, Row, Spread},
     workloads::WORKLOADS,
 };
 
-/// What a goal is about.
+/// The quantity that a goal limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Metric {
     Instructions,
@@ -13,53 +13,54 @@ pub(crate) enum Metric {
     Calls,
     /// Reads from the socket for a large body.
     Reads,
-    /// Bytes of the heap for each idle connection.
+    /// Bytes of heap for each idle connection.
     Heap,
-    /// The processor's time as a ratio to raw's: the median.
+    /// Processor time as a ratio to the baseline client's: the median.
     Processor,
-    /// The processor's time as a ratio to hyper's with its pool.
+    /// Processor time as a ratio to hyper's with its pool.
     ProcessorToHyper,
 }
 
-/// How much it may be.
+/// The limit of a goal.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Bound {
     AtMost(f64),
-    /// No more than raw, in the same run.
-    Raw,
+    /// At most what the baseline client takes in the same run.
+    Baseline,
 }
 
-/// A promise of one of our clients.
+/// A goal of one of our clients.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Goal {
     pub(crate) client: &'static str,
-    pub(crate) work: &'static str,
+    /// The name of the workload.
+    pub(crate) workload: &'static str,
     pub(crate) metric: Metric,
     pub(crate) bound: Bound,
 }
 
-const fn goal(work: &'static str, metric: Metric, most: f64) -> Goal {
+const fn goal(workload: &'static str, metric: Metric, most: f64) -> Goal {
     Goal {
         client: "ours",
-        work,
+        workload,
         metric,
         bound: Bound::AtMost(most),
     }
 }
 
-const fn blocking(work: &'static str, metric: Metric, most: f64) -> Goal {
+const fn blocking(workload: &'static str, metric: Metric, most: f64) -> Goal {
     Goal {
         client: "ours-blocking",
-        ..goal(work, metric, most)
+        ..goal(workload, metric, most)
     }
 }
 
-const fn as_raw(work: &'static str, metric: Metric) -> Goal {
+const fn as_baseline(workload: &'static str, metric: Metric) -> Goal {
     Goal {
         client: "ours",
-        work,
+        workload,
         metric,
-        bound: Bound::Raw,
+        bound: Bound::Baseline,
     }
 }
 
@@ -74,13 +75,13 @@ pub(crate) const GOALS: &[Goal] = &[
     goal("h1", Metric::Allocations, 4.0),
     goal("h1-64", Metric::Allocations, 4.0),
     goal("h1", Metric::Calls, 3.0),     // a write, a wait, a read
-    goal("h1-64", Metric::Calls, 2.06), // one wait for all that have become ready
+    goal("h1-64", Metric::Calls, 2.06), // one wait for all that are ready
     goal("h2c-100", Metric::Calls, 0.08),
     goal("connect", Metric::Calls, 8.0),
     blocking("h1", Metric::Calls, 3.0),
-    as_raw("h1-download", Metric::Reads),
-    as_raw("https-download", Metric::Reads),
-    // There is no raw HTTP/2: what a trial took.
+    as_baseline("h1-download", Metric::Reads),
+    as_baseline("https-download", Metric::Reads),
+    // The baseline client has no HTTP/2: the result of a trial.
     goal("h2c-download", Metric::Reads, 5_700.0),
     goal("h2-download", Metric::Reads, 7_100.0),
     goal("idle", Metric::Heap, 1024.0),
@@ -109,13 +110,13 @@ impl Metric {
             Metric::Allocations => "allocations",
             Metric::Calls => "system calls",
             Metric::Reads => "reads for 256 MiB",
-            Metric::Heap => "bytes of each",
-            Metric::Processor => "processor, to raw",
+            Metric::Heap => "bytes for each",
+            Metric::Processor => "processor, to baseline",
             Metric::ProcessorToHyper => "processor, to hyper + hyper-util",
         }
     }
 
-    /// What `client` came to.
+    /// Returns the result of `client`.
     pub(crate) fn of(self, row: &Row, client: &str) -> Option<f64> {
         let cell = row.cells.get(client)?;
         let median = |spread: Spread| spread.median;
@@ -125,32 +126,32 @@ impl Metric {
             Metric::Calls => row.all_calls(client),
             Metric::Reads => row.receives(client),
             Metric::Heap => cell.heap,
-            Metric::Processor => row.ratio(client, "raw").map(median),
+            Metric::Processor => row.ratio(client, "baseline").map(median),
             Metric::ProcessorToHyper => row.ratio(client, "hyper-util").map(median),
         }
     }
 }
 
 impl Goal {
-    /// The most it may be, if that is known after this run.
+    /// Returns the limit, if it is known in this run.
     pub(crate) fn most(&self, row: &Row) -> Option<f64> {
         match self.bound {
             Bound::AtMost(most) => Some(most),
-            Bound::Raw => self.metric.of(row, "raw"),
+            Bound::Baseline => self.metric.of(row, "baseline"),
         }
     }
 
-    /// The row of its work, if that was done.
+    /// Returns the row of its workload, if that was measured.
     pub(crate) fn row<'a>(&self, results: &'a Results) -> Option<&'a Row> {
         results
             .rows
             .iter()
-            .find(|row| row.workload.name == self.work)
+            .find(|row| row.workload.name == self.workload)
     }
 
     pub(crate) fn title(&self) -> String {
-        let work = WORKLOADS.iter().find(|known| known.name == self.work);
-        let title = work.map_or(self.work, |work| work.title);
+        let workload = WORKLOADS.iter().find(|known| known.name == self.workload);
+        let title = workload.map_or(self.workload, |workload| workload.title);
         let blocking = if self.client == "ours" {
             ""
         } else {
@@ -160,10 +161,10 @@ impl Goal {
     }
 }
 
-/// What our client should take of `metric` at the work of `row`.
+/// Returns the goal of our client for `metric` at the workload of `row`.
 pub(crate) fn of_ours(row: &Row, metric: Metric) -> Option<f64> {
     let goal = GOALS.iter().find(|goal| {
-        goal.client == "ours" && goal.metric == metric && goal.work == row.workload.name
+        goal.client == "ours" && goal.metric == metric && goal.workload == row.workload.name
     });
     goal?.most(row)
 }
@@ -173,11 +174,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn goals_are_about_works_that_there_are_and_each_once() {
+    fn goals_are_unique_and_name_workloads_that_exist() {
         for (n, goal) in GOALS.iter().enumerate() {
-            assert!(WORKLOADS.iter().any(|known| known.name == goal.work));
+            assert!(WORKLOADS.iter().any(|known| known.name == goal.workload));
             let is_same = |other: &Goal| {
-                (other.client, other.work, other.metric) == (goal.client, goal.work, goal.metric)
+                (other.client, other.workload, other.metric)
+                    == (goal.client, goal.workload, goal.metric)
             };
             assert!(!GOALS[n + 1..].iter().any(is_same), "{goal:?}");
         }

@@ -1,5 +1,5 @@
-//! What our own client costs must not grow unnoticed: a few counts against those that were
-//! accepted last, in `benches/baseline.json`. No time is among them.
+//! The guard: compares counts of our own client with those accepted last, in `benches/baseline.json`. No
+//! times are compared.
 
 use std::{
     collections::BTreeMap,
@@ -21,7 +21,7 @@ use xtask::{
     steps::{Outcome, Report, root, target},
 };
 
-/// The program and the work; `name/of-the-work` in the file.
+/// Program and workload; `program/workload` in the file.
 const WATCHED: [(&str, &str); 10] = [
     ("ours", "h1"),
     ("ours", "h1-64"),
@@ -35,7 +35,7 @@ const WATCHED: [(&str, &str); 10] = [
     ("ours-blocking", "h1"),
 ];
 
-/// What one request costs.
+/// The cost of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Counts {
     instructions: f64,
@@ -44,35 +44,39 @@ struct Counts {
     lock_acquisitions: f64,
 }
 
-/// How much more than was accepted is let pass. Compilers and C libraries of other machines differ
-/// a little; so does, with many in flight, how many happen to be ready at once.
+/// Accepted growth. Compilers and C libraries of other machines differ slightly; with many in flight, so
+/// does the number of requests that are ready at once.
 const TOLERANCE: Counts = Counts {
     instructions: 0.04, // a share
     allocations: 0.1,
     system_calls: 0.1,
     lock_acquisitions: 0.1,
 };
-/// With many in flight, and where a large body waits for room again and again: a share of the system
-/// calls, and no less than so many.
+/// Accepted growth of system calls with many in flight, and where a large body waits for room repeatedly:
+/// a share, and an absolute minimum.
 const CALLS_BY_CHANCE: (f64, f64) = (0.12, 0.05);
-/// How often the queue of an upload's pieces has to grow depends on when there was room for them.
+/// Accepted growth of allocations of an upload: its queue of frames grows depending on when there is room.
 const ALLOCATIONS_BY_CHANCE: f64 = 4.0;
 
-/// What was accepted, and where.
+/// The accepted counts and their conditions.
 #[derive(Debug, Serialize, Deserialize)]
 struct Baseline {
-    /// What instructions depend on besides the code: with others, they are not compared.
+    /// What instructions depend on besides the code. Under other conditions they are not compared.
     conditions: BTreeMap<String, String>,
-    works: Works,
+    workloads: Workloads,
 }
 
-type Works = BTreeMap<String, Counts>;
+type Workloads = BTreeMap<String, Counts>;
 
 fn file() -> PathBuf {
     root().join("benches/baseline.json")
 }
 
-/// The step of `ci`.
+/// Counts, and compares with the accepted counts. The step `counts` of `ci`.
+///
+/// # Errors
+///
+/// If a count has grown beyond its tolerance, or cannot be taken.
 pub fn check() -> Outcome {
     let mut report = Report::default();
     let debian = Debian::default();
@@ -81,7 +85,7 @@ pub fn check() -> Outcome {
             Ok(()) if runs(tool) => {}
             Ok(()) => {
                 report.leave_out(format!(
-                    "the guard of our counts: {tool} is there, but cannot look into programs here"
+                    "the guard of our counts: {tool} is installed but cannot trace programs here"
                 ));
                 return Ok(report);
             }
@@ -105,7 +109,7 @@ pub fn check() -> Outcome {
             accepted.conditions
         ));
     }
-    let accepted = accepted.works;
+    let accepted = accepted.workloads;
     let counted = count()?;
     let mut worse = Vec::new();
     for (name, counts) in &counted {
@@ -121,36 +125,39 @@ pub fn check() -> Outcome {
         worse.extend(excess(name, &counts, before));
     }
     let gone = accepted.keys().filter(|name| !counted.contains_key(*name));
-    worse.extend(gone.map(|name| format!("{name} is in the baseline, and cannot be counted")));
+    worse.extend(gone.map(|name| format!("{name} is in the baseline and was not counted")));
     if worse.is_empty() {
-        report.note = format!("{} works within their counts", counted.len());
+        report.note = format!("{} workloads within their counts", counted.len());
         return Ok(report);
     }
     for line in &worse {
         eprintln!("    {line}");
     }
     Err(format!(
-        "{}; if it is worth it, `cargo xtask bench --accept`, and say why in the commit",
+        "{}; if the growth is justified, run `cargo xtask bench --accept` and give the reason in the commit",
         worse.join("; ")
     ))
 }
 
-/// Makes what is counted now the measure of what comes.
+/// Accepts the current counts.
 pub(crate) fn accept() -> Outcome {
     let baseline = Baseline {
         conditions: conditions(),
-        works: count()?,
+        workloads: count()?,
     };
     let text = serde_json::to_string_pretty(&baseline).map_err(|error| error.to_string())?;
     fs::write(file(), text + "\n").map_err(|error| format!("the baseline: {error}"))?;
-    let counted = baseline.works;
+    let counted = baseline.workloads;
     for (name, counts) in &counted {
         println!("    {name}: {counts:?}");
     }
-    Ok(Report::note(format!("{} works accepted", counted.len())))
+    Ok(Report::note(format!(
+        "{} workloads accepted",
+        counted.len()
+    )))
 }
 
-/// Whether `tool` can do its work here: tracing is forbidden in some containers.
+/// Whether `tool` works here: some containers forbid tracing.
 fn runs(tool: &str) -> bool {
     let arguments: &[&str] = match tool {
         "strace" => &["-o", "/dev/null", "true"],
@@ -164,7 +171,8 @@ fn runs(tool: &str) -> bool {
     run.is_ok_and(|status| status.success())
 }
 
-/// The compiler, the C library, valgrind, and what the processor offers to code that chooses.
+/// Returns the versions of compiler, C library and valgrind, and the processor features that code selects
+/// by.
 fn conditions() -> BTreeMap<String, String> {
     let said = |program: &str, arguments: &[&str]| {
         let run = Command::new(program).args(arguments).output();
@@ -176,8 +184,8 @@ fn conditions() -> BTreeMap<String, String> {
     let flags = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let flags = flags.lines().find(|line| line.starts_with("flags"));
     let flags: Vec<&str> = flags.unwrap_or_default().split_whitespace().collect();
-    let chosen_by = ["sse4_2", "avx", "avx2", "bmi2", "erms", "aes", "pclmulqdq"];
-    let has: Vec<&str> = chosen_by
+    let features = ["sse4_2", "avx", "avx2", "bmi2", "erms", "aes", "pclmulqdq"];
+    let has: Vec<&str> = features
         .into_iter()
         .filter(|flag| flags.contains(flag))
         .collect();
@@ -189,24 +197,26 @@ fn conditions() -> BTreeMap<String, String> {
     ])
 }
 
-fn count() -> Result<Works, String> {
+fn count() -> Result<Workloads, String> {
     let release = build_ours()?;
     let counting_locks = build_counting_locks()?;
     let folder = target().join("counts");
     fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
     let server = servers::responder(&release, &folder)?;
     let ca = folder.join("ca.pem").to_string_lossy().into_owned();
-    let mut counted = Works::new();
+    let mut counted = Workloads::new();
     for (program, work) in WATCHED {
         let known = WORKLOADS.iter().find(|workload| workload.name == work);
-        let workload = known.ok_or(format!("no such work: {work}"))?;
+        let workload = known.ok_or(format!("unknown workload: {work}"))?;
         let name = format!("{program}/{work}");
         match one(&release, &counting_locks, program, workload, &server, &ca) {
             Ok(counts) => {
                 counted.insert(name, counts);
             }
             Err(why) => {
-                let why = why.failure().unwrap_or("it cannot do that".to_owned());
+                let why = why
+                    .failure()
+                    .unwrap_or("it does not support the workload".to_owned());
                 return Err(format!("{name}: {why}"));
             }
         }
@@ -270,7 +280,7 @@ fn compared(now: &Counts, before: &Counts) -> String {
     )
 }
 
-/// What has grown beyond its tolerance, in sentences.
+/// Describes each count that has grown beyond its tolerance.
 fn excess(name: &str, now: &Counts, before: &Counts) -> Vec<String> {
     let (_, work) = name.split_once('/').unwrap_or(("", name));
     let work = WORKLOADS.iter().find(|known| known.name == work);
@@ -283,7 +293,7 @@ fn excess(name: &str, now: &Counts, before: &Counts) -> Vec<String> {
         (before.system_calls * share).max(least)
     };
     let instructions = if is_upload {
-        share // each wait for room has its own
+        share // each wait for room costs some
     } else {
         TOLERANCE.instructions
     };
@@ -335,7 +345,7 @@ mod tests {
     };
 
     #[test]
-    fn growth_beyond_the_tolerance_is_noticed() {
+    fn growth_beyond_the_tolerance_is_reported() {
         assert_eq!(excess("ours/h1", &BEFORE, &BEFORE), Vec::<String>::new());
         let grown: [fn(&mut Counts); 4] = [
             |counts| counts.instructions = 10_401.0,
@@ -351,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn less_is_fine_and_so_is_a_little_more() {
+    fn growth_within_the_tolerance_passes() {
         let less = Counts {
             instructions: 1.0,
             allocations: 0.0,
@@ -367,7 +377,7 @@ mod tests {
         for now in [less, more] {
             assert_eq!(excess("ours/h1", &now, &BEFORE), Vec::<String>::new());
         }
-        // How many are ready at once is not ours to say.
+        // The number that are ready at once varies.
         let together = Counts {
             system_calls: 3.3,
             ..BEFORE

@@ -1,4 +1,4 @@
-//! Everybody at each work: first counted, one after the other, and then timed, in turns.
+//! Measures every client at each workload: first counts, one after the other, then times, alternately.
 
 use std::{collections::BTreeMap, path::Path, thread, time::Duration};
 
@@ -13,7 +13,7 @@ use super::{
 };
 use xtask::steps::{Report, cargo, now, output, target};
 
-/// How many are in flight, along the curve of costs.
+/// Numbers of requests in flight along the curve of costs.
 const CURVE: [u64; 6] = [1, 4, 16, 64, 256, 1_000];
 
 pub(super) fn row(
@@ -30,13 +30,13 @@ pub(super) fn row(
     };
     let ca = folder.join("ca.pem").to_string_lossy().into_owned();
     let Some(addr) = server.ports.get(workload.port) else {
-        println!("  the server has no such port here");
+        println!("  the server has no such port");
         return row;
     };
     let site = Site { addr, ca: &ca };
     let begun = now();
     let mut able: Vec<&Client> = Vec::new();
-    for client in clients.iter().filter(|client| !client.passes(workload)) {
+    for client in clients.iter().filter(|client| !client.skips(workload)) {
         let (mut cell, begun) = (Cell::default(), now());
         match count(client, workload, &site, plan, &mut cell) {
             Ok(()) => able.push(client),
@@ -49,8 +49,8 @@ pub(super) fn row(
     let (counting, begun) = (begun.elapsed(), now());
     time(workload, &able, &site, plan, &mut row);
     for client in &able {
-        if let Some(spread) = row.ratio(client.name, "raw") {
-            println!("  {:<20} {:>10.2} × raw", client.name, spread.median);
+        if let Some(spread) = row.ratio(client.name, "baseline") {
+            println!("  {:<20} {:>10.2} × baseline", client.name, spread.median);
         }
         if let Some(spread) = row.wait(client.name) {
             println!("  {:<20} {:>10.1} ms", client.name, spread.median / 1e6);
@@ -65,7 +65,7 @@ pub(super) fn row(
     row
 }
 
-/// Says what has been counted, so that it is seen where the time goes.
+/// Prints the counts, with the time that counting took.
 fn counted(client: &Client, cell: &Cell, time: Duration) {
     let calls = cell.calls.as_ref().map(|calls| calls.values().sum());
     let numbers = [
@@ -102,7 +102,7 @@ fn count(
     match workload.how {
         How::Get | How::Connect | How::Resume => {
             if plan.has_valgrind {
-                // Where a profile is wanted, callgrind writes it down.
+                // Callgrind writes a file only where a profile is needed.
                 let is_profiled =
                     plan.has_profiles && client.name == "ours" && PROFILED.contains(&workload.name);
                 let file = |name: &str| {
@@ -113,7 +113,7 @@ fn count(
                     }
                 };
                 let files = (file("callgrind-once.out"), file("callgrind-twice.out"));
-                // Beside each other: there are two processors, and no time is taken here.
+                // In parallel: there are two processors, and no time is measured here.
                 let (instructions, heap) = thread::scope(|scope| {
                     let heap = scope.spawn(|| {
                         let once = counters::heap(program, &words(n))?;
@@ -164,7 +164,7 @@ fn count(
     }
     if plan.has_strace {
         let count = |requests| counters::system_calls(program, &words(requests));
-        // Whose reads are now small and now large may need fewer for two bodies than for one.
+        // With reads of varying size, two bodies may take fewer reads than one.
         let mut tries = 3;
         let (once, twice) = loop {
             let (once, twice) = (count(n)?, count(2 * n)?);
@@ -173,7 +173,7 @@ fn count(
             }
             tries -= 1;
             if tries == 0 {
-                let why = "no more system calls for twice the work: they do not repeat";
+                let why = "no more system calls for twice the requests: they do not repeat";
                 return Err(why.to_owned().into());
             }
         };
@@ -194,7 +194,7 @@ fn time(workload: &Workload, clients: &[&Client], site: &Site<'_>, plan: &Plan, 
         for client in clients {
             let cell = row.cells.entry(client.name).or_default();
             let is_done = !cell.failures.is_empty() || cell.endless.is_some();
-            if is_done || round >= client.most_rounds(workload) {
+            if is_done || round >= client.max_rounds(workload) {
                 continue;
             }
             match client.time(workload, site) {
@@ -212,7 +212,7 @@ fn time(workload: &Workload, clients: &[&Client], site: &Site<'_>, plan: &Plan, 
     }
 }
 
-/// The same with a server as it is in the world: times only, for the counts are those of clients.
+/// Times some workloads with nginx. Counts are left out: they depend on the client only.
 pub(super) fn with_nginx(
     clients: &[Client],
     folder: &Path,
@@ -226,7 +226,7 @@ pub(super) fn with_nginx(
             return Vec::new();
         }
     };
-    let times_only = plan.in_short();
+    let times_only = plan.times_only();
     let names = ["h1", "h1-64", "https-64", "h1-download", "https-download"];
     let wanted = WORKLOADS
         .iter()
@@ -236,7 +236,7 @@ pub(super) fn with_nginx(
         .collect()
 }
 
-/// The processor's time of a small request, against how many are in flight.
+/// Processor time of a small request by the number in flight.
 pub(super) fn curves(
     clients: &[Client],
     server: &Server,
@@ -257,8 +257,8 @@ pub(super) fn curves(
                 ..WORKLOADS[0]
             },
         );
-        for client in clients.iter().filter(|client| !client.passes(&workload)) {
-            let runs = (0..3.min(client.most_rounds(&workload)))
+        for client in clients.iter().filter(|client| !client.skips(&workload)) {
+            let runs = (0..3.min(client.max_rounds(&workload)))
                 .filter_map(|_| client.time(&workload, &site).ok());
             if let Some(spread) = Spread::of(runs.map(|run| run.cpu).collect()) {
                 curves
@@ -272,7 +272,7 @@ pub(super) fn curves(
     curves
 }
 
-/// The pool by itself, with few and with many idle connections: it must not matter.
+/// Instructions of the pool alone, with few and with many idle connections: the number must not matter.
 pub(super) fn checkout(plan: &Plan) -> Result<Vec<(u64, f64)>, String> {
     if !plan.has_valgrind {
         return Err("valgrind is not installed".into());

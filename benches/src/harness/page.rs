@@ -1,4 +1,4 @@
-//! The results as one page, with nothing loaded from anywhere.
+//! The results as one HTML page without external resources.
 
 use std::fmt::Write as _;
 
@@ -44,10 +44,10 @@ pub(crate) fn page(results: &Results) -> String {
         );
     }
     let mut body = format!(
-        "<h1>httpcore and the others</h1><p class=\"dim\">{} · {} · <code>{}</code>, in {}</p>\
-         <p>Counts repeat; times do not: they are ratios, measured in alternation, and shown with \
-         the least and the greatest. <em>raw</em> is mio and httparse with requests made \
-         beforehand: the floor. The server is quick and has a processor of its own.</p>",
+        "<h1>httpcore and other clients</h1><p class=\"dim\">{} · {} · <code>{}</code>, in {}</p>\
+         <p>Counts repeat; times do not: they are ratios, measured alternately, with minimum and \
+         maximum. <em>baseline</em> is mio and httparse with prepared requests: a lower bound. The \
+         server has a processor of its own.</p>",
         escape(&results.date),
         escape(&results.machine),
         escape(&results.command),
@@ -61,16 +61,16 @@ pub(crate) fn page(results: &Results) -> String {
     });
     section(
         &mut body,
-        "Processor time as a ratio to raw",
+        "Processor time as a ratio to the baseline client",
         results,
-        |row| (ratios(results, row, "raw"), None),
+        |row| (ratios(results, row, "baseline"), None),
     );
     section(
         &mut body,
-        "Processor time as a ratio to hyper with its pool, where raw cannot",
+        "Processor time as a ratio to hyper with its pool, where the baseline client cannot take part",
         results,
         |row| {
-            if row.ratio("raw", "raw").is_some() {
+            if row.ratio("baseline", "baseline").is_some() {
                 return (Vec::new(), None);
             }
             (ratios(results, row, "hyper-util"), None)
@@ -79,9 +79,9 @@ pub(crate) fn page(results: &Results) -> String {
     explained(
         &mut body,
         "Bytes of the heap for each idle connection",
-        "raw, ours and bare hyper open them one by one, with a request on each. Of the others' pools \
-         all have to be asked for at once, and what so many requests leave behind is among this. \
-         Those that are asked for fewer stand with their number in the table below.",
+        "baseline, ours and bare hyper open them one by one, with a request on each. Other pools need all \
+         requests at once, and what such a burst leaves behind is included. The table below has the \
+         number of connections where it is smaller.",
         results,
         |row| {
             let bars = collect(results, row, |_, client| row.cells.get(client)?.heap);
@@ -102,9 +102,9 @@ pub(crate) fn page(results: &Results) -> String {
     );
     explained(
         &mut body,
-        "Milliseconds until the response of a name with two addresses, the first of which is dead",
-        "Clients that wait for the first until the system gives it up are stopped long before that; \
-         the table below says after how long.",
+        "Milliseconds until the response from a name with two addresses, the first of which is dead",
+        "Clients that wait for the first address until the system's own limit are stopped before; the table \
+         below has the time.",
         results,
         |row| (waits(results, row), None),
     );
@@ -150,12 +150,12 @@ pub(crate) fn page(results: &Results) -> String {
     }
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\"><meta charset=\"utf-8\">\
-         <meta name=\"viewport\" content=\"width=device-width\"><title>httpcore and the others\
+         <meta name=\"viewport\" content=\"width=device-width\"><title>httpcore and other clients\
          </title><style>{style}</style><body>{body}</body></html>\n"
     )
 }
 
-/// A plot for each work which has numbers.
+/// Adds a plot for each workload with results.
 fn section(
     body: &mut String,
     title: &str,
@@ -165,7 +165,7 @@ fn section(
     explained(body, title, "", results, plot);
 }
 
-/// Likewise, with a text above.
+/// Adds plots below a paragraph.
 fn explained(
     body: &mut String,
     title: &str,
@@ -227,7 +227,7 @@ fn ratios(results: &Results, row: &Row, base: &str) -> Vec<Bar> {
         })
     };
     let bars: Vec<Bar> = results.clients.iter().filter_map(bar).collect();
-    // Somebody a hundred times slower would leave nothing to be seen of the others.
+    // A client that is a hundred times slower would hide the others.
     let (shown, far): (Vec<Bar>, Vec<Bar>) = bars.into_iter().partition(|bar| bar.value < 12.0);
     let beyond = |bar: Bar| {
         let shown = format!("not drawn: {}", bar.shown);
@@ -302,8 +302,8 @@ fn latencies(body: &mut String, results: &Results) {
     if !plots.is_empty() {
         let _ = write!(
             body,
-            "<h2>How long requests take</h2><p class=\"dim\">Of one run, on both axes \
-             logarithmically; Python is beyond them.</p><div class=\"plots\">{plots}</div>"
+            "<h2>Latencies</h2><p class=\"dim\">Of one run, with logarithmic axes; Python is outside \
+             their range.</p><div class=\"plots\">{plots}</div>"
         );
     }
 }
@@ -333,7 +333,7 @@ fn curves(body: &mut String, results: &Results) {
     let svg = plots_of(
         &lines,
         "requests in flight",
-        "microseconds of the processor",
+        "microseconds of processor time",
     );
     figure(
         &mut plot,
@@ -368,7 +368,7 @@ mod tests {
     use crate::harness::{results::Cell, workloads::WORKLOADS};
 
     #[test]
-    fn a_page_loads_nothing_and_shows_what_there_is() {
+    fn page_shows_the_results_and_loads_nothing() {
         let cell = Cell {
             instructions: Some(4711.0),
             cpu: vec![100.0, 120.0],
@@ -376,10 +376,10 @@ mod tests {
             ..Cell::default()
         };
         let results = Results {
-            clients: vec![("raw", "raw"), ("ours", "httpcore")],
+            clients: vec![("baseline", "baseline"), ("ours", "httpcore")],
             rows: vec![Row {
                 workload: WORKLOADS[1],
-                cells: [("ours", cell.clone()), ("raw", cell)].into(),
+                cells: [("ours", cell.clone()), ("baseline", cell)].into(),
             }],
             left_out: vec!["wrk: not <installed>".into()],
             ..Results::default()

@@ -1,4 +1,4 @@
-//! Plots as SVG, which stand in the page and need nothing from elsewhere. Colours are the page's.
+//! Plots as SVG, embedded in the page without external resources. Colours are the page's.
 
 use std::fmt::Write as _;
 
@@ -9,9 +9,9 @@ use super::results::show;
 pub(crate) struct Bar {
     pub(crate) label: String,
     pub(crate) value: f64,
-    /// The least and the greatest, if there was more than one measurement.
+    /// Minimum and maximum, if there was more than one measurement.
     pub(crate) spread: Option<(f64, f64)>,
-    /// What stands behind it.
+    /// The text after the bar.
     pub(crate) shown: String,
     pub(crate) is_ours: bool,
 }
@@ -30,7 +30,7 @@ const LABELS: f64 = 150.0;
 const VALUES: f64 = 90.0;
 const STEP: f64 = 24.0;
 
-/// Bars from the left, each with its name and its number; the goal is a line across.
+/// Draws horizontal bars with names and numbers; the goal is a vertical line.
 pub(crate) fn bars(bars: &[Bar], goal: Option<f64>) -> String {
     let top = if goal.is_some() { 22.0 } else { 6.0 };
     let height = top + STEP * bars.len() as f64 + 4.0;
@@ -41,7 +41,7 @@ pub(crate) fn bars(bars: &[Bar], goal: Option<f64>) -> String {
     let room = WIDTH - LABELS - VALUES;
     let x = |value: f64| LABELS + value / most * room;
     let mut svg = open(WIDTH, height);
-    // Before the bars, so that their numbers stay readable.
+    // Drawn first, so that the numbers stay readable.
     if let Some(goal) = goal {
         let at = x(goal);
         let _ = write!(
@@ -88,7 +88,7 @@ pub(crate) fn bars(bars: &[Bar], goal: Option<f64>) -> String {
     svg
 }
 
-/// Lines over logarithmic axes, their names beside their ends.
+/// Draws lines over logarithmic axes, with their names at their ends.
 pub(crate) fn lines(lines: &[Line], x_axis: &str, y_axis: &str) -> String {
     let (height, left, right, top, bottom) = (320.0, 94.0, 150.0, 12.0, 46.0);
     let all = || lines.iter().flat_map(|line| &line.points);
@@ -98,7 +98,7 @@ pub(crate) fn lines(lines: &[Line], x_axis: &str, y_axis: &str) -> String {
     let Some((y_from, y_to)) = ends(all().map(|point| point.1)) else {
         return String::new();
     };
-    // Whole decades, so that there are marks at both ends.
+    // Whole decades, so that both ends have marks.
     let (y_from, y_to) = (y_from.log10().floor(), y_to.log10().ceil());
     let (x_from, x_to) = (x_from.log10(), x_to.log10());
     let place = |value: f64, from: f64, to: f64| (value.log10() - from) / (to - from).max(1e-9);
@@ -130,7 +130,7 @@ pub(crate) fn lines(lines: &[Line], x_axis: &str, y_axis: &str) -> String {
     for mark in marks {
         let at = x(mark);
         if at - last < 34.0 {
-            continue; // it would run into the one before
+            continue; // it would overlap the previous one
         }
         last = at;
         let _ = write!(
@@ -179,7 +179,7 @@ pub(crate) fn lines(lines: &[Line], x_axis: &str, y_axis: &str) -> String {
     svg
 }
 
-/// A mark on an axis: no digits behind the point, unless there is nothing before it.
+/// Formats a mark on an axis: decimals only below 1.
 fn whole(value: f64) -> String {
     let shown = show(value);
     let is_whole = value.fract() == 0.0 && value < 1000.0;
@@ -190,7 +190,7 @@ fn whole(value: f64) -> String {
     }
 }
 
-/// Moves labels until none runs into another, and none below `bottom`.
+/// Moves labels so that none overlaps another and none is below `bottom`.
 fn apart(mut labels: Vec<(f64, &Line)>, bottom: f64) -> Vec<(f64, &Line)> {
     labels.sort_by(|a, b| a.0.total_cmp(&b.0));
     for n in 1..labels.len() {
@@ -228,7 +228,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bar_is_as_long_as_its_share() {
+    fn bars_are_proportional_to_their_values() {
         let bar = |label: &str, value| Bar {
             label: label.into(),
             value,
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_are_kept_apart() {
+    fn labels_do_not_overlap() {
         let line = Line {
             label: String::new(),
             points: Vec::new(),

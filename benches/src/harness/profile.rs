@@ -1,14 +1,14 @@
-//! Where our own instructions go: by the crate whose function they are in. What is inlined counts
-//! for whom it is inlined into.
+//! Our instructions by crate: the crate of the function that contains them. Inlined code counts for the
+//! containing function.
 
 use std::{collections::BTreeMap, path::Path, process::Command};
 
 use xtask::steps::output;
 
-/// The works at which this is asked.
+/// The workloads that are profiled.
 pub(crate) const PROFILED: [&str; 5] = ["h1", "h1-fields", "https-64", "h2c-100", "connect"];
 
-/// What names of functions begin with, and how that is shown.
+/// Prefixes of function names, and the titles of their groups.
 const CRATES: [(&str, &str); 12] = [
     ("httpcore_proto_h1::", "proto-h1"),
     ("httpcore_proto_h2::", "proto-h2"),
@@ -23,11 +23,11 @@ const CRATES: [(&str, &str); 12] = [
     ("rustls::", "rustls, ring"),
     ("ring", "rustls, ring"),
 ];
-const COPIES: &str = "memcpy and the like";
+const COPIES: &str = "memcpy and similar";
 const HEAP: &str = "malloc and free";
-const REST: &str = "the rest, the program itself included";
+const REST: &str = "other code, including the program";
 
-/// All that instructions are counted for, in the order of the table.
+/// All groups, in the order of the table.
 pub(crate) const GROUPS: [&str; 14] = [
     "proto-h1",
     "proto-h2",
@@ -48,20 +48,20 @@ pub(crate) const GROUPS: [&str; 14] = [
 /// Instructions by group.
 pub(crate) type Profile = BTreeMap<&'static str, f64>;
 
-/// What each of `n` requests took: the difference of two runs, whose counts callgrind has written
-/// into these files.
+/// Returns the instructions of each of `n` requests: the difference of two runs, whose counts callgrind
+/// has written into these files.
 ///
 /// # Errors
 ///
-/// In a sentence, if they cannot be read.
+/// If they cannot be read.
 pub(crate) fn difference(once: &Path, twice: &Path, n: u64) -> Result<Profile, String> {
     let read = |file: &Path| {
-        let said = output(
+        let printed = output(
             Command::new("callgrind_annotate")
                 .args(["--threshold=100", "--show-percs=no", "--auto=no"])
                 .arg(file),
         )?;
-        Ok::<_, String>(groups(&said))
+        Ok::<_, String>(groups(&printed))
     };
     let (once, mut twice) = (read(once)?, read(twice)?);
     for (group, count) in &mut twice {
@@ -70,10 +70,10 @@ pub(crate) fn difference(once: &Path, twice: &Path, n: u64) -> Result<Profile, S
     Ok(twice)
 }
 
-/// The table of callgrind_annotate: `1,234  file:function [object]`.
-fn groups(said: &str) -> Profile {
+/// Parses the table of callgrind_annotate: `1,234  file:function [object]`.
+fn groups(printed: &str) -> Profile {
     let mut groups = Profile::new();
-    for line in said.lines() {
+    for line in printed.lines() {
         let Some((count, rest)) = line.trim_start().split_once(' ') else {
             continue;
         };
@@ -114,8 +114,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn functions_belong_to_the_crate_they_name_first() {
-        let said = "\
+    fn function_belongs_to_the_crate_it_names_first() {
+        let printed = "\
 Profile data file 'callgrind.out' (creator: callgrind-3.19.0)
 1,000  PROGRAM TOTALS
   400  a/state.rs:<httpcore_pool::State as httpcore_core_primitives::Reclaim>::give [a/ours]
@@ -133,7 +133,7 @@ Profile data file 'callgrind.out' (creator: callgrind-3.19.0)
             ("rustls, ring", 20.0),
             (REST, 10.0),
         ];
-        assert_eq!(groups(said), expected.into());
+        assert_eq!(groups(printed), expected.into());
         assert!(CRATES.iter().all(|(_, title)| GROUPS.contains(title)));
     }
 }

@@ -1,4 +1,4 @@
-//! What has been measured, and what can be said of it.
+//! The results.
 
 use std::collections::BTreeMap;
 
@@ -9,12 +9,12 @@ use super::{
     workloads::{How, Workload},
 };
 
-/// One client at one work.
+/// The results of one client at one workload.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Cell {
     /// For each request.
     pub(crate) instructions: Option<f64>,
-    /// Where they are.
+    /// The instructions by crate.
     pub(crate) profile: Option<Profile>,
     pub(crate) allocations: Option<f64>,
     pub(crate) bytes: Option<f64>,
@@ -24,21 +24,21 @@ pub(crate) struct Cell {
     pub(crate) locks: Option<f64>,
     /// For each idle connection, in bytes.
     pub(crate) heap: Option<f64>,
-    /// How many of them there were for that.
+    /// Number of idle connections in that measurement.
     pub(crate) idle: Option<u64>,
-    /// The processor's time for each request, in nanoseconds, of each run.
+    /// Processor time for each request, in nanoseconds, of each run.
     pub(crate) cpu: Vec<f64>,
-    /// The time of each run by the wall, in nanoseconds.
+    /// Elapsed time of each run, in nanoseconds.
     pub(crate) walls: Vec<f64>,
-    /// It had not ended after so many seconds.
+    /// It had not ended after this number of seconds.
     pub(crate) endless: Option<u32>,
     /// Of the last run.
     pub(crate) latencies: Vec<(f64, f64)>,
-    /// What went wrong.
+    /// Failures, each in a sentence.
     pub(crate) failures: Vec<String>,
 }
 
-/// One work, and everybody at it.
+/// One workload with the results of all clients.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
     pub(crate) workload: Workload,
@@ -46,16 +46,16 @@ pub(crate) struct Row {
     pub(crate) cells: BTreeMap<&'static str, Cell>,
 }
 
-/// One point of a curve: how many were in flight, and the processor's nanoseconds for each request.
+/// Points of a curve: requests in flight, and nanoseconds of processor time for each request.
 pub(crate) type Curve = Vec<(u64, f64)>;
 
-/// Everything.
+/// All results.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Results {
     pub(crate) date: String,
     pub(crate) machine: String,
     pub(crate) command: String,
-    /// How long it took, without what was built.
+    /// The duration of the run, without builds.
     pub(crate) took: String,
     pub(crate) versions: Vec<(String, String)>,
     /// Names and titles, in their order.
@@ -65,12 +65,12 @@ pub(crate) struct Results {
     pub(crate) nginx: Vec<Row>,
     /// By the client's name.
     pub(crate) curves: BTreeMap<&'static str, Curve>,
-    /// The pool alone: how many idle connections, and the instructions of a checkout.
+    /// The pool alone: number of idle connections, instructions of a checkout.
     pub(crate) checkout: Vec<(u64, f64)>,
     pub(crate) left_out: Vec<String>,
 }
 
-/// The middle of a few numbers, the least and the greatest.
+/// Median, minimum and maximum.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Spread {
     pub(crate) median: f64,
@@ -92,8 +92,8 @@ impl Spread {
 }
 
 impl Row {
-    /// The processor's time of `client` as a ratio to `base`'s, run by run: both ran one after the
-    /// other each time, and so what slowed one is likely to have slowed the other.
+    /// Returns the processor time of `client` as a ratio to that of `base`, by rounds: in a round both run
+    /// one after the other, so that a disturbance is likely to affect both.
     pub(crate) fn ratio(&self, client: &str, base: &str) -> Option<Spread> {
         if !self.has_processor_time() {
             return None;
@@ -103,8 +103,8 @@ impl Row {
         Spread::of(pairs.map(|(a, b)| a / b.max(1.0)).collect())
     }
 
-    /// Whether the processor's time is for the requests. Beside a download it is for that too, and
-    /// who reads more of it takes more.
+    /// Whether the processor time belongs to the requests. During a download it includes the download's,
+    /// which differs between clients.
     pub(crate) fn has_processor_time(&self) -> bool {
         !matches!(
             self.workload.how,
@@ -112,7 +112,7 @@ impl Row {
         )
     }
 
-    /// How long `client` took by the wall, if it is for this that the work is done.
+    /// Returns the elapsed time of `client`, if the workload measures that.
     pub(crate) fn wait(&self, client: &str) -> Option<Spread> {
         let cell = self.cells.get(client)?;
         let is_asked = self.workload.how == How::HappyEyeballs;
@@ -124,7 +124,7 @@ impl Row {
         Some(calls.values().sum())
     }
 
-    /// Reads from sockets: whoever receives does so by one of these.
+    /// Returns the number of system calls that read from sockets.
     pub(crate) fn receives(&self, client: &str) -> Option<f64> {
         let calls = self.cells.get(client)?.calls.as_ref()?;
         let names = ["read", "readv", "recvfrom", "recvmsg"];
@@ -133,7 +133,7 @@ impl Row {
 }
 
 impl Results {
-    /// As JSON, for whoever wants to compare runs.
+    /// Returns the results as JSON, for comparisons of runs.
     pub(crate) fn json(&self) -> String {
         let rows: BTreeMap<_, _> = self
             .rows
@@ -160,7 +160,7 @@ impl Results {
     }
 }
 
-/// A number with as many digits as matter, thousands separated.
+/// Formats a number with its significant digits, thousands separated.
 pub(crate) fn show(number: f64) -> String {
     if number < 9.995 {
         return format!("{number:.2}");
@@ -185,7 +185,7 @@ mod tests {
     use crate::harness::workloads::WORKLOADS;
 
     #[test]
-    fn numbers_are_shown_with_as_many_digits_as_matter() {
+    fn numbers_are_shown_with_their_significant_digits() {
         let shown = [2.0, 12.34, 99.96, 999.5, 1234.0, 1_234_567.0].map(show);
         assert_eq!(
             shown,
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_compared_by_what_a_download_beside_the_requests_takes() {
+    fn processor_time_during_a_download_is_not_compared() {
         let cell = Cell {
             cpu: vec![1.0],
             ..Cell::default()
@@ -206,14 +206,18 @@ mod tests {
         ] {
             let row = Row {
                 workload: *WORKLOADS.iter().find(|known| known.name == name).unwrap(),
-                cells: [("ours", cell.clone()), ("raw", cell.clone())].into(),
+                cells: [("ours", cell.clone()), ("baseline", cell.clone())].into(),
             };
-            assert_eq!(row.ratio("ours", "raw").is_some(), is_compared, "{name}");
+            assert_eq!(
+                row.ratio("ours", "baseline").is_some(),
+                is_compared,
+                "{name}"
+            );
         }
     }
 
     #[test]
-    fn the_middle_is_no_mean() {
+    fn median_is_not_the_mean() {
         let spread = Spread::of(vec![1.0, 100.0, 2.0]).unwrap();
         assert_eq!(
             (spread.median, spread.least, spread.most),

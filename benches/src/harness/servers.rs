@@ -1,4 +1,4 @@
-//! The servers the clients talk to: the responder, and nginx if it is there.
+//! The servers of the benchmarks: the responder, and nginx if it is installed.
 
 use std::{
     collections::BTreeMap,
@@ -9,20 +9,20 @@ use std::{
     process::{Child, ChildStderr, Command, Stdio},
 };
 
-use super::{counters::mortal, workloads::LARGE};
+use super::{counters::bound_to_parent, workloads::LARGE};
 use xtask::steps::find;
 
-/// The processor for servers, and the one for clients: neither takes the other's time.
+/// The processors of servers and of clients, so that neither takes time from the other.
 pub(crate) const SERVERS: &str = "1";
 pub(crate) const CLIENTS: &str = "0";
 
-/// A process which ends with the pipe that this holds, or with this.
+/// A server process. It ends when its pipe is closed or this value is dropped.
 pub(crate) struct Server {
     child: Child,
     is_killed: bool,
-    /// Held, for who writes into a pipe that nobody reads is ended.
+    /// Kept open: a process that writes into a closed pipe is killed.
     _stderr: Option<BufReader<ChildStderr>>,
-    /// Where it listens, by what it speaks there.
+    /// Its addresses, by the name of the protocol.
     pub(crate) ports: BTreeMap<String, String>,
 }
 
@@ -36,20 +36,20 @@ impl Drop for Server {
     }
 }
 
-/// `program` on the servers' processor, if there is a second one to have.
+/// Returns a command that runs `program` on the servers' processor, if there are two processors.
 fn pinned(program: &Path) -> Command {
     let is_alone = std::thread::available_parallelism().is_ok_and(|count| count.get() < 2);
     match find("taskset") {
         Some(taskset) if !is_alone => {
-            let mut command = mortal(&taskset);
+            let mut command = bound_to_parent(&taskset);
             command.args(["-c", SERVERS]).arg(program);
             command
         }
-        _ => mortal(program),
+        _ => bound_to_parent(program),
     }
 }
 
-/// Starts the responder; its certificates are put into `folder`.
+/// Starts the responder, which writes its certificates into `folder`.
 pub(crate) fn responder(release: &Path, folder: &Path) -> Result<Server, String> {
     let program = release.join("responder");
     let mut child = pinned(&program)
@@ -71,7 +71,7 @@ pub(crate) fn responder(release: &Path, folder: &Path) -> Result<Server, String>
         ports: ports.unwrap_or_default(),
     };
     if server.ports.is_empty() {
-        return Err("the responder did not say where it listens".into());
+        return Err("the responder printed no addresses".into());
     }
     Ok(server)
 }
@@ -85,14 +85,14 @@ pub(crate) fn nginx(folder: &Path) -> Result<Server, String> {
     fs::write(at.join("www/hello"), "Hello, world!\n").map_err(failed)?;
     let large = File::create(at.join("www/bytes").join(LARGE.to_string()));
     large.and_then(|file| file.set_len(LARGE)).map_err(failed)?;
-    // It must be told its ports; bound here for a moment, they are most likely still free then.
+    // nginx needs its ports in advance. They are bound here for a moment, and very likely still free later.
     let port = || {
         let addr = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         addr.map(|addr| addr.to_string()).map_err(failed)
     };
     let (h1, https) = (port()?, port()?);
     let (place, keys) = (at.to_string_lossy(), folder.to_string_lossy());
-    // One process, so that what is started is what is ended.
+    // One process, so that the started process is the one that is ended.
     let configuration = format!(
         "daemon off;\nmaster_process off;\npid {place}/nginx.pid;\nerror_log stderr notice;\n\
          events {{ worker_connections 4096; }}\n\
@@ -102,7 +102,7 @@ pub(crate) fn nginx(folder: &Path) -> Result<Server, String> {
          scgi_temp_path {place}/scgi;\n    server {{\n        listen {h1};\n        \
          listen {https} ssl;\n        ssl_certificate {keys}/cert.pem;\n        \
          ssl_certificate_key {keys}/key.pem;\n        root {place}/www;\n        \
-         # It waits for nobody: nothing is counted here for which that would matter.\n        \
+         # Does not wait: nothing that is counted here depends on the barrier.\n        \
          location /barrier/ {{ return 200 ok; }}\n    }}\n}}\n"
     );
     let file = at.join("nginx.conf");
@@ -125,14 +125,14 @@ pub(crate) fn nginx(folder: &Path) -> Result<Server, String> {
         ports: [("h1".to_owned(), h1), ("https".to_owned(), https)].into(),
     };
     let mut stderr = BufReader::new(stderr.ok_or("no output")?);
-    let (mut line, mut said) = (String::new(), String::new());
+    let (mut line, mut last) = (String::new(), String::new());
     while stderr.read_line(&mut line).map_err(failed)? > 0 {
-        // Said when the events are set up, and the sockets listen before that.
+        // Printed when the events are set up, after the sockets listen.
         if line.contains("event method") {
             server._stderr = Some(stderr);
             return Ok(server);
         }
-        said = std::mem::take(&mut line);
+        last = std::mem::take(&mut line);
     }
-    Err(format!("nginx ended: {}", said.trim_end()))
+    Err(format!("nginx ended: {}", last.trim_end()))
 }

@@ -18,7 +18,7 @@ pub(crate) struct Table {
 
 const NOTHING: &str = "–";
 
-/// All of them; those without a single number are not among them.
+/// Returns all tables that have at least one row.
 pub(crate) fn tables(results: &Results) -> Vec<Table> {
     let mut tables = vec![
         goals(results),
@@ -63,7 +63,7 @@ pub(crate) fn tables(results: &Results) -> Vec<Table> {
         per_request(
             results,
             "Reads for 256 MiB",
-            "System calls which received the body of one response.",
+            "System calls that received the body of one response.",
             |row, client| {
                 let is_download = row.workload.how == How::Download;
                 row.receives(client).filter(|_| is_download).map(show)
@@ -73,7 +73,7 @@ pub(crate) fn tables(results: &Results) -> Vec<Table> {
         per_request(
             results,
             "Heap of an idle connection",
-            "In bytes, by memcheck, after one response on each; with how many, if with fewer.",
+            "In bytes, by memcheck, after one response on each; with the number of connections where it is smaller.",
             |row, client| {
                 let cell = row.cells.get(client)?;
                 let heap = show(cell.heap?);
@@ -84,15 +84,15 @@ pub(crate) fn tables(results: &Results) -> Vec<Table> {
         ),
         per_request(
             results,
-            "Processor time against raw",
-            "As a ratio, measured in alternation: the median, and the least and the greatest.",
-            |row, client| row.ratio(client, "raw").map(ratio),
+            "Processor time against the baseline client",
+            "As a ratio, measured alternately: median (minimum–maximum).",
+            |row, client| row.ratio(client, "baseline").map(ratio),
             |row| of_ours(row, Metric::Processor),
         ),
         per_request(
             results,
             "Processor time against hyper with its pool",
-            "As a ratio, likewise.",
+            "As a ratio, measured alternately.",
             |row, client| row.ratio(client, "hyper-util").map(ratio),
             |_| None,
         ),
@@ -111,7 +111,7 @@ pub(crate) fn tables(results: &Results) -> Vec<Table> {
             results,
             &results.nginx,
             "Processor time with nginx",
-            "In microseconds for each request: the middle of two. The server is nginx.",
+            "In microseconds for each request: the median of two runs. The server is nginx.",
             &|row, client| {
                 let spread = Spread::of(row.cells.get(client)?.cpu.clone())?;
                 Some(show(spread.median / 1e3))
@@ -121,8 +121,8 @@ pub(crate) fn tables(results: &Results) -> Vec<Table> {
         per_request(
             results,
             "A dead first address",
-            "Milliseconds from asking to the end of the response, of a name with two addresses: the \
-             median, the least and the greatest, each from a process of its own.",
+            "Milliseconds from the request to the end of the response, for a name with two addresses: \
+             median (minimum–maximum), each run in its own process.",
             |row, client| {
                 let endless = row.cells.get(client)?.endless;
                 let waited = row.wait(client).map(|spread| {
@@ -134,7 +134,7 @@ pub(crate) fn tables(results: &Results) -> Vec<Table> {
             },
             |_| None,
         ),
-        whose(results),
+        by_crate(results),
         waits(results),
         checkout(results),
     ];
@@ -180,7 +180,7 @@ fn of_rows(
         .filter(|row| clients.iter().any(|(client, _)| has(row, client)))
         .collect();
     let has_goals = rows.iter().any(|row| goal(row).is_some());
-    let mut head = vec!["work".to_owned()];
+    let mut head = vec!["workload".to_owned()];
     head.extend(clients.iter().map(|(_, title)| (*title).to_owned()));
     head.extend(has_goals.then(|| "goal".to_owned()));
     let line = |row: &&Row| {
@@ -199,14 +199,14 @@ fn of_rows(
     }
 }
 
-/// What we have promised ourselves, what came of it, and where the others are.
+/// The goals, with the results of our client and of the others.
 fn goals(results: &Results) -> Table {
     let peers: Vec<_> = results
         .clients
         .iter()
         .filter(|(client, _)| !client.starts_with("ours"))
         .collect();
-    let mut head: Vec<String> = ["work", "what", "goal", "httpcore", "is it met?"]
+    let mut head: Vec<String> = ["workload", "what", "goal", "httpcore", "result"]
         .map(String::from)
         .into();
     head.extend(peers.iter().map(|(_, title)| (*title).to_owned()));
@@ -214,14 +214,14 @@ fn goals(results: &Results) -> Table {
         let row = goal.row(results)?;
         let ours = goal.metric.of(row, goal.client)?;
         let most = goal.most(row)?;
-        // As it is shown: 3.0025 system calls are three.
+        // Compared as shown: 3.0025 system calls count as three.
         let is_met = ours <= most || show(ours) == show(most);
         let mut line = vec![
             goal.title(),
             goal.metric.title().to_owned(),
             match goal.bound {
                 Bound::AtMost(most) => format!("≤ {}", show(most)),
-                Bound::Raw => "≤ raw".to_owned(),
+                Bound::Baseline => "≤ baseline".to_owned(),
             },
             show(ours),
             if is_met { "met" } else { "not met" }.to_owned(),
@@ -234,14 +234,14 @@ fn goals(results: &Results) -> Table {
     };
     Table {
         title: "Goals",
-        note: "What we have promised ourselves, and what everybody takes; times are medians.",
+        note: "The goals of our client, and the results of all clients; times are medians.",
         head,
         rows: GOALS.iter().filter_map(line).collect(),
     }
 }
 
-/// Where our instructions go.
-fn whose(results: &Results) -> Table {
+/// Our instructions by crate.
+fn by_crate(results: &Results) -> Table {
     let of = |row: &Row| Some((row.workload.title, row.cells.get("ours")?.profile.clone()?));
     let profiles: Vec<_> = results.rows.iter().filter_map(of).collect();
     let mut head = vec!["crate".to_owned()];
@@ -265,21 +265,21 @@ fn whose(results: &Results) -> Table {
     };
     let mut rows: Vec<_> = GROUPS.iter().filter_map(line).collect();
     if !rows.is_empty() {
-        let mut sum = vec!["together".to_owned()];
+        let mut sum = vec!["total".to_owned()];
         let sums = profiles.iter().map(|(_, profile)| profile.values().sum());
         sum.extend(sums.map(shown));
         rows.push(sum);
     }
     Table {
-        title: "Where our instructions go",
-        note: "For each request, by the crate whose function they are in; what is inlined counts for \
-               whom it is inlined into. By callgrind.",
+        title: "Our instructions by crate",
+        note: "For each request, by the crate of the function; inlined code counts for the function that \
+               contains it. By callgrind.",
         head,
         rows,
     }
 }
 
-/// Everything as Markdown, below what it was measured with.
+/// All tables as Markdown, after the description of the run.
 pub(crate) fn page(results: &Results) -> String {
     let versions: Vec<_> = results
         .versions
@@ -303,14 +303,14 @@ pub(crate) fn page(results: &Results) -> String {
     text
 }
 
-/// How long small requests wait beside a large one.
+/// The latency of small requests during a large download.
 fn waits(results: &Results) -> Table {
-    let beside = results
+    let download = results
         .rows
         .iter()
         .find(|row| row.workload.how == How::ConcurrentDownload);
     let line = |(client, title): &(&'static str, &'static str)| {
-        let latencies = &beside?.cells.get(client)?.latencies;
+        let latencies = &download?.cells.get(client)?.latencies;
         let at = |q: f64| latencies.iter().find(|(at, _)| *at == q);
         let shown = |q| at(q).map(|(_, time)| show(time / 1e3));
         Some(vec![
@@ -321,9 +321,9 @@ fn waits(results: &Results) -> Table {
         ])
     };
     Table {
-        title: "Small requests beside a large download",
-        note: "Microseconds until each was answered, on one thread.",
-        head: ["client", "median", "99 %", "longest"]
+        title: "Small requests during a large download",
+        note: "Microseconds until the response, on one thread.",
+        head: ["client", "median", "99 %", "maximum"]
             .map(String::from)
             .into(),
         rows: results.clients.iter().filter_map(line).collect(),
@@ -334,7 +334,7 @@ fn checkout(results: &Results) -> Table {
     let line = |(idle, count): &(u64, f64)| vec![idle.to_string(), show(*count)];
     Table {
         title: "The pool alone",
-        note: "Instructions for taking a connection out and giving it back, with so many idle.",
+        note: "Instructions for acquiring and releasing a connection, by the number of idle connections.",
         head: ["idle connections", "instructions"]
             .map(String::from)
             .into(),
@@ -367,7 +367,7 @@ mod tests {
     use crate::harness::{results::Cell, workloads::WORKLOADS};
 
     #[test]
-    fn a_table_has_only_what_was_measured() {
+    fn table_has_only_measured_rows_and_clients() {
         let cell = Cell {
             instructions: Some(6001.0),
             ..Cell::default()
@@ -383,12 +383,12 @@ mod tests {
         let tables = tables(&results);
         assert_eq!(tables.len(), 2);
         assert!(tables[0].markdown().ends_with(
-            "| work | what | goal | httpcore | is it met? | wrk |\n|---|--:|--:|--:|--:|--:|\n\
-             | HTTP/1.1, one after the other | instructions | ≤ 6,000 | 6,001 | not met | – |\n\n"
+            "| workload | what | goal | httpcore | result | wrk |\n|---|--:|--:|--:|--:|--:|\n\
+             | HTTP/1.1, sequential | instructions | ≤ 6,000 | 6,001 | not met | – |\n\n"
         ));
         assert!(tables[1].markdown().ends_with(
-            "| work | httpcore | goal |\n|---|--:|--:|\n\
-             | HTTP/1.1, one after the other | 6,001 | ≤ 6,000 |\n\n"
+            "| workload | httpcore | goal |\n|---|--:|--:|\n\
+             | HTTP/1.1, sequential | 6,001 | ≤ 6,000 |\n\n"
         ));
     }
 }

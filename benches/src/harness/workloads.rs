@@ -1,6 +1,6 @@
-//! What is measured.
+//! The workloads.
 
-/// A kind of work, on one of the responder's ports.
+/// A workload, on one of the responder's ports.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Workload {
     /// For the baseline, the results and the command line.
@@ -12,28 +12,29 @@ pub(crate) struct Workload {
     pub(crate) path: &'static str,
     pub(crate) how: How,
     pub(crate) in_flight: u64,
-    /// How many requests are counted; then twice as many are, and the difference is taken.
+    /// Number of requests in the first counted run; the second has twice as many, and the difference
+    /// counts.
     pub(crate) counted: u64,
-    /// How many are timed by the run; 0 if none are.
+    /// Number of requests in a timed run; 0 if it is not timed.
     pub(crate) timed: u64,
-    /// Whether it is part of a short run.
+    /// Whether it is part of `--quick`.
     pub(crate) is_quick: bool,
 }
 
-/// The work, in the words of the clients' command line.
+/// The kind of workload, as on the clients' command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum How {
     Get,
-    /// A large response: only calls are counted, for the whole of it.
+    /// A large response: only system calls are counted, for the whole of it.
     Download,
     Upload,
     Connect,
     Resume,
-    /// Idle connections, counted by what they hold.
+    /// Idle connections: their heap is counted.
     Idle,
-    /// Beside a large download; its latencies count.
+    /// Small requests during a large download: their latencies are measured.
     ConcurrentDownload,
-    /// One request to a name with two addresses, the first of which is dead; its time counts.
+    /// One request to a name with two addresses, the first of which is dead: its time is measured.
     HappyEyeballs,
 }
 
@@ -75,7 +76,7 @@ const fn idle(
     }
 }
 
-const fn reach(name: &'static str, title: &'static str, port: &'static str) -> Workload {
+const fn happy_eyeballs(name: &'static str, title: &'static str, port: &'static str) -> Workload {
     Workload {
         how: How::HappyEyeballs,
         timed: 1,
@@ -86,7 +87,7 @@ const fn reach(name: &'static str, title: &'static str, port: &'static str) -> W
 pub(crate) const WORKLOADS: &[Workload] = &[
     Workload {
         is_quick: true,
-        ..get("h1", "HTTP/1.1, one after the other", "h1")
+        ..get("h1", "HTTP/1.1, sequential", "h1")
     },
     Workload {
         in_flight: 64,
@@ -148,33 +149,37 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         counted: 200,
         timed: 1_000,
         is_quick: true,
-        ..get("connect", "HTTP/1.1, a new connection each", "h1")
+        ..get("connect", "HTTP/1.1, new connections", "h1")
     },
     Workload {
         how: How::Connect,
         counted: 20,
         timed: 100,
-        ..get("tls-full", "https, a full handshake each", "https")
+        ..get("tls-full", "https, full handshakes", "https")
     },
     Workload {
         how: How::Resume,
         counted: 40,
         timed: 200,
-        ..get("tls-resumed", "https, a resumed handshake each", "https")
+        ..get("tls-resumed", "https, resumed handshakes", "https")
     },
-    bulk("h1-download", "HTTP/1.1, 256 MiB down", "h1"),
+    bulk("h1-download", "HTTP/1.1, 256 MiB download", "h1"),
     Workload {
         how: How::Upload,
         path: "/upload",
-        ..bulk("h1-upload", "HTTP/1.1, 256 MiB up", "h1")
+        ..bulk("h1-upload", "HTTP/1.1, 256 MiB upload", "h1")
     },
-    bulk("https-download", "https, 256 MiB down", "https"),
+    bulk("https-download", "https, 256 MiB download", "https"),
     bulk(
         "h2c-download",
-        "HTTP/2 without TLS, 256 MiB down",
+        "HTTP/2 without TLS, 256 MiB download",
         "h2c_large",
     ),
-    bulk("h2-download", "HTTP/2 over TLS, 256 MiB down", "h2_large"),
+    bulk(
+        "h2-download",
+        "HTTP/2 over TLS, 256 MiB download",
+        "h2_large",
+    ),
     idle("idle", "1,000 idle, HTTP/1.1", "h1", 1_000),
     idle("idle-10000", "10,000 idle, HTTP/1.1", "h1", 9_000),
     idle("idle-tls", "500 idle, https", "https", 500),
@@ -186,13 +191,13 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         is_quick: true,
         ..get(
             "concurrent-download",
-            "small requests beside a 256 MiB download",
+            "small requests during a 256 MiB download",
             "h1",
         )
     },
-    reach("dead-silent6", "the first, IPv6, is silent", "silent6"),
-    reach("dead-silent", "the first, IPv4, is silent", "silent"),
-    reach("dead-refusing", "the first, IPv4, refuses", "refusing"),
+    happy_eyeballs("dead-silent6", "first address (IPv6) silent", "silent6"),
+    happy_eyeballs("dead-silent", "first address (IPv4) silent", "silent"),
+    happy_eyeballs("dead-refusing", "first address (IPv4) refusing", "refusing"),
 ];
 
 impl Workload {
@@ -204,9 +209,9 @@ impl Workload {
         matches!(self.port, "https" | "h2" | "h2_large")
     }
 
-    /// What `requests` of it take on the command line of a client.
+    /// Returns the command line of a client for `requests` requests.
     pub(crate) fn words(&self, site: &Site<'_>, requests: u64) -> Vec<String> {
-        let work = match self.how {
+        let kind = match self.how {
             How::Get | How::Download => "get",
             How::Upload => "upload",
             How::Connect | How::Resume => "connect",
@@ -214,14 +219,14 @@ impl Workload {
             How::ConcurrentDownload => "concurrent-download",
             How::HappyEyeballs => "happy-eyeballs",
         };
-        let mut words = vec![work.to_owned()];
+        let mut words = vec![kind.to_owned()];
         let mut option = |name: &str, value: String| words.extend([name.to_owned(), value]);
         if self.how == How::HappyEyeballs {
             let port = site.addr.rsplit(':').next().unwrap_or_default();
             option("--url", format!("http://two.test:{port}{}", self.path));
             option("--addresses", site.addr.to_owned());
         } else if self.how == How::Idle {
-            // They have been there before they are idle: all at once.
+            // All at once, before they are idle.
             option("--url", self.url(site, &format!("/barrier/{requests}")));
             option("--in-flight", requests.to_string());
         } else {
@@ -249,11 +254,10 @@ impl Workload {
     }
 }
 
-/// What is large.
+/// Size of a large body, in bytes.
 pub(crate) const LARGE: u64 = 256 << 20;
 
-/// Where a server listens (if there are two addresses, with a comma between them), and whom it is
-/// vouched for by.
+/// The address of a server (two are separated by a comma), and the file with its root certificate.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Site<'a> {
     pub(crate) addr: &'a str,
@@ -273,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_workload_is_told_in_words() {
+    fn workload_becomes_a_command_line() {
         let site = Site {
             addr: "127.0.0.1:1",
             ca: "ca.pem",

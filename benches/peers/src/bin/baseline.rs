@@ -25,25 +25,25 @@ fn main() {
         if task.work == Work::Upload && task.is_https() {
             cannot("uploads over TLS");
         }
-        let mut raw = Raw::new(task)?;
+        let mut client = Baseline::new(task)?;
         if task.work == Work::Connect {
             if task.resume {
-                raw.run(1)?;
+                client.run(1)?;
             }
-            return raw.run(task.requests);
+            return client.run(task.requests);
         }
         if task.work == Work::Idle {
-            let outcome = raw.hold();
+            let outcome = client.hold();
             // What it holds is counted at its end, and so it must not be dropped.
-            std::mem::forget(raw);
+            std::mem::forget(client);
             return outcome;
         }
-        raw.run(task.in_flight)?;
-        raw.run(task.requests)
+        client.run(task.in_flight)?;
+        client.run(task.requests)
     })
 }
 
-struct Raw<'a> {
+struct Baseline<'a> {
     task: &'a Task,
     addr: SocketAddr,
     request: Vec<u8>,
@@ -67,7 +67,7 @@ struct Connection {
     begun: Option<std::time::Instant>,
 }
 
-impl<'a> Raw<'a> {
+impl<'a> Baseline<'a> {
     fn new(task: &'a Task) -> Result<Self, Failure> {
         let (host, path) = task.host_and_path();
         let request = if task.work == Work::Upload {
@@ -76,7 +76,7 @@ impl<'a> Raw<'a> {
         } else {
             format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n")
         };
-        Ok(Raw {
+        Ok(Baseline {
             task,
             addr: host.parse()?,
             request: request.into(),
