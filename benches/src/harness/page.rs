@@ -274,7 +274,7 @@ fn undrawn(label: String, shown: String, is_ours: bool) -> Bar {
     }
 }
 
-/// Distributions: how large a share of requests took longer than so much.
+/// Adds the distributions: the share of requests that took longer than a given time.
 fn latencies(body: &mut String, results: &Results) {
     let mut plots = String::new();
     for row in &results.rows {
