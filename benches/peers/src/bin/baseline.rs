@@ -1,4 +1,4 @@
-//! The floor: mio and httparse, requests made beforehand, and no futures.
+//! The baseline client: mio and httparse, prepared requests, no futures.
 
 #![forbid(unsafe_code)]
 
@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use httpcore_benches::{Failure, Latencies, Meter, Outcome, Task, Work, cannot, run};
+use httpcore_benches::{Failure, Latencies, Meter, Outcome, Task, Workload, cannot, run};
 use httpcore_peers::{ZEROS, tls};
 use mio::{Events, Interest, Poll, Token, net::TcpStream};
 use rustls::{ClientConfig, ClientConnection, pki_types::ServerName};
@@ -19,22 +19,25 @@ fn main() {
         if task.http2 {
             cannot("HTTP/2");
         }
-        if matches!(task.work, Work::ConcurrentDownload | Work::HappyEyeballs) {
-            cannot("more than requests over connections");
+        if matches!(
+            task.workload,
+            Workload::ConcurrentDownload | Workload::HappyEyeballs
+        ) {
+            cannot("workloads other than requests on connections");
         }
-        if task.work == Work::Upload && task.is_https() {
+        if task.workload == Workload::Upload && task.is_https() {
             cannot("uploads over TLS");
         }
         let mut client = Baseline::new(task)?;
-        if task.work == Work::Connect {
+        if task.workload == Workload::Connect {
             if task.resume {
                 client.run(1)?;
             }
             return client.run(task.requests);
         }
-        if task.work == Work::Idle {
+        if task.workload == Workload::Idle {
             let outcome = client.hold();
-            // What it holds is counted at its end, and so it must not be dropped.
+            // Not dropped: what it holds is counted when the process ends.
             std::mem::forget(client);
             return outcome;
         }
@@ -52,17 +55,17 @@ struct Baseline<'a> {
     connections: HashMap<Token, Connection>,
     next: usize,
     buffer: Vec<u8>,
-    /// What TLS is decrypted into. Made once: to clear it each time would be most of the cost.
+    /// Buffer of plaintext. Allocated once: clearing it each time would be most of the cost.
     plain: Vec<u8>,
 }
 
 struct Connection {
     socket: TcpStream,
     tls: Option<Box<ClientConnection>>,
-    /// What is still to be sent: of the request's head, and of its body.
+    /// Bytes still to be sent: of the head, and of the body.
     unsent: usize,
     upload: u64,
-    /// What is still to be read of a body, and its length; `None` while there is no head.
+    /// Bytes of a body still to be read, and its length; `None` before the head.
     body: Option<(u64, u64)>,
     begun: Option<std::time::Instant>,
 }
@@ -70,7 +73,7 @@ struct Connection {
 impl<'a> Baseline<'a> {
     fn new(task: &'a Task) -> Result<Self, Failure> {
         let (host, path) = task.host_and_path();
-        let request = if task.work == Work::Upload {
+        let request = if task.workload == Workload::Upload {
             let size = task.size;
             format!("POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {size}\r\n\r\n")
         } else {
@@ -118,7 +121,7 @@ impl<'a> Baseline<'a> {
         Ok(token)
     }
 
-    /// Connections, opened one by one, each with a request on it.
+    /// Opens connections one by one, with one request on each.
     fn hold(&mut self) -> Result<Outcome, Failure> {
         let (host, _) = self.task.host_and_path();
         self.request = format!("GET /hello HTTP/1.1\r\nHost: {host}\r\n\r\n").into();
@@ -139,7 +142,7 @@ impl<'a> Baseline<'a> {
         Ok(meter.stop(self.task.in_flight, 0, &mut latencies))
     }
 
-    /// So many requests, as many at once as there may be.
+    /// Makes `requests` requests, with the maximum number in flight.
     fn run(&mut self, requests: u64) -> Result<Outcome, Failure> {
         let meter = Meter::start();
         let mut latencies = Latencies::of(self.task);
@@ -178,7 +181,7 @@ impl<'a> Baseline<'a> {
                 bytes += length;
                 let again = left > 0;
                 left -= u64::from(again);
-                if self.task.work == Work::Connect {
+                if self.task.workload == Workload::Connect {
                     self.connections.remove(&token);
                     if again {
                         let token = self.connect()?;
@@ -203,7 +206,7 @@ impl Connection {
         self.send(request)
     }
 
-    /// Sends and receives what there is. Yields as [`receive`](Self::receive) does.
+    /// Sends and receives as much as possible. Returns as [`receive`](Self::receive) does.
     fn turn(
         &mut self,
         request: &[u8],
@@ -213,7 +216,7 @@ impl Connection {
         self.send(request)?;
         let done = self.receive(buffer, plain)?;
         if done.is_none() && self.tls.is_some() {
-            self.send(request)?; // what a handshake has to say now
+            self.send(request)?; // handshake records
         }
         Ok(done)
     }
@@ -221,7 +224,7 @@ impl Connection {
     fn send(&mut self, request: &[u8]) -> io::Result<()> {
         match self.try_send(request) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
-            // Not connected yet: an event will tell.
+            // Not connected yet: an event follows.
             Err(error) if error.kind() == ErrorKind::NotConnected => Ok(()),
             other => other,
         }
@@ -249,11 +252,11 @@ impl Connection {
         Ok(())
     }
 
-    /// Yields the length of the response's body once it has been read.
+    /// Returns the length of the response's body once it has been read.
     fn receive(&mut self, buffer: &mut [u8], plain: &mut [u8]) -> Result<Option<u64>, Failure> {
         loop {
             let size = match self.socket.read(buffer) {
-                Ok(0) => return Err("closed early".into()),
+                Ok(0) => return Err("connection closed early".into()),
                 Ok(size) => size,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
                 Err(error) if error.kind() == ErrorKind::NotConnected => return Ok(None),
@@ -280,7 +283,7 @@ impl Connection {
             loop {
                 let tls = self.tls.as_mut().ok_or("no TLS")?;
                 match tls.reader().read(plain) {
-                    Ok(0) => return Err("closed early".into()),
+                    Ok(0) => return Err("connection closed early".into()),
                     Ok(size) => done = self.hear(&plain[..size])?.or(done),
                     Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                     Err(error) => return Err(error.into()),
@@ -298,7 +301,7 @@ impl Connection {
                 let mut fields = [httparse::EMPTY_HEADER; 32];
                 let mut response = httparse::Response::new(&mut fields);
                 let httparse::Status::Complete(head) = response.parse(bytes)? else {
-                    return Err("half a head".into());
+                    return Err("incomplete head".into());
                 };
                 if response.code != Some(200) {
                     return Err(format!("answered with {:?}", response.code).into());
