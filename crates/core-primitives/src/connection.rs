@@ -104,6 +104,17 @@ pub trait SharedConnection: fmt::Debug + Send + Sync + 'static {
     /// does not serve yet.
     fn poll_limit(&self, cx: &mut Context<'_>) -> Poll<Admission>;
 
+    /// Returns whether the connection is still open, by what has arrived so far: `false` means that
+    /// its end or its failure is known, or is found by asking the stream below now.
+    ///
+    /// A pool calls this right before it lends the connection, outside its locks, and does not lend
+    /// it if the answer is `false`. The answer does not depend on whether a task of the connection
+    /// has run since the end arrived. The method never waits, may make a system call, and may run
+    /// the code of the layers below and wake the connection's own tasks. Data that has arrived is no
+    /// reason for `false`, and neither is a limit of no exchanges: [`poll_limit`](Self::poll_limit)
+    /// says that.
+    fn check_open(&self) -> bool;
+
     /// Facts about the stream below.
     fn info(&self) -> StreamInfo;
 

@@ -101,6 +101,11 @@ impl SharedConnection for Sudden {
             .map_or(Poll::Pending, Poll::Ready)
     }
 
+    /// It has no stream that could end.
+    fn check_open(&self) -> bool {
+        true
+    }
+
     fn info(&self) -> StreamInfo {
         StreamInfo::default()
     }

@@ -23,7 +23,7 @@ use crate::{
     exchange::Exchanging,
     link::{End, Link},
     payload::Payload,
-    tokio_io::{Io, SharedIo},
+    tokio_io::{Io, SharedIo, WeakIo},
 };
 
 /// A handle to an HTTP/2 connection, which a task of the runtime's drives.
@@ -65,6 +65,7 @@ pub(crate) struct Shared {
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) config: Arc<Config>,
     pub(crate) info: StreamInfo,
+    io: WeakIo,
     /// How many exchanges have begun here.
     begun: AtomicU64,
 }
@@ -102,6 +103,7 @@ impl H2Connection {
             runtime: runtime.clone(),
             config,
             info,
+            io: io.downgrade(),
             begun: AtomicU64::new(0),
         });
         let driver = Driver::new(connection, io, &shared, link);
@@ -170,6 +172,17 @@ impl SharedConnection for H2Connection {
 
     fn poll_limit(&self, cx: &mut Context<'_>) -> Poll<Admission> {
         self.shared.link.poll_limit(cx)
+    }
+
+    /// Asks the stream below, and reads ahead at most once, since the end may have arrived behind
+    /// frames. Until the driver has had its first turn, the connection counts as open.
+    fn check_open(&self) -> bool {
+        let link = &self.shared.link;
+        if link.is_gone() || link.end().is_some() {
+            return false;
+        }
+        link.driver()
+            .is_none_or(|driver| self.shared.io.is_open(&driver))
     }
 
     fn info(&self) -> StreamInfo {

@@ -114,6 +114,11 @@ impl Link {
         drop(former);
     }
 
+    /// The driver's waker, once it has been polled.
+    pub(crate) fn driver(&self) -> Option<Waker> {
+        self.said().driver.clone()
+    }
+
     /// Nobody holds the connection any more: its driver is to end it.
     pub(crate) fn let_go(&self) {
         let driver = self.said().driver.take();

@@ -4,8 +4,8 @@
 use std::{
     io::{self, IoSlice},
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, ready},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak},
+    task::{Context, Poll, Waker, ready},
 };
 
 use bytes::BytesMut;
@@ -151,6 +151,25 @@ impl Io {
         }
     }
 
+    /// Whether the stream is open, by what has arrived so far. `cx` is that of the driver, which is
+    /// to read what was found here.
+    fn is_open(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut end = self.stream.poll_idle(cx);
+        // The end may have arrived behind frames.
+        if matches!(end, Poll::Ready(IdleEnd::UnsolicitedData))
+            && self.incoming.is_empty()
+            && self.link.may_read()
+        {
+            end = match self.poll_fill(cx) {
+                Poll::Ready(Ok(())) if self.incoming.is_empty() => Poll::Ready(IdleEnd::Closed),
+                Poll::Ready(Ok(())) => self.stream.poll_idle(cx),
+                Poll::Ready(Err(error)) => Poll::Ready(IdleEnd::Failed(error.kind())),
+                Poll::Pending => Poll::Pending,
+            };
+        }
+        !matches!(end, Poll::Ready(IdleEnd::Closed | IdleEnd::Failed(_)))
+    }
+
     /// Takes all of `bufs`, once there is room.
     fn poll_gather(
         &mut self,
@@ -246,8 +265,36 @@ impl SharedIo {
         sent
     }
 
+    pub(crate) fn downgrade(&self) -> WeakIo {
+        WeakIo(Arc::downgrade(&self.0))
+    }
+
     fn io(&self) -> MutexGuard<'_, Io> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the handle of a connection has of an [`Io`]: it does not keep the stream.
+pub(crate) struct WeakIo(Weak<Mutex<Io>>);
+
+impl WeakIo {
+    /// Whether the stream is open, by what has arrived so far. Wakes the driver, whose waker this
+    /// is, if there is something for it to read.
+    pub(crate) fn is_open(&self, driver: &Waker) -> bool {
+        let Some(io) = self.0.upgrade() else {
+            return false;
+        };
+        let mut cx = Context::from_waker(driver);
+        let (is_open, has_frames) = match io.try_lock() {
+            Ok(mut io) => (io.is_open(&mut cx), !io.incoming.is_empty()),
+            Err(TryLockError::Poisoned(io)) => (io.into_inner().is_open(&mut cx), true),
+            // The driver is reading or writing at this moment.
+            Err(TryLockError::WouldBlock) => return true,
+        };
+        if !is_open || has_frames {
+            driver.wake_by_ref();
+        }
+        is_open
     }
 }
 

@@ -30,6 +30,7 @@ const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
+const PING: u8 = 6;
 const GOAWAY: u8 = 7;
 
 const ACK: u8 = 1;
@@ -248,6 +249,37 @@ fn a_connection_that_ends_says_so_though_nobody_asks_for_anything() {
         assert_eq!(book.ends(), [CloseReason::PeerSaidClose]);
     });
     ends_clean(&net);
+}
+
+#[test]
+fn an_end_is_known_before_a_task_of_the_connection_has_run() {
+    for frames in [false, true] {
+        let net = MockNet::new();
+        net.run(async {
+            let (stream, server) = net.pair();
+            let mut server = Server(server);
+            server.admit(7).await;
+            let runtime = Arc::new(net.clone());
+            let opened = H2Connection::open(stream, runtime, Arc::new(Config::default()));
+            let connection = opened.await.unwrap();
+            assert_eq!(limit(&connection).await, Admission::UpTo(7));
+            assert!(connection.check_open());
+            server.0.read_exact(24).await.unwrap();
+            // Frames that have not been read are no end.
+            server.send(PING, 0, 0, &[0; 8]).await;
+            assert!(connection.check_open());
+            assert!(server.next(PING).await.is_some(), "the driver reads them");
+            if frames {
+                server.go_away(0).await;
+            }
+            server.0.close_write().await.unwrap();
+            // No task has run since.
+            assert!(!connection.check_open(), "frames before the end: {frames}");
+            assert_eq!(limit(&connection).await, Admission::Over);
+            assert!(!connection.check_open());
+        });
+        ends_clean(&net);
+    }
 }
 
 #[test]

@@ -319,6 +319,10 @@ impl SharedConnection for Fake {
         }
     }
 
+    fn check_open(&self) -> bool {
+        !self.wire.closed.load(SeqCst)
+    }
+
     fn info(&self) -> StreamInfo {
         StreamInfo::default()
     }
