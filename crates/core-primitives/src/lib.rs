@@ -59,7 +59,7 @@ pub use connection::{
 };
 pub use error::{BoxError, Error, Fault, Kind, Phase, Sent, TimeoutKind};
 pub use informational::OnInformational;
-pub use lease::{CloseReason, Hints, Lease, LeaseId, LeaseRevoked, Reclaim};
+pub use lease::{CloseReason, Hints, Lease, LeaseId, LeaseRevoked, LeaseState, Reclaim};
 pub use net::{
     Alpn, BoxFuture, BoxStream, IdleEnd, NetworkBackend, NetworkStream, StreamInfo, TcpOptions,
     TlsConnector, TlsFailure, TlsInfo,

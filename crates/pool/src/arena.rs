@@ -51,6 +51,9 @@ impl fmt::Debug for Key {
     }
 }
 
+/// How many slots a table keeps when it is empty. A burst of more is given back.
+pub(crate) const KEPT_SLOTS: usize = 1024;
+
 pub(crate) struct Arena<T> {
     slots: Slab<Slot<T>>,
     /// The stamp of the next slot to be filled. It comes round after four thousand million; a key
@@ -103,7 +106,22 @@ impl<T> Arena<T> {
 
     pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
         self.get(key)?;
-        Some(self.slots.remove(key.index()).value)
+        let value = self.slots.remove(key.index()).value;
+        if self.slots.is_empty() && self.slots.capacity() > KEPT_SLOTS {
+            self.slots = Slab::new();
+        }
+        Some(value)
+    }
+
+    /// Gives back the memory of a burst, as far as no slot in use is behind it.
+    pub(crate) fn shrink(&mut self) {
+        if self.slots.capacity() > 4 * self.slots.len().max(KEPT_SLOTS) {
+            self.slots.shrink_to_fit();
+        }
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.slots.capacity()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
@@ -151,6 +169,10 @@ impl Links {
 
     pub(crate) fn is_linked(&self) -> bool {
         self.linked
+    }
+
+    pub(crate) fn next(&self) -> Option<Key> {
+        self.next.some()
     }
 }
 

@@ -17,7 +17,7 @@ use std::{
 
 use httpcore_core_primitives::{
     Admission, Alpn, Body, BoxFuture, Error, Established, Origin, Request, Response, Runtime,
-    Scheme, SendError, SharedConnection, StreamInfo, Terms, Timer,
+    Scheme, SendError, SharedConnection, StreamInfo, Terms, Timeouts, Timer,
 };
 use httpcore_pool::{Config, Dial, DialTerms, Hop, Pool, Route, RouteParts};
 
@@ -144,7 +144,8 @@ fn what_a_connection_admits_is_heard_though_it_says_so_before_the_pool_has_it() 
     };
     let mut config = Config::default();
     (config.idle_timeout, config.max_age) = (None, None);
-    config.dial_patience = None;
+    (config.dial_patience, config.connect_patience) = (None, None);
+    config.timeouts = Timeouts::none();
     let pool = Pool::new(config, runtime.clone(), Arc::new(dialler));
     let ask = |host| {
         let mut parts = RouteParts::to(Origin::new(Scheme::Https, host, 443));

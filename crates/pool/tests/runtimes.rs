@@ -18,7 +18,7 @@ use std::{
 
 use httpcore_core_primitives::{
     Body, BoxFuture, CloseReason, Error, Established, ExclusiveConnection, IdleEnd, Kind, Origin,
-    Request, Response, Runtime, Scheme, SendError, StreamInfo, Terms, Timer,
+    Request, Response, Runtime, Scheme, SendError, StreamInfo, Terms, Timeouts, Timer,
 };
 use httpcore_pool::{Config, Dial, DialTerms, Pool, Route};
 
@@ -142,6 +142,9 @@ fn config(max_connections: usize) -> Config {
     config.idle_timeout = None;
     config.max_age = None;
     config.dial_patience = None;
+    config.connect_patience = None;
+    // A thread may meet the attempt of another that has left.
+    config.timeouts = Timeouts::none();
     config
 }
 

@@ -19,8 +19,8 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http_body::Body as _;
 use httpcore_core_primitives::{
-    Body, BoxFuture, ExclusiveConnection, IdleEnd, Lease, LeaseId, NetworkStream, Reclaim, Request,
-    Runtime, StreamInfo, Terms, Timeouts, Timer, Trace, lease::Outcome,
+    Body, BoxFuture, ExclusiveConnection, IdleEnd, Lease, LeaseId, LeaseState, NetworkStream,
+    Reclaim, Request, Runtime, StreamInfo, Terms, Timeouts, Timer, Trace, lease::Outcome,
 };
 use httpcore_proto_h1::H1Connection;
 
@@ -84,14 +84,14 @@ impl Runtime for Nothing {
 }
 
 #[derive(Default)]
-struct Seat(Mutex<Option<Box<dyn ExclusiveConnection>>>);
+struct Seat(Mutex<Option<Box<dyn ExclusiveConnection>>>, LeaseState);
 
 impl Reclaim for Seat {
-    fn is_revoked(&self, _: LeaseId, _: Option<&Waker>) -> bool {
-        false
+    fn lease_state(&self) -> &LeaseState {
+        &self.1
     }
 
-    fn reclaim(&self, _: LeaseId, outcome: Outcome) {
+    fn reclaim(self: Arc<Self>, _: LeaseId, outcome: Outcome) {
         if let Outcome::Returned(connection, _) = outcome {
             *self.0.lock().unwrap() = Some(connection);
         }
@@ -136,9 +136,8 @@ fn main() {
     for _ in 0..requests {
         let mut request = Request::new(Body::empty());
         *request.uri_mut() = url.clone();
-        let weak: std::sync::Weak<Seat> = Arc::downgrade(&seat);
         let terms = Terms {
-            lease: Lease::new(LeaseId::new(1), weak),
+            lease: Lease::new(LeaseId::new(1), seat.clone()),
             timeouts: Timeouts::none(),
             deadline: None,
             attempt: 1,

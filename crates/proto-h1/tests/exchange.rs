@@ -20,8 +20,8 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, request};
 use httpcore_core_primitives::{
     Body, BoxStream, CloseReason, Error, Event, ExclusiveConnection, IdleEnd, Kind, Lease, LeaseId,
-    NetworkStream, Phase, Reclaim, Response, SendError, Sent, StreamInfo, Terms, TimeoutKind,
-    Timeouts, Trace, Upgraded, lease::Outcome,
+    LeaseState, NetworkStream, Phase, Reclaim, Response, SendError, Sent, StreamInfo, Terms,
+    TimeoutKind, Timeouts, Trace, Upgraded, lease::Outcome,
 };
 use httpcore_net_mock::{Chunks, Link, MockNet, Scenario, ServerStream, Sweep, seeds};
 use httpcore_proto_h1::{Config, H1Connection, HeaderOrder, KeepRawHead, OnInformational, RawHead};
@@ -34,14 +34,15 @@ struct Seat {
     idle: Mutex<Option<Box<dyn ExclusiveConnection>>>,
     granted: AtomicUsize,
     ends: Mutex<Vec<Option<CloseReason>>>,
+    leases: LeaseState,
 }
 
 impl Reclaim for Seat {
-    fn is_revoked(&self, _: LeaseId, _: Option<&Waker>) -> bool {
-        false
+    fn lease_state(&self) -> &LeaseState {
+        &self.leases
     }
 
-    fn reclaim(&self, _: LeaseId, outcome: Outcome) {
+    fn reclaim(self: Arc<Self>, _: LeaseId, outcome: Outcome) {
         let end = match outcome {
             Outcome::Returned(connection, _) => {
                 *self.idle.lock().unwrap() = Some(connection);
@@ -86,8 +87,7 @@ impl Client {
 
     fn lease(&self) -> Lease {
         self.seat.granted.fetch_add(1, Ordering::Relaxed);
-        let seat: std::sync::Weak<Seat> = Arc::downgrade(&self.seat);
-        Lease::new(LeaseId::new(1), seat)
+        Lease::new(LeaseId::new(1), self.seat.clone())
     }
 
     fn send(
@@ -1644,19 +1644,19 @@ fn whatever_a_stream_holds_back_is_pushed_out_before_waiting() {
 
 #[test]
 fn a_connection_is_closed_before_its_place_is_free() {
-    struct Place(MockNet, Mutex<Vec<usize>>);
+    struct Place(MockNet, Mutex<Vec<usize>>, LeaseState);
     impl Reclaim for Place {
-        fn is_revoked(&self, _: LeaseId, _: Option<&Waker>) -> bool {
-            false
+        fn lease_state(&self) -> &LeaseState {
+            &self.2
         }
 
-        fn reclaim(&self, _: LeaseId, outcome: Outcome) {
+        fn reclaim(self: Arc<Self>, _: LeaseId, outcome: Outcome) {
             assert!(matches!(outcome, Outcome::Closed(_)));
             self.1.lock().unwrap().push(self.0.census().streams);
         }
     }
     let net = MockNet::new();
-    let place = Arc::new(Place(net.clone(), Mutex::default()));
+    let place = Arc::new(Place(net.clone(), Mutex::default(), LeaseState::default()));
     let answers = [
         "garbage",
         "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
@@ -1665,9 +1665,8 @@ fn a_connection_is_closed_before_its_place_is_free() {
     ];
     for answer in answers {
         let client = answering(&net, Link::new(), answer);
-        let weak: std::sync::Weak<Place> = Arc::downgrade(&place);
         let terms = Terms {
-            lease: Lease::new(LeaseId::new(1), weak),
+            lease: Lease::new(LeaseId::new(1), place.clone()),
             timeouts: Timeouts::none(),
             deadline: None,
             attempt: 1,

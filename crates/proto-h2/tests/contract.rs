@@ -10,7 +10,7 @@ use std::{
     future::poll_fn,
     io::{self, IoSlice},
     sync::{
-        Arc, Mutex, Weak,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering::SeqCst},
     },
     task::{Context, Poll, Wake, Waker},
@@ -19,9 +19,9 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use httpcore_core_primitives::{
-    Admission, Body, BoxStream, CloseReason, IdleEnd, Kind, Lease, LeaseId, NetworkStream,
-    Protocol, Reclaim, Request, Response, SendError, Sent, SharedConnection, StreamInfo, Terms,
-    Timeouts, Trace, lease::Outcome,
+    Admission, Body, BoxStream, CloseReason, IdleEnd, Kind, Lease, LeaseId, LeaseState,
+    NetworkStream, Protocol, Reclaim, Request, Response, SendError, Sent, SharedConnection,
+    StreamInfo, Terms, Timeouts, Trace, lease::Outcome,
 };
 use httpcore_net_mock::{Census, Link, MockNet, ServerStream};
 use httpcore_proto_h2::{Config, H2Connection};
@@ -89,26 +89,25 @@ impl Server {
 
 /// Notes how leases end.
 #[derive(Default)]
-struct Book(Mutex<Vec<CloseReason>>);
+struct Book(Mutex<Vec<CloseReason>>, LeaseState);
 
 impl Reclaim for Book {
-    fn reclaim(&self, _: LeaseId, outcome: Outcome) {
+    fn reclaim(self: Arc<Self>, _: LeaseId, outcome: Outcome) {
         match outcome {
             Outcome::Closed(reason) => self.0.lock().unwrap().push(reason),
             Outcome::Returned(..) => panic!("there is nothing to give back"),
         }
     }
 
-    fn is_revoked(&self, _: LeaseId, _: Option<&Waker>) -> bool {
-        false
+    fn lease_state(&self) -> &LeaseState {
+        &self.1
     }
 }
 
 impl Book {
     fn terms(self: &Arc<Self>) -> Terms {
-        let owner: Weak<Book> = Arc::downgrade(self);
         Terms {
-            lease: Lease::new(LeaseId::new(1), owner),
+            lease: Lease::new(LeaseId::new(1), self.clone()),
             timeouts: Timeouts::default(),
             deadline: None,
             attempt: 1,
@@ -434,8 +433,8 @@ fn who_waits_for_settings_leaves_nothing_behind_when_it_goes() {
         assert_eq!(Arc::strong_count(&goes), 1, "their wakers are kept");
         assert_eq!(
             Arc::strong_count(&stays),
-            3,
-            "ours, the waker, and its clone"
+            4,
+            "ours, the waker, and its clones with the connection and with the lease"
         );
         drop(staying);
         drop(connection);

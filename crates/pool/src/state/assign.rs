@@ -1,0 +1,538 @@
+//! Granting connections to waiters, and what becomes of a connection between two exchanges.
+//!
+//! Nothing here updates a route's place in the connect queue: [`State::update_route`] does, once the
+//! input has been dealt with.
+
+use super::*;
+
+impl<X, S: Clone> State<X, S> {
+    /// Grants connections of a route to its waiters, and updates the route.
+    #[inline]
+    pub(super) fn assign(&mut self, key: Key, now: Instant, effects: &mut Effects<X, S>) {
+        let Some(route) = self.routes.get(key) else {
+            return;
+        };
+        if route.has_waiters() {
+            self.serve_waiters(key, now, effects);
+        }
+        self.update_route(key, now, effects);
+    }
+
+    fn serve_waiters(&mut self, key: Key, now: Instant, effects: &mut Effects<X, S>) {
+        loop {
+            let route = &self.routes[key];
+            let is_bare = route.available.is_empty() && route.idle.is_empty();
+            if is_bare || !self.admits_request(route) {
+                return;
+            }
+            let [first, second] = self.waiters.heads(route);
+            let served = first.is_some_and(|waiter| self.serve(key, waiter, now, effects))
+                || second.is_some_and(|waiter| self.serve(key, waiter, now, effects));
+            if !served {
+                return;
+            }
+        }
+    }
+
+    /// Grants a connection that is there to a waiter at the head of a queue.
+    fn serve(
+        &mut self,
+        route: Key,
+        waiter: Key,
+        now: Instant,
+        effects: &mut Effects<X, S>,
+    ) -> bool {
+        let Waiter {
+            new_connection,
+            sequence,
+            ..
+        } = self.waiters[waiter];
+        if !new_connection {
+            return self.grant_available(route, waiter, now, effects);
+        }
+        // A shared connection which was made after this request arrived is new to it.
+        let conn = self.next_available(route, Some(sequence), now, effects);
+        conn.is_some_and(|conn| {
+            self.grant_shared(waiter, conn, now, effects);
+            true
+        })
+    }
+
+    /// Grants a shared connection that admits another exchange, or an idle one, if there is any.
+    /// Closes those found to have expired.
+    #[inline]
+    pub(super) fn grant_available(
+        &mut self,
+        route: Key,
+        waiter: Key,
+        now: Instant,
+        effects: &mut Effects<X, S>,
+    ) -> bool {
+        if !self.routes[route].available.is_empty()
+            && let Some(conn) = self.next_available(route, None, now, effects)
+        {
+            self.grant_shared(waiter, conn, now, effects);
+            return true;
+        }
+        // Those that the maintenance task asks at this moment are passed by.
+        let mut checked = None;
+        loop {
+            let state = &self.routes[route];
+            let key = match checked {
+                None => state.idle.front(),
+                Some(key) => self.conns.in_list_after::<InRoute>(key),
+            };
+            let Some(key) = key else { return false };
+            let conn = &self.conns[key];
+            if matches!(conn.stage, Stage::Idle(None)) {
+                checked = Some(key);
+                continue;
+            }
+            if let Some(reason) = self.expired(conn, now) {
+                self.close_idle_conn(key, reason, effects);
+                continue;
+            }
+            let Some(connection) = self.conns.take_idle(&mut self.routes[route], key) else {
+                return false;
+            };
+            self.grant(waiter, key, Connection::Exclusive(connection), now, effects);
+            return true;
+        }
+    }
+
+    /// The shared connection of a route that takes the next exchange; for a waiter that needs a new
+    /// connection, one created later than `created_after`.
+    fn next_available(
+        &mut self,
+        route: Key,
+        created_after: Option<u64>,
+        now: Instant,
+        effects: &mut Effects<X, S>,
+    ) -> Option<Key> {
+        loop {
+            let available = &self.routes[route].available;
+            let key = match created_after {
+                None => available.front()?,
+                Some(sequence) => self
+                    .conns
+                    .in_list(available)
+                    .find(|&key| self.conns[key].created_sequence > sequence)?,
+            };
+            let conn = &self.conns[key];
+            // Between two runs of the maintenance task, nothing else notices that its time is over.
+            if let Stage::Shared { exchanges: 0, .. } = conn.stage
+                && let Some(reason) = self.expired(conn, now)
+            {
+                self.retire(key, reason, effects);
+                continue;
+            }
+            if self.yielding.is_none() && self.must_yield(route) {
+                self.yielding = Some(key);
+                self.retire(key, Closed::MadeRoom, effects);
+                continue;
+            }
+            return Some(key);
+        }
+    }
+
+    /// Decides what becomes of an exclusive connection that has just come: from an attempt to connect,
+    /// or from an exchange. Returns its route.
+    #[inline]
+    pub(super) fn settle(
+        &mut self,
+        key: Key,
+        connection: X,
+        now: Instant,
+        effects: &mut Effects<X, S>,
+    ) -> Option<Key> {
+        let conn = &self.conns[key];
+        let (route_key, is_new) = (conn.route, conn.served == 0);
+        let route = &self.routes[route_key];
+        let waiter = if route.has_waiters() && self.admits_request(route) {
+            let heads = self.waiters.heads(route).into_iter().flatten();
+            let mut suited = heads.filter(|&key| is_new || !self.waiters[key].new_connection);
+            suited.next()
+        } else {
+            None
+        };
+        let mut reason = self.reason_to_close(conn, now);
+        if is_new && waiter.is_some() && reason == Some(Closed::MaxAge) {
+            // However short its lifetime, a connection serves one exchange.
+            reason = None;
+        }
+        if reason.is_none() && waiter.is_some() && !is_new && self.must_yield(route_key) {
+            reason = Some(Closed::MadeRoom);
+        }
+        if reason.is_none() && waiter.is_none() {
+            reason = self.reason_not_to_idle(key, now);
+        }
+        if let Some(reason) = reason {
+            self.counters.close(reason);
+            self.conns.remove(&mut self.routes[route_key], key);
+            effects.push(Effect::Close {
+                connection: Connection::Exclusive(connection),
+                reason,
+            });
+            return Some(route_key);
+        }
+        match waiter {
+            Some(waiter) => {
+                self.grant(waiter, key, Connection::Exclusive(connection), now, effects);
+            }
+            None => self.make_idle(key, connection, effects),
+        }
+        Some(route_key)
+    }
+
+    #[inline]
+    fn make_idle(&mut self, key: Key, connection: X, effects: &mut Effects<X, S>) {
+        let conn = &mut self.conns[key];
+        let route = conn.route;
+        conn.idle_until = self.limits.idle_end(conn.idle_class, conn.idle_since);
+        self.timers.note(conn.idle_end());
+        let state = &mut self.routes[route];
+        self.conns.make_idle(state, key, connection);
+        if state.idle.len() > self.limits.idle_per_route
+            && let Some(oldest) = state.idle.back()
+        {
+            self.close_idle_conn(oldest, Closed::IdleLimit, effects);
+        }
+    }
+
+    #[inline]
+    fn grant(
+        &mut self,
+        waiter: Key,
+        key: Key,
+        connection: Connection<X, S>,
+        now: Instant,
+        effects: &mut Effects<X, S>,
+    ) {
+        if self.waiters[waiter].in_queue.is_linked() {
+            self.leave(waiter, false);
+        }
+        let conn = &mut self.conns[key];
+        let reused = conn.served > 0;
+        conn.served += 1;
+        self.routes[conn.route].active += 1;
+        let state = &mut self.waiters[waiter];
+        state.stage = WaiterStage::Holding { conn: key };
+        self.counters.granted += 1;
+        self.counters.reused += u64::from(reused);
+        let until = state.connect_began.unwrap_or(now);
+        if state.arrived < until {
+            self.counters.queue_time += until.duration_since(state.arrived);
+        }
+        effects.push(Effect::Grant {
+            waiter: WaiterId(waiter),
+            connection,
+            conn: ConnId(key),
+            reused,
+        });
+    }
+
+    fn grant_shared(&mut self, waiter: Key, key: Key, now: Instant, effects: &mut Effects<X, S>) {
+        let conn = &mut self.conns[key];
+        let served = conn.served + 1;
+        let (route, expires) = (conn.route, conn.expires);
+        let Stage::Shared {
+            handle,
+            exchanges,
+            limit,
+            ..
+        } = &mut conn.stage
+        else {
+            unreachable!("only shared connections are available")
+        };
+        let handle = handle.clone();
+        *exchanges += 1;
+        let (first, full) = (*exchanges == 1, *exchanges >= *limit);
+        if first {
+            self.conns.take_idle_shared(key);
+        }
+        if full {
+            self.conns
+                .set_available(&mut self.routes[route], key, false);
+        }
+        let close_after = self.waiters[waiter].close_after;
+        self.grant(waiter, key, Connection::Shared(handle), now, effects);
+        if served >= self.limits.max_requests {
+            self.retire(key, Closed::MaxRequests, effects);
+        } else if close_after {
+            let reason = Closed::Exchange(CloseReason::CallerSaidClose);
+            self.retire(key, reason, effects);
+        } else if expires.is_some_and(|end| end <= now) {
+            self.retire(key, Closed::MaxAge, effects);
+        }
+    }
+
+    /// Returns whether a connection which comes back to `route` must be closed for another route: the
+    /// pool is full, another route waits for a slot, and has been passed over often enough.
+    fn must_yield(&mut self, route: Key) -> bool {
+        let Some(next) = self.routes.next_to_connect() else {
+            self.passed_over = 0;
+            return false;
+        };
+        if next == route && self.routes.waiting_to_connect() == 1 {
+            self.passed_over = 0;
+            return false;
+        }
+        if self.conns.len() < self.limits.conns {
+            return false;
+        }
+        self.passed_over += 1;
+        if self.passed_over <= MAX_REUSES_BEFORE_YIELD {
+            return false;
+        }
+        self.passed_over = 0;
+        if next == route {
+            self.routes.move_to_back(route);
+        }
+        true
+    }
+
+    /// A new connection is shared.
+    pub(super) fn open_shared(&mut self, key: Key, handle: S, effects: &mut Effects<X, S>) {
+        let route_key = self.conns[key].route;
+        let route = &mut self.routes[route_key];
+        let limit = match route.protocol {
+            KnownProtocol::Http2 { limit } => limit,
+            KnownProtocol::Unknown | KnownProtocol::ProbeFailed | KnownProtocol::Http1 => 1,
+        };
+        route.protocol = KnownProtocol::Http2 { limit };
+        // Another connection has room, and no request waits: one is enough.
+        let superfluous = !route.available.is_empty() && !route.has_waiters();
+        self.conns.make_shared(route, key, handle, limit);
+        // Where the last one admitted nothing, this one has to say that it does.
+        self.conns.set_available(route, key, limit > 0);
+        let conn = &mut self.conns[key];
+        conn.idle_until = self.limits.idle_end(conn.idle_class, conn.idle_since);
+        self.timers.note(conn.idle_end());
+        self.conns.make_idle_shared(key);
+        if superfluous {
+            self.retire(key, Closed::Superfluous, effects);
+        } else if self.closed {
+            self.retire(key, Closed::PoolClosed, effects);
+        }
+    }
+
+    pub(super) fn set_stream_limit(
+        &mut self,
+        key: Key,
+        new: Admission,
+        effects: &mut Effects<X, S>,
+    ) {
+        let Admission::UpTo(new) = new else {
+            return self.retire(key, Closed::Retired, effects);
+        };
+        let Some(Conn {
+            stage:
+                Stage::Shared {
+                    exchanges,
+                    limit,
+                    has_settings,
+                    retired: None,
+                    ..
+                },
+            route,
+            ..
+        }) = self.conns.get_mut(key)
+        else {
+            return;
+        };
+        *limit = new;
+        let (has_room, is_first) = (*exchanges < new, !std::mem::replace(has_settings, true));
+        let route = &mut self.routes[*route];
+        route.awaiting_settings -= usize::from(is_first);
+        route.protocol = KnownProtocol::Http2 { limit: new };
+        self.conns.set_available(route, key, has_room);
+    }
+
+    /// A shared connection carries one exchange less.
+    pub(super) fn end_exchange(&mut self, key: Key, now: Instant, effects: &mut Effects<X, S>) {
+        let conn = &mut self.conns[key];
+        let route = conn.route;
+        let Stage::Shared {
+            exchanges,
+            limit,
+            retired,
+            ..
+        } = &mut conn.stage
+        else {
+            return;
+        };
+        *exchanges -= 1;
+        let (unused, has_room) = (*exchanges == 0, *exchanges < *limit);
+        if retired.is_some() {
+            if unused {
+                self.close_shared(key, effects);
+            }
+            return;
+        }
+        if unused {
+            conn.idle_since = now;
+            conn.idle_until = self.limits.idle_end(conn.idle_class, now);
+            self.timers.note(conn.idle_end());
+            self.conns.make_idle_shared(key);
+        }
+        if has_room {
+            self.conns.set_available(&mut self.routes[route], key, true);
+        }
+        if unused {
+            self.close_if_idle_limit_is_zero(key, now, effects);
+        }
+    }
+
+    /// A shared connection without exchanges that may not be idle at all is closed.
+    pub(super) fn close_if_idle_limit_is_zero(
+        &mut self,
+        key: Key,
+        now: Instant,
+        effects: &mut Effects<X, S>,
+    ) {
+        if let Some(conn) = self.conns.get(key)
+            && let Stage::Shared { exchanges: 0, .. } = conn.stage
+            && conn.idle_until.is_some_and(|end| end <= now)
+        {
+            self.retire(key, Closed::IdleTimeout, effects);
+        }
+    }
+
+    /// A shared connection takes no more exchanges, and is closed after the last of those it has.
+    pub(super) fn retire(&mut self, key: Key, reason: Closed, effects: &mut Effects<X, S>) {
+        let Some(Conn {
+            stage:
+                Stage::Shared {
+                    exchanges,
+                    has_settings,
+                    retired: retired @ None,
+                    ..
+                },
+            route,
+            served,
+            made_for,
+            ..
+        }) = self.conns.get_mut(key)
+        else {
+            return;
+        };
+        *retired = Some(reason);
+        let (unused, never_used, made_for) = (*exchanges == 0, *served == 0, made_for.take());
+        let route = &mut self.routes[*route];
+        route.shared -= 1;
+        route.awaiting_settings -= usize::from(!*has_settings);
+        self.conns.set_available(route, key, false);
+        if unused {
+            self.conns.take_idle_shared(key);
+            self.close_shared(key, effects);
+        }
+        if never_used && let Some(waiter) = made_for {
+            self.count_fruitless(waiter, effects);
+        }
+    }
+
+    fn close_shared(&mut self, key: Key, effects: &mut Effects<X, S>) {
+        let route = self.conns[key].route;
+        if self.yielding == Some(key) {
+            self.yielding = None;
+        }
+        if let Some(Stage::Shared {
+            handle,
+            retired: Some(reason),
+            ..
+        }) = self.conns.remove(&mut self.routes[route], key)
+        {
+            self.counters.close(reason);
+            effects.push(Effect::Close {
+                connection: Connection::Shared(handle),
+                reason,
+            });
+        }
+    }
+
+    /// Closes a connection without exchanges, of either kind. Returns its route.
+    pub(super) fn close_idle_conn(
+        &mut self,
+        key: Key,
+        reason: Closed,
+        effects: &mut Effects<X, S>,
+    ) -> Key {
+        let conn = &self.conns[key];
+        let route = conn.route;
+        match conn.stage {
+            Stage::Idle(_) => {
+                let state = &mut self.routes[route];
+                let connection = self.conns.take_idle(state, key);
+                self.conns.remove(state, key);
+                self.counters.close(reason);
+                // Otherwise the maintenance task has it, and drops it.
+                if let Some(connection) = connection {
+                    effects.push(Effect::Close {
+                        connection: Connection::Exclusive(connection),
+                        reason,
+                    });
+                }
+            }
+            Stage::Shared { .. } => self.retire(key, reason, effects),
+            Stage::Connecting { .. } | Stage::Lent => {
+                unreachable!("only idle connections are closed so")
+            }
+        }
+        route
+    }
+
+    /// Returns whether another request of the route may have a connection.
+    #[inline]
+    pub(super) fn admits_request(&self, route: &RouteState) -> bool {
+        route.active < self.limits.requests_per_route
+    }
+
+    /// Returns why an idle connection must not be granted, as far as the machine knows.
+    #[inline]
+    fn expired(&self, conn: &Conn<X, S>, now: Instant) -> Option<Closed> {
+        // One that has just been made is not idle yet, however short it may be.
+        let is_over = |end: Instant| end < now || end == now && conn.served > 0;
+        if !self.closed && conn.idle_until.is_some_and(is_over) {
+            return Some(Closed::IdleTimeout);
+        }
+        match self.reason_to_close(conn, now) {
+            Some(Closed::MaxAge) if !conn.expires.is_some_and(is_over) => None,
+            reason => reason,
+        }
+    }
+
+    /// Returns why a connection serves no more exchanges, however fit it is.
+    #[inline]
+    fn reason_to_close(&self, conn: &Conn<X, S>, now: Instant) -> Option<Closed> {
+        if self.closed {
+            Some(Closed::PoolClosed)
+        } else if conn.served >= self.limits.max_requests {
+            Some(Closed::MaxRequests)
+        } else if conn.close_reason.is_some() {
+            conn.close_reason
+        } else if conn.expires.is_some_and(|end| end <= now) {
+            Some(Closed::MaxAge)
+        } else {
+            None
+        }
+    }
+
+    /// Returns why a connection that no request waits for is not kept.
+    #[inline]
+    fn reason_not_to_idle(&self, key: Key, now: Instant) -> Option<Closed> {
+        let conn = &self.conns[key];
+        if self.limits.idle.min(self.limits.idle_per_route) == 0 {
+            return Some(Closed::IdleLimit);
+        }
+        let end = self.limits.idle_end(conn.idle_class, conn.idle_since);
+        end.filter(|&end| end <= now).map(|_| Closed::IdleTimeout)
+    }
+}
+
+impl Limits {
+    /// When a connection of such a class, idle since `since`, has been idle for too long.
+    #[inline]
+    pub(super) fn idle_end(&self, class: IdleClass, since: Instant) -> Option<Instant> {
+        since.checked_add(class.length(self.idle_timeout)?)
+    }
+}
