@@ -133,24 +133,39 @@ impl PoolInner {
 
     /// Tells the machine what happened, and carries out what it wants done. Inputs are given in
     /// `step`, which must run no code of others.
+    #[inline]
     pub(crate) fn with_state<R>(
         &self,
         now: Instant,
         step: impl FnOnce(&mut Locked, &mut Effects<Exclusive, Shared>) -> R,
     ) -> R {
-        let mut actions = Actions::default();
-        let result = {
-            let mut locked = self.lock();
-            let mut effects = Effects::new();
-            let result = step(&mut locked, &mut effects);
-            locked.apply(effects, now, self, &mut actions);
-            result
-        };
-        actions.carry_out(self);
+        let mut locked = self.lock();
+        let mut effects = Effects::new();
+        let result = step(&mut locked, &mut effects);
+        if effects.is_empty() && locked.is_settled() {
+            drop(locked);
+        } else {
+            self.apply(locked, effects, now);
+        }
         result
     }
 
+    /// Turns effects into actions, and carries these out without the lock.
+    #[inline(never)]
+    fn apply(
+        &self,
+        mut locked: MutexGuard<'_, Locked>,
+        effects: Effects<Exclusive, Shared>,
+        now: Instant,
+    ) {
+        let mut actions = Actions::default();
+        locked.apply(effects, now, self, &mut actions);
+        drop(locked);
+        actions.carry_out(self);
+    }
+
     /// As [`with_state`](Self::with_state), for one input, at this moment.
+    #[inline]
     pub(crate) fn handle(&self, input: Input<'_, Exclusive, Shared>) {
         let now = self.runtime.now();
         self.with_state(now, |locked, effects| {
@@ -168,38 +183,47 @@ impl PoolInner {
         context: impl FnOnce() -> DialTerms,
         now: Instant,
     ) -> (WaiterId, Option<Result<Granted, Rejection>>) {
-        let mut actions = Actions::default();
-        let acquired = {
-            let mut locked = self.lock();
-            let mut effects = Effects::new();
-            let request = Input::Request {
-                route,
-                policy,
-                arrival: *arrival,
-            };
-            let waiter = locked.state.handle(request, now, &mut effects);
-            let waiter = waiter.expect("a request becomes a waiter");
-            let is_own = |effect: &Effect<Exclusive, Shared>| matches!(effect, Effect::Grant { waiter: granted, .. } if *granted == waiter);
-            match effects.take_only(is_own) {
-                Some(Effect::Grant {
-                    connection,
-                    conn,
-                    reused,
-                    ..
-                }) => {
-                    let granted = locked.granted(conn, connection, reused);
-                    return (waiter, Some(Ok(granted)));
-                }
-                _ => {
-                    *arrival = (*arrival).or_else(|| locked.state.arrival(waiter));
-                    locked.waiter(waiter).context = context();
-                    locked.apply(effects, now, self, &mut actions);
-                    (waiter, locked.take_outcome(waiter))
-                }
-            }
+        let mut locked = self.lock();
+        let mut effects = Effects::new();
+        let request = Input::Request {
+            route,
+            policy,
+            arrival: *arrival,
         };
+        let waiter = locked.state.handle(request, now, &mut effects);
+        let waiter = waiter.expect("a request becomes a waiter");
+        if let Some(Effect::Grant {
+            connection,
+            conn,
+            reused,
+            ..
+        }) = effects.take_only(|effect| effect.is_grant_to(waiter))
+        {
+            let granted = locked.granted(conn, connection, reused);
+            return (waiter, Some(Ok(granted)));
+        }
+        *arrival = (*arrival).or_else(|| locked.state.arrival(waiter));
+        locked.waiter(waiter).context = context();
+        let outcome = self.apply_for(locked, effects, waiter, now);
+        (waiter, outcome)
+    }
+
+    /// As [`apply`](Self::apply), for the effects of a request. Takes what it was granted at once, if
+    /// it was.
+    #[inline(never)]
+    fn apply_for(
+        &self,
+        mut locked: MutexGuard<'_, Locked>,
+        effects: Effects<Exclusive, Shared>,
+        waiter: WaiterId,
+        now: Instant,
+    ) -> Option<Result<Granted, Rejection>> {
+        let mut actions = Actions::default();
+        locked.apply(effects, now, self, &mut actions);
+        let outcome = locked.take_outcome(waiter);
+        drop(locked);
         actions.carry_out(self);
-        acquired
+        outcome
     }
 
     /// Takes what a waiter has been granted, or why it was rejected, or leaves `waker` with it; then
@@ -542,8 +566,26 @@ impl Locked {
         actions.wake(slot.waker.take());
     }
 
-    /// Sees to it that the maintenance task runs in time for what is idle, and that a drain ends.
+    /// Returns whether there is nothing for [`update_maintenance`](Self::update_maintenance) to do: as
+    /// a rule, what became idle last expires last.
     #[inline]
+    fn is_settled(&self) -> bool {
+        let NextWake::At(until) = self.maintenance else {
+            return false;
+        };
+        let change = self.state.pending_timer_change();
+        let in_time = match (change.soonest, until) {
+            (Some(next), Some(until)) => until <= next,
+            (Some(_), None) => false,
+            (None, _) => true,
+        };
+        in_time
+            && self.drains.is_empty()
+            && self.waiters.len() <= KEPT_SLOTS
+            && self.state.has_open_connections()
+    }
+
+    /// Sees to it that the maintenance task runs in time for what is idle, and that a drain ends.
     fn update_maintenance(&mut self, now: Instant, pool: &PoolInner, actions: &mut Actions) {
         if !self.drains.is_empty() && self.state.is_empty() {
             for waker in self.drains.drain() {

@@ -202,6 +202,8 @@ impl PoolInner {
             }
             locked.state.handle(Input::Tick, now, effects);
             locked.shrink();
+            // The next run is computed from what there is now.
+            locked.state.timer_change();
             locked.maintenance = if locked.state.needs_maintenance() {
                 let next = earlier(locked.state.next_tick(), locked.next_round(self, now));
                 NextWake::At(next)

@@ -234,7 +234,8 @@ impl<X, S: Clone> State<X, S> {
 
     /// Takes in what happened at `now`, and appends to `effects` what is to be done for it. Returns
     /// the waiter which a [request](Input::Request) has become.
-    #[inline]
+    // Callers know which input it is: each needs one arm of the match.
+    #[inline(always)]
     pub fn handle(
         &mut self,
         input: Input<'_, X, S>,
@@ -322,7 +323,19 @@ impl<X, S: Clone> State<X, S> {
             Some(arrival) if !policy.fresh => arrival.0.get(),
             _ => self.next_sequence(),
         };
-        let waiter = self.waiters.insert(route, sequence, policy, now);
+        let state = &self.routes[route];
+        let may_be_served = !policy.fresh
+            && !state.has_waiters()
+            && self.admits_request(state)
+            && !self.is_closed();
+        if may_be_served && let Some(conn) = self.find_available(route, now, effects) {
+            let stage = WaiterStage::Holding { conn };
+            let waiter = self.waiters.insert(route, sequence, policy, stage, now);
+            self.lend_available(waiter, conn, now, effects);
+            return (waiter, None);
+        }
+        let stage = WaiterStage::Waiting { connect: None };
+        let waiter = self.waiters.insert(route, sequence, policy, stage, now);
         if self.is_closed() {
             self.waiters[waiter].stage = WaiterStage::Rejected;
             self.counters.refused += 1;
@@ -330,18 +343,10 @@ impl<X, S: Clone> State<X, S> {
                 waiter: WaiterId(waiter),
                 why: Rejection::PoolClosed,
             });
-            return (waiter, Some(route));
+        } else {
+            self.waiters.join(&mut self.routes[route], waiter);
+            self.newest = Some(waiter);
         }
-        let state = &self.routes[route];
-        if !policy.fresh
-            && !state.has_waiters()
-            && self.admits_request(state)
-            && self.grant_available(route, waiter, now, effects)
-        {
-            return (waiter, None);
-        }
-        self.waiters.join(&mut self.routes[route], waiter);
-        self.newest = Some(waiter);
         (waiter, Some(route))
     }
 
@@ -620,6 +625,18 @@ impl<X, S: Clone> State<X, S> {
     #[inline]
     pub fn timer_change(&mut self) -> TimerChange {
         std::mem::take(&mut self.timers)
+    }
+
+    /// Returns the same as [`timer_change`](Self::timer_change), and keeps it.
+    #[inline]
+    pub fn pending_timer_change(&self) -> TimerChange {
+        self.timers
+    }
+
+    /// Returns whether any connection is open.
+    #[inline]
+    pub fn has_open_connections(&self) -> bool {
+        self.conns.opened() > 0
     }
 
     /// Counts a request that is sent a second time.

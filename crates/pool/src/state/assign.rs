@@ -53,51 +53,65 @@ impl<X, S: Clone> State<X, S> {
         // A shared connection which was made after this request arrived is new to it.
         let conn = self.next_available(route, Some(sequence), now, effects);
         conn.is_some_and(|conn| {
-            self.grant_shared(waiter, conn, now, effects);
+            self.grant_to_waiter(waiter, conn, now, effects);
             true
         })
     }
 
-    /// Grants a shared connection that admits another exchange, or an idle one, if there is any.
-    /// Closes those found to have expired.
-    #[inline]
-    pub(super) fn grant_available(
+    /// Grants a connection that is there to a waiter, if there is one.
+    fn grant_available(
         &mut self,
         route: Key,
         waiter: Key,
         now: Instant,
         effects: &mut Effects<X, S>,
     ) -> bool {
-        if !self.routes[route].available.is_empty()
+        let conn = self.find_available(route, now, effects);
+        conn.is_some_and(|conn| {
+            self.grant_to_waiter(waiter, conn, now, effects);
+            true
+        })
+    }
+
+    /// A shared connection that admits another exchange, or an idle one. Closes those found to have
+    /// expired.
+    #[inline]
+    pub(super) fn find_available(
+        &mut self,
+        route: Key,
+        now: Instant,
+        effects: &mut Effects<X, S>,
+    ) -> Option<Key> {
+        let state = &self.routes[route];
+        if !state.available.is_empty()
             && let Some(conn) = self.next_available(route, None, now, effects)
         {
-            self.grant_shared(waiter, conn, now, effects);
-            return true;
+            return Some(conn);
         }
-        // Those that the maintenance task asks at this moment are passed by.
-        let mut checked = None;
-        loop {
-            let state = &self.routes[route];
-            let key = match checked {
-                None => state.idle.front(),
-                Some(key) => self.conns.in_list_after::<InRoute>(key),
-            };
-            let Some(key) = key else { return false };
+        let key = self.routes[route].idle.front()?;
+        let conn = &self.conns[key];
+        if matches!(conn.stage, Stage::Idle(Some(_))) && self.expired(conn, now).is_none() {
+            return Some(key);
+        }
+        self.find_idle(route, now, effects)
+    }
+
+    /// The idle connection most recently used. Those that the maintenance task asks at this moment
+    /// are passed by, and those that have expired are closed.
+    fn find_idle(&mut self, route: Key, now: Instant, effects: &mut Effects<X, S>) -> Option<Key> {
+        let mut next = self.routes[route].idle.front();
+        while let Some(key) = next {
+            next = self.conns.next_in::<InRoute>(key);
             let conn = &self.conns[key];
             if matches!(conn.stage, Stage::Idle(None)) {
-                checked = Some(key);
                 continue;
             }
-            if let Some(reason) = self.expired(conn, now) {
-                self.close_idle_conn(key, reason, effects);
-                continue;
-            }
-            let Some(connection) = self.conns.take_idle(&mut self.routes[route], key) else {
-                return false;
+            let Some(reason) = self.expired(conn, now) else {
+                return Some(key);
             };
-            self.grant(waiter, key, Connection::Exclusive(connection), now, effects);
-            return true;
+            self.close_idle_conn(key, reason, effects);
         }
+        None
     }
 
     /// The shared connection of a route that takes the next exchange; for a waiter that needs a new
@@ -136,7 +150,7 @@ impl<X, S: Clone> State<X, S> {
     }
 
     /// Decides what becomes of an exclusive connection that has just come: from an attempt to connect,
-    /// or from an exchange. Returns its route.
+    /// or from an exchange. Returns its route, if that has something to be done.
     #[inline]
     pub(super) fn settle(
         &mut self,
@@ -147,6 +161,8 @@ impl<X, S: Clone> State<X, S> {
     ) -> Option<Key> {
         let conn = &self.conns[key];
         let (route_key, is_new) = (conn.route, conn.served == 0);
+        let idle_until = self.limits.idle_end(conn.idle_class, conn.idle_since);
+        let mut reason = self.reason_to_close(conn, now);
         let route = &self.routes[route_key];
         let waiter = if route.has_waiters() && self.admits_request(route) {
             let heads = self.waiters.heads(route).into_iter().flatten();
@@ -155,16 +171,13 @@ impl<X, S: Clone> State<X, S> {
         } else {
             None
         };
-        let mut reason = self.reason_to_close(conn, now);
-        if is_new && waiter.is_some() && reason == Some(Closed::MaxAge) {
+        if waiter.is_none() {
+            reason = reason.or_else(|| self.limits.reason_not_to_idle(idle_until, now));
+        } else if is_new && reason == Some(Closed::MaxAge) {
             // However short its lifetime, a connection serves one exchange.
             reason = None;
-        }
-        if reason.is_none() && waiter.is_some() && !is_new && self.must_yield(route_key) {
+        } else if reason.is_none() && !is_new && self.must_yield(route_key) {
             reason = Some(Closed::MadeRoom);
-        }
-        if reason.is_none() && waiter.is_none() {
-            reason = self.reason_not_to_idle(key, now);
         }
         if let Some(reason) = reason {
             self.counters.close(reason);
@@ -175,54 +188,83 @@ impl<X, S: Clone> State<X, S> {
             });
             return Some(route_key);
         }
-        match waiter {
-            Some(waiter) => {
-                self.grant(waiter, key, Connection::Exclusive(connection), now, effects);
-            }
-            None => self.make_idle(key, connection, effects),
+        if let Some(waiter) = waiter {
+            self.accept(waiter, key, now);
+            let connection = Connection::Exclusive(connection);
+            self.lend(waiter, key, connection, effects);
+            return Some(route_key);
         }
-        Some(route_key)
-    }
-
-    #[inline]
-    fn make_idle(&mut self, key: Key, connection: X, effects: &mut Effects<X, S>) {
-        let conn = &mut self.conns[key];
-        let route = conn.route;
-        conn.idle_until = self.limits.idle_end(conn.idle_class, conn.idle_since);
-        self.timers.note(conn.idle_end());
-        let state = &mut self.routes[route];
-        self.conns.make_idle(state, key, connection);
-        if state.idle.len() > self.limits.idle_per_route
-            && let Some(oldest) = state.idle.back()
+        let route = &mut self.routes[route_key];
+        let end = self.conns.make_idle(route, key, connection, idle_until);
+        self.timers.note(end);
+        if route.idle.len() > self.limits.idle_per_route
+            && let Some(oldest) = route.idle.back()
         {
             self.close_idle_conn(oldest, Closed::IdleLimit, effects);
         }
+        // With no waiters, and a connection more, there is nothing to be updated.
+        self.routes[route_key].has_waiters().then_some(route_key)
     }
 
-    #[inline]
-    fn grant(
+    /// Grants a connection that is idle, or shared and available, to a waiter in a queue.
+    fn grant_to_waiter(
         &mut self,
         waiter: Key,
-        key: Key,
-        connection: Connection<X, S>,
+        conn: Key,
         now: Instant,
         effects: &mut Effects<X, S>,
     ) {
-        if self.waiters[waiter].in_queue.is_linked() {
-            self.leave(waiter, false);
-        }
-        let conn = &mut self.conns[key];
-        let reused = conn.served > 0;
-        conn.served += 1;
-        self.routes[conn.route].active += 1;
+        self.accept(waiter, conn, now);
+        self.lend_available(waiter, conn, now, effects);
+    }
+
+    /// A waiter leaves its queue, and holds a connection.
+    fn accept(&mut self, waiter: Key, conn: Key, now: Instant) {
+        self.leave(waiter, false);
         let state = &mut self.waiters[waiter];
-        state.stage = WaiterStage::Holding { conn: key };
-        self.counters.granted += 1;
-        self.counters.reused += u64::from(reused);
+        state.stage = WaiterStage::Holding { conn };
         let until = state.connect_began.unwrap_or(now);
         if state.arrived < until {
             self.counters.queue_time += until.duration_since(state.arrived);
         }
+    }
+
+    /// Lends a connection that is idle, or shared and available, to a waiter that holds it.
+    #[inline]
+    pub(super) fn lend_available(
+        &mut self,
+        waiter: Key,
+        key: Key,
+        now: Instant,
+        effects: &mut Effects<X, S>,
+    ) {
+        let conn = &self.conns[key];
+        match conn.stage {
+            Stage::Idle(_) => {
+                let route = &mut self.routes[conn.route];
+                if let Some(connection) = self.conns.take_idle(route, key) {
+                    let connection = Connection::Exclusive(connection);
+                    self.lend(waiter, key, connection, effects);
+                }
+            }
+            _ => self.lend_shared(waiter, key, now, effects),
+        }
+    }
+
+    #[inline]
+    fn lend(
+        &mut self,
+        waiter: Key,
+        key: Key,
+        connection: Connection<X, S>,
+        effects: &mut Effects<X, S>,
+    ) {
+        let conn = &mut self.conns[key];
+        let reused = conn.served > 0;
+        conn.served += 1;
+        self.routes[conn.route].active += 1;
+        self.counters.granted += 1;
+        self.counters.reused += u64::from(reused);
         effects.push(Effect::Grant {
             waiter: WaiterId(waiter),
             connection,
@@ -231,7 +273,7 @@ impl<X, S: Clone> State<X, S> {
         });
     }
 
-    fn grant_shared(&mut self, waiter: Key, key: Key, now: Instant, effects: &mut Effects<X, S>) {
+    fn lend_shared(&mut self, waiter: Key, key: Key, now: Instant, effects: &mut Effects<X, S>) {
         let conn = &mut self.conns[key];
         let served = conn.served + 1;
         let (route, expires) = (conn.route, conn.expires);
@@ -255,7 +297,7 @@ impl<X, S: Clone> State<X, S> {
                 .set_available(&mut self.routes[route], key, false);
         }
         let close_after = self.waiters[waiter].close_after;
-        self.grant(waiter, key, Connection::Shared(handle), now, effects);
+        self.lend(waiter, key, Connection::Shared(handle), effects);
         if served >= self.limits.max_requests {
             self.retire(key, Closed::MaxRequests, effects);
         } else if close_after {
@@ -516,20 +558,22 @@ impl<X, S: Clone> State<X, S> {
             None
         }
     }
-
-    /// Returns why a connection that no request waits for is not kept.
-    #[inline]
-    fn reason_not_to_idle(&self, key: Key, now: Instant) -> Option<Closed> {
-        let conn = &self.conns[key];
-        if self.limits.idle.min(self.limits.idle_per_route) == 0 {
-            return Some(Closed::IdleLimit);
-        }
-        let end = self.limits.idle_end(conn.idle_class, conn.idle_since);
-        end.filter(|&end| end <= now).map(|_| Closed::IdleTimeout)
-    }
 }
 
 impl Limits {
+    /// Returns why a connection that no request waits for, and that may be idle until `idle_until`, is
+    /// not kept.
+    #[inline]
+    fn reason_not_to_idle(&self, idle_until: Option<Instant>, now: Instant) -> Option<Closed> {
+        if self.idle == 0 || self.idle_per_route == 0 {
+            Some(Closed::IdleLimit)
+        } else if idle_until.is_some_and(|end| end <= now) {
+            Some(Closed::IdleTimeout)
+        } else {
+            None
+        }
+    }
+
     /// When a connection of such a class, idle since `since`, has been idle for too long.
     #[inline]
     pub(super) fn idle_end(&self, class: IdleClass, since: Instant) -> Option<Instant> {

@@ -136,7 +136,7 @@ impl<X, S> Connections<X, S> {
     }
 
     /// The connection behind `key` in one of its lists.
-    pub(super) fn in_list_after<C: Chain<Conn<X, S>>>(&self, key: Key) -> Option<Key> {
+    pub(super) fn next_in<C: Chain<Conn<X, S>>>(&self, key: Key) -> Option<Key> {
         C::links(&self.slots[key]).next()
     }
 
@@ -306,14 +306,24 @@ impl<X, S> Connections<X, S> {
         }
     }
 
-    /// Puts an exclusive connection among the idle ones.
+    /// Puts an exclusive connection among the idle ones, until `idle_until` at most. Returns when it
+    /// is closed if no request uses it.
     #[inline]
-    pub(super) fn make_idle(&mut self, route: &mut RouteState, key: Key, connection: X) {
+    pub(super) fn make_idle(
+        &mut self,
+        route: &mut RouteState,
+        key: Key,
+        connection: X,
+        idle_until: Option<Instant>,
+    ) -> Option<Instant> {
         let conn = &mut self.slots[key];
         let class = conn.idle_class;
         conn.stage = Stage::Idle(Some(connection));
+        conn.idle_until = idle_until;
+        let end = conn.idle_end();
         route.idle.push_front(&mut self.slots, key);
         self.idle.push(class, &mut self.slots, key);
+        end
     }
 
     /// Takes an exclusive connection out from among the idle ones, and lends it. Returns `None` if

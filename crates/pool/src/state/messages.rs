@@ -214,6 +214,13 @@ pub enum Effect<X, S> {
     DropError(Error),
 }
 
+impl<X, S> Effect<X, S> {
+    #[inline]
+    pub(crate) fn is_grant_to(&self, id: WaiterId) -> bool {
+        matches!(self, Effect::Grant { waiter, .. } if *waiter == id)
+    }
+}
+
 /// The effects of one step, in the order in which they were decided.
 pub type Effects<X, S> = Few<Effect<X, S>>;
 

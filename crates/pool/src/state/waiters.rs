@@ -60,11 +60,13 @@ impl Waiters {
         self.without_connect
     }
 
+    #[inline]
     pub(super) fn insert(
         &mut self,
         route: Key,
         sequence: u64,
         policy: ConnectionUse,
+        stage: WaiterStage,
         now: Instant,
     ) -> Key {
         self.slots.insert(Waiter {
@@ -77,7 +79,7 @@ impl Waiters {
             arrived: now,
             connect_began: None,
             made_for_it: None,
-            stage: WaiterStage::Waiting { connect: None },
+            stage,
             in_queue: Links::LOOSE,
             in_without_connect: Links::LOOSE,
         })
