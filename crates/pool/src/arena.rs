@@ -78,6 +78,7 @@ impl<T> Arena<T> {
         self.slots.len()
     }
 
+    #[inline]
     pub(crate) fn insert(&mut self, value: T) -> Key {
         let stamp = self.stamp;
         self.stamp = stamp.wrapping_add(1);
@@ -104,10 +105,11 @@ impl<T> Arena<T> {
         }
     }
 
+    #[inline]
     pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
         self.get(key)?;
         let value = self.slots.remove(key.index()).value;
-        if self.slots.is_empty() && self.slots.capacity() > KEPT_SLOTS {
+        if self.slots.capacity() > KEPT_SLOTS && self.slots.is_empty() {
             self.slots = Slab::new();
         }
         Some(value)
@@ -278,6 +280,7 @@ impl<C> List<C> {
     }
 
     /// Takes `key` out, if it is in this list. (It must not be in another of the same chain.)
+    #[inline]
     pub(crate) fn remove<T>(&mut self, arena: &mut Arena<T>, key: Key) -> bool
     where
         C: Chain<T>,

@@ -175,6 +175,7 @@ impl PoolInner {
 
     /// A request needs a connection. It is granted one at once if there is one; otherwise it waits,
     /// and `arrival` becomes its place in the order of arrivals.
+    #[inline]
     pub(crate) fn acquire(
         &self,
         route: &Route,

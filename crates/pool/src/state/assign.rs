@@ -164,7 +164,8 @@ impl<X, S: Clone> State<X, S> {
         let idle_until = self.limits.idle_end(conn.idle_class, conn.idle_since);
         let mut reason = self.reason_to_close(conn, now);
         let route = &self.routes[route_key];
-        let waiter = if route.has_waiters() && self.admits_request(route) {
+        let has_waiters = route.has_waiters();
+        let waiter = if has_waiters && self.admits_request(route) {
             let heads = self.waiters.heads(route).into_iter().flatten();
             let mut suited = heads.filter(|&key| is_new || !self.waiters[key].new_connection);
             suited.next()
@@ -203,7 +204,7 @@ impl<X, S: Clone> State<X, S> {
             self.close_idle_conn(oldest, Closed::IdleLimit, effects);
         }
         // With no waiters, and a connection more, there is nothing to be updated.
-        self.routes[route_key].has_waiters().then_some(route_key)
+        has_waiters.then_some(route_key)
     }
 
     /// Grants a connection that is idle, or shared and available, to a waiter in a queue.
@@ -242,9 +243,10 @@ impl<X, S: Clone> State<X, S> {
         match conn.stage {
             Stage::Idle(_) => {
                 let route = &mut self.routes[conn.route];
-                if let Some(connection) = self.conns.take_idle(route, key) {
+                if let (Some(connection), served) = self.conns.take_idle(route, key) {
+                    route.active += 1;
                     let connection = Connection::Exclusive(connection);
-                    self.lend(waiter, key, connection, effects);
+                    self.lent(waiter, key, connection, served > 0, effects);
                 }
             }
             _ => self.lend_shared(waiter, key, now, effects),
@@ -263,6 +265,18 @@ impl<X, S: Clone> State<X, S> {
         let reused = conn.served > 0;
         conn.served += 1;
         self.routes[conn.route].active += 1;
+        self.lent(waiter, key, connection, reused, effects);
+    }
+
+    #[inline]
+    fn lent(
+        &mut self,
+        waiter: Key,
+        key: Key,
+        connection: Connection<X, S>,
+        reused: bool,
+        effects: &mut Effects<X, S>,
+    ) {
         self.counters.granted += 1;
         self.counters.reused += u64::from(reused);
         effects.push(Effect::Grant {
@@ -504,7 +518,7 @@ impl<X, S: Clone> State<X, S> {
         match conn.stage {
             Stage::Idle(_) => {
                 let state = &mut self.routes[route];
-                let connection = self.conns.take_idle(state, key);
+                let (connection, _) = self.conns.take_idle(state, key);
                 self.conns.remove(state, key);
                 self.counters.close(reason);
                 // Otherwise the maintenance task has it, and drops it.

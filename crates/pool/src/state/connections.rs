@@ -326,17 +326,18 @@ impl<X, S> Connections<X, S> {
         end
     }
 
-    /// Takes an exclusive connection out from among the idle ones, and lends it. Returns `None` if
-    /// the maintenance task has the connection.
+    /// Takes an exclusive connection out from among the idle ones, and lends it to one request more.
+    /// Returns it, and how many it had served; `None` if the maintenance task has the connection.
     #[inline]
-    pub(super) fn take_idle(&mut self, route: &mut RouteState, key: Key) -> Option<X> {
+    pub(super) fn take_idle(&mut self, route: &mut RouteState, key: Key) -> (Option<X>, u64) {
         let conn = &mut self.slots[key];
-        let class = conn.idle_class;
+        let (class, served) = (conn.idle_class, conn.served);
+        conn.served += 1;
         let stage = std::mem::replace(&mut conn.stage, Stage::Lent);
         route.idle.remove(&mut self.slots, key);
         self.idle.remove(class, &mut self.slots, key);
         match stage {
-            Stage::Idle(connection) => connection,
+            Stage::Idle(connection) => (connection, served),
             Stage::Connecting { .. } | Stage::Lent | Stage::Shared { .. } => {
                 unreachable!("only idle connections are taken out")
             }

@@ -156,11 +156,19 @@ impl Routes {
     }
 
     /// The state of `route`, which is made if there is none.
+    #[inline]
     pub(super) fn enter(&mut self, route: &Route) -> Key {
-        if let Some(&key) = self.index.get(route) {
+        let Some(&key) = self.index.get(route) else {
+            return self.insert(route);
+        };
+        if self.slots[key].in_empty.is_linked() {
             self.empty.remove(&mut self.slots, key);
-            return key;
         }
+        key
+    }
+
+    #[cold]
+    fn insert(&mut self, route: &Route) -> Key {
         let key = self.slots.insert(RouteState::new(route));
         self.index.insert(route.clone(), key);
         key
