@@ -733,6 +733,16 @@ fn every_scenario_over_the_event_loop() {
 }
 
 #[test]
+fn every_scenario_on_tokio_current_thread() {
+    run_all(Scenario::on_tokio_current_thread);
+}
+
+#[test]
+fn every_scenario_on_tokio_multi_thread() {
+    run_all(Scenario::on_tokio_multi_thread);
+}
+
+#[test]
 fn every_scenario_on_a_thread_that_waits() {
     run_all(Scenario::on_blocking);
 }

@@ -113,6 +113,20 @@ fn a_malformed_url_is_named_as_such() {
 }
 
 #[test]
+fn a_host_that_is_not_ascii_or_has_a_zone_says_what_to_do_instead() {
+    let _turn = take_turn();
+    for (url, advice) in [
+        ("http://b\u{fc}cher.example/", "xn--"),
+        ("http://b%C3%BCcher.example/", "xn--"),
+        ("http://[fe80::1%25eth0]/", "TcpOptions::interface"),
+    ] {
+        let error = error_of(url, Timeouts::default());
+        assert_eq!(error.kind(), Kind::InvalidUrl, "{url}: {error}");
+        assert!(error.to_string().contains(advice), "{url}: {error}");
+    }
+}
+
+#[test]
 fn an_unsupported_scheme_is_named() {
     let _turn = take_turn();
     let error = error_of("ftp://example.com/", Timeouts::default());
@@ -290,4 +304,32 @@ fn a_loop_that_ends_under_a_request_is_named_and_no_network_is_blamed() {
     assert_eq!(error.kind(), Kind::RuntimeGone, "{error:?}");
     assert_eq!(error.fault(), Fault::Local);
     assert!(!error.is_retryable());
+}
+
+#[test]
+fn a_handshake_whose_loop_is_gone_says_so() {
+    use httpcore::TlsConnector;
+    let _turn = take_turn();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let tls = httpcore_net_tls::RustlsConnector::builder()
+        .build()
+        .unwrap();
+    for is_begun in [false, true] {
+        let epoll = Epoll::new().unwrap();
+        let (handle, backend) = (epoll.handle(), epoll.backend());
+        let connecting = backend.connect_tcp(address, &httpcore::TcpOptions::default());
+        let stream = epoll.block_on(connecting).unwrap();
+        let mut handshake = tls.handshake(stream, "127.0.0.1", &[]);
+        if is_begun {
+            let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+            assert!(handshake.as_mut().poll(&mut cx).is_pending());
+        }
+        drop(epoll);
+        let error = handle.block_on(handshake).unwrap_err();
+        assert!(
+            httpcore_core_primitives::RuntimeGone::is_behind(&error),
+            "{error:?}"
+        );
+    }
 }

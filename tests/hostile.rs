@@ -22,7 +22,7 @@ use std::{
 };
 
 use httpcore::{
-    Body, ConnectionPool, ConnectionUse, Epoll, Error, Kind, Phase, PoolConfig, Timeouts,
+    Body, ConnectionPool, ConnectionUse, Epoll, Error, Kind, Phase, PoolConfig, Sent, Timeouts,
 };
 use socket2::SockRef;
 
@@ -291,7 +291,7 @@ async fn work(
             let mut response = sending.await?;
             if response.status() == 408 {
                 // It was on its way when the request was; nobody can tell that it is no answer.
-                return Err(Error::new(Kind::Closed, Phase::Head));
+                return Err(Error::new(Kind::Closed, Phase::Head, Sent::All));
             }
             if reads_half {
                 let _piece = response.body_mut().chunk().await;

@@ -240,7 +240,7 @@ fn a_tunnel_carries_more_than_the_windows_hold() {
         http2::serve(Tokio(stream), with_connect()).await;
     });
     let mut config = Http2Config::default();
-    (config.stream_window, config.connection_window) = (64 << 10, 64 << 10);
+    (config.stream_window, config.max_buffered_per_connection) = (64 << 10, 192 << 10);
     let pool = prior_knowledge()
         .http2_config(config)
         .build(Arc::new(net.clone()));
@@ -420,7 +420,6 @@ fn windows_grow_to_what_the_path_holds() {
         );
         let mut config = Http2Config::default();
         config.stream_window = 64 << 10;
-        config.connection_window = 64 << 10;
         config.adaptive_window = adaptive;
         let pool = prior_knowledge()
             .http2_config(config)
@@ -563,4 +562,115 @@ fn a_get_on_a_connection_that_ended_unnoticed_is_sent_on_another() {
     assert_eq!(pool.counters().opened, 2);
     drop(pool);
     server.join().unwrap();
+}
+
+/// Serves one request on each of two connections. Behind the first it says that there will be no more
+/// (GOAWAY), and resets the connection.
+fn refuse_and_serve(listener: &TcpListener, closed: &mpsc::Sender<()>) {
+    for is_last in [false, true] {
+        let (mut stream, _) = listener.accept().unwrap();
+        // Otherwise the kernel may hold the GOAWAY back until the reset discards it.
+        stream.set_nodelay(true).unwrap();
+        stream.read_exact(&mut [0; 24]).unwrap();
+        stream.write_all(b"\0\0\0\x04\0\0\0\0\0").unwrap();
+        let asked = next_request(&mut stream);
+        let answer = [0, 0, 1, 1, 5, 0, 0, 0, asked, 0x88];
+        stream.write_all(&answer).unwrap();
+        if is_last {
+            let _ = stream.read_to_end(&mut Vec::new());
+        } else {
+            let goaway = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, asked, 0, 0, 0, 0];
+            stream.write_all(&goaway).unwrap();
+            socket2::SockRef::from(&stream)
+                .set_linger(Some(Duration::ZERO))
+                .unwrap();
+            drop(stream);
+            closed.send(()).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_post_that_a_goaway_refused_is_sent_again_though_writing_it_failed() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let rounds = 200;
+    let (sender, closed) = mpsc::channel();
+    let server = std::thread::spawn(move || {
+        for _ in 0..rounds {
+            refuse_and_serve(&listener, &sender);
+        }
+    });
+    let epoll = Epoll::new().unwrap();
+    for round in 0..rounds {
+        let pool = prior_knowledge().build(epoll.backend());
+        let status = epoll.block_on(async {
+            pool.get(url.as_str()).await.unwrap();
+            // The loop does not turn meanwhile, and so the GOAWAY has come and was not read.
+            closed.recv().unwrap();
+            let posted = pool.request(post(&url, Body::from("once"))).await;
+            posted.map(|response| response.status().as_u16())
+        });
+        assert!(matches!(status, Ok(200)), "round {round}: {status:?}");
+        assert_eq!(pool.counters().opened, 2, "round {round}");
+    }
+    // The last connection ends with its loop.
+    drop(epoll);
+    server.join().unwrap();
+}
+
+#[test]
+fn the_version_of_a_request_is_no_preference_over_either_version() {
+    use http::Version;
+    for http2 in [false, true] {
+        let net = MockNet::new();
+        let heads = Arc::<Mutex<Vec<String>>>::default();
+        let seen = heads.clone();
+        net.serve("origin.test", 80, move |mut stream| {
+            let seen = seen.clone();
+            async move {
+                if http2 {
+                    return http2::serve(Tokio(stream), h2::server::Builder::new()).await;
+                }
+                while let Ok(head) = stream.read_head().await {
+                    seen.lock()
+                        .unwrap()
+                        .push(head.lines().next().unwrap().to_owned());
+                    let answer = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+                    if stream.write_all(answer).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        });
+        let pool = ConnectionPool::builder().http1(!http2).http2(http2);
+        let pool = pool.build(Arc::new(net.clone()));
+        for (version, said) in [
+            (Version::HTTP_10, Some("GET /hello HTTP/1.0")),
+            (Version::HTTP_11, Some("GET /hello HTTP/1.1")),
+            (Version::HTTP_2, Some("GET /hello HTTP/1.1")),
+            (Version::HTTP_3, Some("GET /hello HTTP/1.1")),
+            (Version::HTTP_09, None),
+        ] {
+            let request = http::Request::get("http://origin.test/hello").version(version);
+            let outcome = net.run(pool.request(request.body(Body::empty()).unwrap()));
+            let place = format!("{version:?}, HTTP/2 {http2}");
+            let Some(said) = said else {
+                let error = outcome.unwrap_err();
+                assert_eq!(error.kind(), Kind::InvalidRequest, "{place}");
+                assert_eq!(error.sent(), Sent::Nothing, "{place}");
+                continue;
+            };
+            assert_eq!(outcome.unwrap().status(), 200, "{place}");
+            if !http2 {
+                assert_eq!(
+                    heads.lock().unwrap().pop().as_deref(),
+                    Some(said),
+                    "{place}"
+                );
+            }
+        }
+        drop(pool);
+        net.clear();
+    }
 }

@@ -3,14 +3,17 @@
 #![allow(clippy::unwrap_used)] // a test may: clippy.toml speaks of test functions only, not of their helpers
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use bytes::BytesMut;
 use httpcore::{
-    Body, Builder, CloseReason, Closed, ConnectionPool, ConnectionUse, Fault, Kind, LeaseRevoked,
-    Partition, Phase, Upgraded,
+    Body, Builder, CloseReason, Closed, ConnectionPool, ConnectionUse, EarlyResponse, Fault, Kind,
+    LeaseRevoked, Partition, Phase, Upgraded, UploadState,
 };
 use httpcore_net_mock::{Census, Link, MockNet, ServerStream};
 
@@ -62,6 +65,84 @@ fn a_keep_alive_field_has_the_connection_closed_a_second_before_the_server_would
         assert_eq!(pool.status().idle_connections, 0);
     });
     assert_eq!(pool.counters().closed_for(Closed::IdleTimeout), 1);
+}
+
+/// A body of two pieces, the second of which comes once it is asked for again.
+fn two_pieces(second: bool) -> Body {
+    let mut left = 2;
+    Body::poll_fn(move |_| match left {
+        2 => {
+            left = 1;
+            std::task::Poll::Ready(Some(Ok::<_, httpcore::Error>("piece".into())))
+        }
+        1 if second => {
+            left = 0;
+            std::task::Poll::Ready(Some(Ok("piece".into())))
+        }
+        0 => std::task::Poll::Ready(None),
+        _ => std::task::Poll::Pending,
+    })
+}
+
+#[test]
+fn a_response_that_cut_the_upload_short_can_be_told_from_one_that_did_not() {
+    // Whether the request has a second piece, and whether it comes; the rest of the response.
+    for (second, state) in [(true, None), (false, Some(UploadState::CutShort))] {
+        let net = MockNet::new();
+        net.serve(
+            "server.test",
+            80,
+            move |mut stream: ServerStream| async move {
+                stream.read_head().await.unwrap();
+                stream.read_until("5\r\npiece\r\n").await.unwrap();
+                if second {
+                    stream.read_until("0\r\n\r\n").await.unwrap();
+                }
+                let head = "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nbo";
+                stream.write_all(head).await.unwrap();
+                stream.sleep(SECOND).await;
+                let _ = stream.write_all("dy").await;
+            },
+        );
+        let pool = pool(&net, |builder| builder);
+        let request = http::Request::post("http://server.test/").body(two_pieces(second));
+        let response = net.run(pool.request(request.unwrap())).unwrap();
+        let early = response.extensions().get::<EarlyResponse>().cloned();
+        if state.is_some() {
+            assert_eq!(early.as_ref().unwrap().upload(), UploadState::Sending);
+        }
+        assert_eq!(net.run(response.into_body().bytes(10)).unwrap(), "body");
+        assert_eq!(early.map(|early| early.upload()), state);
+    }
+}
+
+#[test]
+fn a_misdirected_request_is_sent_again_once_on_a_new_connection() {
+    // The first of the connections that does not say 421, and what comes of a POST.
+    for (right, status, attempts) in [(2, 200, 2), (9, 421, 2)] {
+        let net = MockNet::new();
+        let count = AtomicUsize::new(0);
+        let served = net.serve("server.test", 80, move |mut stream: ServerStream| {
+            let number = count.fetch_add(1, Ordering::Relaxed) + 1;
+            async move {
+                while stream.read_head().await.is_ok() {
+                    assert_eq!(stream.read_exact(5).await.unwrap(), "again");
+                    let status = if number < right { 421 } else { 200 };
+                    let answer = format!("HTTP/1.1 {status} \r\ncontent-length: 2\r\n\r\nok");
+                    if stream.write_all(answer).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        });
+        let pool = pool(&net, |builder| builder);
+        let request = http::Request::post("http://server.test/").body(Body::from("again"));
+        let response = net.run(pool.request(request.unwrap())).unwrap();
+        assert_eq!(response.status(), status);
+        assert_eq!(net.run(response.into_body().bytes(10)).unwrap(), "ok");
+        assert_eq!(served.attempts(), attempts);
+        assert_eq!(pool.counters().retried, 1);
+    }
 }
 
 #[test]

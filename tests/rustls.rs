@@ -535,6 +535,49 @@ fn a_server_that_misses_the_clients_certificate_is_understood_in_both_versions()
 }
 
 #[test]
+fn a_missing_client_certificate_shows_the_alert_every_time() {
+    let root = Authority::new("root");
+    let mut config = root
+        .issue(&["127.0.0.1", "localhost"])
+        .server_for_clients_of(&Authority::new("clients"), &[&TLS13]);
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let config = Arc::new(config);
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let url = format!(
+        "https://localhost:{}/",
+        listener.local_addr().unwrap().port()
+    );
+    // Detached: it ends with the test's process.
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut tls = ServerConnection::new(config.clone()).unwrap();
+            while tls.complete_io(&mut stream).is_ok() {}
+            // The alert; and what has come behind the handshake makes the end a reset.
+            while tls.wants_write() && tls.write_tls(&mut stream).is_ok() {}
+        }
+    });
+    let epoll = Epoll::new().unwrap();
+    for http2 in [true, false] {
+        let pool = ConnectionPool::builder()
+            .tls(Arc::new(root.connector()))
+            .http2(http2)
+            .build(epoll.backend());
+        for round in 0..100 {
+            let request = http::Request::post(url.as_str()).body(Body::from("some"));
+            let error = epoll.block_on(pool.request(request.unwrap())).unwrap_err();
+            let place = format!("HTTP/2 {http2}, round {round}: {error:?}");
+            assert_eq!(error.kind(), Kind::Tls, "{place}");
+            let behind = TlsError::behind(&error).expect(&place);
+            assert!(matches!(behind.refusal(), Refusal::Alert(_)), "{place}");
+            let said = behind.to_string();
+            assert!(said.contains("client certificate"), "{place}");
+            assert_eq!(error.attempts(), 1, "{place}");
+        }
+    }
+}
+
+#[test]
 fn a_handshake_that_stalls_runs_into_its_own_timeout() {
     let net = MockNet::new();
     net.serve("tls.test", 443, async |stream| stream.stall().await);

@@ -190,7 +190,7 @@ fn a_broken_stream_is_taken_up_behind_its_last_event() {
 }
 
 #[test]
-fn failures_in_a_row_are_waited_for_longer_and_longer_and_an_answer_ends_that() {
+fn failures_in_a_row_are_waited_for_longer_and_longer_and_an_event_ends_that() {
     let net = MockNet::new();
     let served = net.serve("server.test", 80, async |mut stream| {
         stream.read_head().await.unwrap();
@@ -235,61 +235,118 @@ fn a_server_that_wished_for_no_pause_is_not_asked_without_end_once_it_is_gone() 
     });
     served.links(std::iter::once(Link::new()).chain(std::iter::repeat_n(Link::refused(), 100)));
     let pool = ConnectionPool::new(Arc::new(net.clone()));
-    let mut source = pool.events(subscription().max_pause(SECOND));
-    let told = net.run(told(&mut source, 8));
+    let mut source = pool.events(subscription().max_pause(5 * SECOND));
+    let told = net.run(told(&mut source, 7));
     assert_eq!(
         told,
         [
             "opened",
             "=a",
-            "0ns after Closed",
-            "200ms after Connect",
-            "400ms after Connect",
-            "800ms after Connect",
+            "500ms after Closed",
             "1s after Connect",
-            "1s after Connect",
+            "2s after Connect",
+            "4s after Connect",
+            "5s after Connect",
         ]
     );
 }
 
-#[test]
-fn asking_in_vain_without_a_pause_gives_way_to_others() {
-    let net = MockNet::new();
+/// A source whose every connection brings this and ends, how often it was connected, and when last.
+fn ending_at_once(
+    net: &MockNet,
+    plan: Subscription,
+    body: &'static str,
+) -> (EventSource, Arc<Mutex<u32>>) {
     let asked = Arc::<Mutex<u32>>::default();
     let counted = asked.clone();
-    let plan = subscription()
-        .pause(Duration::ZERO)
-        .max_pause(Duration::ZERO);
-    let mut source = EventSource::new(plan, Arc::new(net), move |_| {
+    let source = EventSource::new(plan, Arc::new(net.clone()), move |_| {
         *counted.lock().unwrap() += 1;
-        let is_enough = *counted.lock().unwrap() > 10_000;
         async move {
-            // So that this fails instead of never ending.
-            if is_enough {
-                std::future::pending::<()>().await;
-            }
-            Err(httpcore::Error::new(
-                Kind::Connect,
-                httpcore::Phase::Connect,
-            ))
+            Ok(http::Response::builder()
+                .header("content-type", "text/event-stream")
+                .body(httpcore::Body::from(body))
+                .unwrap())
         }
     });
-    let waker = std::task::Waker::noop();
-    let polled = source.poll_event(&mut std::task::Context::from_waker(waker));
-    assert!(polled.is_pending());
-    assert!(
-        *asked.lock().unwrap() < 100,
-        "{asked:?} requests in one poll"
-    );
+    (source, asked)
 }
 
 #[test]
-fn patience_may_have_an_end() {
+fn a_server_that_ends_each_response_at_once_is_not_asked_without_a_pause() {
+    for (body, plan) in [
+        ("retry: 0\n\n", subscription()),
+        ("", subscription().pause(Duration::ZERO)),
+        (
+            "retry: 0\n\n",
+            subscription()
+                .pause(Duration::ZERO)
+                .max_pause(Duration::ZERO),
+        ),
+    ] {
+        let net = MockNet::new();
+        let (mut source, asked) = ending_at_once(&net, plan, body);
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        for _ in 0..1000 {
+            assert!(source.poll_event(&mut cx).is_pending());
+        }
+        assert_eq!(*asked.lock().unwrap(), 1, "requests in no time at all");
+    }
+}
+
+#[test]
+fn connections_without_an_event_are_made_ever_more_rarely_and_are_counted() {
+    let net = MockNet::new();
+    let plan = subscription().max_reconnects(3);
+    let (mut source, asked) = ending_at_once(&net, plan, "retry: 0\n\n: nothing\n\n");
+    let said = net.run(told(&mut source, 100));
+    assert_eq!(
+        said,
+        [
+            "opened",
+            "500ms",
+            "opened",
+            "1s",
+            "opened",
+            "2s",
+            "opened",
+            "Closed: the server ended every response without an event, up to the last reconnect \
+             allowed",
+        ]
+    );
+    assert_eq!(*asked.lock().unwrap(), 4);
+}
+
+#[test]
+fn connections_with_an_event_are_made_after_half_a_second_and_are_not_counted() {
+    let net = MockNet::new();
+    let plan = subscription().max_reconnects(1);
+    let (mut source, asked) = ending_at_once(&net, plan, "retry: 0\ndata: a\n\n");
+    net.run(async {
+        for _ in 0..100 {
+            source.event().await.unwrap().unwrap();
+        }
+    });
+    assert_eq!(*asked.lock().unwrap(), 100);
+    assert_eq!(net.elapsed(), 99 * SECOND / 2);
+}
+
+#[test]
+fn no_reconnect_is_made_where_none_is_allowed() {
+    let net = MockNet::new();
+    let plan = subscription().max_reconnects(0);
+    let (mut source, asked) = ending_at_once(&net, plan, "data: a\n\n");
+    let told = net.run(told(&mut source, 100));
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert_eq!(*asked.lock().unwrap(), 1);
+}
+
+#[test]
+fn as_many_reconnects_are_made_as_are_allowed() {
     let net = MockNet::new();
     net.serve("server.test", 80, async |stream| stream.close())
         .link(Link::refused());
     let pool = ConnectionPool::new(Arc::new(net.clone()));
-    let mut source = pool.events(subscription().pause(SECOND).give_up_after(2));
+    let mut source = pool.events(subscription().pause(SECOND).max_reconnects(2));
     let told = net.run(told(&mut source, 100));
     assert_eq!(
         told,
@@ -346,6 +403,7 @@ fn what_cannot_be_asked_for_ends_at_once() {
             Kind::UnsupportedScheme,
         ),
         (subscription().header("a b", "c"), Kind::InvalidRequest),
+        (subscription().last_event_id("7\n8"), Kind::InvalidRequest),
     ] {
         let mut source = pool.events(subscription);
         let error = net.run(source.event()).unwrap().unwrap_err();

@@ -15,7 +15,8 @@
 //! | `reach` | one request to a name that has the `--addresses` `A,B`, in this order |
 //!
 //! A program which cannot do a work says so and exits with [`CANNOT`]; one that did it prints one
-//! line of JSON. Before `get` and `upload` are timed, each of the K has made one request: making
+//! line of JSON; built with the feature `lock-count`, it also prints how often the pool's lock was
+//! acquired, as a line of text to its standard error. Before `get` and `upload` are timed, each of the K has made one request: making
 //! connections is not part of it.
 
 #![forbid(unsafe_code)]
@@ -191,6 +192,8 @@ pub fn run(work: impl FnOnce(&Task) -> Result<Outcome, Failure>) -> ! {
     match outcome {
         Ok(outcome) => {
             println!("{outcome}");
+            #[cfg(feature = "lock-count")]
+            eprintln!("pool lock acquisitions: {}", httpcore_pool::lock_count());
             std::process::exit(0)
         }
         Err(error) => {

@@ -34,6 +34,8 @@ fuzz_target!(|bytes: &[u8]| {
         leniency = lenient();
     }
     leniency.http09 = choice & 32 != 0;
+    leniency.length_beside_coding = choice & 64 != 0;
+    leniency.codings_before_chunked = choice & 128 != 0;
     let codec = || asked(method, limits).with_leniency(leniency);
     let whole = read(codec(), [response], eof);
     assert_eq!(read(codec(), response.chunks(1), eof), whole);

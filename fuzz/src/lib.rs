@@ -221,5 +221,6 @@ pub fn lenient() -> Leniency {
     leniency.bare_lf = true;
     leniency.folding = true;
     leniency.space_before_colon = true;
+    leniency.malformed_fields = true;
     leniency
 }

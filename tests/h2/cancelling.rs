@@ -23,7 +23,7 @@ fn client(net: &MockNet) -> Client {
     let hour = Duration::from_secs(3600);
     let mut config = Http2Config::default();
     config.stream_window = WINDOW;
-    config.connection_window = WINDOW;
+    config.max_buffered_per_connection = 3 * WINDOW;
     let pool = ConnectionPool::builder()
         .http1(false)
         .http2(true)

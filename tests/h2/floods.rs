@@ -60,7 +60,11 @@ fn a_peer_that_floods_and_does_not_read() {
                 frames
             },
         )
-        .outcome("200 \"\"", "GOAWAY ENHANCE_YOUR_CALM", Next::Elsewhere)
+        .outcome(
+            "200 \"\"",
+            "RST_STREAM 1 STREAM_CLOSED; GOAWAY ENHANCE_YOUR_CALM",
+            Next::Elsewhere,
+        )
         .check(is_bounded),
     ]);
 }

@@ -19,9 +19,11 @@ mod pools;
 mod requests;
 mod resets;
 mod settings;
+mod silent;
 mod streams;
 mod told;
 mod tunnels;
+mod unread;
 
 /// The cases, as they are written.
 const SOURCES: [&str; 7] = [

@@ -8,12 +8,13 @@ use std::{
     time::Duration,
 };
 
-use httpcore::{Builder, ConnectionPool, Timeouts};
-use httpcore_core_primitives::Alpn;
+use httpcore::{Body, Builder, ConnectionPool, EarlyResponse, Timeouts, UploadState};
+use httpcore_core_primitives::{Alpn, MisdirectedRequest};
 use httpcore_net_mock::{Census, Link, MockNet, MockTls, ServerStream, TlsServer};
 use httpcore_tests::{
     h2_peer::{
-        frames::{code, data, goaway, kind, ok, reset, setting, settings},
+        frames::{Frame, code, data, goaway, headers, kind, ok, reset, setting, settings},
+        peer::Peer,
         record::Record,
         script::{answer, be_polite, serve},
     },
@@ -65,10 +66,7 @@ fn heads(record: &Record) -> usize {
 }
 
 /// Answers a second after a request has come, whatever else there is.
-async fn answer_slowly(
-    mut peer: httpcore_tests::h2_peer::peer::Peer,
-    number: usize,
-) -> std::io::Result<()> {
+async fn answer_slowly(mut peer: Peer, number: usize) -> std::io::Result<()> {
     loop {
         let request = peer.request().await?;
         let mut requests = vec![request];
@@ -310,6 +308,229 @@ fn a_server_without_http_2_serves_those_who_wait_over_http_1_1() {
         let client = client_over_tls(&net);
         let told = at_once(&net, &client, 10);
         assert!(told.iter().all(|line| line == "200 \"ok\""), "{told:#?}");
+        nothing_is_left(&net, client);
+    }
+}
+
+/// Serves HTTP/1.1 to those who did not get HTTP/2, and says which paths were asked for.
+async fn serve_http1(mut stream: ServerStream, asked: Arc<std::sync::Mutex<Vec<String>>>) {
+    while let Ok(head) = stream.read_head().await {
+        let length = head
+            .to_ascii_lowercase()
+            .split_once("content-length: ")
+            .and_then(|(_, rest)| rest.split_once("\r\n")?.0.parse().ok())
+            .unwrap_or(0);
+        stream.read_exact(length).await.unwrap();
+        let line = head.lines().next().unwrap_or_default().to_owned();
+        asked.lock().unwrap().push(format!("{line} +{length}"));
+        let answer = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+        if stream.write_all(answer).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Meets the first request with these frames, and ends.
+async fn demand_once(stream: ServerStream, demand: fn(u32) -> Vec<Frame>) {
+    let mut peer = Peer::accept(stream, Record::default()).await.unwrap();
+    peer.send(&[settings(&[])]).await.unwrap();
+    let stream = peer.request().await.unwrap().frame.stream;
+    peer.send(&demand(stream)).await.unwrap();
+    // The client may end it before.
+    let _ = peer.wait(SECOND).await;
+}
+
+/// A body which can be sent once.
+fn spent_when_sent() -> Body {
+    let mut left = Some(bytes::Bytes::from_static(b"once"));
+    Body::poll_fn(move |_| std::task::Poll::Ready(left.take().map(Ok::<_, httpcore::Error>)))
+}
+
+#[test]
+fn http_1_1_required_sends_the_request_again_over_http_1_1_and_is_remembered() {
+    // By a reset of the stream, by GOAWAY below it, and by GOAWAY above it and the end.
+    let demands: [fn(u32) -> Vec<Frame>; 3] = [
+        |stream| vec![reset(stream, code::HTTP_1_1_REQUIRED)],
+        |_| vec![goaway(0, code::HTTP_1_1_REQUIRED)],
+        |stream| vec![goaway(stream, code::HTTP_1_1_REQUIRED)],
+    ];
+    for (number, demand) in demands.into_iter().enumerate() {
+        let net = MockNet::new();
+        let tls = TlsServer::new().alpn(&[Alpn::Http2, Alpn::Http1]);
+        let asked = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let (asked_too, count) = (asked.clone(), AtomicUsize::new(0));
+        let served = net.serve_tls("server.test", 443, tls, move |stream: ServerStream| {
+            let (asked, is_first) = (
+                asked_too.clone(),
+                count.fetch_add(1, Ordering::Relaxed) == 0,
+            );
+            async move {
+                // Over HTTP/2 the later ones would be asked for `PRI *`.
+                if !is_first {
+                    return serve_http1(stream, asked).await;
+                }
+                demand_once(stream, demand).await;
+            }
+        });
+        let client = client_over_tls(&net);
+        let post = client.request("POST", "/one", "four");
+        assert_eq!(net.run(client.send(post)), "200 \"ok\"", "demand {number}");
+        assert_eq!(net.run(client.get("/two")), "200 \"ok\"");
+        client.pool.close_idle();
+        assert_eq!(net.run(client.get("/three")), "200 \"ok\"");
+        let asked = asked.lock().unwrap().clone();
+        let expected = [
+            "POST /one HTTP/1.1 +4",
+            "GET /two HTTP/1.1 +0",
+            "GET /three HTTP/1.1 +0",
+        ];
+        assert_eq!(asked, expected, "demand {number}");
+        assert_eq!(served.attempts(), 3, "one of them over HTTP/2");
+        nothing_is_left(&net, client);
+    }
+}
+
+#[test]
+fn a_body_that_is_spent_is_not_sent_again_over_http_1_1() {
+    let net = MockNet::new();
+    let tls = TlsServer::new().alpn(&[Alpn::Http2, Alpn::Http1]);
+    net.serve_tls("server.test", 443, tls, async |stream: ServerStream| {
+        demand_once(stream, |stream| {
+            vec![reset(stream, code::HTTP_1_1_REQUIRED)]
+        })
+        .await;
+    });
+    let client = client_over_tls(&net);
+    let request = client.request("POST", "/", spent_when_sent());
+    let error = net.run(client.pool.request(request)).unwrap_err();
+    assert_eq!(error.attempts(), 1, "{error:?}");
+    let code = error.http2_error_code().unwrap();
+    assert_eq!(code.to_string(), "HTTP_1_1_REQUIRED (0xd)");
+    nothing_is_left(&net, client);
+}
+
+#[test]
+fn a_response_that_cut_the_upload_short_can_be_told_from_one_that_did_not() {
+    // Whether the body comes to its end.
+    for (ends, state) in [(true, None), (false, Some(UploadState::CutShort))] {
+        let net = MockNet::new();
+        serve(&net, &[], async |mut peer, _| {
+            let stream = peer.request().await?.frame.stream;
+            peer.wait(SECOND).await?;
+            peer.send(&[ok(stream), data(stream, "bo")]).await?;
+            peer.wait(SECOND).await?;
+            peer.send(&[data(stream, "dy").end()]).await?;
+            peer.wait(SECOND).await
+        });
+        let client = client(&net);
+        let mut left = Some(bytes::Bytes::from_static(b"piece"));
+        let body = Body::poll_fn(move |_| match left.take() {
+            None if !ends => std::task::Poll::Pending,
+            piece => std::task::Poll::Ready(piece.map(Ok::<_, httpcore::Error>)),
+        });
+        let request = client.request("POST", "/case", body);
+        let response = net.run(client.pool.request(request)).unwrap();
+        let early = response.extensions().get::<EarlyResponse>().cloned();
+        if state.is_some() {
+            assert_eq!(early.as_ref().unwrap().upload(), UploadState::Sending);
+        }
+        assert_eq!(net.run(response.into_body().bytes(10)).unwrap(), "body");
+        assert_eq!(early.map(|early| early.upload()), state);
+        nothing_is_left(&net, client);
+    }
+}
+
+#[test]
+fn the_table_of_fields_is_as_large_as_was_set() {
+    for (size, said) in [
+        (4096, None),
+        (0, Some(0)),
+        (8192, Some(8192)),
+        (1 << 30, Some(1 << 16)),
+    ] {
+        let net = MockNet::new();
+        let (_, records) = serve(&net, &[], async |mut peer, number| {
+            peer.serve(|request| answer(request, number)).await
+        });
+        let client = client_with(&net, |builder| {
+            let mut config = httpcore::Http2Config::default();
+            config.header_table_size = size;
+            builder.http2_config(config)
+        });
+        assert!(net.run(client.get("/")).starts_with("200 "));
+        let record = records.lock().unwrap()[0].clone();
+        let settings = record.of(kind::SETTINGS);
+        let entries = settings[0].frame.payload.chunks_exact(6);
+        let told = entries
+            .filter(|entry| entry[..2] == [0, 1])
+            .map(|entry| u32::from_be_bytes([entry[2], entry[3], entry[4], entry[5]]));
+        assert_eq!(told.last(), said);
+        nothing_is_left(&net, client);
+    }
+}
+
+#[test]
+fn a_misdirected_request_is_sent_again_once_on_a_connection_of_its_own() {
+    // How many connections say 421, and what comes of a POST.
+    for (wrong, told, attempts) in [
+        (1, "200 x-seen=2 \"/case\"", 2),
+        (9, "421 \"elsewhere\"", 2),
+    ] {
+        let net = MockNet::new();
+        let (served, records) = serve(&net, &[], move |mut peer, number| async move {
+            loop {
+                let request = peer.request().await?;
+                let stream = request.frame.stream;
+                if number <= wrong && request.field(":path") == Some("/case") {
+                    let head = headers(stream, &[(":status", "421")]);
+                    peer.send(&[head, data(stream, "elsewhere").end()]).await?;
+                } else {
+                    peer.send(&answer(&request, number)).await?;
+                }
+            }
+        });
+        let client = client(&net);
+        let post = client.request("POST", "/case", "again");
+        assert_eq!(net.run(client.send(post)), told);
+        assert_eq!(served.attempts(), attempts);
+        // Others go on over either.
+        assert!(net.run(client.get("/other")).starts_with("200 x-seen="));
+        assert_eq!(served.attempts(), attempts);
+        let carried: usize = records.lock().unwrap().iter().map(heads).sum();
+        assert_eq!(carried, 3);
+        nothing_is_left(&net, client);
+    }
+}
+
+#[test]
+fn a_misdirected_request_whose_body_is_spent_or_may_not_be_sent_again_is_told() {
+    for may_retry in [true, false] {
+        let net = MockNet::new();
+        let (served, _) = serve(&net, &[], async |mut peer, _| {
+            loop {
+                let stream = peer.request().await?.frame.stream;
+                let head = headers(stream, &[(":status", "421")]);
+                peer.send(&[head, data(stream, "elsewhere").end()]).await?;
+            }
+        });
+        let client = client_with(&net, |builder| match may_retry {
+            true => builder,
+            false => {
+                let mut config = httpcore::PoolConfig::default();
+                config.retry = httpcore::Retry::Never;
+                builder.pool_config(config)
+            }
+        });
+        let body = match may_retry {
+            true => spent_when_sent(),
+            false => Body::from("x"),
+        };
+        let request = client.request("POST", "/case", body);
+        let response = net.run(client.pool.request(request)).unwrap();
+        assert_eq!(response.status(), 421);
+        assert!(response.extensions().get::<MisdirectedRequest>().is_none());
+        drop(response);
+        assert_eq!(served.attempts(), 1);
         nothing_is_left(&net, client);
     }
 }

@@ -347,21 +347,21 @@ fn fits(entry: &Entry, error: &Error, moods: Moods, book: &Book) -> bool {
         Kind::Protocol => book.spoke_nonsense() && matches!(phase, Phase::Head | Phase::Send),
         Kind::RequestBody => entry.fails && phase == Phase::Send,
         Kind::Timeout(limit) => match limit {
-            TimeoutKind::Pool => at_least(entry.timeouts.pool) && phase == Phase::Pool,
+            TimeoutKind::Pool => at_least(entry.timeouts.pool()) && phase == Phase::Pool,
             TimeoutKind::Resolve => {
-                moods.names && at_least(entry.timeouts.resolve) && phase == Phase::Resolve
+                moods.names && at_least(entry.timeouts.resolve()) && phase == Phase::Resolve
             }
             TimeoutKind::Connect => {
                 (moods.names || moods.links)
-                    && at_least(entry.timeouts.connect)
+                    && at_least(entry.timeouts.connect())
                     && phase == Phase::Connect
             }
             // Not only of the sending phase: an answer may have begun to come.
-            TimeoutKind::Write => at_least(entry.timeouts.write) && on_the_wire,
-            TimeoutKind::FirstByte => at_least(entry.timeouts.first_byte) && phase == Phase::Head,
-            TimeoutKind::Read => at_least(entry.timeouts.read) && on_the_wire,
+            TimeoutKind::Write => at_least(entry.timeouts.write()) && on_the_wire,
+            TimeoutKind::FirstByte => at_least(entry.timeouts.first_byte()) && phase == Phase::Head,
+            TimeoutKind::Read => at_least(entry.timeouts.read()) && on_the_wire,
             // It fires at its instant, and nobody here dawdles.
-            TimeoutKind::Total => Some(entry.took) == entry.timeouts.total,
+            TimeoutKind::Total => Some(entry.took) == entry.timeouts.total(),
             _ => false,
         },
         _ => false,

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use httpcore::{Body, Builder, ConnectionPool, Epoll, Error, Response, Runtime, Status, Timeouts};
 use httpcore_net_epoll::Blocking;
 use httpcore_net_mock::{MockNet, ServerStream};
+use httpcore_net_tokio::TokioBackend;
 
 /// One step of a server's side of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -249,6 +250,34 @@ impl Scenario {
             let blocking = Blocking::new().expect("a means of waiting");
             let client = client(blocking.backend());
             blocking.block_on((self.client)(client))
+        })
+    }
+
+    /// Over sockets and a tokio runtime of one thread. Returns what the client reports.
+    ///
+    /// # Panics
+    ///
+    /// As [`on_mock`](Self::on_mock).
+    pub fn on_tokio_current_thread(&self) -> String {
+        self.on_tokio(&mut tokio::runtime::Builder::new_current_thread())
+    }
+
+    /// Over sockets and a tokio runtime of two workers. Returns what the client reports.
+    ///
+    /// # Panics
+    ///
+    /// As [`on_mock`](Self::on_mock).
+    pub fn on_tokio_multi_thread(&self) -> String {
+        self.on_tokio(tokio::runtime::Builder::new_multi_thread().worker_threads(2))
+    }
+
+    fn on_tokio(&self, runtime: &mut tokio::runtime::Builder) -> String {
+        self.over_sockets(|client| {
+            let runtime = runtime.enable_all().build().expect("a runtime");
+            let client = client(Arc::new(TokioBackend::on(runtime.handle())));
+            // As a task, so that it is polled by the workers.
+            let story = runtime.spawn((self.client)(client));
+            runtime.block_on(story).expect("the client's story")
         })
     }
 

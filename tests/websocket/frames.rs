@@ -377,12 +377,21 @@ fn closes_are_answered_in_kind() {
     ] {
         cases.push(("7.7", vec![close(code, "")], received, answer));
     }
-    // 7.9: codes that may not. The answer says so; what is told is that, and not the code.
-    for code in [0, 999, 1004, 1005, 1006, 1016, 1100, 2000, 2999] {
+    // A peer may say so of us, in the same words as tungstenite.
+    cases.push((
+        "1002 from the peer",
+        vec![close(1002, "Protocol violation")],
+        r#"close 1002 "Protocol violation""#,
+        "close 1002Protocol violation",
+    ));
+    // 7.9: codes that may not.
+    for code in [
+        0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65_535,
+    ] {
         cases.push((
             "7.9",
             vec![close(code, "")],
-            r#"close 1002 "Protocol violation""#,
+            "against the rules",
             "close 1002Protocol violation",
         ));
     }

@@ -223,6 +223,14 @@ fn what_cannot_be_sent_says_so_and_hurts_nothing() {
         };
         let refused = socket.close(Some(long)).await;
         assert!(matches!(refused, Err(MessageError::Misuse(_))));
+        for code in [999, 1005, 1006, 1015, 2000, 5000] {
+            let forbidden = httpcore::ws::CloseFrame {
+                code: code.into(),
+                reason: "".into(),
+            };
+            let refused = socket.close(Some(forbidden)).await;
+            assert!(matches!(refused, Err(MessageError::Misuse(_))), "{code}");
+        }
         socket.send("fine").await.unwrap();
         socket
     });
@@ -316,4 +324,29 @@ fn pings_of_a_peer_that_does_not_read_cost_no_memory() {
     // 2000 bytes were on their way, some 4 KiB kept, and the rest gave way to later ones.
     let answers = *answers.lock().unwrap();
     assert!((10..60).contains(&answers), "{answers}");
+}
+
+#[test]
+fn an_answer_to_a_close_with_a_code_that_may_not_be_sent_is_a_protocol_error() {
+    for code in [1005, 1006, 1015] {
+        let net = MockNet::new();
+        net.serve("server.test", 80, move |mut stream| async move {
+            stream.read_head().await.unwrap();
+            stream.write_all(ACCEPTED).await.unwrap();
+            stream.read_some().await.unwrap();
+            stream.write_all(close(code, "")).await.unwrap();
+        });
+        let pool = ConnectionPool::new(Arc::new(net.clone()));
+        let ended = net.run(async {
+            let opened = pool.websocket(handshake()).await.unwrap();
+            let mut socket = WebSocket::new(opened.stream, Config::default());
+            let ended = socket.close(None).await;
+            assert!(socket.message().await.is_none());
+            ended
+        });
+        let Err(MessageError::Protocol(why)) = ended else {
+            panic!("{code}: {ended:?}");
+        };
+        assert!(why.to_string().contains(&code.to_string()), "{why}");
+    }
 }

@@ -53,7 +53,8 @@ pub(crate) struct Get {
     pub(crate) url: String,
     pub(crate) method: Option<Method>,
     pub(crate) headers: HeaderMap,
-    pub(crate) data: Option<Data>,
+    /// Joined with `&` if there are several.
+    pub(crate) data: Vec<Data>,
     pub(crate) include_head: bool,
     pub(crate) output: Option<PathBuf>,
     pub(crate) timeout: Option<Duration>,
@@ -102,6 +103,16 @@ pub(crate) enum Data {
     Stdin,
 }
 
+impl Data {
+    /// The data itself, if it stands on the command line.
+    pub(crate) fn text(&self) -> Option<&str> {
+        match self {
+            Data::Text(text) => Some(text),
+            Data::File(_) | Data::Stdin => None,
+        }
+    }
+}
+
 pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
     match parser.next()? {
         Some(Short('h') | Long("help")) | None => Ok(Command::Help),
@@ -128,7 +139,7 @@ fn parse_get(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
                 let (name, value) = header(&parser.value()?.string()?)?;
                 get.headers.append(name, value);
             }
-            Short('d') | Long("data") => get.data = Some(data(parser.value()?.string()?)),
+            Short('d') | Long("data") => get.data.push(data(parser.value()?.string()?)),
             Short('i') | Long("include") => get.include_head = true,
             Short('o') | Long("output") => get.output = Some(parser.value()?.into()),
             Long("timeout") => get.timeout = Some(seconds(&mut parser)?),
@@ -180,7 +191,9 @@ fn parse_sse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
     let mut url = None;
     while let Some(arg) = parser.next()? {
         match arg {
-            Long("last-event-id") => sse.last_event_id = Some(parser.value()?.string()?),
+            Long("last-event-id") => {
+                sse.last_event_id = Some(event_id(parser.value()?.string()?)?);
+            }
             Long("once") => sse.once = true,
             Short('i') | Long("include") => sse.include = true,
             Short('h') | Long("help") => return Ok(Command::Help),
@@ -251,6 +264,17 @@ fn header(text: &str) -> Result<(HeaderName, HeaderValue), lexopt::Error> {
     Ok((name, value))
 }
 
+/// An id which a field can hold.
+fn event_id(text: String) -> Result<String, lexopt::Error> {
+    match HeaderValue::from_bytes(text.as_bytes()) {
+        Ok(_) => Ok(text),
+        Err(_) => Err(format!(
+            "--last-event-id takes no line feed and no other control character, and {text:?} has one"
+        )
+        .into()),
+    }
+}
+
 /// `host:port:address`; an IPv6 address with or without brackets.
 fn resolve(text: &str) -> Result<Override, lexopt::Error> {
     let read = || {
@@ -310,10 +334,17 @@ mod tests {
         .unwrap();
         assert_eq!(get.url, "http://x/");
         assert_eq!(get.headers.get_all("a").iter().count(), 2);
-        assert_eq!(get.data, Some(Data::File("f".into())));
+        assert_eq!(get.data, [Data::File("f".into())]);
         assert!(get.include_head);
         assert_eq!(get.timeout, Some(Duration::from_millis(1500)));
         assert_eq!(get.method, Some(Method::PUT));
+    }
+
+    #[test]
+    fn each_piece_of_data_counts() {
+        let get = get(&["http://x/", "-d", "a=1", "--data", "@-", "-d@f"]).unwrap();
+        let file = Data::File("f".into());
+        assert_eq!(get.data, [Data::Text("a=1".into()), Data::Stdin, file]);
     }
 
     #[test]
@@ -391,6 +422,14 @@ mod tests {
             (&["ws", "ws://x/", "--frobnicate"], "--frobnicate"),
             (&["ws", "ws://x/", "ws://y/"], "ws://y/"),
             (&["sse", "http://x/", "--key", "k"], "--cert"),
+            (
+                &["sse", "http://x/", "--last-event-id", "7\n8"],
+                "--last-event-id",
+            ),
+            (
+                &["sse", "http://x/", "--last-event-id", "7\0"],
+                "--last-event-id",
+            ),
         ] {
             let error = parse(args).unwrap_err().to_string();
             assert!(error.contains(what), "{args:?}: {error}");

@@ -19,7 +19,7 @@ use httpcore::{
 };
 use httpcore_origin::{Origin, TlsDoor};
 
-use crate::Exit;
+use crate::{Exit, output};
 
 /// The large download.
 const LARGE: u64 = 256 * 1024 * 1024;
@@ -41,20 +41,28 @@ pub(crate) fn run() -> Result<(), Exit> {
         origin: &origin,
         grants: Arc::default(),
     };
-    println!(
+    let mut out = io::stdout();
+    writeln!(
+        out,
         "An origin server listens on {}, and with TLS on {}; the requests go over an epoll loop on \
          this thread.\n",
         origin.addr(),
         door.addr()
-    );
+    )
+    .map_err(output::stdout_failed)?;
     let table = epoll.block_on(demo.show(&epoll))?;
-    let mut out = io::stdout().lock();
-    out.write_all(table.as_bytes())?;
-    writeln!(out, "\nThe pools, afterwards:")?;
-    for way in &demo.ways {
-        writeln!(out, "{:<18} {}", way.name, way.pool.status())?;
+    demo.write(&mut out, &table).map_err(output::stdout_failed)
+}
+
+impl Demo<'_> {
+    fn write(&self, out: &mut impl io::Write, table: &str) -> io::Result<()> {
+        out.write_all(table.as_bytes())?;
+        writeln!(out, "\nThe pools, afterwards:")?;
+        for way in &self.ways {
+            writeln!(out, "{:<18} {}", way.name, way.pool.status())?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// A way of asking the origin, with a pool of its own.
@@ -80,7 +88,7 @@ impl Way {
     fn answer<T>(&self, response: &http::Response<T>) -> Result<String, Exit> {
         let (version, status) = (response.version(), response.status());
         check(version == self.version, WRONG)?;
-        Ok(format!("{version:?} {}", status.as_str()))
+        Ok(format!("{} {}", output::version(version), status.as_str()))
     }
 }
 
@@ -319,7 +327,7 @@ impl Demo<'_> {
         let codes: Vec<_> = answers.iter().map(|(_, status)| status.as_u16()).collect();
         // Three with events, and one which says that there are no more.
         check(codes == [200, 200, 200, 204], "the events came otherwise")?;
-        let answer = format!("{:?} {}", way.version, codes[0]);
+        let answer = format!("{} {}", output::version(way.version), codes[0]);
         Ok(seen("1000 events, broken off and resumed", answer, bytes))
     }
 
@@ -348,7 +356,7 @@ impl Demo<'_> {
         )?;
         Ok(seen(
             "64 GETs at once, at most 8 connections",
-            format!("{:?} 200", way.version),
+            format!("{} 200", output::version(way.version)),
             bytes,
         ))
     }

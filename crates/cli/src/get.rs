@@ -2,7 +2,8 @@
 
 use std::{
     fs::File,
-    io::{self, IsTerminal, Read, Write},
+    future::poll_fn,
+    io::{self, Cursor, IsTerminal, Read, Write},
     path::Path,
     sync::Arc,
     task::Poll,
@@ -10,16 +11,18 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::Method;
+use http::{HeaderMap, Method};
 use httpcore::{
-    Body, ConnectionPool, Epoll, Response, Timeouts, TlsConnector, tls::RustlsConnector,
+    Body, ConnectionPool, Epoll, Error, Response, Timeouts, TlsConnector, tls::RustlsConnector,
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::{
     Exit,
     args::{Data, Get, Http, Tls},
+    output::{self, say},
     resolve::Overridden,
+    target::Target,
     trace,
 };
 
@@ -47,12 +50,17 @@ pub(crate) fn run(options: &Get) -> Result<(), Exit> {
     epoll.block_on(async {
         let response = pool.request(request).await?;
         if options.include_head {
-            write_head(&response)?;
+            write_head(&response).map_err(output::stdout_failed)?;
         }
-        match &options.output {
-            None => to_stdout(response).await,
-            Some(path) => to_file(response, path).await,
+        let trailers = match &options.output {
+            None => to_stdout(response, io::stdout().is_terminal()).await?,
+            Some(path) if path.as_os_str() == "-" => to_stdout(response, false).await?,
+            Some(path) => to_file(response, path).await?,
+        };
+        if let Some(trailers) = trailers.filter(|_| options.include_head) {
+            write_fields(&trailers).map_err(output::stdout_failed)?;
         }
+        Ok(())
     })
 }
 
@@ -70,7 +78,7 @@ pub(crate) fn tls(options: &Tls) -> Result<Option<Arc<dyn TlsConnector>>, Exit> 
         builder = builder.client_certificate_pem_files(certificate, key)?;
     }
     if options.insecure {
-        eprintln!(
+        say!(
             "httpcore: WARNING: --insecure: the server may be anybody, and whoever is in between \
              can read and change everything"
         );
@@ -81,7 +89,9 @@ pub(crate) fn tls(options: &Tls) -> Result<Option<Arc<dyn TlsConnector>>, Exit> 
 
 fn timeouts(options: &Get) -> Timeouts {
     let mut timeouts = Timeouts::default();
-    timeouts.total = options.timeout;
+    if let Some(limit) = options.timeout {
+        timeouts = timeouts.with_total(limit);
+    }
     if let Some(limit) = options.connect_timeout {
         timeouts = timeouts
             .with_resolve(limit)
@@ -92,25 +102,16 @@ fn timeouts(options: &Get) -> Timeouts {
 }
 
 fn request(options: &Get, epoll: &Epoll) -> Result<httpcore::Request, Exit> {
-    let body = match &options.data {
-        None => Body::empty(),
-        Some(Data::Text(text)) => text.clone().into(),
-        Some(Data::File(path)) => file_body(path)?,
-        Some(Data::Stdin) => reader_body(io::stdin()),
-    };
-    let method = options.method.clone().unwrap_or(match options.data {
-        None => Method::GET,
-        Some(_) => Method::POST,
+    let method = options.method.clone().unwrap_or(match options.data[..] {
+        [] => Method::GET,
+        _ => Method::POST,
     });
-    let mut request = http::Request::new(body);
-    *request.uri_mut() = options.url.parse().map_err(|error| {
-        Exit::Usage(format!(
-            "{:?} is not a URL: {error}",
-            without_userinfo(&options.url)
-        ))
-    })?;
+    let target = Target::parse(&options.url, "http")?;
+    let mut request = http::Request::new(body(&options.data)?);
     *request.method_mut() = method;
     *request.headers_mut() = options.headers.clone();
+    target.authorize(request.headers_mut());
+    *request.uri_mut() = target.url;
     if options.trace {
         let start = epoll.backend().now();
         request.extensions_mut().insert(trace::to_stderr(start));
@@ -122,34 +123,56 @@ fn request(options: &Get, epoll: &Epoll) -> Result<httpcore::Request, Exit> {
     Ok(request)
 }
 
-/// A URL as it may be repeated in a message.
-pub(crate) fn without_userinfo(url: &str) -> &str {
-    let authority_end = url.find("://").map_or(0, |at| {
-        at + 3
-            + url[at + 3..]
-                .find(['/', '?', '#'])
-                .unwrap_or(url.len() - at - 3)
-    });
-    match url[..authority_end].rfind('@') {
-        Some(at) => &url[at + 1..],
-        None => url,
+/// The request's body: all of `data`, with `&` between them.
+fn body(data: &[Data]) -> Result<Body, Exit> {
+    // What is all text can be sent again.
+    let texts: Option<Vec<&str>> = data.iter().map(Data::text).collect();
+    if let Some(texts) = texts {
+        return Ok(match texts[..] {
+            [] => Body::empty(),
+            _ => texts.join("&").into(),
+        });
     }
+    let mut all: Box<dyn Read + Send> = Box::new(io::empty());
+    let mut length = Some(0_u64);
+    for (number, piece) in data.iter().enumerate() {
+        if number > 0 {
+            all = Box::new(all.chain(&b"&"[..]));
+            length = length.and_then(|length| length.checked_add(1));
+        }
+        let (reader, its_length) = reader(piece)?;
+        all = Box::new(all.chain(reader));
+        length = length.zip(its_length).and_then(|(a, b)| a.checked_add(b));
+    }
+    let body = reader_body(all);
+    Ok(match length {
+        Some(length) => body.with_length(length),
+        None => body,
+    })
 }
 
-fn file_body(path: &Path) -> Result<Body, Exit> {
-    let describe = |error: io::Error| {
-        io::Error::new(
-            error.kind(),
-            format!("{} cannot be read: {error}", path.display()),
-        )
-    };
-    let file = File::open(path).map_err(describe)?;
-    let meta = file.metadata().map_err(describe)?;
-    // What is written while it is read, as below /proc, calls itself a file, and empty.
-    if !meta.is_file() || meta.len() == 0 {
-        return Ok(reader_body(file));
-    }
-    Ok(reader_body(file).with_length(meta.len()))
+/// What reads `data`, and how long it is if that is known.
+fn reader(data: &Data) -> Result<(Box<dyn Read + Send>, Option<u64>), Exit> {
+    Ok(match data {
+        Data::Text(text) => {
+            let length = text.len() as u64;
+            (Box::new(Cursor::new(text.clone())), Some(length))
+        }
+        Data::File(path) => {
+            let describe = |error: io::Error| {
+                io::Error::new(
+                    error.kind(),
+                    format!("{} cannot be read: {error}", path.display()),
+                )
+            };
+            let file = File::open(path).map_err(describe)?;
+            let meta = file.metadata().map_err(describe)?;
+            // What is written while it is read, as below /proc, calls itself a file, and empty.
+            let is_known = meta.is_file() && meta.len() > 0;
+            (Box::new(file), is_known.then_some(meta.len()))
+        }
+        Data::Stdin => (Box::new(io::stdin()), None),
+    })
 }
 
 /// A body that reads as it is asked. Reading a file does not wait for long, and there is nothing
@@ -168,45 +191,70 @@ fn reader_body(mut reader: impl Read + Send + 'static) -> Body {
 fn write_head(response: &Response) -> io::Result<()> {
     let mut head = BytesMut::new();
     let status = response.status();
-    head.extend_from_slice(format!("{:?} {status}\r\n", response.version()).as_bytes());
-    for (name, value) in response.headers() {
-        head.extend_from_slice(name.as_str().as_bytes());
-        head.extend_from_slice(b": ");
-        head.extend_from_slice(value.as_bytes());
-        head.extend_from_slice(b"\r\n");
-    }
+    let version = output::version(response.version());
+    head.extend_from_slice(format!("{version} {status}\r\n").as_bytes());
+    append_fields(response.headers(), &mut head);
     head.extend_from_slice(b"\r\n");
     io::stdout().write_all(&head)
 }
 
-async fn to_stdout(response: Response) -> Result<(), Exit> {
-    let mut body = response.into_body();
+fn write_fields(fields: &HeaderMap) -> io::Result<()> {
+    let mut lines = BytesMut::new();
+    append_fields(fields, &mut lines);
     let mut out = io::stdout().lock();
-    while let Some(piece) = body.chunk().await {
-        out.write_all(&piece?)?;
-        out.flush()?;
-    }
-    Ok(())
+    out.write_all(&lines)?;
+    out.flush()
 }
 
-async fn to_file(response: Response, path: &Path) -> Result<(), Exit> {
-    let mut file = File::create(path).map_err(|error| {
-        io::Error::new(
-            error.kind(),
-            format!("{} cannot be written: {error}", path.display()),
-        )
-    })?;
+fn append_fields(fields: &HeaderMap, lines: &mut BytesMut) {
+    for (name, value) in fields {
+        lines.extend_from_slice(name.as_str().as_bytes());
+        lines.extend_from_slice(b": ");
+        lines.extend_from_slice(value.as_bytes());
+        lines.extend_from_slice(b"\r\n");
+    }
+}
+
+/// The next piece of `body`; its trailers go to `trailers`.
+async fn next_piece(
+    body: &mut Body,
+    trailers: &mut Option<HeaderMap>,
+) -> Option<Result<Bytes, Error>> {
+    while let Some(frame) = poll_fn(|cx| body.poll_next(cx)).await {
+        match frame.map(|frame| frame.into_data()) {
+            Ok(Ok(data)) => return Some(Ok(data)),
+            Ok(Err(other)) => *trailers = other.into_trailers().ok(),
+            Err(error) => return Some(Err(error)),
+        }
+    }
+    None
+}
+
+async fn to_stdout(response: Response, is_terminal: bool) -> Result<Option<HeaderMap>, Exit> {
+    let mut body = response.into_body();
+    let mut trailers = None;
+    let mut out = io::stdout().lock();
+    while let Some(piece) = next_piece(&mut body, &mut trailers).await {
+        output::write_piece(&mut out, &piece?, is_terminal)?;
+    }
+    Ok(trailers)
+}
+
+async fn to_file(response: Response, path: &Path) -> Result<Option<HeaderMap>, Exit> {
+    let failed = |error: io::Error| output::file_failed(path, &error);
+    let mut file = File::create(path).map_err(failed)?;
     let length = http_body_length(&response);
     let progress = progress_bar(length);
     let mut body = response.into_body();
-    while let Some(piece) = body.chunk().await {
+    let mut trailers = None;
+    while let Some(piece) = next_piece(&mut body, &mut trailers).await {
         let piece = piece.inspect_err(|_| progress.abandon())?;
-        file.write_all(&piece)?;
+        file.write_all(&piece).map_err(failed)?;
         progress.inc(piece.len() as u64);
     }
-    file.flush()?;
+    file.flush().map_err(failed)?;
     progress.finish();
-    Ok(())
+    Ok(trailers)
 }
 
 fn http_body_length(response: &Response) -> Option<u64> {
@@ -232,16 +280,4 @@ fn progress_bar(length: Option<u64>) -> ProgressBar {
     }
     bar.enable_steady_tick(Duration::from_millis(200));
     bar
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_password_in_a_url_is_not_repeated() {
-        assert_eq!(without_userinfo("http://u:p@h/x y"), "h/x y");
-        assert_eq!(without_userinfo("http://h/a@b"), "http://h/a@b");
-        assert_eq!(without_userinfo("no url"), "no url");
-    }
 }

@@ -5,13 +5,17 @@
 mod args;
 mod demo;
 mod get;
+mod output;
 mod reach;
 mod resolve;
 mod sse;
+mod target;
 mod trace;
 mod ws;
 
 use std::{error::Error as StdError, io::Write, process::ExitCode};
+
+use output::say;
 
 const HELP: &str = "\
 httpcore: HTTP requests over an event loop of their own
@@ -26,9 +30,11 @@ Usage:
 Options of get:
   -X, --request METHOD    the method; GET by default, POST with -d
   -H, --header 'N: V'     a header field; may be given again
-  -d, --data DATA         the request's body; @FILE sends a file, @- what stdin says
-  -i, --include           print the response's head before its body
-  -o, --output FILE       write the body to FILE, with a progress bar
+  -d, --data DATA         the request's body; @FILE sends a file, @- what stdin says; of several, all,
+                          with & between them
+  -i, --include           print the response's head before its body, and its trailers behind it
+  -o, --output FILE       write the body to FILE, with a progress bar; - is stdout, for binary bodies
+                          on a terminal too
       --timeout SECONDS   give up when everything has taken this long
       --connect-timeout SECONDS
                           give up when looking up and connecting have each taken this long
@@ -47,6 +53,9 @@ Options of get:
       --trace             say on stderr what happens, and when
   -h, --help              this text
   -V, --version           the version
+
+A URL without a scheme is one of http:// (ws:// for ws). A user and a password in it are sent as
+Authorization: Basic, unless -H says otherwise, and are not printed.
 
 Options of ws and sse:
       --subprotocol NAME  ws: offer this subprotocol; may be given again
@@ -67,6 +76,8 @@ enum Exit {
     Usage(String),
     /// The request failed.
     Failed(Box<dyn StdError>),
+    /// The reader of stdout has gone: there is no more to do, and nothing to say.
+    Unread,
 }
 
 impl<E: StdError + 'static> From<E> for Exit {
@@ -88,18 +99,25 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(Exit::Usage(what)) => {
-            eprintln!("httpcore: {what}; try 'httpcore --help'");
+            say!("httpcore: {what}; try 'httpcore --help'");
             ExitCode::from(2)
         }
         Err(Exit::Failed(error)) => {
-            eprintln!("httpcore: {}", sentence(&*error));
+            say!("httpcore: {}", sentence(&*error));
             ExitCode::FAILURE
         }
+        Err(Exit::Unread) => ExitCode::FAILURE,
     }
 }
 
 fn print(text: &str) -> Result<(), Exit> {
-    Ok(std::io::stdout().write_all(text.as_bytes())?)
+    let mut out = std::io::stdout();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    match written.map_err(output::stdout_failed) {
+        // Whatever its reader wanted of it, it has.
+        Err(Exit::Unread) => Ok(()),
+        written => written,
+    }
 }
 
 /// An error and what caused it, in one line.

@@ -2,34 +2,43 @@
 
 use std::io::{self, Write};
 
+use http::{HeaderMap, Uri};
 use httpcore::{
     Epoll, Error,
     sse::{Event, Events, Limits, NotEvents, Step, Subscription},
 };
 
-use crate::{Exit, args::Sse, get::without_userinfo};
+use crate::{
+    Exit,
+    args::Sse,
+    output::{self, say},
+    target::Target,
+};
 
 pub(crate) fn run(options: &Sse) -> Result<(), Exit> {
     let epoll = Epoll::new()?;
     let pool = options.reach.pool(&epoll)?;
     let listener = options.reach.listener(&epoll);
+    let target = Target::parse(&options.url, "http")?;
+    let mut headers = options.reach.headers.clone();
+    target.authorize(&mut headers);
     epoll.block_on(async {
         if options.once {
-            let request = once(options, listener)?;
+            let request = once(options, target.url, headers, listener)?;
             let response = pool.request(request).await?;
             let mut events = match Events::new(response, Limits::default()) {
                 Ok(events) => events,
-                Err(not_events) => return Err(refused(not_events).await),
+                Err(not_events) => return Err(refused(not_events, &epoll).await),
             };
             while let Some(event) = events.event().await {
-                show(options, &event?)?;
+                show(options, &event?).map_err(output::stdout_failed)?;
             }
             return Ok(());
         }
-        let mut subscription = Subscription::new(&*options.url)
+        let mut subscription = Subscription::new(target.url)
             .option(options.reach.timeouts())
             .option(listener);
-        for (name, value) in &options.reach.headers {
+        for (name, value) in &headers {
             subscription = subscription.header(name, value);
         }
         if let Some(id) = &options.last_event_id {
@@ -38,9 +47,11 @@ pub(crate) fn run(options: &Sse) -> Result<(), Exit> {
         let mut source = pool.events(subscription);
         while let Some(step) = source.step().await {
             match step? {
-                Step::Event(event) => show(options, &event)?,
+                Step::Event(event) => {
+                    show(options, &event).map_err(output::stdout_failed)?;
+                }
                 Step::Waiting { pause, error } if error.is_some() || options.reach.verbose => {
-                    eprintln!("* again in {pause:?}{}", because(error.as_ref()));
+                    say!("* again in {pause:?}{}", because(error.as_ref()));
                 }
                 _ => {}
             }
@@ -50,22 +61,22 @@ pub(crate) fn run(options: &Sse) -> Result<(), Exit> {
 }
 
 /// The request for one response.
-fn once(options: &Sse, listener: httpcore::Trace) -> Result<httpcore::Request, Exit> {
+fn once(
+    options: &Sse,
+    url: Uri,
+    headers: HeaderMap,
+    listener: httpcore::Trace,
+) -> Result<httpcore::Request, Exit> {
     let mut request = httpcore::Request::default();
-    *request.uri_mut() = options.url.parse().map_err(|error| {
-        Exit::Usage(format!(
-            "{:?} is not a URL: {error}",
-            without_userinfo(&options.url)
-        ))
-    })?;
+    *request.uri_mut() = url;
     let fields = request.headers_mut();
-    *fields = options.reach.headers.clone();
+    *fields = headers;
     fields.insert(
         "accept",
         http::HeaderValue::from_static("text/event-stream"),
     );
     if let Some(id) = &options.last_event_id {
-        let id = http::HeaderValue::from_str(id);
+        let id = http::HeaderValue::from_bytes(id.as_bytes());
         fields.insert("last-event-id", id.map_err(http::Error::from)?);
     }
     request.extensions_mut().insert(options.reach.timeouts());
@@ -73,23 +84,17 @@ fn once(options: &Sse, listener: httpcore::Trace) -> Result<httpcore::Request, E
     Ok(request)
 }
 
-/// What the server says instead goes to stderr.
-async fn refused(not_events: NotEvents) -> Exit {
+/// The beginning of what the server says instead goes to stderr.
+async fn refused(not_events: NotEvents, epoll: &Epoll) -> Exit {
     let said = not_events.to_string();
-    if let Ok(body) = not_events
-        .0
-        .into_response()
-        .into_body()
-        .bytes(64 << 10)
-        .await
-    {
-        let _ = io::stderr().write_all(&body);
-    }
+    output::say_excerpt(not_events.0.into_response().into_body(), epoll).await;
     io::Error::other(said).into()
 }
 
 fn because(error: Option<&Error>) -> String {
-    error.map_or(String::new(), |error| format!(": {error}"))
+    error.map_or(String::new(), |error| {
+        format!(": {}", crate::sentence(error))
+    })
 }
 
 fn show(options: &Sse, event: &Event) -> io::Result<()> {

@@ -1,19 +1,16 @@
 //! What happens to a request, a line each.
 
-use std::{
-    io::{self, Write},
-    time::Instant,
-};
+use std::time::Instant;
 
 use httpcore::{Event, TlsInfo, Trace};
+
+use crate::output::say;
 
 /// A trace which writes lines to stderr, with the time since `start`.
 pub(crate) fn to_stderr(start: Instant) -> Trace {
     Trace::to(move |at: Instant, event: &Event<'_>| {
         let since = at.saturating_duration_since(start);
-        // Whoever has stopped reading the trace has not stopped the request, and `eprintln!` would.
-        let _ = writeln!(
-            io::stderr(),
+        say!(
             "{:>12.6} {:<28}{}",
             since.as_secs_f64(),
             event.name(),
@@ -25,8 +22,8 @@ pub(crate) fn to_stderr(start: Instant) -> Trace {
 /// A trace which writes to stderr what the connection is.
 pub(crate) fn connection_to_stderr() -> Trace {
     Trace::to(|_: Instant, event: &Event<'_>| match event {
-        Event::Connected { .. } => eprintln!("* connected to {}", details(event)),
-        Event::TlsEstablished { info } => eprintln!("* {}", handshake(info)),
+        Event::Connected { .. } => say!("* connected to {}", details(event)),
+        Event::TlsEstablished { info } => say!("* {}", handshake(info)),
         _ => {}
     })
 }

@@ -17,7 +17,12 @@ use httpcore::{
     ws::{Config, Handshake, Message, OpenError, WebSocket},
 };
 
-use crate::{Exit, args::Ws};
+use crate::{
+    Exit,
+    args::Ws,
+    output::{self, say},
+    target::Target,
+};
 
 /// How long nothing must have come, once stdin has ended, before this side closes: a server need not
 /// answer what it was sent before that.
@@ -30,24 +35,28 @@ const LARGEST: usize = 256 << 20;
 pub(crate) fn run(options: &Ws) -> Result<(), Exit> {
     let epoll = Epoll::new()?;
     let pool = options.reach.pool(&epoll)?;
-    let mut handshake = Handshake::new(&*options.url)
+    let target = Target::parse(&options.url, "ws")?;
+    let mut headers = options.reach.headers.clone();
+    target.authorize(&mut headers);
+    let mut handshake = Handshake::new(target.url)
         .option(options.reach.timeouts())
         .option(options.reach.listener(&epoll));
     for name in &options.subprotocols {
         handshake = handshake.subprotocol(name);
     }
-    for (name, value) in &options.reach.headers {
+    for (name, value) in &headers {
         handshake = handshake.header(name, value);
     }
     epoll.block_on(async {
         let opened = match pool.websocket(handshake).await {
             Ok(opened) => opened,
-            Err(error) => return Err(refused(error).await),
+            Err(error) => return Err(refused(error, &epoll).await),
         };
         if options.reach.verbose {
             let response = &opened.response;
             let chosen = opened.subprotocol.as_deref().unwrap_or("no subprotocol");
-            eprintln!("* {:?} {}, {chosen}", response.version(), response.status());
+            let version = output::version(response.version());
+            say!("* {version} {}, {chosen}", response.status());
         }
         let config = Config::default().with_max_message_size(LARGEST);
         let quiet = Alarm::new(epoll.backend(), "quiet after the end of stdin");
@@ -55,14 +64,12 @@ pub(crate) fn run(options: &Ws) -> Result<(), Exit> {
     })
 }
 
-/// The error of a handshake. What a server has to say to that goes to stderr.
-async fn refused(error: OpenError) -> Exit {
+/// The error of a handshake. The beginning of what a server has to say to that goes to stderr.
+async fn refused(error: OpenError, epoll: &Epoll) -> Exit {
     let said = error.to_string();
     match error {
         OpenError::Refused(response) => {
-            if let Ok(body) = response.into_response().into_body().bytes(64 << 10).await {
-                let _ = io::stderr().write_all(&body);
-            }
+            output::say_excerpt(response.into_response().into_body(), epoll).await;
             io::Error::other(said).into()
         }
         other => other.into(),
@@ -79,7 +86,7 @@ async fn converse(mut socket: WebSocket, mut quiet: Alarm) -> Result<(), Exit> {
             match socket.poll_message(cx) {
                 Poll::Ready(Some(message)) => {
                     quiet_since = None;
-                    show(&mut out, message?)?;
+                    show(&mut out, message?).map_err(output::stdout_failed)?;
                 }
                 Poll::Ready(None) => return Poll::Ready(Ok(())),
                 Poll::Pending => break,
@@ -113,7 +120,7 @@ fn show(out: &mut impl Write, message: Message) -> io::Result<()> {
         Message::Text(text) => writeln!(out, "{text}")?,
         Message::Binary(data) => out.write_all(&data)?,
         Message::Close(Some(close)) if close.code != 1000.into() => {
-            eprintln!("* closed: {} {}", close.code, close.reason);
+            say!("* closed: {} {}", close.code, close.reason);
         }
         _ => {}
     }

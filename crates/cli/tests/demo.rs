@@ -19,8 +19,8 @@ fn every_way_answers_by_its_version_with_all_its_bytes() {
     let ways = [
         ("HTTP/1.1", "HTTP/1.1", "101"),
         ("HTTP/1.1 over TLS", "HTTP/1.1", "101"),
-        ("HTTP/2", "HTTP/2.0", "200"),
-        ("HTTP/2 over TLS", "HTTP/2.0", "200"),
+        ("HTTP/2", "HTTP/2", "200"),
+        ("HTTP/2 over TLS", "HTTP/2", "200"),
     ];
     for (way, version, accepted) in ways {
         let mut lines = table.lines().skip_while(|line| *line != way);

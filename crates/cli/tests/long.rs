@@ -6,7 +6,8 @@
 )]
 
 use std::{
-    io::Write,
+    io::{BufRead, BufReader, Write},
+    net::{Ipv4Addr, TcpListener},
     process::{Command, Output, Stdio},
 };
 
@@ -70,14 +71,20 @@ fn events_go_on_where_a_broken_stream_ended() {
     let output = run(&["sse", &url, "-v"], "");
     assert_eq!(text(&output.stdout), numbers, "{output:?}");
     assert_eq!(output.status.code(), Some(0));
-    assert!(text(&output.stderr).contains("again in 10ms"), "{output:?}");
+    assert!(
+        text(&output.stderr).contains("again in 500ms"),
+        "{output:?}"
+    );
 
     let output = run(&["sse", &url, "--last-event-id", "7"], "");
     assert_eq!(text(&output.stdout), "8\n9\n");
 
     // Whoever sees nothing come learns why without having asked.
     let output = run(&["sse", &url], "");
-    assert!(text(&output.stderr).contains("again in 10ms"), "{output:?}");
+    assert!(
+        text(&output.stderr).contains("again in 500ms"),
+        "{output:?}"
+    );
 
     // The first response alone is a broken one.
     let output = run(&["sse", &url, "--once", "-i"], "");
@@ -89,4 +96,55 @@ fn events_go_on_where_a_broken_stream_ended() {
 
     let output = run(&["sse", &origin.url("/hello")], "");
     assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn an_event_source_says_why_it_asks_again() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let host = listener.local_addr().unwrap();
+    drop(listener);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_httpcore"))
+        .args(["sse", &format!("http://{host}/")])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = String::new();
+    BufReader::new(child.stderr.take().unwrap())
+        .read_line(&mut said)
+        .unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(said.starts_with("* again in 3s: "), "{said}");
+    assert!(said.contains("Connection refused"), "{said}");
+}
+
+#[test]
+fn an_id_with_a_line_feed_is_refused_by_name() {
+    let output = run(
+        &["sse", "http://127.0.0.1:1/", "--last-event-id", "7\n8"],
+        "",
+    );
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        text(&output.stderr).contains("--last-event-id"),
+        "{output:?}"
+    );
+}
+
+#[test]
+fn a_page_instead_of_a_websocket_or_of_events_is_quoted_in_part() {
+    let origin = Origin::start().unwrap();
+    for (url, said) in [
+        (origin.url("/stream/100000"), "200 OK"),
+        // One that comes slowly, and one that never ends.
+        (origin.url("/drip/100000?ms=50"), "200 OK"),
+    ] {
+        for command in [&["ws"][..], &["sse", "--once"]] {
+            let output = run(&[command, &[&url]].concat(), "");
+            assert_eq!(output.status.code(), Some(1), "{output:?}");
+            let shown = text(&output.stderr);
+            assert!(shown.contains(said) && shown.len() < 1000, "{shown}");
+            assert!(shown.lines().count() > 1, "nothing of the page: {shown}");
+        }
+    }
 }

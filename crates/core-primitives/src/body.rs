@@ -19,6 +19,8 @@
 //! ```
 
 use std::{
+    any::Any,
+    borrow::Cow,
     convert::Infallible,
     fmt,
     future::poll_fn,
@@ -31,12 +33,13 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 
-use crate::error::{BoxError, Error, Kind, Phase};
+use crate::error::{BoxError, Error, Kind, Phase, Sent};
 
 /// The body of a request or a response. Implements [`http_body::Body`].
 pub struct Body {
     content: Content,
-    /// The length the caller promised; what is inside may not know it.
+    /// How much of the promised length is left; what is inside may not know it. Always `None` for
+    /// [`Content::Replayable`], whose bodies each have their own.
     told: Option<u64>,
 }
 
@@ -44,9 +47,10 @@ type BoxedBody = Pin<Box<dyn http_body::Body<Data = Bytes, Error = Error> + Send
 type MakeBody = Arc<dyn Fn() -> Body + Send + Sync>;
 
 enum Content {
-    /// Nothing, or nothing any more.
     Empty,
     Bytes(Bytes),
+    /// The bytes were at hand, and have been yielded.
+    Taken,
     Boxed(BoxedBody),
     /// `current` is made at the first poll.
     Replayable {
@@ -73,7 +77,12 @@ impl Body {
         }
     }
 
-    /// Whatever `body` yields. Its length is known if its size hint is exact.
+    /// Returns a body of what `body` yields. Its length is known if its size hint is exact.
+    ///
+    /// A wrapped body is sent once, even if all its bytes are there: that cannot be seen from
+    /// outside. Use `Body::from` for bytes at hand, and [`replayable`](Self::replayable) for what
+    /// can be made again. Two types are known and keep what they can do: a `Body` is returned as
+    /// it is, and a `String` becomes what `Body::from` makes of it.
     ///
     /// An error of `body` becomes an [`Error`] of [`Kind::RequestBody`] with it as source, unless
     /// it is an [`Error`] already.
@@ -83,9 +92,17 @@ impl Body {
         B::Data: Into<Bytes>,
         B::Error: Into<BoxError>,
     {
-        if body.is_end_stream() {
-            return Body::empty();
+        let mut body = Some(body);
+        let known = &mut body as &mut dyn Any;
+        if let Some(ours) = known.downcast_mut::<Option<Body>>() {
+            return ours.take().unwrap_or_default();
         }
+        if let Some(text) = known.downcast_mut::<Option<String>>() {
+            return text.take().unwrap_or_default().into();
+        }
+        let Some(body) = body.filter(|body| !body.is_end_stream()) else {
+            return Body::empty();
+        };
         Body {
             told: body.size_hint().exact(),
             content: Content::Boxed(Box::pin(Foreign { body })),
@@ -151,30 +168,41 @@ impl Body {
     /// then sent with a `Content-Length`, and one that turns out shorter or longer is an error.
     #[must_use]
     pub fn with_length(mut self, length: u64) -> Self {
-        self.told = Some(length);
+        match self.content {
+            // Each body that is made has the length anew.
+            Content::Replayable { make, current } => {
+                self.content = Content::Replayable {
+                    make: Arc::new(move || make().with_length(length)),
+                    current: current.map(|body| Box::new(body.with_length(length))),
+                };
+            }
+            _ => self.told = Some(length),
+        }
         self
     }
 
-    /// What is known of the length of what is left.
+    /// Returns what is known of the length of what is left.
     pub fn length(&self) -> BodyLength {
+        if let Some(length) = self.told {
+            return BodyLength::Known(length);
+        }
         match &self.content {
-            Content::Empty => BodyLength::Known(self.told.unwrap_or(0)),
-            Content::Bytes(bytes) => BodyLength::Known(self.told.unwrap_or(bytes.len() as u64)),
-            Content::Boxed(body) => match self.told.or_else(|| body.size_hint().exact()) {
+            Content::Empty | Content::Taken => BodyLength::Known(0),
+            Content::Bytes(bytes) => BodyLength::Known(bytes.len() as u64),
+            Content::Boxed(body) => match body.size_hint().exact() {
                 Some(length) => BodyLength::Known(length),
                 None => BodyLength::Unknown,
             },
-            Content::Replayable { make, current } => match (self.told, current) {
-                (Some(length), _) => BodyLength::Known(length),
-                (None, Some(body)) => body.length(),
-                (None, None) => make().length(),
+            Content::Replayable { make, current } => match current {
+                Some(body) => body.length(),
+                None => make().length(),
             },
         }
     }
 
     /// Whether there is nothing to send: no bytes and no trailers.
     pub fn is_empty(&self) -> bool {
-        matches!(self.content, Content::Empty) && self.told.unwrap_or(0) == 0
+        matches!(self.content, Content::Empty | Content::Taken) && self.told.unwrap_or(0) == 0
     }
 
     /// The bytes, if they are all at hand: an encoder can then write them together with the head.
@@ -190,7 +218,7 @@ impl Body {
         let content = match &self.content {
             Content::Empty => Content::Empty,
             Content::Bytes(bytes) => Content::Bytes(bytes.clone()),
-            Content::Boxed(_) => return None,
+            Content::Boxed(_) | Content::Taken => return None,
             Content::Replayable { make, .. } => Content::Replayable {
                 make: make.clone(),
                 current: None,
@@ -202,8 +230,20 @@ impl Body {
         })
     }
 
-    /// The next piece of data, `None` at the end. Trailers are passed over; to see them, poll
-    /// frames. Dropping the future loses nothing.
+    /// Returns the next piece of data, and `None` at the end. Trailers are passed over; to see
+    /// them, use [`frame`](Self::frame). Dropping the future loses nothing.
+    ///
+    /// ```
+    /// # use httpcore_core_primitives::{Body, Error};
+    /// async fn size(mut body: Body) -> Result<usize, Error> {
+    ///     let mut size = 0;
+    ///     while let Some(piece) = body.chunk().await {
+    ///         size += piece?.len();
+    ///     }
+    ///     Ok(size)
+    /// }
+    /// # let _ = size(Body::empty());
+    /// ```
     pub async fn chunk(&mut self) -> Option<Result<Bytes, Error>> {
         poll_fn(|cx| self.poll_chunk(cx)).await
     }
@@ -211,10 +251,11 @@ impl Body {
     fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
         // What is at hand, as most small responses are, is not made a frame first.
         match &mut self.content {
-            Content::Empty => return Poll::Ready(None),
+            Content::Empty | Content::Taken => return Poll::Ready(None),
             Content::Bytes(bytes) => {
                 let data = std::mem::take(bytes);
-                self.content = Content::Empty;
+                self.content = Content::Taken;
+                self.yielded(data.len());
                 return Poll::Ready((!data.is_empty()).then_some(Ok(data)));
             }
             Content::Boxed(_) | Content::Replayable { .. } => {}
@@ -241,9 +282,9 @@ impl Body {
     /// connection is then given up. Otherwise whatever ends the body early.
     pub async fn bytes(mut self, limit: usize) -> Result<Bytes, Error> {
         let too_large = || {
-            Error::new(Kind::TooLarge, Phase::Body)
+            Error::new(Kind::TooLarge, Phase::Body, Sent::All)
                 .with_message(format!("the body is larger than the {limit} bytes allowed"))
-                .with_sent(crate::error::Sent::All)
+                .with_sent(Sent::All)
                 .with_response_started(true)
         };
         // Small responses come as bytes at hand, and most are small.
@@ -281,18 +322,52 @@ impl Body {
 
     /// The next frame: data or trailers. As [`http_body::Body::poll_frame`], without the pin.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        match &mut self.content {
-            Content::Empty => Poll::Ready(None),
+        let next = match &mut self.content {
+            Content::Empty | Content::Taken => return Poll::Ready(None),
             Content::Bytes(bytes) => {
                 let data = std::mem::take(bytes);
-                self.content = Content::Empty;
+                self.content = Content::Taken;
                 Poll::Ready((!data.is_empty()).then(|| Ok(Frame::data(data))))
             }
             Content::Boxed(body) => body.as_mut().poll_frame(cx),
-            Content::Replayable { make, current } => current
-                .get_or_insert_with(|| Box::new(make()))
-                .poll_next(cx),
+            Content::Replayable { make, current } => {
+                return current
+                    .get_or_insert_with(|| Box::new(make()))
+                    .poll_next(cx);
+            }
+        };
+        if let Poll::Ready(Some(Ok(frame))) = &next
+            && let Some(data) = frame.data_ref()
+        {
+            self.yielded(data.len());
         }
+        next
+    }
+
+    /// So many bytes are no longer left.
+    fn yielded(&mut self, size: usize) {
+        if let Some(left) = &mut self.told {
+            *left = left.saturating_sub(size as u64);
+        }
+    }
+
+    /// Returns the next frame, data or trailers, and `None` at the end. Dropping the future loses
+    /// nothing.
+    ///
+    /// ```
+    /// # use httpcore_core_primitives::{Body, Error};
+    /// async fn trailers(mut body: Body) -> Result<Option<http::HeaderMap>, Error> {
+    ///     while let Some(frame) = body.frame().await {
+    ///         if let Ok(trailers) = frame?.into_trailers() {
+    ///             return Ok(Some(trailers));
+    ///         }
+    ///     }
+    ///     Ok(None)
+    /// }
+    /// # let _ = trailers(Body::empty());
+    /// ```
+    pub async fn frame(&mut self) -> Option<Result<Frame<Bytes>, Error>> {
+        poll_fn(|cx| self.poll_next(cx)).await
     }
 }
 
@@ -318,6 +393,27 @@ impl From<Bytes> for Body {
 impl From<()> for Body {
     fn from((): ()) -> Self {
         Body::empty()
+    }
+}
+
+impl From<BytesMut> for Body {
+    fn from(bytes: BytesMut) -> Self {
+        bytes.freeze().into()
+    }
+}
+
+impl From<Box<[u8]>> for Body {
+    fn from(bytes: Box<[u8]>) -> Self {
+        Bytes::from(bytes).into()
+    }
+}
+
+impl From<Cow<'static, str>> for Body {
+    fn from(text: Cow<'static, str>) -> Self {
+        match text {
+            Cow::Borrowed(text) => text.into(),
+            Cow::Owned(text) => text.into(),
+        }
     }
 }
 
@@ -358,7 +454,7 @@ impl http_body::Body for Body {
 
     fn is_end_stream(&self) -> bool {
         match &self.content {
-            Content::Empty => true,
+            Content::Empty | Content::Taken => true,
             Content::Bytes(_) => false,
             Content::Boxed(body) => body.is_end_stream(),
             Content::Replayable { current, .. } => {
@@ -370,6 +466,13 @@ impl http_body::Body for Body {
     fn size_hint(&self) -> SizeHint {
         match (&self.content, self.length()) {
             (Content::Boxed(body), BodyLength::Unknown) => body.size_hint(),
+            (
+                Content::Replayable {
+                    current: Some(body),
+                    ..
+                },
+                BodyLength::Unknown,
+            ) => body.size_hint(),
             (_, BodyLength::Known(length)) => SizeHint::with_exact(length),
             (_, BodyLength::Unknown) => SizeHint::new(),
         }
@@ -379,7 +482,7 @@ impl http_body::Body for Body {
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match &self.content {
-            Content::Empty => "empty",
+            Content::Empty | Content::Taken => "empty",
             Content::Bytes(_) => "bytes",
             Content::Boxed(_) => "stream",
             Content::Replayable { .. } => "replayable",
@@ -433,7 +536,7 @@ where
 fn foreign_error(error: impl Into<BoxError>) -> Error {
     match error.into().downcast::<Error>() {
         Ok(ours) => *ours,
-        Err(theirs) => Error::new(Kind::RequestBody, Phase::Send).with_source(theirs),
+        Err(theirs) => Error::new(Kind::RequestBody, Phase::Send, Sent::All).with_source(theirs),
     }
 }
 
@@ -543,6 +646,87 @@ mod tests {
         assert_eq!(wrapped.length(), BodyLength::Known(5));
     }
 
+    /// A body with an exact size hint, which shrinks only if it is told to.
+    struct Measured {
+        pieces: std::collections::VecDeque<&'static str>,
+        shrinks: bool,
+        size: u64,
+    }
+
+    impl Measured {
+        fn new(pieces: &[&'static str], shrinks: bool) -> Self {
+            let size = pieces.iter().map(|piece| piece.len() as u64).sum();
+            let pieces = pieces.iter().copied().collect();
+            Measured {
+                pieces,
+                shrinks,
+                size,
+            }
+        }
+    }
+
+    impl http_body::Body for Measured {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            let piece = self.pieces.pop_front();
+            if self.shrinks {
+                self.size -= piece.map_or(0, |piece| piece.len() as u64);
+            }
+            Poll::Ready(piece.map(|piece| Ok(Frame::data(piece.into()))))
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            SizeHint::with_exact(self.size)
+        }
+    }
+
+    #[test]
+    fn the_rest_of_a_body_can_be_read_within_its_size() {
+        let halves = ["hello", "world"];
+        for mut body in [
+            Body::wrap(Measured::new(&halves, true)),
+            Body::wrap(Measured::new(&halves, false)),
+            Body::from_boxed(Box::pin(Foreign {
+                body: Measured::new(&halves, true),
+            })),
+            pieces(&halves).with_length(10),
+            Body::replayable(|| pieces(&["hello", "world"]).with_length(10)),
+            Body::replayable(|| pieces(&["hello", "world"])).with_length(10),
+        ] {
+            assert_eq!(now(body.chunk()).unwrap().unwrap(), "hello");
+            assert_eq!(body.length(), BodyLength::Known(5));
+            assert_eq!(http_body::Body::size_hint(&body).exact(), Some(5));
+            if let Some(again) = body.try_clone() {
+                assert_eq!(again.length(), BodyLength::Known(10));
+            }
+            assert_eq!(now(body.bytes(5)).unwrap(), "world");
+        }
+    }
+
+    #[test]
+    fn bytes_that_were_taken_are_not_cloned_as_an_empty_body() {
+        let mut body = Body::from("four").with_length(4);
+        assert_eq!(now(body.chunk()).unwrap().unwrap(), "four");
+        assert_eq!(body.length(), BodyLength::Known(0));
+        assert!(body.is_empty() && body.try_clone().is_none());
+    }
+
+    #[test]
+    fn wrapping_one_of_ours_keeps_that_it_can_be_sent_twice() {
+        let ours = Body::wrap(Body::wrap(Body::from("four")));
+        assert_eq!(ours.as_bytes().unwrap(), "four");
+        assert!(ours.try_clone().is_some());
+        assert!(Body::wrap(Body::empty()).try_clone().is_some());
+        assert!(Body::wrap(String::from("four")).try_clone().is_some());
+        let theirs = http_body_util::Full::new(Bytes::from_static(b"four"));
+        assert!(Body::wrap(theirs).try_clone().is_none());
+    }
+
     #[test]
     fn what_can_be_sent_twice_can_be_cloned_even_when_begun() {
         let mut body = Body::replayable(|| pieces(&["one", "two"]));
@@ -570,8 +754,9 @@ mod tests {
         let mut theirs = Body::poll_fn(|_| Poll::Ready(Some(Err("disk on fire"))));
         let error = now(theirs.chunk()).unwrap().unwrap_err();
         assert_eq!(error.kind(), Kind::RequestBody);
-        let mut ours =
-            Body::poll_fn(|_| Poll::Ready(Some(Err(Error::new(Kind::Closed, Phase::Body)))));
+        let mut ours = Body::poll_fn(|_| {
+            Poll::Ready(Some(Err(Error::new(Kind::Closed, Phase::Body, Sent::All))))
+        });
         let error = now(ours.chunk()).unwrap().unwrap_err();
         assert_eq!(error.kind(), Kind::Closed);
     }

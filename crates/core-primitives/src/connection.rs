@@ -2,7 +2,10 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU8, Ordering},
+    },
     task::{Context, Poll},
     time::Instant,
 };
@@ -39,7 +42,7 @@ pub struct Terms {
     /// How long each phase may take.
     pub timeouts: Timeouts,
     /// When the whole exchange must have ended, the response's body included. The instant which
-    /// `timeouts.total` came to when the caller asked, so that waiting in a queue counts.
+    /// `timeouts.total()` came to when the caller asked, so that waiting in a queue counts.
     pub deadline: Option<Instant>,
     /// Which attempt at the request this is, counted from 1. An error which the response's body
     /// ends with says so; nobody else is there to say it by then.
@@ -153,6 +156,76 @@ impl GivenBack {
 impl fmt::Debug for GivenBack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("GivenBack").field(&self.status).finish()
+    }
+}
+
+/// In the extensions of a final response whose head came before all of the request had been sent: what
+/// has become of the rest. A response without it came after the whole request.
+///
+/// What is left is sent while the response's body is read, as long as the server takes it. An end of the
+/// response ends the request too.
+#[derive(Clone, Debug, Default)]
+pub struct EarlyResponse(Arc<AtomicU8>);
+
+/// How far a request has been sent whose response came early. See [`EarlyResponse`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum UploadState {
+    /// The rest is being sent, as long as the response's body is read.
+    Sending,
+    /// All of it has been sent after all.
+    Complete,
+    /// The rest has not been sent, and will not be: the server did not want it, writing failed, or the
+    /// response came to its end before.
+    CutShort,
+}
+
+impl EarlyResponse {
+    /// How far the request has been sent by now.
+    pub fn upload(&self) -> UploadState {
+        match self.0.load(Ordering::Acquire) {
+            0 => UploadState::Sending,
+            1 => UploadState::Complete,
+            _ => UploadState::CutShort,
+        }
+    }
+
+    /// For protocols: all of the request has been sent. What was said first holds.
+    pub fn complete(&self) {
+        self.settle(1);
+    }
+
+    /// For protocols: the rest of the request will not be sent. What was said first holds.
+    pub fn cut_short(&self) {
+        self.settle(2);
+    }
+
+    fn settle(&self, state: u8) {
+        let _ = (self.0).compare_exchange(0, state, Ordering::AcqRel, Ordering::Acquire);
+    }
+}
+
+/// The request which a `421 (Misdirected Request)` responds to, in the response's extensions, if its
+/// body can be sent from its beginning: the same request may be sent again on another connection,
+/// whatever its method (RFC 9110 §15.5.20). A pool takes it out and does so.
+#[derive(Clone)]
+pub struct MisdirectedRequest(Arc<Mutex<Option<Box<Request>>>>);
+
+impl MisdirectedRequest {
+    /// `request`, to be taken once.
+    pub fn new(request: Request) -> Self {
+        MisdirectedRequest(Arc::new(Mutex::new(Some(Box::new(request)))))
+    }
+
+    /// The request, the first time.
+    pub fn take(&self) -> Option<Box<Request>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl fmt::Debug for MisdirectedRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MisdirectedRequest").finish_non_exhaustive()
     }
 }
 

@@ -8,7 +8,6 @@
 //!   [`TlsConnector`] puts TLS on top of one.
 //! - [`runtime`]: what is asked of time and tasks. [`Runtime`] and [`Timer`] are all the clock
 //!   there is; nothing above a backend ever calls `Instant::now`.
-//! - [`run_queue`]: a queue of ready tasks for whoever writes a backend. No thread and no I/O.
 //! - [`connection`]: what a pool asks of a connection ([`ExclusiveConnection`] for one exchange at
 //!   a time, [`SharedConnection`] for many), and what an exchange is given ([`Terms`]).
 //! - [`lease`]: one exchange's claim on a connection. Whatever happens, its `Drop` settles it.
@@ -17,6 +16,7 @@
 //! - [`origin`]: scheme, host and port of a URL, and what the `Host` field says of them.
 //! - [`options`]: what may be set for each request, above all [`Timeouts`].
 //! - [`error`]: the one public [`Error`]: what failed, in which phase, and what was sent.
+//! - [`credentials`], [`base64`]: a user and a password, and the encoding in which they are sent.
 //! - [`trace`]: what happened, told to whoever listens; [`informational`]: who is told of interim
 //!   responses.
 //! - [`waits`]: the time limits of an exchange, for protocols.
@@ -36,8 +36,11 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod base64;
 pub mod body;
 pub mod connection;
+pub mod credentials;
+pub mod driven;
 pub mod error;
 pub mod informational;
 pub mod lease;
@@ -45,7 +48,6 @@ pub mod net;
 pub mod options;
 pub mod origin;
 pub mod outgoing;
-pub mod run_queue;
 pub mod runtime;
 pub mod scratch;
 pub mod trace;
@@ -54,21 +56,22 @@ pub mod waits;
 
 pub use body::{Body, BodyLength};
 pub use connection::{
-    Admission, Established, ExclusiveConnection, GivenBack, Request, Response, SendError,
-    SharedConnection, StreamId, Terms,
+    Admission, EarlyResponse, Established, ExclusiveConnection, GivenBack, MisdirectedRequest,
+    Request, Response, SendError, SharedConnection, StreamId, Terms, UploadState,
 };
-pub use error::{BoxError, Error, Fault, Kind, Phase, Sent, TimeoutKind};
+pub use credentials::Credentials;
+pub use driven::{Driven, Driver};
+pub use error::{BoxError, Error, Fault, Http2ErrorCode, Kind, Phase, Sent, TimeoutKind};
 pub use informational::OnInformational;
 pub use lease::{CloseReason, Hints, Lease, LeaseId, LeaseRevoked, LeaseState, Reclaim};
 pub use net::{
-    Alpn, BoxFuture, BoxStream, IdleEnd, NetworkBackend, NetworkStream, StreamInfo, TcpOptions,
-    TlsConnector, TlsFailure, TlsInfo,
+    Alpn, BoxFuture, BoxStream, IdleEnd, NetworkBackend, NetworkStream, SharedIoError, StreamInfo,
+    TcpOptions, TlsConnector, TlsFailure, TlsInfo,
 };
 pub use options::{
-    ConnectionUse, KeepStreamInfo, Partition, Protocol, ServerName, Timeouts, TlsChoice,
+    ConnectionUse, KeepStreamInfo, Partition, Protocol, ServerName, Target, Timeouts, TlsChoice,
 };
 pub use origin::{Origin, Scheme};
-pub use run_queue::{RunQueue, Spawned};
 pub use runtime::{Alarm, Runtime, RuntimeGone, Timer, nobody, sleep_until, with_deadline};
 pub use trace::{Event, Trace, TraceSink};
 pub use upgrade::Upgraded;

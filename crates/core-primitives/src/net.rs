@@ -78,8 +78,25 @@ pub trait NetworkStream: fmt::Debug + Send + 'static {
     /// Waits, between exchanges, for a reason not to use this stream again.
     ///
     /// `Pending` means fit for use, and the waker is kept. Call it with [`nobody`](crate::nobody) to
-    /// ask without waiting. Each layer answers for its own protocol: a TLS stream reads the session
-    /// tickets which make the socket below it readable, and goes on being idle.
+    /// ask without waiting.
+    ///
+    /// # For callers
+    ///
+    /// Ask when the stream is put aside and once more right before it is used again. Hold no lock: the
+    /// answer may take a system call and decryption, and may call the waker. What cannot be known is what
+    /// reaches this host between the answer and the next write: a request on a connection that its peer
+    /// closes in that moment fails like any other.
+    ///
+    /// # For implementers
+    ///
+    /// Answer from what has reached this host *now*, and not from what an event loop has reported so far:
+    /// the loop does not move while its thread computes. An answer may rely on an earlier observation, of
+    /// this stream or of all streams by the loop, for some tens of microseconds and no longer; so a loop
+    /// that turns all the time needs no system call for this. What was found must then be readable by
+    /// [`poll_read`](Self::poll_read) at once, whether or not the loop has reported it.
+    ///
+    /// Each layer answers for its own protocol. A TLS stream processes the records that have come: session
+    /// tickets and key updates keep it idle; application data, an alert and an end do not.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEnd>;
 
     /// Who is at the other end, and how the stream is protected.
@@ -303,6 +320,35 @@ impl fmt::Debug for TlsFailure {
 
 /// What is behind the cause: the cause itself has been said by `Display`.
 impl StdError for TlsFailure {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source()
+    }
+}
+
+/// An [`io::Error`] that several requests have as their source, since the connection which failed was
+/// theirs together. It prints, and has a source, as the error inside does.
+#[derive(Clone, Debug)]
+pub struct SharedIoError(Arc<io::Error>);
+
+impl SharedIoError {
+    /// `error`, shared.
+    pub fn new(error: Arc<io::Error>) -> Self {
+        SharedIoError(error)
+    }
+
+    /// The error inside.
+    pub fn get(&self) -> &io::Error {
+        &self.0
+    }
+}
+
+impl fmt::Display for SharedIoError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl StdError for SharedIoError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.0.source()
     }

@@ -8,122 +8,157 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
+
 use crate::net::TlsConnector;
 
-/// How long each phase of a request may take; `None` is for ever.
+/// Maximum duration of each phase of a request.
 ///
-/// A pool has one of these as its default; a request overrides it as a whole by carrying another
-/// in its [`http::Extensions`].
+/// A pool has one of these as its default, and a request may carry another in its
+/// [`http::Extensions`]. What the request sets overrides what the pool sets, limit by limit; what
+/// the request leaves unset is the pool's. `without_…` sets that there is no limit, also where the
+/// pool has one. A limit that neither sets has its default, which its method names.
 ///
 /// ```
-/// use httpcore_core_primitives::{Body, Timeouts};
+/// use httpcore_core_primitives::{Body, Timeouts, options};
 /// use std::time::Duration;
 ///
-/// let request = http::Request::get("http://localhost/")
-///     .extension(Timeouts::default().with_read(Duration::from_secs(5)))
+/// let seconds = Duration::from_secs;
+/// let pool = Timeouts::default().with_read(seconds(3)).with_total(seconds(20));
+/// // A long download: as much time as it takes, while it makes progress.
+/// let download = Timeouts::default().without_total();
+/// let request = http::Request::get("http://localhost/large")
+///     .extension(download)
 ///     .body(Body::empty())?;
+///
+/// let limits = options::effective(&pool, request.extensions().get());
+/// assert_eq!(limits.read(), Some(seconds(3)));
+/// assert_eq!(limits.total(), None);
+/// assert_eq!(limits.connect(), Some(seconds(30)));
 /// # Ok::<(), http::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Timeouts {
-    /// Waiting for a place in the pool: from the moment of asking until a connection is granted or
-    /// one begins to be made for this request. Never restarts. None by default: a full queue is
-    /// for its owner to judge.
-    pub pool: Option<Duration>,
-    /// Looking up the host's addresses. 30 s by default, as for the other two phases of making a
-    /// connection: such an attempt outlives the request that caused it, and so something must
-    /// bound it.
-    pub resolve: Option<Duration>,
-    /// Connecting, all addresses together. 30 s by default.
-    pub connect: Option<Duration>,
-    /// The TLS handshake. 30 s by default.
-    pub tls: Option<Duration>,
-    /// No progress in writing, from one accepted byte to the next. None by default.
-    pub write: Option<Duration>,
-    /// From the end of sending the request until the head of the final response has arrived. None
-    /// by default: how long an answer may take is known to the caller alone.
-    pub first_byte: Option<Duration>,
-    /// No progress in reading, from one received byte to the next, head and body alike. None by
+    pool: Limit,
+    resolve: Limit,
+    connect: Limit,
+    tls: Limit,
+    write: Limit,
+    first_byte: Limit,
+    read: Limit,
+    total: Limit,
+}
+
+/// One limit. As large as an `Option<Duration>`.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+enum Limit {
+    /// What the next layer sets: the pool, and then the default.
+    #[default]
+    Unset,
+    Never,
+    After(Duration),
+}
+
+impl Limit {
+    const fn or(self, other: Limit) -> Limit {
+        match self {
+            Limit::Unset => other,
+            set => set,
+        }
+    }
+
+    const fn or_default(self, default: Option<Duration>) -> Option<Duration> {
+        match self {
+            Limit::Unset => default,
+            Limit::Never => None,
+            Limit::After(limit) => Some(limit),
+        }
+    }
+}
+
+impl fmt::Debug for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Limit::Unset => f.write_str("unset"),
+            Limit::Never => f.write_str("none"),
+            Limit::After(limit) => limit.fmt(f),
+        }
+    }
+}
+
+/// The default for each of the three phases of making a connection: such an attempt outlives the
+/// request that caused it, and so something must bound it.
+const CONNECTING: Option<Duration> = Some(Duration::from_secs(30));
+
+macro_rules! limits {
+    ($($(#[$doc:meta])* $limit:ident, $with:ident, $without:ident, $default:expr;)*) => {
+        impl Timeouts {
+            /// No limits at all, not even on making connections, whatever the pool sets.
+            pub const fn none() -> Self {
+                Timeouts { $($limit: Limit::Never,)* }
+            }
+
+            /// These, with each unset limit taken from `other`.
+            #[must_use]
+            pub const fn or(self, other: &Timeouts) -> Self {
+                Timeouts { $($limit: self.$limit.or(other.$limit),)* }
+            }
+
+            $(
+                $(#[$doc])*
+                pub const fn $limit(&self) -> Option<Duration> {
+                    self.$limit.or_default($default)
+                }
+
+                #[doc = concat!("These, with [`", stringify!($limit), "`](Self::", stringify!($limit), ") set to `limit`.")]
+                #[must_use]
+                pub const fn $with(mut self, limit: Duration) -> Self {
+                    self.$limit = Limit::After(limit);
+                    self
+                }
+
+                #[doc = concat!("These, without a limit for [`", stringify!($limit), "`](Self::", stringify!($limit), "), also where the pool has one.")]
+                #[must_use]
+                pub const fn $without(mut self) -> Self {
+                    self.$limit = Limit::Never;
+                    self
+                }
+            )*
+        }
+    };
+}
+
+limits! {
+    /// Returns the limit on waiting for a connection: from the request's first poll until a
+    /// connection is granted or one begins to be made for this request. It never restarts. None by
     /// default.
-    pub read: Option<Duration>,
-    /// Everything, from asking the pool to the last byte of the response's body. None by default.
-    pub total: Option<Duration>,
+    pool, with_pool, without_pool, None;
+    /// Returns the limit on looking up the host's addresses. 30 s by default.
+    resolve, with_resolve, without_resolve, CONNECTING;
+    /// Returns the limit on connecting, all addresses together. 30 s by default.
+    connect, with_connect, without_connect, CONNECTING;
+    /// Returns the limit on the TLS handshake. 30 s by default.
+    tls, with_tls, without_tls, CONNECTING;
+    /// Returns the limit on writing without progress, from one accepted byte to the next. None by
+    /// default.
+    write, with_write, without_write, None;
+    /// Returns the limit from the end of sending the request until the head of the final response
+    /// has arrived. None by default.
+    first_byte, with_first_byte, without_first_byte, None;
+    /// Returns the limit on reading without progress, from one received byte to the next, head and
+    /// body alike. None by default.
+    read, with_read, without_read, None;
+    /// Returns the limit on the whole, from the request's first poll to the last byte of the
+    /// response's body. None by default.
+    total, with_total, without_total, None;
 }
 
-impl Default for Timeouts {
-    fn default() -> Self {
-        let making = Some(Duration::from_secs(30));
-        Timeouts {
-            resolve: making,
-            connect: making,
-            tls: making,
-            ..Timeouts::none()
-        }
-    }
-}
-
-impl Timeouts {
-    /// No limits at all, not even on making connections.
-    pub const fn none() -> Self {
-        Timeouts {
-            pool: None,
-            resolve: None,
-            connect: None,
-            tls: None,
-            write: None,
-            first_byte: None,
-            read: None,
-            total: None,
-        }
-    }
-
-    /// These, with [`pool`](Self::pool) set.
-    pub const fn with_pool(mut self, limit: Duration) -> Self {
-        self.pool = Some(limit);
-        self
-    }
-
-    /// These, with [`resolve`](Self::resolve) set.
-    pub const fn with_resolve(mut self, limit: Duration) -> Self {
-        self.resolve = Some(limit);
-        self
-    }
-
-    /// These, with [`connect`](Self::connect) set.
-    pub const fn with_connect(mut self, limit: Duration) -> Self {
-        self.connect = Some(limit);
-        self
-    }
-
-    /// These, with [`tls`](Self::tls) set.
-    pub const fn with_tls(mut self, limit: Duration) -> Self {
-        self.tls = Some(limit);
-        self
-    }
-
-    /// These, with [`write`](Self::write) set.
-    pub const fn with_write(mut self, limit: Duration) -> Self {
-        self.write = Some(limit);
-        self
-    }
-
-    /// These, with [`first_byte`](Self::first_byte) set.
-    pub const fn with_first_byte(mut self, limit: Duration) -> Self {
-        self.first_byte = Some(limit);
-        self
-    }
-
-    /// These, with [`read`](Self::read) set.
-    pub const fn with_read(mut self, limit: Duration) -> Self {
-        self.read = Some(limit);
-        self
-    }
-
-    /// These, with [`total`](Self::total) set.
-    pub const fn with_total(mut self, limit: Duration) -> Self {
-        self.total = Some(limit);
-        self
+/// Returns the limits of a request: its own over its pool's, limit by limit.
+#[inline]
+pub fn effective(pool: &Timeouts, request: Option<&Timeouts>) -> Timeouts {
+    match request {
+        None => *pool,
+        Some(request) => request.or(pool),
     }
 }
 
@@ -155,18 +190,21 @@ pub struct ConnectionUse {
 
 impl ConnectionUse {
     /// This, with [`fresh`](Self::fresh) set.
+    #[must_use]
     pub const fn with_fresh(mut self) -> Self {
         self.fresh = true;
         self
     }
 
     /// This, with [`close_after`](Self::close_after) set.
+    #[must_use]
     pub const fn with_close_after(mut self) -> Self {
         self.close_after = true;
         self
     }
 
     /// This, with [`http1_only`](Self::http1_only) set.
+    #[must_use]
     pub const fn with_http1_only(mut self) -> Self {
         self.http1_only = true;
         self
@@ -222,6 +260,24 @@ impl Protocol {
     pub fn name(&self) -> &str {
         &self.0
     }
+}
+
+/// How a request names its target (RFC 9112 §3.2, RFC 9113 §8.3.1), in the request's extensions. Without
+/// it, a request has the origin form, and `CONNECT` the authority form.
+///
+/// Over HTTP/2 the target becomes `:path`. What that cannot be is refused
+/// ([`Kind::InvalidRequest`](crate::Kind::InvalidRequest)): exact bytes that do not begin with `/`, have a
+/// fragment, or hold a character which `http` takes for none of a path's, `*` for another method than `OPTIONS`, and any but the authority form for `CONNECT`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Target {
+    /// The URL with scheme and host, as a proxy wants it. User information is not sent. Over HTTP/2
+    /// every request says both.
+    Absolute,
+    /// `*`, for `OPTIONS`.
+    Asterisk,
+    /// Exactly these bytes. Over HTTP/1.1 only what would break the request line is refused.
+    Exact(Bytes),
 }
 
 /// Who must be at the other end of TLS, instead of the host which the URL names: the name that the
@@ -344,5 +400,34 @@ pub fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a.min(b)),
         (one, None) | (None, one) => one,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn what_a_request_sets_overrides_its_pool_limit_by_limit() {
+        let pool = Timeouts::default()
+            .with_read(SECOND)
+            .with_total(2 * SECOND)
+            .without_tls();
+        let request = Timeouts::default().with_total(3 * SECOND).without_read();
+        let both = effective(&pool, Some(&request));
+        assert_eq!(both.total(), Some(3 * SECOND));
+        assert_eq!(both.read(), None);
+        assert_eq!(both.tls(), None);
+        assert_eq!(both.connect(), Some(30 * SECOND));
+        assert_eq!(effective(&pool, None), pool);
+        assert_eq!(effective(&pool, Some(&Timeouts::default())), pool);
+        assert_eq!(effective(&pool, Some(&Timeouts::none())), Timeouts::none());
+    }
+
+    #[test]
+    fn a_limit_that_can_be_unset_is_no_larger_than_one_that_cannot() {
+        assert_eq!(size_of::<Timeouts>(), 8 * size_of::<Option<Duration>>());
     }
 }

@@ -1,10 +1,10 @@
 //! Scheme, host and port of a URL (RFC 9110 §4.3.1: what decides who is asked).
 
-use std::fmt;
+use std::{fmt, net::Ipv6Addr};
 
 use http::Uri;
 
-use crate::error::{Error, Kind, Phase};
+use crate::error::{Error, Kind, Phase, Sent};
 
 /// A scheme this engine knows, and its default port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -85,20 +85,27 @@ impl Origin {
 
     /// The origin of `url`.
     ///
+    /// Of hosts in brackets (RFC 3986 §3.2.2), only IPv6 addresses are taken: no name and no IPv4
+    /// address, no address of a future version (`[v1.x]`), and no zone (`[fe80::1%25eth0]`,
+    /// RFC 6874), which `TcpOptions::interface` replaces.
+    ///
     /// # Errors
     ///
     /// [`Kind::InvalidUrl`] if it has no scheme, no host, or a port that is not one;
     /// [`Kind::UnsupportedScheme`] for any but `http`, `https`, `ws` and `wss`.
     pub fn of(url: &Uri) -> Result<Self, Error> {
-        let invalid = |why| Error::new(Kind::InvalidUrl, Phase::Request).with_message(why);
+        let invalid =
+            |why| Error::new(Kind::InvalidUrl, Phase::Request, Sent::Nothing).with_message(why);
         let Some(scheme) = url.scheme_str() else {
             return Err(invalid(
                 "the URL lacks a scheme such as http:// or https://",
             ));
         };
         let Some(scheme) = Scheme::parse(scheme) else {
-            return Err(Error::new(Kind::UnsupportedScheme, Phase::Request)
-                .with_message(format!("the URL's scheme {scheme}:// is not supported")));
+            return Err(
+                Error::new(Kind::UnsupportedScheme, Phase::Request, Sent::Nothing)
+                    .with_message(format!("the URL's scheme {scheme}:// is not supported")),
+            );
         };
         let Some(authority) = url.authority() else {
             return Err(invalid("the URL lacks a host"));
@@ -110,9 +117,22 @@ impl Origin {
         // RFC 6874: a zone says which of this machine's interfaces is meant, which is for
         // `TcpOptions::interface` to say.
         if bare(host).contains('%') {
+            return Err(invalid(if host.starts_with('[') {
+                "the URL's address has a zone: leave it out, and name the interface in \
+                 TcpOptions::interface"
+            } else {
+                "the URL's host has an escape, which no name has: write an internationalized name in \
+                 its ASCII form (xn--…)"
+            }));
+        }
+        // RFC 3986 §3.2.2 has names in ASCII; `http` lets other bytes through.
+        if !host.is_ascii() {
             return Err(invalid(
-                "the URL's host has a zone or an escape, which no name has",
+                "the URL's host is not ASCII: write an internationalized name in its ASCII form (xn--…)",
             ));
+        }
+        if let Some(literal) = host.strip_prefix('[') {
+            in_brackets(literal.strip_suffix(']').unwrap_or(literal)).map_err(invalid)?;
         }
         // `Authority::port_u16` says `None` for an absent port and for one that is too large, and
         // RFC 3986 §3.2.3 allows an empty one.
@@ -181,6 +201,24 @@ impl fmt::Display for Bracketed<'_> {
     }
 }
 
+/// Checks what stands in brackets as a host.
+fn in_brackets(literal: &str) -> Result<(), &'static str> {
+    // RFC 6874: a zone names an interface of this machine.
+    if literal.contains('%') {
+        return Err(
+            "the URL's host has a zone: name the interface with TcpOptions::interface instead",
+        );
+    }
+    // RFC 3986 §3.2.2: IP-literal = "[" ( IPv6address / IPvFuture ) "]"
+    if literal.starts_with(['v', 'V']) {
+        return Err("the URL's host is an IP address of a future version, which is not supported");
+    }
+    match literal.parse::<Ipv6Addr>() {
+        Ok(_) => Ok(()),
+        Err(_) => Err("the URL's host is in brackets, and is not an IPv6 address"),
+    }
+}
+
 fn bare(host: &str) -> &str {
     host.strip_prefix('[')
         .and_then(|host| host.strip_suffix(']'))
@@ -240,6 +278,12 @@ mod tests {
             ("http://a:0/", Kind::InvalidUrl),
             ("http://[fe80::1%25lo]/", Kind::InvalidUrl),
             ("http://a%41/", Kind::InvalidUrl),
+            ("http://[localhost]/", Kind::InvalidUrl),
+            ("http://[127.0.0.1]/", Kind::InvalidUrl),
+            ("http://[127.0.0.1]:80/", Kind::InvalidUrl),
+            ("http://[]/", Kind::InvalidUrl),
+            ("http://[1::2::3]/", Kind::InvalidUrl),
+            ("http://user@[localhost]/", Kind::InvalidUrl),
             ("http://a:65536/", Kind::InvalidUrl),
             ("http://a:99999999999/", Kind::InvalidUrl),
             ("example.com", Kind::InvalidUrl),
@@ -248,6 +292,27 @@ mod tests {
                 continue; // `http` itself refuses it: the caller never gets this far
             };
             assert_eq!(Origin::of(&url).unwrap_err().kind(), kind, "{url}");
+        }
+    }
+
+    #[test]
+    fn brackets_hold_ipv6_addresses_only_and_the_error_says_what_is_there() {
+        for (host, said) in [
+            ("[localhost]", "not an IPv6 address"),
+            ("[127.0.0.1]", "not an IPv6 address"),
+            ("[v1.fe80::a]", "future version"),
+            ("[fe80::1%25eth0]", "TcpOptions::interface"),
+        ] {
+            // Some are refused by `http` already; those that it takes must be refused here.
+            if let Ok(url) = format!("http://{host}/").parse::<Uri>() {
+                let error = Origin::of(&url).unwrap_err();
+                assert!(error.to_string().contains(said), "{host}: {error}");
+            }
+            let literal = host.trim_matches(['[', ']']);
+            assert!(in_brackets(literal).unwrap_err().contains(said), "{host}");
+        }
+        for host in ["[::1]", "[::ffff:127.0.0.1]", "[2001:DB8::1]"] {
+            assert!(of(&format!("http://{host}/")).is_ok(), "{host}");
         }
     }
 

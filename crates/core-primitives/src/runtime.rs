@@ -167,7 +167,7 @@ pub fn with_deadline<F: Future>(
     future: F,
 ) -> WithDeadline<F> {
     WithDeadline {
-        future,
+        future: Some(future),
         deadline,
         alarm: Alarm::new(runtime.clone(), purpose),
     }
@@ -177,8 +177,9 @@ pin_project! {
     /// The future of [`with_deadline`].
     #[must_use = "futures do nothing unless polled"]
     pub struct WithDeadline<F> {
+        // `None` once the deadline has come first.
         #[pin]
-        future: F,
+        future: Option<F>,
         deadline: Option<Instant>,
         alarm: Alarm,
     }
@@ -188,10 +189,89 @@ impl<F: Future> Future for WithDeadline<F> {
     type Output = Option<F::Output>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        if let Poll::Ready(output) = this.future.poll(cx) {
+        let mut this = self.project();
+        let Some(future) = this.future.as_mut().as_pin_mut() else {
+            return Poll::Ready(None);
+        };
+        if let Poll::Ready(output) = future.poll(cx) {
             return Poll::Ready(Some(output));
         }
-        this.alarm.poll_until(cx, *this.deadline).map(|()| None)
+        if this.alarm.poll_until(cx, *this.deadline).is_pending() {
+            return Poll::Pending;
+        }
+        this.future.set(None);
+        Poll::Ready(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::pending, pin::pin};
+
+    use super::*;
+
+    /// A runtime at one moment, whose timers are ready once their deadline is that moment.
+    #[derive(Debug)]
+    struct Still(Instant);
+
+    impl Runtime for Still {
+        fn now(&self) -> Instant {
+            self.0
+        }
+
+        fn timer(&self, _: &'static str) -> Box<dyn Timer> {
+            Box::new(Still(self.0))
+        }
+
+        fn spawn(&self, _: &'static str, _: BoxFuture<'static, ()>) {
+            unreachable!("nothing here spawns")
+        }
+    }
+
+    impl Timer for Still {
+        fn poll_until(&mut self, _: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+            if self.0 >= deadline {
+                return Poll::Ready(());
+            }
+            Poll::Pending
+        }
+
+        fn disarm(&mut self) {}
+    }
+
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "there is no other way to make an instant"
+    )]
+    fn runtime() -> Arc<dyn Runtime> {
+        Arc::new(Still(Instant::now()))
+    }
+
+    #[test]
+    fn a_future_that_is_late_is_dropped_before_that_is_returned() {
+        let runtime = runtime();
+        let alive = Arc::new(());
+        let held = alive.clone();
+        let mut late = pin!(with_deadline(
+            &runtime,
+            "test",
+            Some(runtime.now()),
+            async move {
+                let _held = held;
+                pending::<()>().await;
+            }
+        ));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert_eq!(late.as_mut().poll(&mut cx), Poll::Ready(None));
+        assert_eq!(Arc::strong_count(&alive), 1);
+        assert_eq!(late.as_mut().poll(&mut cx), Poll::Ready(None));
+    }
+
+    #[test]
+    fn what_is_ready_at_its_deadline_is_not_late() {
+        let runtime = runtime();
+        let ready = with_deadline(&runtime, "test", Some(runtime.now()), async { 5 });
+        let mut cx = Context::from_waker(Waker::noop());
+        assert_eq!(pin!(ready).poll(&mut cx), Poll::Ready(Some(5)));
     }
 }

@@ -59,7 +59,9 @@ pub struct NoExtendedConnect;
 impl NoExtendedConnect {
     /// Whether this is what `error` says.
     pub fn is_behind(error: &Error) -> bool {
-        std::error::Error::source(error).is_some_and(|source| source.is::<NoExtendedConnect>())
+        error
+            .cause()
+            .is_some_and(|cause| cause.is::<NoExtendedConnect>())
     }
 }
 

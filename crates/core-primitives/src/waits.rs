@@ -72,14 +72,14 @@ impl Waits {
     /// `100 (Continue)`.
     pub fn new(timeouts: &Timeouts, total: Option<Instant>, continue_wait: Duration) -> Self {
         Waits {
-            write: timeouts.write,
-            first_byte: timeouts.first_byte,
-            read: timeouts.read,
+            write: timeouts.write(),
+            first_byte: timeouts.first_byte(),
+            read: timeouts.read(),
             total,
             continue_wait,
-            unlimited: timeouts.write.is_none()
-                && timeouts.first_byte.is_none()
-                && timeouts.read.is_none()
+            unlimited: timeouts.write().is_none()
+                && timeouts.first_byte().is_none()
+                && timeouts.read().is_none()
                 && total.is_none(),
             write_since: None,
             read_since: None,

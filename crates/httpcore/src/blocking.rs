@@ -27,7 +27,9 @@ use std::{
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::Uri;
-use httpcore_core_primitives::{BoxError, Error, Kind, NetworkStream, Phase, Request, Upgraded};
+use httpcore_core_primitives::{
+    BoxError, Error, Kind, NetworkStream, Phase, Request, Sent, Upgraded,
+};
 pub use httpcore_net_epoll::Blocking;
 use httpcore_pool::{Counters, Drained, Status};
 
@@ -77,11 +79,15 @@ impl ConnectionPool {
     /// # Errors
     ///
     /// See [`Error`].
-    pub fn request(&self, request: Request) -> Result<Response, Error> {
+    pub fn request<B: Into<crate::Body>>(
+        &self,
+        request: http::Request<B>,
+    ) -> Result<Response, Error> {
         let response = self.blocking.block_on(self.pool.request(request))?;
         Ok(response.map(|body| Body {
             body,
             unread: Bytes::new(),
+            failure: None,
             blocking: self.blocking.clone(),
         }))
     }
@@ -172,23 +178,31 @@ where
     U::Error: Into<BoxError>,
 {
     let pool = ConnectionPool::new().map_err(|error| {
-        Error::new(Kind::RuntimeGone, Phase::Request)
+        Error::new(Kind::RuntimeGone, Phase::Request, Sent::Nothing)
             .with_message("the system gave no means of waiting")
             .with_source(error)
     })?;
     pool.get(url)
 }
 
-/// A response's body, read on the calling thread. Implements [`Read`].
+/// A response's body, read on the calling thread.
+///
+/// Implements [`Read`]: an error is the [`io::Error`] that an [`Error`] converts to, as
+/// `TimedOut`, `UnexpectedEof` or `ConnectionReset`, with the [`Error`] inside, and is reported
+/// again by each further read.
 pub struct Body {
     body: crate::Body,
     /// What was received and not yet read.
     unread: Bytes,
+    /// What ended the body early. It is reported by every later read, which would otherwise take
+    /// what it has for the whole.
+    failure: Option<Error>,
     blocking: Arc<Blocking>,
 }
 
 impl Body {
-    /// The next piece, `None` at the end.
+    /// Returns the next piece, and `None` at the end. After an error it returns an
+    /// [equal one](Error::repeated) each time.
     pub fn chunk(&mut self) -> Option<Result<Bytes, Error>> {
         if !self.unread.is_empty() {
             return Some(Ok(std::mem::take(&mut self.unread)));
@@ -198,6 +212,9 @@ impl Body {
 
     /// The next piece of what has not been received yet.
     fn receive(&mut self) -> Option<Result<Bytes, Error>> {
+        if let Some(failure) = &self.failure {
+            return Some(Err(failure.repeated()));
+        }
         // What is at hand, as most small responses are, needs no loop: that costs 500 instructions.
         if self.body.is_empty() {
             return None;
@@ -207,22 +224,31 @@ impl Body {
             self.body = crate::Body::empty();
             return (!bytes.is_empty()).then_some(Ok(bytes));
         }
-        self.blocking.block_on(self.body.chunk())
+        let piece = self.blocking.block_on(self.body.chunk());
+        if let Some(Err(error)) = &piece {
+            self.failure = Some(error.repeated());
+        }
+        piece
     }
 
     /// All of it, if that is at most `limit` bytes.
     ///
     /// # Errors
     ///
-    /// [`Kind::TooLarge`] if there is more; otherwise whatever ends the body early.
+    /// [`Kind::TooLarge`] if there is more; otherwise whatever ends the body early, also if an
+    /// earlier read has reported it.
     pub fn bytes(self, limit: usize) -> Result<Bytes, Error> {
+        if let Some(failure) = self.failure {
+            return Err(failure);
+        }
         if self.unread.is_empty() {
             return self.blocking.block_on(self.body.bytes(limit));
         }
         let head = self.unread;
         let rest = limit.checked_sub(head.len()).ok_or_else(|| {
-            Error::new(Kind::TooLarge, Phase::Body)
+            Error::new(Kind::TooLarge, Phase::Body, Sent::All)
                 .with_message(format!("the body is larger than the {limit} bytes allowed"))
+                .with_response_started(true)
         })?;
         let tail = self.blocking.block_on(self.body.bytes(rest))?;
         Ok([head, tail].concat().into())
@@ -237,7 +263,7 @@ impl Read for Body {
         if self.unread.is_empty() {
             match self.receive() {
                 None => return Ok(0),
-                Some(piece) => self.unread = piece.map_err(io::Error::other)?,
+                Some(piece) => self.unread = piece.map_err(io::Error::from)?,
             }
         }
         let size = buf.len().min(self.unread.len());

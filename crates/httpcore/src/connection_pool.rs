@@ -12,12 +12,12 @@ use std::{
 };
 
 use http::Uri;
-#[cfg(feature = "ws")]
-use httpcore_core_primitives::{Body, ConnectionUse, upgrade::NoExtendedConnect};
 use httpcore_core_primitives::{
-    BoxError, Error, Kind, NetworkBackend, Phase, Request, Response, Runtime, ServerName,
-    TcpOptions, Timeouts, TlsConnector,
+    Body, BoxError, Error, Kind, NetworkBackend, Phase, Request, Response, Runtime, Sent,
+    ServerName, TcpOptions, Timeouts, TlsConnector,
 };
+#[cfg(feature = "ws")]
+use httpcore_core_primitives::{ConnectionUse, options, upgrade::NoExtendedConnect};
 use httpcore_pool::{Config, Draining, Pool, Sending, Status};
 
 use crate::{
@@ -66,7 +66,9 @@ impl ConnectionPool {
     }
 
     /// Sends `request`, whose URI must be absolute (`http://host/path`), and yields the response
-    /// once its head is there. The body streams; while it lasts, it holds its connection.
+    /// once its head is there. The body streams; while it lasts, it holds its connection. The
+    /// request's body is a [`Body`], or what becomes one: `()`, a `&'static str`, a `String`, a
+    /// `Vec<u8>`, [`Bytes`](crate::Bytes) and the like.
     ///
     /// [`Timeouts`], [`Trace`](crate::Trace), [`ConnectionUse`],
     /// [`Partition`](crate::Partition), [`ServerName`],
@@ -75,7 +77,8 @@ impl ConnectionPool {
     /// # Errors
     ///
     /// See [`Error`]: it says what failed, in which phase, and how much of the request was sent.
-    pub fn request(&self, request: Request) -> Requesting {
+    pub fn request<B: Into<Body>>(&self, request: http::Request<B>) -> Requesting {
+        let request = request.map(Into::into);
         let apart = Apart::of(request.extensions());
         match self.routes.of(request.uri(), apart.as_ref()) {
             Ok(route) => Requesting(Progress::Sending(self.pool.send(route, request))),
@@ -129,11 +132,12 @@ impl ConnectionPool {
                     let wish = wish.copied().unwrap_or_default().with_http1_only();
                     again.extensions_mut().insert(wish);
                     // To the caller both are one, and what the first took is gone.
-                    let mut limits = *again.extensions().get().unwrap_or(&pool.timeouts);
-                    if let Some(total) = &mut limits.total {
+                    let own = again.extensions().get::<Timeouts>();
+                    let limits = options::effective(&pool.timeouts, own);
+                    if let Some(total) = limits.total() {
                         let spent = pool.pool.runtime().now().saturating_duration_since(began);
-                        *total = total.saturating_sub(spent);
-                        again.extensions_mut().insert(limits);
+                        let rest = limits.with_total(total.saturating_sub(spent));
+                        again.extensions_mut().insert(rest);
                     }
                     pool.request(again).await
                 }
@@ -152,9 +156,28 @@ impl ConnectionPool {
         crate::sse::EventSource::new(subscription, runtime, move |request| pool.request(request))
     }
 
-    /// The time limits of requests which bring none of their own.
+    /// Returns the time limits of requests, where a request's own [`Timeouts`] set none.
     pub fn timeouts(&self) -> Timeouts {
         self.timeouts
+    }
+
+    /// Returns the clock and the tasks that the pool runs on: the real ones, or virtual time in a
+    /// test.
+    ///
+    /// ```
+    /// # use httpcore::{ConnectionPool, sleep_until};
+    /// # use std::time::Duration;
+    /// async fn pause(pool: &ConnectionPool, duration: Duration) {
+    ///     let runtime = pool.runtime();
+    ///     sleep_until(runtime, runtime.now() + duration).await;
+    /// }
+    /// # let epoll = httpcore::Epoll::new()?;
+    /// # let pool = ConnectionPool::new(epoll.backend());
+    /// # epoll.block_on(pause(&pool, Duration::from_millis(1)));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn runtime(&self) -> &Arc<dyn Runtime> {
+        self.pool.runtime()
     }
 
     /// A snapshot to print: how many requests and connections there are, and what each connection
@@ -207,6 +230,10 @@ impl fmt::Debug for ConnectionPool {
 }
 
 /// A request on its way: the future of [`ConnectionPool::request`].
+///
+/// # Panics
+///
+/// When it is polled after it was ready, as the futures of the standard library may.
 #[must_use = "futures do nothing unless polled"]
 pub struct Requesting(Progress);
 
@@ -235,7 +262,7 @@ impl Future for Requesting {
             Progress::Sending(sending) => Pin::new(sending).poll(cx),
             Progress::Refused(error) => match error.take() {
                 Some(error) => Poll::Ready(Err(error)),
-                None => Poll::Pending,
+                None => panic!("polled after it was ready"),
             },
         }
     }
@@ -311,7 +338,7 @@ impl Builder {
         self
     }
 
-    /// The time limits of requests that do not bring their own.
+    /// Sets the time limits of requests, where a request's own [`Timeouts`] set none.
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
         self.pool.timeouts = timeouts;
         self
@@ -443,8 +470,21 @@ where
     U::Error: Into<BoxError>,
 {
     url.try_into().map_err(|error| {
-        Error::new(Kind::InvalidUrl, Phase::Request)
-            .with_message("the URL cannot be read")
+        let error: BoxError = error.into();
+        // `http` does not say which character, nor where.
+        let message = match error.to_string().as_str() {
+            "invalid uri character" => {
+                "the URL has a character which no URL has: write an internationalized host in its ASCII \
+                 form (xn--…), and percent-encode the rest"
+            }
+            "invalid authority" => {
+                "the URL's host or port cannot be read: an internationalized host is written in its \
+                 ASCII form (xn--…)"
+            }
+            _ => "the URL cannot be read",
+        };
+        Error::new(Kind::InvalidUrl, Phase::Request, Sent::Nothing)
+            .with_message(message)
             .with_source(error)
     })
 }

@@ -9,8 +9,8 @@ use std::{
 
 use httpcore_core_primitives::{
     Alpn, BoxFuture, BoxStream, Error, Established, Event, Kind, NetworkBackend, Phase, Runtime,
-    StreamInfo, TimeoutKind, TlsChoice, TlsConnector, Trace, options::deadline,
-    runtime::WithDeadline, with_deadline,
+    RuntimeGone, Sent, StreamInfo, TimeoutKind, TlsChoice, TlsConnector, TlsFailure, Trace,
+    options::deadline, runtime::WithDeadline, with_deadline,
 };
 use httpcore_pool::{Dial, DialTerms, Endpoint, Hop, Route};
 use httpcore_proto_h1::H1Connection;
@@ -97,7 +97,7 @@ impl Attempt {
         );
         // RFC 9113 §3.2: without `h2` in its answer, a server does not speak it over TLS.
         if offered_only_http2 && chosen != Some(Alpn::Http2) {
-            return Err(Error::new(Kind::Tls, Phase::Tls)
+            return Err(Error::new(Kind::Tls, Phase::Tls, Sent::Nothing)
                 .with_message("the server did not choose HTTP/2, and nothing else is spoken"));
         }
         Ok(chosen == Some(Alpn::Http2))
@@ -121,7 +121,10 @@ impl Attempt {
                 let connected = self.within(TimeoutKind::Connect, connecting).await;
                 connected.map(|outcome| {
                     outcome.map_err(|error| {
-                        Error::new(Kind::Connect, Phase::Connect)
+                        if RuntimeGone::is_behind(&error) {
+                            return gone(&error, Phase::Connect);
+                        }
+                        Error::new(Kind::Connect, Phase::Connect, Sent::Nothing)
                             .with_message(format!("connecting to {} failed", path.display()))
                             .with_source(error)
                     })
@@ -148,7 +151,7 @@ impl Attempt {
             .await
             .ok_or_else(|| late(TimeoutKind::Resolve))?
             .map_err(|error| {
-                Error::new(Kind::Resolve, Phase::Resolve)
+                Error::new(Kind::Resolve, Phase::Resolve, Sent::Nothing)
                     .with_message(format!("the addresses of {host} could not be found"))
                     .with_source(error)
             })?;
@@ -157,7 +160,7 @@ impl Attempt {
             (self.now(), Event::Resolved { addresses })
         });
         if addresses.is_empty() {
-            return Err(Error::new(Kind::Resolve, Phase::Resolve)
+            return Err(Error::new(Kind::Resolve, Phase::Resolve, Sent::Nothing)
                 .with_message(format!("the host {host} has no addresses")));
         }
         Ok(addresses)
@@ -168,7 +171,7 @@ impl Attempt {
         match hop {
             Hop::Tls { server_name, offer } => {
                 let Some(tls) = self.tls_of(hop) else {
-                    return Err(Error::new(Kind::Tls, Phase::Tls)
+                    return Err(Error::new(Kind::Tls, Phase::Tls, Sent::Nothing)
                         .with_message("this pool was built without TLS"));
                 };
                 self.trace()
@@ -183,7 +186,7 @@ impl Attempt {
                 let chosen = self.protected(offer, &stream.info())?;
                 Ok((stream, chosen))
             }
-            _ => Err(Error::new(Kind::Proxy, Phase::Proxy)
+            _ => Err(Error::new(Kind::Proxy, Phase::Proxy, Sent::Nothing)
                 .with_message("this pool cannot go through proxies")),
         }
     }
@@ -209,7 +212,7 @@ impl Attempt {
         // RFC 7301 §3.1: the server chooses from what it was offered, or says nothing, which is
         // HTTP/1.1.
         if info.alpn.is_some_and(|chosen| !offer.contains(&chosen)) {
-            return Err(Error::new(Kind::Tls, Phase::Tls)
+            return Err(Error::new(Kind::Tls, Phase::Tls, Sent::Nothing)
                 .with_message("the server chose a protocol which was not offered"));
         }
         self.trace()
@@ -222,9 +225,9 @@ impl Attempt {
     fn within<F: Future>(&self, limit: TimeoutKind, step: F) -> WithDeadline<F> {
         let timeouts = &self.terms.timeouts;
         let allowed = match limit {
-            TimeoutKind::Resolve => timeouts.resolve,
-            TimeoutKind::Tls => timeouts.tls,
-            _ => timeouts.connect,
+            TimeoutKind::Resolve => timeouts.resolve(),
+            TimeoutKind::Tls => timeouts.tls(),
+            _ => timeouts.connect(),
         };
         let due = deadline(self.now(), allowed);
         with_deadline(&self.runtime(), "dial", due, step)
@@ -250,15 +253,72 @@ fn late(limit: TimeoutKind) -> Error {
         TimeoutKind::Tls => Phase::Tls,
         _ => Phase::Connect,
     };
-    Error::new(Kind::Timeout(limit), phase)
+    Error::new(Kind::Timeout(limit), phase, Sent::Nothing)
 }
 
-/// What a failed handshake comes to. A name that no certificate can be for is the caller's fault,
-/// and nobody has heard of it.
+/// Returns the error of a runtime that has ended, which is no fault of the network.
+fn gone(error: &io::Error, phase: Phase) -> Error {
+    Error::new(Kind::RuntimeGone, phase, Sent::Nothing).with_message(error.to_string())
+}
+
+/// Returns the error of a failed handshake. A name that no certificate can be for is the caller's
+/// fault, and was not sent. A transport that broke is not a refusal: the same may work the next
+/// time.
 fn refused(error: io::Error) -> Error {
+    if RuntimeGone::is_behind(&error) {
+        return gone(&error, Phase::Tls);
+    }
     let kind = match error.kind() {
         io::ErrorKind::InvalidInput => Kind::InvalidRequest,
-        _ => Kind::Tls,
+        io::ErrorKind::UnexpectedEof => Kind::Closed,
+        io::ErrorKind::InvalidData => Kind::Tls,
+        _ if TlsFailure::is_behind(&error) => Kind::Tls,
+        _ => Kind::Network,
     };
-    Error::new(kind, Phase::Tls).with_source(error)
+    Error::new(kind, Phase::Tls, Sent::Nothing).with_source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use io::ErrorKind;
+
+    #[test]
+    fn a_handshake_that_is_refused_is_not_retryable_and_a_broken_transport_is() {
+        let tls = |kind| TlsFailure::error(kind, "why");
+        for (error, kind, retryable, connect) in [
+            (tls(ErrorKind::InvalidData), Kind::Tls, false, true),
+            (tls(ErrorKind::Other), Kind::Tls, false, true),
+            (ErrorKind::InvalidData.into(), Kind::Tls, false, true),
+            (
+                tls(ErrorKind::InvalidInput),
+                Kind::InvalidRequest,
+                false,
+                false,
+            ),
+            (tls(ErrorKind::UnexpectedEof), Kind::Closed, true, true),
+            (ErrorKind::UnexpectedEof.into(), Kind::Closed, true, true),
+            (ErrorKind::ConnectionReset.into(), Kind::Network, true, true),
+            (ErrorKind::BrokenPipe.into(), Kind::Network, true, true),
+            (RuntimeGone::error(), Kind::RuntimeGone, false, false),
+        ] {
+            let text = format!("{error:?}");
+            let error = refused(error);
+            assert_eq!(
+                (error.kind(), error.is_retryable(), error.is_connect()),
+                (kind, retryable, connect),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_loop_that_ends_during_a_handshake_is_named_and_tls_is_not_blamed() {
+        let error = refused(RuntimeGone::error());
+        assert_eq!(
+            (error.kind(), error.phase()),
+            (Kind::RuntimeGone, Phase::Tls)
+        );
+        assert_eq!(error.fault(), httpcore_core_primitives::Fault::Local);
+    }
 }

@@ -35,7 +35,7 @@
 //!
 //! Each part is a crate of its own: `httpcore-core-primitives` (the vocabulary), `httpcore-pool`
 //! (the pool, without a protocol), `httpcore-proto-h1` (the HTTP/1.1 codec, without I/O, and its
-//! driver), `httpcore-proto-h2` (HTTP/2), `httpcore-net-epoll` (the loop), `httpcore-net-tls` (TLS), `httpcore-net-mock` (virtual time). This one only
+//! driver), `httpcore-proto-h2` (HTTP/2), `httpcore-net-epoll` (the loop), `httpcore-resolver` (names), `httpcore-net-tls` (TLS), `httpcore-net-mock` (virtual time). This one only
 //! puts them together: it makes routes out of URLs, and connections out of routes.
 //!
 //! # Features
@@ -67,14 +67,16 @@ pub use connection_pool::{Builder, ConnectionPool, Requesting};
 pub use http;
 pub use httpcore_core_primitives::{
     Alarm, Alpn, Body, BodyLength, BoxError, BoxFuture, BoxStream, CloseReason, ConnectionUse,
-    Error, Event, Fault, GivenBack, IdleEnd, KeepStreamInfo, Kind, LeaseRevoked, NetworkBackend,
-    NetworkStream, OnInformational, Origin, Partition, Phase, Protocol, Request, Response, Runtime,
-    Scheme, Sent, ServerName, StreamId, StreamInfo, TcpOptions, TimeoutKind, Timeouts, Timer,
-    TlsChoice, TlsConnector, TlsFailure, TlsInfo, Trace, TraceSink, Upgraded, sleep_until, upgrade,
-    with_deadline,
+    EarlyResponse, Error, Event, Fault, GivenBack, Http2ErrorCode, IdleEnd, KeepStreamInfo, Kind,
+    LeaseRevoked, NetworkBackend, NetworkStream, OnInformational, Origin, Partition, Phase,
+    Protocol, Request, Response, Runtime, Scheme, Sent, ServerName, StreamId, StreamInfo,
+    TcpOptions, TimeoutKind, Timeouts, Timer, TlsChoice, TlsConnector, TlsFailure, TlsInfo, Trace,
+    TraceSink, Upgraded, UploadState, sleep_until, upgrade, with_deadline,
 };
 #[cfg(feature = "epoll")]
-pub use httpcore_net_epoll::{Epoll, Getaddrinfo, Handle, Resolve, Task};
+pub use httpcore_net_epoll::{
+    CachingResolver, Epoll, Getaddrinfo, Handle, Resolve, StaticHosts, Task,
+};
 #[cfg(feature = "mock")]
 pub use httpcore_net_mock as mock;
 #[cfg(feature = "tls")]
@@ -85,7 +87,7 @@ pub use httpcore_pool::{
 };
 pub use httpcore_proto_h1::{
     Config as Http1Config, HeaderOrder, KeepRawHead, Leniency as Http1Leniency,
-    Limits as Http1Limits, RawHead, ReasonPhrase, Target,
+    Limits as Http1Limits, RawHead, ReasonPhrase, SkippedFields, Target,
 };
 #[cfg(feature = "http2")]
 pub use httpcore_proto_h2::Config as Http2Config;
@@ -94,7 +96,7 @@ pub use httpcore_sse as sse;
 #[cfg(feature = "ws")]
 pub use httpcore_ws_upgrade as ws;
 
-/// The halves of an [`Upgraded`].
+// Without a comment for rustdoc, which would put it before that of each.
 pub use httpcore_core_primitives::upgrade::{ReadHalf, WriteHalf};
 
 /// Sends a GET over a connection of its own, on the event loop which this thread is running.
@@ -112,7 +114,7 @@ where
 {
     let url = connection_pool::parse_url(url)?;
     let Some(epoll) = Epoll::current() else {
-        return Err(Error::new(Kind::RuntimeGone, Phase::Request)
+        return Err(Error::new(Kind::RuntimeGone, Phase::Request, Sent::Nothing)
             .with_message("httpcore::get works inside Epoll::block_on, on its thread"));
     };
     ConnectionPool::new(std::sync::Arc::new(epoll))

@@ -21,7 +21,7 @@ use std::{
 
 use httpcore_core_primitives::{
     Alarm, BoxFuture, BoxStream, Error, Event, Kind, NetworkBackend, Phase, Runtime, RuntimeGone,
-    TcpOptions, Trace,
+    Sent, TcpOptions, Trace,
 };
 
 /// Decides which address is tried when.
@@ -169,20 +169,33 @@ impl Connecting<'_> {
     }
 }
 
+/// Maximum number of addresses that an error names: a name may have 100,000.
+const MAX_NAMED: usize = 4;
+
 /// One sentence for all the addresses, with the last failure as source.
 fn lost(failures: Vec<(SocketAddr, io::Error)>) -> Error {
     if let Some((_, error)) = failures
         .iter()
         .find(|(_, error)| RuntimeGone::is_behind(error))
     {
-        return Error::new(Kind::RuntimeGone, Phase::Connect).with_message(error.to_string());
+        return Error::new(Kind::RuntimeGone, Phase::Connect, Sent::Nothing)
+            .with_message(error.to_string());
     }
-    let tried: Vec<String> = failures.iter().map(|(peer, _)| peer.to_string()).collect();
-    let error = Error::new(Kind::Connect, Phase::Connect).with_message(match &tried[..] {
-        [] => "the host has no addresses to connect to".to_owned(),
-        [one] => format!("connecting to {one} failed"),
-        several => format!("connecting failed for each of {}", several.join(", ")),
-    });
+    let named = failures.iter().take(MAX_NAMED);
+    let tried: Vec<String> = named.map(|(peer, _)| peer.to_string()).collect();
+    let unnamed = failures.len() - tried.len();
+    let error =
+        Error::new(Kind::Connect, Phase::Connect, Sent::Nothing).with_message(match &tried[..] {
+            [] => "the host has no addresses to connect to".to_owned(),
+            [one] => format!("connecting to {one} failed"),
+            several if unnamed == 0 => {
+                format!("connecting failed for each of {}", several.join(", "))
+            }
+            several => format!(
+                "connecting failed for each of {} and {unnamed} more",
+                several.join(", ")
+            ),
+        });
     match failures.into_iter().next_back() {
         Some((_, last)) => error.with_source(last),
         None => error,
@@ -233,6 +246,24 @@ mod tests {
         race.failed(t + DELAY * 9);
         race.failed(t + DELAY * 9);
         assert_eq!(race.step(t + DELAY * 9), Step::Lost);
+    }
+
+    #[test]
+    fn an_error_names_few_addresses_and_counts_the_others() {
+        let failures = |count: u16| {
+            let peer = |port| SocketAddr::from(([127, 0, 0, 1], port));
+            let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
+            (1..=count).map(|port| (peer(port), refused())).collect()
+        };
+        assert_eq!(
+            lost(failures(2)).to_string(),
+            "connecting failed for each of 127.0.0.1:1, 127.0.0.1:2"
+        );
+        assert_eq!(
+            lost(failures(u16::MAX)).to_string(),
+            "connecting failed for each of 127.0.0.1:1, 127.0.0.1:2, 127.0.0.1:3, 127.0.0.1:4 \
+             and 65531 more"
+        );
     }
 
     #[test]

@@ -8,9 +8,10 @@ use std::{
 
 use http::Uri;
 use httpcore_core_primitives::{
-    Alpn, ConnectionUse, Error, Kind, Origin, Partition, Phase, ServerName, TcpOptions, TlsChoice,
+    Alpn, ConnectionUse, Error, Kind, Origin, Partition, Phase, Sent, ServerName, TcpOptions,
+    TlsChoice,
 };
-use httpcore_pool::{Endpoint, Hop, Route, RouteParts};
+use httpcore_pool::{Endpoint, Hop, Route, RouteParts, WeakRoute};
 
 /// How many origins are remembered before the memory starts over: a crawler meets millions.
 const REMEMBERED: usize = 1024;
@@ -76,6 +77,33 @@ struct Memory {
     apart: HashMap<Apart, Memory>,
     /// How many routes there are in all of these.
     apart_routes: usize,
+    /// Routes with a TLS of their own. They are held weakly, so that a [`TlsChoice`] goes with its
+    /// owner and the connections made by it.
+    chosen: HashMap<Chosen, WeakRoute>,
+}
+
+/// What decides about a secure route with a [`TlsChoice`].
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Chosen {
+    /// Where the connector is. As long as the route is alive, it is too, and nothing else is there;
+    /// when the route is gone, the entry is of no use.
+    connector: usize,
+    /// Without the TLS.
+    apart: Apart,
+    authority: Arc<str>,
+}
+
+impl Chosen {
+    fn new(choice: &TlsChoice, apart: &Apart, authority: &str) -> Self {
+        Chosen {
+            connector: Arc::as_ptr(choice.connector()).cast::<()>().addr(),
+            apart: Apart {
+                tls: None,
+                ..apart.clone()
+            },
+            authority: authority.into(),
+        }
+    }
 }
 
 /// What of a request besides its URL decides about its route.
@@ -139,6 +167,15 @@ impl Routes {
     /// The way to the origin of `url`, shared only among those who are `apart` in the same way.
     pub(crate) fn of(&self, url: &Uri, apart: Option<&Apart>) -> Result<Route, Error> {
         let known = known_scheme(url).zip(url.authority());
+        if let Some(apart) = apart
+            && let Some(choice) = &apart.tls
+        {
+            return match known {
+                Some((true, authority)) => self.chosen(url, authority.as_str(), apart, choice),
+                // Not remembered: without TLS, or by a scheme that few requests have.
+                _ => self.make(&Origin::of(url)?, Some(apart)),
+            };
+        }
         if let Some((is_secure, authority)) = known {
             let mut memory = self
                 .remembered
@@ -180,6 +217,40 @@ impl Routes {
         Ok(route)
     }
 
+    /// Returns the secure route of a request that brings its own TLS.
+    fn chosen(
+        &self,
+        url: &Uri,
+        authority: &str,
+        apart: &Apart,
+        choice: &TlsChoice,
+    ) -> Result<Route, Error> {
+        let key = Chosen::new(choice, apart, authority);
+        let lock = || {
+            let memory = self.remembered.lock();
+            memory.unwrap_or_else(PoisonError::into_inner)
+        };
+        // A route that was upgraded may be the last handle to what others implement, and so it is
+        // not dropped under the lock: it is returned.
+        let known = lock().chosen.get(&key).and_then(WeakRoute::upgrade);
+        if let Some(route) = known {
+            return Ok(route);
+        }
+        let route = self.make(&Origin::of(url)?, Some(apart))?;
+        // What has a password in it is not kept.
+        if !authority.contains('@') {
+            let mut memory = lock();
+            if memory.chosen.len() >= REMEMBERED {
+                memory.chosen.retain(|_, route| route.is_alive());
+            }
+            if memory.chosen.len() >= REMEMBERED {
+                memory.chosen.clear();
+            }
+            memory.chosen.insert(key, route.downgrade());
+        }
+        Ok(route)
+    }
+
     fn make(&self, origin: &Origin, apart: Option<&Apart>) -> Result<Route, Error> {
         let versions = match apart {
             Some(apart) if apart.http1_only => Versions::HTTP1,
@@ -196,10 +267,11 @@ impl Routes {
             parts.tls = apart.and_then(|apart| apart.tls.clone());
             if !self.has_tls && parts.tls.is_none() {
                 return Err(
-                    Error::new(Kind::UnsupportedScheme, Phase::Request).with_message(format!(
-                        "{}:// needs TLS, which this pool was built without",
-                        origin.scheme()
-                    )),
+                    Error::new(Kind::UnsupportedScheme, Phase::Request, Sent::Nothing)
+                        .with_message(format!(
+                            "{}:// needs TLS, which this pool was built without",
+                            origin.scheme()
+                        )),
                 );
             }
             let server_name = apart
@@ -361,6 +433,66 @@ mod tests {
             routes.of(&url, None).unwrap();
         }
         assert!(routes.remembered.lock().unwrap().plain.len() <= REMEMBERED);
+    }
+
+    /// A connector that is never used.
+    #[derive(Debug)]
+    struct Unused;
+
+    impl httpcore_core_primitives::TlsConnector for Unused {
+        fn handshake(
+            &self,
+            stream: httpcore_core_primitives::BoxStream,
+            _: &str,
+            _: &[Alpn],
+        ) -> httpcore_core_primitives::BoxFuture<
+            'static,
+            std::io::Result<httpcore_core_primitives::BoxStream>,
+        > {
+            Box::pin(std::future::ready(Ok(stream)))
+        }
+    }
+
+    #[test]
+    fn a_tls_choice_is_gone_with_its_owner_and_its_routes() {
+        let routes = Routes::new(TcpOptions::default(), None, true, None, Versions::default());
+        for url in ["https://a.test/", "http://a.test/", "wss://a.test/"] {
+            let url = url.parse().unwrap();
+            let connector = Arc::new(Unused);
+            let apart = Apart {
+                tls: Some(TlsChoice::new(connector.clone())),
+                ..Apart::default()
+            };
+            let route = routes.of(&url, Some(&apart)).unwrap();
+            let again = routes.of(&url, Some(&apart)).unwrap();
+            assert_eq!(route, again);
+            let other = Apart {
+                tls: Some(TlsChoice::new(Arc::new(Unused))),
+                ..Apart::default()
+            };
+            let differs = routes.of(&url, Some(&other)).unwrap() != route;
+            assert_eq!(differs, url.scheme_str() != Some("http"));
+            drop((apart, route, again));
+            assert_eq!(Arc::strong_count(&connector), 1, "{url}");
+        }
+    }
+
+    #[test]
+    fn routes_of_many_tls_choices_are_bounded_whether_they_live_or_not() {
+        let routes = Routes::new(TcpOptions::default(), None, true, None, Versions::default());
+        let url = "https://a.test/".parse().unwrap();
+        let mut kept = Vec::new();
+        for n in 0..3 * REMEMBERED {
+            let apart = Apart {
+                tls: Some(TlsChoice::new(Arc::new(Unused))),
+                ..Apart::default()
+            };
+            let route = routes.of(&url, Some(&apart)).unwrap();
+            if n % 2 == 0 {
+                kept.push(route);
+            }
+            assert!(routes.remembered.lock().unwrap().chosen.len() <= REMEMBERED);
+        }
     }
 
     #[test]

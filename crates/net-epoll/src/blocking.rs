@@ -22,9 +22,8 @@
 //! - Background tasks run while some thread waits in the loop, before a thread starts to wait in
 //!   its socket, and when it comes out. Nothing that a waiting thread depends on is held up: what it
 //!   depends on holds its waker.
-//! - [`poll_idle`](NetworkStream::poll_idle) asks the kernel, which is a system call, since
-//!   otherwise nobody might have asked it for a long time; but not the first time after a read, or
-//!   after connecting.
+//! - The loop turns seldom, and so [`poll_idle`](NetworkStream::poll_idle) asks the socket more often: a
+//!   connection that is used again within some tens of microseconds is not asked here either.
 
 use std::{
     cell::RefCell,
@@ -35,7 +34,7 @@ use std::{
     path::Path,
     pin::pin,
     sync::{Arc, Weak},
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
@@ -45,12 +44,12 @@ use httpcore_core_primitives::{
     Timer,
 };
 
+use httpcore_net_common::{socket, spare};
+
 use crate::{
     Epoll, Handle, Task,
     drive::{Current, Root, Seat, Shared},
-    socket,
     source::{Direction, Source},
-    spare,
     stream::Stream,
 };
 
@@ -308,9 +307,6 @@ pub(crate) struct DirectStream {
     shared: Arc<Shared>,
     /// The last read filled its buffer: there may be more, which is worth a call.
     more: bool,
-    /// The last thing that happened was a read which emptied the socket, and it was not the end; or
-    /// that it was connected.
-    just_emptied: bool,
     /// How long the socket waits (`SO_RCVTIMEO`), as the kernel was last told.
     limit: Option<Duration>,
 }
@@ -330,7 +326,6 @@ impl DirectStream {
             stream,
             shared,
             more: false,
-            just_emptied: true,
             limit: None,
         }
     }
@@ -345,10 +340,12 @@ impl DirectStream {
                 return Poll::Pending;
             }
             self.more = false;
-            match spare::recv(&source.socket, buf, socket::MSG_DONTWAIT) {
+            match spare::recv_without_waiting(&source.socket, buf) {
                 Ok(read) => {
                     self.more = read == room;
-                    self.just_emptied = 0 < read && read < room;
+                    if 0 < read && read < room {
+                        self.stream.is_empty_now();
+                    }
                     return Poll::Ready(Ok(read));
                 }
                 Err(error) => match (error.kind(), seen) {
@@ -373,12 +370,14 @@ impl DirectStream {
         self.settle_limit(left)?;
         let room = spare::room(buf);
         let source = self.stream.source();
-        match spare::recv(&source.socket, buf, 0) {
+        match spare::recv(&source.socket, buf) {
             // The end of the loop shuts the socket down, and that is no end of what the peer says.
             Ok(0) => Poll::Ready(source.ready(Direction::Read).map(|_| 0)),
             Ok(read) => {
                 self.more = read == room;
-                self.just_emptied = read < room;
+                if read < room {
+                    self.stream.is_empty_now();
+                }
                 Poll::Ready(Ok(read))
             }
             Err(error) => match error.kind() {
@@ -439,7 +438,6 @@ impl NetworkStream for DirectStream {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.just_emptied = false;
         self.stream.poll_write(cx, bufs)
     }
 
@@ -451,21 +449,9 @@ impl NetworkStream for DirectStream {
         self.stream.poll_shutdown(cx)
     }
 
-    /// Asks the kernel, which is a system call, unless the last read, or the connecting, was a moment ago: a
-    /// pool asks when it parks a connection, and again before it lends it. The waker is called if somebody
-    /// turns the loop.
+    /// The waker is called if a thread turns the loop.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEnd> {
-        loop {
-            if !std::mem::take(&mut self.just_emptied)
-                && let Some(end) = socket::idle_end(&self.stream.source().socket)
-            {
-                return Poll::Ready(end);
-            }
-            match ready!(self.stream.source().poll_ready(Direction::Read, cx)) {
-                Ok(seen) => self.stream.source().used_up(Direction::Read, seen),
-                Err(error) => return Poll::Ready(IdleEnd::Failed(error.kind())),
-            }
-        }
+        self.stream.poll_idle(cx)
     }
 
     fn info(&self) -> StreamInfo {

@@ -27,16 +27,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use httpcore_core_primitives::{BoxStream, RunQueue, run_queue::Ready};
+use httpcore_core_primitives::{BoxStream, Driven, Driver};
+use httpcore_executor::{Ready, RunQueue, Timers};
+use httpcore_net_common::socket;
 use socket2::Socket;
 
 use crate::{
     Handle, Resolve,
     blocking::DirectStream,
     reactor::Reactor,
-    socket,
     stream::{Nodelay, Stream},
-    timers::Timers,
 };
 
 /// How many polls may go by without the kernel being asked.
@@ -119,9 +119,7 @@ impl Shared {
         self.reactor.end(self.direct, &mut due);
         self.timers.end(&mut due);
         self.queue.clear();
-        for waker in due {
-            waker.wake();
-        }
+        wake_all(&mut due);
     }
 
     /// A stream over `socket`, which is connected or connecting.
@@ -185,21 +183,18 @@ impl Shared {
     fn ask(&self, sleeper: Option<&Root>) {
         let sleeps = sleeper.is_some_and(|root| self.fall_asleep(root));
         // After the bell is armed: whoever sets an earlier deadline from now on rings it.
-        let left = self
-            .timers
-            .next()
-            .map(|at| at.saturating_duration_since(crate::now()));
-        let timeout = if sleeps { left } else { Some(Duration::ZERO) };
-        let (silent, mut due) = self.reactor.ask(timeout);
+        let next = self.timers.next();
+        let timeout = if sleeps {
+            next.map(|at| at.saturating_duration_since(crate::now()))
+        } else {
+            Some(Duration::ZERO)
+        };
+        let (now, mut due) = self.reactor.ask(timeout);
         self.unasked.store(0, Ordering::Relaxed);
-        // When the kernel had something to say, a deadline that came meanwhile is found by the next
-        // question, and the clock need not be asked twice for this one.
-        if left.is_some_and(|left| silent || left.is_zero()) {
-            self.timers.expire(crate::now(), &mut due);
+        if next.is_some_and(|at| at <= now) {
+            self.timers.expire(now, &mut due);
         }
-        for waker in due.drain(..) {
-            waker.wake();
-        }
+        wake_all(&mut due);
         self.reactor.keep(due);
     }
 
@@ -221,6 +216,15 @@ impl Shared {
 /// whoever drives, whose own future has nothing to do with it.
 fn run(task: Ready) {
     let _ = catch_unwind(AssertUnwindSafe(|| task.run()));
+}
+
+/// Calls the wakers in `due`, and leaves it empty. One that panics does not keep the others from being
+/// called: their edges and deadlines are used up, and nothing would wake them later. As with tasks, the
+/// panic hook has reported it, and it is not the fault of the future which drives.
+fn wake_all(due: &mut Vec<Waker>) {
+    let mut rest = due.drain(..);
+    let mut wake_rest = || rest.by_ref().for_each(Waker::wake);
+    while catch_unwind(AssertUnwindSafe(&mut wake_rest)).is_err() {}
 }
 
 thread_local! {
@@ -308,6 +312,7 @@ enum Role {
 
 impl<'a> Seat<'a> {
     pub(crate) fn take(shared: &'a Shared) -> Self {
+        shared.reactor.watch().enter();
         Seat {
             shared,
             root: Root::take(&shared.reactor),
@@ -410,6 +415,7 @@ impl<'a> Seat<'a> {
 impl Drop for Seat<'_> {
     fn drop(&mut self) {
         self.step_aside();
+        self.shared.reactor.watch().leave();
         Root::keep(&mut self.root);
     }
 }
@@ -434,17 +440,24 @@ pub(crate) fn current() -> Option<Handle> {
 }
 
 /// Sets the current loop, and on drop the one before it.
-pub(crate) struct Current(Option<Handle>);
+pub(crate) struct Current {
+    former: Option<Handle>,
+    _driven: Driven,
+}
 
 impl Current {
     pub(crate) fn enter(handle: Handle) -> Self {
-        Current(CURRENT.with(|current| current.replace(Some(handle))))
+        let former = CURRENT.with(|current| current.replace(Some(handle)));
+        Current {
+            former,
+            _driven: Driven::by(Driver::EventLoop),
+        }
     }
 }
 
 impl Drop for Current {
     fn drop(&mut self) {
-        let former = self.0.take();
+        let former = self.former.take();
         let own = CURRENT.with(|current| current.replace(former));
         drop(own);
     }

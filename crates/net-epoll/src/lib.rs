@@ -22,15 +22,37 @@
 //! - `drive`: who turns the loop, and what a turn is. Several threads may block on one loop; one of
 //!   them drives at a time, and hands the role on when it leaves.
 //! - `reactor`: the registered sockets and the kernel. `source`: what is known of each socket.
-//! - `stream`, `tcp`, `unix`: sockets as streams. `spare`: reading without zeroing, which is where
-//!   all of the workspace's `unsafe` is.
-//! - `timers`: deadlines, most of which are never reached.
-//! - [`task`](Task): tasks with an outcome. The queue they wait in is `core-primitives`' own.
-//! - `resolve`: names, on a few helper threads.
+//! - `stream`, `tcp`, `unix`: sockets as streams, opened and read by `httpcore-net-common`.
+//! - [`task`](Task): tasks with an outcome. The queue they wait in, and the table of timers, are
+//!   `httpcore-executor`'s.
+//! - Names are looked up by [httpcore-resolver](https://docs.rs/httpcore-resolver), on worker threads.
+//! - `watch`: in debug builds, says that something waits on a loop which no thread runs.
 //! - [`blocking`]: the same loop for programs that block: a thread that waits for one answer waits
 //!   in its socket.
 //!
 //! Nothing here knows HTTP or TLS.
+//!
+//! # Under another runtime
+//!
+//! Streams, timers and what is made of them, such as a connection pool, can be awaited under tokio,
+//! async-std or smol, if some thread runs the loop. That thread costs nothing while nothing happens:
+//!
+//! ```
+//! use std::{future::pending, sync::Arc, thread};
+//!
+//! use httpcore_net_epoll::Epoll;
+//!
+//! let epoll = Arc::new(Epoll::new()?);
+//! let handle = epoll.handle();
+//! thread::spawn(move || epoll.block_on(pending::<()>()));
+//! // `handle`, and pools over it, can now be used from any runtime and any thread.
+//! # drop(handle);
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! Without it nothing moves, time limits included: whatever is awaited waits for ever. In debug builds a
+//! line on stderr says so after a second, once for each loop. The same holds for what belongs to one loop
+//! and is awaited in the `block_on` of another one.
 //!
 //! # Invariants
 //!
@@ -42,7 +64,7 @@
 //!
 //! It works on Linux (and Android), and is tested there.
 
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
@@ -51,19 +73,12 @@ compile_error!("httpcore-net-epoll is for Linux; elsewhere, use another backend"
 pub mod blocking;
 mod drive;
 mod reactor;
-mod resolve;
-mod socket;
 mod source;
-#[allow(
-    unsafe_code,
-    reason = "the one address of unsafe: reads into memory that has not been written"
-)]
-mod spare;
 mod stream;
 mod task;
 mod tcp;
-mod timers;
 mod unix;
+mod watch;
 
 use std::{
     fmt,
@@ -79,14 +94,18 @@ use std::{
 use httpcore_core_primitives::{BoxFuture, BoxStream, NetworkBackend, Runtime, TcpOptions, Timer};
 
 pub use blocking::Blocking;
-pub use resolve::{Getaddrinfo, Resolve};
+pub use httpcore_resolver::{CachingResolver, Getaddrinfo, Resolve, StaticHosts};
 pub use task::Task;
 
 use drive::Shared;
 
 /// An event loop, and its owner: dropping it ends whatever runs on it.
 ///
+/// It turns only while a thread is in [`block_on`](Epoll::block_on). To use it under tokio or another
+/// runtime, give it a thread of its own: see [the crate's documentation](crate#under-another-runtime).
+///
 /// See the [crate's documentation](crate).
+#[doc(alias = "tokio")]
 pub struct Epoll {
     handle: Handle,
 }
@@ -141,6 +160,13 @@ impl Epoll {
         Arc::new(self.handle())
     }
 
+    /// Returns the time by the clock of all loops. For what needs that clock before there is a loop,
+    /// such as a [`CachingResolver`] for the loop that is about to be built; all else asks
+    /// [`Runtime::now`].
+    pub fn now() -> Instant {
+        now()
+    }
+
     /// The loop on which this thread is blocked, if any; the innermost of several. Tasks see the
     /// loop they run on.
     pub fn current() -> Option<Handle> {
@@ -169,6 +195,20 @@ pub struct Builder {
 
 impl Builder {
     /// Looks names up with `resolver` instead of [`Getaddrinfo`].
+    ///
+    /// ```
+    /// use httpcore_net_epoll::{CachingResolver, Epoll, Getaddrinfo, StaticHosts};
+    /// use std::{net::Ipv4Addr, sync::Arc};
+    ///
+    /// let system = Arc::new(Getaddrinfo::default());
+    /// let cached = Arc::new(CachingResolver::new(system, Epoll::now));
+    /// let resolver = StaticHosts::new(cached).host("api.test", [Ipv4Addr::LOCALHOST.into()]);
+    /// let epoll = Epoll::builder().resolver(Arc::new(resolver)).build()?;
+    /// # use httpcore_core_primitives::NetworkBackend;
+    /// # let found = epoll.block_on(epoll.handle().resolve("api.test", 80))?;
+    /// # assert_eq!(found, ["127.0.0.1:80".parse().unwrap()]);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn resolver(mut self, resolver: Arc<dyn Resolve>) -> Self {
         self.resolver = Some(resolver);
         self
@@ -233,6 +273,7 @@ impl Handle {
     {
         let (task, running) = Task::new(future);
         let spawned = self.0.queue.spawn("task", Box::pin(running));
+        self.0.reactor.watch().spawned("task");
         self.clear_if_gone();
         task.started(spawned)
     }
@@ -290,6 +331,7 @@ impl Runtime for Handle {
 
     fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>) {
         self.0.queue.spawn(name, task);
+        self.0.reactor.watch().spawned(name);
         self.clear_if_gone();
     }
 
@@ -300,7 +342,7 @@ impl Runtime for Handle {
 
 impl NetworkBackend for Handle {
     fn resolve(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> {
-        match resolve::literal(host, port) {
+        match httpcore_resolver::literal(host, port) {
             Some(address) => Box::pin(std::future::ready(Ok(vec![address]))),
             None => self.0.resolver.resolve(host, port),
         }
@@ -321,15 +363,20 @@ impl NetworkBackend for Handle {
 
 struct LoopTimer {
     shared: Arc<Shared>,
-    seat: Option<timers::Seat>,
+    seat: Option<httpcore_executor::Seat>,
 }
 
 impl Timer for LoopTimer {
     fn poll_until(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
         let shared = &self.shared;
-        timers::poll_until(&shared.timers, &mut self.seat, cx, deadline, || {
+        let timers = &shared.timers;
+        let polled = timers.poll_until(&mut self.seat, cx, now(), deadline, || {
             shared.reactor.ring();
-        })
+        });
+        if polled.is_pending() {
+            shared.reactor.watch().waits();
+        }
+        polled
     }
 
     fn disarm(&mut self) {

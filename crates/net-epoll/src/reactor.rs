@@ -13,7 +13,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::Waker,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use mio::{Events, Interest, Poll, Registry, Token, unix::SourceFd};
@@ -22,7 +22,7 @@ use socket2::Socket;
 
 use httpcore_core_primitives::RuntimeGone;
 
-use crate::source::Source;
+use crate::{source::Source, watch::Watch};
 
 /// How many edges one call to the kernel can bring; the rest is brought by the next.
 const EDGES: usize = 256;
@@ -41,11 +41,27 @@ pub(crate) struct Reactor {
     sources: Mutex<Sources>,
     /// Whether the driver sleeps in the kernel, or is about to.
     asleep: AtomicBool,
+    /// Where the loop's own clock begins; see [`Moment`].
+    start: Instant,
+    /// Up to when the kernel has told everything, as a [`Moment`].
+    observed: AtomicU64,
     /// How many times the kernel has been asked: what bounds a stream's greed (see `stream`).
     turn: AtomicU64,
     /// Whether a stream has stood back for others, for whom the kernel must be asked.
     stood_back: AtomicBool,
     gone: AtomicBool,
+    watch: Watch,
+}
+
+/// A time, in nanoseconds since the loop was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Moment(u64);
+
+impl Moment {
+    /// Whether `now` is at most `duration` later.
+    pub(crate) fn is_within(self, duration: Duration, now: Moment) -> bool {
+        u128::from(now.0.saturating_sub(self.0)) <= duration.as_nanos()
+    }
 }
 
 struct Kernel {
@@ -59,6 +75,8 @@ struct Kernel {
 struct Sources {
     slab: Slab<Registered>,
     generation: u32,
+    /// How many sources have been forgotten since memory was last given back, or that was last tried.
+    forgotten: usize,
 }
 
 struct Registered {
@@ -100,9 +118,12 @@ impl Reactor {
             bell,
             sources: Mutex::default(),
             asleep: AtomicBool::new(false),
+            start: crate::now(),
+            observed: AtomicU64::new(0),
             turn: AtomicU64::new(0),
             stood_back: AtomicBool::new(false),
             gone: AtomicBool::new(false),
+            watch: Watch::new(),
         })
     }
 
@@ -154,7 +175,9 @@ impl Reactor {
         let mut sources = self.sources();
         let registered = match sources.slab.get(address.index) {
             Some(registered) if registered.generation == address.generation => {
-                Some(sources.slab.remove(address.index))
+                let registered = sources.slab.remove(address.index);
+                sources.shrink();
+                Some(registered)
             }
             _ => None,
         };
@@ -170,6 +193,21 @@ impl Reactor {
     /// How many times the kernel has been asked.
     pub(crate) fn turn(&self) -> u64 {
         self.turn.load(Ordering::Relaxed)
+    }
+
+    /// The current time.
+    pub(crate) fn moment(&self) -> Moment {
+        self.moment_of(crate::now())
+    }
+
+    fn moment_of(&self, now: Instant) -> Moment {
+        let since = now.saturating_duration_since(self.start).as_nanos();
+        Moment(u64::try_from(since).unwrap_or(u64::MAX)) // after 584 years
+    }
+
+    /// Up to when everything that had reached the registered sockets has been announced.
+    pub(crate) fn observed(&self) -> Moment {
+        Moment(self.observed.load(Ordering::Acquire))
     }
 
     /// Sees to it that the kernel is asked before the driver runs anything again.
@@ -201,44 +239,54 @@ impl Reactor {
         }
     }
 
-    /// Asks the kernel, waiting for at most `timeout` if it has nothing to say. Yields whether it
-    /// said nothing, and the wakers of those who waited for what it said, which are to be called and
-    /// whose room to be [kept](Self::keep). For the driver only.
-    pub(crate) fn ask(&self, timeout: Option<Duration>) -> (bool, Vec<Waker>) {
+    /// Asks the kernel, waiting for at most `timeout` if it has nothing to say. Yields when it answered,
+    /// and the wakers of those who waited for what it said, which are to be called and whose room to be
+    /// [kept](Self::keep). For the driver only.
+    pub(crate) fn ask(&self, timeout: Option<Duration>) -> (Instant, Vec<Waker>) {
         let timeout = timeout.map(|timeout| timeout.min(LONGEST_SLEEP));
         let mut kernel = self.kernel();
         let Kernel { poll, events, due } = &mut *kernel;
         let mut due = std::mem::take(due);
         let outcome = poll.poll(events, timeout);
+        let now = crate::now();
         self.stay_awake();
         self.turn.fetch_add(1, Ordering::Relaxed);
         self.stood_back.store(false, Ordering::Relaxed);
         match outcome {
             Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return (true, due),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return (now, due),
             // The kernel refuses only what is not an epoll instance, and nobody can go on with a
             // loop that has lost its own.
             Err(error) => panic!("the event loop's epoll instance is broken: {error}"),
         }
-        if events.is_empty() {
-            return (true, due);
+        let mut edges = 0;
+        if !events.is_empty() {
+            let sources = self.sources();
+            for event in events.iter() {
+                edges += 1;
+                sources.announce(event, &mut due);
+            }
         }
-        let sources = self.sources();
-        for event in events.iter() {
-            sources.announce(event, &mut due);
+        // After it has been announced. A full batch may have left something for the next question.
+        if edges < EDGES {
+            self.observed
+                .store(self.moment_of(now).0, Ordering::Release);
         }
-        (false, due)
+        (now, due)
     }
 
-    /// Keeps the room of wakers that have been called.
+    /// Keeps the room of wakers that have been called, unless timers have made it large.
     pub(crate) fn keep(&self, due: Vec<Waker>) {
-        self.kernel().due = due;
+        if due.capacity() <= 4 * EDGES {
+            self.kernel().due = due;
+        }
     }
 
     /// Ends everything: whoever waits is woken to be told so, and so is whoever asks later. Shuts
     /// the sockets down if there may be threads that wait in them.
     pub(crate) fn end(&self, direct: bool, due: &mut Vec<Waker>) {
         self.gone.store(true, Ordering::SeqCst);
+        self.watch.end();
         for (_, Registered { source, .. }) in &self.sources().slab {
             source.abandon(due);
             if direct {
@@ -246,6 +294,11 @@ impl Reactor {
                 let _ = source.socket.shutdown(Shutdown::Both);
             }
         }
+    }
+
+    /// What says that no thread runs the loop.
+    pub(crate) fn watch(&self) -> &Watch {
+        &self.watch
     }
 
     /// Whether the loop's owner has dropped it.
@@ -263,6 +316,17 @@ impl Reactor {
 }
 
 impl Sources {
+    /// Counts a source that is gone, and gives memory back if little of it is in use, up to the last
+    /// place that is. That takes time for each place, and so it is done seldom.
+    fn shrink(&mut self) {
+        self.forgotten += 1;
+        let room = self.slab.capacity();
+        if room > EDGES && self.forgotten >= room / 16 && self.slab.len() < room / 4 {
+            self.forgotten = 0;
+            self.slab.shrink_to_fit();
+        }
+    }
+
     fn announce(&self, event: &mio::event::Event, due: &mut Vec<Waker>) {
         if let Some(source) = self.at(event.token()) {
             source.announce(event, due);
@@ -304,6 +368,29 @@ mod tests {
         drop(sources);
         reactor.forget(old);
         assert_eq!(reactor.registered(), 1);
+    }
+
+    #[test]
+    fn the_memory_of_a_burst_of_sources_is_given_back() {
+        let mut sources = Sources::default();
+        let source = Arc::new(Source::new(socket(), true));
+        for generation in 0..100_000 {
+            let source = source.clone();
+            sources.slab.insert(Registered { generation, source });
+        }
+        for index in (1..100_000).step_by(2).chain((2..100_000).step_by(2)) {
+            sources.slab.remove(index);
+            sources.shrink();
+        }
+        for generation in 0..10_000 {
+            let source = source.clone();
+            let index = sources.slab.insert(Registered { generation, source });
+            sources.slab.remove(index);
+            sources.shrink();
+        }
+        let room = sources.slab.capacity();
+        assert!(room <= 4 * EDGES, "{room}");
+        assert_eq!(sources.slab.len(), 1);
     }
 
     #[test]

@@ -52,15 +52,17 @@ pub(crate) enum Direction {
 }
 
 /// What is known of a direction, in one word: whether a call is worth a try, whether the end of
-/// this direction or an error has been announced (no edge may follow), and how many edges there
-/// have been.
+/// this direction or an error has been announced (no edge may follow), whether the former was found
+/// without an edge, and how many edges there have been.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Seen(u64);
 
 impl Seen {
     const READY: u64 = 1;
     const ENDED: u64 = 2;
-    const EDGE: u64 = 4;
+    /// A question to the socket has shown that it is ready; the edge that will say so is still to come.
+    const FOUND: u64 = 4;
+    const EDGE: u64 = 8;
 
     fn is_ready(self) -> bool {
         self.0 & Seen::READY != 0
@@ -142,7 +144,7 @@ impl Source {
     pub(crate) fn used_up(&self, direction: Direction, seen: Seen) {
         let _ = self.side(direction).known.compare_exchange(
             seen.0,
-            seen.0 & !Seen::READY,
+            seen.0 & !(Seen::READY | Seen::FOUND),
             Ordering::AcqRel,
             Ordering::Relaxed,
         );
@@ -154,6 +156,17 @@ impl Source {
         if !seen.is_ended() {
             self.used_up(direction, seen);
         }
+    }
+
+    /// Notes that a question to the socket has found something to read which no edge has announced: a
+    /// read is worth a try from now on. A waker that waits stays where it is, and is called for the edge.
+    pub(crate) fn found(&self, direction: Direction) {
+        let learn = |known: u64| {
+            let ready = Seen(known).is_ready();
+            (!ready).then_some(known | Seen::READY | Seen::FOUND)
+        };
+        let known = &self.side(direction).known;
+        let _ = known.fetch_update(Ordering::AcqRel, Ordering::Relaxed, learn);
     }
 
     /// Takes note of an edge, and moves the wakers of those who waited for it to `due`.
@@ -187,12 +200,13 @@ impl Side {
 
     fn announce(&self, ended: bool) -> Option<Waker> {
         let news = Seen::READY | if ended { Seen::ENDED } else { 0 };
-        let learn = |known: u64| Some(known.wrapping_add(Seen::EDGE) | news);
+        let learn = |known: u64| Some((known & !Seen::FOUND).wrapping_add(Seen::EDGE) | news);
         let was = (self.known).fetch_update(Ordering::AcqRel, Ordering::Relaxed, learn);
         // Nobody waits for what is ready: who leaves a waker has seen that it is not, and the edge
         // that made it so took that waker. An edge for one direction comes for both, as a rule.
-        let was_ready = was.is_ok_and(|known| Seen(known).is_ready());
-        if was_ready { None } else { self.waker().take() }
+        // What a question has found took no waker.
+        let took = was.is_ok_and(|known| known & (Seen::READY | Seen::FOUND) == Seen::READY);
+        if took { None } else { self.waker().take() }
     }
 
     fn waker(&self) -> MutexGuard<'_, Option<Waker>> {
@@ -279,6 +293,26 @@ mod tests {
         let woken = source.sides[0].announce(false);
         woken.unwrap().wake();
         assert_eq!(count.0.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn what_a_question_has_found_can_be_read_and_still_wakes_who_waits() {
+        let source = source();
+        let waker = Waker::from(Arc::new(Count::default()));
+        let mut cx = Context::from_waker(&waker);
+        assert!(source.poll_ready(Direction::Read, &mut cx).is_pending());
+        source.found(Direction::Read);
+        assert!(ready(&source).is_some());
+        assert!(source.sides[0].announce(false).is_some());
+        // Found twice is found once, and what an edge has announced is not found anew.
+        source.found(Direction::Read);
+        source.used_up(Direction::Read, ready(&source).unwrap());
+        assert!(ready(&source).is_none());
+        source.found(Direction::Read);
+        source.used_up(Direction::Read, ready(&source).unwrap());
+        assert!(ready(&source).is_none());
+        assert!(source.poll_ready(Direction::Read, &mut cx).is_pending());
+        assert!(source.sides[0].announce(false).is_some());
     }
 
     #[test]

@@ -6,22 +6,29 @@ use std::{
     net::SocketAddr,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::BytesMut;
 use httpcore_core_primitives::{IdleEnd, NetworkStream, StreamInfo};
 use socket2::Socket;
 
+use httpcore_net_common::{socket, spare};
+
 use crate::{
-    reactor::{Address, Reactor},
-    socket,
-    source::{Direction, Source},
-    spare,
+    reactor::{Address, Moment, Reactor},
+    source::{Direction, Seen, Source},
 };
 
 /// How many bytes one stream may move before it stands back for others. Beside a large download,
 /// this is what bounds how long a small request waits.
 const BUDGET: usize = 256 * 1024;
+
+/// How long what is known of an idle socket may be relied upon, after the socket was read to its end or
+/// the kernel was asked about all of them. After that, the socket is asked. It is more than an exchange
+/// and the next one take from one to the other in a loop that is busy with others, and less than it takes
+/// a peer to notice that a request is coming.
+const RELIED_ON: Duration = Duration::from_micros(50);
 
 /// A registered socket. Dropping it closes the socket, which also takes it out of the kernel's set.
 pub(crate) struct Stream {
@@ -32,6 +39,8 @@ pub(crate) struct Stream {
     /// What has been moved since the kernel was last asked, and how often it had been asked then.
     spent: usize,
     turn: u64,
+    /// When the socket was last seen to have nothing to read.
+    emptied: Moment,
     nodelay: Nodelay,
 }
 
@@ -64,6 +73,7 @@ impl Stream {
             peer,
             spent: 0,
             turn: 0,
+            emptied: Moment::default(),
             nodelay,
         })
     }
@@ -83,12 +93,32 @@ impl Stream {
         })
     }
 
+    /// Ready when a call in `direction` is worth its while; otherwise keeps the waker.
+    fn poll_ready(&self, direction: Direction, cx: &mut Context<'_>) -> Poll<io::Result<Seen>> {
+        let polled = self.source.poll_ready(direction, cx);
+        if polled.is_pending() {
+            self.reactor.watch().waits();
+        }
+        polled
+    }
+
     pub(crate) fn source(&self) -> &Arc<Source> {
         &self.source
     }
 
     pub(crate) fn reactor(&self) -> &Arc<Reactor> {
         &self.reactor
+    }
+
+    /// Takes note that the socket has just been seen to have nothing to read.
+    pub(crate) fn is_empty_now(&mut self) {
+        self.emptied = self.reactor.moment();
+    }
+
+    /// Whether nothing was there to read so short a time ago that the kernel need not be asked.
+    fn was_empty_just_now(&self) -> bool {
+        let observed = self.reactor.observed().max(self.emptied);
+        observed.is_within(RELIED_ON, self.reactor.moment())
     }
 
     /// Takes note of bytes that were moved.
@@ -126,11 +156,12 @@ impl NetworkStream for Stream {
             return Poll::Pending;
         }
         loop {
-            let seen = ready!(self.source.poll_ready(Direction::Read, cx))?;
-            match spare::recv(&self.source.socket, buf, socket::MSG_DONTWAIT) {
+            let seen = ready!(self.poll_ready(Direction::Read, cx))?;
+            match spare::recv_without_waiting(&self.source.socket, buf) {
                 Ok(read) => {
                     if 0 < read && read < room {
                         self.source.cut_short(Direction::Read, seen);
+                        self.is_empty_now();
                     }
                     self.spend(read);
                     return Poll::Ready(Ok(read));
@@ -154,7 +185,7 @@ impl NetworkStream for Stream {
         }
         let piece = socket::Piece::of(bufs);
         loop {
-            let seen = ready!(self.source.poll_ready(Direction::Write, cx))?;
+            let seen = ready!(self.poll_ready(Direction::Write, cx))?;
             if self.nodelay == Nodelay::BeforeNextWrite {
                 self.source.socket.set_tcp_nodelay(true)?;
                 self.nodelay = Nodelay::Settled;
@@ -164,7 +195,7 @@ impl NetworkStream for Stream {
                     if self.nodelay == Nodelay::AfterFirstWrite {
                         self.nodelay = Nodelay::BeforeNextWrite;
                     }
-                    if written < piece.len() {
+                    if written < piece.bytes() {
                         self.source.cut_short(Direction::Write, seen);
                     }
                     self.spend(written);
@@ -187,17 +218,28 @@ impl NetworkStream for Stream {
         Poll::Ready(socket::shut_down_writing(&self.source.socket))
     }
 
-    /// Costs no system call while nothing has been announced. What the kernel has not yet been
-    /// asked is not known: a loop that has not turned for a while knows less.
+    /// Asks the socket, which is a system call, when readiness is remembered, and when neither the socket
+    /// nor the loop has been observed within [`RELIED_ON`].
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEnd> {
         loop {
-            let seen = match ready!(self.source.poll_ready(Direction::Read, cx)) {
+            let seen = match self.source.ready(Direction::Read) {
                 Ok(seen) => seen,
                 Err(error) => return Poll::Ready(IdleEnd::Failed(error.kind())),
             };
-            match socket::idle_end(&self.source.socket) {
-                Some(end) => return Poll::Ready(end),
-                None => self.source.used_up(Direction::Read, seen),
+            if seen.is_some() || !self.was_empty_just_now() {
+                if let Some(end) = socket::idle_end(&self.source.socket) {
+                    // A layer above may want to read it, such as the session tickets of TLS.
+                    self.source.found(Direction::Read);
+                    return Poll::Ready(end);
+                }
+                self.is_empty_now();
+            }
+            if let Some(seen) = seen {
+                self.source.used_up(Direction::Read, seen);
+            }
+            // Ready if an edge came meanwhile: then the socket is asked about that.
+            if let Err(error) = ready!(self.source.poll_ready(Direction::Read, cx)) {
+                return Poll::Ready(IdleEnd::Failed(error.kind()));
             }
         }
     }

@@ -10,7 +10,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use httpcore_core_primitives::Spawned;
+use httpcore_executor::Spawned;
 use pin_project_lite::pin_project;
 
 /// A task that runs by itself, and a future that yields what it yields.

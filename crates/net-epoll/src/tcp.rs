@@ -16,9 +16,10 @@ use std::{
 use httpcore_core_primitives::{BoxStream, TcpOptions};
 use socket2::Socket;
 
+use httpcore_net_common::socket;
+
 use crate::{
     drive::Shared,
-    socket,
     stream::{Nodelay, Stream},
 };
 

@@ -389,24 +389,13 @@ fn a_thread_that_drives_further_up_its_stack_goes_on_turning_the_loop() {
 }
 
 #[test]
-fn an_idle_stream_is_asked_each_time() {
+fn an_idle_stream_is_asked_although_no_thread_turns_the_loop() {
     let blocking = Blocking::new().unwrap();
     let (mut stream, server) = accepted(&blocking);
     let mut cx = Context::from_waker(Waker::noop());
     assert!(stream.poll_idle(&mut cx).is_pending());
     drop(server);
-    // Nobody has turned the loop.
-    assert_eq!(stream.poll_idle(&mut cx), Poll::Ready(IdleEnd::Closed));
-}
-
-#[test]
-fn a_stream_that_has_just_been_connected_is_lent_without_asking() {
-    let blocking = Blocking::new().unwrap();
-    let (mut stream, server) = accepted(&blocking);
-    drop(server);
-    let mut cx = Context::from_waker(Waker::noop());
-    assert!(stream.poll_idle(&mut cx).is_pending());
-    assert_eq!(stream.poll_idle(&mut cx), Poll::Ready(IdleEnd::Closed));
+    assert_eq!(common::idle_end_soon(&mut stream), IdleEnd::Closed);
 }
 
 #[test]

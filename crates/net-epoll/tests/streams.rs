@@ -310,6 +310,54 @@ fn idle(stream: &mut BoxStream) -> Option<IdleEnd> {
     }
 }
 
+/// Inside one `block_on`, which never awaits: what has reached the kernel is found all the same.
+#[test]
+fn an_idle_stream_is_asked_although_the_loop_does_not_turn() {
+    let epoll = Epoll::new().unwrap();
+    let (mut data, mut data_server) = accepted(&epoll);
+    let (mut end, end_server) = accepted(&epoll);
+    let (mut reset, reset_server) = accepted(&epoll);
+    turn(&epoll);
+    epoll.block_on(async {
+        for stream in [&mut data, &mut end, &mut reset] {
+            assert_eq!(idle(stream), None);
+        }
+        data_server.write_all(b"?").unwrap();
+        drop(end_server);
+        SockRef::from(&reset_server)
+            .set_linger(Some(Duration::ZERO))
+            .unwrap();
+        drop(reset_server);
+        assert_eq!(common::idle_end_soon(&mut data), IdleEnd::UnsolicitedData);
+        assert_eq!(common::idle_end_soon(&mut end), IdleEnd::Closed);
+        assert_eq!(
+            common::idle_end_soon(&mut reset),
+            IdleEnd::Failed(io::ErrorKind::ConnectionReset)
+        );
+        // A layer above can read what was found, without the loop having turned.
+        let mut heard = BytesMut::with_capacity(8);
+        let read = data.poll_read(&mut Context::from_waker(nobody()), &mut heard);
+        assert!(matches!(read, Poll::Ready(Ok(1))), "{read:?}");
+        assert_eq!(idle(&mut data), None);
+    });
+}
+
+#[test]
+fn who_waits_is_woken_although_a_question_in_between_has_found_the_end() {
+    let epoll = Epoll::new().unwrap();
+    let (mut stream, server) = accepted(&epoll);
+    let mut server = Some(server);
+    let end = epoll.block_on(poll_fn(|cx| {
+        let end = stream.poll_idle(cx);
+        if server.take().is_some() {
+            assert!(end.is_pending());
+            assert_eq!(common::idle_end_soon(&mut stream), IdleEnd::Closed);
+        }
+        end
+    }));
+    assert_eq!(end, IdleEnd::Closed);
+}
+
 #[test]
 fn who_asks_without_waiting_does_not_take_the_place_of_who_waits() {
     let epoll = Epoll::new().unwrap();

@@ -412,6 +412,37 @@ fn a_resolver_of_ones_own_is_asked_for_names_and_not_for_addresses() {
 }
 
 #[test]
+fn names_that_do_not_answer_stop_no_other_names_of_a_loop() {
+    use httpcore_core_primitives::with_deadline;
+    use httpcore_net_epoll::Getaddrinfo;
+    let (open, gate) = mpsc::channel::<()>();
+    let gate = Mutex::new(gate);
+    let resolver = Getaddrinfo::builder().max_workers(2).lookup(move |host| {
+        if host == "dead" {
+            // Ends when the sender is dropped.
+            let _ = gate.lock().unwrap().recv();
+        }
+        Ok(vec!["127.0.0.1:0".parse().unwrap()])
+    });
+    let epoll = Epoll::builder()
+        .resolver(Arc::new(resolver.build()))
+        .build()
+        .unwrap();
+    let handle = epoll.handle();
+    let runtime: Arc<dyn Runtime> = Arc::new(handle.clone());
+    epoll.block_on(async {
+        for port in 1..=4 {
+            let limit = Some(runtime.now() + Duration::from_millis(1));
+            let dead = with_deadline(&runtime, "resolve", limit, handle.resolve("dead", 80));
+            assert!(dead.await.is_none(), "a look-up that is blocked has ended");
+            let found = handle.resolve("good", port).await.unwrap();
+            assert_eq!(found, [format!("127.0.0.1:{port}").parse().unwrap()]);
+        }
+    });
+    drop(open);
+}
+
+#[test]
 fn localhost_is_found_by_the_system() {
     let epoll = Epoll::new().unwrap();
     let found = epoll
@@ -419,6 +450,77 @@ fn localhost_is_found_by_the_system() {
         .unwrap();
     assert!(!found.is_empty());
     assert!(found.iter().all(|address| address.ip().is_loopback()));
+}
+
+/// Panics when it is called; or counts.
+struct Called(Option<Arc<AtomicUsize>>);
+
+impl std::task::Wake for Called {
+    fn wake(self: Arc<Self>) {
+        match &self.0 {
+            Some(count) => count.fetch_add(1, Ordering::SeqCst),
+            None => panic!("on purpose"),
+        };
+    }
+}
+
+fn clumsy() -> Waker {
+    Waker::from(Arc::new(Called(None)))
+}
+
+fn counting() -> (Arc<AtomicUsize>, Waker) {
+    let count = Arc::new(AtomicUsize::new(0));
+    (count.clone(), Waker::from(Arc::new(Called(Some(count)))))
+}
+
+#[test]
+fn a_waker_that_panics_costs_no_other_stream_its_wake_up() {
+    use std::io::Write;
+    let epoll = Epoll::new().unwrap();
+    let (mut streams, mut servers): (Vec<_>, Vec<_>) = (0..4).map(|_| accepted(&epoll)).unzip();
+    let mut counts = Vec::new();
+    for (n, stream) in streams.iter_mut().enumerate() {
+        let waker = if n % 2 == 0 {
+            clumsy()
+        } else {
+            let (count, waker) = counting();
+            counts.push(count);
+            waker
+        };
+        let mut buf = bytes::BytesMut::with_capacity(8);
+        let mut cx = Context::from_waker(&waker);
+        assert!(stream.poll_read(&mut cx, &mut buf).is_pending());
+    }
+    for server in &mut servers {
+        server.write_all(b"?").unwrap();
+    }
+    turn(&epoll);
+    let counts: Vec<_> = counts.iter().map(|n| n.load(Ordering::SeqCst)).collect();
+    assert_eq!(counts, [1, 1]);
+}
+
+#[test]
+fn a_waker_that_panics_costs_no_timer_its_wake_up_nor_the_end_of_the_loop() {
+    let epoll = Epoll::new().unwrap();
+    let runtime = runtime(&epoll);
+    for ends in [false, true] {
+        let (count, waker) = counting();
+        let wakers = [clumsy(), waker, clumsy()];
+        let mut timers: Vec<_> = wakers.iter().map(|_| runtime.timer("test")).collect();
+        let soon = runtime.now() + Duration::from_millis(if ends { 3_600_000 } else { 20 });
+        for (timer, waker) in timers.iter_mut().zip(&wakers) {
+            let mut cx = Context::from_waker(waker);
+            assert!(timer.poll_until(&mut cx, soon).is_pending());
+        }
+        if ends {
+            drop(epoll);
+            assert_eq!(count.load(Ordering::SeqCst), 1);
+            return;
+        }
+        epoll.block_on(httpcore_core_primitives::sleep_until(&runtime, soon));
+        turn(&epoll);
+        assert_eq!(count.load(Ordering::SeqCst), 1);
+    }
 }
 
 #[test]

@@ -163,6 +163,42 @@ impl Hosts {
         }
     }
 
+    /// What serves, in words: at most so many places.
+    fn served(&self) -> String {
+        const MOST: usize = 20;
+        let listens = |listener: &&Listener| listener.handler.is_some();
+        let mut labels: Vec<&str> = (self.places.values().filter(listens))
+            .map(|listener| &*listener.label)
+            .collect();
+        labels.sort_unstable();
+        match labels.len() {
+            0 => "nothing is served".to_owned(),
+            count if count > MOST => {
+                let (some, rest) = (labels[..MOST].join(", "), count - MOST);
+                format!("served are {some} and {rest} more")
+            }
+            _ => format!("served are {}", labels.join(", ")),
+        }
+    }
+
+    /// Why looking up `host` fails, if that is because no server and no test has named it.
+    pub(crate) fn unknown_name(&self, host: &str) -> Option<String> {
+        let is_known =
+            literal(host).is_some() || self.names.contains_key(&host.to_ascii_lowercase());
+        (!is_known).then(|| format!("this MockNet has no host {host:?}; {}", self.served()))
+    }
+
+    /// Why connecting to `place` fails, if that is because nothing listens there and no test has said
+    /// what happens there.
+    pub(crate) fn unknown_place(&self, place: &Place) -> Option<String> {
+        let at = match place {
+            Place::Tcp(address) => address.to_string(),
+            Place::Unix(path) => path.display().to_string(),
+        };
+        let is_known = self.places.contains_key(place);
+        (!is_known).then(|| format!("this MockNet serves nothing at {at}; {}", self.served()))
+    }
+
     fn is_known(&self, ip: IpAddr) -> bool {
         let listens = |place: &Place| matches!(place, Place::Tcp(address) if address.ip() == ip);
         let named =

@@ -40,7 +40,11 @@
 //! became ready, the main future of [`MockNet::run`] among them.
 //!
 //! When nothing can run and nothing is due, nothing will ever happen: `run` panics at once, with a
-//! report of who waits for what. Threads beside the world are not waited for.
+//! report of who waits for what. Threads beside the world are not waited for. A run that goes on for
+//! ever panics likewise, at the bounds of [`MockNet::max_time`] and [`MockNet::max_steps`].
+//!
+//! Whatever of a world has to wait is to be polled in its [`run`](MockNet::run). In `block_on` of a real
+//! event loop, or in another world's run, it panics at once; another crate's executor is not noticed.
 //!
 //! When the main future ends, `run` returns although tasks remain; they go on in the next `run`.
 //!

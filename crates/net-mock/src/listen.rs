@@ -244,8 +244,11 @@ impl NetworkBackend for MockNet {
     fn resolve(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> {
         let (world, host) = (self.world().clone(), host.to_owned());
         Box::pin(async move {
-            let (name, now) =
-                world.with(|state, _| (state.hosts.look_up(&host), state.agenda.now()));
+            let (name, unknown, now) = world.with(|state, _| {
+                let hosts = &state.hosts;
+                let unknown = hosts.unknown_name(&host);
+                (hosts.look_up(&host), unknown, state.agenda.now())
+            });
             let until = match name.answer {
                 Answer::Never => None,
                 _ => Some(now.saturating_add(name.after)),
@@ -258,7 +261,7 @@ impl NetworkBackend for MockNet {
                     .into_iter()
                     .map(|ip| SocketAddr::new(ip, port))
                     .collect()),
-                Answer::Fails(kind) => Err(kind.into()),
+                Answer::Fails(kind) => Err(failure(kind, unknown)),
                 Answer::Never => Err(ErrorKind::NotFound.into()),
             }
         })
@@ -282,6 +285,14 @@ impl NetworkBackend for MockNet {
     }
 }
 
+/// An error of `kind`, with the reason where it is not a test's wish.
+fn failure(kind: ErrorKind, unknown: Option<String>) -> io::Error {
+    match unknown {
+        Some(why) => io::Error::new(kind, why),
+        None => kind.into(),
+    }
+}
+
 async fn connect(
     world: Arc<World>,
     place: Place,
@@ -291,7 +302,10 @@ async fn connect(
         Place::Tcp(peer) => (Some(*peer), format!("connect to {peer}")),
         Place::Unix(path) => (None, format!("connect to {}", path.display())),
     };
-    let (link, now) = world.with(|state, _| (state.hosts.meet(&place), state.agenda.now()));
+    let (link, unknown, now) = world.with(|state, _| {
+        let unknown = state.hosts.unknown_place(&place);
+        (state.hosts.meet(&place), unknown, state.agenda.now())
+    });
     let until = match link.connecting {
         Connecting::Unanswered => None,
         _ => Some(now.saturating_add(link.dialling())),
@@ -300,9 +314,9 @@ async fn connect(
     match link.connecting {
         Connecting::Succeeds => {}
         Connecting::Unanswered => return Err(ErrorKind::TimedOut.into()),
-        Connecting::Absent => return Err(ErrorKind::NotFound.into()),
-        Connecting::Refused => return Err(ErrorKind::ConnectionRefused.into()),
-        Connecting::Unreachable => return Err(ErrorKind::HostUnreachable.into()),
+        Connecting::Absent => return Err(failure(ErrorKind::NotFound, unknown)),
+        Connecting::Refused => return Err(failure(ErrorKind::ConnectionRefused, unknown)),
+        Connecting::Unreachable => return Err(failure(ErrorKind::HostUnreachable, unknown)),
     }
     let made = world.with(|state, _| {
         let listener = state.hosts.places.get(&place)?;

@@ -9,11 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use httpcore_core_primitives::{BoxFuture, Runtime, Timer};
+use httpcore_core_primitives::{BoxFuture, Driven, Runtime, Timer};
 
 use crate::{
     dice::Dice,
-    report::Census,
+    report::{At, Census},
     wait::{Sleep, Waiting},
     world::World,
 };
@@ -80,8 +80,15 @@ impl MockNet {
     /// # Panics
     ///
     /// When nothing can ever run again although `main` has not ended: with a report of who waits
-    /// for what. Also when a task panics, when the world spins (polls millions of times at one
-    /// instant), and when called from within itself.
+    /// for what. Likewise when one run takes more steps than [`max_steps`](Self::max_steps) or more
+    /// virtual time than [`max_time`](Self::max_time): something re-arms its timers for ever, or
+    /// tasks wake each other for ever. Also when a task panics, and when called from within itself.
+    ///
+    /// What belongs to this world does not run elsewhere: a timer, a look-up or a connection that
+    /// has to wait, or a task that is spawned, panics at once within `block_on` of a real event loop
+    /// or within `run` of another world. An executor that does not say what it is (any other crate's)
+    /// is not noticed. A pool of a real event loop that is awaited in `main` makes the world stuck,
+    /// which is reported at once.
     pub fn run<F: Future>(&self, main: F) -> F::Output {
         match self.drive(pin!(main), Cut::Never) {
             Some(output) => output,
@@ -99,7 +106,9 @@ impl MockNet {
         let _running = Running::enter(world);
         world.queue_main();
         let (mut polls_of_main, mut steps, mut instants) = (0, 0, 0);
-        let (mut polls, mut instants_without_main) = (0_u64, 0_u64);
+        let (mut spent, mut spent_before, mut instants_without_main) = (0_u64, 0_u64, 0_u64);
+        let bounds = world.with(|state, _| state.bounds);
+        let latest = self.elapsed().saturating_add(bounds.time);
         loop {
             if let Some(waker) = world.take_turn() {
                 instants_without_main = 0;
@@ -119,20 +128,29 @@ impl MockNet {
             }
             if world.step() {
                 steps += 1;
-                polls += 1;
-                if polls > MOST_POLLS_AT_ONE_INSTANT {
-                    panic!("{}", world.report(SPINS));
+                spent += 1;
+                if spent - spent_before > bounds.steps {
+                    panic!("{}", world.report(&beyond_steps(SPINS, bounds.steps)));
                 }
                 continue;
             }
             if cut == Cut::AfterInstants(instants) {
                 return None;
             }
-            polls = 0;
+            // Asked when all that could run has run: then the report can say what waits for what.
+            if spent > bounds.steps {
+                panic!("{}", world.report(&beyond_steps(GOES_ON, bounds.steps)));
+            }
+            spent += 1;
+            spent_before = spent;
             instants += 1;
             instants_without_main += 1;
-            if !world.advance(Duration::MAX) {
-                panic!("{}", world.report(STUCK));
+            if !world.advance(latest) {
+                let next = world.with(|state, _| state.agenda.next_instant());
+                match next {
+                    None => panic!("{}", world.report(STUCK)),
+                    Some(next) => panic!("{}", world.report(&beyond_time(next, bounds.time))),
+                }
             }
             if instants_without_main > MOST_INSTANTS_WITHOUT_MAIN {
                 panic!("{}", world.report(STUCK_BESIDE));
@@ -146,13 +164,30 @@ impl MockNet {
         let world = self.world();
         let current = world.with(|state, _| state.current);
         assert!(current.is_none(), "settle() called from a task");
+        let most = world.with(|state, _| state.bounds.steps);
+        let _driven = world.drives();
         let mut polls = 0_u64;
         while world.step() {
             polls += 1;
-            if polls > MOST_POLLS_AT_ONE_INSTANT {
-                panic!("{}", world.report(SPINS));
+            if polls > most {
+                panic!("{}", world.report(&beyond_steps(SPINS, most)));
             }
         }
+    }
+
+    /// Sets the maximum number of steps (polls of tasks and of the main future, and moves of the
+    /// clock) in one [`run`](Self::run), and of polls in one [`settle`](Self::settle); 20 million by
+    /// default. Beyond it they panic, with a report of who waits for what.
+    pub fn max_steps(&self, steps: u64) -> &Self {
+        self.world().with(|state, _| state.bounds.steps = steps);
+        self
+    }
+
+    /// Sets the maximum of virtual time in one [`run`](Self::run); 100 years by default. Where the
+    /// next thing to happen is later than that, it panics, with a report of who waits for what.
+    pub fn max_time(&self, time: Duration) -> &Self {
+        self.world().with(|state, _| state.bounds.time = time);
+        self
     }
 
     /// Moves the clock forward by `duration`, running whatever comes to pass until then. From
@@ -253,6 +288,7 @@ impl Runtime for MockNet {
     }
 
     fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>) {
+        self.world().forbid_elsewhere("spawned");
         let side = self.world().with(|state, _| state.side());
         self.world().spawn(name, name.to_owned(), side, task);
     }
@@ -274,28 +310,46 @@ impl fmt::Debug for MockNet {
 }
 
 /// That the world is being run, until this is dropped.
-struct Running<'a>(&'a World);
+struct Running<'a> {
+    world: &'a World,
+    _driven: Driven,
+}
 
 impl<'a> Running<'a> {
     fn enter(world: &'a World) -> Self {
         let before = world.running.swap(true, Ordering::AcqRel);
         assert!(!before, "the world is being run already");
-        Running(world)
+        Running {
+            world,
+            _driven: world.drives(),
+        }
     }
 }
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.0.running.store(false, Ordering::Release);
+        self.world.running.store(false, Ordering::Release);
     }
 }
 
-/// How often tasks may be polled at one instant before the world is said to spin.
-const MOST_POLLS_AT_ONE_INSTANT: u64 = 20_000_000;
 /// How often the clock may move without the main future being polled before it is said to be
 /// stuck beside something periodic.
 const MOST_INSTANTS_WITHOUT_MAIN: u64 = 300_000;
 
 const SPINS: &str = "the world spins: tasks wake each other for ever";
-const STUCK: &str = "the world is stuck: nothing can run, and nothing is due";
+const GOES_ON: &str = "the world goes on without end";
+const STUCK: &str = "the world is stuck: nothing can run, and nothing is due (what waits for something \
+                     outside it, such as a real event loop, is not heard here)";
 const STUCK_BESIDE: &str = "the main future is stuck beside something periodic";
+
+fn beyond_steps(opening: &str, most: u64) -> String {
+    format!("{opening}: more than {most} steps (MockNet::max_steps)")
+}
+
+fn beyond_time(next: Duration, most: Duration) -> String {
+    format!(
+        "{GOES_ON}: the next thing happens at {}, more than {most:?} after the beginning of this run \
+         (MockNet::max_time)",
+        At(next)
+    )
+}

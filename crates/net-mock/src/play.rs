@@ -129,6 +129,7 @@ impl<'a> Play<'a> {
     ) -> io::Result<()> {
         let begin = [Piece::Exactly(Bytes::from(format!("{start} ")))];
         loop {
+            stream.forbid_tls();
             // At once, if the beginning is wrong already: the rest may never come.
             if let Progress::Differs { got, expected } = compare(&begin, stream.buffered()) {
                 let both = difference(&begin, stream.buffered(), got, expected);

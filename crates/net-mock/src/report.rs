@@ -121,6 +121,13 @@ impl State {
                 }
             }
         }
+        for (id, stalled) in &self.stalls {
+            if stalled.will_wake(waker) {
+                lines.push(format!(
+                    "  for nothing: it stalls on stream #{id}, as scripted"
+                ));
+            }
+        }
         if lines.is_empty() {
             lines.push("  for nothing of this world's: a wake-up was lost, or never meant".into());
         }

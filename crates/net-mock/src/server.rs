@@ -22,6 +22,9 @@ use crate::{
 /// How much is read at once, in bytes.
 const READ: usize = 16 * 1024;
 
+/// How many bytes tell a TLS handshake: the header of its first record and one byte of content.
+const CLIENT_HELLO: usize = 6;
+
 /// The server's end of a connection: a stream with a buffer, and asynchronous methods.
 ///
 /// Every method may be dropped at any point without losing bytes which have been read. Dropping
@@ -47,7 +50,23 @@ impl ServerStream {
     /// # Errors
     ///
     /// Those of the connection, and of the handshake if one side refuses it.
-    pub async fn accept_tls(self, server: &TlsServer) -> io::Result<Self> {
+    ///
+    /// # Panics
+    ///
+    /// If the client speaks real TLS: with what is to be done.
+    pub async fn accept_tls(mut self, server: &TlsServer) -> io::Result<Self> {
+        while self.buffer.len() < CLIENT_HELLO && self.may_be_tls() {
+            if self.fill().await? == 0 {
+                break;
+            }
+        }
+        if self.may_be_tls() && self.buffer.get(CLIENT_HELLO - 1) == Some(&1) {
+            panic!(
+                "the client speaks real TLS to {}, which has TLS without cryptography: build the \
+                 pool with `.tls(Arc::new(MockTls::new()))`",
+                self.line.label()
+            );
+        }
         let line = self.line.clone();
         let stream = server.accept(Box::new(self)).await?;
         Ok(ServerStream {
@@ -121,7 +140,17 @@ impl ServerStream {
     /// # Errors
     ///
     /// As for [`read_until`](Self::read_until). Bytes which are not UTF-8 are replaced.
+    ///
+    /// # Panics
+    ///
+    /// If the client speaks TLS, which this stream does not: with what is to be done.
     pub async fn read_head(&mut self) -> io::Result<String> {
+        while self.buffer.len() < CLIENT_HELLO && self.may_be_tls() {
+            if self.fill().await? == 0 {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+        }
+        self.forbid_tls();
         let head = self.read_until(b"\r\n\r\n").await?;
         Ok(String::from_utf8_lossy(&head).into_owned())
     }
@@ -192,10 +221,11 @@ impl ServerStream {
         poll_fn(|cx| self.poll_idle(cx)).await
     }
 
-    /// Waits for ever, holding the connection. The future goes when the world does.
+    /// Waits for ever, holding the connection, and is named as doing so in reports. The future goes
+    /// when the world does.
     pub async fn stall(self) {
-        let _held = self;
-        std::future::pending::<()>().await;
+        let mut stalling = Stalling(self);
+        poll_fn(|cx| stalling.poll(cx)).await
     }
 
     /// Waits for `duration` of virtual time.
@@ -220,9 +250,59 @@ impl ServerStream {
         self.line.id
     }
 
+    fn may_be_tls(&self) -> bool {
+        self.buffer
+            .iter()
+            .zip([22, 3])
+            .all(|(byte, tls)| *byte == tls)
+    }
+
+    /// # Panics
+    ///
+    /// If what has come is the beginning of a TLS handshake.
+    pub(crate) fn forbid_tls(&self) {
+        if self.buffer.len() < CLIENT_HELLO || !self.may_be_tls() {
+            return;
+        }
+        let label = self.line.label();
+        // RFC 8446 §4: the first byte of a real handshake's content is its kind, 1 for a ClientHello.
+        let found = match self.buffer[CLIENT_HELLO - 1] {
+            1 => "real TLS",
+            _ => "MockTls",
+        };
+        panic!(
+            "the client speaks {found} to {label}, where a server without TLS reads HTTP: for https, \
+             serve with MockNet::serve_tls, and build the pool with \
+             `.tls(Arc::new(MockTls::new()))`"
+        );
+    }
+
     pub(crate) async fn fill(&mut self) -> io::Result<usize> {
         self.buffer.reserve(READ);
         poll_fn(|cx| self.stream.top().poll_read(cx, &mut self.buffer)).await
+    }
+}
+
+/// A connection on which nothing more will be said, as the world is told.
+struct Stalling(ServerStream);
+
+impl Stalling {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let waker = cx.waker().clone();
+        let line = &self.0.line;
+        line.world.with(|state, wakes| {
+            wakes.discard(state.stalls.insert(line.id, waker));
+        });
+        Poll::Pending
+    }
+}
+
+impl Drop for Stalling {
+    fn drop(&mut self) {
+        let line = &self.0.line;
+        line.world.with(|state, wakes| {
+            wakes.discard(state.stalls.remove(&line.id));
+        });
     }
 }
 

@@ -149,6 +149,15 @@ pub(crate) struct Line {
 }
 
 impl Line {
+    /// What reports call the connection.
+    pub(crate) fn label(&self) -> String {
+        let label = self.world.with(|state, _| {
+            let one = state.connections.get(&self.id)?;
+            Some(one.label.clone())
+        });
+        label.unwrap_or_else(|| format!("connection #{}", self.id))
+    }
+
     /// Closes this end, with FIN or RST. Doing so again changes nothing.
     pub(crate) fn let_go(&self, reset: bool) {
         self.world.with(|state, wakes| {

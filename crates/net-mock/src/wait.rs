@@ -72,7 +72,19 @@ impl Waiting {
     }
 
     /// Ready once the world is `at` old; never, if that is `None`.
+    ///
+    /// # Panics
+    ///
+    /// When it has to wait although another runtime runs the futures of this thread.
     pub(crate) fn poll_at(&mut self, cx: &mut Context<'_>, at: Option<Duration>) -> Poll<()> {
+        let polled = self.poll_here(cx, at);
+        if polled.is_pending() {
+            self.world.forbid_elsewhere("awaited");
+        }
+        polled
+    }
+
+    fn poll_here(&mut self, cx: &mut Context<'_>, at: Option<Duration>) -> Poll<()> {
         let waker = cx.waker().clone();
         self.world.with(|state, wakes| {
             let now = state.agenda.now();

@@ -22,7 +22,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use httpcore_core_primitives::{BoxFuture, RunQueue};
+use httpcore_core_primitives::{BoxFuture, Driven, Driver};
+use httpcore_executor::RunQueue;
 
 use crate::{
     agenda::{Agenda, Happening, Wakes},
@@ -53,8 +54,27 @@ pub(crate) struct State {
     pub(crate) connections: BTreeMap<u64, Connection>,
     pub(crate) hosts: Hosts,
     pub(crate) log: Log,
+    pub(crate) bounds: Bounds,
+    /// The connections on which a server stalls, as its script says, and the task that does.
+    pub(crate) stalls: BTreeMap<u64, Waker>,
     /// The task being polled; `None` for the main future, and outside `run`.
     pub(crate) current: Option<u64>,
+}
+
+/// How much may happen in one run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    pub(crate) time: Duration,
+    pub(crate) steps: u64,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Bounds {
+            time: Duration::from_secs(100 * 365 * 86_400),
+            steps: 20_000_000,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -116,6 +136,31 @@ impl World {
     /// A number below `count`: 0 without a seed.
     pub(crate) fn pick(&self, count: usize) -> usize {
         self.with(|state, _| state.dice.pick(count))
+    }
+
+    /// Says that this world runs the futures of this thread, until the value is dropped.
+    pub(crate) fn drives(&self) -> Driven {
+        Driven::by(self.driver())
+    }
+
+    fn driver(&self) -> Driver {
+        Driver::World(std::ptr::from_ref(self) as usize)
+    }
+
+    /// # Panics
+    ///
+    /// Where a future or a task of this world is `done` something to under another runtime, which
+    /// will never move the clock here: it would wait for ever.
+    pub(crate) fn forbid_elsewhere(&self, done: &str) {
+        let other = match Driver::current() {
+            Driver::EventLoop => "an event loop in real time",
+            driver @ Driver::World(_) if driver != self.driver() => "another MockNet",
+            _ => return,
+        };
+        panic!(
+            "something of a MockNet is {done} in {other}, which never moves its clock: a pool (or \
+             stream, or timer) of a MockNet is to be used within MockNet::run of the same one"
+        );
     }
 
     /// Does something under the lock, and carries out what comes of it without.

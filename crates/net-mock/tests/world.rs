@@ -2,13 +2,16 @@
 
 use std::{
     future::poll_fn,
+    io::{ErrorKind, IoSlice},
     sync::{Arc, Mutex},
     task::Poll,
     time::Duration,
 };
 
-use httpcore_core_primitives::{NetworkBackend, Runtime, sleep_until, with_deadline};
-use httpcore_net_mock::{Census, MockNet, Name};
+use httpcore_core_primitives::{
+    NetworkBackend, Runtime, TcpOptions, TlsConnector, sleep_until, with_deadline,
+};
+use httpcore_net_mock::{Census, Link, MockNet, MockTls, Name, Table, TlsServer};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -233,4 +236,203 @@ fn a_wait_without_end_is_no_overflow() {
     net.spawn("patient", net.sleep(Duration::MAX));
     net.run(net.sleep(SECOND));
     assert_eq!(net.elapsed(), 2 * SECOND);
+}
+
+#[test]
+fn a_timer_that_is_armed_again_for_ever_ends_at_the_maximum_of_time() {
+    let month = 30 * 86_400 * SECOND;
+    for (net, years) in [(MockNet::new(), 100), (MockNet::new(), 2)] {
+        if years != 100 {
+            net.max_time(years * 365 * 86_400 * SECOND);
+        }
+        let report = panic_of(|| {
+            net.run(async {
+                loop {
+                    net.sleep(month).await;
+                }
+            })
+        });
+        for part in [
+            "the world goes on without end",
+            "MockNet::max_time",
+            "the main future waits\n  for timer \"sleep\", due at",
+        ] {
+            assert!(report.contains(part), "{part:?} is not in:\n{report}");
+        }
+        let most = years * 365 * 86_400 * SECOND;
+        assert!(net.elapsed() <= most && net.elapsed() > most - month);
+        // It counts from the beginning of each run.
+        net.run(net.sleep(month));
+    }
+}
+
+#[test]
+fn a_timer_that_is_armed_again_for_ever_ends_at_the_maximum_of_steps() {
+    let net = MockNet::new();
+    net.max_steps(1000);
+    let report = panic_of(|| {
+        net.run(async {
+            loop {
+                net.sleep(SECOND).await;
+            }
+        })
+    });
+    for part in [
+        "the world goes on without end: more than 1000 steps (MockNet::max_steps)",
+        "the main future waits\n  for timer \"sleep\"",
+    ] {
+        assert!(report.contains(part), "{part:?} is not in:\n{report}");
+    }
+    assert!(net.elapsed() < 1000 * SECOND);
+    net.run(net.sleep(SECOND));
+}
+
+#[test]
+fn tasks_that_wake_themselves_for_ever_end_at_the_maximum_of_steps() {
+    let net = MockNet::new();
+    net.max_steps(1000);
+    let report = panic_of(|| {
+        net.run(poll_fn(|cx| {
+            cx.waker().wake_by_ref();
+            Poll::<()>::Pending
+        }));
+    });
+    assert!(report.contains("the world spins"), "{report}");
+    assert!(report.contains("more than 1000 steps"), "{report}");
+    assert_eq!(net.elapsed(), Duration::ZERO);
+}
+
+#[test]
+fn a_server_that_stalls_is_reported_as_stalling_and_not_as_a_lost_wake_up() {
+    let net = MockNet::new();
+    net.serve("silent.test", 80, async |stream| stream.stall().await);
+    net.serve_table("table.test", 80, Table::new().stall());
+    let report = panic_of(|| {
+        net.run(async {
+            let mut streams = Vec::new();
+            for name in ["silent.test", "table.test"] {
+                let address = net.resolve(name, 80).await.unwrap()[0];
+                let options = TcpOptions::default();
+                streams.push(net.connect_tcp(address, &options).await.unwrap());
+            }
+            std::future::pending::<()>().await;
+        });
+    });
+    assert_eq!(report.matches(", as scripted").count(), 2, "{report}");
+    assert!(report.contains("(server) waits\n  for nothing: it stalls on stream #"));
+    // The main future alone waits for nothing.
+    assert_eq!(report.matches("a wake-up was lost").count(), 1, "{report}");
+    // What has gone is not said to stall.
+    let report = net.report();
+    assert!(!report.contains("the main future"), "{report}");
+    net.clear();
+    assert!(!net.report().contains("stalls"));
+}
+
+#[test]
+fn a_name_and_an_address_that_nothing_serves_say_what_is_served() {
+    let net = MockNet::new();
+    let said = net.run(net.resolve("shop.test", 80)).unwrap_err();
+    assert_eq!(said.kind(), ErrorKind::NotFound);
+    assert_eq!(
+        said.to_string(),
+        "this MockNet has no host \"shop.test\"; nothing is served"
+    );
+    for n in 0..25 {
+        net.serve(&format!("host{n:02}.test"), 80, async |_| {});
+    }
+    net.name("none.test", Name::fails(ErrorKind::NotFound));
+    let said = net.run(net.resolve("shop.test", 80)).unwrap_err();
+    let said = said.to_string();
+    assert!(
+        said.contains("served are host00.test:80, host01.test:80, "),
+        "{said}"
+    );
+    assert!(said.ends_with("host19.test:80 and 5 more"), "{said}");
+    let connect = |address: &str| {
+        let address = address.parse().unwrap();
+        let connect = net.connect_tcp(address, &TcpOptions::default());
+        net.run(connect).unwrap_err()
+    };
+    let refused = connect("10.0.0.1:443");
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    assert!(
+        refused.to_string().starts_with(
+            "this MockNet serves nothing at 10.0.0.1:443; served are host00.test:80, "
+        ),
+        "{refused}"
+    );
+    let absent = net.run(net.connect_unix("/none".as_ref())).unwrap_err();
+    assert!(absent.to_string().contains("nothing at /none"), "{absent}");
+    // What a test has wished for is no mistake.
+    let wished = net.run(net.resolve("none.test", 80)).unwrap_err();
+    assert!(!wished.to_string().contains("served"), "{wished}");
+    net.fate("10.9.9.9:80".parse().unwrap(), Link::refused());
+    assert!(!connect("10.9.9.9:80").to_string().contains("served"));
+}
+
+#[test]
+fn tls_to_a_server_without_it_says_what_is_missing() {
+    // RFC 8446 §5.1, §4: a record of a handshake, and a ClientHello in it.
+    const REAL: &[u8] = &[22, 3, 1, 0, 200, 1, 0, 0, 196, 3, 3];
+    async fn say(net: &MockNet, name: &str) {
+        let address = net.resolve(name, 443).await.unwrap()[0];
+        let options = TcpOptions::default();
+        let mut stream = net.connect_tcp(address, &options).await.unwrap();
+        let written = poll_fn(|cx| stream.poll_write(cx, &[IoSlice::new(REAL)])).await;
+        assert_eq!(written.unwrap(), REAL.len());
+        std::future::pending::<()>().await;
+    }
+    let net = MockNet::new();
+    let serve = || {
+        net.clear();
+        net.serve("plain.test", 443, async |mut stream| {
+            let _ = stream.read_head().await;
+        });
+        let table = Table::new().expect_request("GET /", &[]);
+        net.serve_table("table.test", 443, table);
+        net.serve_tls("tls.test", 443, TlsServer::new(), async |_| {});
+    };
+    for (name, what) in [
+        ("plain.test", "serve_tls"),
+        ("table.test", "serve_tls"),
+        ("tls.test", "TLS without cryptography"),
+    ] {
+        serve();
+        let said = panic_of(|| net.run(say(&net, name)));
+        assert!(said.contains(&format!("real TLS to {name}:443")), "{said}");
+        assert!(said.contains("MockTls::new()"), "{said}");
+        assert!(said.contains(what), "{said}");
+    }
+    serve();
+    let said = panic_of(|| {
+        net.run(async {
+            let address = net.resolve("plain.test", 443).await.unwrap()[0];
+            let options = TcpOptions::default();
+            let stream = net.connect_tcp(address, &options).await.unwrap();
+            let _ = MockTls::new().handshake(stream, "plain.test", &[]).await;
+        });
+    });
+    assert!(said.contains("MockTls to plain.test:443"), "{said}");
+    net.clear();
+}
+
+#[test]
+fn what_waits_in_another_world_panics_at_once() {
+    let (net, other) = (MockNet::new(), MockNet::new());
+    let said = panic_of(|| net.run(other.sleep(SECOND)));
+    assert!(said.contains("awaited in another MockNet"), "{said}");
+    let said = panic_of(|| net.run(async { other.spawn("lost", async {}) }));
+    assert!(said.contains("spawned in another MockNet"), "{said}");
+    // One within the other is another matter, and so is a world that is moved by hand there.
+    net.run(async {
+        other.run(other.sleep(SECOND));
+        let sleep = other.sleep(SECOND);
+        other.advance(SECOND);
+        sleep.await;
+    });
+    assert_eq!(
+        (net.elapsed(), other.elapsed()),
+        (Duration::ZERO, 2 * SECOND)
+    );
 }

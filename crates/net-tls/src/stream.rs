@@ -87,6 +87,9 @@ impl TlsStream {
         let mut cx = Context::from_waker(nobody());
         match self.below.poll_idle(&mut cx) {
             Poll::Pending => Ok(()),
+            // No kind of its own: the handshake, which fails likewise, has the whole error. A runtime
+            // that has ended is among these.
+            Poll::Ready(IdleEnd::Failed(ErrorKind::Other)) => Ok(()),
             Poll::Ready(IdleEnd::Failed(kind)) => Err(kind.into()),
             Poll::Ready(IdleEnd::Closed) => Err(TlsError::new(Refusal::Unfinished).into_io()),
             Poll::Ready(_) => Err(TlsError::new(Refusal::EarlyBytes).into_io()),
@@ -323,14 +326,24 @@ impl NetworkStream for TlsStream {
                 self.parts = 0;
                 self.session.shrink();
             }
-            ready!(poll_patience(cx, &mut fills));
             // Asked before it is read: over a blocking socket, to read would be to wait.
             match ready!(self.below.poll_idle(cx)) {
-                IdleEnd::UnsolicitedData => match ready!(self.poll_fill(cx)) {
-                    Ok(()) => {}
-                    Err(error) => return Poll::Ready(IdleEnd::Failed(error.kind())),
-                },
+                IdleEnd::UnsolicitedData => {}
                 end => return Poll::Ready(end),
+            }
+            let filled = match poll_patience(cx, &mut fills) {
+                Poll::Ready(()) => self.poll_fill(cx),
+                Poll::Pending => Poll::Pending,
+            };
+            match filled {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(IdleEnd::Failed(error.kind())),
+                // There is more than may be read at once, and what it is decides. Who waits is woken for
+                // it; who asks without waiting would take this for fit.
+                Poll::Pending if nobody().will_wake(cx.waker()) => {
+                    return Poll::Ready(IdleEnd::UnsolicitedData);
+                }
+                Poll::Pending => return Poll::Pending,
             }
         }
     }

@@ -17,7 +17,7 @@ use std::{
 
 use bytes::BytesMut;
 use httpcore_core_primitives::{
-    Alpn, BoxStream, IdleEnd, NetworkStream, Runtime, StreamInfo, TlsConnector, TlsInfo,
+    Alpn, BoxStream, IdleEnd, NetworkStream, Runtime, StreamInfo, TlsConnector, TlsInfo, nobody,
     with_deadline,
 };
 use httpcore_net_mock::{Census, Chunks, Link, MockNet, Scenario, sweep_instants, sweep_polls};
@@ -511,6 +511,25 @@ fn tickets_do_not_end_idleness_and_everything_else_does() {
             assert_eq!(idle(&mut stream), expected, "deed {n}, asked again");
         });
     }
+}
+
+#[test]
+fn what_comes_behind_more_tickets_than_are_read_at_once_is_not_taken_for_an_idle_stream() {
+    let world = World::new();
+    let net = MockNet::new();
+    let mut config = world.identity.server();
+    config.send_tls13_tickets = 5;
+    serve(&net, config, async |mut stream| {
+        stream.write_all("unasked").await.unwrap();
+        stay(stream).await;
+    })
+    .link(Link::new().to_client(|path| path.chunks(Chunks::Each(100))));
+    net.run(async {
+        let mut stream = world.handshake(&net).await.unwrap();
+        net.sleep(MS).await;
+        let asked = stream.poll_idle(&mut Context::from_waker(nobody()));
+        assert_eq!(asked, Poll::Ready(IdleEnd::UnsolicitedData));
+    });
 }
 
 #[test]

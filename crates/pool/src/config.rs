@@ -90,7 +90,7 @@ pub struct Config {
     /// Only failures to look up a name or to connect are repeated; a handshake or a proxy that
     /// refuses will do so again.
     pub connect_retries: u32,
-    /// The time limits of requests which bring none of their own.
+    /// The time limits of requests, where a request's own [`Timeouts`] set none.
     pub timeouts: Timeouts,
     /// What is sent a second time, unasked.
     pub retry: Retry,

@@ -20,8 +20,8 @@ use std::{
 };
 
 use httpcore_core_primitives::{
-    ConnectionUse, Error, Established, ExclusiveConnection, Kind, Phase, Runtime, SharedConnection,
-    Trace,
+    ConnectionUse, Error, Established, ExclusiveConnection, Kind, Phase, Runtime, Sent,
+    SharedConnection, Trace,
 };
 use slab::Slab;
 
@@ -127,6 +127,8 @@ impl PoolInner {
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Locked> {
+        #[cfg(feature = "lock-count")]
+        crate::lock_count::increment();
         // Only a fault in the machine panics under the lock, and then its tables are as good as any.
         self.locked.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -371,7 +373,7 @@ impl PoolInner {
                 return;
             }
             for conn in conns {
-                let error = Error::new(Kind::RuntimeGone, Phase::Connect)
+                let error = Error::new(Kind::RuntimeGone, Phase::Connect, Sent::Nothing)
                     .with_message("the runtime dropped the attempt to connect");
                 self.connected(conn, Err(error));
             }

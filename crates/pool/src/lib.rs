@@ -41,6 +41,8 @@ mod drain;
 mod effects;
 mod inner;
 mod lease;
+#[cfg(feature = "lock-count")]
+mod lock_count;
 mod maintenance;
 mod pool;
 mod response_future;
@@ -51,8 +53,11 @@ pub mod status;
 
 pub use config::{Config, Retry};
 pub use drain::{Drained, Draining};
+#[cfg(feature = "lock-count")]
+#[doc(hidden)]
+pub use lock_count::lock_count;
 pub use pool::{Dial, DialTerms, Pool};
 pub use response_future::Sending;
-pub use route::{Credentials, Endpoint, Hop, Route, RouteParts};
+pub use route::{Credentials, Endpoint, Hop, Route, RouteParts, WeakRoute};
 pub use state::{Closed, Counters};
 pub use status::{ConnectionStatus, Status};

@@ -70,8 +70,8 @@ impl Pool {
     /// response once its head is there.
     ///
     /// Nothing happens before the first poll: that is when the request joins the queue and its
-    /// time limits begin. They are those of its [`Timeouts`] extension, or else the pool's; events go
-    /// to its [`Trace`] extension.
+    /// time limits begin. They are those of its [`Timeouts`] extension, and the pool's where it sets
+    /// none; events go to its [`Trace`] extension.
     ///
     /// A request that finds no connection causes an attempt to make one, with its own limits for name
     /// resolution, connecting and TLS, as soon as there is a slot. While it waits for an attempt that

@@ -9,14 +9,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+use http::StatusCode;
 use httpcore_core_primitives::{
-    BoxFuture, CloseReason, ConnectionUse, Error, Event, KeepStreamInfo, Kind, Lease, Phase,
-    Request, Response, SendError, Sent, StreamInfo, Terms, TimeoutKind, Timeouts, Timer, Trace,
-    nobody,
-    options::{deadline, earlier},
+    BoxFuture, CloseReason, ConnectionUse, Error, Event, Http2ErrorCode, KeepStreamInfo, Kind,
+    Lease, MisdirectedRequest, Phase, Request, Response, SendError, Sent, StreamInfo, Terms,
+    TimeoutKind, Timeouts, Timer, Trace, nobody,
+    options::{self, deadline, earlier},
 };
 
 use crate::{
+    config::Retry,
     inner::{Granted, PoolInner, WaitsFor},
     pool::DialTerms,
     retry::may_be_sent_again,
@@ -50,6 +52,8 @@ pub struct Sending {
     deadline: Option<Instant>,
     attempts: u32,
     policy: ConnectionUse,
+    /// It was sent again after a 421 already.
+    was_misdirected: bool,
     /// Its place in the order of arrivals, once it has waited.
     arrival: Option<Arrival>,
     /// What the response is to say of its connection, if it is to say it.
@@ -84,12 +88,13 @@ impl Sending {
         Sending {
             trace: Trace::none(),
             pool,
-            route,
+            route: route.preferred(),
             request: Some(request),
             pool_deadline: None,
             deadline: None,
             attempts: 0,
             policy: ConnectionUse::default(),
+            was_misdirected: false,
             arrival: None,
             info: None,
             stage: Stage::New,
@@ -108,12 +113,12 @@ impl Sending {
         }
         let now = self.pool.runtime.now();
         let timeouts = timeouts(&self.pool, self.request.as_ref());
-        let (pool, total) = (timeouts.pool, timeouts.total);
-        if total == Some(Duration::ZERO) {
-            return Err(Error::new(Kind::Timeout(TimeoutKind::Total), Phase::Pool));
+        if timeouts.total() == Some(Duration::ZERO) {
+            let kind = Kind::Timeout(TimeoutKind::Total);
+            return Err(Error::new(kind, Phase::Pool, Sent::Nothing));
         }
-        self.pool_deadline = deadline(now, pool);
-        self.deadline = deadline(now, total);
+        self.pool_deadline = deadline(now, timeouts.pool());
+        self.deadline = deadline(now, timeouts.total());
         self.acquire(now)
     }
 
@@ -137,7 +142,7 @@ impl Sending {
     /// What an attempt to connect for this request is given.
     fn context(&self) -> DialTerms {
         DialTerms {
-            timeouts: *timeouts(&self.pool, self.request.as_ref()),
+            timeouts: timeouts(&self.pool, self.request.as_ref()),
             trace: self.trace.clone(),
         }
     }
@@ -167,9 +172,11 @@ impl Sending {
             let mut granted = match outcome {
                 Ok(granted) => granted,
                 Err(Rejection::Connect(error)) => return Err(error),
-                Err(Rejection::QueueFull) => return Err(Error::new(Kind::QueueFull, Phase::Pool)),
+                Err(Rejection::QueueFull) => {
+                    return Err(Error::new(Kind::QueueFull, Phase::Pool, Sent::Nothing));
+                }
                 Err(Rejection::PoolClosed) => {
-                    return Err(Error::new(Kind::PoolClosed, Phase::Pool));
+                    return Err(Error::new(Kind::PoolClosed, Phase::Pool, Sent::Nothing));
                 }
             };
             if is_usable(&self.pool, waiter, &mut granted.connection) {
@@ -199,7 +206,7 @@ impl Sending {
         } = granted;
         let terms = Terms {
             lease: Lease::new(waiter.lease(), handle),
-            timeouts: *timeouts(&self.pool, self.request.as_ref()),
+            timeouts: timeouts(&self.pool, self.request.as_ref()),
             deadline: self.deadline,
             attempt: self.attempts,
             trace: self.trace.clone(),
@@ -240,8 +247,15 @@ impl Sending {
         } else {
             MAX_ATTEMPTS
         };
-        let again = self.attempts < max
+        let mut again = self.attempts < max
             && may_be_sent_again(self.pool.config.retry, &failure, reused, shared);
+        // RFC 9113 §7: over HTTP/2 it would fail again.
+        if failure.error.http2_error_code() == Some(Http2ErrorCode::HTTP_1_1_REQUIRED) {
+            match self.route.demand_http1() {
+                Some(route) => self.route = route,
+                None => again = false,
+            }
+        }
         let error = failure.error.with_reused(reused);
         match failure.request {
             Some(request) if again => {
@@ -255,6 +269,33 @@ impl Sending {
             }
             _ => Err(error),
         }
+    }
+
+    /// RFC 9110 §15.5.20: a 421 may be answered with the same request on another connection, whatever
+    /// its method. That is done once; the second one is the caller's. Returns the response unless the
+    /// request is sent again.
+    fn misdirected(&mut self, mut response: Response) -> Result<Option<Response>, Error> {
+        let request = response
+            .extensions_mut()
+            .remove::<MisdirectedRequest>()
+            .and_then(|misdirected| misdirected.take());
+        let may = !self.was_misdirected && self.pool.config.retry != Retry::Never;
+        let Some(request) = request.filter(|_| may) else {
+            return Ok(Some(response));
+        };
+        // Its connection, or its stream, ends here.
+        drop(response);
+        self.was_misdirected = true;
+        let error = Error::new(Kind::Protocol, Phase::Head, Sent::All)
+            .with_message("the server is not the one for this request (421)")
+            .with_sent(Sent::All)
+            .with_response_started(true)
+            .with_attempts(self.attempts);
+        self.tell(|| Event::Retried { error: &error });
+        self.pool.lock().state.count_retry();
+        self.request = Some(*request);
+        self.policy.fresh = true;
+        self.acquire(self.pool.runtime.now()).map(|()| None)
     }
 
     /// Returns until when the wait in the queue may last.
@@ -271,8 +312,8 @@ impl Sending {
                 // Its own attempt would have had this long; the limits of the other one may differ.
                 let limit = queued?.other_connect.get_or_insert_with(|| {
                     let limits = timeouts(pool, request);
-                    let limit = limits.connect.map(|connect| {
-                        let others = [limits.resolve, limits.tls].into_iter().flatten();
+                    let limit = limits.connect().map(|connect| {
+                        let others = [limits.resolve(), limits.tls()].into_iter().flatten();
                         others.fold(connect, Duration::saturating_add)
                     });
                     deadline(pool.runtime.now(), limit)
@@ -291,11 +332,11 @@ impl Sending {
         let now = self.pool.runtime.now();
         if now < limit {
             // Only the timers of a runtime that has ended are ready before their time.
-            return Error::new(Kind::RuntimeGone, phase);
+            return Error::new(Kind::RuntimeGone, phase, Sent::Nothing);
         }
         let total = self.deadline.is_some_and(|deadline| deadline <= now);
         let kind = if total { TimeoutKind::Total } else { kind };
-        Error::new(Kind::Timeout(kind), phase)
+        Error::new(Kind::Timeout(kind), phase, Sent::Nothing)
     }
 
     fn tell<'a>(&self, event: impl FnOnce() -> Event<'a>) {
@@ -354,12 +395,23 @@ impl Future for Sending {
                     reused,
                     shared,
                 } => match std::task::ready!(exchange.as_mut().poll(cx)) {
-                    Ok(mut response) => {
+                    Ok(response) => {
                         sending.stage = Stage::Over;
-                        if let Some(info) = sending.info.take() {
-                            response.extensions_mut().insert(*info);
+                        let response = if response.status() == StatusCode::MISDIRECTED_REQUEST {
+                            sending.misdirected(response)
+                        } else {
+                            Ok(Some(response))
+                        };
+                        match response {
+                            Ok(Some(mut response)) => {
+                                if let Some(info) = sending.info.take() {
+                                    response.extensions_mut().insert(*info);
+                                }
+                                return Poll::Ready(Ok(response));
+                            }
+                            Ok(None) => Ok(()),
+                            Err(error) => Err(error),
                         }
-                        return Poll::Ready(Ok(response));
                     }
                     Err(failure) => {
                         let (reused, shared) = (*reused, *shared);
@@ -407,10 +459,11 @@ impl Drop for Unsettled<'_> {
     }
 }
 
-/// The request's own limits, or else the pool's. Not kept, for they are large.
-fn timeouts<'a>(pool: &'a PoolInner, request: Option<&'a Request>) -> &'a Timeouts {
+/// The request's own limits over the pool's. Not kept, since they take 128 bytes.
+#[inline]
+fn timeouts(pool: &PoolInner, request: Option<&Request>) -> Timeouts {
     let own = request.and_then(|request| request.extensions().get());
-    own.unwrap_or(&pool.config.timeouts)
+    options::effective(&pool.config.timeouts, own)
 }
 
 impl fmt::Debug for Sending {

@@ -51,7 +51,7 @@ mod tests {
         let mut request = Request::new(Body::empty());
         *request.method_mut() = method;
         SendError {
-            error: Error::new(kind, Phase::Send).with_sent(sent),
+            error: Error::new(kind, Phase::Send, sent),
             request: Some(Box::new(request)),
         }
     }

@@ -6,10 +6,12 @@ use std::{
     hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState},
     net::{IpAddr, SocketAddr},
     path::PathBuf,
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, Weak},
 };
 
 use httpcore_core_primitives::{Alpn, Origin, TcpOptions, TlsChoice};
+
+pub use httpcore_core_primitives::Credentials;
 
 /// Where a connection leads and by which way. Requests with equal routes may share connections;
 /// requests with different ones never do.
@@ -35,12 +37,19 @@ struct Hashed {
     hash: u64,
     parts: RouteParts,
     literal: Option<SocketAddr>,
+    /// The same route over HTTP/1.1, once the origin has demanded that.
+    over_http1: OnceLock<Route>,
 }
 
 impl Route {
     /// Straight to `origin` over TCP, with nothing on top.
     pub fn to(origin: Origin) -> Self {
         RouteParts::to(origin).into()
+    }
+
+    /// Returns a handle that keeps neither the route nor its [`TlsChoice`] alive.
+    pub fn downgrade(&self) -> WeakRoute {
+        WeakRoute(Arc::downgrade(&self.0))
     }
 
     /// What the route is made of.
@@ -96,6 +105,33 @@ impl Route {
         }
     }
 
+    /// This route, or the same over HTTP/1.1 if the origin has demanded that.
+    pub(crate) fn preferred(self) -> Route {
+        match self.0.over_http1.get() {
+            Some(route) => route.clone(),
+            None => self,
+        }
+    }
+
+    /// RFC 9113 §7: the origin demands HTTP/1.1 (HTTP_1_1_REQUIRED). Notes that for all clones of this
+    /// route. The route over HTTP/1.1, unless HTTP/2 is all that may be spoken.
+    pub(crate) fn demand_http1(&self) -> Option<Route> {
+        if let Some(route) = self.0.over_http1.get() {
+            return Some(route.clone());
+        }
+        let mut parts = self.parts().clone();
+        let is_tls = |hop: &&mut Hop| matches!(hop, Hop::Tls { .. });
+        match parts.hops.iter_mut().rev().find(is_tls) {
+            Some(Hop::Tls { offer, .. })
+                if offer.contains(&Alpn::Http2) && offer.contains(&Alpn::Http1) =>
+            {
+                *offer = vec![Alpn::Http1];
+            }
+            _ => return None,
+        }
+        Some(self.0.over_http1.get_or_init(|| parts.into()).clone())
+    }
+
     /// Whether a connection along this route may turn out to carry many exchanges at once: it is
     /// said to from the start, or the last TLS handshake offers HTTP/2.
     pub fn may_be_shared(&self) -> bool {
@@ -113,6 +149,29 @@ impl Route {
     }
 }
 
+/// A route that is not kept alive by being remembered. See [`Route::downgrade`].
+#[derive(Clone)]
+pub struct WeakRoute(Weak<Hashed>);
+
+impl WeakRoute {
+    /// Returns the route, if it is still in use.
+    pub fn upgrade(&self) -> Option<Route> {
+        self.0.upgrade().map(Route)
+    }
+
+    /// Whether the route is still in use. Unlike [`upgrade`](Self::upgrade), this never makes the
+    /// caller the last to hold it.
+    pub fn is_alive(&self) -> bool {
+        self.0.strong_count() > 0
+    }
+}
+
+impl fmt::Debug for WeakRoute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WeakRoute")
+    }
+}
+
 impl From<RouteParts> for Route {
     fn from(parts: RouteParts) -> Self {
         // Keyed, and once in the life of a route: hosts may be chosen by strangers.
@@ -123,6 +182,7 @@ impl From<RouteParts> for Route {
             hash,
             parts,
             literal,
+            over_http1: OnceLock::new(),
         }))
     }
 }
@@ -288,39 +348,6 @@ pub enum Hop {
         /// As for `Connect`.
         credentials: Option<Credentials>,
     },
-}
-
-/// A user and a password, which do not print.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Credentials {
-    user: String,
-    password: String,
-}
-
-impl Credentials {
-    /// From their two parts.
-    pub fn new(user: impl Into<String>, password: impl Into<String>) -> Self {
-        Credentials {
-            user: user.into(),
-            password: password.into(),
-        }
-    }
-
-    /// The user.
-    pub fn user(&self) -> &str {
-        &self.user
-    }
-
-    /// The password.
-    pub fn password(&self) -> &str {
-        &self.password
-    }
-}
-
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
 }
 
 /// A map by route, which believes the hash that the route brings.

@@ -79,7 +79,7 @@ use std::{
 };
 
 use httpcore_core_primitives::{
-    Admission, CloseReason, ConnectionUse, Error, Hints, Kind, Phase, options::earlier,
+    Admission, CloseReason, ConnectionUse, Error, Hints, Kind, Phase, Sent, options::earlier,
 };
 
 use crate::{

@@ -318,8 +318,8 @@ fn who_waits_is_told_that_the_runtime_is_gone_and_not_that_it_is_late() {
     let runtime = Arc::new(EndsMeanwhile::default());
     let alive = Arc::default();
     let mut config = config(1);
-    config.timeouts.pool = Some(std::time::Duration::from_secs(60));
-    config.timeouts.total = Some(std::time::Duration::from_secs(60));
+    let limit = std::time::Duration::from_secs(60);
+    config.timeouts = config.timeouts.with_pool(limit).with_total(limit);
     let pool = Pool::new(config, runtime, Arc::new(Dialler { alive }));
     let mut sending = pin!(pool.send(route(0), Request::new(Body::empty())));
     let mut cx = Context::from_waker(Waker::noop());

@@ -24,9 +24,9 @@ use bytes::BytesMut;
 use http::{StatusCode, request};
 use http_body::{Body as _, Frame};
 use httpcore_core_primitives::{
-    Body, BodyLength, BoxError, CloseReason, Error, Event as TraceEvent, Kind, Lease, LeaseRevoked,
-    OnInformational, Phase, Request, Response, RuntimeGone, SendError, Sent, Terms, TimeoutKind,
-    TlsFailure, Trace, Upgraded,
+    Body, BodyLength, BoxError, CloseReason, EarlyResponse, Error, Event as TraceEvent, Kind,
+    Lease, LeaseRevoked, MisdirectedRequest, OnInformational, Phase, Request, Response, SendError,
+    Sent, Terms, TimeoutKind, Trace, Upgraded,
     outgoing::Outgoing,
     waits::{Ended, Situation, Waits},
 };
@@ -114,6 +114,14 @@ impl Future for Exchanging {
             Ok(head) => head,
             Err(failure) => return this.fail(failure),
         };
+        if head.status() == StatusCode::MISDIRECTED_REQUEST
+            && let Some(body) = exchange.request_body.try_clone()
+            && let Some(parts) = this.request.take()
+        {
+            let request = Request::from_parts(parts, body);
+            let misdirected = MisdirectedRequest::new(request);
+            head.extensions_mut().insert(misdirected);
+        }
         // What has come with the head, and is all of it, needs no connection; otherwise the
         // exchange goes on in the body.
         let body = match exchange.begin_response(&mut head) {
@@ -199,6 +207,8 @@ pub(crate) struct Exchange {
     read_size: usize,
     started: bool,
     has_head: bool,
+    /// The head came before all of the request had been sent.
+    early: Option<EarlyResponse>,
     body_received: u64,
     waits: Waits,
     reused: bool,
@@ -235,6 +245,7 @@ impl Exchange {
             read_size: SMALL_BUFFER,
             started: false,
             has_head: false,
+            early: None,
             body_received: 0,
             waits,
             reused: connection.served > 0,
@@ -325,6 +336,14 @@ impl Exchange {
         if self.codec.framing() == Some(Framing::Switch) {
             self.switch(head);
             return Begun::Over(Body::empty());
+        }
+        if self.sent() != Sent::All {
+            let early = EarlyResponse::default();
+            if matches!(self.upload, Upload::Failed(_)) {
+                early.cut_short();
+            }
+            head.extensions_mut().insert(early.clone());
+            self.early = Some(early);
         }
         match self.upload {
             // RFC 9110 §10.1.1: a final answer instead of 100. The body is not wanted.
@@ -536,6 +555,9 @@ impl Exchange {
 
     fn finish_upload(&mut self) {
         self.upload = Upload::Sent;
+        if let Some(early) = &self.early {
+            early.complete();
+        }
         debug_assert!(self.outgoing.is_empty());
         let mut buffer = self.outgoing.end();
         // Whoever has written reads next; but not into what has grown for a large head, since a piece
@@ -553,6 +575,9 @@ impl Exchange {
         buffers::give(&mut self.outgoing.end());
         self.codec.abandon();
         self.upload = Upload::Abandoned;
+        if let Some(early) = &self.early {
+            early.cut_short();
+        }
     }
 
     /// Ready with the next event of the response.
@@ -800,6 +825,9 @@ impl Exchange {
         let Some(connection) = self.connection.take() else {
             return;
         };
+        if let Some(early) = &self.early {
+            early.cut_short();
+        }
         let runtime = self
             .trace
             .is_on()
@@ -829,21 +857,22 @@ impl Exchange {
                 None
             }
         };
-        let failed = |kind, source: BoxError| Error::new(kind, phase).with_source(source);
+        let sent = self.sent();
+        let failed = |kind, source: BoxError| Error::new(kind, phase, sent).with_source(source);
         let error = match failure {
             Failure::Misuse(misuse) if misuse.is_body() => {
-                Error::new(Kind::RequestBody, Phase::Send).with_source(misuse)
+                Error::new(Kind::RequestBody, Phase::Send, sent).with_source(misuse)
             }
             Failure::Misuse(misuse) => {
-                Error::new(Kind::InvalidRequest, Phase::Request).with_source(misuse)
+                Error::new(Kind::InvalidRequest, Phase::Request, sent).with_source(misuse)
             }
             Failure::Body(error) => error,
-            Failure::Timeout(limit) => Error::new(Kind::Timeout(limit), phase),
-            Failure::Revoked => Error::new(Kind::PoolClosed, phase)
+            Failure::Timeout(limit) => Error::new(Kind::Timeout(limit), phase, sent),
+            Failure::Revoked => Error::new(Kind::PoolClosed, phase, sent)
                 .with_message("the pool was drained, and did not wait for the end of the exchange")
                 .with_source(LeaseRevoked),
             Failure::Violation(violation) if violation.is_truncation() => {
-                let closed = Error::new(Kind::Closed, phase).with_message(violation.text());
+                let closed = Error::new(Kind::Closed, phase, sent).with_message(violation.text());
                 match write_error {
                     Some(error) => closed.with_source(error),
                     None => closed,
@@ -853,30 +882,18 @@ impl Exchange {
                 failed(Kind::TooLarge, violation.into())
             }
             Failure::Violation(violation) => failed(Kind::Protocol, violation.into()),
-            // A layer such as TLS knows that the end came too early.
-            Failure::Read(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                failed(Kind::Closed, error.into())
-            }
-            Failure::Read(error) if RuntimeGone::is_behind(&error) => {
-                failed(Kind::RuntimeGone, error.into())
-            }
-            // A server which refuses in TLS may close at once, so that writing fails first: the
-            // alert is the better explanation.
-            Failure::Read(error) if TlsFailure::is_behind(&error) => {
-                failed(Kind::Tls, error.into())
-            }
-            // What broke first is the better explanation.
             Failure::Read(error) => {
-                let error = write_error.unwrap_or(error);
-                let kind = match TlsFailure::is_behind(&error) {
-                    true => Kind::Tls,
-                    false => Kind::Network,
+                // What broke first is the better explanation, unless reading says more: a server which
+                // refuses in TLS may close at once, so that writing fails before the alert is read.
+                let error = match (Kind::of_stream_error(&error), write_error) {
+                    (Kind::Network, Some(earlier)) => earlier,
+                    _ => error,
                 };
-                failed(kind, error.into())
+                failed(Kind::of_stream_error(&error), error.into())
             }
         };
         error
-            .with_sent(self.sent())
+            .with_sent(sent)
             .with_response_started(self.started)
             .with_reused(self.reused)
             .with_attempts(self.attempt)

@@ -51,6 +51,8 @@ pub mod codec;
 mod connection;
 mod exchange;
 
-pub use codec::{HeaderOrder, KeepRawHead, Leniency, Limits, RawHead, ReasonPhrase, Target};
+pub use codec::{
+    HeaderOrder, KeepRawHead, Leniency, Limits, RawHead, ReasonPhrase, SkippedFields, Target,
+};
 pub use connection::{Config, H1Connection};
 pub use httpcore_core_primitives::{OnInformational, Upgraded};

@@ -396,12 +396,6 @@ fn refused() -> Vec<(&'static str, request::Builder, BodyLength, Misuse)> {
         ),
         (
             "RFC 9112 §2.3",
-            get("http://a/").version(Version::HTTP_2),
-            NONE,
-            Misuse::Version,
-        ),
-        (
-            "RFC 9112 §2.3",
             get("http://a/").version(Version::HTTP_09),
             NONE,
             Misuse::Version,

@@ -19,11 +19,17 @@ pub struct Config {
     /// 2 MiB by default: what a path of 160 Mbit/s and 100 ms holds. With the 64 KiB of the RFC, the
     /// same path would carry 5 Mbit/s.
     pub stream_window: u32,
-    /// The same for all responses of a connection together.
+    /// Maximum number of bytes of response bodies that one connection holds unread, all its streams
+    /// together. 64 MiB by default; less than 64 KiB counts as that.
     ///
-    /// 5 MiB by default: a response which nobody reads keeps its own window full, and beside two of
-    /// those a third still finds room.
-    pub connection_window: u32,
+    /// The windows of streams adapt, so that what all open streams may send stays within this bound
+    /// and a response that is not read never holds back another: while few streams are open, each
+    /// has `stream_window` (but no more than a third of this bound), and the more are open at once,
+    /// the smaller is the window of each. Beside these bytes, DATA frames of less than 256 bytes
+    /// cost memory each; a quarter of this bound may be spent on that, which is 65,536 frames of one
+    /// byte by default. A server that sends more than either bound allows is told so, and the
+    /// connection ends.
+    pub max_buffered_per_connection: u32,
     /// Whether windows grow when the path turns out to hold more than they let through. It is
     /// measured by PINGs while data comes. Off by default: it costs a PING for each round trip of
     /// a large download, and some servers count those.
@@ -32,6 +38,10 @@ pub struct Config {
     /// the least there is: most servers send no larger ones, and a frame is what is held until it
     /// is complete.
     pub max_frame_size: u32,
+    /// How many bytes of fields the server may refer to again instead of sending them again
+    /// (HEADER_TABLE_SIZE, RFC 9113 §6.5.2). 4,096 by default, as without it; 0 for none. It is memory of
+    /// each connection, and so 64 KiB is the most that is asked for.
+    pub header_table_size: u32,
     /// How large the fields of a head, or of trailers, may be, counted as RFC 9113 §6.5.2 does.
     /// 64 KiB by default, as over HTTP/1.1.
     pub max_header_list_size: u32,
@@ -53,6 +63,20 @@ pub struct Config {
     /// How long that sign may take, from the decision to ask; so that a server which takes in
     /// nothing any more is found out as well. 20 s by default: a few lost packets.
     pub keep_alive_deadline: Duration,
+    /// How long a connection may stay silent once it is suspected to be dead; then it is closed, and
+    /// what waits for responses on it fails. 3 s by default.
+    ///
+    /// A connection is suspect when a request ends by a time limit, or is dropped before the head of
+    /// its response, and not a byte has come since it was sent (or since the last piece of its
+    /// response came). From then on it admits no new requests, which go over another connection (if
+    /// the request was dropped, after another half a second of silence), and
+    /// the server is asked for a sign of life by a PING: at once, but no sooner than 5 s after the
+    /// last time it was asked for this reason. The time counts from then, whether the PING can be
+    /// written or not. Any byte that comes ends the suspicion.
+    ///
+    /// Zero closes a suspect connection without waiting for an answer. With `None`, no connection is
+    /// ever suspect.
+    pub suspect_timeout: Option<Duration>,
     /// How long a body waits for the `100 (Continue)` which its request expects, before it is sent
     /// all the same (RFC 9110 §10.1.1: the server may never answer). One second by default.
     pub continue_wait: Duration,
@@ -62,33 +86,49 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             stream_window: 2 << 20,
-            connection_window: 5 << 20,
+            max_buffered_per_connection: 64 << 20,
             adaptive_window: false,
             max_frame_size: 16 << 10,
+            header_table_size: USUAL_TABLE,
             max_header_list_size: 64 << 10,
             max_interim: 32,
             max_streams: 1000,
             max_send_buffer: 256 << 10,
             keep_alive_interval: None,
             keep_alive_deadline: Duration::from_secs(20),
+            suspect_timeout: Some(Duration::from_secs(3)),
             continue_wait: Duration::from_secs(1),
         }
     }
 }
 
+/// RFC 9113 §6.5.2: what holds while nothing is said.
+const USUAL_TABLE: u32 = 4096;
+const LARGEST_TABLE: u32 = 64 << 10;
+
 /// RFC 9113 §6.9.1
 pub(crate) const LARGEST_WINDOW: u32 = (1 << 31) - 1;
 
+/// RFC 9113 §6.9.2: the connection's window is so large at first, and SETTINGS cannot change that.
+const LEAST_WINDOW: u32 = (64 << 10) - 1;
+
 impl Config {
+    /// How many bytes the connection's window admits.
+    pub(crate) fn most_buffered(&self) -> u32 {
+        self.max_buffered_per_connection
+            .clamp(LEAST_WINDOW, LARGEST_WINDOW)
+    }
+
     /// h2's own settings, for these. What RFC 9113 §6.5.2 forbids is brought within its bounds.
     pub(crate) fn builder(&self) -> h2::client::Builder {
         let mut builder = h2::client::Builder::new();
         builder
             .enable_push(false)
-            .initial_window_size(self.stream_window.min(LARGEST_WINDOW))
-            .initial_connection_window_size(
-                self.connection_window.clamp((64 << 10) - 1, LARGEST_WINDOW),
-            )
+            .initial_window_size(self.stream_window.clamp(1, self.most_buffered() / 3))
+            .initial_connection_window_size(self.most_buffered())
+            // h2 counts what a DATA frame lacks to 256 bytes, until the frame is read: about what
+            // it costs to keep one.
+            .data_frame_budget(self.most_buffered() as usize / 4)
             .max_frame_size(self.max_frame_size.clamp(16 << 10, (16 << 20) - 1))
             .max_header_list_size(self.max_header_list_size)
             .max_send_buffer_size(self.max_send_buffer.clamp(1, LARGEST_WINDOW as usize))
@@ -96,6 +136,9 @@ impl Config {
             // gives up many at once is no reason to end the connection.
             .max_concurrent_reset_streams(1024)
             .initial_max_send_streams(BEFORE_SETTINGS);
+        if self.header_table_size != USUAL_TABLE {
+            builder.header_table_size(self.header_table_size.min(LARGEST_TABLE));
+        }
         builder
     }
 }

@@ -12,7 +12,7 @@ use std::{
 
 use h2::client::SendRequest;
 use httpcore_core_primitives::{
-    Admission, BoxFuture, BoxStream, Error, Phase, Request, Response, Runtime, SendError,
+    Admission, BoxFuture, BoxStream, Error, Phase, Request, Response, Runtime, SendError, Sent,
     SharedConnection, StreamInfo, Terms,
 };
 
@@ -21,7 +21,7 @@ use crate::{
     driver::Driver,
     error,
     exchange::Exchanging,
-    link::{End, Link},
+    link::Link,
     payload::Payload,
     tokio_io::{Io, SharedIo, WeakIo},
 };
@@ -92,11 +92,9 @@ impl H2Connection {
             .builder()
             .handshake::<_, Payload>(io.clone())
             .await
-            .map_err(|failure| error::of_connection(&failure, &link, Phase::Connect))?;
-        if poll_fn(|cx| io.poll_send(cx)).await.is_err() {
-            let end = link.end().unwrap_or(End::Closed);
-            return Err(error::of_end(end, Phase::Connect));
-        }
+            .map_err(|failure| error::of_connection(&failure, &link, Phase::Connect, Sent::Nothing))?;
+        // Where that fails, the driver reads what the server has said instead.
+        poll_fn(|cx| io.poll_send(cx)).await;
         let shared = Arc::new(Shared {
             requests,
             link: link.clone(),

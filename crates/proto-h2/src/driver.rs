@@ -11,19 +11,20 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{Arc, Weak},
-    task::{Context, Poll},
+    task::{Context, Poll, Waker, ready},
     time::{Duration, Instant},
 };
 
 use h2::client::Connection;
-use httpcore_core_primitives::Admission;
+use httpcore_core_primitives::{Admission, Runtime, Timer};
 
 use crate::{
-    config::{BEFORE_SETTINGS, LARGEST_WINDOW},
+    config::BEFORE_SETTINGS,
     connection::Shared,
     link::{End, Link},
     payload::Payload,
     pulse::{Beat, Pulse},
+    shares::{Share, Shares},
     tokio_io::SharedIo,
 };
 
@@ -34,7 +35,14 @@ const ALLOWANCE: usize = 256 * 1024;
 /// What frames may weigh that nobody asked for (see `inspect.rs`), within [`FLOOD_TIME`]: ten thousand
 /// PINGs or SETTINGS. Servers that measure round trips send a PING for each.
 const FLOOD: usize = 160_000;
+/// How long windows stay as small as they were for many streams.
+const REST: Duration = Duration::from_secs(10);
+
 const FLOOD_TIME: Duration = Duration::from_secs(1);
+
+/// How long reading goes on after writing has failed. What the server said before it closed has arrived
+/// by then, or is lost: a reset discards it.
+const READING_ON: Duration = Duration::from_secs(1);
 
 /// How often a connection which nobody holds any more is polled so that it can say goodbye.
 const GOODBYES: usize = 4;
@@ -46,9 +54,23 @@ pub(crate) struct Driver {
     /// the runtime, which owns this task and must not be kept by it.
     shared: Weak<Shared>,
     link: Arc<Link>,
+    shares: Shares,
+    /// What the server was last told.
+    share: Share,
+    /// When that last changed.
+    shared_at: Option<Instant>,
+    /// Made when it is first needed.
     pulse: Option<Pulse>,
+    /// How many bytes had been read after the last turn.
+    heard: usize,
+    /// The server has admitted streams.
+    has_admitted: bool,
     /// When there last was much that nobody asked for.
     flooded: Option<Instant>,
+    /// Room for the wakers of exchanges whose streams have been opened; empty between turns.
+    opened: Vec<(u64, Waker)>,
+    /// Until when reading goes on, once writing has failed.
+    reading_on: Option<(Instant, Box<dyn Timer>)>,
 }
 
 impl Driver {
@@ -58,13 +80,26 @@ impl Driver {
         shared: &Arc<Shared>,
         link: Arc<Link>,
     ) -> Self {
-        let pulse = Pulse::new(&shared.config, &*shared.runtime, || connection.ping_pong());
+        let pulse = Pulse::is_needed(&shared.config)
+            .then(|| connection.ping_pong())
+            .flatten()
+            .map(|pings| Pulse::new(&shared.config, &*shared.runtime, pings));
+        let shares = Shares::new(&shared.config);
+        let share = shares.of(1);
+        link.admit(share.most);
         Driver {
+            shares,
+            share,
+            shared_at: None,
             connection: Some((connection, io)),
             shared: Arc::downgrade(shared),
             link,
             pulse,
+            heard: 0,
+            has_admitted: false,
             flooded: None,
+            opened: Vec::new(),
+            reading_on: None,
         }
     }
 
@@ -80,15 +115,32 @@ impl Driver {
         if Pin::new(&mut *connection).poll(cx).is_ready() {
             return Poll::Ready(());
         }
-        match io.poll_send(cx) {
-            // It has yet to hear of it.
-            Poll::Ready(Err(_)) => Pin::new(connection).poll(cx).map(drop),
-            Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
-        }
+        // Blocked or broken, reading goes on.
+        let _ = io.poll_send(cx);
+        Poll::Pending
+    }
+
+    /// Where writing has failed: tells the pool, and waits for what the server had said before, up to
+    /// the end. Ready when that takes too long.
+    fn poll_reading_on(&mut self, cx: &mut Context<'_>, runtime: &dyn Runtime) -> Poll<()> {
+        let Some(broken) = self.connection.as_ref().and_then(|(_, io)| io.broken()) else {
+            return Poll::Pending;
+        };
+        self.link.publish(Admission::Over);
+        let (due, timer) = self.reading_on.get_or_insert_with(|| {
+            let due = runtime.now() + READING_ON;
+            (
+                due,
+                runtime.timer("the end of a connection that cannot be written to"),
+            )
+        });
+        ready!(timer.poll_until(cx, *due));
+        self.link.ended(broken);
+        Poll::Ready(())
     }
 
     /// Tells the pool what is admitted now.
-    fn publish(&self, shared: &Shared) {
+    fn publish(&mut self, shared: &Shared) {
         let Some((connection, _)) = &self.connection else {
             return;
         };
@@ -96,23 +148,98 @@ impl Driver {
         if shared.is_over() {
             return;
         }
+        if self.pulse.as_ref().is_some_and(Pulse::is_suspect) {
+            // For now, and perhaps before the server has said how many it admits.
+            return self.link.publish(Admission::UpTo(0));
+        }
         let limit = connection.max_concurrent_send_streams();
         if limit != BEFORE_SETTINGS {
             self.link.settled();
+            // h2 keeps what was given to it before it knew of the limit. Where others will end, its
+            // turn comes; here it may never. A server that begins with none is waited for: another
+            // connection to it would begin like that too.
+            if limit == 0 && self.has_admitted && self.link.has_unopened() {
+                return self.link.strand();
+            }
+            self.has_admitted |= limit > 0;
             let limit = limit.min(shared.config.max_streams);
             self.link.publish(Admission::UpTo(limit));
         }
     }
 
-    fn widen(&mut self, window: u32, least: u32) {
-        if let Some((connection, _)) = &mut self.connection {
-            // Refused while the server has yet to acknowledge the SETTINGS before these; then the
-            // next measurement tries again.
-            if connection.set_initial_window_size(window).is_ok() {
-                let both = window.saturating_mul(2).max(least).min(LARGEST_WINDOW);
-                connection.set_target_window_size(both);
-            }
+    fn poll_pulse(&mut self, cx: &mut Context<'_>, shared: &Shared) -> Beat {
+        let heard = self.link.heard();
+        let came = heard.wrapping_sub(std::mem::replace(&mut self.heard, heard));
+        let suspected = match shared.config.suspect_timeout {
+            Some(_) => self.link.take_suspicion(),
+            None => None,
+        };
+        if suspected.is_some()
+            && self.pulse.is_none()
+            && let Some((connection, _)) = &mut self.connection
+        {
+            self.pulse = connection
+                .ping_pong()
+                .map(|pings| Pulse::new(&shared.config, &*shared.runtime, pings));
         }
+        match &mut self.pulse {
+            Some(pulse) => pulse.poll(cx, &*shared.runtime, came, suspected),
+            None => Beat::Alive,
+        }
+    }
+
+    /// Sees to it that windows suit the number of streams.
+    fn adapt(&mut self, cx: &mut Context<'_>, shared: &Shared) {
+        let (streams, waiting, most) = self.link.streams();
+        let wanted = streams.saturating_add(waiting);
+        let share = if wanted > most {
+            self.shares.of(wanted)
+        } else if self.share.window < self.shares.of(1).window && wanted <= most / 4 {
+            // There are far fewer than there were. They come and go, and each change is a frame.
+            let now = shared.runtime.now();
+            let rests = |at: Instant| now.saturating_duration_since(at) >= REST;
+            if !self.shared_at.is_none_or(rests) {
+                return;
+            }
+            self.shares.of(wanted.saturating_mul(2))
+        } else {
+            return;
+        };
+        if self.tell(share) {
+            self.shared_at = Some(shared.runtime.now());
+            // h2 sends it in its next turn, in front of new requests.
+            cx.waker().wake_by_ref();
+        }
+    }
+
+    /// Tells the server how large the windows of streams are; whether that could be.
+    fn tell(&mut self, share: Share) -> bool {
+        let (before, Some((connection, _))) = (self.share, &mut self.connection) else {
+            return false;
+        };
+        // Larger windows are for fewer streams: first it must be sure that there are no more.
+        let is_for_fewer = share.most < before.most;
+        if share == before || (is_for_fewer && !self.link.admit(share.most)) {
+            return false;
+        }
+        // Refused while the server has yet to acknowledge the SETTINGS before these. Its answer
+        // makes the next turn; those who wait for room are not woken before.
+        let is_told = connection.set_initial_window_size(share.window).is_ok();
+        if is_told {
+            self.share = share;
+        }
+        if is_told != is_for_fewer {
+            self.link.admit(self.share.most);
+        }
+        is_told
+    }
+
+    /// Sets the window that a stream has beside few others.
+    fn widen(&mut self, window: u32) {
+        self.shares.widen(window);
+        let (streams, waiting, _) = self.link.streams();
+        // If it could not be told, the next measurement tries again.
+        self.tell(self.shares.of(streams.saturating_add(waiting)));
     }
 
     /// The connection is gone, for whatever reason.
@@ -120,6 +247,8 @@ impl Driver {
         // Exchanges that are left learn of it when this is dropped.
         self.connection = None;
         self.link.has_gone();
+        // Who waits for room learns of it from h2.
+        self.link.admit(u32::MAX);
         self.link.publish(Admission::Over);
         self.link.settled();
     }
@@ -147,7 +276,13 @@ impl Future for Driver {
             driver.end();
             return Poll::Ready(());
         };
+        if driver.poll_reading_on(cx, &*shared.runtime).is_ready() {
+            driver.end();
+            return Poll::Ready(());
+        }
         driver.publish(&shared);
+        driver.link.forget_opened(&mut driver.opened);
+        driver.opened.clear();
         if driver.link.is_flooded(FLOOD) {
             let now = shared.runtime.now();
             let before = driver.flooded.replace(now);
@@ -158,22 +293,24 @@ impl Future for Driver {
                 return Poll::Ready(());
             }
         }
-        if let Some(pulse) = &mut driver.pulse {
-            let heard = driver.link.take_heard();
-            match pulse.poll(cx, &*shared.runtime, heard) {
-                Beat::Alive => {}
-                Beat::Widen(window) => {
-                    driver.widen(window, shared.config.connection_window);
-                    // What h2 has to say about that, it says in its next turn.
-                    cx.waker().wake_by_ref();
-                }
-                Beat::Over => {
-                    driver.link.ended(End::Silent);
-                    driver.end();
-                    return Poll::Ready(());
-                }
+        match driver.poll_pulse(cx, &shared) {
+            Beat::Alive => {}
+            Beat::Widen(window) => {
+                driver.widen(window);
+                // What h2 has to say about that, it says in its next turn.
+                cx.waker().wake_by_ref();
+            }
+            beat @ (Beat::Over | Beat::Unanswered) => {
+                driver.link.ended(match beat {
+                    Beat::Unanswered => End::Unanswered,
+                    _ => End::Silent,
+                });
+                driver.end();
+                return Poll::Ready(());
             }
         }
+        driver.publish(&shared);
+        driver.adapt(cx, &shared);
         Poll::Pending
     }
 }

@@ -1,9 +1,9 @@
 //! From what h2 says to what a caller can decide by.
 
 use h2::Reason;
-use httpcore_core_primitives::{Error, Kind, Phase, RuntimeGone, Sent, TlsFailure};
+use httpcore_core_primitives::{Error, Http2ErrorCode, Kind, Phase, Sent, SharedIoError};
 
-use crate::link::{End, Link, SharedError};
+use crate::link::{End, Link};
 
 /// How much of a request had been handed over, and whether an answer had begun.
 #[derive(Clone, Copy, Debug)]
@@ -16,30 +16,42 @@ pub(crate) struct Progress {
 /// Why a stream failed.
 pub(crate) fn of_stream(failure: &h2::Error, link: &Link, progress: Progress) -> Error {
     let phase = progress.phase;
+    let code = match failure.reason() {
+        Some(reason) if failure.is_remote() => Some(u32::from(reason)),
+        // It ended with its connection, perhaps after a GOAWAY that let it go on.
+        _ if failure.is_io() => link.goaway(),
+        _ => None,
+    };
+    let code = code.map(Http2ErrorCode::new);
     // RFC 9113 §8.7: neither what lies above the last stream of a GOAWAY nor a refused stream has
     // been processed. h2 ends a stream with the server's GOAWAY in the first case only.
+    // RFC 9113 §7: what must be asked for over HTTP/1.1 has not been processed over HTTP/2.
     let unprocessed = !progress.started
-        && failure.is_remote()
-        && (failure.is_go_away() || failure.reason() == Some(Reason::REFUSED_STREAM));
+        && (failure.is_remote()
+            && (failure.is_go_away() || failure.reason() == Some(Reason::REFUSED_STREAM))
+            || code == Some(Http2ErrorCode::HTTP_1_1_REQUIRED));
+    let sent = if unprocessed {
+        Sent::Nothing
+    } else {
+        progress.sent
+    };
     let error = if failure.is_go_away() && failure.is_remote() {
-        Error::new(Kind::Closed, phase)
+        Error::new(Kind::Closed, phase, sent)
             .with_message("the server is going away, and has not processed the request")
             .with_source(Told::by(failure))
     } else if failure.is_reset() {
-        of_reset(failure, phase)
+        of_reset(failure, phase, sent)
     } else {
-        of_connection(failure, link, phase)
+        of_connection(failure, link, phase, sent)
     };
-    error
-        .with_sent(if unprocessed {
-            Sent::Nothing
-        } else {
-            progress.sent
-        })
-        .with_response_started(progress.started)
+    let error = match code {
+        Some(code) => error.with_http2_error_code(code),
+        None => error,
+    };
+    error.with_response_started(progress.started)
 }
 
-fn of_reset(failure: &h2::Error, phase: Phase) -> Error {
+fn of_reset(failure: &h2::Error, phase: Phase, sent: Sent) -> Error {
     let message = match (failure.is_remote(), failure.reason()) {
         (true, Some(Reason::REFUSED_STREAM)) => "the server refused the stream",
         // RFC 9113 §8.1: the end of a message is END_STREAM, and nothing else.
@@ -48,53 +60,48 @@ fn of_reset(failure: &h2::Error, phase: Phase) -> Error {
         (true, _) => "the server reset the stream",
         (false, _) => "the response breaks the rules of HTTP/2",
     };
-    Error::new(Kind::Protocol, phase)
+    Error::new(Kind::Protocol, phase, sent)
         .with_message(message)
         .with_source(Told::by(failure))
 }
 
 /// Why a connection failed.
-pub(crate) fn of_connection(failure: &h2::Error, link: &Link, phase: Phase) -> Error {
+pub(crate) fn of_connection(failure: &h2::Error, link: &Link, phase: Phase, sent: Sent) -> Error {
     // A stream that cannot be begun, though everything is in order: the ids are used up.
     if !failure.is_io() && failure.reason().is_none() {
-        return Error::new(Kind::Closed, phase)
+        return Error::new(Kind::Closed, phase, sent)
             .with_message("the connection takes no more requests")
             .with_source(Told::by(failure));
     }
     // What h2 found wrong itself it says best; of what happened below, it keeps only a text.
     if !failure.is_io() {
-        return Error::new(Kind::Protocol, phase)
+        return Error::new(Kind::Protocol, phase, sent)
             .with_message("the connection broke the rules of HTTP/2")
             .with_source(Told::by(failure));
     }
     match link.end() {
-        Some(end) => of_end(end, phase),
-        None => Error::new(Kind::Closed, phase).with_source(Told::by(failure)),
+        Some(end) => of_end(end, phase, sent),
+        None => Error::new(Kind::Closed, phase, sent).with_source(Told::by(failure)),
     }
 }
 
-pub(crate) fn of_end(end: End, phase: Phase) -> Error {
+pub(crate) fn of_end(end: End, phase: Phase, sent: Sent) -> Error {
     match end {
-        End::Closed => Error::new(Kind::Closed, phase),
+        End::Closed => Error::new(Kind::Closed, phase, sent),
+        End::ClosedAfter(error) => {
+            Error::new(Kind::Closed, phase, sent).with_source(SharedIoError::new(error))
+        }
         End::Failed(error) => {
-            let kind = if RuntimeGone::is_behind(&error) {
-                Kind::RuntimeGone
-            } else if TlsFailure::is_behind(&error) {
-                Kind::Tls
-            } else if error.kind() == std::io::ErrorKind::UnexpectedEof {
-                // A layer such as TLS knows that the end came too early.
-                Kind::Closed
-            } else {
-                Kind::Network
-            };
-            Error::new(kind, phase).with_source(SharedError(error))
+            Error::new(Kind::of_stream_error(&error), phase, sent).with_source(SharedIoError::new(error))
         }
-        End::Silent => Error::new(Kind::Network, phase)
+        End::Silent => Error::new(Kind::Network, phase, sent)
             .with_message("the server gave no sign of life within the keep-alive deadline"),
-        End::Abused(how) => Error::new(Kind::Protocol, phase).with_message(how),
-        End::Dropped => {
-            Error::new(Kind::RuntimeGone, phase).with_message("the runtime dropped the connection")
-        }
+        End::Unanswered => Error::new(Kind::Network, phase, sent).with_message(
+            "the server gave no sign of life after a request had ended without an answer",
+        ),
+        End::Abused(how) => Error::new(Kind::Protocol, phase, sent).with_message(how),
+        End::Dropped => Error::new(Kind::RuntimeGone, phase, sent)
+            .with_message("the runtime dropped the connection"),
     }
 }
 

@@ -20,8 +20,9 @@ use bytes::Bytes;
 use h2::{Reason, RecvStream, client::ResponseFuture};
 use http::{Method, StatusCode, request};
 use httpcore_core_primitives::{
-    Alarm, Body, BodyLength, CloseReason, Error, Event, Kind, Lease, LeaseRevoked, OnInformational,
-    Phase, Protocol, Request, Response, SendError, Sent, StreamId, Terms, TimeoutKind, Trace,
+    Alarm, Body, BodyLength, CloseReason, EarlyResponse, Error, Event, Kind, Lease, LeaseRevoked,
+    MisdirectedRequest, OnInformational, Phase, Protocol, Request, Response, SendError, Sent,
+    StreamId, Terms, TimeoutKind, Trace,
     upgrade::NoExtendedConnect,
     waits::{Ended, Situation, Waits},
 };
@@ -32,6 +33,7 @@ use crate::{
     error::{self, Progress},
     head::{self, Misuse},
     inspect::Finding,
+    link::Unanswered,
     tunnel,
     upload::{Sending, Upload},
 };
@@ -50,6 +52,8 @@ pub(crate) enum Failure {
     /// The stream, or the connection.
     Stream(h2::Error),
     Timeout(TimeoutKind),
+    /// The server admits no streams, and this one was never opened.
+    NotAdmitted,
     /// The pool does not wait any longer.
     Revoked,
 }
@@ -96,6 +100,12 @@ impl Exchanging {
                         Err(failure) => return Poll::Ready(Err(failure)),
                     }
                 }
+                if exchange.poll_room(cx).is_pending() {
+                    match ready!(exchange.poll_waits(cx, Sending::Over)) {
+                        Ok(()) => continue,
+                        Err(failure) => return Poll::Ready(Err(failure)),
+                    }
+                }
                 exchange.begin(request, &mut self.body, must_know)?;
             }
             let sending = exchange.poll_send(cx)?;
@@ -106,6 +116,7 @@ impl Exchanging {
                 Poll::Pending if waited && !exchange.waits_for_continue() => continue,
                 Poll::Pending => {}
             }
+            exchange.watch_opening(cx)?;
             ready!(exchange.poll_waits(cx, sending))?;
         }
     }
@@ -136,6 +147,13 @@ impl Exchanging {
             return Ok(None);
         };
         let (mut parts, received) = head.into_parts();
+        if parts.status == StatusCode::MISDIRECTED_REQUEST
+            && let Some(body) = exchange.upload.as_ref().and_then(Upload::clone_body)
+            && let Some(request) = self.request.take()
+        {
+            let request = Request::from_parts(request, body);
+            parts.extensions.insert(MisdirectedRequest::new(request));
+        }
         let body = match exchange.begin_response(cx, &mut parts, received)? {
             // Dropped where it is: it is large.
             Begun::Over(body) => {
@@ -193,13 +211,26 @@ pub(crate) struct Exchange {
     no_content: bool,
     /// Its number among those who wait for SETTINGS, or 0.
     waits_as: u64,
+    /// The stream counts among those that there are.
+    has_room: bool,
+    /// The exchange's number among those who wait for room, or 0.
+    room_as: u64,
+    /// The stream, until its HEADERS are known to have left h2; otherwise 0.
+    unopened: u32,
+    /// The exchange's number among those whose stream has not been opened, or 0.
+    opens_as: u64,
     /// The method was `CONNECT`: what follows is a stream, and not a body.
     is_tunnel: bool,
     announced_sent: bool,
+    /// What had been read on the connection when the stream was begun, or when the last piece of the
+    /// response came.
+    heard_before: usize,
     /// What had been written on the connection when the stream was begun.
     written_before: usize,
     started: bool,
     has_head: bool,
+    /// The head came before all of the request had been sent.
+    early: Option<EarlyResponse>,
     body_received: u64,
     /// What Content-Length promised, and is still to come.
     remaining: Option<u64>,
@@ -223,11 +254,17 @@ impl Exchange {
             interim_size: 0,
             no_content: false,
             waits_as: 0,
+            has_room: false,
+            room_as: 0,
+            unopened: 0,
+            opens_as: 0,
             is_tunnel: false,
             announced_sent: false,
+            heard_before: 0,
             written_before: 0,
             started: false,
             has_head: false,
+            early: None,
             body_received: 0,
             remaining: None,
             reused,
@@ -240,6 +277,15 @@ impl Exchange {
     /// Ready once the server's SETTINGS have come, or never will.
     fn poll_settings(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.shared.link.poll_settings(cx, &mut self.waits_as)
+    }
+
+    /// Ready once windows are such that there may be one stream more.
+    fn poll_room(&mut self, cx: &Context<'_>) -> Poll<()> {
+        if !self.has_room {
+            ready!(self.shared.link.poll_room(cx, &mut self.room_as));
+            self.has_room = true;
+        }
+        Poll::Ready(())
     }
 
     /// Opens the stream, and takes the body, unless the request cannot be sent.
@@ -277,12 +323,15 @@ impl Exchange {
         // A tunnel stays open, and begins when the server has agreed.
         let is_sent = is_empty && !is_connect;
         self.written_before = self.shared.link.written();
+        self.heard_before = self.shared.link.heard();
         let (response, stream) = requests
             .send_request(outgoing.head, is_sent)
             .map_err(Failure::Stream)?;
         if let Some(bytes) = size {
             self.emit(|| Event::RequestHeadSent { bytes });
         }
+        self.unopened = stream.stream_id().as_u32();
+        self.shared.link.has_begun(self.unopened);
         let upload = Upload::new(
             stream,
             body.take().unwrap_or_default(),
@@ -293,6 +342,24 @@ impl Exchange {
         self.no_content = request.method == Method::HEAD;
         self.response = Some(response);
         self.upload = Some(upload);
+        Ok(())
+    }
+
+    /// Sees to it that this exchange is woken if its stream is never to be opened.
+    fn watch_opening(&mut self, cx: &Context<'_>) -> Result<(), Failure> {
+        let link = &self.shared.link;
+        if self.unopened == 0 {
+            return Ok(());
+        }
+        if link.opened() >= self.unopened {
+            self.unopened = 0;
+            return Ok(());
+        }
+        // First the waker, then the look.
+        link.waits_to_open(cx, &mut self.opens_as);
+        if link.has_stranded() && link.opened() < self.unopened {
+            return Err(Failure::NotAdmitted);
+        }
         Ok(())
     }
 
@@ -307,7 +374,8 @@ impl Exchange {
                 return Poll::Pending;
             };
             match response.poll_informational(cx) {
-                Poll::Ready(Some(Ok(interim))) => {
+                Poll::Ready(Some(Ok(mut interim))) => {
+                    head::trim(interim.headers_mut());
                     self.take_informational(&interim, request)?;
                     continue;
                 }
@@ -317,12 +385,10 @@ impl Exchange {
                 Poll::Ready(None) => {}
                 Poll::Pending => return Poll::Pending,
             }
-            let head = ready!(Pin::new(response).poll(cx)).map_err(Failure::Stream)?;
+            let mut head = ready!(Pin::new(response).poll(cx)).map_err(Failure::Stream)?;
             self.started = true;
             self.waits.read_some = true;
-            if head::has_loose_values(head.headers()) {
-                return Poll::Ready(Err(Failure::Violation(LOOSE_VALUE)));
-            }
+            head::trim(head.headers_mut());
             if head::has_empty_length(head.headers()) {
                 return Poll::Ready(Err(Failure::Violation("the length is no number")));
             }
@@ -349,13 +415,14 @@ impl Exchange {
         self.interim += 1;
         self.interim_size += head::list_size(response.headers());
         let config = &self.shared.config;
-        if self.interim > config.max_interim
-            || self.interim_size > u64::from(config.max_header_list_size)
-        {
-            return Err(Failure::TooLarge("there are too many interim responses"));
+        if self.interim > config.max_interim {
+            let most = "more interim (1xx) responses came than Config::max_interim allows";
+            return Err(Failure::TooLarge(most));
         }
-        if head::has_loose_values(response.headers()) {
-            return Err(Failure::Violation(LOOSE_VALUE));
+        if self.interim_size > u64::from(config.max_header_list_size) {
+            let most = "the fields of the interim (1xx) responses are larger than \
+                        Config::max_header_list_size allows";
+            return Err(Failure::TooLarge(most));
         }
         self.emit(|| Event::Informational {
             status: status.as_u16(),
@@ -399,6 +466,8 @@ impl Exchange {
         // RFC 9113 §8.5, RFC 8441 §5: the stream is the server's and the caller's from here on.
         if self.is_tunnel && status.is_success() {
             if let (Some(upload), Some(lease)) = (self.upload.take(), self.lease.take()) {
+                // The tunnel gives it back.
+                self.has_room = false;
                 tunnel::upgraded(upload.into_stream(), received, self.shared.clone(), lease)
                     .leave_with(&mut head.extensions);
             }
@@ -409,6 +478,16 @@ impl Exchange {
         {
             // RFC 9110 §10.1.1: a final answer instead of 100. The body is not wanted.
             upload.abandon();
+        }
+        if let Some(upload) = &self.upload
+            && !upload.is_sent()
+        {
+            let early = EarlyResponse::default();
+            if upload.is_abandoned() {
+                early.cut_short();
+            }
+            head.extensions.insert(early.clone());
+            self.early = Some(early);
         }
         self.no_content |= status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
         if received.is_end_stream() {
@@ -444,6 +523,7 @@ impl Exchange {
     pub(crate) fn take_data(&mut self, data: &Bytes) -> Result<(), Failure> {
         let length = data.len();
         self.waits.read_some = true;
+        self.heard_before = self.shared.link.heard();
         self.body_received += length as u64;
         // h2 compares lengths itself.
         if let Some(remaining) = &mut self.remaining {
@@ -468,6 +548,9 @@ impl Exchange {
         self.waits.wrote |= progress;
         if sending == Sending::Over && upload.is_sent() && !self.announced_sent {
             self.announced_sent = true;
+            if let Some(early) = &self.early {
+                early.complete();
+            }
             let bytes = upload.taken;
             self.emit(|| Event::RequestBodySent { bytes });
         }
@@ -499,12 +582,10 @@ impl Exchange {
         let Some(received) = &mut self.received else {
             return Poll::Ready(Ok(None));
         };
-        let trailers = ready!(received.poll_trailers(cx)).map_err(Failure::Stream)?;
+        let mut trailers = ready!(received.poll_trailers(cx)).map_err(Failure::Stream)?;
         self.waits.read_some = true;
-        if let Some(trailers) = &trailers {
-            if head::has_loose_values(trailers) {
-                return Poll::Ready(Err(Failure::Violation(LOOSE_VALUE)));
-            }
+        if let Some(trailers) = &mut trailers {
+            head::trim(trailers);
             let (link, stream) = (&self.shared.link, received.stream_id().as_u32());
             // Those of requests are noted as such wherever they stand.
             if link.has_found(Finding::LatePseudo(stream))
@@ -580,9 +661,11 @@ impl Exchange {
         let reason = match &failure {
             Failure::Violation(_) => Some(Reason::PROTOCOL_ERROR),
             Failure::TooLarge(_) => Some(Reason::ENHANCE_YOUR_CALM),
-            Failure::Misuse(_) | Failure::Body(_) | Failure::Timeout(_) | Failure::Revoked => {
-                Some(Reason::CANCEL)
-            }
+            Failure::Misuse(_)
+            | Failure::Body(_)
+            | Failure::Timeout(_)
+            | Failure::NotAdmitted
+            | Failure::Revoked => Some(Reason::CANCEL),
             Failure::Stream(_) => None,
         };
         let close = match &failure {
@@ -590,8 +673,14 @@ impl Exchange {
             // Not only this stream's end, but the connection's: the pool is told before this request
             // asks it for another.
             Failure::Stream(failure) if !failure.is_reset() => CloseReason::PeerSaidClose,
+            Failure::NotAdmitted => CloseReason::PeerSaidClose,
             _ => CloseReason::Failed,
         };
+        if matches!(failure, Failure::Timeout(_)) && self.is_begun() {
+            self.shared
+                .link
+                .suspect(self.heard_before, Unanswered::TooLate);
+        }
         let error = self.error_of(failure);
         if let (Some(reason), Some(upload)) = (reason, &mut self.upload) {
             upload.reset(reason);
@@ -629,35 +718,37 @@ impl Exchange {
         let error = match failure {
             Failure::Stream(failure) => error::of_stream(&failure, &self.shared.link, progress),
             Failure::Misuse(misuse) if misuse.is_body() => {
-                Error::new(Kind::RequestBody, Phase::Send)
-                    .with_source(misuse)
-                    .with_sent(progress.sent)
+                Error::new(Kind::RequestBody, Phase::Send, progress.sent).with_source(misuse)
             }
             Failure::Misuse(Misuse::NoExtendedConnect) => {
-                Error::new(Kind::InvalidRequest, Phase::Request).with_source(NoExtendedConnect)
+                Error::new(Kind::InvalidRequest, Phase::Request, Sent::Nothing)
+                    .with_source(NoExtendedConnect)
             }
             Failure::Misuse(misuse) => {
-                Error::new(Kind::InvalidRequest, Phase::Request).with_source(misuse)
+                Error::new(Kind::InvalidRequest, Phase::Request, Sent::Nothing).with_source(misuse)
             }
             Failure::Body(error) => error.with_sent(progress.sent),
-            Failure::Violation(rule) => Error::new(Kind::Protocol, phase)
-                .with_message(rule)
-                .with_sent(progress.sent),
-            Failure::TooLarge(what) => Error::new(Kind::TooLarge, phase)
-                .with_message(what)
-                .with_sent(progress.sent),
-            Failure::Revoked => Error::new(Kind::PoolClosed, phase)
-                .with_message("the pool was drained, and did not wait for the end of the exchange")
-                .with_source(LeaseRevoked)
-                .with_sent(progress.sent),
-            Failure::Timeout(limit) => {
-                Error::new(Kind::Timeout(limit), phase).with_sent(progress.sent)
+            Failure::Violation(rule) => {
+                Error::new(Kind::Protocol, phase, progress.sent).with_message(rule)
             }
+            Failure::TooLarge(what) => {
+                Error::new(Kind::TooLarge, phase, progress.sent).with_message(what)
+            }
+            Failure::NotAdmitted => Error::new(Kind::Closed, phase, Sent::Nothing)
+                .with_message("the server admits no requests on this connection any more"),
+            Failure::Revoked => Error::new(Kind::PoolClosed, phase, progress.sent)
+                .with_message("the pool was drained, and did not wait for the end of the exchange")
+                .with_source(LeaseRevoked),
+            Failure::Timeout(limit) => Error::new(Kind::Timeout(limit), phase, progress.sent),
         };
         error
             .with_response_started(self.started)
             .with_reused(self.reused)
             .with_attempts(self.attempt)
+    }
+
+    fn is_begun(&self) -> bool {
+        self.has_head || self.upload.is_some()
     }
 
     /// Ends the stream, which resets it if it has not come to its end, and then the lease.
@@ -668,11 +759,25 @@ impl Exchange {
 
     /// As [`close`](Self::close), while the request's body may still be taken back.
     fn close_but_keep_body(&mut self, reason: CloseReason) {
+        if let Some(early) = &self.early {
+            early.cut_short();
+        }
         self.response = None;
         self.received = None;
         self.alarm.disarm();
         if self.waits_as > 0 {
             self.shared.link.leave(self.waits_as);
+        }
+        // After what was unread has been given back.
+        if std::mem::take(&mut self.has_room) {
+            self.shared.link.give_room();
+        }
+        if self.room_as > 0 {
+            self.shared.link.needs_no_room(self.room_as);
+        }
+        // Once it has been opened, the driver forgets the waker.
+        if self.unopened > self.shared.link.opened() && self.opens_as > 0 {
+            self.shared.link.is_not_opened(self.opens_as);
         }
         if let Some(lease) = self.lease.take() {
             lease.close(reason);
@@ -688,11 +793,15 @@ impl Exchange {
 const REQUEST_PSEUDO: &str = "the response has a pseudo-header field of requests";
 /// RFC 9113 §8.1
 const LATE_PSEUDO: &str = "the trailers have a pseudo-header field";
-/// RFC 9113 §8.2.1
-const LOOSE_VALUE: &str = "a field's value begins or ends with white space";
 
 impl Drop for Exchange {
     fn drop(&mut self) {
+        // It has not ended otherwise. Who drops a body may have read enough of it.
+        if self.lease.is_some() && self.is_begun() && !self.has_head {
+            self.shared
+                .link
+                .suspect(self.heard_before, Unanswered::Dropped);
+        }
         self.close(CloseReason::Abandoned);
     }
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, header, request, uri,
 };
-use httpcore_core_primitives::{BodyLength, Protocol};
+use httpcore_core_primitives::{BodyLength, Protocol, Target};
 
 /// Why a request cannot be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +38,11 @@ pub enum Misuse {
     NoExtendedConnect,
     /// The fields are more than h2 can encode.
     TooLarge,
+    /// The request's version is 0.9.
+    Version,
+    /// A [`Target`] which HTTP/2 cannot say: `:path` is an absolute path with a query, or `*` for
+    /// `OPTIONS` (RFC 9113 §8.3.1).
+    TargetForm,
 }
 
 impl Misuse {
@@ -66,6 +71,10 @@ impl fmt::Display for Misuse {
             Misuse::ProtocolWithoutConnect => "only a CONNECT asks for a protocol",
             Misuse::NoExtendedConnect => "the server does not offer extended CONNECT",
             Misuse::TooLarge => "the request's fields cannot be encoded",
+            Misuse::Version => "the request asks for HTTP/0.9, which has no fields and one method",
+            Misuse::TargetForm => {
+                "the request's Target is not a path, and HTTP/2 can say no other (RFC 9113 §8.3.1)"
+            }
         })
     }
 }
@@ -83,6 +92,9 @@ pub(crate) struct Outgoing {
 
 /// `request` as HTTP/2 has it (RFC 9113 §8.3.1).
 pub(crate) fn outgoing(request: &request::Parts, length: BodyLength) -> Result<Outgoing, Misuse> {
+    if request.version == Version::HTTP_09 {
+        return Err(Misuse::Version);
+    }
     let mut head = Request::new(());
     *head.method_mut() = request.method.clone();
     *head.version_mut() = Version::HTTP_2;
@@ -140,7 +152,8 @@ fn expects_content(method: &Method) -> bool {
 /// What becomes `:scheme`, `:authority` and `:path`.
 fn target(request: &request::Parts, is_tunnel: bool) -> Result<Uri, Misuse> {
     let url = &request.uri;
-    let path = url.path_and_query();
+    let asked = asked_target(request, is_tunnel)?;
+    let path = asked.as_ref().or(url.path_and_query());
     // `http` lets bytes through which a URL may not hold.
     if path.is_some_and(|path| !path.as_str().bytes().all(|byte| byte.is_ascii_graphic())) {
         return Err(Misuse::Target);
@@ -163,6 +176,7 @@ fn target(request: &request::Parts, is_tunnel: bool) -> Result<Uri, Misuse> {
     if let Cow::Borrowed(_) = authority
         && !is_tunnel
         && starts_well
+        && asked.is_none()
         && url.scheme() == Some(&scheme)
     {
         return Ok(url.clone());
@@ -185,6 +199,34 @@ fn target(request: &request::Parts, is_tunnel: bool) -> Result<Uri, Misuse> {
         });
     }
     Uri::from_parts(parts).map_err(|_| Misuse::Target)
+}
+
+/// What `:path` is to be, if the request says so in its extensions.
+fn asked_target(
+    request: &request::Parts,
+    is_tunnel: bool,
+) -> Result<Option<uri::PathAndQuery>, Misuse> {
+    let asked = match request.extensions.get::<Target>() {
+        // RFC 9113 §8.3.1: with `:scheme` and `:authority`, the target is the absolute form always.
+        None | Some(Target::Absolute) => return Ok(None),
+        Some(_) if is_tunnel => return Err(Misuse::TargetForm),
+        Some(Target::Asterisk) => Bytes::from_static(b"*"),
+        Some(Target::Exact(target)) => target.clone(),
+        Some(_) => return Err(Misuse::TargetForm),
+    };
+    if !asked.iter().all(u8::is_ascii_graphic) {
+        return Err(Misuse::Target);
+    }
+    let is_path = asked.starts_with(b"/") && !asked.contains(&b'#');
+    let is_asterisk = &*asked == b"*" && request.method == Method::OPTIONS;
+    if !is_path && !is_asterisk {
+        return Err(Misuse::TargetForm);
+    }
+    let path = uri::PathAndQuery::from_maybe_shared(asked.clone()).map_err(|_| Misuse::Target)?;
+    // `http` would leave out what it takes for a fragment.
+    (path.as_str().as_bytes() == &*asked)
+        .then_some(Some(path))
+        .ok_or(Misuse::TargetForm)
 }
 
 /// RFC 9113 §8.3.1: what `Host` would say. Borrowed, if the URL's authority is just that.
@@ -259,17 +301,7 @@ fn tidy(fields: &mut HeaderMap) -> Result<(), Misuse> {
         }
     }
     // RFC 9113 §8.2.1: no white space around a value.
-    for value in fields.values_mut() {
-        let bytes = value.as_bytes();
-        let trimmed = bytes.trim_ascii();
-        if trimmed.len() != bytes.len() {
-            let sensitive = value.is_sensitive();
-            if let Ok(mut clean) = HeaderValue::from_bytes(trimmed) {
-                clean.set_sensitive(sensitive);
-                *value = clean;
-            }
-        }
-    }
+    trim(fields);
     Ok(())
 }
 
@@ -309,14 +341,25 @@ pub(crate) fn check_trailers(trailers: &HeaderMap) -> Result<(), Misuse> {
     if bad { Err(Misuse::Trailer) } else { Ok(()) }
 }
 
-/// RFC 9113 §8.2.1: whether a value of a response's begins or ends with white space, which h2 lets
-/// pass.
-pub(crate) fn has_loose_values(fields: &HeaderMap) -> bool {
+/// RFC 9113 §8.2.1 has a value with white space around it refused; h2 lets it pass, and honest servers
+/// send it. It is left out, and never delivered.
+pub(crate) fn trim(fields: &mut HeaderMap) {
+    for value in fields.values_mut() {
+        trim_value(value);
+    }
+}
+
+fn trim_value(value: &mut HeaderValue) {
     let is_space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
-    fields.values().any(|value| {
-        let bytes = value.as_bytes();
-        is_space(bytes.first()) || is_space(bytes.last())
-    })
+    let bytes = value.as_bytes();
+    if !is_space(bytes.first()) && !is_space(bytes.last()) {
+        return;
+    }
+    let is_sensitive = value.is_sensitive();
+    if let Ok(mut trimmed) = HeaderValue::from_bytes(bytes.trim_ascii()) {
+        trimmed.set_sensitive(is_sensitive);
+        *value = trimmed;
+    }
 }
 
 /// RFC 9110 §8.6: whether a length is no number at all, which h2 takes for 0.
@@ -440,6 +483,61 @@ mod tests {
         assert_eq!(upgrade.headers().len(), 1, "{upgrade:?}");
         let wrong = Request::put("https://a.test/chat").extension(Protocol::new("websocket"));
         assert_eq!(uri(wrong).unwrap_err(), Misuse::ProtocolWithoutConnect);
+    }
+
+    #[test]
+    fn a_target_becomes_the_path_or_is_refused_by_name() {
+        let exact = |target: &'static str| Target::Exact(Bytes::from_static(target.as_bytes()));
+        let (url, get, options) = ("http://a.test/x?y", Method::GET, Method::OPTIONS);
+        let form = Err(Misuse::TargetForm);
+        for (method, url, target, path) in [
+            (&get, url, exact("/other?z"), Ok("/other?z")),
+            (&get, url, exact("/%%//x"), Ok("/%%//x")),
+            (&get, url, exact("/<>"), Err(Misuse::Target)),
+            (&get, url, exact("//a/../b"), Ok("//a/../b")),
+            (&options, url, Target::Asterisk, Ok("*")),
+            (&options, url, exact("*"), Ok("*")),
+            (&get, url, Target::Absolute, Ok("/x?y")),
+            (&get, url, Target::Asterisk, form),
+            (&get, url, exact("*"), form),
+            (&options, url, exact("*x"), form),
+            (&get, url, exact("http://a.test/x"), form),
+            (&get, url, exact("x"), form),
+            (&get, url, exact("/x#y"), form),
+            (&get, url, exact(""), form),
+            (&Method::CONNECT, "a.test:443", exact("b.test:443"), form),
+            (&get, url, exact("/ x"), Err(Misuse::Target)),
+            (&get, url, exact("/\r\nx: y"), Err(Misuse::Target)),
+        ] {
+            let request = get_of(method, url).extension(target.clone());
+            let out = head(request, NONE);
+            let said = out.map(|out| out.head.uri().path_and_query().unwrap().to_string());
+            assert_eq!(
+                said.as_deref().map_err(|wrong| *wrong),
+                path,
+                "{method} {target:?}"
+            );
+        }
+    }
+
+    fn get_of(method: &Method, url: &str) -> request::Builder {
+        Request::builder().method(method).uri(url)
+    }
+
+    #[test]
+    fn white_space_around_values_is_left_out() {
+        for (value, clean) in [
+            (" 1", "1"),
+            ("1\t ", "1"),
+            (" \t", ""),
+            ("a b", "a b"),
+            ("", ""),
+        ] {
+            let mut fields = HeaderMap::new();
+            fields.insert("x", HeaderValue::from_str(value).unwrap());
+            trim(&mut fields);
+            assert_eq!(fields["x"], clean, "{value:?}");
+        }
     }
 
     #[test]

@@ -15,6 +15,17 @@ const MOST_BLOCKS: u16 = 100;
 /// answer that was slower than others is one block more.
 const WATCHED: usize = 64;
 
+/// How many DATA frames without payload, padding or END_STREAM may come on a connection, beyond
+/// [`EARNED`], before h2 is shown those that follow. It allows 100 in the life of a connection, and
+/// then ends it with ENHANCE_YOUR_CALM.
+const MOST_EMPTY: u32 = 10_000;
+
+/// How many more of them each frame is good for that carries something: a response, or content.
+const EARNED: u32 = 100;
+
+/// A type of frame which means nothing (RFC 9113 §5.5): h2 ignores it.
+const IGNORED: u8 = 0xff;
+
 /// What is wrong with a stream, or with the whole connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Finding {
@@ -25,6 +36,55 @@ pub(crate) enum Finding {
     LatePseudo(u32),
     /// Too many interim responses, on a stream that nobody listens to.
     TooManyBlocks,
+    /// The server ends the connection, with this code (RFC 9113 §6.8).
+    GoAway(u32),
+}
+
+/// Follows the frames that go out, to know which streams have been opened.
+#[derive(Debug)]
+pub(crate) struct Headers {
+    header: [u8; 9],
+    have: usize,
+    /// How much of the frame's payload, or at first of the preface, is still to come.
+    left: usize,
+    /// The highest stream whose HEADERS were begun.
+    pub(crate) newest: u32,
+}
+
+impl Headers {
+    pub(crate) fn new() -> Self {
+        Headers {
+            header: [0; 9],
+            have: 0,
+            // RFC 9113 §3.4: the length of the preface.
+            left: 24,
+            newest: 0,
+        }
+    }
+
+    /// Looks at what goes out next.
+    pub(crate) fn look(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            if self.left > 0 {
+                let there = self.left.min(bytes.len());
+                self.left -= there;
+                bytes = &bytes[there..];
+                continue;
+            }
+            let there = (9 - self.have).min(bytes.len());
+            self.header[self.have..self.have + there].copy_from_slice(&bytes[..there]);
+            self.have += there;
+            bytes = &bytes[there..];
+            if self.have == 9 {
+                self.have = 0;
+                let [l0, l1, l2, kind, _, stream @ ..] = self.header;
+                self.left = u32::from_be_bytes([0, l0, l1, l2]) as usize;
+                if kind == HEADERS {
+                    self.newest = self.newest.max(u32::from_be_bytes(stream));
+                }
+            }
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -37,6 +97,10 @@ pub(crate) struct Inspector {
     /// How much padding is at the end of that.
     padding: usize,
     looking: Looking,
+    /// Whatever SETTINGS say from now on, h2 is to open no streams.
+    pub(crate) admits_none: bool,
+    /// Empty DATA frames, less what other frames have earned.
+    empty: u32,
     /// Blocks by stream.
     blocks: [(u32, u16); WATCHED],
     /// Frames which nobody asked for and which carry nothing, weighed by what they cost.
@@ -51,6 +115,11 @@ enum Looking {
     /// The entries of SETTINGS, of which so many bytes have been read.
     Settings {
         entry: [u8; 6],
+        have: usize,
+    },
+    /// The last stream and the code of GOAWAY, of which so many bytes have been read.
+    GoAway {
+        code: u32,
         have: usize,
     },
     /// The length of the padding, then a prefix of so many bytes, and then the block.
@@ -91,6 +160,7 @@ const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
+const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 
@@ -114,14 +184,20 @@ impl Inspector {
             left: 0,
             padding: 0,
             looking: Looking::Past,
+            admits_none: false,
+            empty: 0,
             blocks: [(0, 0); WATCHED],
             control: 0,
         }
     }
 
     /// Looks at what came next. What h2 is to refuse for the whole connection is changed so that it
-    /// does.
-    pub(crate) fn look(&mut self, bytes: &mut [u8], mut found: impl FnMut(Finding)) {
+    /// does, and what it is to ignore, so that it does that.
+    ///
+    /// Returns how many bytes at the end h2 must not see yet, since what they become is decided by
+    /// the bytes that follow. They are to be shown again, in front of those.
+    #[must_use]
+    pub(crate) fn look(&mut self, bytes: &mut [u8], mut found: impl FnMut(Finding)) -> usize {
         let mut at = 0;
         while at < bytes.len() {
             if self.left == 0 {
@@ -132,6 +208,11 @@ impl Inspector {
                 at += there;
                 if self.have == 9 {
                     self.have = 0;
+                    if self.is_dropped() {
+                        // Of this header, at least the type is among these bytes: see below.
+                        bytes[at - 6] = IGNORED;
+                        continue;
+                    }
                     self.begin(&mut found);
                 }
                 continue;
@@ -147,11 +228,34 @@ impl Inspector {
             let seen = there.min(self.left.saturating_sub(self.padding));
             match &mut self.looking {
                 Looking::Past => {}
-                looking => looking.at(&mut bytes[at..at + seen], &mut found),
+                looking => {
+                    looking.at(&mut bytes[at..at + seen], self.admits_none, &mut found);
+                }
             }
             self.left -= there;
             at += there;
         }
+        // The beginning of what may be an empty DATA frame, from its type on.
+        if self.have > 3 && self.header[..4] == [0, 0, 0, DATA] {
+            let held = self.have - 3;
+            self.have = 3;
+            return held;
+        }
+        0
+    }
+
+    /// Whether the frame whose header this is has no effect, and is kept from h2, which counts such
+    /// frames over the whole life of a connection. Stream 0 has no DATA: h2 refuses that.
+    fn is_dropped(&mut self) -> bool {
+        let [0, 0, 0, DATA, flags, stream @ ..] = self.header else {
+            return false;
+        };
+        if flags & (END_STREAM | PADDED) != 0 || stream == [0; 4] {
+            return false;
+        }
+        // RFC 9113 §10.5: empty frames are a way to make work.
+        self.empty = self.empty.saturating_add(1);
+        self.empty <= MOST_EMPTY
     }
 
     /// A frame begins.
@@ -166,9 +270,11 @@ impl Inspector {
         }
         self.looking = Looking::Past;
         match kind {
-            // h2 counts the empty ones itself.
+            DATA if self.left > 0 => self.empty = self.empty.saturating_sub(EARNED),
+            // h2 counts the empty ones itself, as far as it sees them.
             DATA | CONTINUATION => {}
             HEADERS => {
+                self.empty = self.empty.saturating_sub(EARNED);
                 let block = Block {
                     stream,
                     is_late: self.count_block(stream, flags & END_STREAM != 0, found),
@@ -190,6 +296,10 @@ impl Inspector {
             }
             PING if flags & ACK == 0 => self.control += HEAVY,
             WINDOW_UPDATE => self.control += LIGHT,
+            GOAWAY => {
+                self.control += HEAVY;
+                self.looking = Looking::GoAway { code: 0, have: 0 };
+            }
             _ => self.control += HEAVY,
         }
     }
@@ -221,19 +331,32 @@ impl Looking {
     }
 
     /// Looks at the next bytes of the payload.
-    fn at(&mut self, bytes: &mut [u8], found: &mut impl FnMut(Finding)) {
+    fn at(&mut self, bytes: &mut [u8], admits_none: bool, found: &mut impl FnMut(Finding)) {
         for byte in bytes {
             match self {
                 Looking::Past | Looking::Padding(..) => return,
                 Looking::Settings { entry, have } => {
                     entry[*have] = *byte;
                     *have += 1;
+                    // RFC 9113 §6.5.2: MAX_CONCURRENT_STREAMS.
+                    if admits_none && *have > 2 && entry[..2] == [0, 3] {
+                        *byte = 0;
+                    }
                     if *have == 6 {
                         *have = 0;
                         // RFC 9113 §6.5.2: a server must not say ENABLE_PUSH = 1. h2 refuses 2.
                         if *entry == [0, 2, 0, 0, 0, 1] {
                             *byte = 2;
                         }
+                    }
+                }
+                Looking::GoAway { code, have } => {
+                    // The last stream is pushed out by the code, which follows it.
+                    *code = *code << 8 | u32::from(*byte);
+                    *have += 1;
+                    if *have == 8 {
+                        found(Finding::GoAway(*code));
+                        *self = Looking::Past;
                     }
                 }
                 Looking::Prefix(left, block) => {
@@ -356,9 +479,13 @@ mod tests {
             let (mut inspector, mut findings) = (Inspector::new(), Vec::new());
             let mut bytes = bytes.clone();
             let (before, after) = bytes.split_at_mut(cut);
-            inspector.look(before, |finding| findings.push(finding));
-            inspector.look(after, |finding| findings.push(finding));
-            (findings, bytes)
+            let held = inspector.look(before, |finding| findings.push(finding));
+            let mut rest = before[before.len() - held..].to_vec();
+            rest.extend_from_slice(after);
+            let seen = &before[..before.len() - held];
+            let still = inspector.look(&mut rest, |finding| findings.push(finding));
+            assert_eq!(still, 0, "these are whole frames");
+            (findings, [seen, &rest[..]].concat())
         });
         let first = outcomes.next().unwrap();
         for (cut, outcome) in outcomes.enumerate() {
@@ -389,6 +516,74 @@ mod tests {
         assert_eq!(bytes[9 + 6..9 + 12], [0, 2, 0, 0, 0, 2]);
         let none = frame(SETTINGS, 0, 0, &[0, 2, 0, 0, 0, 0]);
         assert_eq!(looked_at(std::slice::from_ref(&none)).1, none);
+    }
+
+    #[test]
+    fn empty_data_is_made_a_frame_that_means_nothing_wherever_it_is_cut() {
+        let some = frame(DATA, 0, 1, b"x");
+        let empty = frame(DATA, 0, 1, b"");
+        let (_, bytes) = looked_at(&[some.clone(), empty, some.clone()]);
+        let ignored = frame(IGNORED, 0, 1, b"");
+        assert_eq!(bytes, [some.clone(), ignored, some.clone()].concat());
+        for other in [
+            frame(DATA, END_STREAM, 1, b""),
+            frame(DATA, PADDED, 1, b"\0"),
+            frame(DATA, 0, 0, b""),
+            frame(SETTINGS, 0, 0, b""),
+        ] {
+            let frames = [some.clone(), other, some.clone()];
+            assert_eq!(looked_at(&frames).1, frames.concat());
+        }
+    }
+
+    #[test]
+    fn a_flood_of_empty_data_is_shown_to_h2() {
+        let mut inspector = Inspector::new();
+        let mut shown = |flags, payload: &[u8]| {
+            let mut frame = frame(DATA, flags, 1, payload);
+            let _ = inspector.look(&mut frame, |_| {});
+            frame[3] == DATA
+        };
+        for _ in 0..MOST_EMPTY {
+            assert!(!shown(0, b""));
+        }
+        assert!(shown(0, b""));
+        assert!(shown(0, b"x"), "content");
+        for _ in 1..EARNED {
+            assert!(!shown(0, b""), "the content has earned these");
+        }
+        assert!(shown(0, b""));
+    }
+
+    #[test]
+    fn a_limit_of_streams_is_taken_for_none_once_no_more_are_to_be_opened() {
+        let mut inspector = Inspector::new();
+        inspector.admits_none = true;
+        let said = [0, 3, 1, 2, 3, 4, 0, 4, 0, 0, 255, 255];
+        let mut whole = frame(SETTINGS, 0, 0, &said);
+        for byte in whole.chunks_mut(1) {
+            assert_eq!(inspector.look(byte, |_| {}), 0);
+        }
+        assert_eq!(whole[9..], [0, 3, 0, 0, 0, 0, 0, 4, 0, 0, 255, 255]);
+    }
+
+    #[test]
+    fn streams_that_are_opened_are_seen_in_what_goes_out() {
+        let bytes = [
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
+            frame(SETTINGS, 0, 0, &[0; 6]),
+            frame(HEADERS, END_HEADERS, 3, b"\x82"),
+            frame(DATA, END_STREAM, 3, &frame(HEADERS, 0, 9, b"")),
+            frame(HEADERS, END_HEADERS, 5, b"\x82"),
+            frame(HEADERS, END_HEADERS | END_STREAM, 3, b"\x82"),
+        ]
+        .concat();
+        for cut in 0..=bytes.len() {
+            let mut headers = Headers::new();
+            headers.look(&bytes[..cut]);
+            headers.look(&bytes[cut..]);
+            assert_eq!(headers.newest, 5, "cut at {cut}");
+        }
     }
 
     #[test]
@@ -455,7 +650,7 @@ mod tests {
         let mut told_at = None;
         for n in 0..=MOST_BLOCKS {
             let mut hint = frame(HEADERS, END_HEADERS, 1, b"\x48\x03103");
-            inspector.look(&mut hint, |_| found += 1);
+            let _ = inspector.look(&mut hint, |_| found += 1);
             if found > 0 {
                 told_at.get_or_insert(n);
             }
@@ -472,7 +667,7 @@ mod tests {
             for n in 0..2 * MOST_BLOCKS {
                 let stream = streams[usize::from(n % 2)];
                 let mut hint = frame(HEADERS, END_HEADERS, stream, b"\x48\x03103");
-                inspector.look(&mut hint, |finding| found.push(finding));
+                let _ = inspector.look(&mut hint, |finding| found.push(finding));
             }
             assert_eq!(found.first(), Some(&Finding::TooManyBlocks), "{streams:?}");
         }
@@ -481,7 +676,7 @@ mod tests {
         for stream in (1..100_000).step_by(2) {
             for _ in 0..3 {
                 let mut hint = frame(HEADERS, END_HEADERS, stream, b"\x48\x03103");
-                inspector.look(&mut hint, |finding| panic!("{finding:?} on {stream}"));
+                let _ = inspector.look(&mut hint, |finding| panic!("{finding:?} on {stream}"));
             }
         }
     }

@@ -45,6 +45,7 @@ mod link;
 mod opening;
 mod payload;
 mod pulse;
+mod shares;
 mod tokio_io;
 mod tunnel;
 mod upload;

@@ -1,11 +1,10 @@
 //! What the driver of a connection and its exchanges tell each other besides what h2 tells them.
 
 use std::{
-    error::Error as StdError,
-    fmt, io,
+    io,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll, Waker},
 };
@@ -19,8 +18,11 @@ use crate::inspect::Finding;
 pub(crate) struct Link {
     /// How many bytes may still be read before others have their turn.
     allowance: AtomicUsize,
-    /// How many bytes were read since the driver last asked.
+    /// How many bytes have been read; it may begin anew.
     heard: AtomicUsize,
+    /// A request has ended without an answer, while so many bytes had been read.
+    suspected: AtomicU8,
+    suspected_at: AtomicUsize,
     /// The connection has been dropped: nothing is written any more.
     gone: AtomicBool,
     /// How many bytes have been written; it may begin anew.
@@ -33,6 +35,17 @@ pub(crate) struct Link {
     control: AtomicUsize,
     /// Whether anything has been found wrong with a stream.
     has_findings: AtomicBool,
+    /// How many streams there may be with the windows they have now, and, in the lower half, how many
+    /// there are.
+    room: AtomicU64,
+    /// Exchanges wait for room.
+    lacks_room: AtomicBool,
+    /// The last stream that was given to h2.
+    begun: AtomicU32,
+    /// The last stream whose HEADERS h2 has written.
+    opened: AtomicU32,
+    /// Those between the two never will be opened.
+    stranded: AtomicBool,
     said: Mutex<Said>,
 }
 
@@ -50,13 +63,71 @@ struct Said {
     listener: Option<Waker>,
     /// The server's SETTINGS have come.
     has_settings: bool,
-    /// Who cannot go on without them, by their numbers.
-    waiting: Vec<(u64, Waker)>,
-    /// How many have ever waited.
-    waited: u64,
+    /// Exchanges that cannot go on without them.
+    settings: Waiting,
+    /// Exchanges that wait for windows to become smaller, or for streams to end.
+    room: Waiting,
+    /// Exchanges whose streams have not been opened.
+    unopened: Waiting,
     findings: Vec<Finding>,
+    /// The code of the server's last GOAWAY.
+    goaway: Option<u32>,
     /// The driver, to be told when nobody holds the connection any more.
     driver: Option<Waker>,
+}
+
+/// Wakers, by numbers which are given out as they come.
+#[derive(Debug, Default)]
+struct Waiting {
+    list: Vec<(u64, Waker)>,
+    /// How many have ever waited.
+    waited: u64,
+}
+
+impl Waiting {
+    /// Keeps `waker` under `number`, which is given out if it is 0. Returns the waker that was there,
+    /// to be dropped outside the lock.
+    fn keep(&mut self, number: &mut u64, waker: Waker) -> Option<Waker> {
+        let before = self.list.iter_mut().find(|(other, _)| other == number);
+        match before {
+            Some((_, former)) => Some(std::mem::replace(former, waker)),
+            None => {
+                if *number == 0 {
+                    self.waited += 1;
+                    *number = self.waited;
+                }
+                self.list.push((*number, waker));
+                None
+            }
+        }
+    }
+
+    fn remove(&mut self, number: u64) -> Option<(u64, Waker)> {
+        let at = self.list.iter().position(|&(other, _)| other == number);
+        at.map(|at| self.list.swap_remove(at))
+    }
+}
+
+/// How a request ended to which there was no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Unanswered {
+    /// Its caller dropped it, perhaps as soon as it was sent.
+    Dropped = 1,
+    /// A time limit ran out.
+    TooLate = 2,
+}
+
+/// The upper half, and the lower one.
+fn halves(room: u64) -> (u32, u32) {
+    #[allow(clippy::cast_possible_truncation, reason = "this is the lower half")]
+    ((room >> 32) as u32, room as u32)
+}
+
+fn wake(waiting: Vec<(u64, Waker)>) {
+    for (_, waker) in waiting {
+        waker.wake();
+    }
 }
 
 /// How a connection ended.
@@ -64,10 +135,14 @@ struct Said {
 pub(crate) enum End {
     /// The server closed it.
     Closed,
+    /// The server closed it after writing had failed so.
+    ClosedAfter(Arc<io::Error>),
     /// Reading or writing failed.
     Failed(Arc<io::Error>),
     /// No sign of life came in time.
     Silent,
+    /// None came after a request had ended without an answer.
+    Unanswered,
     /// The server did too much of something.
     Abused(&'static str),
     /// The runtime dropped its driver.
@@ -100,7 +175,7 @@ impl Link {
     pub(crate) fn has_read(&self, bytes: usize) {
         let left = self.allowance.load(Ordering::Relaxed).saturating_sub(bytes);
         self.allowance.store(left, Ordering::Relaxed);
-        self.heard.fetch_add(bytes, Ordering::Relaxed);
+        self.heard.fetch_add(bytes, Ordering::AcqRel);
     }
 
     /// Keeps the driver's waker for [`let_go`](Self::let_go).
@@ -127,9 +202,34 @@ impl Link {
         }
     }
 
-    /// How many bytes were read since this was last asked.
-    pub(crate) fn take_heard(&self) -> usize {
-        self.heard.swap(0, Ordering::Relaxed)
+    /// How many bytes have been read: a number which changes whenever something comes.
+    pub(crate) fn heard(&self) -> usize {
+        self.heard.load(Ordering::Acquire)
+    }
+
+    /// A request has ended without an answer. If nothing has come since the time when so many bytes
+    /// had been read, the driver is to find out whether the server is alive.
+    pub(crate) fn suspect(&self, heard: usize, why: Unanswered) {
+        if self.heard() != heard || self.is_gone() {
+            return;
+        }
+        self.suspected_at.store(heard, Ordering::Relaxed);
+        self.suspected.fetch_max(why as u8, Ordering::AcqRel);
+        if let Some(driver) = self.driver() {
+            driver.wake();
+        }
+    }
+
+    /// Whether the server is suspected to be dead, once for each suspicion.
+    pub(crate) fn take_suspicion(&self) -> Option<Unanswered> {
+        if self.suspected.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        let why = match self.suspected.swap(0, Ordering::AcqRel) {
+            1 => Unanswered::Dropped,
+            _ => Unanswered::TooLate,
+        };
+        (self.suspected_at.load(Ordering::Relaxed) == self.heard()).then_some(why)
     }
 
     pub(crate) fn has_written(&self, bytes: usize) {
@@ -152,9 +252,15 @@ impl Link {
     /// Something was found in what the server sent.
     pub(crate) fn found(&self, finding: Finding) {
         if finding == Finding::TooManyBlocks {
-            return self.ended(End::Abused("there are too many interim responses"));
+            return self.ended(End::Abused(
+                "the server sent more than a hundred interim (1xx) responses to one request",
+            ));
         }
         let mut said = self.said();
+        if let Finding::GoAway(code) = finding {
+            said.goaway = Some(code);
+            return;
+        }
         if said.findings.len() == MOST_FINDINGS {
             said.findings.remove(0);
         }
@@ -166,6 +272,11 @@ impl Link {
     /// Whether this was found.
     pub(crate) fn has_found(&self, finding: Finding) -> bool {
         self.has_findings.load(Ordering::Acquire) && self.said().findings.contains(&finding)
+    }
+
+    /// With which code the server has said that it ends the connection, if it has.
+    pub(crate) fn goaway(&self) -> Option<u32> {
+        self.said().goaway
     }
 
     pub(crate) fn weigh(&self, control: usize) {
@@ -225,11 +336,9 @@ impl Link {
         let waiting = {
             let mut said = self.said();
             said.has_settings = true;
-            std::mem::take(&mut said.waiting)
+            std::mem::take(&mut said.settings.list)
         };
-        for (_, waker) in waiting {
-            waker.wake();
-        }
+        wake(waiting);
     }
 
     /// Ready once the server's SETTINGS have come, or never will. Whoever waits is given a number,
@@ -242,46 +351,149 @@ impl Link {
             if said.has_settings {
                 return Poll::Ready(());
             }
-            let before = said.waiting.iter_mut().find(|(other, _)| other == number);
-            match before {
-                Some((_, former)) => Some(std::mem::replace(former, waker)),
-                None => {
-                    said.waited += 1;
-                    *number = said.waited;
-                    said.waiting.push((*number, waker));
-                    None
-                }
-            }
+            said.settings.keep(number, waker)
         };
         Poll::Pending
     }
 
-    /// Whoever had this number waits no more.
+    /// The exchange that had this number waits for SETTINGS no more.
     pub(crate) fn leave(&self, number: u64) {
-        let _gone = {
-            let mut said = self.said();
-            let at = said.waiting.iter().position(|&(other, _)| other == number);
-            at.map(|at| said.waiting.swap_remove(at))
+        let _gone = self.said().settings.remove(number);
+    }
+
+    /// How many streams there are, how many wait, and how many there may be.
+    pub(crate) fn streams(&self) -> (u32, u32, u32) {
+        let waiting = if self.lacks_room.load(Ordering::SeqCst) {
+            u32::try_from(self.said().room.list.len()).unwrap_or(u32::MAX)
+        } else {
+            0
         };
+        let room = self.room.load(Ordering::SeqCst);
+        let (most, streams) = halves(room);
+        (streams, waiting, most)
+    }
+
+    /// Sets how many streams there may be, unless there are more.
+    pub(crate) fn admit(&self, most: u32) -> bool {
+        let admitted = self
+            .room
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |room| {
+                let (_, streams) = halves(room);
+                (streams <= most).then_some(u64::from(most) << 32 | u64::from(streams))
+            });
+        self.has_room();
+        admitted.is_ok()
+    }
+
+    /// Ready once one stream more may be begun, and counts it.
+    pub(crate) fn poll_room(&self, cx: &Context<'_>, number: &mut u64) -> Poll<()> {
+        if self.take_room() {
+            return Poll::Ready(());
+        }
+        let waker = cx.waker().clone();
+        let _former = {
+            let mut said = self.said();
+            self.lacks_room.store(true, Ordering::SeqCst);
+            said.room.keep(number, waker)
+        };
+        // First the waker, then another look.
+        if self.take_room() {
+            return Poll::Ready(());
+        }
+        if let Some(driver) = self.driver() {
+            driver.wake();
+        }
+        Poll::Pending
+    }
+
+    fn take_room(&self) -> bool {
+        self.room
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |room| {
+                let (most, streams) = halves(room);
+                (streams < most).then_some(room + 1)
+            })
+            .is_ok()
+    }
+
+    /// A stream that was counted is over.
+    pub(crate) fn give_room(&self) {
+        self.room.fetch_sub(1, Ordering::SeqCst);
+        self.has_room();
+    }
+
+    /// Wakes those who wait for room.
+    fn has_room(&self) {
+        if self.lacks_room.load(Ordering::SeqCst) {
+            let waiting = {
+                let mut said = self.said();
+                self.lacks_room.store(false, Ordering::SeqCst);
+                std::mem::take(&mut said.room.list)
+            };
+            wake(waiting);
+        }
+    }
+
+    /// The exchange that had this number waits for room no more.
+    pub(crate) fn needs_no_room(&self, number: u64) {
+        let _gone = self.said().room.remove(number);
+    }
+
+    /// A stream of this number has been given to h2.
+    pub(crate) fn has_begun(&self, stream: u32) {
+        self.begun.fetch_max(stream, Ordering::AcqRel);
+    }
+
+    /// The HEADERS of all streams up to this number have left h2, and will be written.
+    pub(crate) fn opens(&self, stream: u32) {
+        self.opened.store(stream, Ordering::Release);
+    }
+
+    /// The last stream whose HEADERS have left h2. It opens streams in the order of their numbers.
+    pub(crate) fn opened(&self) -> u32 {
+        self.opened.load(Ordering::Acquire)
+    }
+
+    /// Whether h2 has streams whose HEADERS it has not written.
+    pub(crate) fn has_unopened(&self) -> bool {
+        self.begun.load(Ordering::Acquire) > self.opened()
+    }
+
+    /// The server admits no streams, and h2 has some that it has not opened. It never will: they
+    /// are sent elsewhere. Nor does the connection take others.
+    pub(crate) fn strand(&self) {
+        self.stranded.store(true, Ordering::Release);
+        let waiting = std::mem::take(&mut self.said().unopened.list);
+        self.publish(Admission::Over);
+        wake(waiting);
+    }
+
+    /// Whether streams that have not been opened never will be.
+    pub(crate) fn has_stranded(&self) -> bool {
+        self.stranded.load(Ordering::Acquire)
+    }
+
+    /// Keeps the waker of an exchange until its stream has been opened, and for
+    /// [`strand`](Self::strand).
+    pub(crate) fn waits_to_open(&self, cx: &Context<'_>, number: &mut u64) {
+        let waker = cx.waker().clone();
+        let _former = self.said().unopened.keep(number, waker);
+    }
+
+    /// The exchange that had this number does not wait for its stream to be opened.
+    pub(crate) fn is_not_opened(&self, number: u64) {
+        let _gone = self.said().unopened.remove(number);
+    }
+
+    /// Forgets the wakers of exchanges whose streams have been opened, if all have. They are left
+    /// in `spare`, whose room is used for the next.
+    pub(crate) fn forget_opened(&self, spare: &mut Vec<(u64, Waker)>) {
+        let mut said = self.said();
+        if !said.unopened.list.is_empty() && !self.has_unopened() {
+            std::mem::swap(&mut said.unopened.list, spare);
+        }
     }
 
     fn said(&self) -> MutexGuard<'_, Said> {
         self.said.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// An I/O error which several exchanges share as their source.
-#[derive(Clone, Debug)]
-pub(crate) struct SharedError(pub(crate) Arc<io::Error>);
-
-impl fmt::Display for SharedError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
-    }
-}
-
-impl StdError for SharedError {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0.source()
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use h2::{Ping, PingPong};
 use httpcore_core_primitives::{Runtime, Timer};
 
-use crate::config::Config;
+use crate::{config::Config, link::Unanswered};
 
 /// PINGs, one at a time, for either question.
 ///
@@ -26,7 +26,30 @@ pub(crate) struct Pulse {
     measures: bool,
     keep_alive: Option<KeepAlive>,
     adaptive: Option<Adaptive>,
+    /// How long a suspect connection may stay silent.
+    suspect_timeout: Option<Duration>,
+    suspicion: Option<Suspicion>,
+    /// When the server was last asked because it was suspect.
+    suspected: Option<Instant>,
 }
+
+/// A request has ended without an answer, and nothing has come since.
+struct Suspicion {
+    timer: Box<dyn Timer>,
+    since: Instant,
+    /// When the server was asked for a sign of life.
+    asked: Option<Instant>,
+    /// The connection takes no new exchanges.
+    is_closed: bool,
+}
+
+/// How long a connection goes on taking exchanges while the server is asked for a sign of life
+/// because a request was dropped: callers drop requests for reasons of their own, and most servers
+/// answer within this time.
+const DROP_GRACE: Duration = Duration::from_millis(500);
+
+/// How often a suspect server is asked for a sign of life at most: some servers count PINGs.
+const SUSPECT_PAUSE: Duration = Duration::from_secs(5);
 
 struct KeepAlive {
     timer: Box<dyn Timer>,
@@ -56,6 +79,8 @@ pub(crate) enum Beat {
     Widen(u32),
     /// No sign of life came in time.
     Over,
+    /// None came after a request had ended without an answer.
+    Unanswered,
 }
 
 /// A window never grows beyond this: what a path of 1 Gbit/s and 130 ms holds.
@@ -66,18 +91,16 @@ const SHORT_PAUSE: Duration = Duration::from_millis(10);
 const LONG_PAUSE: Duration = Duration::from_secs(10);
 
 impl Pulse {
-    /// `None` if neither question is to be asked.
-    pub(crate) fn new(
-        config: &Config,
-        runtime: &dyn Runtime,
-        pings: impl FnOnce() -> Option<PingPong>,
-    ) -> Option<Self> {
-        if config.keep_alive_interval.is_none() && !config.adaptive_window {
-            return None;
-        }
+    /// Whether there is something to ask for as soon as there is a connection. Otherwise this is
+    /// needed once the connection is suspect.
+    pub(crate) fn is_needed(config: &Config) -> bool {
+        config.keep_alive_interval.is_some() || config.adaptive_window
+    }
+
+    pub(crate) fn new(config: &Config, runtime: &dyn Runtime, pings: PingPong) -> Self {
         let now = runtime.now();
-        Some(Pulse {
-            pings: pings()?,
+        Pulse {
+            pings,
             asked: None,
             measures: false,
             keep_alive: config.keep_alive_interval.map(|interval| KeepAlive {
@@ -92,17 +115,45 @@ impl Pulse {
                 next: now,
                 pause: SHORT_PAUSE,
             }),
-        })
+            suspect_timeout: config.suspect_timeout,
+            suspicion: None,
+            suspected: None,
+        }
     }
 
-    /// To be polled after each turn of the connection; `heard` is how many bytes came in it.
+    /// Whether the connection is to take no new exchanges until something comes.
+    pub(crate) fn is_suspect(&self) -> bool {
+        self.suspicion.as_ref().is_some_and(|one| one.is_closed)
+    }
+
+    /// To be polled after each turn of the connection; `heard` is how many bytes came in it, and
+    /// `suspected` how a request has ended without an answer, if nothing has come since.
     pub(crate) fn poll(
         &mut self,
         cx: &mut Context<'_>,
         runtime: &dyn Runtime,
         heard: usize,
+        suspected: Option<Unanswered>,
     ) -> Beat {
         let mut beat = Beat::Alive;
+        if heard > 0 {
+            self.suspicion = None;
+        } else if let Some(why) = suspected {
+            let suspicion = self.suspicion.get_or_insert_with(|| Suspicion {
+                timer: runtime.timer("HTTP/2 suspicion"),
+                since: runtime.now(),
+                asked: None,
+                is_closed: false,
+            });
+            suspicion.is_closed |= why == Unanswered::TooLate;
+        }
+        if self.keep_alive.is_none()
+            && self.adaptive.is_none()
+            && self.suspicion.is_none()
+            && self.asked.is_none()
+        {
+            return beat;
+        }
         let now = runtime.now();
         if let Some(adaptive) = &mut self.adaptive {
             adaptive.arrived += heard;
@@ -128,10 +179,49 @@ impl Pulse {
             adaptive.arrived = heard;
             self.measures = self.ask(cx, now);
         }
+        if self.poll_suspicion(cx, now).is_ready() {
+            return Beat::Unanswered;
+        }
         if self.poll_keep_alive(cx, now, heard > 0).is_ready() {
             return Beat::Over;
         }
         beat
+    }
+
+    /// Ready when a suspect connection has been silent for too long.
+    fn poll_suspicion(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
+        let (Some(suspicion), Some(timeout)) = (&mut self.suspicion, self.suspect_timeout) else {
+            return Poll::Pending;
+        };
+        let asked = match suspicion.asked {
+            Some(asked) => asked,
+            None => {
+                if let Some(last) = self.suspected
+                    && let Some(next) = last.checked_add(SUSPECT_PAUSE)
+                    && now < next
+                {
+                    std::task::ready!(suspicion.poll_until(cx, next));
+                }
+                suspicion.asked = Some(now);
+                self.suspected = Some(now);
+                // The keep-alive's question may be on its way; its answer does as well.
+                if self.asked.is_none() {
+                    self.ask(cx, now);
+                    // h2 may not have been polled since it was first asked for PINGs, and then
+                    // wakes no task.
+                    cx.waker().wake_by_ref();
+                    if let Some(keep_alive) = &mut self.keep_alive {
+                        keep_alive.since = now;
+                    }
+                }
+                now
+            }
+        };
+        // A time which no clock can show never comes.
+        match (&mut self.suspicion, asked.checked_add(timeout)) {
+            (Some(suspicion), Some(due)) => suspicion.poll_until(cx, due),
+            _ => Poll::Pending,
+        }
     }
 
     /// Ready when no sign of life came in time.
@@ -175,6 +265,20 @@ impl Pulse {
             self.asked = None;
         }
         true
+    }
+}
+
+impl Suspicion {
+    /// Ready at that time; on the way there, the connection is closed to new exchanges.
+    fn poll_until(&mut self, cx: &mut Context<'_>, due: Instant) -> Poll<()> {
+        if !self.is_closed
+            && let Some(grace) = self.since.checked_add(DROP_GRACE)
+            && grace < due
+        {
+            std::task::ready!(self.timer.poll_until(cx, grace));
+            self.is_closed = true;
+        }
+        self.timer.poll_until(cx, due)
     }
 }
 

@@ -9,11 +9,11 @@ use std::{
 };
 
 use bytes::BytesMut;
-use httpcore_core_primitives::{BoxStream, IdleEnd, outgoing::Outgoing, scratch};
+use httpcore_core_primitives::{BoxStream, IdleEnd, Kind, outgoing::Outgoing, scratch};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{
-    inspect::{Finding, Inspector},
+    inspect::{Finding, Headers, Inspector},
     link::{End, Link},
     opening::Opening,
     payload,
@@ -39,8 +39,9 @@ pub(crate) struct Io {
     is_unflushed: bool,
     /// The stream took no more in this turn, and has the waker.
     is_blocked: bool,
-    /// How writing failed: h2 hears of it with its next call.
-    broken: Option<io::ErrorKind>,
+    /// How writing failed. What the server had said before is read all the same, and what h2 writes
+    /// meanwhile goes nowhere: h2 would end every stream with the failure.
+    broken: Option<End>,
     /// There is a layer which has buffers to give back when it is idle.
     is_layered: bool,
     incoming: BytesMut,
@@ -49,7 +50,32 @@ pub(crate) struct Io {
     /// Until the server's first frame has come.
     opening: Option<Opening>,
     inspector: Inspector,
+    headers: Headers,
+    held: Held,
     link: Arc<Link>,
+}
+
+/// The last bytes that were read, if the inspector must see the next ones with them: a part of a
+/// frame's header.
+#[derive(Clone, Copy, Default)]
+struct Held {
+    bytes: [u8; 9],
+    count: usize,
+}
+
+impl Held {
+    fn of(bytes: &[u8]) -> Self {
+        let mut held = Held::default();
+        for (place, byte) in held.bytes.iter_mut().zip(bytes) {
+            *place = *byte;
+            held.count += 1;
+        }
+        held
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.count]
+    }
 }
 
 impl Io {
@@ -66,6 +92,8 @@ impl Io {
             taken: 0,
             opening: Some(Opening::default()),
             inspector: Inspector::new(),
+            headers: Headers::new(),
+            held: Held::default(),
             link,
         }
     }
@@ -80,6 +108,7 @@ impl Io {
                 return Poll::Pending;
             }
             let mut buffer = scratch::take();
+            buffer.extend_from_slice(self.held.bytes());
             let read = self.stream.poll_read(cx, &mut buffer);
             match &read {
                 Poll::Ready(Ok(count)) if *count > 0 => {
@@ -89,11 +118,26 @@ impl Io {
                     {
                         self.opening = None;
                     }
-                    self.inspect(&mut buffer)?;
+                    let seen = self.inspect(&mut buffer)?;
+                    self.held = Held::of(&buffer[seen..]);
+                    buffer.truncate(seen);
+                    if buffer.is_empty() {
+                        scratch::give(buffer);
+                        continue;
+                    }
                     self.incoming = buffer;
                     return Poll::Ready(Ok(()));
                 }
-                Poll::Ready(Ok(_)) => self.link.ended(End::Closed),
+                Poll::Ready(Ok(_)) => self.link.ended(match self.broken.take() {
+                    Some(End::Failed(error)) => End::ClosedAfter(error),
+                    Some(_) | None => End::Closed,
+                }),
+                // What broke first is the better explanation, unless reading says more.
+                Poll::Ready(Err(error)) if Kind::of_stream_error(error) == Kind::Network => {
+                    if let Some(broken) = self.broken.take() {
+                        self.link.ended(broken);
+                    }
+                }
                 Poll::Ready(Err(_)) | Poll::Pending => {}
             }
             scratch::give(buffer);
@@ -124,9 +168,13 @@ impl Io {
         Poll::Ready(Ok(()))
     }
 
-    fn inspect(&mut self, bytes: &mut [u8]) -> io::Result<()> {
+    /// Looks at what has come; how much of it may be handed out.
+    fn inspect(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let mut abused = false;
-        self.inspector.look(bytes, |finding| {
+        if self.link.has_stranded() {
+            self.inspector.admits_none = true;
+        }
+        let held = self.inspector.look(bytes, |finding| {
             abused |= finding == Finding::TooManyBlocks;
             self.link.found(finding);
         });
@@ -137,7 +185,7 @@ impl Io {
         if abused {
             return Err(io::ErrorKind::Other.into());
         }
-        Ok(())
+        Ok(bytes.len().saturating_sub(held))
     }
 
     /// Whether the stream has ended without anybody's noticing: on a thread that waits, nobody may have
@@ -178,11 +226,26 @@ impl Io {
     ) -> Poll<io::Result<usize>> {
         let payload = payload::offered();
         if self.outgoing.is_full(MOST_HELD) || self.outgoing.framing().len() >= MOST_FRAMING {
-            ready!(self.poll_send(cx))?;
+            ready!(self.poll_send(cx));
         }
-        self.unbroken()?;
+        if self.broken.is_some() {
+            return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
+        }
         if self.outgoing.is_empty() {
             self.outgoing = Outgoing::new(scratch::take());
+        }
+        for buf in bufs {
+            self.headers.look(buf);
+        }
+        let opened = self.headers.newest;
+        if opened > self.link.opened() {
+            // What was said not to be sent is not: its request may be on its way elsewhere.
+            if self.link.has_stranded() {
+                let error = io::Error::other("a stream was to be opened that had been given up");
+                self.broken = Some(End::Closed);
+                return self.note(Poll::Ready(Err(error)));
+            }
+            self.link.opens(opened);
         }
         let before = self.outgoing.len();
         for buf in bufs {
@@ -194,14 +257,10 @@ impl Io {
         Poll::Ready(Ok(self.outgoing.len() - before))
     }
 
-    fn unbroken(&self) -> io::Result<()> {
-        self.broken.map_or(Ok(()), |kind| Err(kind.into()))
-    }
-
-    /// Writes all that was gathered.
-    pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Writes all that was gathered, or finds that nothing can be written any more.
+    pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.outgoing.is_empty() && !self.is_unflushed {
-            return Poll::Ready(self.unbroken());
+            return Poll::Ready(());
         }
         self.is_unflushed = true;
         self.is_blocked = true;
@@ -209,29 +268,33 @@ impl Io {
         self.is_unflushed = false;
         self.is_blocked = false;
         scratch::give(self.outgoing.end());
-        self.broken = sent.as_ref().err().map(io::Error::kind);
-        self.note(Poll::Ready(sent))
+        if let Err(end) = sent {
+            self.broken = Some(end);
+            // It is for reading to say how the connection ended.
+            cx.waker().wake_by_ref();
+        }
+        Poll::Ready(())
     }
 
-    fn poll_write_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_write_all(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+        let failed = |error| End::Failed(Arc::new(error));
         if self.link.begins_anew()
             && let Some(end) = self.end_while_idle(cx)
         {
-            self.link.ended(end);
-            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+            return Poll::Ready(Err(end));
         }
         while !self.outgoing.is_empty() {
             match ready!(self.outgoing.poll_write(cx, &mut *self.stream)) {
-                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Ok(0) => return Poll::Ready(Err(failed(io::ErrorKind::WriteZero.into()))),
                 Ok(written) => self.link.has_written(written),
                 Err(error) => {
                     // A layer may have passed on some of it before it failed.
                     self.link.has_written(1);
-                    return Poll::Ready(Err(error));
+                    return Poll::Ready(Err(failed(error)));
                 }
             }
         }
-        self.stream.poll_flush(cx)
+        self.stream.poll_flush(cx).map_err(failed)
     }
 
     /// Keeps what went wrong: h2 keeps only its text.
@@ -254,7 +317,7 @@ impl SharedIo {
     }
 
     /// Writes all that was gathered, at the end of a turn.
-    pub(crate) fn poll_send(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_send(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut io = self.io();
         // Tried in this turn already, perhaps for the sake of others: not again.
         if std::mem::take(&mut io.is_blocked) {
@@ -267,6 +330,11 @@ impl SharedIo {
 
     pub(crate) fn downgrade(&self) -> WeakIo {
         WeakIo(Arc::downgrade(&self.0))
+    }
+
+    /// How writing failed, while reading goes on.
+    pub(crate) fn broken(&self) -> Option<End> {
+        self.io().broken.clone()
     }
 
     fn io(&self) -> MutexGuard<'_, Io> {
@@ -331,12 +399,15 @@ impl AsyncWrite for SharedIo {
 
     /// h2 flushes each frame of DATA. What was gathered goes out at the end of the turn.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.io().unbroken())
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut io = self.io();
-        ready!(io.poll_send(cx))?;
+        ready!(io.poll_send(cx));
+        if io.broken.is_some() {
+            return Poll::Ready(Ok(()));
+        }
         let shut = io.stream.poll_shutdown(cx);
         io.note(shut)
     }
@@ -387,7 +458,7 @@ mod tests {
                 taken.push(turn(&mut io, &link, 200_000).await);
                 assert_eq!(io.incoming.capacity(), 0);
             }
-            assert_eq!(link.take_heard(), 1_000_000);
+            assert_eq!(link.heard(), 1_000_000);
             let most = taken.iter().max().copied().unwrap_or(0);
             assert!(most < 200_000 + scratch::SIZE, "{taken:?}");
             assert!(taken.len() > 3, "{taken:?}");

@@ -10,14 +10,11 @@ use std::{
 
 use bytes::{Buf, Bytes, BytesMut};
 use h2::{Reason, RecvStream, SendStream};
-use httpcore_core_primitives::{IdleEnd, Lease, NetworkStream, RuntimeGone, StreamInfo, Upgraded};
-
-use crate::{
-    connection::Shared,
-    error::Told,
-    link::{End, SharedError},
-    payload::Payload,
+use httpcore_core_primitives::{
+    IdleEnd, Lease, NetworkStream, RuntimeGone, SharedIoError, StreamInfo, Upgraded,
 };
+
+use crate::{connection::Shared, error::Told, link::End, payload::Payload};
 
 /// How much is given to h2 in one piece.
 const PIECE: usize = 16 * 1024;
@@ -47,6 +44,12 @@ struct Tunnel {
     shared: Arc<Shared>,
 }
 
+impl Drop for Tunnel {
+    fn drop(&mut self) {
+        self.shared.link.give_room();
+    }
+}
+
 impl Tunnel {
     /// Sees to it that there is something to read, or the end.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -63,9 +66,11 @@ impl Tunnel {
     fn failed(&self, failure: &h2::Error) -> io::Error {
         if failure.is_io() {
             return match self.shared.link.end() {
-                Some(End::Failed(error)) => io::Error::new(error.kind(), SharedError(error)),
+                Some(End::Failed(error) | End::ClosedAfter(error)) => {
+                    io::Error::new(error.kind(), SharedIoError::new(error))
+                }
                 Some(End::Abused(how)) => io::Error::new(io::ErrorKind::InvalidData, how),
-                Some(End::Silent) => io::ErrorKind::TimedOut.into(),
+                Some(End::Silent | End::Unanswered) => io::ErrorKind::TimedOut.into(),
                 Some(End::Dropped) => RuntimeGone::error(),
                 Some(End::Closed) | None => io::ErrorKind::UnexpectedEof.into(),
             };

@@ -228,6 +228,10 @@ impl Upload {
         self.stage == Stage::Sent
     }
 
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.stage == Stage::Abandoned
+    }
+
     /// The rest is not sent.
     pub(crate) fn abandon(&mut self) {
         if self.stage != Stage::Sent {
@@ -244,6 +248,11 @@ impl Upload {
     /// The stream itself, once nothing more of the body is to be sent.
     pub(crate) fn into_stream(self) -> SendStream<Payload> {
         self.stream
+    }
+
+    /// The same, while it may still be sent.
+    pub(crate) fn clone_body(&self) -> Option<Body> {
+        self.body.try_clone()
     }
 
     /// The body from its beginning, if there is a way to that.

@@ -282,6 +282,51 @@ fn an_end_is_known_before_a_task_of_the_connection_has_run() {
 }
 
 #[test]
+fn a_stream_that_was_never_opened_ends_as_unsent_when_the_server_admits_none() {
+    for method in [http::Method::GET, http::Method::POST] {
+        let net = MockNet::new();
+        net.run(async {
+            let (stream, server) = net.pair();
+            let mut server = Server(server);
+            server.admit(7).await;
+            let runtime = Arc::new(net.clone());
+            let opened = H2Connection::open(stream, runtime, Arc::new(Config::default()));
+            let connection = opened.await.unwrap();
+            server.0.read_exact(24).await.unwrap();
+            assert_eq!(limit(&connection).await, Admission::UpTo(7));
+            let book = Arc::<Book>::default();
+            let mut before = connection.exchange(get(), book.terms());
+            poll_fn(|cx| Poll::Ready(before.as_mut().poll(cx).is_pending())).await;
+            let (opened, _) = server.next(HEADERS).await.unwrap();
+
+            // It is there before the driver has had a turn with the request.
+            server.admit(0).await;
+            let mut request = get();
+            *request.method_mut() = method.clone();
+            *request.body_mut() = Body::from(if method == "POST" { "all" } else { "" });
+            let failure = connection.exchange(request, book.terms()).await;
+            let failure = failure.unwrap_err();
+            assert_eq!(net.elapsed(), Duration::ZERO);
+            assert_eq!(failure.error.sent(), Sent::Nothing, "{:?}", failure.error);
+            assert_eq!(failure.error.kind(), Kind::Closed);
+            assert!(failure.request.is_some());
+            assert_eq!(limit(&connection).await, Admission::Over);
+
+            // Nor is it sent later, when the server admits streams again.
+            server.admit(9).await;
+            server.send(PING, 0, 0, &[0; 8]).await;
+            assert!(server.next(PING).await.is_some());
+            server.answer(opened).await;
+            hello(before.await).await;
+            drop(connection);
+            let after = server.next(HEADERS).await;
+            assert_eq!(after, None, "the stream was opened after all");
+        });
+        ends_clean(&net);
+    }
+}
+
+#[test]
 fn a_lease_ends_once_and_says_how() {
     let net = MockNet::new();
     let book = Arc::new(Book::default());

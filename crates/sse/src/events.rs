@@ -74,9 +74,8 @@ impl Events {
                 Err(too_large) => {
                     self.body = None;
                     self.input = Bytes::new();
-                    let error = Error::new(Kind::TooLarge, Phase::Body)
+                    let error = Error::new(Kind::TooLarge, Phase::Body, Sent::All)
                         .with_source(too_large)
-                        .with_sent(Sent::All)
                         .with_response_started(true);
                     return Poll::Ready(Some(Err(error)));
                 }

@@ -27,9 +27,6 @@ use crate::{
     subscription::{Plan, Subscription},
 };
 
-/// How many steps without an event are made in one poll before others get their turn.
-const STEPS_AT_ONCE: usize = 32;
-
 type Sending = Box<dyn FnMut(Request) -> BoxFuture<'static, Result<Response, Error>> + Send>;
 
 /// Events, from as many responses as it takes.
@@ -38,7 +35,8 @@ type Sending = Box<dyn FnMut(Request) -> BoxFuture<'static, Result<Response, Err
 /// that has kept what it sent repeats nothing and leaves nothing out; whether it has is its own
 /// affair. It ends with `204`, which says that there is no more, and with an error where asking
 /// again is of no use: another answer than events, a request that cannot be sent, a certificate that
-/// is not believed, a closed pool.
+/// is not believed, a closed pool. Before each reconnect it waits, at least 500 ms, and longer the more
+/// connections in a row bring no event ([`Subscription::pause`]).
 ///
 /// Dropping it gives up whatever it does.
 pub struct EventSource {
@@ -48,7 +46,7 @@ pub struct EventSource {
     stage: Stage,
     last_event_id: String,
     retry: Option<Duration>,
-    /// In a row.
+    /// Connections in a row that failed or ended, since the last event.
     failures: u32,
 }
 
@@ -118,7 +116,8 @@ impl EventSource {
 
     /// As [`event`](Self::event).
     pub fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Event, Error>>> {
-        for _ in 0..STEPS_AT_ONCE {
+        // Ends in `Pending`: before each reconnect there is a wait of at least `MIN_PAUSE`.
+        loop {
             match ready!(self.poll_step(cx)) {
                 Some(Ok(Step::Event(event))) => return Poll::Ready(Some(Ok(event))),
                 Some(Ok(Step::Opened | Step::Waiting { .. })) => {}
@@ -126,9 +125,6 @@ impl EventSource {
                 None => return Poll::Ready(None),
             }
         }
-        // Where nothing has to be waited for, this could go on for ever. The others first.
-        cx.waker().wake_by_ref();
-        Poll::Pending
     }
 
     /// As [`event`](Self::event), and tells what happens besides.
@@ -161,7 +157,6 @@ impl EventSource {
                     let opened = answer.map(|response| Events::with_parser(response, parser));
                     match opened {
                         Ok(Ok(events)) => {
-                            self.failures = 0;
                             self.stage = Stage::Open(Box::new(events));
                             return Poll::Ready(Some(Ok(Step::Opened)));
                         }
@@ -178,7 +173,10 @@ impl EventSource {
                         events.last_event_id().clone_into(&mut self.last_event_id);
                     }
                     return Poll::Ready(Some(match event {
-                        Some(Ok(event)) => Ok(Step::Event(event)),
+                        Some(Ok(event)) => {
+                            self.failures = 0;
+                            Ok(Step::Event(event))
+                        }
                         Some(Err(error)) => self.broken(Some(error)),
                         None => self.broken(None),
                     }));
@@ -201,14 +199,14 @@ impl EventSource {
 
     /// The stream has broken: it will be asked for again, unless that is of no use.
     fn broken(&mut self, error: Option<Error>) -> Result<Step, Error> {
-        self.failures += 1;
+        self.failures = self.failures.saturating_add(1);
         let Some(plan) = &self.plan else {
             return Err(no_use());
         };
         let is_over = error.as_ref().is_some_and(is_useless)
             || plan
-                .give_up_after
-                .is_some_and(|failures| self.failures > failures);
+                .max_reconnects
+                .is_some_and(|reconnects| self.failures > reconnects);
         if is_over {
             self.stage = Stage::Over;
             self.plan = None;
@@ -232,19 +230,19 @@ fn no_events(status: StatusCode) -> Option<Error> {
     if status == StatusCode::NO_CONTENT {
         return None;
     }
-    let error = Error::new(Kind::Protocol, Phase::Head)
+    let error = Error::new(Kind::Protocol, Phase::Head, Sent::All)
         .with_message(format!(
             "the server answered with {status}, and not with events"
         ))
-        .with_sent(Sent::All)
         .with_response_started(true);
     Some(error)
 }
 
 fn no_use() -> Error {
-    Error::new(Kind::Closed, Phase::Body)
-        .with_message("the server has ended the stream of events too often")
-        .with_sent(Sent::All)
+    Error::new(Kind::Closed, Phase::Body, Sent::All)
+        .with_message(
+            "the server ended every response without an event, up to the last reconnect allowed",
+        )
         .with_response_started(true)
 }
 

@@ -6,13 +6,13 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Uri,
     header::{ACCEPT, CACHE_CONTROL},
 };
-use httpcore_core_primitives::{BoxError, Error, Kind, Phase, Request, Timeouts};
+use httpcore_core_primitives::{BoxError, Error, Kind, Phase, Request, Sent, Timeouts};
 
 use crate::parser::Limits;
 
-/// What failures in a row double, at least: nothing, doubled, would stay nothing, and a server which
-/// wished for no pause would be asked without end once it is gone.
-const DOUBLED_AT_LEAST: Duration = Duration::from_millis(100);
+/// Minimum wait before a reconnect, whatever the server or the caller says, as browsers have one: with
+/// `retry: 0` a server that ends each response at once would be sent thousands of requests a second.
+const MIN_PAUSE: Duration = Duration::from_millis(500);
 
 /// A stream of events to be listened to: what is asked for, and how often.
 ///
@@ -25,7 +25,7 @@ const DOUBLED_AT_LEAST: Duration = Duration::from_millis(100);
 /// let subscription = Subscription::new("http://localhost/events")
 ///     .header("authorization", "Bearer …")
 ///     .last_event_id("41")
-///     .give_up_after(10)
+///     .max_reconnects(10)
 ///     .max_pause(Duration::from_secs(60));
 /// ```
 #[derive(Debug)]
@@ -41,21 +41,27 @@ pub(crate) struct Plan {
     pub(crate) limits: Limits,
     pub(crate) pause: Duration,
     pub(crate) max_pause: Duration,
-    pub(crate) give_up_after: Option<u32>,
+    pub(crate) max_reconnects: Option<u32>,
+}
+
+/// The limits of a stream of events: neither silence nor its whole duration is limited.
+fn stream_limits() -> Timeouts {
+    Timeouts::default().without_read().without_total()
 }
 
 impl Subscription {
     /// Listens to the events at `url`.
     ///
-    /// Unless an [option](Self::option) says otherwise, its time limits are those of
-    /// [`Timeouts::default`]: making a connection is limited, silence is not.
+    /// Unless an [option](Self::option) says otherwise, the pool's limits on reading and on the
+    /// whole do not apply ([`Timeouts::read`], [`Timeouts::total`]): making a connection is
+    /// limited, silence is not.
     pub fn new<U>(url: U) -> Self
     where
         U: TryInto<Uri>,
         U::Error: Into<BoxError>,
     {
         let url = url.try_into().map_err(|error| {
-            Error::new(Kind::InvalidUrl, Phase::Request)
+            Error::new(Kind::InvalidUrl, Phase::Request, Sent::Nothing)
                 .with_message("the URL cannot be read")
                 .with_source(error)
         });
@@ -64,7 +70,7 @@ impl Subscription {
             fields.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
             fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
             let mut options = http::Extensions::new();
-            options.insert(Timeouts::default());
+            options.insert(stream_limits());
             Plan {
                 url,
                 fields,
@@ -73,7 +79,7 @@ impl Subscription {
                 limits: Limits::default(),
                 pause: Duration::from_secs(3),
                 max_pause: Duration::from_secs(120),
-                give_up_after: None,
+                max_reconnects: None,
             }
         }))
     }
@@ -88,7 +94,7 @@ impl Subscription {
     {
         Subscription(self.0.and_then(|mut plan| {
             let invalid = |error: BoxError| {
-                Error::new(Kind::InvalidRequest, Phase::Request)
+                Error::new(Kind::InvalidRequest, Phase::Request, Sent::Nothing)
                     .with_message("a field cannot be written so")
                     .with_source(error)
             };
@@ -103,12 +109,26 @@ impl Subscription {
     pub fn option<T: Clone + Send + Sync + 'static>(self, option: T) -> Self {
         self.set(|plan| {
             plan.options.insert(option);
+            // A limit that is set leaves the others as they are for streams.
+            if let Some(own) = plan.options.get::<Timeouts>().copied() {
+                plan.options.insert(own.or(&stream_limits()));
+            }
         })
     }
 
-    /// Goes on behind the event of this id, from the first request on.
+    /// Goes on behind the event of this id, from the first request on. An id that no field can hold
+    /// (with a line feed, say) is [`Kind::InvalidRequest`] when the source is first polled.
     pub fn last_event_id(self, id: impl Into<String>) -> Self {
-        self.set(|plan| plan.last_event_id = id.into())
+        let id = id.into();
+        Subscription(self.0.and_then(|mut plan| {
+            HeaderValue::from_bytes(id.as_bytes()).map_err(|error| {
+                Error::new(Kind::InvalidRequest, Phase::Request, Sent::Nothing)
+                    .with_message("the last event id holds a character that no field may hold")
+                    .with_source(error)
+            })?;
+            plan.last_event_id = id;
+            Ok(plan)
+        }))
     }
 
     /// What is kept of a stream at most.
@@ -116,20 +136,26 @@ impl Subscription {
         self.set(|plan| plan.limits = limits)
     }
 
-    /// How long to wait before asking again, until the server says otherwise; 3 s by default. Each
-    /// failure in a row doubles it, or 100 ms if that is more.
+    /// Sets how long to wait before a reconnect, until the server says otherwise (`retry`); 3 s by
+    /// default. Each connection in a row that brings no event doubles it, up to
+    /// [`max_pause`](Self::max_pause). No wait is shorter than 500 ms, whatever is set or said.
     pub fn pause(self, pause: Duration) -> Self {
         self.set(|plan| plan.pause = pause)
     }
 
-    /// The longest wait which failures in a row, or the server, lead to; two minutes by default.
+    /// Sets the longest wait before a reconnect, whether it comes from the server or from doubling;
+    /// two minutes by default. Less than 500 ms means 500 ms.
     pub fn max_pause(self, pause: Duration) -> Self {
         self.set(|plan| plan.max_pause = pause)
     }
 
-    /// Gives up after so many failures in a row; never by default.
-    pub fn give_up_after(self, failures: u32) -> Self {
-        self.set(|plan| plan.give_up_after = Some(failures))
+    /// Sets the maximum number of reconnects in a row without an event; unlimited by default.
+    ///
+    /// An event sets the count back to 0; a response that ends without one does not. After `count`
+    /// reconnects, the next failure or end is the end of the stream, with its error. With 0, there
+    /// is one connection and no reconnect.
+    pub fn max_reconnects(self, count: u32) -> Self {
+        self.set(|plan| plan.max_reconnects = Some(count))
     }
 
     fn set(self, change: impl FnOnce(&mut Plan)) -> Self {
@@ -156,13 +182,13 @@ impl Plan {
         request
     }
 
-    /// How long to wait after so many failures in a row.
+    /// How long to wait after this many connections in a row that ended without an event; the one
+    /// that has just ended counts as one of them, with events or without.
     pub(crate) fn pause_after(&self, failures: u32, servers: Option<Duration>) -> Duration {
-        let mut pause = servers.unwrap_or(self.pause);
-        if failures > 1 {
-            pause = pause.max(DOUBLED_AT_LEAST);
-        }
+        let pause = servers.unwrap_or(self.pause).max(MIN_PAUSE);
         let times = 2_u32.saturating_pow(failures.saturating_sub(1));
-        pause.saturating_mul(times).min(self.max_pause)
+        pause
+            .saturating_mul(times)
+            .min(self.max_pause.max(MIN_PAUSE))
     }
 }

@@ -1,58 +1,35 @@
 //! The key of a handshake, and the answer it must be given.
 
-use std::{
-    collections::hash_map::RandomState,
-    hash::{BuildHasher, Hasher},
-};
+use httpcore_core_primitives::base64;
 
 /// RFC 6455 §1.3: what only a server which knows this protocol appends to the key.
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// A key nobody can foretell. It proves that the server has read this very request, and keeps no
-/// secret; the numbers which the standard library seeds its maps with are good enough for that.
-pub(crate) fn random_key() -> [u8; 16] {
+/// Returns a key from the operating system's random numbers.
+// RFC 6455 §4.1, §10.3: the key is selected at random for each connection, from a strong source.
+pub(crate) fn random_key() -> Result<[u8; 16], getrandom::Error> {
     let mut key = [0; 16];
-    for half in key.chunks_mut(8) {
-        let number = RandomState::new().build_hasher().finish();
-        half.copy_from_slice(&number.to_ne_bytes());
-    }
-    key
+    getrandom::getrandom(&mut key)?;
+    Ok(key)
 }
 
 /// RFC 6455 §4.2.2: what `Sec-WebSocket-Accept` must say to `key`, which is in base64 already.
 pub(crate) fn accept_for(key: &str) -> String {
     let mut hash = sha1_smol::Sha1::from(key.as_bytes());
     hash.update(GUID);
-    base64(&hash.digest().bytes())
-}
-
-/// RFC 4648 §4.
-pub(crate) fn base64(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
-        let byte = |at: usize| u32::from(group.get(at).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for at in 0..4 {
-            if at <= group.len() {
-                let letter = LETTERS[(bits >> (18 - 6 * at) & 63) as usize];
-                text.push(char::from(letter));
-            } else {
-                text.push('=');
-            }
-        }
-    }
-    text
+    base64::encode(&hash.digest().bytes())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     #[test]
     fn the_rfcs_own_example_comes_out() {
         // RFC 6455 §1.3.
-        assert_eq!(base64(b"the sample nonce"), "dGhlIHNhbXBsZSBub25jZQ==");
+        assert_eq!(base64::encode(b"the sample nonce"), "dGhlIHNhbXBsZSBub25jZQ==");
         assert_eq!(
             accept_for("dGhlIHNhbXBsZSBub25jZQ=="),
             "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
@@ -60,24 +37,15 @@ mod tests {
     }
 
     #[test]
-    fn base64_of_every_remainder() {
-        // RFC 4648 §10.
-        for (bytes, text) in [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foob", "Zm9vYg=="),
-            ("fooba", "Zm9vYmE="),
-            ("foobar", "Zm9vYmFy"),
-        ] {
-            assert_eq!(base64(bytes.as_bytes()), text);
-        }
-    }
-
-    #[test]
-    fn no_two_keys_are_alike() {
-        let keys: std::collections::HashSet<_> = (0..1000).map(|_| random_key()).collect();
+    fn no_two_keys_are_alike_and_every_bit_of_them_varies() {
+        let keys: HashSet<_> = (0..1000).map(|_| random_key().unwrap()).collect();
         assert_eq!(keys.len(), 1000);
+        // A bit that is the same in a thousand random keys is one chance in 2^999.
+        for byte in 0..16 {
+            let (ones, zeros) = keys.iter().fold((0, 0), |(ones, zeros), key| {
+                (ones | key[byte], zeros | !key[byte])
+            });
+            assert_eq!((ones, zeros), (0xff, 0xff), "byte {byte}");
+        }
     }
 }

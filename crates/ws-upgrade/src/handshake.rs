@@ -9,11 +9,12 @@ use http::{
     uri::PathAndQuery,
 };
 use httpcore_core_primitives::{
-    BoxError, Error, GivenBack, Kind, Origin, Phase, Protocol, Request, Response, Scheme, Upgraded,
+    BoxError, Error, GivenBack, Kind, Origin, Phase, Protocol, Request, Response, Scheme, Sent,
+    Upgraded, base64,
 };
 
 use crate::{
-    accept::{accept_for, base64, random_key},
+    accept::{accept_for, random_key},
     extensions::{self, Extension, is_token},
     refusal::{OpenError, Violation},
 };
@@ -71,7 +72,7 @@ impl Handshake {
         U::Error: Into<BoxError>,
     {
         let url = url.try_into().map_err(|error| {
-            Error::new(Kind::InvalidUrl, Phase::Request)
+            Error::new(Kind::InvalidUrl, Phase::Request, Sent::Nothing)
                 .with_message("the URL cannot be read")
                 .with_source(error)
         });
@@ -158,10 +159,18 @@ impl Handshake {
     /// # Errors
     ///
     /// [`Kind::InvalidUrl`], [`Kind::UnsupportedScheme`], and [`Kind::InvalidRequest`] for what
-    /// cannot be asked for.
+    /// cannot be asked for, and where the operating system gives no random numbers for the key.
     pub fn offer(self) -> Result<(Request, Expected), Error> {
         let asked = self.0?;
-        let key = base64(&asked.key.unwrap_or_else(random_key));
+        let key = match asked.key {
+            Some(key) => key,
+            None => random_key().map_err(|error| {
+                Error::new(Kind::InvalidRequest, Phase::Request, Sent::Nothing)
+                    .with_message("the operating system gave no random key for the handshake")
+                    .with_source(error)
+            })?,
+        };
+        let key = base64::encode(&key);
         let mut request = Request::default();
         *request.uri_mut() = asked.url;
         *request.extensions_mut() = asked.options;
@@ -334,7 +343,7 @@ fn as_http(url: Uri) -> Result<Uri, Error> {
         .path_and_query
         .or(Some(PathAndQuery::from_static("/")));
     Uri::from_parts(parts).map_err(|error| {
-        Error::new(Kind::InvalidUrl, Phase::Request)
+        Error::new(Kind::InvalidUrl, Phase::Request, Sent::Nothing)
             .with_message("the URL cannot be read")
             .with_source(error)
     })
@@ -346,5 +355,5 @@ fn written(text: &str) -> Result<HeaderValue, Error> {
 }
 
 fn invalid(why: &'static str) -> Error {
-    Error::new(Kind::InvalidRequest, Phase::Request).with_message(why)
+    Error::new(Kind::InvalidRequest, Phase::Request, Sent::Nothing).with_message(why)
 }

@@ -38,8 +38,11 @@ use tungstenite::{
 };
 
 mod error;
+mod watch;
 
 pub use error::MessageError;
+
+use watch::Watch;
 
 /// How much is read at once at most, in bytes.
 const READ: usize = 16 * 1024;
@@ -147,6 +150,7 @@ pub struct WebSocket<S = Upgraded> {
     outgoing: Option<Outgoing>,
     /// A message that is sent piece by piece has begun.
     in_pieces: Option<Data>,
+    watch: Watch,
     stage: Stage,
 }
 
@@ -169,6 +173,7 @@ enum Stage {
 struct Bridge<'a, 'b, S> {
     stream: &'a mut S,
     cx: &'a mut Context<'b>,
+    watch: &'a mut Watch,
     reads: usize,
     /// Reading blocks because it is the turn of others, and will be woken.
     gives_way: bool,
@@ -188,6 +193,7 @@ impl<S: NetworkStream> WebSocket<S> {
             frame_size: config.frame_size.max(1),
             outgoing: None,
             in_pieces: None,
+            watch: Watch::default(),
             stage: Stage::Open,
         }
     }
@@ -216,19 +222,22 @@ impl<S: NetworkStream> WebSocket<S> {
                 Stage::Over => return Poll::Ready(None),
                 Stage::Answering(frame) => {
                     // A peer that is gone already has no use for the answer.
-                    let mut bridge = bridge(&mut self.stream, cx);
+                    let mut bridge = bridge(&mut self.stream, &mut self.watch, cx);
                     if is_blocked(&self.context.flush(&mut bridge)) {
                         return Poll::Pending;
                     }
                     let frame = frame.take();
                     self.end(cx);
-                    return Poll::Ready(Some(Ok(Message::Close(frame))));
+                    return Poll::Ready(Some(match self.watch.forbidden() {
+                        None => Ok(Message::Close(frame)),
+                        Some(code) => Err(MessageError::forbidden(code)),
+                    }));
                 }
                 Stage::Open => {}
             }
             // If that has to wait, it will wake; if it failed, reading may tell why.
             let sending = self.poll_outgoing(cx);
-            let mut reading = bridge(&mut self.stream, cx);
+            let mut reading = bridge(&mut self.stream, &mut self.watch, cx);
             let read = self.context.read(&mut reading);
             let gives_way = reading.gives_way;
             match (read, sending) {
@@ -239,7 +248,9 @@ impl<S: NetworkStream> WebSocket<S> {
                 (Ok(message), _) => {
                     if let Message::Ping(_) = message {
                         // The answer goes out at once if it can, and with the next poll if not.
-                        let _ = self.context.flush(&mut bridge(&mut self.stream, cx));
+                        let _ =
+                            self.context
+                                .flush(&mut bridge(&mut self.stream, &mut self.watch, cx));
                     }
                     return Poll::Ready(Some(Ok(message)));
                 }
@@ -319,7 +330,7 @@ impl<S: NetworkStream> WebSocket<S> {
                 let cx = &mut Context::from_waker(nobody());
                 match self
                     .context
-                    .write(&mut bridge(&mut self.stream, cx), message)
+                    .write(&mut bridge(&mut self.stream, &mut self.watch, cx), message)
                 {
                     Ok(()) => Ok(()),
                     // It is in the buffer.
@@ -431,8 +442,14 @@ impl<S: NetworkStream> WebSocket<S> {
             let why = "the reason of a close holds at most 123 bytes (RFC 6455 §5.5.1)";
             return Poll::Ready(Err(MessageError::Misuse(why)));
         }
+        if frame.as_ref().is_some_and(|frame| !frame.code.is_allowed()) {
+            let why = "a close frame does not have this code (RFC 6455 §7.4)";
+            return Poll::Ready(Err(MessageError::Misuse(why)));
+        }
         ready!(self.poll_outgoing(cx))?;
-        let closed = self.context.close(&mut bridge(&mut self.stream, cx), frame);
+        let closed = self
+            .context
+            .close(&mut bridge(&mut self.stream, &mut self.watch, cx), frame);
         match closed {
             Ok(()) => Poll::Ready(Ok(())),
             // It is in the buffer, and reading sends it.
@@ -469,7 +486,9 @@ impl<S: NetworkStream> WebSocket<S> {
     /// Ready when nothing is left to be sent.
     fn poll_outgoing(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         for _ in 0..FRAMES_AT_ONCE {
-            let flushed = self.context.flush(&mut bridge(&mut self.stream, cx));
+            let flushed = self
+                .context
+                .flush(&mut bridge(&mut self.stream, &mut self.watch, cx));
             if is_blocked(&flushed) {
                 return Poll::Pending;
             }
@@ -481,7 +500,9 @@ impl<S: NetworkStream> WebSocket<S> {
             if outgoing.rest.is_empty() {
                 self.outgoing = None;
             }
-            let written = self.context.write(&mut bridge(&mut self.stream, cx), frame);
+            let written = self
+                .context
+                .write(&mut bridge(&mut self.stream, &mut self.watch, cx), frame);
             if !is_blocked(&written) {
                 written?;
             }
@@ -504,7 +525,9 @@ impl<S: NetworkStream> WebSocket<S> {
             self.outgoing = None;
             let reason = Utf8Bytes::default();
             let frame = Some(CloseFrame { code, reason });
-            let _ = self.context.close(&mut bridge(&mut self.stream, cx), frame);
+            let _ = self
+                .context
+                .close(&mut bridge(&mut self.stream, &mut self.watch, cx), frame);
         }
         self.end(cx);
         error.into()
@@ -549,10 +572,15 @@ impl<S: fmt::Debug> fmt::Debug for WebSocket<S> {
     }
 }
 
-fn bridge<'a, 'b, S>(stream: &'a mut S, cx: &'a mut Context<'b>) -> Bridge<'a, 'b, S> {
+fn bridge<'a, 'b, S>(
+    stream: &'a mut S,
+    watch: &'a mut Watch,
+    cx: &'a mut Context<'b>,
+) -> Bridge<'a, 'b, S> {
     Bridge {
         stream,
         cx,
+        watch,
         reads: 0,
         gives_way: false,
     }
@@ -585,6 +613,7 @@ impl<S: NetworkStream> Read for Bridge<'_, '_, S> {
         let mut read = BytesMut::with_capacity(buf.len().min(READ));
         let count = now(self.stream.poll_read(self.cx, &mut read))?;
         buf[..count].copy_from_slice(&read);
+        self.watch.see(&read);
         Ok(count)
     }
 }

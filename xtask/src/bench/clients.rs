@@ -57,6 +57,21 @@ pub(crate) fn build_ours() -> Result<PathBuf, String> {
     Ok(target().join("release"))
 }
 
+/// The programs whose acquisitions of the pool's lock are counted.
+pub(crate) const COUNTING_LOCKS: [&str; 2] = ["ours", "ours-blocking"];
+
+/// Builds [`COUNTING_LOCKS`] with a count of how often the pool's lock is acquired, and returns their
+/// folder. The profile is that of development: the count does not depend on it, and the programs
+/// whose instructions are counted stay as they are.
+pub(crate) fn build_counting_locks() -> Result<PathBuf, String> {
+    let mut command = cargo();
+    command.args(["build", "--locked", "-p", "httpcore-benches"]);
+    command.args(["--features", "lock-count"]);
+    command.args(COUNTING_LOCKS.iter().flat_map(|name| ["--bin", name]));
+    execute(&mut command)?;
+    Ok(target().join("debug"))
+}
+
 /// With what all of ours are built with, so that nothing is built twice: where an instruction
 /// belongs can then be told, and it costs none.
 pub(crate) fn like_ours(command: &mut Command) -> &mut Command {

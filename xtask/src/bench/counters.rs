@@ -148,6 +148,14 @@ fn read_heap(said: &str) -> Option<Heap> {
     })
 }
 
+/// Acquisitions of the pool's lock, by a program of `build_counting_locks`.
+pub(crate) fn lock_acquisitions<S: AsRef<OsStr>>(program: &Path, arguments: &[S]) -> Number<u64> {
+    let (_, printed) = run(LIMIT, &[], program, arguments)?;
+    let count = after(&printed, "pool lock acquisitions:")
+        .ok_or("the program printed no count of lock acquisitions".to_owned());
+    Ok(count?)
+}
+
 /// Calls by name.
 pub(crate) fn system_calls<S: AsRef<OsStr>>(
     program: &Path,

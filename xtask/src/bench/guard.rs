@@ -4,14 +4,14 @@
 use std::{
     collections::BTreeMap,
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    clients::build_ours,
+    clients::{build_counting_locks, build_ours},
     counters::{self, NoNumber, Number},
     servers::{self, Server},
     workloads::{How, Site, WORKLOADS, Workload},
@@ -22,9 +22,10 @@ use crate::{
 };
 
 /// The program and the work; `name/of-the-work` in the file.
-const WATCHED: [(&str, &str); 9] = [
+const WATCHED: [(&str, &str); 10] = [
     ("ours", "h1"),
     ("ours", "h1-64"),
+    ("ours", "h1-64-four-fields"),
     ("ours", "h1-fields"),
     ("ours", "h1-10k"),
     ("ours", "h1-upload"),
@@ -40,6 +41,7 @@ struct Counts {
     instructions: f64,
     allocations: f64,
     system_calls: f64,
+    lock_acquisitions: f64,
 }
 
 /// How much more than was accepted is let pass. Compilers and C libraries of other machines differ
@@ -48,6 +50,7 @@ const TOLERANCE: Counts = Counts {
     instructions: 0.04, // a share
     allocations: 0.1,
     system_calls: 0.1,
+    lock_acquisitions: 0.1,
 };
 /// With many in flight, and where a large body waits for room again and again: a share of the system
 /// calls, and no less than so many.
@@ -188,6 +191,7 @@ fn conditions() -> BTreeMap<String, String> {
 
 fn count() -> Result<Works, String> {
     let release = build_ours()?;
+    let counting_locks = build_counting_locks()?;
     let folder = target().join("counts");
     fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
     let server = servers::responder(&release, &folder)?;
@@ -197,7 +201,7 @@ fn count() -> Result<Works, String> {
         let known = WORKLOADS.iter().find(|workload| workload.name == work);
         let workload = known.ok_or(format!("no such work: {work}"))?;
         let name = format!("{program}/{work}");
-        match one(&release.join(program), workload, &server, &ca) {
+        match one(&release, &counting_locks, program, workload, &server, &ca) {
             Ok(counts) => {
                 counted.insert(name, counts);
             }
@@ -211,11 +215,15 @@ fn count() -> Result<Works, String> {
 }
 
 fn one(
-    program: &std::path::Path,
+    release: &Path,
+    counting_locks: &Path,
+    program: &str,
     workload: &Workload,
     server: &Server,
     ca: &str,
 ) -> Number<Counts> {
+    let counting_locks = counting_locks.join(program);
+    let program = &release.join(program);
     let addr = server.ports.get(workload.port);
     let addr = addr.ok_or("the responder has no such port".to_owned())?;
     let site = Site { addr, ca };
@@ -240,18 +248,25 @@ fn one(
             counters::heap(program, &once)?.allocations,
         ),
         system_calls: each(calls(&twice)?, calls(&once)?),
+        lock_acquisitions: each(
+            counters::lock_acquisitions(&counting_locks, &twice)?,
+            counters::lock_acquisitions(&counting_locks, &once)?,
+        ),
     })
 }
 
 fn compared(now: &Counts, before: &Counts) -> String {
     format!(
-        "{:.0} instructions ({:+.1} %), {:.2} allocations ({:+.2}), {:.2} system calls ({:+.2})",
+        "{:.0} instructions ({:+.1} %), {:.2} allocations ({:+.2}), {:.2} system calls ({:+.2}), \
+         {:.2} acquisitions of the pool's lock ({:+.2})",
         now.instructions,
         (now.instructions / before.instructions.max(1.0) - 1.0) * 100.0,
         now.allocations,
         now.allocations - before.allocations,
         now.system_calls,
         now.system_calls - before.system_calls,
+        now.lock_acquisitions,
+        now.lock_acquisitions - before.lock_acquisitions,
     )
 }
 
@@ -290,6 +305,16 @@ fn excess(name: &str, now: &Counts, before: &Counts) -> Vec<String> {
             },
         ),
         ("system calls", now.system_calls, before.system_calls, calls),
+        (
+            "acquisitions of the pool's lock",
+            now.lock_acquisitions,
+            before.lock_acquisitions,
+            if is_upload {
+                before.lock_acquisitions * share // each poll that waits for room acquires it
+            } else {
+                TOLERANCE.lock_acquisitions
+            },
+        ),
     ];
     limits
         .iter()
@@ -306,15 +331,17 @@ mod tests {
         instructions: 10_000.0,
         allocations: 4.0,
         system_calls: 3.0,
+        lock_acquisitions: 2.0,
     };
 
     #[test]
     fn growth_beyond_the_tolerance_is_noticed() {
         assert_eq!(excess("ours/h1", &BEFORE, &BEFORE), Vec::<String>::new());
-        let grown: [fn(&mut Counts); 3] = [
+        let grown: [fn(&mut Counts); 4] = [
             |counts| counts.instructions = 10_401.0,
             |counts| counts.allocations = 5.0,
             |counts| counts.system_calls = 3.2,
+            |counts| counts.lock_acquisitions = 3.0,
         ];
         for grow in grown {
             let mut now = BEFORE;
@@ -329,11 +356,13 @@ mod tests {
             instructions: 1.0,
             allocations: 0.0,
             system_calls: 0.0,
+            lock_acquisitions: 0.0,
         };
         let more = Counts {
             instructions: 10_399.0,
             allocations: 4.05,
             system_calls: 3.05,
+            lock_acquisitions: 2.05,
         };
         for now in [less, more] {
             assert_eq!(excess("ours/h1", &now, &BEFORE), Vec::<String>::new());

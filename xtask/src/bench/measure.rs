@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path, thread, time::Duration};
 
 use super::{
     Plan,
-    clients::{Client, like_ours},
+    clients::{COUNTING_LOCKS, Client, like_ours},
     counters::{self, Heap, NoNumber, Number},
     profile::{self, PROFILED},
     results::{Cell, Curve, Row, Spread, show},
@@ -73,6 +73,7 @@ fn counted(client: &Client, cell: &Cell, time: Duration) {
         (cell.allocations, "allocations"),
         (cell.heap, "bytes"),
         (calls, "system calls"),
+        (cell.locks, "acquisitions of the pool's lock"),
     ];
     let said: Vec<_> = numbers
         .iter()
@@ -137,6 +138,12 @@ fn count(
                 let (once, twice) = heap.map_err(|_| "a thread panicked".to_owned())??;
                 cell.allocations = Some(each(twice.allocations, once.allocations));
                 cell.bytes = Some(each(twice.bytes, once.bytes));
+            }
+            let counting_locks = plan.counting_locks.as_ref();
+            if let Some(folder) = counting_locks.filter(|_| COUNTING_LOCKS.contains(&client.name)) {
+                let program = folder.join(client.name);
+                let locks = |requests| counters::lock_acquisitions(&program, &words(requests));
+                cell.locks = Some(each(locks(2 * n)?, locks(n)?));
             }
         }
         How::Idle => {

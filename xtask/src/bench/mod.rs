@@ -20,7 +20,12 @@ mod servers;
 mod tables;
 mod workloads;
 
-use std::{fs, path::Path, process::Command, thread};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+};
 
 use measure::{checkout, curves, row, with_nginx};
 use results::Results;
@@ -47,6 +52,8 @@ struct Plan {
     has_strace: bool,
     /// Whether it can be told whose instructions they are.
     has_profiles: bool,
+    /// The folder of the programs that count acquisitions of the pool's lock, if they are to.
+    counting_locks: Option<PathBuf>,
 }
 
 pub(crate) fn run(words: &[String]) -> Outcome {
@@ -83,6 +90,7 @@ pub(crate) fn run(words: &[String]) -> Outcome {
         has_valgrind: find("valgrind").is_some(),
         has_strace: find("strace").is_some(),
         has_profiles: find("callgrind_annotate").is_some(),
+        counting_locks: Some(clients::build_counting_locks()?),
     };
     if !plan.has_valgrind {
         report.leave_out("instructions, allocations and heap: valgrind is not installed");
@@ -172,6 +180,7 @@ impl Plan {
             rounds: self.rounds.min(2),
             has_valgrind: false,
             has_strace: false,
+            counting_locks: None,
             only: self.only.clone(),
             ..*self
         }

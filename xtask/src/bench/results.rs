@@ -20,6 +20,8 @@ pub(crate) struct Cell {
     pub(crate) bytes: Option<f64>,
     /// By name, for each request.
     pub(crate) calls: Option<BTreeMap<String, f64>>,
+    /// Acquisitions of the pool's lock, for each request.
+    pub(crate) locks: Option<f64>,
     /// For each idle connection, in bytes.
     pub(crate) heap: Option<f64>,
     /// How many of them there were for that.

@@ -55,6 +55,13 @@ pub(crate) fn tables(results: &Results) -> Vec<Table> {
         ),
         per_request(
             results,
+            "Acquisitions of the pool's lock",
+            "For each request; counted by the pool in a build for that purpose.",
+            |row, client| row.cells.get(client)?.locks.map(show),
+            |_| None,
+        ),
+        per_request(
+            results,
             "Reads for 256 MiB",
             "System calls which received the body of one response.",
             |row, client| {

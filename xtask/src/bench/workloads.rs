@@ -106,6 +106,17 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         ..get("h1-fields", "HTTP/1.1, 11 response fields", "h1")
     },
     Workload {
+        path: "/four",
+        in_flight: 64,
+        counted: 640,
+        timed: 4_000,
+        ..get(
+            "h1-64-four-fields",
+            "HTTP/1.1, 4 response fields and 64 bytes, 64 in flight",
+            "h1",
+        )
+    },
+    Workload {
         path: "/bytes/10240",
         in_flight: 64,
         counted: 640,

@@ -26,13 +26,25 @@ const COMMON: [&str; 6] = [
 /// Of these only core-primitives' own are enough for itself: it knows no protocol and no socket.
 const RULES: &[Rule] = &[
     rule("httpcore-core-primitives", &[], &[]),
+    // Looks names up for backends, and knows none of them.
+    rule("httpcore-resolver", &["core-primitives"], &[]),
+    rule("httpcore-executor", &["core-primitives"], &[]),
+    rule("httpcore-net-common", &["core-primitives"], &["socket2"]),
     rule(
         "httpcore-net-epoll",
-        &["core-primitives"],
+        &["core-primitives", "executor", "net-common", "resolver"],
         &["mio", "slab", "socket2"],
     ),
-    rule("httpcore-net-tokio", &["core-primitives"], &["tokio"]),
-    rule("httpcore-net-mock", &["core-primitives"], &["slab"]),
+    rule(
+        "httpcore-net-tokio",
+        &["core-primitives", "executor", "net-common", "resolver"],
+        &["socket2", "tokio"],
+    ),
+    rule(
+        "httpcore-net-mock",
+        &["core-primitives", "executor"],
+        &["slab"],
+    ),
     rule(
         "httpcore-net-tls",
         &["core-primitives"],
@@ -54,7 +66,14 @@ const RULES: &[Rule] = &[
     rule(
         "httpcore-ws-upgrade",
         &["core-primitives"],
-        &["futures-io", "hyper", "sha1_smol", "tokio", "tungstenite"],
+        &[
+            "futures-io",
+            "getrandom",
+            "hyper",
+            "sha1_smol",
+            "tokio",
+            "tungstenite",
+        ],
     ),
     rule("httpcore-sse", &["core-primitives"], &[]),
     rule("httpcore-pool", &["core-primitives"], &["slab"]),
@@ -211,6 +230,8 @@ mod tests {
             ("httpcore-core-primitives", ("futures-core", None)),
             ("httpcore-net-epoll", ("http", Some("build"))),
             ("httpcore", ("rustls", None)),
+            ("httpcore-resolver", ("httpcore-net-epoll", None)),
+            ("httpcore-resolver", ("mio", None)),
             ("httpcore-proto-h1", ("h2", None)),
             ("httpcore-net-epoll", ("httpcore-origin", None)),
         ] {

@@ -10,6 +10,7 @@ pub(crate) mod metadata;
 mod text;
 mod tree;
 mod unsafe_code;
+mod words;
 
 use std::{collections::BTreeMap, fs, process::Command};
 
@@ -32,6 +33,7 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
         ("citations", citations::check(&sources)),
         ("text", text::check(&sources)),
         ("tree", tree::check(&packages)?),
+        ("words", words::check(&sources)),
     ];
     let mut total = 0;
     for (name, problems) in &checks {

@@ -5,9 +5,9 @@ use proc_macro2::{TokenStream, TokenTree};
 use super::{Sources, metadata::Package};
 
 /// Reads into memory that has not been written yet.
-const ADDRESS: &str = "crates/net-epoll/src/spare.rs";
+const ADDRESS: &str = "crates/net-common/src/spare.rs";
 /// The crate that has the address, and so cannot forbid it to itself.
-const HOUSE: &str = "httpcore-net-epoll";
+const HOUSE: &str = "httpcore-net-common";
 
 pub(crate) fn check(packages: &[Package], sources: &Sources) -> Vec<String> {
     let mut problems = Vec::new();

@@ -10,6 +10,10 @@ const ELEVEN: &[u8] = b"HTTP/1.1 200 OK\r\nServer: nginx/1.27.0\r\n\
     ETag: \"65a1b2c3-264\"\r\nLast-Modified: Thu, 19 Nov 2026 09:00:00 GMT\r\n\
     Cache-Control: max-age=3600\r\nX-Request-Id: 0123456789abcdef\r\n\
     Strict-Transport-Security: max-age=31536000\r\n\r\nHello, world!\n";
+const FOUR: &[u8] = b"HTTP/1.1 200 OK\r\nServer: nginx/1.27.0\r\n\
+    Date: Fri, 20 Nov 2026 10:00:00 GMT\r\nContent-Type: application/json\r\n\
+    Content-Length: 64\r\n\r\n\
+    {\"id\":\"0123456789abcdef\",\"name\":\"an example\",\"items\":[1,2,3,4]}\n";
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const UNKNOWN: &[u8] = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
 
@@ -80,6 +84,8 @@ impl Http1 {
             out.extend_from_slice(HELLO);
         } else if request.path == "/eleven" {
             out.extend_from_slice(ELEVEN);
+        } else if request.path == "/four" {
+            out.extend_from_slice(FOUR);
         } else if let Some(length) = number("/bytes/") {
             self.zeros = length;
             let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
@@ -180,6 +186,24 @@ mod tests {
         .concat();
         for cut in 0..input.len() {
             assert_eq!(heard(input, cut), (expected.clone(), Turn::Last), "{cut}");
+        }
+    }
+
+    #[test]
+    fn content_length_of_each_fixed_answer_is_true() {
+        for (path, length) in [("/hello", 14), ("/eleven", 14), ("/four", 64)] {
+            let input = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+            let (out, _) = heard(input.as_bytes(), 0);
+            let mut fields = [httparse::EMPTY_HEADER; 16];
+            let mut head = httparse::Response::new(&mut fields);
+            let size = head.parse(&out).unwrap().unwrap();
+            let declared = head
+                .headers
+                .iter()
+                .find(|field| field.name == "Content-Length")
+                .map(|field| field.value);
+            assert_eq!(declared, Some(length.to_string().as_bytes()), "{path}");
+            assert_eq!(out.len() - size, length, "{path}");
         }
     }
 

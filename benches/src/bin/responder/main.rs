@@ -10,6 +10,7 @@
 //! |---|---|
 //! | `/hello` | 14 bytes |
 //! | `/eleven` | 14 bytes behind eleven header fields |
+//! | `/four` | 64 bytes after four header fields: `Server`, `Date`, `Content-Type`, `Content-Length` |
 //! | `/bytes/N` | N bytes |
 //! | `/barrier/N`, `/barrier/N/NAME` | 2 bytes, once N requests are waiting for them (NAME: a number) |
 //! | a POST of any path | 2 bytes, once the body has been read |

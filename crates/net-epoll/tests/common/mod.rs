@@ -7,11 +7,12 @@ use std::{
     future::poll_fn,
     io::{self, IoSlice},
     net::{SocketAddr, TcpListener, TcpStream},
+    task::{Context, Poll},
     thread::{self, JoinHandle},
 };
 
 use bytes::BytesMut;
-use httpcore_core_primitives::{BoxStream, NetworkBackend, TcpOptions};
+use httpcore_core_primitives::{BoxStream, IdleEnd, NetworkBackend, TcpOptions, nobody};
 use httpcore_net_epoll::Epoll;
 
 /// A server for one connection.
@@ -46,11 +47,11 @@ pub(crate) async fn yield_now() {
     let mut yielded = false;
     poll_fn(|cx| {
         if yielded {
-            return std::task::Poll::Ready(());
+            return Poll::Ready(());
         }
         yielded = true;
         cx.waker().wake_by_ref();
-        std::task::Poll::Pending
+        Poll::Pending
     })
     .await;
 }
@@ -83,4 +84,18 @@ pub(crate) async fn read_to_end(stream: &mut BoxStream) -> io::Result<BytesMut> 
 /// How many descriptors this process has open.
 pub(crate) fn open_descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+/// Why `stream` is not fit for use, as soon as it says so; asked by a thread that never turns the loop.
+pub(crate) fn idle_end_soon(stream: &mut BoxStream) -> IdleEnd {
+    let mut cx = Context::from_waker(nobody());
+    // What was sent is in the kernel, and what is known of the socket may be relied upon for some tens of
+    // microseconds; a hundred thousand questions take far longer.
+    for _ in 0..100_000 {
+        if let Poll::Ready(end) = stream.poll_idle(&mut cx) {
+            return end;
+        }
+        thread::yield_now();
+    }
+    panic!("the stream says that it is idle");
 }

@@ -134,7 +134,7 @@ impl<X, S: Clone> State<X, S> {
         let state = &mut self.waiters[waiter];
         state.fruitless += 1;
         if state.fruitless >= MAX_FRUITLESS_CONNECTS {
-            let error = Error::new(Kind::Closed, Phase::Connect)
+            let error = Error::new(Kind::Closed, Phase::Connect, Sent::Nothing)
                 .with_message("the server closed each new connection before a request was sent");
             self.reject(waiter, Rejection::Connect(error), effects);
         }

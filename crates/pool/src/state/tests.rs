@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::*;
-use httpcore_core_primitives::{Alpn, Kind, Origin, Phase, Scheme};
+use httpcore_core_primitives::{Alpn, Origin, Scheme};
 
 use crate::route::{Hop, RouteParts};
 
@@ -39,7 +39,7 @@ fn negotiated(n: usize) -> Route {
 }
 
 fn refused() -> Error {
-    Error::new(Kind::Connect, Phase::Connect)
+    Error::new(Kind::Connect, Phase::Connect, Sent::Nothing)
 }
 
 /// A state, a clock, a table of the connections that are dead, and what is to be done.

@@ -211,7 +211,7 @@ impl Dial for Dialler {
                 std::future::pending::<()>().await;
             }
             if peer.dials_fail.load(SeqCst) || number < peer.first_dials_fail.load(SeqCst) {
-                return Err(Error::new(Kind::Connect, Phase::Connect));
+                return Err(Error::new(Kind::Connect, Phase::Connect, Sent::Nothing));
             }
             let wire = Arc::new(Wire::default());
             peer.wires.lock().unwrap().push(wire.clone());
@@ -399,7 +399,7 @@ fn exchange(
         let _count = count;
         if wire.is_dead() {
             return Err(SendError {
-                error: Error::new(Kind::Closed, Phase::Head).with_sent(Sent::All),
+                error: Error::new(Kind::Closed, Phase::Head, Sent::All),
                 request: Some(Box::new(request)),
             });
         }

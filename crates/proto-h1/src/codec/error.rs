@@ -183,7 +183,7 @@ impl std::error::Error for Violation {}
 pub enum Misuse {
     /// Another request has not come to its end, or the connection must be closed.
     NotReady,
-    /// The request's version is not one this codec writes.
+    /// The request's version is 0.9.
     Version,
     /// The URL has no authority, and the request no `Host`.
     NoHost,
@@ -236,7 +236,7 @@ impl Misuse {
     pub fn text(self) -> &'static str {
         match self {
             Misuse::NotReady => "the connection is not ready for another request",
-            Misuse::Version => "the request's version is neither 1.0 nor 1.1",
+            Misuse::Version => "the request asks for HTTP/0.9, which has no fields and one method",
             Misuse::NoHost => "the URL has no host, and the request no Host field (RFC 9112 §3.2)",
             Misuse::SeveralHosts => "the request has several Host fields (RFC 9112 §3.2)",
             Misuse::Host => "the Host field is not a host and a port (RFC 9110 §7.2)",

@@ -4,9 +4,9 @@
 //!
 //! | what came | what is done |
 //! |---|---|
-//! | `Transfer-Encoding` with `Content-Length` | refused (§6.3 rule 3 allows to prefer the former) |
+//! | `Transfer-Encoding` with `Content-Length` | refused (§6.3 rule 3 allows to prefer the former: [`Leniency::length_beside_coding`]) |
 //! | `Transfer-Encoding` in HTTP/1.0 | refused (§6.1 calls it faulty) |
-//! | any coding but a single `chunked` | refused: no other is ever asked for in `TE` |
+//! | any coding but a single `chunked` | refused: no other is ever asked for in `TE` ([`Leniency::codings_before_chunked`] has them read before it) |
 //! | `chunked,` and `, chunked` | `chunked`: RFC 9110 §5.6.1 has empty elements ignored |
 //! | several equal `Content-Length`s, or a list of equal ones | their value (§6.3 rule 5) |
 //! | several that differ, signs, spaces within, an empty one, 2^64 and more | refused |
@@ -18,8 +18,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, head
 use httpcore_core_primitives::BodyLength;
 
 use super::{
+    Leniency,
     error::{Misuse, Violation},
     reuse::{ConnectionOptions, KeepAlive, MustClose},
+    scan::is_token,
     spelling::KeepRawHead,
 };
 
@@ -70,7 +72,11 @@ pub(super) enum Coding {
     Unsaid,
     /// Nothing but empty elements so far.
     Empty,
+    /// Codings other than `chunked` so far.
+    Before,
     Chunked,
+    /// Codings other than `chunked`, and that behind them.
+    CodedChunked,
     Other,
 }
 
@@ -156,11 +162,27 @@ impl Coding {
                 Coding::Unsaid | Coding::Empty if coding.eq_ignore_ascii_case(b"chunked") => {
                     Coding::Chunked
                 }
+                Coding::Before if coding.eq_ignore_ascii_case(b"chunked") => Coding::CodedChunked,
+                Coding::Unsaid | Coding::Empty | Coding::Before if is_other_coding(coding) => {
+                    Coding::Before
+                }
                 // RFC 9112 §6.1: chunked is applied once, and last.
                 _ => Coding::Other,
             };
         }
     }
+}
+
+/// RFC 9112 §7: whether this is the name of a coding other than `chunked`, with parameters or without.
+/// Not with a quoted one: it might hold a comma, and what is behind that is not the next coding.
+fn is_other_coding(coding: &[u8]) -> bool {
+    let (name, parameters) = match coding.iter().position(|&byte| byte == b';') {
+        Some(at) => coding.split_at(at),
+        None => (coding, &b""[..]),
+    };
+    let name = name.trim_ascii();
+    let is_name = !name.is_empty() && name.iter().all(|&byte| is_token(byte));
+    is_name && !name.eq_ignore_ascii_case(b"chunked") && !parameters.contains(&b'"')
 }
 
 /// RFC 9110 §8.6: digits and nothing else; no sign, no space, and no more than 64 bits.
@@ -213,6 +235,7 @@ pub(super) fn response_framing(
     version: Version,
     status: StatusCode,
     said: &Said<'_>,
+    leniency: Leniency,
 ) -> Result<(Framing, Option<MustClose>), Violation> {
     if status == StatusCode::SWITCHING_PROTOCOLS {
         // RFC 9110 §15.2.2, §7.8: only to what was offered, and there is no such thing in 1.0.
@@ -225,7 +248,10 @@ pub(super) fn response_framing(
     if asked.connect && status.is_success() {
         return Ok((Framing::Switch, None));
     }
-    let announced = announced(version, said);
+    let announced = announced(version, said, leniency);
+    // RFC 9112 §6.3 rule 3: where both were let through, the connection ends with the response.
+    let has_both = said.coding != Coding::Unsaid && said.length != Length::Unsaid;
+    let both = (has_both && leniency.length_beside_coding).then_some(MustClose::LengthAndCoding);
     // RFC 9112 §6.3 rule 1: these end with their heads, whatever their fields say.
     if status.is_informational() {
         // RFC 9112 §6.1, RFC 9110 §8.6: they must not announce a body. If one came, it would be
@@ -237,26 +263,41 @@ pub(super) fn response_framing(
     }
     if status == StatusCode::NO_CONTENT {
         let dubious = !matches!(announced, Ok(None | Some(Framing::Length(0))));
-        return Ok((Framing::None, dubious.then_some(MustClose::DubiousBody)));
+        return Ok((
+            Framing::None,
+            both.or(dubious.then_some(MustClose::DubiousBody)),
+        ));
     }
     if asked.head || status == StatusCode::NOT_MODIFIED {
         let dubious = announced.is_err();
-        return Ok((Framing::None, dubious.then_some(MustClose::DubiousBody)));
+        return Ok((
+            Framing::None,
+            both.or(dubious.then_some(MustClose::DubiousBody)),
+        ));
     }
     // RFC 9112 §6.3 rule 8: with neither field, a response lasts as long as its connection.
-    Ok((announced?.unwrap_or(Framing::Close), None))
+    Ok((announced?.unwrap_or(Framing::Close), both))
 }
 
 /// What the fields alone say: chunks, a length, or nothing.
-fn announced(version: Version, said: &Said<'_>) -> Result<Option<Framing>, Violation> {
+fn announced(
+    version: Version,
+    said: &Said<'_>,
+    leniency: Leniency,
+) -> Result<Option<Framing>, Violation> {
     match said.coding {
         Coding::Unsaid => Ok(said.length.known()?.map(Framing::Length)),
         // RFC 9112 §6.1: a message of 1.0 with Transfer-Encoding has been mangled on its way.
         _ if version == Version::HTTP_10 => Err(Violation::CodingInHttp10),
         // RFC 9112 §6.3 rule 3: this looks like request smuggling, or response splitting.
-        _ if said.length != Length::Unsaid => Err(Violation::LengthAndCoding),
+        _ if said.length != Length::Unsaid && !leniency.length_beside_coding => {
+            Err(Violation::LengthAndCoding)
+        }
         Coding::Chunked => Ok(Some(Framing::Chunked)),
-        Coding::Empty | Coding::Other => Err(Violation::Coding),
+        Coding::CodedChunked if leniency.codings_before_chunked => Ok(Some(Framing::Chunked)),
+        Coding::Empty | Coding::Before | Coding::CodedChunked | Coding::Other => {
+            Err(Violation::Coding)
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
     Leniency,
     error::Violation,
     framing::Said,
-    scan::{Bounds, Scan, is_token},
+    scan::{Bounds, Scan, is_text, is_token},
 };
 
 /// The reason phrase of a response, in its extensions where it is not the one that
@@ -36,6 +36,24 @@ impl ReasonPhrase {
                 .unwrap_or_default()
                 .as_bytes(),
         }
+    }
+}
+
+/// Number of field lines of a response's head that were malformed and were skipped, in its extensions
+/// if there were any ([`Leniency::malformed_fields`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SkippedFields(usize);
+
+impl SkippedFields {
+    /// How many there were, at least one.
+    pub fn count(self) -> usize {
+        self.0
+    }
+
+    /// How many there were in `response`.
+    pub fn of<B>(response: &Response<B>) -> usize {
+        let skipped = response.extensions().get::<SkippedFields>();
+        skipped.map_or(0, |skipped| skipped.count())
     }
 }
 
@@ -80,7 +98,7 @@ pub(super) fn read(
     };
     *head = Head::default();
     if leniency.is_for_heads() {
-        let ordered = in_order(&input[..length]);
+        let (ordered, skipped) = in_order(&input[..length], leniency);
         // What came was within bounds; a CR more for each line does not count.
         let unbounded = Bounds {
             bytes: usize::MAX,
@@ -89,6 +107,10 @@ pub(super) fn read(
         parse(&ordered, scan.fields(), &unbounded, head)
             .ok_or_else(|| scan.verdict(&ordered, &unbounded))?;
         head.length = length;
+        if skipped > 0 {
+            let skipped = SkippedFields(skipped);
+            head.response.extensions_mut().insert(skipped);
+        }
     } else {
         parse(&input[..length], scan.fields(), bounds, head)
             .ok_or_else(|| scan.verdict(&input[..length], bounds))?;
@@ -177,32 +199,47 @@ fn offset(part: &[u8], whole: &[u8]) -> usize {
 }
 
 /// `head`, or trailers, which a [`Scan`] has accepted with leniency, as they should have come: lines
-/// that end with CR LF, that are not folded, and whose names are followed by their colon.
-fn in_order(head: &[u8]) -> Vec<u8> {
+/// that end with CR LF, that are not folded, and whose names are followed by their colon; and how many
+/// lines are left out because they are no fields.
+fn in_order(head: &[u8], leniency: Leniency) -> (Vec<u8>, usize) {
     let mut ordered: Vec<u8> = Vec::with_capacity(head.len() + 16);
-    for line in head.split_inclusive(|&byte| byte == b'\n') {
+    let mut skipped = 0;
+    let mut is_skipping = false;
+    for (number, line) in head.split_inclusive(|&byte| byte == b'\n').enumerate() {
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if let [b' ' | b'\t', ..] = line {
+            // What continues a line that is skipped is skipped with it.
+            if is_skipping {
+                continue;
+            }
             // RFC 9112 §5.2: a fold is a space, wherever it stands.
             ordered.truncate(ordered.len().saturating_sub(b"\r\n".len()));
             ordered.push(b' ');
             ordered.extend_from_slice(trim(line));
         } else if let Some(colon) = line.iter().position(|&byte| byte == b':')
             && is_name(trim(&line[..colon]))
+            && (!leniency.malformed_fields || line[colon..].iter().all(|&byte| is_text(byte)))
         {
+            is_skipping = false;
             ordered.extend_from_slice(trim(&line[..colon]));
             ordered.extend_from_slice(&line[colon..]);
         } else {
+            // The first line is the status line, and an empty one is the end.
+            is_skipping = leniency.malformed_fields && number > 0 && !line.is_empty();
+            if is_skipping {
+                skipped += 1;
+                continue;
+            }
             ordered.extend_from_slice(line);
         }
         ordered.extend_from_slice(b"\r\n");
     }
-    ordered
+    (ordered, skipped)
 }
 
 fn is_name(bytes: &[u8]) -> bool {
-    bytes.iter().all(|&byte| is_token(byte))
+    !bytes.is_empty() && bytes.iter().all(|&byte| is_token(byte))
 }
 
 /// RFC 9110 §5.6.3: without the white space that may stand around things.
@@ -221,7 +258,7 @@ pub(super) fn read_trailers(
     leniency: Leniency,
 ) -> Result<HeaderMap, Violation> {
     if leniency.is_for_heads() {
-        store = in_order(&store).into();
+        store = in_order(&store, leniency).0.into();
     }
     let mut room = vec![EMPTY_HEADER; scan.fields()];
     let mut fields = HeaderMap::new();

@@ -51,8 +51,8 @@ use httpcore_core_primitives::{BodyLength, Hints};
 
 pub use error::{Misuse, Violation};
 pub use framing::Framing;
-pub use head::ReasonPhrase;
-pub use request_head::Target;
+pub use head::{ReasonPhrase, SkippedFields};
+pub use httpcore_core_primitives::Target;
 pub use reuse::MustClose;
 pub use spelling::{HeaderOrder, KeepRawHead, RawHead};
 
@@ -120,12 +120,35 @@ pub struct Leniency {
     /// the connection (RFC 1945 §6); its status is 200, and its version tells. Only for `GET`, and
     /// only for the first request on a connection: anything later might be the rest of something.
     pub http09: bool,
+    /// `Content-Length` beside `Transfer-Encoding` is ignored, whatever it says, and is taken out of
+    /// the response's fields; the connection is closed after the response
+    /// (RFC 9112 §6.3 rule 3). Not in HTTP/1.0.
+    pub length_beside_coding: bool,
+    /// `identity` and other transfer codings may precede a final `chunked` (RFC 9112 §6.1, §7). They
+    /// are not undone: the body is delivered as they made it, and `Transfer-Encoding` stays among the
+    /// response's fields and says what that is.
+    pub codings_before_chunked: bool,
+    /// A field line of a head that has no colon, no name, a byte in its name that no name may hold, or
+    /// a control character in its value, is skipped; [`SkippedFields`] says how many were
+    /// (RFC 9112 §5, RFC 9110 §5.5). `Content-Length` and `Transfer-Encoding` are never skipped for
+    /// their value. What has a switch of its own, folding and space before a colon, stays refused
+    /// without it, and so do CR without LF, and malformed lines of trailers. Skipped lines count for
+    /// [`Limits::fields`].
+    pub malformed_fields: bool,
 }
 
 impl Leniency {
     /// Whether heads are to be read leniently.
     fn is_for_heads(self) -> bool {
-        self.bare_lf || self.folding || self.space_before_colon
+        self.bare_lf || self.folding || self.space_before_colon || self.malformed_fields
+    }
+
+    /// The same for trailers, which have no place for a number of skipped fields.
+    fn for_trailers(self) -> Self {
+        Leniency {
+            malformed_fields: false,
+            ..self
+        }
     }
 }
 
@@ -283,7 +306,7 @@ impl Codec {
         self.closing = closing;
         // RFC 9110 §10.1.1: not without content, and not in HTTP/1.0.
         self.expects_continue = sending != Sending::Over
-            && request.version == Version::HTTP_11
+            && request.version != Version::HTTP_10
             && said.expects_continue;
         Ok(())
     }
@@ -613,7 +636,12 @@ impl Codec {
             stored,
         } = &mut head;
         let (version, status) = (response.version(), response.status());
-        let (framing, dubious) = response_framing(self.asked, version, status, said)?;
+        let (framing, dubious) =
+            response_framing(self.asked, version, status, said, self.leniency)?;
+        if dubious == Some(MustClose::LengthAndCoding) {
+            // RFC 9112 §6.3 rule 3: it is removed before the message goes on to anybody else.
+            response.headers_mut().remove(http::header::CONTENT_LENGTH);
+        }
         input.advance(*length);
         self.head_bytes = *length;
         if self.asked.raw_head {
@@ -703,7 +731,8 @@ impl Codec {
             return Ok(None);
         };
         let bounds = self.limits.trailers();
-        let Some(end) = scan.end(input, &bounds, self.leniency)? else {
+        let leniency = self.leniency.for_trailers();
+        let Some(end) = scan.end(input, &bounds, leniency)? else {
             return if eof {
                 Err(Violation::ClosedInChunks)
             } else {
@@ -716,7 +745,7 @@ impl Codec {
             return Ok(Some(self.end()));
         }
         let store = self.take(input, end);
-        let trailers = head::read_trailers(&scan, store, &bounds, self.leniency)?;
+        let trailers = head::read_trailers(&scan, store, &bounds, leniency)?;
         self.receiving = Receiving::Ended;
         Ok(Some(Event::Trailers(trailers)))
     }

@@ -1,27 +1,14 @@
 //! Heads of requests, and trailers: from fields to bytes.
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use http::{HeaderMap, HeaderName, Method, Uri, Version, header, request};
-use httpcore_core_primitives::ConnectionUse;
+use httpcore_core_primitives::{ConnectionUse, Target};
 
 use super::{
     error::Misuse,
     framing::{RequestFraming, Said},
     spelling::{HeaderOrder, Spelled, write_field},
 };
-
-/// How a request names its target (RFC 9112 §3.2), in the request's extensions. Without it,
-/// a request has the origin form, and `CONNECT` the authority form.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Target {
-    /// The URL with scheme and host, as a proxy wants it. User information stays away.
-    Absolute,
-    /// `*`, for `OPTIONS`.
-    Asterisk,
-    /// Exactly these bytes. Only what would break the request line is refused.
-    Exact(Bytes),
-}
 
 /// Writes the head of `request` to `out`, or nothing.
 pub(super) fn write(
@@ -45,9 +32,11 @@ fn write_all(
     out: &mut BytesMut,
 ) -> Result<(), Misuse> {
     let version: &[u8] = match request.version {
-        Version::HTTP_11 => b" HTTP/1.1\r\n",
         Version::HTTP_10 => b" HTTP/1.0\r\n",
-        _ => return Err(Misuse::Version),
+        Version::HTTP_09 => return Err(Misuse::Version),
+        // Which later one a request names says nothing: a gateway passes on what its own client spoke,
+        // and which is spoken here has been agreed on with the server.
+        _ => b" HTTP/1.1\r\n",
     };
     if request.method == Method::GET {
         out.extend_from_slice(b"GET ");
@@ -175,6 +164,7 @@ fn write_target(request: &request::Parts, out: &mut BytesMut) -> Result<(), Misu
         }
         // RFC 9112 §3.2.1
         None => write_path(url, out),
+        Some(_) => return Err(Misuse::Target),
     }
     // `http` lets bytes through which a URL may not hold; and `Exact` is anything.
     let target = &out[start..];
@@ -250,7 +240,7 @@ fn tunnel_end(request: &request::Parts) -> Option<&str> {
     }
     match request.extensions.get()? {
         Target::Exact(target) => std::str::from_utf8(target).ok(),
-        Target::Absolute | Target::Asterisk => None,
+        _ => None,
     }
 }
 

@@ -23,6 +23,9 @@ pub enum MustClose {
     DelimitedByClose,
     /// The response has no body, and its fields announce one that might still come.
     DubiousBody,
+    /// The response had `Content-Length` beside `Transfer-Encoding`, which a
+    /// [`Leniency`](super::Leniency) let through.
+    LengthAndCoding,
     /// The response ended before the request did.
     UnfinishedRequest,
     /// The response has not ended.
@@ -45,7 +48,9 @@ impl MustClose {
             MustClose::DelimitedByClose => CloseReason::EndedByClose,
             MustClose::UnfinishedRequest => CloseReason::UnfinishedRequest,
             MustClose::UnfinishedResponse => CloseReason::Abandoned,
-            MustClose::LeftOver | MustClose::DubiousBody => CloseReason::UnsolicitedData,
+            MustClose::LeftOver | MustClose::DubiousBody | MustClose::LengthAndCoding => {
+                CloseReason::UnsolicitedData
+            }
             MustClose::Broken => CloseReason::Failed,
             MustClose::Switched => CloseReason::Upgraded,
         }
@@ -61,6 +66,9 @@ impl MustClose {
             MustClose::DelimitedByClose => "the body ended with the connection (RFC 9112 §6.3)",
             MustClose::DubiousBody => {
                 "a response without a body announces one, which might still come (RFC 9112 §6.3)"
+            }
+            MustClose::LengthAndCoding => {
+                "the response had Content-Length and Transfer-Encoding (RFC 9112 §6.3)"
             }
             MustClose::UnfinishedRequest => {
                 "the response ended before the whole request was sent (RFC 9112 §9.3)"

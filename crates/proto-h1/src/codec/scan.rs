@@ -107,8 +107,18 @@ impl Scan {
     ) -> Result<Option<usize>, Violation> {
         let within = &input[..input.len().min(bounds.bytes)];
         while let Some(&byte) = within.get(self.checked) {
+            if let At::LineStart = self.grammar.at {
+                self.line = self.checked;
+            }
+            let line = &within[self.line..self.checked];
             self.checked += 1;
-            self.grammar.lenient_step(byte, bounds, leniency)?;
+            match self.grammar.lenient_step(byte, bounds, leniency) {
+                Err(violation) if leniency.malformed_fields => {
+                    self.grammar
+                        .skip_line(line, byte, violation, bounds, leniency)?;
+                }
+                stepped => stepped?,
+            }
             if let At::End = self.grammar.at {
                 return Ok(Some(self.checked));
             }
@@ -179,7 +189,12 @@ fn find_lf(bytes: &[u8]) -> Option<usize> {
 #[derive(Clone, Copy, Debug)]
 struct Grammar {
     at: At,
+    /// How many lines of fields have begun, those that are skipped included.
     fields: usize,
+    /// The line is a folded one.
+    is_fold: bool,
+    /// The field that the line belongs to is skipped.
+    is_skipped: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -195,6 +210,8 @@ enum At {
     /// Between a name and its colon, by leniency.
     AfterName,
     Value,
+    /// Within a line that is skipped, by leniency.
+    Skipped,
     /// Behind the CR which ends a line that is not empty.
     Cr,
     /// Behind the CR of the empty line.
@@ -207,6 +224,8 @@ impl Grammar {
         Grammar {
             at: At::Version(0),
             fields: 0,
+            is_fold: false,
+            is_skipped: false,
         }
     }
 
@@ -214,6 +233,8 @@ impl Grammar {
         Grammar {
             at: At::LineStart,
             fields: 0,
+            is_fold: false,
+            is_skipped: false,
         }
     }
 
@@ -224,15 +245,64 @@ impl Grammar {
         bounds: &Bounds,
         leniency: Leniency,
     ) -> Result<(), Violation> {
+        if let At::LineStart = self.at {
+            self.is_fold = matches!(byte, b' ' | b'\t');
+            self.is_skipped &= self.is_fold;
+        }
+        let space_before_colon = leniency.space_before_colon || leniency.malformed_fields;
         self.at = match (self.at, byte) {
-            (At::AfterCode | At::Reason | At::Value, b'\n') if leniency.bare_lf => At::LineStart,
-            (At::LineStart, b'\n') if leniency.bare_lf => At::End,
-            (At::LineStart, b' ' | b'\t') if leniency.folding && self.fields > 0 => At::Value,
-            (At::Name | At::AfterName, b' ' | b'\t') if leniency.space_before_colon => {
-                At::AfterName
+            (At::AfterCode | At::Reason | At::Value | At::Skipped, b'\n') if leniency.bare_lf => {
+                At::LineStart
             }
-            (At::AfterName, b':') => At::Value,
+            (At::LineStart, b'\n') if leniency.bare_lf => At::End,
+            (At::LineStart, b' ' | b'\t') if leniency.folding && self.is_skipped => At::Skipped,
+            (At::LineStart, b' ' | b'\t') if leniency.folding && self.fields > 0 => At::Value,
+            // Where malformed lines are skipped, what comes next says whether it is one.
+            (At::Name | At::AfterName, b' ' | b'\t') if space_before_colon => At::AfterName,
+            (At::AfterName, b':') if leniency.space_before_colon => At::Value,
             _ => return self.step(byte, bounds),
+        };
+        Ok(())
+    }
+
+    /// Goes on after `violation`, which `byte` behind `line` brought about: within a line that is
+    /// skipped, if it makes this line malformed and nothing else.
+    ///
+    /// # Errors
+    ///
+    /// `violation`, or what else is wrong, where the line is not to be skipped.
+    fn skip_line(
+        &mut self,
+        line: &[u8],
+        byte: u8,
+        violation: Violation,
+        bounds: &Bounds,
+        leniency: Leniency,
+    ) -> Result<(), Violation> {
+        let is_malformed = match violation {
+            Violation::EmptyFieldName | Violation::FieldName => true,
+            // A name followed by white space and a colon has a switch of its own.
+            Violation::SpaceBeforeColon => byte != b':',
+            // The rest of a folded value cannot be skipped without its beginning; and a body whose
+            // length was not understood must not be read as one without a length.
+            Violation::FieldValue => !self.is_fold && !frames_body(line),
+            _ => false,
+        };
+        if !is_malformed {
+            return Err(violation);
+        }
+        if let At::LineStart = self.at {
+            self.fields += 1;
+            if self.fields > bounds.fields {
+                return Err(bounds.too_many);
+            }
+        }
+        self.is_skipped = true;
+        self.at = match byte {
+            b'\r' => At::Cr,
+            b'\n' if leniency.bare_lf => At::LineStart,
+            b'\n' => return Err(Violation::BareLf),
+            _ => At::Skipped,
         };
         Ok(())
     }
@@ -250,10 +320,11 @@ impl Grammar {
             // RFC 9112 §4: a space stands even before an empty reason. Servers leave it out, and
             // nothing else can be meant.
             (At::AfterCode, b' ') => At::Reason,
-            (At::AfterCode | At::Reason | At::Value, b'\r') => At::Cr,
-            (At::AfterCode | At::Reason | At::Value | At::LineStart, b'\n') => {
+            (At::AfterCode | At::Reason | At::Value | At::Skipped, b'\r') => At::Cr,
+            (At::AfterCode | At::Reason | At::Value | At::Skipped | At::LineStart, b'\n') => {
                 return Err(Violation::BareLf);
             }
+            (At::Skipped, _) => At::Skipped,
             (At::AfterCode, b'0'..=b'9') => return Err(Violation::StatusCode),
             (At::AfterCode, _) => return Err(Violation::StatusLine),
             (At::Reason, _) if is_text(byte) => At::Reason,
@@ -285,6 +356,13 @@ impl Grammar {
         };
         Ok(())
     }
+}
+
+/// Whether `line`, as far as it has come, is of a field which says how long the body is.
+fn frames_body(line: &[u8]) -> bool {
+    let name = line.split(|&byte| byte == b':').next().unwrap_or_default();
+    let name = name.trim_ascii_end();
+    name.eq_ignore_ascii_case(b"content-length") || name.eq_ignore_ascii_case(b"transfer-encoding")
 }
 
 fn version_step(seen: u8, byte: u8) -> Result<At, Violation> {

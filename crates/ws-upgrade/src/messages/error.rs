@@ -15,7 +15,8 @@ pub enum MessageError {
     /// The connection ended without the peer saying so (RFC 6455 §7.1.5: 1006).
     Truncated,
     /// The peer broke the rules (1002), or what it said is text was none (1007). It has been told,
-    /// if it still listens.
+    /// if it still listens. A close frame with a code that may not be sent, such as 1005, is such an
+    /// error too (RFC 6455 §7.4.1).
     Protocol(BoxError),
     /// The peer sent more than is accepted (1009). It has been told.
     TooLarge(BoxError),
@@ -23,6 +24,15 @@ pub enum MessageError {
     Closing,
     /// Something cannot be sent so. Nothing has been, and all else goes on.
     Misuse(&'static str),
+}
+
+impl MessageError {
+    /// The peer has closed with a code that no close frame may have.
+    pub(super) fn forbidden(code: u16) -> Self {
+        let why =
+            format!("a close frame with the code {code}, which may not be sent (RFC 6455 §7.4)");
+        MessageError::Protocol(why.into())
+    }
 }
 
 impl fmt::Display for MessageError {

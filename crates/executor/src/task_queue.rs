@@ -5,7 +5,7 @@
 //! before the streams that have something to say, and writes once for each of them.
 //!
 //! ```
-//! use httpcore_core_primitives::RunQueue;
+//! use httpcore_executor::RunQueue;
 //!
 //! let queue = RunQueue::new(|| {});
 //! queue.spawn("greeting", Box::pin(async { println!("hello") }));
@@ -25,7 +25,7 @@ use std::{
     task::{Context, Wake, Waker},
 };
 
-use crate::net::BoxFuture;
+use httpcore_core_primitives::BoxFuture;
 
 /// Tasks, ready or not. Cloning it yields another handle to the same queue.
 ///
@@ -89,6 +89,10 @@ impl RunQueue {
         } else {
             ready.remove(index)
         }?;
+        if ready.capacity() > KEPT && ready.len() < ready.capacity() / 4 {
+            let room = ready.len() * 2;
+            ready.shrink_to(room);
+        }
         shared.len.store(ready.len(), Ordering::Release);
         Some(Ready(task))
     }
@@ -112,7 +116,6 @@ impl RunQueue {
         let mut tasks: Vec<_> = lock(&self.owner.0.live)
             .tasks
             .iter()
-            .flatten()
             .map(|task| (task.place.born, task.name))
             .collect();
         tasks.sort_unstable();
@@ -170,53 +173,58 @@ impl Shared {
     }
 }
 
-/// The tasks that have not ended, each at a place it knows.
+/// Capacity, in tasks, that a table keeps however few tasks there are. Above it, a table which is less
+/// than a quarter full gives half or more of its memory back.
+const KEPT: usize = 256;
+
+/// The tasks that have not ended, in no order, each at an index it knows.
 #[derive(Default)]
 struct Live {
-    tasks: Vec<Option<Arc<Task>>>,
-    vacant: Vec<usize>,
+    tasks: Vec<Arc<Task>>,
     born: u64,
 }
 
-/// Where a task is kept, and which of the tasks that were ever kept there it is.
-#[derive(Clone, Copy)]
+/// Where a task is kept among those which have not ended, and when it came.
 struct Place {
-    index: usize,
+    /// Changes when another task leaves. Read and written with [`Shared::live`] locked.
+    index: AtomicUsize,
     born: u64,
 }
 
 impl Live {
     fn insert(&mut self, task: impl FnOnce(Place) -> Task) -> Arc<Task> {
-        let index = self.vacant.pop().unwrap_or(self.tasks.len());
         self.born += 1;
         let task = Arc::new(task(Place {
-            index,
+            index: AtomicUsize::new(self.tasks.len()),
             born: self.born,
         }));
-        match self.tasks.get_mut(index) {
-            Some(vacant) => *vacant = Some(task.clone()),
-            None => self.tasks.push(Some(task.clone())),
-        }
+        self.tasks.push(task.clone());
         task
     }
 
-    /// The task at `place`, unless it has been taken out before.
-    fn remove(&mut self, place: Place) -> Option<Arc<Task>> {
-        let task = self
-            .tasks
-            .get_mut(place.index)?
-            .take_if(|task| task.place.born == place.born)?;
-        self.vacant.push(place.index);
-        Some(task)
+    /// Takes `task` out, unless it has been taken out before.
+    fn remove(&mut self, task: &Task) -> Option<Arc<Task>> {
+        let index = task.place.index.load(Ordering::Relaxed);
+        let known = self.tasks.get(index)?;
+        if !std::ptr::eq(Arc::as_ptr(known), task) {
+            return None;
+        }
+        let removed = self.tasks.swap_remove(index);
+        if let Some(moved) = self.tasks.get(index) {
+            moved.place.index.store(index, Ordering::Relaxed);
+        }
+        if self.tasks.capacity() > KEPT && self.tasks.len() < self.tasks.capacity() / 4 {
+            self.tasks.shrink_to(self.tasks.len() * 2);
+        }
+        Some(removed)
     }
 
     fn drain(&mut self) -> Vec<Arc<Task>> {
-        self.vacant.clear();
-        self.tasks.drain(..).flatten().collect()
+        std::mem::take(&mut self.tasks)
     }
 
     fn len(&self) -> usize {
-        self.tasks.len() - self.vacant.len()
+        self.tasks.len()
     }
 }
 
@@ -245,11 +253,19 @@ enum Slot {
 impl Task {
     /// Takes the future back after a poll, unless the task was cancelled meanwhile.
     fn rest(self: &Arc<Self>, future: BoxFuture<'static, ()>) {
-        let was = std::mem::replace(&mut *lock(&self.slot), Slot::Resting(future));
-        match was {
-            Slot::Polled => {}
-            Slot::PolledAndDue => self.wake_by_ref(),
-            Slot::Over | Slot::Resting(_) => self.end(),
+        let mut slot = lock(&self.slot);
+        match *slot {
+            Slot::Polled => *slot = Slot::Resting(future),
+            Slot::PolledAndDue => {
+                *slot = Slot::Resting(future);
+                drop(slot);
+                self.wake_by_ref();
+            }
+            // Never stored again: another thread could poll what was cancelled.
+            Slot::Over | Slot::Resting(_) => {
+                drop(slot);
+                drop(future);
+            }
         }
     }
 
@@ -261,7 +277,7 @@ impl Task {
 
     fn forget(&self) {
         if let Some(shared) = self.shared.upgrade() {
-            let entry = lock(&shared.live).remove(self.place);
+            let entry = lock(&shared.live).remove(self);
             drop(entry);
         }
     }
@@ -594,6 +610,74 @@ mod tests {
         *seat.lock().unwrap() = Some(task);
         run_all(&queue);
         assert_eq!((Arc::strong_count(&alive), queue.live()), (1, 0));
+    }
+
+    /// One thread polls a task, which cancels itself; another tries to run it all the while.
+    #[test]
+    fn a_task_cancelled_while_its_poll_ends_is_never_polled_again() {
+        let mut polled_again = 0;
+        for _ in 0..300 {
+            let queue = RunQueue::new(|| {});
+            let (polls, ran) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+            let own: Arc<Mutex<Option<Spawned>>> = Arc::default();
+            let (counted, other, kept) = (polls.clone(), ran.clone(), own.clone());
+            let task = queue.spawn(
+                "cancelled",
+                Box::pin(poll_fn(move |_| {
+                    if counted.fetch_add(1, Ordering::SeqCst) == 0 {
+                        let before = other.load(Ordering::SeqCst);
+                        while other.load(Ordering::SeqCst) == before {
+                            std::thread::yield_now();
+                        }
+                        let own = lock(&kept).take();
+                        own.unwrap().cancel();
+                    }
+                    Poll::Pending
+                })),
+            );
+            let inner = task.0.clone();
+            *lock(&own) = Some(task);
+            let over = AtomicBool::new(false);
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    while !over.load(Ordering::SeqCst) {
+                        if polls.load(Ordering::SeqCst) == 0 {
+                            std::thread::yield_now();
+                            continue;
+                        }
+                        Ready(inner.clone()).run();
+                        ran.fetch_add(1, Ordering::SeqCst);
+                    }
+                });
+                queue.pop().unwrap().run();
+                over.store(true, Ordering::SeqCst);
+            });
+            polled_again += usize::from(polls.load(Ordering::SeqCst) > 1);
+        }
+        assert_eq!(polled_again, 0);
+    }
+
+    #[test]
+    fn the_memory_of_a_burst_of_tasks_is_given_back() {
+        let queue = RunQueue::new(|| {});
+        let mut tasks: Vec<_> = (0..100_000)
+            .map(|_| queue.spawn("burst", Box::pin(std::future::pending())))
+            .collect();
+        run_all(&queue);
+        // The first and the last to come stay.
+        let kept = [tasks.remove(0), tasks.pop().unwrap()];
+        for task in tasks {
+            task.cancel();
+        }
+        let shared = &queue.owner.0;
+        assert!(lock(&shared.live).tasks.capacity() <= KEPT);
+        assert!(lock(&shared.ready).capacity() <= KEPT);
+        assert_eq!(queue.live(), 2);
+        kept[0].cancel();
+        kept[0].cancel();
+        assert_eq!(queue.live(), 1);
+        kept[1].cancel();
+        assert_eq!(queue.live(), 0);
     }
 
     #[test]

@@ -19,14 +19,21 @@ use std::{
 /// Sweeping fewer stale entries than this is not worth it.
 const FEW: usize = 64;
 
+/// How many places are kept however few timers there are. Above it, a table of which less than a quarter
+/// is in use gives memory back.
+const KEPT: usize = 256;
+
 /// Everything that waits for a time.
 #[derive(Default)]
-pub(crate) struct Timers(Mutex<Table>);
+pub struct Timers(Mutex<Table>);
 
 #[derive(Default)]
 struct Table {
     places: Vec<Place>,
+    /// Places that nobody has; and some that are in use again, or are no more.
     vacant: Vec<usize>,
+    /// How many places are in use.
+    live: usize,
     queue: BinaryHeap<Reverse<Entry>>,
     /// How many entries of the queue are no place's any more.
     stale: usize,
@@ -36,6 +43,7 @@ struct Table {
 
 #[derive(Default)]
 struct Place {
+    taken: bool,
     deadline: Option<Instant>,
     waker: Option<Waker>,
     /// When the queue will look here, and the entry by which it will.
@@ -52,24 +60,23 @@ struct Entry {
 
 /// The seat of one timer; [`Timers::release`] gives it up.
 #[derive(Debug)]
-pub(crate) struct Seat(usize);
+pub struct Seat(usize);
 
 /// What came of waiting for a deadline.
-pub(crate) enum Armed {
-    /// Nothing is waited for any more, since the loop is gone.
+pub enum Armed {
+    /// The table has ended: nothing will be woken any more.
     Over,
-    /// It will be looked at by the driver, who may have been going to sleep for longer if `sooner`.
-    Waiting { sooner: bool },
+    /// The deadline is in the table.
+    Waiting {
+        /// Whether it is earlier than any other: a thread that sleeps until [`Timers::next`] sleeps for
+        /// too long.
+        sooner: bool,
+    },
 }
 
 impl Timers {
     /// Waits for `deadline`, which has not come yet.
-    pub(crate) fn arm(
-        &self,
-        seat: &mut Option<Seat>,
-        cx: &mut Context<'_>,
-        deadline: Instant,
-    ) -> Armed {
+    pub fn arm(&self, seat: &mut Option<Seat>, cx: &mut Context<'_>, deadline: Instant) -> Armed {
         let mut table = self.table();
         if table.over {
             return Armed::Over;
@@ -81,40 +88,68 @@ impl Timers {
         Armed::Waiting { sooner }
     }
 
+    /// Ready if `deadline` is not after `now`, or if the table has [ended](Self::end). Otherwise leaves
+    /// the waker, and calls `hasten` (with no lock held) if the caller of [`next`](Self::next) may be
+    /// waiting for a later deadline.
+    pub fn poll_until(
+        &self,
+        seat: &mut Option<Seat>,
+        cx: &mut Context<'_>,
+        now: Instant,
+        deadline: Instant,
+        hasten: impl FnOnce(),
+    ) -> Poll<()> {
+        if now >= deadline {
+            if let Some(seat) = seat {
+                self.disarm(seat);
+            }
+            return Poll::Ready(());
+        }
+        match self.arm(seat, cx, deadline) {
+            Armed::Over => Poll::Ready(()),
+            Armed::Waiting { sooner } => {
+                if sooner {
+                    hasten();
+                }
+                Poll::Pending
+            }
+        }
+    }
+
     /// Stops waiting, and keeps the seat.
-    pub(crate) fn disarm(&self, seat: &Seat) {
+    pub fn disarm(&self, seat: &Seat) {
         let former = self.table().places[seat.0].disarm();
         drop(former);
     }
 
     /// Stops waiting, and leaves the seat to others.
-    pub(crate) fn release(&self, Seat(place): Seat) {
+    pub fn release(&self, Seat(place): Seat) {
         let mut table = self.table();
         let former = table.places[place].disarm();
-        table.vacant.push(place);
+        table.vacate(place);
         drop(table);
         drop(former);
     }
 
     /// When something has to be looked at next.
-    pub(crate) fn next(&self) -> Option<Instant> {
+    pub fn next(&self) -> Option<Instant> {
         self.table().queue.peek().map(|Reverse(entry)| entry.at)
     }
 
     /// How many seats hold a waker that wakes what `waker` does.
-    pub(crate) fn held(&self, waker: &Waker) -> usize {
+    pub fn held(&self, waker: &Waker) -> usize {
         let table = self.table();
         let held = table.places.iter().filter_map(|place| place.waker.as_ref());
         held.filter(|held| held.will_wake(waker)).count()
     }
 
     /// Moves the wakers of those whose deadline has come by `now` to `due`, earliest first.
-    pub(crate) fn expire(&self, now: Instant, due: &mut Vec<Waker>) {
+    pub fn expire(&self, now: Instant, due: &mut Vec<Waker>) {
         self.table().expire(now, due);
     }
 
     /// Ends all waiting, now and later.
-    pub(crate) fn end(&self, due: &mut Vec<Waker>) {
+    pub fn end(&self, due: &mut Vec<Waker>) {
         let mut table = self.table();
         table.over = true;
         table.queue.clear();
@@ -128,10 +163,48 @@ impl Timers {
 
 impl Table {
     fn claim(&mut self) -> usize {
-        self.vacant.pop().unwrap_or_else(|| {
-            self.places.push(Place::default());
-            self.places.len() - 1
-        })
+        self.live += 1;
+        while let Some(index) = self.vacant.pop() {
+            if let Some(place) = self.places.get_mut(index)
+                && !place.taken
+            {
+                place.taken = true;
+                return index;
+            }
+        }
+        self.places.push(Place {
+            taken: true,
+            ..Place::default()
+        });
+        self.places.len() - 1
+    }
+
+    fn vacate(&mut self, index: usize) {
+        self.live -= 1;
+        self.places[index].taken = false;
+        self.vacant.push(index);
+        if self.places.len() > KEPT && self.live < self.places.len() / 4 {
+            self.shrink();
+        }
+    }
+
+    /// Gives the memory of places back, from the last one on, until it meets one that is in use. Takes a
+    /// step for each of them, and for each entry of theirs.
+    fn shrink(&mut self) {
+        let enough = (2 * self.live).max(KEPT);
+        while self.places.len() > enough
+            && let Some(last) = self.places.pop_if(|last| !last.taken)
+        {
+            self.stale += usize::from(last.queued.is_some());
+        }
+        let places = self.places.len();
+        if places < self.places.capacity() / 4 {
+            self.places.shrink_to(2 * places);
+            self.vacant.retain(|index| *index < places);
+            self.vacant.shrink_to(2 * places);
+            self.sweep();
+            self.queue.shrink_to(2 * self.queue.len());
+        }
     }
 
     fn arm(&mut self, index: usize, waker: &Waker, deadline: Instant) -> (Option<Waker>, bool) {
@@ -166,8 +239,10 @@ impl Table {
     fn sweep(&mut self) {
         if self.stale > self.places.len() + FEW {
             let places = &self.places;
-            self.queue
-                .retain(|Reverse(entry)| places[entry.place].awaits(entry));
+            self.queue.retain(|Reverse(entry)| {
+                let place = places.get(entry.place);
+                place.is_some_and(|place| place.awaits(entry))
+            });
             self.stale = 0;
         }
     }
@@ -177,11 +252,11 @@ impl Table {
             && entry.at <= now
         {
             self.queue.pop();
-            let place = &mut self.places[entry.place];
-            if !place.awaits(&entry) {
+            let place = self.places.get_mut(entry.place);
+            let Some(place) = place.filter(|place| place.awaits(&entry)) else {
                 self.stale -= 1;
                 continue;
-            }
+            };
             place.queued = None;
             match place.deadline {
                 Some(deadline) if deadline > now => self.enqueue(entry.place, deadline),
@@ -204,32 +279,6 @@ impl Place {
     }
 }
 
-/// Ready if `deadline` has come, or will never come since the loop is gone. Otherwise calls
-/// `hasten` if the driver may have been going to sleep for too long.
-pub(crate) fn poll_until(
-    timers: &Timers,
-    seat: &mut Option<Seat>,
-    cx: &mut Context<'_>,
-    deadline: Instant,
-    hasten: impl FnOnce(),
-) -> Poll<()> {
-    if crate::now() >= deadline {
-        if let Some(seat) = seat {
-            timers.disarm(seat);
-        }
-        return Poll::Ready(());
-    }
-    match timers.arm(seat, cx, deadline) {
-        Armed::Over => Poll::Ready(()),
-        Armed::Waiting { sooner } => {
-            if sooner {
-                hasten();
-            }
-            Poll::Pending
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -241,6 +290,11 @@ mod tests {
         task::Wake,
         time::Duration,
     };
+
+    #[allow(clippy::disallowed_methods, reason = "any instant will do")]
+    fn now() -> Instant {
+        Instant::now()
+    }
 
     #[derive(Default)]
     struct Count(AtomicUsize);
@@ -267,7 +321,7 @@ mod tests {
 
     #[test]
     fn a_deadline_that_moved_later_is_put_back_when_its_entry_comes_up() {
-        let (timers, start) = (Timers::default(), crate::now());
+        let (timers, start) = (Timers::default(), now());
         let mut seat = None;
         assert!(arm(&timers, &mut seat, start + SECOND));
         assert!(!arm(&timers, &mut seat, start + HOUR));
@@ -280,7 +334,7 @@ mod tests {
 
     #[test]
     fn a_deadline_that_moved_earlier_is_met_once() {
-        let (timers, start) = (Timers::default(), crate::now());
+        let (timers, start) = (Timers::default(), now());
         let mut seat = None;
         arm(&timers, &mut seat, start + HOUR);
         assert!(arm(&timers, &mut seat, start + SECOND));
@@ -291,7 +345,7 @@ mod tests {
 
     #[test]
     fn deadlines_come_in_order_and_equal_ones_in_the_order_of_arming() {
-        let (timers, start) = (Timers::default(), crate::now());
+        let (timers, start) = (Timers::default(), now());
         let counts: Vec<Arc<Count>> = (0..4).map(|_| Arc::default()).collect();
         for (count, seconds) in counts.iter().zip([3, 1, 2, 1]) {
             let waker = Waker::from(count.clone());
@@ -315,7 +369,7 @@ mod tests {
 
     #[test]
     fn a_million_timers_armed_and_dropped_leave_one_entry() {
-        let (timers, start) = (Timers::default(), crate::now());
+        let (timers, start) = (Timers::default(), now());
         for _ in 0..1_000_000 {
             let mut seat = None;
             arm(&timers, &mut seat, start + HOUR);
@@ -326,8 +380,61 @@ mod tests {
     }
 
     #[test]
+    fn the_memory_of_a_burst_of_timers_is_given_back_and_the_others_are_kept() {
+        let (timers, start) = (Timers::default(), now());
+        let mut kept = None;
+        arm(&timers, &mut kept, start + SECOND);
+        let mut burst: Vec<_> = (0..100_000).map(|_| None).collect();
+        for seat in &mut burst {
+            arm(&timers, seat, start + HOUR);
+        }
+        // In some order that is neither theirs nor the other way round.
+        let (even, odd): (Vec<_>, Vec<_>) = burst
+            .into_iter()
+            .flatten()
+            .partition(|seat| seat.0 % 2 == 0);
+        even.into_iter()
+            .chain(odd)
+            .for_each(|seat| timers.release(seat));
+        {
+            let table = timers.table();
+            let held = table.places.capacity() + table.vacant.capacity() + table.queue.capacity();
+            assert!(held <= 8 * KEPT, "{held}");
+        }
+        let mut later = None;
+        arm(&timers, &mut later, start + SECOND);
+        assert_eq!(expired(&timers, start + SECOND), 2);
+        assert_eq!(expired(&timers, start + HOUR), 0);
+    }
+
+    #[test]
+    fn a_timer_at_the_last_place_outlives_a_burst() {
+        let (timers, start) = (Timers::default(), now());
+        let mut burst: Vec<_> = (0..1000).map(|_| None).collect();
+        for seat in &mut burst {
+            arm(&timers, seat, start + HOUR);
+        }
+        let last = burst.pop().flatten().unwrap();
+        burst
+            .into_iter()
+            .flatten()
+            .for_each(|seat| timers.release(seat));
+        assert_eq!(timers.table().places.len(), 1000);
+        timers.release(last);
+        assert_eq!(timers.table().places.len(), KEPT);
+        // Places come and go, and each is given to one timer at a time.
+        let mut others: Vec<_> = (0..2000).map(|_| None).collect();
+        for seat in &mut others {
+            arm(&timers, seat, start + SECOND);
+        }
+        assert_eq!(expired(&timers, start + SECOND), 2000);
+        assert_eq!(expired(&timers, start + HOUR), 0);
+        assert_eq!(timers.table().stale, 0);
+    }
+
+    #[test]
     fn deadlines_ever_earlier_do_not_pile_up() {
-        let (timers, start) = (Timers::default(), crate::now());
+        let (timers, start) = (Timers::default(), now());
         let mut seat = None;
         for n in 0..100_000 {
             arm(&timers, &mut seat, start + HOUR - Duration::from_micros(n));
@@ -337,7 +444,7 @@ mod tests {
 
     #[test]
     fn a_dropped_timer_wakes_nobody() {
-        let (timers, start) = (Timers::default(), crate::now());
+        let (timers, start) = (Timers::default(), now());
         let mut seat = None;
         arm(&timers, &mut seat, start + SECOND);
         timers.release(seat.unwrap());
@@ -347,7 +454,7 @@ mod tests {
 
     #[test]
     fn a_disarmed_timer_wakes_nobody_until_it_is_armed_again() {
-        let (timers, start) = (Timers::default(), crate::now());
+        let (timers, start) = (Timers::default(), now());
         let mut seat = None;
         arm(&timers, &mut seat, start + SECOND);
         timers.disarm(seat.as_ref().unwrap());
@@ -360,7 +467,7 @@ mod tests {
 
     #[test]
     fn a_seat_taken_over_with_a_shorter_deadline_is_met_in_time() {
-        let (timers, start) = (Timers::default(), crate::now());
+        let (timers, start) = (Timers::default(), now());
         let mut seat = None;
         arm(&timers, &mut seat, start + HOUR);
         timers.release(seat.unwrap());
@@ -371,7 +478,7 @@ mod tests {
 
     #[test]
     fn the_end_wakes_everybody_and_lets_nobody_wait_again() {
-        let (timers, start) = (Timers::default(), crate::now());
+        let (timers, start) = (Timers::default(), now());
         let mut seat = None;
         arm(&timers, &mut seat, start + HOUR);
         let mut due = Vec::new();

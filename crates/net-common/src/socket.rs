@@ -7,13 +7,15 @@ use std::{
     net::{Shutdown, SocketAddr},
     os::{fd::AsRawFd, unix::ffi::OsStrExt},
     path::Path,
+    sync::Arc,
+    time::Duration,
 };
 
-use httpcore_core_primitives::{IdleEnd, StreamInfo, TcpOptions};
+use httpcore_core_primitives::{IdleEnd, Runtime, StreamInfo, TcpOptions, sleep_until};
 use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 
 /// Flags of send(2) and recv(2), the same on every Linux there is.
-pub(crate) const MSG_DONTWAIT: i32 = 0x40;
+pub const MSG_DONTWAIT: i32 = 0x40;
 const MSG_PEEK: i32 = 0x2;
 /// A library cannot rely on the program around it to ignore SIGPIPE.
 const MSG_NOSIGNAL: i32 = 0x4000;
@@ -32,6 +34,10 @@ const EINPROGRESS: i32 = if cfg!(any(
     115
 };
 
+/// How long to wait before trying again a listener whose backlog is full, at first and at most.
+const FIRST_WAIT: Duration = Duration::from_millis(1);
+const LAST_WAIT: Duration = Duration::from_millis(32);
+
 /// How many slices one call takes (`IOV_MAX`); more are refused by the kernel as a whole.
 const MOST_SLICES: usize = 1024;
 
@@ -39,8 +45,8 @@ const MOST_SLICES: usize = 1024;
 const MOST_BYTES: usize = 0x7fff_f000;
 
 /// An unconnected, non-blocking TCP socket with `options`, bound if they say so. `TCP_NODELAY` is
-/// left to its stream (see [`Nodelay`](crate::stream::Nodelay)).
-pub(crate) fn open_tcp(peer: SocketAddr, options: &TcpOptions) -> io::Result<Socket> {
+/// left to its stream (see the streams of each backend).
+pub fn open_tcp(peer: SocketAddr, options: &TcpOptions) -> io::Result<Socket> {
     let kind = Type::STREAM.nonblocking().cloexec();
     let socket = Socket::new_raw(Domain::for_address(peer), kind, Some(Protocol::TCP))?;
     if let Some(size) = options.send_buffer {
@@ -89,12 +95,12 @@ fn keepalive(options: &TcpOptions) -> Option<TcpKeepalive> {
 }
 
 /// An unconnected, non-blocking Unix socket.
-pub(crate) fn open_unix() -> io::Result<Socket> {
+pub fn open_unix() -> io::Result<Socket> {
     Socket::new_raw(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)
 }
 
 /// The address of a Unix socket: a path, or an abstract name if it begins with a zero byte.
-pub(crate) fn unix_address(path: &Path) -> io::Result<SockAddr> {
+pub fn unix_address(path: &Path) -> io::Result<SockAddr> {
     let bytes = path.as_os_str().as_bytes();
     if bytes.is_empty() || bytes == [0] {
         // The kernel would take it for a request to choose a name.
@@ -112,8 +118,33 @@ pub(crate) fn unix_address(path: &Path) -> io::Result<SockAddr> {
     SockAddr::unix(path)
 }
 
+/// Opens a socket and connects it to the Unix socket at `path`: yields it, and whether it is connected
+/// already, or will be once it can be written to.
+///
+/// Dropping the future closes the socket.
+///
+/// # Errors
+///
+/// Those of socket(2) and connect(2); [`io::ErrorKind::InvalidInput`] if `path` names no socket.
+pub async fn connect_unix(runtime: &Arc<dyn Runtime>, path: &Path) -> io::Result<(Socket, bool)> {
+    let address = unix_address(path)?;
+    let socket = open_unix()?;
+    let mut wait = FIRST_WAIT;
+    loop {
+        match connect(&socket, &address) {
+            // The listener's backlog is full. TCP goes on trying by itself; a Unix socket that does not
+            // block fails, and is not told when there is room.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                sleep_until(runtime, runtime.now() + wait).await;
+                wait = (wait * 2).min(LAST_WAIT);
+            }
+            outcome => return Ok((socket, outcome?)),
+        }
+    }
+}
+
 /// Begins to connect; whether it is done already.
-pub(crate) fn connect(socket: &Socket, address: &SockAddr) -> io::Result<bool> {
+pub fn connect(socket: &Socket, address: &SockAddr) -> io::Result<bool> {
     match socket.connect(address) {
         Ok(()) => Ok(true),
         Err(error) if error.raw_os_error() == Some(EINPROGRESS) => Ok(false),
@@ -126,20 +157,21 @@ pub(crate) fn connect(socket: &Socket, address: &SockAddr) -> io::Result<bool> {
 /// Lets calls on `socket` wait unless they say otherwise (`MSG_DONTWAIT`).
 ///
 /// By way of std, whose one call for this (`FIONBIO`) saves the other one that `Socket` would make.
-pub(crate) fn let_wait(socket: Socket) -> io::Result<Socket> {
+pub fn let_wait(socket: Socket) -> io::Result<Socket> {
     let socket = std::net::TcpStream::from(socket);
     socket.set_nonblocking(false)?;
     Ok(socket.into())
 }
 
 /// As much of some slices as one call can send.
-pub(crate) struct Piece<'a, 'b> {
+pub struct Piece<'a, 'b> {
     bufs: &'a [IoSlice<'b>],
     len: usize,
 }
 
 impl<'a, 'b> Piece<'a, 'b> {
-    pub(crate) fn of(bufs: &'a [IoSlice<'b>]) -> Self {
+    /// Returns as many of `bufs` as one call takes.
+    pub fn of(bufs: &'a [IoSlice<'b>]) -> Self {
         let mut bufs = &bufs[..bufs.len().min(MOST_SLICES)];
         // A head without a body is one slice to the kernel, which likes that better.
         while let [rest @ .., last] = bufs
@@ -155,12 +187,17 @@ impl<'a, 'b> Piece<'a, 'b> {
         }
     }
 
-    /// How much will be sent if nothing stands in the way.
-    pub(crate) fn len(&self) -> usize {
+    /// Returns how many bytes one call sends if the socket has room.
+    pub fn bytes(&self) -> usize {
         self.len.min(MOST_BYTES)
     }
 
-    pub(crate) fn send(&self, socket: &Socket, flags: i32) -> io::Result<usize> {
+    /// Sends them with one call, without SIGPIPE; `flags` are those of send(2).
+    ///
+    /// # Errors
+    ///
+    /// Those of send(2).
+    pub fn send(&self, socket: &Socket, flags: i32) -> io::Result<usize> {
         let flags = flags | MSG_NOSIGNAL;
         match self.bufs {
             [only] => socket.send_with_flags(only, flags),
@@ -170,7 +207,7 @@ impl<'a, 'b> Piece<'a, 'b> {
 }
 
 /// Why an idle socket is not fit for use; `None` if it is.
-pub(crate) fn idle_end(socket: &Socket) -> Option<IdleEnd> {
+pub fn idle_end(socket: &Socket) -> Option<IdleEnd> {
     let mut byte = [MaybeUninit::uninit()];
     loop {
         return match socket.recv_with_flags(&mut byte, MSG_PEEK | MSG_DONTWAIT) {
@@ -186,7 +223,7 @@ pub(crate) fn idle_end(socket: &Socket) -> Option<IdleEnd> {
 }
 
 /// Closes the write side. A peer who has gone already has nothing against it.
-pub(crate) fn shut_down_writing(socket: &Socket) -> io::Result<()> {
+pub fn shut_down_writing(socket: &Socket) -> io::Result<()> {
     match socket.shutdown(Shutdown::Write) {
         Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
         outcome => outcome,
@@ -194,7 +231,7 @@ pub(crate) fn shut_down_writing(socket: &Socket) -> io::Result<()> {
 }
 
 /// Facts about a socket. The local address is asked of the kernel each time: few want to know.
-pub(crate) fn info(socket: &Socket, peer: Option<SocketAddr>) -> StreamInfo {
+pub fn info(socket: &Socket, peer: Option<SocketAddr>) -> StreamInfo {
     let mut info = StreamInfo::default();
     info.peer = peer;
     info.local = peer
@@ -203,7 +240,8 @@ pub(crate) fn info(socket: &Socket, peer: Option<SocketAddr>) -> StreamInfo {
     info
 }
 
-pub(crate) fn describe(
+/// Writes the `Debug` form of a stream called `name`: its descriptor and its peer.
+pub fn describe(
     name: &str,
     socket: &Socket,
     peer: Option<SocketAddr>,
@@ -218,7 +256,8 @@ pub(crate) fn describe(
     out.finish_non_exhaustive()
 }
 
-pub(crate) fn no_room() -> io::Error {
+/// Returns the error of a read without spare capacity.
+pub fn no_room() -> io::Error {
     io::Error::new(
         io::ErrorKind::InvalidInput,
         "a read needs room: reserve some before",
@@ -228,7 +267,7 @@ pub(crate) fn no_room() -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{net::Ipv4Addr, time::Duration};
+    use std::net::Ipv4Addr;
 
     #[test]
     fn options_reach_the_socket() {
@@ -276,10 +315,10 @@ mod tests {
         let bytes = [0; 3];
         let bufs: Vec<_> = (0..2000).map(|_| IoSlice::new(&bytes)).collect();
         let piece = Piece::of(&bufs);
-        assert_eq!((piece.bufs.len(), piece.len()), (1024, 3072));
-        assert_eq!(Piece::of(&[]).len(), 0);
+        assert_eq!((piece.bufs.len(), piece.bytes()), (1024, 3072));
+        assert_eq!(Piece::of(&[]).bytes(), 0);
         let head_and_nothing = [IoSlice::new(&bytes), IoSlice::new(&[])];
         let piece = Piece::of(&head_and_nothing);
-        assert_eq!((piece.bufs.len(), piece.len()), (1, 3));
+        assert_eq!((piece.bufs.len(), piece.bytes()), (1, 3));
     }
 }

@@ -1,0 +1,41 @@
+//! A loop of a few lines: tasks wait for deadlines, and the loop sleeps until the next one.
+
+use std::{
+    future::poll_fn,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use httpcore_executor::{RunQueue, Timers};
+
+#[allow(
+    clippy::disallowed_methods,
+    reason = "this loop is a backend: it reads the clock, and sleeps until the next deadline"
+)]
+fn main() {
+    let (queue, timers) = (RunQueue::new(|| {}), Arc::new(Timers::default()));
+    for tick in 1..=3 {
+        let timers = timers.clone();
+        let deadline = Instant::now() + Duration::from_millis(20 * tick);
+        let wait = async move {
+            let mut seat = None;
+            poll_fn(|cx| timers.poll_until(&mut seat, cx, Instant::now(), deadline, || {})).await;
+            println!("tick {tick}");
+            if let Some(seat) = seat {
+                timers.release(seat);
+            }
+        };
+        queue.spawn("tick", Box::pin(wait));
+    }
+    while queue.live() > 0 {
+        while let Some(task) = queue.pop() {
+            task.run();
+        }
+        if let Some(next) = timers.next() {
+            std::thread::sleep(next.saturating_duration_since(Instant::now()));
+        }
+        let mut due = Vec::new();
+        timers.expire(Instant::now(), &mut due);
+        due.into_iter().for_each(std::task::Waker::wake);
+    }
+}

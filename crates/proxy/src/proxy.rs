@@ -1,0 +1,403 @@
+//! A proxy: where it is, what it speaks, and as which user.
+
+use std::{fmt, path::PathBuf, str::FromStr};
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING},
+};
+use httpcore_core_primitives::Credentials;
+
+use crate::{connect::basic, error::ProxyError, target::Target};
+
+/// Which protocol a proxy speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ProxyProtocol {
+    /// HTTP: forwarding of `http` requests, `CONNECT` for the rest.
+    Http,
+    /// The same over TLS.
+    Https,
+    /// SOCKS 4: names are resolved by the client, and only IPv4 addresses can be reached.
+    Socks4,
+    /// SOCKS 4a: names are resolved by the proxy.
+    Socks4a,
+    /// SOCKS 5 (RFC 1928): names are resolved by the client.
+    Socks5,
+    /// SOCKS 5: names are resolved by the proxy.
+    Socks5h,
+}
+
+impl ProxyProtocol {
+    /// Returns the scheme of such a proxy's URL.
+    pub fn scheme(self) -> &'static str {
+        match self {
+            ProxyProtocol::Http => "http",
+            ProxyProtocol::Https => "https",
+            ProxyProtocol::Socks4 => "socks4",
+            ProxyProtocol::Socks4a => "socks4a",
+            ProxyProtocol::Socks5 => "socks5",
+            ProxyProtocol::Socks5h => "socks5h",
+        }
+    }
+
+    /// Returns the port that is used if the URL names none: 80, 443, or 1080 (RFC 1928 §3).
+    pub fn default_port(self) -> u16 {
+        match self {
+            ProxyProtocol::Http => 80,
+            ProxyProtocol::Https => 443,
+            _ => 1080,
+        }
+    }
+
+    /// Whether the proxy resolves the names of targets.
+    pub fn resolves_names(self) -> bool {
+        !matches!(self, ProxyProtocol::Socks4 | ProxyProtocol::Socks5)
+    }
+
+    /// Whether it is a SOCKS proxy.
+    pub fn is_socks(self) -> bool {
+        !matches!(self, ProxyProtocol::Http | ProxyProtocol::Https)
+    }
+
+    fn parse(scheme: &str) -> Option<Self> {
+        let all = [
+            ProxyProtocol::Http,
+            ProxyProtocol::Https,
+            ProxyProtocol::Socks4,
+            ProxyProtocol::Socks4a,
+            ProxyProtocol::Socks5,
+            ProxyProtocol::Socks5h,
+        ];
+        // As curl and others have it: `socks` alone is SOCKS 5 with local names.
+        if scheme.eq_ignore_ascii_case("socks") {
+            return Some(ProxyProtocol::Socks5);
+        }
+        all.into_iter()
+            .find(|protocol| protocol.scheme().eq_ignore_ascii_case(scheme))
+    }
+}
+
+/// Where a proxy is reached.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ProxyAddress {
+    /// A host, as a name or an address without brackets, and a port.
+    Tcp {
+        /// The host.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// A Unix domain socket.
+    Unix(PathBuf),
+}
+
+/// A proxy. Two are equal if connections through them may be shared.
+///
+/// ```
+/// use httpcore_proxy::{Proxy, ProxyProtocol};
+///
+/// let proxy: Proxy = "socks5h://user:p%40ss@proxy.test".parse()?;
+/// assert_eq!(proxy.protocol(), ProxyProtocol::Socks5h);
+/// assert_eq!(proxy.credentials().unwrap().password(), "p@ss");
+/// assert_eq!(proxy.to_string(), "socks5h://proxy.test:1080");
+/// # Ok::<(), httpcore_proxy::ProxyError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Proxy {
+    protocol: ProxyProtocol,
+    address: ProxyAddress,
+    credentials: Option<Credentials>,
+    headers: HeaderMap,
+    tunnels_http: bool,
+}
+
+impl Proxy {
+    /// Creates a proxy at a host and port.
+    ///
+    /// # Errors
+    ///
+    /// [`ProxyError::InvalidUrl`] if the host is neither a name nor an address.
+    pub fn new(protocol: ProxyProtocol, host: &str, port: u16) -> Result<Self, ProxyError> {
+        let bare = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'));
+        Target::new(host, port).map_err(|_| ProxyError::InvalidUrl("invalid host"))?;
+        let address = ProxyAddress::Tcp {
+            host: bare.unwrap_or(host).to_ascii_lowercase(),
+            port,
+        };
+        Ok(Proxy::at(protocol, address))
+    }
+
+    /// Creates a proxy on a Unix domain socket.
+    pub fn unix(protocol: ProxyProtocol, path: impl Into<PathBuf>) -> Self {
+        Proxy::at(protocol, ProxyAddress::Unix(path.into()))
+    }
+
+    fn at(protocol: ProxyProtocol, address: ProxyAddress) -> Self {
+        Proxy {
+            protocol,
+            address,
+            credentials: None,
+            headers: HeaderMap::new(),
+            tunnels_http: false,
+        }
+    }
+
+    /// Sets the user and password: Basic for HTTP, RFC 1929 for SOCKS 5, the user alone for SOCKS 4.
+    ///
+    /// # Errors
+    ///
+    /// [`ProxyError::InvalidCredentials`] if the protocol cannot carry them.
+    pub fn with_credentials(mut self, credentials: Credentials) -> Result<Self, ProxyError> {
+        let (user, password) = (credentials.user(), credentials.password());
+        match self.protocol {
+            ProxyProtocol::Http | ProxyProtocol::Https => {
+                basic(&credentials)?;
+            }
+            ProxyProtocol::Socks5 | ProxyProtocol::Socks5h => {
+                // RFC 1929 §2.
+                if ![user, password]
+                    .iter()
+                    .all(|part| (1..=255).contains(&part.len()))
+                {
+                    return Err(ProxyError::InvalidCredentials(
+                        "SOCKS5 takes 1 to 255 bytes for the user and for the password",
+                    ));
+                }
+            }
+            ProxyProtocol::Socks4 | ProxyProtocol::Socks4a => {
+                if user.contains('\0') || user.len() > 255 {
+                    return Err(ProxyError::InvalidCredentials(
+                        "SOCKS4 takes at most 255 bytes for the user, none of them zero",
+                    ));
+                }
+                if !password.is_empty() {
+                    return Err(ProxyError::InvalidCredentials("SOCKS4 has no password"));
+                }
+            }
+        }
+        self.credentials = Some(credentials);
+        Ok(self)
+    }
+
+    /// Adds a field to what the proxy is sent: to `CONNECT`, and to requests it forwards. It does not
+    /// reach the origin through a tunnel. Of no use for SOCKS.
+    ///
+    /// # Errors
+    ///
+    /// [`ProxyError::InvalidHeader`] for `Host` and for fields of framing.
+    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Result<Self, ProxyError> {
+        if [HOST, CONTENT_LENGTH, TRANSFER_ENCODING].contains(&name) {
+            return Err(ProxyError::InvalidHeader);
+        }
+        self.headers.append(name, value);
+        Ok(self)
+    }
+
+    /// Uses `CONNECT` for `http` targets too, which are forwarded otherwise. SOCKS proxies always
+    /// tunnel.
+    #[must_use]
+    pub fn with_tunnel_for_http(mut self, tunnel: bool) -> Self {
+        self.tunnels_http = tunnel;
+        self
+    }
+
+    /// Returns the protocol.
+    pub fn protocol(&self) -> ProxyProtocol {
+        self.protocol
+    }
+
+    /// Returns where the proxy is.
+    pub fn address(&self) -> &ProxyAddress {
+        &self.address
+    }
+
+    /// Returns the user and password.
+    pub fn credentials(&self) -> Option<&Credentials> {
+        self.credentials.as_ref()
+    }
+
+    /// Returns the fields for the proxy.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// Whether `http` targets are reached through a tunnel, and not forwarded.
+    pub fn tunnels_http(&self) -> bool {
+        self.tunnels_http || self.protocol.is_socks()
+    }
+}
+
+/// Reads `[scheme://][user[:password]@]host[:port][/]`. Without a scheme it is `http`. User and
+/// password are percent-decoded (RFC 3986 §2.1) and must then be UTF-8.
+impl FromStr for Proxy {
+    type Err = ProxyError;
+
+    fn from_str(url: &str) -> Result<Self, ProxyError> {
+        let url = url.trim();
+        let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
+        let protocol =
+            ProxyProtocol::parse(scheme).ok_or(ProxyError::InvalidUrl("unknown scheme"))?;
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(end);
+        if !matches!(path, "" | "/") {
+            return Err(ProxyError::InvalidUrl("a path, a query or a fragment"));
+        }
+        // The last `@`: passwords are pasted with an unencoded one now and then.
+        let (userinfo, host) = match authority.rsplit_once('@') {
+            Some((userinfo, host)) => (Some(userinfo), host),
+            None => (None, authority),
+        };
+        let (host, port) = split_port(host)?;
+        let mut proxy = Proxy::new(
+            protocol,
+            host,
+            port.unwrap_or_else(|| protocol.default_port()),
+        )?;
+        if let Some(userinfo) = userinfo.filter(|userinfo| !userinfo.is_empty()) {
+            let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
+            let credentials = Credentials::new(decode(user)?, decode(password)?);
+            proxy = proxy.with_credentials(credentials)?;
+        }
+        Ok(proxy)
+    }
+}
+
+fn split_port(host: &str) -> Result<(&str, Option<u16>), ProxyError> {
+    let after_bracket = host.rfind(']').map_or(0, |bracket| bracket + 1);
+    let Some(colon) = host[after_bracket..].find(':') else {
+        return Ok((host, None));
+    };
+    let (host, port) = host.split_at(after_bracket + colon);
+    match &port[1..] {
+        "" => Ok((host, None)),
+        digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => match digits.parse() {
+            Ok(port) => Ok((host, Some(port))),
+            Err(_) => Err(ProxyError::InvalidUrl("invalid port")),
+        },
+        _ => Err(ProxyError::InvalidUrl("invalid port")),
+    }
+}
+
+/// RFC 3986 §2.1. A `%` without two digits after it stays as it is.
+fn decode(text: &str) -> Result<String, ProxyError> {
+    let digit = |byte: Option<&u8>| byte.and_then(|&byte| char::from(byte).to_digit(16));
+    let bytes = text.as_bytes();
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        match (byte, digit(bytes.get(at + 1)), digit(bytes.get(at + 2))) {
+            (b'%', Some(high), Some(low)) => {
+                decoded.push((high << 4 | low) as u8);
+                at += 3;
+            }
+            _ => {
+                decoded.push(byte);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8(decoded).map_err(|_| ProxyError::InvalidCredentials("not UTF-8"))
+}
+
+/// Scheme, host and port; no credentials.
+impl fmt::Display for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://", self.protocol.scheme())?;
+        match &self.address {
+            ProxyAddress::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            ProxyAddress::Tcp { host, port } => write!(f, "{host}:{port}"),
+            ProxyAddress::Unix(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// As `Display`, and whether there are credentials.
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proxy")
+            .field("url", &format_args!("{self}"))
+            .field("has_credentials", &self.credentials.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_of_proxies_are_read() {
+        for (url, shown, credentials) in [
+            ("proxy.test", "http://proxy.test:80", None),
+            ("PROXY.test:3128", "http://proxy.test:3128", None),
+            ("http://proxy.test/", "http://proxy.test:80", None),
+            ("HTTPS://proxy.test", "https://proxy.test:443", None),
+            ("socks4://proxy.test", "socks4://proxy.test:1080", None),
+            (
+                "socks4a://me@proxy.test",
+                "socks4a://proxy.test:1080",
+                Some(("me", "")),
+            ),
+            ("socks://127.0.0.1:9", "socks5://127.0.0.1:9", None),
+            ("socks5h://[::1]:9", "socks5h://[::1]:9", None),
+            ("http://[::1]", "http://[::1]:80", None),
+            ("http://u:p@[::1]:8", "http://[::1]:8", Some(("u", "p"))),
+            ("http://u%3au:p%25%@h", "http://h:80", None),
+            ("http://a:b%40c@h", "http://h:80", Some(("a", "b@c"))),
+            ("http://a:b@c@h:", "http://h:80", Some(("a", "b@c"))),
+            ("http://a@h", "http://h:80", Some(("a", ""))),
+            ("http://@h", "http://h:80", None),
+            ("http://%c3%bc:%C3%BC@h", "http://h:80", Some(("ü", "ü"))),
+        ] {
+            let proxy = url.parse::<Proxy>();
+            if url.contains("%3a") {
+                // RFC 7617 §2: a colon ends the user.
+                assert!(
+                    matches!(proxy, Err(ProxyError::InvalidCredentials(_))),
+                    "{url}"
+                );
+                continue;
+            }
+            let proxy = proxy.unwrap_or_else(|error| panic!("{url}: {error}"));
+            assert_eq!(proxy.to_string(), shown);
+            let found = proxy.credentials().map(|c| (c.user(), c.password()));
+            assert_eq!(found, credentials, "{url}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_proxy_url_is_refused() {
+        for url in [
+            "",
+            "ftp://h",
+            "http://",
+            "http://h:99999",
+            "http://h:-1",
+            "http://h:1x",
+            "http://h/path",
+            "http://h?q",
+            "http://a b",
+            "socks5://u@h",
+            "socks4://u:p@h",
+            "http://u:%ff@h",
+            "http://u:%0d%0a@h",
+            "http://fe80::1%eth0",
+        ] {
+            assert!(url.parse::<Proxy>().is_err(), "{url}");
+        }
+        let long = "x".repeat(256);
+        assert!(format!("socks5://{long}:p@h").parse::<Proxy>().is_err());
+        assert!(format!("http://{long}:p@h").parse::<Proxy>().is_ok());
+    }
+
+    #[test]
+    fn credentials_are_not_printed() {
+        let proxy: Proxy = "http://secret-user:secret-word@h".parse().unwrap();
+        let printed = format!("{proxy} {proxy:?} {:?}", proxy.credentials());
+        assert!(!printed.contains("secret"), "{printed}");
+    }
+}

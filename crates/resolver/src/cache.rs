@@ -1,0 +1,258 @@
+//! A cache in front of another resolver.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    future::Future,
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use httpcore_core_primitives::BoxFuture;
+
+use crate::{
+    Resolve,
+    failure::Failure,
+    getaddrinfo::with_port,
+    host::{check, key},
+};
+
+/// Maximum number of addresses of an answer that is kept.
+const MAX_ADDRESSES: usize = 256;
+
+/// Keeps the answers of another resolver.
+///
+/// - Addresses are kept for 30 seconds ([`positive_ttl`](Self::positive_ttl)), and that a name does
+///   not exist or has no addresses ([`io::ErrorKind::NotFound`]) for 5 seconds
+///   ([`negative_ttl`](Self::negative_ttl)), counted from the moment of the answer. The system's
+///   look-up does not pass on the times to live of DNS, so these are the cache's own. A zero keeps
+///   nothing of that sort.
+/// - Other errors are never kept: the next look-up asks again.
+/// - Up to 1,024 names are kept ([`max_entries`](Self::max_entries)); beyond that, the one that was
+///   used least recently is dropped. An answer with more than 256 addresses is not kept, nor is one
+///   for a host that is empty or longer than a domain name can be.
+/// - Names are compared without case; a dot at the end counts, because the system may search other
+///   domains for a name without it.
+/// - Look-ups of one name that overlap and find nothing in the cache all go to the inner resolver,
+///   which makes one of them if it is [`Getaddrinfo`](crate::Getaddrinfo).
+/// - Dropping the future drops the inner one; nothing is kept then.
+pub struct CachingResolver {
+    inner: Arc<dyn Resolve>,
+    now: Arc<Clock>,
+    cache: Arc<Mutex<Cache>>,
+}
+
+type Clock = dyn Fn() -> Instant + Send + Sync;
+
+impl CachingResolver {
+    /// Returns an empty cache in front of `inner`, with the default limits.
+    ///
+    /// `now` is the clock of the runtime: `move || runtime.now()`. A resolver that is part of its
+    /// runtime must not hold it: the runtime would then never end. A loop of `httpcore-net-epoll`
+    /// is built after its resolver, and has `Epoll::now` for this.
+    pub fn new(inner: Arc<dyn Resolve>, now: impl Fn() -> Instant + Send + Sync + 'static) -> Self {
+        CachingResolver {
+            inner,
+            now: Arc::new(now),
+            cache: Arc::new(Mutex::new(Cache::default())),
+        }
+    }
+
+    /// Sets how long addresses are kept. 30 seconds by default.
+    #[must_use = "the resolver is returned"]
+    pub fn positive_ttl(self, ttl: Duration) -> Self {
+        self.cache().positive_ttl = ttl;
+        self
+    }
+
+    /// Sets how long it is kept that a name does not exist. 5 seconds by default.
+    #[must_use = "the resolver is returned"]
+    pub fn negative_ttl(self, ttl: Duration) -> Self {
+        self.cache().negative_ttl = ttl;
+        self
+    }
+
+    /// Sets how many names are kept. At least one; 1,024 by default.
+    #[must_use = "the resolver is returned"]
+    pub fn max_entries(self, max_entries: usize) -> Self {
+        self.cache().max_entries = max_entries.max(1);
+        self
+    }
+
+    /// Drops all entries: the next look-up of each name goes to the inner resolver. Look-ups that
+    /// are under way are kept when they end.
+    pub fn clear(&self) {
+        let mut cache = self.cache();
+        cache.entries = HashMap::new();
+        cache.by_use = BTreeMap::new();
+    }
+
+    fn cache(&self) -> MutexGuard<'_, Cache> {
+        lock(&self.cache)
+    }
+}
+
+fn lock(cache: &Mutex<Cache>) -> MutexGuard<'_, Cache> {
+    cache.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Resolve for CachingResolver {
+    fn resolve(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> {
+        // What cannot be a name is not kept either: keys are bounded.
+        if check(host).is_err() {
+            return self.inner.resolve(host, port);
+        }
+        let key = key(host);
+        let now = (self.now)();
+        let known = self.cache().get(&key, now, port);
+        if let Some(known) = known {
+            return Box::pin(std::future::ready(known));
+        }
+        Box::pin(Miss {
+            lookup: self.inner.resolve(host, port),
+            key,
+            now: self.now.clone(),
+            cache: self.cache.clone(),
+        })
+    }
+}
+
+impl fmt::Debug for CachingResolver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (entries, max_entries) = {
+            let cache = self.cache();
+            (cache.entries.len(), cache.max_entries)
+        };
+        f.debug_struct("CachingResolver")
+            .field("entries", &entries)
+            .field("max_entries", &max_entries)
+            .field("inner", &self.inner)
+            .finish()
+    }
+}
+
+/// The entries. It is given the time.
+struct Cache {
+    positive_ttl: Duration,
+    negative_ttl: Duration,
+    max_entries: usize,
+    entries: HashMap<Arc<str>, Entry>,
+    /// The keys of all entries, the least recently used first.
+    by_use: BTreeMap<u64, Arc<str>>,
+    uses: u64,
+}
+
+struct Entry {
+    answer: Result<Vec<SocketAddr>, Failure>,
+    /// `None` is later than any time there is.
+    expires: Option<Instant>,
+    /// Its key in [`Cache::by_use`].
+    used: u64,
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Cache {
+            positive_ttl: Duration::from_secs(30),
+            negative_ttl: Duration::from_secs(5),
+            max_entries: 1024,
+            entries: HashMap::new(),
+            by_use: BTreeMap::new(),
+            uses: 0,
+        }
+    }
+}
+
+impl Cache {
+    fn get(&mut self, key: &str, now: Instant, port: u16) -> Option<io::Result<Vec<SocketAddr>>> {
+        let entry = self.entries.get_mut(key)?;
+        if entry.expires.is_some_and(|expires| expires <= now) {
+            let used = entry.used;
+            self.entries.remove(key);
+            self.by_use.remove(&used);
+            return None;
+        }
+        self.uses += 1;
+        let former = std::mem::replace(&mut entry.used, self.uses);
+        if let Some(key) = self.by_use.remove(&former) {
+            self.by_use.insert(self.uses, key);
+        }
+        Some(match &entry.answer {
+            Ok(found) => Ok(with_port(found, port)),
+            Err(failure) => Err(failure.error()),
+        })
+    }
+
+    /// How long an answer is kept, if it is.
+    fn ttl(&self, answer: &io::Result<Vec<SocketAddr>>) -> Option<Duration> {
+        let ttl = match answer {
+            Ok(found) if found.len() > MAX_ADDRESSES => return None,
+            Ok(found) if found.is_empty() => self.negative_ttl,
+            Ok(_) => self.positive_ttl,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.negative_ttl,
+            Err(_) => return None,
+        };
+        (!ttl.is_zero()).then_some(ttl)
+    }
+
+    fn insert(
+        &mut self,
+        key: Arc<str>,
+        answer: Result<Vec<SocketAddr>, Failure>,
+        expires: Option<Instant>,
+    ) {
+        self.uses += 1;
+        let entry = Entry {
+            answer,
+            expires,
+            used: self.uses,
+        };
+        self.by_use.insert(self.uses, key.clone());
+        if let Some(former) = self.entries.insert(key, entry) {
+            self.by_use.remove(&former.used);
+        }
+        while self.entries.len() > self.max_entries {
+            let Some((_, oldest)) = self.by_use.pop_first() else {
+                break;
+            };
+            self.entries.remove(&oldest);
+        }
+    }
+}
+
+/// A look-up that the cache could not answer.
+struct Miss {
+    lookup: BoxFuture<'static, io::Result<Vec<SocketAddr>>>,
+    key: Arc<str>,
+    now: Arc<Clock>,
+    cache: Arc<Mutex<Cache>>,
+}
+
+impl Future for Miss {
+    type Output = io::Result<Vec<SocketAddr>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let answer = ready!(self.lookup.as_mut().poll(cx));
+        let Some(ttl) = lock(&self.cache).ttl(&answer) else {
+            return Poll::Ready(answer);
+        };
+        // The clock is foreign, and so is the text of an error: neither is asked under the lock.
+        let expires = (self.now)().checked_add(ttl);
+        let (kept, answer) = match answer {
+            Ok(found) => (Ok(found.clone()), Ok(found)),
+            Err(error) => {
+                let failure = Failure::not_found(&error);
+                (Err(failure), Err(error))
+            }
+        };
+        lock(&self.cache).insert(self.key.clone(), kept, expires);
+        Poll::Ready(answer)
+    }
+}
+
+#[cfg(test)]
+mod tests;

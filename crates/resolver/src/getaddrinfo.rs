@@ -1,0 +1,578 @@
+//! The system's look-up on worker threads.
+//!
+//! One mutex guards everything that changes. What is decided under it is carried out after it has
+//! been released: wakers are called and dropped, threads are started, and the look-up function runs,
+//! with no lock held.
+//!
+//! A look-up is *queued* until a worker takes it, then *begun*, then it has an *outcome*. It is in
+//! [`State::lookups`] until it has an outcome, and in [`State::queue`] while it is queued. The last
+//! caller that drops a queued look-up takes it out of both; a begun one stays, because getaddrinfo
+//! cannot be cancelled, and callers that come later share it.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    future::Future,
+    io,
+    net::SocketAddr,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
+    task::{Context, Poll, Waker},
+    thread,
+    time::Duration,
+};
+
+use httpcore_core_primitives::BoxFuture;
+
+use crate::{
+    Resolve,
+    failure::Failure,
+    host::{check, key, literal},
+    system,
+};
+
+/// Maximum number of worker threads, unless [`Builder::max_workers`] says otherwise.
+const MAX_WORKERS: usize = 32;
+
+/// Maximum number of names that wait for a worker, unless [`Builder::max_queued`] says otherwise.
+const MAX_QUEUED: usize = 1024;
+
+/// How long a worker waits for more to do, unless [`Builder::idle_timeout`] says otherwise.
+const WORKER_IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The system's own look-up (`getaddrinfo`), on worker threads. The default of the backends.
+///
+/// The order of the addresses is the system's (RFC 6724, `/etc/gai.conf`).
+///
+/// # Limits
+///
+/// `getaddrinfo` blocks, cannot be cancelled, and may take half a minute for a name whose servers do
+/// not answer. Therefore:
+///
+/// - Look-ups of one name (compared without case) that overlap are one look-up, on one worker: both
+///   address families are asked for in one call. This holds also after all callers have dropped
+///   their futures: a call that has begun goes on, and later callers share it.
+/// - Workers are started when a name waits and no worker is idle, up to 32
+///   ([`Builder::max_workers`]), and end after 10 seconds without work.
+/// - When all workers are blocked, other names wait in a queue of up to 1,024
+///   ([`Builder::max_queued`]). The futures have no deadline: the caller's time limit ends the wait
+///   (`Timeouts::resolve`). A full queue is an error of [`io::ErrorKind::ResourceBusy`] at once.
+/// - A look-up whose callers have all gone before it has begun never begins.
+/// - IP literals are answered at once, without a worker.
+///
+/// # Errors
+///
+/// - [`io::ErrorKind::NotFound`]: the system says that the name does not exist or has no addresses.
+///   The C library says so by a number that `std` does not pass on, so this is inferred from the
+///   text of glibc, musl or bionic, in English. Any other text, a translated one for example, leaves
+///   the error without this kind. When the process or the system has no file descriptors left, the
+///   C library may say of any name that it does not exist. This is checked for: the error is then
+///   the one of the shortage (`EMFILE`, `ENFILE`).
+/// - [`io::ErrorKind::InvalidInput`]: the name is empty, longer than a domain name can be, or has a
+///   zero byte.
+/// - [`io::ErrorKind::ResourceBusy`]: the queue is full.
+/// - What the system says when no thread can be started and there is no other worker.
+/// - Errors with a number of the system (`raw_os_error`) keep it. Of others the kind is kept, and
+///   the first 256 bytes of the text.
+pub struct Getaddrinfo {
+    shared: Arc<Shared>,
+}
+
+impl Getaddrinfo {
+    /// Returns a resolver with at most `max_workers` threads, and at least one.
+    pub fn new(max_workers: usize) -> Self {
+        Getaddrinfo::builder().max_workers(max_workers).build()
+    }
+
+    /// Returns a builder with the default limits.
+    pub fn builder() -> Builder {
+        Builder {
+            max_workers: MAX_WORKERS,
+            max_queued: MAX_QUEUED,
+            idle_timeout: WORKER_IDLE_TIMEOUT,
+            lookup: Box::new(system::lookup),
+            spawn: Box::new(spawn),
+        }
+    }
+}
+
+impl Default for Getaddrinfo {
+    fn default() -> Self {
+        Getaddrinfo::builder().build()
+    }
+}
+
+impl Resolve for Getaddrinfo {
+    fn resolve(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> {
+        let submitted = match literal(host, port) {
+            Some(address) => Err(Ok(vec![address])),
+            None => match check(host) {
+                Ok(()) => self.shared.submit(host, port).map_err(Err),
+                Err(error) => Err(Err(error)),
+            },
+        };
+        match submitted {
+            Ok(call) => Box::pin(call),
+            Err(known) => Box::pin(std::future::ready(known)),
+        }
+    }
+}
+
+impl fmt::Debug for Getaddrinfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (workers, idle, lookups, queued) = {
+            let state = self.shared.state();
+            let (lookups, queued) = (state.lookups.len(), state.queue.len());
+            (state.workers, state.idle, lookups, queued)
+        };
+        f.debug_struct("Getaddrinfo")
+            .field("max_workers", &self.shared.limits.max_workers)
+            .field("workers", &workers)
+            .field("idle", &idle)
+            .field("lookups", &lookups)
+            .field("queued", &queued)
+            .finish()
+    }
+}
+
+/// Workers inside `getaddrinfo` cannot be interrupted: they end after it, and their callers are
+/// answered. What is queued fails.
+impl Drop for Getaddrinfo {
+    fn drop(&mut self) {
+        let refused = {
+            let mut state = self.shared.state();
+            state.closed = true;
+            state.settle_queued(&Failure::new(
+                io::ErrorKind::Other,
+                "the resolver was dropped before this look-up began",
+            ))
+        };
+        self.shared.work.notify_all();
+        wake_all(refused);
+    }
+}
+
+/// Limits of a [`Getaddrinfo`], and the function that its workers call.
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct Builder {
+    max_workers: usize,
+    max_queued: usize,
+    idle_timeout: Duration,
+    lookup: Box<Lookup>,
+    spawn: Box<Spawn>,
+}
+
+impl Builder {
+    /// Sets the maximum number of worker threads, and so of names that are looked up at the same
+    /// time. At least one; 32 by default.
+    pub fn max_workers(mut self, max_workers: usize) -> Self {
+        self.max_workers = max_workers.max(1);
+        self
+    }
+
+    /// Sets the maximum number of names that wait for a worker. At least one; 1,024 by default.
+    pub fn max_queued(mut self, max_queued: usize) -> Self {
+        self.max_queued = max_queued.max(1);
+        self
+    }
+
+    /// Sets how long a worker waits for more to do before its thread ends. 10 seconds by default.
+    pub fn idle_timeout(mut self, idle_timeout: Duration) -> Self {
+        self.idle_timeout = idle_timeout;
+        self
+    }
+
+    /// Calls `lookup` on the workers instead of the system's look-up: another blocking resolver, or
+    /// a fake in a test.
+    ///
+    /// It is given the host as the first caller spelled it. The ports of what it returns are
+    /// replaced by each caller's. It may block; a panic is caught, and is an error of the look-up.
+    /// An empty list is an error of [`io::ErrorKind::NotFound`].
+    pub fn lookup(
+        mut self,
+        lookup: impl Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static,
+    ) -> Self {
+        self.lookup = Box::new(lookup);
+        self
+    }
+
+    /// Starts workers by `spawn`.
+    #[cfg(test)]
+    fn spawn(mut self, spawn: impl Fn(Work) -> io::Result<()> + Send + Sync + 'static) -> Self {
+        self.spawn = Box::new(spawn);
+        self
+    }
+
+    /// Returns the resolver. No thread is started before the first look-up.
+    pub fn build(self) -> Getaddrinfo {
+        Getaddrinfo {
+            shared: Arc::new(Shared {
+                state: Mutex::default(),
+                work: Condvar::new(),
+                limits: Limits {
+                    max_workers: self.max_workers,
+                    max_queued: self.max_queued,
+                    idle_timeout: self.idle_timeout,
+                },
+                lookup: self.lookup,
+                spawn: self.spawn,
+            }),
+        }
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("max_workers", &self.max_workers)
+            .field("max_queued", &self.max_queued)
+            .field("idle_timeout", &self.idle_timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+type Lookup = dyn Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync;
+
+/// What a worker's thread does.
+type Work = Box<dyn FnOnce() + Send>;
+
+type Spawn = dyn Fn(Work) -> io::Result<()> + Send + Sync;
+
+fn spawn(work: Work) -> io::Result<()> {
+    let thread = thread::Builder::new().name("httpcore-resolve".into());
+    thread.spawn(work).map(drop)
+}
+
+type Outcome = Result<Vec<SocketAddr>, Failure>;
+
+struct Limits {
+    max_workers: usize,
+    max_queued: usize,
+    idle_timeout: Duration,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    /// Notified when there is something in the queue, and when the resolver has been dropped.
+    work: Condvar,
+    limits: Limits,
+    lookup: Box<Lookup>,
+    spawn: Box<Spawn>,
+}
+
+#[derive(Default)]
+struct State {
+    /// By key: what is queued or has begun.
+    lookups: HashMap<Arc<str>, InFlight>,
+    /// Keys of what is queued, by ticket, so in order of arrival.
+    queue: BTreeMap<u64, Arc<str>>,
+    /// The ticket that is given next, to a look-up or to a caller.
+    next: u64,
+    /// Threads that run or are being started.
+    workers: usize,
+    /// Workers that wait for work.
+    idle: usize,
+    closed: bool,
+}
+
+/// A look-up without an outcome.
+struct InFlight {
+    ticket: u64,
+    /// As the first caller spelled it.
+    host: Box<str>,
+    /// The wakers of the callers that have not been dropped, by their tickets.
+    callers: BTreeMap<u64, Option<Waker>>,
+    outcome: Arc<OnceLock<Outcome>>,
+}
+
+impl State {
+    fn ticket(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    /// Takes the oldest look-up out of the queue: it begins.
+    fn begin(&mut self) -> Option<(Arc<str>, Box<str>)> {
+        let (_, key) = self.queue.pop_first()?;
+        let host = self.lookups.get(&key)?.host.clone();
+        Some((key, host))
+    }
+
+    /// Gives a look-up its outcome, and returns what is to be woken.
+    fn settle(&mut self, key: &str, outcome: Outcome) -> Vec<Waker> {
+        let Some(lookup) = self.lookups.remove(key) else {
+            return Vec::new();
+        };
+        // The only place that sets it, and the look-up has just been removed.
+        let _ = lookup.outcome.set(outcome);
+        lookup.callers.into_values().flatten().collect()
+    }
+
+    /// Fails everything that has not begun.
+    fn settle_queued(&mut self, failure: &Failure) -> Vec<Waker> {
+        let queue = std::mem::take(&mut self.queue);
+        let mut wakers = Vec::new();
+        for key in queue.into_values() {
+            wakers.extend(self.settle(&key, Err(failure.clone())));
+        }
+        wakers
+    }
+}
+
+impl Shared {
+    fn submit(self: &Arc<Self>, host: &str, port: u16) -> io::Result<Call> {
+        let key = key(host);
+        let mut state = self.state();
+        let caller = state.ticket();
+        if let Some(lookup) = state.lookups.get_mut(&*key) {
+            lookup.callers.insert(caller, None);
+            return Ok(Call {
+                shared: self.clone(),
+                key,
+                ticket: lookup.ticket,
+                caller,
+                outcome: lookup.outcome.clone(),
+                port,
+            });
+        }
+        let max_queued = self.limits.max_queued;
+        if state.queue.len() >= max_queued {
+            return Err(io::Error::new(
+                io::ErrorKind::ResourceBusy,
+                format!("{max_queued} names wait to be looked up already, which is the limit"),
+            ));
+        }
+        let ticket = state.ticket();
+        let outcome = Arc::new(OnceLock::new());
+        let lookup = InFlight {
+            ticket,
+            host: host.into(),
+            callers: BTreeMap::from([(caller, None)]),
+            outcome: outcome.clone(),
+        };
+        state.lookups.insert(key.clone(), lookup);
+        state.queue.insert(ticket, key.clone());
+        // An idle worker that has been notified is idle until it runs; what it will take is still
+        // in the queue until then.
+        let grows = state.queue.len() > state.idle && state.workers < self.limits.max_workers;
+        if grows {
+            state.workers += 1;
+        }
+        drop(state);
+        // From here on, dropping this takes the caller out again, also if starting a thread panics.
+        let call = Call {
+            shared: self.clone(),
+            key,
+            ticket,
+            caller,
+            outcome,
+            port,
+        };
+        if grows {
+            self.start_worker();
+        } else {
+            self.work.notify_one();
+        }
+        Ok(call)
+    }
+
+    /// Starts a thread for a worker that has been counted already.
+    fn start_worker(self: &Arc<Self>) {
+        let worker = Worker {
+            shared: self.clone(),
+            is_counted: true,
+        };
+        let started = (self.spawn)(Box::new(move || worker.run()));
+        // The work was dropped, and with it the worker has been taken off the count.
+        if let Err(error) = started {
+            let refused = {
+                let mut state = self.state();
+                if state.workers > 0 {
+                    // Another worker takes it when it is done with what it has.
+                    return;
+                }
+                let text = format!("no thread for looking names up could be started: {error}");
+                state.settle_queued(&Failure::new(error.kind(), &text))
+            };
+            wake_all(refused);
+        }
+    }
+
+    /// Calls the look-up function.
+    fn look_up(&self, host: &str) -> Outcome {
+        let found = match catch_unwind(AssertUnwindSafe(|| (self.lookup)(host))) {
+            Ok(found) => found,
+            Err(payload) => {
+                discard(payload);
+                let text = "the look-up function panicked";
+                return Err(Failure::new(io::ErrorKind::Other, text));
+            }
+        };
+        // An error is foreign: its text is written, and it is dropped, by code that may panic.
+        let outcome = catch_unwind(AssertUnwindSafe(|| match found {
+            Ok(found) if found.is_empty() => Err(Failure::new(
+                io::ErrorKind::NotFound,
+                "the name has no addresses",
+            )),
+            Ok(found) => Ok(found),
+            Err(error) => Err(Failure::from(error)),
+        }));
+        outcome.unwrap_or_else(|payload| {
+            discard(payload);
+            let text = "the look-up function's error panicked";
+            Err(Failure::new(io::ErrorKind::Other, text))
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A worker that has been counted. Dropping it takes it off the count, whether or not it ever ran.
+struct Worker {
+    shared: Arc<Shared>,
+    is_counted: bool,
+}
+
+impl Worker {
+    fn run(mut self) {
+        let shared = &*self.shared;
+        let mut state = shared.state();
+        loop {
+            if let Some((key, host)) = state.begin() {
+                drop(state);
+                let outcome = shared.look_up(&host);
+                let wakers = shared.state().settle(&key, outcome);
+                wake_all(wakers);
+                state = shared.state();
+                continue;
+            }
+            if state.closed {
+                return;
+            }
+            state.idle += 1;
+            let (woken, waited) = shared
+                .work
+                .wait_timeout(state, shared.limits.idle_timeout)
+                .unwrap_or_else(PoisonError::into_inner);
+            state = woken;
+            state.idle -= 1;
+            if waited.timed_out() && state.queue.is_empty() {
+                // Under the same lock: a caller that comes now starts another worker.
+                state.workers -= 1;
+                self.is_counted = false;
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if self.is_counted {
+            self.shared.state().workers -= 1;
+        }
+    }
+}
+
+/// Wakes each, whatever the others do.
+fn wake_all(wakers: Vec<Waker>) {
+    for waker in wakers {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
+            discard(payload);
+        }
+    }
+}
+
+/// Drops what a panic carried, which may panic in turn.
+fn discard(payload: Box<dyn std::any::Any + Send>) {
+    if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        std::mem::forget(second);
+    }
+}
+
+/// A caller's share in a look-up.
+struct Call {
+    shared: Arc<Shared>,
+    key: Arc<str>,
+    /// Of the look-up: another one of the same name may have come after it.
+    ticket: u64,
+    caller: u64,
+    outcome: Arc<OnceLock<Outcome>>,
+    port: u16,
+}
+
+impl Call {
+    fn outcome(&self) -> Option<io::Result<Vec<SocketAddr>>> {
+        Some(match self.outcome.get()? {
+            Ok(found) => Ok(with_port(found, self.port)),
+            Err(failure) => Err(failure.error()),
+        })
+    }
+
+    /// Leaves a waker, and returns the one that was there.
+    fn leave(&self, state: &mut State, waker: Waker) -> Option<Waker> {
+        let lookup = state.lookups.get_mut(&*self.key)?;
+        lookup.callers.insert(self.caller, Some(waker)).flatten()
+    }
+}
+
+impl Future for Call {
+    type Output = io::Result<Vec<SocketAddr>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Some(outcome) = self.outcome() {
+            return Poll::Ready(outcome);
+        }
+        // Cloned before the lock is taken, and the former one dropped after it is released.
+        let waker = cx.waker().clone();
+        let mut state = self.shared.state();
+        if self.outcome.get().is_none() {
+            let former = self.leave(&mut state, waker);
+            drop(state);
+            drop(former);
+            return Poll::Pending;
+        }
+        drop(state);
+        drop(waker);
+        self.outcome().map_or(Poll::Pending, Poll::Ready)
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if self.outcome.get().is_some() {
+            return;
+        }
+        let mut state = self.shared.state();
+        let Some(lookup) = state.lookups.get_mut(&*self.key) else {
+            return;
+        };
+        if lookup.ticket != self.ticket {
+            return;
+        }
+        let waker = lookup.callers.remove(&self.caller);
+        let is_unwanted = lookup.callers.is_empty();
+        let mut removed = None;
+        if is_unwanted && state.queue.remove(&self.ticket).is_some() {
+            removed = state.lookups.remove(&*self.key);
+        }
+        drop(state);
+        drop(waker);
+        drop(removed);
+    }
+}
+
+/// `found`, each with `port`.
+pub(crate) fn with_port(found: &[SocketAddr], port: u16) -> Vec<SocketAddr> {
+    let mut found = found.to_vec();
+    for address in &mut found {
+        address.set_port(port);
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,156 @@
+//! A table of hosts in front of another resolver.
+
+use std::{
+    collections::HashMap,
+    fmt, io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use httpcore_core_primitives::BoxFuture;
+
+use crate::{Resolve, host::key};
+
+/// Answers some hosts from a table, and leaves all others to another resolver.
+///
+/// A host matches an entry as a whole: an entry for `example.com` says nothing of
+/// `www.example.com`. Case does not count, nor does a single dot at the end, on either side:
+/// `example.com.` is the absolute spelling of `example.com`. Hosts of URLs are ASCII: an
+/// internationalized name is entered in its `xn--` form.
+///
+/// An entry replaces every look-up of that host: when none of its addresses can be connected to, the
+/// inner resolver is not asked. An entry without addresses makes the name one that does not exist
+/// ([`io::ErrorKind::NotFound`]).
+///
+/// ```
+/// use httpcore_resolver::{Getaddrinfo, StaticHosts};
+/// use std::{net::IpAddr, sync::Arc};
+///
+/// let staging: IpAddr = "192.0.2.7".parse()?;
+/// let resolver = StaticHosts::new(Arc::new(Getaddrinfo::default()))
+///     .host("www.example.com", [staging])
+///     .host("ads.example.com", []);
+/// # let _ = resolver;
+/// # Ok::<(), std::net::AddrParseError>(())
+/// ```
+pub struct StaticHosts {
+    inner: Arc<dyn Resolve>,
+    hosts: HashMap<Arc<str>, Vec<IpAddr>>,
+}
+
+impl StaticHosts {
+    /// Returns an empty table in front of `inner`.
+    pub fn new(inner: Arc<dyn Resolve>) -> Self {
+        StaticHosts {
+            inner,
+            hosts: HashMap::new(),
+        }
+    }
+
+    /// Sets the addresses of `host`, in the order in which they should be tried. A second call for
+    /// the same host replaces the first.
+    #[must_use = "the table is returned"]
+    pub fn host(mut self, host: &str, addresses: impl IntoIterator<Item = IpAddr>) -> Self {
+        let addresses = addresses.into_iter().collect();
+        self.hosts.insert(key(relative(host)), addresses);
+        self
+    }
+}
+
+/// `host` without the dot that makes it absolute.
+fn relative(host: &str) -> &str {
+    host.strip_suffix('.').unwrap_or(host)
+}
+
+impl Resolve for StaticHosts {
+    fn resolve(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> {
+        let Some(addresses) = self.hosts.get(&*key(relative(host))) else {
+            return self.inner.resolve(host, port);
+        };
+        let found: Vec<_> = addresses
+            .iter()
+            .map(|address| SocketAddr::new(*address, port))
+            .collect();
+        let found = if found.is_empty() {
+            Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                "the table of static hosts has no addresses for this name",
+            ))
+        } else {
+            Ok(found)
+        };
+        Box::pin(std::future::ready(found))
+    }
+}
+
+impl fmt::Debug for StaticHosts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StaticHosts")
+            .field("hosts", &self.hosts.len())
+            .field("inner", &self.inner)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::block_on;
+
+    /// Says of every name that it was asked.
+    #[derive(Debug)]
+    struct Inner;
+
+    impl Resolve for Inner {
+        fn resolve(&self, host: &str, _: u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> {
+            let error = io::Error::other(format!("asked for {host}"));
+            Box::pin(std::future::ready(Err(error)))
+        }
+    }
+
+    #[test]
+    fn only_whole_hosts_match_whatever_their_case_and_last_dot() {
+        let table = StaticHosts::new(Arc::new(Inner))
+            .host("a.Test", [[192, 0, 2, 1].into()])
+            .host(
+                "b.test.",
+                ["2001:db8::1".parse().unwrap(), [192, 0, 2, 2].into()],
+            )
+            .host("none.test", []);
+        for (host, expected) in [
+            ("a.test", Ok(vec!["192.0.2.1:80"])),
+            ("A.TEST", Ok(vec!["192.0.2.1:80"])),
+            ("a.test.", Ok(vec!["192.0.2.1:80"])),
+            ("b.test", Ok(vec!["[2001:db8::1]:80", "192.0.2.2:80"])),
+            ("B.test.", Ok(vec!["[2001:db8::1]:80", "192.0.2.2:80"])),
+            ("a.test..", Err("asked for a.test..")),
+            ("www.a.test", Err("asked for www.a.test")),
+            ("test", Err("asked for test")),
+            ("a.test.example", Err("asked for a.test.example")),
+            ("", Err("asked for ")),
+            (".", Err("asked for .")),
+            ("Other.test.", Err("asked for Other.test.")),
+        ] {
+            let found = block_on(table.resolve(host, 80));
+            match expected {
+                Ok(addresses) => {
+                    let found = found.unwrap();
+                    let found: Vec<_> = found.iter().map(ToString::to_string).collect();
+                    assert_eq!(found, addresses, "{host}");
+                }
+                Err(text) => assert_eq!(found.unwrap_err().to_string(), text),
+            }
+        }
+        let none = block_on(table.resolve("none.test", 80)).unwrap_err();
+        assert_eq!(none.kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_second_entry_for_a_host_replaces_the_first() {
+        let table = StaticHosts::new(Arc::new(Inner))
+            .host("a.test", [[192, 0, 2, 1].into()])
+            .host("A.test.", [[192, 0, 2, 2].into()]);
+        let found = block_on(table.resolve("a.test", 1)).unwrap();
+        assert_eq!(found, ["192.0.2.2:1".parse().unwrap()]);
+    }
+}

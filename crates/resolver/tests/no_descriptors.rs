@@ -1,0 +1,52 @@
+//! Alone in its process, whose limit of file descriptors it lowers.
+
+use std::{future::Future, io, pin::pin, sync::Arc, task, thread};
+
+use httpcore_resolver::{Getaddrinfo, Resolve};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+struct Unpark(thread::Thread);
+
+impl task::Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+fn block_on<F: Future>(future: F) -> F::Output {
+    let waker = task::Waker::from(Arc::new(Unpark(thread::current())));
+    let mut future = pin!(future);
+    loop {
+        let mut cx = task::Context::from_waker(&waker);
+        if let task::Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+            return output;
+        }
+        thread::park();
+    }
+}
+
+#[test]
+fn without_file_descriptors_no_name_is_said_not_to_exist() {
+    let resolver = Getaddrinfo::default();
+    let before = getrlimit(Resource::Nofile);
+    let none = Rlimit {
+        current: Some(0),
+        maximum: before.maximum,
+    };
+    setrlimit(Resource::Nofile, none).unwrap();
+    let outcomes = ["localhost", "nothing.invalid"].map(|name| {
+        let outcome = block_on(resolver.resolve(name, 80));
+        (name, outcome)
+    });
+    setrlimit(Resource::Nofile, before).unwrap();
+    for (name, outcome) in outcomes {
+        match outcome {
+            // A C library may know it without a file.
+            Ok(_) => assert_eq!(name, "localhost"),
+            Err(error) => {
+                assert_ne!(error.kind(), io::ErrorKind::NotFound, "{name}: {error:?}");
+                assert_eq!(error.raw_os_error(), Some(24), "{name}: {error:?}");
+            }
+        }
+    }
+}
