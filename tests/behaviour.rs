@@ -12,8 +12,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use httpcore::{Body, Builder, ConnectionPool, Epoll, NetworkBackend, PoolConfig, Timeouts};
-use httpcore_net_mock::{Link, MockNet, Name, ServerStream};
+use httpcore::{Body, Builder, ConnectionPool, EventLoop, NetworkBackend, PoolConfig, Timeouts};
+use httpcore_net_mock::{DnsEntry, Link, MockNet, ServerStream};
 use httpcore_tests::suite::{Client, Scenario, Step, Step::*, Story, tell, tell_error};
 
 /// The pool's defaults.
@@ -149,7 +149,7 @@ const SCENARIOS: &[Scenario] = &[
         connections: &[&[PREFACE, SETTINGS, ASKED_1, BEGUN_1, HalfClose, Drain]],
         pool: h2c,
         client: get,
-        outcome: "200 then Closed in Body, sent All, response begun, connection new, attempts 1",
+        outcome: "200 then ConnectionClosed in Body, sent Full, response begun, connection new, attempts 1",
     },
     Scenario {
         name: "a stream that is reset without an error has not ended",
@@ -163,7 +163,7 @@ const SCENARIOS: &[Scenario] = &[
         ]],
         pool: h2c,
         client: get,
-        outcome: "200 then Protocol in Body, sent All, response begun, connection new, attempts 1",
+        outcome: "200 then Protocol in Body, sent Full, response begun, connection new, attempts 1",
     },
     Scenario {
         name: "a server of HTTP/2 that stalls fails one stream",
@@ -171,12 +171,12 @@ const SCENARIOS: &[Scenario] = &[
         pool: h2c,
         client: |client| {
             Box::pin(async move {
-                let hurried = Timeouts::default().with_first_byte(LIMIT);
+                let hurried = Timeouts::default().with_response_head(LIMIT);
                 let first = client.get_within("/", hurried).await;
                 format!("{first}; {}", client.get("/").await)
             })
         },
-        outcome: r#"Timeout(FirstByte) in Head, sent All, response not begun, connection new, attempts 1; 200 "hello""#,
+        outcome: r#"Timeout(ResponseHead) in Head, sent Full, response not begun, connection new, attempts 1; 200 "hello""#,
     },
     Scenario {
         name: "two requests share a connection",
@@ -257,7 +257,7 @@ const SCENARIOS: &[Scenario] = &[
         ]],
         pool: defaults,
         client: get,
-        outcome: "200 then Closed in Body, sent All, response begun, connection new, attempts 1",
+        outcome: "200 then ConnectionClosed in Body, sent Full, response begun, connection new, attempts 1",
     },
     Scenario {
         name: "a chunked body without its last chunk is not a body",
@@ -268,28 +268,28 @@ const SCENARIOS: &[Scenario] = &[
         ]],
         pool: defaults,
         client: get,
-        outcome: "200 then Closed in Body, sent All, response begun, connection new, attempts 1",
+        outcome: "200 then ConnectionClosed in Body, sent Full, response begun, connection new, attempts 1",
     },
     Scenario {
         name: "a new connection closed without an answer is an error and no retry",
         connections: &[&[Head, Close]],
         pool: defaults,
         client: get,
-        outcome: "Closed in Head, sent All, response not begun, connection new, attempts 1",
+        outcome: "ConnectionClosed in Head, sent Full, response not begun, connection new, attempts 1",
     },
     Scenario {
         name: "half a head is no head",
         connections: &[&[Head, Send("HTTP/1.1 200 OK\r\ncontent-le"), Close]],
         pool: defaults,
         client: get,
-        outcome: "Closed in Head, sent All, response begun, connection new, attempts 1",
+        outcome: "ConnectionClosed in Head, sent Full, response begun, connection new, attempts 1",
     },
     Scenario {
         name: "what is not HTTP is refused at once",
         connections: &[&[Head, Send("SSH-2.0-OpenSSH_9.2\r\n"), Drain]],
         pool: defaults,
         client: get,
-        outcome: "Protocol in Head, sent All, response begun, connection new, attempts 1",
+        outcome: "Protocol in Head, sent Full, response begun, connection new, attempts 1",
     },
     Scenario {
         name: "two framings at once are refused",
@@ -300,7 +300,7 @@ const SCENARIOS: &[Scenario] = &[
         ]],
         pool: defaults,
         client: get,
-        outcome: "Protocol in Head, sent All, response begun, connection new, attempts 1",
+        outcome: "Protocol in Head, sent Full, response begun, connection new, attempts 1",
     },
     Scenario {
         name: "a server that says close is taken at its word",
@@ -409,7 +409,7 @@ const SCENARIOS: &[Scenario] = &[
                 client.send(client.request("PUT", "/", body)).await
             })
         },
-        outcome: "RequestBody in Send, sent Part, response not begun, connection new, attempts 1",
+        outcome: "RequestBody in Send, sent Partial, response not begun, connection new, attempts 1",
     },
     Scenario {
         name: "a body that is known to be too short before anything is written costs no connection",
@@ -422,7 +422,7 @@ const SCENARIOS: &[Scenario] = &[
                 format!("{refused}; {}", client.get("/").await)
             })
         },
-        outcome: "RequestBody in Send, sent Nothing, response not begun, connection new, \
+        outcome: "RequestBody in Send, sent None, response not begun, connection new, \
                   attempts 1; 200 \"hello\"",
     },
     Scenario {
@@ -495,12 +495,12 @@ const SCENARIOS: &[Scenario] = &[
         client: |client| {
             Box::pin(async move {
                 let held = client.pool.request(client.request("GET", "/", ())).await;
-                let timeouts = Timeouts::default().with_pool(LIMIT);
+                let timeouts = Timeouts::default().with_acquire(LIMIT);
                 let waited = client.get_within("/", timeouts).await;
                 format!("{}, {waited}", held.is_ok())
             })
         },
-        outcome: "true, Timeout(Pool) in Pool, sent Nothing, response not begun, connection new, attempts 1",
+        outcome: "true, Timeout(Acquire) in Acquire, sent None, response not begun, connection new, attempts 1",
     },
     Scenario {
         name: "a server that says nothing meets the first-byte timeout",
@@ -508,11 +508,11 @@ const SCENARIOS: &[Scenario] = &[
         pool: defaults,
         client: |client| {
             Box::pin(async move {
-                let timeouts = Timeouts::default().with_first_byte(LIMIT);
+                let timeouts = Timeouts::default().with_response_head(LIMIT);
                 client.get_within("/", timeouts).await
             })
         },
-        outcome: "Timeout(FirstByte) in Head, sent All, response not begun, connection new, attempts 1",
+        outcome: "Timeout(ResponseHead) in Head, sent Full, response not begun, connection new, attempts 1",
     },
     Scenario {
         name: "a server that falls silent meets the read timeout",
@@ -528,7 +528,7 @@ const SCENARIOS: &[Scenario] = &[
                 client.get_within("/", timeouts).await
             })
         },
-        outcome: "200 then Timeout(Read) in Body, sent All, response begun, connection new, attempts 1",
+        outcome: "200 then Timeout(Read) in Body, sent Full, response begun, connection new, attempts 1",
     },
     Scenario {
         name: "the total timeout covers the body",
@@ -544,7 +544,7 @@ const SCENARIOS: &[Scenario] = &[
                 client.get_within("/", timeouts).await
             })
         },
-        outcome: "200 then Timeout(Total) in Body, sent All, response begun, connection new, attempts 1",
+        outcome: "200 then Timeout(Total) in Body, sent Full, response begun, connection new, attempts 1",
     },
     Scenario {
         name: "a server that does not read meets the write timeout",
@@ -559,7 +559,7 @@ const SCENARIOS: &[Scenario] = &[
                 client.send(request).await
             })
         },
-        outcome: "Timeout(Write) in Send, sent Part, response not begun, connection new, attempts 1",
+        outcome: "Timeout(Write) in Send, sent Partial, response not begun, connection new, attempts 1",
     },
     Scenario {
         name: "an idle connection expires",
@@ -593,7 +593,7 @@ const SCENARIOS: &[Scenario] = &[
         connections: &[&[Head, HELLO, Head, Close], &[Head, Close]],
         pool: defaults,
         client: two_gets,
-        outcome: r#"200 "hello", Closed in Head, sent All, response not begun, connection new, attempts 2"#,
+        outcome: r#"200 "hello", ConnectionClosed in Head, sent Full, response not begun, connection new, attempts 2"#,
     },
     Scenario {
         name: "a POST that was written to a dying connection is not sent again",
@@ -606,7 +606,7 @@ const SCENARIOS: &[Scenario] = &[
                 format!("{first}, {second}")
             })
         },
-        outcome: r#"200 "hello", Closed in Head, sent All, response not begun, connection reused, attempts 1"#,
+        outcome: r#"200 "hello", ConnectionClosed in Head, sent Full, response not begun, connection reused, attempts 1"#,
     },
     Scenario {
         name: "sixty-four requests share four places",
@@ -675,7 +675,7 @@ const SCENARIOS: &[Scenario] = &[
         ],
         pool: defaults,
         client: two_gets,
-        outcome: r#"200 "hello", 200 then Closed in Body, sent All, response begun, connection new, attempts 2"#,
+        outcome: r#"200 "hello", 200 then ConnectionClosed in Body, sent Full, response begun, connection new, attempts 2"#,
     },
     Scenario {
         name: "a response that is reset is an error of the network",
@@ -753,7 +753,7 @@ fn an_hour_of_idleness_passes_in_virtual_time() {
     let net = MockNet::new();
     net.serve("server.test", 80, answer);
     let mut config = PoolConfig::default();
-    (config.idle_timeout, config.max_age) = (Some(hour), None);
+    (config.idle_timeout, config.max_lifetime) = (Some(hour), None);
     let pool = ConnectionPool::builder()
         .pool_config(config)
         .build(Arc::new(net.clone()));
@@ -780,8 +780,8 @@ fn an_address_that_refuses_or_never_answers_does_not_keep_the_next_one_waiting()
         let net = MockNet::new();
         let good = net.serve("server.test", 80, answer).address().unwrap();
         let addresses = [dead, good].map(|address: SocketAddr| address.ip().to_string());
-        net.name("server.test", Name::addresses(addresses));
-        net.fate(dead, fate.clone());
+        net.name("server.test", DnsEntry::addresses(addresses));
+        net.set_link(dead, fate.clone());
         let pool = ConnectionPool::new(Arc::new(net.clone()));
         net.run(async {
             let response = pool.get("http://server.test/").await.unwrap();
@@ -819,7 +819,7 @@ fn a_unix_socket_is_asked_in_virtual_time_and_over_the_event_loop() {
         stream.write_all(ANSWER.as_bytes()).unwrap();
         String::from_utf8_lossy(&head[..size]).into_owned()
     });
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     let told = epoll.block_on(ask_through(path, epoll.backend()));
     assert_eq!(told, r#"200 "hello""#);
     let head = server.join().unwrap();
@@ -832,7 +832,7 @@ fn a_unix_socket_that_is_not_there_fails_alike_in_virtual_time_and_over_the_even
     let path = folder.path().join("socket");
     let net = MockNet::new();
     let in_mock = net.run(ask_through(path.clone(), Arc::new(net.clone())));
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     let over_epoll = epoll.block_on(ask_through(path, epoll.backend()));
     assert_eq!(in_mock, over_epoll);
     assert!(in_mock.starts_with("Connect in Connect"), "{in_mock}");

@@ -21,7 +21,8 @@ use std::{
 use httpcore::{Body, ConnectionPool, Timeouts};
 use httpcore_core_primitives::Alpn;
 use httpcore_net_mock::{
-    Chunks, Link, MockNet, MockTls, Name, Scenario, Served, ServerStream, Sweep, TlsServer,
+    Chunks, DnsEntry, Link, MockNet, MockTls, Scenario, ServerHandle, ServerStream, Sweep,
+    TlsServer,
 };
 
 /// Answers every request after a while, in two parts, having read what was sent.
@@ -46,7 +47,7 @@ async fn answer_all(mut stream: ServerStream) {
 }
 
 /// A server whose name takes a while to look up, behind a link which cuts everything up.
-fn serve(net: &MockNet) -> Served {
+fn serve(net: &MockNet) -> ServerHandle {
     let served = net.serve("server.test", 80, answer_all);
     served.link(
         Link::new()
@@ -61,11 +62,11 @@ fn serve(net: &MockNet) -> Served {
 const PATIENT: Timeouts = {
     let hour = Duration::from_secs(3600);
     Timeouts::none()
-        .with_pool(hour)
+        .with_acquire(hour)
         .with_resolve(hour)
         .with_connect(hour)
         .with_write(hour)
-        .with_first_byte(hour)
+        .with_response_head(hour)
         .with_read(hour)
         .with_total(hour)
 };
@@ -220,10 +221,10 @@ fn a_request_dropped_while_its_host_is_looked_up_or_cannot_be_reached_leaves_not
         let served = serve(net);
         let good = served.address().unwrap();
         let dead = "192.0.2.1:80".parse().unwrap();
-        net.fate(dead, Link::blackhole());
+        net.set_link(dead, Link::blackhole());
         net.name(
             "server.test",
-            Name::addresses(["192.0.2.1".to_owned(), good.ip().to_string()])
+            DnsEntry::addresses(["192.0.2.1".to_owned(), good.ip().to_string()])
                 .after(Duration::from_millis(30)),
         );
         let pool = ConnectionPool::builder()
@@ -266,11 +267,7 @@ fn a_request_dropped_while_it_is_sent_a_second_time_leaves_nothing_behind() {
         Scenario::new(async move {
             exchange(&asked, "GET").await;
             exchange(&asked, "GET").await;
-            assert_eq!(
-                counters.counters().retried,
-                1,
-                "otherwise this shows nothing"
-            );
+            assert_eq!(counters.stats().retried, 1, "otherwise this shows nothing");
         })
         .counting(move || counts(&pool))
         .allowing(2, 1, 2)
@@ -297,7 +294,7 @@ fn a_request_dropped_while_the_pool_is_drained_holds_nothing_up() {
             Scenario::new(async move {
                 match asked.request(request("GET")).await {
                     Ok(response) => drop(response.into_body().bytes(100).await.unwrap()),
-                    Err(error) => assert_eq!(error.kind(), httpcore::Kind::PoolClosed),
+                    Err(error) => assert_eq!(error.kind(), httpcore::ErrorKind::PoolClosed),
                 }
             })
             .counting(move || counts(&pool))
@@ -305,7 +302,7 @@ fn a_request_dropped_while_the_pool_is_drained_holds_nothing_up() {
             .allowing_attempts(1)
             .then(async move {
                 let drained = again.drain(Duration::from_secs(3600)).await;
-                assert_eq!(drained.unfinished, 0);
+                assert_eq!(drained.aborted, 0);
                 assert!(again.status().connections.is_empty());
             })
         });
@@ -330,7 +327,7 @@ fn a_drain_dropped_anywhere_goes_on_and_harms_nobody() {
         .allowing(3, 1, 3)
         .allowing_attempts(1)
         .then(async move {
-            assert_eq!(again.drain(Duration::from_secs(3600)).await.unfinished, 0);
+            assert_eq!(again.drain(Duration::from_secs(3600)).await.aborted, 0);
             assert!(again.status().connections.is_empty());
         })
     });

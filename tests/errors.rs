@@ -16,7 +16,8 @@ use std::{
 };
 
 use httpcore::{
-    Body, ConnectionPool, Epoll, Error, Fault, Kind, Phase, Sent, TimeoutKind, Timeouts,
+    Body, ConnectionPool, Error, ErrorKind, ErrorPhase, EventLoop, Fault, RequestSent, TimeoutKind,
+    Timeouts,
 };
 use socket2::{Domain, Socket, Type};
 
@@ -51,7 +52,7 @@ fn assert_closed(before: usize, error: &Error) {
 }
 
 fn fail(url: &str, timeouts: Timeouts) -> Error {
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     let pool = ConnectionPool::builder()
         .timeouts(timeouts)
         .build(epoll.backend());
@@ -106,8 +107,8 @@ fn a_malformed_url_is_named_as_such() {
         "http://h:99999/",
     ] {
         let error = error_of(url, Timeouts::default());
-        assert_eq!(error.kind(), Kind::InvalidUrl, "{url}: {error}");
-        assert_eq!(error.phase(), Phase::Request);
+        assert_eq!(error.kind(), ErrorKind::InvalidUrl, "{url}: {error}");
+        assert_eq!(error.phase(), ErrorPhase::Request);
         assert_eq!(error.fault(), Fault::Caller);
     }
 }
@@ -121,7 +122,7 @@ fn a_host_that_is_not_ascii_or_has_a_zone_says_what_to_do_instead() {
         ("http://[fe80::1%25eth0]/", "TcpOptions::interface"),
     ] {
         let error = error_of(url, Timeouts::default());
-        assert_eq!(error.kind(), Kind::InvalidUrl, "{url}: {error}");
+        assert_eq!(error.kind(), ErrorKind::InvalidUrl, "{url}: {error}");
         assert!(error.to_string().contains(advice), "{url}: {error}");
     }
 }
@@ -130,7 +131,7 @@ fn a_host_that_is_not_ascii_or_has_a_zone_says_what_to_do_instead() {
 fn an_unsupported_scheme_is_named() {
     let _turn = take_turn();
     let error = error_of("ftp://example.com/", Timeouts::default());
-    assert_eq!(error.kind(), Kind::UnsupportedScheme);
+    assert_eq!(error.kind(), ErrorKind::UnsupportedScheme);
     assert!(error.to_string().contains("ftp"), "{error}");
 }
 
@@ -144,7 +145,7 @@ fn an_unknown_host_fails_while_resolving() {
     let error = error_of("http://nobody.invalid/", Timeouts::default());
     assert_eq!(
         (error.kind(), error.phase()),
-        (Kind::Resolve, Phase::Resolve)
+        (ErrorKind::Resolve, ErrorPhase::Resolve)
     );
     assert!(error.is_connect() && error.is_retryable());
     assert!(error.to_string().contains("nobody.invalid"), "{error}");
@@ -160,9 +161,9 @@ fn a_refused_port_fails_while_connecting() {
     let error = error_of(&format!("http://{addr}/"), Timeouts::default());
     assert_eq!(
         (error.kind(), error.phase()),
-        (Kind::Connect, Phase::Connect)
+        (ErrorKind::Connect, ErrorPhase::Connect)
     );
-    assert_eq!(error.sent(), Sent::Nothing);
+    assert_eq!(error.sent(), RequestSent::None);
     let text = chain(&error);
     assert!(
         text.contains("refused") && text.contains(&addr.to_string()),
@@ -197,8 +198,8 @@ fn an_address_that_never_answers_meets_the_connect_timeout() {
         &format!("http://{addr}/"),
         Timeouts::default().with_connect(Duration::from_millis(50)),
     );
-    assert_eq!(error.kind(), Kind::Timeout(TimeoutKind::Connect));
-    assert_eq!(error.phase(), Phase::Connect);
+    assert_eq!(error.kind(), ErrorKind::Timeout(TimeoutKind::Connect));
+    assert_eq!(error.phase(), ErrorPhase::Connect);
     assert!(error.is_timeout() && error.is_connect());
 }
 
@@ -210,7 +211,7 @@ fn the_total_timeout_ends_connecting_too() {
         &format!("http://{addr}/"),
         Timeouts::default().with_total(Duration::from_millis(50)),
     );
-    assert_eq!(error.kind(), Kind::Timeout(TimeoutKind::Total));
+    assert_eq!(error.kind(), ErrorKind::Timeout(TimeoutKind::Total));
 }
 
 #[test]
@@ -221,15 +222,21 @@ fn a_server_that_says_nothing_meets_the_read_timeout() {
         |stream| drop(stream.read(&mut [0])),
         Timeouts::default().with_read(Duration::from_millis(50)),
     );
-    assert_eq!(error.kind(), Kind::Timeout(TimeoutKind::Read));
-    assert_eq!((error.phase(), error.sent()), (Phase::Head, Sent::All));
+    assert_eq!(error.kind(), ErrorKind::Timeout(TimeoutKind::Read));
+    assert_eq!(
+        (error.phase(), error.sent()),
+        (ErrorPhase::Head, RequestSent::Full)
+    );
 }
 
 #[test]
 fn a_server_that_closes_early_is_told_from_one_that_talks_nonsense() {
     let _turn = take_turn();
     let error = error_of_server(|_| {}, Timeouts::default());
-    assert_eq!((error.kind(), error.phase()), (Kind::Closed, Phase::Head));
+    assert_eq!(
+        (error.kind(), error.phase()),
+        (ErrorKind::ConnectionClosed, ErrorPhase::Head)
+    );
     assert!(!error.response_started());
 
     let error = error_of_server(
@@ -239,7 +246,10 @@ fn a_server_that_closes_early_is_told_from_one_that_talks_nonsense() {
         },
         Timeouts::default(),
     );
-    assert_eq!((error.kind(), error.phase()), (Kind::Protocol, Phase::Head));
+    assert_eq!(
+        (error.kind(), error.phase()),
+        (ErrorKind::Protocol, ErrorPhase::Head)
+    );
     assert_eq!(error.fault(), Fault::Peer);
 
     let error = error_of_server(
@@ -249,7 +259,10 @@ fn a_server_that_closes_early_is_told_from_one_that_talks_nonsense() {
         },
         Timeouts::default(),
     );
-    assert_eq!((error.kind(), error.phase()), (Kind::Closed, Phase::Body));
+    assert_eq!(
+        (error.kind(), error.phase()),
+        (ErrorKind::ConnectionClosed, ErrorPhase::Body)
+    );
 }
 
 #[test]
@@ -271,21 +284,21 @@ fn a_get_outside_of_a_loop_says_what_is_missing() {
     let std::task::Poll::Ready(Err(error)) = get.as_mut().poll(&mut cx) else {
         panic!("it has nothing to wait for");
     };
-    assert_eq!(error.kind(), Kind::RuntimeGone);
+    assert_eq!(error.kind(), ErrorKind::RuntimeShutdown);
     assert!(error.to_string().contains("block_on"), "{error}");
 }
 
 #[test]
 fn a_pool_that_was_closed_says_so() {
     let _turn = take_turn();
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     let pool = ConnectionPool::new(epoll.backend());
     pool.close();
     let request = http::Request::get("http://127.0.0.1:1/")
         .body(Body::empty())
         .unwrap();
     let error = epoll.block_on(pool.request(request)).unwrap_err();
-    assert_eq!(error.kind(), Kind::PoolClosed);
+    assert_eq!(error.kind(), ErrorKind::PoolClosed);
 }
 
 #[test]
@@ -293,7 +306,7 @@ fn a_loop_that_ends_under_a_request_is_named_and_no_network_is_blamed() {
     let _turn = take_turn();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     let (handle, pool) = (epoll.handle(), ConnectionPool::new(epoll.backend()));
     let client = thread::spawn(move || handle.block_on(pool.get(url)).unwrap_err());
     let (mut stream, _) = listener.accept().unwrap();
@@ -301,7 +314,7 @@ fn a_loop_that_ends_under_a_request_is_named_and_no_network_is_blamed() {
     let _ = stream.read(&mut [0; 1024]).unwrap();
     drop(epoll);
     let error = client.join().unwrap();
-    assert_eq!(error.kind(), Kind::RuntimeGone, "{error:?}");
+    assert_eq!(error.kind(), ErrorKind::RuntimeShutdown, "{error:?}");
     assert_eq!(error.fault(), Fault::Local);
     assert!(!error.is_retryable());
 }
@@ -316,7 +329,7 @@ fn a_handshake_whose_loop_is_gone_says_so() {
         .build()
         .unwrap();
     for is_begun in [false, true] {
-        let epoll = Epoll::new().unwrap();
+        let epoll = EventLoop::new().unwrap();
         let (handle, backend) = (epoll.handle(), epoll.backend());
         let connecting = backend.connect_tcp(address, &httpcore::TcpOptions::default());
         let stream = epoll.block_on(connecting).unwrap();
@@ -328,7 +341,7 @@ fn a_handshake_whose_loop_is_gone_says_so() {
         drop(epoll);
         let error = handle.block_on(handshake).unwrap_err();
         assert!(
-            httpcore_core_primitives::RuntimeGone::is_behind(&error),
+            httpcore_core_primitives::RuntimeShutdown::is_source_of(&error),
             "{error:?}"
         );
     }

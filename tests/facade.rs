@@ -4,7 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use httpcore::{Body, ConnectionPool, Error, Kind, TimeoutKind, Timeouts, http};
+use httpcore::{Body, ConnectionPool, Error, ErrorKind, TimeoutKind, Timeouts, http};
 use httpcore_net_mock::MockNet;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -20,7 +20,7 @@ fn silent() -> MockNet {
 }
 
 /// Sends a GET with these limits to a silent server, through a pool with those.
-fn error_within(pools: Timeouts, requests: Timeouts) -> (Kind, Duration) {
+fn error_within(pools: Timeouts, requests: Timeouts) -> (ErrorKind, Duration) {
     let net = silent();
     let pool = ConnectionPool::builder()
         .timeouts(pools)
@@ -39,7 +39,7 @@ fn a_requests_total_limit_leaves_its_pools_read_limit_in_force() {
     let requests = Timeouts::default().with_total(60 * SECOND);
     assert_eq!(
         error_within(pools, requests),
-        (Kind::Timeout(TimeoutKind::Read), 3 * SECOND)
+        (ErrorKind::Timeout(TimeoutKind::Read), 3 * SECOND)
     );
 }
 
@@ -51,7 +51,7 @@ fn a_request_can_do_without_a_limit_of_its_pool() {
     let requests = Timeouts::default().without_read();
     assert_eq!(
         error_within(pools, requests),
-        (Kind::Timeout(TimeoutKind::Total), 60 * SECOND)
+        (ErrorKind::Timeout(TimeoutKind::Total), 60 * SECOND)
     );
 }
 
@@ -88,7 +88,7 @@ fn an_untrusted_certificate_is_not_retryable_and_says_why() {
         .build(Arc::new(net.clone()));
     let error = net.run(async { pool.get("https://server.test/").await });
     let error = error.unwrap_err();
-    assert_eq!(error.kind(), Kind::Tls);
+    assert_eq!(error.kind(), ErrorKind::Tls);
     assert!(!error.is_retryable());
     assert!(error.to_string().contains("expired"), "{error}");
     assert_eq!(format!("{error:#}").matches("expired").count(), 1);
@@ -107,7 +107,10 @@ fn a_server_that_speaks_no_tls_is_not_retryable_and_one_that_hangs_up_is() {
         // A ClientHello; dropping the stream closes it.
         stream.read_exact(5).await.unwrap();
     };
-    for (is_http, kind, retryable) in [(true, Kind::Tls, false), (false, Kind::Closed, true)] {
+    for (is_http, kind, retryable) in [
+        (true, ErrorKind::Tls, false),
+        (false, ErrorKind::ConnectionClosed, true),
+    ] {
         let net = MockNet::new();
         if is_http {
             net.serve("server.test", 443, answers);
@@ -123,14 +126,14 @@ fn a_server_that_speaks_no_tls_is_not_retryable_and_one_that_hangs_up_is() {
             (kind, retryable),
             "{error:?}"
         );
-        let tls = httpcore::tls::TlsError::behind(&error);
+        let tls = httpcore::tls::TlsError::find_in(&error);
         assert!(tls.is_some(), "{error:?}");
     }
 }
 
 #[test]
 fn tls_choices_do_not_outlive_their_owners_and_connections() {
-    use httpcore::{TlsChoice, mock};
+    use httpcore::{TlsOverride, mock};
     let net = MockNet::new();
     net.serve_tls(
         "server.test",
@@ -150,7 +153,7 @@ fn tls_choices_do_not_outlive_their_owners_and_connections() {
         .map(|_| {
             let connector = Arc::new(mock::MockTls::new());
             let request = http::Request::get("https://server.test/")
-                .extension(TlsChoice::new(connector.clone()))
+                .extension(TlsOverride::new(connector.clone()))
                 .body(Body::empty())
                 .unwrap();
             let text = net.run(async { pool.request(request).await?.into_body().bytes(9).await });
@@ -159,7 +162,7 @@ fn tls_choices_do_not_outlive_their_owners_and_connections() {
         })
         .collect();
     pool.close_idle();
-    net.settle();
+    net.run_until_idle();
     let left = alive.iter().filter(|tls| tls.strong_count() > 0).count();
     assert_eq!(left, 0);
 }

@@ -15,7 +15,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use httpcore::{ConnectionPool, Epoll, Timeouts};
+use httpcore::{ConnectionPool, EventLoop, Timeouts};
 use httpcore_tests::h2_peer::{
     frames::{
         self, Frame, continuation, data, flag, headers, kind, ok, ping, push_promise, reset,
@@ -100,9 +100,9 @@ impl Flood {
 /// Asks, reads nothing of what is answered, and waits for a second answer, which never comes.
 fn ask(address: SocketAddr) {
     let limits = Timeouts::none()
-        .with_first_byte(PATIENCE)
-        .with_pool(PATIENCE);
-    let epoll = Epoll::new().unwrap();
+        .with_response_head(PATIENCE)
+        .with_acquire(PATIENCE);
+    let epoll = EventLoop::new().unwrap();
     let pool = ConnectionPool::builder()
         .http1(false)
         .http2(true)

@@ -22,7 +22,8 @@ use std::{
 };
 
 use httpcore::{
-    Body, ConnectionPool, ConnectionUse, Epoll, Error, Kind, Phase, PoolConfig, Sent, Timeouts,
+    Body, ConnectionPolicy, ConnectionPool, Error, ErrorKind, ErrorPhase, EventLoop, PoolConfig,
+    RequestSent, Timeouts,
 };
 use socket2::SockRef;
 
@@ -254,8 +255,8 @@ struct Ends {
 fn request(addr: SocketAddr, id: u64, dice: &mut Dice) -> httpcore::Request {
     let builder = http::Request::builder().uri(format!("http://{addr}/{id}"));
     let builder = match dice.roll(10) {
-        0 => builder.extension(ConnectionUse::default().with_fresh()),
-        1 => builder.extension(ConnectionUse::default().with_close_after()),
+        0 => builder.extension(ConnectionPolicy::default().with_new_connection()),
+        1 => builder.extension(ConnectionPolicy::default().with_close_after()),
         _ => builder,
     };
     if id % 2 == 1 {
@@ -291,7 +292,11 @@ async fn work(
             let mut response = sending.await?;
             if response.status() == 408 {
                 // It was on its way when the request was; nobody can tell that it is no answer.
-                return Err(Error::new(Kind::Closed, Phase::Head, Sent::All));
+                return Err(Error::new(
+                    ErrorKind::ConnectionClosed,
+                    ErrorPhase::Head,
+                    RequestSent::Full,
+                ));
             }
             if reads_half {
                 let _piece = response.body_mut().chunk().await;
@@ -309,7 +314,10 @@ async fn work(
             Some(Err(error)) => {
                 let expected = matches!(
                     error.kind(),
-                    Kind::Closed | Kind::Network | Kind::Timeout(_) | Kind::Protocol
+                    ErrorKind::ConnectionClosed
+                        | ErrorKind::Network
+                        | ErrorKind::Timeout(_)
+                        | ErrorKind::Protocol
                 );
                 assert!(expected, "{error:?}");
                 ends.failed.fetch_add(1, SeqCst)
@@ -328,7 +336,7 @@ fn nothing_is_left_after_many_requests_to_a_server_without_manners() {
     let seed = number("HTTPCORE_SEED", 1);
     let files_before = open_files();
     let server = Server::start(seed);
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     let files_of_the_loop = open_files();
     // Only what stalls runs into the limit, unless the machine does.
     let timeouts = Timeouts::default().with_read(Duration::from_millis(100));
@@ -357,7 +365,7 @@ fn nothing_is_left_after_many_requests_to_a_server_without_manners() {
     let dropped = count(&ends.dropped);
     println!(
         "{answered} answered, {failed} failed, {dropped} dropped\n{:?}",
-        pool.counters()
+        pool.stats()
     );
     assert_eq!((answered + failed + dropped) as u64, requests);
     assert!(answered > 0 && failed > 0 && dropped > 0);
@@ -390,7 +398,7 @@ fn nothing_is_left_after_many_requests_to_a_server_without_manners() {
         response.into_body().bytes(LIMIT).await.expect("to its end");
         pool.drain(Duration::from_secs(60)).await
     });
-    assert_eq!(drained.unfinished, 0);
+    assert_eq!(drained.aborted, 0);
     assert!(pool.status().connections.is_empty(), "{:#}", pool.status());
     let handle = epoll.handle();
     epoll.block_on(async {

@@ -19,11 +19,11 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use httpcore::NetworkStream as _;
 use httpcore::{
-    Body, Builder, ConnectionPool, ConnectionUse, Epoll, Http2Config, KeepStreamInfo, Kind,
-    OnInformational, Phase, Protocol, Request, Sent, StreamId, StreamInfo, TimeoutKind, Timeouts,
-    Upgraded, blocking,
+    Body, Builder, ConnectionInfo, ConnectionPolicy, ConnectionPool, ErrorKind, ErrorPhase,
+    EventLoop, Http2Config, IncludeConnectionInfo, OnInformational, Protocol, Request, RequestSent,
+    StreamId, TimeoutKind, Timeouts, Upgraded, blocking,
 };
-use httpcore_net_mock::{Census, Link, MockNet, MockTls, TlsServer};
+use httpcore_net_mock::{Link, LiveCounts, MockNet, MockTls, TlsServer};
 use httpcore_tests::http2::{self, Tokio};
 
 /// HTTP/2, without asking.
@@ -81,14 +81,14 @@ fn streamed_bodies_go_both_ways_in_virtual_time() {
     let pool = prior_knowledge().build(Arc::new(net.clone()));
     net.run(whole(&pool, "http://origin.test"));
     drop(pool);
-    net.settle();
-    assert_eq!(net.census(), Census::default(), "{}", net.report());
+    net.run_until_idle();
+    assert_eq!(net.census(), LiveCounts::default(), "{}", net.report());
 }
 
 #[test]
 fn streamed_bodies_go_both_ways_over_the_event_loop() {
     let address = http2::start(h2::server::Builder::new()).unwrap();
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     let pool = prior_knowledge().build(epoll.backend());
     epoll.block_on(whole(&pool, &format!("http://{address}")));
 }
@@ -123,7 +123,7 @@ fn threads_that_wait_share_a_connection() {
             });
         }
     });
-    let counters = pool.counters();
+    let counters = pool.stats();
     assert_eq!(counters.granted, 160);
     assert_eq!(counters.opened, 1, "{}", pool.status());
     assert_eq!(pool.status().active_requests, 0);
@@ -143,16 +143,16 @@ fn a_server_chooses_http2_in_its_handshake() {
     net.run(async {
         let mut request = Request::new(Body::empty());
         *request.uri_mut() = "https://origin.test/".parse().unwrap();
-        request.extensions_mut().insert(KeepStreamInfo);
+        request.extensions_mut().insert(IncludeConnectionInfo);
         let response = pool.request(request).await.unwrap();
-        let info: &StreamInfo = response.extensions().get().unwrap();
+        let info: &ConnectionInfo = response.extensions().get().unwrap();
         let chosen = info.tls.as_ref().and_then(|tls| tls.alpn);
         assert_eq!(chosen, Some(httpcore::Alpn::Http2));
         assert_eq!(response.version(), http::Version::HTTP_2);
     });
     drop(pool);
-    net.settle();
-    assert_eq!(net.census(), Census::default(), "{}", net.report());
+    net.run_until_idle();
+    assert_eq!(net.census(), LiveCounts::default(), "{}", net.report());
 }
 
 /// A server which knows extended CONNECT.
@@ -229,8 +229,8 @@ fn an_extended_connect_is_a_stream_both_ways() {
     let pool = prior_knowledge().build(Arc::new(net.clone()));
     net.run(duplex(&pool, "http://origin.test"));
     drop(pool);
-    net.settle();
-    assert_eq!(net.census(), Census::default(), "{}", net.report());
+    net.run_until_idle();
+    assert_eq!(net.census(), LiveCounts::default(), "{}", net.report());
 }
 
 #[test]
@@ -263,7 +263,7 @@ fn a_tunnel_carries_more_than_the_windows_hold() {
 #[test]
 fn an_extended_connect_is_a_stream_both_ways_over_the_event_loop() {
     let address = http2::start(with_connect()).unwrap();
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     let pool = prior_knowledge().build(epoll.backend());
     epoll.block_on(duplex(&pool, &format!("http://{address}")));
 }
@@ -275,8 +275,8 @@ fn an_extended_connect_waits_for_settings_and_is_refused_where_they_do_not_offer
     let error = net
         .run(pool.request(connect("http://origin.test/chat", "websocket")))
         .unwrap_err();
-    assert_eq!(error.kind(), Kind::InvalidRequest, "{error:?}");
-    assert_eq!(error.sent(), Sent::Nothing);
+    assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{error:?}");
+    assert_eq!(error.sent(), RequestSent::None);
     assert_eq!(pool.status().active_requests, 0);
     let hello = net.run(pool.get("http://origin.test/hello")).unwrap();
     assert_eq!(hello.status(), 200, "the connection is as good as before");
@@ -293,8 +293,8 @@ fn an_extended_connect_does_not_wait_for_settings_for_ever() {
             TimeoutKind::Read,
         ),
         (
-            Timeouts::default().with_first_byte(Duration::from_secs(5)),
-            TimeoutKind::FirstByte,
+            Timeouts::default().with_response_head(Duration::from_secs(5)),
+            TimeoutKind::ResponseHead,
         ),
     ] {
         let pool = prior_knowledge()
@@ -304,8 +304,11 @@ fn an_extended_connect_does_not_wait_for_settings_for_ever() {
         let error = net
             .run(pool.request(connect("http://origin.test/chat", "websocket")))
             .unwrap_err();
-        assert_eq!(error.kind(), Kind::Timeout(kind), "{error:?}");
-        assert_eq!((error.phase(), error.sent()), (Phase::Send, Sent::Nothing));
+        assert_eq!(error.kind(), ErrorKind::Timeout(kind), "{error:?}");
+        assert_eq!(
+            (error.phase(), error.sent()),
+            (ErrorPhase::Send, RequestSent::None)
+        );
         assert_eq!(net.elapsed() - begun, Duration::from_secs(5));
     }
     net.clear();
@@ -323,8 +326,11 @@ fn an_extended_connect_hears_of_a_connection_that_ends_before_its_settings() {
         .run(pool.request(connect("http://origin.test/chat", "websocket")))
         .unwrap_err();
     // It has not read everything, and so its end is a reset.
-    assert_eq!(error.kind(), Kind::Network, "{error:?}");
-    assert_eq!((error.phase(), error.sent()), (Phase::Send, Sent::Nothing));
+    assert_eq!(error.kind(), ErrorKind::Network, "{error:?}");
+    assert_eq!(
+        (error.phase(), error.sent()),
+        (ErrorPhase::Send, RequestSent::None)
+    );
     // What was not sent may be sent again, and that has an end.
     assert_eq!((error.attempts(), served.attempts()), (10, 10));
     assert_eq!(net.elapsed(), Duration::from_secs(10));
@@ -348,7 +354,7 @@ fn a_request_may_insist_on_http1() {
         .build(Arc::new(net.clone()));
     let request = || {
         http::Request::get("https://origin.test/")
-            .extension(ConnectionUse::default().with_http1_only())
+            .extension(ConnectionPolicy::default().with_http1_only())
             .body(Body::empty())
             .unwrap()
     };
@@ -364,7 +370,7 @@ fn a_request_may_insist_on_http1() {
 fn watchful() -> Builder {
     let mut config = Http2Config::default();
     config.keep_alive_interval = Some(Duration::from_secs(30));
-    config.keep_alive_deadline = Duration::from_secs(10);
+    config.keep_alive_timeout = Duration::from_secs(10);
     prior_knowledge().http2_config(config)
 }
 
@@ -378,7 +384,7 @@ fn a_server_that_falls_silent_is_found_out() {
     });
     let pool = watchful().build(Arc::new(net.clone()));
     let error = net.run(pool.get("http://origin.test/")).unwrap_err();
-    assert_eq!(error.kind(), Kind::Network, "{error:?}");
+    assert_eq!(error.kind(), ErrorKind::Network, "{error:?}");
     assert!(error.to_string().contains("sign of life"), "{error}");
     assert_eq!(net.elapsed(), Duration::from_secs(40));
     net.clear();
@@ -399,8 +405,8 @@ fn a_server_that_takes_nothing_in_is_found_out_too() {
     let pool = watchful().build(Arc::new(net.clone()));
     let upload = post("http://origin.test/echo", pieces(1000, 10_000));
     let error = net.run(pool.request(upload)).unwrap_err();
-    assert_eq!(error.kind(), Kind::Network, "{error:?}");
-    assert_eq!(error.sent(), Sent::Part);
+    assert_eq!(error.kind(), ErrorKind::Network, "{error:?}");
+    assert_eq!(error.sent(), RequestSent::Partial);
     assert_eq!(net.elapsed(), Duration::from_secs(40));
     assert!(pool.status().connections.is_empty());
     net.clear();
@@ -484,8 +490,8 @@ fn hints_trailers_and_early_answers_come_through() {
     });
     assert_eq!(*hints.lock().unwrap(), [103]);
     drop(pool);
-    net.settle();
-    assert_eq!(net.census(), Census::default(), "{}", net.report());
+    net.run_until_idle();
+    assert_eq!(net.census(), LiveCounts::default(), "{}", net.report());
 }
 
 #[test]
@@ -508,14 +514,14 @@ fn a_drain_waits_for_streams_and_then_breaks_them_off() {
     net.run(async {
         net.sleep(Duration::from_secs(1)).await;
         let drained = pool.drain(Duration::from_secs(5)).await;
-        assert_eq!(drained.unfinished, 1);
+        assert_eq!(drained.aborted, 1);
     });
     assert_eq!(net.elapsed(), Duration::from_secs(6));
     drop(pool);
-    net.settle();
+    net.run_until_idle();
     let error = after.lock().unwrap().take().unwrap();
-    assert_eq!(error.kind(), Kind::PoolClosed, "{error:?}");
-    assert_eq!(net.census(), Census::default(), "{}", net.report());
+    assert_eq!(error.kind(), ErrorKind::PoolClosed, "{error:?}");
+    assert_eq!(net.census(), LiveCounts::default(), "{}", net.report());
 }
 
 /// Reads frames up to the first HEADERS; on which stream they were.
@@ -559,7 +565,7 @@ fn a_get_on_a_connection_that_ended_unnoticed_is_sent_on_another() {
     // Nobody is in the pool's loop, and so nobody hears that the connection has ended. Whether that
     // is found out before the request is written or by writing it, a GET may be sent once more.
     assert_eq!(pool.get(url.as_str()).unwrap().status(), 200);
-    assert_eq!(pool.counters().opened, 2);
+    assert_eq!(pool.stats().opened, 2);
     drop(pool);
     server.join().unwrap();
 }
@@ -601,7 +607,7 @@ fn a_post_that_a_goaway_refused_is_sent_again_though_writing_it_failed() {
             refuse_and_serve(&listener, &sender);
         }
     });
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     for round in 0..rounds {
         let pool = prior_knowledge().build(epoll.backend());
         let status = epoll.block_on(async {
@@ -612,7 +618,7 @@ fn a_post_that_a_goaway_refused_is_sent_again_though_writing_it_failed() {
             posted.map(|response| response.status().as_u16())
         });
         assert!(matches!(status, Ok(200)), "round {round}: {status:?}");
-        assert_eq!(pool.counters().opened, 2, "round {round}");
+        assert_eq!(pool.stats().opened, 2, "round {round}");
     }
     // The last connection ends with its loop.
     drop(epoll);
@@ -657,8 +663,8 @@ fn the_version_of_a_request_is_no_preference_over_either_version() {
             let place = format!("{version:?}, HTTP/2 {http2}");
             let Some(said) = said else {
                 let error = outcome.unwrap_err();
-                assert_eq!(error.kind(), Kind::InvalidRequest, "{place}");
-                assert_eq!(error.sent(), Sent::Nothing, "{place}");
+                assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{place}");
+                assert_eq!(error.sent(), RequestSent::None, "{place}");
                 continue;
             };
             assert_eq!(outcome.unwrap().status(), 200, "{place}");

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use httpcore::{ConnectionPool, Epoll, Timeouts};
+use httpcore::{ConnectionPool, EventLoop, Timeouts};
 use httpcore_net_mock::{MockNet, ServerStream};
 use httpcore_origin::Origin;
 
@@ -55,7 +55,7 @@ fn a_mock_pool_in_a_real_loop_panics_at_once() {
                 assert_eq!(net.run(get()), "ok");
                 pool.close_idle();
             }
-            let epoll = Epoll::new().unwrap();
+            let epoll = EventLoop::new().unwrap();
             let said = panic_of(|| drop(epoll.block_on(get())));
             assert!(said.contains("in an event loop in real time"), "{said}");
             assert!(said.contains("MockNet::run"), "{said}");
@@ -71,7 +71,7 @@ fn a_mock_pool_in_a_real_loop_panics_at_once() {
 fn a_real_pool_in_a_mock_run_is_reported_at_once_and_named_as_possible() {
     let origin = Origin::start().unwrap();
     for timeouts in limits() {
-        let epoll = Epoll::new().unwrap();
+        let epoll = EventLoop::new().unwrap();
         let pool = ConnectionPool::builder()
             .timeouts(timeouts)
             .build(epoll.backend());
@@ -86,7 +86,7 @@ fn a_real_pool_in_a_mock_run_is_reported_at_once_and_named_as_possible() {
 fn a_world_that_runs_within_a_real_loop_is_no_mistake() {
     let net = MockNet::new();
     net.serve("server.test", 80, answer);
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     let pool = ConnectionPool::new(Arc::new(net.clone()));
     let text = epoll.block_on(async {
         net.run(async {

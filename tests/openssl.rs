@@ -14,8 +14,10 @@ use std::{
     time::Duration,
 };
 
-use httpcore::{ConnectionPool, Epoll, Error, Fault, Kind, Phase, Timeouts, tls::RustlsConnector};
-use httpcore_net_tls::{Refusal, TlsError};
+use httpcore::{
+    ConnectionPool, Error, ErrorKind, ErrorPhase, EventLoop, Fault, Timeouts, tls::RustlsConnector,
+};
+use httpcore_net_tls::{TlsError, TlsErrorKind};
 
 /// How long a test waits for what must come: a bound on hanging, not a measurement.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -122,7 +124,7 @@ fn get(folder: &Path, options: &str) -> Result<http::StatusCode, Error> {
     let connector = RustlsConnector::builder()
         .root_pem_file(folder.join("root.pem"))
         .unwrap();
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     let pool = ConnectionPool::builder()
         .timeouts(Timeouts::default().with_total(PATIENCE))
         .tls(Arc::new(connector.build().unwrap()))
@@ -147,22 +149,32 @@ fn weak_keys_weak_signatures_and_old_versions_are_refused() {
     for version in ["-tls1_2", "-tls1_3"] {
         assert_eq!(get(good.path(), version).unwrap(), 200, "{version}");
     }
-    let too_old = Refusal::Alert("protocol_version".to_owned());
+    let too_old = TlsErrorKind::Alert("protocol_version".to_owned());
     for (what, folder, version, refusal) in [
         (
             "RSA of 1024 bits",
             &weak_key,
             "-tls1_2",
-            Refusal::BadCertificate,
+            TlsErrorKind::BadCertificate,
         ),
         (
             "RSA of 1024 bits",
             &weak_key,
             "-tls1_3",
-            Refusal::BadCertificate,
+            TlsErrorKind::BadCertificate,
         ),
-        ("SHA-1", &weak_signature, "-tls1_2", Refusal::WeakSignature),
-        ("SHA-1", &weak_signature, "-tls1_3", Refusal::WeakSignature),
+        (
+            "SHA-1",
+            &weak_signature,
+            "-tls1_2",
+            TlsErrorKind::WeakSignature,
+        ),
+        (
+            "SHA-1",
+            &weak_signature,
+            "-tls1_3",
+            TlsErrorKind::WeakSignature,
+        ),
         ("TLS 1.0", &good, "-tls1", too_old.clone()),
         ("TLS 1.1", &good, "-tls1_1", too_old),
     ] {
@@ -170,10 +182,10 @@ fn weak_keys_weak_signatures_and_old_versions_are_refused() {
         let facts = (error.kind(), error.phase(), error.fault());
         assert_eq!(
             facts,
-            (Kind::Tls, Phase::Tls, Fault::Peer),
+            (ErrorKind::Tls, ErrorPhase::Tls, Fault::Peer),
             "{what}: {error:?}"
         );
-        let tls = TlsError::behind(&error).unwrap();
-        assert_eq!(tls.refusal(), &refusal, "{what}, {version}: {error:?}");
+        let tls = TlsError::find_in(&error).unwrap();
+        assert_eq!(tls.kind(), &refusal, "{what}, {version}: {error:?}");
     }
 }

@@ -12,10 +12,11 @@ use std::{
 
 use bytes::BytesMut;
 use httpcore::{
-    Body, Builder, CloseReason, Closed, ConnectionPool, ConnectionUse, EarlyResponse, Fault, Kind,
-    LeaseRevoked, Partition, Phase, Upgraded, UploadState,
+    Body, Builder, CloseReason, ConnectionCloseReason, ConnectionPolicy, ConnectionPool,
+    ConnectionRevoked, EarlyResponse, ErrorKind, ErrorPhase, Fault, Partition, Upgraded,
+    UploadState,
 };
-use httpcore_net_mock::{Census, Link, MockNet, ServerStream};
+use httpcore_net_mock::{Link, LiveCounts, MockNet, ServerStream};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -64,7 +65,10 @@ fn a_keep_alive_field_has_the_connection_closed_a_second_before_the_server_would
         net.sleep(Duration::from_millis(2)).await;
         assert_eq!(pool.status().idle_connections, 0);
     });
-    assert_eq!(pool.counters().closed_for(Closed::IdleTimeout), 1);
+    assert_eq!(
+        pool.stats().closed_for(ConnectionCloseReason::IdleTimeout),
+        1
+    );
 }
 
 /// A body of two pieces, the second of which comes once it is asked for again.
@@ -141,7 +145,7 @@ fn a_misdirected_request_is_sent_again_once_on_a_new_connection() {
         assert_eq!(response.status(), status);
         assert_eq!(net.run(response.into_body().bytes(10)).unwrap(), "ok");
         assert_eq!(served.attempts(), attempts);
-        assert_eq!(pool.counters().retried, 1);
+        assert_eq!(pool.stats().retried, 1);
     }
 }
 
@@ -154,7 +158,7 @@ fn a_request_which_is_to_be_the_last_tells_the_server_and_closes() {
         fetch(&pool, get()).await;
         fetch(
             &pool,
-            get().extension(ConnectionUse::default().with_close_after()),
+            get().extension(ConnectionPolicy::default().with_close_after()),
         )
         .await;
     });
@@ -165,7 +169,7 @@ fn a_request_which_is_to_be_the_last_tells_the_server_and_closes() {
         .map(|head| head.contains("connection: close"))
         .collect();
     assert_eq!(says_close, [false, true]);
-    assert_eq!(pool.counters().opened, 1);
+    assert_eq!(pool.stats().opened, 1);
 }
 
 #[test]
@@ -179,13 +183,13 @@ fn partitions_and_those_who_insist_on_a_new_one_do_not_share_connections() {
             fetch(&pool, get().extension(Partition::new("one"))).await;
             fetch(&pool, get().extension(Partition::new("two"))).await;
         }
-        assert_eq!(pool.counters().opened, 3);
+        assert_eq!(pool.stats().opened, 3);
         fetch(
             &pool,
-            get().extension(ConnectionUse::default().with_fresh()),
+            get().extension(ConnectionPolicy::default().with_new_connection()),
         )
         .await;
-        assert_eq!(pool.counters().opened, 4);
+        assert_eq!(pool.stats().opened, 4);
     });
     let status = format!("{:#}", pool.status());
     assert!(
@@ -198,7 +202,7 @@ fn partitions_and_those_who_insist_on_a_new_one_do_not_share_connections() {
 fn an_origin_behind_a_black_hole_does_not_keep_the_others_waiting() {
     let net = MockNet::new();
     serve(&net, "");
-    net.fate("192.0.2.1:80".parse().unwrap(), Link::blackhole());
+    net.set_link("192.0.2.1:80".parse().unwrap(), Link::blackhole());
     let pool = pool(&net, |builder| {
         builder
             .max_connections(2)
@@ -208,7 +212,7 @@ fn an_origin_behind_a_black_hole_does_not_keep_the_others_waiting() {
         let sending = pool.get("http://192.0.2.1/");
         net.spawn("into the hole", async move { drop(sending.await) });
     }
-    net.settle();
+    net.run_until_idle();
     assert_eq!(pool.status().active_connections, 2);
     net.run(async {
         fetch(&pool, get()).await;
@@ -220,15 +224,15 @@ fn an_origin_behind_a_black_hole_does_not_keep_the_others_waiting() {
 #[test]
 fn a_refused_connect_is_repeated_as_often_as_was_asked_for() {
     let net = MockNet::new();
-    net.fate("192.0.2.1:80".parse().unwrap(), Link::refused());
+    net.set_link("192.0.2.1:80".parse().unwrap(), Link::refused());
     let pool = pool(&net, |builder| builder.connect_retries(3));
     net.run(async {
         let error = pool.get("http://192.0.2.1/").await.unwrap_err();
-        assert_eq!(error.kind(), Kind::Connect);
+        assert_eq!(error.kind(), ErrorKind::Connect);
         // At once, after half a second and after a second.
         assert_eq!(net.elapsed().as_millis(), 1_500);
     });
-    assert_eq!(pool.counters().dials_retried, 3);
+    assert_eq!(pool.stats().dials_retried, 3);
 }
 
 #[test]
@@ -244,9 +248,9 @@ fn a_drained_pool_has_served_who_came_and_serves_nobody_else() {
             response.into_body().bytes(10).await.unwrap();
             drop(pool_);
         });
-        assert_eq!(pool.drain(60 * SECOND).await.unfinished, 0);
+        assert_eq!(pool.drain(60 * SECOND).await.aborted, 0);
         let error = pool.get("http://server.test/").await.unwrap_err();
-        assert_eq!(error.kind(), Kind::PoolClosed);
+        assert_eq!(error.kind(), ErrorKind::PoolClosed);
     });
     assert!(pool.status().connections.is_empty());
 }
@@ -297,7 +301,7 @@ fn a_drain_that_has_waited_long_enough_breaks_off_whatever_has_not_ended() {
             let error = heads.request(get_path("/head")).await.unwrap_err();
             assert_eq!(
                 (error.kind(), error.fault()),
-                (Kind::PoolClosed, Fault::Local)
+                (ErrorKind::PoolClosed, Fault::Local)
             );
             assert!(!error.is_retryable());
             ends_
@@ -308,14 +312,14 @@ fn a_drain_that_has_waited_long_enough_breaks_off_whatever_has_not_ended() {
         let ends_ = ends.clone();
         net.spawn("reader", async move {
             let error = reader.read(&mut BytesMut::new()).await.unwrap_err();
-            assert!(LeaseRevoked::is_behind(&error), "{error}");
+            assert!(ConnectionRevoked::is_source_of(&error), "{error}");
             ends_.lock().unwrap().push(format!("read: {error}"));
         });
         let ends_ = ends.clone();
         net.spawn("writer", async move {
             // The server never reads, and there is only so much room.
             let error = writer.write_all(&vec![0; 10 << 20]).await.unwrap_err();
-            assert!(LeaseRevoked::is_behind(&error), "{error}");
+            assert!(ConnectionRevoked::is_source_of(&error), "{error}");
             ends_.lock().unwrap().push(format!("write: {error}"));
         });
         let drain = pool.drain(SECOND);
@@ -325,13 +329,13 @@ fn a_drain_that_has_waited_long_enough_breaks_off_whatever_has_not_ended() {
             ends_
                 .lock()
                 .unwrap()
-                .push(format!("{} unfinished", drained.unfinished));
+                .push(format!("{} unfinished", drained.aborted));
         });
 
         let error = body.chunk().await.unwrap().unwrap_err();
         assert_eq!(
             (error.kind(), error.phase()),
-            (Kind::PoolClosed, Phase::Body)
+            (ErrorKind::PoolClosed, ErrorPhase::Body)
         );
         tell(format!("body: {error}"));
         net.sleep(SECOND).await;
@@ -351,11 +355,11 @@ fn a_drain_that_has_waited_long_enough_breaks_off_whatever_has_not_ended() {
         ]
     );
     assert_eq!(net.elapsed(), 2 * SECOND);
-    let revoked = Closed::Exchange(CloseReason::Revoked);
-    assert_eq!(pool.counters().closed_for(revoked), 2);
+    let revoked = ConnectionCloseReason::Exchange(CloseReason::Revoked);
+    assert_eq!(pool.stats().closed_for(revoked), 2);
     assert_eq!(pool.status().active_requests, 0);
     drop(pool);
-    net.settle();
+    net.run_until_idle();
     assert_eq!(net.census().streams, 0);
 }
 
@@ -368,12 +372,12 @@ fn what_is_not_asked_meanwhile_hears_of_the_drain_when_it_is() {
         let mut response = pool.request(get_path("/stream")).await.unwrap();
         let mut stream = Upgraded::take_from(&mut response).unwrap();
         let mut body = pool.request(get_path("/body")).await.unwrap().into_body();
-        assert_eq!(pool.drain(SECOND).await.unfinished, 2);
+        assert_eq!(pool.drain(SECOND).await.aborted, 2);
         let error = stream.write_all(b"hello?").await.unwrap_err();
-        assert!(LeaseRevoked::is_behind(&error), "{error}");
+        assert!(ConnectionRevoked::is_source_of(&error), "{error}");
         // Although there is something to be read.
         let error = body.chunk().await.unwrap().unwrap_err();
-        assert_eq!(error.kind(), Kind::PoolClosed);
+        assert_eq!(error.kind(), ErrorKind::PoolClosed);
     });
 }
 
@@ -391,20 +395,20 @@ fn a_pool_is_gone_once_all_have_heard_of_the_drain_whoever_hears_last() {
             drop(waits);
             let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
             assert!(waiting.as_mut().poll(&mut cx).is_pending());
-            assert_eq!(pool.drain(SECOND).await.unfinished, 2);
+            assert_eq!(pool.drain(SECOND).await.aborted, 2);
             drop(pool);
             for who in [first, last] {
                 match who {
                     "holder" => while let Ok(Some(_)) = body.chunk().await.transpose() {},
                     _ => {
                         let refused = waiting.as_mut().await.unwrap_err();
-                        assert_eq!(refused.kind(), Kind::PoolClosed);
+                        assert_eq!(refused.kind(), ErrorKind::PoolClosed);
                     }
                 }
             }
         });
-        net.settle();
-        assert_eq!(net.census(), Census::default(), "{}", net.report());
+        net.run_until_idle();
+        assert_eq!(net.census(), LiveCounts::default(), "{}", net.report());
     }
 }
 
@@ -421,7 +425,7 @@ fn a_stream_that_ends_in_time_is_waited_for() {
             sleep.await;
             drop(stream);
         });
-        assert_eq!(pool.drain(SECOND).await.unfinished, 0);
+        assert_eq!(pool.drain(SECOND).await.aborted, 0);
     });
     assert_eq!(net.elapsed(), SECOND / 2);
 }
@@ -439,17 +443,17 @@ fn what_a_drain_breaks_off_hears_of_it_although_the_pool_is_dropped_at_once() {
         let hears = heard.clone();
         net.spawn("reader", async move {
             let error = stream.read(&mut BytesMut::new()).await.unwrap_err();
-            assert!(LeaseRevoked::is_behind(&error), "{error}");
+            assert!(ConnectionRevoked::is_source_of(&error), "{error}");
             *hears.lock().unwrap() = true;
         });
-        assert_eq!(pool.drain(SECOND).await.unfinished, 2);
+        assert_eq!(pool.drain(SECOND).await.aborted, 2);
         // Before any of them has been polled.
         drop(pool);
         net.sleep(SECOND).await;
         assert!(*heard.lock().unwrap());
         let error = body.chunk().await.unwrap().unwrap_err();
-        assert_eq!(error.kind(), Kind::PoolClosed);
+        assert_eq!(error.kind(), ErrorKind::PoolClosed);
     });
-    net.settle();
-    assert_eq!(net.census(), Census::default(), "{}", net.report());
+    net.run_until_idle();
+    assert_eq!(net.census(), LiveCounts::default(), "{}", net.report());
 }

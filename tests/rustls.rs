@@ -15,13 +15,13 @@ use std::{
 };
 
 use httpcore::{
-    Alpn, Body, BoxFuture, BoxStream, ConnectionPool, Epoll, Error, Event, Fault, IdleEnd,
-    KeepStreamInfo, Kind, NetworkStream, Phase, Request, Sent, ServerName, StreamInfo, TimeoutKind,
-    Timeouts, TlsChoice, TlsConnector, TlsInfo, Trace,
-    mock::{Census, Chunks, Link, MockNet},
+    Alpn, Body, BoxFuture, BoxStream, ConnectionInfo, ConnectionPool, Error, ErrorKind, ErrorPhase,
+    EventLoop, Fault, IdleEvent, IncludeConnectionInfo, NetworkStream, Request, RequestSent,
+    ServerName, TimeoutKind, Timeouts, TlsConnector, TlsInfo, TlsOverride, Trace, TraceEvent,
+    mock::{Chunks, Link, LiveCounts, MockNet},
 };
 use httpcore_net_tls::{
-    Refusal, TlsError,
+    TlsError, TlsErrorKind,
     rustls::{
         ServerConnection, StreamOwned,
         version::{TLS12, TLS13},
@@ -37,8 +37,8 @@ fn pool(net: &MockNet, root: &Authority) -> ConnectionPool {
         .build(Arc::new(net.clone()))
 }
 
-fn refusal(error: &Error) -> Refusal {
-    TlsError::behind(error).unwrap().refusal().clone()
+fn refusal(error: &Error) -> TlsErrorKind {
+    TlsError::find_in(error).unwrap().kind().clone()
 }
 
 async fn get(pool: &ConnectionPool) -> Result<Vec<u8>, Error> {
@@ -60,8 +60,8 @@ async fn answer(mut stream: ServerTls) {
 fn traced(seen: &Arc<Mutex<Vec<TlsInfo>>>) -> Request {
     let seen = seen.clone();
     http::Request::get(URL)
-        .extension(Trace::to(move |_: Instant, event: &Event<'_>| {
-            if let Event::TlsEstablished { info } = event {
+        .extension(Trace::to(move |_: Instant, event: &TraceEvent<'_>| {
+            if let TraceEvent::TlsEstablished { info } = event {
                 seen.lock().unwrap().push((*info).clone());
             }
         }))
@@ -97,8 +97,8 @@ fn connections_are_kept_across_tickets_and_sessions_across_connections() {
         [(Some(Alpn::Http1), false), (Some(Alpn::Http1), true)]
     );
     drop(pool);
-    net.settle();
-    assert_eq!(net.census(), Census::default());
+    net.run_until_idle();
+    assert_eq!(net.census(), LiveCounts::default());
 }
 
 /// What the client makes of `response`, of which only `sent` bytes come, and then the end: one
@@ -121,8 +121,8 @@ fn cut(
     let pool = pool(&net, root);
     let heard = net.run(get(&pool));
     drop(pool);
-    net.settle();
-    assert_eq!(net.census(), Census::default());
+    net.run_until_idle();
+    assert_eq!(net.census(), LiveCounts::default());
     heard
 }
 
@@ -156,7 +156,11 @@ fn a_response_cut_at_any_byte_is_an_error_unless_its_end_was_told() {
                     }
                     Err(error) => {
                         assert!(!is_whole, "{told}: {error:?}");
-                        assert_eq!(error.kind(), Kind::Closed, "{told}: {error:?}");
+                        assert_eq!(
+                            error.kind(),
+                            ErrorKind::ConnectionClosed,
+                            "{told}: {error:?}"
+                        );
                     }
                 }
             }
@@ -178,10 +182,10 @@ fn a_response_tells_what_its_connection_is_if_it_is_asked_to() {
         let mut request = Request::default();
         *request.uri_mut() = URL.parse().unwrap();
         if curious {
-            request.extensions_mut().insert(KeepStreamInfo);
+            request.extensions_mut().insert(IncludeConnectionInfo);
         }
         let response = pool.request(request).await.unwrap();
-        let info: Option<StreamInfo> = response.extensions().get().cloned();
+        let info: Option<ConnectionInfo> = response.extensions().get().cloned();
         assert_eq!(response.into_body().bytes(99).await.unwrap(), "hello");
         info
     };
@@ -278,8 +282,8 @@ fn the_name_that_was_asked_for_is_the_one_a_certificate_must_be_for() {
         match (told, heard) {
             (Ok(told), Ok(heard)) => assert_eq!(told, heard),
             (Err(error), Err(name)) => {
-                assert_eq!(error.kind(), Kind::Tls);
-                let Refusal::WrongName { expected, .. } = refusal(&error) else {
+                assert_eq!(error.kind(), ErrorKind::Tls);
+                let TlsErrorKind::WrongName { expected, .. } = refusal(&error) else {
                     panic!("{error:?}");
                 };
                 assert_eq!(expected, name);
@@ -306,9 +310,9 @@ fn a_request_can_bring_its_own_tls_and_shares_with_nobody_else_then() {
         .builder()
         .client_certificate_der(chain, identity.key.serialize_der())
         .unwrap();
-    let admitted = TlsChoice::new(Arc::new(admitted.build().unwrap()));
-    let stranger = TlsChoice::new(Arc::new(Authority::new("other").connector()));
-    let ask = async |choice: Option<&TlsChoice>| {
+    let admitted = TlsOverride::new(Arc::new(admitted.build().unwrap()));
+    let stranger = TlsOverride::new(Arc::new(Authority::new("other").connector()));
+    let ask = async |choice: Option<&TlsOverride>| {
         let mut request = Request::default();
         *request.uri_mut() = URL.parse().unwrap();
         if let Some(choice) = choice {
@@ -322,9 +326,9 @@ fn a_request_can_bring_its_own_tls_and_shares_with_nobody_else_then() {
             assert_eq!(ask(Some(&admitted)).await.unwrap(), "hello");
             // There is an idle connection, and it is not for these.
             let nobody = refusal(&ask(None).await.unwrap_err());
-            assert!(matches!(nobody, Refusal::Alert(_)), "{nobody:?}");
+            assert!(matches!(nobody, TlsErrorKind::Alert(_)), "{nobody:?}");
             let distrust = refusal(&ask(Some(&stranger)).await.unwrap_err());
-            assert_eq!(distrust, Refusal::UnknownIssuer);
+            assert_eq!(distrust, TlsErrorKind::UnknownIssuer);
         }
     });
     assert_eq!(served.attempts(), 5, "one for the two that were admitted");
@@ -340,13 +344,13 @@ fn a_name_no_certificate_can_be_for_is_the_callers_fault() {
         .unwrap_err();
     assert_eq!(
         (error.kind(), error.phase()),
-        (Kind::InvalidRequest, Phase::Tls)
+        (ErrorKind::InvalidRequest, ErrorPhase::Tls)
     );
     assert_eq!(
         (error.fault(), error.sent()),
-        (Fault::Caller, Sent::Nothing)
+        (Fault::Caller, RequestSent::None)
     );
-    assert_eq!(refusal(&error), Refusal::BadName("no name".to_owned()));
+    assert_eq!(refusal(&error), TlsErrorKind::BadName("no name".to_owned()));
 }
 
 const LARGE: u64 = 12 << 20;
@@ -414,8 +418,8 @@ fn a_large_upload_arrives_whole_through_a_narrow_link() {
     let pool = pool(&net, &root);
     assert_eq!(net.run(upload(&pool, URL)).unwrap(), LARGE.to_string());
     drop(pool);
-    net.settle();
-    assert_eq!(net.census(), Census::default());
+    net.run_until_idle();
+    assert_eq!(net.census(), LiveCounts::default());
 }
 
 #[test]
@@ -439,7 +443,7 @@ fn a_large_upload_arrives_whole_over_a_socket() {
         stream.write_all((head + &told).as_bytes())?;
         stream.flush()
     });
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     let pool = ConnectionPool::builder()
         .tls(Arc::new(root.connector()))
         .timeouts(Timeouts::default().with_total(Duration::from_secs(60)))
@@ -458,8 +462,11 @@ fn a_refused_certificate_is_an_error_of_tls_and_says_why() {
     serve(&net, server, stay);
     let pool = pool(&net, &Authority::new("root"));
     let error = net.run(get(&pool)).unwrap_err();
-    assert_eq!((error.kind(), error.phase()), (Kind::Tls, Phase::Tls));
-    assert_eq!(refusal(&error), Refusal::UnknownIssuer);
+    assert_eq!(
+        (error.kind(), error.phase()),
+        (ErrorKind::Tls, ErrorPhase::Tls)
+    );
+    assert_eq!(refusal(&error), TlsErrorKind::UnknownIssuer);
 }
 
 /// Sends `bytes` as they are, below TLS, when it has heard a request.
@@ -483,7 +490,10 @@ fn what_breaks_in_tls_after_the_handshake_is_an_error_of_tls() {
         b"HTTP/1.1 200",
     );
     let head = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
-    for (response, phase, started) in [("", Phase::Head, false), (head, Phase::Body, true)] {
+    for (response, phase, started) in [
+        ("", ErrorPhase::Head, false),
+        (head, ErrorPhase::Body, true),
+    ] {
         for bytes in [&forged[..], nonsense] {
             let net = MockNet::new();
             let root = Authority::new("root");
@@ -494,15 +504,18 @@ fn what_breaks_in_tls_after_the_handshake_is_an_error_of_tls() {
             let error = net.run(get(&pool)).unwrap_err();
             assert_eq!(
                 (error.kind(), error.phase()),
-                (Kind::Tls, phase),
+                (ErrorKind::Tls, phase),
                 "{error:?}"
             );
-            assert_eq!((error.fault(), error.sent()), (Fault::Peer, Sent::All));
+            assert_eq!(
+                (error.fault(), error.sent()),
+                (Fault::Peer, RequestSent::Full)
+            );
             assert_eq!(error.response_started(), started);
-            assert_eq!(refusal(&error), Refusal::Protocol);
+            assert_eq!(refusal(&error), TlsErrorKind::Protocol);
             drop(pool);
-            net.settle();
-            assert_eq!(net.census(), Census::default());
+            net.run_until_idle();
+            assert_eq!(net.census(), LiveCounts::default());
         }
     }
 }
@@ -511,8 +524,8 @@ fn what_breaks_in_tls_after_the_handshake_is_an_error_of_tls() {
 fn a_server_that_misses_the_clients_certificate_is_understood_in_both_versions() {
     // RFC 8446 §4.4.2.4: in TLS 1.3 the client has finished its handshake by the time it is refused.
     for (version, phase, sent) in [
-        (&TLS12, Phase::Tls, Sent::Nothing),
-        (&TLS13, Phase::Head, Sent::All),
+        (&TLS12, ErrorPhase::Tls, RequestSent::None),
+        (&TLS13, ErrorPhase::Head, RequestSent::Full),
     ] {
         let net = MockNet::new();
         let root = Authority::new("root");
@@ -524,12 +537,15 @@ fn a_server_that_misses_the_clients_certificate_is_understood_in_both_versions()
         let error = net.run(get(&pool)).unwrap_err();
         assert_eq!(
             (error.kind(), error.phase()),
-            (Kind::Tls, phase),
+            (ErrorKind::Tls, phase),
             "{error:?}"
         );
         assert_eq!((error.fault(), error.sent()), (Fault::Peer, sent));
-        assert!(matches!(refusal(&error), Refusal::Alert(_)), "{error:?}");
-        let said = TlsError::behind(&error).unwrap().to_string();
+        assert!(
+            matches!(refusal(&error), TlsErrorKind::Alert(_)),
+            "{error:?}"
+        );
+        let said = TlsError::find_in(&error).unwrap().to_string();
         assert!(said.contains("client certificate"), "{said}");
     }
 }
@@ -557,7 +573,7 @@ fn a_missing_client_certificate_shows_the_alert_every_time() {
             while tls.wants_write() && tls.write_tls(&mut stream).is_ok() {}
         }
     });
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     for http2 in [true, false] {
         let pool = ConnectionPool::builder()
             .tls(Arc::new(root.connector()))
@@ -567,9 +583,9 @@ fn a_missing_client_certificate_shows_the_alert_every_time() {
             let request = http::Request::post(url.as_str()).body(Body::from("some"));
             let error = epoll.block_on(pool.request(request.unwrap())).unwrap_err();
             let place = format!("HTTP/2 {http2}, round {round}: {error:?}");
-            assert_eq!(error.kind(), Kind::Tls, "{place}");
-            let behind = TlsError::behind(&error).expect(&place);
-            assert!(matches!(behind.refusal(), Refusal::Alert(_)), "{place}");
+            assert_eq!(error.kind(), ErrorKind::Tls, "{place}");
+            let behind = TlsError::find_in(&error).expect(&place);
+            assert!(matches!(behind.kind(), TlsErrorKind::Alert(_)), "{place}");
             let said = behind.to_string();
             assert!(said.contains("client certificate"), "{place}");
             assert_eq!(error.attempts(), 1, "{place}");
@@ -587,7 +603,7 @@ fn a_handshake_that_stalls_runs_into_its_own_timeout() {
         .timeouts(Timeouts::default().with_tls(Duration::from_secs(7)))
         .build(Arc::new(net.clone()));
     let error = net.run(get(&pool)).unwrap_err();
-    assert_eq!(error.kind(), Kind::Timeout(TimeoutKind::Tls));
+    assert_eq!(error.kind(), ErrorKind::Timeout(TimeoutKind::Tls));
     assert_eq!(net.elapsed(), Duration::from_secs(7));
 }
 
@@ -598,7 +614,7 @@ fn https_works_without_being_asked_for_and_trusts_nobody_we_made_up() {
     serve(&net, root.issue(&["tls.test"]).server(), answer);
     let pool = ConnectionPool::new(Arc::new(net.clone()));
     let error = net.run(get(&pool)).unwrap_err();
-    assert_eq!(error.kind(), Kind::Tls, "{error:?}");
+    assert_eq!(error.kind(), ErrorKind::Tls, "{error:?}");
 }
 
 /// Says that HTTP/2 was agreed on, whatever was offered.
@@ -644,11 +660,11 @@ impl NetworkStream for Lie {
         self.0.poll_shutdown(cx)
     }
 
-    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEnd> {
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEvent> {
         self.0.poll_idle(cx)
     }
 
-    fn info(&self) -> StreamInfo {
+    fn info(&self) -> ConnectionInfo {
         let mut tls = TlsInfo::default();
         tls.alpn = Some(Alpn::Http2);
         let mut info = self.0.info();
@@ -666,6 +682,6 @@ fn a_protocol_which_nobody_offered_is_not_spoken() {
         .tls(Arc::new(Liar))
         .build(Arc::new(net.clone()));
     let error = net.run(get(&pool)).unwrap_err();
-    assert_eq!(error.kind(), Kind::Tls);
+    assert_eq!(error.kind(), ErrorKind::Tls);
     assert!(error.to_string().contains("not offered"), "{error}");
 }

@@ -11,8 +11,8 @@ use std::{
 };
 
 use httpcore::{
-    ConnectionPool, Kind, Response, Timeouts,
-    sse::{EventSource, Events, Limits, Step, Subscription},
+    ConnectionPool, ErrorKind, Response, Timeouts,
+    sse::{EventSource, Events, Limits, SourceEvent, Subscription},
 };
 use httpcore_net_mock::{Link, MockNet, MockTls, Scenario, ServerStream, Sweep, TlsServer, seeds};
 
@@ -63,11 +63,14 @@ async fn told(source: &mut EventSource, most: usize) -> Vec<String> {
     let mut told = Vec::new();
     while told.len() < most {
         told.push(match source.step().await {
-            Some(Ok(Step::Opened)) => "opened".to_owned(),
-            Some(Ok(Step::Event(event))) => format!("{}={}", event.id, event.data),
-            Some(Ok(Step::Waiting { pause, error })) => match error {
-                Some(error) => format!("{pause:?} after {:?}", error.kind()),
-                None => format!("{pause:?}"),
+            Some(Ok(SourceEvent::Opened)) => "opened".to_owned(),
+            Some(Ok(SourceEvent::Event(event))) => format!("{}={}", event.id, event.data),
+            Some(Ok(SourceEvent::Waiting {
+                reconnect_delay,
+                error,
+            })) => match error {
+                Some(error) => format!("{reconnect_delay:?} after {:?}", error.kind()),
+                None => format!("{reconnect_delay:?}"),
             },
             Some(Ok(other)) => format!("{other:?}"),
             Some(Err(error)) => format!("{:?}: {error}", error.kind()),
@@ -175,7 +178,7 @@ fn a_broken_stream_is_taken_up_behind_its_last_event() {
             "500ms",
             "opened",
             "2=b",
-            "500ms after Closed",
+            "500ms after ConnectionClosed",
             "opened",
             "3=c",
             "3=d",
@@ -185,7 +188,7 @@ fn a_broken_stream_is_taken_up_behind_its_last_event() {
     assert_eq!(*asked.lock().unwrap(), ["-", "1", "2", "3"]);
     assert_eq!(net.elapsed(), 3 * SECOND / 2);
     drop((source, pool));
-    net.settle();
+    net.run_until_idle();
     assert_eq!(net.census().streams, 0);
 }
 
@@ -206,7 +209,9 @@ fn failures_in_a_row_are_waited_for_longer_and_longer_and_an_event_ends_that() {
         Link::refused(),
     ]);
     let pool = ConnectionPool::new(Arc::new(net.clone()));
-    let plan = subscription().pause(SECOND).max_pause(5 * SECOND);
+    let plan = subscription()
+        .reconnect_delay(SECOND)
+        .max_reconnect_delay(5 * SECOND);
     let mut source = pool.events(plan);
     let told = net.run(told(&mut source, 8));
     assert_eq!(
@@ -218,7 +223,7 @@ fn failures_in_a_row_are_waited_for_longer_and_longer_and_an_event_ends_that() {
             "5s after Connect",
             "opened",
             "=a",
-            "1s after Closed",
+            "1s after ConnectionClosed",
             "2s after Connect",
         ]
     );
@@ -235,14 +240,14 @@ fn a_server_that_wished_for_no_pause_is_not_asked_without_end_once_it_is_gone() 
     });
     served.links(std::iter::once(Link::new()).chain(std::iter::repeat_n(Link::refused(), 100)));
     let pool = ConnectionPool::new(Arc::new(net.clone()));
-    let mut source = pool.events(subscription().max_pause(5 * SECOND));
+    let mut source = pool.events(subscription().max_reconnect_delay(5 * SECOND));
     let told = net.run(told(&mut source, 7));
     assert_eq!(
         told,
         [
             "opened",
             "=a",
-            "500ms after Closed",
+            "500ms after ConnectionClosed",
             "1s after Connect",
             "2s after Connect",
             "4s after Connect",
@@ -275,12 +280,12 @@ fn ending_at_once(
 fn a_server_that_ends_each_response_at_once_is_not_asked_without_a_pause() {
     for (body, plan) in [
         ("retry: 0\n\n", subscription()),
-        ("", subscription().pause(Duration::ZERO)),
+        ("", subscription().reconnect_delay(Duration::ZERO)),
         (
             "retry: 0\n\n",
             subscription()
-                .pause(Duration::ZERO)
-                .max_pause(Duration::ZERO),
+                .reconnect_delay(Duration::ZERO)
+                .max_reconnect_delay(Duration::ZERO),
         ),
     ] {
         let net = MockNet::new();
@@ -346,7 +351,7 @@ fn as_many_reconnects_are_made_as_are_allowed() {
     net.serve("server.test", 80, async |stream| stream.close())
         .link(Link::refused());
     let pool = ConnectionPool::new(Arc::new(net.clone()));
-    let mut source = pool.events(subscription().pause(SECOND).max_reconnects(2));
+    let mut source = pool.events(subscription().reconnect_delay(SECOND).max_reconnects(2));
     let told = net.run(told(&mut source, 100));
     assert_eq!(
         told,
@@ -397,13 +402,16 @@ fn what_cannot_be_asked_for_ends_at_once() {
     let net = MockNet::new();
     let pool = ConnectionPool::new(Arc::new(net.clone()));
     for (subscription, kind) in [
-        (Subscription::new("not a url"), Kind::InvalidUrl),
+        (Subscription::new("not a url"), ErrorKind::InvalidUrl),
         (
             Subscription::new("ftp://server.test/"),
-            Kind::UnsupportedScheme,
+            ErrorKind::UnsupportedScheme,
         ),
-        (subscription().header("a b", "c"), Kind::InvalidRequest),
-        (subscription().last_event_id("7\n8"), Kind::InvalidRequest),
+        (subscription().header("a b", "c"), ErrorKind::InvalidRequest),
+        (
+            subscription().last_event_id("7\n8"),
+            ErrorKind::InvalidRequest,
+        ),
     ] {
         let mut source = pool.events(subscription);
         let error = net.run(source.event()).unwrap().unwrap_err();
@@ -420,11 +428,11 @@ fn what_cannot_be_asked_for_ends_at_once() {
         .build(Arc::new(secure.clone()));
     let mut source = strict.events(Subscription::new("https://server.test/"));
     let error = secure.run(source.event()).unwrap().unwrap_err();
-    assert_eq!(error.kind(), Kind::Tls);
+    assert_eq!(error.kind(), ErrorKind::Tls);
     pool.close();
     let mut source = pool.events(subscription());
     let error = net.run(source.event()).unwrap().unwrap_err();
-    assert_eq!(error.kind(), Kind::PoolClosed);
+    assert_eq!(error.kind(), ErrorKind::PoolClosed);
 }
 
 #[test]
@@ -438,13 +446,13 @@ fn a_drained_pool_ends_a_source_that_is_listening() {
     let pool = ConnectionPool::new(Arc::new(net.clone()));
     let mut source = pool.events(subscription());
     net.run(async {
-        assert!(matches!(source.step().await, Some(Ok(Step::Opened))));
+        assert!(matches!(source.step().await, Some(Ok(SourceEvent::Opened))));
         let draining = pool.drain(SECOND);
         net.spawn("drain", async move {
-            assert_eq!(draining.await.unfinished, 1);
+            assert_eq!(draining.await.aborted, 1);
         });
         let error = source.event().await.unwrap().unwrap_err();
-        assert_eq!(error.kind(), Kind::PoolClosed);
+        assert_eq!(error.kind(), ErrorKind::PoolClosed);
         assert!(source.event().await.is_none());
     });
     assert_eq!(net.elapsed(), SECOND);
@@ -462,7 +470,7 @@ fn an_event_that_is_too_large_is_the_end() {
     let limits = Limits::default().with_max_event_size(1000);
     let mut source = pool.events(subscription().limits(limits));
     let error = net.run(source.event()).unwrap().unwrap_err();
-    assert_eq!(error.kind(), Kind::TooLarge);
+    assert_eq!(error.kind(), ErrorKind::TooLarge);
     assert_eq!(pool.status().active_requests, 0);
 }
 
@@ -498,7 +506,7 @@ async fn count(mut stream: ServerStream) {
     if stream.write_all(HEAD).await.is_err() {
         return;
     }
-    let many = 1 + stream.pick(10);
+    let many = 1 + stream.random_below(10);
     for n in from..from + many {
         if !chunk(&mut stream, format!("id: {n}\n")).await
             || !chunk(&mut stream, format!("data: {n}\n\n")).await
@@ -506,7 +514,7 @@ async fn count(mut stream: ServerStream) {
             return;
         }
     }
-    if stream.pick(2) == 1 {
+    if stream.random_below(2) == 1 {
         stream.reset();
     }
 }

@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use httpcore::{Body, ConnectionPool, Epoll, NetworkBackend, Request, Timeouts};
+use httpcore::{Body, ConnectionPool, EventLoop, NetworkBackend, Request, Timeouts};
 use httpcore_net_epoll::Blocking;
 use httpcore_net_tls::rustls::{ServerConfig, ServerConnection, StreamOwned};
 use zoo::Authority;
@@ -40,7 +40,7 @@ const END: &str = "";
 
 /// One of the two loops.
 enum Loop {
-    Epoll(Epoll),
+    Epoll(EventLoop),
     Blocking(Blocking),
 }
 
@@ -197,7 +197,12 @@ fn run(lp: &Loop, has_tls: bool, said: &'static str, method: &str) {
 
 fn on_every_loop(said: &'static str, method: &str) {
     for has_tls in [false, true] {
-        run(&Loop::Epoll(Epoll::new().unwrap()), has_tls, said, method);
+        run(
+            &Loop::Epoll(EventLoop::new().unwrap()),
+            has_tls,
+            said,
+            method,
+        );
         let blocking = Blocking::new().unwrap();
         run(&Loop::Blocking(blocking), has_tls, said, method);
     }

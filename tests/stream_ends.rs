@@ -13,11 +13,11 @@ use std::{
 };
 
 use httpcore::{
-    Alpn, Body, BoxFuture, BoxStream, BytesMut, ConnectionPool, Error, Http2ErrorCode, IdleEnd,
-    Kind, NetworkStream, PoolConfig, Retry, Sent, StreamInfo, TlsConnector, TlsFailure, TlsInfo,
-    mock::MockNet,
+    Alpn, Body, BoxFuture, BoxStream, BytesMut, ConnectionInfo, ConnectionPool, Error, ErrorKind,
+    Http2ErrorCode, IdleEvent, NetworkStream, PoolConfig, RequestSent, Retry, TlsConnector,
+    TlsFailure, TlsInfo, mock::MockNet,
 };
-use httpcore_core_primitives::RuntimeGone;
+use httpcore_core_primitives::RuntimeShutdown;
 
 /// Stands in no head, and in no frame but DATA.
 const BODY: &str = "the body of the request";
@@ -91,14 +91,14 @@ impl NetworkStream for Ending {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_idle(&mut self, _: &mut Context<'_>) -> Poll<IdleEnd> {
+    fn poll_idle(&mut self, _: &mut Context<'_>) -> Poll<IdleEvent> {
         Poll::Pending
     }
 
-    fn info(&self) -> StreamInfo {
+    fn info(&self) -> ConnectionInfo {
         let mut tls = TlsInfo::default();
         tls.alpn = Some(self.alpn);
-        let mut info = StreamInfo::default();
+        let mut info = ConnectionInfo::default();
         info.tls = Some(Arc::new(tls));
         info
     }
@@ -157,38 +157,58 @@ fn the_end_of_a_stream_is_the_same_kind_over_both_versions() {
     let eof: Make = || ErrorKind::UnexpectedEof.into();
     let reset: Make = || ErrorKind::ConnectionReset.into();
     let pipe: Make = || ErrorKind::BrokenPipe.into();
-    let gone: Make = RuntimeGone::error;
+    let gone: Make = RuntimeShutdown::error;
     for (name, written, read, kind) in [
-        ("an end", None, None, Kind::Closed),
-        ("an end without close_notify", None, Some(cut), Kind::Closed),
+        ("an end", None, None, ErrorKind::ConnectionClosed),
+        (
+            "an end without close_notify",
+            None,
+            Some(cut),
+            ErrorKind::ConnectionClosed,
+        ),
         (
             "an early end of another layer",
             None,
             Some(eof),
-            Kind::Closed,
+            ErrorKind::ConnectionClosed,
         ),
-        ("an alert", None, Some(alert), Kind::Tls),
-        ("a reset", None, Some(reset), Kind::Network),
-        ("a runtime that ended", None, Some(gone), Kind::RuntimeGone),
-        ("a failed write, an end", Some(pipe), None, Kind::Closed),
+        ("an alert", None, Some(alert), ErrorKind::Tls),
+        ("a reset", None, Some(reset), ErrorKind::Network),
+        (
+            "a runtime that ended",
+            None,
+            Some(gone),
+            ErrorKind::RuntimeShutdown,
+        ),
+        (
+            "a failed write, an end",
+            Some(pipe),
+            None,
+            ErrorKind::ConnectionClosed,
+        ),
         (
             "a failed write, a reset",
             Some(pipe),
             Some(reset),
-            Kind::Network,
+            ErrorKind::Network,
         ),
         (
             "a failed write, an alert",
             Some(pipe),
             Some(alert),
-            Kind::Tls,
+            ErrorKind::Tls,
         ),
-        ("a failed write, a cut", Some(pipe), Some(cut), Kind::Closed),
+        (
+            "a failed write, a cut",
+            Some(pipe),
+            Some(cut),
+            ErrorKind::ConnectionClosed,
+        ),
         (
             "TLS fails to write, a reset",
             Some(alert),
             Some(reset),
-            Kind::Tls,
+            ErrorKind::Tls,
         ),
     ] {
         for alpn in [Alpn::Http1, Alpn::Http2] {
@@ -217,17 +237,22 @@ fn what_an_http2_server_said_before_a_write_failed_decides() {
     for (said, kind, sent, code) in [
         (
             &goaway[..],
-            Kind::Closed,
-            Sent::Nothing,
+            ErrorKind::ConnectionClosed,
+            RequestSent::None,
             Http2ErrorCode::NO_ERROR,
         ),
         (
             refused,
-            Kind::Protocol,
-            Sent::Nothing,
+            ErrorKind::Protocol,
+            RequestSent::None,
             Http2ErrorCode::REFUSED_STREAM,
         ),
-        (cancelled, Kind::Protocol, Sent::All, Http2ErrorCode::CANCEL),
+        (
+            cancelled,
+            ErrorKind::Protocol,
+            RequestSent::Full,
+            Http2ErrorCode::CANCEL,
+        ),
     ] {
         for read in [None, reset] {
             let end = End {
@@ -252,7 +277,7 @@ fn a_connection_that_can_be_neither_written_to_nor_read_to_its_end_is_given_up()
         read: Some(never),
     };
     let error = told_in(&net, end, Alpn::Http2);
-    assert_eq!(error.kind(), Kind::Network, "{error:?}");
+    assert_eq!(error.kind(), ErrorKind::Network, "{error:?}");
     let took = net.elapsed() - began;
     assert!(took <= Duration::from_secs(1), "{took:?}");
 }

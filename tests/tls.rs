@@ -7,7 +7,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use httpcore::{Bytes, ConnectionPool, Error, Fault, Kind, Phase, Sent};
+use httpcore::{Bytes, ConnectionPool, Error, ErrorKind, ErrorPhase, Fault, RequestSent};
 use httpcore_core_primitives::Alpn;
 use httpcore_net_mock::{Link, MockNet, MockTls, ServerStream, TlsServer};
 
@@ -78,15 +78,18 @@ fn a_certificate_that_is_refused_is_an_error_of_the_handshake() {
         net.serve_tls("bank.test", 443, tls, answer);
         let pool = pool(&net);
         let error = net.run(get(&pool)).unwrap_err();
-        assert_eq!((error.kind(), error.phase()), (Kind::Tls, Phase::Tls));
-        assert_eq!(error.sent(), Sent::Nothing);
+        assert_eq!(
+            (error.kind(), error.phase()),
+            (ErrorKind::Tls, ErrorPhase::Tls)
+        );
+        assert_eq!(error.sent(), RequestSent::None);
         assert!(pool.status().connections.is_empty());
     }
 }
 
 #[test]
 fn an_alert_after_the_handshake_is_an_error_of_tls_where_it_came() {
-    for (said, phase) in [("", Phase::Head), (ENDLESS, Phase::Body)] {
+    for (said, phase) in [("", ErrorPhase::Head), (ENDLESS, ErrorPhase::Body)] {
         let net = MockNet::new();
         net.serve_tls("bank.test", 443, http1(), move |mut stream| async move {
             stream.read_head().await.unwrap();
@@ -94,8 +97,11 @@ fn an_alert_after_the_handshake_is_an_error_of_tls_where_it_came() {
             stream.send_alert("certificate_required").await.unwrap();
         });
         let error = net.run(get(&pool(&net))).unwrap_err();
-        assert_eq!((error.kind(), error.phase()), (Kind::Tls, phase));
-        assert_eq!((error.fault(), error.sent()), (Fault::Peer, Sent::All));
+        assert_eq!((error.kind(), error.phase()), (ErrorKind::Tls, phase));
+        assert_eq!(
+            (error.fault(), error.sent()),
+            (Fault::Peer, RequestSent::Full)
+        );
     }
 }
 
@@ -103,7 +109,7 @@ fn an_alert_after_the_handshake_is_an_error_of_tls_where_it_came() {
 fn only_a_close_notify_ends_a_body_that_lasts_until_the_end() {
     for (is_polite, outcome) in [
         (true, Ok("hello")),
-        (false, Err((Kind::Closed, Phase::Body))),
+        (false, Err((ErrorKind::ConnectionClosed, ErrorPhase::Body))),
     ] {
         let net = MockNet::new();
         net.serve_tls("bank.test", 443, http1(), move |mut stream| async move {

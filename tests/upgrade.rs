@@ -16,10 +16,10 @@ use std::{
 
 use bytes::BytesMut;
 use httpcore::{
-    Body, ConnectionPool, Kind, LeaseRevoked, Request, Response, Target, Timeouts, Upgraded,
-    blocking,
+    Body, ConnectionPool, ConnectionRevoked, ErrorKind, Request, RequestTarget, Response, Timeouts,
+    Upgraded, blocking,
 };
-use httpcore_net_mock::{Census, Link, MockNet, Scenario as Swept, ServerStream, Sweep};
+use httpcore_net_mock::{Link, LiveCounts, MockNet, Scenario as Swept, ServerStream, Sweep};
 use httpcore_tests::suite::{
     Client, Scenario,
     Step::{Close, Drain, HalfClose, Head, Read as Take, Send, Until},
@@ -36,8 +36,8 @@ fn upgrade(client: &Client, path: &str) -> Request {
 }
 
 /// The URL says which proxy; this, where the tunnel leads.
-fn far() -> Target {
-    Target::Exact("far.test:22".into())
+fn far() -> RequestTarget {
+    RequestTarget::Exact("far.test:22".into())
 }
 
 /// Reads until `length` bytes have come, or the end.
@@ -367,7 +367,7 @@ fn a_drain_at_any_instant_ends_an_upgrade_and_says_so() {
                 let mut response = match user.request(request).await {
                     Ok(response) => response,
                     Err(error) => {
-                        assert_eq!(error.kind(), Kind::PoolClosed, "{error}");
+                        assert_eq!(error.kind(), ErrorKind::PoolClosed, "{error}");
                         *told.lock().unwrap() = Some(false);
                         return;
                     }
@@ -380,17 +380,17 @@ fn a_drain_at_any_instant_ends_an_upgrade_and_says_so() {
                         Err(error) => break error,
                     }
                 };
-                assert!(LeaseRevoked::is_behind(&error), "{error}");
+                assert!(ConnectionRevoked::is_source_of(&error), "{error}");
                 *told.lock().unwrap() = Some(true);
             });
             net.sleep(Duration::from_millis(instant)).await;
             pool.drain(Duration::ZERO).await;
         });
         drop(pool);
-        net.settle();
+        net.run_until_idle();
         let switched = end.lock().unwrap().expect("it has ended");
         ends[usize::from(switched)] += 1;
-        assert_eq!(net.census(), Census::default(), "{}", net.report());
+        assert_eq!(net.census(), LiveCounts::default(), "{}", net.report());
     }
     assert!(ends.iter().all(|count| *count > 3), "{ends:?}");
 }

@@ -19,10 +19,12 @@ use std::{
 
 use bytes::BytesMut;
 use divan::{Bencher, black_box};
-use httpcore_core_primitives::{Alarm, BodyLength, ConnectionUse, Hints, Origin, Runtime, Scheme};
-use httpcore_net_epoll::Epoll;
+use httpcore_core_primitives::{
+    BodyLength, ConnectionPolicy, KeepAliveHints, LazyTimer, Origin, Runtime, Scheme,
+};
+use httpcore_net_epoll::EventLoop;
 use httpcore_pool::{
-    Config, Route,
+    PoolConfig, Route,
     state::{Connection, Effect, Effects, Input, State, WaiterId},
 };
 use httpcore_proto_h1::codec::{Codec, Event};
@@ -55,7 +57,7 @@ fn codec_encodes(bencher: Bencher<'_, '_>) {
         out.clear();
         let mut codec = Codec::default();
         codec
-            .start(black_box(&head), BodyLength::Known(0), &mut out)
+            .encode_head(black_box(&head), BodyLength::Known(0), &mut out)
             .unwrap();
         out.len()
     });
@@ -73,10 +75,12 @@ fn codec_parses(bencher: Bencher<'_, '_>, what: &str) {
     bencher.bench_local(|| {
         out.clear();
         let mut codec = Codec::default();
-        codec.start(&head, BodyLength::Known(0), &mut out).unwrap();
+        codec
+            .encode_head(&head, BodyLength::Known(0), &mut out)
+            .unwrap();
         let mut input = BytesMut::from(black_box(response));
         let mut length = 0;
-        while let Some(event) = codec.receive(&mut input, false).unwrap() {
+        while let Some(event) = codec.decode(&mut input, false).unwrap() {
             match event {
                 Event::Data(data) => length += data.len(),
                 Event::End => break,
@@ -125,7 +129,7 @@ fn granted(
 /// A connection taken out and given back, with so many idle ones of other origins.
 #[divan::bench(args = [1, 100, 10_000])]
 fn pool_lends(bencher: Bencher<'_, '_>, idle: usize) {
-    let mut config = Config::default();
+    let mut config = PoolConfig::default();
     config.max_connections = None;
     config.idle_timeout = None;
     let mut machine = Machine::new(&config);
@@ -138,14 +142,14 @@ fn pool_lends(bencher: Bencher<'_, '_>, idle: usize) {
         n += 7919;
         let request = Input::Request {
             route: &routes[n % idle],
-            policy: ConnectionUse::default(),
+            policy: ConnectionPolicy::default(),
             arrival: None,
         };
         let (waiter, connection) = granted(&mut machine, request, now).unwrap();
         let returned = Input::Returned {
             waiter,
             connection,
-            hints: Hints::default(),
+            hints: KeepAliveHints::default(),
         };
         granted(&mut machine, returned, now);
     };
@@ -157,13 +161,13 @@ fn pool_lends(bencher: Bencher<'_, '_>, idle: usize) {
 
 #[divan::bench]
 fn timer_is_armed_and_cancelled(bencher: Bencher<'_, '_>) {
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     let runtime: Arc<dyn Runtime> = Arc::new(epoll.handle());
     let hour = runtime.now() + Duration::from_secs(3600);
     let mut bencher = Some(bencher);
     epoll.block_on(poll_fn(|cx| {
         bencher.take().unwrap().bench_local(|| {
-            let mut alarm = Alarm::new(runtime.clone(), "measured");
+            let mut alarm = LazyTimer::new(runtime.clone(), "measured");
             assert!(alarm.poll_until(cx, Some(hour)).is_pending());
         });
         Poll::Ready(())
@@ -173,7 +177,7 @@ fn timer_is_armed_and_cancelled(bencher: Bencher<'_, '_>) {
 /// The first poll wakes its own task, the second ends.
 #[divan::bench]
 fn wake_from_the_same_thread(bencher: Bencher<'_, '_>) {
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     bencher.bench_local(|| {
         let mut is_woken = false;
         epoll.block_on(poll_fn(|cx| {
@@ -190,7 +194,7 @@ fn wake_from_the_same_thread(bencher: Bencher<'_, '_>) {
 /// There and back: the waker goes to another thread, which wakes this one.
 #[divan::bench]
 fn wake_from_another_thread(bencher: Bencher<'_, '_>) {
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     let (wakers, woken) = mpsc::channel::<Waker>();
     let other = thread::spawn(move || woken.iter().for_each(Waker::wake));
     bencher.bench_local(|| {

@@ -86,13 +86,13 @@ def know(addresses):
 
 
 async def main(task):
-    if task["work"] not in ("get", "upload", "connect", "reach") or task.get("resume"):
+    if task["work"] not in ("get", "upload", "connect", "happy-eyeballs") or task.get("resume"):
         sys.exit(CANNOT)
     context = None
     if "ca" in task:
         # The pool says by ALPN what it may speak.
         context = ssl.create_default_context(cafile=task["ca"])
-    if task["work"] == "reach":
+    if task["work"] == "happy-eyeballs":
         know(task["addresses"].split(","))
     pool = httpcore.AsyncConnectionPool(
         ssl_context=context,

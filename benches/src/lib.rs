@@ -11,8 +11,8 @@
 //! | `upload` | N POSTs, each with a body of `--size` bytes that is streamed |
 //! | `connect` | N requests, each over a new connection; TLS sessions are resumed with `--resume` |
 //! | `idle` | K connections, opened one by one or held by K requests at once; exits holding them |
-//! | `beside` | N requests, one after the other, while the body at `--large` is read |
-//! | `reach` | one request to a name that has the `--addresses` `A,B`, in this order |
+//! | `concurrent-download` | N requests, one after the other, while the body at `--large` is read |
+//! | `happy-eyeballs` | one request to a name that has the `--addresses` `A,B`, in this order |
 //!
 //! A program which cannot do a work says so and exits with [`CANNOT`]; one that did it prints one
 //! line of JSON; built with the feature `lock-count`, it also prints how often the pool's lock was
@@ -44,8 +44,8 @@ pub enum Work {
     Upload,
     Connect,
     Idle,
-    Beside,
-    Reach,
+    ConcurrentDownload,
+    HappyEyeballs,
 }
 
 /// What a program is to do.
@@ -91,8 +91,8 @@ impl Task {
             Some("upload") => Work::Upload,
             Some("connect") => Work::Connect,
             Some("idle") => Work::Idle,
-            Some("beside") => Work::Beside,
-            Some("reach") => Work::Reach,
+            Some("concurrent-download") => Work::ConcurrentDownload,
+            Some("happy-eyeballs") => Work::HappyEyeballs,
             other => return Err(format!("no such work: {other:?}")),
         };
         let mut task = Task {
@@ -231,7 +231,7 @@ mod tests {
             "get --url http://a --requests many",
             "get --url http://a --in-flight 0",
             "get --url http://a --fast",
-            "reach --url http://a --addresses 127.0.0.1",
+            "happy-eyeballs --url http://a --addresses 127.0.0.1",
         ] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }

@@ -10,7 +10,7 @@ pub(crate) fn read(case: &Case) -> Reading {
     let (parts, ()) = request(case).into_parts();
     let mut codec = Codec::default();
     codec
-        .start(&parts, BodyLength::Known(0), &mut BytesMut::new())
+        .encode_head(&parts, BodyLength::Known(0), &mut BytesMut::new())
         .expect("nothing is wrong with it");
     let mut input = BytesMut::from(&case.bytes[..]);
     let mut reading = Reading {
@@ -18,7 +18,7 @@ pub(crate) fn read(case: &Case) -> Reading {
         ..Reading::default()
     };
     loop {
-        match codec.receive(&mut input, case.mark.is_some()) {
+        match codec.decode(&mut input, case.mark.is_some()) {
             Ok(Some(Event::Informational(_))) => {}
             Ok(Some(Event::Head(head))) => {
                 reading.status = head.status().as_u16();

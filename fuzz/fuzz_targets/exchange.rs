@@ -7,7 +7,7 @@
 #![no_main]
 
 use httpcore_fuzz::{Told, asked, lenient, read};
-use httpcore_proto_h1::codec::{Leniency, Limits};
+use httpcore_proto_h1::codec::{ParserOptions, Limits};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -21,22 +21,22 @@ fuzz_target!(|bytes: &[u8]| {
     let eof = choice & 4 != 0;
     let mut limits = Limits::default();
     if choice & 8 != 0 {
-        limits.head_bytes = 48;
-        limits.fields = 2;
-        limits.trailer_bytes = 16;
-        limits.trailer_fields = 1;
-        limits.extension_bytes = 3;
-        limits.interim = 1;
-        limits.interim_bytes = 40;
+        limits.max_head_size = 48;
+        limits.max_headers = 2;
+        limits.max_trailer_size = 16;
+        limits.max_trailers = 1;
+        limits.max_chunk_extension_size = 3;
+        limits.max_informational = 1;
+        limits.max_informational_size = 40;
     }
-    let mut leniency = Leniency::default();
+    let mut leniency = ParserOptions::default();
     if choice & 16 != 0 {
         leniency = lenient();
     }
     leniency.http09 = choice & 32 != 0;
     leniency.length_beside_coding = choice & 64 != 0;
     leniency.codings_before_chunked = choice & 128 != 0;
-    let codec = || asked(method, limits).with_leniency(leniency);
+    let codec = || asked(method, limits).with_options(leniency);
     let whole = read(codec(), [response], eof);
     assert_eq!(read(codec(), response.chunks(1), eof), whole);
     let mut left = response;
@@ -53,7 +53,7 @@ fuzz_target!(|bytes: &[u8]| {
     if !matches!(strictly.last(), Some(Told::Refused(_))) && choice & 16 != 0 {
         let mut leniently = lenient();
         leniently.http09 = false;
-        let codec = asked(method, limits).with_leniency(leniently);
+        let codec = asked(method, limits).with_options(leniently);
         assert_eq!(read(codec, [response], eof), strictly);
     }
     // At the end of the connection, there is always a verdict.

@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Version};
 use httpcore_core_primitives::BodyLength;
 use httpcore_fuzz::{Fields, chunked, field_lines, is_token, line};
-use httpcore_proto_h1::codec::{Codec, HeaderOrder, Target};
+use httpcore_proto_h1::codec::{Codec, HeaderOrder, RequestTarget};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -18,9 +18,9 @@ fuzz_target!(|bytes: &[u8]| {
     let mut builder = Request::builder().method(next()).uri(next());
     match next() {
         b"" => {}
-        b"*" => builder = builder.extension(Target::Asterisk),
-        b"//" => builder = builder.extension(Target::Absolute),
-        exact => builder = builder.extension(Target::Exact(Bytes::copy_from_slice(exact))),
+        b"*" => builder = builder.extension(RequestTarget::Asterisk),
+        b"//" => builder = builder.extension(RequestTarget::Absolute),
+        exact => builder = builder.extension(RequestTarget::Exact(Bytes::copy_from_slice(exact))),
     }
     let choice = next();
     if choice.first() == Some(&b'0') {
@@ -55,7 +55,7 @@ fuzz_target!(|bytes: &[u8]| {
     let (parts, ()) = request.into_parts();
     let mut codec = Codec::default();
     let mut out = BytesMut::new();
-    if codec.start(&parts, length, &mut out).is_err() {
+    if codec.encode_head(&parts, length, &mut out).is_err() {
         assert!(out.is_empty(), "something of a refused request is written");
         return;
     }
@@ -69,7 +69,7 @@ fuzz_target!(|bytes: &[u8]| {
     assert!(is_token(method));
     assert_eq!(method, parts.method.as_str().as_bytes());
     assert!(!target.is_empty() && target.iter().all(u8::is_ascii_graphic));
-    assert!(!target.contains(&b'#') || parts.extensions.get::<Target>().is_some());
+    assert!(!target.contains(&b'#') || parts.extensions.get::<RequestTarget>().is_some());
     assert_eq!(version, format!("{:?}", parts.version).as_bytes());
 
     let (told, rest) = field_lines(rest).expect("fields");
@@ -143,11 +143,11 @@ fn write_body(
     out: &mut BytesMut,
 ) -> bool {
     for piece in pieces {
-        let Ok(after) = codec.frame(piece.len(), out) else {
+        let Ok(after) = codec.encode_data(piece.len(), out) else {
             return false;
         };
         out.extend_from_slice(piece);
         out.extend_from_slice(after);
     }
-    codec.finish(trailers, out).is_ok()
+    codec.encode_end(trailers, out).is_ok()
 }

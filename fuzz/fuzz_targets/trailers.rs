@@ -10,16 +10,16 @@ const BEFORE: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r
 
 fuzz_target!(|bytes: &[u8]| {
     let mut small = Limits::default();
-    small.trailer_bytes = 64;
-    small.trailer_fields = 4;
+    small.max_trailer_size = 64;
+    small.max_trailers = 4;
     for limits in [no_limits(), small] {
         let told = read(asked("GET", limits), [BEFORE, bytes], true);
         let whole = [BEFORE, bytes].concat();
         assert_eq!(read(asked("GET", limits), [&whole[..]], true), told);
         assert_eq!(read(asked("GET", limits), whole.chunks(1), true), told);
         let plain = field_lines(bytes).filter(|(fields, rest)| {
-            fields.len() <= limits.trailer_fields
-                && bytes.len() - rest.len() <= limits.trailer_bytes
+            fields.len() <= limits.max_trailers
+                && bytes.len() - rest.len() <= limits.max_trailer_size
                 && fields.iter().all(|(name, _)| name.len() <= 65_535)
         });
         match (plain, &told[1..]) {

@@ -9,7 +9,7 @@
 use bytes::BytesMut;
 use http::Version;
 use httpcore_core_primitives::BodyLength;
-use httpcore_proto_h1::codec::{Codec, Event, Leniency, Limits, MustClose, Violation};
+use httpcore_proto_h1::codec::{Codec, Event, ParserOptions, Limits, MustClose, ProtocolError};
 
 /// Name in lower case, and value.
 pub type Fields = Vec<(Vec<u8>, Vec<u8>)>;
@@ -28,7 +28,7 @@ pub enum Told {
     /// The connection is another protocol's, with these bytes first.
     Switched(Vec<u8>),
     /// A rule was broken.
-    Refused(Violation),
+    Refused(ProtocolError),
 }
 
 /// The fields of `map`, in its order.
@@ -51,7 +51,7 @@ pub fn asked(method: &str, limits: Limits) -> Codec {
     let (parts, ()) = builder.body(()).expect("a request").into_parts();
     let mut codec = Codec::new(limits);
     codec
-        .start(&parts, BodyLength::Known(0), &mut BytesMut::new())
+        .encode_head(&parts, BodyLength::Known(0), &mut BytesMut::new())
         .expect("nothing is wrong with it");
     codec
 }
@@ -69,7 +69,7 @@ pub fn read<'a>(
         let piece = pieces.next();
         input.extend_from_slice(piece.unwrap_or_default());
         loop {
-            match codec.receive(&mut input, eof && piece.is_none()) {
+            match codec.decode(&mut input, eof && piece.is_none()) {
                 Ok(Some(Event::Informational(head) | Event::Head(head))) => told.push(Told::Head(
                     head.version(),
                     head.status().as_u16(),
@@ -94,8 +94,8 @@ pub fn read<'a>(
         }
     }
     if let Some(Told::End(verdict)) = told.last_mut() {
-        *verdict = codec.reuse(&input);
-    } else if codec.reuse(&[]) == Err(MustClose::Switched) {
+        *verdict = codec.can_reuse(&input);
+    } else if codec.can_reuse(&[]) == Err(MustClose::Switched) {
         told.push(Told::Switched(input.to_vec()));
     }
     told
@@ -205,21 +205,21 @@ pub fn grouped(fields: &[(Vec<u8>, Vec<u8>)]) -> Fields {
 /// Limits beyond what a fuzzer can send, so that they do not hide what is behind them.
 pub fn no_limits() -> Limits {
     let mut limits = Limits::default();
-    limits.head_bytes = usize::MAX;
-    limits.fields = 20_000;
-    limits.interim = usize::MAX;
-    limits.interim_bytes = usize::MAX;
-    limits.extension_bytes = usize::MAX;
-    limits.trailer_bytes = usize::MAX;
-    limits.trailer_fields = 20_000;
+    limits.max_head_size = usize::MAX;
+    limits.max_headers = 20_000;
+    limits.max_informational = usize::MAX;
+    limits.max_informational_size = usize::MAX;
+    limits.max_chunk_extension_size = usize::MAX;
+    limits.max_trailer_size = usize::MAX;
+    limits.max_trailers = 20_000;
     limits
 }
 
 /// All that concerns heads.
-pub fn lenient() -> Leniency {
-    let mut leniency = Leniency::default();
+pub fn lenient() -> ParserOptions {
+    let mut leniency = ParserOptions::default();
     leniency.bare_lf = true;
-    leniency.folding = true;
+    leniency.obs_fold = true;
     leniency.space_before_colon = true;
     leniency.malformed_fields = true;
     leniency

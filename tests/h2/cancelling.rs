@@ -9,7 +9,7 @@ use std::{
 };
 
 use httpcore::{Body, ConnectionPool, Http2Config, Timeouts};
-use httpcore_net_mock::{Link, MockNet, Scenario, Sweep, Swept};
+use httpcore_net_mock::{Link, MockNet, Scenario, Sweep, SweepReport};
 use httpcore_tests::{
     h2_peer::script::{Records, answer, serve},
     suite::Client,
@@ -30,10 +30,10 @@ fn client(net: &MockNet) -> Client {
         .http2_config(config)
         .timeouts(
             Timeouts::none()
-                .with_pool(hour)
+                .with_acquire(hour)
                 .with_read(hour)
                 .with_write(hour)
-                .with_first_byte(hour),
+                .with_response_head(hour),
         )
         .build(Arc::new(net.clone()));
     Client::new(pool, Arc::new(net.clone()), "http://server.test")
@@ -131,7 +131,7 @@ fn three_after(net: &MockNet, first: bool, others: [bool; 2], later: Duration) -
     })
 }
 
-fn enough(swept: Swept) {
+fn enough(swept: SweepReport) {
     assert!(swept.points > 15, "{swept:?}");
 }
 

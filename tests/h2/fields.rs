@@ -102,7 +102,7 @@ fn blocks_that_cannot_be_decoded() {
         )
         .connection_error(
             code::PROTOCOL_ERROR,
-            "200 then Protocol in Body, sent All, response begun, connection new, attempts 1",
+            "200 then Protocol in Body, sent Full, response begun, connection new, attempts 1",
         )
         .deviates(),
         case(
@@ -190,7 +190,7 @@ fn blocks_that_are_unusual() {
         .client(twice)
         // Both sides had ended the stream, and so there was nothing to reset.
         .fine(
-            "Protocol in Head, sent All, response not begun, connection new, attempts 1, \
+            "Protocol in Head, sent Full, response not begun, connection new, attempts 1, \
              200 x-seen=before \"\"",
         ),
         case(
@@ -228,7 +228,7 @@ fn blocks_that_are_unusual() {
             ],
         )
         .client(twice)
-        .fine("Protocol in Head, sent All, response begun, connection new, attempts 1, 200 \"\"")
+        .fine("Protocol in Head, sent Full, response begun, connection new, attempts 1, 200 \"\"")
         .deviates(),
         case(
             "RFC 7541 §4.4: a field larger than the table empties it",
@@ -252,7 +252,7 @@ fn blocks_that_are_unusual() {
         .outcome(
             // The first request is retried by nobody: it has its answer.
             "200 x-seen=before \"\", \
-             Protocol in Head, sent All, response not begun, connection reused, attempts 1",
+             Protocol in Head, sent Full, response not begun, connection reused, attempts 1",
             "GOAWAY PROTOCOL_ERROR",
             Next::Elsewhere,
         )

@@ -32,8 +32,7 @@ fn deaf(name: &'static str, frames: &[Frame]) -> Case {
 
 #[test]
 fn a_peer_that_floods_and_does_not_read() {
-    let stuck =
-        "Timeout(FirstByte) in Head, sent All, response not begun, connection reused, attempts 1";
+    let stuck = "Timeout(ResponseHead) in Head, sent Full, response not begun, connection reused, attempts 1";
     let many = |frame: Frame| vec![frame; 1000];
     fn is_bounded(record: &httpcore_tests::h2_peer::record::Record) {
         let taken = record.bytes_sent();

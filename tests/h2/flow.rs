@@ -71,7 +71,7 @@ fn windows_of_the_server() {
         .client(post)
         .stream_error(
             code::FLOW_CONTROL_ERROR,
-            "Protocol in Send, sent Part, response not begun, connection new, attempts 1",
+            "Protocol in Send, sent Partial, response not begun, connection new, attempts 1",
         ),
         case(
             "RFC 9113 §6.9: the reserved bit of WINDOW_UPDATE",
@@ -135,7 +135,7 @@ fn uploads_wait_for_both_windows() {
         .client(post)
         .stream_error(
             code::CANCEL,
-            "Timeout(Write) in Send, sent Part, response not begun, connection new, attempts 1",
+            "Timeout(Write) in Send, sent Partial, response not begun, connection new, attempts 1",
         ),
         case(
             "RFC 9113 §6.9.1: an empty body needs no window",
@@ -171,7 +171,7 @@ fn uploads_wait_for_both_windows() {
         })
         .stream_error(
             code::CANCEL,
-            "Timeout(Write) in Send, sent Part, response not begun, connection new, attempts 1; \
+            "Timeout(Write) in Send, sent Partial, response not begun, connection new, attempts 1; \
              200 \"\"",
         ),
     ]);
@@ -242,7 +242,7 @@ fn neither_direction_waits_for_the_other() {
         })
         .stream_error(
             code::CANCEL,
-            "200 then Timeout(Total) in Body, sent All, response begun, connection new, attempts 1",
+            "200 then Timeout(Total) in Body, sent Full, response begun, connection new, attempts 1",
         ),
     ]);
 }
@@ -311,7 +311,7 @@ fn windows_of_the_client() {
         )
         .stream_error(
             code::FLOW_CONTROL_ERROR,
-            "200 then Protocol in Body, sent All, response begun, connection new, attempts 1",
+            "200 then Protocol in Body, sent Full, response begun, connection new, attempts 1",
         ),
         after_cancel,
         case("RFC 9113 §6.9.1: padding is given back", {

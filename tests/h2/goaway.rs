@@ -126,7 +126,7 @@ fn goaway_with_an_error() {
             ],
         )
         .outcome(
-            "Closed in Head, sent All, response not begun, connection new, attempts 1",
+            "ConnectionClosed in Head, sent Full, response not begun, connection new, attempts 1",
             "",
             Next::Elsewhere,
         ),
@@ -139,7 +139,7 @@ fn goaway_with_an_error() {
             ],
         )
         .outcome(
-            "200 then Closed in Body, sent All, response begun, connection new, attempts 1",
+            "200 then ConnectionClosed in Body, sent Full, response begun, connection new, attempts 1",
             "",
             Next::Elsewhere,
         ),
@@ -154,7 +154,7 @@ fn goaway_with_an_error() {
         )
         .client(post)
         .outcome(
-            "Closed in Head, sent All, response not begun, connection new, attempts 1",
+            "ConnectionClosed in Head, sent Full, response not begun, connection new, attempts 1",
             "",
             Next::Elsewhere,
         ),

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use httpcore::{Body, Builder, ConnectionPool, Http2Config, PoolConfig, Timeouts};
-use httpcore_net_mock::{Census, MockNet};
+use httpcore_net_mock::{LiveCounts, MockNet};
 use httpcore_tests::{
     h2_peer::{
         both,
@@ -29,8 +29,8 @@ fn patient(builder: Builder) -> Builder {
 fn nothing_is_left(net: &MockNet, client: Client) {
     assert_eq!(client.pool.status().active_requests, 0);
     drop(client);
-    net.settle();
-    assert_eq!(net.census(), Census::default(), "{:#?}", net.inventory());
+    net.run_until_idle();
+    assert_eq!(net.census(), LiveCounts::default(), "{:#?}", net.live());
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn a_peer_that_answers_no_ping_is_given_up_with_what_waits_for_it() {
         let client = client_with(&net, |builder| {
             let mut config = Http2Config::default();
             config.keep_alive_interval = Some(Duration::from_secs(30));
-            config.keep_alive_deadline = Duration::from_secs(10);
+            config.keep_alive_timeout = Duration::from_secs(10);
             patient(builder).http2_config(config)
         });
         let body = if is_stuck {
@@ -132,9 +132,9 @@ fn a_peer_that_answers_no_ping_is_given_up_with_what_waits_for_it() {
         let request = client.request("POST", "/one", Body::from(body));
         let told = net.run(client.send(request));
         let sent = if is_stuck {
-            "Send, sent Part"
+            "Send, sent Partial"
         } else {
-            "Head, sent All"
+            "Head, sent Full"
         };
         assert_eq!(
             told,
@@ -170,7 +170,7 @@ fn the_read_timeout_of_one_stream_is_nothing_to_another() {
     let (stalls, goes_on) = net.run(both(client.get("/stalls"), client.get("/goes-on")));
     assert_eq!(
         stalls,
-        "200 then Timeout(Read) in Body, sent All, response begun, connection new, attempts 1"
+        "200 then Timeout(Read) in Body, sent Full, response begun, connection new, attempts 1"
     );
     assert_eq!(goes_on, format!("200 {:?}", "x".repeat(20)));
     let record = records.lock().unwrap()[0].clone();
@@ -199,7 +199,7 @@ fn four_abandoned_bodies_of_8_mib_leave_the_window_to_the_fifth_request() {
                 Err(error) => panic!("{turn}: {}", tell_error(&error)),
             };
             // Once the window is full of it.
-            net.settle();
+            net.run_until_idle();
             drop(response);
         }
         client.get("/bytes/8388608").await

@@ -336,7 +336,7 @@ fn lengths() {
 }
 
 const TOO_MANY_HINTS: &str =
-    "TooLarge in Head, sent All, response begun, connection new, attempts 1";
+    "TooLarge in Head, sent Full, response begun, connection new, attempts 1";
 
 #[test]
 fn interim_responses() {

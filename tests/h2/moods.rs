@@ -16,7 +16,7 @@ use std::{
 };
 
 use httpcore::{Body, ConnectionPool, Http2Config, Timeouts};
-use httpcore_net_mock::{Census, Chunks, Link, MockNet, seeds};
+use httpcore_net_mock::{Chunks, Link, LiveCounts, MockNet, seeds};
 use httpcore_tests::{
     h2_peer::{
         frames::{Frame, code, data, goaway, headers, kind, ok, ping, reset, setting, settings},
@@ -72,7 +72,7 @@ async fn be_moody(mut peer: Peer, book: Book) -> io::Result<()> {
         };
         let mood = match book.is_kind.load(Ordering::Relaxed) {
             true => 0,
-            false => peer.stream().pick(16),
+            false => peer.stream().random_below(16),
         };
         if mood == 8 {
             last = stream.saturating_sub(2);
@@ -165,9 +165,9 @@ fn client(net: &MockNet) -> Client {
     config.stream_window = WINDOW;
     let limit = Duration::from_secs(5);
     let limits = Timeouts::none()
-        .with_pool(4 * limit)
+        .with_acquire(4 * limit)
         .with_write(limit)
-        .with_first_byte(limit)
+        .with_response_head(limit)
         .with_read(limit);
     let pool = ConnectionPool::builder()
         .http1(false)
@@ -180,14 +180,14 @@ fn client(net: &MockNet) -> Client {
 
 fn one_world(net: &MockNet, tally: &mut BTreeMap<String, usize>) {
     let book = Book::default();
-    let limit = [1, 2, 100][net.pick(3)];
+    let limit = [1, 2, 100][net.random_below(3)];
     let (served, _) = {
         let book = book.clone();
         let limits = [(setting::MAX_CONCURRENT_STREAMS, limit)];
         serve(net, &limits, move |peer, _| be_moody(peer, book.clone()))
     };
-    let link = Link::new().latency(Duration::from_millis(net.pick(3) as u64));
-    served.link(match net.pick(3) {
+    let link = Link::new().latency(Duration::from_millis(net.random_below(3) as u64));
+    served.link(match net.random_below(3) {
         0 => link,
         1 => link.chunks(Chunks::Each(7)),
         _ => link.buffer(300),
@@ -196,11 +196,11 @@ fn one_world(net: &MockNet, tally: &mut BTreeMap<String, usize>) {
     let told = Arc::new(Mutex::new(Vec::new()));
     for number in 0..REQUESTS {
         let (client, told) = (client.clone(), told.clone());
-        let polls = match net.pick(4) {
-            1 => 1 + net.pick(9),
+        let polls = match net.random_below(4) {
+            1 => 1 + net.random_below(9),
             _ => usize::MAX,
         };
-        let (target, request) = match net.pick(3) {
+        let (target, request) = match net.random_below(3) {
             0 => {
                 let target = format!("/get/{number}");
                 (
@@ -233,7 +233,7 @@ fn one_world(net: &MockNet, tally: &mut BTreeMap<String, usize>) {
         let failed = line.rsplit("then ").next().unwrap_or_default();
         let kind = failed.split(' ').next().unwrap_or_default().to_owned();
         // Only what begins to answer stalls, and so nobody waits in vain for anything else.
-        let fits = ["Protocol", "Closed", "Network", "Timeout(Read)"];
+        let fits = ["Protocol", "ConnectionClosed", "Network", "Timeout(Read)"];
         assert!(is_answered || fits.contains(&&kind[..]), "{target}: {line}");
         let what = if is_answered {
             "answered".to_owned()
@@ -255,8 +255,8 @@ fn one_world(net: &MockNet, tally: &mut BTreeMap<String, usize>) {
         "{status:#}"
     );
     drop(client);
-    net.settle();
-    assert_eq!(net.census(), Census::default(), "{:#?}", net.inventory());
+    net.run_until_idle();
+    assert_eq!(net.census(), LiveCounts::default(), "{:#?}", net.live());
 }
 
 #[test]
@@ -269,7 +269,13 @@ fn whatever_the_server_does_each_request_gets_its_own_answer_or_a_fitting_error(
     let (tally, worlds) = (tally.into_inner(), worlds.into_inner());
     println!("{worlds} worlds: {tally:#?}");
     // A scenario in which something never happens proves nothing about it.
-    for outcome in ["answered", "dropped", "Protocol", "Closed", "Timeout(Read)"] {
+    for outcome in [
+        "answered",
+        "dropped",
+        "Protocol",
+        "ConnectionClosed",
+        "Timeout(Read)",
+    ] {
         assert!(
             worlds < 100 || tally.contains_key(outcome),
             "{outcome} never occurred"

@@ -54,7 +54,7 @@ fn what_ends_one_stream_is_nothing_to_another() {
         )
         .client(gets)
         .outcome(
-            "Protocol in Head, sent All, response not begun, connection reused, attempts 1; \
+            "Protocol in Head, sent Full, response not begun, connection reused, attempts 1; \
              200 \"fine\"",
             "RST_STREAM 3 PROTOCOL_ERROR",
             Next::Here,
@@ -69,7 +69,7 @@ fn what_ends_one_stream_is_nothing_to_another() {
         )
         .client(gets)
         .fine(
-            "200 then Protocol in Body, sent All, response begun, connection reused, attempts 1; \
+            "200 then Protocol in Body, sent Full, response begun, connection reused, attempts 1; \
              200 \"fine\"",
         ),
         case(
@@ -91,7 +91,7 @@ fn what_ends_one_stream_is_nothing_to_another() {
 
 #[test]
 fn what_ends_the_connection_ends_all_streams() {
-    let broken = "Protocol in Head, sent All, response not begun, connection reused, attempts 1";
+    let broken = "Protocol in Head, sent Full, response not begun, connection reused, attempts 1";
     play(&[
         case(
             "RFC 9113 §5.4.1: the connection is broken",
@@ -116,7 +116,7 @@ fn what_ends_the_connection_ends_all_streams() {
         .client(get_and_post)
         .outcome(
             "200 x-seen=2 \"/one\"; \
-             Closed in Head, sent All, response not begun, connection reused, attempts 1",
+             ConnectionClosed in Head, sent Full, response not begun, connection reused, attempts 1",
             "",
             Next::Elsewhere,
         ),
@@ -127,7 +127,7 @@ fn what_ends_the_connection_ends_all_streams() {
         })
         .client(gets)
         .outcome(
-            "200 then Closed in Body, sent All, response begun, connection reused, attempts 1; \
+            "200 then ConnectionClosed in Body, sent Full, response begun, connection reused, attempts 1; \
              200 x-seen=2 \"/two\"",
             "",
             Next::Elsewhere,

@@ -10,7 +10,7 @@ use std::{
 
 use httpcore::{Body, Builder, ConnectionPool, EarlyResponse, Timeouts, UploadState};
 use httpcore_core_primitives::{Alpn, MisdirectedRequest};
-use httpcore_net_mock::{Census, Link, MockNet, MockTls, ServerStream, TlsServer};
+use httpcore_net_mock::{Link, LiveCounts, MockNet, MockTls, ServerStream, TlsServer};
 use httpcore_tests::{
     h2_peer::{
         frames::{Frame, code, data, goaway, headers, kind, ok, reset, setting, settings},
@@ -57,8 +57,8 @@ fn nothing_is_left(net: &MockNet, client: Client) {
         "{status:#}"
     );
     drop(client);
-    net.settle();
-    assert_eq!(net.census(), Census::default(), "{:#?}", net.inventory());
+    net.run_until_idle();
+    assert_eq!(net.census(), LiveCounts::default(), "{:#?}", net.live());
 }
 
 fn heads(record: &Record) -> usize {
@@ -131,7 +131,7 @@ fn a_peer_that_admits_nothing_yet_is_waited_for() {
     });
     let client = client_with(&net, |builder| {
         let mut config = httpcore::PoolConfig::default();
-        config.max_shared_per_origin = Some(1);
+        config.max_http2_connections_per_origin = Some(1);
         config.timeouts = Timeouts::none();
         builder.pool_config(config)
     });
@@ -153,16 +153,21 @@ fn a_peer_that_never_admits_anything_is_waited_for_as_long_as_the_pool_may_take(
         peer.serve(|request| answer(request, number)).await
     });
     let client = client_with(&net, |builder| {
-        let limits = Timeouts::none().with_pool(SECOND).with_first_byte(SECOND);
+        let limits = Timeouts::none()
+            .with_acquire(SECOND)
+            .with_response_head(SECOND);
         builder.timeouts(limits)
     });
     let mut told = at_once(&net, &client, 3);
     told.sort();
     // The first was handed over before the peer had said anything; the others never were.
-    assert!(told[0].starts_with("Timeout(FirstByte) in "), "{told:#?}");
+    assert!(
+        told[0].starts_with("Timeout(ResponseHead) in "),
+        "{told:#?}"
+    );
     for line in &told[1..] {
         assert!(
-            line.starts_with("Timeout(Pool) in Pool, sent Nothing"),
+            line.starts_with("Timeout(Acquire) in Acquire, sent None"),
             "{told:#?}"
         );
     }
@@ -193,7 +198,7 @@ fn a_limit_that_is_lowered_holds_for_what_comes_after() {
     });
     let client = client_with(&net, |builder| {
         let mut config = httpcore::PoolConfig::default();
-        config.max_shared_per_origin = Some(1);
+        config.max_http2_connections_per_origin = Some(1);
         config.timeouts = Timeouts::none();
         builder.pool_config(config)
     });
@@ -563,7 +568,7 @@ fn what_is_switched_off_is_not_offered() {
     assert_eq!(net.run(without.get("/")), "200 \"ok\"");
     let only = client(false, true);
     let error = net.run(only.pool.get("https://old.test/")).unwrap_err();
-    assert_eq!(error.kind(), httpcore::Kind::Tls, "{error:?}");
+    assert_eq!(error.kind(), httpcore::ErrorKind::Tls, "{error:?}");
     assert!(only.pool.status().connections.is_empty());
     nothing_is_left(&net, without);
 }
@@ -586,7 +591,7 @@ fn a_server_that_ends_before_its_settings_fails_the_burst_and_not_the_pool() {
     let answered = told.iter().filter(|line| line.starts_with("200 ")).count();
     let closed = told
         .iter()
-        .filter(|line| line.starts_with("Closed in ") || line.starts_with("Network in "))
+        .filter(|line| line.starts_with("ConnectionClosed in ") || line.starts_with("Network in "))
         .count();
     assert_eq!(answered + closed, 5, "{told:#?}");
     assert!(net.run(client.get("/next")).starts_with("200 "));
@@ -618,16 +623,16 @@ fn a_drain_breaks_off_what_waits_on_a_shared_connection_when_its_time_is_over() 
     }
     net.advance(SECOND);
     let drained = net.run(client.pool.drain(5 * SECOND));
-    assert_eq!(drained.unfinished, 2);
+    assert_eq!(drained.aborted, 2);
     // Nothing else moves them from here on but that they were told.
-    net.settle();
+    net.run_until_idle();
     let mut told = told.lock().unwrap().clone();
     told.sort();
     assert_eq!(
         told,
         [
-            "200 then PoolClosed in Body, sent All, response begun, connection new, attempts 1",
-            "PoolClosed in Head, sent All, response not begun, connection reused, attempts 1",
+            "200 then PoolClosed in Body, sent Full, response begun, connection new, attempts 1",
+            "PoolClosed in Head, sent Full, response not begun, connection reused, attempts 1",
         ]
         .map(|line| (6 * SECOND, line.to_owned()))
     );

@@ -56,7 +56,7 @@ fn answered(name: &'static str, client: fn(Client) -> Story) -> Case {
 /// Nothing of it is sent; the polite server behind the script sees the next one only.
 fn refused(name: &'static str, client: fn(Client) -> Story) -> Case {
     case(name, []).client(client).fine(
-        "InvalidRequest in Request, sent Nothing, response not begun, connection new, attempts 1",
+        "InvalidRequest in Request, sent None, response not begun, connection new, attempts 1",
     )
 }
 
@@ -95,7 +95,7 @@ fn heads() {
         })
         .check(|record| assert_eq!(head(record), PLAIN.replace("GET", "HEAD")))
         .outcome(
-            "200 then Protocol in Body, sent All, response begun, connection new, attempts 1",
+            "200 then Protocol in Body, sent Full, response begun, connection new, attempts 1",
             "RST_STREAM 1 PROTOCOL_ERROR",
             Next::Here,
         ),
@@ -272,7 +272,7 @@ fn bodies() {
             })
         })
         .outcome(
-            "RequestBody in Send, sent Part, response not begun, connection new, attempts 1",
+            "RequestBody in Send, sent Partial, response not begun, connection new, attempts 1",
             "RST_STREAM 1 CANCEL",
             Next::Here,
         ),
@@ -291,7 +291,7 @@ fn bodies() {
             })
         })
         .outcome(
-            "RequestBody in Send, sent Part, response not begun, connection new, attempts 1",
+            "RequestBody in Send, sent Partial, response not begun, connection new, attempts 1",
             "RST_STREAM 1 CANCEL",
             Next::Here,
         ),
@@ -308,7 +308,7 @@ fn bodies() {
             )
         })
         .outcome(
-            "RequestBody in Send, sent Part, response not begun, connection new, attempts 1",
+            "RequestBody in Send, sent Partial, response not begun, connection new, attempts 1",
             "RST_STREAM 1 CANCEL",
             Next::Here,
         ),

@@ -46,15 +46,15 @@ fn a_stream_reset_with_any_code_fails_alone() {
 }
 
 const RESET_BEFORE_HEAD: &str =
-    "Protocol in Head, sent All, response not begun, connection new, attempts 1";
+    "Protocol in Head, sent Full, response not begun, connection new, attempts 1";
 const UNPROCESSED: &str =
-    "Protocol in Head, sent Nothing, response not begun, connection new, attempts 1";
+    "Protocol in Head, sent None, response not begun, connection new, attempts 1";
 const CLOSED_BEFORE_HEAD: &str =
-    "Closed in Head, sent All, response not begun, connection new, attempts 1";
+    "ConnectionClosed in Head, sent Full, response not begun, connection new, attempts 1";
 const CLOSED_IN_BODY: &str =
-    "200 then Closed in Body, sent All, response begun, connection new, attempts 1";
+    "200 then ConnectionClosed in Body, sent Full, response begun, connection new, attempts 1";
 const RESET_IN_BODY: &str =
-    "200 then Protocol in Body, sent All, response begun, connection new, attempts 1";
+    "200 then Protocol in Body, sent Full, response begun, connection new, attempts 1";
 
 #[test]
 fn a_stream_that_was_refused_is_asked_for_again() {
@@ -126,7 +126,7 @@ fn a_body_cut_off_is_no_body() {
         )
         .once()
         .outcome(
-            "200 then Network in Body, sent All, response begun, connection new, attempts 1",
+            "200 then Network in Body, sent Full, response begun, connection new, attempts 1",
             "",
             Next::Elsewhere,
         ),

@@ -246,7 +246,7 @@ fn settings_that_change_under_a_request() {
         .client(post)
         .connection_error(
             code::FLOW_CONTROL_ERROR,
-            "Protocol in Send, sent Part, response not begun, connection new, attempts 1",
+            "Protocol in Send, sent Partial, response not begun, connection new, attempts 1",
         ),
         case(
             "RFC 9113 §6.5.2: longer frames are allowed, and not longer than that",

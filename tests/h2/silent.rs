@@ -33,7 +33,9 @@ fn pings(record: &Record) -> usize {
 /// A GET which ends after a second, by its limit or by being dropped; whether it was answered.
 async fn get(client: &Client, dropped: bool) -> bool {
     if !dropped {
-        let limits = Timeouts::none().with_first_byte(SECOND).with_read(SECOND);
+        let limits = Timeouts::none()
+            .with_response_head(SECOND)
+            .with_read(SECOND);
         return client.get_within("/", limits).await.starts_with("200");
     }
     let runtime = client.runtime();
@@ -84,7 +86,7 @@ fn a_dead_connection_costs_at_most_two_requests() {
         let record = records.lock().unwrap()[0].clone();
         assert_eq!(pings(&record), usize::from(reads));
         drop(client);
-        net.settle();
+        net.run_until_idle();
     }
 }
 
@@ -117,7 +119,7 @@ fn what_waits_on_a_dead_connection_is_told_so_in_time() {
     ));
     assert_eq!(
         told,
-        "Network in Head, sent All, response not begun, connection new, attempts 1"
+        "Network in Head, sent Full, response not begun, connection new, attempts 1"
     );
     assert_eq!(net.elapsed(), 4 * SECOND, "one, one more, and two");
 }

@@ -433,7 +433,7 @@ fn continued_fields() {
             [Step::Request, say([begun()]), Step::Close],
         )
         .outcome(
-            "Closed in Head, sent All, response not begun, connection new, attempts 1",
+            "ConnectionClosed in Head, sent Full, response not begun, connection new, attempts 1",
             "",
             Next::Elsewhere,
         ),

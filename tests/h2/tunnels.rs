@@ -93,12 +93,18 @@ fn extended_connect() {
         }),
         knowing(
             "RFC 8441 §5: a reset is an error and not the end",
-            [Step::Request, say([ok(1), data(1, "well"), reset(1, code::CANCEL)])],
+            [
+                Step::Request,
+                say([ok(1), data(1, "well"), reset(1, code::CANCEL)]),
+            ],
         )
         .fine("200: \"well\" ConnectionReset"),
         knowing(
             "RFC 8441 §5: what is refused is a response",
-            [Step::Request, say([headers(1, &[(":status", "403")]), data(1, "no").end()])],
+            [
+                Step::Request,
+                say([headers(1, &[(":status", "403")]), data(1, "no").end()]),
+            ],
         )
         .outcome("403 \"no\"", "RST_STREAM 1 CANCEL", Next::Here),
         knowing(
@@ -106,9 +112,14 @@ fn extended_connect() {
             [Step::Request, say([ok(1)]), Step::Close],
         )
         .outcome("200: UnexpectedEof", "", Next::Elsewhere),
-        case("RFC 8441 §3: a server which does not know it is not asked", [])
-            .client(extended)
-            .fine("InvalidRequest in Request, sent Nothing, response not begun, connection new, attempts 1"),
+        case(
+            "RFC 8441 §3: a server which does not know it is not asked",
+            [],
+        )
+        .client(extended)
+        .fine(
+            "InvalidRequest in Request, sent None, response not begun, connection new, attempts 1",
+        ),
         case(
             "RFC 8441 §3: a server is not asked before it has said that it knows it",
             [

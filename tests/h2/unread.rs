@@ -129,7 +129,7 @@ fn responses_that_are_read_one_after_the_other_do_not_hold_each_other_back() {
         for _ in 0..4 {
             unread.push(head(&client, "/bytes/3000000").await);
         }
-        net.settle();
+        net.run_until_idle();
         let told = client.get("/bytes/3").await;
         assert_eq!(told, "200 \"xxx\"", "beside four that are not read");
         for response in unread {
@@ -154,10 +154,10 @@ fn a_hundred_unread_responses_may_be_read_in_any_order() {
                     for _ in 0..100 {
                         unread.push(head(&client, "/bytes/3000000").await);
                         // Until its window is full.
-                        net.settle();
+                        net.run_until_idle();
                     }
                 }
-                net.settle();
+                net.run_until_idle();
                 let mut sent = 0;
                 for record in &*records.lock().unwrap() {
                     sent += record.data_sent();

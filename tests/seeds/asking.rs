@@ -11,7 +11,8 @@ use std::{
 use bytes::Bytes;
 use http::HeaderMap;
 use httpcore::{
-    Body, ConnectionPool, Error, Kind, Phase, Request, Response, Sent, TimeoutKind, Timeouts,
+    Body, ConnectionPool, Error, ErrorKind, ErrorPhase, Request, RequestSent, Response,
+    TimeoutKind, Timeouts,
 };
 use httpcore_net_mock::{MockNet, Sleep};
 
@@ -22,11 +23,11 @@ use crate::{
 
 /// The limits of every request, or nearly: some are less patient.
 pub(crate) const TIMEOUTS: Timeouts = Timeouts::none()
-    .with_pool(Duration::from_millis(650))
+    .with_acquire(Duration::from_millis(650))
     .with_resolve(Duration::from_millis(400))
     .with_connect(Duration::from_millis(500))
     .with_write(Duration::from_millis(200))
-    .with_first_byte(Duration::from_millis(280))
+    .with_response_head(Duration::from_millis(280))
     .with_read(Duration::from_millis(300));
 
 /// What is to be seen when enough seeds are run.
@@ -34,8 +35,8 @@ pub(crate) const OUTCOMES: &[&str] = &[
     "answered",
     "answered by a second attempt",
     "dropped",
-    "Closed in Head",
-    "Closed in Body",
+    "ConnectionClosed in Head",
+    "ConnectionClosed in Body",
     "Connect in Connect",
     "Network in Send",
     "Network in Head",
@@ -44,8 +45,8 @@ pub(crate) const OUTCOMES: &[&str] = &[
     "RequestBody in Send",
     "Resolve in Resolve",
     "Timeout(Connect) in Connect",
-    "Timeout(FirstByte) in Head",
-    "Timeout(Pool) in Pool",
+    "Timeout(ResponseHead) in Head",
+    "Timeout(Acquire) in Acquire",
     "Timeout(Read) in Head",
     "Timeout(Read) in Body",
     "Timeout(Resolve) in Resolve",
@@ -125,31 +126,34 @@ impl Ledger {
 impl Plan {
     /// A request of some kind.
     pub(crate) fn new(net: &MockNet, number: usize, is_dropped: bool) -> Self {
-        let method = ["GET", "GET", "GET", "POST", "POST", "POST", "HEAD", "PUT"][net.pick(8)];
-        let fails = method == "POST" && net.pick(16) == 1;
+        let method =
+            ["GET", "GET", "GET", "POST", "POST", "POST", "HEAD", "PUT"][net.random_below(8)];
+        let fails = method == "POST" && net.random_below(16) == 1;
         let body = match method {
             "POST" | "PUT" => body(net, number, fails),
             _ => Body::empty(),
         };
-        let timeouts = match net.pick(2) {
+        let timeouts = match net.random_below(2) {
             1 => TIMEOUTS
                 .with_read(milliseconds(200))
                 .with_total(milliseconds(700)),
             _ => TIMEOUTS,
         };
-        let leaves = match is_dropped.then(|| net.pick(4)) {
-            Some(1) => Leaves::BeforePoll(1 + net.pick(12)),
-            Some(2) => Leaves::At(Box::pin(net.sleep(milliseconds(net.pick(300))))),
+        let leaves = match is_dropped.then(|| net.random_below(4)) {
+            Some(1) => Leaves::BeforePoll(1 + net.random_below(12)),
+            Some(2) => Leaves::At(Box::pin(net.sleep(milliseconds(net.random_below(300))))),
             _ => Leaves::Never,
         };
-        let pieces = match is_dropped.then(|| net.pick(4)) {
-            Some(1) => net.pick(3),
+        let pieces = match is_dropped.then(|| net.random_below(4)) {
+            Some(1) => net.random_below(3),
             _ => usize::MAX,
         };
         Plan {
             number,
             request: request(net, method, number, timeouts, body),
-            starts: net.sleep(milliseconds([0, 0, net.pick(60)][net.pick(3)])),
+            starts: net.sleep(milliseconds(
+                [0, 0, net.random_below(60)][net.random_below(3)],
+            )),
             leaves,
             timeouts,
             fails,
@@ -172,7 +176,7 @@ impl Plan {
 }
 
 fn request(net: &MockNet, method: &str, number: usize, timeouts: Timeouts, body: Body) -> Request {
-    let host = ["one.test", "two.test"][net.pick(2)];
+    let host = ["one.test", "two.test"][net.random_below(2)];
     http::Request::builder()
         .method(method)
         .uri(format!("http://{host}/{number}"))
@@ -183,12 +187,12 @@ fn request(net: &MockNet, method: &str, number: usize, timeouts: Timeouts, body:
 
 /// The request's own text: at once, in pieces of a known length, or in chunks.
 fn body(net: &MockNet, number: usize, fails: bool) -> Body {
-    let size = [10, 200, 3000][net.pick(3)];
+    let size = [10, 200, 3000][net.random_below(3)];
     let text = Bytes::from(origin::text("question", number, size));
-    if !fails && net.pick(2) == 0 {
+    if !fails && net.random_below(2) == 0 {
         return text.into();
     }
-    let pause = milliseconds([0, 10][net.pick(2)]);
+    let pause = milliseconds([0, 10][net.random_below(2)]);
     let (net_of_body, mut rest, mut sleep) = (net.clone(), text, None);
     let streamed = Body::poll_fn(move |cx| {
         if !pause.is_zero() {
@@ -205,7 +209,7 @@ fn body(net: &MockNet, number: usize, fails: bool) -> Body {
         }
         Poll::Ready(Some(Ok(piece)))
     });
-    match net.pick(3) {
+    match net.random_below(3) {
         1 => streamed.with_length(size as u64),
         2 => {
             let mut trailers = HeaderMap::new();
@@ -325,7 +329,7 @@ pub(crate) fn check(entry: &Entry, moods: Moods, book: &Book) -> String {
             assert!(!moods.are_kind() || entry.fails, "{of}, in a kind world");
             assert!(error.attempts() <= 2, "{of}");
             assert!(seen <= error.attempts() as usize, "{of}");
-            if error.sent() == Sent::Nothing && error.attempts() == 1 {
+            if error.sent() == RequestSent::None && error.attempts() == 1 {
                 assert_eq!(seen, 0, "{of}");
             }
             told
@@ -337,28 +341,43 @@ pub(crate) fn check(entry: &Entry, moods: Moods, book: &Book) -> String {
 fn fits(entry: &Entry, error: &Error, moods: Moods, book: &Book) -> bool {
     let at_least = |limit: Option<Duration>| limit.is_some_and(|limit| entry.took >= limit);
     let (phase, sent) = (error.phase(), error.sent());
-    let on_the_wire = matches!(phase, Phase::Send | Phase::Head | Phase::Body);
+    let on_the_wire = matches!(
+        phase,
+        ErrorPhase::Send | ErrorPhase::Head | ErrorPhase::Body
+    );
     match error.kind() {
-        Kind::Resolve => moods.names && phase == Phase::Resolve && sent == Sent::Nothing,
-        Kind::Connect => {
-            (moods.links || moods.names) && phase == Phase::Connect && sent == Sent::Nothing
+        ErrorKind::Resolve => {
+            moods.names && phase == ErrorPhase::Resolve && sent == RequestSent::None
         }
-        Kind::Closed | Kind::Network => (moods.links || moods.servers) && on_the_wire,
-        Kind::Protocol => book.spoke_nonsense() && matches!(phase, Phase::Head | Phase::Send),
-        Kind::RequestBody => entry.fails && phase == Phase::Send,
-        Kind::Timeout(limit) => match limit {
-            TimeoutKind::Pool => at_least(entry.timeouts.pool()) && phase == Phase::Pool,
+        ErrorKind::Connect => {
+            (moods.links || moods.names)
+                && phase == ErrorPhase::Connect
+                && sent == RequestSent::None
+        }
+        ErrorKind::ConnectionClosed | ErrorKind::Network => {
+            (moods.links || moods.servers) && on_the_wire
+        }
+        ErrorKind::Protocol => {
+            book.spoke_nonsense() && matches!(phase, ErrorPhase::Head | ErrorPhase::Send)
+        }
+        ErrorKind::RequestBody => entry.fails && phase == ErrorPhase::Send,
+        ErrorKind::Timeout(limit) => match limit {
+            TimeoutKind::Acquire => {
+                at_least(entry.timeouts.acquire()) && phase == ErrorPhase::Acquire
+            }
             TimeoutKind::Resolve => {
-                moods.names && at_least(entry.timeouts.resolve()) && phase == Phase::Resolve
+                moods.names && at_least(entry.timeouts.resolve()) && phase == ErrorPhase::Resolve
             }
             TimeoutKind::Connect => {
                 (moods.names || moods.links)
                     && at_least(entry.timeouts.connect())
-                    && phase == Phase::Connect
+                    && phase == ErrorPhase::Connect
             }
             // Not only of the sending phase: an answer may have begun to come.
             TimeoutKind::Write => at_least(entry.timeouts.write()) && on_the_wire,
-            TimeoutKind::FirstByte => at_least(entry.timeouts.first_byte()) && phase == Phase::Head,
+            TimeoutKind::ResponseHead => {
+                at_least(entry.timeouts.response_head()) && phase == ErrorPhase::Head
+            }
             TimeoutKind::Read => at_least(entry.timeouts.read()) && on_the_wire,
             // It fires at its instant, and nobody here dawdles.
             TimeoutKind::Total => Some(entry.took) == entry.timeouts.total(),

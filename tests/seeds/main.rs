@@ -21,7 +21,7 @@ mod origin;
 use std::{cell::RefCell, collections::BTreeMap, sync::Arc, time::Duration};
 
 use httpcore::{ConnectionPool, PoolConfig};
-use httpcore_net_mock::{Census, Chunks, Link, MockNet, Name, Served, seeds};
+use httpcore_net_mock::{Chunks, DnsEntry, Link, LiveCounts, MockNet, ServerHandle, seeds};
 
 use asking::{Ledger, Outcome, Plan};
 use origin::Book;
@@ -50,7 +50,7 @@ pub(crate) struct Moods {
 
 impl Moods {
     fn of(net: &MockNet) -> Self {
-        let is_cruel = || net.pick(2) == 1;
+        let is_cruel = || net.random_below(2) == 1;
         Moods {
             names: is_cruel(),
             links: is_cruel(),
@@ -72,9 +72,9 @@ fn milliseconds(count: usize) -> Duration {
 /// What the next connection to a server is like.
 fn link(net: &MockNet, is_cruel: bool) -> Link {
     // A small buffer on a long way is a slow link; too slow for the time limits.
-    let (latency, buffer) = [(0, 65_536), (10, 65_536), (1, 700), (0, 50)][net.pick(4)];
+    let (latency, buffer) = [(0, 65_536), (10, 65_536), (1, 700), (0, 50)][net.random_below(4)];
     let link = Link::new().latency(milliseconds(latency)).buffer(buffer);
-    let link = match net.pick(6) {
+    let link = match net.random_below(6) {
         1 => link.chunks(Chunks::Each(7)),
         2 => link.chunks(Chunks::At(vec![1, 17, 18, 19, 40, 41])),
         3 => link.chunks(Chunks::AsWritten),
@@ -83,8 +83,8 @@ fn link(net: &MockNet, is_cruel: bool) -> Link {
     if !is_cruel {
         return link;
     }
-    let (near, far) = (net.pick(200) as u64, net.pick(1500) as u64);
-    match net.pick(16) {
+    let (near, far) = (net.random_below(200) as u64, net.random_below(1500) as u64);
+    match net.random_below(16) {
         1 => Link::refused(),
         2 => Link::unreachable(),
         3 => Link::blackhole(),
@@ -101,7 +101,7 @@ fn link(net: &MockNet, is_cruel: bool) -> Link {
 }
 
 /// Two names, one of them with two addresses.
-fn hosts(net: &MockNet, moods: Moods, book: &Arc<Book>) -> [Served; 2] {
+fn hosts(net: &MockNet, moods: Moods, book: &Arc<Book>) -> [ServerHandle; 2] {
     let served = ["one.test", "two.test"].map(|host| {
         let book = book.clone();
         let served = net.serve(host, 80, move |stream| origin::serve(stream, book.clone()));
@@ -111,19 +111,19 @@ fn hosts(net: &MockNet, moods: Moods, book: &Arc<Book>) -> [Served; 2] {
     });
     let good = served[1].address().unwrap();
     let dead = "192.0.2.1:80".parse().unwrap();
-    net.fate(dead, Link::unreachable());
-    let both = || Name::addresses([dead.ip().to_string(), good.ip().to_string()]);
+    net.set_link(dead, Link::unreachable());
+    let both = || DnsEntry::addresses([dead.ip().to_string(), good.ip().to_string()]);
     let name = if !moods.names {
         both()
     } else {
-        net.fate(
+        net.set_link(
             dead,
-            [Link::blackhole(), Link::refused()][net.pick(2)].clone(),
+            [Link::blackhole(), Link::refused()][net.random_below(2)].clone(),
         );
-        match net.pick(4) {
-            1 => both().after(milliseconds(net.pick(600))),
-            2 => Name::fails(std::io::ErrorKind::NotFound),
-            3 => Name::unanswered(),
+        match net.random_below(4) {
+            1 => both().after(milliseconds(net.random_below(600))),
+            2 => DnsEntry::fails(std::io::ErrorKind::NotFound),
+            3 => DnsEntry::never(),
             _ => both(),
         }
     };
@@ -134,7 +134,7 @@ fn hosts(net: &MockNet, moods: Moods, book: &Arc<Book>) -> [Served; 2] {
 fn pool(net: &MockNet) -> ConnectionPool {
     let mut config = PoolConfig::default();
     config.max_connections = Some(PLACES);
-    config.idle_timeout = Some(milliseconds([4000, 30][net.pick(2)]));
+    config.idle_timeout = Some(milliseconds([4000, 30][net.random_below(2)]));
     config.timeouts = asking::TIMEOUTS;
     ConnectionPool::builder()
         .pool_config(config)
@@ -170,7 +170,7 @@ fn mixed(net: &MockNet, tally: &mut BTreeMap<String, usize>) {
     });
     net.name(
         "two.test",
-        Name::addresses([served[1].address().unwrap().ip().to_string()]),
+        DnsEntry::addresses([served[1].address().unwrap().ip().to_string()]),
     );
     for again in 0..=old {
         let plan = Plan::plain(net, REQUESTS + again);
@@ -185,14 +185,14 @@ fn mixed(net: &MockNet, tally: &mut BTreeMap<String, usize>) {
     }
     check_books(net, &pool);
     drop(pool);
-    net.settle();
-    assert_eq!(net.census(), Census::default(), "{:#?}", net.inventory());
+    net.run_until_idle();
+    assert_eq!(net.census(), LiveCounts::default(), "{:#?}", net.live());
 }
 
 /// Nothing is in use, and what has been counted adds up.
 fn check_books(net: &MockNet, pool: &ConnectionPool) {
-    net.settle();
-    let (status, census, counted) = (pool.status(), net.census(), pool.counters());
+    net.run_until_idle();
+    let (status, census, counted) = (pool.status(), net.census(), pool.stats());
     assert_eq!(
         (status.active_requests, status.queued_requests),
         (0, 0),
@@ -217,7 +217,7 @@ fn check_books(net: &MockNet, pool: &ConnectionPool) {
     if being_made == 0 {
         // Somebody watches what is idle, and nobody else is there.
         let is_quiet = census.tasks <= 1 && census.timers <= 1 && census.attempts == 0;
-        assert!(is_quiet, "{:#?}", net.inventory());
+        assert!(is_quiet, "{:#?}", net.live());
     }
     let closed: u64 = counted.closed().map(|(_, count)| count).sum();
     assert_eq!(

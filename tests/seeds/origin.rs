@@ -113,10 +113,10 @@ pub(crate) async fn serve(mut stream: ServerStream, book: std::sync::Arc<Book>) 
 /// Those of the connection; the client may have gone.
 async fn answer(stream: &mut ServerStream, head: &Head, book: &Book) -> io::Result<Then> {
     let mood = match book.is_cruel.load(Ordering::Relaxed) {
-        true => stream.pick(20),
+        true => stream.random_below(20),
         false => 0,
     };
-    let is_early = head.has_body() && stream.pick(4) == 1;
+    let is_early = head.has_body() && stream.random_below(4) == 1;
     if !is_early {
         head.read_body(stream).await?;
     }
@@ -128,7 +128,7 @@ async fn answer(stream: &mut ServerStream, head: &Head, book: &Book) -> io::Resu
         3 => return Ok(Then::Stall),
         4..=6 => {
             // Some part of it, the head or the body, and then …
-            let part = stream.pick(answer.len());
+            let part = stream.random_below(answer.len());
             stream.write_all(&answer[..part]).await?;
             return Ok([Then::Close, Then::Reset, Then::Stall]
                 .into_iter()
@@ -150,12 +150,12 @@ async fn answer(stream: &mut ServerStream, head: &Head, book: &Book) -> io::Resu
         10 => Then::Reset,
         _ => Then::GoOn,
     };
-    match stream.pick(4) {
+    match stream.random_below(4) {
         // Slowly, in pieces.
         1 => {
             for piece in answer.as_bytes().chunks(answer.len() / 3 + 1) {
                 stream
-                    .sleep(Duration::from_millis(stream.pick(30) as u64))
+                    .sleep(Duration::from_millis(stream.random_below(30) as u64))
                     .await;
                 stream.write_all(piece).await?;
             }
@@ -174,7 +174,7 @@ async fn answer(stream: &mut ServerStream, head: &Head, book: &Book) -> io::Resu
     if !matches!(then, Then::GoOn) {
         // It goes while it is idle, or in the middle of the next request.
         stream
-            .sleep(Duration::from_millis(stream.pick(40) as u64))
+            .sleep(Duration::from_millis(stream.random_below(40) as u64))
             .await;
     }
     Ok(then)
@@ -189,14 +189,14 @@ enum Manner {
 
 /// Whatever was asked, answered with its number.
 fn compose(head: &Head, stream: &ServerStream) -> (String, Manner) {
-    let (number, size) = (head.number, [5, 0, 100, 3000][stream.pick(4)]);
+    let (number, size) = (head.number, [5, 0, 100, 3000][stream.random_below(4)]);
     let body = text("answer", number, size);
-    let manner = match stream.pick(6) {
+    let manner = match stream.random_below(6) {
         1 | 2 => Manner::Chunks,
         3 => Manner::UntilClose,
         _ => Manner::Length,
     };
-    let mut answer = match stream.pick(6) {
+    let mut answer = match stream.random_below(6) {
         1 => "HTTP/1.1 103 Early Hints\r\nx-number: 99\r\n\r\n".to_owned(),
         _ => String::new(),
     };

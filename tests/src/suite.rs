@@ -13,7 +13,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use httpcore::{Body, Builder, ConnectionPool, Epoll, Error, Response, Runtime, Status, Timeouts};
+use httpcore::{
+    Body, Builder, ConnectionPool, Error, EventLoop, PoolStatus, Response, Runtime, Timeouts,
+};
 use httpcore_net_epoll::Blocking;
 use httpcore_net_mock::{MockNet, ServerStream};
 use httpcore_net_tokio::TokioBackend;
@@ -128,7 +130,7 @@ impl Client {
 
     /// Waits until the pool looks like that, asking now and then; says whether it came to do so.
     /// How long it takes is nobody's promise, and so there is ample time for it.
-    pub async fn sees(&self, such: impl Fn(&Status) -> bool) -> bool {
+    pub async fn sees(&self, such: impl Fn(&PoolStatus) -> bool) -> bool {
         for _ in 0..2000 {
             if such(&self.pool.status()) {
                 return true;
@@ -220,7 +222,7 @@ impl Scenario {
             (self.client)(client).await
         });
         scripts.over();
-        net.settle();
+        net.run_until_idle();
         scripts.check();
         assert_eq!(net.census(), before, "{}: left behind", self.name);
         net.clear();
@@ -234,7 +236,7 @@ impl Scenario {
     /// As [`on_mock`](Self::on_mock).
     pub fn on_epoll(&self) -> String {
         self.over_sockets(|client| {
-            let epoll = Epoll::new().expect("an event loop");
+            let epoll = EventLoop::new().expect("an event loop");
             let client = client(epoll.backend());
             epoll.block_on((self.client)(client))
         })

@@ -153,7 +153,7 @@ fn check<F: Future<Output = ()>>(converse: impl FnOnce(Io) -> F) {
     });
     assert_eq!(pool.status().active_requests, 0);
     drop(pool);
-    net.settle();
+    net.run_until_idle();
     assert_eq!(net.census().streams, 0);
 }
 

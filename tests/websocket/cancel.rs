@@ -94,7 +94,7 @@ fn a_websocket_comes_to_its_end_in_any_order_of_things() {
         });
         assert_eq!(pool.status().active_requests, 0);
         drop(pool);
-        net.settle();
+        net.run_until_idle();
         assert_eq!(net.census().streams, 0);
     });
 }

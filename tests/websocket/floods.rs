@@ -14,7 +14,7 @@ use std::{
 
 use bytes::BytesMut;
 use httpcore::{
-    IdleEnd, NetworkStream, StreamInfo,
+    ConnectionInfo, IdleEvent, NetworkStream,
     ws::{Config, WebSocket},
 };
 
@@ -69,12 +69,12 @@ impl NetworkStream for Flood {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_idle(&mut self, _: &mut Context<'_>) -> Poll<IdleEnd> {
-        Poll::Ready(IdleEnd::UnsolicitedData)
+    fn poll_idle(&mut self, _: &mut Context<'_>) -> Poll<IdleEvent> {
+        Poll::Ready(IdleEvent::UnsolicitedData)
     }
 
-    fn info(&self) -> StreamInfo {
-        StreamInfo::default()
+    fn info(&self) -> ConnectionInfo {
+        ConnectionInfo::default()
     }
 }
 

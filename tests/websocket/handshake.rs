@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use httpcore::{
-    ConnectionPool, Kind, Timeouts, blocking,
+    ConnectionPool, ErrorKind, Timeouts, blocking,
     ws::{Handshake, OpenError, Violation},
 };
 use httpcore_net_mock::{Chunks, Link, MockNet, MockTls, TlsServer};
@@ -224,7 +224,7 @@ fn a_refusal_comes_with_head_and_body_and_leaves_the_connection_in_use() {
                 assert_eq!(read, body);
             }
         });
-        assert_eq!(pool.counters().dials, 1, "{status}");
+        assert_eq!(pool.stats().dials, 1, "{status}");
     }
 }
 
@@ -235,7 +235,7 @@ fn a_switch_that_nobody_proves_to_have_been_asked_for_is_no_websocket() {
     let OpenError::Request(error) = error else {
         panic!("{error:?}");
     };
-    assert_eq!(error.kind(), Kind::Protocol);
+    assert_eq!(error.kind(), ErrorKind::Protocol);
 }
 
 #[test]
@@ -253,7 +253,7 @@ fn the_request_is_what_the_rfc_wants() {
         .header("cookie", "a=b");
     net.run(pool.websocket(asked))
         .unwrap_or_else(|error| panic!("{error:?}"));
-    let wire = net.wire();
+    let wire = net.transcript();
     for line in [
         "GET /chat?room=1 HTTP/1.1",
         "host: server.test",
@@ -278,25 +278,28 @@ fn what_cannot_be_asked_for_is_refused_before_anything_is_sent() {
     for (handshake, kind) in [
         (
             Handshake::new("ftp://server.test/"),
-            Kind::UnsupportedScheme,
+            ErrorKind::UnsupportedScheme,
         ),
-        (Handshake::new("server.test"), Kind::InvalidUrl),
-        (Handshake::new("ws://"), Kind::InvalidUrl),
-        (new().subprotocol("a b"), Kind::InvalidRequest),
-        (new().subprotocol(""), Kind::InvalidRequest),
+        (Handshake::new("server.test"), ErrorKind::InvalidUrl),
+        (Handshake::new("ws://"), ErrorKind::InvalidUrl),
+        (new().subprotocol("a b"), ErrorKind::InvalidRequest),
+        (new().subprotocol(""), ErrorKind::InvalidRequest),
         (
             new().subprotocol("a").subprotocol("a"),
-            Kind::InvalidRequest,
+            ErrorKind::InvalidRequest,
         ),
-        (new().extension("a b"), Kind::InvalidRequest),
-        (new().extension(""), Kind::InvalidRequest),
-        (new().extension("a\r\nx: y"), Kind::InvalidRequest),
-        (new().header("a b", "c"), Kind::InvalidRequest),
-        (new().header("a", "b\r\nc: d"), Kind::InvalidRequest),
-        (new().header("upgrade", "h2c"), Kind::InvalidRequest),
-        (new().header("sec-websocket-key", "x"), Kind::InvalidRequest),
+        (new().extension("a b"), ErrorKind::InvalidRequest),
+        (new().extension(""), ErrorKind::InvalidRequest),
+        (new().extension("a\r\nx: y"), ErrorKind::InvalidRequest),
+        (new().header("a b", "c"), ErrorKind::InvalidRequest),
+        (new().header("a", "b\r\nc: d"), ErrorKind::InvalidRequest),
+        (new().header("upgrade", "h2c"), ErrorKind::InvalidRequest),
+        (
+            new().header("sec-websocket-key", "x"),
+            ErrorKind::InvalidRequest,
+        ),
     ] {
-        let error = handshake.offer().map(drop).unwrap_err();
+        let error = handshake.into_request().map(drop).unwrap_err();
         assert_eq!(error.kind(), kind, "{error}");
     }
 }
@@ -324,7 +327,7 @@ fn a_server_that_does_not_answer_is_given_up_in_time() {
     net.serve("server.test", 80, async |stream| stream.stall().await);
     let pool = ConnectionPool::new(Arc::new(net.clone()));
     let limit = std::time::Duration::from_secs(5);
-    let asked = handshake().option(Timeouts::default().with_first_byte(limit));
+    let asked = handshake().option(Timeouts::default().with_response_head(limit));
     let error = net.run(pool.websocket(asked)).unwrap_err();
     assert!(matches!(error, OpenError::Request(error) if error.is_timeout()));
     assert_eq!(net.elapsed(), limit);
@@ -344,5 +347,5 @@ fn an_error_may_go_wherever_errors_go() {
     fn goes<T: std::error::Error + Send + Sync + 'static>() {}
     goes::<OpenError>();
     goes::<httpcore::ws::MessageError>();
-    goes::<httpcore::sse::NotEvents>();
+    goes::<httpcore::sse::UnexpectedResponse>();
 }

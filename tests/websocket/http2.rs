@@ -9,11 +9,11 @@ use bytes::Bytes;
 use h2::{RecvStream, server::SendResponse};
 use http::{Method, Request, Response, Version};
 use httpcore::{
-    Alpn, ConnectionPool, Kind, LeaseRevoked, NetworkStream, TimeoutKind, Timeouts,
-    upgrade::NoExtendedConnect,
+    Alpn, ConnectionPool, ConnectionRevoked, ErrorKind, NetworkStream, TimeoutKind, Timeouts,
+    upgrade::ExtendedConnectUnsupported,
     ws::{Config, Handshake, Message, MessageError, OpenError, Violation, WebSocket},
 };
-use httpcore_net_mock::{Census, Link, MockNet, MockTls, TlsServer};
+use httpcore_net_mock::{Link, LiveCounts, MockNet, MockTls, TlsServer};
 use httpcore_tests::http2::{self, Tokio, send};
 
 use crate::peer::{self, ACCEPTED, frame, heard};
@@ -134,8 +134,8 @@ fn a_websocket_is_a_stream_of_an_http2_connection() {
         assert_eq!(pool.status().active_requests, 0);
     });
     drop(pool);
-    net.settle();
-    assert_eq!(net.census(), Census::default(), "{}", net.report());
+    net.run_until_idle();
+    assert_eq!(net.census(), LiveCounts::default(), "{}", net.report());
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn what_is_wrong_or_refused_concerns_its_stream_alone() {
         assert!(matches!(error, OpenError::Violation(found) if found == wrong));
         assert_eq!(pool.status().active_requests, 0);
         pool.websocket(handshake("/accept")).await.unwrap();
-        assert_eq!(pool.counters().dials, 1);
+        assert_eq!(pool.stats().dials, 1);
     });
     net.clear();
 }
@@ -165,7 +165,7 @@ fn a_server_of_http2_without_it_is_asked_over_http1() {
         assert_eq!(opened.response.version(), Version::HTTP_11);
         assert_eq!(opened.response.status(), 101);
         // One that could not, and one that can.
-        assert_eq!(pool.counters().dials, 2);
+        assert_eq!(pool.stats().dials, 2);
     });
     net.clear();
 }
@@ -193,8 +193,11 @@ fn a_pool_without_http1_says_why_there_is_no_websocket() {
         let OpenError::Request(error) = error else {
             panic!("{error:?}");
         };
-        assert!(NoExtendedConnect::is_behind(&error), "{error:?}");
-        assert_eq!(pool.counters().dials, 1);
+        assert!(
+            ExtendedConnectUnsupported::is_source_of(&error),
+            "{error:?}"
+        );
+        assert_eq!(pool.stats().dials, 1);
     });
     net.clear();
 }
@@ -211,17 +214,17 @@ fn a_drain_ends_websockets_on_a_shared_connection_and_says_so() {
             *heard.lock().unwrap() = socket.message().await;
         });
         let drained = pool.drain(Duration::from_secs(1)).await;
-        assert_eq!(drained.unfinished, 1);
+        assert_eq!(drained.aborted, 1);
     });
     assert_eq!(net.elapsed(), Duration::from_secs(1));
     drop(pool);
-    net.settle();
+    net.run_until_idle();
     let end = told.lock().unwrap().take();
     let Some(Err(MessageError::Io(error))) = end else {
         panic!("{end:?}");
     };
-    assert!(LeaseRevoked::is_behind(&error), "{error}");
-    assert_eq!(net.census(), Census::default(), "{}", net.report());
+    assert!(ConnectionRevoked::is_source_of(&error), "{error}");
+    assert_eq!(net.census(), LiveCounts::default(), "{}", net.report());
 }
 
 #[test]
@@ -240,7 +243,7 @@ fn the_total_time_of_a_handshake_holds_for_both_of_its_requests() {
         let OpenError::Request(error) = error else {
             panic!("{error:?}");
         };
-        assert_eq!(error.kind(), Kind::Timeout(TimeoutKind::Total));
+        assert_eq!(error.kind(), ErrorKind::Timeout(TimeoutKind::Total));
     });
     assert_eq!(net.elapsed(), Duration::from_secs(10));
 }

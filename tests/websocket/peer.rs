@@ -155,7 +155,7 @@ pub(crate) fn receive(link: Link, frames: &[u8], config: Config) -> (String, Str
         received.join(", ")
     });
     drop(pool);
-    net.settle();
+    net.run_until_idle();
     assert_eq!(net.census().streams, 0);
     let heard = heard(&noted.lock().unwrap());
     (received, told(&heard))

@@ -10,7 +10,7 @@ use std::{
 
 use httpcore::{
     ConnectionPool, Runtime, Upgraded, sleep_until,
-    ws::{Config, Message, MessageError, Piece, WebSocket},
+    ws::{Config, Fragment, Message, MessageError, WebSocket},
 };
 use httpcore_net_mock::{Link, MockNet};
 
@@ -72,7 +72,7 @@ where
         ));
     });
     drop(pool);
-    net.settle();
+    net.run_until_idle();
     assert_eq!(net.census().streams, 0);
     let noted = noted.lock().unwrap();
     told(&heard(&noted))
@@ -105,16 +105,18 @@ fn a_message_goes_out_in_frames_of_the_size_that_is_set() {
 fn a_message_goes_out_in_pieces_as_they_come() {
     let said = said(Link::new(), NOW, Config::default(), async |mut socket| {
         socket
-            .send_piece(Piece::Text("one".into()), false)
+            .send_fragment(Fragment::Text("one".into()), false)
             .await
             .unwrap();
-        let mixed = socket.send_piece(Piece::Binary("two".into()), false).await;
+        let mixed = socket
+            .send_fragment(Fragment::Binary("two".into()), false)
+            .await;
         assert!(matches!(mixed, Err(MessageError::Misuse(_))));
         let between = socket.send("between").await;
         assert!(matches!(between, Err(MessageError::Misuse(_))));
         socket.send(Message::Ping("!".into())).await.unwrap();
         socket
-            .send_piece(Piece::Text("two".into()), true)
+            .send_fragment(Fragment::Text("two".into()), true)
             .await
             .unwrap();
         socket.send("next").await.unwrap();
@@ -200,7 +202,7 @@ fn a_close_is_answered_as_soon_as_the_peer_reads_again() {
         assert!(matches!(closed, Some(Ok(Message::Close(Some(_))))));
     });
     drop(pool);
-    net.settle();
+    net.run_until_idle();
     // The frame that had been begun, and nothing of the message but that.
     let noted = noted.lock().unwrap();
     assert_eq!(told(&heard(&noted)), "binary- 1000, close 1000");
@@ -320,7 +322,7 @@ fn pings_of_a_peer_that_does_not_read_cost_no_memory() {
         }
         socket.send("done").await.unwrap();
     });
-    net.settle();
+    net.run_until_idle();
     // 2000 bytes were on their way, some 4 KiB kept, and the rest gave way to later ones.
     let answers = *answers.lock().unwrap();
     assert!((10..60).contains(&answers), "{answers}");

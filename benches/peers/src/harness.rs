@@ -52,7 +52,7 @@ pub fn run_on_tokio<C: Client>() -> ! {
 async fn work<C: Client>(task: &Task) -> Result<Outcome, Failure> {
     let client = C::new(task)?;
     let url: http::Uri = task.url.parse()?;
-    if task.work == Work::Beside {
+    if task.work == Work::ConcurrentDownload {
         return beside(&client, task, url).await;
     }
     let mut workers = Vec::new();
@@ -71,7 +71,7 @@ async fn work<C: Client>(task: &Task) -> Result<Outcome, Failure> {
             }
             Ok(together::<C>(workers, task, &url, task.requests).await?.0)
         }
-        Work::Reach => Ok(together::<C>(workers, task, &url, 1).await?.0),
+        Work::HappyEyeballs => Ok(together::<C>(workers, task, &url, 1).await?.0),
         Work::Idle => {
             let (outcome, workers) = if C::OWNS_CONNECTIONS {
                 one_by_one::<C>(workers, task).await?
@@ -84,7 +84,7 @@ async fn work<C: Client>(task: &Task) -> Result<Outcome, Failure> {
             std::mem::forget((client, workers));
             Ok(outcome)
         }
-        Work::Beside => unreachable!("it was done above"),
+        Work::ConcurrentDownload => unreachable!("it was done above"),
     }
 }
 
@@ -139,7 +139,7 @@ where
     Ok((meter.stop(requests, bytes, &mut latencies), workers))
 }
 
-async fn beside<C: Client>(client: &C, task: &Task, url: http::Uri) -> Result<Outcome, Failure>
+async fn concurrent_download<C: Client>(client: &C, task: &Task, url: http::Uri) -> Result<Outcome, Failure>
 where
     C::Worker: 'static,
 {

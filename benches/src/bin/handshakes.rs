@@ -6,7 +6,9 @@
 use std::{env, error::Error, sync::Arc};
 
 use httpcore::tls::{RustlsConnector, TlsVersion};
-use httpcore::{Body, ConnectionPool, ConnectionUse, Epoll, KeepStreamInfo, StreamInfo};
+use httpcore::{
+    Body, ConnectionInfo, ConnectionPolicy, ConnectionPool, EventLoop, IncludeConnectionInfo,
+};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -29,9 +31,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         .min_version(version)
         .max_version(version);
     if !resumes {
-        builder = builder.remembered_sessions(0);
+        builder = builder.session_cache_size(0);
     }
-    let epoll = Epoll::new()?;
+    let epoll = EventLoop::new()?;
     let pool = ConnectionPool::builder()
         .tls(Arc::new(builder.build()?))
         .build(epoll.backend());
@@ -41,13 +43,13 @@ fn main() -> Result<(), Box<dyn Error>> {
             // The facts are asked for at both ends only: to copy them is no part of a handshake.
             let is_shown = n == 1 || n == count - 1;
             let mut request = http::Request::get(url.clone())
-                .extension(ConnectionUse::default().with_close_after())
+                .extension(ConnectionPolicy::default().with_close_after())
                 .body(Body::empty())?;
             if is_shown {
-                request.extensions_mut().insert(KeepStreamInfo);
+                request.extensions_mut().insert(IncludeConnectionInfo);
             }
             let response = pool.request(request).await?;
-            if let Some(info) = response.extensions().get::<StreamInfo>() {
+            if let Some(info) = response.extensions().get::<ConnectionInfo>() {
                 let tls = info.tls.as_ref().ok_or("no TLS")?;
                 assert_eq!(tls.resumed, resumes && n > 0, "{tls:?}");
             }

@@ -34,7 +34,9 @@ fn main() {
                 std::mem::forget(pool);
                 outcome
             }
-            Work::Upload | Work::Beside | Work::Reach => cannot("more than the async facade shows"),
+            Work::Upload | Work::ConcurrentDownload | Work::HappyEyeballs => {
+                cannot("more than the async facade shows")
+            }
         }
     })
 }
@@ -49,7 +51,7 @@ fn pool(task: &Task) -> Result<blocking::ConnectionPool, Failure> {
     if let Some(ca) = &task.ca {
         let connector = RustlsConnector::builder()
             .root_pem_file(ca)?
-            .remembered_sessions(if task.resume { 64 } else { 0 });
+            .session_cache_size(if task.resume { 64 } else { 0 });
         builder = builder.tls(Arc::new(connector.build()?));
     }
     Ok(blocking::ConnectionPool::from_builder(builder)?)

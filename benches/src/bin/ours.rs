@@ -15,7 +15,7 @@ use std::{
 
 use bytes::Bytes;
 use httpcore::{
-    Body, BoxFuture, ConnectionPool, ConnectionUse, Epoll, PoolConfig, Request, Resolve,
+    Body, BoxFuture, ConnectionPolicy, ConnectionPool, EventLoop, PoolConfig, Request, Resolve,
     tls::RustlsConnector,
 };
 use httpcore_benches::{Failure, Latencies, Meter, Outcome, PIECE, Task, Work, run};
@@ -26,10 +26,10 @@ fn main() {
     run(|task| {
         let addresses = task.addresses.clone();
         let epoll = match task.work {
-            Work::Reach => Epoll::builder()
+            Work::HappyEyeballs => EventLoop::builder()
                 .resolver(Arc::new(Known(addresses)))
                 .build()?,
-            _ => Epoll::new()?,
+            _ => EventLoop::new()?,
         };
         let pool = pool(task, &epoll)?;
         let outcome = epoll.block_on(work(&epoll, &pool, task));
@@ -51,11 +51,11 @@ impl Resolve for Known {
     }
 }
 
-fn pool(task: &Task, epoll: &Epoll) -> Result<ConnectionPool, Failure> {
+fn pool(task: &Task, epoll: &EventLoop) -> Result<ConnectionPool, Failure> {
     let mut config = PoolConfig::default();
     config.max_connections = Some(usize::try_from(task.in_flight)? + 1); // one to download beside
     config.idle_timeout = None;
-    config.max_shared_per_origin = None;
+    config.max_http2_connections_per_origin = None;
     if task.work == Work::Connect {
         config.max_idle = Some(0);
     }
@@ -66,13 +66,13 @@ fn pool(task: &Task, epoll: &Epoll) -> Result<ConnectionPool, Failure> {
     if let Some(ca) = &task.ca {
         let connector = RustlsConnector::builder()
             .root_pem_file(ca)?
-            .remembered_sessions(if task.resume { 64 } else { 0 });
+            .session_cache_size(if task.resume { 64 } else { 0 });
         builder = builder.tls(Arc::new(connector.build()?));
     }
     Ok(builder.build(epoll.backend()))
 }
 
-async fn work(epoll: &Epoll, pool: &ConnectionPool, task: &Task) -> Result<Outcome, Failure> {
+async fn work(epoll: &EventLoop, pool: &ConnectionPool, task: &Task) -> Result<Outcome, Failure> {
     match task.work {
         Work::Get | Work::Upload => {
             together(epoll, pool, &task.warm_up(), task.in_flight).await?;
@@ -85,14 +85,14 @@ async fn work(epoll: &Epoll, pool: &ConnectionPool, task: &Task) -> Result<Outco
             together(epoll, pool, task, task.requests).await
         }
         Work::Idle => hold(pool, task).await,
-        Work::Beside => beside(epoll, pool, task).await,
-        Work::Reach => together(epoll, pool, task, 1).await,
+        Work::ConcurrentDownload => concurrent_download(epoll, pool, task).await,
+        Work::HappyEyeballs => together(epoll, pool, task, 1).await,
     }
 }
 
 /// So many requests, shared among as many tasks as are to be in flight.
 async fn together(
-    epoll: &Epoll,
+    epoll: &EventLoop,
     pool: &ConnectionPool,
     task: &Task,
     requests: u64,
@@ -174,7 +174,7 @@ async fn hold(pool: &ConnectionPool, task: &Task) -> Result<Outcome, Failure> {
     let url: http::Uri = task.url_of("/hello").parse()?;
     for _ in 0..task.in_flight {
         let mut request = request(task, &url);
-        let fresh = ConnectionUse::default().with_fresh();
+        let fresh = ConnectionPolicy::default().with_new_connection();
         request.extensions_mut().insert(fresh);
         ask(pool, request).await?;
     }
@@ -200,7 +200,11 @@ async fn turn() {
     .await;
 }
 
-async fn beside(epoll: &Epoll, pool: &ConnectionPool, task: &Task) -> Result<Outcome, Failure> {
+async fn concurrent_download(
+    epoll: &EventLoop,
+    pool: &ConnectionPool,
+    task: &Task,
+) -> Result<Outcome, Failure> {
     let large: http::Uri = task.large.as_deref().ok_or("no --large")?.parse()?;
     let url: http::Uri = task.url.parse()?;
     ask(pool, request(task, &url)).await?;

@@ -23,7 +23,7 @@ use std::{
 };
 
 use httpcore::{
-    ConnectionPool, Epoll, PoolConfig, Upgraded,
+    ConnectionPool, EventLoop, PoolConfig, Upgraded,
     ws::{Config, Handshake, Message, WebSocket},
 };
 use httpcore_origin::Origin;
@@ -68,7 +68,7 @@ fn hold(count: usize, raw: bool) -> Result<(), Failure> {
         .spawn()?;
     let mut lines = BufReader::new(server.stdout.take().ok_or("no output")?).lines();
     let url = lines.next().ok_or("no address")??;
-    let epoll = Epoll::new()?;
+    let epoll = EventLoop::new()?;
     let mut config = PoolConfig::default();
     config.max_connections = None;
     let pool = ConnectionPool::builder()

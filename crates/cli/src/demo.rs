@@ -12,7 +12,7 @@ use std::{
 
 use http::Version;
 use httpcore::{
-    Body, Builder, ConnectionPool, Epoll, Event, Trace,
+    Body, Builder, ConnectionPool, EventLoop, Trace, TraceEvent,
     sse::{EventSource, Subscription},
     tls::RustlsConnector,
     ws::{self, Handshake, Message, WebSocket},
@@ -34,7 +34,7 @@ const EVENTS: usize = 1000;
 pub(crate) fn run() -> Result<(), Exit> {
     let mut origin = Origin::start()?;
     let door = origin.listen_tls()?;
-    let epoll = Epoll::new()?;
+    let epoll = EventLoop::new()?;
     let demo = Demo {
         ways: ways(&epoll, &origin, &door)?,
         runtime: epoll.backend(),
@@ -92,7 +92,7 @@ impl Way {
     }
 }
 
-fn ways(epoll: &Epoll, origin: &Origin, door: &TlsDoor) -> Result<[Way; 4], Exit> {
+fn ways(epoll: &EventLoop, origin: &Origin, door: &TlsDoor) -> Result<[Way; 4], Exit> {
     // It has signed itself; nobody else is trusted.
     let roots = RustlsConnector::builder().root_pem(door.certificate())?;
     let tls = Arc::new(roots.build()?);
@@ -158,7 +158,7 @@ struct Seen {
 }
 
 impl Demo<'_> {
-    async fn show(&self, epoll: &Epoll) -> Result<String, Exit> {
+    async fn show(&self, epoll: &EventLoop) -> Result<String, Exit> {
         let mut table = format!(
             "{:<44} {:<12} {:>12} {:>6} {:>7} {:>12}\n",
             "what", "answer", "bytes", "new", "reused", "time"
@@ -203,8 +203,8 @@ impl Demo<'_> {
     /// Counts which connections requests are granted.
     fn listener(&self) -> Trace {
         let grants = self.grants.clone();
-        Trace::to(move |_, event: &Event<'_>| {
-            if let Event::Granted { reused } = event {
+        Trace::to(move |_, event: &TraceEvent<'_>| {
+            if let TraceEvent::ConnectionAcquired { reused } = event {
                 let count = if *reused { &grants.reused } else { &grants.new };
                 count.fetch_add(1, Ordering::Relaxed);
             }
@@ -331,7 +331,7 @@ impl Demo<'_> {
         Ok(seen("1000 events, broken off and resumed", answer, bytes))
     }
 
-    async fn share(&self, way: &Way, epoll: &Epoll) -> Result<Seen, Exit> {
+    async fn share(&self, way: &Way, epoll: &EventLoop) -> Result<Seen, Exit> {
         let mut tasks = Vec::with_capacity(SHARING);
         for _ in 0..SHARING {
             let request = self.request(way, "GET", "/hello", Body::empty())?;

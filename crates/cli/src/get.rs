@@ -13,7 +13,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method};
 use httpcore::{
-    Body, ConnectionPool, Epoll, Error, Response, Timeouts, TlsConnector, tls::RustlsConnector,
+    Body, ConnectionPool, Error, EventLoop, Response, Timeouts, TlsConnector, tls::RustlsConnector,
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -30,7 +30,7 @@ use crate::{
 const PIECE: usize = 64 * 1024;
 
 pub(crate) fn run(options: &Get) -> Result<(), Exit> {
-    let epoll = Epoll::new()?;
+    let epoll = EventLoop::new()?;
     let mut builder = ConnectionPool::builder()
         .timeouts(timeouts(options))
         .http1(options.http != Http::Two)
@@ -101,7 +101,7 @@ fn timeouts(options: &Get) -> Timeouts {
     timeouts
 }
 
-fn request(options: &Get, epoll: &Epoll) -> Result<httpcore::Request, Exit> {
+fn request(options: &Get, epoll: &EventLoop) -> Result<httpcore::Request, Exit> {
     let method = options.method.clone().unwrap_or(match options.data[..] {
         [] => Method::GET,
         _ => Method::POST,

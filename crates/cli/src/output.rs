@@ -8,7 +8,7 @@ use std::{
 };
 
 use http::Version;
-use httpcore::{Body, Epoll, Runtime, with_deadline};
+use httpcore::{Body, EventLoop, Runtime, with_deadline};
 
 use crate::Exit;
 
@@ -79,7 +79,7 @@ pub(crate) fn version(version: Version) -> String {
 }
 
 /// Writes the beginning of a page that was not asked for to stderr.
-pub(crate) async fn say_excerpt(body: Body, epoll: &Epoll) {
+pub(crate) async fn say_excerpt(body: Body, epoll: &EventLoop) {
     let runtime: Arc<dyn Runtime> = epoll.backend();
     let deadline = runtime.now().checked_add(PATIENCE);
     let mut page = Vec::new();

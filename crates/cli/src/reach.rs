@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use httpcore::{ConnectionPool, Epoll, Timeouts, Trace};
+use httpcore::{ConnectionPool, EventLoop, Timeouts, Trace};
 
 use crate::{Exit, args::Reach, get, resolve::Overridden, trace};
 
 impl Reach {
     /// A pool as the options have it, on `epoll`.
-    pub(crate) fn pool(&self, epoll: &Epoll) -> Result<ConnectionPool, Exit> {
+    pub(crate) fn pool(&self, epoll: &EventLoop) -> Result<ConnectionPool, Exit> {
         let mut builder = ConnectionPool::builder();
         if let Some(path) = &self.unix_socket {
             builder = builder.unix_socket(path);
@@ -39,7 +39,7 @@ impl Reach {
     }
 
     /// Who is told what happens.
-    pub(crate) fn listener(&self, epoll: &Epoll) -> Trace {
+    pub(crate) fn listener(&self, epoll: &EventLoop) -> Trace {
         if self.trace {
             trace::to_stderr(epoll.backend().now())
         } else if self.verbose {

@@ -4,8 +4,8 @@ use std::io::{self, Write};
 
 use http::{HeaderMap, Uri};
 use httpcore::{
-    Epoll, Error,
-    sse::{Event, Events, Limits, NotEvents, Step, Subscription},
+    Error, EventLoop,
+    sse::{Event, Events, Limits, SourceEvent, Subscription, UnexpectedResponse},
 };
 
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
 };
 
 pub(crate) fn run(options: &Sse) -> Result<(), Exit> {
-    let epoll = Epoll::new()?;
+    let epoll = EventLoop::new()?;
     let pool = options.reach.pool(&epoll)?;
     let listener = options.reach.listener(&epoll);
     let target = Target::parse(&options.url, "http")?;
@@ -47,11 +47,14 @@ pub(crate) fn run(options: &Sse) -> Result<(), Exit> {
         let mut source = pool.events(subscription);
         while let Some(step) = source.step().await {
             match step? {
-                Step::Event(event) => {
+                SourceEvent::Event(event) => {
                     show(options, &event).map_err(output::stdout_failed)?;
                 }
-                Step::Waiting { pause, error } if error.is_some() || options.reach.verbose => {
-                    say!("* again in {pause:?}{}", because(error.as_ref()));
+                SourceEvent::Waiting {
+                    reconnect_delay,
+                    error,
+                } if error.is_some() || options.reach.verbose => {
+                    say!("* again in {reconnect_delay:?}{}", because(error.as_ref()));
                 }
                 _ => {}
             }
@@ -85,7 +88,7 @@ fn once(
 }
 
 /// The beginning of what the server says instead goes to stderr.
-async fn refused(not_events: NotEvents, epoll: &Epoll) -> Exit {
+async fn refused(not_events: UnexpectedResponse, epoll: &EventLoop) -> Exit {
     let said = not_events.to_string();
     output::say_excerpt(not_events.0.into_response().into_body(), epoll).await;
     io::Error::other(said).into()

@@ -2,13 +2,13 @@
 
 use std::time::Instant;
 
-use httpcore::{Event, TlsInfo, Trace};
+use httpcore::{TlsInfo, Trace, TraceEvent};
 
 use crate::output::say;
 
 /// A trace which writes lines to stderr, with the time since `start`.
 pub(crate) fn to_stderr(start: Instant) -> Trace {
-    Trace::to(move |at: Instant, event: &Event<'_>| {
+    Trace::to(move |at: Instant, event: &TraceEvent<'_>| {
         let since = at.saturating_duration_since(start);
         say!(
             "{:>12.6} {:<28}{}",
@@ -21,9 +21,9 @@ pub(crate) fn to_stderr(start: Instant) -> Trace {
 
 /// A trace which writes to stderr what the connection is.
 pub(crate) fn connection_to_stderr() -> Trace {
-    Trace::to(|_: Instant, event: &Event<'_>| match event {
-        Event::Connected { .. } => say!("* connected to {}", details(event)),
-        Event::TlsEstablished { info } => say!("* {}", handshake(info)),
+    Trace::to(|_: Instant, event: &TraceEvent<'_>| match event {
+        TraceEvent::TcpConnected { .. } => say!("* connected to {}", details(event)),
+        TraceEvent::TlsEstablished { info } => say!("* {}", handshake(info)),
         _ => {}
     })
 }
@@ -56,31 +56,33 @@ fn handshake(info: &TlsInfo) -> String {
     text.join(", ")
 }
 
-fn details(event: &Event<'_>) -> String {
+fn details(event: &TraceEvent<'_>) -> String {
     match event {
-        Event::ResolveStarted { host } => (*host).to_owned(),
-        Event::Resolved { addresses } => {
+        TraceEvent::ResolveStarted { host } => (*host).to_owned(),
+        TraceEvent::Resolved { addresses } => {
             let list: Vec<_> = addresses.iter().map(ToString::to_string).collect();
             list.join(" ")
         }
-        Event::ConnectStarted { peer } => peer.to_string(),
-        Event::Connected { peer, local } => match (peer, local) {
+        TraceEvent::TcpConnectStarted { peer } => peer.to_string(),
+        TraceEvent::TcpConnected { peer, local } => match (peer, local) {
             (Some(peer), Some(local)) => format!("{peer} from {local}"),
             _ => String::new(),
         },
-        Event::ConnectFailed { peer, error } => format!("{peer}: {error}"),
-        Event::TlsStarted { server_name } => (*server_name).to_owned(),
-        Event::TlsEstablished { info } => handshake(info),
-        Event::DialFailed { error } | Event::Retried { error } | Event::Failed { error } => {
-            crate::sentence(error)
+        TraceEvent::TcpConnectFailed { peer, error } => format!("{peer}: {error}"),
+        TraceEvent::TlsStarted { server_name } => (*server_name).to_owned(),
+        TraceEvent::TlsEstablished { info } => handshake(info),
+        TraceEvent::ConnectFailed { error }
+        | TraceEvent::Retried { error }
+        | TraceEvent::Failed { error } => crate::sentence(error),
+        TraceEvent::ConnectionAcquired { reused } => {
+            if *reused { "reused" } else { "new" }.to_owned()
         }
-        Event::Granted { reused } => if *reused { "reused" } else { "new" }.to_owned(),
-        Event::RequestHeadSent { bytes }
-        | Event::RequestBodySent { bytes }
-        | Event::ResponseEnded { bytes } => format!("{bytes} bytes"),
-        Event::Informational { status } => status.to_string(),
-        Event::ResponseHead { status, bytes } => format!("{status}, {bytes} bytes"),
-        Event::ConnectionClosed { reason, detail } => match *detail {
+        TraceEvent::RequestHeadSent { bytes }
+        | TraceEvent::RequestBodySent { bytes }
+        | TraceEvent::ResponseEnded { bytes } => format!("{bytes} bytes"),
+        TraceEvent::Informational { status } => status.to_string(),
+        TraceEvent::ResponseHead { status, bytes } => format!("{status}, {bytes} bytes"),
+        TraceEvent::ConnectionClosed { reason, detail } => match *detail {
             "" => reason.label().to_owned(),
             detail => format!("{}: {detail}", reason.label()),
         },

@@ -13,7 +13,7 @@ use std::{
 };
 
 use httpcore::{
-    Alarm, Epoll,
+    EventLoop, LazyTimer,
     ws::{Config, Handshake, Message, OpenError, WebSocket},
 };
 
@@ -28,12 +28,12 @@ use crate::{
 /// answer what it was sent before that.
 const QUIET: Duration = Duration::from_millis(500);
 /// How many lines are read ahead.
-const AHEAD: usize = 64;
+const MAX_QUEUED_MESSAGES: usize = 64;
 /// The largest message that is printed, in bytes.
 const LARGEST: usize = 256 << 20;
 
 pub(crate) fn run(options: &Ws) -> Result<(), Exit> {
-    let epoll = Epoll::new()?;
+    let epoll = EventLoop::new()?;
     let pool = options.reach.pool(&epoll)?;
     let target = Target::parse(&options.url, "ws")?;
     let mut headers = options.reach.headers.clone();
@@ -59,13 +59,13 @@ pub(crate) fn run(options: &Ws) -> Result<(), Exit> {
             say!("* {version} {}, {chosen}", response.status());
         }
         let config = Config::default().with_max_message_size(LARGEST);
-        let quiet = Alarm::new(epoll.backend(), "quiet after the end of stdin");
+        let quiet = LazyTimer::new(epoll.backend(), "quiet after the end of stdin");
         converse(WebSocket::new(opened.stream, config), quiet).await
     })
 }
 
 /// The error of a handshake. The beginning of what a server has to say to that goes to stderr.
-async fn refused(error: OpenError, epoll: &Epoll) -> Exit {
+async fn refused(error: OpenError, epoll: &EventLoop) -> Exit {
     let said = error.to_string();
     match error {
         OpenError::Refused(response) => {
@@ -77,7 +77,7 @@ async fn refused(error: OpenError, epoll: &Epoll) -> Exit {
 }
 
 /// Lines out and messages in, both at once, until both sides have closed.
-async fn converse(mut socket: WebSocket, mut quiet: Alarm) -> Result<(), Exit> {
+async fn converse(mut socket: WebSocket, mut quiet: LazyTimer) -> Result<(), Exit> {
     let lines = Lines::of_stdin();
     let mut out = io::stdout();
     let mut quiet_since = None;
@@ -136,7 +136,7 @@ struct Lines {
 
 impl Lines {
     fn of_stdin() -> Self {
-        let (sender, lines) = sync_channel(AHEAD);
+        let (sender, lines) = sync_channel(MAX_QUEUED_MESSAGES);
         let waiting = Arc::<Mutex<Option<Waker>>>::default();
         let waits = waiting.clone();
         // It ends with the process, at the latest: nobody can wake it from a read.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use httpcore_core_primitives::{BoxStream, IdleEnd, NetworkStream, StreamInfo};
+use httpcore_core_primitives::{BoxStream, ConnectionInfo, IdleEvent, NetworkStream};
 
 /// Counts the bytes read and written.
 #[derive(Debug)]
@@ -44,11 +44,11 @@ impl NetworkStream for Counted {
         self.inner.poll_shutdown(cx)
     }
 
-    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEnd> {
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEvent> {
         self.inner.poll_idle(cx)
     }
 
-    fn info(&self) -> StreamInfo {
+    fn info(&self) -> ConnectionInfo {
         self.inner.info()
     }
 }
@@ -77,12 +77,12 @@ impl NetworkStream for Parrot {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_idle(&mut self, _: &mut Context<'_>) -> Poll<IdleEnd> {
+    fn poll_idle(&mut self, _: &mut Context<'_>) -> Poll<IdleEvent> {
         Poll::Pending
     }
 
-    fn info(&self) -> StreamInfo {
-        StreamInfo::default()
+    fn info(&self) -> ConnectionInfo {
+        ConnectionInfo::default()
     }
 }
 

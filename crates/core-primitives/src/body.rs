@@ -33,7 +33,7 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 
-use crate::error::{BoxError, Error, Kind, Phase, Sent};
+use crate::error::{BoxError, Error, ErrorKind, ErrorPhase, RequestSent};
 
 /// The body of a request or a response. Implements [`http_body::Body`].
 pub struct Body {
@@ -84,7 +84,7 @@ impl Body {
     /// can be made again. Two types are known and keep what they can do: a `Body` is returned as
     /// it is, and a `String` becomes what `Body::from` makes of it.
     ///
-    /// An error of `body` becomes an [`Error`] of [`Kind::RequestBody`] with it as source, unless
+    /// An error of `body` becomes an [`Error`] of [`ErrorKind::RequestBody`] with it as source, unless
     /// it is an [`Error`] already.
     pub fn wrap<B>(body: B) -> Self
     where
@@ -278,13 +278,13 @@ impl Body {
     ///
     /// # Errors
     ///
-    /// [`Kind::TooLarge`] as soon as there is more than `limit`, or when it is announced; the
+    /// [`ErrorKind::TooLarge`] as soon as there is more than `limit`, or when it is announced; the
     /// connection is then given up. Otherwise whatever ends the body early.
     pub async fn bytes(mut self, limit: usize) -> Result<Bytes, Error> {
         let too_large = || {
-            Error::new(Kind::TooLarge, Phase::Body, Sent::All)
+            Error::new(ErrorKind::TooLarge, ErrorPhase::Body, RequestSent::Full)
                 .with_message(format!("the body is larger than the {limit} bytes allowed"))
-                .with_sent(Sent::All)
+                .with_sent(RequestSent::Full)
                 .with_response_started(true)
         };
         // Small responses come as bytes at hand, and most are small.
@@ -536,7 +536,8 @@ where
 fn foreign_error(error: impl Into<BoxError>) -> Error {
     match error.into().downcast::<Error>() {
         Ok(ours) => *ours,
-        Err(theirs) => Error::new(Kind::RequestBody, Phase::Send, Sent::All).with_source(theirs),
+        Err(theirs) => Error::new(ErrorKind::RequestBody, ErrorPhase::Send, RequestSent::Full)
+            .with_source(theirs),
     }
 }
 
@@ -745,7 +746,7 @@ mod tests {
         );
         for body in [pieces(&["ab", "cd"]), pieces(&["abcd"]), "abcd".into()] {
             let error = now(body.bytes(3)).unwrap_err();
-            assert_eq!(error.kind(), Kind::TooLarge);
+            assert_eq!(error.kind(), ErrorKind::TooLarge);
         }
     }
 
@@ -753,12 +754,16 @@ mod tests {
     fn an_error_of_the_callers_body_says_so_and_an_error_of_ours_stays_what_it_is() {
         let mut theirs = Body::poll_fn(|_| Poll::Ready(Some(Err("disk on fire"))));
         let error = now(theirs.chunk()).unwrap().unwrap_err();
-        assert_eq!(error.kind(), Kind::RequestBody);
+        assert_eq!(error.kind(), ErrorKind::RequestBody);
         let mut ours = Body::poll_fn(|_| {
-            Poll::Ready(Some(Err(Error::new(Kind::Closed, Phase::Body, Sent::All))))
+            Poll::Ready(Some(Err(Error::new(
+                ErrorKind::ConnectionClosed,
+                ErrorPhase::Body,
+                RequestSent::Full,
+            ))))
         });
         let error = now(ours.chunk()).unwrap().unwrap_err();
-        assert_eq!(error.kind(), Kind::Closed);
+        assert_eq!(error.kind(), ErrorKind::ConnectionClosed);
     }
 
     #[test]

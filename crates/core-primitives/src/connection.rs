@@ -14,7 +14,7 @@ use crate::{
     body::Body,
     error::Error,
     lease::Lease,
-    net::{BoxFuture, IdleEnd, StreamInfo},
+    net::{BoxFuture, ConnectionInfo, IdleEvent},
     options::Timeouts,
     trace::Trace,
 };
@@ -36,7 +36,7 @@ pub enum Established {
 
 /// What an exchange is given besides its request.
 #[derive(Debug)]
-pub struct Terms {
+pub struct ExchangeContext {
     /// The claim on the connection, to be settled when the exchange ends.
     pub lease: Lease,
     /// How long each phase may take.
@@ -62,15 +62,15 @@ pub trait ExclusiveConnection: fmt::Debug + Send + 'static {
     fn exchange(
         self: Box<Self>,
         request: Request,
-        terms: Terms,
+        terms: ExchangeContext,
     ) -> BoxFuture<'static, Result<Response, SendError>>;
 
     /// See [`NetworkStream::poll_idle`](crate::net::NetworkStream::poll_idle). While it is
     /// pending, the connection holds no buffers.
-    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEnd>;
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEvent>;
 
     /// Facts about the stream below.
-    fn info(&self) -> StreamInfo;
+    fn info(&self) -> ConnectionInfo;
 
     /// Which version of HTTP is spoken, for those who print what there is.
     fn version(&self) -> http::Version;
@@ -78,11 +78,11 @@ pub trait ExclusiveConnection: fmt::Debug + Send + 'static {
 
 /// How many exchanges a shared connection admits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Admission {
+pub enum StreamLimit {
     /// So many at once. None, for now, is possible too (RFC 9113 §6.5.2).
-    UpTo(usize),
+    Max(usize),
     /// None any more: the peer is going away, the connection has ended, or its ids are used up.
-    Over,
+    Closed,
 }
 
 /// Which stream of a shared connection carried a response (RFC 9113 §5.1.1). In the response's
@@ -97,7 +97,7 @@ pub trait SharedConnection: fmt::Debug + Send + Sync + 'static {
     fn exchange(
         &self,
         request: Request,
-        terms: Terms,
+        terms: ExchangeContext,
     ) -> BoxFuture<'static, Result<Response, SendError>>;
 
     /// Ready with how many exchanges the peer admits, whenever that is news. Asked by one task.
@@ -105,7 +105,7 @@ pub trait SharedConnection: fmt::Debug + Send + Sync + 'static {
     /// The first news must come, as soon as the peer has said how many it admits, or the connection
     /// has ended: a pool waits for it before it makes another connection for those whom this one
     /// does not serve yet.
-    fn poll_limit(&self, cx: &mut Context<'_>) -> Poll<Admission>;
+    fn poll_stream_limit(&self, cx: &mut Context<'_>) -> Poll<StreamLimit>;
 
     /// Returns whether the connection is still open, by what has arrived so far: `false` means that
     /// its end or its failure is known, or is found by asking the stream below now.
@@ -114,12 +114,12 @@ pub trait SharedConnection: fmt::Debug + Send + Sync + 'static {
     /// it if the answer is `false`. The answer does not depend on whether a task of the connection
     /// has run since the end arrived. The method never waits, may make a system call, and may run
     /// the code of the layers below and wake the connection's own tasks. Data that has arrived is no
-    /// reason for `false`, and neither is a limit of no exchanges: [`poll_limit`](Self::poll_limit)
+    /// reason for `false`, and neither is a limit of no exchanges: [`poll_stream_limit`](Self::poll_stream_limit)
     /// says that.
     fn check_open(&self) -> bool;
 
     /// Facts about the stream below.
-    fn info(&self) -> StreamInfo;
+    fn info(&self) -> ConnectionInfo;
 
     /// Which version of HTTP is spoken, for those who print what there is.
     fn version(&self) -> http::Version;
@@ -127,15 +127,15 @@ pub trait SharedConnection: fmt::Debug + Send + Sync + 'static {
 
 /// A response which came instead of what was wanted, inside an error: that has to be `Sync`, and a
 /// body is not.
-pub struct GivenBack {
+pub struct RejectedResponse {
     status: http::StatusCode,
     response: Box<Mutex<Response>>,
 }
 
-impl GivenBack {
+impl RejectedResponse {
     /// `response`, to be given back.
     pub fn new(response: Response) -> Self {
-        GivenBack {
+        RejectedResponse {
             status: response.status(),
             response: Box::new(Mutex::new(response)),
         }
@@ -153,9 +153,11 @@ impl GivenBack {
     }
 }
 
-impl fmt::Debug for GivenBack {
+impl fmt::Debug for RejectedResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("GivenBack").field(&self.status).finish()
+        f.debug_tuple("RejectedResponse")
+            .field(&self.status)
+            .finish()
     }
 }
 
@@ -242,7 +244,7 @@ pub struct SendError {
 
 impl SendError {
     /// A failure after which the request is gone.
-    pub fn spent(error: Error) -> Self {
+    pub fn without_request(error: Error) -> Self {
         SendError {
             error,
             request: None,

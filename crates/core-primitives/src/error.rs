@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, error::Error as StdError, fmt, io};
 
-use crate::{net::TlsFailure, runtime::RuntimeGone};
+use crate::{net::TlsFailure, runtime::RuntimeShutdown};
 
 /// A boxed error of somebody else's.
 pub type BoxError = Box<dyn StdError + Send + Sync + 'static>;
@@ -17,10 +17,10 @@ pub type BoxError = Box<dyn StdError + Send + Sync + 'static>;
 /// itself in every case.
 ///
 /// ```
-/// use httpcore_core_primitives::{Error, Kind, Phase, Sent};
+/// use httpcore_core_primitives::{Error, ErrorKind, ErrorPhase, RequestSent};
 ///
 /// let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
-/// let error = Error::new(Kind::Connect, Phase::Connect, Sent::Nothing).with_source(refused);
+/// let error = Error::new(ErrorKind::Connect, ErrorPhase::Connect, RequestSent::None).with_source(refused);
 /// assert_eq!(format!("{error}"), "no connection could be made");
 /// assert_eq!(format!("{error:#}"), "no connection could be made: connection refused");
 /// ```
@@ -30,9 +30,9 @@ pub type BoxError = Box<dyn StdError + Send + Sync + 'static>;
 pub struct Error(Box<Inner>);
 
 struct Inner {
-    kind: Kind,
-    phase: Phase,
-    sent: Sent,
+    kind: ErrorKind,
+    phase: ErrorPhase,
+    sent: RequestSent,
     response_started: bool,
     reused: bool,
     attempts: u32,
@@ -50,7 +50,7 @@ const MAX_LEVELS: usize = 16;
 /// What went wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Kind {
+pub enum ErrorKind {
     /// The URL is malformed or lacks what a request needs.
     InvalidUrl,
     /// The URL's scheme is not one this engine speaks.
@@ -72,7 +72,7 @@ pub enum Kind {
     /// Reading or writing an established connection failed.
     Network,
     /// The peer closed the connection before the response was complete.
-    Closed,
+    ConnectionClosed,
     /// The peer broke the rules of the protocol.
     Protocol,
     /// The response is larger than the caller allowed.
@@ -82,23 +82,23 @@ pub enum Kind {
     /// The pool has been closed.
     PoolClosed,
     /// The runtime that was to do the work is gone.
-    RuntimeGone,
+    RuntimeShutdown,
 }
 
-impl Kind {
+impl ErrorKind {
     /// What it is when reading from, or writing to, an established connection fails with `error`. The
-    /// same for every protocol: an end that came too early is [`Closed`](Kind::Closed), also where a
-    /// layer such as TLS found it; what that layer refuses is [`Tls`](Kind::Tls); the rest is
-    /// [`Network`](Kind::Network), unless the runtime is gone.
+    /// same for every protocol: an end that came too early is [`Closed`](ErrorKind::ConnectionClosed), also where a
+    /// layer such as TLS found it; what that layer refuses is [`Tls`](ErrorKind::Tls); the rest is
+    /// [`Network`](ErrorKind::Network), unless the runtime is gone.
     pub fn of_stream_error(error: &io::Error) -> Self {
         if error.kind() == io::ErrorKind::UnexpectedEof {
-            Kind::Closed
-        } else if RuntimeGone::is_behind(error) {
-            Kind::RuntimeGone
-        } else if TlsFailure::is_behind(error) {
-            Kind::Tls
+            ErrorKind::ConnectionClosed
+        } else if RuntimeShutdown::is_source_of(error) {
+            ErrorKind::RuntimeShutdown
+        } else if TlsFailure::is_source_of(error) {
+            ErrorKind::Tls
         } else {
-            Kind::Network
+            ErrorKind::Network
         }
     }
 }
@@ -107,8 +107,8 @@ impl Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TimeoutKind {
-    /// `Timeouts::pool`
-    Pool,
+    /// `Timeouts::acquire`
+    Acquire,
     /// `Timeouts::resolve`
     Resolve,
     /// `Timeouts::connect`
@@ -117,8 +117,8 @@ pub enum TimeoutKind {
     Tls,
     /// `Timeouts::write`
     Write,
-    /// `Timeouts::first_byte`
-    FirstByte,
+    /// `Timeouts::response_head`
+    ResponseHead,
     /// `Timeouts::read`
     Read,
     /// `Timeouts::total`
@@ -128,11 +128,11 @@ pub enum TimeoutKind {
 /// What was being done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
-pub enum Phase {
+pub enum ErrorPhase {
     /// Understanding the request; nothing has been asked of anybody.
     Request,
     /// Waiting for a place in the pool.
-    Pool,
+    Acquire,
     /// Looking up addresses.
     Resolve,
     /// Connecting.
@@ -151,13 +151,13 @@ pub enum Phase {
 
 /// How much of the request was handed to the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Sent {
+pub enum RequestSent {
     /// Nothing: the peer cannot have acted on it.
-    Nothing,
+    None,
     /// Something, but not all.
-    Part,
+    Partial,
     /// All of it.
-    All,
+    Full,
 }
 
 /// Whose doing it was.
@@ -268,9 +268,9 @@ impl fmt::Debug for Http2ErrorCode {
 
 impl Error {
     /// An error of `kind`, met in `phase`, when `sent` of the request had been handed to the
-    /// network. Pass [`Sent::All`] where that is not known: callers send a request again only if
+    /// network. Pass [`RequestSent::Full`] where that is not known: callers send a request again only if
     /// nothing was sent.
-    pub fn new(kind: Kind, phase: Phase, sent: Sent) -> Self {
+    pub fn new(kind: ErrorKind, phase: ErrorPhase, sent: RequestSent) -> Self {
         Error(Box::new(Inner {
             kind,
             phase,
@@ -308,7 +308,7 @@ impl Error {
 
     /// This, with what was sent.
     #[must_use]
-    pub fn with_sent(mut self, sent: Sent) -> Self {
+    pub fn with_sent(mut self, sent: RequestSent) -> Self {
         self.0.sent = sent;
         self
     }
@@ -342,17 +342,17 @@ impl Error {
     }
 
     /// What went wrong.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
     /// What was being done.
-    pub fn phase(&self) -> Phase {
+    pub fn phase(&self) -> ErrorPhase {
         self.0.phase
     }
 
     /// How much of the request was handed to the network, in the last attempt.
-    pub fn sent(&self) -> Sent {
+    pub fn sent(&self) -> RequestSent {
         self.0.sent
     }
 
@@ -379,7 +379,7 @@ impl Error {
 
     /// Whether a time limit ran out.
     pub fn is_timeout(&self) -> bool {
-        matches!(self.0.kind, Kind::Timeout(_))
+        matches!(self.0.kind, ErrorKind::Timeout(_))
     }
 
     /// Whether no connection could be made: nothing was sent, and the same request may be sent
@@ -388,39 +388,46 @@ impl Error {
     pub fn is_connect(&self) -> bool {
         matches!(
             self.0.phase,
-            Phase::Resolve | Phase::Connect | Phase::Proxy | Phase::Tls
-        ) && self.0.sent == Sent::Nothing
+            ErrorPhase::Resolve | ErrorPhase::Connect | ErrorPhase::Proxy | ErrorPhase::Tls
+        ) && self.0.sent == RequestSent::None
             && self.fault() != Fault::Caller
-            && self.0.kind != Kind::RuntimeGone
+            && self.0.kind != ErrorKind::RuntimeShutdown
     }
 
     /// Whether the same request can be sent again as if nothing had happened: nothing of it was
     /// sent, and trying again might help.
     ///
-    /// Of errors with [`Sent::Nothing`] that is so for [`Kind::Resolve`], [`Kind::Connect`],
-    /// [`Kind::Network`], [`Kind::Closed`], [`Kind::QueueFull`], every time limit but that on the
-    /// whole, and [`Kind::Protocol`] on an established connection, where it means that the server
+    /// Of errors with [`RequestSent::None`] that is so for [`ErrorKind::Resolve`], [`ErrorKind::Connect`],
+    /// [`ErrorKind::Network`], [`ErrorKind::ConnectionClosed`], [`ErrorKind::QueueFull`], every time limit but that on the
+    /// whole, and [`ErrorKind::Protocol`] on an established connection, where it means that the server
     /// did not process the request (RFC 9113 §8.7). A refusal would be repeated: an untrusted
-    /// certificate, a server that does not speak TLS ([`Kind::Tls`]), a proxy that refuses
-    /// ([`Kind::Proxy`]), and whatever is the caller's fault. A transport that breaks during a TLS
-    /// handshake is [`Kind::Network`] or [`Kind::Closed`].
+    /// certificate, a server that does not speak TLS ([`ErrorKind::Tls`]), a proxy that refuses
+    /// ([`ErrorKind::Proxy`]), and whatever is the caller's fault. A transport that breaks during a TLS
+    /// handshake is [`ErrorKind::Network`] or [`ErrorKind::ConnectionClosed`].
     pub fn is_retryable(&self) -> bool {
-        if self.0.sent != Sent::Nothing {
+        if self.0.sent != RequestSent::None {
             return false;
         }
         match self.0.kind {
-            Kind::Resolve | Kind::Connect | Kind::Network | Kind::Closed | Kind::QueueFull => true,
-            Kind::Timeout(limit) => limit != TimeoutKind::Total,
-            Kind::Protocol => matches!(self.0.phase, Phase::Send | Phase::Head | Phase::Body),
-            Kind::InvalidUrl
-            | Kind::UnsupportedScheme
-            | Kind::InvalidRequest
-            | Kind::RequestBody
-            | Kind::Tls
-            | Kind::Proxy
-            | Kind::TooLarge
-            | Kind::PoolClosed
-            | Kind::RuntimeGone => false,
+            ErrorKind::Resolve
+            | ErrorKind::Connect
+            | ErrorKind::Network
+            | ErrorKind::ConnectionClosed
+            | ErrorKind::QueueFull => true,
+            ErrorKind::Timeout(limit) => limit != TimeoutKind::Total,
+            ErrorKind::Protocol => matches!(
+                self.0.phase,
+                ErrorPhase::Send | ErrorPhase::Head | ErrorPhase::Body
+            ),
+            ErrorKind::InvalidUrl
+            | ErrorKind::UnsupportedScheme
+            | ErrorKind::InvalidRequest
+            | ErrorKind::RequestBody
+            | ErrorKind::Tls
+            | ErrorKind::Proxy
+            | ErrorKind::TooLarge
+            | ErrorKind::PoolClosed
+            | ErrorKind::RuntimeShutdown => false,
         }
     }
 
@@ -451,7 +458,7 @@ impl Error {
     fn said_by_cause(&self) -> Option<&(dyn StdError + 'static)> {
         let silent = matches!(
             self.0.kind,
-            Kind::Tls | Kind::InvalidRequest | Kind::InvalidUrl
+            ErrorKind::Tls | ErrorKind::InvalidRequest | ErrorKind::InvalidUrl
         );
         if silent && self.0.message.is_none() {
             return self.cause();
@@ -462,17 +469,20 @@ impl Error {
     /// Whose doing it was.
     pub fn fault(&self) -> Fault {
         match self.0.kind {
-            Kind::InvalidUrl
-            | Kind::UnsupportedScheme
-            | Kind::InvalidRequest
-            | Kind::RequestBody => Fault::Caller,
-            Kind::Tls | Kind::Proxy | Kind::Closed | Kind::Protocol => Fault::Peer,
-            Kind::Resolve | Kind::Connect | Kind::Network => Fault::Network,
-            Kind::Timeout(_)
-            | Kind::TooLarge
-            | Kind::QueueFull
-            | Kind::PoolClosed
-            | Kind::RuntimeGone => Fault::Local,
+            ErrorKind::InvalidUrl
+            | ErrorKind::UnsupportedScheme
+            | ErrorKind::InvalidRequest
+            | ErrorKind::RequestBody => Fault::Caller,
+            ErrorKind::Tls
+            | ErrorKind::Proxy
+            | ErrorKind::ConnectionClosed
+            | ErrorKind::Protocol => Fault::Peer,
+            ErrorKind::Resolve | ErrorKind::Connect | ErrorKind::Network => Fault::Network,
+            ErrorKind::Timeout(_)
+            | ErrorKind::TooLarge
+            | ErrorKind::QueueFull
+            | ErrorKind::PoolClosed
+            | ErrorKind::RuntimeShutdown => Fault::Local,
         }
     }
 }
@@ -517,7 +527,7 @@ fn io_kind_behind(error: &(dyn StdError + 'static)) -> Option<io::ErrorKind> {
 /// For [`io::Read`] and the like. The kind is that of the [`io::Error`] behind it, where there is
 /// one that says more than `Other`; otherwise:
 ///
-/// | [`Kind`] | [`io::ErrorKind`] |
+/// | [`ErrorKind`] | [`io::ErrorKind`] |
 /// |---|---|
 /// | `InvalidUrl`, `UnsupportedScheme`, `InvalidRequest` | `InvalidInput` |
 /// | `Timeout` | `TimedOut` |
@@ -529,47 +539,47 @@ fn io_kind_behind(error: &(dyn StdError + 'static)) -> Option<io::ErrorKind> {
 /// | `Proxy`, `PoolClosed` | `ConnectionAborted` |
 /// | `TooLarge` | `FileTooLarge` |
 /// | `QueueFull` | `ResourceBusy` |
-/// | `RequestBody`, `RuntimeGone` | `Other` |
+/// | `RequestBody`, `RuntimeShutdown` | `Other` |
 ///
 /// Only `RequestBody`, `Resolve`, `Connect`, `Proxy` and `Network` look at what is behind them.
 /// The error itself is inside: [`io::Error::get_ref`].
 impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
-        use io::ErrorKind;
+        use io::ErrorKind as IoErrorKind;
         let behind = || error.cause().and_then(io_kind_behind);
         let kind = match error.0.kind {
-            Kind::InvalidUrl | Kind::UnsupportedScheme | Kind::InvalidRequest => {
-                ErrorKind::InvalidInput
+            ErrorKind::InvalidUrl | ErrorKind::UnsupportedScheme | ErrorKind::InvalidRequest => {
+                IoErrorKind::InvalidInput
             }
-            Kind::Timeout(_) => ErrorKind::TimedOut,
-            Kind::Resolve => behind().unwrap_or(ErrorKind::NotFound),
-            Kind::Connect => behind().unwrap_or(ErrorKind::NotConnected),
-            Kind::Tls | Kind::Protocol => ErrorKind::InvalidData,
-            Kind::Network => behind().unwrap_or(ErrorKind::ConnectionReset),
-            Kind::Closed => ErrorKind::UnexpectedEof,
-            Kind::Proxy => behind().unwrap_or(ErrorKind::ConnectionAborted),
-            Kind::PoolClosed => ErrorKind::ConnectionAborted,
-            Kind::TooLarge => ErrorKind::FileTooLarge,
-            Kind::QueueFull => ErrorKind::ResourceBusy,
-            Kind::RequestBody => behind().unwrap_or(ErrorKind::Other),
-            Kind::RuntimeGone => ErrorKind::Other,
+            ErrorKind::Timeout(_) => IoErrorKind::TimedOut,
+            ErrorKind::Resolve => behind().unwrap_or(IoErrorKind::NotFound),
+            ErrorKind::Connect => behind().unwrap_or(IoErrorKind::NotConnected),
+            ErrorKind::Tls | ErrorKind::Protocol => IoErrorKind::InvalidData,
+            ErrorKind::Network => behind().unwrap_or(IoErrorKind::ConnectionReset),
+            ErrorKind::ConnectionClosed => IoErrorKind::UnexpectedEof,
+            ErrorKind::Proxy => behind().unwrap_or(IoErrorKind::ConnectionAborted),
+            ErrorKind::PoolClosed => IoErrorKind::ConnectionAborted,
+            ErrorKind::TooLarge => IoErrorKind::FileTooLarge,
+            ErrorKind::QueueFull => IoErrorKind::ResourceBusy,
+            ErrorKind::RequestBody => behind().unwrap_or(IoErrorKind::Other),
+            ErrorKind::RuntimeShutdown => IoErrorKind::Other,
         };
         io::Error::new(kind, error)
     }
 }
 
-/// A request or a URL that could not be built: [`Kind::InvalidUrl`] if its URL is at fault,
-/// [`Kind::InvalidRequest`] otherwise.
+/// A request or a URL that could not be built: [`ErrorKind::InvalidUrl`] if its URL is at fault,
+/// [`ErrorKind::InvalidRequest`] otherwise.
 impl From<http::Error> for Error {
     fn from(error: http::Error) -> Self {
         let inner = error.get_ref();
         let kind =
             if inner.is::<http::uri::InvalidUri>() || inner.is::<http::uri::InvalidUriParts>() {
-                Kind::InvalidUrl
+                ErrorKind::InvalidUrl
             } else {
-                Kind::InvalidRequest
+                ErrorKind::InvalidRequest
             };
-        Error::new(kind, Phase::Request, Sent::Nothing).with_source(error)
+        Error::new(kind, ErrorPhase::Request, RequestSent::None).with_source(error)
     }
 }
 
@@ -586,22 +596,24 @@ impl fmt::Display for Error {
         }
         let doing = self.0.phase.doing();
         match self.0.kind {
-            Kind::InvalidUrl => f.write_str("the URL is not valid"),
-            Kind::UnsupportedScheme => f.write_str("the URL's scheme is not supported"),
-            Kind::InvalidRequest => f.write_str("the request cannot be sent as it is"),
-            Kind::RequestBody => f.write_str("the request's body failed"),
-            Kind::Timeout(limit) => write!(f, "the {limit} ran out while {doing}"),
-            Kind::Resolve => f.write_str("the host's addresses could not be found"),
-            Kind::Connect => f.write_str("no connection could be made"),
-            Kind::Tls => write!(f, "TLS failed while {doing}"),
-            Kind::Proxy => write!(f, "the proxy failed while {doing}"),
-            Kind::Network => write!(f, "the connection failed while {doing}"),
-            Kind::Closed => write!(f, "the peer closed the connection while {doing}"),
-            Kind::Protocol => write!(f, "the peer broke the protocol while {doing}"),
-            Kind::TooLarge => f.write_str("the response is larger than was allowed"),
-            Kind::QueueFull => f.write_str("the pool's queue is full"),
-            Kind::PoolClosed => f.write_str("the pool has been closed"),
-            Kind::RuntimeGone => f.write_str("the runtime is gone"),
+            ErrorKind::InvalidUrl => f.write_str("the URL is not valid"),
+            ErrorKind::UnsupportedScheme => f.write_str("the URL's scheme is not supported"),
+            ErrorKind::InvalidRequest => f.write_str("the request cannot be sent as it is"),
+            ErrorKind::RequestBody => f.write_str("the request's body failed"),
+            ErrorKind::Timeout(limit) => write!(f, "the {limit} ran out while {doing}"),
+            ErrorKind::Resolve => f.write_str("the host's addresses could not be found"),
+            ErrorKind::Connect => f.write_str("no connection could be made"),
+            ErrorKind::Tls => write!(f, "TLS failed while {doing}"),
+            ErrorKind::Proxy => write!(f, "the proxy failed while {doing}"),
+            ErrorKind::Network => write!(f, "the connection failed while {doing}"),
+            ErrorKind::ConnectionClosed => {
+                write!(f, "the peer closed the connection while {doing}")
+            }
+            ErrorKind::Protocol => write!(f, "the peer broke the protocol while {doing}"),
+            ErrorKind::TooLarge => f.write_str("the response is larger than was allowed"),
+            ErrorKind::QueueFull => f.write_str("the pool's queue is full"),
+            ErrorKind::PoolClosed => f.write_str("the pool has been closed"),
+            ErrorKind::RuntimeShutdown => f.write_str("the runtime is gone"),
         }
     }
 }
@@ -609,30 +621,30 @@ impl fmt::Display for Error {
 impl fmt::Display for TimeoutKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            TimeoutKind::Pool => "pool timeout",
+            TimeoutKind::Acquire => "pool timeout",
             TimeoutKind::Resolve => "resolve timeout",
             TimeoutKind::Connect => "connect timeout",
             TimeoutKind::Tls => "TLS timeout",
             TimeoutKind::Write => "write timeout",
-            TimeoutKind::FirstByte => "first-byte timeout",
+            TimeoutKind::ResponseHead => "first-byte timeout",
             TimeoutKind::Read => "read timeout",
             TimeoutKind::Total => "total timeout",
         })
     }
 }
 
-impl Phase {
+impl ErrorPhase {
     fn doing(self) -> &'static str {
         match self {
-            Phase::Request => "preparing the request",
-            Phase::Pool => "waiting for a place in the pool",
-            Phase::Resolve => "looking up the host's addresses",
-            Phase::Connect => "connecting",
-            Phase::Proxy => "agreeing with the proxy",
-            Phase::Tls => "shaking hands over TLS",
-            Phase::Send => "sending the request",
-            Phase::Head => "waiting for the response's head",
-            Phase::Body => "reading the response's body",
+            ErrorPhase::Request => "preparing the request",
+            ErrorPhase::Acquire => "waiting for a place in the pool",
+            ErrorPhase::Resolve => "looking up the host's addresses",
+            ErrorPhase::Connect => "connecting",
+            ErrorPhase::Proxy => "agreeing with the proxy",
+            ErrorPhase::Tls => "shaking hands over TLS",
+            ErrorPhase::Send => "sending the request",
+            ErrorPhase::Head => "waiting for the response's head",
+            ErrorPhase::Body => "reading the response's body",
         }
     }
 }
@@ -681,7 +693,8 @@ mod tests {
     #[test]
     fn an_error_says_its_own_level_and_its_source_the_next() {
         let io = io::Error::other("wires crossed");
-        let error = Error::new(Kind::Network, Phase::Body, Sent::All).with_source(io);
+        let error =
+            Error::new(ErrorKind::Network, ErrorPhase::Body, RequestSent::Full).with_source(io);
         assert_eq!(
             error.to_string(),
             "the connection failed while reading the response's body"
@@ -691,64 +704,77 @@ mod tests {
 
     #[test]
     fn only_what_was_not_sent_and_might_work_next_time_is_retryable() {
-        let refused = Error::new(Kind::Connect, Phase::Connect, Sent::Nothing);
+        let refused = Error::new(ErrorKind::Connect, ErrorPhase::Connect, RequestSent::None);
         assert!(refused.is_retryable() && refused.is_connect());
-        let sent = Error::new(Kind::Closed, Phase::Head, Sent::All);
+        let sent = Error::new(
+            ErrorKind::ConnectionClosed,
+            ErrorPhase::Head,
+            RequestSent::Full,
+        );
         assert!(!sent.is_retryable());
-        let nonsense = Error::new(Kind::InvalidUrl, Phase::Request, Sent::Nothing);
+        let nonsense = Error::new(
+            ErrorKind::InvalidUrl,
+            ErrorPhase::Request,
+            RequestSent::None,
+        );
         assert!(!nonsense.is_retryable());
         assert_eq!(nonsense.fault(), Fault::Caller);
     }
 
-    const KINDS: [Kind; 23] = [
-        Kind::InvalidUrl,
-        Kind::UnsupportedScheme,
-        Kind::InvalidRequest,
-        Kind::RequestBody,
-        Kind::Timeout(TimeoutKind::Pool),
-        Kind::Timeout(TimeoutKind::Resolve),
-        Kind::Timeout(TimeoutKind::Connect),
-        Kind::Timeout(TimeoutKind::Tls),
-        Kind::Timeout(TimeoutKind::Write),
-        Kind::Timeout(TimeoutKind::FirstByte),
-        Kind::Timeout(TimeoutKind::Read),
-        Kind::Timeout(TimeoutKind::Total),
-        Kind::Resolve,
-        Kind::Connect,
-        Kind::Tls,
-        Kind::Proxy,
-        Kind::Network,
-        Kind::Closed,
-        Kind::Protocol,
-        Kind::TooLarge,
-        Kind::QueueFull,
-        Kind::PoolClosed,
-        Kind::RuntimeGone,
+    const KINDS: [ErrorKind; 23] = [
+        ErrorKind::InvalidUrl,
+        ErrorKind::UnsupportedScheme,
+        ErrorKind::InvalidRequest,
+        ErrorKind::RequestBody,
+        ErrorKind::Timeout(TimeoutKind::Acquire),
+        ErrorKind::Timeout(TimeoutKind::Resolve),
+        ErrorKind::Timeout(TimeoutKind::Connect),
+        ErrorKind::Timeout(TimeoutKind::Tls),
+        ErrorKind::Timeout(TimeoutKind::Write),
+        ErrorKind::Timeout(TimeoutKind::ResponseHead),
+        ErrorKind::Timeout(TimeoutKind::Read),
+        ErrorKind::Timeout(TimeoutKind::Total),
+        ErrorKind::Resolve,
+        ErrorKind::Connect,
+        ErrorKind::Tls,
+        ErrorKind::Proxy,
+        ErrorKind::Network,
+        ErrorKind::ConnectionClosed,
+        ErrorKind::Protocol,
+        ErrorKind::TooLarge,
+        ErrorKind::QueueFull,
+        ErrorKind::PoolClosed,
+        ErrorKind::RuntimeShutdown,
     ];
 
     #[test]
     fn a_refusal_is_not_retryable_and_a_broken_transport_is() {
         let retryable = [
-            Kind::Timeout(TimeoutKind::Pool),
-            Kind::Timeout(TimeoutKind::Resolve),
-            Kind::Timeout(TimeoutKind::Connect),
-            Kind::Timeout(TimeoutKind::Tls),
-            Kind::Timeout(TimeoutKind::Write),
-            Kind::Timeout(TimeoutKind::FirstByte),
-            Kind::Timeout(TimeoutKind::Read),
-            Kind::Resolve,
-            Kind::Connect,
-            Kind::Network,
-            Kind::Closed,
-            Kind::QueueFull,
+            ErrorKind::Timeout(TimeoutKind::Acquire),
+            ErrorKind::Timeout(TimeoutKind::Resolve),
+            ErrorKind::Timeout(TimeoutKind::Connect),
+            ErrorKind::Timeout(TimeoutKind::Tls),
+            ErrorKind::Timeout(TimeoutKind::Write),
+            ErrorKind::Timeout(TimeoutKind::ResponseHead),
+            ErrorKind::Timeout(TimeoutKind::Read),
+            ErrorKind::Resolve,
+            ErrorKind::Connect,
+            ErrorKind::Network,
+            ErrorKind::ConnectionClosed,
+            ErrorKind::QueueFull,
         ];
         for kind in KINDS {
-            for phase in [Phase::Connect, Phase::Tls, Phase::Send, Phase::Head] {
-                let expected =
-                    retryable.contains(&kind) || kind == Kind::Protocol && phase >= Phase::Send;
-                let error = Error::new(kind, phase, Sent::Nothing);
+            for phase in [
+                ErrorPhase::Connect,
+                ErrorPhase::Tls,
+                ErrorPhase::Send,
+                ErrorPhase::Head,
+            ] {
+                let expected = retryable.contains(&kind)
+                    || kind == ErrorKind::Protocol && phase >= ErrorPhase::Send;
+                let error = Error::new(kind, phase, RequestSent::None);
                 assert_eq!(error.is_retryable(), expected, "{kind:?} {phase:?}");
-                for sent in [Sent::Part, Sent::All] {
+                for sent in [RequestSent::Partial, RequestSent::Full] {
                     assert!(!Error::new(kind, phase, sent).is_retryable(), "{kind:?}");
                 }
             }
@@ -757,69 +783,81 @@ mod tests {
 
     #[test]
     fn a_bad_name_or_an_ended_runtime_is_no_failure_to_connect() {
-        let error = |kind| Error::new(kind, Phase::Tls, Sent::Nothing);
-        assert!(!error(Kind::InvalidRequest).is_connect());
-        assert!(!error(Kind::RuntimeGone).is_connect());
-        assert!(error(Kind::Tls).is_connect() && error(Kind::Network).is_connect());
+        let error = |kind| Error::new(kind, ErrorPhase::Tls, RequestSent::None);
+        assert!(!error(ErrorKind::InvalidRequest).is_connect());
+        assert!(!error(ErrorKind::RuntimeShutdown).is_connect());
+        assert!(error(ErrorKind::Tls).is_connect() && error(ErrorKind::Network).is_connect());
     }
 
     #[test]
     fn a_reader_gets_the_kind_of_io_error_that_fits() {
-        use io::ErrorKind;
+        use io::ErrorKind as IoErrorKind;
         for (kind, behind, expected) in [
-            (Kind::InvalidUrl, None, ErrorKind::InvalidInput),
-            (Kind::UnsupportedScheme, None, ErrorKind::InvalidInput),
-            (Kind::InvalidRequest, None, ErrorKind::InvalidInput),
-            (Kind::RequestBody, None, ErrorKind::Other),
+            (ErrorKind::InvalidUrl, None, IoErrorKind::InvalidInput),
             (
-                Kind::RequestBody,
-                Some(ErrorKind::PermissionDenied),
-                ErrorKind::PermissionDenied,
+                ErrorKind::UnsupportedScheme,
+                None,
+                IoErrorKind::InvalidInput,
             ),
-            (Kind::Timeout(TimeoutKind::Read), None, ErrorKind::TimedOut),
-            (Kind::Resolve, None, ErrorKind::NotFound),
-            (Kind::Connect, None, ErrorKind::NotConnected),
+            (ErrorKind::InvalidRequest, None, IoErrorKind::InvalidInput),
+            (ErrorKind::RequestBody, None, IoErrorKind::Other),
             (
-                Kind::Connect,
-                Some(ErrorKind::ConnectionRefused),
-                ErrorKind::ConnectionRefused,
+                ErrorKind::RequestBody,
+                Some(IoErrorKind::PermissionDenied),
+                IoErrorKind::PermissionDenied,
             ),
             (
-                Kind::Tls,
-                Some(ErrorKind::InvalidData),
-                ErrorKind::InvalidData,
+                ErrorKind::Timeout(TimeoutKind::Read),
+                None,
+                IoErrorKind::TimedOut,
             ),
-            (Kind::Proxy, None, ErrorKind::ConnectionAborted),
-            (Kind::Network, None, ErrorKind::ConnectionReset),
+            (ErrorKind::Resolve, None, IoErrorKind::NotFound),
+            (ErrorKind::Connect, None, IoErrorKind::NotConnected),
             (
-                Kind::Network,
-                Some(ErrorKind::ConnectionReset),
-                ErrorKind::ConnectionReset,
+                ErrorKind::Connect,
+                Some(IoErrorKind::ConnectionRefused),
+                IoErrorKind::ConnectionRefused,
             ),
             (
-                Kind::Network,
-                Some(ErrorKind::ConnectionAborted),
-                ErrorKind::ConnectionAborted,
+                ErrorKind::Tls,
+                Some(IoErrorKind::InvalidData),
+                IoErrorKind::InvalidData,
+            ),
+            (ErrorKind::Proxy, None, IoErrorKind::ConnectionAborted),
+            (ErrorKind::Network, None, IoErrorKind::ConnectionReset),
+            (
+                ErrorKind::Network,
+                Some(IoErrorKind::ConnectionReset),
+                IoErrorKind::ConnectionReset,
+            ),
+            (
+                ErrorKind::Network,
+                Some(IoErrorKind::ConnectionAborted),
+                IoErrorKind::ConnectionAborted,
             ),
             // A reader would try again, and again.
             (
-                Kind::Network,
-                Some(ErrorKind::Interrupted),
-                ErrorKind::ConnectionReset,
+                ErrorKind::Network,
+                Some(IoErrorKind::Interrupted),
+                IoErrorKind::ConnectionReset,
             ),
             (
-                Kind::Network,
-                Some(ErrorKind::WouldBlock),
-                ErrorKind::ConnectionReset,
+                ErrorKind::Network,
+                Some(IoErrorKind::WouldBlock),
+                IoErrorKind::ConnectionReset,
             ),
-            (Kind::Closed, None, ErrorKind::UnexpectedEof),
-            (Kind::Protocol, None, ErrorKind::InvalidData),
-            (Kind::TooLarge, None, ErrorKind::FileTooLarge),
-            (Kind::QueueFull, None, ErrorKind::ResourceBusy),
-            (Kind::PoolClosed, None, ErrorKind::ConnectionAborted),
-            (Kind::RuntimeGone, None, ErrorKind::Other),
+            (
+                ErrorKind::ConnectionClosed,
+                None,
+                IoErrorKind::UnexpectedEof,
+            ),
+            (ErrorKind::Protocol, None, IoErrorKind::InvalidData),
+            (ErrorKind::TooLarge, None, IoErrorKind::FileTooLarge),
+            (ErrorKind::QueueFull, None, IoErrorKind::ResourceBusy),
+            (ErrorKind::PoolClosed, None, IoErrorKind::ConnectionAborted),
+            (ErrorKind::RuntimeShutdown, None, IoErrorKind::Other),
         ] {
-            let mut error = Error::new(kind, Phase::Body, Sent::All);
+            let mut error = Error::new(kind, ErrorPhase::Body, RequestSent::Full);
             if let Some(behind) = behind {
                 error = error.with_source(io::Error::new(behind, "why"));
             }
@@ -834,13 +872,13 @@ mod tests {
 
     #[test]
     fn the_alternate_form_prints_the_chain_and_no_sentence_twice() {
-        let network = Error::new(Kind::Network, Phase::Head, Sent::All)
+        let network = Error::new(ErrorKind::Network, ErrorPhase::Head, RequestSent::Full)
             .with_source(io::Error::other("wires crossed"));
         assert_eq!(
             format!("{network:#}"),
             "the connection failed while waiting for the response's head: wires crossed"
         );
-        let tls = Error::new(Kind::Tls, Phase::Tls, Sent::Nothing)
+        let tls = Error::new(ErrorKind::Tls, ErrorPhase::Tls, RequestSent::None)
             .with_source(io::Error::other("not trusted"));
         assert_eq!(format!("{tls}"), "not trusted");
         assert_eq!(format!("{tls:#}"), "not trusted");
@@ -858,7 +896,7 @@ mod tests {
 
     #[test]
     fn a_message_of_any_length_is_cut() {
-        let error = Error::new(Kind::Resolve, Phase::Resolve, Sent::Nothing)
+        let error = Error::new(ErrorKind::Resolve, ErrorPhase::Resolve, RequestSent::None)
             .with_message("ä".repeat(100_000));
         assert!(error.to_string().len() <= MAX_MESSAGE_BYTES + "…".len());
     }
@@ -866,10 +904,13 @@ mod tests {
     #[test]
     fn a_request_that_cannot_be_built_is_the_callers_fault() {
         for (built, kind) in [
-            (http::Request::get("http://a b/").body(()), Kind::InvalidUrl),
+            (
+                http::Request::get("http://a b/").body(()),
+                ErrorKind::InvalidUrl,
+            ),
             (
                 http::Request::get("/").header("a b", "c").body(()),
-                Kind::InvalidRequest,
+                ErrorKind::InvalidRequest,
             ),
         ] {
             let error = Error::from(built.unwrap_err());

@@ -23,13 +23,13 @@ use crate::connection::ExclusiveConnection;
 #[must_use = "dropping a lease closes the connection"]
 pub struct Lease {
     id: LeaseId,
-    owner: Option<Arc<dyn Reclaim>>,
+    owner: Option<Arc<dyn LeaseOwner>>,
     registration: Registration,
 }
 
 impl Lease {
     /// The claim which `owner` calls `id`.
-    pub fn new(id: LeaseId, owner: Arc<dyn Reclaim>) -> Self {
+    pub fn new(id: LeaseId, owner: Arc<dyn LeaseOwner>) -> Self {
         Lease {
             id,
             owner: Some(owner),
@@ -53,18 +53,22 @@ impl Lease {
 
     /// Ends the claim on an exclusive connection, and leaves the connection to others.
     pub fn give_back(self, connection: Box<dyn ExclusiveConnection>) {
-        self.give_back_with(connection, Hints::default());
+        self.give_back_with(connection, KeepAliveHints::default());
     }
 
     /// As [`give_back`](Self::give_back), with what the peer said of the connection's future.
-    pub fn give_back_with(mut self, connection: Box<dyn ExclusiveConnection>, hints: Hints) {
-        self.settle(Outcome::Returned(connection, hints));
+    pub fn give_back_with(
+        mut self,
+        connection: Box<dyn ExclusiveConnection>,
+        hints: KeepAliveHints,
+    ) {
+        self.settle(LeaseEnd::Returned(connection, hints));
     }
 
     /// Ends the claim, and says why the connection (which the caller has dropped, or will) cannot
     /// serve another exchange.
     pub fn close(mut self, reason: CloseReason) {
-        self.settle(Outcome::Closed(reason));
+        self.settle(LeaseEnd::Closed(reason));
     }
 
     /// Ready once the claim has been revoked: its holder aborts the exchange, and ends the claim with
@@ -94,7 +98,7 @@ impl Lease {
             .is_some_and(|owner| owner.lease_state().register(&self.registration, waker))
     }
 
-    fn settle(&mut self, outcome: Outcome) {
+    fn settle(&mut self, outcome: LeaseEnd) {
         if let Some(owner) = self.owner.take() {
             owner.lease_state().deregister(&self.registration);
             owner.reclaim(self.id, outcome);
@@ -107,7 +111,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         // Most have been settled by now.
         if self.owner.is_some() {
-            self.settle(Outcome::Closed(CloseReason::Abandoned));
+            self.settle(LeaseEnd::Closed(CloseReason::Abandoned));
         }
     }
 }
@@ -241,9 +245,9 @@ impl LeaseState {
 
 /// How a lease ended.
 #[derive(Debug)]
-pub enum Outcome {
+pub enum LeaseEnd {
     /// With an exclusive connection fit for another exchange, and what the peer said of it.
-    Returned(Box<dyn ExclusiveConnection>, Hints),
+    Returned(Box<dyn ExclusiveConnection>, KeepAliveHints),
     /// Without; for a shared connection, just with the end of one exchange.
     Closed(CloseReason),
 }
@@ -253,23 +257,23 @@ pub enum Outcome {
 /// before the peer closes it under a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Hints {
+pub struct KeepAliveHints {
     /// The peer closes it after so much idleness.
-    pub idle_for: Option<Duration>,
+    pub timeout: Option<Duration>,
     /// The peer serves so many more exchanges on it.
-    pub more: Option<u64>,
+    pub max_requests: Option<u64>,
 }
 
-impl Hints {
-    /// These, with [`idle_for`](Self::idle_for) set.
-    pub const fn with_idle_for(mut self, time: Duration) -> Self {
-        self.idle_for = Some(time);
+impl KeepAliveHints {
+    /// These, with [`timeout`](Self::timeout) set.
+    pub const fn with_timeout(mut self, time: Duration) -> Self {
+        self.timeout = Some(time);
         self
     }
 
     /// These, with [`more`](Self::more) set.
-    pub const fn with_more(mut self, exchanges: u64) -> Self {
-        self.more = Some(exchanges);
+    pub const fn with_max_requests(mut self, exchanges: u64) -> Self {
+        self.max_requests = Some(exchanges);
         self
     }
 }
@@ -339,10 +343,10 @@ impl LeaseId {
 }
 
 /// The pool, as a lease sees it: the connection which the lease is on.
-pub trait Reclaim: Send + Sync + 'static {
+pub trait LeaseOwner: Send + Sync + 'static {
     /// Called once for each lease, wherever that ends. Must not block, and neither wakes nor drops
     /// any value of others under a lock.
-    fn reclaim(self: Arc<Self>, lease: LeaseId, outcome: Outcome);
+    fn reclaim(self: Arc<Self>, lease: LeaseId, outcome: LeaseEnd);
 
     /// Returns the state that the leases on this connection share.
     fn lease_state(&self) -> &LeaseState;
@@ -351,29 +355,29 @@ pub trait Reclaim: Send + Sync + 'static {
 /// What an [`io::Error`] holds when a stream has been ended by its pool, so that this can be told
 /// from a failure of the network: see [`Lease::poll_revoked`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LeaseRevoked;
+pub struct ConnectionRevoked;
 
-impl LeaseRevoked {
+impl ConnectionRevoked {
     /// An error which says so.
     pub fn error() -> io::Error {
-        io::Error::new(io::ErrorKind::ConnectionAborted, LeaseRevoked)
+        io::Error::new(io::ErrorKind::ConnectionAborted, ConnectionRevoked)
     }
 
     /// Whether this is what `error` says.
-    pub fn is_behind(error: &io::Error) -> bool {
+    pub fn is_source_of(error: &io::Error) -> bool {
         error
             .get_ref()
-            .is_some_and(|source| source.is::<LeaseRevoked>())
+            .is_some_and(|source| source.is::<ConnectionRevoked>())
     }
 }
 
-impl fmt::Display for LeaseRevoked {
+impl fmt::Display for ConnectionRevoked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the pool was drained, and did not wait any longer")
     }
 }
 
-impl std::error::Error for LeaseRevoked {}
+impl std::error::Error for ConnectionRevoked {}
 
 #[cfg(test)]
 mod tests {
@@ -388,8 +392,8 @@ mod tests {
         ends: Mutex<Vec<(u64, String)>>,
         state: LeaseState,
     }
-    impl Reclaim for Book {
-        fn reclaim(self: Arc<Self>, lease: LeaseId, outcome: Outcome) {
+    impl LeaseOwner for Book {
+        fn reclaim(self: Arc<Self>, lease: LeaseId, outcome: LeaseEnd) {
             let outcome = format!("{outcome:?}");
             self.ends.lock().unwrap().push((lease.get(), outcome));
         }

@@ -9,7 +9,7 @@
 //! - [`runtime`]: what is asked of time and tasks. [`Runtime`] and [`Timer`] are all the clock
 //!   there is; nothing above a backend ever calls `Instant::now`.
 //! - [`connection`]: what a pool asks of a connection ([`ExclusiveConnection`] for one exchange at
-//!   a time, [`SharedConnection`] for many), and what an exchange is given ([`Terms`]).
+//!   a time, [`SharedConnection`] for many), and what an exchange is given ([`ExchangeContext`]).
 //! - [`lease`]: one exchange's claim on a connection. Whatever happens, its `Drop` settles it.
 //! - [`body`]: request and response bodies: what they hold, how long they are, whether they can be
 //!   sent twice.
@@ -19,8 +19,8 @@
 //! - [`credentials`], [`base64`]: a user and a password, and the encoding in which they are sent.
 //! - [`trace`]: what happened, told to whoever listens; [`informational`]: who is told of interim
 //!   responses.
-//! - [`waits`]: the time limits of an exchange, for protocols.
-//! - [`outgoing`]: what a protocol has to write, gathered to go out together.
+//! - [`deadlines`]: the time limits of an exchange, for protocols.
+//! - [`write_buf`]: what a protocol has to write, gathered to go out together.
 //! - [`scratch`]: large buffers for reading and writing, which belong to the thread.
 //! - [`upgrade`]: what is left of a connection when HTTP has ended on it.
 //!
@@ -40,6 +40,7 @@ pub mod base64;
 pub mod body;
 pub mod connection;
 pub mod credentials;
+pub mod deadlines;
 pub mod driven;
 pub mod error;
 pub mod informational;
@@ -47,31 +48,38 @@ pub mod lease;
 pub mod net;
 pub mod options;
 pub mod origin;
-pub mod outgoing;
 pub mod runtime;
 pub mod scratch;
 pub mod trace;
 pub mod upgrade;
-pub mod waits;
+pub mod write_buf;
 
 pub use body::{Body, BodyLength};
 pub use connection::{
-    Admission, EarlyResponse, Established, ExclusiveConnection, GivenBack, MisdirectedRequest,
-    Request, Response, SendError, SharedConnection, StreamId, Terms, UploadState,
+    EarlyResponse, Established, ExchangeContext, ExclusiveConnection, MisdirectedRequest,
+    RejectedResponse, Request, Response, SendError, SharedConnection, StreamId, StreamLimit,
+    UploadState,
 };
 pub use credentials::Credentials;
 pub use driven::{Driven, Driver};
-pub use error::{BoxError, Error, Fault, Http2ErrorCode, Kind, Phase, Sent, TimeoutKind};
+pub use error::{
+    BoxError, Error, ErrorKind, ErrorPhase, Fault, Http2ErrorCode, RequestSent, TimeoutKind,
+};
 pub use informational::OnInformational;
-pub use lease::{CloseReason, Hints, Lease, LeaseId, LeaseRevoked, LeaseState, Reclaim};
+pub use lease::{
+    CloseReason, ConnectionRevoked, KeepAliveHints, Lease, LeaseId, LeaseOwner, LeaseState,
+};
 pub use net::{
-    Alpn, BoxFuture, BoxStream, IdleEnd, NetworkBackend, NetworkStream, SharedIoError, StreamInfo,
-    TcpOptions, TlsConnector, TlsFailure, TlsInfo,
+    Alpn, BoxFuture, BoxStream, ConnectionInfo, IdleEvent, NetworkBackend, NetworkStream,
+    SharedIoError, TcpOptions, TlsConnector, TlsFailure, TlsInfo,
 };
 pub use options::{
-    ConnectionUse, KeepStreamInfo, Partition, Protocol, ServerName, Target, Timeouts, TlsChoice,
+    ConnectionPolicy, IncludeConnectionInfo, Partition, Protocol, RequestTarget, ServerName,
+    Timeouts, TlsOverride,
 };
 pub use origin::{Origin, Scheme};
-pub use runtime::{Alarm, Runtime, RuntimeGone, Timer, nobody, sleep_until, with_deadline};
-pub use trace::{Event, Trace, TraceSink};
+pub use runtime::{
+    LazyTimer, Runtime, RuntimeShutdown, Timer, noop_waker, sleep_until, with_deadline,
+};
+pub use trace::{Trace, TraceEvent, TraceListener};
 pub use upgrade::Upgraded;

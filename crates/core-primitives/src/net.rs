@@ -77,7 +77,7 @@ pub trait NetworkStream: fmt::Debug + Send + 'static {
 
     /// Waits, between exchanges, for a reason not to use this stream again.
     ///
-    /// `Pending` means fit for use, and the waker is kept. Call it with [`nobody`](crate::nobody) to
+    /// `Pending` means fit for use, and the waker is kept. Call it with [`noop_waker`](crate::noop_waker) to
     /// ask without waiting.
     ///
     /// # For callers
@@ -97,16 +97,16 @@ pub trait NetworkStream: fmt::Debug + Send + 'static {
     ///
     /// Each layer answers for its own protocol. A TLS stream processes the records that have come: session
     /// tickets and key updates keep it idle; application data, an alert and an end do not.
-    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEnd>;
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEvent>;
 
     /// Who is at the other end, and how the stream is protected.
-    fn info(&self) -> StreamInfo;
+    fn info(&self) -> ConnectionInfo;
 }
 
 /// Why an idle stream is no longer fit for use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum IdleEnd {
+pub enum IdleEvent {
     /// The peer closed it, with or without ceremony.
     Closed,
     /// The stream failed.
@@ -118,7 +118,7 @@ pub enum IdleEnd {
 /// Facts about an established stream.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
-pub struct StreamInfo {
+pub struct ConnectionInfo {
     /// The address at the other end of the lowest layer; `None` for what is not TCP.
     pub peer: Option<SocketAddr>,
     /// The address at this end; `None` for what is not TCP.
@@ -294,7 +294,7 @@ impl TlsFailure {
     }
 
     /// Whether this is what `error` says.
-    pub fn is_behind(error: &io::Error) -> bool {
+    pub fn is_source_of(error: &io::Error) -> bool {
         error
             .get_ref()
             .is_some_and(|source| source.is::<TlsFailure>())

@@ -39,12 +39,12 @@ use crate::net::TlsConnector;
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Timeouts {
-    pool: Limit,
+    acquire: Limit,
     resolve: Limit,
     connect: Limit,
     tls: Limit,
     write: Limit,
-    first_byte: Limit,
+    response_head: Limit,
     read: Limit,
     total: Limit,
 }
@@ -132,7 +132,7 @@ limits! {
     /// Returns the limit on waiting for a connection: from the request's first poll until a
     /// connection is granted or one begins to be made for this request. It never restarts. None by
     /// default.
-    pool, with_pool, without_pool, None;
+    acquire, with_acquire, without_acquire, None;
     /// Returns the limit on looking up the host's addresses. 30 s by default.
     resolve, with_resolve, without_resolve, CONNECTING;
     /// Returns the limit on connecting, all addresses together. 30 s by default.
@@ -144,7 +144,7 @@ limits! {
     write, with_write, without_write, None;
     /// Returns the limit from the end of sending the request until the head of the final response
     /// has arrived. None by default.
-    first_byte, with_first_byte, without_first_byte, None;
+    response_head, with_response_head, without_response_head, None;
     /// Returns the limit on reading without progress, from one received byte to the next, head and
     /// body alike. None by default.
     read, with_read, without_read, None;
@@ -166,19 +166,19 @@ pub fn effective(pool: &Timeouts, request: Option<&Timeouts>) -> Timeouts {
 /// [`http::Extensions`].
 ///
 /// ```
-/// use httpcore_core_primitives::{Body, ConnectionUse};
+/// use httpcore_core_primitives::{Body, ConnectionPolicy};
 ///
 /// let request = http::Request::get("http://localhost/")
-///     .extension(ConnectionUse::default().with_fresh())
+///     .extension(ConnectionPolicy::default().with_new_connection())
 ///     .body(Body::empty())?;
 /// # Ok::<(), http::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub struct ConnectionUse {
+pub struct ConnectionPolicy {
     /// Only a connection which has served nobody before. One that is idle is closed for it if the
     /// pool's limits leave no other place.
-    pub fresh: bool,
+    pub new_connection: bool,
     /// The connection serves nobody after this request. Over HTTP/1.1 the server is told so
     /// (`Connection: close`, RFC 9112 §9.6); a shared connection takes no more requests, and is
     /// closed when it has finished those it has.
@@ -188,11 +188,11 @@ pub struct ConnectionUse {
     pub http1_only: bool,
 }
 
-impl ConnectionUse {
+impl ConnectionPolicy {
     /// This, with [`fresh`](Self::fresh) set.
     #[must_use]
-    pub const fn with_fresh(mut self) -> Self {
-        self.fresh = true;
+    pub const fn with_new_connection(mut self) -> Self {
+        self.new_connection = true;
         self
     }
 
@@ -266,11 +266,11 @@ impl Protocol {
 /// it, a request has the origin form, and `CONNECT` the authority form.
 ///
 /// Over HTTP/2 the target becomes `:path`. What that cannot be is refused
-/// ([`Kind::InvalidRequest`](crate::Kind::InvalidRequest)): exact bytes that do not begin with `/`, have a
+/// ([`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest)): exact bytes that do not begin with `/`, have a
 /// fragment, or hold a character which `http` takes for none of a path's, `*` for another method than `OPTIONS`, and any but the authority form for `CONNECT`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Target {
+pub enum RequestTarget {
     /// The URL with scheme and host, as a proxy wants it. User information is not sent. Over HTTP/2
     /// every request says both.
     Absolute,
@@ -302,7 +302,7 @@ pub struct ServerName(Arc<str>);
 impl ServerName {
     /// This name, or this address; in lower case, as names compare. Whether a certificate can be
     /// for it is found out by whoever makes the connection: if not,
-    /// [`Kind::InvalidRequest`](crate::Kind::InvalidRequest) says so.
+    /// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) says so.
     pub fn new(name: impl AsRef<str>) -> Self {
         ServerName(name.as_ref().to_ascii_lowercase().into())
     }
@@ -326,13 +326,13 @@ impl fmt::Debug for ServerName {
 /// what one set of roots has accepted, or one certificate was admitted for, serves no other. Make it
 /// once and clone it.
 #[derive(Clone)]
-pub struct TlsChoice(Arc<dyn TlsConnector>);
+pub struct TlsOverride(Arc<dyn TlsConnector>);
 
-impl TlsChoice {
+impl TlsOverride {
     /// This TLS. Two of these are different even if they are made of the same connector, unless
     /// they are made of clones of one [`Arc`].
     pub fn new(connector: Arc<dyn TlsConnector>) -> Self {
-        TlsChoice(connector)
+        TlsOverride(connector)
     }
 
     /// What makes the handshakes.
@@ -346,48 +346,48 @@ impl TlsChoice {
     }
 }
 
-impl PartialEq for TlsChoice {
+impl PartialEq for TlsOverride {
     fn eq(&self, other: &Self) -> bool {
         self.place() == other.place()
     }
 }
 
-impl Eq for TlsChoice {}
+impl Eq for TlsOverride {}
 
-impl Hash for TlsChoice {
+impl Hash for TlsOverride {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.place().hash(state);
     }
 }
 
-impl fmt::Debug for TlsChoice {
+impl fmt::Debug for TlsOverride {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("TlsChoice").field(&self.0).finish()
+        f.debug_tuple("TlsOverride").field(&self.0).finish()
     }
 }
 
-/// Asks, in a request's [`http::Extensions`], for the [`StreamInfo`](crate::StreamInfo) of its
+/// Asks, in a request's [`http::Extensions`], for the [`ConnectionInfo`](crate::ConnectionInfo) of its
 /// connection in the extensions of the response: addresses, and what TLS has settled.
 ///
 /// Not every response brings it, since an extension costs three allocations, and the facts of TLS
 /// a copy of the peer's certificates. A [`Trace`](crate::Trace) is told them once per connection.
 ///
 /// ```
-/// use httpcore_core_primitives::{Body, KeepStreamInfo, Response, StreamInfo};
+/// use httpcore_core_primitives::{Body, IncludeConnectionInfo, Response, ConnectionInfo};
 ///
 /// let request = http::Request::get("https://localhost/")
-///     .extension(KeepStreamInfo)
+///     .extension(IncludeConnectionInfo)
 ///     .body(Body::empty())?;
 ///
 /// fn version(response: &Response) -> Option<&'static str> {
-///     let info: &StreamInfo = response.extensions().get()?;
+///     let info: &ConnectionInfo = response.extensions().get()?;
 ///     info.tls.as_ref()?.version
 /// }
 /// # let _ = (request, version as fn(&Response) -> _);
 /// # Ok::<(), http::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct KeepStreamInfo;
+pub struct IncludeConnectionInfo;
 
 /// The instant at which `limit`, counted from `start`, runs out. A limit too long for the clock to
 /// express is no limit.

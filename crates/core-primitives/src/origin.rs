@@ -4,7 +4,7 @@ use std::{fmt, net::Ipv6Addr};
 
 use http::Uri;
 
-use crate::error::{Error, Kind, Phase, Sent};
+use crate::error::{Error, ErrorKind, ErrorPhase, RequestSent};
 
 /// A scheme this engine knows, and its default port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -91,21 +91,29 @@ impl Origin {
     ///
     /// # Errors
     ///
-    /// [`Kind::InvalidUrl`] if it has no scheme, no host, or a port that is not one;
-    /// [`Kind::UnsupportedScheme`] for any but `http`, `https`, `ws` and `wss`.
+    /// [`ErrorKind::InvalidUrl`] if it has no scheme, no host, or a port that is not one;
+    /// [`ErrorKind::UnsupportedScheme`] for any but `http`, `https`, `ws` and `wss`.
     pub fn of(url: &Uri) -> Result<Self, Error> {
-        let invalid =
-            |why| Error::new(Kind::InvalidUrl, Phase::Request, Sent::Nothing).with_message(why);
+        let invalid = |why| {
+            Error::new(
+                ErrorKind::InvalidUrl,
+                ErrorPhase::Request,
+                RequestSent::None,
+            )
+            .with_message(why)
+        };
         let Some(scheme) = url.scheme_str() else {
             return Err(invalid(
                 "the URL lacks a scheme such as http:// or https://",
             ));
         };
         let Some(scheme) = Scheme::parse(scheme) else {
-            return Err(
-                Error::new(Kind::UnsupportedScheme, Phase::Request, Sent::Nothing)
-                    .with_message(format!("the URL's scheme {scheme}:// is not supported")),
-            );
+            return Err(Error::new(
+                ErrorKind::UnsupportedScheme,
+                ErrorPhase::Request,
+                RequestSent::None,
+            )
+            .with_message(format!("the URL's scheme {scheme}:// is not supported")));
         };
         let Some(authority) = url.authority() else {
             return Err(invalid("the URL lacks a host"));
@@ -273,20 +281,20 @@ mod tests {
     #[test]
     fn what_is_not_an_origin_is_refused_by_name() {
         for (url, kind) in [
-            ("/path", Kind::InvalidUrl),
-            ("ftp://example.com/", Kind::UnsupportedScheme),
-            ("http://a:0/", Kind::InvalidUrl),
-            ("http://[fe80::1%25lo]/", Kind::InvalidUrl),
-            ("http://a%41/", Kind::InvalidUrl),
-            ("http://[localhost]/", Kind::InvalidUrl),
-            ("http://[127.0.0.1]/", Kind::InvalidUrl),
-            ("http://[127.0.0.1]:80/", Kind::InvalidUrl),
-            ("http://[]/", Kind::InvalidUrl),
-            ("http://[1::2::3]/", Kind::InvalidUrl),
-            ("http://user@[localhost]/", Kind::InvalidUrl),
-            ("http://a:65536/", Kind::InvalidUrl),
-            ("http://a:99999999999/", Kind::InvalidUrl),
-            ("example.com", Kind::InvalidUrl),
+            ("/path", ErrorKind::InvalidUrl),
+            ("ftp://example.com/", ErrorKind::UnsupportedScheme),
+            ("http://a:0/", ErrorKind::InvalidUrl),
+            ("http://[fe80::1%25lo]/", ErrorKind::InvalidUrl),
+            ("http://a%41/", ErrorKind::InvalidUrl),
+            ("http://[localhost]/", ErrorKind::InvalidUrl),
+            ("http://[127.0.0.1]/", ErrorKind::InvalidUrl),
+            ("http://[127.0.0.1]:80/", ErrorKind::InvalidUrl),
+            ("http://[]/", ErrorKind::InvalidUrl),
+            ("http://[1::2::3]/", ErrorKind::InvalidUrl),
+            ("http://user@[localhost]/", ErrorKind::InvalidUrl),
+            ("http://a:65536/", ErrorKind::InvalidUrl),
+            ("http://a:99999999999/", ErrorKind::InvalidUrl),
+            ("example.com", ErrorKind::InvalidUrl),
         ] {
             let Ok(url) = url.parse::<Uri>() else {
                 continue; // `http` itself refuses it: the caller never gets this far

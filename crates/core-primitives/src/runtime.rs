@@ -41,29 +41,29 @@ pub trait Runtime: fmt::Debug + Send + Sync + 'static {
 /// What a backend puts into an [`io::Error`] when it has ended and can do nothing any more, so that
 /// those above it can tell that from a failure of the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RuntimeGone;
+pub struct RuntimeShutdown;
 
-impl RuntimeGone {
+impl RuntimeShutdown {
     /// An error which says so.
     pub fn error() -> io::Error {
-        io::Error::other(RuntimeGone)
+        io::Error::other(RuntimeShutdown)
     }
 
     /// Whether this is what `error` says.
-    pub fn is_behind(error: &io::Error) -> bool {
+    pub fn is_source_of(error: &io::Error) -> bool {
         error
             .get_ref()
-            .is_some_and(|source| source.is::<RuntimeGone>())
+            .is_some_and(|source| source.is::<RuntimeShutdown>())
     }
 }
 
-impl fmt::Display for RuntimeGone {
+impl fmt::Display for RuntimeShutdown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the event loop is gone")
     }
 }
 
-impl std::error::Error for RuntimeGone {}
+impl std::error::Error for RuntimeShutdown {}
 
 /// Wakes one task at a time that may change on every poll. Dropping it disarms it.
 pub trait Timer: Send + 'static {
@@ -85,16 +85,16 @@ pub trait Timer: Send + 'static {
 /// A timer which comes into being when something first has to wait.
 ///
 /// Most exchanges end without ever waiting for their deadline, and many have none.
-pub struct Alarm {
+pub struct LazyTimer {
     runtime: Arc<dyn Runtime>,
     purpose: &'static str,
     timer: Option<Box<dyn Timer>>,
 }
 
-impl Alarm {
+impl LazyTimer {
     /// An alarm of `runtime`, with nothing armed.
     pub fn new(runtime: Arc<dyn Runtime>, purpose: &'static str) -> Self {
-        Alarm {
+        LazyTimer {
             runtime,
             purpose,
             timer: None,
@@ -131,9 +131,9 @@ impl Alarm {
     }
 }
 
-impl fmt::Debug for Alarm {
+impl fmt::Debug for LazyTimer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Alarm")
+        f.debug_struct("LazyTimer")
             .field("purpose", &self.purpose)
             .finish_non_exhaustive()
     }
@@ -144,7 +144,7 @@ impl fmt::Debug for Alarm {
 /// It is [`Waker::noop`], and always the same one, whereas that may be another one in each crate. So
 /// a stream knows it by [`Waker::will_wake`], and need not put it where somebody else's is.
 #[inline]
-pub fn nobody() -> &'static Waker {
+pub fn noop_waker() -> &'static Waker {
     NOBODY
 }
 
@@ -152,7 +152,7 @@ static NOBODY: &Waker = Waker::noop();
 
 /// Waits until `deadline` by the clock of `runtime`.
 pub async fn sleep_until(runtime: &Arc<dyn Runtime>, deadline: Instant) {
-    let mut alarm = Alarm::new(runtime.clone(), "sleep");
+    let mut alarm = LazyTimer::new(runtime.clone(), "sleep");
     std::future::poll_fn(|cx| alarm.poll_until(cx, Some(deadline))).await;
 }
 
@@ -169,7 +169,7 @@ pub fn with_deadline<F: Future>(
     WithDeadline {
         future: Some(future),
         deadline,
-        alarm: Alarm::new(runtime.clone(), purpose),
+        alarm: LazyTimer::new(runtime.clone(), purpose),
     }
 }
 
@@ -181,7 +181,7 @@ pin_project! {
         #[pin]
         future: Option<F>,
         deadline: Option<Instant>,
-        alarm: Alarm,
+        alarm: LazyTimer,
     }
 }
 

@@ -24,7 +24,7 @@ pub const SIZE: usize = 64 * 1024;
 
 /// How many a thread keeps. One is in use; others belong to layers which had to leave something
 /// lying, since their reader had no more room or others had their turn.
-const KEPT: usize = 4;
+const MAX_CACHED_BUFFERS: usize = 4;
 
 thread_local! {
     static SPARE: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
@@ -52,7 +52,7 @@ pub fn give(mut buffer: BytesMut) {
     // While its thread ends, a buffer is just dropped.
     let _ = SPARE.try_with(|spare| {
         let mut spare = spare.borrow_mut();
-        if spare.len() < KEPT {
+        if spare.len() < MAX_CACHED_BUFFERS {
             spare.push(buffer);
         }
     });

@@ -7,17 +7,17 @@ use crate::{error::Error, lease::CloseReason, net::TlsInfo};
 /// A listener, or none. Put one into a request's [`http::Extensions`] to follow that request.
 ///
 /// ```
-/// use httpcore_core_primitives::{Body, Event, Trace};
+/// use httpcore_core_primitives::{Body, TraceEvent, Trace};
 /// use std::time::Instant;
 ///
-/// let trace = Trace::to(|_: Instant, event: &Event<'_>| eprintln!("{event:?}"));
+/// let trace = Trace::to(|_: Instant, event: &TraceEvent<'_>| eprintln!("{event:?}"));
 /// let request = http::Request::get("http://localhost/")
 ///     .extension(trace)
 ///     .body(Body::empty())?;
 /// # Ok::<(), http::Error>(())
 /// ```
 #[derive(Clone, Default)]
-pub struct Trace(Option<Arc<dyn TraceSink>>);
+pub struct Trace(Option<Arc<dyn TraceListener>>);
 
 impl Trace {
     /// Nobody listens.
@@ -26,7 +26,7 @@ impl Trace {
     }
 
     /// `sink` listens.
-    pub fn to(sink: impl TraceSink) -> Self {
+    pub fn to(sink: impl TraceListener) -> Self {
         Trace(Some(Arc::new(sink)))
     }
 
@@ -38,7 +38,7 @@ impl Trace {
     /// Tells the listener, if there is one, what `event` says happened. `event` is not called
     /// otherwise, and so it may be where the clock is asked and text is made.
     #[inline]
-    pub fn emit<'a>(&self, event: impl FnOnce() -> (Instant, Event<'a>)) {
+    pub fn emit<'a>(&self, event: impl FnOnce() -> (Instant, TraceEvent<'a>)) {
         if let Some(sink) = &self.0 {
             let (at, event) = event();
             sink.event(at, &event);
@@ -60,13 +60,13 @@ impl fmt::Debug for Trace {
 ///
 /// Called while the work goes on, and so it must neither block nor panic. It is never called under a
 /// lock of the engine's, and may use the engine.
-pub trait TraceSink: Send + Sync + 'static {
+pub trait TraceListener: Send + Sync + 'static {
     /// `event` happened at `at`, by the clock of the runtime.
-    fn event(&self, at: Instant, event: &Event<'_>);
+    fn event(&self, at: Instant, event: &TraceEvent<'_>);
 }
 
-impl<F: Fn(Instant, &Event<'_>) + Send + Sync + 'static> TraceSink for F {
-    fn event(&self, at: Instant, event: &Event<'_>) {
+impl<F: Fn(Instant, &TraceEvent<'_>) + Send + Sync + 'static> TraceListener for F {
+    fn event(&self, at: Instant, event: &TraceEvent<'_>) {
         self(at, event);
     }
 }
@@ -74,11 +74,11 @@ impl<F: Fn(Instant, &Event<'_>) + Send + Sync + 'static> TraceSink for F {
 /// A step of a request's life. Bodies and header values never stand in an event.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Event<'a> {
+pub enum TraceEvent<'a> {
     /// The request waits for a place in the pool.
-    Queued,
+    WaitingForConnection,
     /// A connection begins to be made for this request.
-    DialStarted,
+    ConnectStarted,
     /// The host's addresses are being looked up.
     ResolveStarted {
         /// The host.
@@ -90,19 +90,19 @@ pub enum Event<'a> {
         addresses: &'a [SocketAddr],
     },
     /// A TCP connection is being made.
-    ConnectStarted {
+    TcpConnectStarted {
         /// To whom.
         peer: SocketAddr,
     },
     /// A connection was made.
-    Connected {
+    TcpConnected {
         /// The two ends, for what has addresses.
         peer: Option<SocketAddr>,
         /// This end.
         local: Option<SocketAddr>,
     },
     /// An address could not be connected to; the next is tried.
-    ConnectFailed {
+    TcpConnectFailed {
         /// Which one.
         peer: SocketAddr,
         /// Why.
@@ -119,12 +119,12 @@ pub enum Event<'a> {
         info: &'a TlsInfo,
     },
     /// No connection could be made.
-    DialFailed {
+    ConnectFailed {
         /// Why.
         error: &'a Error,
     },
     /// The request was granted a connection.
-    Granted {
+    ConnectionAcquired {
         /// Whether it had served another exchange before.
         reused: bool,
     },
@@ -156,7 +156,7 @@ pub enum Event<'a> {
         bytes: u64,
     },
     /// The connection went back to the pool.
-    ConnectionKept,
+    ConnectionReleased,
     /// The connection was closed, and why.
     ConnectionClosed {
         /// Why.
@@ -176,30 +176,30 @@ pub enum Event<'a> {
     },
 }
 
-impl Event<'_> {
+impl TraceEvent<'_> {
     /// A short name for logs: `what.happened`.
     pub fn name(&self) -> &'static str {
         match self {
-            Event::Queued => "pool.queued",
-            Event::DialStarted => "connection.dial.started",
-            Event::ResolveStarted { .. } => "connection.resolve.started",
-            Event::Resolved { .. } => "connection.resolve.complete",
-            Event::ConnectStarted { .. } => "connection.connect.started",
-            Event::Connected { .. } => "connection.connect.complete",
-            Event::ConnectFailed { .. } => "connection.connect.failed",
-            Event::TlsStarted { .. } => "connection.tls.started",
-            Event::TlsEstablished { .. } => "connection.tls.complete",
-            Event::DialFailed { .. } => "connection.dial.failed",
-            Event::Granted { .. } => "pool.granted",
-            Event::RequestHeadSent { .. } => "request.head.sent",
-            Event::RequestBodySent { .. } => "request.body.sent",
-            Event::Informational { .. } => "response.informational",
-            Event::ResponseHead { .. } => "response.head",
-            Event::ResponseEnded { .. } => "response.ended",
-            Event::ConnectionKept => "connection.kept",
-            Event::ConnectionClosed { .. } => "connection.closed",
-            Event::Retried { .. } => "request.retried",
-            Event::Failed { .. } => "request.failed",
+            TraceEvent::WaitingForConnection => "pool.waiting",
+            TraceEvent::ConnectStarted => "connection.connect.started",
+            TraceEvent::ResolveStarted { .. } => "connection.resolve.started",
+            TraceEvent::Resolved { .. } => "connection.resolve.complete",
+            TraceEvent::TcpConnectStarted { .. } => "connection.tcp.started",
+            TraceEvent::TcpConnected { .. } => "connection.tcp.complete",
+            TraceEvent::TcpConnectFailed { .. } => "connection.tcp.failed",
+            TraceEvent::TlsStarted { .. } => "connection.tls.started",
+            TraceEvent::TlsEstablished { .. } => "connection.tls.complete",
+            TraceEvent::ConnectFailed { .. } => "connection.connect.failed",
+            TraceEvent::ConnectionAcquired { .. } => "pool.acquired",
+            TraceEvent::RequestHeadSent { .. } => "request.head.sent",
+            TraceEvent::RequestBodySent { .. } => "request.body.sent",
+            TraceEvent::Informational { .. } => "response.informational",
+            TraceEvent::ResponseHead { .. } => "response.head",
+            TraceEvent::ResponseEnded { .. } => "response.ended",
+            TraceEvent::ConnectionReleased => "connection.released",
+            TraceEvent::ConnectionClosed { .. } => "connection.closed",
+            TraceEvent::Retried { .. } => "request.retried",
+            TraceEvent::Failed { .. } => "request.failed",
         }
     }
 }

@@ -15,8 +15,8 @@ use bytes::{Buf, BytesMut};
 
 use crate::{
     error::Error,
-    lease::{CloseReason, Lease, LeaseRevoked},
-    net::{BoxStream, IdleEnd, NetworkStream, StreamInfo},
+    lease::{CloseReason, ConnectionRevoked, Lease},
+    net::{BoxStream, ConnectionInfo, IdleEvent, NetworkStream},
 };
 
 /// How much [`Upgraded::read`] reads at most at once, in bytes, if the buffer has no room.
@@ -28,7 +28,7 @@ const READ: usize = 16 * 1024;
 /// It begins with the bytes that came together with the response. It holds the connection's lease,
 /// and so its place in the pool, until it is dropped. No time limit of the request concerns it any
 /// more. When a pool that is being drained runs out of patience, reading and writing fail with
-/// [`LeaseRevoked`].
+/// [`ConnectionRevoked`].
 ///
 /// It travels in the response's extensions; dropping the response drops it, unless it has been
 /// [taken](Self::take_from).
@@ -48,30 +48,30 @@ pub struct Upgraded {
     leading: BytesMut,
     stream: BoxStream,
     /// Behind the stream, so that the connection is closed when its place becomes free.
-    hold: Hold,
+    hold: LeaseGuard,
 }
 
 /// What is behind the error of a request for a [`Protocol`](crate::Protocol) to a server that does not
 /// announce extended CONNECT (RFC 8441 §3). Nothing has been sent; over HTTP/1.1 the same may work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NoExtendedConnect;
+pub struct ExtendedConnectUnsupported;
 
-impl NoExtendedConnect {
+impl ExtendedConnectUnsupported {
     /// Whether this is what `error` says.
-    pub fn is_behind(error: &Error) -> bool {
+    pub fn is_source_of(error: &Error) -> bool {
         error
             .cause()
-            .is_some_and(|cause| cause.is::<NoExtendedConnect>())
+            .is_some_and(|cause| cause.is::<ExtendedConnectUnsupported>())
     }
 }
 
-impl fmt::Display for NoExtendedConnect {
+impl fmt::Display for ExtendedConnectUnsupported {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the server does not offer extended CONNECT (RFC 8441 §3)")
     }
 }
 
-impl std::error::Error for NoExtendedConnect {}
+impl std::error::Error for ExtendedConnectUnsupported {}
 
 /// One of these is in the extensions, which must be `Clone` and `Sync`.
 #[derive(Clone)]
@@ -84,12 +84,12 @@ impl Upgraded {
         Upgraded {
             leading,
             stream,
-            hold: Hold::new(lease),
+            hold: LeaseGuard::new(lease),
         }
     }
 
     /// Leaves this with a response, for whoever asks first.
-    pub fn leave_with(self, extensions: &mut http::Extensions) {
+    pub fn insert_into(self, extensions: &mut http::Extensions) {
         extensions.insert(Left(Arc::new(Mutex::new(Some(self)))));
     }
 
@@ -105,7 +105,7 @@ impl Upgraded {
     ///
     /// # Errors
     ///
-    /// Those of the connection; [`LeaseRevoked`].
+    /// Those of the connection; [`ConnectionRevoked`].
     pub async fn read(&mut self, buf: &mut BytesMut) -> io::Result<usize> {
         make_room(buf);
         poll_fn(|cx| self.poll_read(cx, buf)).await
@@ -116,7 +116,7 @@ impl Upgraded {
     ///
     /// # Errors
     ///
-    /// Those of the connection; [`LeaseRevoked`].
+    /// Those of the connection; [`ConnectionRevoked`].
     pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut left = bytes;
         poll_fn(|cx| poll_write_all(self, cx, &mut left)).await
@@ -126,7 +126,7 @@ impl Upgraded {
     ///
     /// # Errors
     ///
-    /// Those of the connection; [`LeaseRevoked`].
+    /// Those of the connection; [`ConnectionRevoked`].
     pub async fn close_write(&mut self) -> io::Result<()> {
         poll_fn(|cx| self.poll_shutdown(cx)).await
     }
@@ -146,11 +146,11 @@ impl Upgraded {
         poll: impl FnOnce(&mut BoxStream, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         if self.hold.is_revoked() {
-            return Poll::Ready(Err(LeaseRevoked::error()));
+            return Poll::Ready(Err(ConnectionRevoked::error()));
         }
         let polled = poll(&mut self.stream, cx);
         if polled.is_pending() && self.hold.listen(direction, cx.waker()) {
-            return Poll::Ready(Err(LeaseRevoked::error()));
+            return Poll::Ready(Err(ConnectionRevoked::error()));
         }
         polled
     }
@@ -198,18 +198,18 @@ impl NetworkStream for Upgraded {
         self.unless_revoked(cx, Direction::Write, |stream, cx| stream.poll_shutdown(cx))
     }
 
-    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEnd> {
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEvent> {
         if !self.leading.is_empty() {
-            return Poll::Ready(IdleEnd::UnsolicitedData);
+            return Poll::Ready(IdleEvent::UnsolicitedData);
         }
         let polled = self.stream.poll_idle(cx);
         if polled.is_pending() && self.hold.listen(Direction::Read, cx.waker()) {
-            return Poll::Ready(IdleEnd::Closed);
+            return Poll::Ready(IdleEvent::Closed);
         }
         polled
     }
 
-    fn info(&self) -> StreamInfo {
+    fn info(&self) -> ConnectionInfo {
         self.stream.info()
     }
 }
@@ -339,14 +339,14 @@ fn poll_write_all(
 }
 
 /// The lease, and the ear that is kept open for its revocation.
-struct Hold {
+struct LeaseGuard {
     lease: Option<Lease>,
-    ear: Arc<Ear>,
+    ear: Arc<RevocationWakers>,
 }
 
 /// Who waits in each direction; they may be two tasks, and the owner of a lease knows one waker.
 #[derive(Default)]
-struct Ear {
+struct RevocationWakers {
     called: AtomicBool,
     waiting: Mutex<[Option<Waker>; 2]>,
 }
@@ -357,13 +357,13 @@ enum Direction {
     Write,
 }
 
-impl Hold {
+impl LeaseGuard {
     fn new(lease: Lease) -> Self {
-        let ear = Arc::<Ear>::default();
+        let ear = Arc::<RevocationWakers>::default();
         if lease.is_revoked_or_wakes(&ear.clone().into()) {
             ear.called.store(true, Ordering::Release);
         }
-        Hold {
+        LeaseGuard {
             lease: Some(lease),
             ear,
         }
@@ -391,7 +391,7 @@ impl Hold {
     }
 }
 
-impl Drop for Hold {
+impl Drop for LeaseGuard {
     fn drop(&mut self) {
         if let Some(lease) = self.lease.take() {
             lease.close(CloseReason::Upgraded);
@@ -399,13 +399,13 @@ impl Drop for Hold {
     }
 }
 
-impl Ear {
+impl RevocationWakers {
     fn lock(&self) -> MutexGuard<'_, [Option<Waker>; 2]> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Wake for Ear {
+impl Wake for RevocationWakers {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }

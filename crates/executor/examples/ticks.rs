@@ -6,14 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use httpcore_executor::{RunQueue, Timers};
+use httpcore_executor::{TaskQueue, Timers};
 
 #[allow(
     clippy::disallowed_methods,
     reason = "this loop is a backend: it reads the clock, and sleeps until the next deadline"
 )]
 fn main() {
-    let (queue, timers) = (RunQueue::new(|| {}), Arc::new(Timers::default()));
+    let (queue, timers) = (TaskQueue::new(|| {}), Arc::new(Timers::default()));
     for tick in 1..=3 {
         let timers = timers.clone();
         let deadline = Instant::now() + Duration::from_millis(20 * tick);

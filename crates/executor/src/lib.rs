@@ -1,15 +1,15 @@
 //! Building blocks of an event loop, without I/O, threads or a clock.
 //!
-//! - [`RunQueue`] is a queue of tasks that are ready to be polled. The caller pops and polls.
+//! - [`TaskQueue`] is a queue of tasks that are ready to be polled. The caller pops and polls.
 //! - [`Timers`] is a table of deadlines, most of which are never reached. The caller asks when the
 //!   next one is due, and calls the wakers of those that are.
 //!
 //! Both are `Sync`, and call no waker and drop no task under a lock.
 //!
 //! ```
-//! use httpcore_executor::RunQueue;
+//! use httpcore_executor::TaskQueue;
 //!
-//! let queue = RunQueue::new(|| {});
+//! let queue = TaskQueue::new(|| {});
 //! queue.spawn("greeting", Box::pin(async { println!("hello") }));
 //! while let Some(task) = queue.pop() {
 //!     task.run();
@@ -23,5 +23,5 @@
 pub mod task_queue;
 pub mod timers;
 
-pub use task_queue::{Ready, RunQueue, Spawned};
-pub use timers::{Armed, Seat, Timers};
+pub use task_queue::{AbortHandle, Runnable, TaskQueue};
+pub use timers::{Armed, TimerSlot, Timers};

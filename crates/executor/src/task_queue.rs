@@ -5,9 +5,9 @@
 //! before the streams that have something to say, and writes once for each of them.
 //!
 //! ```
-//! use httpcore_executor::RunQueue;
+//! use httpcore_executor::TaskQueue;
 //!
-//! let queue = RunQueue::new(|| {});
+//! let queue = TaskQueue::new(|| {});
 //! queue.spawn("greeting", Box::pin(async { println!("hello") }));
 //! while let Some(task) = queue.pop() {
 //!     task.run();
@@ -31,7 +31,7 @@ use httpcore_core_primitives::BoxFuture;
 ///
 /// [`clear`](Self::clear) drops every task; so does dropping the last handle.
 #[derive(Clone)]
-pub struct RunQueue {
+pub struct TaskQueue {
     owner: Arc<Owner>,
 }
 
@@ -45,11 +45,11 @@ struct Shared {
     notify: Box<dyn Fn() + Send + Sync>,
 }
 
-impl RunQueue {
+impl TaskQueue {
     /// An empty queue. `notify` is called after a task has become ready, from whichever thread
     /// woke it, with no lock held.
     pub fn new(notify: impl Fn() + Send + Sync + 'static) -> Self {
-        RunQueue {
+        TaskQueue {
             owner: Arc::new(Owner(Arc::new(Shared {
                 ready: Mutex::default(),
                 live: Mutex::default(),
@@ -61,7 +61,7 @@ impl RunQueue {
 
     /// Adds a task, ready to run. `name` is for [`names`](Self::names). Whoever may want to end
     /// the task early keeps what this returns; to others it is nothing.
-    pub fn spawn(&self, name: &'static str, future: BoxFuture<'static, ()>) -> Spawned {
+    pub fn spawn(&self, name: &'static str, future: BoxFuture<'static, ()>) -> AbortHandle {
         let shared = &self.owner.0;
         let task = lock(&shared.live).insert(|place| Task {
             place,
@@ -71,17 +71,17 @@ impl RunQueue {
             shared: Arc::downgrade(shared),
         });
         shared.push(task.clone());
-        Spawned(task)
+        AbortHandle(task)
     }
 
     /// Takes the task that has been ready longest.
-    pub fn pop(&self) -> Option<Ready> {
+    pub fn pop(&self) -> Option<Runnable> {
         self.pop_at(0)
     }
 
     /// Takes the ready task at `index`, 0 being the one that has been ready longest; for those who
     /// test with another order than this one.
-    pub fn pop_at(&self, index: usize) -> Option<Ready> {
+    pub fn pop_at(&self, index: usize) -> Option<Runnable> {
         let shared = &self.owner.0;
         let mut ready = lock(&shared.ready);
         let task = if index == 0 {
@@ -89,12 +89,12 @@ impl RunQueue {
         } else {
             ready.remove(index)
         }?;
-        if ready.capacity() > KEPT && ready.len() < ready.capacity() / 4 {
+        if ready.capacity() > MAX_KEPT_CAPACITY && ready.len() < ready.capacity() / 4 {
             let room = ready.len() * 2;
             ready.shrink_to(room);
         }
         shared.len.store(ready.len(), Ordering::Release);
-        Some(Ready(task))
+        Some(Runnable(task))
     }
 
     /// How many tasks are ready.
@@ -129,9 +129,9 @@ impl RunQueue {
     }
 }
 
-impl fmt::Debug for RunQueue {
+impl fmt::Debug for TaskQueue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RunQueue")
+        f.debug_struct("TaskQueue")
             .field("ready", &self.ready())
             .field("live", &self.names())
             .finish()
@@ -175,7 +175,7 @@ impl Shared {
 
 /// Capacity, in tasks, that a table keeps however few tasks there are. Above it, a table which is less
 /// than a quarter full gives half or more of its memory back.
-const KEPT: usize = 256;
+const MAX_KEPT_CAPACITY: usize = 256;
 
 /// The tasks that have not ended, in no order, each at an index it knows.
 #[derive(Default)]
@@ -213,7 +213,8 @@ impl Live {
         if let Some(moved) = self.tasks.get(index) {
             moved.place.index.store(index, Ordering::Relaxed);
         }
-        if self.tasks.capacity() > KEPT && self.tasks.len() < self.tasks.capacity() / 4 {
+        if self.tasks.capacity() > MAX_KEPT_CAPACITY && self.tasks.len() < self.tasks.capacity() / 4
+        {
             self.tasks.shrink_to(self.tasks.len() * 2);
         }
         Some(removed)
@@ -303,9 +304,9 @@ impl Wake for Task {
 
 /// A task, as seen by who spawned it. Dropping this changes nothing for the task.
 #[derive(Clone)]
-pub struct Spawned(Arc<Task>);
+pub struct AbortHandle(Arc<Task>);
 
-impl Spawned {
+impl AbortHandle {
     /// Ends the task: its future is dropped before this returns or, if it is being polled right
     /// now, as soon as that poll is over. Does nothing to a task that has ended.
     pub fn cancel(&self) {
@@ -319,16 +320,16 @@ impl Spawned {
     }
 }
 
-impl fmt::Debug for Spawned {
+impl fmt::Debug for AbortHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Spawned({})", self.name())
     }
 }
 
 /// A task taken from the queue, to be polled once.
-pub struct Ready(Arc<Task>);
+pub struct Runnable(Arc<Task>);
 
-impl Ready {
+impl Runnable {
     /// What the task was called when it was spawned.
     pub fn name(&self) -> &'static str {
         self.0.name
@@ -337,7 +338,7 @@ impl Ready {
     /// Polls the task once. If it ends, its future is dropped before this returns; if it panics,
     /// it has ended, and the panic goes on.
     pub fn run(self) {
-        let Ready(task) = self;
+        let Runnable(task) = self;
         task.queued.swap(false, Ordering::AcqRel);
         let taken = {
             let mut slot = lock(&task.slot);
@@ -375,7 +376,7 @@ impl Drop for Ending<'_> {
     }
 }
 
-impl fmt::Debug for Ready {
+impl fmt::Debug for Runnable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Ready({})", self.name())
     }
@@ -391,7 +392,7 @@ mod tests {
     use super::*;
     use std::{future::poll_fn, task::Poll};
 
-    fn run_all(queue: &RunQueue) {
+    fn run_all(queue: &TaskQueue) {
         while let Some(task) = queue.pop() {
             task.run();
         }
@@ -399,7 +400,7 @@ mod tests {
 
     #[test]
     fn tasks_run_in_the_order_in_which_they_became_ready() {
-        let queue = RunQueue::new(|| {});
+        let queue = TaskQueue::new(|| {});
         let order = Arc::new(Mutex::new(Vec::new()));
         for n in 0..4 {
             let order = order.clone();
@@ -423,7 +424,7 @@ mod tests {
 
     #[test]
     fn a_task_woken_many_times_is_queued_once() {
-        let queue = RunQueue::new(|| {});
+        let queue = TaskQueue::new(|| {});
         let seat: Arc<Mutex<Option<Waker>>> = Arc::default();
         let kept = seat.clone();
         queue.spawn(
@@ -462,7 +463,7 @@ mod tests {
         };
         let (written, seen) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let (begun, ended, mut missed) = (AtomicUsize::new(0), AtomicUsize::new(0), 0);
-        let queue = RunQueue::new(|| {});
+        let queue = TaskQueue::new(|| {});
         let seat: Arc<Mutex<Option<Waker>>> = Arc::default();
         let (kept, what, told) = (seat.clone(), written.clone(), seen.clone());
         queue.spawn(
@@ -502,7 +503,7 @@ mod tests {
 
     #[test]
     fn clearing_drops_the_futures_although_their_wakers_live_on() {
-        let queue = RunQueue::new(|| {});
+        let queue = TaskQueue::new(|| {});
         let alive = Arc::new(());
         let held = alive.clone();
         let seat: Arc<Mutex<Option<Waker>>> = Arc::default();
@@ -526,7 +527,7 @@ mod tests {
 
     #[test]
     fn a_queue_cleared_by_one_of_its_tasks_is_empty_afterwards() {
-        let queue = RunQueue::new(|| {});
+        let queue = TaskQueue::new(|| {});
         let handle = Arc::downgrade(&queue.owner.0);
         queue.spawn(
             "last",
@@ -559,7 +560,7 @@ mod tests {
                 }
             }
         }
-        let queue = RunQueue::new(|| {});
+        let queue = TaskQueue::new(|| {});
         let guard = SpawnOnDrop(Arc::downgrade(&queue.owner.0));
         queue.spawn(
             "first",
@@ -575,7 +576,7 @@ mod tests {
 
     #[test]
     fn a_cancelled_task_drops_its_future_at_once_and_leaves_the_books() {
-        let queue = RunQueue::new(|| {});
+        let queue = TaskQueue::new(|| {});
         let alive = Arc::new(());
         let held = alive.clone();
         let task = queue.spawn(
@@ -595,9 +596,9 @@ mod tests {
 
     #[test]
     fn a_task_that_cancels_itself_is_gone_after_its_poll() {
-        let queue = RunQueue::new(|| {});
+        let queue = TaskQueue::new(|| {});
         let alive = Arc::new(());
-        let seat: Arc<Mutex<Option<Spawned>>> = Arc::default();
+        let seat: Arc<Mutex<Option<AbortHandle>>> = Arc::default();
         let (held, own) = (alive.clone(), seat.clone());
         let task = queue.spawn(
             "quitter",
@@ -617,9 +618,9 @@ mod tests {
     fn a_task_cancelled_while_its_poll_ends_is_never_polled_again() {
         let mut polled_again = 0;
         for _ in 0..300 {
-            let queue = RunQueue::new(|| {});
+            let queue = TaskQueue::new(|| {});
             let (polls, ran) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-            let own: Arc<Mutex<Option<Spawned>>> = Arc::default();
+            let own: Arc<Mutex<Option<AbortHandle>>> = Arc::default();
             let (counted, other, kept) = (polls.clone(), ran.clone(), own.clone());
             let task = queue.spawn(
                 "cancelled",
@@ -645,7 +646,7 @@ mod tests {
                             std::thread::yield_now();
                             continue;
                         }
-                        Ready(inner.clone()).run();
+                        Runnable(inner.clone()).run();
                         ran.fetch_add(1, Ordering::SeqCst);
                     }
                 });
@@ -659,7 +660,7 @@ mod tests {
 
     #[test]
     fn the_memory_of_a_burst_of_tasks_is_given_back() {
-        let queue = RunQueue::new(|| {});
+        let queue = TaskQueue::new(|| {});
         let mut tasks: Vec<_> = (0..100_000)
             .map(|_| queue.spawn("burst", Box::pin(std::future::pending())))
             .collect();
@@ -670,8 +671,8 @@ mod tests {
             task.cancel();
         }
         let shared = &queue.owner.0;
-        assert!(lock(&shared.live).tasks.capacity() <= KEPT);
-        assert!(lock(&shared.ready).capacity() <= KEPT);
+        assert!(lock(&shared.live).tasks.capacity() <= MAX_KEPT_CAPACITY);
+        assert!(lock(&shared.ready).capacity() <= MAX_KEPT_CAPACITY);
         assert_eq!(queue.live(), 2);
         kept[0].cancel();
         kept[0].cancel();
@@ -682,7 +683,7 @@ mod tests {
 
     #[test]
     fn a_wake_taken_from_the_queue_during_a_poll_is_not_lost() {
-        let queue = RunQueue::new(|| {});
+        let queue = TaskQueue::new(|| {});
         let inner = Arc::downgrade(&queue.owner.0);
         let polls = Arc::new(AtomicUsize::new(0));
         let counted = polls.clone();
@@ -695,7 +696,7 @@ mod tests {
                 cx.waker().wake_by_ref();
                 // Somebody runs the queue from within this poll, and meets this very task.
                 let task = lock(&inner.upgrade().unwrap().ready).pop_front().unwrap();
-                Ready(task).run();
+                Runnable(task).run();
                 Poll::Pending
             })),
         );
@@ -705,7 +706,7 @@ mod tests {
 
     #[test]
     fn a_task_that_panics_has_ended() {
-        let queue = RunQueue::new(|| {});
+        let queue = TaskQueue::new(|| {});
         queue.spawn("clumsy", Box::pin(async { panic!("on purpose") }));
         let task = queue.pop().unwrap();
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| task.run()));

@@ -17,11 +17,11 @@ use std::{
 };
 
 /// Sweeping fewer stale entries than this is not worth it.
-const FEW: usize = 64;
+const SMALL_TABLE_TIMERS: usize = 64;
 
 /// How many places are kept however few timers there are. Above it, a table of which less than a quarter
 /// is in use gives memory back.
-const KEPT: usize = 256;
+const MAX_KEPT_CAPACITY: usize = 256;
 
 /// Everything that waits for a time.
 #[derive(Default)]
@@ -60,7 +60,7 @@ struct Entry {
 
 /// The seat of one timer; [`Timers::release`] gives it up.
 #[derive(Debug)]
-pub struct Seat(usize);
+pub struct TimerSlot(usize);
 
 /// What came of waiting for a deadline.
 pub enum Armed {
@@ -76,12 +76,17 @@ pub enum Armed {
 
 impl Timers {
     /// Waits for `deadline`, which has not come yet.
-    pub fn arm(&self, seat: &mut Option<Seat>, cx: &mut Context<'_>, deadline: Instant) -> Armed {
+    pub fn arm(
+        &self,
+        seat: &mut Option<TimerSlot>,
+        cx: &mut Context<'_>,
+        deadline: Instant,
+    ) -> Armed {
         let mut table = self.table();
         if table.over {
             return Armed::Over;
         }
-        let place = seat.get_or_insert_with(|| Seat(table.claim())).0;
+        let place = seat.get_or_insert_with(|| TimerSlot(table.claim())).0;
         let (former, sooner) = table.arm(place, cx.waker(), deadline);
         drop(table);
         drop(former);
@@ -93,7 +98,7 @@ impl Timers {
     /// waiting for a later deadline.
     pub fn poll_until(
         &self,
-        seat: &mut Option<Seat>,
+        seat: &mut Option<TimerSlot>,
         cx: &mut Context<'_>,
         now: Instant,
         deadline: Instant,
@@ -117,13 +122,13 @@ impl Timers {
     }
 
     /// Stops waiting, and keeps the seat.
-    pub fn disarm(&self, seat: &Seat) {
+    pub fn disarm(&self, seat: &TimerSlot) {
         let former = self.table().places[seat.0].disarm();
         drop(former);
     }
 
     /// Stops waiting, and leaves the seat to others.
-    pub fn release(&self, Seat(place): Seat) {
+    pub fn release(&self, TimerSlot(place): TimerSlot) {
         let mut table = self.table();
         let former = table.places[place].disarm();
         table.vacate(place);
@@ -183,7 +188,7 @@ impl Table {
         self.live -= 1;
         self.places[index].taken = false;
         self.vacant.push(index);
-        if self.places.len() > KEPT && self.live < self.places.len() / 4 {
+        if self.places.len() > MAX_KEPT_CAPACITY && self.live < self.places.len() / 4 {
             self.shrink();
         }
     }
@@ -191,7 +196,7 @@ impl Table {
     /// Gives the memory of places back, from the last one on, until it meets one that is in use. Takes a
     /// step for each of them, and for each entry of theirs.
     fn shrink(&mut self) {
-        let enough = (2 * self.live).max(KEPT);
+        let enough = (2 * self.live).max(MAX_KEPT_CAPACITY);
         while self.places.len() > enough
             && let Some(last) = self.places.pop_if(|last| !last.taken)
         {
@@ -237,7 +242,7 @@ impl Table {
     }
 
     fn sweep(&mut self) {
-        if self.stale > self.places.len() + FEW {
+        if self.stale > self.places.len() + SMALL_TABLE_TIMERS {
             let places = &self.places;
             self.queue.retain(|Reverse(entry)| {
                 let place = places.get(entry.place);
@@ -305,7 +310,7 @@ mod tests {
         }
     }
 
-    fn arm(timers: &Timers, seat: &mut Option<Seat>, at: Instant) -> bool {
+    fn arm(timers: &Timers, seat: &mut Option<TimerSlot>, at: Instant) -> bool {
         let armed = timers.arm(seat, &mut Context::from_waker(Waker::noop()), at);
         matches!(armed, Armed::Waiting { sooner: true })
     }
@@ -399,7 +404,7 @@ mod tests {
         {
             let table = timers.table();
             let held = table.places.capacity() + table.vacant.capacity() + table.queue.capacity();
-            assert!(held <= 8 * KEPT, "{held}");
+            assert!(held <= 8 * MAX_KEPT_CAPACITY, "{held}");
         }
         let mut later = None;
         arm(&timers, &mut later, start + SECOND);
@@ -421,7 +426,7 @@ mod tests {
             .for_each(|seat| timers.release(seat));
         assert_eq!(timers.table().places.len(), 1000);
         timers.release(last);
-        assert_eq!(timers.table().places.len(), KEPT);
+        assert_eq!(timers.table().places.len(), MAX_KEPT_CAPACITY);
         // Places come and go, and each is given to one timer at a time.
         let mut others: Vec<_> = (0..2000).map(|_| None).collect();
         for seat in &mut others {
@@ -439,7 +444,7 @@ mod tests {
         for n in 0..100_000 {
             arm(&timers, &mut seat, start + HOUR - Duration::from_micros(n));
         }
-        assert!(timers.table().queue.len() <= FEW + 3);
+        assert!(timers.table().queue.len() <= SMALL_TABLE_TIMERS + 3);
     }
 
     #[test]

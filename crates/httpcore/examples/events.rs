@@ -1,6 +1,6 @@
 //! Server-Sent Events in a few lines: prints ten of them, over as many connections as it takes.
 
-use httpcore::{ConnectionPool, Epoll, sse::Subscription};
+use httpcore::{ConnectionPool, EventLoop, sse::Subscription};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     // A server that breaks off after every third, unless there is one on the command line.
@@ -8,7 +8,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let url = std::env::args().nth(1);
     let url = url.unwrap_or_else(|| origin.url("/events/10?break=3"));
 
-    let epoll = Epoll::new()?;
+    let epoll = EventLoop::new()?;
     let pool = ConnectionPool::new(epoll.backend());
     epoll.block_on(async {
         let mut events = pool.events(Subscription::new(url));

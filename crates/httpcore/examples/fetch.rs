@@ -1,9 +1,9 @@
 //! Fetches every URL on the command line at once, over one pool, on one thread.
 
-use httpcore::{ConnectionPool, Epoll};
+use httpcore::{ConnectionPool, EventLoop};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let epoll = Epoll::new()?;
+    let epoll = EventLoop::new()?;
     let pool = ConnectionPool::new(epoll.backend());
     let tasks: Vec<_> = std::env::args()
         .skip(1)

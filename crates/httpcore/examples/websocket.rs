@@ -1,7 +1,7 @@
 //! A WebSocket in a few lines: says something, prints what comes, and closes.
 
 use httpcore::{
-    ConnectionPool, Epoll,
+    ConnectionPool, EventLoop,
     ws::{Config, Handshake, Message, WebSocket},
 };
 
@@ -11,7 +11,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let url = std::env::args().nth(1);
     let url = url.unwrap_or_else(|| origin.url("/echo").replacen("http", "ws", 1));
 
-    let epoll = Epoll::new()?;
+    let epoll = EventLoop::new()?;
     let pool = ConnectionPool::new(epoll.backend());
     epoll.block_on(async {
         let opened = pool.websocket(Handshake::new(url)).await?;

@@ -3,14 +3,14 @@
 
 use fastwebsockets::{FragmentCollector, Frame, OpCode, Payload, Role};
 use httpcore::{
-    ConnectionPool, Epoll,
+    ConnectionPool, EventLoop,
     ws::{Handshake, Io},
 };
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let origin = httpcore_origin::Origin::start()?;
     let url = origin.url("/echo").replacen("http", "ws", 1);
-    let epoll = Epoll::new()?;
+    let epoll = EventLoop::new()?;
     let pool = ConnectionPool::new(epoll.backend());
     epoll.block_on(async {
         let opened = pool.websocket(Handshake::new(url)).await?;

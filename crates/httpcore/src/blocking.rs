@@ -28,10 +28,10 @@ use std::{
 use bytes::{Buf, Bytes, BytesMut};
 use http::Uri;
 use httpcore_core_primitives::{
-    BoxError, Error, Kind, NetworkStream, Phase, Request, Sent, Upgraded,
+    BoxError, Error, ErrorKind, ErrorPhase, NetworkStream, Request, RequestSent, Upgraded,
 };
 pub use httpcore_net_epoll::Blocking;
-use httpcore_pool::{Counters, Drained, Status};
+use httpcore_pool::{DrainSummary, PoolStats, PoolStatus};
 
 use crate::connection_pool::{self, Builder, parse_url};
 
@@ -96,7 +96,7 @@ impl ConnectionPool {
     ///
     /// # Errors
     ///
-    /// As for [`request`](Self::request); [`Kind::InvalidUrl`] if `url` is not one.
+    /// As for [`request`](Self::request); [`ErrorKind::InvalidUrl`] if `url` is not one.
     pub fn get<U>(&self, url: U) -> Result<Response, Error>
     where
         U: TryInto<Uri>,
@@ -117,7 +117,7 @@ impl ConnectionPool {
     pub fn websocket(
         &self,
         handshake: crate::ws::Handshake,
-    ) -> Result<crate::ws::Opened, crate::ws::OpenError> {
+    ) -> Result<crate::ws::WebSocketStream, crate::ws::OpenError> {
         self.blocking.block_on(self.pool.websocket(handshake))
     }
 
@@ -131,13 +131,13 @@ impl ConnectionPool {
     }
 
     /// A snapshot to print.
-    pub fn status(&self) -> Status {
+    pub fn status(&self) -> PoolStatus {
         self.pool.status()
     }
 
     /// What has happened since the pool was made, counted.
-    pub fn counters(&self) -> Counters {
-        self.pool.counters()
+    pub fn stats(&self) -> PoolStats {
+        self.pool.stats()
     }
 
     /// Refuses what comes, and waits, for so long at most, until what has come is done; see
@@ -145,7 +145,7 @@ impl ConnectionPool {
     /// thread holds unread does not end meanwhile. A thread that waits in a socket is not woken when
     /// the time is over: its exchange is broken off when the server next says something, or by its
     /// own time limits.
-    pub fn drain(&self, within: Duration) -> Drained {
+    pub fn drain(&self, within: Duration) -> DrainSummary {
         self.blocking.block_on(self.pool.drain(within))
     }
 
@@ -178,9 +178,13 @@ where
     U::Error: Into<BoxError>,
 {
     let pool = ConnectionPool::new().map_err(|error| {
-        Error::new(Kind::RuntimeGone, Phase::Request, Sent::Nothing)
-            .with_message("the system gave no means of waiting")
-            .with_source(error)
+        Error::new(
+            ErrorKind::RuntimeShutdown,
+            ErrorPhase::Request,
+            RequestSent::None,
+        )
+        .with_message("the system gave no means of waiting")
+        .with_source(error)
     })?;
     pool.get(url)
 }
@@ -235,7 +239,7 @@ impl Body {
     ///
     /// # Errors
     ///
-    /// [`Kind::TooLarge`] if there is more; otherwise whatever ends the body early, also if an
+    /// [`ErrorKind::TooLarge`] if there is more; otherwise whatever ends the body early, also if an
     /// earlier read has reported it.
     pub fn bytes(self, limit: usize) -> Result<Bytes, Error> {
         if let Some(failure) = self.failure {
@@ -246,7 +250,7 @@ impl Body {
         }
         let head = self.unread;
         let rest = limit.checked_sub(head.len()).ok_or_else(|| {
-            Error::new(Kind::TooLarge, Phase::Body, Sent::All)
+            Error::new(ErrorKind::TooLarge, ErrorPhase::Body, RequestSent::Full)
                 .with_message(format!("the body is larger than the {limit} bytes allowed"))
                 .with_response_started(true)
         })?;

@@ -13,27 +13,27 @@ use std::{
 
 use http::Uri;
 use httpcore_core_primitives::{
-    Body, BoxError, Error, Kind, NetworkBackend, Phase, Request, Response, Runtime, Sent,
-    ServerName, TcpOptions, Timeouts, TlsConnector,
+    Body, BoxError, Error, ErrorKind, ErrorPhase, NetworkBackend, Request, RequestSent, Response,
+    Runtime, ServerName, TcpOptions, Timeouts, TlsConnector,
 };
 #[cfg(feature = "ws")]
-use httpcore_core_primitives::{ConnectionUse, options, upgrade::NoExtendedConnect};
-use httpcore_pool::{Config, Draining, Pool, Sending, Status};
+use httpcore_core_primitives::{ConnectionPolicy, options, upgrade::ExtendedConnectUnsupported};
+use httpcore_pool::{Drain, Pool, PoolConfig, PoolStatus, ResponseFuture as PoolResponseFuture};
 
 use crate::{
-    dial::{Dialler, Means},
-    routes::{Apart, Routes, Versions},
+    connect::{ConnectDeps, Connector},
+    routes::{RouteOverrides, Routes, Versions},
 };
 
 /// Sends requests, and shares connections between them. Cloning it yields another handle to the
 /// same pool; it may be used from any number of tasks and threads.
 ///
 /// ```
-/// use httpcore::{Body, ConnectionPool, Epoll};
+/// use httpcore::{Body, ConnectionPool, EventLoop};
 ///
 /// # let origin = httpcore_origin::Origin::start()?;
 /// # let url = origin.url("/hello");
-/// let epoll = Epoll::new()?;
+/// let epoll = EventLoop::new()?;
 /// let pool = ConnectionPool::builder()
 ///     .max_connections(4)
 ///     .build(epoll.backend());
@@ -70,19 +70,19 @@ impl ConnectionPool {
     /// request's body is a [`Body`], or what becomes one: `()`, a `&'static str`, a `String`, a
     /// `Vec<u8>`, [`Bytes`](crate::Bytes) and the like.
     ///
-    /// [`Timeouts`], [`Trace`](crate::Trace), [`ConnectionUse`],
+    /// [`Timeouts`], [`Trace`](crate::Trace), [`ConnectionPolicy`],
     /// [`Partition`](crate::Partition), [`ServerName`],
-    /// [`TlsChoice`](crate::TlsChoice) and [`KeepStreamInfo`](crate::KeepStreamInfo) are taken from the request's extensions. Dropping the future, or the body, gives up the exchange and frees its place before `drop` returns.
+    /// [`TlsOverride`](crate::TlsOverride) and [`IncludeConnectionInfo`](crate::IncludeConnectionInfo) are taken from the request's extensions. Dropping the future, or the body, gives up the exchange and frees its place before `drop` returns.
     ///
     /// # Errors
     ///
     /// See [`Error`]: it says what failed, in which phase, and how much of the request was sent.
-    pub fn request<B: Into<Body>>(&self, request: http::Request<B>) -> Requesting {
+    pub fn request<B: Into<Body>>(&self, request: http::Request<B>) -> ResponseFuture {
         let request = request.map(Into::into);
-        let apart = Apart::of(request.extensions());
+        let apart = RouteOverrides::of(request.extensions());
         match self.routes.of(request.uri(), apart.as_ref()) {
-            Ok(route) => Requesting(Progress::Sending(self.pool.send(route, request))),
-            Err(error) => Requesting(Progress::refused(error)),
+            Ok(route) => ResponseFuture(Progress::Sending(self.pool.send(route, request))),
+            Err(error) => ResponseFuture(Progress::refused(error)),
         }
     }
 
@@ -90,8 +90,8 @@ impl ConnectionPool {
     ///
     /// # Errors
     ///
-    /// As for [`request`](Self::request); [`Kind::InvalidUrl`] if `url` is not one.
-    pub fn get<U>(&self, url: U) -> Requesting
+    /// As for [`request`](Self::request); [`ErrorKind::InvalidUrl`] if `url` is not one.
+    pub fn get<U>(&self, url: U) -> ResponseFuture
     where
         U: TryInto<Uri>,
         U::Error: Into<BoxError>,
@@ -102,7 +102,7 @@ impl ConnectionPool {
                 *request.uri_mut() = url;
                 self.request(request)
             }
-            Err(error) => Requesting(Progress::refused(error)),
+            Err(error) => ResponseFuture(Progress::refused(error)),
         }
     }
 
@@ -118,7 +118,8 @@ impl ConnectionPool {
     pub fn websocket(
         &self,
         handshake: crate::ws::Handshake,
-    ) -> impl Future<Output = Result<crate::ws::Opened, crate::ws::OpenError>> + Send + use<> {
+    ) -> impl Future<Output = Result<crate::ws::WebSocketStream, crate::ws::OpenError>> + Send + use<>
+    {
         let pool = self.clone();
         handshake.open(move |request| async move {
             let (parts, body) = request.into_parts();
@@ -126,9 +127,10 @@ impl ConnectionPool {
             let began = pool.pool.runtime().now();
             match pool.request(Request::from_parts(parts, body)).await {
                 Err(error)
-                    if NoExtendedConnect::is_behind(&error) && pool.routes.speaks_http1() =>
+                    if ExtendedConnectUnsupported::is_source_of(&error)
+                        && pool.routes.speaks_http1() =>
                 {
-                    let wish = again.extensions().get::<ConnectionUse>();
+                    let wish = again.extensions().get::<ConnectionPolicy>();
                     let wish = wish.copied().unwrap_or_default().with_http1_only();
                     again.extensions_mut().insert(wish);
                     // To the caller both are one, and what the first took is gone.
@@ -171,7 +173,7 @@ impl ConnectionPool {
     ///     let runtime = pool.runtime();
     ///     sleep_until(runtime, runtime.now() + duration).await;
     /// }
-    /// # let epoll = httpcore::Epoll::new()?;
+    /// # let epoll = httpcore::EventLoop::new()?;
     /// # let pool = ConnectionPool::new(epoll.backend());
     /// # epoll.block_on(pause(&pool, Duration::from_millis(1)));
     /// # Ok::<(), std::io::Error>(())
@@ -182,13 +184,13 @@ impl ConnectionPool {
 
     /// A snapshot to print: how many requests and connections there are, and what each connection
     /// is doing.
-    pub fn status(&self) -> Status {
+    pub fn status(&self) -> PoolStatus {
         self.pool.status()
     }
 
     /// What has happened since the pool was made, counted.
-    pub fn counters(&self) -> httpcore_pool::Counters {
-        self.pool.counters()
+    pub fn stats(&self) -> httpcore_pool::PoolStats {
+        self.pool.stats()
     }
 
     /// Closes the connections that are idle now.
@@ -208,9 +210,9 @@ impl ConnectionPool {
     /// [`Pool::drain`](httpcore_pool::Pool::drain).
     ///
     /// ```
-    /// # use httpcore::{ConnectionPool, Epoll};
+    /// # use httpcore::{ConnectionPool, EventLoop};
     /// # use std::time::Duration;
-    /// # let epoll = Epoll::new()?;
+    /// # let epoll = EventLoop::new()?;
     /// # let pool = ConnectionPool::new(epoll.backend());
     /// epoll.block_on(async {
     ///     let drained = pool.drain(Duration::from_secs(10)).await;
@@ -218,7 +220,7 @@ impl ConnectionPool {
     /// });
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn drain(&self, within: Duration) -> Draining {
+    pub fn drain(&self, within: Duration) -> Drain {
         self.pool.drain(within)
     }
 }
@@ -235,7 +237,7 @@ impl fmt::Debug for ConnectionPool {
 ///
 /// When it is polled after it was ready, as the futures of the standard library may.
 #[must_use = "futures do nothing unless polled"]
-pub struct Requesting(Progress);
+pub struct ResponseFuture(Progress);
 
 /// Not an `async` block around the pool's future, which would be moved once more for that.
 #[expect(
@@ -243,7 +245,7 @@ pub struct Requesting(Progress);
     reason = "the small one is the rare one; a box for the other costs every request"
 )]
 enum Progress {
-    Sending(Sending),
+    Sending(PoolResponseFuture),
     /// It never came as far as the pool. `None` once that has been told.
     Refused(Option<Error>),
 }
@@ -254,7 +256,7 @@ impl Progress {
     }
 }
 
-impl Future for Requesting {
+impl Future for ResponseFuture {
     type Output = Result<Response, Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -268,7 +270,7 @@ impl Future for Requesting {
     }
 }
 
-impl fmt::Debug for Requesting {
+impl fmt::Debug for ResponseFuture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Progress::Sending(sending) => fmt::Debug::fmt(sending, f),
@@ -281,11 +283,11 @@ impl fmt::Debug for Requesting {
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Builder {
-    pool: Config,
+    pool: PoolConfig,
     versions: Versions,
-    http1: httpcore_proto_h1::Config,
+    http1: httpcore_proto_h1::Http1Config,
     #[cfg(feature = "http2")]
-    http2: httpcore_proto_h2::Config,
+    http2: httpcore_proto_h2::Http2Config,
     tcp: TcpOptions,
     unix_socket: Option<PathBuf>,
     tls: Option<Arc<dyn TlsConnector>>,
@@ -296,11 +298,11 @@ pub struct Builder {
 impl Default for Builder {
     fn default() -> Self {
         Builder {
-            pool: Config::default(),
+            pool: PoolConfig::default(),
             versions: Versions::default(),
-            http1: httpcore_proto_h1::Config::default(),
+            http1: httpcore_proto_h1::Http1Config::default(),
             #[cfg(feature = "http2")]
-            http2: httpcore_proto_h2::Config::default(),
+            http2: httpcore_proto_h2::Http2Config::default(),
             tcp: TcpOptions::default(),
             unix_socket: None,
             tls: None,
@@ -325,7 +327,7 @@ impl Builder {
     }
 
     /// How often an attempt to connect that failed is repeated: at once, then after 0.5, 1, 2 … s.
-    /// Not at all by default. See [`PoolConfig::connect_retries`](Config::connect_retries).
+    /// Not at all by default. See [`PoolConfig::connect_retries`](PoolConfig::connect_retries).
     pub fn connect_retries(mut self, retries: u32) -> Self {
         self.pool.connect_retries = retries;
         self
@@ -345,7 +347,7 @@ impl Builder {
     }
 
     /// Every other setting of the pool.
-    pub fn pool_config(mut self, config: Config) -> Self {
+    pub fn pool_config(mut self, config: PoolConfig) -> Self {
         self.pool = config;
         self
     }
@@ -375,13 +377,13 @@ impl Builder {
 
     /// The settings of HTTP/2: windows, limits, keep-alive.
     #[cfg(feature = "http2")]
-    pub fn http2_config(mut self, config: httpcore_proto_h2::Config) -> Self {
+    pub fn http2_config(mut self, config: httpcore_proto_h2::Http2Config) -> Self {
         self.http2 = config;
         self
     }
 
     /// The settings of HTTP/1.1: its limits above all.
-    pub fn http1_config(mut self, config: httpcore_proto_h1::Config) -> Self {
+    pub fn http1_config(mut self, config: httpcore_proto_h1::Http1Config) -> Self {
         self.http1 = config;
         self
     }
@@ -432,7 +434,7 @@ impl Builder {
             self.versions,
         );
         let runtime: Arc<dyn Runtime> = backend.clone();
-        let dialler = Dialler(Arc::new(Means {
+        let dialler = Connector(Arc::new(ConnectDeps {
             backend,
             tls,
             race_delay: self.race_delay,
@@ -483,7 +485,7 @@ where
             }
             _ => "the URL cannot be read",
         };
-        Error::new(Kind::InvalidUrl, Phase::Request, Sent::Nothing)
+        Error::new(ErrorKind::InvalidUrl, ErrorPhase::Request, RequestSent::None)
             .with_message(message)
             .with_source(error)
     })

@@ -7,7 +7,7 @@
 //! ```
 //! # let origin = httpcore_origin::Origin::start()?;
 //! # let url = origin.url("/hello");
-//! let epoll = httpcore::Epoll::new()?;
+//! let epoll = httpcore::EventLoop::new()?;
 //! epoll.block_on(async {
 //!     let response = httpcore::get(url).await?;
 //!     println!("{}", response.status());
@@ -22,9 +22,9 @@
 //!   with a streaming [`Body`] out.
 //! - `https` works as it is; `httpcore::tls` has the connector for roots, client certificates and the
 //!   like, which [`Builder::tls`] takes.
-//! - [`Epoll`] is the event loop; [`blocking`] is the same engine for threads that wait.
-//! - Requests and responses are the `http` crate's; [`Timeouts`], [`Trace`], [`ConnectionUse`],
-//!   [`Partition`], [`ServerName`], [`TlsChoice`] and [`KeepStreamInfo`] travel in a request's extensions.
+//! - [`EventLoop`] is the event loop; [`blocking`] is the same engine for threads that wait.
+//! - Requests and responses are the `http` crate's; [`Timeouts`], [`Trace`], [`ConnectionPolicy`],
+//!   [`Partition`], [`ServerName`], [`TlsOverride`] and [`IncludeConnectionInfo`] travel in a request's extensions.
 //! - [`Error`] says what failed, when, whose fault it was and how much was sent.
 //! - What is left after `101` and `CONNECT` is an [`Upgraded`]; with the feature `ws`,
 //!   `ConnectionPool::websocket` opens WebSockets; with `sse`, `ConnectionPool::events` listens to
@@ -56,41 +56,42 @@
 
 #[cfg(feature = "epoll")]
 pub mod blocking;
+mod connect;
 mod connection_pool;
-mod dial;
 mod race;
 mod routes;
 
 pub use bytes::{Bytes, BytesMut};
-pub use connection_pool::{Builder, ConnectionPool, Requesting};
+pub use connection_pool::{Builder, ConnectionPool, ResponseFuture};
 /// The crate whose requests, responses, fields and URIs these are.
 pub use http;
 pub use httpcore_core_primitives::{
-    Alarm, Alpn, Body, BodyLength, BoxError, BoxFuture, BoxStream, CloseReason, ConnectionUse,
-    EarlyResponse, Error, Event, Fault, GivenBack, Http2ErrorCode, IdleEnd, KeepStreamInfo, Kind,
-    LeaseRevoked, NetworkBackend, NetworkStream, OnInformational, Origin, Partition, Phase,
-    Protocol, Request, Response, Runtime, Scheme, Sent, ServerName, StreamId, StreamInfo,
-    TcpOptions, TimeoutKind, Timeouts, Timer, TlsChoice, TlsConnector, TlsFailure, TlsInfo, Trace,
-    TraceSink, Upgraded, UploadState, sleep_until, upgrade, with_deadline,
+    Alpn, Body, BodyLength, BoxError, BoxFuture, BoxStream, CloseReason, ConnectionInfo,
+    ConnectionPolicy, ConnectionRevoked, EarlyResponse, Error, ErrorKind, ErrorPhase, Fault,
+    Http2ErrorCode, IdleEvent, IncludeConnectionInfo, LazyTimer, NetworkBackend, NetworkStream,
+    OnInformational, Origin, Partition, Protocol, RejectedResponse, Request, RequestSent, Response,
+    Runtime, Scheme, ServerName, StreamId, TcpOptions, TimeoutKind, Timeouts, Timer, TlsConnector,
+    TlsFailure, TlsInfo, TlsOverride, Trace, TraceEvent, TraceListener, Upgraded, UploadState,
+    sleep_until, upgrade, with_deadline,
 };
 #[cfg(feature = "epoll")]
 pub use httpcore_net_epoll::{
-    CachingResolver, Epoll, Getaddrinfo, Handle, Resolve, StaticHosts, Task,
+    CachingResolver, EventLoop, Handle, Resolve, StaticHosts, SystemResolver, Task,
 };
 #[cfg(feature = "mock")]
 pub use httpcore_net_mock as mock;
 #[cfg(feature = "tls")]
 pub use httpcore_net_tls as tls;
 pub use httpcore_pool::{
-    Closed, Config as PoolConfig, ConnectionStatus, Counters, Drained, Draining, Retry, Route,
-    Status,
+    ConnectionCloseReason, ConnectionStatus, Drain, DrainSummary, PoolConfig, PoolStats,
+    PoolStatus, Retry, Route,
 };
 pub use httpcore_proto_h1::{
-    Config as Http1Config, HeaderOrder, KeepRawHead, Leniency as Http1Leniency,
-    Limits as Http1Limits, RawHead, ReasonPhrase, SkippedFields, Target,
+    CaptureRawHead, HeaderOrder, Http1Config, Limits as Http1Limits,
+    ParserOptions as Http1Leniency, RawHead, ReasonPhrase, RequestTarget, SkippedFields,
 };
 #[cfg(feature = "http2")]
-pub use httpcore_proto_h2::Config as Http2Config;
+pub use httpcore_proto_h2::Http2Config;
 #[cfg(feature = "sse")]
 pub use httpcore_sse as sse;
 #[cfg(feature = "ws")]
@@ -105,7 +106,7 @@ pub use httpcore_core_primitives::upgrade::{ReadHalf, WriteHalf};
 ///
 /// # Errors
 ///
-/// As for [`ConnectionPool::get`]; [`Kind::RuntimeGone`] outside of [`Epoll::block_on`].
+/// As for [`ConnectionPool::get`]; [`ErrorKind::RuntimeShutdown`] outside of [`EventLoop::block_on`].
 #[cfg(feature = "epoll")]
 pub async fn get<U>(url: U) -> Result<Response, Error>
 where
@@ -113,9 +114,13 @@ where
     U::Error: Into<BoxError>,
 {
     let url = connection_pool::parse_url(url)?;
-    let Some(epoll) = Epoll::current() else {
-        return Err(Error::new(Kind::RuntimeGone, Phase::Request, Sent::Nothing)
-            .with_message("httpcore::get works inside Epoll::block_on, on its thread"));
+    let Some(epoll) = EventLoop::current() else {
+        return Err(Error::new(
+            ErrorKind::RuntimeShutdown,
+            ErrorPhase::Request,
+            RequestSent::None,
+        )
+        .with_message("httpcore::get works inside EventLoop::block_on, on its thread"));
     };
     ConnectionPool::new(std::sync::Arc::new(epoll))
         .get(url)

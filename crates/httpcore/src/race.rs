@@ -20,8 +20,8 @@ use std::{
 };
 
 use httpcore_core_primitives::{
-    Alarm, BoxFuture, BoxStream, Error, Event, Kind, NetworkBackend, Phase, Runtime, RuntimeGone,
-    Sent, TcpOptions, Trace,
+    BoxFuture, BoxStream, Error, ErrorKind, ErrorPhase, LazyTimer, NetworkBackend, RequestSent,
+    Runtime, RuntimeShutdown, TcpOptions, Trace, TraceEvent,
 };
 
 /// Decides which address is tried when.
@@ -123,7 +123,7 @@ impl Connecting<'_> {
             return self.attempt(only).await;
         }
         let runtime: Arc<dyn Runtime> = self.backend.clone();
-        let mut alarm = Alarm::new(runtime, "next address");
+        let mut alarm = LazyTimer::new(runtime, "next address");
         let mut race = Race::new(addresses, delay);
         let mut attempts: Vec<(SocketAddr, BoxFuture<'static, io::Result<BoxStream>>)> = Vec::new();
         let mut failures: Vec<(SocketAddr, io::Error)> = Vec::new();
@@ -158,13 +158,18 @@ impl Connecting<'_> {
     }
 
     fn start(self, peer: SocketAddr) -> BoxFuture<'static, io::Result<BoxStream>> {
-        let started = || (self.backend.now(), Event::ConnectStarted { peer });
+        let started = || (self.backend.now(), TraceEvent::TcpConnectStarted { peer });
         self.trace.emit(started);
         self.backend.connect_tcp(peer, self.options)
     }
 
     fn tell_failed(self, peer: SocketAddr, error: &io::Error) {
-        let failed = || (self.backend.now(), Event::ConnectFailed { peer, error });
+        let failed = || {
+            (
+                self.backend.now(),
+                TraceEvent::TcpConnectFailed { peer, error },
+            )
+        };
         self.trace.emit(failed);
     }
 }
@@ -176,16 +181,20 @@ const MAX_NAMED: usize = 4;
 fn lost(failures: Vec<(SocketAddr, io::Error)>) -> Error {
     if let Some((_, error)) = failures
         .iter()
-        .find(|(_, error)| RuntimeGone::is_behind(error))
+        .find(|(_, error)| RuntimeShutdown::is_source_of(error))
     {
-        return Error::new(Kind::RuntimeGone, Phase::Connect, Sent::Nothing)
-            .with_message(error.to_string());
+        return Error::new(
+            ErrorKind::RuntimeShutdown,
+            ErrorPhase::Connect,
+            RequestSent::None,
+        )
+        .with_message(error.to_string());
     }
     let named = failures.iter().take(MAX_NAMED);
     let tried: Vec<String> = named.map(|(peer, _)| peer.to_string()).collect();
     let unnamed = failures.len() - tried.len();
-    let error =
-        Error::new(Kind::Connect, Phase::Connect, Sent::Nothing).with_message(match &tried[..] {
+    let error = Error::new(ErrorKind::Connect, ErrorPhase::Connect, RequestSent::None)
+        .with_message(match &tried[..] {
             [] => "the host has no addresses to connect to".to_owned(),
             [one] => format!("connecting to {one} failed"),
             several if unnamed == 0 => {

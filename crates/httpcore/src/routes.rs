@@ -8,8 +8,8 @@ use std::{
 
 use http::Uri;
 use httpcore_core_primitives::{
-    Alpn, ConnectionUse, Error, Kind, Origin, Partition, Phase, Sent, ServerName, TcpOptions,
-    TlsChoice,
+    Alpn, ConnectionPolicy, Error, ErrorKind, ErrorPhase, Origin, Partition, RequestSent,
+    ServerName, TcpOptions, TlsOverride,
 };
 use httpcore_pool::{Endpoint, Hop, Route, RouteParts, WeakRoute};
 
@@ -63,41 +63,41 @@ pub(crate) struct Routes {
     /// Who must be at the other end of every TLS, whatever the URL.
     server_name: Option<ServerName>,
     versions: Versions,
-    remembered: Mutex<Memory>,
+    remembered: Mutex<RouteCache>,
 }
 
 /// By whether the scheme is secure; authorities as they were written.
 #[derive(Debug, Default)]
-struct Memory {
+struct RouteCache {
     plain: HashMap<Arc<str>, Route>,
     secure: HashMap<Arc<str>, Route>,
     /// The one that was asked for last: to compare it costs less than to hash.
     last: Option<Last>,
     /// The same, for requests which share connections among themselves only.
-    apart: HashMap<Apart, Memory>,
+    apart: HashMap<RouteOverrides, RouteCache>,
     /// How many routes there are in all of these.
     apart_routes: usize,
-    /// Routes with a TLS of their own. They are held weakly, so that a [`TlsChoice`] goes with its
+    /// Routes with a TLS of their own. They are held weakly, so that a [`TlsOverride`] goes with its
     /// owner and the connections made by it.
     chosen: HashMap<Chosen, WeakRoute>,
 }
 
-/// What decides about a secure route with a [`TlsChoice`].
+/// What decides about a secure route with a [`TlsOverride`].
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Chosen {
     /// Where the connector is. As long as the route is alive, it is too, and nothing else is there;
     /// when the route is gone, the entry is of no use.
     connector: usize,
     /// Without the TLS.
-    apart: Apart,
+    apart: RouteOverrides,
     authority: Arc<str>,
 }
 
 impl Chosen {
-    fn new(choice: &TlsChoice, apart: &Apart, authority: &str) -> Self {
+    fn new(choice: &TlsOverride, apart: &RouteOverrides, authority: &str) -> Self {
         Chosen {
             connector: Arc::as_ptr(choice.connector()).cast::<()>().addr(),
-            apart: Apart {
+            apart: RouteOverrides {
                 tls: None,
                 ..apart.clone()
             },
@@ -108,28 +108,28 @@ impl Chosen {
 
 /// What of a request besides its URL decides about its route.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Apart {
+pub(crate) struct RouteOverrides {
     partition: Option<Partition>,
     server_name: Option<ServerName>,
-    tls: Option<TlsChoice>,
+    tls: Option<TlsOverride>,
     http1_only: bool,
 }
 
-impl Apart {
+impl RouteOverrides {
     /// As the request's extensions say; `None` if they say nothing.
     pub(crate) fn of(request: &http::Extensions) -> Option<Self> {
         if request.is_empty() {
             return None;
         }
-        let apart = Apart {
+        let apart = RouteOverrides {
             partition: request.get().cloned(),
             server_name: request.get().cloned(),
             tls: request.get().cloned(),
             http1_only: request
-                .get::<ConnectionUse>()
+                .get::<ConnectionPolicy>()
                 .is_some_and(|wish| wish.http1_only),
         };
-        (apart != Apart::default()).then_some(apart)
+        (apart != RouteOverrides::default()).then_some(apart)
     }
 }
 
@@ -165,7 +165,7 @@ impl Routes {
     }
 
     /// The way to the origin of `url`, shared only among those who are `apart` in the same way.
-    pub(crate) fn of(&self, url: &Uri, apart: Option<&Apart>) -> Result<Route, Error> {
+    pub(crate) fn of(&self, url: &Uri, apart: Option<&RouteOverrides>) -> Result<Route, Error> {
         let known = known_scheme(url).zip(url.authority());
         if let Some(apart) = apart
             && let Some(choice) = &apart.tls
@@ -182,11 +182,11 @@ impl Routes {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner);
             let known = match apart {
-                None => memory.recall(is_secure, authority.as_str()),
+                None => memory.get(is_secure, authority.as_str()),
                 Some(apart) => memory
                     .apart
                     .get_mut(apart)
-                    .and_then(|memory| memory.recall(is_secure, authority.as_str())),
+                    .and_then(|memory| memory.get(is_secure, authority.as_str())),
             };
             if let Some(route) = known {
                 return Ok(route);
@@ -222,8 +222,8 @@ impl Routes {
         &self,
         url: &Uri,
         authority: &str,
-        apart: &Apart,
-        choice: &TlsChoice,
+        apart: &RouteOverrides,
+        choice: &TlsOverride,
     ) -> Result<Route, Error> {
         let key = Chosen::new(choice, apart, authority);
         let lock = || {
@@ -251,7 +251,7 @@ impl Routes {
         Ok(route)
     }
 
-    fn make(&self, origin: &Origin, apart: Option<&Apart>) -> Result<Route, Error> {
+    fn make(&self, origin: &Origin, apart: Option<&RouteOverrides>) -> Result<Route, Error> {
         let versions = match apart {
             Some(apart) if apart.http1_only => Versions::HTTP1,
             _ => self.versions,
@@ -266,13 +266,15 @@ impl Routes {
         if origin.scheme().is_secure() {
             parts.tls = apart.and_then(|apart| apart.tls.clone());
             if !self.has_tls && parts.tls.is_none() {
-                return Err(
-                    Error::new(Kind::UnsupportedScheme, Phase::Request, Sent::Nothing)
-                        .with_message(format!(
-                            "{}:// needs TLS, which this pool was built without",
-                            origin.scheme()
-                        )),
-                );
+                return Err(Error::new(
+                    ErrorKind::UnsupportedScheme,
+                    ErrorPhase::Request,
+                    RequestSent::None,
+                )
+                .with_message(format!(
+                    "{}:// needs TLS, which this pool was built without",
+                    origin.scheme()
+                )));
             }
             let server_name = apart
                 .and_then(|apart| apart.server_name.as_ref())
@@ -289,8 +291,8 @@ impl Routes {
     }
 }
 
-impl Memory {
-    fn recall(&mut self, is_secure: bool, authority: &str) -> Option<Route> {
+impl RouteCache {
+    fn get(&mut self, is_secure: bool, authority: &str) -> Option<Route> {
         if let Some(last) = &self.last
             && last.is_secure == is_secure
             && *last.authority == *authority
@@ -370,9 +372,9 @@ mod tests {
         );
         let url = "http://a.test/".parse().unwrap();
         let of = |name: &str| {
-            let apart = Apart {
+            let apart = RouteOverrides {
                 partition: Some(Partition::new(name)),
-                ..Apart::default()
+                ..RouteOverrides::default()
             };
             routes.of(&url, Some(&apart)).unwrap()
         };
@@ -397,13 +399,14 @@ mod tests {
                 Versions::default(),
             );
             let url = "https://a.test/".parse().unwrap();
-            let name = |apart: Option<&Apart>| match routes.of(&url, apart).unwrap().hops() {
+            let name = |apart: Option<&RouteOverrides>| match routes.of(&url, apart).unwrap().hops()
+            {
                 [Hop::Tls { server_name, .. }] => server_name.clone(),
                 hops => panic!("{hops:?}"),
             };
-            let asked = |name: &str| Apart {
+            let asked = |name: &str| RouteOverrides {
                 server_name: Some(ServerName::new(name)),
-                ..Apart::default()
+                ..RouteOverrides::default()
             };
             // Twice: once made, once remembered.
             for _ in 0..2 {
@@ -459,16 +462,16 @@ mod tests {
         for url in ["https://a.test/", "http://a.test/", "wss://a.test/"] {
             let url = url.parse().unwrap();
             let connector = Arc::new(Unused);
-            let apart = Apart {
-                tls: Some(TlsChoice::new(connector.clone())),
-                ..Apart::default()
+            let apart = RouteOverrides {
+                tls: Some(TlsOverride::new(connector.clone())),
+                ..RouteOverrides::default()
             };
             let route = routes.of(&url, Some(&apart)).unwrap();
             let again = routes.of(&url, Some(&apart)).unwrap();
             assert_eq!(route, again);
-            let other = Apart {
-                tls: Some(TlsChoice::new(Arc::new(Unused))),
-                ..Apart::default()
+            let other = RouteOverrides {
+                tls: Some(TlsOverride::new(Arc::new(Unused))),
+                ..RouteOverrides::default()
             };
             let differs = routes.of(&url, Some(&other)).unwrap() != route;
             assert_eq!(differs, url.scheme_str() != Some("http"));
@@ -483,9 +486,9 @@ mod tests {
         let url = "https://a.test/".parse().unwrap();
         let mut kept = Vec::new();
         for n in 0..3 * REMEMBERED {
-            let apart = Apart {
-                tls: Some(TlsChoice::new(Arc::new(Unused))),
-                ..Apart::default()
+            let apart = RouteOverrides {
+                tls: Some(TlsOverride::new(Arc::new(Unused))),
+                ..RouteOverrides::default()
             };
             let route = routes.of(&url, Some(&apart)).unwrap();
             if n % 2 == 0 {
@@ -507,6 +510,6 @@ mod tests {
         let error = routes
             .of(&"https://a.test/".parse().unwrap(), None)
             .unwrap_err();
-        assert_eq!(error.kind(), Kind::UnsupportedScheme);
+        assert_eq!(error.kind(), ErrorKind::UnsupportedScheme);
     }
 }

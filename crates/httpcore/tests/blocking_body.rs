@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use httpcore::{Body, Error, Kind, Sent, Timeouts, blocking, http};
+use httpcore::{Body, Error, ErrorKind, RequestSent, Timeouts, blocking, http};
 
 #[test]
 fn a_body_that_is_too_large_does_not_make_a_post_retryable() {
@@ -25,7 +25,10 @@ fn a_body_that_is_too_large_does_not_make_a_post_retryable() {
     let mut body = pool.request(post).unwrap().into_body();
     body.read_exact(&mut [0; 2]).unwrap();
     let error = body.bytes(5).unwrap_err();
-    assert_eq!((error.kind(), error.sent()), (Kind::TooLarge, Sent::All));
+    assert_eq!(
+        (error.kind(), error.sent()),
+        (ErrorKind::TooLarge, RequestSent::Full)
+    );
     assert!(error.response_started() && !error.is_retryable());
 }
 

@@ -14,8 +14,8 @@ use std::{
 };
 
 use httpcore::{
-    Alpn, Body, BoxFuture, BoxStream, BytesMut, ConnectionPool, Epoll, IdleEnd, NetworkStream,
-    Resolve, StreamInfo, Target, TlsConnector, http,
+    Alpn, Body, BoxFuture, BoxStream, BytesMut, ConnectionInfo, ConnectionPool, EventLoop,
+    IdleEvent, NetworkStream, RequestTarget, Resolve, TlsConnector, http,
 };
 use httpcore_origin::Origin;
 
@@ -69,11 +69,11 @@ impl NetworkStream for Through {
         self.0.poll_shutdown(cx)
     }
 
-    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEnd> {
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEvent> {
         self.0.poll_idle(cx)
     }
 
-    fn info(&self) -> StreamInfo {
+    fn info(&self) -> ConnectionInfo {
         self.0.info()
     }
 }
@@ -81,7 +81,7 @@ impl NetworkStream for Through {
 #[test]
 fn a_resolver_a_tls_layer_and_a_target_are_brought_without_another_crate() {
     let origin = Origin::start().unwrap();
-    let epoll = Epoll::builder()
+    let epoll = EventLoop::builder()
         .resolver(Arc::new(Always(origin.addr())))
         .build()
         .unwrap();
@@ -89,7 +89,7 @@ fn a_resolver_a_tls_layer_and_a_target_are_brought_without_another_crate() {
         .tls(Arc::new(Plain))
         .build(epoll.backend());
     let request = http::Request::get("https://nowhere.test/ignored")
-        .extension(Target::Exact("/hello".into()))
+        .extension(RequestTarget::Exact("/hello".into()))
         .body(Body::empty())
         .unwrap();
     let body = epoll.block_on(async {

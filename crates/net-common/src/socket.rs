@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use httpcore_core_primitives::{IdleEnd, Runtime, StreamInfo, TcpOptions, sleep_until};
+use httpcore_core_primitives::{ConnectionInfo, IdleEvent, Runtime, TcpOptions, sleep_until};
 use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 
 /// Flags of send(2) and recv(2), the same on every Linux there is.
@@ -39,10 +39,10 @@ const FIRST_WAIT: Duration = Duration::from_millis(1);
 const LAST_WAIT: Duration = Duration::from_millis(32);
 
 /// How many slices one call takes (`IOV_MAX`); more are refused by the kernel as a whole.
-const MOST_SLICES: usize = 1024;
+const MAX_SLICES: usize = 1024;
 
 /// How many bytes one call moves (`MAX_RW_COUNT`); less than that was asked for is no news then.
-const MOST_BYTES: usize = 0x7fff_f000;
+const MAX_WRITE_BYTES: usize = 0x7fff_f000;
 
 /// An unconnected, non-blocking TCP socket with `options`, bound if they say so. `TCP_NODELAY` is
 /// left to its stream (see the streams of each backend).
@@ -172,7 +172,7 @@ pub struct Piece<'a, 'b> {
 impl<'a, 'b> Piece<'a, 'b> {
     /// Returns as many of `bufs` as one call takes.
     pub fn of(bufs: &'a [IoSlice<'b>]) -> Self {
-        let mut bufs = &bufs[..bufs.len().min(MOST_SLICES)];
+        let mut bufs = &bufs[..bufs.len().min(MAX_SLICES)];
         // A head without a body is one slice to the kernel, which likes that better.
         while let [rest @ .., last] = bufs
             && last.is_empty()
@@ -189,7 +189,7 @@ impl<'a, 'b> Piece<'a, 'b> {
 
     /// Returns how many bytes one call sends if the socket has room.
     pub fn bytes(&self) -> usize {
-        self.len.min(MOST_BYTES)
+        self.len.min(MAX_WRITE_BYTES)
     }
 
     /// Sends them with one call, without SIGPIPE; `flags` are those of send(2).
@@ -207,16 +207,16 @@ impl<'a, 'b> Piece<'a, 'b> {
 }
 
 /// Why an idle socket is not fit for use; `None` if it is.
-pub fn idle_end(socket: &Socket) -> Option<IdleEnd> {
+pub fn idle_end(socket: &Socket) -> Option<IdleEvent> {
     let mut byte = [MaybeUninit::uninit()];
     loop {
         return match socket.recv_with_flags(&mut byte, MSG_PEEK | MSG_DONTWAIT) {
-            Ok(0) => Some(IdleEnd::Closed),
-            Ok(_) => Some(IdleEnd::UnsolicitedData),
+            Ok(0) => Some(IdleEvent::Closed),
+            Ok(_) => Some(IdleEvent::UnsolicitedData),
             Err(error) => match error.kind() {
                 io::ErrorKind::Interrupted => continue,
                 io::ErrorKind::WouldBlock => None,
-                kind => Some(IdleEnd::Failed(kind)),
+                kind => Some(IdleEvent::Failed(kind)),
             },
         };
     }
@@ -231,8 +231,8 @@ pub fn shut_down_writing(socket: &Socket) -> io::Result<()> {
 }
 
 /// Facts about a socket. The local address is asked of the kernel each time: few want to know.
-pub fn info(socket: &Socket, peer: Option<SocketAddr>) -> StreamInfo {
-    let mut info = StreamInfo::default();
+pub fn info(socket: &Socket, peer: Option<SocketAddr>) -> ConnectionInfo {
+    let mut info = ConnectionInfo::default();
     info.peer = peer;
     info.local = peer
         .and_then(|_| socket.local_addr().ok())

@@ -12,11 +12,11 @@ use crate::socket::MSG_DONTWAIT;
 
 /// How much one read asks for at most, however much room there is: what follows can wait for the
 /// next read, and others may want to run in between.
-const MOST: usize = 256 * 1024;
+const MAX_READ_BYTES: usize = 256 * 1024;
 
 /// Returns how much [`recv`] asks for at most, in bytes: 0 if `buf` has no spare capacity.
 pub fn room(buf: &BytesMut) -> usize {
-    (buf.capacity() - buf.len()).min(MOST)
+    (buf.capacity() - buf.len()).min(MAX_READ_BYTES)
 }
 
 /// Receives into the spare capacity of `buf`, and appends what arrived; 0 is the end of the stream.

@@ -22,9 +22,9 @@ use std::{
 
 use bytes::BytesMut;
 use httpcore_core_primitives::{
-    Alarm, BoxStream, NetworkBackend, Runtime, TcpOptions, with_deadline,
+    BoxStream, LazyTimer, NetworkBackend, Runtime, TcpOptions, with_deadline,
 };
-use httpcore_net_epoll::{Blocking, Epoll, Handle};
+use httpcore_net_epoll::{Blocking, EventLoop, Handle};
 
 const SAID: &[u8] = b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
 
@@ -45,7 +45,7 @@ fn main() -> io::Result<()> {
         "wake" => wake(times),
         "timer" => timer(times),
         "round" => {
-            let epoll = Epoll::new()?;
+            let epoll = EventLoop::new()?;
             with_server(|address| {
                 epoll.block_on(async {
                     let mut stream = connect(&epoll.handle(), address).await?;
@@ -57,15 +57,15 @@ fn main() -> io::Result<()> {
             })
         }
         "round-64" => {
-            let epoll = Epoll::new()?;
+            let epoll = EventLoop::new()?;
             with_server(|address| epoll.block_on(rounds_by_64(&epoll, address, times)))
         }
         "round-deadline" => {
-            let epoll = Epoll::new()?;
+            let epoll = EventLoop::new()?;
             with_server(|address| rounds(&epoll.handle(), address, times, true))
         }
         "connect" => {
-            let epoll = Epoll::new()?;
+            let epoll = EventLoop::new()?;
             with_server(|address| {
                 for _ in 0..times {
                     epoll.block_on(connect(&epoll.handle(), address))?;
@@ -95,7 +95,7 @@ fn main() -> io::Result<()> {
 }
 
 fn spawn(times: usize) -> io::Result<()> {
-    let epoll = Epoll::new()?;
+    let epoll = EventLoop::new()?;
     epoll.block_on(async {
         for _ in 0..times {
             epoll.spawn(async {}).await;
@@ -105,7 +105,7 @@ fn spawn(times: usize) -> io::Result<()> {
 }
 
 fn wake(times: usize) -> io::Result<()> {
-    let epoll = Epoll::new()?;
+    let epoll = EventLoop::new()?;
     let mut left = times;
     let task = epoll.spawn(poll_fn(move |cx| {
         if left == 0 {
@@ -120,12 +120,12 @@ fn wake(times: usize) -> io::Result<()> {
 }
 
 fn timer(times: usize) -> io::Result<()> {
-    let epoll = Epoll::new()?;
+    let epoll = EventLoop::new()?;
     let runtime: Arc<dyn Runtime> = Arc::new(epoll.handle());
     let hour = runtime.now() + Duration::from_secs(3600);
     epoll.block_on(poll_fn(|cx| {
         for _ in 0..times {
-            let mut alarm = Alarm::new(runtime.clone(), "counted");
+            let mut alarm = LazyTimer::new(runtime.clone(), "counted");
             assert!(alarm.poll_until(cx, Some(hour)).is_pending());
         }
         Poll::Ready(())
@@ -146,7 +146,7 @@ fn rounds(handle: &Handle, address: SocketAddr, times: usize, deadline: bool) ->
     Ok(())
 }
 
-async fn rounds_by_64(epoll: &Epoll, address: SocketAddr, times: usize) -> io::Result<()> {
+async fn rounds_by_64(epoll: &EventLoop, address: SocketAddr, times: usize) -> io::Result<()> {
     let tasks: Vec<_> = (0..64)
         .map(|_| {
             let handle = epoll.handle();

@@ -11,7 +11,7 @@ use std::{
 
 use bytes::BytesMut;
 use httpcore_core_primitives::{NetworkBackend, Runtime, TcpOptions, with_deadline};
-use httpcore_net_epoll::{Epoll, Handle};
+use httpcore_net_epoll::{EventLoop, Handle};
 
 const CLIENTS: usize = 16;
 
@@ -20,7 +20,7 @@ fn main() -> io::Result<()> {
     let address = listener.local_addr()?;
     let server = thread::spawn(move || echo(&listener));
 
-    let epoll = Epoll::new()?;
+    let epoll = EventLoop::new()?;
     epoll.block_on(async {
         let clients: Vec<_> = (0..CLIENTS)
             .map(|n| epoll.spawn(converse(epoll.handle(), address, n)))

@@ -1,7 +1,7 @@
 //! The loop for programs that block: a thread that waits for one answer waits in its socket.
 //!
 //! Asking an event loop for one answer on one socket takes three system calls: send, wait, receive.
-//! A blocking socket needs two. [`Blocking`] is a loop like [`Epoll`], with tasks,
+//! A blocking socket needs two. [`Blocking`] is a loop like [`EventLoop`], with tasks,
 //! timers and connects that wait in epoll, whose streams do this:
 //!
 //! 1. A read which has nothing to go by makes no system call. It notes that this thread's future
@@ -40,15 +40,15 @@ use std::{
 
 use bytes::BytesMut;
 use httpcore_core_primitives::{
-    BoxFuture, BoxStream, IdleEnd, NetworkBackend, NetworkStream, Runtime, StreamInfo, TcpOptions,
-    Timer,
+    BoxFuture, BoxStream, ConnectionInfo, IdleEvent, NetworkBackend, NetworkStream, Runtime,
+    TcpOptions, Timer,
 };
 
 use httpcore_net_common::{socket, spare};
 
 use crate::{
-    Epoll, Handle, Task,
-    drive::{Current, Root, Seat, Shared},
+    EventLoop, Handle, Task,
+    driver::{BlockOnWaker, Current, DriverSlot, Shared},
     source::{Direction, Source},
     stream::Stream,
 };
@@ -72,9 +72,9 @@ impl Blocking {
     ///
     /// # Errors
     ///
-    /// See [`Epoll::new`].
+    /// See [`EventLoop::new`].
     pub fn new() -> io::Result<Self> {
-        Epoll::builder().build_blocking()
+        EventLoop::builder().build_blocking()
     }
 
     pub(crate) fn over(handle: Handle) -> Self {
@@ -160,13 +160,13 @@ impl NetworkBackend for Blocking {
 }
 
 /// What one `block_on` knows of the poll that is going on, for the streams which are polled in it.
-struct Note {
-    root: Arc<Root>,
+struct PollContext {
+    root: Arc<BlockOnWaker>,
     waker: Waker,
     /// How many references there are to `root` when only `block_on` itself has any.
     alone: usize,
     /// The one stream that may wait in its socket.
-    permit: Option<Weak<Source>>,
+    may_block: Option<Weak<Source>>,
     /// A stream that would be read if there were anything to read, and others of that kind. Weak:
     /// a stream is closed when it is dropped.
     want: Option<Weak<Source>>,
@@ -175,10 +175,10 @@ struct Note {
 
 thread_local! {
     /// The note of the root future that is being polled on this thread; the innermost of several.
-    static NOTE: RefCell<Option<Note>> = const { RefCell::new(None) };
+    static NOTE: RefCell<Option<PollContext>> = const { RefCell::new(None) };
 }
 
-impl Note {
+impl PollContext {
     /// Whether `cx` is the root future's own, so that polling that again will come by here.
     fn is_for(&self, stream: &Stream, cx: &Context<'_>) -> bool {
         self.waker.will_wake(cx.waker()) && self.root.is_of(stream.reactor())
@@ -201,11 +201,11 @@ impl Note {
     /// that was given.
     fn use_permit(&mut self, source: &Arc<Source>, shared: &Shared) -> bool {
         let permitted = self
-            .permit
+            .may_block
             .as_ref()
-            .is_some_and(|permit| std::ptr::eq(permit.as_ptr(), Arc::as_ptr(source)));
+            .is_some_and(|may_block| std::ptr::eq(may_block.as_ptr(), Arc::as_ptr(source)));
         permitted && self.want.is_none() && self.nothing_else_wakes(shared) && {
-            self.permit = None;
+            self.may_block = None;
             true
         }
     }
@@ -223,22 +223,22 @@ impl Note {
     fn may_wait_in_socket(&self, shared: &Shared) -> bool {
         self.want.is_some()
             && self.other_wants.is_empty()
-            && self.permit.is_none()
+            && self.may_block.is_none()
             && self.nothing_else_wakes(shared)
-            && !(shared.overdue() && shared.queue.live() > 0)
+            && !(shared.should_poll_events() && shared.queue.live() > 0)
             && shared.timers.next().is_none_or(|at| at > crate::now())
     }
 }
 
 /// Puts a note where streams find it, and takes it away again, also when the future panics.
-struct Noted(Option<Note>);
+struct Noted(Option<PollContext>);
 
 impl Noted {
-    fn put(note: Note) -> Self {
+    fn put(note: PollContext) -> Self {
         Noted(NOTE.with(|place| place.replace(Some(note))))
     }
 
-    fn take(mut self) -> Note {
+    fn take(mut self) -> PollContext {
         let former = self.0.take();
         let note = NOTE.with(|place| place.replace(former));
         std::mem::forget(self);
@@ -255,20 +255,20 @@ impl Drop for Noted {
 }
 
 /// Asks the note of the poll that is going on; without one, the answer is no.
-fn with_note(ask: impl FnOnce(&mut Note) -> bool) -> bool {
+fn with_note(ask: impl FnOnce(&mut PollContext) -> bool) -> bool {
     NOTE.with_borrow_mut(|note| note.as_mut().is_some_and(ask))
 }
 
 pub(crate) fn block_on<F: Future>(handle: &Handle, future: F) -> F::Output {
     let shared = &*handle.0;
     let _current = Current::enter(handle.clone());
-    let mut seat = Seat::take(shared);
+    let mut seat = DriverSlot::take(shared);
     let waker = Waker::from(seat.root.clone());
-    let mut note = Note {
+    let mut note = PollContext {
         root: seat.root.clone(),
         waker: waker.clone(),
         alone: 0,
-        permit: None,
+        may_block: None,
         want: None,
         other_wants: Vec::new(),
     };
@@ -276,7 +276,7 @@ pub(crate) fn block_on<F: Future>(handle: &Handle, future: F) -> F::Output {
     let mut cx = Context::from_waker(&waker);
     let mut future = pin!(future);
     loop {
-        if note.permit.is_some() || seat.root.is_woken() {
+        if note.may_block.is_some() || seat.root.is_woken() {
             seat.root.take_wake();
             let noted = Noted::put(note);
             let poll = future.as_mut().poll(&mut cx);
@@ -285,12 +285,12 @@ pub(crate) fn block_on<F: Future>(handle: &Handle, future: F) -> F::Output {
                 return output;
             }
             if note.may_wait_in_socket(shared) && seat.step_aside() {
-                note.permit = note.want.take();
+                note.may_block = note.want.take();
                 continue;
             }
             // A permit that was not used, and wants that are not the only ones, wait in the loop.
             let wants = note.other_wants.drain(..);
-            let wants = wants.chain(note.want.take()).chain(note.permit.take());
+            let wants = wants.chain(note.want.take()).chain(note.may_block.take());
             for source in wants.filter_map(|source| source.upgrade()) {
                 if source.poll_ready(Direction::Read, &mut cx).is_ready() {
                     waker.wake_by_ref();
@@ -313,11 +313,11 @@ pub(crate) struct DirectStream {
 
 /// Waking early is cheap, and telling the kernel a new limit before every read is not. So the limit
 /// is set to three quarters of the time that is left, and stays until it is more than what is left,
-/// or less than a quarter; below `EXACT`, it is what is left.
-const EXACT: Duration = Duration::from_millis(20);
+/// or less than a quarter; below `EXACT_WAIT_BELOW`, it is what is left.
+const EXACT_WAIT_BELOW: Duration = Duration::from_millis(20);
 
 /// A limit of at least this much may stay although there is no deadline any more.
-const SELDOM: Duration = Duration::from_secs(1);
+const MIN_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 impl DirectStream {
     /// `stream`, whose socket may wait.
@@ -351,7 +351,7 @@ impl DirectStream {
                 Err(error) => match (error.kind(), seen) {
                     (io::ErrorKind::WouldBlock, None) => return Poll::Pending,
                     (io::ErrorKind::WouldBlock, Some(seen)) => {
-                        source.used_up(Direction::Read, seen);
+                        source.clear_ready(Direction::Read, seen);
                     }
                     (io::ErrorKind::Interrupted, _) => self.more = true,
                     _ => return Poll::Ready(Err(error)),
@@ -367,7 +367,7 @@ impl DirectStream {
         if left.is_some_and(|left| left.is_zero()) {
             return Poll::Pending;
         }
-        self.settle_limit(left)?;
+        self.set_recv_timeout(left)?;
         let room = spare::room(buf);
         let source = self.stream.source();
         match spare::recv(&source.socket, buf) {
@@ -387,13 +387,13 @@ impl DirectStream {
         }
     }
 
-    fn settle_limit(&mut self, left: Option<Duration>) -> io::Result<()> {
+    fn set_recv_timeout(&mut self, left: Option<Duration>) -> io::Result<()> {
         let limit = match (self.limit, left) {
             (None, None) => return Ok(()),
-            (Some(limit), None) if limit >= SELDOM => return Ok(()),
+            (Some(limit), None) if limit >= MIN_CHECK_INTERVAL => return Ok(()),
             (Some(limit), Some(left)) if limit <= left && limit * 4 >= left => return Ok(()),
             (_, None) => None,
-            (_, Some(left)) if left > EXACT => Some(left / 4 * 3),
+            (_, Some(left)) if left > EXACT_WAIT_BELOW => Some(left / 4 * 3),
             // Nothing is how the kernel spells for ever.
             (_, Some(left)) => Some(left.max(Duration::from_millis(1))),
         };
@@ -450,11 +450,11 @@ impl NetworkStream for DirectStream {
     }
 
     /// The waker is called if a thread turns the loop.
-    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEnd> {
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEvent> {
         self.stream.poll_idle(cx)
     }
 
-    fn info(&self) -> StreamInfo {
+    fn info(&self) -> ConnectionInfo {
         self.stream.info()
     }
 }

@@ -1,12 +1,12 @@
 //! An event loop for [httpcore](https://docs.rs/httpcore): sockets, timers, tasks and names, on
 //! mio, without a runtime.
 //!
-//! [`Epoll`] is a loop. It turns while somebody blocks on it, on the thread that does:
+//! [`EventLoop`] is a loop. It turns while somebody blocks on it, on the thread that does:
 //!
 //! ```
-//! use httpcore_net_epoll::Epoll;
+//! use httpcore_net_epoll::EventLoop;
 //!
-//! let epoll = Epoll::new()?;
+//! let epoll = EventLoop::new()?;
 //! let sum = epoll.block_on(async {
 //!     let two = epoll.spawn(async { 2 });
 //!     two.await + 3
@@ -40,9 +40,9 @@
 //! ```
 //! use std::{future::pending, sync::Arc, thread};
 //!
-//! use httpcore_net_epoll::Epoll;
+//! use httpcore_net_epoll::EventLoop;
 //!
-//! let epoll = Arc::new(Epoll::new()?);
+//! let epoll = Arc::new(EventLoop::new()?);
 //! let handle = epoll.handle();
 //! thread::spawn(move || epoll.block_on(pending::<()>()));
 //! // `handle`, and pools over it, can now be used from any runtime and any thread.
@@ -56,10 +56,10 @@
 //!
 //! # Invariants
 //!
-//! - A loop turns only while somebody is in [`block_on`](Epoll::block_on). Streams and timers may
+//! - A loop turns only while somebody is in [`block_on`](EventLoop::block_on). Streams and timers may
 //!   be polled anywhere, also by other executors, but nobody is woken while nobody blocks.
 //! - Wakers are called, and tasks dropped, with no lock held.
-//! - Dropping the [`Epoll`] ends everything: tasks are dropped, streams fail, timers go off. So no
+//! - Dropping the [`EventLoop`] ends everything: tasks are dropped, streams fail, timers go off. So no
 //!   task can keep its own loop alive.
 //!
 //! It works on Linux (and Android), and is tested there.
@@ -71,7 +71,7 @@
 compile_error!("httpcore-net-epoll is for Linux; elsewhere, use another backend");
 
 pub mod blocking;
-mod drive;
+mod driver;
 mod reactor;
 mod source;
 mod stream;
@@ -94,30 +94,30 @@ use std::{
 use httpcore_core_primitives::{BoxFuture, BoxStream, NetworkBackend, Runtime, TcpOptions, Timer};
 
 pub use blocking::Blocking;
-pub use httpcore_resolver::{CachingResolver, Getaddrinfo, Resolve, StaticHosts};
+pub use httpcore_resolver::{CachingResolver, Resolve, StaticHosts, SystemResolver};
 pub use task::Task;
 
-use drive::Shared;
+use driver::Shared;
 
 /// An event loop, and its owner: dropping it ends whatever runs on it.
 ///
-/// It turns only while a thread is in [`block_on`](Epoll::block_on). To use it under tokio or another
+/// It turns only while a thread is in [`block_on`](EventLoop::block_on). To use it under tokio or another
 /// runtime, give it a thread of its own: see [the crate's documentation](crate#under-another-runtime).
 ///
 /// See the [crate's documentation](crate).
 #[doc(alias = "tokio")]
-pub struct Epoll {
+pub struct EventLoop {
     handle: Handle,
 }
 
-impl Epoll {
+impl EventLoop {
     /// A loop with the system's own name lookup.
     ///
     /// # Errors
     ///
     /// When the process or the system has no file descriptors left: a loop takes three.
     pub fn new() -> io::Result<Self> {
-        Epoll::builder().build()
+        EventLoop::builder().build()
     }
 
     /// A loop that is not like every other.
@@ -170,19 +170,19 @@ impl Epoll {
     /// The loop on which this thread is blocked, if any; the innermost of several. Tasks see the
     /// loop they run on.
     pub fn current() -> Option<Handle> {
-        drive::current()
+        driver::current()
     }
 }
 
-impl Drop for Epoll {
+impl Drop for EventLoop {
     fn drop(&mut self) {
         self.handle.0.end();
     }
 }
 
-impl fmt::Debug for Epoll {
+impl fmt::Debug for EventLoop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.handle.describe("Epoll", f)
+        self.handle.describe("EventLoop", f)
     }
 }
 
@@ -194,16 +194,16 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Looks names up with `resolver` instead of [`Getaddrinfo`].
+    /// Looks names up with `resolver` instead of [`SystemResolver`].
     ///
     /// ```
-    /// use httpcore_net_epoll::{CachingResolver, Epoll, Getaddrinfo, StaticHosts};
+    /// use httpcore_net_epoll::{CachingResolver, EventLoop, SystemResolver, StaticHosts};
     /// use std::{net::Ipv4Addr, sync::Arc};
     ///
-    /// let system = Arc::new(Getaddrinfo::default());
-    /// let cached = Arc::new(CachingResolver::new(system, Epoll::now));
+    /// let system = Arc::new(SystemResolver::default());
+    /// let cached = Arc::new(CachingResolver::new(system, EventLoop::now));
     /// let resolver = StaticHosts::new(cached).host("api.test", [Ipv4Addr::LOCALHOST.into()]);
-    /// let epoll = Epoll::builder().resolver(Arc::new(resolver)).build()?;
+    /// let epoll = EventLoop::builder().resolver(Arc::new(resolver)).build()?;
     /// # use httpcore_core_primitives::NetworkBackend;
     /// # let found = epoll.block_on(epoll.handle().resolve("api.test", 80))?;
     /// # assert_eq!(found, ["127.0.0.1:80".parse().unwrap()]);
@@ -218,9 +218,9 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// See [`Epoll::new`].
-    pub fn build(self) -> io::Result<Epoll> {
-        Ok(Epoll {
+    /// See [`EventLoop::new`].
+    pub fn build(self) -> io::Result<EventLoop> {
+        Ok(EventLoop {
             handle: self.handle(false)?,
         })
     }
@@ -229,7 +229,7 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// See [`Epoll::new`].
+    /// See [`EventLoop::new`].
     pub fn build_blocking(self) -> io::Result<Blocking> {
         Ok(Blocking::over(self.handle(true)?))
     }
@@ -237,7 +237,7 @@ impl Builder {
     fn handle(self, direct: bool) -> io::Result<Handle> {
         let resolver = self
             .resolver
-            .unwrap_or_else(|| Arc::new(Getaddrinfo::default()));
+            .unwrap_or_else(|| Arc::new(SystemResolver::default()));
         Ok(Handle(Arc::new(Shared::new(resolver, direct)?)))
     }
 }
@@ -245,22 +245,22 @@ impl Builder {
 /// A loop, for those who use it and do not own it. Cloning it yields another handle to the same
 /// loop.
 ///
-/// Once the [`Epoll`] is dropped, connecting fails with
-/// [`RuntimeGone`](httpcore_core_primitives::RuntimeGone), streams fail likewise, timers
+/// Once the [`EventLoop`] is dropped, connecting fails with
+/// [`RuntimeShutdown`](httpcore_core_primitives::RuntimeShutdown), streams fail likewise, timers
 /// are ready, and tasks are dropped unrun.
 #[derive(Clone)]
 pub struct Handle(Arc<Shared>);
 
 impl Handle {
-    /// Runs `future` to its end on this thread. See [`Epoll::block_on`].
+    /// Runs `future` to its end on this thread. See [`EventLoop::block_on`].
     ///
-    /// When the [`Epoll`] is dropped meanwhile, `future` goes on, and is told by whatever it
+    /// When the [`EventLoop`] is dropped meanwhile, `future` goes on, and is told by whatever it
     /// waits for.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         if self.0.direct {
             blocking::block_on(self, future)
         } else {
-            drive::block_on(self, future)
+            driver::block_on(self, future)
         }
     }
 
@@ -278,7 +278,7 @@ impl Handle {
         task.started(spawned)
     }
 
-    /// Whether the [`Epoll`] has been dropped.
+    /// Whether the [`EventLoop`] has been dropped.
     pub fn is_gone(&self) -> bool {
         self.0.reactor.is_gone()
     }
@@ -363,7 +363,7 @@ impl NetworkBackend for Handle {
 
 struct LoopTimer {
     shared: Arc<Shared>,
-    seat: Option<httpcore_executor::Seat>,
+    seat: Option<httpcore_executor::TimerSlot>,
 }
 
 impl Timer for LoopTimer {

@@ -20,7 +20,7 @@ use mio::{Events, Interest, Poll, Registry, Token, unix::SourceFd};
 use slab::Slab;
 use socket2::Socket;
 
-use httpcore_core_primitives::RuntimeGone;
+use httpcore_core_primitives::RuntimeShutdown;
 
 use crate::{source::Source, watch::Watch};
 
@@ -35,9 +35,9 @@ const BELL: Token = Token(usize::MAX);
 /// The sockets of one loop.
 pub(crate) struct Reactor {
     /// Locked by the driver, for as long as it asks, and by nobody else.
-    kernel: Mutex<Kernel>,
+    poller: Mutex<Kernel>,
     registry: Registry,
-    bell: mio::Waker,
+    wakeup: mio::Waker,
     sources: Mutex<Sources>,
     /// Whether the driver sleeps in the kernel, or is about to.
     asleep: AtomicBool,
@@ -107,15 +107,15 @@ impl Reactor {
     pub(crate) fn new() -> io::Result<Self> {
         let poll = Poll::new()?;
         let registry = poll.registry().try_clone()?;
-        let bell = mio::Waker::new(&registry, BELL)?;
+        let wakeup = mio::Waker::new(&registry, BELL)?;
         Ok(Reactor {
-            kernel: Mutex::new(Kernel {
+            poller: Mutex::new(Kernel {
                 poll,
                 events: Events::with_capacity(EDGES),
                 due: Vec::new(),
             }),
             registry,
-            bell,
+            wakeup,
             sources: Mutex::default(),
             asleep: AtomicBool::new(false),
             start: crate::now(),
@@ -152,7 +152,7 @@ impl Reactor {
         // Whoever ends the loop sets the flag before it goes through the sources, and so either
         // finds this one there, or is seen here.
         let outcome = if self.is_gone() {
-            Err(RuntimeGone::error())
+            Err(RuntimeShutdown::error())
         } else {
             self.registry.register(
                 &mut SourceFd(&source.socket.as_raw_fd()),
@@ -211,7 +211,7 @@ impl Reactor {
     }
 
     /// Sees to it that the kernel is asked before the driver runs anything again.
-    pub(crate) fn stand_back(&self) {
+    pub(crate) fn yield_driver(&self) {
         self.stood_back.store(true, Ordering::Relaxed);
     }
 
@@ -235,17 +235,17 @@ impl Reactor {
     pub(crate) fn ring(&self) {
         if self.asleep.load(Ordering::SeqCst) && self.asleep.swap(false, Ordering::SeqCst) {
             // Fails only for want of a file descriptor that is open as long as `self`.
-            let _ = self.bell.wake();
+            let _ = self.wakeup.wake();
         }
     }
 
     /// Asks the kernel, waiting for at most `timeout` if it has nothing to say. Yields when it answered,
     /// and the wakers of those who waited for what it said, which are to be called and whose room to be
     /// [kept](Self::keep). For the driver only.
-    pub(crate) fn ask(&self, timeout: Option<Duration>) -> (Instant, Vec<Waker>) {
+    pub(crate) fn poll_events(&self, timeout: Option<Duration>) -> (Instant, Vec<Waker>) {
         let timeout = timeout.map(|timeout| timeout.min(LONGEST_SLEEP));
-        let mut kernel = self.kernel();
-        let Kernel { poll, events, due } = &mut *kernel;
+        let mut poller = self.poller();
+        let Kernel { poll, events, due } = &mut *poller;
         let mut due = std::mem::take(due);
         let outcome = poll.poll(events, timeout);
         let now = crate::now();
@@ -264,7 +264,7 @@ impl Reactor {
             let sources = self.sources();
             for event in events.iter() {
                 edges += 1;
-                sources.announce(event, &mut due);
+                sources.set_ready(event, &mut due);
             }
         }
         // After it has been announced. A full batch may have left something for the next question.
@@ -278,7 +278,7 @@ impl Reactor {
     /// Keeps the room of wakers that have been called, unless timers have made it large.
     pub(crate) fn keep(&self, due: Vec<Waker>) {
         if due.capacity() <= 4 * EDGES {
-            self.kernel().due = due;
+            self.poller().due = due;
         }
     }
 
@@ -306,8 +306,8 @@ impl Reactor {
         self.gone.load(Ordering::SeqCst)
     }
 
-    fn kernel(&self) -> MutexGuard<'_, Kernel> {
-        self.kernel.lock().unwrap_or_else(PoisonError::into_inner)
+    fn poller(&self) -> MutexGuard<'_, Kernel> {
+        self.poller.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn sources(&self) -> MutexGuard<'_, Sources> {
@@ -327,9 +327,9 @@ impl Sources {
         }
     }
 
-    fn announce(&self, event: &mio::event::Event, due: &mut Vec<Waker>) {
+    fn set_ready(&self, event: &mio::event::Event, due: &mut Vec<Waker>) {
         if let Some(source) = self.at(event.token()) {
-            source.announce(event, due);
+            source.set_ready(event, due);
         }
     }
 
@@ -409,7 +409,7 @@ mod tests {
         let reactor = Reactor::new().unwrap();
         reactor.end(false, &mut Vec::new());
         let error = reactor.register(socket(), true).unwrap_err();
-        assert!(RuntimeGone::is_behind(&error));
+        assert!(RuntimeShutdown::is_source_of(&error));
         assert_eq!(reactor.registered(), 0);
     }
 }

@@ -21,7 +21,7 @@ use std::{
 use mio::event::Event;
 use socket2::Socket;
 
-use httpcore_core_primitives::{RuntimeGone, nobody};
+use httpcore_core_primitives::{RuntimeShutdown, noop_waker};
 
 /// One registered socket. It is closed when nobody has it any more: its stream, above all.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ pub(crate) struct Source {
 /// waker has looked once more with the lock held, so that one of the two sees the other.
 #[derive(Debug)]
 struct Side {
-    /// A [`Seen`].
+    /// A [`Readiness`].
     known: AtomicU64,
     waker: Mutex<Option<Waker>>,
 }
@@ -55,9 +55,9 @@ pub(crate) enum Direction {
 /// this direction or an error has been announced (no edge may follow), whether the former was found
 /// without an edge, and how many edges there have been.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Seen(u64);
+pub(crate) struct Readiness(u64);
 
-impl Seen {
+impl Readiness {
     const READY: u64 = 1;
     const ENDED: u64 = 2;
     /// A question to the socket has shown that it is ready; the edge that will say so is still to come.
@@ -65,12 +65,12 @@ impl Seen {
     const EDGE: u64 = 8;
 
     fn is_ready(self) -> bool {
-        self.0 & Seen::READY != 0
+        self.0 & Readiness::READY != 0
     }
 
     /// Whether the end of this direction, or an error, has been announced.
     pub(crate) fn is_ended(self) -> bool {
-        self.0 & Seen::ENDED != 0
+        self.0 & Readiness::ENDED != 0
     }
 }
 
@@ -79,7 +79,7 @@ impl Source {
     /// is worth a try, whereas reading would be in vain more often than not.
     pub(crate) fn new(socket: Socket, writable: bool) -> Self {
         let side = |ready: bool| Side {
-            known: AtomicU64::new(u64::from(ready) * Seen::READY),
+            known: AtomicU64::new(u64::from(ready) * Readiness::READY),
             waker: Mutex::default(),
         };
         Source {
@@ -93,11 +93,11 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// [`RuntimeGone`].
+    /// [`RuntimeShutdown`].
     #[inline]
-    pub(crate) fn ready(&self, direction: Direction) -> io::Result<Option<Seen>> {
+    pub(crate) fn ready(&self, direction: Direction) -> io::Result<Option<Readiness>> {
         if self.gone.load(Ordering::SeqCst) {
-            return Err(RuntimeGone::error());
+            return Err(RuntimeShutdown::error());
         }
         let seen = self.side(direction).seen();
         Ok(seen.is_ready().then_some(seen))
@@ -107,18 +107,18 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// [`RuntimeGone`].
+    /// [`RuntimeShutdown`].
     #[inline]
     pub(crate) fn poll_ready(
         &self,
         direction: Direction,
         cx: &mut Context<'_>,
-    ) -> Poll<io::Result<Seen>> {
+    ) -> Poll<io::Result<Readiness>> {
         if let Some(seen) = self.ready(direction)? {
             return Poll::Ready(Ok(seen));
         }
         // Who asks without waiting does not take the place of who waits.
-        if nobody().will_wake(cx.waker()) {
+        if noop_waker().will_wake(cx.waker()) {
             return Poll::Pending;
         }
         self.wait(direction, cx)
@@ -126,7 +126,7 @@ impl Source {
 
     /// Leaves the waker, unless an edge has come meanwhile.
     #[inline(never)] // or those who do not wait pay for its registers
-    fn wait(&self, direction: Direction, cx: &mut Context<'_>) -> Poll<io::Result<Seen>> {
+    fn wait(&self, direction: Direction, cx: &mut Context<'_>) -> Poll<io::Result<Readiness>> {
         let mut waker = self.side(direction).waker();
         if let Some(seen) = self.ready(direction)? {
             return Poll::Ready(Ok(seen));
@@ -141,10 +141,10 @@ impl Source {
     }
 
     /// Notes that a call found nothing to do, unless an edge has arrived since `seen`.
-    pub(crate) fn used_up(&self, direction: Direction, seen: Seen) {
+    pub(crate) fn clear_ready(&self, direction: Direction, seen: Readiness) {
         let _ = self.side(direction).known.compare_exchange(
             seen.0,
-            seen.0 & !(Seen::READY | Seen::FOUND),
+            seen.0 & !(Readiness::READY | Readiness::FOUND),
             Ordering::AcqRel,
             Ordering::Relaxed,
         );
@@ -152,9 +152,9 @@ impl Source {
 
     /// Notes that a call did less than it was asked to, which means the same unless the end of
     /// this direction has been announced.
-    pub(crate) fn cut_short(&self, direction: Direction, seen: Seen) {
+    pub(crate) fn clear_ready_if_short(&self, direction: Direction, seen: Readiness) {
         if !seen.is_ended() {
-            self.used_up(direction, seen);
+            self.clear_ready(direction, seen);
         }
     }
 
@@ -162,23 +162,23 @@ impl Source {
     /// read is worth a try from now on. A waker that waits stays where it is, and is called for the edge.
     pub(crate) fn found(&self, direction: Direction) {
         let learn = |known: u64| {
-            let ready = Seen(known).is_ready();
-            (!ready).then_some(known | Seen::READY | Seen::FOUND)
+            let ready = Readiness(known).is_ready();
+            (!ready).then_some(known | Readiness::READY | Readiness::FOUND)
         };
         let known = &self.side(direction).known;
         let _ = known.fetch_update(Ordering::AcqRel, Ordering::Relaxed, learn);
     }
 
     /// Takes note of an edge, and moves the wakers of those who waited for it to `due`.
-    pub(crate) fn announce(&self, event: &Event, due: &mut Vec<Waker>) {
+    pub(crate) fn set_ready(&self, event: &Event, due: &mut Vec<Waker>) {
         let failed = event.is_error();
         let read_ended = failed || event.is_read_closed();
         let write_ended = failed || event.is_write_closed();
         if read_ended || event.is_readable() {
-            due.extend(self.side(Direction::Read).announce(read_ended));
+            due.extend(self.side(Direction::Read).set_ready(read_ended));
         }
         if write_ended || event.is_writable() {
-            due.extend(self.side(Direction::Write).announce(write_ended));
+            due.extend(self.side(Direction::Write).set_ready(write_ended));
         }
     }
 
@@ -194,18 +194,20 @@ impl Source {
 }
 
 impl Side {
-    fn seen(&self) -> Seen {
-        Seen(self.known.load(Ordering::Acquire))
+    fn seen(&self) -> Readiness {
+        Readiness(self.known.load(Ordering::Acquire))
     }
 
-    fn announce(&self, ended: bool) -> Option<Waker> {
-        let news = Seen::READY | if ended { Seen::ENDED } else { 0 };
-        let learn = |known: u64| Some((known & !Seen::FOUND).wrapping_add(Seen::EDGE) | news);
+    fn set_ready(&self, ended: bool) -> Option<Waker> {
+        let news = Readiness::READY | if ended { Readiness::ENDED } else { 0 };
+        let learn =
+            |known: u64| Some((known & !Readiness::FOUND).wrapping_add(Readiness::EDGE) | news);
         let was = (self.known).fetch_update(Ordering::AcqRel, Ordering::Relaxed, learn);
         // Nobody waits for what is ready: who leaves a waker has seen that it is not, and the edge
         // that made it so took that waker. An edge for one direction comes for both, as a rule.
         // What a question has found took no waker.
-        let took = was.is_ok_and(|known| known & (Seen::READY | Seen::FOUND) == Seen::READY);
+        let took = was
+            .is_ok_and(|known| known & (Readiness::READY | Readiness::FOUND) == Readiness::READY);
         if took { None } else { self.waker().take() }
     }
 
@@ -228,12 +230,12 @@ mod tests {
         Source::new(socket, true)
     }
 
-    fn ready(source: &Source) -> Option<Seen> {
+    fn ready(source: &Source) -> Option<Readiness> {
         source.ready(Direction::Read).unwrap()
     }
 
     fn edge(source: &Source, ended: bool) {
-        let waker = source.sides[0].announce(ended);
+        let waker = source.sides[0].set_ready(ended);
         drop(waker);
     }
 
@@ -243,8 +245,8 @@ mod tests {
         edge(&source, false);
         let seen = ready(&source).unwrap();
         edge(&source, false);
-        source.used_up(Direction::Read, seen);
-        source.cut_short(Direction::Read, seen);
+        source.clear_ready(Direction::Read, seen);
+        source.clear_ready_if_short(Direction::Read, seen);
         assert!(ready(&source).is_some());
     }
 
@@ -253,12 +255,12 @@ mod tests {
         let source = source();
         edge(&source, false);
         edge(&source, false);
-        source.used_up(Direction::Read, ready(&source).unwrap());
+        source.clear_ready(Direction::Read, ready(&source).unwrap());
         let waker = Waker::from(Arc::new(Count::default()));
         let mut cx = Context::from_waker(&waker);
         assert!(source.poll_ready(Direction::Read, &mut cx).is_pending());
-        assert!(source.sides[0].announce(false).is_some());
-        assert!(source.sides[0].announce(false).is_none());
+        assert!(source.sides[0].set_ready(false).is_some());
+        assert!(source.sides[0].set_ready(false).is_none());
     }
 
     #[derive(Default)]
@@ -274,10 +276,10 @@ mod tests {
     fn a_short_read_uses_readiness_up_unless_the_end_was_announced() {
         let source = source();
         edge(&source, false);
-        source.cut_short(Direction::Read, ready(&source).unwrap());
+        source.clear_ready_if_short(Direction::Read, ready(&source).unwrap());
         assert!(ready(&source).is_none());
         edge(&source, true);
-        source.cut_short(Direction::Read, ready(&source).unwrap());
+        source.clear_ready_if_short(Direction::Read, ready(&source).unwrap());
         assert!(ready(&source).is_some());
     }
 
@@ -286,11 +288,11 @@ mod tests {
         let source = source();
         let count = Arc::new(Count::default());
         let waker = Waker::from(count.clone());
-        for waker in [&waker, nobody()] {
+        for waker in [&waker, noop_waker()] {
             let mut cx = Context::from_waker(waker);
             assert!(source.poll_ready(Direction::Read, &mut cx).is_pending());
         }
-        let woken = source.sides[0].announce(false);
+        let woken = source.sides[0].set_ready(false);
         woken.unwrap().wake();
         assert_eq!(count.0.load(Ordering::Relaxed), 1);
     }
@@ -303,16 +305,16 @@ mod tests {
         assert!(source.poll_ready(Direction::Read, &mut cx).is_pending());
         source.found(Direction::Read);
         assert!(ready(&source).is_some());
-        assert!(source.sides[0].announce(false).is_some());
+        assert!(source.sides[0].set_ready(false).is_some());
         // Found twice is found once, and what an edge has announced is not found anew.
         source.found(Direction::Read);
-        source.used_up(Direction::Read, ready(&source).unwrap());
+        source.clear_ready(Direction::Read, ready(&source).unwrap());
         assert!(ready(&source).is_none());
         source.found(Direction::Read);
-        source.used_up(Direction::Read, ready(&source).unwrap());
+        source.clear_ready(Direction::Read, ready(&source).unwrap());
         assert!(ready(&source).is_none());
         assert!(source.poll_ready(Direction::Read, &mut cx).is_pending());
-        assert!(source.sides[0].announce(false).is_some());
+        assert!(source.sides[0].set_ready(false).is_some());
     }
 
     #[test]

@@ -10,14 +10,14 @@ use std::{
 };
 
 use bytes::BytesMut;
-use httpcore_core_primitives::{IdleEnd, NetworkStream, StreamInfo};
+use httpcore_core_primitives::{ConnectionInfo, IdleEvent, NetworkStream};
 use socket2::Socket;
 
 use httpcore_net_common::{socket, spare};
 
 use crate::{
     reactor::{Address, Moment, Reactor},
-    source::{Direction, Seen, Source},
+    source::{Direction, Readiness, Source},
 };
 
 /// How many bytes one stream may move before it stands back for others. Beside a large download,
@@ -94,7 +94,11 @@ impl Stream {
     }
 
     /// Ready when a call in `direction` is worth its while; otherwise keeps the waker.
-    fn poll_ready(&self, direction: Direction, cx: &mut Context<'_>) -> Poll<io::Result<Seen>> {
+    fn poll_ready(
+        &self,
+        direction: Direction,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<Readiness>> {
         let polled = self.source.poll_ready(direction, cx);
         if polled.is_pending() {
             self.reactor.watch().waits();
@@ -140,7 +144,7 @@ impl Stream {
             return true;
         }
         self.spent = 0;
-        self.reactor.stand_back();
+        self.reactor.yield_driver();
         cx.waker().wake_by_ref();
         false
     }
@@ -160,14 +164,14 @@ impl NetworkStream for Stream {
             match spare::recv_without_waiting(&self.source.socket, buf) {
                 Ok(read) => {
                     if 0 < read && read < room {
-                        self.source.cut_short(Direction::Read, seen);
+                        self.source.clear_ready_if_short(Direction::Read, seen);
                         self.is_empty_now();
                     }
                     self.spend(read);
                     return Poll::Ready(Ok(read));
                 }
                 Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock => self.source.used_up(Direction::Read, seen),
+                    io::ErrorKind::WouldBlock => self.source.clear_ready(Direction::Read, seen),
                     io::ErrorKind::Interrupted => {}
                     _ => return Poll::Ready(Err(error)),
                 },
@@ -196,13 +200,13 @@ impl NetworkStream for Stream {
                         self.nodelay = Nodelay::BeforeNextWrite;
                     }
                     if written < piece.bytes() {
-                        self.source.cut_short(Direction::Write, seen);
+                        self.source.clear_ready_if_short(Direction::Write, seen);
                     }
                     self.spend(written);
                     return Poll::Ready(Ok(written));
                 }
                 Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock => self.source.used_up(Direction::Write, seen),
+                    io::ErrorKind::WouldBlock => self.source.clear_ready(Direction::Write, seen),
                     io::ErrorKind::Interrupted => {}
                     _ => return Poll::Ready(Err(error)),
                 },
@@ -220,11 +224,11 @@ impl NetworkStream for Stream {
 
     /// Asks the socket, which is a system call, when readiness is remembered, and when neither the socket
     /// nor the loop has been observed within [`RELIED_ON`].
-    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEnd> {
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEvent> {
         loop {
             let seen = match self.source.ready(Direction::Read) {
                 Ok(seen) => seen,
-                Err(error) => return Poll::Ready(IdleEnd::Failed(error.kind())),
+                Err(error) => return Poll::Ready(IdleEvent::Failed(error.kind())),
             };
             if seen.is_some() || !self.was_empty_just_now() {
                 if let Some(end) = socket::idle_end(&self.source.socket) {
@@ -235,16 +239,16 @@ impl NetworkStream for Stream {
                 self.is_empty_now();
             }
             if let Some(seen) = seen {
-                self.source.used_up(Direction::Read, seen);
+                self.source.clear_ready(Direction::Read, seen);
             }
             // Ready if an edge came meanwhile: then the socket is asked about that.
             if let Err(error) = ready!(self.source.poll_ready(Direction::Read, cx)) {
-                return Poll::Ready(IdleEnd::Failed(error.kind()));
+                return Poll::Ready(IdleEvent::Failed(error.kind()));
             }
         }
     }
 
-    fn info(&self) -> StreamInfo {
+    fn info(&self) -> ConnectionInfo {
         socket::info(&self.source.socket, self.peer)
     }
 }

@@ -10,7 +10,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use httpcore_executor::Spawned;
+use httpcore_executor::AbortHandle;
 use pin_project_lite::pin_project;
 
 /// A task that runs by itself, and a future that yields what it yields.
@@ -24,7 +24,7 @@ use pin_project_lite::pin_project;
 /// because its loop is gone: there is nothing that could be yielded.
 #[must_use = "dropping a task cancels it: await it, or detach it"]
 pub struct Task<T> {
-    spawned: Option<Spawned>,
+    spawned: Option<AbortHandle>,
     outcome: Arc<Outcome<T>>,
 }
 
@@ -63,7 +63,7 @@ impl<T: Send + 'static> Task<T> {
 
 impl<T> Task<T> {
     /// This, with the means to cancel it.
-    pub(crate) fn started(mut self, spawned: Spawned) -> Self {
+    pub(crate) fn started(mut self, spawned: AbortHandle) -> Self {
         self.spawned = Some(spawned);
         self
     }

@@ -19,7 +19,7 @@ use socket2::Socket;
 use httpcore_net_common::socket;
 
 use crate::{
-    drive::Shared,
+    driver::Shared,
     stream::{Nodelay, Stream},
 };
 

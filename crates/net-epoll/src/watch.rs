@@ -178,7 +178,7 @@ mod tests {
     use httpcore_core_primitives::Runtime;
 
     use super::*;
-    use crate::Epoll;
+    use crate::EventLoop;
 
     /// Lines that were told, and a place to wait for one.
     struct Told(Mutex<usize>, Condvar);
@@ -201,11 +201,11 @@ mod tests {
         }
     }
 
-    fn phase(epoll: &Epoll) -> Phase {
+    fn phase(epoll: &EventLoop) -> Phase {
         epoll.handle.0.reactor.watch().0.state().phase
     }
 
-    fn arm(epoll: &Epoll) {
+    fn arm(epoll: &EventLoop) {
         let hour = epoll.handle.now() + Duration::from_secs(3600);
         let mut timer = epoll.handle.timer("test");
         let mut cx = Context::from_waker(Waker::noop());
@@ -215,7 +215,7 @@ mod tests {
     #[test]
     fn a_timer_of_a_loop_that_no_thread_runs_is_told_of_once() {
         static TOLD: Told = Told::new();
-        let (epoll, other) = (Epoll::new().unwrap(), Epoll::new().unwrap());
+        let (epoll, other) = (EventLoop::new().unwrap(), EventLoop::new().unwrap());
         epoll
             .handle
             .0
@@ -233,7 +233,7 @@ mod tests {
     #[test]
     fn a_task_of_a_loop_that_no_thread_runs_is_told_of_and_upkeep_is_not() {
         static TOLD: Told = Told::new();
-        let epoll = Epoll::new().unwrap();
+        let epoll = EventLoop::new().unwrap();
         epoll
             .handle
             .0
@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn a_thread_that_comes_or_the_end_of_the_loop_ends_the_watch() {
-        let epoll = Epoll::new().unwrap();
+        let epoll = EventLoop::new().unwrap();
         arm(&epoll);
         assert!(phase(&epoll) == Phase::Watching);
         epoll.block_on(async { arm(&epoll) });
@@ -263,7 +263,7 @@ mod tests {
 
     #[test]
     fn a_loop_starts_a_bounded_number_of_watches() {
-        let epoll = Epoll::new().unwrap();
+        let epoll = EventLoop::new().unwrap();
         for _ in 0..u32::from(MOST_WATCHES) + 5 {
             arm(&epoll);
             epoll.block_on(async {});

@@ -21,9 +21,10 @@ use std::{
 
 use bytes::BytesMut;
 use common::{read_some, read_to_end, serve, write_all, yield_now};
-use httpcore_core_primitives::RuntimeGone;
+use httpcore_core_primitives::RuntimeShutdown;
 use httpcore_core_primitives::{
-    Alarm, BoxStream, IdleEnd, NetworkBackend, Runtime, TcpOptions, sleep_until, with_deadline,
+    BoxStream, IdleEvent, LazyTimer, NetworkBackend, Runtime, TcpOptions, sleep_until,
+    with_deadline,
 };
 use httpcore_net_epoll::Blocking;
 
@@ -96,7 +97,7 @@ fn a_deadline_that_moves_is_met_where_it_ends_up() {
     let blocking = Blocking::new().unwrap();
     let (mut stream, _server) = accepted(&blocking);
     let runtime: Arc<dyn Runtime> = Arc::new(blocking.handle());
-    let mut alarm = Alarm::new(runtime.clone(), "moves");
+    let mut alarm = LazyTimer::new(runtime.clone(), "moves");
     let early = runtime.now() + Duration::from_millis(10);
     let late = early + Duration::from_millis(40);
     blocking.block_on(async {
@@ -395,7 +396,7 @@ fn an_idle_stream_is_asked_although_no_thread_turns_the_loop() {
     let mut cx = Context::from_waker(Waker::noop());
     assert!(stream.poll_idle(&mut cx).is_pending());
     drop(server);
-    assert_eq!(common::idle_end_soon(&mut stream), IdleEnd::Closed);
+    assert_eq!(common::idle_end_soon(&mut stream), IdleEvent::Closed);
 }
 
 #[test]
@@ -434,7 +435,7 @@ fn the_end_of_the_loop_reaches_a_thread_that_waits_in_its_socket() {
     waiting.recv().unwrap();
     drop(blocking);
     let error = reader.join().unwrap().unwrap_err();
-    assert!(RuntimeGone::is_behind(&error), "{error:?}");
+    assert!(RuntimeShutdown::is_source_of(&error), "{error:?}");
     drop(server);
 }
 

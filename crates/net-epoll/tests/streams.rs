@@ -14,16 +14,16 @@ use std::{
 
 use bytes::BytesMut;
 use common::{accepted, read_some, read_to_end, serve, turn, write_all};
-use httpcore_core_primitives::RuntimeGone;
+use httpcore_core_primitives::RuntimeShutdown;
 use httpcore_core_primitives::{
-    BoxFuture, BoxStream, IdleEnd, NetworkBackend, Runtime, TcpOptions, nobody,
+    BoxFuture, BoxStream, IdleEvent, NetworkBackend, Runtime, TcpOptions, noop_waker,
 };
-use httpcore_net_epoll::Epoll;
+use httpcore_net_epoll::EventLoop;
 use socket2::{Domain, SockRef, Socket, Type};
 
 #[test]
 fn what_is_written_comes_back_over_tcp() {
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     let (address, server) = serve(|mut socket| {
         let mut said = [0; 5];
         socket.read_exact(&mut said).unwrap();
@@ -46,7 +46,7 @@ fn what_is_written_comes_back_over_tcp() {
 
 #[test]
 fn what_is_written_comes_back_over_a_unix_socket() {
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     let place = tempfile::tempdir().unwrap();
     let path = place.path().join("socket");
     let listener = UnixListener::bind(&path).unwrap();
@@ -70,7 +70,7 @@ fn what_is_written_comes_back_over_a_unix_socket() {
 #[test]
 fn an_abstract_unix_name_begins_with_a_zero_byte() {
     use std::os::{linux::net::SocketAddrExt, unix::net::SocketAddr};
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     let name = format!("httpcore-{}-abstract", std::process::id());
     let address = SocketAddr::from_abstract_name(&name).unwrap();
     let listener = UnixListener::bind_addr(&address).unwrap();
@@ -82,7 +82,7 @@ fn an_abstract_unix_name_begins_with_a_zero_byte() {
 
 #[test]
 fn a_unix_path_that_is_none_is_refused() {
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     for (path, kind) in [
         ("", io::ErrorKind::InvalidInput),
         ("\0", io::ErrorKind::InvalidInput),
@@ -98,7 +98,7 @@ fn a_unix_path_that_is_none_is_refused() {
 
 #[test]
 fn data_and_end_in_one_edge_are_both_seen() {
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     // The server writes and closes before the loop turns again, so that both come as one edge;
     // and the read that follows is shorter than its buffer.
     let (mut stream, mut server) = accepted(&epoll);
@@ -111,7 +111,7 @@ fn data_and_end_in_one_edge_are_both_seen() {
 #[test]
 fn large_bodies_go_both_ways_at_once() {
     const LEN: usize = 3 * 1024 * 1024 + 17;
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     let (address, server) = serve(|mut socket| {
         let mut other = socket.try_clone().unwrap();
         let writer = std::thread::spawn(move || {
@@ -174,7 +174,7 @@ fn large_bodies_go_both_ways_at_once() {
 
 #[test]
 fn more_slices_than_one_call_takes_are_written_in_order() {
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     let (mut stream, mut server) = accepted(&epoll);
     let bytes: Vec<[u8; 1]> = (0..3000u32).map(|n| [n as u8]).collect();
     epoll
@@ -197,7 +197,7 @@ fn more_slices_than_one_call_takes_are_written_in_order() {
 
 #[test]
 fn a_port_where_nobody_listens_refuses() {
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
@@ -209,7 +209,7 @@ fn a_port_where_nobody_listens_refuses() {
 }
 
 /// A connection that has been begun, and of whose outcome the loop has not heard.
-fn begun(epoll: &Epoll, address: SocketAddr, options: &TcpOptions) -> Connecting {
+fn begun(epoll: &EventLoop, address: SocketAddr, options: &TcpOptions) -> Connecting {
     let mut connecting = epoll.handle().connect_tcp(address, options);
     let mut cx = Context::from_waker(Waker::noop());
     assert!(connecting.as_mut().poll(&mut cx).is_pending());
@@ -220,7 +220,7 @@ type Connecting = BoxFuture<'static, io::Result<BoxStream>>;
 
 #[test]
 fn a_connection_reset_before_the_loop_has_heard_of_it_is_none() {
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let connecting = begun(&epoll, address, &TcpOptions::default());
@@ -236,7 +236,7 @@ fn a_connection_reset_before_the_loop_has_heard_of_it_is_none() {
 
 #[test]
 fn a_connection_closed_before_the_loop_has_heard_of_it_ends_at_once() {
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let connecting = begun(&epoll, address, &TcpOptions::default());
@@ -247,7 +247,7 @@ fn a_connection_closed_before_the_loop_has_heard_of_it_ends_at_once() {
 
 #[test]
 fn a_connection_that_nobody_takes_times_out_as_the_kernel_was_told() {
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     // One connection fills the queue of this listener, and whoever comes then is not answered.
     let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -265,7 +265,7 @@ fn a_connection_that_nobody_takes_times_out_as_the_kernel_was_told() {
 
 #[test]
 fn an_interface_that_does_not_exist_fails_the_connect() {
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut options = TcpOptions::default();
     options.interface = Some("no-such-if0".into());
@@ -277,18 +277,18 @@ fn an_interface_that_does_not_exist_fails_the_connect() {
 
 #[test]
 fn an_idle_stream_tells_close_data_and_reset_apart() {
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
 
     let (mut stream, server) = accepted(&epoll);
     assert_eq!(idle(&mut stream), None);
     drop(server);
     let end = epoll.block_on(poll_fn(|cx| stream.poll_idle(cx)));
-    assert_eq!(end, IdleEnd::Closed);
+    assert_eq!(end, IdleEvent::Closed);
 
     let (mut stream, mut server) = accepted(&epoll);
     server.write_all(b"?").unwrap();
     let end = epoll.block_on(poll_fn(|cx| stream.poll_idle(cx)));
-    assert_eq!(end, IdleEnd::UnsolicitedData);
+    assert_eq!(end, IdleEvent::UnsolicitedData);
     // It was looked at, not taken.
     let mut heard = BytesMut::with_capacity(8);
     let read = epoll.block_on(poll_fn(|cx| stream.poll_read(cx, &mut heard)));
@@ -300,11 +300,11 @@ fn an_idle_stream_tells_close_data_and_reset_apart() {
         .unwrap();
     drop(server);
     let end = epoll.block_on(poll_fn(|cx| stream.poll_idle(cx)));
-    assert_eq!(end, IdleEnd::Failed(io::ErrorKind::ConnectionReset));
+    assert_eq!(end, IdleEvent::Failed(io::ErrorKind::ConnectionReset));
 }
 
-fn idle(stream: &mut BoxStream) -> Option<IdleEnd> {
-    match stream.poll_idle(&mut Context::from_waker(nobody())) {
+fn idle(stream: &mut BoxStream) -> Option<IdleEvent> {
+    match stream.poll_idle(&mut Context::from_waker(noop_waker())) {
         Poll::Ready(end) => Some(end),
         Poll::Pending => None,
     }
@@ -313,7 +313,7 @@ fn idle(stream: &mut BoxStream) -> Option<IdleEnd> {
 /// Inside one `block_on`, which never awaits: what has reached the kernel is found all the same.
 #[test]
 fn an_idle_stream_is_asked_although_the_loop_does_not_turn() {
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     let (mut data, mut data_server) = accepted(&epoll);
     let (mut end, end_server) = accepted(&epoll);
     let (mut reset, reset_server) = accepted(&epoll);
@@ -328,15 +328,15 @@ fn an_idle_stream_is_asked_although_the_loop_does_not_turn() {
             .set_linger(Some(Duration::ZERO))
             .unwrap();
         drop(reset_server);
-        assert_eq!(common::idle_end_soon(&mut data), IdleEnd::UnsolicitedData);
-        assert_eq!(common::idle_end_soon(&mut end), IdleEnd::Closed);
+        assert_eq!(common::idle_end_soon(&mut data), IdleEvent::UnsolicitedData);
+        assert_eq!(common::idle_end_soon(&mut end), IdleEvent::Closed);
         assert_eq!(
             common::idle_end_soon(&mut reset),
-            IdleEnd::Failed(io::ErrorKind::ConnectionReset)
+            IdleEvent::Failed(io::ErrorKind::ConnectionReset)
         );
         // A layer above can read what was found, without the loop having turned.
         let mut heard = BytesMut::with_capacity(8);
-        let read = data.poll_read(&mut Context::from_waker(nobody()), &mut heard);
+        let read = data.poll_read(&mut Context::from_waker(noop_waker()), &mut heard);
         assert!(matches!(read, Poll::Ready(Ok(1))), "{read:?}");
         assert_eq!(idle(&mut data), None);
     });
@@ -344,23 +344,23 @@ fn an_idle_stream_is_asked_although_the_loop_does_not_turn() {
 
 #[test]
 fn who_waits_is_woken_although_a_question_in_between_has_found_the_end() {
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     let (mut stream, server) = accepted(&epoll);
     let mut server = Some(server);
     let end = epoll.block_on(poll_fn(|cx| {
         let end = stream.poll_idle(cx);
         if server.take().is_some() {
             assert!(end.is_pending());
-            assert_eq!(common::idle_end_soon(&mut stream), IdleEnd::Closed);
+            assert_eq!(common::idle_end_soon(&mut stream), IdleEvent::Closed);
         }
         end
     }));
-    assert_eq!(end, IdleEnd::Closed);
+    assert_eq!(end, IdleEvent::Closed);
 }
 
 #[test]
 fn who_asks_without_waiting_does_not_take_the_place_of_who_waits() {
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     let (mut stream, mut server) = accepted(&epoll);
     let end = epoll.block_on(async {
         let mut asked = false;
@@ -375,12 +375,12 @@ fn who_asks_without_waiting_does_not_take_the_place_of_who_waits() {
         })
         .await
     });
-    assert_eq!(end, IdleEnd::UnsolicitedData);
+    assert_eq!(end, IdleEvent::UnsolicitedData);
 }
 
 #[test]
 fn an_answer_read_to_its_end_leaves_the_stream_idle() {
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     let (mut stream, mut server) = accepted(&epoll);
     server.write_all(b"answer").unwrap();
     let heard = epoll.block_on(read_some(&mut stream)).unwrap();
@@ -391,7 +391,7 @@ fn an_answer_read_to_its_end_leaves_the_stream_idle() {
 
 #[test]
 fn a_close_is_noticed_by_a_loop_that_has_not_turned_for_a_while() {
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     let (mut stream, server) = accepted(&epoll);
     assert_eq!(idle(&mut stream), None);
     drop(server);
@@ -402,12 +402,12 @@ fn a_close_is_noticed_by_a_loop_that_has_not_turned_for_a_while() {
     }
     // Asked by the very first poll of a `block_on`, before anything has had time to happen in it.
     let end = epoll.block_on(async { idle(&mut stream) });
-    assert_eq!(end, Some(IdleEnd::Closed));
+    assert_eq!(end, Some(IdleEvent::Closed));
 }
 
 #[test]
 fn a_stream_on_another_thread_is_woken_by_the_loop_that_turns_here() {
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     let (mut stream, mut server) = accepted(&epoll);
     let (waits, waiting) = mpsc::channel();
     let handle = epoll.handle();
@@ -429,7 +429,7 @@ fn a_stream_on_another_thread_is_woken_by_the_loop_that_turns_here() {
 #[test]
 fn a_stream_that_reads_much_stands_back_for_others() {
     const LEN: usize = 4 * 1024 * 1024;
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     let (mut greedy, mut server) = accepted(&epoll);
     let writer = std::thread::spawn(move || server.write_all(&vec![7; LEN]).unwrap());
     let most = epoll.block_on(async {
@@ -464,7 +464,7 @@ fn a_stream_that_reads_much_stands_back_for_others() {
 
 #[test]
 fn a_read_without_room_is_an_error_and_not_the_end() {
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     let (mut stream, _server) = accepted(&epoll);
     let mut cx = Context::from_waker(Waker::noop());
     let Poll::Ready(Err(error)) = stream.poll_read(&mut cx, &mut BytesMut::new()) else {
@@ -475,7 +475,7 @@ fn a_read_without_room_is_an_error_and_not_the_end() {
 
 #[test]
 fn writing_to_a_peer_who_is_gone_fails_without_a_signal() {
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     let (mut stream, server) = accepted(&epoll);
     SockRef::from(&server)
         .set_linger(Some(Duration::ZERO))
@@ -500,7 +500,7 @@ fn writing_to_a_peer_who_is_gone_fails_without_a_signal() {
 
 #[test]
 fn a_stream_outlives_its_loop_and_says_so() {
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     let (mut stream, mut server) = accepted(&epoll);
     let handle = epoll.handle();
     server.write_all(b"unheard").unwrap();
@@ -510,15 +510,15 @@ fn a_stream_outlives_its_loop_and_says_so() {
     let Poll::Ready(Err(error)) = stream.poll_read(&mut cx, &mut buf) else {
         panic!("a stream without a loop was read");
     };
-    assert!(RuntimeGone::is_behind(&error));
+    assert!(RuntimeShutdown::is_source_of(&error));
     let Poll::Ready(Err(error)) = stream.poll_write(&mut cx, &[IoSlice::new(b"x")]) else {
         panic!("a stream without a loop was written");
     };
-    assert!(RuntimeGone::is_behind(&error));
-    assert!(matches!(idle(&mut stream), Some(IdleEnd::Failed(_))));
+    assert!(RuntimeShutdown::is_source_of(&error));
+    assert!(matches!(idle(&mut stream), Some(IdleEvent::Failed(_))));
     let address = server.local_addr().unwrap();
     let error = handle
         .block_on(handle.connect_tcp(address, &TcpOptions::default()))
         .unwrap_err();
-    assert!(RuntimeGone::is_behind(&error), "{error:?}");
+    assert!(RuntimeShutdown::is_source_of(&error), "{error:?}");
 }

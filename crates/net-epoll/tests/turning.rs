@@ -16,16 +16,16 @@ use std::{
 };
 
 use common::{accepted, open_descriptors, read_some, turn, write_all, yield_now};
-use httpcore_core_primitives::{Alarm, NetworkBackend, Runtime, TcpOptions, with_deadline};
-use httpcore_net_epoll::Epoll;
+use httpcore_core_primitives::{LazyTimer, NetworkBackend, Runtime, TcpOptions, with_deadline};
+use httpcore_net_epoll::EventLoop;
 
-fn runtime(epoll: &Epoll) -> Arc<dyn Runtime> {
+fn runtime(epoll: &EventLoop) -> Arc<dyn Runtime> {
     Arc::new(epoll.handle())
 }
 
 #[test]
 fn block_on_runs_what_is_neither_send_nor_static() {
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     let words = std::rc::Rc::new(vec!["not", "send"]);
     let borrowed = &words;
     let len = epoll.block_on(async {
@@ -37,7 +37,7 @@ fn block_on_runs_what_is_neither_send_nor_static() {
 
 #[test]
 fn a_task_yields_what_its_future_does() {
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     let sum = epoll.block_on(async {
         let tasks: Vec<_> = (0..100)
             .map(|n| {
@@ -59,7 +59,7 @@ fn a_task_yields_what_its_future_does() {
 
 #[test]
 fn a_dropped_task_drops_its_future_at_once() {
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     let alive = Arc::new(());
     let held = alive.clone();
     let task = epoll.spawn(async move {
@@ -73,7 +73,7 @@ fn a_dropped_task_drops_its_future_at_once() {
 
 #[test]
 fn a_detached_task_runs_on() {
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     let (done, ended) = mpsc::channel();
     epoll
         .spawn(async move {
@@ -88,7 +88,7 @@ fn a_detached_task_runs_on() {
 
 #[test]
 fn a_panic_in_a_task_reaches_who_awaits_it_and_nobody_else() {
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     let clumsy = epoll.spawn(async { panic!("on purpose") });
     Runtime::spawn(
         &epoll.handle(),
@@ -105,7 +105,7 @@ fn a_panic_in_a_task_reaches_who_awaits_it_and_nobody_else() {
 
 #[test]
 fn a_panic_in_block_on_gives_the_role_up() {
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     let panicked = catch_unwind(AssertUnwindSafe(|| {
         epoll.block_on(async {
             yield_now().await;
@@ -113,32 +113,32 @@ fn a_panic_in_block_on_gives_the_role_up() {
         })
     }));
     assert!(panicked.is_err());
-    assert!(Epoll::current().is_none());
+    assert!(EventLoop::current().is_none());
     assert_eq!(epoll.block_on(epoll.spawn(async { 1 })), 1);
 }
 
 #[test]
 fn the_current_loop_is_the_innermost_one() {
-    let (outer, inner) = (Epoll::new().unwrap(), Epoll::new().unwrap());
-    assert!(Epoll::current().is_none());
+    let (outer, inner) = (EventLoop::new().unwrap(), EventLoop::new().unwrap());
+    assert!(EventLoop::current().is_none());
     outer.block_on(async {
         let task = outer.spawn(async {});
-        assert_eq!(Epoll::current().unwrap().tasks(), 1);
+        assert_eq!(EventLoop::current().unwrap().tasks(), 1);
         inner.block_on(async {
-            assert_eq!(Epoll::current().unwrap().tasks(), 0);
+            assert_eq!(EventLoop::current().unwrap().tasks(), 0);
             // A task sees the loop it runs on.
-            let seen = inner.spawn(async { Epoll::current().unwrap().tasks() });
+            let seen = inner.spawn(async { EventLoop::current().unwrap().tasks() });
             assert_eq!(seen.await, 1);
         });
-        assert_eq!(Epoll::current().unwrap().tasks(), 1);
+        assert_eq!(EventLoop::current().unwrap().tasks(), 1);
         task.await;
     });
-    assert!(Epoll::current().is_none());
+    assert!(EventLoop::current().is_none());
 }
 
 #[test]
 fn block_on_within_itself_turns_the_same_loop() {
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     let epoll = &epoll;
     let heard = epoll.block_on(async {
         let other = epoll.spawn(async {
@@ -155,7 +155,7 @@ fn block_on_within_itself_turns_the_same_loop() {
 
 #[test]
 fn a_task_that_blocks_on_its_own_loop_lets_the_other_tasks_run() {
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     let handle = epoll.handle();
     let total = epoll.block_on(async {
         let other = epoll.spawn(async {
@@ -170,7 +170,7 @@ fn a_task_that_blocks_on_its_own_loop_lets_the_other_tasks_run() {
 
 #[test]
 fn a_wake_from_another_thread_ends_the_sleep() {
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     for _ in 0..200 {
         let (ask, asked) = mpsc::channel::<Waker>();
         let answered = Arc::new(AtomicUsize::new(0));
@@ -196,7 +196,7 @@ fn a_wake_from_another_thread_ends_the_sleep() {
 
 #[test]
 fn a_task_spawned_from_another_thread_ends_the_sleep() {
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     for _ in 0..200 {
         let (told, tell) = (
             Arc::new(Mutex::new(None::<Waker>)),
@@ -228,7 +228,7 @@ fn a_task_spawned_from_another_thread_ends_the_sleep() {
 
 #[test]
 fn a_timer_goes_off_after_its_deadline_and_not_before() {
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     let runtime = runtime(&epoll);
     let deadline = runtime.now() + Duration::from_millis(5);
     epoll.block_on(httpcore_core_primitives::sleep_until(&runtime, deadline));
@@ -237,7 +237,7 @@ fn a_timer_goes_off_after_its_deadline_and_not_before() {
 
 #[test]
 fn timers_go_off_in_the_order_of_their_deadlines() {
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     let runtime = runtime(&epoll);
     let start = runtime.now();
     let order = Arc::new(Mutex::new(Vec::new()));
@@ -261,9 +261,9 @@ fn timers_go_off_in_the_order_of_their_deadlines() {
 
 #[test]
 fn a_deadline_moved_later_is_not_met_early() {
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     let runtime = runtime(&epoll);
-    let mut alarm = Alarm::new(runtime.clone(), "moved");
+    let mut alarm = LazyTimer::new(runtime.clone(), "moved");
     let early = runtime.now() + Duration::from_millis(2);
     let late = early + Duration::from_millis(6);
     epoll.block_on(async {
@@ -281,7 +281,7 @@ fn a_deadline_moved_later_is_not_met_early() {
 
 #[test]
 fn a_timer_armed_from_another_thread_shortens_the_sleep() {
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     let handle = epoll.handle();
     let (arm, armed) = mpsc::channel();
     let other = thread::spawn(move || {
@@ -320,7 +320,7 @@ fn a_connect_that_is_never_answered_ends_at_its_deadline() {
     listener.bind(&any.into()).unwrap();
     listener.listen(0).unwrap();
     let address = listener.local_addr().unwrap().as_socket().unwrap();
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     let runtime = runtime(&epoll);
     let mut kept = Vec::new();
     let ran_out = epoll.block_on(async {
@@ -348,7 +348,7 @@ fn a_unix_connect_waits_for_room_in_the_backlog() {
         .bind(&socket2::SockAddr::unix(&path).unwrap())
         .unwrap();
     listener.listen(0).unwrap();
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     let runtime = runtime(&epoll);
     let mut kept = Vec::new();
     epoll.block_on(async {
@@ -378,7 +378,7 @@ fn a_unix_connect_waits_for_room_in_the_backlog() {
 fn a_loop_may_be_shared_between_threads() {
     fn shared<T: Send + Sync>() {}
     fn sent<T: Send>() {}
-    shared::<Epoll>();
+    shared::<EventLoop>();
     shared::<httpcore_net_epoll::Handle>();
     shared::<httpcore_net_epoll::Blocking>();
     sent::<httpcore_net_epoll::Task<std::cell::Cell<u8>>>();
@@ -404,7 +404,10 @@ fn a_resolver_of_ones_own_is_asked_for_names_and_not_for_addresses() {
             Box::pin(std::future::ready(found))
         }
     }
-    let epoll = Epoll::builder().resolver(Arc::new(Table)).build().unwrap();
+    let epoll = EventLoop::builder()
+        .resolver(Arc::new(Table))
+        .build()
+        .unwrap();
     let ask = |host| epoll.block_on(epoll.handle().resolve(host, 7));
     assert_eq!(ask("known").unwrap(), ["192.0.2.1:7".parse().unwrap()]);
     assert_eq!(ask("::1").unwrap(), ["[::1]:7".parse().unwrap()]);
@@ -414,17 +417,19 @@ fn a_resolver_of_ones_own_is_asked_for_names_and_not_for_addresses() {
 #[test]
 fn names_that_do_not_answer_stop_no_other_names_of_a_loop() {
     use httpcore_core_primitives::with_deadline;
-    use httpcore_net_epoll::Getaddrinfo;
+    use httpcore_net_epoll::SystemResolver;
     let (open, gate) = mpsc::channel::<()>();
     let gate = Mutex::new(gate);
-    let resolver = Getaddrinfo::builder().max_workers(2).lookup(move |host| {
-        if host == "dead" {
-            // Ends when the sender is dropped.
-            let _ = gate.lock().unwrap().recv();
-        }
-        Ok(vec!["127.0.0.1:0".parse().unwrap()])
-    });
-    let epoll = Epoll::builder()
+    let resolver = SystemResolver::builder()
+        .max_workers(2)
+        .lookup(move |host| {
+            if host == "dead" {
+                // Ends when the sender is dropped.
+                let _ = gate.lock().unwrap().recv();
+            }
+            Ok(vec!["127.0.0.1:0".parse().unwrap()])
+        });
+    let epoll = EventLoop::builder()
         .resolver(Arc::new(resolver.build()))
         .build()
         .unwrap();
@@ -444,7 +449,7 @@ fn names_that_do_not_answer_stop_no_other_names_of_a_loop() {
 
 #[test]
 fn localhost_is_found_by_the_system() {
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     let found = epoll
         .block_on(epoll.handle().resolve("localhost", 80))
         .unwrap();
@@ -476,7 +481,7 @@ fn counting() -> (Arc<AtomicUsize>, Waker) {
 #[test]
 fn a_waker_that_panics_costs_no_other_stream_its_wake_up() {
     use std::io::Write;
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     let (mut streams, mut servers): (Vec<_>, Vec<_>) = (0..4).map(|_| accepted(&epoll)).unzip();
     let mut counts = Vec::new();
     for (n, stream) in streams.iter_mut().enumerate() {
@@ -501,7 +506,7 @@ fn a_waker_that_panics_costs_no_other_stream_its_wake_up() {
 
 #[test]
 fn a_waker_that_panics_costs_no_timer_its_wake_up_nor_the_end_of_the_loop() {
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     let runtime = runtime(&epoll);
     for ends in [false, true] {
         let (count, waker) = counting();
@@ -525,7 +530,7 @@ fn a_waker_that_panics_costs_no_timer_its_wake_up_nor_the_end_of_the_loop() {
 
 #[test]
 fn the_role_is_handed_over_when_the_driver_leaves() {
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     let (mut first, mut first_server) = accepted(&epoll);
     let (mut second, mut second_server) = accepted(&epoll);
     let started = Barrier::new(3);
@@ -554,7 +559,7 @@ fn many_threads_share_one_loop() {
     use std::io::{Read, Write};
     const THREADS: usize = 8;
     const ROUNDS: usize = 200;
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     let epoll = &epoll;
     thread::scope(|scope| {
         for n in 0..THREADS {
@@ -594,7 +599,7 @@ fn many_threads_share_one_loop() {
 
 #[test]
 fn dropping_the_loop_wakes_whoever_waits() {
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     let (mut stream, _server) = accepted(&epoll);
     let handle = epoll.handle();
     let runtime = runtime(&epoll);
@@ -641,7 +646,7 @@ fn nothing_stays_open() {
     }
     let before = open_descriptors();
     {
-        let epoll = Epoll::new().unwrap();
+        let epoll = EventLoop::new().unwrap();
         let (mut used, server) = accepted(&epoll);
         let (dropped_first, _server) = accepted(&epoll);
         let (kept_by_a_task, other_server) = accepted(&epoll);

@@ -5,11 +5,11 @@ mod client;
 use std::{sync::Arc, time::Duration};
 
 use client::Client;
-use httpcore_net_mock::{Link, MockNet, Table};
+use httpcore_net_mock::{Link, MockNet, Script};
 
 fn main() {
     let net = MockNet::new();
-    let answer = Table::new()
+    let answer = Script::new()
         .expect_request("GET /", &[])
         .send("HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\nat last");
     let served = net.serve_table("flaky.test", 80, answer);
@@ -32,7 +32,7 @@ fn main() {
     println!(
         "after {} attempts in all:\n{}",
         served.attempts(),
-        net.wire()
+        net.transcript()
     );
 }
 

@@ -6,11 +6,11 @@ mod client;
 use std::{sync::Arc, time::Duration};
 
 use client::Client;
-use httpcore_net_mock::{MockNet, Recorder, Table};
+use httpcore_net_mock::{MockNet, Recorder, Script};
 
 fn main() {
     let real = MockNet::new();
-    let table = Table::new()
+    let table = Script::new()
         .expect_request("GET /account", &[("host", "bank.test")])
         .wait(Duration::from_millis(120))
         .send("HTTP/1.1 200 OK\r\nset-cookie: session=1234\r\ncontent-length: 4\r\n\r\n3.50");
@@ -31,7 +31,7 @@ fn main() {
     let body = net.run(client.get("bank.test", "/account"));
     assert_eq!(body.expect("the recording says so"), "3.50");
     assert_eq!(net.elapsed(), Duration::from_millis(120));
-    replay.assert_played();
+    replay.assert_finished();
 }
 
 #[test]

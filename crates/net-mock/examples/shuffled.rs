@@ -13,7 +13,7 @@ use std::{
 };
 
 use client::Client;
-use httpcore_net_mock::{Census, Link, MockNet, seeds};
+use httpcore_net_mock::{Link, LiveCounts, MockNet, seeds};
 
 fn main() {
     let worlds = AtomicUsize::new(0);
@@ -50,7 +50,7 @@ fn eight_requests(net: &MockNet) {
     }
     net.run(net.sleep(Duration::from_secs(1)));
     assert_eq!(answered.load(Ordering::Relaxed), 8);
-    assert_eq!(net.census(), Census::default());
+    assert_eq!(net.census(), LiveCounts::default());
 }
 
 #[test]

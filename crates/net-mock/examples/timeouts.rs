@@ -5,17 +5,17 @@ mod client;
 use std::{io::ErrorKind, sync::Arc, time::Duration};
 
 use client::Client;
-use httpcore_net_mock::{Census, Link, MockNet, Name};
+use httpcore_net_mock::{DnsEntry, Link, LiveCounts, MockNet};
 
 fn main() {
     let net = MockNet::new();
     net.serve("silent.test", 80, async |stream| stream.stall().await);
     net.name(
         "slow.test",
-        Name::addresses(["10.1.0.1"]).after(Duration::from_secs(60)),
+        DnsEntry::addresses(["10.1.0.1"]).after(Duration::from_secs(60)),
     );
-    net.name("lost.test", Name::addresses(["10.1.0.2"]));
-    net.fate(
+    net.name("lost.test", DnsEntry::addresses(["10.1.0.2"]));
+    net.set_link(
         "10.1.0.2:80".parse().expect("an address"),
         Link::blackhole(),
     );
@@ -34,7 +34,7 @@ fn main() {
     });
     assert_eq!(
         net.census(),
-        Census::default(),
+        LiveCounts::default(),
         "a timeout leaves nothing behind"
     );
 }

@@ -3,7 +3,7 @@
 use std::{io::ErrorKind, net::SocketAddr, task::Waker};
 
 use crate::{
-    agenda::Direction,
+    event_queue::Direction,
     link::Link,
     pipe::{Ending, Moment, Pipe},
     report::Side,

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 
 use crate::{
-    agenda::Direction,
+    event_queue::Direction,
     log::{Entry, Said, unfinished},
 };
 

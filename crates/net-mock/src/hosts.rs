@@ -24,7 +24,7 @@ pub(crate) type Handler = Arc<dyn Fn(ServerStream) -> BoxFuture<'static, ()> + S
 /// Who lives where.
 #[derive(Default)]
 pub(crate) struct Hosts {
-    pub(crate) names: BTreeMap<String, Name>,
+    pub(crate) names: BTreeMap<String, DnsEntry>,
     pub(crate) places: HashMap<Place, Listener>,
     addresses: u32,
     ports: u16,
@@ -49,17 +49,17 @@ pub(crate) struct Listener {
 /// What becomes of looking up a name.
 ///
 /// ```
-/// use httpcore_net_mock::{MockNet, Name};
+/// use httpcore_net_mock::{MockNet, DnsEntry};
 /// use std::{io::ErrorKind, time::Duration};
 ///
 /// let net = MockNet::new();
-/// net.name("two.test", Name::addresses(["10.0.1.1", "fd00::1"]));
-/// net.name("slow.test", Name::addresses(["10.0.1.2"]).after(Duration::from_secs(3)));
-/// net.name("none.test", Name::fails(ErrorKind::NotFound));
-/// net.name("silent.test", Name::unanswered());
+/// net.name("two.test", DnsEntry::addresses(["10.0.1.1", "fd00::1"]));
+/// net.name("slow.test", DnsEntry::addresses(["10.0.1.2"]).after(Duration::from_secs(3)));
+/// net.name("none.test", DnsEntry::fails(ErrorKind::NotFound));
+/// net.name("silent.test", DnsEntry::never());
 /// ```
 #[derive(Clone, Debug)]
-pub struct Name {
+pub struct DnsEntry {
     pub(crate) answer: Answer,
     pub(crate) after: Duration,
 }
@@ -71,7 +71,7 @@ pub(crate) enum Answer {
     Never,
 }
 
-impl Name {
+impl DnsEntry {
     /// The name has these addresses, to be tried in this order.
     ///
     /// # Panics
@@ -93,7 +93,7 @@ impl Name {
     }
 
     /// Looking the name up never ends.
-    pub fn unanswered() -> Self {
+    pub fn never() -> Self {
         Self::answering(Answer::Never)
     }
 
@@ -104,7 +104,7 @@ impl Name {
     }
 
     fn answering(answer: Answer) -> Self {
-        Name {
+        DnsEntry {
             answer,
             after: Duration::ZERO,
         }
@@ -127,18 +127,18 @@ impl Hosts {
         let address = Ipv4Addr::from_bits(Ipv4Addr::new(10, 0, 0, 0).to_bits() + self.addresses);
         self.names.insert(
             name,
-            Name::answering(Answer::Addresses(vec![address.into()])),
+            DnsEntry::answering(Answer::Addresses(vec![address.into()])),
         );
         address.into()
     }
 
-    pub(crate) fn look_up(&self, host: &str) -> Name {
+    pub(crate) fn look_up(&self, host: &str) -> DnsEntry {
         if let Some(address) = literal(host) {
-            return Name::answering(Answer::Addresses(vec![address]));
+            return DnsEntry::answering(Answer::Addresses(vec![address]));
         }
         match self.names.get(&host.to_ascii_lowercase()) {
             Some(name) => name.clone(),
-            None => Name::fails(ErrorKind::NotFound),
+            None => DnsEntry::fails(ErrorKind::NotFound),
         }
     }
 
@@ -202,7 +202,7 @@ impl Hosts {
     fn is_known(&self, ip: IpAddr) -> bool {
         let listens = |place: &Place| matches!(place, Place::Tcp(address) if address.ip() == ip);
         let named =
-            |name: &Name| matches!(&name.answer, Answer::Addresses(all) if all.contains(&ip));
+            |name: &DnsEntry| matches!(&name.answer, Answer::Addresses(all) if all.contains(&ip));
         self.places.keys().any(listens) || self.names.values().any(named)
     }
 

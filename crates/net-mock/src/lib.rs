@@ -58,9 +58,8 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod agenda;
 mod connection;
-mod dice;
+mod event_queue;
 mod expect;
 mod frames;
 mod hosts;
@@ -76,11 +75,12 @@ mod recording;
 mod redact;
 mod replay;
 mod report;
+mod rng;
+mod script;
 mod seed;
 mod server;
 mod stream;
 mod sweep;
-mod table;
 mod tape;
 mod text;
 mod tls;
@@ -88,17 +88,17 @@ mod tls_stream;
 mod wait;
 mod world;
 
-pub use hosts::Name;
+pub use hosts::DnsEntry;
 pub use link::{Chunks, Link, Path};
-pub use listen::Served;
+pub use listen::ServerHandle;
 pub use net::MockNet;
 pub use record::Recorder;
 pub use recording::BadRecording;
 pub use replay::Replay;
-pub use report::Census;
+pub use report::LiveCounts;
+pub use script::Script;
 pub use seed::seeds;
 pub use server::ServerStream;
-pub use sweep::{Scenario, Sweep, Swept, sweep_instants, sweep_polls, sweep_steps};
-pub use table::Table;
+pub use sweep::{Scenario, Sweep, SweepReport, sweep_instants, sweep_polls, sweep_steps};
 pub use tls::{MockTls, MockTlsError, TlsServer};
 pub use wait::Sleep;

@@ -13,7 +13,7 @@ use httpcore_core_primitives::{BoxFuture, BoxStream, NetworkBackend, TcpOptions}
 
 use crate::{
     connection::Connection,
-    hosts::{Answer, Listener, Name, Place},
+    hosts::{Answer, DnsEntry, Listener, Place},
     link::{Connecting, Link},
     net::MockNet,
     play::Record,
@@ -27,13 +27,13 @@ use crate::{
 
 /// A place where a server listens. Dropping this changes nothing.
 #[derive(Clone, Debug)]
-pub struct Served {
+pub struct ServerHandle {
     net: Weak<World>,
     place: Place,
     record: Record,
 }
 
-impl Served {
+impl ServerHandle {
     /// Every connection to be made here is like `link`.
     pub fn link(&self, link: Link) -> &Self {
         self.links([link])
@@ -71,8 +71,8 @@ impl Served {
 
     /// What has not been played of the tables served here, in words; empty when all of them have
     /// been played to their last step.
-    pub fn unplayed(&self) -> Vec<String> {
-        self.record.unplayed()
+    pub fn remaining(&self) -> Vec<String> {
+        self.record.remaining()
     }
 
     /// Checks that every table served here has been played to its last step.
@@ -80,9 +80,9 @@ impl Served {
     /// # Panics
     ///
     /// If one has not: with how far it got.
-    pub fn assert_played(&self) {
-        let unplayed = self.unplayed();
-        assert!(unplayed.is_empty(), "{}", unplayed.join("\n"));
+    pub fn assert_finished(&self) {
+        let remaining = self.remaining();
+        assert!(remaining.is_empty(), "{}", remaining.join("\n"));
     }
 
     pub(crate) fn recording(mut self, record: Record) -> Self {
@@ -119,7 +119,7 @@ impl MockNet {
         host: &str,
         port: u16,
         server: impl Fn(ServerStream) -> F + Send + Sync + 'static,
-    ) -> Served
+    ) -> ServerHandle
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -142,7 +142,7 @@ impl MockNet {
         port: u16,
         tls: TlsServer,
         server: impl Fn(ServerStream) -> F + Send + Sync + 'static,
-    ) -> Served
+    ) -> ServerHandle
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -162,7 +162,7 @@ impl MockNet {
         &self,
         path: impl AsRef<FilePath>,
         server: impl Fn(ServerStream) -> F + Send + Sync + 'static,
-    ) -> Served
+    ) -> ServerHandle
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -179,7 +179,7 @@ impl MockNet {
         place: Place,
         label: String,
         server: impl Fn(ServerStream) -> F + Send + Sync + 'static,
-    ) -> Served
+    ) -> ServerHandle
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -192,7 +192,7 @@ impl MockNet {
             .world()
             .with(|state, _| state.hosts.places.insert(place.clone(), listener));
         drop(before);
-        Served {
+        ServerHandle {
             net: Arc::downgrade(self.world()),
             place,
             record: Record::default(),
@@ -200,7 +200,7 @@ impl MockNet {
     }
 
     /// Says what becomes of looking up `host`.
-    pub fn name(&self, host: &str, name: Name) {
+    pub fn name(&self, host: &str, name: DnsEntry) {
         self.world().with(|state, _| {
             state.hosts.names.insert(host.to_ascii_lowercase(), name);
         });
@@ -209,7 +209,7 @@ impl MockNet {
     /// Says what connecting to `address` meets, where nobody listens: [`Link::blackhole`],
     /// [`Link::unreachable`], or one of these with a latency. Without this, an address that some
     /// name or server has is refused, and any other is unreachable.
-    pub fn fate(&self, address: SocketAddr, link: Link) {
+    pub fn set_link(&self, address: SocketAddr, link: Link) {
         let listener = Listener {
             label: address.to_string(),
             links: VecDeque::from([link]),
@@ -247,7 +247,7 @@ impl NetworkBackend for MockNet {
             let (name, unknown, now) = world.with(|state, _| {
                 let hosts = &state.hosts;
                 let unknown = hosts.unknown_name(&host);
-                (hosts.look_up(&host), unknown, state.agenda.now())
+                (hosts.look_up(&host), unknown, state.event_queue.now())
             });
             let until = match name.answer {
                 Answer::Never => None,
@@ -304,7 +304,7 @@ async fn connect(
     };
     let (link, unknown, now) = world.with(|state, _| {
         let unknown = state.hosts.unknown_place(&place);
-        (state.hosts.meet(&place), unknown, state.agenda.now())
+        (state.hosts.meet(&place), unknown, state.event_queue.now())
     });
     let until = match link.connecting {
         Connecting::Unanswered => None,

@@ -15,7 +15,7 @@ use std::{collections::BTreeMap, fmt::Write, net::SocketAddr, time::Duration};
 use bytes::{Bytes, BytesMut};
 
 use crate::{
-    agenda::Direction,
+    event_queue::Direction,
     frames::Frames,
     net::MockNet,
     pipe::Ending,
@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// How many bytes of each direction of a connection are kept, unless told otherwise.
-const KEPT: usize = 1024 * 1024;
+const MAX_TRANSCRIPT_BYTES: usize = 1024 * 1024;
 
 /// What all connections have carried.
 #[derive(Debug)]
@@ -67,7 +67,7 @@ pub(crate) enum Said {
 impl Default for Log {
     fn default() -> Self {
         Log {
-            kept: KEPT,
+            kept: MAX_TRANSCRIPT_BYTES,
             lines: BTreeMap::new(),
         }
     }
@@ -157,13 +157,13 @@ impl MockNet {
     }
 
     /// All of [`wires`](Self::wires), one after the other.
-    pub fn wire(&self) -> String {
+    pub fn transcript(&self) -> String {
         self.wires().join("\n")
     }
 
     /// How many bytes of each direction of each connection are kept for
     /// [`wires`](Self::wires), from now on; 1 MiB unless this is called.
-    pub fn keep_wire(&self, bytes: usize) {
+    pub fn set_transcript_limit(&self, bytes: usize) {
         self.world().with(|state, _| state.log.kept = bytes);
     }
 }

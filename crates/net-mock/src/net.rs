@@ -12,8 +12,8 @@ use std::{
 use httpcore_core_primitives::{BoxFuture, Driven, Runtime, Timer};
 
 use crate::{
-    dice::Dice,
-    report::{At, Census},
+    report::{At, LiveCounts},
+    rng::Dice,
     wait::{Sleep, Waiting},
     world::World,
 };
@@ -63,9 +63,9 @@ impl MockNet {
         Self::with_dice(Dice::seeded(seed))
     }
 
-    fn with_dice(dice: Dice) -> Self {
+    fn with_dice(rng: Dice) -> Self {
         MockNet {
-            owner: Arc::new(Owner(Arc::new(World::new(dice)))),
+            owner: Arc::new(Owner(Arc::new(World::new(rng)))),
         }
     }
 
@@ -146,13 +146,13 @@ impl MockNet {
             instants += 1;
             instants_without_main += 1;
             if !world.advance(latest) {
-                let next = world.with(|state, _| state.agenda.next_instant());
+                let next = world.with(|state, _| state.event_queue.next_instant());
                 match next {
                     None => panic!("{}", world.report(STUCK)),
                     Some(next) => panic!("{}", world.report(&beyond_time(next, bounds.time))),
                 }
             }
-            if instants_without_main > MOST_INSTANTS_WITHOUT_MAIN {
+            if instants_without_main > MAX_INSTANTS_WITHOUT_MAIN {
                 panic!("{}", world.report(STUCK_BESIDE));
             }
         }
@@ -160,7 +160,7 @@ impl MockNet {
 
     /// Runs everything that can run, without moving the clock. From outside [`run`](Self::run), or
     /// from its main future; not from a task.
-    pub fn settle(&self) {
+    pub fn run_until_idle(&self) {
         let world = self.world();
         let current = world.with(|state, _| state.current);
         assert!(current.is_none(), "settle() called from a task");
@@ -195,11 +195,11 @@ impl MockNet {
     pub fn advance(&self, duration: Duration) {
         let world = self.world();
         let until = self.elapsed().saturating_add(duration);
-        self.settle();
+        self.run_until_idle();
         while world.advance(until) {
-            self.settle();
+            self.run_until_idle();
         }
-        world.with(|state, _| state.agenda.advance_to(until));
+        world.with(|state, _| state.event_queue.advance_to(until));
     }
 
     /// The current time of this world. It begins at the real time of the world's creation.
@@ -209,7 +209,7 @@ impl MockNet {
 
     /// How long the world has existed, by its own clock.
     pub fn elapsed(&self) -> Duration {
-        self.world().with(|state, _| state.agenda.now())
+        self.world().with(|state, _| state.event_queue.now())
     }
 
     /// Waits for `duration` of virtual time, from now on.
@@ -231,38 +231,38 @@ impl MockNet {
     ///
     /// let throw = |seed| {
     ///     let net = MockNet::seeded(seed);
-    ///     [0; 9].map(|_| net.pick(6))
+    ///     [0; 9].map(|_| net.random_below(6))
     /// };
     /// assert_eq!(throw(1), throw(1));
     /// assert_ne!(throw(1), throw(2));
-    /// assert_eq!(MockNet::new().pick(6), 0);
+    /// assert_eq!(MockNet::new().random_below(6), 0);
     /// ```
-    pub fn pick(&self, count: usize) -> usize {
-        self.world().pick(count)
+    pub fn random_below(&self, count: usize) -> usize {
+        self.world().random_below(count)
     }
 
-    /// What the code under test holds now. See [`Census`] for what is counted.
-    pub fn census(&self) -> Census {
+    /// What the code under test holds now. See [`LiveCounts`] for what is counted.
+    pub fn census(&self) -> LiveCounts {
         self.world().with(|state, _| state.census())
     }
 
     /// What [`census`](Self::census) counts, one by one and by name.
-    pub fn inventory(&self) -> Vec<String> {
-        self.world().with(|state, _| state.inventory(false))
+    pub fn live(&self) -> Vec<String> {
+        self.world().with(|state, _| state.live(false))
     }
 
     /// Lets come to pass whatever is still due, but no more than `limit` from now.
     pub(crate) fn play_out(&self, limit: Duration) {
         let until = self.elapsed().saturating_add(limit);
-        self.settle();
+        self.run_until_idle();
         while self.world().advance(until) {
-            self.settle();
+            self.run_until_idle();
         }
     }
 
-    /// As [`inventory`](Self::inventory), with timers which are not armed.
+    /// As [`live`](Self::live), with timers which are not armed.
     pub(crate) fn leftovers(&self) -> Vec<String> {
-        self.world().with(|state, _| state.inventory(true))
+        self.world().with(|state, _| state.live(true))
     }
 
     /// Everything there is and what it waits for, in words; what [`run`](Self::run) says when
@@ -334,7 +334,7 @@ impl Drop for Running<'_> {
 
 /// How often the clock may move without the main future being polled before it is said to be
 /// stuck beside something periodic.
-const MOST_INSTANTS_WITHOUT_MAIN: u64 = 300_000;
+const MAX_INSTANTS_WITHOUT_MAIN: u64 = 300_000;
 
 const SPINS: &str = "the world spins: tasks wake each other for ever";
 const GOES_ON: &str = "the world goes on without end";

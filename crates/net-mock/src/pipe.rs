@@ -20,12 +20,12 @@ use std::{
 };
 
 use bytes::{Buf, Bytes, BytesMut};
-use httpcore_core_primitives::IdleEnd;
+use httpcore_core_primitives::IdleEvent;
 
 use crate::{
-    agenda::{Agenda, Direction, Happening, Key, Wakes},
-    dice::Dice,
+    event_queue::{Agenda, Direction, Key, ScheduledEvent, Wakes},
     link::{Chunks, Fault, Path},
+    rng::Dice,
 };
 
 /// The most that arrives at once on a path of limited bandwidth: the payload of an Ethernet frame
@@ -34,8 +34,8 @@ const PACKET: usize = 1460;
 
 /// What a step of a pipe may touch besides the pipe.
 pub(crate) struct Moment<'a> {
-    pub(crate) agenda: &'a mut Agenda,
-    pub(crate) dice: &'a mut Dice,
+    pub(crate) event_queue: &'a mut Agenda,
+    pub(crate) rng: &'a mut Dice,
     pub(crate) wakes: &'a mut Wakes,
 }
 
@@ -121,7 +121,7 @@ impl Pipe {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<Bytes>> {
         let total: usize = bufs.iter().map(|buf| buf.len()).sum();
-        if let Some(kind) = self.broken_now(moment.agenda.now()) {
+        if let Some(kind) = self.broken_now(moment.event_queue.now()) {
             moment.wakes.discard(Some(waker));
             return Poll::Ready(Err(kind.into()));
         }
@@ -138,7 +138,7 @@ impl Pipe {
             if self.reader_gone {
                 // RFC 9293 §3.10.7.1: bytes for a connection that no longer exists are answered
                 // with a reset, which is a round trip away.
-                let back = moment.agenda.now() + self.path.latency * 2;
+                let back = moment.event_queue.now() + self.path.latency * 2;
                 self.broken.get_or_insert((back, ErrorKind::BrokenPipe));
             }
             return Poll::Ready(Ok(gather(bufs, total)));
@@ -148,12 +148,12 @@ impl Pipe {
             moment.wakes.park(&mut self.writer, waker);
             return Poll::Pending;
         }
-        if moment.dice.hesitates() {
+        if moment.rng.hesitates() {
             moment.wakes.call(Some(waker));
             return Poll::Pending;
         }
         moment.wakes.discard(Some(waker));
-        let taken = gather(bufs, moment.dice.write(total.min(room)));
+        let taken = gather(bufs, moment.rng.write(total.min(room)));
         self.carry(moment, taken.clone());
         Poll::Ready(Ok(taken))
     }
@@ -208,7 +208,7 @@ impl Pipe {
                 Some(_) => bytes.split_to(bytes.len().min(PACKET)),
             };
             self.held += packet.len();
-            let at = self.arrival_of(moment.agenda.now(), packet.len());
+            let at = self.arrival_of(moment.event_queue.now(), packet.len());
             self.segments.push_back(Segment {
                 at,
                 bytes: packet,
@@ -235,9 +235,9 @@ impl Pipe {
         waker: Waker,
         buf: &mut BytesMut,
     ) -> Poll<io::Result<usize>> {
-        let now = moment.agenda.now();
+        let now = moment.event_queue.now();
         if self.segments.front().is_some_and(|front| front.at <= now) {
-            if std::mem::take(&mut self.at_cut) || moment.dice.hesitates() {
+            if std::mem::take(&mut self.at_cut) || moment.rng.hesitates() {
                 moment.wakes.call(Some(waker));
                 return Poll::Pending;
             }
@@ -265,10 +265,10 @@ impl Pipe {
 
     /// Moves at most `most` bytes which have arrived into `buf`, up to the next cut.
     fn take(&mut self, moment: &mut Moment<'_>, most: usize, buf: &mut BytesMut) -> usize {
-        let now = moment.agenda.now();
+        let now = moment.event_queue.now();
         let mut left = most;
         if left > 0 {
-            left = moment.dice.read(left.min(self.held.max(1)));
+            left = moment.rng.read(left.min(self.held.max(1)));
         }
         let mut read = 0;
         while left > 0
@@ -304,18 +304,18 @@ impl Pipe {
     }
 
     /// What a reader who expects nothing learns.
-    pub(crate) fn idle(&mut self, moment: &mut Moment<'_>, waker: Waker) -> Poll<IdleEnd> {
-        let now = moment.agenda.now();
+    pub(crate) fn idle(&mut self, moment: &mut Moment<'_>, waker: Waker) -> Poll<IdleEvent> {
+        let now = moment.event_queue.now();
         if self.segments.front().is_some_and(|front| front.at <= now) {
             moment.wakes.discard(Some(waker));
-            return Poll::Ready(IdleEnd::UnsolicitedData);
+            return Poll::Ready(IdleEvent::UnsolicitedData);
         }
         match self.ending {
             Some((at, ending)) if self.segments.is_empty() && at <= now => {
                 moment.wakes.discard(Some(waker));
                 Poll::Ready(match ending {
-                    Ending::Fin => IdleEnd::Closed,
-                    Ending::Reset => IdleEnd::Failed(ErrorKind::ConnectionReset),
+                    Ending::Fin => IdleEvent::Closed,
+                    Ending::Reset => IdleEvent::Failed(ErrorKind::ConnectionReset),
                 })
             }
             _ => {
@@ -339,14 +339,14 @@ impl Pipe {
     }
 
     fn end(&mut self, moment: &mut Moment<'_>, ending: Ending) {
-        let at = self.arrival_of(moment.agenda.now(), 0);
+        let at = self.arrival_of(moment.event_queue.now(), 0);
         self.ending.get_or_insert((at, ending));
         self.tell_reader(moment);
     }
 
     /// The connection has been reset: after `delay`, writing fails in this way.
     pub(crate) fn break_off(&mut self, moment: &mut Moment<'_>, delay: Duration, kind: ErrorKind) {
-        let at = moment.agenda.now() + delay;
+        let at = moment.event_queue.now() + delay;
         self.broken.get_or_insert((at, kind));
         moment.wakes.call(self.writer.take());
     }
@@ -374,7 +374,7 @@ impl Pipe {
         moment.wakes.discard(self.reader.take());
         moment.wakes.call(self.writer.take());
         if let Some(key) = self.arrival.take() {
-            moment.agenda.remove(key);
+            moment.event_queue.remove(key);
         }
     }
 
@@ -399,11 +399,15 @@ impl Pipe {
             None => self.ending.map(|(at, _)| at),
         };
         let Some(at) = next else { return };
-        if at <= moment.agenda.now() {
+        if at <= moment.event_queue.now() {
             moment.wakes.call(self.reader.take());
         } else if self.arrival.is_none() {
             let (link, direction) = self.address;
-            self.arrival = Some(moment.agenda.add(at, Happening::Arrival(link, direction)));
+            self.arrival = Some(
+                moment
+                    .event_queue
+                    .add(at, ScheduledEvent::Arrival(link, direction)),
+            );
         }
     }
 

@@ -10,8 +10,8 @@ use bytes::Bytes;
 
 use crate::{
     expect::{Piece, Progress, compare, difference, head_faults},
+    script::Step,
     server::{ServerStream, find},
-    table::Step,
     text,
     world::lock,
 };
@@ -230,7 +230,7 @@ impl Record {
         }
     }
 
-    pub(crate) fn unplayed(&self) -> Vec<String> {
+    pub(crate) fn remaining(&self) -> Vec<String> {
         let states = lock(&self.tables);
         let describe = |(n, state): (usize, &State)| match state {
             State::Played => None,

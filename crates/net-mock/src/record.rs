@@ -12,7 +12,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use httpcore_core_primitives::{
-    Alpn, BoxFuture, BoxStream, IdleEnd, NetworkBackend, NetworkStream, Runtime, StreamInfo,
+    Alpn, BoxFuture, BoxStream, ConnectionInfo, IdleEvent, NetworkBackend, NetworkStream, Runtime,
     TcpOptions, Timer, TlsConnector,
 };
 
@@ -63,7 +63,7 @@ impl Recorder {
     }
 
     /// Writes everything down as it was, secrets included. Such a recording is a secret itself.
-    pub fn keeping_secrets(self) -> Self {
+    pub fn without_redaction(self) -> Self {
         lock(&self.tape).keeps_secrets = true;
         self
     }
@@ -291,17 +291,17 @@ impl NetworkStream for RecordedStream {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEnd> {
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEvent> {
         let end = ready!(self.stream.poll_idle(cx));
         match end {
-            IdleEnd::Closed => self.note(Raw::Other(Event::ServerEnd)),
-            IdleEnd::Failed(kind) => self.failed(&kind.into()),
+            IdleEvent::Closed => self.note(Raw::Other(Event::ServerEnd)),
+            IdleEvent::Failed(kind) => self.failed(&kind.into()),
             _ => {}
         }
         Poll::Ready(end)
     }
 
-    fn info(&self) -> StreamInfo {
+    fn info(&self) -> ConnectionInfo {
         self.stream.info()
     }
 }

@@ -12,7 +12,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use httpcore_core_primitives::Alpn;
 
 /// The most that one record carries (RFC 8446 §5.1).
-pub(crate) const MOST: usize = 16 * 1024;
+pub(crate) const MAX_RECORD_BYTES: usize = 16 * 1024;
 const HEADER: usize = 5;
 
 pub(crate) const CLOSE_NOTIFY: &str = "close_notify";
@@ -54,7 +54,7 @@ pub(crate) struct Record {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NotTls;
 
-/// Appends one record. `content` is at most [`MOST`] bytes long.
+/// Appends one record. `content` is at most [`MAX_RECORD_BYTES`] bytes long.
 pub(crate) fn encode(kind: Kind, content: &[u8], out: &mut BytesMut) {
     let length = content.len() as u16;
     out.extend_from_slice(&[kind.byte(), 3, 3]);
@@ -75,7 +75,7 @@ pub(crate) fn decode(input: &mut BytesMut) -> Result<Option<Record>, NotTls> {
         return Ok(None);
     };
     let length = usize::from(u16::from_be_bytes([length[0], length[1]]));
-    if length > MOST {
+    if length > MAX_RECORD_BYTES {
         return Err(NotTls);
     }
     if input.len() < HEADER + length {

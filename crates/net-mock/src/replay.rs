@@ -6,25 +6,28 @@ use bytes::{Bytes, BytesMut};
 
 use crate::{
     expect::{Piece, REDACTED},
-    hosts::{Name, Place},
+    hosts::{DnsEntry, Place},
     link::Link,
-    listen::Served,
+    listen::ServerHandle,
     net::MockNet,
     recording::{BadRecording, Event, Recorded, Recording},
-    table::Table,
+    script::Script,
     tls::TlsServer,
 };
 
 /// A recording being served.
 #[derive(Clone, Debug)]
 pub struct Replay {
-    served: Vec<Served>,
+    served: Vec<ServerHandle>,
 }
 
 impl Replay {
     /// What of the recording has not happened again, in words.
-    pub fn unplayed(&self) -> Vec<String> {
-        self.served.iter().flat_map(Served::unplayed).collect()
+    pub fn remaining(&self) -> Vec<String> {
+        self.served
+            .iter()
+            .flat_map(ServerHandle::remaining)
+            .collect()
     }
 
     /// Checks that everything recorded has happened again.
@@ -32,9 +35,9 @@ impl Replay {
     /// # Panics
     ///
     /// If something has not: with how far it got.
-    pub fn assert_played(&self) {
-        let unplayed = self.unplayed();
-        assert!(unplayed.is_empty(), "{}", unplayed.join("\n"));
+    pub fn assert_finished(&self) {
+        let remaining = self.remaining();
+        assert!(remaining.is_empty(), "{}", remaining.join("\n"));
     }
 }
 
@@ -51,20 +54,20 @@ impl MockNet {
     ///
     /// [`BadRecording`] when the text is none, or when it cannot be served since header blocks of
     /// HTTP/2 responses were redacted; record with
-    /// [`Recorder::keeping_secrets`](crate::Recorder::keeping_secrets) then.
+    /// [`Recorder::without_redaction`](crate::Recorder::without_redaction) then.
     pub fn replay(&self, recording: &str) -> Result<Replay, BadRecording> {
         let recording = Recording::parse(recording)?;
         for (name, answer) in recording.names {
             self.name(
                 &name,
                 match answer {
-                    Ok(addresses) => Name::addresses(addresses.iter().map(ToString::to_string)),
-                    Err(kind) => Name::fails(kind),
+                    Ok(addresses) => DnsEntry::addresses(addresses.iter().map(ToString::to_string)),
+                    Err(kind) => DnsEntry::fails(kind),
                 },
             );
         }
         let mut order = Vec::new();
-        let mut scripts: HashMap<Place, (Vec<Table>, Vec<Link>)> = HashMap::new();
+        let mut scripts: HashMap<Place, (Vec<Script>, Vec<Link>)> = HashMap::new();
         for one in &recording.connections {
             if !scripts.contains_key(&one.place) {
                 order.push(one.place.clone());
@@ -109,8 +112,8 @@ fn link(one: &Recorded) -> Link {
     link.connecting_after(took)
 }
 
-fn table(one: &Recorded) -> Result<Table, BadRecording> {
-    let mut table = Table::new();
+fn table(one: &Recorded) -> Result<Script, BadRecording> {
+    let mut table = Script::new();
     let mut expected: Vec<Piece> = Vec::new();
     let mut last = Duration::ZERO;
     // The end is expected after the last step anyway.

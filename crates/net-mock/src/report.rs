@@ -2,7 +2,7 @@
 
 use std::{fmt, task::Waker, time::Duration};
 
-use crate::{agenda::Direction, connection::End, world::State};
+use crate::{connection::End, event_queue::Direction, world::State};
 
 /// Whose a thing is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub(crate) enum Side {
 /// may take until a later instant of virtual time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Census {
+pub struct LiveCounts {
     /// Tasks spawned, and not yet over. The future given to [`run`](crate::MockNet::run) is none.
     pub tasks: usize,
     /// Client's ends of connections, not yet dropped.
@@ -32,14 +32,14 @@ pub struct Census {
 }
 
 impl State {
-    pub(crate) fn census(&self) -> Census {
+    pub(crate) fn census(&self) -> LiveCounts {
         let ours = |side: &Side| *side == Side::Client;
         let waits = |timers: bool| {
             self.waits
                 .values()
                 .filter(move |wait| ours(&wait.side) && wait.is_timer == timers)
         };
-        Census {
+        LiveCounts {
             tasks: self.tasks.values().filter(|task| ours(&task.side)).count(),
             streams: self
                 .connections
@@ -52,7 +52,7 @@ impl State {
     }
 
     /// Everything a census counts, by name; with or without timers which are not armed.
-    pub(crate) fn inventory(&self, unarmed: bool) -> Vec<String> {
+    pub(crate) fn live(&self, unarmed: bool) -> Vec<String> {
         let mut lines = Vec::new();
         for task in self.tasks.values() {
             if task.side == Side::Client {

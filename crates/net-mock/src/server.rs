@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use httpcore_core_primitives::{IdleEnd, NetworkStream, StreamInfo};
+use httpcore_core_primitives::{ConnectionInfo, IdleEvent, NetworkStream};
 
 use crate::{
     stream::{Line, MockStream},
@@ -217,7 +217,7 @@ impl ServerStream {
     }
 
     /// Waits, without reading, until the other side closes or says something.
-    pub async fn idle(&mut self) -> IdleEnd {
+    pub async fn idle(&mut self) -> IdleEvent {
         poll_fn(|cx| self.poll_idle(cx)).await
     }
 
@@ -235,8 +235,8 @@ impl ServerStream {
 
     /// A number below `count`, as the seed of the world has it, for servers with moods; 0 without a
     /// seed. See [`MockNet::pick`](crate::MockNet::pick).
-    pub fn pick(&self, count: usize) -> usize {
-        self.line.world.pick(count)
+    pub fn random_below(&self, count: usize) -> usize {
+        self.line.world.random_below(count)
     }
 
     /// The address of the client; `None` on a Unix socket.
@@ -321,7 +321,7 @@ impl Layers {
         }
     }
 
-    fn facts(&self) -> StreamInfo {
+    fn facts(&self) -> ConnectionInfo {
         match self {
             Layers::Plain(stream) => stream.info(),
             Layers::Tls(stream) => stream.info(),
@@ -355,14 +355,14 @@ impl NetworkStream for ServerStream {
         self.stream.top().poll_shutdown(cx)
     }
 
-    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEnd> {
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEvent> {
         if !self.buffer.is_empty() {
-            return Poll::Ready(IdleEnd::UnsolicitedData);
+            return Poll::Ready(IdleEvent::UnsolicitedData);
         }
         self.stream.top().poll_idle(cx)
     }
 
-    fn info(&self) -> StreamInfo {
+    fn info(&self) -> ConnectionInfo {
         self.stream.facts()
     }
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use httpcore_core_primitives::{IdleEnd, NetworkStream, StreamInfo};
+use httpcore_core_primitives::{ConnectionInfo, IdleEvent, NetworkStream};
 
 use crate::{
     connection::{Connection, End},
@@ -21,11 +21,11 @@ pub(crate) struct MockStream {
     world: Arc<World>,
     id: u64,
     end: End,
-    info: StreamInfo,
+    info: ConnectionInfo,
 }
 
 impl MockStream {
-    pub(crate) fn new(world: Arc<World>, id: u64, end: End, info: StreamInfo) -> Self {
+    pub(crate) fn new(world: Arc<World>, id: u64, end: End, info: ConnectionInfo) -> Self {
         MockStream {
             world,
             id,
@@ -88,7 +88,7 @@ impl NetworkStream for MockStream {
         })?;
         let taken = ready!(taken)?;
         self.world.with(|state, _| {
-            let now = state.agenda.now();
+            let now = state.event_queue.now();
             state.log.bytes(self.id, now, direction, &taken);
             if severed {
                 state.log.severed(self.id, now, direction);
@@ -106,20 +106,20 @@ impl NetworkStream for MockStream {
         let said = self.with(|one, moment| one.pipe(direction).close(moment, Ending::Fin))?;
         if said {
             self.world.with(|state, _| {
-                let now = state.agenda.now();
+                let now = state.event_queue.now();
                 state.log.ending(self.id, now, direction, Ending::Fin);
             });
         }
         Poll::Ready(Ok(()))
     }
 
-    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEnd> {
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEvent> {
         let waker = cx.waker().clone();
         self.with(|one, moment| one.pipe(self.end.incoming()).idle(moment, waker))
-            .unwrap_or_else(|error| Poll::Ready(IdleEnd::Failed(error.kind())))
+            .unwrap_or_else(|error| Poll::Ready(IdleEvent::Failed(error.kind())))
     }
 
-    fn info(&self) -> StreamInfo {
+    fn info(&self) -> ConnectionInfo {
         self.info.clone()
     }
 }
@@ -170,7 +170,7 @@ impl Line {
                 state.connections.remove(&self.id);
             }
             if let Some(ending) = ending.flatten() {
-                let now = state.agenda.now();
+                let now = state.event_queue.now();
                 let direction = self.end.outgoing();
                 state.log.ending(self.id, now, direction, ending);
             }
@@ -184,10 +184,10 @@ pub(crate) fn connect(
     state: &mut State,
     make: impl FnOnce(u64) -> Connection,
 ) -> (MockStream, MockStream) {
-    let id = state.agenda.number();
+    let id = state.event_queue.number();
     let one = make(id);
     let info = |local, peer| {
-        let mut info = StreamInfo::default();
+        let mut info = ConnectionInfo::default();
         (info.local, info.peer) = (local, peer);
         info
     };

@@ -19,12 +19,12 @@ use std::{
 
 use crate::{
     net::{Cut, MockNet},
-    report::Census,
+    report::LiveCounts,
     seed::fail_again,
 };
 
 /// How many points a scenario may have before it is said never to end.
-const MOST_POINTS: usize = 100_000;
+const MAX_POINTS: usize = 100_000;
 /// How much virtual time passes at the end, for what may outlive its cause.
 const AFTERWARDS: Duration = Duration::from_secs(3600);
 
@@ -36,7 +36,7 @@ pub struct Scenario {
     main: Pin<Box<dyn Future<Output = ()>>>,
     counts: Option<Box<dyn Fn() -> Vec<(&'static str, usize)>>>,
     follow_up: Option<Pin<Box<dyn Future<Output = ()>>>>,
-    allowed: Census,
+    allowed: LiveCounts,
 }
 
 impl Scenario {
@@ -46,7 +46,7 @@ impl Scenario {
             main: Box::pin(main),
             counts: None,
             follow_up: None,
-            allowed: Census::default(),
+            allowed: LiveCounts::default(),
         }
     }
 
@@ -93,7 +93,7 @@ impl fmt::Debug for Scenario {
 /// What a sweep has done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Swept {
+pub struct SweepReport {
     /// At how many points the scenario was dropped before its end. A test which asserts that these
     /// are more than a few would notice a scenario that no longer does anything.
     pub points: usize,
@@ -167,8 +167,8 @@ impl Sweep {
     ///
     /// When something leaks, or the scenario or its follow-up fails: with the point, and with what
     /// leaked, by name.
-    pub fn run(&self, build: impl Fn(&MockNet) -> Scenario) -> Swept {
-        for point in 0..MOST_POINTS {
+    pub fn run(&self, build: impl Fn(&MockNet) -> Scenario) -> SweepReport {
+        for point in 0..MAX_POINTS {
             let net = self.seed.map_or_else(MockNet::new, MockNet::seeded);
             let at = Point {
                 points: self.points,
@@ -178,25 +178,25 @@ impl Sweep {
             let ended = at.cancel(&net, &build);
             net.clear();
             if ended {
-                return Swept { points: point };
+                return SweepReport { points: point };
             }
         }
-        panic!("the scenario has not ended after {MOST_POINTS} points");
+        panic!("the scenario has not ended after {MAX_POINTS} points");
     }
 }
 
 /// Drops a scenario at every poll; see [`Sweep::polls`] and [`Sweep::run`].
-pub fn sweep_polls(build: impl Fn(&MockNet) -> Scenario) -> Swept {
+pub fn sweep_polls(build: impl Fn(&MockNet) -> Scenario) -> SweepReport {
     Sweep::polls().run(build)
 }
 
 /// Drops a scenario after every poll of anything; see [`Sweep::steps`] and [`Sweep::run`].
-pub fn sweep_steps(build: impl Fn(&MockNet) -> Scenario) -> Swept {
+pub fn sweep_steps(build: impl Fn(&MockNet) -> Scenario) -> SweepReport {
     Sweep::steps().run(build)
 }
 
 /// Drops a scenario at every virtual instant; see [`Sweep::instants`] and [`Sweep::run`].
-pub fn sweep_instants(build: impl Fn(&MockNet) -> Scenario) -> Swept {
+pub fn sweep_instants(build: impl Fn(&MockNet) -> Scenario) -> SweepReport {
     Sweep::instants().run(build)
 }
 
@@ -217,13 +217,13 @@ impl Point {
             follow_up,
             allowed,
         } = scenario;
-        net.settle();
+        net.run_until_idle();
         let counted = || counts.as_ref().map_or_else(Vec::new, |counts| counts());
         let (before, counted_before) = (net.census(), counted());
         let cut = || net.drive(main.as_mut(), self.cut());
         let ended = self.watch("the scenario", &counted, cut);
         drop(main);
-        net.settle();
+        net.run_until_idle();
         let mut leaks = self.census_leaks(net, before, allowed);
         leaks.extend(count_leaks(&counted_before, &counted()));
         self.refuse(&leaks, "is left after it was dropped");
@@ -269,7 +269,7 @@ impl Point {
         }
     }
 
-    fn census_leaks(&self, net: &MockNet, before: Census, allowed: Census) -> Vec<String> {
+    fn census_leaks(&self, net: &MockNet, before: LiveCounts, allowed: LiveCounts) -> Vec<String> {
         let now = net.census();
         let more = |now: usize, before: usize, allowed: usize| now > before + allowed;
         let leaked = more(now.tasks, before.tasks, allowed.tasks)
@@ -280,7 +280,7 @@ impl Point {
             return Vec::new();
         }
         let mut lines = vec![format!("{now:?}, and it was {before:?}")];
-        lines.extend(net.inventory());
+        lines.extend(net.live());
         lines
     }
 

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The client's side: a [`TlsConnector`] for servers made with
-/// [`serve_tls`](crate::MockNet::serve_tls), [`Table::start_tls`](crate::Table::start_tls) or
+/// [`serve_tls`](crate::MockNet::serve_tls), [`Script::start_tls`](crate::Script::start_tls) or
 /// [`ServerStream::accept_tls`](crate::ServerStream::accept_tls).
 ///
 /// There is nothing secret about it; what it has in common with TLS is its behaviour. The
@@ -40,7 +40,7 @@ impl MockTls {
     }
 
     /// Does not look at certificates.
-    pub fn trusting_anything(mut self) -> Self {
+    pub fn accept_any_certificate(mut self) -> Self {
         self.trusts_anything = true;
         self
     }

@@ -9,10 +9,12 @@ use std::{
 };
 
 use bytes::BytesMut;
-use httpcore_core_primitives::{Alpn, BoxStream, IdleEnd, NetworkStream, StreamInfo, TlsInfo};
+use httpcore_core_primitives::{
+    Alpn, BoxStream, ConnectionInfo, IdleEvent, NetworkStream, TlsInfo,
+};
 
 use crate::{
-    record_layer::{CLOSE_NOTIFY, Hello, Kind, MOST, Record, TICKET, decode, encode},
+    record_layer::{CLOSE_NOTIFY, Hello, Kind, MAX_RECORD_BYTES, Record, TICKET, decode, encode},
     tls::{MockTlsError, refuse},
 };
 
@@ -196,7 +198,7 @@ impl NetworkStream for TlsStream {
         ready!(self.poll_drain(cx))?;
         let mut content = BytesMut::new();
         for buf in bufs {
-            let part = buf.len().min(MOST - content.len());
+            let part = buf.len().min(MAX_RECORD_BYTES - content.len());
             content.extend_from_slice(&buf[..part]);
         }
         self.say(Kind::Data, &content);
@@ -223,20 +225,20 @@ impl NetworkStream for TlsStream {
         self.poll_shutdown_below(cx)
     }
 
-    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEnd> {
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEvent> {
         loop {
             if !self.plain.is_empty() {
-                return Poll::Ready(IdleEnd::UnsolicitedData);
+                return Poll::Ready(IdleEvent::UnsolicitedData);
             }
             match &self.end {
                 None => ready!(self.poll_record(cx)),
-                Some(End::Goodbye | End::Truncated) => return Poll::Ready(IdleEnd::Closed),
-                Some(end) => return Poll::Ready(IdleEnd::Failed(end.error().kind())),
+                Some(End::Goodbye | End::Truncated) => return Poll::Ready(IdleEvent::Closed),
+                Some(end) => return Poll::Ready(IdleEvent::Failed(end.error().kind())),
             }
         }
     }
 
-    fn info(&self) -> StreamInfo {
+    fn info(&self) -> ConnectionInfo {
         let mut info = self.below.info();
         info.tls = Some(self.info.clone());
         info
@@ -253,4 +255,4 @@ impl fmt::Debug for TlsStream {
 }
 
 /// How much is read from below at once: a record and its header.
-const READ: usize = MOST + 5;
+const READ: usize = MAX_RECORD_BYTES + 5;

@@ -11,7 +11,7 @@ use std::{
 use httpcore_core_primitives::Timer;
 
 use crate::{
-    agenda::{Happening, Key},
+    event_queue::{Key, ScheduledEvent},
     report::{At, Side},
     world::World,
 };
@@ -54,7 +54,7 @@ impl Waiting {
 
     fn new(world: Arc<World>, what: String, is_timer: bool) -> Self {
         let id = world.with(|state, _| {
-            let id = state.agenda.number();
+            let id = state.event_queue.number();
             let side = state.side();
             state.waits.insert(
                 id,
@@ -87,7 +87,7 @@ impl Waiting {
     fn poll_here(&mut self, cx: &mut Context<'_>, at: Option<Duration>) -> Poll<()> {
         let waker = cx.waker().clone();
         self.world.with(|state, wakes| {
-            let now = state.agenda.now();
+            let now = state.event_queue.now();
             let Some(wait) = state.waits.get_mut(&self.id) else {
                 // The world has been cleared; nothing will ever happen in it.
                 wakes.discard(Some(waker));
@@ -96,7 +96,7 @@ impl Waiting {
             let armed = wait.due.map(|key| key.0);
             if armed != at || at.is_some_and(|at| at <= now) {
                 if let Some(key) = wait.due.take() {
-                    state.agenda.remove(key);
+                    state.event_queue.remove(key);
                 }
                 match at {
                     Some(at) if at <= now => {
@@ -104,7 +104,9 @@ impl Waiting {
                         wakes.discard(wait.waker.take());
                         return Poll::Ready(());
                     }
-                    Some(at) => wait.due = Some(state.agenda.add(at, Happening::Wait(self.id))),
+                    Some(at) => {
+                        wait.due = Some(state.event_queue.add(at, ScheduledEvent::Wait(self.id)))
+                    }
                     None => {}
                 }
             }
@@ -125,7 +127,7 @@ impl Drop for Waiting {
             if let Some(wait) = state.waits.remove(&self.id) {
                 wakes.discard(wait.waker);
                 if let Some(key) = wait.due {
-                    state.agenda.remove(key);
+                    state.event_queue.remove(key);
                 }
             }
         });
@@ -143,7 +145,7 @@ impl Timer for Waiting {
             if let Some(wait) = state.waits.get_mut(&self.id) {
                 wakes.discard(wait.waker.take());
                 if let Some(key) = wait.due.take() {
-                    state.agenda.remove(key);
+                    state.event_queue.remove(key);
                 }
             }
         });
@@ -160,7 +162,7 @@ pub struct Sleep {
 impl Sleep {
     pub(crate) fn new(world: Arc<World>, duration: Duration) -> Self {
         let at = world
-            .with(|state, _| state.agenda.now())
+            .with(|state, _| state.event_queue.now())
             .saturating_add(duration);
         Sleep {
             waiting: Waiting::timer(world, "sleep"),

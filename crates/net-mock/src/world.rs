@@ -23,23 +23,23 @@ use std::{
 };
 
 use httpcore_core_primitives::{BoxFuture, Driven, Driver};
-use httpcore_executor::RunQueue;
+use httpcore_executor::TaskQueue;
 
 use crate::{
-    agenda::{Agenda, Happening, Wakes},
     connection::Connection,
-    dice::Dice,
+    event_queue::{Agenda, ScheduledEvent, Wakes},
     hosts::Hosts,
     log::Log,
     pipe::Moment,
     report::{At, Side},
+    rng::Dice,
     wait::Wait,
 };
 
 /// What streams, timers and tasks hold: the world, but not a say in whether it goes on.
 pub(crate) struct World {
     base: Instant,
-    queue: RunQueue,
+    queue: TaskQueue,
     main: Main,
     pub(crate) running: AtomicBool,
     state: Mutex<State>,
@@ -47,8 +47,8 @@ pub(crate) struct World {
 
 #[derive(Default)]
 pub(crate) struct State {
-    pub(crate) agenda: Agenda,
-    pub(crate) dice: Dice,
+    pub(crate) event_queue: Agenda,
+    pub(crate) rng: Dice,
     pub(crate) waits: BTreeMap<u64, Wait>,
     pub(crate) tasks: BTreeMap<u64, Task>,
     pub(crate) connections: BTreeMap<u64, Connection>,
@@ -100,8 +100,8 @@ impl State {
         wakes: &'a mut Wakes,
     ) -> Option<(&'a mut Connection, Moment<'a>)> {
         let moment = Moment {
-            agenda: &mut self.agenda,
-            dice: &mut self.dice,
+            event_queue: &mut self.event_queue,
+            rng: &mut self.rng,
             wakes,
         };
         Some((self.connections.get_mut(&id)?, moment))
@@ -120,22 +120,22 @@ impl World {
         clippy::disallowed_methods,
         reason = "a backend: the origin of its own clock"
     )]
-    pub(crate) fn new(dice: Dice) -> Self {
+    pub(crate) fn new(rng: Dice) -> Self {
         World {
             base: Instant::now(),
-            queue: RunQueue::new(|| {}),
+            queue: TaskQueue::new(|| {}),
             main: Main::default(),
             running: AtomicBool::new(false),
             state: Mutex::new(State {
-                dice,
+                rng,
                 ..State::default()
             }),
         }
     }
 
     /// A number below `count`: 0 without a seed.
-    pub(crate) fn pick(&self, count: usize) -> usize {
-        self.with(|state, _| state.dice.pick(count))
+    pub(crate) fn random_below(&self, count: usize) -> usize {
+        self.with(|state, _| state.rng.random_below(count))
     }
 
     /// Says that this world runs the futures of this thread, until the value is dropped.
@@ -193,7 +193,7 @@ impl World {
         future: BoxFuture<'static, ()>,
     ) {
         let id = self.with(|state, _| {
-            let id = state.agenda.number();
+            let id = state.event_queue.number();
             let waker = None;
             state.tasks.insert(id, Task { name, side, waker });
             id
@@ -215,7 +215,7 @@ impl World {
             return false;
         }
         let (index, disturbed) = self.with(|state, _| {
-            if state.dice.seed().is_none() {
+            if state.rng.seed().is_none() {
                 return (0, None);
             }
             let seats: Vec<&Waker> = state
@@ -224,9 +224,9 @@ impl World {
                 .flat_map(Connection::seats)
                 .chain(state.waits.values().filter_map(|wait| wait.waker.as_ref()))
                 .collect();
-            let whom = state.dice.disturbs(seats.len());
+            let whom = state.rng.disturbs(seats.len());
             let disturbed = whom.map(|whom| seats[whom].clone());
-            (state.dice.pick(ready), disturbed)
+            (state.rng.random_below(ready), disturbed)
         });
         if let Some(task) = self.queue.pop_at(index) {
             task.run();
@@ -240,19 +240,23 @@ impl World {
     /// Moves the clock to the next instant at which something happens, not beyond `limit`.
     pub(crate) fn advance(&self, limit: Duration) -> bool {
         self.with(|state, wakes| {
-            let Some(next) = state.agenda.next_instant().filter(|next| *next <= limit) else {
+            let Some(next) = state
+                .event_queue
+                .next_instant()
+                .filter(|next| *next <= limit)
+            else {
                 return false;
             };
-            state.agenda.advance_to(next);
-            while let Some(happening) = state.agenda.take_due() {
+            state.event_queue.advance_to(next);
+            while let Some(happening) = state.event_queue.take_due() {
                 match happening {
-                    Happening::Wait(id) => {
+                    ScheduledEvent::Wait(id) => {
                         if let Some(wait) = state.waits.get_mut(&id) {
                             wait.due = None;
                             wakes.call(wait.waker.take());
                         }
                     }
-                    Happening::Arrival(id, direction) => {
+                    ScheduledEvent::Arrival(id, direction) => {
                         if let Some((one, mut moment)) = state.connection(id, wakes) {
                             one.pipe(direction).arrived(&mut moment);
                         }
@@ -280,13 +284,13 @@ impl World {
         let main = lock(&self.main.waker).clone();
         let main = main.filter(|_| self.running.load(Ordering::Acquire));
         self.with(|state, _| {
-            let seed = match state.dice.seed() {
+            let seed = match state.rng.seed() {
                 Some(seed) => format!(" (seed {seed})"),
                 None => String::new(),
             };
             format!(
                 "{opening}{seed}, at {}\n{}",
-                At(state.agenda.now()),
+                At(state.event_queue.now()),
                 state.report(main.as_ref())
             )
         })

@@ -8,7 +8,7 @@ use std::{io::ErrorKind, sync::Arc};
 
 use client::{MS, connect, panic_of, read_all, read_exactly, shutdown, write_all};
 use httpcore_core_primitives::{Alpn, NetworkBackend, TlsConnector};
-use httpcore_net_mock::{Link, MockNet, MockTls, Name, Recorder, Table, TlsServer};
+use httpcore_net_mock::{DnsEntry, Link, MockNet, MockTls, Recorder, Script, TlsServer};
 
 const REQUEST: &str = "GET / HTTP/1.1\r\nCookie: id=7\r\nx-key: k1\r\nhost: a.test\r\nproxy-authorization:none\r\n\r\n";
 const RESPONSE: &str = "HTTP/1.1 200 OK\r\nset-cookie: id=8\r\ncontent-length: 5\r\n\r\n\"\\\x00é";
@@ -17,8 +17,8 @@ const RESPONSE: &str = "HTTP/1.1 200 OK\r\nset-cookie: id=8\r\ncontent-length: 5
 fn origin(tls: bool) -> MockNet {
     let net = MockNet::new();
     let begin = match tls {
-        true => Table::new().start_tls(TlsServer::new().alpn(&[Alpn::Http1])),
-        false => Table::new(),
+        true => Script::new().start_tls(TlsServer::new().alpn(&[Alpn::Http1])),
+        false => Script::new(),
     };
     let table = begin
         .expect(REQUEST)
@@ -28,7 +28,7 @@ fn origin(tls: bool) -> MockNet {
         .half_close();
     net.serve_table("a.test", 443, table)
         .links([Link::refused(), Link::new().latency(10 * MS)]);
-    net.name("gone.test", Name::fails(ErrorKind::NotFound));
+    net.name("gone.test", DnsEntry::fails(ErrorKind::NotFound));
     net
 }
 
@@ -105,7 +105,7 @@ fn a_recording_of_tls_holds_what_is_inside() {
 
 #[test]
 fn secrets_are_kept_if_that_is_asked_for() {
-    let text = record(false, Recorder::keeping_secrets);
+    let text = record(false, Recorder::without_redaction);
     assert!(text.contains(r#"> "Cookie: id=7\r\n""#), "{text}");
     assert!(!text.contains("***"), "{text}");
 }
@@ -122,7 +122,7 @@ fn a_replay_says_what_was_said_with_the_same_pauses() {
             use_tls,
         ));
         assert_eq!(heard, RESPONSE.replace("id=8", "***"));
-        replay.assert_played();
+        replay.assert_finished();
         // Two attempts, 20 ms to connect, and the round trip of a handshake is not repeated.
         assert_eq!(net.elapsed(), 71 * MS);
     }
@@ -151,8 +151,8 @@ fn a_replay_takes_any_secret_and_nothing_else() {
 fn a_replay_knows_what_has_not_happened_again() {
     let net = MockNet::new();
     let replay = net.replay(RECORDING).unwrap();
-    assert_eq!(replay.unplayed(), ["table 1: no connection came for it"]);
-    assert!(panic_of(|| replay.assert_played()).contains("no connection"));
+    assert_eq!(replay.remaining(), ["table 1: no connection came for it"]);
+    assert!(panic_of(|| replay.assert_finished()).contains("no connection"));
 }
 
 #[test]
@@ -213,7 +213,7 @@ fn header_blocks_of_http2_are_left_out_and_such_a_recording_is_not_served() {
     let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     let headers = b"\x00\x00\x06\x01\x05\x00\x00\x00\x01cookie";
     let client = [&preface[..], headers].concat();
-    let table = Table::new().expect(&client).send(headers).close();
+    let table = Script::new().expect(&client).send(headers).close();
     net.serve_table("h2.test", 80, table);
     let recorder = Recorder::new(Arc::new(net.clone()));
     net.run(async {

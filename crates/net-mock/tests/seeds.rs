@@ -120,7 +120,7 @@ fn a_failing_seed_is_named_and_fails_again_alone() {
             let order = order.clone();
             net.spawn("racer", async move { order.lock().unwrap().push(n) });
         }
-        net.settle();
+        net.run_until_idle();
         assert_eq!(order.lock().unwrap()[0], 0, "the race");
     };
     hasty(MockNet::new());

@@ -8,8 +8,8 @@ use std::{
 };
 
 use bytes::BytesMut;
-use httpcore_core_primitives::{BoxStream, IdleEnd, NetworkBackend, TcpOptions};
-use httpcore_net_mock::{Census, Chunks, Link, MockNet, Name, ServerStream};
+use httpcore_core_primitives::{BoxStream, IdleEvent, NetworkBackend, TcpOptions};
+use httpcore_net_mock::{Chunks, DnsEntry, Link, LiveCounts, MockNet, ServerStream};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -28,7 +28,7 @@ async fn connect(net: &MockNet, host: &str, port: u16) -> io::Result<BoxStream> 
     net.connect_tcp(address, &TcpOptions::default()).await
 }
 
-fn now_or_never(stream: &mut BoxStream) -> Poll<IdleEnd> {
+fn now_or_never(stream: &mut BoxStream) -> Poll<IdleEvent> {
     stream.poll_idle(&mut Context::from_waker(Waker::noop()))
 }
 
@@ -113,16 +113,16 @@ fn an_idle_stream_tells_why_it_is_no_longer_fit() {
     assert_eq!(now_or_never(&mut fit), Poll::Pending);
     let (mut closed, server) = net.pair();
     server.close();
-    assert_eq!(now_or_never(&mut closed), Poll::Ready(IdleEnd::Closed));
+    assert_eq!(now_or_never(&mut closed), Poll::Ready(IdleEvent::Closed));
     let (mut reset, server) = net.pair();
     server.reset();
-    let failed = IdleEnd::Failed(ErrorKind::ConnectionReset);
+    let failed = IdleEvent::Failed(ErrorKind::ConnectionReset);
     assert_eq!(now_or_never(&mut reset), Poll::Ready(failed));
     let (mut spoken_to, mut server) = net.pair();
     net.run(server.write_all("408")).unwrap();
     assert_eq!(
         now_or_never(&mut spoken_to),
-        Poll::Ready(IdleEnd::UnsolicitedData)
+        Poll::Ready(IdleEvent::UnsolicitedData)
     );
     drop(held);
 }
@@ -136,7 +136,7 @@ fn an_idle_stream_wakes_whoever_waits_for_its_end() {
     net.run(async {
         let mut stream = connect(&net, "brief.test", 80).await.unwrap();
         let end = poll_fn(|cx| stream.poll_idle(cx)).await;
-        assert_eq!((end, net.elapsed()), (IdleEnd::Closed, 60_000 * MS));
+        assert_eq!((end, net.elapsed()), (IdleEvent::Closed, 60_000 * MS));
     });
 }
 
@@ -308,24 +308,21 @@ fn connecting_takes_a_round_trip_and_meets_its_fate() {
         let stopped = connect(&net, "h.test", 80).await.unwrap_err();
         assert_eq!(stopped.kind(), ErrorKind::ConnectionRefused);
     });
-    assert_eq!(net.census(), Census::default());
+    assert_eq!(net.census(), LiveCounts::default());
 }
 
 #[test]
 fn an_attempt_that_is_never_answered_is_counted_until_it_is_dropped() {
     let net = MockNet::new();
-    net.fate("10.9.9.9:80".parse().unwrap(), Link::blackhole());
+    net.set_link("10.9.9.9:80".parse().unwrap(), Link::blackhole());
     let mut attempt = net.connect_tcp("10.9.9.9:80".parse().unwrap(), &TcpOptions::default());
     net.run(poll_fn(|cx| {
         assert!(attempt.as_mut().poll(cx).is_pending());
         Poll::Ready(())
     }));
-    assert_eq!(
-        net.inventory(),
-        ["\"connect to 10.9.9.9:80\", never answered"]
-    );
+    assert_eq!(net.live(), ["\"connect to 10.9.9.9:80\", never answered"]);
     drop(attempt);
-    assert_eq!(net.census(), Census::default());
+    assert_eq!(net.census(), LiveCounts::default());
 }
 
 #[test]
@@ -333,9 +330,9 @@ fn names_have_addresses_in_order_or_fates_of_their_own() {
     let net = MockNet::new();
     net.name(
         "two.test",
-        Name::addresses(["10.0.1.1", "fd00::1"]).after(30 * MS),
+        DnsEntry::addresses(["10.0.1.1", "fd00::1"]).after(30 * MS),
     );
-    net.name("broken.test", Name::fails(ErrorKind::TimedOut));
+    net.name("broken.test", DnsEntry::fails(ErrorKind::TimedOut));
     net.run(async {
         let all = net.resolve("TWO.test", 8080).await.unwrap();
         assert_eq!(
@@ -360,9 +357,9 @@ fn addresses_of_one_name_have_fates_of_their_own() {
     let net = MockNet::new();
     net.name(
         "multi.test",
-        Name::addresses(["10.0.1.1", "10.0.1.2", "10.0.1.3"]),
+        DnsEntry::addresses(["10.0.1.1", "10.0.1.2", "10.0.1.3"]),
     );
-    net.fate("10.0.1.1:80".parse().unwrap(), Link::unreachable());
+    net.set_link("10.0.1.1:80".parse().unwrap(), Link::unreachable());
     net.serve("10.0.1.3", 80, async |mut stream| {
         stream.write_all("third").await.unwrap();
     });
@@ -444,7 +441,7 @@ fn the_census_counts_the_clients_things_and_not_the_servers() {
     });
     net.run(async {
         let stream = connect(&net, "h.test", 80).await.unwrap();
-        net.settle();
+        net.run_until_idle();
         assert_eq!(
             (
                 net.census().streams,
@@ -453,13 +450,9 @@ fn the_census_counts_the_clients_things_and_not_the_servers() {
             ),
             (1, 0, 0)
         );
-        assert_eq!(net.inventory().len(), 1);
-        assert!(
-            net.inventory()[0].contains("h.test:80"),
-            "{:?}",
-            net.inventory()
-        );
+        assert_eq!(net.live().len(), 1);
+        assert!(net.live()[0].contains("h.test:80"), "{:?}", net.live());
         drop(stream);
-        assert_eq!(net.census(), Census::default());
+        assert_eq!(net.census(), LiveCounts::default());
     });
 }

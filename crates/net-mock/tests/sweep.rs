@@ -18,7 +18,7 @@ use std::{
 use bytes::BytesMut;
 use httpcore_core_primitives::{BoxStream, NetworkBackend, Runtime, TcpOptions, with_deadline};
 use httpcore_net_mock::{
-    Link, MockNet, Scenario, Sweep, Swept, sweep_instants, sweep_polls, sweep_steps,
+    Link, MockNet, Scenario, Sweep, SweepReport, sweep_instants, sweep_polls, sweep_steps,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -83,7 +83,7 @@ fn clean(net: &MockNet) -> Scenario {
     })
 }
 
-fn message_of(sweep: impl FnOnce() -> Swept) -> String {
+fn message_of(sweep: impl FnOnce() -> SweepReport) -> String {
     let panic = catch_unwind(AssertUnwindSafe(sweep)).expect_err("this was to fail");
     match panic.downcast::<String>() {
         Ok(message) => *message,

@@ -5,13 +5,13 @@
 mod client;
 
 use client::{MS, connect, panic_of, read, read_all, read_exactly, shutdown, write_all};
-use httpcore_net_mock::{Link, MockNet, Served, Table};
+use httpcore_net_mock::{Link, MockNet, Script, ServerHandle};
 
 const REQUEST: &str = "GET /price HTTP/1.1\r\nhost: shop.test\r\n\r\n";
 const RESPONSE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n42";
 
-fn shop() -> Table {
-    Table::new()
+fn shop() -> Script {
+    Script::new()
         .expect_request("GET /price", &[("Host", "shop.test")])
         .wait(50 * MS)
         .send(RESPONSE)
@@ -33,21 +33,21 @@ fn a_table_plays_its_part_on_every_connection() {
             assert_eq!(net.elapsed(), turn * 50 * MS);
         }
     });
-    served.assert_played();
+    served.assert_finished();
 }
 
 #[test]
 fn tables_are_played_one_for_each_connection() {
     let net = MockNet::new();
-    let late = Table::new()
+    let late = Script::new()
         .expect(REQUEST)
         .send(RESPONSE.replace("42", "43"));
     let served = net.serve_tables("shop.test", 80, [shop(), late]);
     net.run(async {
         assert!(ask(&net, REQUEST).await.ends_with("42"));
-        assert_eq!(served.unplayed(), ["table 2: no connection came for it"]);
+        assert_eq!(served.remaining(), ["table 2: no connection came for it"]);
         assert!(ask(&net, REQUEST).await.ends_with("43"));
-        served.assert_played();
+        served.assert_finished();
     });
     let message = panic_of(|| net.run(ask(&net, REQUEST)));
     assert!(
@@ -60,7 +60,7 @@ fn tables_are_played_one_for_each_connection() {
 fn a_table_is_indifferent_to_how_bytes_are_cut() {
     for seed in 0..50 {
         let net = MockNet::seeded(seed);
-        let table = Table::new()
+        let table = Script::new()
             .expect(REQUEST)
             .send(RESPONSE)
             .expect(REQUEST)
@@ -74,14 +74,14 @@ fn a_table_is_indifferent_to_how_bytes_are_cut() {
             write_all(&mut stream, REQUEST).await.unwrap();
             assert_eq!(read(&mut stream).await.unwrap(), "x");
         });
-        served.assert_played();
+        served.assert_finished();
     }
 }
 
 #[test]
 fn a_mismatch_shows_both_sides_the_byte_and_what_was_said_before() {
     let net = MockNet::new();
-    let table = Table::new()
+    let table = Script::new()
         .expect("hello\r\n")
         .send("welcome\r\n")
         .expect("GET /a HTTP/1.1\r\nhost: shop.test\r\n\r\n");
@@ -117,7 +117,7 @@ what had been said before (> by the client, < by the server):
 
 #[test]
 fn a_wrong_beginning_fails_at_once_and_not_when_the_rest_has_come() {
-    for table in [Table::new().expect("GET / HTTP/1.1\r\n\r\n"), shop()] {
+    for table in [Script::new().expect("GET / HTTP/1.1\r\n\r\n"), shop()] {
         let net = MockNet::new();
         net.serve_table("shop.test", 80, table);
         let message = panic_of(|| {
@@ -175,7 +175,7 @@ fn what_follows_the_last_step_fails_unless_it_is_the_end() {
     assert!(message.contains("got:      and another thing"), "{message}");
 }
 
-fn played(table: Table) -> (Served, String) {
+fn played(table: Script) -> (ServerHandle, String) {
     let net = MockNet::new();
     let served = net.serve_table("shop.test", 80, table);
     let heard = net.run(async {
@@ -191,7 +191,7 @@ fn played(table: Table) -> (Served, String) {
 
 #[test]
 fn a_table_closes_resets_and_half_closes() {
-    let ask = || Table::new().expect("?");
+    let ask = || Script::new().expect("?");
     for (table, expected) in [
         (ask().send("bye").close(), "bye"),
         (ask().reset(), "ConnectionReset"),
@@ -205,7 +205,7 @@ fn a_table_closes_resets_and_half_closes() {
 
 #[test]
 fn a_table_that_stalls_is_waited_for_in_vain() {
-    let message = panic_of(|| played(Table::new().expect("?").stall()));
+    let message = panic_of(|| played(Script::new().expect("?").stall()));
     assert!(message.contains("the world is stuck"), "{message}");
 }
 
@@ -220,17 +220,17 @@ fn a_client_that_leaves_early_leaves_the_table_unplayed() {
         assert_eq!(read(&mut stream).await.unwrap(), "");
     });
     assert_eq!(
-        served.unplayed(),
+        served.remaining(),
         ["table 1: got no further than step 1 of 3: expect the request \"GET /price\""]
     );
-    let message = panic_of(|| served.assert_played());
+    let message = panic_of(|| served.assert_finished());
     assert!(message.contains("got no further"), "{message}");
 }
 
 #[test]
 fn an_upgrade_goes_on_in_another_protocol() {
     let net = MockNet::new();
-    let table = Table::new()
+    let table = Script::new()
         .expect_request("GET /chat", &[("upgrade", "chat")])
         .upgrade("chat")
         .expect("PING")
@@ -247,7 +247,7 @@ fn an_upgrade_goes_on_in_another_protocol() {
             "{heard}"
         );
     });
-    served.assert_played();
+    served.assert_finished();
 }
 
 #[test]
@@ -257,7 +257,7 @@ fn a_function_may_play_a_table_on_some_connections() {
         let kind = stream.read_exact(1).await.unwrap();
         match &kind[..] {
             b"t" => {
-                Table::new()
+                Script::new()
                     .expect("able")
                     .send("played")
                     .play("mixed", stream)

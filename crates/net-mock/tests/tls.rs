@@ -11,8 +11,8 @@ use std::{
 };
 
 use client::{MS, connect, panic_of, read, read_all, read_exactly, shutdown, write, write_all};
-use httpcore_core_primitives::{Alpn, BoxStream, IdleEnd, TlsConnector, TlsFailure};
-use httpcore_net_mock::{Census, Link, MockNet, MockTls, MockTlsError, Table, TlsServer};
+use httpcore_core_primitives::{Alpn, BoxStream, IdleEvent, TlsConnector, TlsFailure};
+use httpcore_net_mock::{Link, LiveCounts, MockNet, MockTls, MockTlsError, Script, TlsServer};
 
 const BOTH: [Alpn; 2] = [Alpn::Http2, Alpn::Http1];
 
@@ -25,7 +25,7 @@ fn alpn_of(stream: &BoxStream) -> Option<Alpn> {
     stream.info().tls.unwrap().alpn
 }
 
-fn now_or_never(stream: &mut BoxStream) -> Poll<IdleEnd> {
+fn now_or_never(stream: &mut BoxStream) -> Poll<IdleEvent> {
     stream.poll_idle(&mut Context::from_waker(Waker::noop()))
 }
 
@@ -72,7 +72,7 @@ fn without_a_common_protocol_the_handshake_fails() {
         error,
         MockTlsError::Alert("no_application_protocol".to_owned())
     );
-    assert_eq!(net.census(), Census::default());
+    assert_eq!(net.census(), LiveCounts::default());
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn certificates_are_judged_by_name_and_by_their_faults() {
             let outcome = handshake(&net, &MockTls::new(), &[]).await;
             assert_eq!(outcome.as_ref().unwrap_err().kind(), ErrorKind::InvalidData);
             assert_eq!(error_of(outcome), error);
-            let trusting = MockTls::new().trusting_anything();
+            let trusting = MockTls::new().accept_any_certificate();
             handshake(&net, &trusting, &[]).await.unwrap();
         });
     }
@@ -146,7 +146,7 @@ fn data_passes_both_ways_however_it_is_cut() {
             write_all(&mut stream, &long).await.unwrap();
             assert_eq!(read_all(&mut stream).await.unwrap(), long);
         });
-        assert_eq!(net.census(), Census::default());
+        assert_eq!(net.census(), LiveCounts::default());
     }
 }
 
@@ -210,9 +210,9 @@ fn a_ticket_makes_the_connection_readable_and_leaves_it_idle() {
         let mut stream = handshake(&net, &MockTls::new(), &[]).await.unwrap();
         assert_eq!(now_or_never(&mut stream), Poll::Pending);
         let end = poll_fn(|cx| stream.poll_idle(cx)).await;
-        assert_eq!((end, net.elapsed()), (IdleEnd::Closed, 2000 * MS));
+        assert_eq!((end, net.elapsed()), (IdleEvent::Closed, 2000 * MS));
     });
-    let wire = net.wire();
+    let wire = net.transcript();
     assert_eq!(wire.matches("[TLS ticket]").count(), 3, "{wire}");
 }
 
@@ -234,9 +234,9 @@ fn an_idle_stream_tells_data_and_abrupt_ends_apart() {
     );
     net.run(async {
         for (word, expected) in [
-            ("speak", IdleEnd::UnsolicitedData),
-            ("leave", IdleEnd::Closed),
-            ("reset", IdleEnd::Failed(ErrorKind::ConnectionReset)),
+            ("speak", IdleEvent::UnsolicitedData),
+            ("leave", IdleEvent::Closed),
+            ("reset", IdleEvent::Failed(ErrorKind::ConnectionReset)),
         ] {
             let mut stream = handshake(&net, &MockTls::new(), &[]).await.unwrap();
             write_all(&mut stream, word).await.unwrap();
@@ -251,7 +251,7 @@ fn tls_runs_inside_tls_and_inside_tables() {
     let inner = TlsServer::new()
         .alpn(&[Alpn::Http1])
         .certificate_for(&["origin.test"]);
-    let table = Table::new()
+    let table = Script::new()
         .start_tls(TlsServer::new().certificate_for(&["tls.test"]))
         .expect("CONNECT origin.test:443 HTTP/1.1\r\n\r\n")
         .send("HTTP/1.1 200 OK\r\n\r\n")
@@ -277,8 +277,8 @@ fn tls_runs_inside_tls_and_inside_tables() {
             "HTTP/1.1 204 No Content\r\n\r\n"
         );
     });
-    served.assert_played();
-    let wire = net.wire();
+    served.assert_finished();
+    let wire = net.transcript();
     assert!(wire.contains("< HTTP/1.1 204 No Content"), "{wire}");
 }
 
@@ -319,7 +319,7 @@ fn a_write_that_fails_half_way_says_so_the_next_time() {
     let hello = hello.expect("a hello is shorter than that");
     httpcore_net_mock::seeds(0..50, |net| {
         // From here on something of the record gets through.
-        serve(&net, hello + 1 + net.pick(4) as u64);
+        serve(&net, hello + 1 + net.random_below(4) as u64);
         net.run(async {
             let mut stream = handshake(&net, &MockTls::new(), &[]).await.unwrap();
             assert_eq!(write(&mut stream, "hello").await.unwrap(), 5);

@@ -6,10 +6,10 @@ mod client;
 
 use client::{MS, connect, read, read_all, read_exactly, shutdown, write_all};
 use httpcore_core_primitives::{Alpn, TlsConnector};
-use httpcore_net_mock::{Link, MockNet, MockTls, Table, TlsServer};
+use httpcore_net_mock::{Link, MockNet, MockTls, Script, TlsServer};
 
 fn exchange(net: &MockNet) {
-    let table = Table::new()
+    let table = Script::new()
         .expect("GET / HTTP/1.1\r\nhost: a.test\r\n\r\n")
         .wait(5 * MS)
         .send("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello");
@@ -40,7 +40,7 @@ const EXCHANGE: &str = "\
 fn http1_reads_as_text_with_times() {
     let net = MockNet::new();
     exchange(&net);
-    assert_eq!(net.wire(), EXCHANGE);
+    assert_eq!(net.transcript(), EXCHANGE);
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn the_text_does_not_depend_on_how_writes_were_cut() {
     for seed in 0..50 {
         let net = MockNet::seeded(seed);
         exchange(&net);
-        assert_eq!(net.wire(), EXCHANGE, "seed {seed}");
+        assert_eq!(net.transcript(), EXCHANGE, "seed {seed}");
     }
 }
 
@@ -79,8 +79,8 @@ fn http2_reads_as_frames_inside_tls_too() {
         ]
         .concat();
         let begin = match tls {
-            true => Table::new().start_tls(TlsServer::new().alpn(&[Alpn::Http2])),
-            false => Table::new(),
+            true => Script::new().start_tls(TlsServer::new().alpn(&[Alpn::Http2])),
+            false => Script::new(),
         };
         let table = begin.expect(&client).send(&server).half_close();
         net.serve_table("h2.test", 443, table);
@@ -107,7 +107,7 @@ fn http2_reads_as_frames_inside_tls_too() {
 +0.000000s < [DATA stream=1 END_STREAM length=4]
 +0.000000s < [GOAWAY length=8 last=1 error=0]
 ";
-        let wire = net.wire();
+        let wire = net.transcript();
         assert!(wire.contains(expected), "{wire}");
         assert!(
             wire.contains("> [3 bytes of something unfinished]"),
@@ -144,7 +144,7 @@ fn resets_are_told_from_ends_and_from_each_other() {
 #[test]
 fn only_so_many_bytes_are_kept() {
     let net = MockNet::new();
-    net.keep_wire(4);
+    net.set_transcript_limit(4);
     let (mut client, mut server) = net.pair();
     net.run(async {
         write_all(&mut client, "abcdef").await.unwrap();
@@ -152,7 +152,7 @@ fn only_so_many_bytes_are_kept() {
         read(&mut client).await.unwrap();
     });
     assert_eq!(
-        net.wire(),
+        net.transcript(),
         "#1 pair\n+0.000000s > abcd…\n+0.000000s > (2 more bytes)\n+0.000000s < \\u{1}\\n\n"
     );
 }

@@ -11,7 +11,7 @@ use std::{
 use httpcore_core_primitives::{
     NetworkBackend, Runtime, TcpOptions, TlsConnector, sleep_until, with_deadline,
 };
-use httpcore_net_mock::{Census, Link, MockNet, MockTls, Name, Table, TlsServer};
+use httpcore_net_mock::{DnsEntry, Link, LiveCounts, MockNet, MockTls, Script, TlsServer};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -62,7 +62,7 @@ fn a_deadline_ends_what_would_never_end() {
         std::future::pending::<()>(),
     ));
     assert_eq!((ended, net.elapsed()), (None, SECOND));
-    assert_eq!(net.census(), Census::default());
+    assert_eq!(net.census(), LiveCounts::default());
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn a_disarmed_timer_counts_for_nothing_until_it_is_armed_again() {
         poll_fn(|cx| Poll::Ready(timer.poll_until(cx, first).is_pending())).await;
         assert_eq!(net.census().timers, 1);
         timer.disarm();
-        assert_eq!(net.census(), Census::default());
+        assert_eq!(net.census(), LiveCounts::default());
         poll_fn(|cx| timer.poll_until(cx, second)).await;
     });
     assert_eq!(net.elapsed(), 2 * SECOND);
@@ -86,7 +86,7 @@ fn a_stuck_world_fails_at_once_and_says_who_waits_for_what() {
     net.serve("silent.test", 80, async |stream| stream.stall().await);
     let report = panic_of(|| {
         net.spawn("janitor", std::future::pending());
-        net.name("unknown.test", Name::unanswered());
+        net.name("unknown.test", DnsEntry::never());
         let look_up = net.resolve("unknown.test", 80);
         net.spawn("sleeper", async move { drop(look_up.await) });
         let unarmed = net.timer("idle expiry");
@@ -136,7 +136,7 @@ fn settling_runs_what_can_run_and_leaves_the_clock_alone() {
         sleep.await;
         noted.lock().unwrap().push(2);
     });
-    net.settle();
+    net.run_until_idle();
     assert_eq!(
         (net.elapsed(), steps.lock().unwrap().clone()),
         (Duration::ZERO, vec![1])
@@ -166,7 +166,7 @@ fn a_task_that_main_left_behind_goes_on_in_the_next_run() {
     assert_eq!((net.census().tasks, net.census().timers), (1, 1));
     net.run(net.sleep(2 * SECOND));
     assert!(*done.lock().unwrap());
-    assert_eq!(net.census(), Census::default());
+    assert_eq!(net.census(), LiveCounts::default());
 }
 
 #[test]
@@ -202,7 +202,7 @@ fn a_world_that_holds_itself_ends_when_it_is_cleared() {
         let _held = held;
         inner.sleep(SECOND).await;
     });
-    net.settle();
+    net.run_until_idle();
     net.clear();
     assert_eq!(Arc::strong_count(&alive), 1);
 }
@@ -306,7 +306,7 @@ fn tasks_that_wake_themselves_for_ever_end_at_the_maximum_of_steps() {
 fn a_server_that_stalls_is_reported_as_stalling_and_not_as_a_lost_wake_up() {
     let net = MockNet::new();
     net.serve("silent.test", 80, async |stream| stream.stall().await);
-    net.serve_table("table.test", 80, Table::new().stall());
+    net.serve_table("table.test", 80, Script::new().stall());
     let report = panic_of(|| {
         net.run(async {
             let mut streams = Vec::new();
@@ -341,7 +341,7 @@ fn a_name_and_an_address_that_nothing_serves_say_what_is_served() {
     for n in 0..25 {
         net.serve(&format!("host{n:02}.test"), 80, async |_| {});
     }
-    net.name("none.test", Name::fails(ErrorKind::NotFound));
+    net.name("none.test", DnsEntry::fails(ErrorKind::NotFound));
     let said = net.run(net.resolve("shop.test", 80)).unwrap_err();
     let said = said.to_string();
     assert!(
@@ -367,7 +367,7 @@ fn a_name_and_an_address_that_nothing_serves_say_what_is_served() {
     // What a test has wished for is no mistake.
     let wished = net.run(net.resolve("none.test", 80)).unwrap_err();
     assert!(!wished.to_string().contains("served"), "{wished}");
-    net.fate("10.9.9.9:80".parse().unwrap(), Link::refused());
+    net.set_link("10.9.9.9:80".parse().unwrap(), Link::refused());
     assert!(!connect("10.9.9.9:80").to_string().contains("served"));
 }
 
@@ -389,7 +389,7 @@ fn tls_to_a_server_without_it_says_what_is_missing() {
         net.serve("plain.test", 443, async |mut stream| {
             let _ = stream.read_head().await;
         });
-        let table = Table::new().expect_request("GET /", &[]);
+        let table = Script::new().expect_request("GET /", &[]);
         net.serve_table("table.test", 443, table);
         net.serve_tls("tls.test", 443, TlsServer::new(), async |_| {});
     };

@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use httpcore_core_primitives::{Alpn, IdleEnd, NetworkBackend, NetworkStream, TcpOptions};
+use httpcore_core_primitives::{Alpn, IdleEvent, NetworkBackend, NetworkStream, TcpOptions};
 use httpcore_net_mock::{MockNet, ServerStream};
 use httpcore_net_tls::{
     RustlsConnector, ring,
@@ -47,7 +47,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let mut stream = connector.connect(stream, name, &[Alpn::Http1]).await?;
             // Reads the ticket with which the next handshake resumes this one, and then the end.
             let end = poll_fn(|cx| stream.poll_idle(cx)).await;
-            assert_eq!(end, IdleEnd::Closed);
+            assert_eq!(end, IdleEvent::Closed);
             io::Result::Ok(stream.tls_info())
         });
         match outcome {

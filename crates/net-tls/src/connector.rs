@@ -11,7 +11,7 @@ use rustls::{
 };
 
 use crate::{
-    error::{ConfigError, Refusal, TlsError},
+    error::{ConfigError, TlsError, TlsErrorKind},
     name, pem, provider,
     session::Session,
     stream::TlsStream,
@@ -80,7 +80,7 @@ impl RustlsConnector {
             Some(name) => Some(name.clone()),
             None => name::parse(server_name),
         };
-        let name = name.ok_or_else(|| TlsError::new(Refusal::BadName(server_name.to_owned())));
+        let name = name.ok_or_else(|| TlsError::new(TlsErrorKind::BadName(server_name.to_owned())));
         let offer = offer.to_vec();
         async move {
             let session = name.and_then(|name| Session::new(config, name, &offer));
@@ -135,7 +135,7 @@ pub struct Builder {
     max_version: TlsVersion,
     key_log: Option<Arc<dyn KeyLog>>,
     sends_sni: bool,
-    remembered_sessions: usize,
+    session_cache_size: usize,
 }
 
 /// Whom to believe.
@@ -181,7 +181,7 @@ impl Default for Builder {
             key_log: None,
             sends_sni: true,
             // As many servers as a busy client talks to; a session is a few kilobytes.
-            remembered_sessions: 256,
+            session_cache_size: 256,
         }
     }
 }
@@ -373,8 +373,8 @@ impl Builder {
     }
 
     /// How many servers' sessions are remembered for resumption; 256 by default, 0 turns it off.
-    pub fn remembered_sessions(mut self, servers: usize) -> Self {
-        self.remembered_sessions = servers;
+    pub fn session_cache_size(mut self, servers: usize) -> Self {
+        self.session_cache_size = servers;
         self
     }
 
@@ -412,7 +412,7 @@ impl Builder {
             config.key_log = log;
         }
         config.enable_sni = self.sends_sni;
-        config.resumption = match self.remembered_sessions {
+        config.resumption = match self.session_cache_size {
             0 => Resumption::disabled(),
             servers => Resumption::in_memory_sessions(servers),
         };

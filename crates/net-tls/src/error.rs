@@ -21,14 +21,14 @@ use crate::date::Date;
 /// [`source`](StdError::source) is what rustls said, if it was rustls.
 #[derive(Clone, Debug)]
 pub struct TlsError {
-    refusal: Refusal,
+    refusal: TlsErrorKind,
     source: Option<rustls::Error>,
 }
 
 /// Why TLS failed, by what can be done about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Refusal {
+pub enum TlsErrorKind {
     /// The certificate's time is over.
     Expired {
         /// When it ended, in seconds since the beginning of 1970, if that is known.
@@ -88,15 +88,15 @@ impl TlsError {
     /// the error of a request, and in whatever else has one of these among its sources.
     ///
     /// ```
-    /// use httpcore_net_tls::{Refusal, TlsError};
+    /// use httpcore_net_tls::{TlsErrorKind, TlsError};
     ///
     /// fn is_expired(error: &(dyn std::error::Error + 'static)) -> bool {
-    ///     let tls = TlsError::behind(error).map(TlsError::refusal);
-    ///     matches!(tls, Some(Refusal::Expired { .. }))
+    ///     let tls = TlsError::find_in(error).map(TlsError::kind);
+    ///     matches!(tls, Some(TlsErrorKind::Expired { .. }))
     /// }
     /// # assert!(!is_expired(&std::fmt::Error));
     /// ```
-    pub fn behind<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a TlsError> {
+    pub fn find_in<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a TlsError> {
         let mut next = Some(error);
         while let Some(error) = next {
             if let Some(found) = error.downcast_ref::<TlsError>() {
@@ -124,7 +124,7 @@ impl TlsError {
     }
 
     /// Why, for programs.
-    pub fn refusal(&self) -> &Refusal {
+    pub fn kind(&self) -> &TlsErrorKind {
         &self.refusal
     }
 
@@ -150,7 +150,7 @@ impl TlsError {
         )
     }
 
-    pub(crate) fn new(refusal: Refusal) -> Self {
+    pub(crate) fn new(refusal: TlsErrorKind) -> Self {
         TlsError {
             refusal,
             source: None,
@@ -160,8 +160,8 @@ impl TlsError {
     /// The same, as streams say it.
     pub(crate) fn into_io(self) -> io::Error {
         let kind = match self.refusal {
-            Refusal::Unfinished | Refusal::Truncated => ErrorKind::UnexpectedEof,
-            Refusal::BadName(_) => ErrorKind::InvalidInput,
+            TlsErrorKind::Unfinished | TlsErrorKind::Truncated => ErrorKind::UnexpectedEof,
+            TlsErrorKind::BadName(_) => ErrorKind::InvalidInput,
             _ => ErrorKind::InvalidData,
         };
         TlsFailure::error(kind, self)
@@ -172,11 +172,11 @@ impl From<rustls::Error> for TlsError {
     fn from(error: rustls::Error) -> Self {
         let refusal = match &error {
             rustls::Error::InvalidCertificate(fault) => of_certificate(fault),
-            rustls::Error::AlertReceived(alert) => Refusal::Alert(alert_name(*alert)),
+            rustls::Error::AlertReceived(alert) => TlsErrorKind::Alert(alert_name(*alert)),
             rustls::Error::PeerIncompatible(_) | rustls::Error::NoApplicationProtocol => {
-                Refusal::Incompatible
+                TlsErrorKind::Incompatible
             }
-            _ => Refusal::Protocol,
+            _ => TlsErrorKind::Protocol,
         };
         TlsError {
             refusal,
@@ -185,41 +185,41 @@ impl From<rustls::Error> for TlsError {
     }
 }
 
-fn of_certificate(fault: &CertificateError) -> Refusal {
+fn of_certificate(fault: &CertificateError) -> TlsErrorKind {
     let seconds = |time: &UnixTime| Some(time.as_secs());
     match fault {
-        CertificateError::Expired => Refusal::Expired { not_after: None },
-        CertificateError::ExpiredContext { not_after, .. } => Refusal::Expired {
+        CertificateError::Expired => TlsErrorKind::Expired { not_after: None },
+        CertificateError::ExpiredContext { not_after, .. } => TlsErrorKind::Expired {
             not_after: seconds(not_after),
         },
-        CertificateError::NotValidYet => Refusal::NotValidYet { not_before: None },
-        CertificateError::NotValidYetContext { not_before, .. } => Refusal::NotValidYet {
+        CertificateError::NotValidYet => TlsErrorKind::NotValidYet { not_before: None },
+        CertificateError::NotValidYetContext { not_before, .. } => TlsErrorKind::NotValidYet {
             not_before: seconds(not_before),
         },
-        CertificateError::NotValidForName => Refusal::WrongName {
+        CertificateError::NotValidForName => TlsErrorKind::WrongName {
             expected: String::new(),
             presented: Vec::new(),
         },
         CertificateError::NotValidForNameContext {
             expected,
             presented,
-        } => Refusal::WrongName {
+        } => TlsErrorKind::WrongName {
             expected: expected.to_str().into_owned(),
             presented: presented.iter().map(|name| bare(name)).collect(),
         },
-        CertificateError::UnknownIssuer => Refusal::UnknownIssuer,
-        CertificateError::Revoked => Refusal::Revoked,
+        CertificateError::UnknownIssuer => TlsErrorKind::UnknownIssuer,
+        CertificateError::Revoked => TlsErrorKind::Revoked,
         CertificateError::UnknownRevocationStatus
         | CertificateError::ExpiredRevocationList
-        | CertificateError::ExpiredRevocationListContext { .. } => Refusal::RevocationUnknown,
+        | CertificateError::ExpiredRevocationListContext { .. } => TlsErrorKind::RevocationUnknown,
         CertificateError::UnsupportedSignatureAlgorithmContext { .. }
         | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
-            Refusal::WeakSignature
+            TlsErrorKind::WeakSignature
         }
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
-            Refusal::WrongPurpose
+            TlsErrorKind::WrongPurpose
         }
-        _ => Refusal::BadCertificate,
+        _ => TlsErrorKind::BadCertificate,
     }
 }
 
@@ -274,34 +274,34 @@ fn alert_hint(name: &str) -> Option<&'static str> {
 impl fmt::Display for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.refusal {
-            Refusal::Expired { not_after: None } => {
+            TlsErrorKind::Expired { not_after: None } => {
                 f.write_str("the server's certificate has expired")
             }
-            Refusal::Expired {
+            TlsErrorKind::Expired {
                 not_after: Some(seconds),
             } => {
                 let date = Date { seconds: *seconds };
                 write!(f, "the server's certificate expired on {date}")
             }
-            Refusal::NotValidYet { not_before: None } => {
+            TlsErrorKind::NotValidYet { not_before: None } => {
                 f.write_str("the server's certificate is not valid yet")
             }
-            Refusal::NotValidYet {
+            TlsErrorKind::NotValidYet {
                 not_before: Some(seconds),
             } => {
                 let date = Date { seconds: *seconds };
                 write!(f, "the server's certificate is not valid before {date}")
             }
-            Refusal::WrongName {
+            TlsErrorKind::WrongName {
                 expected,
                 presented,
             } => wrong_name(f, expected, presented),
-            Refusal::UnknownIssuer => f.write_str(
+            TlsErrorKind::UnknownIssuer => f.write_str(
                 "the server's certificate was issued by nobody who is trusted here, or came \
                  without the certificates in between",
             ),
-            Refusal::Revoked => f.write_str("the server's certificate was revoked"),
-            Refusal::RevocationUnknown => match &self.source {
+            TlsErrorKind::Revoked => f.write_str("the server's certificate was revoked"),
+            TlsErrorKind::RevocationUnknown => match &self.source {
                 Some(rustls::Error::InvalidCertificate(
                     CertificateError::ExpiredRevocationListContext { next_update, .. },
                 )) => {
@@ -319,50 +319,52 @@ impl fmt::Display for TlsError {
                      of its issuer's",
                 ),
             },
-            Refusal::WeakSignature => f.write_str(
+            TlsErrorKind::WeakSignature => f.write_str(
                 "the server's certificate is signed in a way that nobody believes any more",
             ),
-            Refusal::WrongPurpose => wrong_purpose(f, self.source.as_ref()),
-            Refusal::BadCertificate if self.is_of_an_authority() => f.write_str(
+            TlsErrorKind::WrongPurpose => wrong_purpose(f, self.source.as_ref()),
+            TlsErrorKind::BadCertificate if self.is_of_an_authority() => f.write_str(
                 "the server shows the certificate of an authority, which is none for servers",
             ),
-            Refusal::BadCertificate if self.is_badly_signed() => f.write_str(
+            TlsErrorKind::BadCertificate if self.is_badly_signed() => f.write_str(
                 "the signature of the server's certificate does not hold, or its key is too weak",
             ),
-            Refusal::BadCertificate => f.write_str("the server's certificate is not acceptable"),
-            Refusal::Alert(name) => {
+            TlsErrorKind::BadCertificate => {
+                f.write_str("the server's certificate is not acceptable")
+            }
+            TlsErrorKind::Alert(name) => {
                 write!(f, "the server refused")?;
                 if let Some(hint) = alert_hint(name) {
                     write!(f, ": {hint}")?;
                 }
                 write!(f, " (alert {name})")
             }
-            Refusal::Incompatible => f.write_str(match &self.source {
+            TlsErrorKind::Incompatible => f.write_str(match &self.source {
                 Some(rustls::Error::PeerIncompatible(
                     PeerIncompatible::ServerDoesNotSupportTls12Or13
                     | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
                 )) => "the server wants a version of TLS which is not allowed here",
                 _ => "the server and this side have nothing in common that TLS could use",
             }),
-            Refusal::NotTls { http: true } => {
+            TlsErrorKind::NotTls { http: true } => {
                 f.write_str("the server answered in plain HTTP instead of TLS")
             }
-            Refusal::NotTls { http: false } => f.write_str("the server does not speak TLS"),
-            Refusal::EarlyBytes => f.write_str("bytes had arrived before TLS began"),
-            Refusal::Unfinished => {
+            TlsErrorKind::NotTls { http: false } => f.write_str("the server does not speak TLS"),
+            TlsErrorKind::EarlyBytes => f.write_str("bytes had arrived before TLS began"),
+            TlsErrorKind::Unfinished => {
                 f.write_str("the connection was closed in the middle of the TLS handshake")
             }
-            Refusal::Truncated => {
+            TlsErrorKind::Truncated => {
                 f.write_str("the connection was closed without saying so in TLS (close_notify)")
             }
-            Refusal::BadName(name) => {
+            TlsErrorKind::BadName(name) => {
                 write!(
                     f,
                     "{:?} is no name that a certificate could be for",
                     cut(name)
                 )
             }
-            Refusal::Protocol => f.write_str("the server broke the rules of TLS"),
+            TlsErrorKind::Protocol => f.write_str("the server broke the rules of TLS"),
         }
     }
 }
@@ -417,10 +419,11 @@ impl StdError for TlsError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         // Where the sentence says it all, the second one would only repeat it.
         match self.refusal {
-            Refusal::BadCertificate | Refusal::Incompatible | Refusal::Protocol => self
-                .source
-                .as_ref()
-                .map(|source| source as &(dyn StdError + 'static)),
+            TlsErrorKind::BadCertificate | TlsErrorKind::Incompatible | TlsErrorKind::Protocol => {
+                self.source
+                    .as_ref()
+                    .map(|source| source as &(dyn StdError + 'static))
+            }
             _ => None,
         }
     }
@@ -495,7 +498,7 @@ mod tests {
     #[test]
     fn a_long_list_of_names_is_cut() {
         let presented = (0..7).map(|n| format!("{n}.test")).collect();
-        let error = TlsError::new(Refusal::WrongName {
+        let error = TlsError::new(TlsErrorKind::WrongName {
             expected: "a.test".to_owned(),
             presented,
         });
@@ -509,7 +512,7 @@ mod tests {
     #[test]
     fn a_connection_cut_short_is_an_early_end_for_whoever_only_knows_streams() {
         let kind = |refusal| TlsError::new(refusal).into_io().kind();
-        assert_eq!(kind(Refusal::Truncated), ErrorKind::UnexpectedEof);
-        assert_eq!(kind(Refusal::Revoked), ErrorKind::InvalidData);
+        assert_eq!(kind(TlsErrorKind::Truncated), ErrorKind::UnexpectedEof);
+        assert_eq!(kind(TlsErrorKind::Revoked), ErrorKind::InvalidData);
     }
 }

@@ -28,7 +28,7 @@
 //!   cryptography. All of it is read when the connector is built, and never again.
 //! - [`TlsStream`]: the stream. It tells an end that the peer announced (`close_notify`) from one
 //!   that somebody else may have made, and digests session tickets while it is idle.
-//! - [`TlsError`]: what was wrong, in a sentence. [`TlsError::behind`] finds it in the errors that
+//! - [`TlsError`]: what was wrong, in a sentence. [`TlsError::find_in`] finds it in the errors that
 //!   come of it.
 //! - The machine between the two directions, `session.rs`, takes ciphertext and gives plaintext,
 //!   takes plaintext and gives ciphertext, and does no I/O. It is the one place which knows how
@@ -59,7 +59,7 @@ mod stream;
 mod unchecked;
 
 pub use connector::{Builder, RustlsConnector, TlsVersion};
-pub use error::{ConfigError, Refusal, TlsError};
+pub use error::{ConfigError, TlsError, TlsErrorKind};
 #[cfg(feature = "aws-lc-rs")]
 pub use provider::aws_lc_rs;
 #[cfg(feature = "ring")]

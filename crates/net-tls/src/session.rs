@@ -16,11 +16,11 @@ use bytes::{Bytes, BytesMut};
 use httpcore_core_primitives::{Alpn, TlsInfo};
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, ProtocolVersion, pki_types};
 
-use crate::error::{Refusal, TlsError};
+use crate::error::{TlsError, TlsErrorKind};
 
 /// How much plaintext may be encrypted ahead of the network, in bytes. Half as much takes twice as
 /// many system calls for an upload, and 7 % more of the processor; twice as much saves no more.
-const AHEAD: usize = 128 * 1024;
+const MAX_BUFFERED_CIPHERTEXT_BYTES: usize = 128 * 1024;
 
 /// One client's side of TLS.
 pub(crate) struct Session {
@@ -58,7 +58,7 @@ impl Session {
     ) -> Result<Self, TlsError> {
         let offer = offer.iter().map(|alpn| alpn.wire_name().to_vec()).collect();
         let mut tls = ClientConnection::new_with_alpn(config, name, offer)?;
-        tls.set_buffer_limit(Some(AHEAD));
+        tls.set_buffer_limit(Some(MAX_BUFFERED_CIPHERTEXT_BYTES));
         Ok(Session {
             tls,
             first: First::default(),
@@ -75,7 +75,7 @@ impl Session {
 
     /// Takes some ciphertext, and returns how much. Plaintext must have been drained before, since
     /// only so much of it is held; after the end of reading everything is taken and forgotten.
-    pub(crate) fn feed(&mut self, ciphertext: &[u8]) -> usize {
+    pub(crate) fn read_ciphertext(&mut self, ciphertext: &[u8]) -> usize {
         if self.failed.is_some() {
             return ciphertext.len();
         }
@@ -88,7 +88,7 @@ impl Session {
             Ok(0) => return ciphertext.len(),
             Ok(_) => {}
             Err(_) => {
-                self.fail(TlsError::new(Refusal::Protocol));
+                self.fail(TlsError::new(TlsErrorKind::Protocol));
                 return ciphertext.len();
             }
         }
@@ -112,7 +112,7 @@ impl Session {
             return;
         }
         if self.tls.is_handshaking() {
-            let refusal = self.first.not_tls().unwrap_or(Refusal::Unfinished);
+            let refusal = self.first.not_tls().unwrap_or(TlsErrorKind::Unfinished);
             self.fail(TlsError::new(refusal));
             return;
         }
@@ -146,7 +146,7 @@ impl Session {
     }
 
     /// Moves plaintext into the spare room of `buf`.
-    pub(crate) fn drain(&mut self, buf: &mut BytesMut) {
+    pub(crate) fn read_plaintext(&mut self, buf: &mut BytesMut) {
         if !self.may_have_plaintext {
             return;
         }
@@ -187,7 +187,7 @@ impl Session {
 
     /// Encrypts some prefix of the concatenation of `bufs`; nothing, when as much as may be is
     /// waiting to be sent.
-    pub(crate) fn push(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+    pub(crate) fn write_plaintext(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         let mut full = bufs.iter().filter(|buf| !buf.is_empty());
         match (full.next(), full.next()) {
             (Some(only), None) => self.tls.writer().write(only),
@@ -197,7 +197,7 @@ impl Session {
     }
 
     /// Says that nothing more will be pushed.
-    pub(crate) fn push_goodbye(&mut self) {
+    pub(crate) fn send_close_notify(&mut self) {
         self.tls.send_close_notify();
     }
 
@@ -274,7 +274,7 @@ impl First {
     }
 
     /// What the peer speaks, if it is not TLS.
-    fn not_tls(&self) -> Option<Refusal> {
+    fn not_tls(&self) -> Option<TlsErrorKind> {
         let first = &self.bytes[..usize::from(self.seen)];
         // RFC 8446 §5.1: a server begins with an alert (21) or a handshake message (22), and the
         // version that follows begins with 3.
@@ -283,7 +283,7 @@ impl First {
         }
         // Some servers answer what they cannot read with a page, and no status line before it.
         let http = first[0] == b'<' || first.eq_ignore_ascii_case(&b"HTTP/"[..first.len()]);
-        Some(Refusal::NotTls { http })
+        Some(TlsErrorKind::NotTls { http })
     }
 }
 
@@ -298,11 +298,11 @@ mod tests {
             (b"\x16", None),
             (b"\x16\x03\x03\0\x01", None),
             (b"\x15\x03\x01", None),
-            (b"\x16\x02", Some(Refusal::NotTls { http: false })),
-            (b"H", Some(Refusal::NotTls { http: true })),
-            (b"HTTP/1.1 400", Some(Refusal::NotTls { http: true })),
-            (b"<!DOCTYPE", Some(Refusal::NotTls { http: true })),
-            (b"SSH-2.0", Some(Refusal::NotTls { http: false })),
+            (b"\x16\x02", Some(TlsErrorKind::NotTls { http: false })),
+            (b"H", Some(TlsErrorKind::NotTls { http: true })),
+            (b"HTTP/1.1 400", Some(TlsErrorKind::NotTls { http: true })),
+            (b"<!DOCTYPE", Some(TlsErrorKind::NotTls { http: true })),
+            (b"SSH-2.0", Some(TlsErrorKind::NotTls { http: false })),
         ] {
             let mut first = First::default();
             for byte in bytes {

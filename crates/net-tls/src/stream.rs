@@ -9,11 +9,11 @@ use std::{
 
 use bytes::BytesMut;
 use httpcore_core_primitives::{
-    BoxStream, IdleEnd, NetworkStream, StreamInfo, TlsInfo, nobody, scratch,
+    BoxStream, ConnectionInfo, IdleEvent, NetworkStream, TlsInfo, noop_waker, scratch,
 };
 
 use crate::{
-    error::{Refusal, TlsError},
+    error::{TlsError, TlsErrorKind},
     session::{End, Session},
 };
 
@@ -52,7 +52,7 @@ pub struct TlsStream {
     /// holds until there is all of it.
     parts: usize,
     /// Whether rustls may have taken more memory for that than it keeps anyway.
-    is_roomy: bool,
+    may_have_large_buffers: bool,
 }
 
 impl TlsStream {
@@ -67,7 +67,7 @@ impl TlsStream {
             said_goodbye: false,
             broken: None,
             parts: 0,
-            is_roomy: true,
+            may_have_large_buffers: true,
         };
         stream.refuse_early_bytes()?;
         std::future::poll_fn(|cx| stream.poll_handshake(cx)).await?;
@@ -84,15 +84,17 @@ impl TlsStream {
     /// whoever spoke on this stream before, or by somebody in between; as part of a protected
     /// stream they would be believed.
     fn refuse_early_bytes(&mut self) -> io::Result<()> {
-        let mut cx = Context::from_waker(nobody());
+        let mut cx = Context::from_waker(noop_waker());
         match self.below.poll_idle(&mut cx) {
             Poll::Pending => Ok(()),
             // No kind of its own: the handshake, which fails likewise, has the whole error. A runtime
             // that has ended is among these.
-            Poll::Ready(IdleEnd::Failed(ErrorKind::Other)) => Ok(()),
-            Poll::Ready(IdleEnd::Failed(kind)) => Err(kind.into()),
-            Poll::Ready(IdleEnd::Closed) => Err(TlsError::new(Refusal::Unfinished).into_io()),
-            Poll::Ready(_) => Err(TlsError::new(Refusal::EarlyBytes).into_io()),
+            Poll::Ready(IdleEvent::Failed(ErrorKind::Other)) => Ok(()),
+            Poll::Ready(IdleEvent::Failed(kind)) => Err(kind.into()),
+            Poll::Ready(IdleEvent::Closed) => {
+                Err(TlsError::new(TlsErrorKind::Unfinished).into_io())
+            }
+            Poll::Ready(_) => Err(TlsError::new(TlsErrorKind::EarlyBytes).into_io()),
         }
     }
 
@@ -103,7 +105,7 @@ impl TlsStream {
                 // The alert that says why has been sent, if it could be.
                 Some(End::Failed(error)) => return Poll::Ready(Err(error.into_io())),
                 Some(End::Truncated | End::Goodbye) => {
-                    return Poll::Ready(Err(TlsError::new(Refusal::Unfinished).into_io()));
+                    return Poll::Ready(Err(TlsError::new(TlsErrorKind::Unfinished).into_io()));
                 }
                 None => {}
             }
@@ -111,7 +113,7 @@ impl TlsStream {
                 ready!(sent)?;
                 return self.below.poll_flush(cx);
             }
-            let filled = if self.digest() {
+            let filled = if self.process_incoming() {
                 Poll::Ready(Ok(()))
             } else {
                 self.poll_fill(cx)
@@ -131,16 +133,16 @@ impl TlsStream {
 
     /// Feeds some of what has arrived; whether there was any.
     #[inline]
-    fn digest(&mut self) -> bool {
+    fn process_incoming(&mut self) -> bool {
         let is_some = !self.incoming.is_empty();
         if is_some {
-            self.feed();
+            self.read_ciphertext();
         }
         is_some
     }
 
-    fn feed(&mut self) {
-        self.taken += self.session.feed(&self.incoming[self.taken..]);
+    fn read_ciphertext(&mut self) {
+        self.taken += self.session.read_ciphertext(&self.incoming[self.taken..]);
         if self.taken == self.incoming.len() {
             self.forget_incoming();
         }
@@ -159,7 +161,7 @@ impl TlsStream {
             Poll::Ready(Ok(0)) => self.session.feed_end(),
             Poll::Ready(Ok(read)) => {
                 self.parts += read;
-                self.is_roomy |= self.parts > SMALL;
+                self.may_have_large_buffers |= self.parts > SMALL;
                 self.incoming = buf;
                 return Poll::Ready(Ok(()));
             }
@@ -181,7 +183,7 @@ impl TlsStream {
             return Poll::Ready(Err(self.has_broken(error)));
         }
         while self.session.wants_write() {
-            let mut below = Below {
+            let mut below = TransportWriter {
                 stream: &mut *self.below,
                 cx,
                 is_pending: false,
@@ -214,7 +216,7 @@ impl TlsStream {
 
     fn poll_push(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         loop {
-            let pushed = self.session.push(bufs)?;
+            let pushed = self.session.write_plaintext(bufs)?;
             let mut passed = false;
             let sent = self.poll_send_some(cx, &mut passed);
             match (pushed, sent) {
@@ -239,7 +241,7 @@ impl NetworkStream for TlsStream {
         let before = buf.len();
         let mut fills = 0;
         loop {
-            self.session.drain(buf);
+            self.session.read_plaintext(buf);
             let got = buf.len() - before;
             if got > 0 {
                 self.parts = 0;
@@ -253,7 +255,7 @@ impl NetworkStream for TlsStream {
                 Some(_) if got > 0 => return Poll::Ready(Ok(got)),
                 Some(End::Goodbye) => return Poll::Ready(Ok(0)),
                 Some(End::Truncated) => {
-                    return Poll::Ready(Err(TlsError::new(Refusal::Truncated).into_io()));
+                    return Poll::Ready(Err(TlsError::new(TlsErrorKind::Truncated).into_io()));
                 }
                 Some(End::Failed(error)) => {
                     self.answer(cx);
@@ -261,7 +263,7 @@ impl NetworkStream for TlsStream {
                 }
                 None => {}
             }
-            if !self.digest() {
+            if !self.process_incoming() {
                 self.answer(cx);
                 ready!(poll_patience(cx, &mut fills));
                 ready!(self.poll_fill(cx))?;
@@ -294,7 +296,7 @@ impl NetworkStream for TlsStream {
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.said_goodbye {
             self.said_goodbye = true;
-            self.session.push_goodbye();
+            self.session.send_close_notify();
         }
         let sent = match self.poll_send(cx) {
             Poll::Ready(Ok(())) => self.below.poll_shutdown(cx),
@@ -304,31 +306,31 @@ impl NetworkStream for TlsStream {
         sent
     }
 
-    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEnd> {
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEvent> {
         let mut fills = 0;
         loop {
             if self.session.has_plaintext() {
-                return Poll::Ready(IdleEnd::UnsolicitedData);
+                return Poll::Ready(IdleEvent::UnsolicitedData);
             }
             match self.session.end() {
                 None => {}
-                Some(End::Goodbye | End::Truncated) => return Poll::Ready(IdleEnd::Closed),
+                Some(End::Goodbye | End::Truncated) => return Poll::Ready(IdleEvent::Closed),
                 Some(End::Failed(_)) => {
-                    return Poll::Ready(IdleEnd::Failed(ErrorKind::InvalidData));
+                    return Poll::Ready(IdleEvent::Failed(ErrorKind::InvalidData));
                 }
             }
-            if self.digest() {
+            if self.process_incoming() {
                 continue;
             }
             self.answer(cx);
-            if self.is_roomy {
-                self.is_roomy = false;
+            if self.may_have_large_buffers {
+                self.may_have_large_buffers = false;
                 self.parts = 0;
                 self.session.shrink();
             }
             // Asked before it is read: over a blocking socket, to read would be to wait.
             match ready!(self.below.poll_idle(cx)) {
-                IdleEnd::UnsolicitedData => {}
+                IdleEvent::UnsolicitedData => {}
                 end => return Poll::Ready(end),
             }
             let filled = match poll_patience(cx, &mut fills) {
@@ -337,18 +339,18 @@ impl NetworkStream for TlsStream {
             };
             match filled {
                 Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(error)) => return Poll::Ready(IdleEnd::Failed(error.kind())),
+                Poll::Ready(Err(error)) => return Poll::Ready(IdleEvent::Failed(error.kind())),
                 // There is more than may be read at once, and what it is decides. Who waits is woken for
                 // it; who asks without waiting would take this for fit.
-                Poll::Pending if nobody().will_wake(cx.waker()) => {
-                    return Poll::Ready(IdleEnd::UnsolicitedData);
+                Poll::Pending if noop_waker().will_wake(cx.waker()) => {
+                    return Poll::Ready(IdleEvent::UnsolicitedData);
                 }
                 Poll::Pending => return Poll::Pending,
             }
         }
     }
 
-    fn info(&self) -> StreamInfo {
+    fn info(&self) -> ConnectionInfo {
         let mut info = self.below.info();
         info.tls = Some(Arc::new(self.tls_info()));
         info
@@ -375,12 +377,12 @@ impl fmt::Debug for TlsStream {
 const SMALL: usize = 4096;
 
 /// How often the stream below is read in one poll without anything coming out of it.
-const PATIENCE: u32 = 4;
+const MAX_FILLS_PER_POLL: u32 = 4;
 
 /// Pending, with the waker called, once in a while: a peer which sends tickets as fast as they
 /// can be read must not keep everybody else from running.
 fn poll_patience(cx: &Context<'_>, fills: &mut u32) -> Poll<()> {
-    if *fills == PATIENCE {
+    if *fills == MAX_FILLS_PER_POLL {
         cx.waker().wake_by_ref();
         return Poll::Pending;
     }
@@ -389,13 +391,13 @@ fn poll_patience(cx: &Context<'_>, fills: &mut u32) -> Poll<()> {
 }
 
 /// The stream below, as rustls writes to it.
-struct Below<'a, 'b> {
+struct TransportWriter<'a, 'b> {
     stream: &'a mut dyn NetworkStream,
     cx: &'a mut Context<'b>,
     is_pending: bool,
 }
 
-impl Write for Below<'_, '_> {
+impl Write for TransportWriter<'_, '_> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         self.write_vectored(&[IoSlice::new(buf)])
     }
@@ -439,7 +441,7 @@ mod tests {
         let waker = Waker::from(woken.clone());
         let cx = Context::from_waker(&waker);
         let mut fills = 0;
-        for _ in 0..PATIENCE {
+        for _ in 0..MAX_FILLS_PER_POLL {
             assert!(poll_patience(&cx, &mut fills).is_ready());
         }
         assert_eq!(woken.0.load(Ordering::Relaxed), 0);

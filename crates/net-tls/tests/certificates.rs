@@ -7,9 +7,9 @@ mod zoo;
 use std::io;
 
 use httpcore_core_primitives::BoxStream;
-use httpcore_net_mock::{Census, MockNet};
+use httpcore_net_mock::{LiveCounts, MockNet};
 use httpcore_net_tls::{
-    Refusal, RustlsConnector, TlsVersion,
+    RustlsConnector, TlsErrorKind, TlsVersion,
     rustls::{
         ServerConfig,
         version::{TLS12, TLS13},
@@ -32,14 +32,18 @@ fn meet(connector: &RustlsConnector, server: ServerConfig, name: &str) -> io::Re
         let stream = connector.connect(stream, name, &[]).await;
         stream.map(drop)
     });
-    net.settle();
-    assert_eq!(net.census(), Census::default());
+    net.run_until_idle();
+    assert_eq!(net.census(), LiveCounts::default());
     outcome
 }
 
-fn refusal(connector: &RustlsConnector, server: ServerConfig, name: &str) -> (Refusal, String) {
+fn refusal(
+    connector: &RustlsConnector,
+    server: ServerConfig,
+    name: &str,
+) -> (TlsErrorKind, String) {
     let error = tls_error(&meet(connector, server, name).unwrap_err());
-    (error.refusal().clone(), error.to_string())
+    (error.kind().clone(), error.to_string())
 }
 
 #[test]
@@ -64,7 +68,10 @@ fn an_expired_certificate_is_refused_with_its_date() {
         params.not_after = date_time_ymd(2001, 2, 3);
     });
     let (refusal, text) = refusal(&root.connector(), expired.server(), "tls.test");
-    assert!(matches!(refusal, Refusal::Expired { not_after: Some(_) }));
+    assert!(matches!(
+        refusal,
+        TlsErrorKind::Expired { not_after: Some(_) }
+    ));
     assert_eq!(
         text,
         "the server's certificate expired on 2001-02-03 00:00 UTC"
@@ -106,7 +113,10 @@ fn a_name_in_the_subject_alone_counts_for_nothing() {
             .push(rcgen::DnType::CommonName, "tls.test");
     });
     let (refusal, _) = refusal(&root.connector(), old.server(), "tls.test");
-    assert!(matches!(refusal, Refusal::WrongName { .. }), "{refusal:?}");
+    assert!(
+        matches!(refusal, TlsErrorKind::WrongName { .. }),
+        "{refusal:?}"
+    );
 }
 
 #[test]
@@ -146,7 +156,7 @@ fn nobody_vouches_for_himself() {
     let root = Authority::new("root");
     let alone = Identity::self_signed(&["tls.test"]);
     let (refusal, _) = refusal(&root.connector(), alone.server(), "tls.test");
-    assert_eq!(refusal, Refusal::UnknownIssuer);
+    assert_eq!(refusal, TlsErrorKind::UnknownIssuer);
 }
 
 #[test]
@@ -156,8 +166,8 @@ fn an_authority_nobody_trusts_is_refused_though_it_has_the_name_of_one_that_is()
     let error = tls_error(&meet(&trusted.connector(), server, "tls.test").unwrap_err());
     assert!(
         matches!(
-            error.refusal(),
-            Refusal::UnknownIssuer | Refusal::BadCertificate
+            error.kind(),
+            TlsErrorKind::UnknownIssuer | TlsErrorKind::BadCertificate
         ),
         "{error:?}"
     );
@@ -169,7 +179,7 @@ fn a_chain_passes_whole_and_not_without_its_middle() {
     let middle = root.intermediate("middle");
     let mut leaf = middle.issue(&["tls.test"]);
     let (refusal, _) = refusal(&root.connector(), leaf.server(), "tls.test");
-    assert_eq!(refusal, Refusal::UnknownIssuer);
+    assert_eq!(refusal, TlsErrorKind::UnknownIssuer);
     leaf.chain.push(middle.certificate);
     meet(&root.connector(), leaf.server(), "tls.test").unwrap();
 }
@@ -196,7 +206,7 @@ fn a_certificate_for_clients_is_none_for_servers() {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     });
     let (refusal, text) = refusal(&root.connector(), client.server(), "tls.test");
-    assert_eq!(refusal, Refusal::WrongPurpose);
+    assert_eq!(refusal, TlsErrorKind::WrongPurpose);
     assert_eq!(
         text,
         "the server's certificate is not meant for servers, but for clients"
@@ -229,7 +239,7 @@ fn an_authority_which_plays_the_server_itself_is_refused_by_that_name() {
     });
     let server = root.as_server();
     let (refusal, text) = refusal(&root.connector(), server, "tls.test");
-    assert_eq!(refusal, Refusal::BadCertificate);
+    assert_eq!(refusal, TlsErrorKind::BadCertificate);
     assert!(text.contains("of an authority"), "{text}");
 }
 
@@ -260,8 +270,8 @@ fn ask(connector: &RustlsConnector, server: ServerConfig) -> io::Result<String> 
         let _ = write_all(&mut *stream, b"may I?\n").await;
         read(&mut *stream).await
     })?;
-    net.settle();
-    assert_eq!(net.census(), Census::default());
+    net.run_until_idle();
+    assert_eq!(net.census(), LiveCounts::default());
     Ok(String::from_utf8(answer.to_vec()).unwrap())
 }
 
@@ -297,7 +307,7 @@ fn a_client_certificate_is_shown_to_who_wants_it_and_refusals_are_understood() {
         );
         let other = tls_error(&ask(&connector(Some(&wrong)), server()).unwrap_err());
         assert!(
-            matches!(other.refusal(), Refusal::Alert(_)),
+            matches!(other.kind(), TlsErrorKind::Alert(_)),
             "{version:?}: {other}"
         );
     }
@@ -343,7 +353,7 @@ fn versions_outside_of_the_limits_are_not_spoken() {
         .build()
         .unwrap();
     let (refusal, text) = refusal(&modern, old(), "tls.test");
-    assert_eq!(refusal, Refusal::Alert("protocol_version".to_owned()));
+    assert_eq!(refusal, TlsErrorKind::Alert("protocol_version".to_owned()));
     assert!(text.contains("versions of TLS"), "{text}");
     let none = root
         .builder()
@@ -366,7 +376,7 @@ fn what_is_no_name_is_refused_before_anything_is_sent() {
     let root = Authority::new("root");
     let server = root.issue(&["tls.test"]).server();
     let (refusal, _) = refusal(&root.connector(), server, "two words");
-    assert_eq!(refusal, Refusal::BadName("two words".to_owned()));
+    assert_eq!(refusal, TlsErrorKind::BadName("two words".to_owned()));
 }
 
 /// A list of what `issuer` has revoked, good until the given year.
@@ -412,11 +422,16 @@ fn what_was_revoked_is_refused_and_so_is_what_cannot_be_looked_up() {
     let text = root
         .builder()
         .revocation_lists_pem(list(3000).pem().unwrap());
-    let unknown = Err(Refusal::RevocationUnknown);
+    let unknown = Err(TlsErrorKind::RevocationUnknown);
     for (what, builder, identity, outcome) in [
-        ("revoked", strict(3000), &seven, Err(Refusal::Revoked)),
+        ("revoked", strict(3000), &seven, Err(TlsErrorKind::Revoked)),
         ("another one", strict(3000), &eight, Ok(())),
-        ("from text", text.unwrap(), &seven, Err(Refusal::Revoked)),
+        (
+            "from text",
+            text.unwrap(),
+            &seven,
+            Err(TlsErrorKind::Revoked),
+        ),
         (
             "of an issuer without a list",
             strict(3000),
@@ -428,7 +443,7 @@ fn what_was_revoked_is_refused_and_so_is_what_cannot_be_looked_up() {
             "revoked yesterday",
             strict(2002).allow_unknown_revocation(),
             &seven,
-            Err(Refusal::Revoked),
+            Err(TlsErrorKind::Revoked),
         ),
         (
             "a list of yesterday",
@@ -444,7 +459,7 @@ fn what_was_revoked_is_refused_and_so_is_what_cannot_be_looked_up() {
         ),
     ] {
         let met = meet(&builder.build().unwrap(), identity.server(), "tls.test");
-        let met = met.map_err(|error| tls_error(&error).refusal().clone());
+        let met = met.map_err(|error| tls_error(&error).kind().clone());
         assert_eq!(met, outcome, "{what}");
     }
     let (_, text) = refusal(&strict(2002).build().unwrap(), eight.server(), "tls.test");
@@ -468,7 +483,7 @@ fn a_revocation_list_is_read_when_it_is_named_and_needs_a_judge_who_knows_of_it(
 }
 
 /// What is made of a server which answers a hello with `bytes`.
-fn answered(bytes: &'static [u8]) -> (Refusal, String) {
+fn answered(bytes: &'static [u8]) -> (TlsErrorKind, String) {
     let net = MockNet::new();
     net.serve("tls.test", 443, move |mut stream| async move {
         stream.read_some().await.unwrap();
@@ -484,10 +499,10 @@ fn answered(bytes: &'static [u8]) -> (Refusal, String) {
         let stream = connect(&net).await?;
         connector.connect(stream, "tls.test", &[]).await.map(drop)
     });
-    net.settle();
-    assert_eq!(net.census(), Census::default());
+    net.run_until_idle();
+    assert_eq!(net.census(), LiveCounts::default());
     let error = tls_error(&error.unwrap_err());
-    (error.refusal().clone(), error.to_string())
+    (error.kind().clone(), error.to_string())
 }
 
 #[test]
@@ -500,7 +515,7 @@ fn a_server_that_speaks_only_what_is_too_old_is_refused_by_that_name() {
         0123456789abcdef0123456789abcdef\0\0\x2f\0";
     for hello in [TLS11, TLS10] {
         let (refusal, text) = answered(hello);
-        assert_eq!(refusal, Refusal::Incompatible, "{text}");
+        assert_eq!(refusal, TlsErrorKind::Incompatible, "{text}");
         assert!(
             text.contains("a version of TLS which is not allowed"),
             "{text}"
@@ -508,7 +523,7 @@ fn a_server_that_speaks_only_what_is_too_old_is_refused_by_that_name() {
     }
     // One which knows that it has nothing to offer (RFC 8446 §6.2: alert 70).
     let (refusal, text) = answered(b"\x15\x03\x01\0\x02\x02\x46");
-    assert_eq!(refusal, Refusal::Alert("protocol_version".to_owned()));
+    assert_eq!(refusal, TlsErrorKind::Alert("protocol_version".to_owned()));
     assert!(text.contains("versions of TLS"), "{text}");
 }
 

@@ -11,7 +11,7 @@ mod zoo;
 use std::io;
 
 use httpcore_core_primitives::TlsInfo;
-use httpcore_net_mock::{Census, MockNet};
+use httpcore_net_mock::{LiveCounts, MockNet};
 use httpcore_net_tls::{RustlsConnector, rustls::ServerConfig};
 use zoo::{connect, serve, stay};
 
@@ -24,8 +24,8 @@ fn meet(connector: &RustlsConnector, server: ServerConfig) -> io::Result<TlsInfo
         let stream = connector.connect(stream, "tls.test", &[]).await?;
         Ok(stream.tls_info())
     });
-    net.settle();
-    assert_eq!(net.census(), Census::default());
+    net.run_until_idle();
+    assert_eq!(net.census(), LiveCounts::default());
     outcome
 }
 
@@ -75,7 +75,7 @@ fn whoever_does_not_ask_for_aws_lc_does_not_get_it() {
 mod platform {
     use std::{env, fs, path::Path, process::Command};
 
-    use httpcore_net_tls::{Refusal, RustlsConnector, TlsError};
+    use httpcore_net_tls::{RustlsConnector, TlsError, TlsErrorKind};
     use rcgen::KeyPair;
 
     use super::{meet, zoo};
@@ -132,8 +132,8 @@ mod platform {
         let outcome = meet(&builder.build().unwrap(), identity.server());
         let refusal = outcome
             .err()
-            .map(|error| TlsError::behind(&error).unwrap().refusal().clone());
-        let unknown = (expected == "unknown").then_some(Refusal::UnknownIssuer);
+            .map(|error| TlsError::find_in(&error).unwrap().kind().clone());
+        let unknown = (expected == "unknown").then_some(TlsErrorKind::UnknownIssuer);
         assert_eq!(refusal, unknown);
     }
 

@@ -17,12 +17,12 @@ use std::{
 
 use bytes::BytesMut;
 use httpcore_core_primitives::{
-    Alpn, BoxStream, IdleEnd, NetworkStream, Runtime, StreamInfo, TlsConnector, TlsInfo, nobody,
-    with_deadline,
+    Alpn, BoxStream, ConnectionInfo, IdleEvent, NetworkStream, Runtime, TlsConnector, TlsInfo,
+    noop_waker, with_deadline,
 };
-use httpcore_net_mock::{Census, Chunks, Link, MockNet, Scenario, sweep_instants, sweep_polls};
+use httpcore_net_mock::{Chunks, Link, LiveCounts, MockNet, Scenario, sweep_instants, sweep_polls};
 use httpcore_net_tls::{
-    Refusal, RustlsConnector, TlsVersion,
+    RustlsConnector, TlsErrorKind, TlsVersion,
     rustls::{ServerConfig, version::TLS12},
 };
 use zoo::{
@@ -60,7 +60,7 @@ fn tls_info(stream: &BoxStream) -> Arc<TlsInfo> {
     stream.info().tls.unwrap()
 }
 
-fn idle(stream: &mut BoxStream) -> Poll<IdleEnd> {
+fn idle(stream: &mut BoxStream) -> Poll<IdleEvent> {
     stream.poll_idle(&mut Context::from_waker(Waker::noop()))
 }
 
@@ -165,8 +165,8 @@ fn tls_works_inside_of_tls() {
         exchange(&mut inner, &bytes).await.unwrap()
     });
     assert!(heard == bytes);
-    net.settle();
-    assert_eq!(net.census(), Census::default());
+    net.run_until_idle();
+    assert_eq!(net.census(), LiveCounts::default());
 }
 
 #[test]
@@ -237,11 +237,11 @@ impl NetworkStream for Failing {
         self.stream.poll_shutdown(cx)
     }
 
-    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEnd> {
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEvent> {
         self.stream.poll_idle(cx)
     }
 
-    fn info(&self) -> StreamInfo {
+    fn info(&self) -> ConnectionInfo {
         self.stream.info()
     }
 }
@@ -314,7 +314,7 @@ fn what_a_failed_write_was_given_is_not_sent_later() {
         let written = poll_fn(|cx| stream.poll_write(cx, &bufs)).await;
         assert_eq!(written.unwrap_err().kind(), ErrorKind::ConnectionReset);
     });
-    net.settle();
+    net.run_until_idle();
     assert_eq!(heard.load(Relaxed), 0);
 }
 
@@ -343,7 +343,7 @@ fn an_announced_end_is_an_end_and_any_other_is_an_error() {
             Err(error) => {
                 assert!(!announced);
                 assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
-                assert_eq!(tls_error(&error).refusal(), &Refusal::Truncated);
+                assert_eq!(tls_error(&error).kind(), &TlsErrorKind::Truncated);
             }
         }
     }
@@ -373,7 +373,7 @@ fn a_record_that_was_tampered_with_ends_the_stream_after_what_came_before_it() {
     assert_eq!(heard, b"good");
     let error = end.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidData);
-    assert_eq!(tls_error(&error).refusal(), &Refusal::Protocol);
+    assert_eq!(tls_error(&error).kind(), &TlsErrorKind::Protocol);
 }
 
 #[test]
@@ -406,7 +406,7 @@ fn without_a_common_protocol_the_server_refuses_and_says_so() {
     let error = net.run(world.handshake_offering(&net, &[Alpn::Http1]));
     let error = tls_error(&error.unwrap_err());
     let alert = "no_application_protocol".to_owned();
-    assert_eq!(error.refusal(), &Refusal::Alert(alert));
+    assert_eq!(error.kind(), &TlsErrorKind::Alert(alert));
 }
 
 #[test]
@@ -462,7 +462,7 @@ fn connectors_share_no_sessions_and_may_remember_none() {
     let identity = root.issue(&["tls.test"]);
     let net = MockNet::new();
     serve(&net, identity.server(), stay);
-    let forgetful = root.builder().remembered_sessions(0).build().unwrap();
+    let forgetful = root.builder().session_cache_size(0).build().unwrap();
     let (one, other) = (root.connector(), root.connector());
     net.run(async {
         for connector in [&forgetful, &forgetful, &one, &other] {
@@ -479,7 +479,7 @@ fn connectors_share_no_sessions_and_may_remember_none() {
 fn tickets_do_not_end_idleness_and_everything_else_does() {
     type Deed = fn(ServerTls) -> httpcore_core_primitives::BoxFuture<'static, ()>;
     let world = World::new();
-    let deeds: [(Deed, Poll<IdleEnd>); 4] = [
+    let deeds: [(Deed, Poll<IdleEvent>); 4] = [
         (|stream| Box::pin(stay(stream)), Poll::Pending),
         (
             |mut stream| {
@@ -488,15 +488,15 @@ fn tickets_do_not_end_idleness_and_everything_else_does() {
                     stay(stream).await;
                 })
             },
-            Poll::Ready(IdleEnd::UnsolicitedData),
+            Poll::Ready(IdleEvent::UnsolicitedData),
         ),
         (
             |stream| Box::pin(async move { stream.close().await.unwrap() }),
-            Poll::Ready(IdleEnd::Closed),
+            Poll::Ready(IdleEvent::Closed),
         ),
         (
             |stream| Box::pin(async move { drop(stream) }),
-            Poll::Ready(IdleEnd::Closed),
+            Poll::Ready(IdleEvent::Closed),
         ),
     ];
     for (n, (deed, expected)) in deeds.into_iter().enumerate() {
@@ -527,8 +527,8 @@ fn what_comes_behind_more_tickets_than_are_read_at_once_is_not_taken_for_an_idle
     net.run(async {
         let mut stream = world.handshake(&net).await.unwrap();
         net.sleep(MS).await;
-        let asked = stream.poll_idle(&mut Context::from_waker(nobody()));
-        assert_eq!(asked, Poll::Ready(IdleEnd::UnsolicitedData));
+        let asked = stream.poll_idle(&mut Context::from_waker(noop_waker()));
+        assert_eq!(asked, Poll::Ready(IdleEvent::UnsolicitedData));
     });
 }
 
@@ -543,7 +543,7 @@ fn an_idle_stream_wakes_who_waits_when_it_ends() {
         let mut stream = world.handshake(&net).await.unwrap();
         write_all(&mut *stream, b"leave\n").await.unwrap();
         let end = poll_fn(|cx| stream.poll_idle(cx)).await;
-        assert_eq!(end, IdleEnd::Closed);
+        assert_eq!(end, IdleEvent::Closed);
     });
 }
 
@@ -592,9 +592,9 @@ fn what_is_not_tls_is_said_to_be_what_it_is() {
             let _ = stream.write_all(answer).await;
         });
         let error = tls_error(&net.run(world.handshake(&net)).unwrap_err());
-        assert_eq!(error.refusal(), &Refusal::NotTls { http }, "{answer:?}");
-        net.settle();
-        assert_eq!(net.census(), Census::default());
+        assert_eq!(error.kind(), &TlsErrorKind::NotTls { http }, "{answer:?}");
+        net.run_until_idle();
+        assert_eq!(net.census(), LiveCounts::default());
     }
 }
 
@@ -612,7 +612,7 @@ fn bytes_from_before_the_handshake_are_refused() {
         let handshake = world.connector.handshake(stream, "tls.test", &[]);
         handshake.await.unwrap_err()
     });
-    assert_eq!(tls_error(&error).refusal(), &Refusal::EarlyBytes);
+    assert_eq!(tls_error(&error).kind(), &TlsErrorKind::EarlyBytes);
 }
 
 #[test]
@@ -628,7 +628,7 @@ fn a_handshake_that_stalls_is_given_up_at_its_deadline() {
         assert_eq!(net.elapsed(), 5000 * MS);
     });
     drop(runtime);
-    net.settle();
+    net.run_until_idle();
     assert_eq!(net.census().streams, 0);
 }
 
@@ -652,7 +652,7 @@ fn a_handshake_cut_anywhere_fails_at_once_and_leaves_nothing() {
     let root = Authority::new("root");
     for version in [TlsVersion::Tls12, TlsVersion::Tls13] {
         // Every handshake a full one, and so of one length.
-        let builder = root.builder().remembered_sessions(0);
+        let builder = root.builder().session_cache_size(0);
         let builder = builder.min_version(version).max_version(version);
         let world = World {
             connector: builder.build().unwrap(),
@@ -676,11 +676,11 @@ fn cut(world: &World, link: Link) {
     let outcome = net.run(world.handshake(&net));
     let error = outcome.expect_err("a whole handshake");
     assert!(
-        matches!(tls_error(&error).refusal(), Refusal::Unfinished),
+        matches!(tls_error(&error).kind(), TlsErrorKind::Unfinished),
         "{told}: {error:?}"
     );
-    net.settle();
-    assert_eq!(net.census(), Census::default(), "{told}");
+    net.run_until_idle();
+    assert_eq!(net.census(), LiveCounts::default(), "{told}");
 }
 
 #[test]
@@ -700,8 +700,8 @@ fn a_handshake_reset_anywhere_is_an_error_and_leaves_nothing() {
             read_to_end(&mut *stream).await.1
         });
         assert!(outcome.is_err(), "{n}");
-        net.settle();
-        assert_eq!(net.census(), Census::default(), "{n}");
+        net.run_until_idle();
+        assert_eq!(net.census(), LiveCounts::default(), "{n}");
     }
 }
 

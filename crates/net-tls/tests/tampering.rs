@@ -13,9 +13,9 @@ use std::{
 
 use bytes::BytesMut;
 use httpcore_core_primitives::{
-    BoxStream, IdleEnd, NetworkStream, Runtime, StreamInfo, TlsFailure, with_deadline,
+    BoxStream, ConnectionInfo, IdleEvent, NetworkStream, Runtime, TlsFailure, with_deadline,
 };
-use httpcore_net_mock::{Census, MockNet, ServerStream};
+use httpcore_net_mock::{LiveCounts, MockNet, ServerStream};
 use httpcore_net_tls::{
     RustlsConnector, TlsError, TlsVersion,
     rustls::{
@@ -62,11 +62,11 @@ impl NetworkStream for Tampering {
         self.below.poll_shutdown(cx)
     }
 
-    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEnd> {
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEvent> {
         self.below.poll_idle(cx)
     }
 
-    fn info(&self) -> StreamInfo {
+    fn info(&self) -> ConnectionInfo {
         self.below.info()
     }
 }
@@ -117,8 +117,8 @@ fn tampered(
         let waited = with_deadline(&runtime, "the answer", Some(due), asking).await;
         waited.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
     });
-    net.settle();
-    assert_eq!(net.census(), Census::default(), "byte {victim}");
+    net.run_until_idle();
+    assert_eq!(net.census(), LiveCounts::default(), "byte {victim}");
     outcome
 }
 
@@ -135,7 +135,7 @@ fn no_byte_can_be_changed_and_believed() {
             .unwrap();
         let config = Arc::new(config);
         // Every handshake a full one: so all of them are of one length.
-        let builder = root.builder().remembered_sessions(0);
+        let builder = root.builder().session_cache_size(0);
         let connector = builder
             .min_version(version)
             .max_version(version)
@@ -153,12 +153,12 @@ fn no_byte_can_be_changed_and_believed() {
                 }
                 Err(error) => {
                     whole = 0;
-                    let is_tls = TlsFailure::is_behind(&error);
+                    let is_tls = TlsFailure::is_source_of(&error);
                     assert!(
                         is_tls || error.kind() == io::ErrorKind::TimedOut,
                         "{version:?}, byte {victim}: {error:?}"
                     );
-                    assert_eq!(is_tls, TlsError::behind(&error).is_some());
+                    assert_eq!(is_tls, TlsError::find_in(&error).is_some());
                 }
             }
             victim += 1;

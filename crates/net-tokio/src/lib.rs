@@ -26,13 +26,13 @@
 //! - All timers of a backend are one table and one task with one [`tokio::time::Sleep`]. Setting a deadline
 //!   does not touch tokio's own timers, and the clock is tokio's: in a runtime with a paused clock, time limits are
 //!   virtual as well.
-//! - Names are looked up by [`Getaddrinfo`] on bounded worker threads, not on tokio's blocking
+//! - Names are looked up by [`SystemResolver`] on bounded worker threads, not on tokio's blocking
 //!   pool, where a look-up cannot be given up.
 //!
 //! # When the runtime ends
 //!
 //! Streams, connection attempts and timers of a runtime that has been shut down fail at once with
-//! [`RuntimeGone`](httpcore_core_primitives::RuntimeGone), and its idle connections are not used again.
+//! [`RuntimeShutdown`](httpcore_core_primitives::RuntimeShutdown), and its idle connections are not used again.
 //!
 //! # Requirements
 //!
@@ -49,7 +49,7 @@ use std::{fmt, io, net::SocketAddr, path::Path, sync::Arc, time::Instant};
 
 use httpcore_core_primitives::{BoxFuture, BoxStream, NetworkBackend, Runtime, TcpOptions, Timer};
 use httpcore_net_common::socket;
-use httpcore_resolver::{Getaddrinfo, Resolve, literal};
+use httpcore_resolver::{Resolve, SystemResolver, literal};
 use tokio::runtime::{Handle, TryCurrentError};
 
 use stream::TokioStream;
@@ -83,7 +83,7 @@ impl TokioBackend {
 
     /// Creates a backend on the runtime of `handle`.
     pub fn on(handle: &Handle) -> Self {
-        TokioBackend::with_resolver(handle, Arc::new(Getaddrinfo::default()))
+        TokioBackend::with_resolver(handle, Arc::new(SystemResolver::default()))
     }
 
     /// Creates a backend on the runtime of `handle` which looks names up with `resolver`.

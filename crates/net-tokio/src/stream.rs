@@ -12,7 +12,9 @@ use std::{
 };
 
 use bytes::BytesMut;
-use httpcore_core_primitives::{BoxStream, IdleEnd, NetworkStream, RuntimeGone, StreamInfo};
+use httpcore_core_primitives::{
+    BoxStream, ConnectionInfo, IdleEvent, NetworkStream, RuntimeShutdown,
+};
 use httpcore_net_common::{socket, spare};
 use socket2::{SockRef, Socket};
 use tokio::{
@@ -139,7 +141,7 @@ impl<S: Io> TokioStream<S> {
 /// The error of a runtime that has ended, or `error`.
 fn ended_or(shared: &Shared, error: io::Error) -> io::Error {
     if shared.timers.has_ended() {
-        RuntimeGone::error()
+        RuntimeShutdown::error()
     } else {
         error
     }
@@ -206,14 +208,14 @@ impl<S: Io> NetworkStream for TokioStream<S> {
     }
 
     /// Asks the socket, which is a system call, unless it was read from just now.
-    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEnd> {
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEvent> {
         if self.shared.timers.has_ended() {
-            return Poll::Ready(IdleEnd::Failed(io::ErrorKind::NotConnected));
+            return Poll::Ready(IdleEvent::Failed(io::ErrorKind::NotConnected));
         }
         loop {
             let ready = match self.io.poll_read_ready(cx) {
                 Poll::Ready(Ok(())) => true,
-                Poll::Ready(Err(error)) => return Poll::Ready(IdleEnd::Failed(error.kind())),
+                Poll::Ready(Err(error)) => return Poll::Ready(IdleEvent::Failed(error.kind())),
                 Poll::Pending => false,
             };
             let is_fresh = now().saturating_duration_since(self.observed) < RELIED_ON;
@@ -236,7 +238,7 @@ impl<S: Io> NetworkStream for TokioStream<S> {
         }
     }
 
-    fn info(&self) -> StreamInfo {
+    fn info(&self) -> ConnectionInfo {
         socket::info(&self.io.socket(), self.peer)
     }
 }

@@ -13,7 +13,7 @@ use std::{
 };
 
 use httpcore_core_primitives::Timer;
-use httpcore_executor::{Seat, Timers};
+use httpcore_executor::{TimerSlot, Timers};
 use tokio::time::{Sleep, sleep_until};
 
 use crate::{Shared, now};
@@ -127,7 +127,7 @@ fn wake_all(wakers: Vec<Waker>) {
 /// One timer of a backend.
 pub(crate) struct TokioTimer {
     shared: Arc<Shared>,
-    seat: Option<Seat>,
+    seat: Option<TimerSlot>,
 }
 
 impl TokioTimer {

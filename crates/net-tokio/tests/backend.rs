@@ -17,7 +17,7 @@ use std::{
 
 use bytes::BytesMut;
 use httpcore_core_primitives::{
-    BoxStream, IdleEnd, NetworkBackend, Runtime, RuntimeGone, TcpOptions, sleep_until,
+    BoxStream, IdleEvent, NetworkBackend, Runtime, RuntimeShutdown, TcpOptions, sleep_until,
     with_deadline,
 };
 use httpcore_net_tokio::TokioBackend;
@@ -55,7 +55,7 @@ async fn write(stream: &mut BoxStream, bytes: &[u8]) -> io::Result<usize> {
     poll_fn(|cx| stream.poll_write(cx, &[IoSlice::new(bytes)])).await
 }
 
-fn idle(stream: &mut BoxStream) -> Poll<IdleEnd> {
+fn idle(stream: &mut BoxStream) -> Poll<IdleEvent> {
     stream.poll_idle(&mut Context::from_waker(Waker::noop()))
 }
 
@@ -170,7 +170,10 @@ fn an_idle_connection_that_has_ended_is_noticed_without_a_turn_of_the_driver() {
     for runtime in runtimes() {
         let backend = TokioBackend::on(runtime.handle());
         runtime.block_on(async {
-            for (says, end) in [("", IdleEnd::Closed), ("early", IdleEnd::UnsolicitedData)] {
+            for (says, end) in [
+                ("", IdleEvent::Closed),
+                ("early", IdleEvent::UnsolicitedData),
+            ] {
                 let (mut stream, mut peer) = connect(&backend).await;
                 assert!(idle(&mut stream).is_pending());
                 peer.write_all(says.as_bytes()).unwrap();
@@ -209,7 +212,7 @@ fn a_waker_left_with_an_idle_connection_is_called_when_it_ends() {
                 }
                 poll
             });
-            assert_eq!(ended.await, IdleEnd::Closed);
+            assert_eq!(ended.await, IdleEvent::Closed);
         });
     }
 }
@@ -263,17 +266,20 @@ fn everything_of_a_runtime_that_has_ended_fails_by_name_and_at_once() {
         assert!(count.0.load(Ordering::SeqCst) >= 1);
         assert!(backend.has_ended());
         assert!(timer.poll_until(&mut cx, hour).is_ready());
-        assert!(matches!(idle(&mut stream), Poll::Ready(IdleEnd::Failed(_))));
+        assert!(matches!(
+            idle(&mut stream),
+            Poll::Ready(IdleEvent::Failed(_))
+        ));
         let Poll::Ready(Err(error)) = stream.poll_read(&mut cx, &mut buf) else {
             panic!("the read goes on");
         };
-        assert!(RuntimeGone::is_behind(&error), "{error}");
+        assert!(RuntimeShutdown::is_source_of(&error), "{error}");
         let mut connecting =
             backend.connect_tcp(peer.local_addr().unwrap(), &TcpOptions::default());
         let Poll::Ready(Err(error)) = connecting.as_mut().poll(&mut cx) else {
             panic!("the attempt goes on");
         };
-        assert!(RuntimeGone::is_behind(&error), "{error}");
+        assert!(RuntimeShutdown::is_source_of(&error), "{error}");
     }
 }
 

@@ -25,10 +25,11 @@ use std::{
 };
 
 use httpcore_core_primitives::{
-    Body, BoxFuture, Error, Established, ExclusiveConnection, IdleEnd, Lease, Origin, Request,
-    Response, Runtime, Scheme, SendError, StreamInfo, Terms, Timeouts, Timer, Trace,
+    Body, BoxFuture, ConnectionInfo, Error, Established, ExchangeContext, ExclusiveConnection,
+    IdleEvent, Lease, Origin, Request, Response, Runtime, Scheme, SendError, Timeouts, Timer,
+    Trace,
 };
-use httpcore_pool::{Config, Dial, DialTerms, Pool, Route};
+use httpcore_pool::{Connect, ConnectContext, Pool, PoolConfig, Route};
 
 /// A connection which answers at once, and allocates nothing.
 struct Instantly;
@@ -43,7 +44,7 @@ impl ExclusiveConnection for Instantly {
     fn exchange(
         self: Box<Self>,
         request: Request,
-        terms: Terms,
+        terms: ExchangeContext,
     ) -> BoxFuture<'static, Result<Response, SendError>> {
         if request.uri().path() == "/hold" {
             if let Ok(mut held) = HELD.lock() {
@@ -56,12 +57,12 @@ impl ExclusiveConnection for Instantly {
         Box::pin(Answer)
     }
 
-    fn poll_idle(&mut self, _: &mut Context<'_>) -> Poll<IdleEnd> {
+    fn poll_idle(&mut self, _: &mut Context<'_>) -> Poll<IdleEvent> {
         Poll::Pending
     }
 
-    fn info(&self) -> StreamInfo {
-        StreamInfo::default()
+    fn info(&self) -> ConnectionInfo {
+        ConnectionInfo::default()
     }
 
     fn version(&self) -> http::Version {
@@ -83,10 +84,14 @@ impl Future for Answer {
 }
 
 /// Makes connections at once, or never.
-struct Dialler;
+struct Connector;
 
-impl Dial for Dialler {
-    fn dial(&self, _: &Route, _: &DialTerms) -> BoxFuture<'static, Result<Established, Error>> {
+impl Connect for Connector {
+    fn connect(
+        &self,
+        _: &Route,
+        _: &ConnectContext,
+    ) -> BoxFuture<'static, Result<Established, Error>> {
         Box::pin(async { Ok(Established::Exclusive(Box::new(Instantly))) })
     }
 }
@@ -154,11 +159,11 @@ fn main() {
     };
     let bare = arguments.get(1).is_some_and(|what| what == "bare");
     let runtime = Arc::new(Once::default());
-    let mut config = Config::default();
+    let mut config = PoolConfig::default();
     config.max_connections = None;
     config.max_connections_per_origin = Some(1);
     config.idle_timeout = Some(std::time::Duration::from_secs(3600));
-    let pool = Pool::new(config, runtime, Arc::new(Dialler));
+    let pool = Pool::new(config, runtime, Arc::new(Connector));
     let routes: Vec<Route> = (0..idle.max(1)).map(route).collect();
     for route in &routes {
         // The dial ends while the request is being asked for, and so the second poll serves it.
@@ -188,7 +193,7 @@ fn main() {
     }
     for n in 0..requests {
         if bare {
-            let terms = Terms {
+            let terms = ExchangeContext {
                 attempt: 1,
                 lease: Lease::unowned(),
                 timeouts: Timeouts::default(),
@@ -202,5 +207,5 @@ fn main() {
             black_box(now(pool.send(route, Request::new(Body::empty()))));
         }
     }
-    println!("{} {:?}", pool.status(), pool.counters());
+    println!("{} {:?}", pool.status(), pool.stats());
 }

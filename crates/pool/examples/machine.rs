@@ -5,9 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use httpcore_core_primitives::{ConnectionUse, Hints, Origin, Scheme};
+use httpcore_core_primitives::{ConnectionPolicy, KeepAliveHints, Origin, Scheme};
 use httpcore_pool::{
-    Config, Route,
+    PoolConfig, Route,
     state::{Connection, Effect, Effects, Input, State},
 };
 
@@ -53,7 +53,7 @@ fn tell(
                 next.push_back(Next::Returned(Input::Returned {
                     waiter,
                     connection,
-                    hints: Hints::default(),
+                    hints: KeepAliveHints::default(),
                 }));
             }
             Effect::Close {
@@ -66,7 +66,7 @@ fn tell(
 }
 
 fn main() {
-    let mut config = Config::default();
+    let mut config = PoolConfig::default();
     config.max_connections = Some(2);
     let mut machine = Machine::new(&config);
     // The machine has no clock; any will do.
@@ -80,7 +80,7 @@ fn main() {
     for route in [&one, &one, &one, &other] {
         let request = Input::Request {
             route,
-            policy: ConnectionUse::default(),
+            policy: ConnectionPolicy::default(),
             arrival: None,
         };
         tell(&mut machine, request, now, &mut next, &mut made);

@@ -7,14 +7,14 @@ use httpcore_core_primitives::Timeouts;
 /// Limits, lifetimes and defaults of a pool. `None` means unlimited everywhere.
 ///
 /// ```
-/// use httpcore_pool::Config;
+/// use httpcore_pool::PoolConfig;
 ///
-/// let mut config = Config::default();
+/// let mut config = PoolConfig::default();
 /// config.max_connections = Some(4);
 /// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Config {
+pub struct PoolConfig {
     /// Places for connections: in use, idle, or being made. A limit of 0 counts as 1.
     ///
     /// A connection that is given up counts no more, although its socket lives until the thread
@@ -28,7 +28,7 @@ pub struct Config {
     ///
     /// None by default, since most pools ask one origin. Whoever asks many may want it, so that one
     /// which answers slowly cannot fill the pool; against one which cannot be connected to, there is
-    /// [`dial_patience`](Self::dial_patience).
+    /// [`connect_preempt_after`](Self::connect_preempt_after).
     pub max_connections_per_origin: Option<usize>,
     /// Maximum number of requests along one route that hold a connection at the same time, responses
     /// that are being read included; further ones wait in the queue. A limit of 0 counts as 1.
@@ -40,7 +40,7 @@ pub struct Config {
     ///
     /// 4 by default: RFC 9113 §9.1 would have one, and a server that admits a hundred exchanges on
     /// each seldom has more to give on a fifth.
-    pub max_shared_per_origin: Option<usize>,
+    pub max_http2_connections_per_origin: Option<usize>,
     /// How many connections may be idle. None by default: the idle timeout and
     /// `max_connections` bound them already, and a burst should find what it left behind.
     pub max_idle: Option<usize>,
@@ -54,14 +54,14 @@ pub struct Config {
     /// How long a connection may live, so that a change in the DNS is seen in the end. One in use
     /// is closed when its exchange is over. 10 min by default: nobody notices one handshake more
     /// in ten minutes.
-    pub max_age: Option<Duration>,
+    pub max_lifetime: Option<Duration>,
     /// How many exchanges a connection may serve. None by default: a server that has such a limit
     /// says when it is reached.
     pub max_requests_per_connection: Option<u64>,
     /// How many requests may wait without a connection being made for them; one more fails at
-    /// once with [`Kind::QueueFull`](httpcore_core_primitives::Kind::QueueFull). None by default:
+    /// once with [`Kind::QueueFull`](httpcore_core_primitives::ErrorKind::QueueFull). None by default:
     /// only the owner knows when waiting is worse than failing.
-    pub queue_limit: Option<usize>,
+    pub max_pending_requests: Option<usize>,
     /// How long a connection may take to be made while the pool is full and requests on other
     /// routes wait for a place. After that the attempt gives way: its place goes to them, and its
     /// own request waits for a place again, whose next attempt may take twice as long, up to 32
@@ -72,7 +72,7 @@ pub struct Config {
     ///
     /// Less than 10 ms counts as 10 ms: two routes that wait for one slot would otherwise take it from
     /// each other without end.
-    pub dial_patience: Option<Duration>,
+    pub connect_preempt_after: Option<Duration>,
     /// How long an attempt to connect may keep other requests of its route from an attempt of their
     /// own. While it is younger, they wait for its result where one attempt is to find out the
     /// protocol, and a request takes over one whose request has left. An attempt that is older, or
@@ -96,20 +96,20 @@ pub struct Config {
     pub retry: Retry,
 }
 
-impl Default for Config {
+impl Default for PoolConfig {
     fn default() -> Self {
-        Config {
+        PoolConfig {
             max_connections: Some(100),
             max_connections_per_origin: None,
             max_requests_per_origin: None,
-            max_shared_per_origin: Some(4),
+            max_http2_connections_per_origin: Some(4),
             max_idle: None,
             max_idle_per_origin: None,
             idle_timeout: Some(Duration::from_secs(4)),
-            max_age: Some(Duration::from_secs(600)),
+            max_lifetime: Some(Duration::from_secs(600)),
             max_requests_per_connection: None,
-            queue_limit: None,
-            dial_patience: Some(Duration::from_secs(5)),
+            max_pending_requests: None,
+            connect_preempt_after: Some(Duration::from_secs(5)),
             connect_patience: Some(Duration::from_millis(500)),
             connect_retries: 0,
             timeouts: Timeouts::default(),

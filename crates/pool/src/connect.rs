@@ -8,9 +8,11 @@ use std::{
     time::Duration,
 };
 
-use httpcore_core_primitives::{BoxFuture, Error, Established, Event, Kind, TimeoutKind, Timer};
+use httpcore_core_primitives::{
+    BoxFuture, Error, ErrorKind, Established, TimeoutKind, Timer, TraceEvent,
+};
 
-use crate::{inner::PoolInner, pool::DialTerms, route::Route, state::ConnId};
+use crate::{inner::PoolInner, pool::ConnectContext, route::Route, state::ConnId};
 
 /// The longest pause between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -23,7 +25,7 @@ pub(crate) struct Connecting {
     /// How many attempts have failed.
     failed: u32,
     route: Route,
-    context: DialTerms,
+    context: ConnectContext,
     guard: SlotGuard,
 }
 
@@ -32,7 +34,7 @@ impl Connecting {
         pool: Weak<PoolInner>,
         conn: ConnId,
         route: Route,
-        context: DialTerms,
+        context: ConnectContext,
     ) -> Self {
         Connecting {
             step: Step::New,
@@ -56,15 +58,15 @@ enum Step {
     /// Not begun yet.
     New,
     Attempt(BoxFuture<'static, Result<Established, Error>>),
-    /// Between two attempts, until then. Not an `Alarm`: that keeps its runtime alive, and this
+    /// Between two attempts, until then. Not an `LazyTimer`: that keeps its runtime alive, and this
     /// task belongs to the runtime.
     Pause(std::time::Instant, Box<dyn Timer>),
 }
 
 impl Step {
-    fn begin(pool: &PoolInner, route: &Route, context: &DialTerms) -> Self {
+    fn begin(pool: &PoolInner, route: &Route, context: &ConnectContext) -> Self {
         let trace = &context.trace;
-        trace.emit(|| (pool.runtime.now(), Event::DialStarted));
+        trace.emit(|| (pool.runtime.now(), TraceEvent::ConnectStarted));
         Step::Attempt(pool.dial.dial(route, context))
     }
 }
@@ -103,7 +105,7 @@ impl Future for Connecting {
                 && let Some(pool) = task.guard.pool.upgrade()
             {
                 let now = pool.runtime.now();
-                let event = || (now, Event::DialFailed { error });
+                let event = || (now, TraceEvent::ConnectFailed { error });
                 task.context.trace.emit(event);
                 if let Some(pause) = task.pause_after(&pool, error) {
                     pool.lock().state.count_connect_retry();
@@ -126,9 +128,9 @@ impl Connecting {
     fn pause_after(&self, pool: &PoolInner, error: &Error) -> Option<Duration> {
         let may_pass = matches!(
             error.kind(),
-            Kind::Connect
-                | Kind::Resolve
-                | Kind::Timeout(TimeoutKind::Connect | TimeoutKind::Resolve)
+            ErrorKind::Connect
+                | ErrorKind::Resolve
+                | ErrorKind::Timeout(TimeoutKind::Connect | TimeoutKind::Resolve)
         );
         let again = self.failed < pool.config.connect_retries
             && may_pass

@@ -9,18 +9,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use httpcore_core_primitives::{Alarm, options::deadline};
+use httpcore_core_primitives::{LazyTimer, options::deadline};
 
 use crate::{inner::PoolInner, state::Input};
 
 /// A pool on its way to being empty: the future of [`Pool::drain`](crate::Pool::drain).
 #[must_use = "futures do nothing unless polled"]
-pub struct Draining {
+pub struct Drain {
     pool: Arc<PoolInner>,
     within: Duration,
     /// Once it has begun: until when.
     until: Option<Option<Instant>>,
-    alarm: Alarm,
+    alarm: LazyTimer,
     /// Its waker, by its key among those of the pool.
     waker: Option<usize>,
 }
@@ -28,17 +28,17 @@ pub struct Draining {
 /// How a drain ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Drained {
+pub struct DrainSummary {
     /// Number of requests that had not ended when the time was over, those whose response's body or
     /// upgraded stream is still held included: none, if the pool was empty in time. Each of those that
     /// waited has been refused, and each of the others aborted.
     pub unfinished: usize,
 }
 
-impl Draining {
+impl Drain {
     pub(crate) fn new(pool: Arc<PoolInner>, within: Duration) -> Self {
-        Draining {
-            alarm: Alarm::new(pool.runtime.clone(), "draining the pool"),
+        Drain {
+            alarm: LazyTimer::new(pool.runtime.clone(), "draining the pool"),
             pool,
             within,
             until: None,
@@ -47,10 +47,10 @@ impl Draining {
     }
 }
 
-impl Future for Draining {
-    type Output = Drained;
+impl Future for Drain {
+    type Output = DrainSummary;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Drained> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<DrainSummary> {
         let this = self.get_mut();
         let until = match this.until {
             Some(until) => until,
@@ -70,11 +70,11 @@ impl Future for Draining {
             unfinished = this.pool.revoke();
         }
         this.pool.notifier.notify();
-        Poll::Ready(Drained { unfinished })
+        Poll::Ready(DrainSummary { unfinished })
     }
 }
 
-impl Draining {
+impl Drain {
     /// Leaves `waker` with the pool, in place of the one before. Returns whether the pool is empty.
     fn register(&mut self, waker: &Waker) -> bool {
         let waker = waker.clone();
@@ -94,7 +94,7 @@ impl Draining {
     }
 }
 
-impl Drop for Draining {
+impl Drop for Drain {
     fn drop(&mut self) {
         if let Some(key) = self.waker {
             let _old = self.pool.lock().drains.try_remove(key);
@@ -102,9 +102,9 @@ impl Drop for Draining {
     }
 }
 
-impl fmt::Debug for Draining {
+impl fmt::Debug for Drain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Draining")
+        f.debug_struct("Drain")
             .field("within", &self.within)
             .field("has_begun", &self.until.is_some())
             .finish_non_exhaustive()

@@ -20,22 +20,23 @@ use std::{
 };
 
 use httpcore_core_primitives::{
-    ConnectionUse, Error, Established, ExclusiveConnection, Kind, Phase, Runtime, Sent,
-    SharedConnection, Trace,
+    ConnectionPolicy, Error, ErrorKind, ErrorPhase, Established, ExclusiveConnection, RequestSent,
+    Runtime, SharedConnection, Trace,
 };
 use slab::Slab;
 
 use crate::{
     arena::KEPT_SLOTS,
-    config::Config,
+    config::PoolConfig,
     connect::Connecting,
     effects::Few,
     lease::ConnHandle,
     maintenance::{self, NextWake, Notifier},
-    pool::{Dial, DialTerms},
+    pool::{Connect, ConnectContext},
     route::Route,
     state::{
-        Arrival, Closed, ConnId, Connection, Effect, Effects, Input, Rejection, State, WaiterId,
+        Arrival, ConnId, Connection, ConnectionCloseReason, Effect, Effects, Input, Rejection,
+        State, WaiterId,
     },
 };
 
@@ -47,9 +48,9 @@ pub(crate) type Machine = State<Exclusive, Shared>;
 /// What all handles of a pool share.
 pub(crate) struct PoolInner {
     pub(crate) me: Weak<PoolInner>,
-    pub(crate) config: Config,
+    pub(crate) config: PoolConfig,
     pub(crate) runtime: Arc<dyn Runtime>,
-    pub(crate) dial: Arc<dyn Dial>,
+    pub(crate) dial: Arc<dyn Connect>,
     pub(crate) notifier: Arc<Notifier>,
     /// Whether any connection may be idle. If not, none is asked whether it could be.
     pub(crate) keeps_idle: bool,
@@ -74,7 +75,7 @@ pub(crate) struct Locked {
 /// What is kept for a request that waits.
 #[derive(Default)]
 struct WaiterSlot {
-    context: DialTerms,
+    context: ConnectContext,
     waker: Option<Waker>,
     outcome: Option<Result<Granted, Rejection>>,
 }
@@ -106,7 +107,11 @@ pub(crate) enum WaitsFor {
 }
 
 impl PoolInner {
-    pub(crate) fn new(config: Config, runtime: Arc<dyn Runtime>, dial: Arc<dyn Dial>) -> Arc<Self> {
+    pub(crate) fn new(
+        config: PoolConfig,
+        runtime: Arc<dyn Runtime>,
+        dial: Arc<dyn Connect>,
+    ) -> Arc<Self> {
         Arc::new_cyclic(|me| PoolInner {
             me: me.clone(),
             locked: Mutex::new(Locked {
@@ -181,9 +186,9 @@ impl PoolInner {
     pub(crate) fn acquire(
         &self,
         route: &Route,
-        policy: ConnectionUse,
+        policy: ConnectionPolicy,
         arrival: &mut Option<Arrival>,
-        context: impl FnOnce() -> DialTerms,
+        context: impl FnOnce() -> ConnectContext,
         now: Instant,
     ) -> (WaiterId, Option<Result<Granted, Rejection>>) {
         let mut locked = self.lock();
@@ -270,7 +275,7 @@ impl PoolInner {
             && granted.handle.ask(&mut **exclusive).is_ready()
         {
             drop(connection);
-            let reason = Closed::PeerEnded;
+            let reason = ConnectionCloseReason::PeerEnded;
             return self.handle(Input::Ended { waiter, reason });
         }
         self.handle(Input::Declined { waiter, connection });
@@ -283,7 +288,7 @@ impl PoolInner {
         &self,
         waiter: WaiterId,
         arrival: &mut Option<Arrival>,
-        context: DialTerms,
+        context: ConnectContext,
     ) -> Option<Result<Granted, Rejection>> {
         let now = self.runtime.now();
         self.with_state(now, |locked, effects| {
@@ -373,8 +378,12 @@ impl PoolInner {
                 return;
             }
             for conn in conns {
-                let error = Error::new(Kind::RuntimeGone, Phase::Connect, Sent::Nothing)
-                    .with_message("the runtime dropped the attempt to connect");
+                let error = Error::new(
+                    ErrorKind::RuntimeShutdown,
+                    ErrorPhase::Connect,
+                    RequestSent::None,
+                )
+                .with_message("the runtime dropped the attempt to connect");
                 self.connected(conn, Err(error));
             }
         }

@@ -10,14 +10,14 @@ use std::{
 
 use http::Version;
 use httpcore_core_primitives::{
-    Admission, Established, ExclusiveConnection, IdleEnd, LeaseId, LeaseState, Reclaim,
-    SharedConnection, lease::Outcome,
+    Established, ExclusiveConnection, IdleEvent, LeaseId, LeaseOwner, LeaseState, SharedConnection,
+    StreamLimit, lease::LeaseEnd,
 };
 
 use crate::{
     inner::PoolInner,
     maintenance::Notifier,
-    state::{Closed, ConnId, Input},
+    state::{ConnId, ConnectionCloseReason, Input},
 };
 
 /// How often a connection is asked at once for news of its limit. One that always has news would
@@ -73,7 +73,10 @@ impl ConnHandle {
 
     /// Asks an exclusive connection whether it can serve another exchange, and leaves the idle waker
     /// with it. Foreign code: must not be called under the lock.
-    pub(crate) fn ask(self: &Arc<Self>, connection: &mut dyn ExclusiveConnection) -> Poll<IdleEnd> {
+    pub(crate) fn ask(
+        self: &Arc<Self>,
+        connection: &mut dyn ExclusiveConnection,
+    ) -> Poll<IdleEvent> {
         // Before asking: a wake-up that comes meanwhile is noted.
         self.idle_waker.store(ARMED, Ordering::Release);
         let waker = Waker::from(self.clone());
@@ -85,13 +88,13 @@ impl ConnHandle {
     pub(crate) fn ask_limit(
         self: &Arc<Self>,
         connection: &dyn SharedConnection,
-    ) -> Option<Admission> {
+    ) -> Option<StreamLimit> {
         self.idle_waker.store(ARMED, Ordering::Release);
         let waker = Waker::from(self.clone());
         let mut latest = None;
         for _ in 0..MAX_LIMIT_POLLS {
-            match connection.poll_limit(&mut Context::from_waker(&waker)) {
-                Poll::Ready(Admission::Over) => return Some(Admission::Over),
+            match connection.poll_stream_limit(&mut Context::from_waker(&waker)) {
+                Poll::Ready(StreamLimit::Closed) => return Some(StreamLimit::Closed),
                 Poll::Ready(limit) => latest = Some(limit),
                 Poll::Pending => return latest,
             }
@@ -131,17 +134,17 @@ impl Wake for ConnHandle {
     }
 }
 
-impl Reclaim for ConnHandle {
-    fn reclaim(self: Arc<Self>, lease: LeaseId, outcome: Outcome) {
+impl LeaseOwner for ConnHandle {
+    fn reclaim(self: Arc<Self>, lease: LeaseId, outcome: LeaseEnd) {
         let Some(pool) = self.pool.upgrade() else {
             return;
         };
         let waiter = lease.into();
         match outcome {
-            Outcome::Returned(mut connection, hints) => {
+            LeaseEnd::Returned(mut connection, hints) => {
                 if pool.keeps_idle && self.ask(&mut *connection).is_ready() {
                     drop(connection);
-                    let reason = Closed::PeerEnded;
+                    let reason = ConnectionCloseReason::PeerEnded;
                     return pool.handle(Input::Ended { waiter, reason });
                 }
                 pool.handle(Input::Returned {
@@ -151,8 +154,8 @@ impl Reclaim for ConnHandle {
                 });
                 self.note_early_wake();
             }
-            Outcome::Closed(reason) => {
-                let reason = Closed::Exchange(reason);
+            LeaseEnd::Closed(reason) => {
+                let reason = ConnectionCloseReason::Exchange(reason);
                 pool.handle(Input::Ended { waiter, reason });
             }
         }

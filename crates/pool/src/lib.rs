@@ -10,8 +10,8 @@
 //! - [`Pool`] puts a lock, wakers and two kinds of background tasks around it: one for each attempt to
 //!   connect, and one for maintenance.
 //! - [`Route`] says where a connection leads and by which way; equal routes share connections.
-//! - [`Dial`] makes connections, and is all that the pool knows of networks.
-//! - [`Config`], [`Status`] and [`Counters`] are what is set, what there is, and what has been.
+//! - [`Connect`] makes connections, and is all that the pool knows of networks.
+//! - [`PoolConfig`], [`PoolStatus`] and [`PoolStats`] are what is set, what there is, and what has been.
 //!
 //! ```text
 //!   send ─► waiter ─────────────► lease ──────────────► body ─► give_back ─┐
@@ -51,13 +51,13 @@ pub mod route;
 pub mod state;
 pub mod status;
 
-pub use config::{Config, Retry};
-pub use drain::{Drained, Draining};
+pub use config::{PoolConfig, Retry};
+pub use drain::{Drain, DrainSummary};
 #[cfg(feature = "lock-count")]
 #[doc(hidden)]
 pub use lock_count::lock_count;
-pub use pool::{Dial, DialTerms, Pool};
-pub use response_future::Sending;
+pub use pool::{Connect, ConnectContext, Pool};
+pub use response_future::ResponseFuture;
 pub use route::{Credentials, Endpoint, Hop, Route, RouteParts, WeakRoute};
-pub use state::{Closed, Counters};
-pub use status::{ConnectionStatus, Status};
+pub use state::{ConnectionCloseReason, PoolStats};
+pub use status::{ConnectionStatus, PoolStatus};

@@ -16,7 +16,7 @@ use std::{
 };
 
 use httpcore_core_primitives::{
-    Admission, ExclusiveConnection, SharedConnection, Timer, options::earlier,
+    ExclusiveConnection, SharedConnection, StreamLimit, Timer, options::earlier,
 };
 
 use crate::{
@@ -100,7 +100,7 @@ pub(crate) fn start(pool: &PoolInner) {
 struct Maintenance {
     pool: Weak<PoolInner>,
     notifier: Arc<Notifier>,
-    /// Not an `Alarm`: that keeps its runtime alive, and this task belongs to the runtime.
+    /// Not an `LazyTimer`: that keeps its runtime alive, and this task belongs to the runtime.
     timer: Option<Box<dyn Timer>>,
     over: bool,
 }
@@ -160,7 +160,7 @@ enum Check {
 /// What it answered.
 enum Answer {
     Exclusive(Box<dyn ExclusiveConnection>, bool),
-    Limit(Admission),
+    Limit(StreamLimit),
 }
 
 impl PoolInner {
@@ -241,7 +241,7 @@ impl Locked {
     /// slept until its lifetime ends. So while requests come, the task runs as often as something
     /// might have been idle for too long; once none have come, only for what is known.
     fn next_round(&mut self, pool: &PoolInner, now: Instant) -> Option<Instant> {
-        let granted = self.state.counters().granted;
+        let granted = self.state.stats().granted;
         let before = replace(&mut self.granted_before, granted);
         let limit = pool.config.idle_timeout.filter(|_| granted != before)?;
         now.checked_add(limit)

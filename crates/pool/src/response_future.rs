@@ -11,19 +11,19 @@ use std::{
 
 use http::StatusCode;
 use httpcore_core_primitives::{
-    BoxFuture, CloseReason, ConnectionUse, Error, Event, Http2ErrorCode, KeepStreamInfo, Kind,
-    Lease, MisdirectedRequest, Phase, Request, Response, SendError, Sent, StreamInfo, Terms,
-    TimeoutKind, Timeouts, Timer, Trace, nobody,
+    BoxFuture, CloseReason, ConnectionInfo, ConnectionPolicy, Error, ErrorKind, ErrorPhase,
+    ExchangeContext, Http2ErrorCode, IncludeConnectionInfo, Lease, MisdirectedRequest, Request,
+    RequestSent, Response, SendError, TimeoutKind, Timeouts, Timer, Trace, TraceEvent, noop_waker,
     options::{self, deadline, earlier},
 };
 
 use crate::{
     config::Retry,
     inner::{Granted, PoolInner, WaitsFor},
-    pool::DialTerms,
+    pool::ConnectContext,
     retry::may_be_sent_again,
     route::Route,
-    state::{Arrival, Closed, Connection, Input, Rejection, WaiterId},
+    state::{Arrival, Connection, ConnectionCloseReason, Input, Rejection, WaiterId},
 };
 
 /// Maximum number of times a request is sent.
@@ -40,7 +40,7 @@ const MAX_UNPROCESSED_ATTEMPTS: u32 = 10;
 ///
 /// When it is polled after it was ready.
 #[must_use = "futures do nothing unless polled"]
-pub struct Sending {
+pub struct ResponseFuture {
     pool: Arc<PoolInner>,
     route: Route,
     trace: Trace,
@@ -51,13 +51,13 @@ pub struct Sending {
     /// When everything ends.
     deadline: Option<Instant>,
     attempts: u32,
-    policy: ConnectionUse,
+    policy: ConnectionPolicy,
     /// It was sent again after a 421 already.
     was_misdirected: bool,
     /// Its place in the order of arrivals, once it has waited.
     arrival: Option<Arrival>,
     /// What the response is to say of its connection, if it is to say it.
-    info: Option<Box<StreamInfo>>,
+    info: Option<Box<ConnectionInfo>>,
     stage: Stage,
     /// Its wait in the queue. Not in the stage, which each request changes, and most never wait.
     queued: Option<Queued>,
@@ -83,9 +83,9 @@ enum Stage {
     Over,
 }
 
-impl Sending {
+impl ResponseFuture {
     pub(crate) fn new(pool: Arc<PoolInner>, route: Route, request: Request) -> Self {
-        Sending {
+        ResponseFuture {
             trace: Trace::none(),
             pool,
             route: route.preferred(),
@@ -93,7 +93,7 @@ impl Sending {
             pool_deadline: None,
             deadline: None,
             attempts: 0,
-            policy: ConnectionUse::default(),
+            policy: ConnectionPolicy::default(),
             was_misdirected: false,
             arrival: None,
             info: None,
@@ -109,15 +109,18 @@ impl Sending {
         {
             let settings = request.extensions();
             self.trace = settings.get::<Trace>().cloned().unwrap_or_default();
-            self.policy = settings.get::<ConnectionUse>().copied().unwrap_or_default();
+            self.policy = settings
+                .get::<ConnectionPolicy>()
+                .copied()
+                .unwrap_or_default();
         }
         let now = self.pool.runtime.now();
         let timeouts = timeouts(&self.pool, self.request.as_ref());
         if timeouts.total() == Some(Duration::ZERO) {
-            let kind = Kind::Timeout(TimeoutKind::Total);
-            return Err(Error::new(kind, Phase::Pool, Sent::Nothing));
+            let kind = ErrorKind::Timeout(TimeoutKind::Total);
+            return Err(Error::new(kind, ErrorPhase::Acquire, RequestSent::None));
         }
-        self.pool_deadline = deadline(now, timeouts.pool());
+        self.pool_deadline = deadline(now, timeouts.acquire());
         self.deadline = deadline(now, timeouts.total());
         self.acquire(now)
     }
@@ -140,8 +143,8 @@ impl Sending {
     }
 
     /// What an attempt to connect for this request is given.
-    fn context(&self) -> DialTerms {
-        DialTerms {
+    fn context(&self) -> ConnectContext {
+        ConnectContext {
             timeouts: timeouts(&self.pool, self.request.as_ref()),
             trace: self.trace.clone(),
         }
@@ -159,7 +162,7 @@ impl Sending {
             other_connect: None,
         });
         self.stage = Stage::Queued;
-        self.tell(|| Event::Queued);
+        self.tell(|| TraceEvent::WaitingForConnection);
     }
 
     /// The wait is over: begins the exchange, if the connection is still open.
@@ -173,10 +176,18 @@ impl Sending {
                 Ok(granted) => granted,
                 Err(Rejection::Connect(error)) => return Err(error),
                 Err(Rejection::QueueFull) => {
-                    return Err(Error::new(Kind::QueueFull, Phase::Pool, Sent::Nothing));
+                    return Err(Error::new(
+                        ErrorKind::QueueFull,
+                        ErrorPhase::Acquire,
+                        RequestSent::None,
+                    ));
                 }
                 Err(Rejection::PoolClosed) => {
-                    return Err(Error::new(Kind::PoolClosed, Phase::Pool, Sent::Nothing));
+                    return Err(Error::new(
+                        ErrorKind::PoolClosed,
+                        ErrorPhase::Acquire,
+                        RequestSent::None,
+                    ));
                 }
             };
             if is_usable(&self.pool, waiter, &mut granted.connection) {
@@ -204,18 +215,20 @@ impl Sending {
             handle,
             reused,
         } = granted;
-        let terms = Terms {
+        let terms = ExchangeContext {
             lease: Lease::new(waiter.lease(), handle),
             timeouts: timeouts(&self.pool, self.request.as_ref()),
             deadline: self.deadline,
             attempt: self.attempts,
             trace: self.trace.clone(),
         };
-        self.tell(|| Event::Granted { reused });
-        let asks_for_info = self
-            .request
-            .as_ref()
-            .is_some_and(|request| request.extensions().get::<KeepStreamInfo>().is_some());
+        self.tell(|| TraceEvent::ConnectionAcquired { reused });
+        let asks_for_info = self.request.as_ref().is_some_and(|request| {
+            request
+                .extensions()
+                .get::<IncludeConnectionInfo>()
+                .is_some()
+        });
         if asks_for_info {
             self.info = Some(Box::new(match &connection {
                 Connection::Exclusive(connection) => connection.info(),
@@ -242,7 +255,7 @@ impl Sending {
 
     /// The exchange failed: the request is sent again, or the error is the caller's.
     fn failed(&mut self, failure: SendError, reused: bool, shared: bool) -> Result<(), Error> {
-        let max = if shared && failure.error.sent() == Sent::Nothing {
+        let max = if shared && failure.error.sent() == RequestSent::None {
             MAX_UNPROCESSED_ATTEMPTS
         } else {
             MAX_ATTEMPTS
@@ -259,12 +272,12 @@ impl Sending {
         let error = failure.error.with_reused(reused);
         match failure.request {
             Some(request) if again => {
-                self.tell(|| Event::Retried { error: &error });
+                self.tell(|| TraceEvent::Retried { error: &error });
                 self.pool.lock().state.count_retry();
                 self.request = Some(*request);
                 // What killed one idle connection has as a rule killed its neighbours. A shared
                 // one says by itself when it is of no more use.
-                self.policy.fresh |= !shared;
+                self.policy.new_connection |= !shared;
                 self.acquire(self.pool.runtime.now())
             }
             _ => Err(error),
@@ -286,15 +299,15 @@ impl Sending {
         // Its connection, or its stream, ends here.
         drop(response);
         self.was_misdirected = true;
-        let error = Error::new(Kind::Protocol, Phase::Head, Sent::All)
+        let error = Error::new(ErrorKind::Protocol, ErrorPhase::Head, RequestSent::Full)
             .with_message("the server is not the one for this request (421)")
-            .with_sent(Sent::All)
+            .with_sent(RequestSent::Full)
             .with_response_started(true)
             .with_attempts(self.attempts);
-        self.tell(|| Event::Retried { error: &error });
+        self.tell(|| TraceEvent::Retried { error: &error });
         self.pool.lock().state.count_retry();
         self.request = Some(*request);
-        self.policy.fresh = true;
+        self.policy.new_connection = true;
         self.acquire(self.pool.runtime.now()).map(|()| None)
     }
 
@@ -326,27 +339,29 @@ impl Sending {
     /// Returns the error of the time limit that ended the wait.
     fn too_late(&self, waits_for: WaitsFor, limit: Instant) -> Error {
         let (phase, kind) = match waits_for {
-            WaitsFor::OwnConnect | WaitsFor::OtherConnect => (Phase::Connect, TimeoutKind::Connect),
-            WaitsFor::Slot => (Phase::Pool, TimeoutKind::Pool),
+            WaitsFor::OwnConnect | WaitsFor::OtherConnect => {
+                (ErrorPhase::Connect, TimeoutKind::Connect)
+            }
+            WaitsFor::Slot => (ErrorPhase::Acquire, TimeoutKind::Acquire),
         };
         let now = self.pool.runtime.now();
         if now < limit {
             // Only the timers of a runtime that has ended are ready before their time.
-            return Error::new(Kind::RuntimeGone, phase, Sent::Nothing);
+            return Error::new(ErrorKind::RuntimeShutdown, phase, RequestSent::None);
         }
         let total = self.deadline.is_some_and(|deadline| deadline <= now);
         let kind = if total { TimeoutKind::Total } else { kind };
-        Error::new(Kind::Timeout(kind), phase, Sent::Nothing)
+        Error::new(ErrorKind::Timeout(kind), phase, RequestSent::None)
     }
 
-    fn tell<'a>(&self, event: impl FnOnce() -> Event<'a>) {
+    fn tell<'a>(&self, event: impl FnOnce() -> TraceEvent<'a>) {
         self.trace.emit(|| (self.pool.runtime.now(), event()));
     }
 
     fn fail(&mut self, error: Error) -> Error {
         self.stage = Stage::Over;
         let error = error.with_attempts(self.attempts);
-        self.tell(|| Event::Failed { error: &error });
+        self.tell(|| TraceEvent::Failed { error: &error });
         error
     }
 
@@ -381,7 +396,7 @@ impl Sending {
     }
 }
 
-impl Future for Sending {
+impl Future for ResponseFuture {
     type Output = Result<Response, Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -435,7 +450,7 @@ fn is_usable(pool: &PoolInner, waiter: WaiterId, connection: &mut crate::inner::
     let unsettled = Unsettled { pool, waiter };
     let is_usable = match connection {
         Connection::Exclusive(connection) => {
-            let cx = &mut Context::from_waker(nobody());
+            let cx = &mut Context::from_waker(noop_waker());
             connection.poll_idle(cx).is_pending()
         }
         Connection::Shared(connection) => connection.check_open(),
@@ -454,7 +469,7 @@ impl Drop for Unsettled<'_> {
     fn drop(&mut self) {
         self.pool.handle(Input::Ended {
             waiter: self.waiter,
-            reason: Closed::Exchange(CloseReason::Failed),
+            reason: ConnectionCloseReason::Exchange(CloseReason::Failed),
         });
     }
 }
@@ -466,7 +481,7 @@ fn timeouts(pool: &PoolInner, request: Option<&Request>) -> Timeouts {
     options::effective(&pool.config.timeouts, own)
 }
 
-impl fmt::Debug for Sending {
+impl fmt::Debug for ResponseFuture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let stage = match &self.stage {
             Stage::New => "new",

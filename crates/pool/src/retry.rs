@@ -1,6 +1,6 @@
 //! What may be sent again.
 
-use httpcore_core_primitives::{Kind, SendError, Sent};
+use httpcore_core_primitives::{ErrorKind, RequestSent, SendError};
 
 use crate::config::Retry;
 
@@ -22,13 +22,13 @@ pub(crate) fn may_be_sent_again(
         return false;
     };
     let died = match error.kind() {
-        Kind::Closed | Kind::Network | Kind::Tls => true,
+        ErrorKind::ConnectionClosed | ErrorKind::Network | ErrorKind::Tls => true,
         // RFC 9113 §8.7: a refused stream is an error of the protocol, and says that nothing of
         // the request was processed.
-        Kind::Protocol => error.sent() == Sent::Nothing,
+        ErrorKind::Protocol => error.sent() == RequestSent::None,
         _ => false,
     };
-    let unsent = error.sent() == Sent::Nothing;
+    let unsent = error.sent() == RequestSent::None;
     if !died || error.response_started() || !(reused || shared && unsent) {
         return false;
     }
@@ -45,13 +45,13 @@ pub(crate) fn may_be_sent_again(
 mod tests {
     use super::*;
     use http::Method;
-    use httpcore_core_primitives::{Body, Error, Phase, Request};
+    use httpcore_core_primitives::{Body, Error, ErrorPhase, Request};
 
-    fn failure(method: Method, kind: Kind, sent: Sent) -> SendError {
+    fn failure(method: Method, kind: ErrorKind, sent: RequestSent) -> SendError {
         let mut request = Request::new(Body::empty());
         *request.method_mut() = method;
         SendError {
-            error: Error::new(kind, Phase::Send, sent),
+            error: Error::new(kind, ErrorPhase::Send, sent),
             request: Some(Box::new(request)),
         }
     }
@@ -64,82 +64,96 @@ mod tests {
             (
                 Idempotent,
                 Method::GET,
-                Kind::Closed,
-                Sent::All,
+                ErrorKind::ConnectionClosed,
+                RequestSent::Full,
                 reused,
                 true,
             ),
             (
                 Idempotent,
                 Method::PUT,
-                Kind::Network,
-                Sent::Part,
+                ErrorKind::Network,
+                RequestSent::Partial,
                 reused,
                 true,
             ),
             (
                 Idempotent,
                 Method::POST,
-                Kind::Closed,
-                Sent::Nothing,
+                ErrorKind::ConnectionClosed,
+                RequestSent::None,
                 reused,
                 true,
             ),
             (
                 Idempotent,
                 Method::POST,
-                Kind::Closed,
-                Sent::Part,
+                ErrorKind::ConnectionClosed,
+                RequestSent::Partial,
                 reused,
                 false,
             ),
             (
                 Idempotent,
                 Method::POST,
-                Kind::Closed,
-                Sent::All,
+                ErrorKind::ConnectionClosed,
+                RequestSent::Full,
                 reused,
                 false,
             ),
             (
                 Idempotent,
                 Method::PATCH,
-                Kind::Closed,
-                Sent::All,
-                reused,
-                false,
-            ),
-            (Idempotent, Method::GET, Kind::Closed, Sent::All, new, false),
-            (
-                Idempotent,
-                Method::GET,
-                Kind::Protocol,
-                Sent::All,
+                ErrorKind::ConnectionClosed,
+                RequestSent::Full,
                 reused,
                 false,
             ),
             (
                 Idempotent,
                 Method::GET,
-                Kind::RequestBody,
-                Sent::All,
+                ErrorKind::ConnectionClosed,
+                RequestSent::Full,
+                new,
+                false,
+            ),
+            (
+                Idempotent,
+                Method::GET,
+                ErrorKind::Protocol,
+                RequestSent::Full,
                 reused,
                 false,
             ),
-            (Unsent, Method::GET, Kind::Closed, Sent::All, reused, false),
+            (
+                Idempotent,
+                Method::GET,
+                ErrorKind::RequestBody,
+                RequestSent::Full,
+                reused,
+                false,
+            ),
+            (
+                Unsent,
+                Method::GET,
+                ErrorKind::ConnectionClosed,
+                RequestSent::Full,
+                reused,
+                false,
+            ),
             (
                 Unsent,
                 Method::POST,
-                Kind::Closed,
-                Sent::Nothing,
+                ErrorKind::ConnectionClosed,
+                RequestSent::None,
                 reused,
                 true,
             ),
             (
                 Never,
                 Method::GET,
-                Kind::Closed,
-                Sent::Nothing,
+                ErrorKind::ConnectionClosed,
+                RequestSent::None,
                 reused,
                 false,
             ),
@@ -155,19 +169,19 @@ mod tests {
 
     #[test]
     fn nothing_is_sent_again_once_a_response_has_begun_or_the_body_is_gone() {
-        let mut begun = failure(Method::GET, Kind::Closed, Sent::All);
+        let mut begun = failure(Method::GET, ErrorKind::ConnectionClosed, RequestSent::Full);
         begun.error = begun.error.with_response_started(true);
         assert!(!may_be_sent_again(Retry::Idempotent, &begun, true, false));
-        let mut gone = failure(Method::GET, Kind::Closed, Sent::Nothing);
+        let mut gone = failure(Method::GET, ErrorKind::ConnectionClosed, RequestSent::None);
         gone.request = None;
         assert!(!may_be_sent_again(Retry::Idempotent, &gone, true, false));
     }
 
     #[test]
     fn a_shared_connection_may_refuse_its_first_request_unsent() {
-        let refused = failure(Method::POST, Kind::Protocol, Sent::Nothing);
+        let refused = failure(Method::POST, ErrorKind::Protocol, RequestSent::None);
         assert!(may_be_sent_again(Retry::Idempotent, &refused, false, true));
-        let sent = failure(Method::GET, Kind::Closed, Sent::All);
+        let sent = failure(Method::GET, ErrorKind::ConnectionClosed, RequestSent::Full);
         assert!(!may_be_sent_again(Retry::Idempotent, &sent, false, true));
     }
 }

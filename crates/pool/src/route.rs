@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, OnceLock, Weak},
 };
 
-use httpcore_core_primitives::{Alpn, Origin, TcpOptions, TlsChoice};
+use httpcore_core_primitives::{Alpn, Origin, TcpOptions, TlsOverride};
 
 pub use httpcore_core_primitives::Credentials;
 
@@ -47,7 +47,7 @@ impl Route {
         RouteParts::to(origin).into()
     }
 
-    /// Returns a handle that keeps neither the route nor its [`TlsChoice`] alive.
+    /// Returns a handle that keeps neither the route nor its [`TlsOverride`] alive.
     pub fn downgrade(&self) -> WeakRoute {
         WeakRoute(Arc::downgrade(&self.0))
     }
@@ -250,7 +250,7 @@ pub struct RouteParts {
     pub tcp: TcpOptions,
     /// The TLS of the origin, if it is not the usual one: a connection made with one set of roots and
     /// certificates does not serve who asks for another. That of proxies is the usual one.
-    pub tls: Option<TlsChoice>,
+    pub tls: Option<TlsOverride>,
     /// Whether to speak HTTP/2 without asking (RFC 9113 §3.3).
     pub http2_prior_knowledge: bool,
     /// Connections are shared within a partition only: one tenant's, one test's.
@@ -409,8 +409,8 @@ mod tests {
             |parts| parts.hops = vec![connect("one")],
             |parts| parts.hops = vec![connect("two")],
             |parts| parts.tcp.local_v4 = Some(std::net::Ipv4Addr::LOCALHOST),
-            |parts| parts.tls = Some(TlsChoice::new(Arc::new(MockTls::new()))),
-            |parts| parts.tls = Some(TlsChoice::new(Arc::new(MockTls::new()))),
+            |parts| parts.tls = Some(TlsOverride::new(Arc::new(MockTls::new()))),
+            |parts| parts.tls = Some(TlsOverride::new(Arc::new(MockTls::new()))),
             |parts| parts.partition = Some(String::new()),
         ];
         let routes: Vec<Route> = changes

@@ -45,21 +45,21 @@
 //!
 //! # Three waits
 //!
-//! - `dial_patience` preempts an attempt to connect in a full pool, for another route.
+//! - `connect_preempt_after` preempts an attempt to connect in a full pool, for another route.
 //! - `connect_patience` ends the time for which an attempt holds back or stands in for an attempt
 //!   of another waiter of the same route. The old attempt goes on beside the new one.
 //! - A wait for a connection that is about to be free is not implemented: a request without a
 //!   connection begins an attempt at once, if there is a slot.
 //!
 //! ```
-//! use httpcore_core_primitives::{ConnectionUse, Origin, Scheme};
-//! use httpcore_pool::{Config, Route, state::{Connection, Effect, Effects, Input, State}};
+//! use httpcore_core_primitives::{ConnectionPolicy, Origin, Scheme};
+//! use httpcore_pool::{PoolConfig, Route, state::{Connection, Effect, Effects, Input, State}};
 //!
-//! let mut state = State::<&str, ()>::new(&Config::default());
+//! let mut state = State::<&str, ()>::new(&PoolConfig::default());
 //! let route = Route::to(Origin::new(Scheme::Http, "localhost", 80));
 //! # #[allow(clippy::disallowed_methods)]
 //! let now = std::time::Instant::now();
-//! let request = Input::Request { route: &route, policy: ConnectionUse::default(), arrival: None };
+//! let request = Input::Request { route: &route, policy: ConnectionPolicy::default(), arrival: None };
 //!
 //! let mut effects = Effects::new();
 //! let first = state.handle(request, now, &mut effects);
@@ -79,12 +79,13 @@ use std::{
 };
 
 use httpcore_core_primitives::{
-    Admission, CloseReason, ConnectionUse, Error, Hints, Kind, Phase, Sent, options::earlier,
+    CloseReason, ConnectionPolicy, Error, ErrorKind, ErrorPhase, KeepAliveHints, RequestSent,
+    StreamLimit, options::earlier,
 };
 
 use crate::{
     arena::{Arena, Chain, KEPT_SLOTS, Key, Links, List},
-    config::Config,
+    config::PoolConfig,
     route::{Route, RouteMap},
 };
 
@@ -117,9 +118,9 @@ use routes::{KnownProtocol, RouteState, Routes};
 use waiters::{InQueue, InWithoutConnect, Waiter, WaiterStage, Waiters};
 
 pub use messages::{
-    Arrival, Closed, ConnId, Connection, Effect, Effects, Input, Rejection, WaiterId,
+    Arrival, ConnId, Connection, ConnectionCloseReason, Effect, Effects, Input, Rejection, WaiterId,
 };
-pub use snapshot::{Activity, ConnectionSnapshot, Counters, Counts};
+pub use snapshot::{Activity, ConnectionSnapshot, Counts, PoolStats};
 
 /// Number of requests that may be served on connections of other routes while a route waits for a
 /// slot in a full pool, before one of those connections is closed for it. A new connection costs
@@ -161,7 +162,7 @@ pub struct State<X, S> {
     closed: bool,
     draining: bool,
     sequence: u64,
-    counters: Counters,
+    counters: PoolStats,
 }
 
 /// What has begun that ends by itself.
@@ -198,24 +199,26 @@ struct Limits {
 
 impl<X, S: Clone> State<X, S> {
     /// An empty pool.
-    pub fn new(config: &Config) -> Self {
+    pub fn new(config: &PoolConfig) -> Self {
         let limit = |limit: Option<usize>| limit.unwrap_or(usize::MAX);
         State {
             limits: Limits {
                 conns: limit(config.max_connections).max(1),
                 conns_per_route: limit(config.max_connections_per_origin).max(1),
-                shared_per_route: limit(config.max_shared_per_origin).max(1),
+                shared_per_route: limit(config.max_http2_connections_per_origin).max(1),
                 requests_per_route: limit(config.max_requests_per_origin).max(1),
                 idle: limit(config.max_idle),
                 idle_per_route: limit(config.max_idle_per_origin),
                 idle_timeout: config.idle_timeout,
-                max_lifetime: config.max_age,
+                max_lifetime: config.max_lifetime,
                 max_requests: config
                     .max_requests_per_connection
                     .unwrap_or(u64::MAX)
                     .max(1),
-                queue: limit(config.queue_limit),
-                preempt_after: config.dial_patience.map(|time| time.max(MIN_PREEMPT_AFTER)),
+                queue: limit(config.max_pending_requests),
+                preempt_after: config
+                    .connect_preempt_after
+                    .map(|time| time.max(MIN_PREEMPT_AFTER)),
                 connect_patience: config.connect_patience,
             },
             routes: Routes::new(),
@@ -228,7 +231,7 @@ impl<X, S: Clone> State<X, S> {
             closed: false,
             draining: false,
             sequence: 0,
-            counters: Counters::default(),
+            counters: PoolStats::default(),
         }
     }
 
@@ -286,7 +289,8 @@ impl<X, S: Clone> State<X, S> {
             }
             Input::CloseIdle => {
                 while let Some(key) = self.conns.longest_idle() {
-                    let route = self.close_idle_conn(key, Closed::CloseIdle, effects);
+                    let route =
+                        self.close_idle_conn(key, ConnectionCloseReason::CloseIdle, effects);
                     self.update_route(route, now, effects);
                 }
                 None
@@ -312,7 +316,7 @@ impl<X, S: Clone> State<X, S> {
     fn request(
         &mut self,
         route: &Route,
-        policy: ConnectionUse,
+        policy: ConnectionPolicy,
         arrival: Option<Arrival>,
         now: Instant,
         effects: &mut Effects<X, S>,
@@ -320,11 +324,11 @@ impl<X, S: Clone> State<X, S> {
         self.counters.requests += 1;
         let route = self.routes.enter(route);
         let sequence = match arrival {
-            Some(arrival) if !policy.fresh => arrival.0.get(),
+            Some(arrival) if !policy.new_connection => arrival.0.get(),
             _ => self.next_sequence(),
         };
         let state = &self.routes[route];
-        let may_be_served = !policy.fresh
+        let may_be_served = !policy.new_connection
             && !state.has_waiters()
             && self.admits_request(state)
             && !self.is_closed();
@@ -387,7 +391,7 @@ impl<X, S: Clone> State<X, S> {
         &mut self,
         waiter: WaiterId,
         connection: X,
-        hints: Hints,
+        hints: KeepAliveHints,
         now: Instant,
         effects: &mut Effects<X, S>,
     ) -> Option<Key> {
@@ -405,15 +409,17 @@ impl<X, S: Clone> State<X, S> {
             return Some(route);
         }
         conn.idle_since = now;
-        let class = match hints.idle_for {
+        let class = match hints.timeout {
             None => Some(IdleClass::default()),
             Some(idle_for) => IdleClass::within(idle::before(idle_for), pool_limit),
         };
         conn.idle_class = class.unwrap_or_default();
         if close_after {
-            conn.close_reason = Some(Closed::Exchange(CloseReason::CallerSaidClose));
-        } else if class.is_none() || hints.more == Some(0) {
-            conn.close_reason = Some(Closed::PeerHinted);
+            conn.close_reason = Some(ConnectionCloseReason::Exchange(
+                CloseReason::CallerSaidClose,
+            ));
+        } else if class.is_none() || hints.max_requests == Some(0) {
+            conn.close_reason = Some(ConnectionCloseReason::PeerHinted);
         }
         self.settle(key, connection, now, effects)
     }
@@ -421,7 +427,7 @@ impl<X, S: Clone> State<X, S> {
     fn ended(
         &mut self,
         waiter: WaiterId,
-        reason: Closed,
+        reason: ConnectionCloseReason,
         now: Instant,
         effects: &mut Effects<X, S>,
     ) -> Option<Key> {
@@ -430,8 +436,8 @@ impl<X, S: Clone> State<X, S> {
         let route = conn.route;
         if matches!(conn.stage, Stage::Shared { .. }) {
             // The next request must not meet the same.
-            if reason == Closed::Exchange(CloseReason::PeerSaidClose) {
-                self.retire(key, Closed::Retired, effects);
+            if reason == ConnectionCloseReason::Exchange(CloseReason::PeerSaidClose) {
+                self.retire(key, ConnectionCloseReason::Retired, effects);
             }
             self.end_exchange(key, now, effects);
         } else {
@@ -451,10 +457,10 @@ impl<X, S: Clone> State<X, S> {
         self.count_as_unused(waiter);
         match connection {
             Connection::Exclusive(connection) => {
-                self.returned(waiter, connection, Hints::default(), now, effects)
+                self.returned(waiter, connection, KeepAliveHints::default(), now, effects)
             }
             Connection::Shared(_) => {
-                let reason = Closed::Exchange(CloseReason::Finished);
+                let reason = ConnectionCloseReason::Exchange(CloseReason::Finished);
                 self.ended(waiter, reason, now, effects)
             }
         }
@@ -485,10 +491,10 @@ impl<X, S: Clone> State<X, S> {
         self.waiters[key].stage = WaiterStage::Waiting { connect: None };
         self.waiters.join(&mut self.routes[route], key);
         if matches!(self.conns[conn].stage, Stage::Shared { .. }) {
-            self.retire(conn, Closed::PeerEnded, effects);
+            self.retire(conn, ConnectionCloseReason::PeerEnded, effects);
             self.end_exchange(conn, now, effects);
         } else {
-            self.counters.close(Closed::PeerEnded);
+            self.counters.close(ConnectionCloseReason::PeerEnded);
             self.conns.remove(&mut self.routes[route], conn);
         }
         if was_new {
@@ -520,7 +526,7 @@ impl<X, S: Clone> State<X, S> {
         let route = *route;
         *slot = Some(connection);
         if !is_idle {
-            self.close_idle_conn(key, Closed::PeerEnded, effects);
+            self.close_idle_conn(key, ConnectionCloseReason::PeerEnded, effects);
         }
         Some(route)
     }
@@ -529,7 +535,7 @@ impl<X, S: Clone> State<X, S> {
         while let Some((end, key)) = self.conns.first_idle_end()
             && end <= now
         {
-            let route = self.close_idle_conn(key, Closed::IdleTimeout, effects);
+            let route = self.close_idle_conn(key, ConnectionCloseReason::IdleTimeout, effects);
             self.update_route(route, now, effects);
         }
         while let Some((end, key)) = self.conns.first_lifetime_end()
@@ -539,9 +545,9 @@ impl<X, S: Clone> State<X, S> {
             let route = self.conns[key].route;
             match self.conns[key].stage {
                 Stage::Idle(_) => {
-                    self.close_idle_conn(key, Closed::MaxAge, effects);
+                    self.close_idle_conn(key, ConnectionCloseReason::MaxAge, effects);
                 }
-                Stage::Shared { .. } => self.retire(key, Closed::MaxAge, effects),
+                Stage::Shared { .. } => self.retire(key, ConnectionCloseReason::MaxAge, effects),
                 // One that is lent is looked at when it comes back.
                 Stage::Lent | Stage::Connecting { .. } => {}
             }
@@ -558,7 +564,7 @@ impl<X, S: Clone> State<X, S> {
     fn close(&mut self, now: Instant, effects: &mut Effects<X, S>) {
         self.closed = true;
         while let Some(key) = self.conns.longest_idle() {
-            let route = self.close_idle_conn(key, Closed::PoolClosed, effects);
+            let route = self.close_idle_conn(key, ConnectionCloseReason::PoolClosed, effects);
             self.update_route(route, now, effects);
         }
         for waiter in self.waiters.in_order() {
@@ -579,7 +585,7 @@ impl<X, S: Clone> State<X, S> {
             .collect();
         for key in shared {
             let route = self.conns[key].route;
-            self.retire(key, Closed::PoolClosed, effects);
+            self.retire(key, ConnectionCloseReason::PoolClosed, effects);
             self.update_route(route, now, effects);
         }
     }
@@ -747,7 +753,7 @@ impl<X, S: Clone> State<X, S> {
     }
 
     /// Returns what has been counted since the beginning.
-    pub fn counters(&self) -> &Counters {
+    pub fn stats(&self) -> &PoolStats {
         &self.counters
     }
 
@@ -805,7 +811,7 @@ impl<X, S: Clone> State<X, S> {
 fn close_stray<X, S>(connection: X) -> Effect<X, S> {
     Effect::Close {
         connection: Connection::Exclusive(connection),
-        reason: Closed::Superfluous,
+        reason: ConnectionCloseReason::Superfluous,
     }
 }
 

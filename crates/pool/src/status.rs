@@ -20,7 +20,7 @@ use crate::{
 /// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Status {
+pub struct PoolStatus {
     /// Number of requests which have a connection, their responses' bodies included.
     pub active_requests: usize,
     /// Number of requests which wait for one.
@@ -33,7 +33,7 @@ pub struct Status {
     pub connections: Vec<ConnectionStatus>,
 }
 
-/// One connection of a [`Status`].
+/// One connection of a [`PoolStatus`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ConnectionStatus {
@@ -51,7 +51,7 @@ pub struct ConnectionStatus {
     pub idle_for: Option<Duration>,
 }
 
-impl Status {
+impl PoolStatus {
     pub(crate) fn of<X, S: Clone>(
         state: &State<X, S>,
         now: Instant,
@@ -88,7 +88,7 @@ impl Status {
             let origins = one.route.origin().cmp(other.route.origin());
             origins.then(other.age.cmp(&one.age))
         });
-        Status {
+        PoolStatus {
             active_requests: holding,
             queued_requests: waiting,
             active_connections: conns - idle - shared_idle,
@@ -108,7 +108,7 @@ impl Status {
     }
 }
 
-impl fmt::Display for Status {
+impl fmt::Display for PoolStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.headline())?;
         if f.alternate() {

@@ -9,17 +9,17 @@ use std::{
 };
 
 use httpcore_core_primitives::Body;
-use httpcore_net_mock::{MockNet, Scenario, Sweep, Swept, seeds};
-use httpcore_pool::{Config, Pool, Route};
+use httpcore_net_mock::{MockNet, Scenario, Sweep, SweepReport, seeds};
+use httpcore_pool::{Pool, PoolConfig, Route};
 
 mod fake;
 use fake::{Peer, SECOND, fetch, get, negotiated, pool, post, route};
 
 /// Every kind of sweep over what `build` makes of a pool.
 fn sweep(
-    set: impl Fn(&mut Config),
+    set: impl Fn(&mut PoolConfig),
     build: impl Fn(&MockNet, &Pool, &Arc<Peer>) -> Scenario,
-) -> Vec<Swept> {
+) -> Vec<SweepReport> {
     [Sweep::polls(), Sweep::steps(), Sweep::instants()]
         .into_iter()
         .flat_map(|sweep| (0..3).map(move |seed| sweep.clone().seed(seed)))
@@ -198,7 +198,7 @@ fn a_crowd_dropped_at_random_leaves_nothing_behind() {
             fetch(&pool, &route(0), get("/after")).await.unwrap();
         });
         drop(pool);
-        net.settle();
+        net.run_until_idle();
         let census = net.census();
         assert_eq!((census.tasks, census.timers), (0, 0), "{}", net.report());
     });

@@ -12,13 +12,13 @@ use std::{
 };
 
 use fake::{Peer, SECOND, fetch, get, negotiated, pool, route};
-use httpcore_core_primitives::{Kind, TimeoutKind, Timeouts};
+use httpcore_core_primitives::{ErrorKind, TimeoutKind, Timeouts};
 use httpcore_net_mock::MockNet;
 use httpcore_pool::{Pool, Route};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 
-type Outcomes = Arc<Mutex<Vec<(usize, Duration, Option<Kind>)>>>;
+type Outcomes = Arc<Mutex<Vec<(usize, Duration, Option<ErrorKind>)>>>;
 
 /// Sends a request in a task of its own, and notes when and how it ended.
 fn spawn(net: &MockNet, pool: &Pool, route: Route, limits: Timeouts, n: usize, out: &Outcomes) {
@@ -167,7 +167,7 @@ fn the_limits_of_a_request_end_its_wait_for_the_attempt_of_another() {
         spawn(&net, &pool, negotiated(0), limits, 1, &out);
         net.advance(5 * SECOND);
         let at = MILLISECOND + 3 * SECOND / 8;
-        let kind = Kind::Timeout(TimeoutKind::Connect);
+        let kind = ErrorKind::Timeout(TimeoutKind::Connect);
         assert_eq!(*out.lock().unwrap(), [(1, at, Some(kind))]);
         net.clear();
     }
@@ -182,10 +182,10 @@ fn the_attempt_of_another_goes_on_when_a_request_gives_up() {
     let out = Outcomes::default();
     spawn(&net, &pool, negotiated(0), Timeouts::none(), 0, &out);
     let limits = Timeouts::none().with_connect(SECOND);
-    net.settle();
+    net.run_until_idle();
     spawn(&net, &pool, negotiated(0), limits, 1, &out);
     net.advance(60 * SECOND);
-    let late = Kind::Timeout(TimeoutKind::Connect);
+    let late = ErrorKind::Timeout(TimeoutKind::Connect);
     assert_eq!(
         *out.lock().unwrap(),
         [(1, SECOND, Some(late)), (0, 12 * SECOND, None)]

@@ -8,9 +8,9 @@ mod fake;
 use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 
 use fake::{Peer, SECOND, fetch, get, negotiated, pool, route};
-use httpcore_core_primitives::{ConnectionUse, Kind, TimeoutKind, Timeouts};
+use httpcore_core_primitives::{ConnectionPolicy, ErrorKind, TimeoutKind, Timeouts};
 use httpcore_net_mock::MockNet;
-use httpcore_pool::Config;
+use httpcore_pool::PoolConfig;
 
 /// Sends `count` requests one after the other, and then `count` at once. Returns how many connections
 /// were made.
@@ -18,7 +18,7 @@ fn connections(
     way: usize,
     admits: usize,
     count: usize,
-    set: impl FnOnce(&mut Config),
+    set: impl FnOnce(&mut PoolConfig),
 ) -> [usize; 2] {
     let net = MockNet::new();
     let (pool, peer) = pool(&net, set);
@@ -44,7 +44,7 @@ fn connections(
     assert_eq!(peer.served().len(), 2 * count, "all are served");
     assert_eq!(pool.status().queued_requests, 0);
     drop(pool);
-    net.settle();
+    net.run_until_idle();
     assert_eq!((net.census().tasks, peer.alive()), (0, 0));
     [one_by_one, peer.dials() - one_by_one]
 }
@@ -66,7 +66,7 @@ fn an_idle_timeout_of_zero_closes_each_connection_when_it_is_idle() {
 fn a_lifetime_of_zero_gives_each_request_a_connection_of_its_own() {
     for limit in [Duration::ZERO, Duration::from_nanos(1)] {
         for admits in [0, 100] {
-            let made = connections(0, admits, 3, |config| config.max_age = Some(limit));
+            let made = connections(0, admits, 3, |config| config.max_lifetime = Some(limit));
             let at_once = if limit.is_zero() || admits == 0 {
                 3
             } else {
@@ -79,7 +79,7 @@ fn a_lifetime_of_zero_gives_each_request_a_connection_of_its_own() {
 
 #[test]
 fn every_limit_of_zero_or_of_the_maximum_works() {
-    type Set = fn(&mut Config, usize, Duration);
+    type Set = fn(&mut PoolConfig, usize, Duration);
     let settings: [(&str, Set); 12] = [
         ("max_connections", |config, n, _| {
             config.max_connections = Some(n)
@@ -91,7 +91,7 @@ fn every_limit_of_zero_or_of_the_maximum_works() {
             config.max_requests_per_origin = Some(n)
         }),
         ("max_shared_per_origin", |config, n, _| {
-            config.max_shared_per_origin = Some(n)
+            config.max_http2_connections_per_origin = Some(n)
         }),
         ("max_idle", |config, n, _| config.max_idle = Some(n)),
         ("max_idle_per_origin", |config, n, _| {
@@ -103,9 +103,11 @@ fn every_limit_of_zero_or_of_the_maximum_works() {
         ("idle_timeout", |config, _, time| {
             config.idle_timeout = Some(time)
         }),
-        ("max_age", |config, _, time| config.max_age = Some(time)),
+        ("max_age", |config, _, time| {
+            config.max_lifetime = Some(time)
+        }),
         ("dial_patience", |config, _, time| {
-            config.dial_patience = Some(time)
+            config.connect_preempt_after = Some(time)
         }),
         ("connect_patience", |config, _, time| {
             config.connect_patience = Some(time)
@@ -139,7 +141,7 @@ fn preemption_after_no_time_at_all_lets_two_routes_connect_through_one_slot() {
         let net = MockNet::new();
         let (pool, peer) = pool(&net, |config| {
             config.max_connections = Some(1);
-            config.dial_patience = Some(after);
+            config.connect_preempt_after = Some(after);
         });
         *peer.dial.lock().unwrap() = SECOND / 50;
         for n in 0..2 {
@@ -163,7 +165,7 @@ fn a_total_limit_of_zero_is_over_before_anything_is_sent() {
     let limits = Timeouts::none().with_total(Duration::ZERO);
     request.extensions_mut().insert(limits);
     let error = net.run(fetch(&pool, &route(0), request)).unwrap_err();
-    assert_eq!(error.kind(), Kind::Timeout(TimeoutKind::Total));
+    assert_eq!(error.kind(), ErrorKind::Timeout(TimeoutKind::Total));
     assert_eq!(peer.served(), ["/"]);
 }
 
@@ -195,7 +197,7 @@ fn fresh() -> httpcore_core_primitives::Request {
     let mut request = get("/");
     request
         .extensions_mut()
-        .insert(ConnectionUse::default().with_fresh());
+        .insert(ConnectionPolicy::default().with_new_connection());
     request
 }
 
@@ -241,6 +243,6 @@ fn a_server_that_ends_each_new_connection_is_not_connected_to_without_end() {
     let (pool, peer) = pool(&net, |_| {});
     peer.goes_away.store(true, SeqCst);
     let error = net.run(fetch(&pool, &route(0), get("/"))).unwrap_err();
-    assert_eq!(error.kind(), Kind::Closed);
+    assert_eq!(error.kind(), ErrorKind::ConnectionClosed);
     assert!(peer.dials() <= 10, "{} connections", peer.dials());
 }

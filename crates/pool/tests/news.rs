@@ -16,10 +16,10 @@ use std::{
 };
 
 use httpcore_core_primitives::{
-    Admission, Alpn, Body, BoxFuture, Error, Established, Origin, Request, Response, Runtime,
-    Scheme, SendError, SharedConnection, StreamInfo, Terms, Timeouts, Timer,
+    Alpn, Body, BoxFuture, ConnectionInfo, Error, Established, ExchangeContext, Origin, Request,
+    Response, Runtime, Scheme, SendError, SharedConnection, StreamLimit, Timeouts, Timer,
 };
-use httpcore_pool::{Config, Dial, DialTerms, Hop, Pool, Route, RouteParts};
+use httpcore_pool::{Connect, ConnectContext, Hop, Pool, PoolConfig, Route, RouteParts};
 
 /// A runtime whose tasks go on when they are told to.
 #[derive(Default)]
@@ -65,7 +65,7 @@ impl ByHand {
 struct Sudden {
     runtime: Weak<ByHand>,
     was_asked: AtomicBool,
-    news: Mutex<Option<Admission>>,
+    news: Mutex<Option<StreamLimit>>,
     begun: Arc<AtomicUsize>,
 }
 
@@ -79,7 +79,7 @@ impl SharedConnection for Sudden {
     fn exchange(
         &self,
         _request: Request,
-        terms: Terms,
+        terms: ExchangeContext,
     ) -> BoxFuture<'static, Result<Response, SendError>> {
         self.begun.fetch_add(1, SeqCst);
         Box::pin(async move {
@@ -88,7 +88,7 @@ impl SharedConnection for Sudden {
         })
     }
 
-    fn poll_limit(&self, cx: &mut Context<'_>) -> Poll<Admission> {
+    fn poll_stream_limit(&self, cx: &mut Context<'_>) -> Poll<StreamLimit> {
         if !self.was_asked.swap(true, SeqCst) {
             cx.waker().wake_by_ref();
             self.runtime.upgrade().unwrap().poll_all();
@@ -106,8 +106,8 @@ impl SharedConnection for Sudden {
         true
     }
 
-    fn info(&self) -> StreamInfo {
-        StreamInfo::default()
+    fn info(&self) -> ConnectionInfo {
+        ConnectionInfo::default()
     }
 
     fn version(&self) -> http::Version {
@@ -115,14 +115,18 @@ impl SharedConnection for Sudden {
     }
 }
 
-struct Dialler {
+struct Connector {
     runtime: Weak<ByHand>,
-    news: Admission,
+    news: StreamLimit,
     begun: Arc<AtomicUsize>,
 }
 
-impl Dial for Dialler {
-    fn dial(&self, _: &Route, _: &DialTerms) -> BoxFuture<'static, Result<Established, Error>> {
+impl Connect for Connector {
+    fn connect(
+        &self,
+        _: &Route,
+        _: &ConnectContext,
+    ) -> BoxFuture<'static, Result<Established, Error>> {
         let connection = Sudden {
             runtime: self.runtime.clone(),
             was_asked: AtomicBool::new(false),
@@ -137,14 +141,14 @@ impl Dial for Dialler {
 fn what_a_connection_admits_is_heard_though_it_says_so_before_the_pool_has_it() {
     let runtime = Arc::new(ByHand::default());
     let begun = Arc::<AtomicUsize>::default();
-    let dialler = Dialler {
+    let dialler = Connector {
         runtime: Arc::downgrade(&runtime),
-        news: Admission::UpTo(3),
+        news: StreamLimit::Max(3),
         begun: begun.clone(),
     };
-    let mut config = Config::default();
-    (config.idle_timeout, config.max_age) = (None, None);
-    (config.dial_patience, config.connect_patience) = (None, None);
+    let mut config = PoolConfig::default();
+    (config.idle_timeout, config.max_lifetime) = (None, None);
+    (config.connect_preempt_after, config.connect_patience) = (None, None);
     config.timeouts = Timeouts::none();
     let pool = Pool::new(config, runtime.clone(), Arc::new(dialler));
     let ask = |host| {

@@ -17,10 +17,11 @@ use std::{
 };
 
 use httpcore_core_primitives::{
-    Body, BoxFuture, CloseReason, Error, Established, ExclusiveConnection, IdleEnd, Kind, Origin,
-    Request, Response, Runtime, Scheme, SendError, StreamInfo, Terms, Timeouts, Timer,
+    Body, BoxFuture, CloseReason, ConnectionInfo, Error, ErrorKind, Established, ExchangeContext,
+    ExclusiveConnection, IdleEvent, Origin, Request, Response, Runtime, Scheme, SendError,
+    Timeouts, Timer,
 };
-use httpcore_pool::{Config, Dial, DialTerms, Pool, Route};
+use httpcore_pool::{Connect, ConnectContext, Pool, PoolConfig, Route};
 
 /// A connection which answers at once; every so often it is not given back.
 struct Quick {
@@ -54,7 +55,7 @@ impl ExclusiveConnection for Quick {
     fn exchange(
         mut self: Box<Self>,
         _request: Request,
-        terms: Terms,
+        terms: ExchangeContext,
     ) -> BoxFuture<'static, Result<Response, SendError>> {
         self.served += 1;
         Box::pin(async move {
@@ -70,12 +71,12 @@ impl ExclusiveConnection for Quick {
         })
     }
 
-    fn poll_idle(&mut self, _: &mut Context<'_>) -> Poll<IdleEnd> {
+    fn poll_idle(&mut self, _: &mut Context<'_>) -> Poll<IdleEvent> {
         Poll::Pending
     }
 
-    fn info(&self) -> StreamInfo {
-        StreamInfo::default()
+    fn info(&self) -> ConnectionInfo {
+        ConnectionInfo::default()
     }
 
     fn version(&self) -> http::Version {
@@ -83,12 +84,16 @@ impl ExclusiveConnection for Quick {
     }
 }
 
-struct Dialler {
+struct Connector {
     alive: Arc<AtomicUsize>,
 }
 
-impl Dial for Dialler {
-    fn dial(&self, _: &Route, _: &DialTerms) -> BoxFuture<'static, Result<Established, Error>> {
+impl Connect for Connector {
+    fn connect(
+        &self,
+        _: &Route,
+        _: &ConnectContext,
+    ) -> BoxFuture<'static, Result<Established, Error>> {
         let alive = self.alive.clone();
         Box::pin(async move { Ok(Established::Exclusive(Quick::new(&alive) as _)) })
     }
@@ -136,12 +141,12 @@ fn block_on<F: Future>(future: F) -> F::Output {
     }
 }
 
-fn config(max_connections: usize) -> Config {
-    let mut config = Config::default();
+fn config(max_connections: usize) -> PoolConfig {
+    let mut config = PoolConfig::default();
     config.max_connections = Some(max_connections);
     config.idle_timeout = None;
-    config.max_age = None;
-    config.dial_patience = None;
+    config.max_lifetime = None;
+    config.connect_preempt_after = None;
     config.connect_patience = None;
     // A thread may meet the attempt of another that has left.
     config.timeouts = Timeouts::none();
@@ -151,7 +156,7 @@ fn config(max_connections: usize) -> Config {
 #[test]
 fn one_pool_serves_many_threads() {
     let alive = Arc::<AtomicUsize>::default();
-    let dialler = Dialler {
+    let dialler = Connector {
         alive: alive.clone(),
     };
     let pool = Pool::new(config(2), Arc::new(Threads), Arc::new(dialler));
@@ -172,7 +177,7 @@ fn one_pool_serves_many_threads() {
             });
         }
     });
-    let counters = pool.counters();
+    let counters = pool.stats();
     assert_eq!((counters.requests, counters.granted), (3000, 3000));
     let status = pool.status();
     assert_eq!((status.active_requests, status.queued_requests), (0, 0));
@@ -205,14 +210,14 @@ impl Runtime for Gone {
 #[test]
 fn a_runtime_that_is_gone_is_an_error_and_not_a_hang() {
     let alive = Arc::default();
-    let pool = Pool::new(config(1), Arc::new(Gone), Arc::new(Dialler { alive }));
+    let pool = Pool::new(config(1), Arc::new(Gone), Arc::new(Connector { alive }));
     let mut sending = pin!(pool.send(route(0), Request::new(Body::empty())));
     let mut cx = Context::from_waker(Waker::noop());
     // The dial is dropped as soon as it has been spawned, within the first poll.
     let Poll::Ready(Err(error)) = sending.as_mut().poll(&mut cx) else {
         panic!("waits for a runtime that is gone")
     };
-    assert_eq!(error.kind(), Kind::RuntimeGone);
+    assert_eq!(error.kind(), ErrorKind::RuntimeShutdown);
     assert_eq!(pool.status().connections.len(), 0);
 }
 
@@ -302,7 +307,7 @@ fn timers_that_are_ready_before_their_time_end_the_janitor_and_do_not_turn_it_ro
     let alive = Arc::default();
     let mut config = config(1);
     config.idle_timeout = Some(std::time::Duration::from_secs(60));
-    let pool = Pool::new(config, runtime.clone(), Arc::new(Dialler { alive }));
+    let pool = Pool::new(config, runtime.clone(), Arc::new(Connector { alive }));
     let mut sending = pin!(pool.send(route(0), Request::new(Body::empty())));
     let mut cx = Context::from_waker(Waker::noop());
     assert!(sending.as_mut().poll(&mut cx).is_pending());
@@ -319,21 +324,21 @@ fn who_waits_is_told_that_the_runtime_is_gone_and_not_that_it_is_late() {
     let alive = Arc::default();
     let mut config = config(1);
     let limit = std::time::Duration::from_secs(60);
-    config.timeouts = config.timeouts.with_pool(limit).with_total(limit);
-    let pool = Pool::new(config, runtime, Arc::new(Dialler { alive }));
+    config.timeouts = config.timeouts.with_acquire(limit).with_total(limit);
+    let pool = Pool::new(config, runtime, Arc::new(Connector { alive }));
     let mut sending = pin!(pool.send(route(0), Request::new(Body::empty())));
     let mut cx = Context::from_waker(Waker::noop());
     let Poll::Ready(Err(error)) = sending.as_mut().poll(&mut cx) else {
         panic!("waits for a time that does not come")
     };
-    assert_eq!(error.kind(), Kind::RuntimeGone);
+    assert_eq!(error.kind(), ErrorKind::RuntimeShutdown);
 }
 
 #[test]
 fn a_long_queue_survives_the_end_of_its_runtime() {
     let runtime = Arc::new(Ending(std::sync::Mutex::new(Some(Vec::new()))));
     let alive = Arc::default();
-    let pool = Pool::new(config(1), runtime.clone(), Arc::new(Dialler { alive }));
+    let pool = Pool::new(config(1), runtime.clone(), Arc::new(Connector { alive }));
     let mut cx = Context::from_waker(Waker::noop());
     let mut queue: Vec<_> = (0..20_000)
         .map(|_| pool.send(route(0), Request::new(Body::empty())))
@@ -348,7 +353,7 @@ fn a_long_queue_survives_the_end_of_its_runtime() {
         let Poll::Ready(Err(error)) = pin!(sending).poll(&mut cx) else {
             panic!("somebody still waits for a runtime that is gone")
         };
-        assert_eq!(error.kind(), Kind::RuntimeGone);
+        assert_eq!(error.kind(), ErrorKind::RuntimeShutdown);
     }
     assert_eq!(pool.status().connections.len(), 0);
 }

@@ -11,15 +11,17 @@ use std::{
     time::Duration,
 };
 
-use httpcore_core_primitives::{Event, Kind, Phase, Request, Sent, TimeoutKind, Timeouts, Trace};
+use httpcore_core_primitives::{
+    ErrorKind, ErrorPhase, Request, RequestSent, TimeoutKind, Timeouts, Trace, TraceEvent,
+};
 use httpcore_net_mock::MockNet;
-use httpcore_pool::{Closed, Retry, Sending};
+use httpcore_pool::{ConnectionCloseReason, ResponseFuture, Retry};
 
 mod fake;
 use fake::{SECOND, fetch, get, negotiated, pool, post, route, turn};
 
 /// Polls `sending` once; whether it waits.
-async fn is_waiting(sending: &mut Pin<Box<Sending>>) -> bool {
+async fn is_waiting(sending: &mut Pin<Box<ResponseFuture>>) -> bool {
     poll_fn(|cx| Poll::Ready(sending.as_mut().poll(cx).is_pending())).await
 }
 
@@ -38,7 +40,7 @@ fn a_connection_serves_one_request_after_the_other() {
         }
     });
     assert_eq!((peer.dials(), peer.alive()), (1, 1));
-    let counters = pool.counters();
+    let counters = pool.stats();
     assert_eq!((counters.opened, counters.reused), (1, 2));
     assert_eq!(
         format!("{:#}", pool.status()),
@@ -72,13 +74,13 @@ fn waiting_for_a_place_ends_with_the_pool_timeout_to_the_instant() {
     net.run(async {
         let _busy = pool.send(route(0), get("/busy")).await.unwrap();
         let begun = net.elapsed();
-        let limit = Timeouts::none().with_pool(3 * SECOND);
+        let limit = Timeouts::none().with_acquire(3 * SECOND);
         let error = pool
             .send(route(0), with_timeouts(get("/late"), limit))
             .await
             .unwrap_err();
-        assert_eq!(error.kind(), Kind::Timeout(TimeoutKind::Pool));
-        assert_eq!(error.phase(), Phase::Pool);
+        assert_eq!(error.kind(), ErrorKind::Timeout(TimeoutKind::Acquire));
+        assert_eq!(error.phase(), ErrorPhase::Acquire);
         assert_eq!(error.attempts(), 1);
         assert_eq!(net.elapsed() - begun, 3 * SECOND);
     });
@@ -91,7 +93,7 @@ fn a_connection_being_made_is_no_wait_for_a_place() {
     let (pool, peer) = pool(&net, |_| {});
     *peer.dial.lock().unwrap() = 20 * SECOND;
     net.run(async {
-        let limit = Timeouts::none().with_pool(SECOND);
+        let limit = Timeouts::none().with_acquire(SECOND);
         let request = with_timeouts(get("/"), limit);
         fetch(&pool, &route(0), request).await.unwrap();
     });
@@ -106,7 +108,7 @@ fn nor_is_the_attempt_that_finds_out_the_protocol_for_all() {
     for n in 0..3 {
         let pool = pool.clone();
         net.spawn("request", async move {
-            let limit = Timeouts::none().with_pool(SECOND);
+            let limit = Timeouts::none().with_acquire(SECOND);
             let request = with_timeouts(get(&format!("/{n}")), limit);
             fetch(&pool, &negotiated(0), request).await.unwrap();
         });
@@ -128,7 +130,7 @@ fn the_pool_timeout_counts_again_when_the_connection_goes_to_somebody_else() {
     *peer.dial.lock().unwrap() = 5 * SECOND;
     *peer.answer.lock().unwrap() = 100 * SECOND;
     let kinds: Arc<Mutex<Vec<_>>> = Arc::default();
-    let limit = Timeouts::none().with_pool(SECOND);
+    let limit = Timeouts::none().with_acquire(SECOND);
     let ways = [route(0), negotiated(1), negotiated(1)];
     for (n, way) in ways.into_iter().enumerate() {
         let (pool, kinds, net_) = (pool.clone(), kinds.clone(), net.clone());
@@ -144,7 +146,11 @@ fn the_pool_timeout_counts_again_when_the_connection_goes_to_somebody_else() {
         });
     }
     net.advance(60 * SECOND);
-    let expected = (2, 5 * SECOND, Some(Kind::Timeout(TimeoutKind::Pool)));
+    let expected = (
+        2,
+        5 * SECOND,
+        Some(ErrorKind::Timeout(TimeoutKind::Acquire)),
+    );
     assert_eq!(*kinds.lock().unwrap(), [expected]);
     net.clear();
 }
@@ -158,8 +164,8 @@ fn the_total_timeout_covers_the_queue_and_the_dial() {
     net.run(async {
         let error = fetch(&pool, &route(0), with_timeouts(get("/"), limit)).await;
         let error = error.unwrap_err();
-        assert_eq!(error.kind(), Kind::Timeout(TimeoutKind::Total));
-        assert_eq!(error.phase(), Phase::Connect);
+        assert_eq!(error.kind(), ErrorKind::Timeout(TimeoutKind::Total));
+        assert_eq!(error.phase(), ErrorPhase::Connect);
         assert!(error.is_connect());
         assert_eq!(net.elapsed(), 2 * SECOND);
         // The dial goes on, and the connection lies idle.
@@ -168,7 +174,7 @@ fn the_total_timeout_covers_the_queue_and_the_dial() {
         assert_eq!(pool.status().idle_connections, 1);
         let _busy = pool.send(route(0), get("/busy")).await.unwrap();
         let error = fetch(&pool, &route(0), with_timeouts(get("/"), limit)).await;
-        assert_eq!(error.unwrap_err().phase(), Phase::Pool);
+        assert_eq!(error.unwrap_err().phase(), ErrorPhase::Acquire);
     });
     assert_eq!(peer.dials(), 1);
 }
@@ -179,7 +185,7 @@ fn an_idle_connection_is_closed_when_its_hour_is_over_and_nothing_is_left_runnin
     let hour = Duration::from_secs(3600);
     let (pool, peer) = pool(&net, |config| {
         config.idle_timeout = Some(hour);
-        config.max_age = None;
+        config.max_lifetime = None;
     });
     net.run(async {
         fetch(&pool, &route(0), get("/")).await.unwrap();
@@ -188,7 +194,10 @@ fn an_idle_connection_is_closed_when_its_hour_is_over_and_nothing_is_left_runnin
     assert_eq!(peer.alive(), 1);
     net.advance(SECOND);
     assert_eq!(peer.alive(), 0);
-    assert_eq!(pool.counters().closed_for(Closed::IdleTimeout), 1);
+    assert_eq!(
+        pool.stats().closed_for(ConnectionCloseReason::IdleTimeout),
+        1
+    );
     let census = net.census();
     assert_eq!((census.tasks, census.timers), (0, 0), "{}", net.report());
 }
@@ -213,7 +222,7 @@ fn a_connection_used_now_and_then_stays_and_expires_after_its_last_use() {
 #[test]
 fn a_connection_that_is_too_old_is_not_used_again() {
     let net = MockNet::new();
-    let (pool, peer) = pool(&net, |config| config.max_age = Some(60 * SECOND));
+    let (pool, peer) = pool(&net, |config| config.max_lifetime = Some(60 * SECOND));
     net.run(async {
         for _ in 0..30 {
             fetch(&pool, &route(0), get("/")).await.unwrap();
@@ -221,7 +230,7 @@ fn a_connection_that_is_too_old_is_not_used_again() {
         }
     });
     assert_eq!(peer.dials(), 2);
-    assert_eq!(pool.counters().closed_for(Closed::MaxAge), 1);
+    assert_eq!(pool.stats().closed_for(ConnectionCloseReason::MaxAge), 1);
 }
 
 #[test]
@@ -235,10 +244,10 @@ fn the_servers_close_is_noticed_without_a_request() {
         peer.close(0);
         turn().await;
         assert_eq!(peer.alive(), 1);
-        assert_eq!(pool.counters().closed_for(Closed::PeerEnded), 1);
+        assert_eq!(pool.stats().closed_for(ConnectionCloseReason::PeerEnded), 1);
         fetch(&pool, &route(0), get("/")).await.unwrap();
     });
-    assert_eq!(pool.counters().retried, 0);
+    assert_eq!(pool.stats().retried, 0);
 }
 
 #[test]
@@ -256,7 +265,7 @@ fn a_request_that_meets_a_dying_connection_is_sent_once_more_on_a_new_one() {
         fetch(&pool, &route(0), get("/again")).await.unwrap();
     });
     assert_eq!(peer.dials(), 3, "the second attempt was made on a new one");
-    assert_eq!(pool.counters().retried, 1);
+    assert_eq!(pool.stats().retried, 1);
     assert_eq!(peer.served(), ["/", "/", "/again"]);
 }
 
@@ -268,12 +277,12 @@ fn a_request_which_is_not_idempotent_is_not_sent_twice_once_it_was_sent() {
         fetch(&pool, &route(0), get("/")).await.unwrap();
         peer.close_quietly(0);
         let error = fetch(&pool, &route(0), post("/buy")).await.unwrap_err();
-        assert_eq!(error.kind(), Kind::Closed);
-        assert_eq!(error.sent(), Sent::All);
+        assert_eq!(error.kind(), ErrorKind::ConnectionClosed);
+        assert_eq!(error.sent(), RequestSent::Full);
         assert!(error.connection_reused());
         assert_eq!(error.attempts(), 1);
     });
-    assert_eq!(pool.counters().retried, 0);
+    assert_eq!(pool.stats().retried, 0);
     assert_eq!(pool.status().connections.len(), 0);
 }
 
@@ -286,7 +295,7 @@ fn an_error_tells_of_the_second_attempt() {
         peer.close_quietly(0);
         peer.dials_fail.store(true, SeqCst);
         let error = fetch(&pool, &route(0), get("/")).await.unwrap_err();
-        assert_eq!(error.kind(), Kind::Connect);
+        assert_eq!(error.kind(), ErrorKind::Connect);
         assert_eq!(error.attempts(), 2);
     });
 }
@@ -299,7 +308,10 @@ fn nothing_is_sent_twice_if_that_is_not_wanted() {
         fetch(&pool, &route(0), get("/")).await.unwrap();
         peer.close_quietly(0);
         let error = fetch(&pool, &route(0), get("/")).await.unwrap_err();
-        assert_eq!((error.kind(), error.attempts()), (Kind::Closed, 1));
+        assert_eq!(
+            (error.kind(), error.attempts()),
+            (ErrorKind::ConnectionClosed, 1)
+        );
     });
 }
 
@@ -313,7 +325,7 @@ fn a_failed_dial_is_the_error_of_its_request() {
         assert!(error.is_connect() && error.is_retryable());
         assert!(!error.connection_reused());
     });
-    assert_eq!(pool.counters().dials_failed, 1);
+    assert_eq!(pool.stats().dials_failed, 1);
     assert_eq!(pool.status().connections.len(), 0);
     assert_eq!(net.census().tasks, 0);
 }
@@ -323,14 +335,14 @@ fn the_queue_has_an_end_if_it_is_given_one() {
     let net = MockNet::new();
     let (pool, _peer) = pool(&net, |config| {
         config.max_connections = Some(1);
-        config.queue_limit = Some(1);
+        config.max_pending_requests = Some(1);
     });
     net.run(async {
         let _busy = pool.send(route(0), get("/busy")).await.unwrap();
         let mut waits = Box::pin(pool.send(route(0), get("/waits")));
         assert!(is_waiting(&mut waits).await);
         let error = pool.send(route(0), get("/")).await.unwrap_err();
-        assert_eq!(error.kind(), Kind::QueueFull);
+        assert_eq!(error.kind(), ErrorKind::QueueFull);
         assert_eq!(pool.status().queued_requests, 1);
     });
 }
@@ -350,9 +362,9 @@ fn closing_refuses_who_waits_and_gives_up_what_is_being_made() {
 
         pool.close();
         let error = dialling.await.unwrap_err();
-        assert_eq!(error.kind(), Kind::PoolClosed);
+        assert_eq!(error.kind(), ErrorKind::PoolClosed);
         let error = pool.send(route(0), get("/")).await.unwrap_err();
-        assert_eq!(error.kind(), Kind::PoolClosed);
+        assert_eq!(error.kind(), ErrorKind::PoolClosed);
         turn().await;
         assert_eq!((peer.dials_running.load(SeqCst), peer.alive()), (0, 1));
 
@@ -453,7 +465,7 @@ fn a_shared_connection_that_is_retired_finishes_what_it_has() {
         assert_eq!((peer.dials(), peer.alive()), (2, 2));
         old.into_body().bytes(100).await.unwrap();
         assert_eq!(peer.alive(), 1);
-        assert_eq!(pool.counters().closed_for(Closed::Retired), 1);
+        assert_eq!(pool.stats().closed_for(ConnectionCloseReason::Retired), 1);
         // An idle one, too, is given up as soon as it says so.
         peer.admit(1, 0);
         turn().await;
@@ -481,9 +493,9 @@ fn a_trace_tells_what_happened_in_order() {
     let (pool, peer) = pool(&net, |_| {});
     let heard: Arc<Mutex<Vec<String>>> = Arc::default();
     let listener = heard.clone();
-    let trace = Trace::to(move |_: std::time::Instant, event: &Event<'_>| {
+    let trace = Trace::to(move |_: std::time::Instant, event: &TraceEvent<'_>| {
         let detail = match event {
-            Event::Granted { reused: true } => " again",
+            TraceEvent::ConnectionAcquired { reused: true } => " again",
             _ => "",
         };
         listener
@@ -504,14 +516,14 @@ fn a_trace_tells_what_happened_in_order() {
     assert_eq!(
         *heard.lock().unwrap(),
         [
-            "pool.queued",
-            "connection.dial.started",
-            "pool.granted",
-            "pool.granted again",
+            "pool.waiting",
+            "connection.connect.started",
+            "pool.acquired",
+            "pool.acquired again",
             "request.retried",
-            "pool.queued",
-            "connection.dial.started",
-            "connection.dial.failed",
+            "pool.waiting",
+            "connection.connect.started",
+            "connection.connect.failed",
             "request.failed",
         ]
     );
@@ -608,7 +620,7 @@ fn queue_time_ends_when_an_attempt_to_connect_begins() {
     }
     net.advance(60 * SECOND);
     // The second waits for 5 s, and the first again while the second has the slot.
-    let waited = pool.counters().queue_time;
+    let waited = pool.stats().queue_time;
     assert!(waited <= 5 * SECOND, "{waited:?}");
 }
 
@@ -627,7 +639,7 @@ fn a_closed_connection_is_found_out_by_the_request_that_is_granted_it() {
             drop(response);
         });
         assert_eq!(peer.dials(), dials + 1);
-        assert_eq!(pool.counters().retried, 0);
+        assert_eq!(pool.stats().retried, 0);
     }
-    assert_eq!(pool.counters().closed_for(Closed::PeerEnded), 2);
+    assert_eq!(pool.stats().closed_for(ConnectionCloseReason::PeerEnded), 2);
 }

@@ -20,10 +20,11 @@ use std::{
 };
 
 use httpcore_core_primitives::{
-    Body, BoxFuture, CloseReason, Error, Established, Event, ExclusiveConnection, IdleEnd, Kind,
-    Origin, Request, Response, Runtime, Scheme, SendError, StreamInfo, Terms, Timer, Trace, nobody,
+    Body, BoxFuture, CloseReason, ConnectionInfo, Error, ErrorKind, Established, ExchangeContext,
+    ExclusiveConnection, IdleEvent, Origin, Request, Response, Runtime, Scheme, SendError, Timer,
+    Trace, TraceEvent, noop_waker,
 };
-use httpcore_pool::{Config, Dial, DialTerms, Pool, Route};
+use httpcore_pool::{Connect, ConnectContext, Pool, PoolConfig, Route};
 
 #[derive(Default)]
 struct Facts {
@@ -43,7 +44,7 @@ impl ExclusiveConnection for Conn {
     fn exchange(
         self: Box<Self>,
         _request: Request,
-        terms: Terms,
+        terms: ExchangeContext,
     ) -> BoxFuture<'static, Result<Response, SendError>> {
         Box::pin(async move {
             if self.0.close.load(SeqCst) {
@@ -55,28 +56,32 @@ impl ExclusiveConnection for Conn {
             Ok(Response::new(Body::empty()))
         })
     }
-    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEnd> {
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEvent> {
         if self.0.dead.load(SeqCst) {
-            return Poll::Ready(IdleEnd::Closed);
+            return Poll::Ready(IdleEvent::Closed);
         }
         // As TlsStream::poll_idle after PATIENCE fills: pending, and the waker is called at once.
-        if self.0.chatty.load(SeqCst) && !cx.waker().will_wake(nobody()) {
+        if self.0.chatty.load(SeqCst) && !cx.waker().will_wake(noop_waker()) {
             self.0.chatty.store(false, SeqCst);
             cx.waker().wake_by_ref();
         }
         Poll::Pending
     }
-    fn info(&self) -> StreamInfo {
-        StreamInfo::default()
+    fn info(&self) -> ConnectionInfo {
+        ConnectionInfo::default()
     }
     fn version(&self) -> http::Version {
         http::Version::HTTP_11
     }
 }
 
-struct Dialler(Arc<Facts>);
-impl Dial for Dialler {
-    fn dial(&self, _: &Route, _: &DialTerms) -> BoxFuture<'static, Result<Established, Error>> {
+struct Connector(Arc<Facts>);
+impl Connect for Connector {
+    fn connect(
+        &self,
+        _: &Route,
+        _: &ConnectContext,
+    ) -> BoxFuture<'static, Result<Established, Error>> {
         let facts = self.0.clone();
         facts.dials.fetch_add(1, SeqCst);
         facts.dead.store(false, SeqCst);
@@ -84,12 +89,12 @@ impl Dial for Dialler {
     }
 }
 
-fn config(max: usize) -> Config {
-    let mut config = Config::default();
+fn config(max: usize) -> PoolConfig {
+    let mut config = PoolConfig::default();
     config.max_connections = Some(max);
     config.idle_timeout = None;
-    config.max_age = None;
-    config.dial_patience = None;
+    config.max_lifetime = None;
+    config.connect_preempt_after = None;
     config.connect_patience = None;
     config
 }
@@ -167,7 +172,11 @@ impl Wake for Probe {
 fn no_waker_of_the_runtime_is_called_under_the_lock_of_the_pool() {
     let runtime = Arc::new(ByHand::default());
     let facts = Arc::new(Facts::default());
-    let pool = Pool::new(config(1), runtime.clone(), Arc::new(Dialler(facts.clone())));
+    let pool = Pool::new(
+        config(1),
+        runtime.clone(),
+        Arc::new(Connector(facts.clone())),
+    );
     let probe = Arc::new(Probe {
         pool: OnceLock::new(),
         called: AtomicUsize::new(0),
@@ -185,7 +194,7 @@ fn no_waker_of_the_runtime_is_called_under_the_lock_of_the_pool() {
     // The next exchange parks the connection while the janitor listens; poll_idle wakes at once.
     let mut again = pin!(pool.send(route(0), Request::new(Body::empty())));
     facts.chatty.store(true, SeqCst);
-    // (not at checkout: that is asked with `nobody`)
+    // (not at checkout: that is asked with `noop_waker`)
     let _ = again.as_mut().poll(noop);
     if probe.called.load(SeqCst) == 0 {
         facts.chatty.store(true, SeqCst);
@@ -228,7 +237,7 @@ fn block_on<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// `TraceSink`: "It is never called under a lock of the engine's, and may use the engine."
+/// `TraceListener`: "It is never called under a lock of the engine's, and may use the engine."
 #[test]
 fn a_trace_listener_may_use_another_pool() {
     let (tell, hear) = mpsc::channel();
@@ -238,7 +247,7 @@ fn a_trace_listener_may_use_another_pool() {
         let logs = Pool::new(
             config(4),
             Arc::new(Threads),
-            Arc::new(Dialler(of_logs.clone())),
+            Arc::new(Connector(of_logs.clone())),
         );
         block_on(logs.send(route(9), Request::new(Body::empty()))).unwrap();
         of_logs.dead.store(true, SeqCst);
@@ -246,10 +255,10 @@ fn a_trace_listener_may_use_another_pool() {
         let facts = Arc::new(Facts::default());
         facts.close.store(true, SeqCst);
         let runtime = Arc::new(ByHand::default());
-        let dialler = Arc::new(Dialler(facts));
+        let dialler = Arc::new(Connector(facts));
         let pool = Pool::new(config(1), runtime.clone(), dialler);
-        let trace = Trace::to(move |_: Instant, event: &Event<'_>| {
-            if let Event::DialStarted = event {
+        let trace = Trace::to(move |_: Instant, event: &TraceEvent<'_>| {
+            if let TraceEvent::ConnectStarted = event {
                 block_on(logs.send(route(9), Request::new(Body::empty()))).unwrap();
             }
         });
@@ -283,7 +292,7 @@ impl Wake for Counted {
 fn dropped_drains_leave_no_wakers() {
     let facts = Arc::new(Facts::default());
     let runtime = Arc::new(ByHand::default());
-    let pool = Pool::new(config(1), runtime, Arc::new(Dialler(facts)));
+    let pool = Pool::new(config(1), runtime, Arc::new(Connector(facts)));
     let noop = &mut Context::from_waker(Waker::noop());
     let mut sending = pin!(pool.send(route(0), Request::new(Body::empty())));
     assert!(sending.as_mut().poll(noop).is_pending());
@@ -321,7 +330,7 @@ impl Wake for Panics {
 fn a_waker_that_panics_loses_no_other_wake_up() {
     let facts = Arc::new(Facts::default());
     let runtime = Arc::new(ByHand::default());
-    let pool = Pool::new(config(1), runtime, Arc::new(Dialler(facts)));
+    let pool = Pool::new(config(1), runtime, Arc::new(Connector(facts)));
     let counted = Arc::new(Counted(AtomicUsize::new(0)));
     let wakers = [Waker::from(Arc::new(Panics)), Waker::from(counted.clone())];
     let mut requests: Vec<_> = (0..2)
@@ -343,7 +352,7 @@ fn a_waker_that_panics_loses_no_other_wake_up() {
         let Poll::Ready(Err(error)) = request.as_mut().poll(noop) else {
             panic!("a closed pool refuses who waits")
         };
-        assert_eq!(error.kind(), Kind::PoolClosed);
+        assert_eq!(error.kind(), ErrorKind::PoolClosed);
     }
 }
 
@@ -351,10 +360,13 @@ fn a_waker_that_panics_loses_no_other_wake_up() {
 fn a_listener_that_panics_when_its_request_waits_loses_no_slot() {
     let facts = Arc::new(Facts::default());
     let runtime = Arc::new(ByHand::default());
-    let pool = Pool::new(config(1), runtime.clone(), Arc::new(Dialler(facts)));
+    let pool = Pool::new(config(1), runtime.clone(), Arc::new(Connector(facts)));
     let noop = &mut Context::from_waker(Waker::noop());
-    let trace = Trace::to(|_: Instant, event: &Event<'_>| {
-        assert!(!matches!(event, Event::Queued), "this listener panics");
+    let trace = Trace::to(|_: Instant, event: &TraceEvent<'_>| {
+        assert!(
+            !matches!(event, TraceEvent::WaitingForConnection),
+            "this listener panics"
+        );
     });
     let mut request = Request::new(Body::empty());
     request.extensions_mut().insert(trace);
@@ -373,7 +385,7 @@ fn a_listener_that_panics_when_its_request_waits_loses_no_slot() {
 fn a_burst_of_waiters_is_given_back() {
     let facts = Arc::new(Facts::default());
     let runtime = Arc::new(ByHand::default());
-    let pool = Pool::new(config(1), runtime, Arc::new(Dialler(facts)));
+    let pool = Pool::new(config(1), runtime, Arc::new(Connector(facts)));
     let noop = &mut Context::from_waker(Waker::noop());
     let mut burst: Vec<_> = (0..100_000)
         .map(|_| Box::pin(pool.send(route(0), Request::new(Body::empty()))))

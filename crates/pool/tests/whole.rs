@@ -11,16 +11,18 @@ use std::{
     time::Duration,
 };
 
-use httpcore_core_primitives::{ConnectionUse, Error, Hints, Kind, Request, Timeouts};
+use httpcore_core_primitives::{
+    ConnectionPolicy, Error, ErrorKind, KeepAliveHints, Request, Timeouts,
+};
 use httpcore_net_mock::MockNet;
-use httpcore_pool::{Closed, Pool};
+use httpcore_pool::{ConnectionCloseReason, Pool};
 
 mod fake;
 use fake::{SECOND, fetch, get, negotiated, pool, route, turn};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-type Told = Arc<Mutex<Vec<(String, Duration, Option<Kind>)>>>;
+type Told = Arc<Mutex<Vec<(String, Duration, Option<ErrorKind>)>>>;
 
 /// Sends a request to host `n` in a task, which notes when it has ended and how.
 fn spawn(net: &MockNet, pool: &Pool, n: usize, name: &str, told: &Told) {
@@ -32,7 +34,7 @@ fn spawn(net: &MockNet, pool: &Pool, n: usize, name: &str, told: &Told) {
     });
 }
 
-fn with_use(mut request: Request, wish: ConnectionUse) -> Request {
+fn with_use(mut request: Request, wish: ConnectionPolicy) -> Request {
     request.extensions_mut().insert(wish);
     request
 }
@@ -41,7 +43,7 @@ fn with_use(mut request: Request, wish: ConnectionUse) -> Request {
 fn a_connection_is_retired_a_second_before_its_server_would_close_it() {
     let net = MockNet::new();
     let (pool, peer) = pool(&net, |config| config.idle_timeout = Some(HOUR));
-    *peer.hints.lock().unwrap() = Hints::default().with_idle_for(5 * SECOND);
+    *peer.hints.lock().unwrap() = KeepAliveHints::default().with_timeout(5 * SECOND);
     net.run(async {
         fetch(&pool, &route(0), get("/")).await.unwrap();
     });
@@ -49,7 +51,10 @@ fn a_connection_is_retired_a_second_before_its_server_would_close_it() {
     assert_eq!(peer.alive(), 1);
     net.advance(Duration::from_millis(1));
     assert_eq!(peer.alive(), 0);
-    assert_eq!(pool.counters().closed_for(Closed::IdleTimeout), 1);
+    assert_eq!(
+        pool.stats().closed_for(ConnectionCloseReason::IdleTimeout),
+        1
+    );
     assert_eq!(net.census().tasks, 0, "{}", net.report());
 }
 
@@ -58,7 +63,7 @@ fn a_hint_of_one_second_leaves_half_of_it_and_one_of_none_leaves_nothing() {
     for (hint, milliseconds) in [(1, 500), (0, 0)] {
         let net = MockNet::new();
         let (pool, peer) = pool(&net, |_| {});
-        *peer.hints.lock().unwrap() = Hints::default().with_idle_for(hint * SECOND);
+        *peer.hints.lock().unwrap() = KeepAliveHints::default().with_timeout(hint * SECOND);
         net.run(async {
             fetch(&pool, &route(0), get("/")).await.unwrap();
             assert_eq!(peer.alive(), usize::from(milliseconds > 0));
@@ -75,12 +80,15 @@ fn the_last_request_that_a_server_announces_is_the_last() {
     let (pool, peer) = pool(&net, |_| {});
     net.run(async {
         for more in [2, 1, 0] {
-            *peer.hints.lock().unwrap() = Hints::default().with_more(more);
+            *peer.hints.lock().unwrap() = KeepAliveHints::default().with_max_requests(more);
             fetch(&pool, &route(0), get("/")).await.unwrap();
         }
     });
     assert_eq!((peer.dials(), peer.alive()), (1, 0));
-    assert_eq!(pool.counters().closed_for(Closed::PeerHinted), 1);
+    assert_eq!(
+        pool.stats().closed_for(ConnectionCloseReason::PeerHinted),
+        1
+    );
 }
 
 #[test]
@@ -89,12 +97,12 @@ fn a_request_may_insist_on_a_new_connection_and_be_the_last_on_one() {
     let (pool, peer) = pool(&net, |config| config.idle_timeout = None);
     net.run(async {
         fetch(&pool, &route(0), get("/")).await.unwrap();
-        let fresh = ConnectionUse::default().with_fresh();
+        let fresh = ConnectionPolicy::default().with_new_connection();
         fetch(&pool, &route(0), with_use(get("/"), fresh))
             .await
             .unwrap();
         assert_eq!((peer.dials(), peer.alive()), (2, 2));
-        let last = ConnectionUse::default().with_close_after();
+        let last = ConnectionPolicy::default().with_close_after();
         fetch(&pool, &route(0), with_use(get("/"), last))
             .await
             .unwrap();
@@ -109,7 +117,7 @@ fn a_shared_connection_takes_nobody_after_the_one_who_was_to_be_the_last() {
     peer.admits.store(10, SeqCst);
     net.run(async {
         fetch(&pool, &negotiated(0), get("/")).await.unwrap();
-        let last = ConnectionUse::default().with_close_after();
+        let last = ConnectionPolicy::default().with_close_after();
         let response = pool
             .send(negotiated(0), with_use(get("/"), last))
             .await
@@ -149,7 +157,7 @@ fn an_origin_that_never_answers_cannot_hold_every_place() {
         assert_eq!((name, kind), ("works", None));
         assert!(at < 20 * SECOND, "{at:?}");
     }
-    assert!(pool.counters().dials_abandoned > 0);
+    assert!(pool.stats().dials_abandoned > 0);
     net.clear();
 }
 
@@ -183,7 +191,7 @@ fn failed_connects_are_repeated_at_once_and_then_after_growing_pauses() {
         .map(Duration::as_millis)
         .collect();
     assert_eq!(at, [0, 1000, 2500, 4500, 7500]);
-    let counters = pool.counters();
+    let counters = pool.stats();
     assert_eq!(
         (
             counters.dials,
@@ -202,10 +210,10 @@ fn after_the_last_retry_the_failure_is_told_and_without_retries_at_once() {
         peer.dials_fail.store(true, SeqCst);
         net.run(async {
             let error = fetch(&pool, &route(0), get("/")).await.unwrap_err();
-            assert_eq!(error.kind(), Kind::Connect);
+            assert_eq!(error.kind(), ErrorKind::Connect);
         });
         assert_eq!(peer.dials(), dials);
-        assert_eq!(pool.counters().dials_failed, 1);
+        assert_eq!(pool.stats().dials_failed, 1);
     }
 }
 
@@ -240,7 +248,7 @@ fn a_pool_dropped_between_two_attempts_leaves_no_task() {
     assert_eq!(net.census().tasks, 1);
     drop(sending);
     drop(pool);
-    net.settle();
+    net.run_until_idle();
     let census = net.census();
     assert_eq!((census.tasks, census.timers), (0, 0), "{}", net.report());
 }
@@ -261,15 +269,18 @@ fn draining_waits_for_all_that_has_come_and_refuses_what_comes() {
         assert!(waits.await);
         assert!(pool.is_closed());
         let error = fetch(&pool, &route(0), get("/late")).await.unwrap_err();
-        assert_eq!(error.kind(), Kind::PoolClosed);
-        assert_eq!(draining.await.unfinished, 0);
+        assert_eq!(error.kind(), ErrorKind::PoolClosed);
+        assert_eq!(draining.await.aborted, 0);
         // A dial, and two exchanges of two seconds.
         assert_eq!(net.elapsed(), 5 * SECOND);
     });
-    net.settle();
+    net.run_until_idle();
     assert_eq!(peer.served(), ["/one", "/two"]);
     assert_eq!(peer.alive(), 0);
-    assert_eq!(pool.counters().closed_for(Closed::PoolClosed), 1);
+    assert_eq!(
+        pool.stats().closed_for(ConnectionCloseReason::PoolClosed),
+        1
+    );
     let census = net.census();
     assert_eq!((census.tasks, census.timers), (0, 0), "{}", net.report());
 }
@@ -284,7 +295,7 @@ fn a_drain_ends_with_its_time_and_says_what_is_left() {
         spawn(&net, &pool, 0, name, &told);
     }
     net.run(async {
-        assert_eq!(pool.drain(3 * SECOND).await.unfinished, 2);
+        assert_eq!(pool.drain(3 * SECOND).await.aborted, 2);
         assert_eq!(net.elapsed(), 3 * SECOND);
     });
     net.advance(60 * SECOND);
@@ -292,7 +303,11 @@ fn a_drain_ends_with_its_time_and_says_what_is_left() {
     assert_eq!(
         told,
         [
-            ("refused".to_owned(), 3 * SECOND, Some(Kind::PoolClosed)),
+            (
+                "refused".to_owned(),
+                3 * SECOND,
+                Some(ErrorKind::PoolClosed)
+            ),
             ("served".to_owned(), 41 * SECOND, None)
         ]
     );
@@ -308,7 +323,7 @@ fn an_empty_pool_drains_at_once_and_an_unpolled_drain_does_nothing() {
     net.run(async {
         fetch(&pool, &route(0), get("/")).await.unwrap();
         let begun = net.elapsed();
-        assert_eq!(pool.drain(HOUR).await.unfinished, 0);
+        assert_eq!(pool.drain(HOUR).await.aborted, 0);
         assert_eq!(net.elapsed(), begun);
     });
 }

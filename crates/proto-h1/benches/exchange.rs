@@ -19,8 +19,9 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http_body::Body as _;
 use httpcore_core_primitives::{
-    Body, BoxFuture, ExclusiveConnection, IdleEnd, Lease, LeaseId, LeaseState, NetworkStream,
-    Reclaim, Request, Runtime, StreamInfo, Terms, Timeouts, Timer, Trace, lease::Outcome,
+    Body, BoxFuture, ConnectionInfo, ExchangeContext, ExclusiveConnection, IdleEvent, Lease,
+    LeaseId, LeaseOwner, LeaseState, NetworkStream, Request, Runtime, Timeouts, Timer, Trace,
+    lease::LeaseEnd,
 };
 use httpcore_proto_h1::H1Connection;
 
@@ -56,12 +57,12 @@ impl NetworkStream for Answers {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_idle(&mut self, _: &mut Context<'_>) -> Poll<IdleEnd> {
+    fn poll_idle(&mut self, _: &mut Context<'_>) -> Poll<IdleEvent> {
         Poll::Pending
     }
 
-    fn info(&self) -> StreamInfo {
-        StreamInfo::default()
+    fn info(&self) -> ConnectionInfo {
+        ConnectionInfo::default()
     }
 }
 
@@ -86,13 +87,13 @@ impl Runtime for Nothing {
 #[derive(Default)]
 struct Seat(Mutex<Option<Box<dyn ExclusiveConnection>>>, LeaseState);
 
-impl Reclaim for Seat {
+impl LeaseOwner for Seat {
     fn lease_state(&self) -> &LeaseState {
         &self.1
     }
 
-    fn reclaim(self: Arc<Self>, _: LeaseId, outcome: Outcome) {
-        if let Outcome::Returned(connection, _) = outcome {
+    fn reclaim(self: Arc<Self>, _: LeaseId, outcome: LeaseEnd) {
+        if let LeaseEnd::Returned(connection, _) = outcome {
             *self.0.lock().unwrap() = Some(connection);
         }
     }
@@ -136,7 +137,7 @@ fn main() {
     for _ in 0..requests {
         let mut request = Request::new(Body::empty());
         *request.uri_mut() = url.clone();
-        let terms = Terms {
+        let terms = ExchangeContext {
             lease: Lease::new(LeaseId::new(1), seat.clone()),
             timeouts: Timeouts::none(),
             deadline: None,

@@ -12,13 +12,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let mut codec = Codec::default();
     let mut out = BytesMut::new();
-    codec.start(&request, BodyLength::Unknown, &mut out)?;
+    codec.encode_head(&request, BodyLength::Unknown, &mut out)?;
     for piece in ["who", "ever"] {
-        let after = codec.frame(piece.len(), &mut out)?;
+        let after = codec.encode_data(piece.len(), &mut out)?;
         out.extend_from_slice(piece.as_bytes());
         out.extend_from_slice(after);
     }
-    codec.finish(None, &mut out)?;
+    codec.encode_end(None, &mut out)?;
     println!("{}", out.escape_ascii());
 
     // However a network cuts the response, its events are the same.
@@ -28,14 +28,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut input = BytesMut::new();
     for arrived in response.as_bytes().chunks(50) {
         input.extend_from_slice(arrived);
-        while let Some(event) = codec.receive(&mut input, false)? {
+        while let Some(event) = codec.decode(&mut input, false)? {
             match event {
                 Event::Informational(hint) => println!("hint: {:?}", hint.headers()),
                 Event::Head(head) => println!("head: {} {:?}", head.status(), head.headers()),
                 Event::Data(data) => println!("data: {}", data.escape_ascii()),
                 Event::Trailers(trailers) => println!("trailers: {trailers:?}"),
                 Event::End => {
-                    println!("end; another request may follow: {:?}", codec.reuse(&input))
+                    println!(
+                        "end; another request may follow: {:?}",
+                        codec.can_reuse(&input)
+                    )
                 }
             }
         }

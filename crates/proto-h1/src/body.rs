@@ -55,15 +55,15 @@ impl ResponseBody {
 
     /// Lets the connection go as soon as nothing more will come, and not only when somebody asks
     /// whether there is more.
-    fn settle_if_ended(&mut self) {
-        if self.exchange.as_mut().is_some_and(Exchange::look_for_end) {
-            self.settle();
+    fn finish_if_ended(&mut self) {
+        if self.exchange.as_mut().is_some_and(Exchange::try_read_end) {
+            self.finish();
         }
     }
 
-    fn settle(&mut self) {
+    fn finish(&mut self) {
         if let Some(mut exchange) = self.exchange.take() {
-            exchange.settle();
+            exchange.finish();
         }
     }
 
@@ -79,7 +79,7 @@ impl Drop for ResponseBody {
         let told_its_end = matches!(self.first, Some(Event::End));
         let exchange = self.exchange.as_mut();
         if exchange.is_some_and(|exchange| told_its_end || exchange.drain()) {
-            self.settle();
+            self.finish();
         }
     }
 }
@@ -101,12 +101,12 @@ impl Body for ResponseBody {
             }
             Ok(Event::Trailers(trailers)) => Frame::trailers(trailers),
             Ok(Event::End | Event::Head(_) | Event::Informational(_)) => {
-                self.settle();
+                self.finish();
                 return Poll::Ready(None);
             }
             Err(failure) => return Poll::Ready(self.fail(failure).map(Err)),
         };
-        self.settle_if_ended();
+        self.finish_if_ended();
         Poll::Ready(Some(Ok(frame)))
     }
 

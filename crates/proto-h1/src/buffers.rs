@@ -15,7 +15,7 @@ const SLACK: usize = 1024;
 
 /// How many small ones a thread keeps: an exchange has two at most, and gives them back before the
 /// next poll of another, unless something is in them.
-const KEPT: usize = 8;
+const MAX_CACHED_BUFFERS: usize = 8;
 
 thread_local! {
     static SPARE: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
@@ -72,7 +72,7 @@ fn keep(mut buffer: BytesMut) {
     // While its thread ends, a buffer is just dropped.
     let _ = SPARE.try_with(|spare| {
         let mut spare = spare.borrow_mut();
-        if spare.len() < KEPT {
+        if spare.len() < MAX_CACHED_BUFFERS {
             spare.push(buffer);
         }
     });

@@ -8,43 +8,43 @@ use std::{
 };
 
 use httpcore_core_primitives::{
-    Alarm, BoxFuture, BoxStream, ExclusiveConnection, IdleEnd, Request, Response, Runtime,
-    SendError, StreamInfo, Terms,
+    BoxFuture, BoxStream, ConnectionInfo, ExchangeContext, ExclusiveConnection, IdleEvent,
+    LazyTimer, Request, Response, Runtime, SendError,
 };
 
 use crate::{
     buffers::LARGE_BUFFER,
-    codec::{Leniency, Limits},
-    exchange::Exchanging,
+    codec::{Limits, ParserOptions},
+    exchange::ExchangeFuture,
 };
 
 /// What may be set for the connections of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Config {
+pub struct Http1Config {
     /// How much a server may send of what is not a body.
     pub limits: Limits,
     /// What is read although it is not in order. Nothing by default.
-    pub leniency: Leniency,
+    pub leniency: ParserOptions,
     /// How long a body waits for the `100 (Continue)` which its request expects, before it is sent
     /// all the same (RFC 9110 §10.1.1: the server may never answer). One second by default: longer
     /// than most round trips, and short enough for those servers which do not know the question.
-    pub continue_wait: Duration,
+    pub expect_continue_timeout: Duration,
     /// How many bytes of a response that is dropped before its end are read away, if they are all
     /// that is missing, so that the connection can be kept. Only what is there already: dropping
     /// never waits, and so there is no limit of time to this. 64 KiB by default, which is one large
     /// read, and costs less than a new connection; 0 closes each connection whose response is not
     /// read to its end.
-    pub drain_bytes: usize,
+    pub max_drain_on_drop: usize,
 }
 
-impl Default for Config {
+impl Default for Http1Config {
     fn default() -> Self {
-        Config {
+        Http1Config {
             limits: Limits::default(),
-            leniency: Leniency::default(),
-            continue_wait: Duration::from_secs(1),
-            drain_bytes: LARGE_BUFFER,
+            leniency: ParserOptions::default(),
+            expect_continue_timeout: Duration::from_secs(1),
+            max_drain_on_drop: LARGE_BUFFER,
         }
     }
 }
@@ -52,7 +52,7 @@ impl Default for Config {
 /// An idle HTTP/1.1 connection: a stream and a few words, without buffers.
 ///
 /// ```
-/// use httpcore_core_primitives::{Body, ExclusiveConnection, Lease, Terms, Timeouts, Trace};
+/// use httpcore_core_primitives::{Body, ExclusiveConnection, Lease, ExchangeContext, Timeouts, Trace};
 /// use httpcore_net_mock::MockNet;
 /// use httpcore_proto_h1::H1Connection;
 /// use std::sync::Arc;
@@ -64,7 +64,7 @@ impl Default for Config {
 ///     server.write_all("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello").await.unwrap();
 /// });
 /// let connection = H1Connection::new(stream, Arc::new(net.clone()), Arc::default());
-/// let terms = Terms {
+/// let terms = ExchangeContext {
 ///     lease: Lease::unowned(),
 ///     timeouts: Timeouts::default(),
 ///     deadline: None,
@@ -83,18 +83,18 @@ pub struct H1Connection {
     pub(crate) stream: BoxStream,
     /// Lives as long as the connection, so that an exchange need not ask for the runtime; armed
     /// during exchanges only.
-    pub(crate) alarm: Alarm,
-    pub(crate) config: Arc<Config>,
+    pub(crate) alarm: LazyTimer,
+    pub(crate) config: Arc<Http1Config>,
     /// How many exchanges have come to their end here.
     pub(crate) served: u64,
 }
 
 impl H1Connection {
     /// HTTP/1.1 over `stream`, of which nothing has been read, with the clock of `runtime`.
-    pub fn new(stream: BoxStream, runtime: Arc<dyn Runtime>, config: Arc<Config>) -> Self {
+    pub fn new(stream: BoxStream, runtime: Arc<dyn Runtime>, config: Arc<Http1Config>) -> Self {
         H1Connection {
             stream,
-            alarm: Alarm::new(runtime, "exchange"),
+            alarm: LazyTimer::new(runtime, "exchange"),
             config,
             served: 0,
         }
@@ -118,16 +118,16 @@ impl ExclusiveConnection for H1Connection {
     fn exchange(
         self: Box<Self>,
         request: Request,
-        terms: Terms,
+        terms: ExchangeContext,
     ) -> BoxFuture<'static, Result<Response, SendError>> {
-        Exchanging::new(self, request, terms)
+        ExchangeFuture::new(self, request, terms)
     }
 
-    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEnd> {
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEvent> {
         self.stream.poll_idle(cx)
     }
 
-    fn info(&self) -> StreamInfo {
+    fn info(&self) -> ConnectionInfo {
         self.stream.info()
     }
 

@@ -1,7 +1,7 @@
 //! One exchange: the request goes out and the response comes in, both driven by whoever polls.
 //!
 //! ```text
-//!   Exchanging (future) ── head ──► ResponseBody ── end ──► Lease::give_back, or close
+//!   ExchangeFuture (future) ── head ──► ResponseBody ── end ──► Lease::give_back, or close
 //!        │ owns                          │ owns
 //!        └────────► Exchange ◄───────────┘     dropped anywhere: connection, then lease
 //! ```
@@ -24,17 +24,17 @@ use bytes::BytesMut;
 use http::{StatusCode, request};
 use http_body::{Body as _, Frame};
 use httpcore_core_primitives::{
-    Body, BodyLength, BoxError, CloseReason, EarlyResponse, Error, Event as TraceEvent, Kind,
-    Lease, LeaseRevoked, MisdirectedRequest, OnInformational, Phase, Request, Response, SendError,
-    Sent, Terms, TimeoutKind, Trace, Upgraded,
-    outgoing::Outgoing,
-    waits::{Ended, Situation, Waits},
+    Body, BodyLength, BoxError, CloseReason, ConnectionRevoked, EarlyResponse, Error, ErrorKind,
+    ErrorPhase, ExchangeContext, Lease, MisdirectedRequest, OnInformational, Request, RequestSent,
+    Response, SendError, TimeoutKind, Trace, TraceEvent, Upgraded,
+    deadlines::{Deadlines, Expired, WaitState},
+    write_buf::WriteBuf,
 };
 
 use crate::{
     body::ResponseBody,
     buffers::{self, LARGE_BUFFER, SMALL_BUFFER},
-    codec::{Codec, Event, Framing, Misuse, MustClose, Violation},
+    codec::{Codec, Event, Framing, MustClose, ProtocolError, RequestError},
     connection::H1Connection,
 };
 
@@ -45,33 +45,33 @@ const WRITES_AT_ONCE: usize = 8;
 /// How many bytes may wait to be written before a body is asked for no more of them: an upload holds
 /// so much, and one piece. With one system call for each 64 KiB, 256 MiB took five times as many;
 /// from here on, larger writes are no longer taken as a whole.
-const MOST_HELD: usize = 512 * 1024;
+const MAX_HELD_BYTES: usize = 512 * 1024;
 
 /// How many pieces a body is asked for before what it gave is written.
 const PIECES_AT_ONCE: usize = 32;
 
 /// An exchange until the head of its response.
-pub(crate) struct Exchanging {
+pub(crate) struct ExchangeFuture {
     exchange: Option<Exchange>,
     /// Kept until the head is there, in case the request has to be sent once more.
     request: Option<request::Parts>,
     /// The request cannot be sent.
-    misuse: Option<Misuse>,
+    misuse: Option<RequestError>,
 }
 
-impl Exchanging {
+impl ExchangeFuture {
     /// Boxed here, since it is large, and nothing of it moves until the head is there.
     pub(crate) fn new(
         connection: Box<H1Connection>,
         request: Request,
-        terms: Terms,
+        terms: ExchangeContext,
     ) -> Pin<Box<Self>> {
         // First what may fail: then the rest is moved once, and not kept for unwinding.
-        let (place, outgoing) = (Box::new_uninit(), Outgoing::new(buffers::take()));
+        let (place, outgoing) = (Box::new_uninit(), WriteBuf::new(buffers::take()));
         let (parts, body) = request.into_parts();
         let mut exchanging = Box::write(
             place,
-            Exchanging {
+            ExchangeFuture {
                 exchange: Some(Exchange::new(connection, body, terms, outgoing)),
                 request: Some(parts),
                 misuse: None,
@@ -99,7 +99,7 @@ impl Exchanging {
     }
 }
 
-impl Future for Exchanging {
+impl Future for ExchangeFuture {
     type Output = Result<Response, SendError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -125,8 +125,8 @@ impl Future for Exchanging {
         // What has come with the head, and is all of it, needs no connection; otherwise the
         // exchange goes on in the body.
         let body = match exchange.begin_response(&mut head) {
-            Begun::Over(body) => body,
-            Begun::More(first) => {
+            ResponseStart::Over(body) => body,
+            ResponseStart::More(first) => {
                 let Some(exchange) = this.exchange.take() else {
                     return Poll::Pending; // It has just begun a response.
                 };
@@ -138,7 +138,7 @@ impl Future for Exchanging {
 }
 
 /// What follows the head of the final response.
-enum Begun {
+enum ResponseStart {
     /// Nothing: this is all of the body.
     Over(Body),
     /// More, of which this came with the head.
@@ -149,11 +149,11 @@ enum Begun {
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// The caller's request.
-    Misuse(Misuse),
+    Misuse(RequestError),
     /// The caller's body.
     Body(Error),
     /// The server's response.
-    Violation(Violation),
+    Violation(ProtocolError),
     Read(io::Error),
     Timeout(TimeoutKind),
     /// The pool does not wait any longer.
@@ -183,7 +183,7 @@ pub(crate) enum Sending {
     /// The stream takes nothing now.
     Blocked,
     /// The body has nothing now, or waits for 100.
-    Starved,
+    BodyPending,
 }
 
 /// Both directions of an exchange, with all it owns.
@@ -192,7 +192,7 @@ pub(crate) struct Exchange {
     connection: Option<Box<H1Connection>>,
     codec: Codec,
     upload: Upload,
-    outgoing: Outgoing,
+    outgoing: WriteBuf,
     request_body: Body,
     request_body_begun: bool,
     /// Bytes of the request's head not yet written.
@@ -210,7 +210,7 @@ pub(crate) struct Exchange {
     /// The head came before all of the request had been sent.
     early: Option<EarlyResponse>,
     body_received: u64,
-    waits: Waits,
+    waits: Deadlines,
     reused: bool,
     attempt: u32,
     trace: Trace,
@@ -222,15 +222,19 @@ impl Exchange {
     fn new(
         connection: Box<H1Connection>,
         request_body: Body,
-        terms: Terms,
-        outgoing: Outgoing,
+        terms: ExchangeContext,
+        outgoing: WriteBuf,
     ) -> Self {
         let config = &connection.config;
-        let waits = Waits::new(&terms.timeouts, terms.deadline, config.continue_wait);
+        let waits = Deadlines::new(
+            &terms.timeouts,
+            terms.deadline,
+            config.expect_continue_timeout,
+        );
         let mut leniency = config.leniency;
         leniency.http09 &= connection.served == 0;
         Exchange {
-            codec: Codec::new(config.limits).with_leniency(leniency),
+            codec: Codec::new(config.limits).with_options(leniency),
             upload: Upload::Body,
             outgoing,
             request_body,
@@ -256,14 +260,14 @@ impl Exchange {
         }
     }
 
-    fn start(&mut self, request: &request::Parts) -> Result<(), Misuse> {
-        let before = self.outgoing.framing();
+    fn start(&mut self, request: &request::Parts) -> Result<(), RequestError> {
+        let before = self.outgoing.buf_mut();
         let length = if self.request_body.is_empty() {
             BodyLength::Known(0)
         } else {
             self.request_body.length()
         };
-        self.codec.start(request, length, before)?;
+        self.codec.encode_head(request, length, before)?;
         self.head_length = before.len();
         self.head_left = before.len();
         // A body that was said to be of no length is asked all the same: it may have lied.
@@ -326,7 +330,7 @@ impl Exchange {
         }
     }
 
-    fn begin_response(&mut self, head: &mut http::Response<()>) -> Begun {
+    fn begin_response(&mut self, head: &mut http::Response<()>) -> ResponseStart {
         self.has_head = true;
         let (status, bytes) = (head.status(), self.codec.head_bytes());
         self.emit(|| TraceEvent::ResponseHead {
@@ -335,9 +339,9 @@ impl Exchange {
         });
         if self.codec.framing() == Some(Framing::Switch) {
             self.switch(head);
-            return Begun::Over(Body::empty());
+            return ResponseStart::Over(Body::empty());
         }
-        if self.sent() != Sent::All {
+        if self.sent() != RequestSent::Full {
             let early = EarlyResponse::default();
             if matches!(self.upload, Upload::Failed(_)) {
                 early.cut_short();
@@ -357,27 +361,27 @@ impl Exchange {
             }
             _ => {}
         }
-        if let Some(all) = self.codec.take_whole(&mut self.input) {
+        if let Some(all) = self.codec.try_take_full_body(&mut self.input) {
             self.received(all.len());
-            self.settle();
-            return Begun::Over(Body::from(all));
+            self.finish();
+            return ResponseStart::Over(Body::from(all));
         }
-        if self.look_for_end() {
-            self.settle();
-            return Begun::Over(Body::empty());
+        if self.try_read_end() {
+            self.finish();
+            return ResponseStart::Over(Body::empty());
         }
         if self.input.is_empty() {
-            return Begun::More(None);
+            return ResponseStart::More(None);
         }
-        match self.codec.receive(&mut self.input, self.eof) {
-            Ok(Some(Event::Data(data))) if self.look_for_end() => {
+        match self.codec.decode(&mut self.input, self.eof) {
+            Ok(Some(Event::Data(data))) if self.try_read_end() => {
                 self.received(data.len());
-                self.settle();
-                Begun::Over(Body::from(data))
+                self.finish();
+                ResponseStart::Over(Body::from(data))
             }
-            Ok(first) => Begun::More(first),
+            Ok(first) => ResponseStart::More(first),
             // It will be refused again when the body is polled.
-            Err(_) => Begun::More(None),
+            Err(_) => ResponseStart::More(None),
         }
     }
 
@@ -390,7 +394,7 @@ impl Exchange {
             _ => false,
         };
         if switches && !sent {
-            return Err(Failure::Violation(Violation::UnaskedSwitch));
+            return Err(Failure::Violation(ProtocolError::UnaskedSwitch));
         }
         Ok(())
     }
@@ -401,7 +405,7 @@ impl Exchange {
         self.emit(|| TraceEvent::ConnectionClosed { reason, detail });
         if let (Some(connection), Some(lease)) = (self.connection.take(), self.lease.take()) {
             let leading = BytesMut::from(&self.input[..]);
-            Upgraded::new(connection.stream, leading, lease).leave_with(head.extensions_mut());
+            Upgraded::new(connection.stream, leading, lease).insert_into(head.extensions_mut());
         }
     }
 
@@ -421,7 +425,7 @@ impl Exchange {
                 Upload::Sent | Upload::Failed(_) | Upload::Abandoned => return Ok(Sending::Over),
                 Upload::Continue => true,
                 Upload::Rest => false,
-                Upload::Body => self.gather(cx)?.is_pending(),
+                Upload::Body => self.fill_write_buf(cx)?.is_pending(),
             };
             let progress = if self.outgoing.is_empty() {
                 self.poll_flush(cx)
@@ -431,8 +435,8 @@ impl Exchange {
             match progress {
                 Poll::Pending => return Ok(Sending::Blocked),
                 Poll::Ready(Err(error)) => {
-                    buffers::give(&mut self.outgoing.end());
-                    self.codec.abandon();
+                    buffers::give(&mut self.outgoing.into_buf());
+                    self.codec.abort_request();
                     self.upload = Upload::Failed(error);
                     return Ok(Sending::Over);
                 }
@@ -444,22 +448,22 @@ impl Exchange {
                         self.finish_upload();
                         return Ok(Sending::Over);
                     }
-                    _ if starved => return Ok(Sending::Starved),
+                    _ if starved => return Ok(Sending::BodyPending),
                     _ => {}
                 }
             }
         }
         // More could be sent. The others first.
         cx.waker().wake_by_ref();
-        Ok(Sending::Starved)
+        Ok(Sending::BodyPending)
     }
 
     /// Takes what pieces the request's body has, until there is enough to write. Pending when the
     /// body has nothing now: what has been taken is written all the same.
-    fn gather(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Failure> {
+    fn fill_write_buf(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Failure> {
         self.outgoing.make_room(SMALL_BUFFER);
         for _ in 0..PIECES_AT_ONCE {
-            if !matches!(self.upload, Upload::Body) || self.outgoing.is_full(MOST_HELD) {
+            if !matches!(self.upload, Upload::Body) || self.outgoing.is_full(MAX_HELD_BYTES) {
                 break;
             }
             if self.poll_piece(cx)?.is_pending() {
@@ -471,12 +475,12 @@ impl Exchange {
 
     /// Asks the request's body for its next piece, and frames it.
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Failure> {
-        let before = self.outgoing.framing();
+        let before = self.outgoing.buf_mut();
         if let Some(all) = self.request_body.as_bytes() {
             // All at hand: it goes out with the head, and stays whole in case of another attempt.
             let after = self
                 .codec
-                .frame_last(all.len(), before)
+                .encode_last_data(all.len(), before)
                 .map_err(Failure::Misuse)?;
             if !self.outgoing.copy(all, after) {
                 self.outgoing.push(all.clone(), after);
@@ -496,9 +500,9 @@ impl Exchange {
             Some(Ok(data)) => {
                 let last = self.request_body.is_end_stream();
                 let framed = if last {
-                    self.codec.frame_last(data.len(), before)
+                    self.codec.encode_last_data(data.len(), before)
                 } else {
-                    self.codec.frame(data.len(), before)
+                    self.codec.encode_data(data.len(), before)
                 };
                 let after = framed.map_err(Failure::Misuse)?;
                 self.body_sent += data.len() as u64;
@@ -510,12 +514,14 @@ impl Exchange {
             Some(Err(frame)) => {
                 let trailers = frame.into_trailers().unwrap_or_default();
                 self.codec
-                    .finish(Some(&trailers), before)
+                    .encode_end(Some(&trailers), before)
                     .map_err(Failure::Misuse)?;
                 self.upload = Upload::Rest;
             }
             None => {
-                self.codec.finish(None, before).map_err(Failure::Misuse)?;
+                self.codec
+                    .encode_end(None, before)
+                    .map_err(Failure::Misuse)?;
                 self.upload = Upload::Rest;
             }
         }
@@ -559,7 +565,7 @@ impl Exchange {
             early.complete();
         }
         debug_assert!(self.outgoing.is_empty());
-        let mut buffer = self.outgoing.end();
+        let mut buffer = self.outgoing.into_buf();
         // Whoever has written reads next; but not into what has grown for a large head, since a piece
         // of a body that is kept would keep all of that.
         if self.input.capacity() == 0 && self.head_length <= SMALL_BUFFER {
@@ -572,8 +578,8 @@ impl Exchange {
     }
 
     fn abandon_upload(&mut self) {
-        buffers::give(&mut self.outgoing.end());
-        self.codec.abandon();
+        buffers::give(&mut self.outgoing.into_buf());
+        self.codec.abort_request();
         self.upload = Upload::Abandoned;
         if let Some(early) = &self.early {
             early.cut_short();
@@ -583,7 +589,7 @@ impl Exchange {
     /// Ready with the next event of the response.
     pub(crate) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, Failure>> {
         loop {
-            match self.codec.receive(&mut self.input, self.eof) {
+            match self.codec.decode(&mut self.input, self.eof) {
                 Ok(Some(event)) => return Poll::Ready(Ok(event)),
                 Ok(None) => {}
                 Err(violation) => return Poll::Ready(Err(Failure::Violation(violation))),
@@ -596,7 +602,7 @@ impl Exchange {
             match connection.stream.poll_read(cx, &mut self.input) {
                 Poll::Ready(Ok(0)) => {
                     self.eof = true;
-                    self.doubt_the_end()?;
+                    self.check_eof_after_write_error()?;
                 }
                 Poll::Ready(Ok(read)) => {
                     self.started = true;
@@ -619,7 +625,7 @@ impl Exchange {
 
     /// A reset is told once: by the write that met it, and then reading says that the stream has
     /// ended. A body which lasts until the end of the stream must not take that for its own.
-    fn doubt_the_end(&mut self) -> Result<(), Failure> {
+    fn check_eof_after_write_error(&mut self) -> Result<(), Failure> {
         let until_close = self.codec.framing() == Some(Framing::Close);
         match std::mem::replace(&mut self.upload, Upload::Abandoned) {
             Upload::Failed(error) if until_close => Err(Failure::Read(error)),
@@ -664,13 +670,13 @@ impl Exchange {
         cx: &mut Context<'_>,
         sending: Sending,
     ) -> Poll<Result<(), Failure>> {
-        let situation = Situation {
+        let situation = WaitState {
             writing: sending == Sending::Blocked,
             sent: sending == Sending::Over,
             head: self.has_head,
             started: self.started,
-            callers_turn: sending == Sending::Starved,
-            continuing: matches!(self.upload, Upload::Continue) && sending == Sending::Starved,
+            awaiting_caller: sending == Sending::BodyPending,
+            continuing: matches!(self.upload, Upload::Continue) && sending == Sending::BodyPending,
         };
         let Some(connection) = &mut self.connection else {
             return Poll::Pending;
@@ -687,11 +693,11 @@ impl Exchange {
             }
         }
         match ready!(self.waits.poll(cx, &mut connection.alarm, situation)) {
-            Ended::Continue => {
+            Expired::Continue => {
                 self.stop_waiting_for_continue();
                 Poll::Ready(Ok(()))
             }
-            Ended::Timeout(kind) => Poll::Ready(Err(Failure::Timeout(kind))),
+            Expired::Timeout(kind) => Poll::Ready(Err(Failure::Timeout(kind))),
         }
     }
 
@@ -708,8 +714,8 @@ impl Exchange {
     }
 
     /// Reads framing that needs nobody's attention; whether that was the end of the response.
-    pub(crate) fn look_for_end(&mut self) -> bool {
-        self.codec.look_for_end(&mut self.input)
+    pub(crate) fn try_read_end(&mut self) -> bool {
+        self.codec.try_read_end(&mut self.input)
     }
 
     pub(crate) fn received(&mut self, bytes: usize) {
@@ -730,7 +736,7 @@ impl Exchange {
         let mut cx = Context::from_waker(Waker::noop());
         let mut taken = self.input.len();
         while taken <= limit {
-            match self.codec.receive(&mut self.input, self.eof) {
+            match self.codec.decode(&mut self.input, self.eof) {
                 Ok(Some(Event::End)) => return true,
                 Ok(Some(Event::Data(data))) => {
                     self.received(data.len());
@@ -755,7 +761,7 @@ impl Exchange {
 
     /// How much may be drained, where that could save the connection.
     fn drain_limit(&self) -> Option<usize> {
-        let limit = self.connection.as_ref()?.config.drain_bytes;
+        let limit = self.connection.as_ref()?.config.max_drain_on_drop;
         let could_be_kept = matches!(self.upload, Upload::Sent)
             && self.codec.closing().is_none()
             && matches!(
@@ -770,15 +776,15 @@ impl Exchange {
     }
 
     /// The response has come to its end: the connection goes back, or the reason is told why not.
-    pub(crate) fn settle(&mut self) {
+    pub(crate) fn finish(&mut self) {
         let bytes = self.body_received;
         self.emit(|| TraceEvent::ResponseEnded { bytes });
         let verdict = match self.upload {
-            Upload::Sent => self.codec.reuse(&self.input),
+            Upload::Sent => self.codec.can_reuse(&self.input),
             // What has been framed has not all been written.
             _ => self
                 .codec
-                .reuse(&self.input)
+                .can_reuse(&self.input)
                 .and(Err(MustClose::UnfinishedRequest)),
         };
         match verdict {
@@ -814,7 +820,7 @@ impl Exchange {
             return;
         };
         self.trace
-            .emit(|| (connection.alarm.now(), TraceEvent::ConnectionKept));
+            .emit(|| (connection.alarm.now(), TraceEvent::ConnectionReleased));
         connection.alarm.disarm();
         connection.served += 1;
         lease.give_back_with(connection, self.codec.hints());
@@ -846,9 +852,9 @@ impl Exchange {
 
     fn error_of(&mut self, failure: Failure) -> Error {
         let phase = match self.upload {
-            _ if self.has_head => Phase::Body,
-            Upload::Sent | Upload::Failed(_) | Upload::Abandoned => Phase::Head,
-            Upload::Continue | Upload::Body | Upload::Rest => Phase::Send,
+            _ if self.has_head => ErrorPhase::Body,
+            Upload::Sent | Upload::Failed(_) | Upload::Abandoned => ErrorPhase::Head,
+            Upload::Continue | Upload::Body | Upload::Rest => ErrorPhase::Send,
         };
         let write_error = match std::mem::replace(&mut self.upload, Upload::Abandoned) {
             Upload::Failed(error) => Some(error),
@@ -861,35 +867,36 @@ impl Exchange {
         let failed = |kind, source: BoxError| Error::new(kind, phase, sent).with_source(source);
         let error = match failure {
             Failure::Misuse(misuse) if misuse.is_body() => {
-                Error::new(Kind::RequestBody, Phase::Send, sent).with_source(misuse)
+                Error::new(ErrorKind::RequestBody, ErrorPhase::Send, sent).with_source(misuse)
             }
             Failure::Misuse(misuse) => {
-                Error::new(Kind::InvalidRequest, Phase::Request, sent).with_source(misuse)
+                Error::new(ErrorKind::InvalidRequest, ErrorPhase::Request, sent).with_source(misuse)
             }
             Failure::Body(error) => error,
-            Failure::Timeout(limit) => Error::new(Kind::Timeout(limit), phase, sent),
-            Failure::Revoked => Error::new(Kind::PoolClosed, phase, sent)
+            Failure::Timeout(limit) => Error::new(ErrorKind::Timeout(limit), phase, sent),
+            Failure::Revoked => Error::new(ErrorKind::PoolClosed, phase, sent)
                 .with_message("the pool was drained, and did not wait for the end of the exchange")
-                .with_source(LeaseRevoked),
+                .with_source(ConnectionRevoked),
             Failure::Violation(violation) if violation.is_truncation() => {
-                let closed = Error::new(Kind::Closed, phase, sent).with_message(violation.text());
+                let closed = Error::new(ErrorKind::ConnectionClosed, phase, sent)
+                    .with_message(violation.text());
                 match write_error {
                     Some(error) => closed.with_source(error),
                     None => closed,
                 }
             }
             Failure::Violation(violation) if violation.is_limit() => {
-                failed(Kind::TooLarge, violation.into())
+                failed(ErrorKind::TooLarge, violation.into())
             }
-            Failure::Violation(violation) => failed(Kind::Protocol, violation.into()),
+            Failure::Violation(violation) => failed(ErrorKind::Protocol, violation.into()),
             Failure::Read(error) => {
                 // What broke first is the better explanation, unless reading says more: a server which
                 // refuses in TLS may close at once, so that writing fails before the alert is read.
-                let error = match (Kind::of_stream_error(&error), write_error) {
-                    (Kind::Network, Some(earlier)) => earlier,
+                let error = match (ErrorKind::of_stream_error(&error), write_error) {
+                    (ErrorKind::Network, Some(earlier)) => earlier,
                     _ => error,
                 };
-                failed(Kind::of_stream_error(&error), error.into())
+                failed(ErrorKind::of_stream_error(&error), error.into())
             }
         };
         error
@@ -899,12 +906,12 @@ impl Exchange {
             .with_attempts(self.attempt)
     }
 
-    fn sent(&self) -> Sent {
+    fn sent(&self) -> RequestSent {
         match self.upload {
-            Upload::Sent => Sent::All,
-            Upload::Rest if self.outgoing.is_empty() => Sent::All,
-            _ if self.wrote_some => Sent::Part,
-            _ => Sent::Nothing,
+            Upload::Sent => RequestSent::Full,
+            Upload::Rest if self.outgoing.is_empty() => RequestSent::Full,
+            _ if self.wrote_some => RequestSent::Partial,
+            _ => RequestSent::None,
         }
     }
 
@@ -927,7 +934,7 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         buffers::give(&mut self.input);
-        buffers::give(&mut self.outgoing.end());
+        buffers::give(&mut self.outgoing.into_buf());
         if self.connection.is_some() {
             self.close(
                 CloseReason::Abandoned,

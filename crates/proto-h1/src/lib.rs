@@ -26,7 +26,7 @@
 //! ```
 //!
 //! One drop is kinder: if all that is missing of a response is little and has come already, it is
-//! read away, and the connection goes back as if somebody had read it ([`Config::drain_bytes`]).
+//! read away, and the connection goes back as if somebody had read it ([`Http1Config::max_drain_on_drop`]).
 //! Nothing waits for that.
 //!
 //! No task is spawned and no channel is made: whoever polls the future, or the body, does the
@@ -40,7 +40,7 @@
 //! of the final response. The read limit counts silence while it is for the server to speak: once
 //! the request has been sent, or once a response has begun although it has not, except while the
 //! caller's own body has us both wait. The deadline in
-//! [`Terms`](httpcore_core_primitives::Terms) bounds everything.
+//! [`ExchangeContext`](httpcore_core_primitives::ExchangeContext) bounds everything.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -52,7 +52,8 @@ mod connection;
 mod exchange;
 
 pub use codec::{
-    HeaderOrder, KeepRawHead, Leniency, Limits, RawHead, ReasonPhrase, SkippedFields, Target,
+    CaptureRawHead, HeaderOrder, Limits, ParserOptions, RawHead, ReasonPhrase, RequestTarget,
+    SkippedFields,
 };
-pub use connection::{Config, H1Connection};
+pub use connection::{H1Connection, Http1Config};
 pub use httpcore_core_primitives::{OnInformational, Upgraded};

@@ -19,12 +19,15 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, request};
 use httpcore_core_primitives::{
-    Body, BoxStream, CloseReason, Error, Event, ExclusiveConnection, IdleEnd, Kind, Lease, LeaseId,
-    LeaseState, NetworkStream, Phase, Reclaim, Response, SendError, Sent, StreamInfo, Terms,
-    TimeoutKind, Timeouts, Trace, Upgraded, lease::Outcome,
+    Body, BoxStream, CloseReason, ConnectionInfo, Error, ErrorKind, ErrorPhase, ExchangeContext,
+    ExclusiveConnection, IdleEvent, Lease, LeaseId, LeaseOwner, LeaseState, NetworkStream,
+    RequestSent, Response, SendError, TimeoutKind, Timeouts, Trace, TraceEvent, Upgraded,
+    lease::LeaseEnd,
 };
 use httpcore_net_mock::{Chunks, Link, MockNet, Scenario, ServerStream, Sweep, seeds};
-use httpcore_proto_h1::{Config, H1Connection, HeaderOrder, KeepRawHead, OnInformational, RawHead};
+use httpcore_proto_h1::{
+    CaptureRawHead, H1Connection, HeaderOrder, Http1Config, OnInformational, RawHead,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -37,18 +40,18 @@ struct Seat {
     leases: LeaseState,
 }
 
-impl Reclaim for Seat {
+impl LeaseOwner for Seat {
     fn lease_state(&self) -> &LeaseState {
         &self.leases
     }
 
-    fn reclaim(self: Arc<Self>, _: LeaseId, outcome: Outcome) {
+    fn reclaim(self: Arc<Self>, _: LeaseId, outcome: LeaseEnd) {
         let end = match outcome {
-            Outcome::Returned(connection, _) => {
+            LeaseEnd::Returned(connection, _) => {
                 *self.idle.lock().unwrap() = Some(connection);
                 None
             }
-            Outcome::Closed(reason) => Some(reason),
+            LeaseEnd::Closed(reason) => Some(reason),
         };
         self.ends.lock().unwrap().push(end);
     }
@@ -67,10 +70,10 @@ struct Client {
 
 impl Client {
     fn new(net: &MockNet, stream: BoxStream) -> Self {
-        Self::with(net, stream, Config::default())
+        Self::with(net, stream, Http1Config::default())
     }
 
-    fn with(net: &MockNet, stream: BoxStream, config: Config) -> Self {
+    fn with(net: &MockNet, stream: BoxStream, config: Http1Config) -> Self {
         let runtime = Arc::new(net.clone());
         let connection = H1Connection::new(stream, runtime, Arc::new(config));
         let seat = Seat::default();
@@ -95,7 +98,7 @@ impl Client {
         request: http::Request<Body>,
     ) -> impl Future<Output = Result<Response, SendError>> + Send + use<> {
         let connection = self.seat.idle.lock().unwrap().take();
-        let terms = Terms {
+        let terms = ExchangeContext {
             lease: self.lease(),
             timeouts: self.timeouts,
             deadline: self.total.map(|total| self.net.now() + total),
@@ -407,7 +410,7 @@ fn an_upload_holds_little_of_what_the_server_does_not_take() {
     let mut cx = Context::from_waker(Waker::noop());
     for _ in 0..100 {
         assert!(sending.as_mut().poll(&mut cx).is_pending());
-        net.settle();
+        net.run_until_idle();
     }
     let taken = taken.load(Ordering::Relaxed);
     assert!((1..=(512 << 10) + PIECE + 5000).contains(&taken), "{taken}");
@@ -475,7 +478,7 @@ fn an_early_answer_is_heard_although_the_server_reads_no_further() {
             match (heard, reset && goes_on) {
                 (Ok(heard), false) => assert_eq!(heard, "big"),
                 // A body which lasts until the close must not end with a reset.
-                (Err(error), true) => assert_eq!(error.kind(), Kind::Network),
+                (Err(error), true) => assert_eq!(error.kind(), ErrorKind::Network),
                 (heard, _) => panic!("{answer}: {heard:?}"),
             }
             assert_eq!((client.is_idle(), net.census().streams), (false, 0));
@@ -514,7 +517,10 @@ fn an_upload_goes_on_while_the_response_is_read() {
 #[test]
 fn an_error_says_how_often_the_request_was_tried_also_when_the_body_meets_it() {
     let partial = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel";
-    for (response, phase) in [("HTTP/1.1 2", Phase::Head), (partial, Phase::Body)] {
+    for (response, phase) in [
+        ("HTTP/1.1 2", ErrorPhase::Head),
+        (partial, ErrorPhase::Body),
+    ] {
         let net = MockNet::new();
         let mut client = served(&net, Link::new(), move |mut server| async move {
             server.read_head().await.unwrap();
@@ -565,11 +571,19 @@ fn a_body_that_is_cut_short_is_never_complete() {
                     continue;
                 }
                 let error = outcome.expect_err(&case);
-                let kind = if reset { Kind::Network } else { Kind::Closed };
-                let phase = if at < head { Phase::Head } else { Phase::Body };
+                let kind = if reset {
+                    ErrorKind::Network
+                } else {
+                    ErrorKind::ConnectionClosed
+                };
+                let phase = if at < head {
+                    ErrorPhase::Head
+                } else {
+                    ErrorPhase::Body
+                };
                 assert_eq!((error.kind(), error.phase()), (kind, phase), "{case}");
                 assert_eq!(error.response_started(), at > 0, "{case}");
-                assert_eq!(error.sent(), Sent::All, "{case}");
+                assert_eq!(error.sent(), RequestSent::Full, "{case}");
                 assert_eq!(client.end(), Some(CloseReason::Failed), "{case}");
             }
         }
@@ -587,7 +601,10 @@ fn a_server_that_closes_without_a_word_is_told_apart() {
         error.to_string(),
         "the server closed the connection without sending a response"
     );
-    assert_eq!((error.kind(), error.phase()), (Kind::Closed, Phase::Head));
+    assert_eq!(
+        (error.kind(), error.phase()),
+        (ErrorKind::ConnectionClosed, ErrorPhase::Head)
+    );
     assert!(!error.response_started() && !error.connection_reused());
 }
 
@@ -604,12 +621,15 @@ fn an_error_on_a_connection_that_has_served_before_says_so() {
             }
         });
         net.run(async { client.send(get()).await.unwrap() });
-        net.settle();
+        net.run_until_idle();
         let mut error = net.run(async { client.send(post("x")).await.unwrap_err() });
         assert!(error.error.connection_reused() && !error.error.response_started());
         let again = error.request.take().unwrap();
         assert_eq!(again.body().as_bytes().unwrap(), "x");
-        assert!(matches!(error.error.kind(), Kind::Closed | Kind::Network));
+        assert!(matches!(
+            error.error.kind(),
+            ErrorKind::ConnectionClosed | ErrorKind::Network
+        ));
     }
 }
 
@@ -634,7 +654,10 @@ fn garbage_is_refused_at_once_and_names_its_rule() {
     // The server does not close, and the rest of its answer never comes.
     let client = answering(&net, Link::new(), "SSH-2.0-OpenSSH_9.2\r\n");
     let error = net.run(async { failed(client.send(get()).await) });
-    assert_eq!((error.kind(), error.phase()), (Kind::Protocol, Phase::Head));
+    assert_eq!(
+        (error.kind(), error.phase()),
+        (ErrorKind::Protocol, ErrorPhase::Head)
+    );
     let source = std::error::Error::source(&error).unwrap().to_string();
     assert!(source.contains("RFC 9112 §4"), "{source}");
     assert_eq!(net.census().streams, 0);
@@ -646,7 +669,7 @@ fn a_response_beyond_a_limit_is_too_large() {
     let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(1000));
     let client = answering(&net, Link::new(), many);
     let error = net.run(async { failed(client.send(get()).await) });
-    assert_eq!(error.kind(), Kind::TooLarge);
+    assert_eq!(error.kind(), ErrorKind::TooLarge);
 }
 
 #[test]
@@ -681,9 +704,9 @@ fn no_endless_answer_makes_us_read_a_mebibyte() {
         });
         // Zeros without end are no number of their own.
         let expected = if again.starts_with('0') {
-            Kind::Protocol
+            ErrorKind::Protocol
         } else {
-            Kind::TooLarge
+            ErrorKind::TooLarge
         };
         assert_eq!(error.kind(), expected, "{start:?} {error:?}");
         // What the link holds counts too: 64 KiB each way.
@@ -696,7 +719,7 @@ fn no_endless_answer_makes_us_read_a_mebibyte() {
 
 #[test]
 fn leniency_is_configured_and_an_answer_without_a_head_must_be_the_first() {
-    let mut config = Config::default();
+    let mut config = Http1Config::default();
     config.leniency.http09 = true;
     config.leniency.bare_lf = true;
     let net = MockNet::new();
@@ -722,7 +745,7 @@ fn leniency_is_configured_and_an_answer_without_a_head_must_be_the_first() {
             assert_eq!(heard + " " + &text(response).await.unwrap(), expected);
             if requests > 1 {
                 let error = failed(client.send(get()).await);
-                assert_eq!(error.kind(), Kind::Protocol);
+                assert_eq!(error.kind(), ErrorKind::Protocol);
             }
         });
         assert!(client.end().is_some(), "{expected}: closed");
@@ -740,7 +763,7 @@ fn a_request_is_spelled_and_a_head_is_kept_as_asked() {
     });
     let order = HeaderOrder::new(["Accept", "HOST"]).unwrap();
     let builder = http::Request::get("/").header("accept", "x");
-    let request = with(builder.extension(order).extension(KeepRawHead), ());
+    let request = with(builder.extension(order).extension(CaptureRawHead), ());
     let response = net.run(async { client.send(request).await.unwrap() });
     let raw = response.extensions().get::<RawHead>().unwrap();
     let names: Vec<_> = raw.fields().map(|(name, _)| name).collect();
@@ -774,7 +797,7 @@ fn leftover_bytes_close_the_connection_and_are_nobodys_response() {
 
 #[test]
 fn a_small_rest_that_is_here_is_read_away_when_nobody_wants_it() {
-    let limit = Config::default().drain_bytes;
+    let limit = Http1Config::default().max_drain_on_drop;
     let length = |left: usize| {
         let zeros = "0".repeat(left);
         format!("HTTP/1.1 200 OK\r\nContent-Length: {left}\r\n\r\n{zeros}")
@@ -830,8 +853,8 @@ fn a_small_rest_that_is_here_is_read_away_when_nobody_wants_it() {
 #[test]
 fn nothing_is_read_away_that_is_not_here_or_not_allowed() {
     let half = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab";
-    let mut never = Config::default();
-    never.drain_bytes = 0;
+    let mut never = Http1Config::default();
+    never.max_drain_on_drop = 0;
     let late = |mut server: ServerStream| async move {
         server.read_head().await.unwrap();
         server.write_all(half).await.unwrap();
@@ -840,8 +863,8 @@ fn nothing_is_read_away_that_is_not_here_or_not_allowed() {
         server.idle().await;
     };
     for (config, waits, expected) in [
-        (Config::default(), false, Some(CloseReason::Abandoned)),
-        (Config::default(), true, None),
+        (Http1Config::default(), false, Some(CloseReason::Abandoned)),
+        (Http1Config::default(), true, None),
         (never, true, Some(CloseReason::Abandoned)),
     ] {
         let net = MockNet::new();
@@ -925,8 +948,8 @@ fn a_refused_request_comes_back_and_leaves_the_connection_as_it_was() {
         "body",
     );
     let error = net.run(async { client.send(refused).await.unwrap_err() });
-    assert_eq!(error.error.kind(), Kind::InvalidRequest);
-    assert_eq!(error.error.sent(), Sent::Nothing);
+    assert_eq!(error.error.kind(), ErrorKind::InvalidRequest);
+    assert_eq!(error.error.sent(), RequestSent::None);
     let request = error.request.unwrap();
     assert_eq!(request.body().as_bytes().unwrap(), "body");
     assert!(client.is_idle());
@@ -960,23 +983,23 @@ fn a_body_that_fails_or_lies_about_its_length_is_the_callers_error() {
     let net = MockNet::new();
     let broken = || Body::poll_fn(|_| Poll::Ready(Some(Err::<Bytes, _>("disk on fire"))));
     for (body, sent) in [
-        (broken(), Sent::Nothing),
-        (Body::from("abc").with_length(4), Sent::Nothing),
-        (Body::from("abc").with_length(2), Sent::Nothing),
-        (Body::from("abc").with_length(0), Sent::Nothing),
-        (pieces(&["abc"]).with_length(0), Sent::Nothing),
-        (pieces(&["abc"]).with_length(2), Sent::Nothing),
-        (pieces(&["abc"]).with_length(4), Sent::Nothing),
-        (pieces(&["ab", "c"]).with_length(2), Sent::Nothing),
-        (pausing(&["abc", ""]).with_length(4), Sent::Part),
-        (pausing(&["a", "bc"]).with_length(2), Sent::Part),
+        (broken(), RequestSent::None),
+        (Body::from("abc").with_length(4), RequestSent::None),
+        (Body::from("abc").with_length(2), RequestSent::None),
+        (Body::from("abc").with_length(0), RequestSent::None),
+        (pieces(&["abc"]).with_length(0), RequestSent::None),
+        (pieces(&["abc"]).with_length(2), RequestSent::None),
+        (pieces(&["abc"]).with_length(4), RequestSent::None),
+        (pieces(&["ab", "c"]).with_length(2), RequestSent::None),
+        (pausing(&["abc", ""]).with_length(4), RequestSent::Partial),
+        (pausing(&["a", "bc"]).with_length(2), RequestSent::Partial),
     ] {
         let client = answering(&net, Link::new(), "");
         let what = format!("{body:?}");
         let error = net.run(async { failed(client.send(post(body)).await) });
-        assert_eq!(error.kind(), Kind::RequestBody, "{what}");
+        assert_eq!(error.kind(), ErrorKind::RequestBody, "{what}");
         assert_eq!(error.sent(), sent, "{what}");
-        assert_eq!(client.is_idle(), sent == Sent::Nothing, "{what}");
+        assert_eq!(client.is_idle(), sent == RequestSent::None, "{what}");
     }
 }
 
@@ -984,19 +1007,19 @@ fn a_body_that_fails_or_lies_about_its_length_is_the_callers_error() {
 fn each_limit_ends_its_phase() {
     let limits = Timeouts::none()
         .with_write(3 * SECOND)
-        .with_first_byte(5 * SECOND)
+        .with_response_head(5 * SECOND)
         .with_read(4 * SECOND);
     let head = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n";
     type Script =
         Box<dyn FnOnce(ServerStream) -> httpcore_core_primitives::BoxFuture<'static, ()> + Send>;
-    let rows: Vec<(&str, Body, Timeouts, Script, TimeoutKind, Phase, u64)> = vec![
+    let rows: Vec<(&str, Body, Timeouts, Script, TimeoutKind, ErrorPhase, u64)> = vec![
         (
             "nothing is read",
             Body::from(vec![0; 100_000]),
             limits,
             Box::new(|server| Box::pin(server.stall())),
             TimeoutKind::Write,
-            Phase::Send,
+            ErrorPhase::Send,
             3,
         ),
         (
@@ -1013,7 +1036,7 @@ fn each_limit_ends_its_phase() {
                 })
             }),
             TimeoutKind::Write,
-            Phase::Send,
+            ErrorPhase::Send,
             11,
         ),
         (
@@ -1022,7 +1045,7 @@ fn each_limit_ends_its_phase() {
             limits,
             Box::new(|server| Box::pin(server.stall())),
             TimeoutKind::Read,
-            Phase::Head,
+            ErrorPhase::Head,
             4,
         ),
         (
@@ -1039,8 +1062,8 @@ fn each_limit_ends_its_phase() {
                     }
                 })
             }),
-            TimeoutKind::FirstByte,
-            Phase::Head,
+            TimeoutKind::ResponseHead,
+            ErrorPhase::Head,
             5,
         ),
         (
@@ -1058,7 +1081,7 @@ fn each_limit_ends_its_phase() {
                 })
             }),
             TimeoutKind::Read,
-            Phase::Body,
+            ErrorPhase::Body,
             16,
         ),
         (
@@ -1072,7 +1095,7 @@ fn each_limit_ends_its_phase() {
                 })
             }),
             TimeoutKind::Read,
-            Phase::Body,
+            ErrorPhase::Body,
             4,
         ),
     ];
@@ -1087,7 +1110,7 @@ fn each_limit_ends_its_phase() {
                 Err(error) => error.error,
             }
         });
-        assert_eq!(error.kind(), Kind::Timeout(kind), "{what}");
+        assert_eq!(error.kind(), ErrorKind::Timeout(kind), "{what}");
         assert_eq!(error.phase(), phase, "{what}");
         assert_eq!(
             net.elapsed(),
@@ -1141,7 +1164,11 @@ fn no_drip_outlasts_the_total_deadline() {
                 Err(error) => error.error,
             }
         });
-        assert_eq!(error.kind(), Kind::Timeout(TimeoutKind::Total), "{start:?}");
+        assert_eq!(
+            error.kind(),
+            ErrorKind::Timeout(TimeoutKind::Total),
+            "{start:?}"
+        );
         assert_eq!(net.elapsed(), 10 * SECOND, "{start:?}");
         net.clear();
     }
@@ -1162,7 +1189,7 @@ fn a_body_that_never_waits_is_late_all_the_same() {
         net.sleep(11 * SECOND).await;
         body.chunk().await.unwrap().unwrap_err()
     });
-    assert_eq!(error.kind(), Kind::Timeout(TimeoutKind::Total));
+    assert_eq!(error.kind(), ErrorKind::Timeout(TimeoutKind::Total));
 }
 
 #[test]
@@ -1201,7 +1228,7 @@ fn a_slow_upload_is_not_the_servers_silence() {
     });
     client.timeouts = Timeouts::none()
         .with_read(SECOND)
-        .with_first_byte(SECOND)
+        .with_response_head(SECOND)
         .with_write(SECOND);
     let mut nap = Box::pin(net.sleep(10 * SECOND));
     let mut slept = false;
@@ -1312,7 +1339,7 @@ fn an_answer_instead_of_100_is_the_end_of_the_upload() {
         let response = client.send(with(request, "hello")).await.unwrap();
         text(response).await.unwrap()
     });
-    net.settle();
+    net.run_until_idle();
     assert_eq!(heard, "abcdef");
     assert_eq!(client.end(), Some(CloseReason::UnfinishedRequest));
     assert_eq!(
@@ -1354,7 +1381,7 @@ fn no_protocol_is_switched_in_the_middle_of_a_request() {
         .header("connection", "upgrade")
         .header("upgrade", "x");
     let error = net.run(async { failed(client.send(with(request, vec![0; 2000])).await) });
-    assert_eq!(error.kind(), Kind::Protocol);
+    assert_eq!(error.kind(), ErrorKind::Protocol);
     assert_eq!(net.census().streams, 0);
 }
 
@@ -1470,7 +1497,7 @@ fn a_kept_body_does_not_pin_the_buffer_of_a_large_request() {
             server.write_all(answer).await.unwrap();
             server.idle().await;
         });
-        net.settle();
+        net.run_until_idle();
         let mut request = get();
         for _ in 0..fields {
             let large = "0".repeat(500_000).parse().unwrap();
@@ -1534,7 +1561,7 @@ fn an_endless_upload_leaves_others_their_turn() {
     let mut cx = Context::from_waker(&waker);
     for polls in 1..10 {
         assert!(sending.as_mut().poll(&mut cx).is_pending());
-        net.settle();
+        net.run_until_idle();
         assert!(woken.0.load(Ordering::Relaxed) >= polls);
     }
 }
@@ -1579,11 +1606,11 @@ impl NetworkStream for Holding {
         self.stream.poll_shutdown(cx)
     }
 
-    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEnd> {
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEvent> {
         self.stream.poll_idle(cx)
     }
 
-    fn info(&self) -> StreamInfo {
+    fn info(&self) -> ConnectionInfo {
         self.stream.info()
     }
 }
@@ -1645,13 +1672,13 @@ fn whatever_a_stream_holds_back_is_pushed_out_before_waiting() {
 #[test]
 fn a_connection_is_closed_before_its_place_is_free() {
     struct Place(MockNet, Mutex<Vec<usize>>, LeaseState);
-    impl Reclaim for Place {
+    impl LeaseOwner for Place {
         fn lease_state(&self) -> &LeaseState {
             &self.2
         }
 
-        fn reclaim(self: Arc<Self>, _: LeaseId, outcome: Outcome) {
-            assert!(matches!(outcome, Outcome::Closed(_)));
+        fn reclaim(self: Arc<Self>, _: LeaseId, outcome: LeaseEnd) {
+            assert!(matches!(outcome, LeaseEnd::Closed(_)));
             self.1.lock().unwrap().push(self.0.census().streams);
         }
     }
@@ -1665,7 +1692,7 @@ fn a_connection_is_closed_before_its_place_is_free() {
     ];
     for answer in answers {
         let client = answering(&net, Link::new(), answer);
-        let terms = Terms {
+        let terms = ExchangeContext {
             lease: Lease::new(LeaseId::new(1), place.clone()),
             timeouts: Timeouts::none(),
             deadline: None,
@@ -1769,7 +1796,7 @@ fn a_trace_tells_what_happened_in_order() {
             .await
             .unwrap();
     });
-    client.trace = Trace::to(move |_, event: &Event<'_>| {
+    client.trace = Trace::to(move |_, event: &TraceEvent<'_>| {
         told.lock().unwrap().push(format!("{event:?}"));
     });
     net.run(async {
@@ -1786,7 +1813,7 @@ fn a_trace_tells_what_happened_in_order() {
             "Informational { status: 103 }",
             "ResponseHead { status: 200, bytes: 38 }",
             "ResponseEnded { bytes: 2 }",
-            "ConnectionKept",
+            "ConnectionReleased",
             "RequestHeadSent { bytes: 27 }",
             "RequestBodySent { bytes: 0 }",
             "ResponseHead { status: 200, bytes: 19 }",

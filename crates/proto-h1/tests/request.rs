@@ -4,16 +4,16 @@
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Request, Version, request};
-use httpcore_core_primitives::{BodyLength, ConnectionUse, Origin};
-use httpcore_proto_h1::codec::{Codec, HeaderOrder, Misuse, MustClose, Target};
+use httpcore_core_primitives::{BodyLength, ConnectionPolicy, Origin};
+use httpcore_proto_h1::codec::{Codec, HeaderOrder, MustClose, RequestError, RequestTarget};
 
 fn parts(builder: request::Builder) -> request::Parts {
     builder.body(()).unwrap().into_parts().0
 }
 
-fn start(builder: request::Builder, length: BodyLength) -> Result<String, Misuse> {
+fn start(builder: request::Builder, length: BodyLength) -> Result<String, RequestError> {
     let mut out = BytesMut::from("before ");
-    let started = Codec::default().start(&parts(builder), length, &mut out);
+    let started = Codec::default().encode_head(&parts(builder), length, &mut out);
     if started.is_err() {
         assert_eq!(out, "before ", "nothing of a refused request is written");
     }
@@ -31,7 +31,7 @@ const NONE: BodyLength = BodyLength::Known(0);
 
 #[test]
 fn who_will_not_use_the_connection_again_says_so_once() {
-    let last = ConnectionUse::default().with_close_after();
+    let last = ConnectionPolicy::default().with_close_after();
     assert_eq!(
         start(get("http://a/").extension(last), NONE).unwrap(),
         "GET / HTTP/1.1|host: a|connection: close||"
@@ -45,9 +45,11 @@ fn who_will_not_use_the_connection_again_says_so_once() {
     );
     let mut codec = Codec::default();
     let request = parts(get("http://a/").extension(last));
-    codec.start(&request, NONE, &mut BytesMut::new()).unwrap();
+    codec
+        .encode_head(&request, NONE, &mut BytesMut::new())
+        .unwrap();
     assert_eq!(codec.closing(), Some(MustClose::CallerSaidClose));
-    let fresh = ConnectionUse::default().with_fresh();
+    let fresh = ConnectionPolicy::default().with_new_connection();
     assert_eq!(
         start(get("http://a/").extension(fresh), NONE).unwrap(),
         "GET / HTTP/1.1|host: a||"
@@ -232,7 +234,7 @@ fn sent() -> Vec<(&'static str, request::Builder, BodyLength, &'static str)> {
         ),
         (
             "RFC 9112 §3.2.4: asterisk form",
-            Request::options("http://a.b").extension(Target::Asterisk),
+            Request::options("http://a.b").extension(RequestTarget::Asterisk),
             NONE,
             "OPTIONS * HTTP/1.1|host: a.b||",
         ),
@@ -244,19 +246,19 @@ fn sent() -> Vec<(&'static str, request::Builder, BodyLength, &'static str)> {
         ),
         (
             "RFC 9112 §3.2.2: absolute form",
-            get("http://u:p@a.b:81/c?d#e").extension(Target::Absolute),
+            get("http://u:p@a.b:81/c?d#e").extension(RequestTarget::Absolute),
             NONE,
             "GET http://a.b:81/c?d HTTP/1.1|host: a.b:81||",
         ),
         (
             "RFC 9112 §3.2.2: an empty path",
-            get("http://a.b").extension(Target::Absolute),
+            get("http://a.b").extension(RequestTarget::Absolute),
             NONE,
             "GET http://a.b/ HTTP/1.1|host: a.b||",
         ),
         (
             "exactly this",
-            get("http://a.b/c").extension(Target::Exact(Bytes::from_static(b"/%%//\"<>"))),
+            get("http://a.b/c").extension(RequestTarget::Exact(Bytes::from_static(b"/%%//\"<>"))),
             NONE,
             "GET /%%//\"<> HTTP/1.1|host: a.b||",
         ),
@@ -289,80 +291,82 @@ fn a_request_says_what_was_asked() {
 }
 
 /// Rule, request, length of its body, and what is wrong with it.
-fn refused() -> Vec<(&'static str, request::Builder, BodyLength, Misuse)> {
+fn refused() -> Vec<(&'static str, request::Builder, BodyLength, RequestError)> {
     vec![
-        ("RFC 9112 §3.2", get("/"), NONE, Misuse::NoHost),
+        ("RFC 9112 §3.2", get("/"), NONE, RequestError::NoHost),
         (
             "RFC 9110 §4.2.1: no host but its port",
             get("http://u@:80/"),
             NONE,
-            Misuse::NoHost,
+            RequestError::NoHost,
         ),
         (
             "RFC 9112 §3.2",
-            get("/").extension(Target::Absolute).header("host", "a"),
+            get("/")
+                .extension(RequestTarget::Absolute)
+                .header("host", "a"),
             NONE,
-            Misuse::NoHost,
+            RequestError::NoHost,
         ),
         (
             "RFC 9112 §3.2",
             get("http://a/").header("host", "a").header("host", "a"),
             NONE,
-            Misuse::SeveralHosts,
+            RequestError::SeveralHosts,
         ),
         (
             "RFC 9110 §7.2",
             get("http://a/").header("host", "a b"),
             NONE,
-            Misuse::Host,
+            RequestError::Host,
         ),
         (
             "RFC 9110 §7.2",
             get("http://a/").header("host", "u@a"),
             NONE,
-            Misuse::Host,
+            RequestError::Host,
         ),
         (
             "RFC 9110 §7.2",
             get("http://a/").header("host", "a/b"),
             NONE,
-            Misuse::Host,
+            RequestError::Host,
         ),
         (
             "RFC 9112 §3.2: space",
-            get("http://a/").extension(Target::Exact(Bytes::from_static(b"/ HTTP/1.1"))),
+            get("http://a/").extension(RequestTarget::Exact(Bytes::from_static(b"/ HTTP/1.1"))),
             NONE,
-            Misuse::Target,
+            RequestError::Target,
         ),
         (
             "RFC 9112 §3.2: CR LF",
-            get("http://a/").extension(Target::Exact(Bytes::from_static(b"/\r\nx: y"))),
+            get("http://a/").extension(RequestTarget::Exact(Bytes::from_static(b"/\r\nx: y"))),
             NONE,
-            Misuse::Target,
+            RequestError::Target,
         ),
         (
             "RFC 9112 §3.2: NUL",
-            get("http://a/").extension(Target::Exact(Bytes::from_static(b"/\0"))),
+            get("http://a/").extension(RequestTarget::Exact(Bytes::from_static(b"/\0"))),
             NONE,
-            Misuse::Target,
+            RequestError::Target,
         ),
         (
             "RFC 9112 §3.2: nothing",
-            get("http://a/").extension(Target::Exact(Bytes::new())),
+            get("http://a/").extension(RequestTarget::Exact(Bytes::new())),
             NONE,
-            Misuse::Target,
+            RequestError::Target,
         ),
         (
             "RFC 3986 §2: not ASCII",
             get("http://a/ü"),
             NONE,
-            Misuse::Target,
+            RequestError::Target,
         ),
         (
             "RFC 9112 §3.2.3",
             Request::builder().method("CONNECT").uri("http://a/"),
             NONE,
-            Misuse::ConnectTarget,
+            RequestError::ConnectTarget,
         ),
         (
             "RFC 9112 §3.2.3",
@@ -371,19 +375,19 @@ fn refused() -> Vec<(&'static str, request::Builder, BodyLength, Misuse)> {
                 .uri("/")
                 .header("host", "a"),
             NONE,
-            Misuse::ConnectTarget,
+            RequestError::ConnectTarget,
         ),
         (
             "RFC 9110 §9.3.6",
             Request::builder().method("CONNECT").uri("a:1"),
             BodyLength::Known(1),
-            Misuse::ContentForbidden,
+            RequestError::ContentForbidden,
         ),
         (
             "RFC 9110 §9.3.8",
             Request::builder().method("TRACE").uri("http://a/"),
             BodyLength::Unknown,
-            Misuse::ContentForbidden,
+            RequestError::ContentForbidden,
         ),
         (
             "RFC 9110 §9.3.8",
@@ -392,19 +396,19 @@ fn refused() -> Vec<(&'static str, request::Builder, BodyLength, Misuse)> {
                 .uri("http://a/")
                 .header("transfer-encoding", "chunked"),
             NONE,
-            Misuse::ContentForbidden,
+            RequestError::ContentForbidden,
         ),
         (
             "RFC 9112 §2.3",
             get("http://a/").version(Version::HTTP_09),
             NONE,
-            Misuse::Version,
+            RequestError::Version,
         ),
         (
             "RFC 9110 §8.6",
             Request::post("http://a/").header("content-length", "5"),
             BodyLength::Known(6),
-            Misuse::LengthDiffers,
+            RequestError::LengthDiffers,
         ),
         (
             "RFC 9110 §8.6",
@@ -412,13 +416,13 @@ fn refused() -> Vec<(&'static str, request::Builder, BodyLength, Misuse)> {
                 .header("content-length", "5")
                 .header("content-length", "6"),
             BodyLength::Unknown,
-            Misuse::ContentLength,
+            RequestError::ContentLength,
         ),
         (
             "RFC 9110 §8.6",
             Request::post("http://a/").header("content-length", "+5"),
             BodyLength::Known(5),
-            Misuse::ContentLength,
+            RequestError::ContentLength,
         ),
         (
             "RFC 9112 §6.2",
@@ -426,13 +430,13 @@ fn refused() -> Vec<(&'static str, request::Builder, BodyLength, Misuse)> {
                 .header("content-length", "5")
                 .header("transfer-encoding", "chunked"),
             BodyLength::Known(5),
-            Misuse::LengthAndCoding,
+            RequestError::LengthAndCoding,
         ),
         (
             "RFC 9112 §6.1",
             Request::post("http://a/").header("transfer-encoding", "gzip, chunked"),
             BodyLength::Unknown,
-            Misuse::Coding,
+            RequestError::Coding,
         ),
         (
             "RFC 9112 §6.1",
@@ -440,13 +444,13 @@ fn refused() -> Vec<(&'static str, request::Builder, BodyLength, Misuse)> {
                 .header("transfer-encoding", "chunked")
                 .version(Version::HTTP_10),
             BodyLength::Unknown,
-            Misuse::LengthUnknown,
+            RequestError::LengthUnknown,
         ),
         (
             "RFC 9112 §6.3",
             Request::post("http://a/").version(Version::HTTP_10),
             BodyLength::Unknown,
-            Misuse::LengthUnknown,
+            RequestError::LengthUnknown,
         ),
     ]
 }
@@ -481,17 +485,21 @@ fn the_host_field_is_the_origins() {
 }
 
 /// What a body of these pieces becomes on the wire.
-fn body(builder: request::Builder, length: BodyLength, pieces: &[&str]) -> Result<String, Misuse> {
+fn body(
+    builder: request::Builder,
+    length: BodyLength,
+    pieces: &[&str],
+) -> Result<String, RequestError> {
     let mut out = BytesMut::new();
     let mut codec = Codec::default();
-    codec.start(&parts(builder), length, &mut out)?;
+    codec.encode_head(&parts(builder), length, &mut out)?;
     out.clear();
     for piece in pieces {
-        let after = codec.frame(piece.len(), &mut out)?;
+        let after = codec.encode_data(piece.len(), &mut out)?;
         out.extend_from_slice(piece.as_bytes());
         out.extend_from_slice(after);
     }
-    codec.finish(None, &mut out)?;
+    codec.encode_end(None, &mut out)?;
     assert!(codec.is_sent());
     Ok(String::from_utf8(out.to_vec()).unwrap())
 }
@@ -521,14 +529,14 @@ fn a_body_is_framed_as_announced() {
         (
             BodyLength::Known(5),
             vec!["hell"],
-            Err(Misuse::BodyTooShort),
+            Err(RequestError::BodyTooShort),
         ),
         (
             BodyLength::Known(5),
             vec!["he", "llo!"],
-            Err(Misuse::BodyTooLong),
+            Err(RequestError::BodyTooLong),
         ),
-        (BodyLength::Known(0), vec!["h"], Err(Misuse::BodyOver)),
+        (BodyLength::Known(0), vec!["h"], Err(RequestError::BodyOver)),
     ] {
         assert_eq!(
             body(post(), length, &pieces),
@@ -539,7 +547,7 @@ fn a_body_is_framed_as_announced() {
     let told = post().header("content-length", "2");
     assert_eq!(
         body(told, BodyLength::Unknown, &["abc"]),
-        Err(Misuse::BodyTooLong)
+        Err(RequestError::BodyTooLong)
     );
 }
 
@@ -549,16 +557,16 @@ fn the_last_piece_and_the_end_may_be_one() {
         (BodyLength::Known(2), "ab", Ok("ab")),
         (BodyLength::Unknown, "ab", Ok("2\r\nab\r\n0\r\n\r\n")),
         (BodyLength::Unknown, "", Ok("0\r\n\r\n")),
-        (BodyLength::Known(3), "ab", Err(Misuse::BodyTooShort)),
-        (BodyLength::Known(1), "ab", Err(Misuse::BodyTooLong)),
+        (BodyLength::Known(3), "ab", Err(RequestError::BodyTooShort)),
+        (BodyLength::Known(1), "ab", Err(RequestError::BodyTooLong)),
     ] {
         let mut out = BytesMut::new();
         let mut codec = Codec::default();
         codec
-            .start(&parts(Request::post("http://a/")), length, &mut out)
+            .encode_head(&parts(Request::post("http://a/")), length, &mut out)
             .unwrap();
         out.clear();
-        let framed = codec.frame_last(pieces.len(), &mut out).map(|after| {
+        let framed = codec.encode_last_data(pieces.len(), &mut out).map(|after| {
             out.extend_from_slice(pieces.as_bytes());
             out.extend_from_slice(after);
             std::str::from_utf8(&out).unwrap()
@@ -578,10 +586,10 @@ fn trailers_follow_chunks_and_nothing_else() {
         let mut out = BytesMut::new();
         let mut codec = Codec::default();
         codec
-            .start(&parts(Request::post("http://a/")), length, &mut out)
+            .encode_head(&parts(Request::post("http://a/")), length, &mut out)
             .unwrap();
         out.clear();
-        let finished = codec.finish(Some(fields), &mut out);
+        let finished = codec.encode_end(Some(fields), &mut out);
         finished.map(|()| String::from_utf8(out.to_vec()).unwrap())
     };
     assert_eq!(
@@ -590,7 +598,7 @@ fn trailers_follow_chunks_and_nothing_else() {
     );
     assert_eq!(
         finish(NONE, &trailers("x-sum")),
-        Err(Misuse::TrailersUnframed)
+        Err(RequestError::TrailersUnframed)
     );
     for name in [
         "content-length",
@@ -600,7 +608,7 @@ fn trailers_follow_chunks_and_nothing_else() {
         "authorization",
     ] {
         let refused = finish(BodyLength::Unknown, &trailers(name));
-        assert_eq!(refused, Err(Misuse::TrailerForbidden), "{name}");
+        assert_eq!(refused, Err(RequestError::TrailerForbidden), "{name}");
     }
 }
 
@@ -610,12 +618,12 @@ fn a_codec_serves_one_exchange_after_the_other() {
     let mut out = BytesMut::new();
     for _ in 0..3 {
         let request = parts(get("http://a/"));
-        codec.start(&request, NONE, &mut out).unwrap();
-        let again = codec.start(&request, NONE, &mut out);
-        assert_eq!(again, Err(Misuse::NotReady));
+        codec.encode_head(&request, NONE, &mut out).unwrap();
+        let again = codec.encode_head(&request, NONE, &mut out);
+        assert_eq!(again, Err(RequestError::NotReady));
         let mut input = BytesMut::from("HTTP/1.1 204 No Content\r\n\r\n");
-        while codec.receive(&mut input, false).unwrap().is_some() {}
-        assert_eq!(codec.reuse(&input), Ok(()));
+        while codec.decode(&mut input, false).unwrap().is_some() {}
+        assert_eq!(codec.can_reuse(&input), Ok(()));
     }
 }
 
@@ -625,15 +633,17 @@ fn a_response_that_ends_before_its_request_ends_the_connection() {
         let mut codec = Codec::default();
         let request = parts(Request::post("http://a/"));
         let length = BodyLength::Known(5);
-        codec.start(&request, length, &mut BytesMut::new()).unwrap();
+        codec
+            .encode_head(&request, length, &mut BytesMut::new())
+            .unwrap();
         if abandoned {
-            codec.abandon();
+            codec.abort_request();
         }
         let mut input = BytesMut::from("HTTP/1.1 204 No Content\r\n\r\n");
-        while codec.receive(&mut input, false).unwrap().is_some() {}
-        assert_eq!(codec.reuse(&input), Err(MustClose::UnfinishedRequest));
-        let again = codec.start(&request, length, &mut BytesMut::new());
-        assert_eq!(again, Err(Misuse::NotReady));
+        while codec.decode(&mut input, false).unwrap().is_some() {}
+        assert_eq!(codec.can_reuse(&input), Err(MustClose::UnfinishedRequest));
+        let again = codec.encode_head(&request, length, &mut BytesMut::new());
+        assert_eq!(again, Err(RequestError::NotReady));
     }
 }
 
@@ -642,7 +652,9 @@ fn expecting_100_needs_a_body_to_wait_with() {
     let expects = |builder: request::Builder, length| {
         let mut codec = Codec::default();
         let request = parts(builder.header("expect", "100-Continue"));
-        codec.start(&request, length, &mut BytesMut::new()).unwrap();
+        codec
+            .encode_head(&request, length, &mut BytesMut::new())
+            .unwrap();
         codec.expects_continue()
     };
     assert!(expects(Request::post("http://a/"), BodyLength::Unknown));
@@ -745,7 +757,7 @@ fn fields_are_sent_in_the_order_and_the_letters_that_were_asked_for() {
         assert!(HeaderOrder::new([name]).is_err(), "{name:?}");
     }
     let refused = get("/").extension(order(&["Host"]));
-    assert_eq!(start(refused, NONE), Err(Misuse::NoHost));
+    assert_eq!(start(refused, NONE), Err(RequestError::NoHost));
 }
 
 #[test]

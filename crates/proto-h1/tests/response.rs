@@ -14,7 +14,8 @@ use bytes::BytesMut;
 use http::Version;
 use httpcore_core_primitives::BodyLength;
 use httpcore_proto_h1::codec::{
-    Codec, Event, KeepRawHead, Leniency, Limits, RawHead, ReasonPhrase, SkippedFields, Violation,
+    CaptureRawHead, Codec, Event, Limits, ParserOptions, ProtocolError, RawHead, ReasonPhrase,
+    SkippedFields,
 };
 use proptest::prelude::*;
 
@@ -23,7 +24,7 @@ use proptest::prelude::*;
 struct Outcome {
     /// `status`, how many fields were skipped, fields other than framing, `'data'`, trailers, `end`, and what of the connection.
     told: String,
-    refused: Option<Violation>,
+    refused: Option<ProtocolError>,
 }
 
 fn codec(method: &str, limits: Limits) -> Codec {
@@ -41,7 +42,7 @@ fn codec(method: &str, limits: Limits) -> Codec {
     let (parts, ()) = request.body(()).unwrap().into_parts();
     let mut codec = Codec::new(limits);
     codec
-        .start(&parts, BodyLength::Known(0), &mut BytesMut::new())
+        .encode_head(&parts, BodyLength::Known(0), &mut BytesMut::new())
         .unwrap();
     codec
 }
@@ -58,13 +59,13 @@ fn read(mut codec: Codec, pieces: &[&[u8]], eof: bool) -> Outcome {
         input.extend_from_slice(more.unwrap_or(&&b""[..]));
         let at_end = more.is_none() && eof;
         loop {
-            let event = match codec.receive(&mut input, at_end) {
+            let event = match codec.decode(&mut input, at_end) {
                 Ok(Some(event)) => event,
                 Ok(None) => break,
                 Err(violation) => {
                     flush(&mut told, &mut data);
                     assert_eq!(
-                        codec.receive(&mut input, true).unwrap_err(),
+                        codec.decode(&mut input, true).unwrap_err(),
                         violation,
                         "once refused, always refused"
                     );
@@ -115,11 +116,11 @@ fn read(mut codec: Codec, pieces: &[&[u8]], eof: bool) -> Outcome {
     }
     flush(&mut told, &mut data);
     if ended {
-        told += &match codec.reuse(&input) {
+        told += &match codec.can_reuse(&input) {
             Ok(()) => "kept".to_owned(),
             Err(reason) => format!("{reason:?}"),
         };
-    } else if codec.reuse(&[]) == Err(httpcore_proto_h1::codec::MustClose::Switched) {
+    } else if codec.can_reuse(&[]) == Err(httpcore_proto_h1::codec::MustClose::Switched) {
         told += &format!("switched '{}'", input.escape_ascii());
     } else {
         told += "waiting";
@@ -175,7 +176,7 @@ fn bytes_of(text: &str) -> Vec<u8> {
         .collect()
 }
 
-fn refuses_within(limits: Limits, rows: &[(&str, &str, &str, Violation)]) {
+fn refuses_within(limits: Limits, rows: &[(&str, &str, &str, ProtocolError)]) {
     for (rule, method, response, expected) in rows {
         let (before, after) = response.split_once('¦').expect("a mark in each row");
         let (certain, rest) = (bytes_of(before), bytes_of(after));
@@ -301,11 +302,11 @@ fn what_a_server_says_of_keeping_the_connection_is_read_strictly_and_nothing_is_
         let mut codec = codec("GET", Limits::default());
         let head = format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n{fields}\r\n");
         let mut input = BytesMut::from(head.as_bytes());
-        assert!(codec.receive(&mut input, false).unwrap().is_some());
+        assert!(codec.decode(&mut input, false).unwrap().is_some());
         let hints = codec.hints();
         let idle_for = seconds.map(std::time::Duration::from_secs);
         assert_eq!(
-            (hints.idle_for, hints.more),
+            (hints.timeout, hints.max_requests),
             (idle_for, *more),
             "{fields:?}"
         );
@@ -314,15 +315,15 @@ fn what_a_server_says_of_keeping_the_connection_is_read_strictly_and_nothing_is_
 
 #[test]
 fn each_limit_holds_exactly() {
-    use Violation::*;
+    use ProtocolError::*;
     let mut limits = Limits::default();
-    limits.head_bytes = 40;
-    limits.fields = 2;
-    limits.interim = 2;
-    limits.interim_bytes = 60;
-    limits.extension_bytes = 4;
-    limits.trailer_bytes = 20;
-    limits.trailer_fields = 1;
+    limits.max_head_size = 40;
+    limits.max_headers = 2;
+    limits.max_informational = 2;
+    limits.max_informational_size = 60;
+    limits.max_chunk_extension_size = 4;
+    limits.max_trailer_size = 20;
+    limits.max_trailers = 1;
     for response in [
         // 40 bytes
         "HTTP/1.1 204 No Content\r\na: 01234567\r\n\r\n",
@@ -376,7 +377,7 @@ fn each_limit_holds_exactly() {
             ),
         ],
     );
-    limits.head_bytes = 100;
+    limits.max_head_size = 100;
     let chunked =
         |body: &str| format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{body}");
     let outcome = read_every_way(
@@ -430,15 +431,16 @@ fn a_name_is_the_same_in_any_letters() {
             })
             .collect();
         let lower = name.to_ascii_lowercase();
-        for letters in [name, &lower, &name.to_ascii_uppercase(), &mixed] {
-            let mut input =
-                BytesMut::from(&*format!("HTTP/1.1 204 No Content\r\n{letters}: 0\r\n\r\n"));
-            let event = codec("GET", Limits::default()).receive(&mut input, false);
+        for original_case in [name, &lower, &name.to_ascii_uppercase(), &mixed] {
+            let mut input = BytesMut::from(&*format!(
+                "HTTP/1.1 204 No Content\r\n{original_case}: 0\r\n\r\n"
+            ));
+            let event = codec("GET", Limits::default()).decode(&mut input, false);
             let Ok(Some(Event::Head(head))) = event else {
-                panic!("{letters}: {event:?}")
+                panic!("{original_case}: {event:?}")
             };
             let read: Vec<&str> = head.headers().keys().map(|name| name.as_str()).collect();
-            assert_eq!(read, [&*lower], "{letters}");
+            assert_eq!(read, [&*lower], "{original_case}");
         }
     }
 }
@@ -450,45 +452,45 @@ fn a_body_is_taken_whole_only_once_all_of_it_is_there() {
     for there in head..=whole.len() {
         let mut codec = codec("GET", Limits::default());
         let mut input = BytesMut::from(&whole[..there]);
-        assert!(codec.take_whole(&mut input).is_none(), "before the head");
+        assert!(
+            codec.try_take_full_body(&mut input).is_none(),
+            "before the head"
+        );
         assert!(matches!(
-            codec.receive(&mut input, false),
+            codec.decode(&mut input, false),
             Ok(Some(Event::Head(_)))
         ));
         let before = input.clone();
-        let taken = codec.take_whole(&mut input);
+        let taken = codec.try_take_full_body(&mut input);
         if there < head + 5 {
             assert_eq!((taken, &input), (None, &before), "{there}");
             continue;
         }
         assert_eq!(taken.as_deref(), Some(&b"hello"[..]), "{there}");
         assert_eq!(input, whole[head + 5..there]);
-        assert_eq!(codec.reuse(&input).is_ok(), input.is_empty(), "{there}");
-        assert!(codec.take_whole(&mut input).is_none(), "taken once");
-        assert!(
-            matches!(codec.receive(&mut input, true), Ok(None)),
-            "no end"
-        );
+        assert_eq!(codec.can_reuse(&input).is_ok(), input.is_empty(), "{there}");
+        assert!(codec.try_take_full_body(&mut input).is_none(), "taken once");
+        assert!(matches!(codec.decode(&mut input, true), Ok(None)), "no end");
     }
     let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
     let mut codec = codec("GET", Limits::default());
     let mut input = BytesMut::from(chunked);
-    codec.receive(&mut input, false).unwrap();
-    assert!(codec.take_whole(&mut input).is_none(), "chunks");
+    codec.decode(&mut input, false).unwrap();
+    assert!(codec.try_take_full_body(&mut input).is_none(), "chunks");
 }
 
 #[test]
 fn no_number_of_fields_panics() {
     let mut limits = Limits::default();
-    limits.head_bytes = usize::MAX;
-    limits.fields = usize::MAX;
+    limits.max_head_size = usize::MAX;
+    limits.max_headers = usize::MAX;
     let head = format!("HTTP/1.1 200 OK\r\n{}\r\n", "a:\r\n".repeat(40_000));
     let outcome = read(codec("GET", limits), &[head.as_bytes()], false);
-    assert_eq!(outcome.refused, Some(Violation::TooManyFields));
+    assert_eq!(outcome.refused, Some(ProtocolError::TooManyFields));
     let name = "n".repeat(70_000);
     let head = format!("HTTP/1.1 200 OK\r\n{name}: x\r\n\r\n");
     let outcome = read(codec("GET", limits), &[head.as_bytes()], false);
-    assert_eq!(outcome.refused, Some(Violation::FieldName));
+    assert_eq!(outcome.refused, Some(ProtocolError::FieldName));
 }
 
 #[test]
@@ -515,16 +517,16 @@ fn endless_responses_end_within_their_limits() {
         (chunked("1"), b" "),
         (chunked("0\r\n"), b"a: b\r\n"),
     ];
-    let mut lenient = Leniency::default();
-    (lenient.bare_lf, lenient.folding) = (true, true);
+    let mut lenient = ParserOptions::default();
+    (lenient.bare_lf, lenient.obs_fold) = (true, true);
     (lenient.space_before_colon, lenient.malformed_fields) = (true, true);
-    for leniency in [Leniency::default(), lenient] {
+    for leniency in [ParserOptions::default(), lenient] {
         for (start, again) in &endless {
-            let mut codec = codec("GET", Limits::default()).with_leniency(leniency);
+            let mut codec = codec("GET", Limits::default()).with_options(leniency);
             let mut input = BytesMut::from(&**start);
             let mut read = input.len();
             let refused = loop {
-                match codec.receive(&mut input, false) {
+                match codec.decode(&mut input, false) {
                     Ok(Some(_)) => {}
                     Ok(None) => {
                         input.extend_from_slice(again);
@@ -545,10 +547,15 @@ fn endless_responses_end_within_their_limits() {
 }
 
 /// A row: the rule, what is sent, and what becomes of it: as it is, and read leniently.
-type LenientRow<'a> = (&'a str, &'a str, Violation, Result<&'a str, Violation>);
+type LenientRow<'a> = (
+    &'a str,
+    &'a str,
+    ProtocolError,
+    Result<&'a str, ProtocolError>,
+);
 
-fn differs_by(set: impl Fn(&mut Leniency), rows: &[LenientRow<'_>]) {
-    let mut leniency = Leniency::default();
+fn differs_by(set: impl Fn(&mut ParserOptions), rows: &[LenientRow<'_>]) {
+    let mut leniency = ParserOptions::default();
     set(&mut leniency);
     for (rule, response, strictly, leniently) in rows {
         let (bytes, eof) = match response.split_once('¦') {
@@ -557,7 +564,7 @@ fn differs_by(set: impl Fn(&mut Leniency), rows: &[LenientRow<'_>]) {
         };
         let outcome = read_every_way("GET", Limits::default(), &bytes, eof);
         assert_eq!(outcome.refused, Some(*strictly), "{rule}: {response:?}");
-        let lenient = || codec("GET", Limits::default()).with_leniency(leniency);
+        let lenient = || codec("GET", Limits::default()).with_options(leniency);
         let outcome = read_in_every_way(lenient, &bytes, eof);
         let became = match outcome.refused {
             None => Ok(&*outcome.told),
@@ -569,9 +576,9 @@ fn differs_by(set: impl Fn(&mut Leniency), rows: &[LenientRow<'_>]) {
 
 #[test]
 fn folded_lines_are_unfolded_for_whoever_wants_them() {
-    use Violation::*;
+    use ProtocolError::*;
     differs_by(
-        |leniency| leniency.folding = true,
+        |leniency| leniency.obs_fold = true,
         &[
             (
                 "RFC 9112 §5.2: a fold is a space",
@@ -621,7 +628,7 @@ fn folded_lines_are_unfolded_for_whoever_wants_them() {
 
 #[test]
 fn space_before_a_colon_is_dropped_for_whoever_wants_it() {
-    use Violation::*;
+    use ProtocolError::*;
     differs_by(
         |leniency| leniency.space_before_colon = true,
         &[
@@ -655,7 +662,7 @@ fn space_before_a_colon_is_dropped_for_whoever_wants_it() {
 
 #[test]
 fn a_line_feed_ends_a_line_for_whoever_wants_it() {
-    use Violation::*;
+    use ProtocolError::*;
     differs_by(
         |leniency| leniency.bare_lf = true,
         &[
@@ -707,7 +714,7 @@ fn a_line_feed_ends_a_line_for_whoever_wants_it() {
 
 #[test]
 fn an_answer_without_a_head_is_a_body_for_whoever_wants_it() {
-    use Violation::*;
+    use ProtocolError::*;
     differs_by(
         |leniency| leniency.http09 = true,
         &[
@@ -744,26 +751,26 @@ fn an_answer_without_a_head_is_a_body_for_whoever_wants_it() {
         ],
     );
     // RFC 1945 §8.1: 0.9 knows GET alone; and what follows an exchange may be the rest of it.
-    let mut leniency = Leniency::default();
+    let mut leniency = ParserOptions::default();
     leniency.http09 = true;
-    let head = codec("HEAD", Limits::default()).with_leniency(leniency);
+    let head = codec("HEAD", Limits::default()).with_options(leniency);
     assert_eq!(read(head, &[b"hello"], true).refused, Some(NotHttp));
-    let mut second = codec("GET", Limits::default()).with_leniency(leniency);
+    let mut second = codec("GET", Limits::default()).with_options(leniency);
     let mut input = BytesMut::from("HTTP/1.1 204 No Content\r\n\r\n");
-    while second.receive(&mut input, false).unwrap().is_some() {}
+    while second.decode(&mut input, false).unwrap().is_some() {}
     let (parts, ()) = http::Request::get("http://a/")
         .body(())
         .unwrap()
         .into_parts();
     second
-        .start(&parts, BodyLength::Known(0), &mut BytesMut::new())
+        .encode_head(&parts, BodyLength::Known(0), &mut BytesMut::new())
         .unwrap();
     assert_eq!(read(second, &[b"hello"], true).refused, Some(NotHttp));
 }
 
 #[test]
 fn a_length_beside_a_coding_is_ignored_for_a_caller_that_wants_it_and_ends_the_connection() {
-    use Violation::*;
+    use ProtocolError::*;
     differs_by(
         |leniency| leniency.length_beside_coding = true,
         &[
@@ -830,7 +837,7 @@ fn a_length_beside_a_coding_is_ignored_for_a_caller_that_wants_it_and_ends_the_c
         ],
     );
     // Responses without a body end the connection too, and the field is gone where it was ignored.
-    let mut leniency = Leniency::default();
+    let mut leniency = ParserOptions::default();
     leniency.length_beside_coding = true;
     let both = "Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n";
     for (method, status) in [
@@ -838,15 +845,15 @@ fn a_length_beside_a_coding_is_ignored_for_a_caller_that_wants_it_and_ends_the_c
         ("GET", "304 Not Modified"),
         ("GET", "204 No Content"),
     ] {
-        let lenient = || codec(method, Limits::default()).with_leniency(leniency);
+        let lenient = || codec(method, Limits::default()).with_options(leniency);
         let bytes = format!("HTTP/1.1 {status}\r\n{both}");
         let outcome = read_in_every_way(lenient, bytes.as_bytes(), false);
         let told = format!("{} end LengthAndCoding", &status[..3]);
         assert_eq!((outcome.told, outcome.refused), (told, None), "{method}");
     }
     let mut input = BytesMut::from(&*format!("HTTP/1.1 200 OK\r\n{both}"));
-    let mut codec = codec("GET", Limits::default()).with_leniency(leniency);
-    let Ok(Some(Event::Head(head))) = codec.receive(&mut input, false) else {
+    let mut codec = codec("GET", Limits::default()).with_options(leniency);
+    let Ok(Some(Event::Head(head))) = codec.decode(&mut input, false) else {
         panic!("no head");
     };
     assert_eq!(head.headers().len(), 1);
@@ -855,7 +862,7 @@ fn a_length_beside_a_coding_is_ignored_for_a_caller_that_wants_it_and_ends_the_c
 
 #[test]
 fn codings_before_chunked_are_delivered_as_they_are_for_a_caller_that_wants_them() {
-    use Violation::*;
+    use ProtocolError::*;
     differs_by(
         |leniency| leniency.codings_before_chunked = true,
         &[
@@ -931,11 +938,11 @@ fn codings_before_chunked_are_delivered_as_they_are_for_a_caller_that_wants_them
         ],
     );
     // The response says what its body is.
-    let mut leniency = Leniency::default();
+    let mut leniency = ParserOptions::default();
     leniency.codings_before_chunked = true;
     let mut input = BytesMut::from("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n");
-    let mut codec = codec("GET", Limits::default()).with_leniency(leniency);
-    let Ok(Some(Event::Head(head))) = codec.receive(&mut input, false) else {
+    let mut codec = codec("GET", Limits::default()).with_options(leniency);
+    let Ok(Some(Event::Head(head))) = codec.decode(&mut input, false) else {
         panic!("no head");
     };
     assert_eq!(head.headers()["transfer-encoding"], "gzip, chunked");
@@ -943,7 +950,7 @@ fn codings_before_chunked_are_delivered_as_they_are_for_a_caller_that_wants_them
 
 #[test]
 fn malformed_fields_are_skipped_and_counted_for_a_caller_that_wants_it() {
-    use Violation::*;
+    use ProtocolError::*;
     differs_by(
         |leniency| leniency.malformed_fields = true,
         &[
@@ -1036,7 +1043,7 @@ fn malformed_fields_are_skipped_and_counted_for_a_caller_that_wants_it() {
     // Together with the others.
     differs_by(
         |leniency| {
-            (leniency.malformed_fields, leniency.folding) = (true, true);
+            (leniency.malformed_fields, leniency.obs_fold) = (true, true);
             (leniency.bare_lf, leniency.space_before_colon) = (true, true);
         },
         &[
@@ -1067,11 +1074,11 @@ fn malformed_fields_are_skipped_and_counted_for_a_caller_that_wants_it() {
         ],
     );
     // Skipped lines count like others.
-    let mut leniency = Leniency::default();
+    let mut leniency = ParserOptions::default();
     leniency.malformed_fields = true;
     let mut limits = Limits::default();
-    limits.fields = 3;
-    let lenient = || codec("GET", limits).with_leniency(leniency);
+    limits.max_headers = 3;
+    let lenient = || codec("GET", limits).with_options(leniency);
     for (lines, refused) in [
         ("a:\r\n:\r\nno\r\n", None),
         ("a:\r\n:\r\nno\r\n:\r\n", Some(TooManyFields)),
@@ -1086,25 +1093,25 @@ fn malformed_fields_are_skipped_and_counted_for_a_caller_that_wants_it() {
 
 #[test]
 fn leniency_is_bounded_like_everything() {
-    let mut leniency = Leniency::default();
-    (leniency.bare_lf, leniency.folding) = (true, true);
+    let mut leniency = ParserOptions::default();
+    (leniency.bare_lf, leniency.obs_fold) = (true, true);
     let mut limits = Limits::default();
-    (limits.head_bytes, limits.fields) = (32, 2);
-    let lenient = || codec("GET", limits).with_leniency(leniency);
+    (limits.max_head_size, limits.max_headers) = (32, 2);
+    let lenient = || codec("GET", limits).with_options(leniency);
     for (response, refused) in [
         // 32 bytes, and more once they are in order.
         ("HTTP/1.1 204 No Content\na:\nb:x\n\n", None),
         (
             "HTTP/1.1 204 No Content\na:\nb:xx\n\n",
-            Some(Violation::HeadTooLong),
+            Some(ProtocolError::HeadTooLong),
         ),
         (
             "HTTP/1.1 204 No\na:\nb:\nc:\n\n",
-            Some(Violation::TooManyFields),
+            Some(ProtocolError::TooManyFields),
         ),
         (
             "HTTP/1.1 204 No\na:\n \n \n \n \n \n \n \n \n \n",
-            Some(Violation::HeadTooLong),
+            Some(ProtocolError::HeadTooLong),
         ),
     ] {
         let outcome = read_in_every_way(lenient, response.as_bytes(), false);
@@ -1119,18 +1126,18 @@ fn the_raw_head_is_there_for_whoever_asked_and_for_nobody_else() {
     for asked in [false, true] {
         let mut request = http::Request::get("http://a/");
         if asked {
-            request = request.extension(KeepRawHead);
+            request = request.extension(CaptureRawHead);
         }
         let (parts, ()) = request.body(()).unwrap().into_parts();
         let mut codec = Codec::default();
         codec
-            .start(&parts, BodyLength::Known(0), &mut BytesMut::new())
+            .encode_head(&parts, BodyLength::Known(0), &mut BytesMut::new())
             .unwrap();
         let mut input = BytesMut::from(&heads[..]);
-        let Some(Event::Informational(hints)) = codec.receive(&mut input, false).unwrap() else {
+        let Some(Event::Informational(hints)) = codec.decode(&mut input, false).unwrap() else {
             panic!()
         };
-        let Some(Event::Head(head)) = codec.receive(&mut input, false).unwrap() else {
+        let Some(Event::Head(head)) = codec.decode(&mut input, false).unwrap() else {
             panic!()
         };
         let raw = |head: &http::Response<()>| head.extensions().get::<RawHead>().cloned();
@@ -1156,7 +1163,7 @@ fn the_raw_head_is_there_for_whoever_asked_and_for_nobody_else() {
                 (b"B", b"")
             ]
         );
-        let Some(Event::Data(data)) = codec.receive(&mut input, false).unwrap() else {
+        let Some(Event::Data(data)) = codec.decode(&mut input, false).unwrap() else {
             panic!()
         };
         assert_eq!(data, "ok");
@@ -1217,11 +1224,11 @@ fn responses() -> impl Strategy<Value = Vec<u8>> {
 fn limits_of(small: bool) -> Limits {
     let mut limits = Limits::default();
     if small {
-        limits.head_bytes = 48;
-        limits.fields = 2;
-        limits.trailer_bytes = 8;
-        limits.extension_bytes = 3;
-        limits.interim = 1;
+        limits.max_head_size = 48;
+        limits.max_headers = 2;
+        limits.max_trailer_size = 8;
+        limits.max_chunk_extension_size = 3;
+        limits.max_informational = 1;
     }
     limits
 }
@@ -1237,11 +1244,11 @@ proptest! {
         small: bool,
         let_through: [bool; 6],
     ) {
-        let mut leniency = Leniency::default();
-        [leniency.bare_lf, leniency.folding, leniency.space_before_colon, ..] = let_through;
+        let mut leniency = ParserOptions::default();
+        [leniency.bare_lf, leniency.obs_fold, leniency.space_before_colon, ..] = let_through;
         [.., leniency.length_beside_coding, _, _] = let_through;
         [.., leniency.codings_before_chunked, leniency.malformed_fields] = let_through;
-        let codec = || codec("GET", limits_of(small)).with_leniency(leniency);
+        let codec = || codec("GET", limits_of(small)).with_options(leniency);
         let whole = read(codec(), &[&bytes], eof);
         let mut at: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
         at.extend([0, bytes.len()]);

@@ -6,10 +6,10 @@
 use std::{sync::Arc, time::Duration};
 
 use httpcore_core_primitives::{
-    Body, Lease, Request, SharedConnection, StreamId, Terms, Timeouts, Trace, sleep_until,
+    Body, ExchangeContext, Lease, Request, SharedConnection, StreamId, Timeouts, Trace, sleep_until,
 };
 use httpcore_net_mock::{MockNet, ServerStream};
-use httpcore_proto_h2::{Config, H2Connection};
+use httpcore_proto_h2::{H2Connection, Http2Config};
 
 /// RFC 9113 §3.4: what a client says first.
 const PREFACE: &str = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -42,8 +42,8 @@ async fn serve(mut stream: ServerStream) -> std::io::Result<()> {
     Ok(())
 }
 
-fn terms() -> Terms {
-    Terms {
+fn terms() -> ExchangeContext {
+    ExchangeContext {
         lease: Lease::unowned(),
         timeouts: Timeouts::default(),
         deadline: None,
@@ -69,7 +69,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let runtime: Arc<dyn httpcore_core_primitives::Runtime> = Arc::new(net.clone());
     net.run(async {
         let begun = runtime.now();
-        let opening = H2Connection::open(stream, runtime.clone(), Arc::new(Config::default()));
+        let opening = H2Connection::open(stream, runtime.clone(), Arc::new(Http2Config::default()));
         let connection = Arc::new(opening.await?);
         for path in ["first", "second"] {
             let request = Request::new(Body::empty());

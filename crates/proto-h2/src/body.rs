@@ -66,9 +66,9 @@ impl ResponseBody {
         }
     }
 
-    fn settle(&mut self) {
+    fn finish(&mut self) {
         if let Some(mut exchange) = self.exchange.take() {
-            exchange.settle();
+            exchange.finish();
         }
     }
 }
@@ -87,12 +87,12 @@ impl Body for ResponseBody {
                 // when somebody asks whether there is more.
                 let ended = self.exchange.as_ref().is_some_and(Exchange::has_ended);
                 if ended || frame.is_trailers() {
-                    self.settle();
+                    self.finish();
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
             Ok(None) => {
-                self.settle();
+                self.finish();
                 Poll::Ready(None)
             }
             Err(failure) => {

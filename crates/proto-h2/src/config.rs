@@ -5,15 +5,15 @@ use std::time::Duration;
 /// The settings of HTTP/2 connections.
 ///
 /// ```
-/// use httpcore_proto_h2::Config;
+/// use httpcore_proto_h2::Http2Config;
 /// use std::time::Duration;
 ///
-/// let mut config = Config::default();
+/// let mut config = Http2Config::default();
 /// config.keep_alive_interval = Some(Duration::from_secs(30));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Config {
+pub struct Http2Config {
     /// How many bytes of one response's body may be on their way or unread (RFC 9113 §6.9.2).
     ///
     /// 2 MiB by default: what a path of 160 Mbit/s and 100 ms holds. With the 64 KiB of the RFC, the
@@ -48,7 +48,7 @@ pub struct Config {
     /// How many interim responses may precede a response. 32 by default: one or two are usual, and
     /// a server that sends 102 for a minute needs a few more. All of their fields together may be
     /// as large as those of one head.
-    pub max_interim: usize,
+    pub max_informational: usize,
     /// How many exchanges a connection carries at once, though the server may admit more. 1,000 by
     /// default: servers which name no limit mean to have one, and a frame of each of a thousand
     /// streams is a fair share of memory.
@@ -62,7 +62,7 @@ pub struct Config {
     pub keep_alive_interval: Option<Duration>,
     /// How long that sign may take, from the decision to ask; so that a server which takes in
     /// nothing any more is found out as well. 20 s by default: a few lost packets.
-    pub keep_alive_deadline: Duration,
+    pub keep_alive_timeout: Duration,
     /// How long a connection may stay silent once it is suspected to be dead; then it is closed, and
     /// what waits for responses on it fails. 3 s by default.
     ///
@@ -79,25 +79,25 @@ pub struct Config {
     pub suspect_timeout: Option<Duration>,
     /// How long a body waits for the `100 (Continue)` which its request expects, before it is sent
     /// all the same (RFC 9110 §10.1.1: the server may never answer). One second by default.
-    pub continue_wait: Duration,
+    pub expect_continue_timeout: Duration,
 }
 
-impl Default for Config {
+impl Default for Http2Config {
     fn default() -> Self {
-        Config {
+        Http2Config {
             stream_window: 2 << 20,
             max_buffered_per_connection: 64 << 20,
             adaptive_window: false,
             max_frame_size: 16 << 10,
             header_table_size: USUAL_TABLE,
             max_header_list_size: 64 << 10,
-            max_interim: 32,
+            max_informational: 32,
             max_streams: 1000,
             max_send_buffer: 256 << 10,
             keep_alive_interval: None,
-            keep_alive_deadline: Duration::from_secs(20),
+            keep_alive_timeout: Duration::from_secs(20),
             suspect_timeout: Some(Duration::from_secs(3)),
-            continue_wait: Duration::from_secs(1),
+            expect_continue_timeout: Duration::from_secs(1),
         }
     }
 }
@@ -112,7 +112,7 @@ pub(crate) const LARGEST_WINDOW: u32 = (1 << 31) - 1;
 /// RFC 9113 §6.9.2: the connection's window is so large at first, and SETTINGS cannot change that.
 const LEAST_WINDOW: u32 = (64 << 10) - 1;
 
-impl Config {
+impl Http2Config {
     /// How many bytes the connection's window admits.
     pub(crate) fn most_buffered(&self) -> u32 {
         self.max_buffered_per_connection

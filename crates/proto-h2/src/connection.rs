@@ -12,16 +12,16 @@ use std::{
 
 use h2::client::SendRequest;
 use httpcore_core_primitives::{
-    Admission, BoxFuture, BoxStream, Error, Phase, Request, Response, Runtime, SendError, Sent,
-    SharedConnection, StreamInfo, Terms,
+    BoxFuture, BoxStream, ConnectionInfo, Error, ErrorPhase, ExchangeContext, Request, RequestSent,
+    Response, Runtime, SendError, SharedConnection, StreamLimit,
 };
 
 use crate::{
-    config::Config,
+    config::Http2Config,
     driver::Driver,
     error,
-    exchange::Exchanging,
-    link::Link,
+    exchange::ExchangeFuture,
+    link::ConnShared,
     payload::Payload,
     tokio_io::{Io, SharedIo, WeakIo},
 };
@@ -32,16 +32,16 @@ use crate::{
 /// the connection is closed.
 ///
 /// ```
-/// use httpcore_core_primitives::{Body, Lease, SharedConnection, Terms, Timeouts, Trace};
+/// use httpcore_core_primitives::{Body, Lease, SharedConnection, ExchangeContext, Timeouts, Trace};
 /// use httpcore_net_mock::MockNet;
-/// use httpcore_proto_h2::{Config, H2Connection};
+/// use httpcore_proto_h2::{Http2Config, H2Connection};
 /// use std::sync::Arc;
 ///
 /// # async fn ask(stream: httpcore_core_primitives::BoxStream, net: MockNet)
 /// #     -> Result<(), Box<dyn std::error::Error>> {
 /// // `stream` leads to a server which is known to speak HTTP/2, by ALPN or otherwise.
-/// let connection = H2Connection::open(stream, Arc::new(net), Arc::new(Config::default())).await?;
-/// let terms = Terms {
+/// let connection = H2Connection::open(stream, Arc::new(net), Arc::new(Http2Config::default())).await?;
+/// let terms = ExchangeContext {
 ///     lease: Lease::unowned(),
 ///     timeouts: Timeouts::default(),
 ///     deadline: None,
@@ -61,10 +61,10 @@ pub struct H2Connection {
 /// What the handle and the exchanges hold. The connection lives as long as one of them does.
 pub(crate) struct Shared {
     requests: SendRequest<Payload>,
-    pub(crate) link: Arc<Link>,
+    pub(crate) link: Arc<ConnShared>,
     pub(crate) runtime: Arc<dyn Runtime>,
-    pub(crate) config: Arc<Config>,
-    pub(crate) info: StreamInfo,
+    pub(crate) config: Arc<Http2Config>,
+    pub(crate) info: ConnectionInfo,
     io: WeakIo,
     /// How many exchanges have begun here.
     begun: AtomicU64,
@@ -79,20 +79,22 @@ impl H2Connection {
     ///
     /// # Errors
     ///
-    /// Those of the stream, in [`Phase::Connect`].
+    /// Those of the stream, in [`ErrorPhase::Connect`].
     pub async fn open(
         stream: BoxStream,
         runtime: Arc<dyn Runtime>,
-        config: Arc<Config>,
+        config: Arc<Http2Config>,
     ) -> Result<Self, Error> {
         let info = stream.info();
-        let link = Arc::new(Link::default());
+        let link = Arc::new(ConnShared::default());
         let io = SharedIo::new(Io::new(stream, info.tls.is_some(), link.clone()));
         let (requests, connection) = config
             .builder()
             .handshake::<_, Payload>(io.clone())
             .await
-            .map_err(|failure| error::of_connection(&failure, &link, Phase::Connect, Sent::Nothing))?;
+            .map_err(|failure| {
+                error::of_connection(&failure, &link, ErrorPhase::Connect, RequestSent::None)
+            })?;
         // Where that fails, the driver reads what the server has said instead.
         poll_fn(|cx| io.poll_send(cx)).await;
         let shared = Arc::new(Shared {
@@ -123,7 +125,7 @@ impl Shared {
         let mut cx = Context::from_waker(Waker::noop());
         let is_over = matches!(self.requests().poll_ready(&mut cx), Poll::Ready(Err(_)));
         if is_over {
-            self.link.publish(Admission::Over);
+            self.link.publish(StreamLimit::Closed);
         }
         is_over
     }
@@ -162,14 +164,14 @@ impl SharedConnection for H2Connection {
     fn exchange(
         &self,
         request: Request,
-        terms: Terms,
+        terms: ExchangeContext,
     ) -> BoxFuture<'static, Result<Response, SendError>> {
         let reused = self.shared.begin();
-        Exchanging::new(self.shared.clone(), request, terms, reused)
+        ExchangeFuture::new(self.shared.clone(), request, terms, reused)
     }
 
-    fn poll_limit(&self, cx: &mut Context<'_>) -> Poll<Admission> {
-        self.shared.link.poll_limit(cx)
+    fn poll_stream_limit(&self, cx: &mut Context<'_>) -> Poll<StreamLimit> {
+        self.shared.link.poll_stream_limit(cx)
     }
 
     /// Asks the stream below, and reads ahead at most once, since the end may have arrived behind
@@ -183,7 +185,7 @@ impl SharedConnection for H2Connection {
             .is_none_or(|driver| self.shared.io.is_open(&driver))
     }
 
-    fn info(&self) -> StreamInfo {
+    fn info(&self) -> ConnectionInfo {
         self.shared.info.clone()
     }
 

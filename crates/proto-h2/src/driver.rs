@@ -16,21 +16,21 @@ use std::{
 };
 
 use h2::client::Connection;
-use httpcore_core_primitives::{Admission, Runtime, Timer};
+use httpcore_core_primitives::{Runtime, StreamLimit, Timer};
 
 use crate::{
     config::BEFORE_SETTINGS,
     connection::Shared,
-    link::{End, Link},
+    link::{ConnShared, End},
     payload::Payload,
-    pulse::{Beat, Pulse},
+    ping::{PingOutcome, PingTimer},
     shares::{Share, Shares},
     tokio_io::SharedIo,
 };
 
 /// How much is read before others have their turn. Beside a large download, a small request waits
 /// for as long as this takes to be read.
-const ALLOWANCE: usize = 256 * 1024;
+const READ_BUDGET: usize = 256 * 1024;
 
 /// What frames may weigh that nobody asked for (see `inspect.rs`), within [`FLOOD_TIME`]: ten thousand
 /// PINGs or SETTINGS. Servers that measure round trips send a PING for each.
@@ -45,7 +45,7 @@ const FLOOD_TIME: Duration = Duration::from_secs(1);
 const READING_ON: Duration = Duration::from_secs(1);
 
 /// How often a connection which nobody holds any more is polled so that it can say goodbye.
-const GOODBYES: usize = 4;
+const MAX_CLOSE_POLLS: usize = 4;
 
 pub(crate) struct Driver {
     /// None once it has ended.
@@ -53,16 +53,16 @@ pub(crate) struct Driver {
     /// Those who use the connection. Weak, since it ends with the last of them; and through them
     /// the runtime, which owns this task and must not be kept by it.
     shared: Weak<Shared>,
-    link: Arc<Link>,
+    link: Arc<ConnShared>,
     shares: Shares,
     /// What the server was last told.
     share: Share,
     /// When that last changed.
     shared_at: Option<Instant>,
     /// Made when it is first needed.
-    pulse: Option<Pulse>,
+    pulse: Option<PingTimer>,
     /// How many bytes had been read after the last turn.
-    heard: usize,
+    bytes_read: usize,
     /// The server has admitted streams.
     has_admitted: bool,
     /// When there last was much that nobody asked for.
@@ -78,12 +78,12 @@ impl Driver {
         mut connection: Connection<SharedIo, Payload>,
         io: SharedIo,
         shared: &Arc<Shared>,
-        link: Arc<Link>,
+        link: Arc<ConnShared>,
     ) -> Self {
-        let pulse = Pulse::is_needed(&shared.config)
+        let pulse = PingTimer::is_needed(&shared.config)
             .then(|| connection.ping_pong())
             .flatten()
-            .map(|pings| Pulse::new(&shared.config, &*shared.runtime, pings));
+            .map(|pings| PingTimer::new(&shared.config, &*shared.runtime, pings));
         let shares = Shares::new(&shared.config);
         let share = shares.of(1);
         link.admit(share.most);
@@ -95,7 +95,7 @@ impl Driver {
             shared: Arc::downgrade(shared),
             link,
             pulse,
-            heard: 0,
+            bytes_read: 0,
             has_admitted: false,
             flooded: None,
             opened: Vec::new(),
@@ -110,7 +110,7 @@ impl Driver {
         };
         // Besides the handle, each exchange and body holds one.
         let idle = self.shared.strong_count() <= 1;
-        self.link.begin_turn(ALLOWANCE, idle);
+        self.link.begin_turn(READ_BUDGET, idle);
         // What went wrong has been noted by the stream below, or is told to each exchange by h2.
         if Pin::new(&mut *connection).poll(cx).is_ready() {
             return Poll::Ready(());
@@ -126,7 +126,7 @@ impl Driver {
         let Some(broken) = self.connection.as_ref().and_then(|(_, io)| io.broken()) else {
             return Poll::Pending;
         };
-        self.link.publish(Admission::Over);
+        self.link.publish(StreamLimit::Closed);
         let (due, timer) = self.reading_on.get_or_insert_with(|| {
             let due = runtime.now() + READING_ON;
             (
@@ -148,9 +148,9 @@ impl Driver {
         if shared.is_over() {
             return;
         }
-        if self.pulse.as_ref().is_some_and(Pulse::is_suspect) {
+        if self.pulse.as_ref().is_some_and(PingTimer::is_suspect) {
             // For now, and perhaps before the server has said how many it admits.
-            return self.link.publish(Admission::UpTo(0));
+            return self.link.publish(StreamLimit::Max(0));
         }
         let limit = connection.max_concurrent_send_streams();
         if limit != BEFORE_SETTINGS {
@@ -163,13 +163,13 @@ impl Driver {
             }
             self.has_admitted |= limit > 0;
             let limit = limit.min(shared.config.max_streams);
-            self.link.publish(Admission::UpTo(limit));
+            self.link.publish(StreamLimit::Max(limit));
         }
     }
 
-    fn poll_pulse(&mut self, cx: &mut Context<'_>, shared: &Shared) -> Beat {
-        let heard = self.link.heard();
-        let came = heard.wrapping_sub(std::mem::replace(&mut self.heard, heard));
+    fn poll_pulse(&mut self, cx: &mut Context<'_>, shared: &Shared) -> PingOutcome {
+        let bytes_read = self.link.bytes_read();
+        let came = bytes_read.wrapping_sub(std::mem::replace(&mut self.bytes_read, bytes_read));
         let suspected = match shared.config.suspect_timeout {
             Some(_) => self.link.take_suspicion(),
             None => None,
@@ -180,11 +180,11 @@ impl Driver {
         {
             self.pulse = connection
                 .ping_pong()
-                .map(|pings| Pulse::new(&shared.config, &*shared.runtime, pings));
+                .map(|pings| PingTimer::new(&shared.config, &*shared.runtime, pings));
         }
         match &mut self.pulse {
             Some(pulse) => pulse.poll(cx, &*shared.runtime, came, suspected),
-            None => Beat::Alive,
+            None => PingOutcome::Alive,
         }
     }
 
@@ -249,7 +249,7 @@ impl Driver {
         self.link.has_gone();
         // Who waits for room learns of it from h2.
         self.link.admit(u32::MAX);
-        self.link.publish(Admission::Over);
+        self.link.publish(StreamLimit::Closed);
         self.link.settled();
     }
 }
@@ -268,7 +268,7 @@ impl Future for Driver {
         // but not while it cannot write.
         driver.link.drives(cx.waker());
         let Some(shared) = driver.shared.upgrade() else {
-            for _ in 1..GOODBYES {
+            for _ in 1..MAX_CLOSE_POLLS {
                 if driver.poll_connection(cx).is_ready() {
                     break;
                 }
@@ -294,15 +294,15 @@ impl Future for Driver {
             }
         }
         match driver.poll_pulse(cx, &shared) {
-            Beat::Alive => {}
-            Beat::Widen(window) => {
+            PingOutcome::Alive => {}
+            PingOutcome::Widen(window) => {
                 driver.widen(window);
                 // What h2 has to say about that, it says in its next turn.
                 cx.waker().wake_by_ref();
             }
-            beat @ (Beat::Over | Beat::Unanswered) => {
+            beat @ (PingOutcome::Over | PingOutcome::Unanswered) => {
                 driver.link.ended(match beat {
-                    Beat::Unanswered => End::Unanswered,
+                    PingOutcome::Unanswered => End::Unanswered,
                     _ => End::Silent,
                 });
                 driver.end();

@@ -1,20 +1,22 @@
 //! From what h2 says to what a caller can decide by.
 
 use h2::Reason;
-use httpcore_core_primitives::{Error, Http2ErrorCode, Kind, Phase, Sent, SharedIoError};
+use httpcore_core_primitives::{
+    Error, ErrorKind, ErrorPhase, Http2ErrorCode, RequestSent, SharedIoError,
+};
 
-use crate::link::{End, Link};
+use crate::link::{ConnShared, End};
 
 /// How much of a request had been handed over, and whether an answer had begun.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Progress {
-    pub(crate) phase: Phase,
-    pub(crate) sent: Sent,
+    pub(crate) phase: ErrorPhase,
+    pub(crate) sent: RequestSent,
     pub(crate) started: bool,
 }
 
 /// Why a stream failed.
-pub(crate) fn of_stream(failure: &h2::Error, link: &Link, progress: Progress) -> Error {
+pub(crate) fn of_stream(failure: &h2::Error, link: &ConnShared, progress: Progress) -> Error {
     let phase = progress.phase;
     let code = match failure.reason() {
         Some(reason) if failure.is_remote() => Some(u32::from(reason)),
@@ -31,12 +33,12 @@ pub(crate) fn of_stream(failure: &h2::Error, link: &Link, progress: Progress) ->
             && (failure.is_go_away() || failure.reason() == Some(Reason::REFUSED_STREAM))
             || code == Some(Http2ErrorCode::HTTP_1_1_REQUIRED));
     let sent = if unprocessed {
-        Sent::Nothing
+        RequestSent::None
     } else {
         progress.sent
     };
     let error = if failure.is_go_away() && failure.is_remote() {
-        Error::new(Kind::Closed, phase, sent)
+        Error::new(ErrorKind::ConnectionClosed, phase, sent)
             .with_message("the server is going away, and has not processed the request")
             .with_source(Told::by(failure))
     } else if failure.is_reset() {
@@ -51,7 +53,7 @@ pub(crate) fn of_stream(failure: &h2::Error, link: &Link, progress: Progress) ->
     error.with_response_started(progress.started)
 }
 
-fn of_reset(failure: &h2::Error, phase: Phase, sent: Sent) -> Error {
+fn of_reset(failure: &h2::Error, phase: ErrorPhase, sent: RequestSent) -> Error {
     let message = match (failure.is_remote(), failure.reason()) {
         (true, Some(Reason::REFUSED_STREAM)) => "the server refused the stream",
         // RFC 9113 §8.1: the end of a message is END_STREAM, and nothing else.
@@ -60,47 +62,50 @@ fn of_reset(failure: &h2::Error, phase: Phase, sent: Sent) -> Error {
         (true, _) => "the server reset the stream",
         (false, _) => "the response breaks the rules of HTTP/2",
     };
-    Error::new(Kind::Protocol, phase, sent)
+    Error::new(ErrorKind::Protocol, phase, sent)
         .with_message(message)
         .with_source(Told::by(failure))
 }
 
 /// Why a connection failed.
-pub(crate) fn of_connection(failure: &h2::Error, link: &Link, phase: Phase, sent: Sent) -> Error {
+pub(crate) fn of_connection(
+    failure: &h2::Error,
+    link: &ConnShared,
+    phase: ErrorPhase,
+    sent: RequestSent,
+) -> Error {
     // A stream that cannot be begun, though everything is in order: the ids are used up.
     if !failure.is_io() && failure.reason().is_none() {
-        return Error::new(Kind::Closed, phase, sent)
+        return Error::new(ErrorKind::ConnectionClosed, phase, sent)
             .with_message("the connection takes no more requests")
             .with_source(Told::by(failure));
     }
     // What h2 found wrong itself it says best; of what happened below, it keeps only a text.
     if !failure.is_io() {
-        return Error::new(Kind::Protocol, phase, sent)
+        return Error::new(ErrorKind::Protocol, phase, sent)
             .with_message("the connection broke the rules of HTTP/2")
             .with_source(Told::by(failure));
     }
     match link.end() {
         Some(end) => of_end(end, phase, sent),
-        None => Error::new(Kind::Closed, phase, sent).with_source(Told::by(failure)),
+        None => Error::new(ErrorKind::ConnectionClosed, phase, sent).with_source(Told::by(failure)),
     }
 }
 
-pub(crate) fn of_end(end: End, phase: Phase, sent: Sent) -> Error {
+pub(crate) fn of_end(end: End, phase: ErrorPhase, sent: RequestSent) -> Error {
     match end {
-        End::Closed => Error::new(Kind::Closed, phase, sent),
-        End::ClosedAfter(error) => {
-            Error::new(Kind::Closed, phase, sent).with_source(SharedIoError::new(error))
-        }
-        End::Failed(error) => {
-            Error::new(Kind::of_stream_error(&error), phase, sent).with_source(SharedIoError::new(error))
-        }
-        End::Silent => Error::new(Kind::Network, phase, sent)
+        End::Closed => Error::new(ErrorKind::ConnectionClosed, phase, sent),
+        End::ClosedAfter(error) => Error::new(ErrorKind::ConnectionClosed, phase, sent)
+            .with_source(SharedIoError::new(error)),
+        End::Failed(error) => Error::new(ErrorKind::of_stream_error(&error), phase, sent)
+            .with_source(SharedIoError::new(error)),
+        End::Silent => Error::new(ErrorKind::Network, phase, sent)
             .with_message("the server gave no sign of life within the keep-alive deadline"),
-        End::Unanswered => Error::new(Kind::Network, phase, sent).with_message(
+        End::Unanswered => Error::new(ErrorKind::Network, phase, sent).with_message(
             "the server gave no sign of life after a request had ended without an answer",
         ),
-        End::Abused(how) => Error::new(Kind::Protocol, phase, sent).with_message(how),
-        End::Dropped => Error::new(Kind::RuntimeGone, phase, sent)
+        End::Abused(how) => Error::new(ErrorKind::Protocol, phase, sent).with_message(how),
+        End::Dropped => Error::new(ErrorKind::RuntimeShutdown, phase, sent)
             .with_message("the runtime dropped the connection"),
     }
 }

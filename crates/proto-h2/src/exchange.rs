@@ -1,7 +1,7 @@
 //! One exchange: a stream, moved on by whoever polls the future, and then the response's body.
 //!
 //! ```text
-//!   Exchanging (future) ── head ──► ResponseBody ── end ──► Lease::close(Finished)
+//!   ExchangeFuture (future) ── head ──► ResponseBody ── end ──► Lease::close(Finished)
 //!        │ owns                          │ owns
 //!        └────────► Exchange ◄───────────┘     dropped anywhere: stream (reset), then lease
 //! ```
@@ -20,29 +20,29 @@ use bytes::Bytes;
 use h2::{Reason, RecvStream, client::ResponseFuture};
 use http::{Method, StatusCode, request};
 use httpcore_core_primitives::{
-    Alarm, Body, BodyLength, CloseReason, EarlyResponse, Error, Event, Kind, Lease, LeaseRevoked,
-    MisdirectedRequest, OnInformational, Phase, Protocol, Request, Response, SendError, Sent,
-    StreamId, Terms, TimeoutKind, Trace,
-    upgrade::NoExtendedConnect,
-    waits::{Ended, Situation, Waits},
+    Body, BodyLength, CloseReason, ConnectionRevoked, EarlyResponse, Error, ErrorKind, ErrorPhase,
+    ExchangeContext, LazyTimer, Lease, MisdirectedRequest, OnInformational, Protocol, Request,
+    RequestSent, Response, SendError, StreamId, TimeoutKind, Trace, TraceEvent,
+    deadlines::{Deadlines, Expired, WaitState},
+    upgrade::ExtendedConnectUnsupported,
 };
 
 use crate::{
     body::ResponseBody,
     connection::Shared,
     error::{self, Progress},
-    head::{self, Misuse},
-    inspect::Finding,
+    head::{self, RequestError},
     link::Unanswered,
     tunnel,
     upload::{Sending, Upload},
+    validate::FrameViolation,
 };
 
 /// Why an exchange fails.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// The caller's request.
-    Misuse(Misuse),
+    Misuse(RequestError),
     /// The caller's body.
     Body(Error),
     /// The server's response breaks a rule that h2 does not know.
@@ -59,7 +59,7 @@ pub(crate) enum Failure {
 }
 
 /// An exchange until the head of its response.
-pub(crate) struct Exchanging {
+pub(crate) struct ExchangeFuture {
     exchange: Option<Exchange>,
     /// Kept until the head is there, in case the request has to be sent once more.
     request: Option<request::Parts>,
@@ -67,15 +67,15 @@ pub(crate) struct Exchanging {
     body: Option<Body>,
 }
 
-impl Exchanging {
+impl ExchangeFuture {
     pub(crate) fn new(
         shared: Arc<Shared>,
         request: Request,
-        terms: Terms,
+        terms: ExchangeContext,
         reused: bool,
     ) -> Pin<Box<Self>> {
         let (parts, body) = request.into_parts();
-        Box::pin(Exchanging {
+        Box::pin(ExchangeFuture {
             exchange: Some(Exchange::new(shared, terms, reused)),
             request: Some(parts),
             body: Some(body),
@@ -156,11 +156,11 @@ impl Exchanging {
         }
         let body = match exchange.begin_response(cx, &mut parts, received)? {
             // Dropped where it is: it is large.
-            Begun::Over(body) => {
+            ResponseStart::Over(body) => {
                 self.exchange = None;
                 body
             }
-            Begun::More(first) => match self.exchange.take() {
+            ResponseStart::More(first) => match self.exchange.take() {
                 Some(exchange) => Body::from_boxed(Box::pin(ResponseBody::new(exchange, first))),
                 None => return Ok(None),
             },
@@ -169,7 +169,7 @@ impl Exchanging {
     }
 }
 
-impl Future for Exchanging {
+impl Future for ExchangeFuture {
     type Output = Result<Response, SendError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -187,7 +187,7 @@ impl Future for Exchanging {
 }
 
 /// What follows the head of the final response.
-enum Begun {
+enum ResponseStart {
     /// Nothing: this is all of the body.
     Over(Body),
     /// More, of which this came with the head.
@@ -201,8 +201,8 @@ pub(crate) struct Exchange {
     response: Option<ResponseFuture>,
     received: Option<RecvStream>,
     shared: Arc<Shared>,
-    alarm: Alarm,
-    waits: Waits,
+    alarm: LazyTimer,
+    waits: Deadlines,
     /// How many interim responses have come.
     interim: usize,
     /// How large their fields were, all together.
@@ -241,14 +241,14 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
-    fn new(shared: Arc<Shared>, terms: Terms, reused: bool) -> Self {
-        let continue_wait = shared.config.continue_wait;
+    fn new(shared: Arc<Shared>, terms: ExchangeContext, reused: bool) -> Self {
+        let expect_continue_timeout = shared.config.expect_continue_timeout;
         Exchange {
             upload: None,
             response: None,
             received: None,
-            alarm: Alarm::new(shared.runtime.clone(), "exchange"),
-            waits: Waits::new(&terms.timeouts, terms.deadline, continue_wait),
+            alarm: LazyTimer::new(shared.runtime.clone(), "exchange"),
+            waits: Deadlines::new(&terms.timeouts, terms.deadline, expect_continue_timeout),
             shared,
             interim: 0,
             interim_size: 0,
@@ -313,7 +313,9 @@ impl Exchange {
             let mut cx = Context::from_waker(Waker::noop());
             return Err(match requests.poll_ready(&mut cx) {
                 Poll::Ready(Err(failure)) => Failure::Stream(failure),
-                Poll::Ready(Ok(())) | Poll::Pending => Failure::Misuse(Misuse::NoExtendedConnect),
+                Poll::Ready(Ok(())) | Poll::Pending => {
+                    Failure::Misuse(RequestError::ExtendedConnectUnsupported)
+                }
             });
         }
         let size = self
@@ -323,12 +325,12 @@ impl Exchange {
         // A tunnel stays open, and begins when the server has agreed.
         let is_sent = is_empty && !is_connect;
         self.written_before = self.shared.link.written();
-        self.heard_before = self.shared.link.heard();
+        self.heard_before = self.shared.link.bytes_read();
         let (response, stream) = requests
             .send_request(outgoing.head, is_sent)
             .map_err(Failure::Stream)?;
         if let Some(bytes) = size {
-            self.emit(|| Event::RequestHeadSent { bytes });
+            self.emit(|| TraceEvent::RequestHeadSent { bytes });
         }
         self.unopened = stream.stream_id().as_u32();
         self.shared.link.has_begun(self.unopened);
@@ -393,7 +395,11 @@ impl Exchange {
                 return Poll::Ready(Err(Failure::Violation("the length is no number")));
             }
             let stream = head.body().stream_id().as_u32();
-            if self.shared.link.has_found(Finding::RequestPseudo(stream)) {
+            if self
+                .shared
+                .link
+                .has_found(FrameViolation::RequestPseudo(stream))
+            {
                 return Poll::Ready(Err(Failure::Violation(REQUEST_PSEUDO)));
             }
             return Poll::Ready(Ok(head));
@@ -415,7 +421,7 @@ impl Exchange {
         self.interim += 1;
         self.interim_size += head::list_size(response.headers());
         let config = &self.shared.config;
-        if self.interim > config.max_interim {
+        if self.interim > config.max_informational {
             let most = "more interim (1xx) responses came than Config::max_interim allows";
             return Err(Failure::TooLarge(most));
         }
@@ -424,7 +430,7 @@ impl Exchange {
                         Config::max_header_list_size allows";
             return Err(Failure::TooLarge(most));
         }
-        self.emit(|| Event::Informational {
+        self.emit(|| TraceEvent::Informational {
             status: status.as_u16(),
         });
         if let Some(listener) = request.extensions.get::<OnInformational>() {
@@ -451,12 +457,12 @@ impl Exchange {
         cx: &mut Context<'_>,
         head: &mut http::response::Parts,
         received: RecvStream,
-    ) -> Result<Begun, Failure> {
+    ) -> Result<ResponseStart, Failure> {
         self.has_head = true;
         // What is left of it has no use any more, and holds a reference to the stream.
         self.response = None;
         let status = head.status;
-        self.emit(|| Event::ResponseHead {
+        self.emit(|| TraceEvent::ResponseHead {
             status: status.as_u16(),
             bytes: head::response_size(&head.headers),
         });
@@ -469,9 +475,9 @@ impl Exchange {
                 // The tunnel gives it back.
                 self.has_room = false;
                 tunnel::upgraded(upload.into_stream(), received, self.shared.clone(), lease)
-                    .leave_with(&mut head.extensions);
+                    .insert_into(&mut head.extensions);
             }
-            return Ok(Begun::Over(Body::empty()));
+            return Ok(ResponseStart::Over(Body::empty()));
         }
         if let Some(upload) = &mut self.upload
             && upload.waits_for_continue()
@@ -492,8 +498,8 @@ impl Exchange {
         self.no_content |= status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
         if received.is_end_stream() {
             self.received = Some(received);
-            self.settle();
-            return Ok(Begun::Over(Body::empty()));
+            self.finish();
+            return Ok(ResponseStart::Over(Body::empty()));
         }
         if !self.no_content {
             self.remaining = head
@@ -512,10 +518,10 @@ impl Exchange {
         match first {
             Some(data) if is_over && (!self.no_content || data.is_empty()) => {
                 self.take_data(&data)?;
-                self.settle();
-                Ok(Begun::Over(Body::from(data)))
+                self.finish();
+                Ok(ResponseStart::Over(Body::from(data)))
             }
-            first => Ok(Begun::More(first)),
+            first => Ok(ResponseStart::More(first)),
         }
     }
 
@@ -523,7 +529,7 @@ impl Exchange {
     pub(crate) fn take_data(&mut self, data: &Bytes) -> Result<(), Failure> {
         let length = data.len();
         self.waits.read_some = true;
-        self.heard_before = self.shared.link.heard();
+        self.heard_before = self.shared.link.bytes_read();
         self.body_received += length as u64;
         // h2 compares lengths itself.
         if let Some(remaining) = &mut self.remaining {
@@ -552,7 +558,7 @@ impl Exchange {
                 early.complete();
             }
             let bytes = upload.taken;
-            self.emit(|| Event::RequestBodySent { bytes });
+            self.emit(|| TraceEvent::RequestBodySent { bytes });
         }
         Ok(sending)
     }
@@ -588,8 +594,8 @@ impl Exchange {
             head::trim(trailers);
             let (link, stream) = (&self.shared.link, received.stream_id().as_u32());
             // Those of requests are noted as such wherever they stand.
-            if link.has_found(Finding::LatePseudo(stream))
-                || link.has_found(Finding::RequestPseudo(stream))
+            if link.has_found(FrameViolation::LatePseudo(stream))
+                || link.has_found(FrameViolation::RequestPseudo(stream))
             {
                 return Poll::Ready(Err(Failure::Violation(LATE_PSEUDO)));
             }
@@ -604,13 +610,14 @@ impl Exchange {
         cx: &mut Context<'_>,
         sending: Sending,
     ) -> Poll<Result<(), Failure>> {
-        let continues = self.waits_for_continue() && sending == Sending::Starved && !self.is_tunnel;
-        let situation = Situation {
+        let continues =
+            self.waits_for_continue() && sending == Sending::BodyPending && !self.is_tunnel;
+        let situation = WaitState {
             writing: sending == Sending::Blocked,
             sent: sending == Sending::Over || self.is_tunnel,
             head: self.has_head,
             started: self.started,
-            callers_turn: sending == Sending::Starved && !self.is_tunnel,
+            awaiting_caller: sending == Sending::BodyPending && !self.is_tunnel,
             continuing: continues,
         };
         if let Some(lease) = &self.lease
@@ -619,11 +626,11 @@ impl Exchange {
             return Poll::Ready(Err(Failure::Revoked));
         }
         match ready!(self.waits.poll(cx, &mut self.alarm, situation)) {
-            Ended::Continue => {
+            Expired::Continue => {
                 self.stop_waiting_for_continue();
                 Poll::Ready(Ok(()))
             }
-            Ended::Timeout(kind) => Poll::Ready(Err(Failure::Timeout(kind))),
+            Expired::Timeout(kind) => Poll::Ready(Err(Failure::Timeout(kind))),
         }
     }
 
@@ -650,9 +657,9 @@ impl Exchange {
 
     /// The response has come to its end: others may have the stream's place. A request that is not
     /// sent to its end by then is not wanted (RFC 9113 §8.1), and its stream is reset.
-    pub(crate) fn settle(&mut self) {
+    pub(crate) fn finish(&mut self) {
         let bytes = self.body_received;
-        self.emit(|| Event::ResponseEnded { bytes });
+        self.emit(|| TraceEvent::ResponseEnded { bytes });
         self.close(CloseReason::Finished);
     }
 
@@ -687,7 +694,7 @@ impl Exchange {
         }
         if self.has_head {
             // Whoever asked has a response already, and will not tell.
-            self.emit(|| Event::Failed { error: &error });
+            self.emit(|| TraceEvent::Failed { error: &error });
         }
         self.close_but_keep_body(close);
         error
@@ -698,19 +705,19 @@ impl Exchange {
         let is_sent = self.upload.as_ref().is_some_and(Upload::is_sent);
         let progress = Progress {
             phase: match (self.has_head, is_sent) {
-                (true, _) => Phase::Body,
-                (false, true) => Phase::Head,
-                (false, false) => Phase::Send,
+                (true, _) => ErrorPhase::Body,
+                (false, true) => ErrorPhase::Head,
+                (false, false) => ErrorPhase::Send,
             },
             sent: match &self.upload {
-                None if !self.has_head => Sent::Nothing,
+                None if !self.has_head => RequestSent::None,
                 // h2 had it, nothing has left since, and nothing will. (While there is a connection, it
                 // may still write what it has, even for a stream that has failed.)
                 Some(_) if gone && self.shared.link.written() == self.written_before => {
-                    Sent::Nothing
+                    RequestSent::None
                 }
-                Some(_) if !is_sent => Sent::Part,
-                _ => Sent::All,
+                Some(_) if !is_sent => RequestSent::Partial,
+                _ => RequestSent::Full,
             },
             started: self.started,
         };
@@ -718,28 +725,36 @@ impl Exchange {
         let error = match failure {
             Failure::Stream(failure) => error::of_stream(&failure, &self.shared.link, progress),
             Failure::Misuse(misuse) if misuse.is_body() => {
-                Error::new(Kind::RequestBody, Phase::Send, progress.sent).with_source(misuse)
+                Error::new(ErrorKind::RequestBody, ErrorPhase::Send, progress.sent)
+                    .with_source(misuse)
             }
-            Failure::Misuse(Misuse::NoExtendedConnect) => {
-                Error::new(Kind::InvalidRequest, Phase::Request, Sent::Nothing)
-                    .with_source(NoExtendedConnect)
-            }
-            Failure::Misuse(misuse) => {
-                Error::new(Kind::InvalidRequest, Phase::Request, Sent::Nothing).with_source(misuse)
-            }
+            Failure::Misuse(RequestError::ExtendedConnectUnsupported) => Error::new(
+                ErrorKind::InvalidRequest,
+                ErrorPhase::Request,
+                RequestSent::None,
+            )
+            .with_source(ExtendedConnectUnsupported),
+            Failure::Misuse(misuse) => Error::new(
+                ErrorKind::InvalidRequest,
+                ErrorPhase::Request,
+                RequestSent::None,
+            )
+            .with_source(misuse),
             Failure::Body(error) => error.with_sent(progress.sent),
             Failure::Violation(rule) => {
-                Error::new(Kind::Protocol, phase, progress.sent).with_message(rule)
+                Error::new(ErrorKind::Protocol, phase, progress.sent).with_message(rule)
             }
             Failure::TooLarge(what) => {
-                Error::new(Kind::TooLarge, phase, progress.sent).with_message(what)
+                Error::new(ErrorKind::TooLarge, phase, progress.sent).with_message(what)
             }
-            Failure::NotAdmitted => Error::new(Kind::Closed, phase, Sent::Nothing)
-                .with_message("the server admits no requests on this connection any more"),
-            Failure::Revoked => Error::new(Kind::PoolClosed, phase, progress.sent)
+            Failure::NotAdmitted => {
+                Error::new(ErrorKind::ConnectionClosed, phase, RequestSent::None)
+                    .with_message("the server admits no requests on this connection any more")
+            }
+            Failure::Revoked => Error::new(ErrorKind::PoolClosed, phase, progress.sent)
                 .with_message("the pool was drained, and did not wait for the end of the exchange")
-                .with_source(LeaseRevoked),
-            Failure::Timeout(limit) => Error::new(Kind::Timeout(limit), phase, progress.sent),
+                .with_source(ConnectionRevoked),
+            Failure::Timeout(limit) => Error::new(ErrorKind::Timeout(limit), phase, progress.sent),
         };
         error
             .with_response_started(self.started)
@@ -784,7 +799,7 @@ impl Exchange {
         }
     }
 
-    pub(crate) fn emit<'a>(&self, event: impl FnOnce() -> Event<'a>) {
+    pub(crate) fn emit<'a>(&self, event: impl FnOnce() -> TraceEvent<'a>) {
         self.trace.emit(|| (self.alarm.now(), event()));
     }
 }

@@ -6,12 +6,12 @@ use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, header, request, uri,
 };
-use httpcore_core_primitives::{BodyLength, Protocol, Target};
+use httpcore_core_primitives::{BodyLength, Protocol, RequestTarget};
 
 /// Why a request cannot be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Misuse {
+pub enum RequestError {
     /// Its URI names no host, and no `Host` field does.
     NoHost,
     /// `Host` stands several times, or is no host.
@@ -35,51 +35,57 @@ pub enum Misuse {
     /// A [`Protocol`] goes with `CONNECT`, or with a `GET` that becomes one (RFC 8441 §4).
     ProtocolWithoutConnect,
     /// The server has not said that it knows extended CONNECT (RFC 8441 §3).
-    NoExtendedConnect,
+    ExtendedConnectUnsupported,
     /// The fields are more than h2 can encode.
     TooLarge,
     /// The request's version is 0.9.
     Version,
-    /// A [`Target`] which HTTP/2 cannot say: `:path` is an absolute path with a query, or `*` for
+    /// A [`RequestTarget`] which HTTP/2 cannot say: `:path` is an absolute path with a query, or `*` for
     /// `OPTIONS` (RFC 9113 §8.3.1).
     TargetForm,
 }
 
-impl Misuse {
+impl RequestError {
     /// Whether it is the body's fault, and not that of the head.
     pub(crate) fn is_body(self) -> bool {
         matches!(
             self,
-            Misuse::BodyTooShort | Misuse::BodyTooLong | Misuse::Trailer
+            RequestError::BodyTooShort | RequestError::BodyTooLong | RequestError::Trailer
         )
     }
 }
 
-impl fmt::Display for Misuse {
+impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Misuse::NoHost => "the request names no host",
-            Misuse::Host => "the request's Host is no host",
-            Misuse::Scheme => "the request's scheme is not one of HTTP's",
-            Misuse::ConnectTarget => "the target of a CONNECT must be a host and a port",
-            Misuse::Target => "the request's target holds what may not stand in one",
-            Misuse::ContentLength => "the request's Content-Length is not the length of its body",
-            Misuse::TransferEncoding => "HTTP/2 has no transfer codings",
-            Misuse::BodyTooShort => "the request's body is shorter than was said",
-            Misuse::BodyTooLong => "the request's body is longer than was said",
-            Misuse::Trailer => "the request's trailers hold a field which may not be one",
-            Misuse::ProtocolWithoutConnect => "only a CONNECT asks for a protocol",
-            Misuse::NoExtendedConnect => "the server does not offer extended CONNECT",
-            Misuse::TooLarge => "the request's fields cannot be encoded",
-            Misuse::Version => "the request asks for HTTP/0.9, which has no fields and one method",
-            Misuse::TargetForm => {
+            RequestError::NoHost => "the request names no host",
+            RequestError::Host => "the request's Host is no host",
+            RequestError::Scheme => "the request's scheme is not one of HTTP's",
+            RequestError::ConnectTarget => "the target of a CONNECT must be a host and a port",
+            RequestError::Target => "the request's target holds what may not stand in one",
+            RequestError::ContentLength => {
+                "the request's Content-Length is not the length of its body"
+            }
+            RequestError::TransferEncoding => "HTTP/2 has no transfer codings",
+            RequestError::BodyTooShort => "the request's body is shorter than was said",
+            RequestError::BodyTooLong => "the request's body is longer than was said",
+            RequestError::Trailer => "the request's trailers hold a field which may not be one",
+            RequestError::ProtocolWithoutConnect => "only a CONNECT asks for a protocol",
+            RequestError::ExtendedConnectUnsupported => {
+                "the server does not offer extended CONNECT"
+            }
+            RequestError::TooLarge => "the request's fields cannot be encoded",
+            RequestError::Version => {
+                "the request asks for HTTP/0.9, which has no fields and one method"
+            }
+            RequestError::TargetForm => {
                 "the request's Target is not a path, and HTTP/2 can say no other (RFC 9113 §8.3.1)"
             }
         })
     }
 }
 
-impl std::error::Error for Misuse {}
+impl std::error::Error for RequestError {}
 
 /// A request's head, ready for h2.
 pub(crate) struct Outgoing {
@@ -91,9 +97,12 @@ pub(crate) struct Outgoing {
 }
 
 /// `request` as HTTP/2 has it (RFC 9113 §8.3.1).
-pub(crate) fn outgoing(request: &request::Parts, length: BodyLength) -> Result<Outgoing, Misuse> {
+pub(crate) fn outgoing(
+    request: &request::Parts,
+    length: BodyLength,
+) -> Result<Outgoing, RequestError> {
     if request.version == Version::HTTP_09 {
-        return Err(Misuse::Version);
+        return Err(RequestError::Version);
     }
     let mut head = Request::new(());
     *head.method_mut() = request.method.clone();
@@ -102,7 +111,7 @@ pub(crate) fn outgoing(request: &request::Parts, length: BodyLength) -> Result<O
     if let Some(protocol) = protocol {
         // RFC 8441 §5: what is a GET with Upgrade over HTTP/1.1 is a CONNECT here.
         if request.method != Method::CONNECT && request.method != Method::GET {
-            return Err(Misuse::ProtocolWithoutConnect);
+            return Err(RequestError::ProtocolWithoutConnect);
         }
         *head.method_mut() = Method::CONNECT;
         head.extensions_mut()
@@ -130,7 +139,7 @@ pub(crate) fn outgoing(request: &request::Parts, length: BodyLength) -> Result<O
             .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
     }
     match (said, known) {
-        (Some(said), Some(known)) if said != known => return Err(Misuse::ContentLength),
+        (Some(said), Some(known)) if said != known => return Err(RequestError::ContentLength),
         (None, Some(known)) if known > 0 || expects_content(&request.method) => {
             let value = HeaderValue::from(known);
             head.headers_mut().insert(header::CONTENT_LENGTH, value);
@@ -150,26 +159,26 @@ fn expects_content(method: &Method) -> bool {
 }
 
 /// What becomes `:scheme`, `:authority` and `:path`.
-fn target(request: &request::Parts, is_tunnel: bool) -> Result<Uri, Misuse> {
+fn target(request: &request::Parts, is_tunnel: bool) -> Result<Uri, RequestError> {
     let url = &request.uri;
     let asked = asked_target(request, is_tunnel)?;
     let path = asked.as_ref().or(url.path_and_query());
     // `http` lets bytes through which a URL may not hold.
     if path.is_some_and(|path| !path.as_str().bytes().all(|byte| byte.is_ascii_graphic())) {
-        return Err(Misuse::Target);
+        return Err(RequestError::Target);
     }
     if is_tunnel {
-        let authority = url.authority().ok_or(Misuse::ConnectTarget)?;
+        let authority = url.authority().ok_or(RequestError::ConnectTarget)?;
         if authority.port_u16().is_none() {
-            return Err(Misuse::ConnectTarget);
+            return Err(RequestError::ConnectTarget);
         }
     }
     let (scheme, own_port) = match url.scheme_str() {
         Some("http" | "ws") => (uri::Scheme::HTTP, ":80"),
         Some("https" | "wss") => (uri::Scheme::HTTPS, ":443"),
         None if is_tunnel => (uri::Scheme::HTTPS, ":"),
-        Some(_) => return Err(Misuse::Scheme),
-        None => return Err(Misuse::NoHost),
+        Some(_) => return Err(RequestError::Scheme),
+        None => return Err(RequestError::NoHost),
     };
     let authority = authority(request, if is_tunnel { "@" } else { own_port })?;
     let starts_well = path.is_none_or(|path| path.as_str().starts_with(['/', '*']));
@@ -184,7 +193,7 @@ fn target(request: &request::Parts, is_tunnel: bool) -> Result<Uri, Misuse> {
     let mut parts = uri::Parts::default();
     parts.authority = Some(
         uri::Authority::from_maybe_shared(Bytes::from(authority.into_owned().into_bytes()))
-            .map_err(|_| Misuse::Host)?,
+            .map_err(|_| RequestError::Host)?,
     );
     if !is_tunnel {
         parts.scheme = Some(scheme);
@@ -193,56 +202,60 @@ fn target(request: &request::Parts, is_tunnel: bool) -> Result<Uri, Misuse> {
             // RFC 9113 §8.3.1: a path is never empty.
             Some(path) => {
                 uri::PathAndQuery::from_maybe_shared(Bytes::from(format!("/{}", path.as_str())))
-                    .map_err(|_| Misuse::Target)?
+                    .map_err(|_| RequestError::Target)?
             }
             None => uri::PathAndQuery::from_static("/"),
         });
     }
-    Uri::from_parts(parts).map_err(|_| Misuse::Target)
+    Uri::from_parts(parts).map_err(|_| RequestError::Target)
 }
 
 /// What `:path` is to be, if the request says so in its extensions.
 fn asked_target(
     request: &request::Parts,
     is_tunnel: bool,
-) -> Result<Option<uri::PathAndQuery>, Misuse> {
-    let asked = match request.extensions.get::<Target>() {
+) -> Result<Option<uri::PathAndQuery>, RequestError> {
+    let asked = match request.extensions.get::<RequestTarget>() {
         // RFC 9113 §8.3.1: with `:scheme` and `:authority`, the target is the absolute form always.
-        None | Some(Target::Absolute) => return Ok(None),
-        Some(_) if is_tunnel => return Err(Misuse::TargetForm),
-        Some(Target::Asterisk) => Bytes::from_static(b"*"),
-        Some(Target::Exact(target)) => target.clone(),
-        Some(_) => return Err(Misuse::TargetForm),
+        None | Some(RequestTarget::Absolute) => return Ok(None),
+        Some(_) if is_tunnel => return Err(RequestError::TargetForm),
+        Some(RequestTarget::Asterisk) => Bytes::from_static(b"*"),
+        Some(RequestTarget::Exact(target)) => target.clone(),
+        Some(_) => return Err(RequestError::TargetForm),
     };
     if !asked.iter().all(u8::is_ascii_graphic) {
-        return Err(Misuse::Target);
+        return Err(RequestError::Target);
     }
     let is_path = asked.starts_with(b"/") && !asked.contains(&b'#');
     let is_asterisk = &*asked == b"*" && request.method == Method::OPTIONS;
     if !is_path && !is_asterisk {
-        return Err(Misuse::TargetForm);
+        return Err(RequestError::TargetForm);
     }
-    let path = uri::PathAndQuery::from_maybe_shared(asked.clone()).map_err(|_| Misuse::Target)?;
+    let path =
+        uri::PathAndQuery::from_maybe_shared(asked.clone()).map_err(|_| RequestError::Target)?;
     // `http` would leave out what it takes for a fragment.
     (path.as_str().as_bytes() == &*asked)
         .then_some(Some(path))
-        .ok_or(Misuse::TargetForm)
+        .ok_or(RequestError::TargetForm)
 }
 
 /// RFC 9113 §8.3.1: what `Host` would say. Borrowed, if the URL's authority is just that.
-fn authority<'a>(request: &'a request::Parts, own_port: &str) -> Result<Cow<'a, str>, Misuse> {
+fn authority<'a>(
+    request: &'a request::Parts,
+    own_port: &str,
+) -> Result<Cow<'a, str>, RequestError> {
     let mut hosts = request.headers.get_all(header::HOST).iter();
     let said = match (hosts.next(), hosts.next()) {
         (None, _) => None,
-        (Some(host), None) => Some(host.to_str().map_err(|_| Misuse::Host)?),
-        (Some(_), Some(_)) => return Err(Misuse::Host),
+        (Some(host), None) => Some(host.to_str().map_err(|_| RequestError::Host)?),
+        (Some(_), Some(_)) => return Err(RequestError::Host),
     };
     let of_url = request.uri.authority().map(uri::Authority::as_str);
     let host = match (said, of_url) {
-        (Some(host), _) if host.is_empty() || host.contains('@') => return Err(Misuse::Host),
+        (Some(host), _) if host.is_empty() || host.contains('@') => return Err(RequestError::Host),
         (Some(host), _) => return Ok(Cow::Owned(host.to_owned())),
         (None, Some(host)) => host,
-        (None, None) => return Err(Misuse::NoHost),
+        (None, None) => return Err(RequestError::NoHost),
     };
     // RFC 9113 §8.3.1: no user information.
     let bare = host.rsplit('@').next().unwrap_or(host);
@@ -250,7 +263,7 @@ fn authority<'a>(request: &'a request::Parts, own_port: &str) -> Result<Cow<'a, 
     let bare = bare.strip_suffix(own_port).unwrap_or(bare);
     let bare = bare.strip_suffix(':').unwrap_or(bare);
     if bare.is_empty() {
-        return Err(Misuse::NoHost);
+        return Err(RequestError::NoHost);
     }
     // RFC 9110 §4.2.3: the host is the same in any case, and lower case is the usual one.
     if bare.bytes().any(|byte| byte.is_ascii_uppercase()) {
@@ -264,12 +277,12 @@ fn authority<'a>(request: &'a request::Parts, own_port: &str) -> Result<Cow<'a, 
 
 /// RFC 9113 §8.2.2: leaves out what concerns an HTTP/1.1 connection, and what is said in other
 /// ways.
-fn tidy(fields: &mut HeaderMap) -> Result<(), Misuse> {
+fn tidy(fields: &mut HeaderMap) -> Result<(), RequestError> {
     fields.remove(header::HOST);
     if let Some(codings) = fields.remove(header::TRANSFER_ENCODING)
         && !codings.as_bytes().eq_ignore_ascii_case(b"chunked")
     {
-        return Err(Misuse::TransferEncoding);
+        return Err(RequestError::TransferEncoding);
     }
     if fields.contains_key(header::CONNECTION) {
         let named: Vec<HeaderName> = fields
@@ -306,24 +319,24 @@ fn tidy(fields: &mut HeaderMap) -> Result<(), Misuse> {
 }
 
 /// RFC 9110 §8.6: one number.
-fn content_length(fields: &HeaderMap) -> Result<Option<u64>, Misuse> {
+fn content_length(fields: &HeaderMap) -> Result<Option<u64>, RequestError> {
     let mut values = fields.get_all(header::CONTENT_LENGTH).iter();
     let Some(value) = values.next() else {
         return Ok(None);
     };
     let digits = value.as_bytes();
     if values.next().is_some() || digits.is_empty() {
-        return Err(Misuse::ContentLength);
+        return Err(RequestError::ContentLength);
     }
     let number = digits.iter().try_fold(0_u64, |value, byte| {
         let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
         value.checked_mul(10)?.checked_add(digit)
     });
-    number.map(Some).ok_or(Misuse::ContentLength)
+    number.map(Some).ok_or(RequestError::ContentLength)
 }
 
 /// RFC 9110 §6.5.1, RFC 9113 §8.1: what may not stand in trailers.
-pub(crate) fn check_trailers(trailers: &HeaderMap) -> Result<(), Misuse> {
+pub(crate) fn check_trailers(trailers: &HeaderMap) -> Result<(), RequestError> {
     const FORBIDDEN: [HeaderName; 9] = [
         header::CONTENT_LENGTH,
         header::TRANSFER_ENCODING,
@@ -338,7 +351,11 @@ pub(crate) fn check_trailers(trailers: &HeaderMap) -> Result<(), Misuse> {
     let bad = FORBIDDEN.iter().any(|name| trailers.contains_key(name))
         || trailers.contains_key("keep-alive")
         || trailers.contains_key("proxy-connection");
-    if bad { Err(Misuse::Trailer) } else { Ok(()) }
+    if bad {
+        Err(RequestError::Trailer)
+    } else {
+        Ok(())
+    }
 }
 
 /// RFC 9113 §8.2.1 has a value with white space around it refused; h2 lets it pass, and honest servers
@@ -406,7 +423,7 @@ pub(crate) fn request_size(head: &Request<()>) -> u64 {
 mod tests {
     use super::*;
 
-    fn head(request: request::Builder, length: BodyLength) -> Result<Outgoing, Misuse> {
+    fn head(request: request::Builder, length: BodyLength) -> Result<Outgoing, RequestError> {
         let (parts, ()) = request.body(()).unwrap().into_parts();
         outgoing(&parts, length)
     }
@@ -464,11 +481,11 @@ mod tests {
             |request: request::Builder| head(request, NONE).map(|out| out.head.uri().to_string());
         assert_eq!(uri(get("http://a.test?q")).unwrap(), "http://a.test/?q");
         assert_eq!(uri(get("wss://a.test/c")).unwrap(), "https://a.test/c");
-        assert_eq!(uri(get("/only")).unwrap_err(), Misuse::NoHost);
-        assert_eq!(uri(get("ftp://a.test/")).unwrap_err(), Misuse::Scheme);
+        assert_eq!(uri(get("/only")).unwrap_err(), RequestError::NoHost);
+        assert_eq!(uri(get("ftp://a.test/")).unwrap_err(), RequestError::Scheme);
         assert_eq!(uri(Request::connect("a.test:443")).unwrap(), "a.test:443");
         let without_port = uri(Request::connect("a.test"));
-        assert_eq!(without_port.unwrap_err(), Misuse::ConnectTarget);
+        assert_eq!(without_port.unwrap_err(), RequestError::ConnectTarget);
         let chat = Protocol::new("websocket");
         let chat = Request::connect("https://a.test/chat").extension(chat);
         assert_eq!(uri(chat).unwrap(), "https://a.test/chat");
@@ -482,23 +499,27 @@ mod tests {
         assert_eq!(upgrade.method(), Method::CONNECT);
         assert_eq!(upgrade.headers().len(), 1, "{upgrade:?}");
         let wrong = Request::put("https://a.test/chat").extension(Protocol::new("websocket"));
-        assert_eq!(uri(wrong).unwrap_err(), Misuse::ProtocolWithoutConnect);
+        assert_eq!(
+            uri(wrong).unwrap_err(),
+            RequestError::ProtocolWithoutConnect
+        );
     }
 
     #[test]
     fn a_target_becomes_the_path_or_is_refused_by_name() {
-        let exact = |target: &'static str| Target::Exact(Bytes::from_static(target.as_bytes()));
+        let exact =
+            |target: &'static str| RequestTarget::Exact(Bytes::from_static(target.as_bytes()));
         let (url, get, options) = ("http://a.test/x?y", Method::GET, Method::OPTIONS);
-        let form = Err(Misuse::TargetForm);
+        let form = Err(RequestError::TargetForm);
         for (method, url, target, path) in [
             (&get, url, exact("/other?z"), Ok("/other?z")),
             (&get, url, exact("/%%//x"), Ok("/%%//x")),
-            (&get, url, exact("/<>"), Err(Misuse::Target)),
+            (&get, url, exact("/<>"), Err(RequestError::Target)),
             (&get, url, exact("//a/../b"), Ok("//a/../b")),
-            (&options, url, Target::Asterisk, Ok("*")),
+            (&options, url, RequestTarget::Asterisk, Ok("*")),
             (&options, url, exact("*"), Ok("*")),
-            (&get, url, Target::Absolute, Ok("/x?y")),
-            (&get, url, Target::Asterisk, form),
+            (&get, url, RequestTarget::Absolute, Ok("/x?y")),
+            (&get, url, RequestTarget::Asterisk, form),
             (&get, url, exact("*"), form),
             (&options, url, exact("*x"), form),
             (&get, url, exact("http://a.test/x"), form),
@@ -506,8 +527,8 @@ mod tests {
             (&get, url, exact("/x#y"), form),
             (&get, url, exact(""), form),
             (&Method::CONNECT, "a.test:443", exact("b.test:443"), form),
-            (&get, url, exact("/ x"), Err(Misuse::Target)),
-            (&get, url, exact("/\r\nx: y"), Err(Misuse::Target)),
+            (&get, url, exact("/ x"), Err(RequestError::Target)),
+            (&get, url, exact("/\r\nx: y"), Err(RequestError::Target)),
         ] {
             let request = get_of(method, url).extension(target.clone());
             let out = head(request, NONE);
@@ -567,7 +588,7 @@ mod tests {
             (&["99999999999999999999"], BodyLength::Unknown),
         ] {
             let refused = said(Method::POST, wrong, length);
-            assert_eq!(refused, Err(Misuse::ContentLength), "{wrong:?}");
+            assert_eq!(refused, Err(RequestError::ContentLength), "{wrong:?}");
         }
     }
 

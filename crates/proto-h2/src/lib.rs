@@ -4,13 +4,13 @@
 //!   any [`NetworkStream`](httpcore_core_primitives::NetworkStream). A task of the
 //!   [`Runtime`](httpcore_core_primitives::Runtime) drives it, so that PINGs are answered, and a
 //!   server's goodbye is heard, while nobody asks for anything.
-//! - [`Config`] is what may be set: windows, limits, keep-alive.
+//! - [`Http2Config`] is what may be set: windows, limits, keep-alive.
 //!
 //! Frames, HPACK and flow control are the `h2` crate's, which is named nowhere outside. It brings
 //! the traits of tokio for reading and writing, and not its runtime.
 //!
 //! ```text
-//!   Exchanging ──┐ heads and pieces of bodies              ┌── stream below
+//!   ExchangeFuture ──┐ heads and pieces of bodies              ┌── stream below
 //!   (caller's)   ├────────► h2 ◄──── Driver (a task) ◄─────┤   (64 KiB at a time)
 //!   ResponseBody ┘ wakes it ──►       turns it             └── timer: keep-alive
 //!                                        │ what is admitted
@@ -27,7 +27,7 @@
 //! connection and the other streams go on.
 //!
 //! What the server says it has not processed (a stream above the last of a GOAWAY, REFUSED_STREAM)
-//! fails as [`Sent::Nothing`](httpcore_core_primitives::Sent::Nothing), and so may be sent again
+//! fails as [`Sent::Nothing`](httpcore_core_primitives::RequestSent::None), and so may be sent again
 //! whatever it was (RFC 9113 §8.7).
 
 #![forbid(unsafe_code)]
@@ -40,16 +40,16 @@ mod driver;
 mod error;
 mod exchange;
 mod head;
-mod inspect;
 mod link;
-mod opening;
 mod payload;
-mod pulse;
+mod ping;
+mod preface;
 mod shares;
 mod tokio_io;
 mod tunnel;
 mod upload;
+mod validate;
 
-pub use config::Config;
+pub use config::Http2Config;
 pub use connection::H2Connection;
-pub use head::Misuse;
+pub use head::RequestError;

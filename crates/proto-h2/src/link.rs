@@ -9,17 +9,17 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use httpcore_core_primitives::Admission;
+use httpcore_core_primitives::StreamLimit;
 
-use crate::inspect::Finding;
+use crate::validate::FrameViolation;
 
 /// Shared by the stream below, the driver and the exchanges. Locks are held for a look.
 #[derive(Debug, Default)]
-pub(crate) struct Link {
+pub(crate) struct ConnShared {
     /// How many bytes may still be read before others have their turn.
     allowance: AtomicUsize,
     /// How many bytes have been read; it may begin anew.
-    heard: AtomicUsize,
+    bytes_read: AtomicUsize,
     /// A request has ended without an answer, while so many bytes had been read.
     suspected: AtomicU8,
     suspected_at: AtomicUsize,
@@ -46,18 +46,18 @@ pub(crate) struct Link {
     opened: AtomicU32,
     /// Those between the two never will be opened.
     stranded: AtomicBool,
-    said: Mutex<Said>,
+    said: Mutex<LinkState>,
 }
 
 /// How many findings are kept for streams that have not asked. More than the usual none is rare, and
 /// a server may not fill memory with them.
-const MOST_FINDINGS: usize = 64;
+const MAX_VIOLATIONS: usize = 64;
 
 #[derive(Debug, Default)]
-struct Said {
+struct LinkState {
     /// How the connection ended, for those who ask why their stream did.
     end: Option<End>,
-    admission: Option<Admission>,
+    admission: Option<StreamLimit>,
     /// Whether that is news to the pool.
     is_news: bool,
     listener: Option<Waker>,
@@ -69,7 +69,7 @@ struct Said {
     room: Waiting,
     /// Exchanges whose streams have not been opened.
     unopened: Waiting,
-    findings: Vec<Finding>,
+    findings: Vec<FrameViolation>,
     /// The code of the server's last GOAWAY.
     goaway: Option<u32>,
     /// The driver, to be told when nobody holds the connection any more.
@@ -149,7 +149,7 @@ pub(crate) enum End {
     Dropped,
 }
 
-impl Link {
+impl ConnShared {
     /// A turn of the driver begins.
     pub(crate) fn begin_turn(&self, allowance: usize, idle: bool) {
         self.allowance.store(allowance, Ordering::Relaxed);
@@ -175,7 +175,7 @@ impl Link {
     pub(crate) fn has_read(&self, bytes: usize) {
         let left = self.allowance.load(Ordering::Relaxed).saturating_sub(bytes);
         self.allowance.store(left, Ordering::Relaxed);
-        self.heard.fetch_add(bytes, Ordering::AcqRel);
+        self.bytes_read.fetch_add(bytes, Ordering::AcqRel);
     }
 
     /// Keeps the driver's waker for [`let_go`](Self::let_go).
@@ -203,17 +203,17 @@ impl Link {
     }
 
     /// How many bytes have been read: a number which changes whenever something comes.
-    pub(crate) fn heard(&self) -> usize {
-        self.heard.load(Ordering::Acquire)
+    pub(crate) fn bytes_read(&self) -> usize {
+        self.bytes_read.load(Ordering::Acquire)
     }
 
     /// A request has ended without an answer. If nothing has come since the time when so many bytes
     /// had been read, the driver is to find out whether the server is alive.
-    pub(crate) fn suspect(&self, heard: usize, why: Unanswered) {
-        if self.heard() != heard || self.is_gone() {
+    pub(crate) fn suspect(&self, bytes_read: usize, why: Unanswered) {
+        if self.bytes_read() != bytes_read || self.is_gone() {
             return;
         }
-        self.suspected_at.store(heard, Ordering::Relaxed);
+        self.suspected_at.store(bytes_read, Ordering::Relaxed);
         self.suspected.fetch_max(why as u8, Ordering::AcqRel);
         if let Some(driver) = self.driver() {
             driver.wake();
@@ -229,7 +229,7 @@ impl Link {
             1 => Unanswered::Dropped,
             _ => Unanswered::TooLate,
         };
-        (self.suspected_at.load(Ordering::Relaxed) == self.heard()).then_some(why)
+        (self.suspected_at.load(Ordering::Relaxed) == self.bytes_read()).then_some(why)
     }
 
     pub(crate) fn has_written(&self, bytes: usize) {
@@ -250,18 +250,18 @@ impl Link {
     }
 
     /// Something was found in what the server sent.
-    pub(crate) fn found(&self, finding: Finding) {
-        if finding == Finding::TooManyBlocks {
+    pub(crate) fn found(&self, finding: FrameViolation) {
+        if finding == FrameViolation::TooManyBlocks {
             return self.ended(End::Abused(
                 "the server sent more than a hundred interim (1xx) responses to one request",
             ));
         }
         let mut said = self.said();
-        if let Finding::GoAway(code) = finding {
+        if let FrameViolation::GoAway(code) = finding {
             said.goaway = Some(code);
             return;
         }
-        if said.findings.len() == MOST_FINDINGS {
+        if said.findings.len() == MAX_VIOLATIONS {
             said.findings.remove(0);
         }
         said.findings.push(finding);
@@ -270,7 +270,7 @@ impl Link {
     }
 
     /// Whether this was found.
-    pub(crate) fn has_found(&self, finding: Finding) -> bool {
+    pub(crate) fn has_found(&self, finding: FrameViolation) -> bool {
         self.has_findings.load(Ordering::Acquire) && self.said().findings.contains(&finding)
     }
 
@@ -279,7 +279,7 @@ impl Link {
         self.said().goaway
     }
 
-    pub(crate) fn weigh(&self, control: usize) {
+    pub(crate) fn count_control_frame(&self, control: usize) {
         self.control.fetch_add(control, Ordering::Relaxed);
     }
 
@@ -302,10 +302,10 @@ impl Link {
     }
 
     /// Tells the pool how many exchanges are admitted, if that is news.
-    pub(crate) fn publish(&self, admission: Admission) {
+    pub(crate) fn publish(&self, admission: StreamLimit) {
         let listener = {
             let mut said = self.said();
-            if said.admission == Some(admission) || said.admission == Some(Admission::Over) {
+            if said.admission == Some(admission) || said.admission == Some(StreamLimit::Closed) {
                 return;
             }
             said.admission = Some(admission);
@@ -317,7 +317,7 @@ impl Link {
         }
     }
 
-    pub(crate) fn poll_limit(&self, cx: &mut Context<'_>) -> Poll<Admission> {
+    pub(crate) fn poll_stream_limit(&self, cx: &mut Context<'_>) -> Poll<StreamLimit> {
         let mut said = self.said();
         if said.is_news
             && let Some(admission) = said.admission
@@ -463,7 +463,7 @@ impl Link {
     pub(crate) fn strand(&self) {
         self.stranded.store(true, Ordering::Release);
         let waiting = std::mem::take(&mut self.said().unopened.list);
-        self.publish(Admission::Over);
+        self.publish(StreamLimit::Closed);
         wake(waiting);
     }
 
@@ -493,7 +493,7 @@ impl Link {
         }
     }
 
-    fn said(&self) -> MutexGuard<'_, Said> {
+    fn said(&self) -> MutexGuard<'_, LinkState> {
         self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

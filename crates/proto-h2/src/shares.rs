@@ -15,7 +15,7 @@
 //! h2 returns the connection's window only when half of what the server knows of has been read, and
 //! so the server may know of two thirds of what it has.
 
-use crate::config::Config;
+use crate::config::Http2Config;
 
 /// The windows of streams, and how many streams there may be that have such.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub(crate) struct Shares {
 }
 
 impl Shares {
-    pub(crate) fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Http2Config) -> Self {
         let third = config.most_buffered() / 3;
         Shares {
             third,
@@ -86,10 +86,10 @@ mod tests {
             (16 << 20, 64 << 20),
             (2 << 20, 1 << 20),
         ] {
-            let config = Config {
+            let config = Http2Config {
                 stream_window: window,
                 max_buffered_per_connection: bound,
-                ..Config::default()
+                ..Http2Config::default()
             };
             let shares = Shares::new(&config);
             let (mut sum, mut last) = (0, u32::MAX);
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn few_streams_have_the_window_that_was_set() {
-        let shares = Shares::new(&Config::default());
+        let shares = Shares::new(&Http2Config::default());
         let ten = Share {
             window: 2 << 20,
             most: 10,

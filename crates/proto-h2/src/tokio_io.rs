@@ -9,23 +9,23 @@ use std::{
 };
 
 use bytes::BytesMut;
-use httpcore_core_primitives::{BoxStream, IdleEnd, Kind, outgoing::Outgoing, scratch};
+use httpcore_core_primitives::{BoxStream, ErrorKind, IdleEvent, scratch, write_buf::WriteBuf};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{
-    inspect::{Finding, Headers, Inspector},
-    link::{End, Link},
-    opening::Opening,
+    link::{ConnShared, End},
     payload,
+    preface::PrefaceCheck,
+    validate::{FrameValidator, FrameViolation, Headers},
 };
 
 /// How many bytes are gathered before they are written. A system call for each frame of 16 KiB took
 /// sixteen times as many.
-const MOST_HELD: usize = 256 * 1024;
+const MAX_HELD_BYTES: usize = 256 * 1024;
 
 /// How much of that may be other than payload: a server that does not read what it is told should
 /// soon be read from no more.
-const MOST_FRAMING: usize = 16 * 1024;
+const MAX_FRAMING_BYTES: usize = 16 * 1024;
 
 /// The stream below a connection. It reads into a large buffer of the thread's and hands that out
 /// piece by piece, which costs a copy and saves most of the system calls. What h2 writes and flushes
@@ -34,7 +34,7 @@ const MOST_FRAMING: usize = 16 * 1024;
 pub(crate) struct Io {
     stream: BoxStream,
     /// What h2 has written.
-    outgoing: Outgoing,
+    outgoing: WriteBuf,
     /// What was written may still be held back below.
     is_unflushed: bool,
     /// The stream took no more in this turn, and has the waker.
@@ -48,11 +48,11 @@ pub(crate) struct Io {
     /// How much of `incoming` has been handed out.
     taken: usize,
     /// Until the server's first frame has come.
-    opening: Option<Opening>,
-    inspector: Inspector,
+    opening: Option<PrefaceCheck>,
+    inspector: FrameValidator,
     headers: Headers,
     held: Held,
-    link: Arc<Link>,
+    link: Arc<ConnShared>,
 }
 
 /// The last bytes that were read, if the inspector must see the next ones with them: a part of a
@@ -80,18 +80,18 @@ impl Held {
 
 impl Io {
     /// `is_layered` says whether there is more than a socket below.
-    pub(crate) fn new(stream: BoxStream, is_layered: bool, link: Arc<Link>) -> Self {
+    pub(crate) fn new(stream: BoxStream, is_layered: bool, link: Arc<ConnShared>) -> Self {
         Io {
             stream,
-            outgoing: Outgoing::default(),
+            outgoing: WriteBuf::default(),
             is_unflushed: false,
             is_blocked: false,
             broken: None,
             is_layered,
             incoming: BytesMut::new(),
             taken: 0,
-            opening: Some(Opening::default()),
-            inspector: Inspector::new(),
+            opening: Some(PrefaceCheck::default()),
+            inspector: FrameValidator::new(),
             headers: Headers::new(),
             held: Held::default(),
             link,
@@ -133,7 +133,9 @@ impl Io {
                     Some(_) | None => End::Closed,
                 }),
                 // What broke first is the better explanation, unless reading says more.
-                Poll::Ready(Err(error)) if Kind::of_stream_error(error) == Kind::Network => {
+                Poll::Ready(Err(error))
+                    if ErrorKind::of_stream_error(error) == ErrorKind::Network =>
+                {
                     if let Some(broken) = self.broken.take() {
                         self.link.ended(broken);
                     }
@@ -175,12 +177,12 @@ impl Io {
             self.inspector.admits_none = true;
         }
         let held = self.inspector.look(bytes, |finding| {
-            abused |= finding == Finding::TooManyBlocks;
+            abused |= finding == FrameViolation::TooManyBlocks;
             self.link.found(finding);
         });
         let control = std::mem::take(&mut self.inspector.control);
         if control > 0 {
-            self.link.weigh(control);
+            self.link.count_control_frame(control);
         }
         if abused {
             return Err(io::ErrorKind::Other.into());
@@ -192,8 +194,8 @@ impl Io {
     /// turned the loop for a long time. What has not been written then can be sent elsewhere.
     fn end_while_idle(&mut self, cx: &mut Context<'_>) -> Option<End> {
         match self.stream.poll_idle(cx) {
-            Poll::Ready(IdleEnd::Closed) => Some(End::Closed),
-            Poll::Ready(IdleEnd::Failed(kind)) => Some(End::Failed(Arc::new(kind.into()))),
+            Poll::Ready(IdleEvent::Closed) => Some(End::Closed),
+            Poll::Ready(IdleEvent::Failed(kind)) => Some(End::Failed(Arc::new(kind.into()))),
             // What there is to be read will be, in the next turn.
             Poll::Ready(_) | Poll::Pending => None,
         }
@@ -204,18 +206,18 @@ impl Io {
     fn is_open(&mut self, cx: &mut Context<'_>) -> bool {
         let mut end = self.stream.poll_idle(cx);
         // The end may have arrived behind frames.
-        if matches!(end, Poll::Ready(IdleEnd::UnsolicitedData))
+        if matches!(end, Poll::Ready(IdleEvent::UnsolicitedData))
             && self.incoming.is_empty()
             && self.link.may_read()
         {
             end = match self.poll_fill(cx) {
-                Poll::Ready(Ok(())) if self.incoming.is_empty() => Poll::Ready(IdleEnd::Closed),
+                Poll::Ready(Ok(())) if self.incoming.is_empty() => Poll::Ready(IdleEvent::Closed),
                 Poll::Ready(Ok(())) => self.stream.poll_idle(cx),
-                Poll::Ready(Err(error)) => Poll::Ready(IdleEnd::Failed(error.kind())),
+                Poll::Ready(Err(error)) => Poll::Ready(IdleEvent::Failed(error.kind())),
                 Poll::Pending => Poll::Pending,
             };
         }
-        !matches!(end, Poll::Ready(IdleEnd::Closed | IdleEnd::Failed(_)))
+        !matches!(end, Poll::Ready(IdleEvent::Closed | IdleEvent::Failed(_)))
     }
 
     /// Takes all of `bufs`, once there is room.
@@ -225,14 +227,16 @@ impl Io {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let payload = payload::offered();
-        if self.outgoing.is_full(MOST_HELD) || self.outgoing.framing().len() >= MOST_FRAMING {
+        if self.outgoing.is_full(MAX_HELD_BYTES)
+            || self.outgoing.buf_mut().len() >= MAX_FRAMING_BYTES
+        {
             ready!(self.poll_send(cx));
         }
         if self.broken.is_some() {
             return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
         }
         if self.outgoing.is_empty() {
-            self.outgoing = Outgoing::new(scratch::take());
+            self.outgoing = WriteBuf::new(scratch::take());
         }
         for buf in bufs {
             self.headers.look(buf);
@@ -251,7 +255,7 @@ impl Io {
         for buf in bufs {
             match payload::part(&payload, buf) {
                 Some(data) => self.outgoing.push(data, b""),
-                None => self.outgoing.framing().extend_from_slice(buf),
+                None => self.outgoing.buf_mut().extend_from_slice(buf),
             }
         }
         Poll::Ready(Ok(self.outgoing.len() - before))
@@ -267,7 +271,7 @@ impl Io {
         let sent = ready!(self.poll_write_all(cx));
         self.is_unflushed = false;
         self.is_blocked = false;
-        scratch::give(self.outgoing.end());
+        scratch::give(self.outgoing.into_buf());
         if let Err(end) = sent {
             self.broken = Some(end);
             // It is for reading to say how the connection ended.
@@ -416,7 +420,7 @@ impl AsyncWrite for SharedIo {
 impl Drop for Io {
     fn drop(&mut self) {
         scratch::give(std::mem::take(&mut self.incoming));
-        scratch::give(self.outgoing.end());
+        scratch::give(self.outgoing.into_buf());
     }
 }
 
@@ -427,7 +431,7 @@ mod tests {
     use std::future::poll_fn;
 
     /// Reads as h2 does, a little at a time, until it has to wait; how much that was.
-    async fn turn(io: &mut Io, link: &Link, allowance: usize) -> usize {
+    async fn turn(io: &mut Io, link: &ConnShared, allowance: usize) -> usize {
         link.begin_turn(allowance, false);
         let mut taken = 0;
         poll_fn(|cx| {
@@ -451,14 +455,14 @@ mod tests {
         let (stream, mut server) = net.pair_with(Wire::new().buffer(1 << 20));
         net.run(async move {
             server.write_all(frames(1_000_000)).await.unwrap();
-            let link = Arc::new(Link::default());
+            let link = Arc::new(ConnShared::default());
             let mut io = Io::new(stream, false, link.clone());
             let mut taken = Vec::new();
             while taken.iter().sum::<usize>() < 1_000_000 {
                 taken.push(turn(&mut io, &link, 200_000).await);
                 assert_eq!(io.incoming.capacity(), 0);
             }
-            assert_eq!(link.heard(), 1_000_000);
+            assert_eq!(link.bytes_read(), 1_000_000);
             let most = taken.iter().max().copied().unwrap_or(0);
             assert!(most < 200_000 + scratch::SIZE, "{taken:?}");
             assert!(taken.len() > 3, "{taken:?}");

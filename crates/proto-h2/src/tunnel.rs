@@ -11,7 +11,7 @@ use std::{
 use bytes::{Buf, Bytes, BytesMut};
 use h2::{Reason, RecvStream, SendStream};
 use httpcore_core_primitives::{
-    IdleEnd, Lease, NetworkStream, RuntimeGone, SharedIoError, StreamInfo, Upgraded,
+    ConnectionInfo, IdleEvent, Lease, NetworkStream, RuntimeShutdown, SharedIoError, Upgraded,
 };
 
 use crate::{connection::Shared, error::Told, link::End, payload::Payload};
@@ -71,7 +71,7 @@ impl Tunnel {
                 }
                 Some(End::Abused(how)) => io::Error::new(io::ErrorKind::InvalidData, how),
                 Some(End::Silent | End::Unanswered) => io::ErrorKind::TimedOut.into(),
-                Some(End::Dropped) => RuntimeGone::error(),
+                Some(End::Dropped) => RuntimeShutdown::error(),
                 Some(End::Closed) | None => io::ErrorKind::UnexpectedEof.into(),
             };
         }
@@ -152,15 +152,15 @@ impl NetworkStream for Tunnel {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEnd> {
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEvent> {
         Poll::Ready(match ready!(self.poll_fill(cx)) {
-            Ok(()) if self.unread.is_empty() => IdleEnd::Closed,
-            Ok(()) => IdleEnd::UnsolicitedData,
-            Err(error) => IdleEnd::Failed(error.kind()),
+            Ok(()) if self.unread.is_empty() => IdleEvent::Closed,
+            Ok(()) => IdleEvent::UnsolicitedData,
+            Err(error) => IdleEvent::Failed(error.kind()),
         })
     }
 
-    fn info(&self) -> StreamInfo {
+    fn info(&self) -> ConnectionInfo {
         self.shared.info.clone()
     }
 }

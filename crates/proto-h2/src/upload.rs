@@ -9,7 +9,7 @@ use httpcore_core_primitives::Body;
 
 use crate::{
     exchange::Failure,
-    head::{self, Misuse},
+    head::{self, RequestError},
     payload::Payload,
 };
 
@@ -41,7 +41,7 @@ pub(crate) enum Sending {
     /// The server's windows, or our own buffer, are full.
     Blocked,
     /// The body has nothing now, or waits for 100.
-    Starved,
+    BodyPending,
 }
 
 #[derive(Debug)]
@@ -92,11 +92,11 @@ impl Upload {
         for _ in 0..PIECES_AT_ONCE {
             match self.stage {
                 Stage::Sent | Stage::Abandoned => return Ok((Sending::Over, progress)),
-                Stage::Continue => return Ok((Sending::Starved, progress)),
+                Stage::Continue => return Ok((Sending::BodyPending, progress)),
                 Stage::Body => {}
             }
             if self.piece.is_empty() && !self.is_last && self.poll_piece(cx)?.is_pending() {
-                return Ok((Sending::Starved, progress));
+                return Ok((Sending::BodyPending, progress));
             }
             if self.stage != Stage::Body {
                 continue;
@@ -108,7 +108,7 @@ impl Upload {
         }
         // More could be sent. The others first.
         cx.waker().wake_by_ref();
-        Ok((Sending::Starved, progress))
+        Ok((Sending::BodyPending, progress))
     }
 
     /// Asks the body for its next piece.
@@ -162,14 +162,14 @@ impl Upload {
         if let Some(left) = &mut self.left {
             *left = left
                 .checked_sub(bytes as u64)
-                .ok_or(Failure::Misuse(Misuse::BodyTooLong))?;
+                .ok_or(Failure::Misuse(RequestError::BodyTooLong))?;
         }
         Ok(())
     }
 
     fn ended(&self) -> Result<(), Failure> {
         match self.left {
-            Some(left) if left > 0 => Err(Failure::Misuse(Misuse::BodyTooShort)),
+            Some(left) if left > 0 => Err(Failure::Misuse(RequestError::BodyTooShort)),
             _ => Ok(()),
         }
     }

@@ -19,12 +19,12 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use httpcore_core_primitives::{
-    Admission, Body, BoxStream, CloseReason, IdleEnd, Kind, Lease, LeaseId, LeaseState,
-    NetworkStream, Protocol, Reclaim, Request, Response, SendError, Sent, SharedConnection,
-    StreamInfo, Terms, Timeouts, Trace, lease::Outcome,
+    Body, BoxStream, CloseReason, ConnectionInfo, ErrorKind, ExchangeContext, IdleEvent, Lease,
+    LeaseId, LeaseOwner, LeaseState, NetworkStream, Protocol, Request, RequestSent, Response,
+    SendError, SharedConnection, StreamLimit, Timeouts, Trace, lease::LeaseEnd,
 };
-use httpcore_net_mock::{Census, Link, MockNet, ServerStream};
-use httpcore_proto_h2::{Config, H2Connection};
+use httpcore_net_mock::{Link, LiveCounts, MockNet, ServerStream};
+use httpcore_proto_h2::{H2Connection, Http2Config};
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -91,11 +91,11 @@ impl Server {
 #[derive(Default)]
 struct Book(Mutex<Vec<CloseReason>>, LeaseState);
 
-impl Reclaim for Book {
-    fn reclaim(self: Arc<Self>, _: LeaseId, outcome: Outcome) {
+impl LeaseOwner for Book {
+    fn reclaim(self: Arc<Self>, _: LeaseId, outcome: LeaseEnd) {
         match outcome {
-            Outcome::Closed(reason) => self.0.lock().unwrap().push(reason),
-            Outcome::Returned(..) => panic!("there is nothing to give back"),
+            LeaseEnd::Closed(reason) => self.0.lock().unwrap().push(reason),
+            LeaseEnd::Returned(..) => panic!("there is nothing to give back"),
         }
     }
 
@@ -105,8 +105,8 @@ impl Reclaim for Book {
 }
 
 impl Book {
-    fn terms(self: &Arc<Self>) -> Terms {
-        Terms {
+    fn terms(self: &Arc<Self>) -> ExchangeContext {
+        ExchangeContext {
             lease: Lease::new(LeaseId::new(1), self.clone()),
             timeouts: Timeouts::default(),
             deadline: None,
@@ -134,18 +134,18 @@ where
     let (stream, server) = net.pair();
     net.spawn("server", serve(server));
     let runtime = Arc::new(net.clone());
-    let opened = H2Connection::open(stream, runtime, Arc::new(Config::default()));
+    let opened = H2Connection::open(stream, runtime, Arc::new(Http2Config::default()));
     opened.await.unwrap()
 }
 
-async fn limit(connection: &H2Connection) -> Admission {
-    poll_fn(|cx| connection.poll_limit(cx)).await
+async fn limit(connection: &H2Connection) -> StreamLimit {
+    poll_fn(|cx| connection.poll_stream_limit(cx)).await
 }
 
 /// Whether there is no news.
 fn is_quiet(connection: &H2Connection) -> bool {
     let cx = &mut Context::from_waker(Waker::noop());
-    connection.poll_limit(cx).is_pending()
+    connection.poll_stream_limit(cx).is_pending()
 }
 
 async fn hello(response: Result<Response, SendError>) {
@@ -154,8 +154,8 @@ async fn hello(response: Result<Response, SendError>) {
 }
 
 fn ends_clean(net: &MockNet) {
-    net.settle();
-    assert_eq!(net.census(), Census::default(), "{}", net.report());
+    net.run_until_idle();
+    assert_eq!(net.census(), LiveCounts::default(), "{}", net.report());
 }
 
 #[test]
@@ -175,9 +175,9 @@ fn what_the_server_admits_is_told_whenever_it_changes() {
         let connection = connection.await;
         assert!(is_quiet(&connection), "nothing is known before SETTINGS");
         for streams in [7, 0, 9] {
-            assert_eq!(limit(&connection).await, Admission::UpTo(streams));
+            assert_eq!(limit(&connection).await, StreamLimit::Max(streams));
         }
-        assert_eq!(limit(&connection).await, Admission::Over);
+        assert_eq!(limit(&connection).await, StreamLimit::Closed);
         assert!(is_quiet(&connection), "and that is the last word");
         drop(connection);
     });
@@ -200,9 +200,9 @@ fn a_server_that_goes_away_is_told_of_though_a_response_is_still_coming() {
         });
         let connection = connection.await;
         let book = Arc::<Book>::default();
-        assert_eq!(limit(&connection).await, Admission::UpTo(10));
+        assert_eq!(limit(&connection).await, StreamLimit::Max(10));
         let response = connection.exchange(get(), book.terms()).await;
-        assert_eq!(limit(&connection).await, Admission::Over);
+        assert_eq!(limit(&connection).await, StreamLimit::Closed);
         assert_eq!(net.elapsed(), Duration::ZERO, "at once");
         hello(response).await;
         assert_eq!(net.elapsed(), Duration::from_secs(60));
@@ -221,7 +221,7 @@ fn a_server_without_a_limit_is_not_taken_at_its_word() {
             server.next(GOAWAY).await;
         });
         let connection = connection.await;
-        assert_eq!(limit(&connection).await, Admission::UpTo(1000));
+        assert_eq!(limit(&connection).await, StreamLimit::Max(1000));
     });
     ends_clean(&net);
 }
@@ -238,12 +238,12 @@ fn a_connection_that_ends_says_so_though_nobody_asks_for_anything() {
             server.0.read_to_end().await.unwrap();
         });
         let connection = connection.await;
-        assert_eq!(limit(&connection).await, Admission::UpTo(7));
-        assert_eq!(limit(&connection).await, Admission::Over);
+        assert_eq!(limit(&connection).await, StreamLimit::Max(7));
+        assert_eq!(limit(&connection).await, StreamLimit::Closed);
         let book = Arc::new(Book::default());
         let failure = connection.exchange(get(), book.terms()).await.unwrap_err();
-        assert_eq!(failure.error.kind(), Kind::Closed);
-        assert_eq!(failure.error.sent(), Sent::Nothing);
+        assert_eq!(failure.error.kind(), ErrorKind::ConnectionClosed);
+        assert_eq!(failure.error.sent(), RequestSent::None);
         assert!(failure.request.is_some());
         assert_eq!(book.ends(), [CloseReason::PeerSaidClose]);
     });
@@ -259,9 +259,9 @@ fn an_end_is_known_before_a_task_of_the_connection_has_run() {
             let mut server = Server(server);
             server.admit(7).await;
             let runtime = Arc::new(net.clone());
-            let opened = H2Connection::open(stream, runtime, Arc::new(Config::default()));
+            let opened = H2Connection::open(stream, runtime, Arc::new(Http2Config::default()));
             let connection = opened.await.unwrap();
-            assert_eq!(limit(&connection).await, Admission::UpTo(7));
+            assert_eq!(limit(&connection).await, StreamLimit::Max(7));
             assert!(connection.check_open());
             server.0.read_exact(24).await.unwrap();
             // Frames that have not been read are no end.
@@ -274,7 +274,7 @@ fn an_end_is_known_before_a_task_of_the_connection_has_run() {
             server.0.close_write().await.unwrap();
             // No task has run since.
             assert!(!connection.check_open(), "frames before the end: {frames}");
-            assert_eq!(limit(&connection).await, Admission::Over);
+            assert_eq!(limit(&connection).await, StreamLimit::Closed);
             assert!(!connection.check_open());
         });
         ends_clean(&net);
@@ -290,10 +290,10 @@ fn a_stream_that_was_never_opened_ends_as_unsent_when_the_server_admits_none() {
             let mut server = Server(server);
             server.admit(7).await;
             let runtime = Arc::new(net.clone());
-            let opened = H2Connection::open(stream, runtime, Arc::new(Config::default()));
+            let opened = H2Connection::open(stream, runtime, Arc::new(Http2Config::default()));
             let connection = opened.await.unwrap();
             server.0.read_exact(24).await.unwrap();
-            assert_eq!(limit(&connection).await, Admission::UpTo(7));
+            assert_eq!(limit(&connection).await, StreamLimit::Max(7));
             let book = Arc::<Book>::default();
             let mut before = connection.exchange(get(), book.terms());
             poll_fn(|cx| Poll::Ready(before.as_mut().poll(cx).is_pending())).await;
@@ -307,10 +307,15 @@ fn a_stream_that_was_never_opened_ends_as_unsent_when_the_server_admits_none() {
             let failure = connection.exchange(request, book.terms()).await;
             let failure = failure.unwrap_err();
             assert_eq!(net.elapsed(), Duration::ZERO);
-            assert_eq!(failure.error.sent(), Sent::Nothing, "{:?}", failure.error);
-            assert_eq!(failure.error.kind(), Kind::Closed);
+            assert_eq!(
+                failure.error.sent(),
+                RequestSent::None,
+                "{:?}",
+                failure.error
+            );
+            assert_eq!(failure.error.kind(), ErrorKind::ConnectionClosed);
             assert!(failure.request.is_some());
-            assert_eq!(limit(&connection).await, Admission::Over);
+            assert_eq!(limit(&connection).await, StreamLimit::Closed);
 
             // Nor is it sent later, when the server admits streams again.
             server.admit(9).await;
@@ -354,7 +359,12 @@ fn a_lease_ends_once_and_says_how() {
         assert_eq!(book.ends(), [CloseReason::Finished]);
 
         let refused = ask().await.unwrap_err();
-        assert_eq!(refused.error.sent(), Sent::Nothing, "{:?}", refused.error);
+        assert_eq!(
+            refused.error.sent(),
+            RequestSent::None,
+            "{:?}",
+            refused.error
+        );
         assert_eq!(book.ends(), [CloseReason::Failed]);
 
         drop(ask().await.unwrap());
@@ -363,8 +373,8 @@ fn a_lease_ends_once_and_says_how() {
         // Its reset is on its way before anything else is asked for.
         net.sleep(Duration::from_secs(1)).await;
         let unprocessed = ask().await.unwrap_err();
-        assert_eq!(unprocessed.error.kind(), Kind::Closed);
-        assert_eq!(unprocessed.error.sent(), Sent::Nothing);
+        assert_eq!(unprocessed.error.kind(), ErrorKind::ConnectionClosed);
+        assert_eq!(unprocessed.error.sent(), RequestSent::None);
         assert_eq!(book.ends(), [CloseReason::PeerSaidClose]);
     });
     ends_clean(&net);
@@ -418,7 +428,7 @@ fn a_runtime_that_drops_the_driver_leaves_nobody_waiting() {
     };
     assert_eq!(
         failure.error.kind(),
-        Kind::RuntimeGone,
+        ErrorKind::RuntimeShutdown,
         "{:?}",
         failure.error
     );
@@ -528,11 +538,11 @@ impl NetworkStream for Breaking {
         self.stream.poll_shutdown(cx)
     }
 
-    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEnd> {
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEvent> {
         self.stream.poll_idle(cx)
     }
 
-    fn info(&self) -> StreamInfo {
+    fn info(&self) -> ConnectionInfo {
         self.stream.info()
     }
 }
@@ -556,15 +566,20 @@ fn what_a_failed_write_may_have_passed_on_does_not_count_as_unsent() {
             hears.store(server.next(HEADERS).await.is_some(), SeqCst);
         });
         let runtime = Arc::new(net.clone());
-        let opened = H2Connection::open(stream, runtime, Arc::new(Config::default()));
+        let opened = H2Connection::open(stream, runtime, Arc::new(Http2Config::default()));
         let connection = opened.await.unwrap();
-        assert_eq!(limit(&connection).await, Admission::UpTo(10));
+        assert_eq!(limit(&connection).await, StreamLimit::Max(10));
         let book = Arc::<Book>::default();
         breaks.store(true, SeqCst);
         let failure = connection.exchange(get(), book.terms()).await.unwrap_err();
-        net.settle();
+        net.run_until_idle();
         assert!(heard.load(SeqCst), "the server has the request");
-        assert_eq!(failure.error.sent(), Sent::All, "{:?}", failure.error);
+        assert_eq!(
+            failure.error.sent(),
+            RequestSent::Full,
+            "{:?}",
+            failure.error
+        );
         drop(connection);
     });
     ends_clean(&net);
@@ -595,9 +610,9 @@ fn frames_of_a_body_go_out_in_one_write_and_uncopied() {
             assert!(server.next(GOAWAY).await.is_some());
         });
         let runtime = Arc::new(net.clone());
-        let opened = H2Connection::open(stream, runtime, Arc::new(Config::default()));
+        let opened = H2Connection::open(stream, runtime, Arc::new(Http2Config::default()));
         let connection = opened.await.unwrap();
-        assert_eq!(limit(&connection).await, Admission::UpTo(10));
+        assert_eq!(limit(&connection).await, StreamLimit::Max(10));
         let body = Bytes::from(vec![7; LENGTH]);
         let place = body.as_ptr() as usize..body.as_ptr() as usize + LENGTH;
         let mut request = get();

@@ -9,7 +9,7 @@ use http::{
     request,
 };
 use httpcore_core_primitives::{BodyLength, Credentials, base64};
-use httpcore_proto_h1::codec::{Codec, Event, Limits, Violation};
+use httpcore_proto_h1::codec::{Codec, Event, Limits, ProtocolError};
 
 use crate::{
     error::{ProxyError, Refusal},
@@ -246,7 +246,7 @@ impl Negotiation for Connect {
                 Ok(None) => return Ok(Progress::Pending),
                 // What is known of a refusal is worth more than that its body was cut short.
                 Err(_) if self.refusal.is_some() => return Err(self.refused(false)),
-                Err(Violation::ClosedBeforeHead) => return Err(ProxyError::Closed),
+                Err(ProtocolError::ClosedBeforeHead) => return Err(ProxyError::Closed),
                 Err(violation) => return Err(ProxyError::Http(violation)),
             }
         }

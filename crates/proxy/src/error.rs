@@ -4,7 +4,7 @@ use std::{fmt, io};
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use httpcore_proto_h1::codec::Violation;
+use httpcore_proto_h1::codec::ProtocolError;
 use thiserror::Error;
 
 /// A failure of a proxy, of its configuration, or of the negotiation with it.
@@ -46,7 +46,7 @@ pub enum ProxyError {
     Malformed(&'static str),
     /// The response to `CONNECT` breaks the rules of HTTP/1.1.
     #[error("malformed response to CONNECT from the proxy")]
-    Http(#[source] Violation),
+    Http(#[source] ProtocolError),
     /// The proxy closed the connection before the tunnel was open.
     #[error("the proxy closed the connection before the tunnel was open")]
     Closed,

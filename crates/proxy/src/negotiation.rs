@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::{Buf, BytesMut};
-use httpcore_core_primitives::{BoxStream, IdleEnd, NetworkStream, StreamInfo};
+use httpcore_core_primitives::{BoxStream, ConnectionInfo, IdleEvent, NetworkStream};
 
 use crate::error::ProxyError;
 
@@ -159,15 +159,15 @@ impl NetworkStream for Tunnel {
         self.stream.poll_shutdown(cx)
     }
 
-    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEnd> {
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEvent> {
         if self.leading.is_empty() {
             self.stream.poll_idle(cx)
         } else {
-            Poll::Ready(IdleEnd::UnsolicitedData)
+            Poll::Ready(IdleEvent::UnsolicitedData)
         }
     }
 
-    fn info(&self) -> StreamInfo {
+    fn info(&self) -> ConnectionInfo {
         self.stream.info()
     }
 }

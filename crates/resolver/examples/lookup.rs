@@ -13,11 +13,11 @@ use std::{
     thread::{self, Thread},
 };
 
-use httpcore_resolver::{Getaddrinfo, Resolve, StaticHosts, is_public, literal};
+use httpcore_resolver::{Resolve, StaticHosts, SystemResolver, is_public, literal};
 
 fn main() {
     let pinned: IpAddr = [192, 0, 2, 1].into();
-    let system = Arc::new(Getaddrinfo::default());
+    let system = Arc::new(SystemResolver::default());
     let resolver = StaticHosts::new(system).host("pinned.example", [pinned]);
     // Each look-up begins here; waiting for one after the other takes as long as the slowest.
     let lookups: Vec<_> = env::args()

@@ -38,7 +38,7 @@ const MAX_ADDRESSES: usize = 256;
 /// - Names are compared without case; a dot at the end counts, because the system may search other
 ///   domains for a name without it.
 /// - Look-ups of one name that overlap and find nothing in the cache all go to the inner resolver,
-///   which makes one of them if it is [`Getaddrinfo`](crate::Getaddrinfo).
+///   which makes one of them if it is [`SystemResolver`](crate::SystemResolver).
 /// - Dropping the future drops the inner one; nothing is kept then.
 pub struct CachingResolver {
     inner: Arc<dyn Resolve>,
@@ -53,7 +53,7 @@ impl CachingResolver {
     ///
     /// `now` is the clock of the runtime: `move || runtime.now()`. A resolver that is part of its
     /// runtime must not hold it: the runtime would then never end. A loop of `httpcore-net-epoll`
-    /// is built after its resolver, and has `Epoll::now` for this.
+    /// is built after its resolver, and has `EventLoop::now` for this.
     pub fn new(inner: Arc<dyn Resolve>, now: impl Fn() -> Instant + Send + Sync + 'static) -> Self {
         CachingResolver {
             inner,

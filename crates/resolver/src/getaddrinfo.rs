@@ -75,14 +75,14 @@ const WORKER_IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// - What the system says when no thread can be started and there is no other worker.
 /// - Errors with a number of the system (`raw_os_error`) keep it. Of others the kind is kept, and
 ///   the first 256 bytes of the text.
-pub struct Getaddrinfo {
+pub struct SystemResolver {
     shared: Arc<Shared>,
 }
 
-impl Getaddrinfo {
+impl SystemResolver {
     /// Returns a resolver with at most `max_workers` threads, and at least one.
     pub fn new(max_workers: usize) -> Self {
-        Getaddrinfo::builder().max_workers(max_workers).build()
+        SystemResolver::builder().max_workers(max_workers).build()
     }
 
     /// Returns a builder with the default limits.
@@ -97,13 +97,13 @@ impl Getaddrinfo {
     }
 }
 
-impl Default for Getaddrinfo {
+impl Default for SystemResolver {
     fn default() -> Self {
-        Getaddrinfo::builder().build()
+        SystemResolver::builder().build()
     }
 }
 
-impl Resolve for Getaddrinfo {
+impl Resolve for SystemResolver {
     fn resolve(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> {
         let submitted = match literal(host, port) {
             Some(address) => Err(Ok(vec![address])),
@@ -119,14 +119,14 @@ impl Resolve for Getaddrinfo {
     }
 }
 
-impl fmt::Debug for Getaddrinfo {
+impl fmt::Debug for SystemResolver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (workers, idle, lookups, queued) = {
             let state = self.shared.state();
             let (lookups, queued) = (state.lookups.len(), state.queue.len());
             (state.workers, state.idle, lookups, queued)
         };
-        f.debug_struct("Getaddrinfo")
+        f.debug_struct("SystemResolver")
             .field("max_workers", &self.shared.limits.max_workers)
             .field("workers", &workers)
             .field("idle", &idle)
@@ -138,7 +138,7 @@ impl fmt::Debug for Getaddrinfo {
 
 /// Workers inside `getaddrinfo` cannot be interrupted: they end after it, and their callers are
 /// answered. What is queued fails.
-impl Drop for Getaddrinfo {
+impl Drop for SystemResolver {
     fn drop(&mut self) {
         let refused = {
             let mut state = self.shared.state();
@@ -153,7 +153,7 @@ impl Drop for Getaddrinfo {
     }
 }
 
-/// Limits of a [`Getaddrinfo`], and the function that its workers call.
+/// Limits of a [`SystemResolver`], and the function that its workers call.
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct Builder {
     max_workers: usize,
@@ -205,8 +205,8 @@ impl Builder {
     }
 
     /// Returns the resolver. No thread is started before the first look-up.
-    pub fn build(self) -> Getaddrinfo {
-        Getaddrinfo {
+    pub fn build(self) -> SystemResolver {
+        SystemResolver {
             shared: Arc::new(Shared {
                 state: Mutex::default(),
                 work: Condvar::new(),

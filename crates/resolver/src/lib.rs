@@ -2,7 +2,7 @@
 //! everything else that has blocking look-ups and futures.
 //!
 //! - [`Resolve`] is the trait: a host and a port in, addresses out.
-//! - [`Getaddrinfo`] is the system's look-up on a bounded number of worker threads. One look-up for
+//! - [`SystemResolver`] is the system's look-up on a bounded number of worker threads. One look-up for
 //!   each name at a time; names whose servers do not answer do not block other names.
 //! - [`StaticHosts`] answers some names from a table, and leaves the others to another resolver.
 //! - [`CachingResolver`] keeps answers of another resolver, and that a name does not exist, for a
@@ -12,10 +12,10 @@
 //! - [`literal`] tells IP addresses from names.
 //!
 //! ```
-//! use httpcore_resolver::{CachingResolver, Getaddrinfo, Resolve, StaticHosts};
+//! use httpcore_resolver::{CachingResolver, SystemResolver, Resolve, StaticHosts};
 //! use std::{net::Ipv4Addr, sync::Arc, time::Instant};
 //!
-//! let system = Arc::new(Getaddrinfo::default());
+//! let system = Arc::new(SystemResolver::default());
 //! // A backend's clock; this is the system's.
 //! let cached = Arc::new(CachingResolver::new(system, Instant::now));
 //! let resolver = StaticHosts::new(cached).host("api.test", [Ipv4Addr::LOCALHOST.into()]);
@@ -51,12 +51,12 @@ use httpcore_core_primitives::BoxFuture;
 
 pub use addresses::is_public;
 pub use cache::CachingResolver;
-pub use getaddrinfo::{Builder, Getaddrinfo};
+pub use getaddrinfo::{Builder, SystemResolver};
 pub use host::literal;
 pub use static_hosts::StaticHosts;
 
 /// Looks names up: the system's way, a table, a cache, or a DNS client of one's own. A backend takes
-/// one where it is built, for example by `Epoll::builder().resolver(…)`.
+/// one where it is built, for example by `EventLoop::builder().resolver(…)`.
 ///
 /// IP literals never get here: backends answer them by [`literal`].
 pub trait Resolve: fmt::Debug + Send + Sync + 'static {

@@ -23,11 +23,11 @@ use crate::{Resolve, host::key};
 /// ([`io::ErrorKind::NotFound`]).
 ///
 /// ```
-/// use httpcore_resolver::{Getaddrinfo, StaticHosts};
+/// use httpcore_resolver::{SystemResolver, StaticHosts};
 /// use std::{net::IpAddr, sync::Arc};
 ///
 /// let staging: IpAddr = "192.0.2.7".parse()?;
-/// let resolver = StaticHosts::new(Arc::new(Getaddrinfo::default()))
+/// let resolver = StaticHosts::new(Arc::new(SystemResolver::default()))
 ///     .host("www.example.com", [staging])
 ///     .host("ads.example.com", []);
 /// # let _ = resolver;

@@ -2,7 +2,7 @@
 
 use std::{future::Future, io, pin::pin, sync::Arc, task, thread};
 
-use httpcore_resolver::{Getaddrinfo, Resolve};
+use httpcore_resolver::{Resolve, SystemResolver};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 struct Unpark(thread::Thread);
@@ -27,7 +27,7 @@ fn block_on<F: Future>(future: F) -> F::Output {
 
 #[test]
 fn without_file_descriptors_no_name_is_said_not_to_exist() {
-    let resolver = Getaddrinfo::default();
+    let resolver = SystemResolver::default();
     let before = getrlimit(Resource::Nofile);
     let none = Rlimit {
         current: Some(0),

@@ -12,7 +12,9 @@ use std::{
 use bytes::Bytes;
 use futures_core::Stream;
 use http::{StatusCode, header::CONTENT_TYPE};
-use httpcore_core_primitives::{Body, Error, GivenBack, Kind, Phase, Response, Sent};
+use httpcore_core_primitives::{
+    Body, Error, ErrorKind, ErrorPhase, RejectedResponse, RequestSent, Response,
+};
 
 use crate::parser::{Event, Limits, Parser};
 
@@ -32,21 +34,24 @@ pub struct Events {
 
 /// A response which is no stream of events. It is given back.
 #[derive(Debug)]
-pub struct NotEvents(pub GivenBack);
+pub struct UnexpectedResponse(pub RejectedResponse);
 
 impl Events {
     /// The events of `response`.
     ///
     /// # Errors
     ///
-    /// [`NotEvents`], unless its status is 200 and its content `text/event-stream`.
-    pub fn new(response: Response, limits: Limits) -> Result<Self, NotEvents> {
+    /// [`UnexpectedResponse`], unless its status is 200 and its content `text/event-stream`.
+    pub fn new(response: Response, limits: Limits) -> Result<Self, UnexpectedResponse> {
         Self::with_parser(response, Parser::new(limits))
     }
 
-    pub(crate) fn with_parser(response: Response, parser: Parser) -> Result<Self, NotEvents> {
+    pub(crate) fn with_parser(
+        response: Response,
+        parser: Parser,
+    ) -> Result<Self, UnexpectedResponse> {
         if response.status() != StatusCode::OK || !says_events(&response) {
-            return Err(NotEvents(GivenBack::new(response)));
+            return Err(UnexpectedResponse(RejectedResponse::new(response)));
         }
         Ok(Events {
             body: Some(response.into_body()),
@@ -59,7 +64,7 @@ impl Events {
     ///
     /// # Errors
     ///
-    /// Whatever ends the body early; [`Kind::TooLarge`] for an event beyond its limit. Any of them
+    /// Whatever ends the body early; [`ErrorKind::TooLarge`] for an event beyond its limit. Any of them
     /// is the end.
     pub async fn event(&mut self) -> Option<Result<Event, Error>> {
         poll_fn(|cx| self.poll_event(cx)).await
@@ -74,9 +79,10 @@ impl Events {
                 Err(too_large) => {
                     self.body = None;
                     self.input = Bytes::new();
-                    let error = Error::new(Kind::TooLarge, Phase::Body, Sent::All)
-                        .with_source(too_large)
-                        .with_response_started(true);
+                    let error =
+                        Error::new(ErrorKind::TooLarge, ErrorPhase::Body, RequestSent::Full)
+                            .with_source(too_large)
+                            .with_response_started(true);
                     return Poll::Ready(Some(Err(error)));
                 }
             }
@@ -124,11 +130,11 @@ fn says_events(response: &Response) -> bool {
     kind.trim().eq_ignore_ascii_case("text/event-stream")
 }
 
-impl fmt::Display for NotEvents {
+impl fmt::Display for UnexpectedResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let status = self.0.status();
         write!(f, "the server answered with {status}, and not with events")
     }
 }
 
-impl StdError for NotEvents {}
+impl StdError for UnexpectedResponse {}

@@ -39,9 +39,9 @@ mod parser;
 mod source;
 mod subscription;
 
-pub use events::{Events, NotEvents};
+pub use events::{Events, UnexpectedResponse};
 pub use parser::{Event, Limits, Parser, TooLarge};
-pub use source::{EventSource, Step};
+pub use source::{EventSource, SourceEvent};
 pub use subscription::Subscription;
 
 /// The examples of the README, tested.

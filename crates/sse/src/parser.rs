@@ -107,7 +107,7 @@ impl Parser {
     /// This, for a stream that goes on where another ended: `id` is what an event has that says
     /// none.
     #[must_use]
-    pub fn resuming(mut self, id: impl Into<String>) -> Self {
+    pub fn with_last_event_id(mut self, id: impl Into<String>) -> Self {
         self.last_id = id.into();
         self.id.clone_from(&self.last_id);
         self

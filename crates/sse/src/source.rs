@@ -18,11 +18,12 @@ use std::{
 use futures_core::Stream;
 use http::StatusCode;
 use httpcore_core_primitives::{
-    Alarm, BoxFuture, Error, Fault, Kind, Phase, Request, Response, Runtime, Sent,
+    BoxFuture, Error, ErrorKind, ErrorPhase, Fault, LazyTimer, Request, RequestSent, Response,
+    Runtime,
 };
 
 use crate::{
-    events::{Events, NotEvents},
+    events::{Events, UnexpectedResponse},
     parser::{Event, Parser},
     subscription::{Plan, Subscription},
 };
@@ -36,13 +37,13 @@ type Sending = Box<dyn FnMut(Request) -> BoxFuture<'static, Result<Response, Err
 /// affair. It ends with `204`, which says that there is no more, and with an error where asking
 /// again is of no use: another answer than events, a request that cannot be sent, a certificate that
 /// is not believed, a closed pool. Before each reconnect it waits, at least 500 ms, and longer the more
-/// connections in a row bring no event ([`Subscription::pause`]).
+/// connections in a row bring no event ([`Subscription::reconnect_delay`]).
 ///
 /// Dropping it gives up whatever it does.
 pub struct EventSource {
     plan: Option<Plan>,
     send: Sending,
-    alarm: Alarm,
+    alarm: LazyTimer,
     stage: Stage,
     last_event_id: String,
     retry: Option<Duration>,
@@ -64,7 +65,7 @@ enum Stage {
 /// What happens to an [`EventSource`].
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Step {
+pub enum SourceEvent {
     /// A server has answered, and events will come.
     Opened,
     /// An event.
@@ -72,7 +73,7 @@ pub enum Step {
     /// The stream has ended, by itself or by an error, and will be asked for again.
     Waiting {
         /// How long it will wait before that.
-        pause: Duration,
+        reconnect_delay: Duration,
         /// What ended it.
         error: Option<Error>,
     },
@@ -97,7 +98,7 @@ impl EventSource {
         EventSource {
             plan,
             send: Box::new(move |request| Box::pin(send(request))),
-            alarm: Alarm::new(runtime, "before asking for events again"),
+            alarm: LazyTimer::new(runtime, "before asking for events again"),
             stage,
             last_event_id: last_event_id.unwrap_or_default(),
             retry: None,
@@ -119,8 +120,8 @@ impl EventSource {
         // Ends in `Pending`: before each reconnect there is a wait of at least `MIN_PAUSE`.
         loop {
             match ready!(self.poll_step(cx)) {
-                Some(Ok(Step::Event(event))) => return Poll::Ready(Some(Ok(event))),
-                Some(Ok(Step::Opened | Step::Waiting { .. })) => {}
+                Some(Ok(SourceEvent::Event(event))) => return Poll::Ready(Some(Ok(event))),
+                Some(Ok(SourceEvent::Opened | SourceEvent::Waiting { .. })) => {}
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                 None => return Poll::Ready(None),
             }
@@ -132,12 +133,12 @@ impl EventSource {
     /// # Errors
     ///
     /// As for [`event`](Self::event).
-    pub async fn step(&mut self) -> Option<Result<Step, Error>> {
+    pub async fn step(&mut self) -> Option<Result<SourceEvent, Error>> {
         poll_fn(|cx| self.poll_step(cx)).await
     }
 
     /// As [`step`](Self::step).
-    pub fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Step, Error>>> {
+    pub fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<SourceEvent, Error>>> {
         loop {
             let Some(plan) = &self.plan else {
                 let stage = std::mem::replace(&mut self.stage, Stage::Over);
@@ -153,14 +154,14 @@ impl EventSource {
                 }
                 Stage::Asking(asking) => {
                     let answer = ready!(asking.as_mut().poll(cx));
-                    let parser = Parser::new(plan.limits).resuming(&*self.last_event_id);
+                    let parser = Parser::new(plan.limits).with_last_event_id(&*self.last_event_id);
                     let opened = answer.map(|response| Events::with_parser(response, parser));
                     match opened {
                         Ok(Ok(events)) => {
                             self.stage = Stage::Open(Box::new(events));
-                            return Poll::Ready(Some(Ok(Step::Opened)));
+                            return Poll::Ready(Some(Ok(SourceEvent::Opened)));
                         }
-                        Ok(Err(NotEvents(response))) => {
+                        Ok(Err(UnexpectedResponse(response))) => {
                             return Poll::Ready(self.end(no_events(response.status())).map(Err));
                         }
                         Err(error) => return Poll::Ready(Some(self.broken(Some(error)))),
@@ -175,7 +176,7 @@ impl EventSource {
                     return Poll::Ready(Some(match event {
                         Some(Ok(event)) => {
                             self.failures = 0;
-                            Ok(Step::Event(event))
+                            Ok(SourceEvent::Event(event))
                         }
                         Some(Err(error)) => self.broken(Some(error)),
                         None => self.broken(None),
@@ -198,7 +199,7 @@ impl EventSource {
     }
 
     /// The stream has broken: it will be asked for again, unless that is of no use.
-    fn broken(&mut self, error: Option<Error>) -> Result<Step, Error> {
+    fn broken(&mut self, error: Option<Error>) -> Result<SourceEvent, Error> {
         self.failures = self.failures.saturating_add(1);
         let Some(plan) = &self.plan else {
             return Err(no_use());
@@ -212,10 +213,13 @@ impl EventSource {
             self.plan = None;
             return Err(error.unwrap_or_else(no_use));
         }
-        let pause = plan.pause_after(self.failures, self.retry);
+        let reconnect_delay = plan.pause_after(self.failures, self.retry);
         // A pause too long for the clock to express never ends.
-        self.stage = Stage::Waiting(self.alarm.now().checked_add(pause));
-        Ok(Step::Waiting { pause, error })
+        self.stage = Stage::Waiting(self.alarm.now().checked_add(reconnect_delay));
+        Ok(SourceEvent::Waiting {
+            reconnect_delay,
+            error,
+        })
     }
 
     fn end(&mut self, error: Option<Error>) -> Option<Error> {
@@ -230,7 +234,7 @@ fn no_events(status: StatusCode) -> Option<Error> {
     if status == StatusCode::NO_CONTENT {
         return None;
     }
-    let error = Error::new(Kind::Protocol, Phase::Head, Sent::All)
+    let error = Error::new(ErrorKind::Protocol, ErrorPhase::Head, RequestSent::Full)
         .with_message(format!(
             "the server answered with {status}, and not with events"
         ))
@@ -239,11 +243,15 @@ fn no_events(status: StatusCode) -> Option<Error> {
 }
 
 fn no_use() -> Error {
-    Error::new(Kind::Closed, Phase::Body, Sent::All)
-        .with_message(
-            "the server ended every response without an event, up to the last reconnect allowed",
-        )
-        .with_response_started(true)
+    Error::new(
+        ErrorKind::ConnectionClosed,
+        ErrorPhase::Body,
+        RequestSent::Full,
+    )
+    .with_message(
+        "the server ended every response without an event, up to the last reconnect allowed",
+    )
+    .with_response_started(true)
 }
 
 /// Whether the same request would fail in the same way.
@@ -252,7 +260,11 @@ fn is_useless(error: &Error) -> bool {
         || matches!(
             (error.kind(), error.phase()),
             // A certificate which is not believed now is not believed in three seconds.
-            (Kind::Tls, Phase::Tls) | (Kind::PoolClosed | Kind::RuntimeGone | Kind::TooLarge, _)
+            (ErrorKind::Tls, ErrorPhase::Tls)
+                | (
+                    ErrorKind::PoolClosed | ErrorKind::RuntimeShutdown | ErrorKind::TooLarge,
+                    _
+                )
         )
 }
 

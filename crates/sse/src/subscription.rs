@@ -6,7 +6,9 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Uri,
     header::{ACCEPT, CACHE_CONTROL},
 };
-use httpcore_core_primitives::{BoxError, Error, Kind, Phase, Request, Sent, Timeouts};
+use httpcore_core_primitives::{
+    BoxError, Error, ErrorKind, ErrorPhase, Request, RequestSent, Timeouts,
+};
 
 use crate::parser::Limits;
 
@@ -26,7 +28,7 @@ const MIN_PAUSE: Duration = Duration::from_millis(500);
 ///     .header("authorization", "Bearer …")
 ///     .last_event_id("41")
 ///     .max_reconnects(10)
-///     .max_pause(Duration::from_secs(60));
+///     .max_reconnect_delay(Duration::from_secs(60));
 /// ```
 #[derive(Debug)]
 #[must_use]
@@ -39,8 +41,8 @@ pub(crate) struct Plan {
     options: http::Extensions,
     pub(crate) last_event_id: String,
     pub(crate) limits: Limits,
-    pub(crate) pause: Duration,
-    pub(crate) max_pause: Duration,
+    pub(crate) reconnect_delay: Duration,
+    pub(crate) max_reconnect_delay: Duration,
     pub(crate) max_reconnects: Option<u32>,
 }
 
@@ -61,9 +63,13 @@ impl Subscription {
         U::Error: Into<BoxError>,
     {
         let url = url.try_into().map_err(|error| {
-            Error::new(Kind::InvalidUrl, Phase::Request, Sent::Nothing)
-                .with_message("the URL cannot be read")
-                .with_source(error)
+            Error::new(
+                ErrorKind::InvalidUrl,
+                ErrorPhase::Request,
+                RequestSent::None,
+            )
+            .with_message("the URL cannot be read")
+            .with_source(error)
         });
         Subscription(url.map(|url| {
             let mut fields = HeaderMap::new();
@@ -77,8 +83,8 @@ impl Subscription {
                 options,
                 last_event_id: String::new(),
                 limits: Limits::default(),
-                pause: Duration::from_secs(3),
-                max_pause: Duration::from_secs(120),
+                reconnect_delay: Duration::from_secs(3),
+                max_reconnect_delay: Duration::from_secs(120),
                 max_reconnects: None,
             }
         }))
@@ -94,9 +100,13 @@ impl Subscription {
     {
         Subscription(self.0.and_then(|mut plan| {
             let invalid = |error: BoxError| {
-                Error::new(Kind::InvalidRequest, Phase::Request, Sent::Nothing)
-                    .with_message("a field cannot be written so")
-                    .with_source(error)
+                Error::new(
+                    ErrorKind::InvalidRequest,
+                    ErrorPhase::Request,
+                    RequestSent::None,
+                )
+                .with_message("a field cannot be written so")
+                .with_source(error)
             };
             let name = name.try_into().map_err(|error| invalid(error.into()))?;
             let value = value.try_into().map_err(|error| invalid(error.into()))?;
@@ -117,14 +127,18 @@ impl Subscription {
     }
 
     /// Goes on behind the event of this id, from the first request on. An id that no field can hold
-    /// (with a line feed, say) is [`Kind::InvalidRequest`] when the source is first polled.
+    /// (with a line feed, say) is [`ErrorKind::InvalidRequest`] when the source is first polled.
     pub fn last_event_id(self, id: impl Into<String>) -> Self {
         let id = id.into();
         Subscription(self.0.and_then(|mut plan| {
             HeaderValue::from_bytes(id.as_bytes()).map_err(|error| {
-                Error::new(Kind::InvalidRequest, Phase::Request, Sent::Nothing)
-                    .with_message("the last event id holds a character that no field may hold")
-                    .with_source(error)
+                Error::new(
+                    ErrorKind::InvalidRequest,
+                    ErrorPhase::Request,
+                    RequestSent::None,
+                )
+                .with_message("the last event id holds a character that no field may hold")
+                .with_source(error)
             })?;
             plan.last_event_id = id;
             Ok(plan)
@@ -138,15 +152,15 @@ impl Subscription {
 
     /// Sets how long to wait before a reconnect, until the server says otherwise (`retry`); 3 s by
     /// default. Each connection in a row that brings no event doubles it, up to
-    /// [`max_pause`](Self::max_pause). No wait is shorter than 500 ms, whatever is set or said.
-    pub fn pause(self, pause: Duration) -> Self {
-        self.set(|plan| plan.pause = pause)
+    /// [`max_reconnect_delay`](Self::max_reconnect_delay). No wait is shorter than 500 ms, whatever is set or said.
+    pub fn reconnect_delay(self, reconnect_delay: Duration) -> Self {
+        self.set(|plan| plan.reconnect_delay = reconnect_delay)
     }
 
     /// Sets the longest wait before a reconnect, whether it comes from the server or from doubling;
     /// two minutes by default. Less than 500 ms means 500 ms.
-    pub fn max_pause(self, pause: Duration) -> Self {
-        self.set(|plan| plan.max_pause = pause)
+    pub fn max_reconnect_delay(self, reconnect_delay: Duration) -> Self {
+        self.set(|plan| plan.max_reconnect_delay = reconnect_delay)
     }
 
     /// Sets the maximum number of reconnects in a row without an event; unlimited by default.
@@ -185,10 +199,10 @@ impl Plan {
     /// How long to wait after this many connections in a row that ended without an event; the one
     /// that has just ended counts as one of them, with events or without.
     pub(crate) fn pause_after(&self, failures: u32, servers: Option<Duration>) -> Duration {
-        let pause = servers.unwrap_or(self.pause).max(MIN_PAUSE);
+        let reconnect_delay = servers.unwrap_or(self.reconnect_delay).max(MIN_PAUSE);
         let times = 2_u32.saturating_pow(failures.saturating_sub(1));
-        pause
+        reconnect_delay
             .saturating_mul(times)
-            .min(self.max_pause.max(MIN_PAUSE))
+            .min(self.max_reconnect_delay.max(MIN_PAUSE))
     }
 }

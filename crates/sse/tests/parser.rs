@@ -212,7 +212,7 @@ fn memory_is_bounded_whatever_comes() {
 
 #[test]
 fn a_stream_that_goes_on_keeps_the_id_it_began_with() {
-    let mut parser = Parser::new(Limits::default()).resuming("41");
+    let mut parser = Parser::new(Limits::default()).with_last_event_id("41");
     assert_eq!(parser.last_event_id(), "41");
     let mut input = "data: a\n\nid: 42\ndata: b\n\nretry: 5\n".into();
     assert_eq!(parser.next(&mut input).unwrap().unwrap().id, "41");

@@ -7,7 +7,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (request, expected) = Handshake::new("ws://localhost/chat")
         .subprotocol("chat.v2")
         .header("origin", "http://localhost")
-        .offer()?;
+        .into_request()?;
     println!("{} {}", request.method(), request.uri());
     for (name, value) in request.headers() {
         println!("{name}: {value:?}");
@@ -16,7 +16,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // A server which would rather see a password first.
     let mut response = Response::new("who are you?".into());
     *response.status_mut() = http::StatusCode::UNAUTHORIZED;
-    match expected.judge(response) {
+    match expected.verify(response) {
         Err(OpenError::Refused(response)) => println!("refused: {}", response.status()),
         other => println!("{other:?}"),
     }

@@ -29,7 +29,10 @@ mod tests {
     #[test]
     fn the_rfcs_own_example_comes_out() {
         // RFC 6455 §1.3.
-        assert_eq!(base64::encode(b"the sample nonce"), "dGhlIHNhbXBsZSBub25jZQ==");
+        assert_eq!(
+            base64::encode(b"the sample nonce"),
+            "dGhlIHNhbXBsZSBub25jZQ=="
+        );
         assert_eq!(
             accept_for("dGhlIHNhbXBsZSBub25jZQ=="),
             "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="

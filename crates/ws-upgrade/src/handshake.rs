@@ -9,8 +9,8 @@ use http::{
     uri::PathAndQuery,
 };
 use httpcore_core_primitives::{
-    BoxError, Error, GivenBack, Kind, Origin, Phase, Protocol, Request, Response, Scheme, Sent,
-    Upgraded, base64,
+    BoxError, Error, ErrorKind, ErrorPhase, Origin, Protocol, RejectedResponse, Request,
+    RequestSent, Response, Scheme, Upgraded, base64,
 };
 
 use crate::{
@@ -43,7 +43,7 @@ const OURS: [HeaderName; 7] = [
 /// let handshake = Handshake::new("wss://localhost/feed?since=7")
 ///     .subprotocol("feed.v2")
 ///     .header("origin", "https://localhost")
-///     .option(Timeouts::default().with_first_byte(Duration::from_secs(10)));
+///     .option(Timeouts::default().with_response_head(Duration::from_secs(10)));
 /// let (request, _expected) = handshake.offer()?;
 /// assert_eq!(request.uri(), "https://localhost/feed?since=7");
 /// # Ok::<(), httpcore_core_primitives::Error>(())
@@ -72,9 +72,13 @@ impl Handshake {
         U::Error: Into<BoxError>,
     {
         let url = url.try_into().map_err(|error| {
-            Error::new(Kind::InvalidUrl, Phase::Request, Sent::Nothing)
-                .with_message("the URL cannot be read")
-                .with_source(error)
+            Error::new(
+                ErrorKind::InvalidUrl,
+                ErrorPhase::Request,
+                RequestSent::None,
+            )
+            .with_message("the URL cannot be read")
+            .with_source(error)
         });
         Handshake(url.and_then(|url| {
             Ok(Asked {
@@ -158,16 +162,20 @@ impl Handshake {
     ///
     /// # Errors
     ///
-    /// [`Kind::InvalidUrl`], [`Kind::UnsupportedScheme`], and [`Kind::InvalidRequest`] for what
+    /// [`ErrorKind::InvalidUrl`], [`ErrorKind::UnsupportedScheme`], and [`ErrorKind::InvalidRequest`] for what
     /// cannot be asked for, and where the operating system gives no random numbers for the key.
-    pub fn offer(self) -> Result<(Request, Expected), Error> {
+    pub fn into_request(self) -> Result<(Request, ResponseCheck), Error> {
         let asked = self.0?;
         let key = match asked.key {
             Some(key) => key,
             None => random_key().map_err(|error| {
-                Error::new(Kind::InvalidRequest, Phase::Request, Sent::Nothing)
-                    .with_message("the operating system gave no random key for the handshake")
-                    .with_source(error)
+                Error::new(
+                    ErrorKind::InvalidRequest,
+                    ErrorPhase::Request,
+                    RequestSent::None,
+                )
+                .with_message("the operating system gave no random key for the handshake")
+                .with_source(error)
             })?,
         };
         let key = base64::encode(&key);
@@ -189,7 +197,7 @@ impl Handshake {
         for offer in asked.offers {
             fields.append(SEC_WEBSOCKET_EXTENSIONS, offer);
         }
-        let expected = Expected {
+        let expected = ResponseCheck {
             accept: accept_for(&key),
             subprotocols: asked.subprotocols,
             extensions: asked.extensions,
@@ -202,12 +210,15 @@ impl Handshake {
     /// # Errors
     ///
     /// See [`OpenError`]. Dropping the future drops what `send` made, and with it the exchange.
-    pub async fn open<F>(self, send: impl FnOnce(Request) -> F) -> Result<Opened, OpenError>
+    pub async fn open<F>(
+        self,
+        send: impl FnOnce(Request) -> F,
+    ) -> Result<WebSocketStream, OpenError>
     where
         F: Future<Output = Result<Response, Error>>,
     {
-        let (request, expected) = self.offer()?;
-        expected.judge(send(request).await?)
+        let (request, expected) = self.into_request()?;
+        expected.verify(send(request).await?)
     }
 
     fn and_then(self, change: impl FnOnce(&mut Asked) -> Result<(), Error>) -> Self {
@@ -220,7 +231,7 @@ impl Handshake {
 
 /// What a server may answer to a [`Handshake`].
 #[derive(Clone, Debug)]
-pub struct Expected {
+pub struct ResponseCheck {
     accept: String,
     subprotocols: Vec<String>,
     extensions: Vec<Extension>,
@@ -230,7 +241,7 @@ pub struct Expected {
 /// [`Upgraded::take_from`].
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct Opened {
+pub struct WebSocketStream {
     /// The stream, from the first byte after the response. It has its place in the pool until it is
     /// dropped.
     pub stream: Upgraded,
@@ -242,14 +253,14 @@ pub struct Opened {
     pub response: http::Response<()>,
 }
 
-impl Expected {
+impl ResponseCheck {
     /// Judges the response to the request that came with this.
     ///
     /// # Errors
     ///
     /// [`OpenError::Refused`] with the response, if it is an ordinary one;
     /// [`OpenError::Violation`], and the connection is closed.
-    pub fn judge(&self, mut response: Response) -> Result<Opened, OpenError> {
+    pub fn verify(&self, mut response: Response) -> Result<WebSocketStream, OpenError> {
         let accepted = match response.version() {
             // RFC 8441 §5: a 2xx; the rest of the proof is HTTP/2's own.
             Version::HTTP_2 | Version::HTTP_3 => response.status().is_success(),
@@ -261,12 +272,12 @@ impl Expected {
             None if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 return Err(OpenError::Violation(Violation::NoStream));
             }
-            _ => return Err(OpenError::Refused(GivenBack::new(response))),
+            _ => return Err(OpenError::Refused(RejectedResponse::new(response))),
         };
         let response = response.map(drop);
         let agreed = self.check(&response).map_err(OpenError::Violation)?;
         let (subprotocol, extensions) = agreed;
-        Ok(Opened {
+        Ok(WebSocketStream {
             stream,
             subprotocol,
             extensions,
@@ -343,9 +354,13 @@ fn as_http(url: Uri) -> Result<Uri, Error> {
         .path_and_query
         .or(Some(PathAndQuery::from_static("/")));
     Uri::from_parts(parts).map_err(|error| {
-        Error::new(Kind::InvalidUrl, Phase::Request, Sent::Nothing)
-            .with_message("the URL cannot be read")
-            .with_source(error)
+        Error::new(
+            ErrorKind::InvalidUrl,
+            ErrorPhase::Request,
+            RequestSent::None,
+        )
+        .with_message("the URL cannot be read")
+        .with_source(error)
     })
 }
 
@@ -355,5 +370,10 @@ fn written(text: &str) -> Result<HeaderValue, Error> {
 }
 
 fn invalid(why: &'static str) -> Error {
-    Error::new(Kind::InvalidRequest, Phase::Request, Sent::Nothing).with_message(why)
+    Error::new(
+        ErrorKind::InvalidRequest,
+        ErrorPhase::Request,
+        RequestSent::None,
+    )
+    .with_message(why)
 }

@@ -2,8 +2,8 @@
 //! and, if you like, messages.
 //!
 //! - [`Handshake`] says what is asked for: a URL, subprotocols, extensions, fields. It becomes a
-//!   request, and [`Expected`] judges the response (RFC 6455 §4; RFC 8441 over HTTP/2).
-//! - [`Opened`] is what comes of it: an [`Upgraded`](httpcore_core_primitives::Upgraded) stream,
+//!   request, and [`ResponseCheck`] judges the response (RFC 6455 §4; RFC 8441 over HTTP/2).
+//! - [`WebSocketStream`] is what comes of it: an [`Upgraded`](httpcore_core_primitives::Upgraded) stream,
 //!   which begins with the first byte after the response, and what was agreed on.
 //! - [`OpenError`] is the other case. A server that refuses has its whole response given back, body
 //!   included; its connection goes on being used. One that accepts wrongly is not spoken to.
@@ -13,9 +13,9 @@
 //!
 //! ```text
 //!   Handshake ─ offer ─► request ─► (a pool, a connection: anything) ─► response
-//!                  └───► Expected ────────────── judge ◄──────────────────┘
+//!                  └───► ResponseCheck ────────────── judge ◄──────────────────┘
 //!                                                  │
-//!                             Opened { Upgraded, subprotocol, extensions }
+//!                             WebSocketStream { Upgraded, subprotocol, extensions }
 //!                                        │                     │
 //!                                WebSocket, or Io and another library's
 //! ```
@@ -56,11 +56,11 @@ mod messages;
 mod refusal;
 
 pub use extensions::Extension;
-pub use handshake::{Expected, Handshake, Opened};
+pub use handshake::{Handshake, ResponseCheck, WebSocketStream};
 #[cfg(any(feature = "futures-io", feature = "hyper", feature = "tokio"))]
 pub use io::Io;
 #[cfg(feature = "messages")]
-pub use messages::{CloseFrame, Config, Message, MessageError, Piece, Role, WebSocket};
+pub use messages::{CloseFrame, Config, Fragment, Message, MessageError, Role, WebSocket};
 pub use refusal::{OpenError, Violation};
 /// The crate whose messages and close codes these are.
 #[cfg(feature = "messages")]

@@ -20,7 +20,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
-use httpcore_core_primitives::{NetworkStream, Upgraded, nobody};
+use httpcore_core_primitives::{NetworkStream, Upgraded, noop_waker};
 pub use tungstenite::{
     Message,
     protocol::{CloseFrame, Role},
@@ -123,7 +123,7 @@ impl Config {
 
 /// A part of a message that is sent as it comes into being.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Piece {
+pub enum Fragment {
     /// Of a text.
     Text(Utf8Bytes),
     /// Of something else.
@@ -180,7 +180,7 @@ struct Bridge<'a, 'b, S> {
 }
 
 impl<S: NetworkStream> WebSocket<S> {
-    /// The client's end of a WebSocket, over what a handshake has [opened](crate::Opened).
+    /// The client's end of a WebSocket, over what a handshake has [opened](crate::WebSocketStream).
     pub fn new(stream: S, config: Config) -> Self {
         Self::with_role(stream, Role::Client, config)
     }
@@ -296,9 +296,9 @@ impl<S: NetworkStream> WebSocket<S> {
     /// # Cancellation
     ///
     /// As for [`send`](Self::send), for this piece.
-    pub async fn send_piece(&mut self, piece: Piece, last: bool) -> Result<(), MessageError> {
+    pub async fn send_fragment(&mut self, piece: Fragment, last: bool) -> Result<(), MessageError> {
         poll_fn(|cx| self.poll_ready(cx)).await?;
-        self.start_piece(piece, last)?;
+        self.start_fragment(piece, last)?;
         poll_fn(|cx| self.poll_flush(cx)).await
     }
 
@@ -327,7 +327,7 @@ impl<S: NetworkStream> WebSocket<S> {
             ),
             Message::Ping(_) | Message::Pong(_) => {
                 self.may_send()?;
-                let cx = &mut Context::from_waker(nobody());
+                let cx = &mut Context::from_waker(noop_waker());
                 match self
                     .context
                     .write(&mut bridge(&mut self.stream, &mut self.watch, cx), message)
@@ -343,16 +343,16 @@ impl<S: NetworkStream> WebSocket<S> {
         }
     }
 
-    /// Accepts the next piece of a message, as [`send_piece`](Self::send_piece) has it; as
+    /// Accepts the next piece of a message, as [`send_fragment`](Self::send_fragment) has it; as
     /// [`start_send`](Self::start_send) otherwise.
     ///
     /// # Errors
     ///
     /// As for both.
-    pub fn start_piece(&mut self, piece: Piece, last: bool) -> Result<(), MessageError> {
+    pub fn start_fragment(&mut self, piece: Fragment, last: bool) -> Result<(), MessageError> {
         let (kind, data) = match piece {
-            Piece::Text(text) => (Data::Text, text.into()),
-            Piece::Binary(data) => (Data::Binary, data),
+            Fragment::Text(text) => (Data::Text, text.into()),
+            Fragment::Binary(data) => (Data::Binary, data),
         };
         let opcode = match self.in_pieces {
             None => kind,

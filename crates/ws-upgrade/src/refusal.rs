@@ -2,7 +2,7 @@
 
 use std::{error::Error as StdError, fmt};
 
-use httpcore_core_primitives::{Error, GivenBack, Response};
+use httpcore_core_primitives::{Error, RejectedResponse, Response};
 
 /// Why a WebSocket could not be opened.
 #[derive(Debug)]
@@ -12,7 +12,7 @@ pub enum OpenError {
     Request(Error),
     /// The server gave an ordinary answer instead: `401` and `426`, a redirect, a plain `200`. Here
     /// it is, with its body; read to its end, it leaves the connection to others.
-    Refused(GivenBack),
+    Refused(RejectedResponse),
     /// The server accepted, and did it wrongly. The connection is closed.
     Violation(Violation),
 }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use httpcore::Kind;
+use httpcore::ErrorKind;
 use httpcore_downstream::{Weather, WeatherError};
 use httpcore_net_mock::{Link, MockNet, Scenario, Sweep};
 
@@ -64,7 +64,7 @@ fn a_service_that_never_answers_is_given_up_after_ten_seconds() {
     let WeatherError::Http(error) = error else {
         panic!("{error:?}");
     };
-    assert!(matches!(error.kind(), Kind::Timeout(_)), "{error:?}");
+    assert!(matches!(error.kind(), ErrorKind::Timeout(_)), "{error:?}");
     assert_eq!(net.elapsed(), Duration::from_secs(10));
 }
 

@@ -15,7 +15,8 @@ use std::{
 
 use http::{HeaderMap, Request, request, response};
 use httpcore::{
-    Body, BoxError, Builder, Bytes, ConnectionPool, Epoll, Event, Timeouts, TlsInfo, Trace,
+    Body, BoxError, Builder, Bytes, ConnectionPool, EventLoop, Timeouts, TlsInfo, Trace,
+    TraceEvent,
     tls::{RustlsConnector, TlsVersion},
 };
 
@@ -31,7 +32,7 @@ const KEPT: usize = 1 << 20;
 #[derive(Debug)]
 pub struct Client {
     /// The loop.
-    pub epoll: Epoll,
+    pub epoll: EventLoop,
     /// Who asks.
     pub asker: Asker,
 }
@@ -102,7 +103,7 @@ impl Client {
     ///
     /// If there is no loop to be had.
     pub fn new(builder: Builder) -> io::Result<Self> {
-        let epoll = Epoll::new()?;
+        let epoll = EventLoop::new()?;
         let timeouts = Timeouts::default().with_total(PATIENCE);
         let asker = Asker {
             pool: builder.timeouts(timeouts).build(epoll.backend()),
@@ -178,9 +179,9 @@ impl Asker {
     pub async fn fetch(&self, builder: request::Builder, body: Body) -> Result<Answer, BoxError> {
         let (handshakes, retries) = (self.handshakes.clone(), Arc::new(AtomicUsize::new(0)));
         let retried = retries.clone();
-        let trace = Trace::to(move |_: Instant, event: &Event<'_>| match event {
-            Event::TlsEstablished { info } => lock(&handshakes).push((*info).clone()),
-            Event::Retried { .. } => {
+        let trace = Trace::to(move |_: Instant, event: &TraceEvent<'_>| match event {
+            TraceEvent::TlsEstablished { info } => lock(&handshakes).push((*info).clone()),
+            TraceEvent::Retried { .. } => {
                 retries.fetch_add(1, Ordering::Relaxed);
             }
             _ => {}

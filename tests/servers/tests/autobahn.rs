@@ -8,7 +8,7 @@
 use std::{fs, future::poll_fn, sync::Arc, task::Poll, time::Duration};
 
 use httpcore::{
-    ConnectionPool, Epoll, with_deadline,
+    ConnectionPool, EventLoop, with_deadline,
     ws::{Config, Handshake, Message, WebSocket},
 };
 use httpcore_servers::{Door, Talker, require_talker};
@@ -59,7 +59,7 @@ fn the_fuzzing_server_finds_nothing_wrong() {
         return;
     };
     let base = format!("ws://{}", server.addr());
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     let pool = ConnectionPool::new(epoll.backend());
     let runtime: Arc<dyn httpcore::Runtime> = epoll.backend();
     let run = async {

@@ -12,8 +12,8 @@ use std::{
 };
 
 use http::request;
-use httpcore::{Body, BoxError, Bytes, ConnectionPool, Epoll, Timeouts};
-use httpcore_proto_h1::{HeaderOrder, KeepRawHead, OnInformational, RawHead};
+use httpcore::{Body, BoxError, Bytes, ConnectionPool, EventLoop, Timeouts};
+use httpcore_proto_h1::{CaptureRawHead, HeaderOrder, OnInformational, RawHead};
 use httpcore_servers::{Kind, Server, client::upload, require, require_apache};
 
 /// How long a test waits for what must come: a bound on hanging, not a measurement.
@@ -22,7 +22,7 @@ const MIB: u64 = 1 << 20;
 
 /// A pool on a loop of its own.
 struct Client {
-    epoll: Epoll,
+    epoll: EventLoop,
     pool: ConnectionPool,
 }
 
@@ -37,7 +37,7 @@ struct Answer {
 
 impl Client {
     fn new() -> Self {
-        let epoll = Epoll::new().unwrap();
+        let epoll = EventLoop::new().unwrap();
         let timeouts = Timeouts::default().with_total(PATIENCE);
         let pool = ConnectionPool::builder()
             .timeouts(timeouts)
@@ -57,7 +57,7 @@ impl Client {
         });
         let request = builder
             .extension(listener)
-            .extension(KeepRawHead)
+            .extension(CaptureRawHead)
             .body(body.into())
             .unwrap();
         let sending = self.pool.request(request);

@@ -99,14 +99,14 @@ fn bodies_come_and_go(way: Way<'_>, server: &Server) {
     }
     let missing = client.get(way.url(server, "/nowhere")).unwrap();
     assert_eq!(missing.status(), 404);
-    assert_eq!(client.asker.pool.counters().opened, 1);
+    assert_eq!(client.asker.pool.stats().opened, 1);
 }
 
 fn a_thousand_requests_share_a_connection(way: Way<'_>, server: &Server) {
     let client = way.client();
     let url = way.url(server, "/hello");
     client.many(1_000, 100, &url, is_http2).unwrap();
-    let counters = client.asker.pool.counters();
+    let counters = client.asker.pool.stats();
     assert_eq!((counters.opened, counters.retried), (1, 0), "{counters:?}");
 }
 
@@ -132,7 +132,7 @@ fn abandoned_downloads_leave_room(way: Way<'_>, server: &Server) {
     is_http2(&hello);
     let echo = client.send(Request::post(way.url(server, "/echo")), pattern(1_000_000));
     assert!(echo.unwrap().body == pattern(1_000_000));
-    let counters = pool.counters();
+    let counters = pool.stats();
     assert_eq!((counters.opened, counters.retried), (1, 0), "{counters:?}");
 }
 

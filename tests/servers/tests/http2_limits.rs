@@ -45,7 +45,7 @@ fn a_connection_that_hypercorn_ends_after_a_thousand_requests_costs_nobody_an_er
             );
         })
         .unwrap();
-    let counters = client.asker.pool.counters();
+    let counters = client.asker.pool.stats();
     println!("{counters:?}");
     assert!(counters.opened >= 3, "{counters:?}");
 }
@@ -87,7 +87,7 @@ fn a_connection_that_nginx_ends_after_twenty_requests_costs_nobody_an_error() {
         let url = format!("{base}/hello");
         client.many(2_000, 50, &url, most(&retries)).unwrap();
         println!("sent again at most {retries:?} times");
-        let counters = client.asker.pool.counters();
+        let counters = client.asker.pool.stats();
         println!("{counters:?}");
         assert!(counters.opened >= 100, "{counters:?}");
     });
@@ -117,7 +117,7 @@ fn a_connection_that_nginx_ends_costs_no_post_and_sends_none_twice() {
                 worker.await.unwrap();
             }
         });
-        let counters = client.asker.pool.counters();
+        let counters = client.asker.pool.stats();
         println!("{counters:?}");
         assert!(counters.retried > 0, "{counters:?}");
         assert_eq!(nginx.origin().unwrap().stats().requests, WORKERS * POSTS);
@@ -135,7 +135,7 @@ fn more_requests_than_nginx_allows_on_a_connection_get_another() {
                 );
             })
             .unwrap();
-        let counters = client.asker.pool.counters();
+        let counters = client.asker.pool.stats();
         println!("{counters:?}");
         assert!((2..=8).contains(&counters.opened), "{counters:?}");
         assert_eq!(counters.retried, 0, "{counters:?}");
@@ -157,7 +157,7 @@ fn a_reload_under_load_goes_unnoticed(nginx: &Server, base: &str, client: &Clien
         })
         .unwrap();
     assert_eq!(answered.load(Ordering::Relaxed), REQUESTS);
-    let counters = client.asker.pool.counters();
+    let counters = client.asker.pool.stats();
     println!("{counters:?}");
     assert!(counters.opened > 1, "no worker was replaced: {counters:?}");
 }
@@ -241,7 +241,7 @@ fn a_goodbye_while_idle_is_heard() {
         for round in 1..=2 {
             let answer = client.get(format!("{base}/hello")).unwrap();
             assert_eq!(answer.status(), 200);
-            assert_eq!(client.asker.pool.counters().opened, round);
+            assert_eq!(client.asker.pool.stats().opened, round);
             let backend = client.epoll.backend();
             let deadline = backend.now() + PATIENCE;
             client.epoll.block_on(async {
@@ -253,7 +253,7 @@ fn a_goodbye_while_idle_is_heard() {
                 }
             });
         }
-        assert_eq!(client.asker.pool.counters().retried, 0);
+        assert_eq!(client.asker.pool.stats().retried, 0);
     });
 }
 
@@ -294,7 +294,7 @@ fn servers_without_http2_are_spoken_to_without() {
             );
         })
         .unwrap();
-    assert!(client.asker.pool.counters().opened <= 8);
+    assert!(client.asker.pool.stats().opened <= 8);
 
     // It knows nothing of ALPN, and so does not answer.
     let Some(openssl) = require_openssl(&authority, "-tls1_3") else {
@@ -333,6 +333,6 @@ fn threads_that_wait_share_a_connection_too() -> Result<(), BoxError> {
         }
         Ok::<_, BoxError>(())
     })?;
-    assert_eq!(pool.counters().opened, 1);
+    assert_eq!(pool.stats().opened, 1);
     Ok(())
 }

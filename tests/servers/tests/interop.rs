@@ -20,7 +20,7 @@ use std::{
 
 use http::{StatusCode, request, response};
 use httpcore::{
-    Body, BoxError, Builder, Bytes, ConnectionPool, Epoll, Event, Request, Timeouts, Trace,
+    Body, BoxError, Builder, Bytes, ConnectionPool, EventLoop, Request, Timeouts, Trace, TraceEvent,
 };
 use httpcore_servers::{Kind, Server, client::Transfer, require};
 
@@ -32,7 +32,7 @@ const MIB: u64 = 1 << 20;
 
 /// A loop, a pool on it, and a count of the connections which requests were given.
 struct Client {
-    epoll: Epoll,
+    epoll: EventLoop,
     pool: ConnectionPool,
     given: Arc<Given>,
 }
@@ -49,7 +49,7 @@ impl Client {
     }
 
     fn with(configure: impl FnOnce(Builder) -> Builder) -> Self {
-        let epoll = Epoll::new().unwrap();
+        let epoll = EventLoop::new().unwrap();
         let timeouts = Timeouts::default().with_total(PATIENCE);
         let builder = ConnectionPool::builder().timeouts(timeouts);
         let pool = configure(builder).build(epoll.backend());
@@ -66,8 +66,8 @@ impl Client {
 
     fn request(&self, builder: request::Builder, body: Body) -> Request {
         let given = self.given.clone();
-        let trace = Trace::to(move |_, event: &Event<'_>| {
-            if let Event::Granted { reused } = event {
+        let trace = Trace::to(move |_, event: &TraceEvent<'_>| {
+            if let TraceEvent::ConnectionAcquired { reused } = event {
                 let count = if *reused { &given.reused } else { &given.new };
                 count.fetch_add(1, Ordering::Relaxed);
             }

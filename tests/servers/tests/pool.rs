@@ -12,7 +12,8 @@
 use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
 
 use httpcore::{
-    Body, BoxError, ConnectionPool, Epoll, Partition, PoolConfig, Request, Timeouts, sleep_until,
+    Body, BoxError, ConnectionPool, EventLoop, Partition, PoolConfig, Request, Timeouts,
+    sleep_until,
 };
 use httpcore_servers::{Kind, require};
 
@@ -35,13 +36,13 @@ impl Dice {
 
 /// A loop, and a pool on it which keeps connections for as long as their servers do.
 struct Client {
-    epoll: Epoll,
+    epoll: EventLoop,
     pool: ConnectionPool,
 }
 
 impl Client {
     fn new() -> Self {
-        let epoll = Epoll::new().unwrap();
+        let epoll = EventLoop::new().unwrap();
         let mut config = PoolConfig::default();
         config.max_connections = None;
         config.idle_timeout = None;
@@ -128,7 +129,7 @@ fn a_steady_client_sees_no_error_from_nginx_that_closes_after_a_second() {
             Ok(())
         }
     });
-    let counters = client.pool.counters();
+    let counters = client.pool.stats();
     println!("{counters:?}");
     assert_eq!(counters.granted - counters.retried, 2_000);
 }
@@ -149,7 +150,7 @@ fn a_steady_client_sees_no_error_from_nginx_that_serves_twenty_on_each_connectio
             Ok(())
         }
     });
-    let counters = client.pool.counters();
+    let counters = client.pool.stats();
     println!("{counters:?}");
     assert_eq!(counters.retried, 0, "nginx says which one is the last");
     assert_eq!((counters.opened, counters.reused), (100, 1_900));
@@ -172,10 +173,13 @@ fn a_steady_client_sees_no_error_from_node_and_lets_go_before_it_does() {
             Ok(())
         }
     });
-    let counters = client.pool.counters();
+    let counters = client.pool.stats();
     println!("{counters:?}");
     // Node says `Keep-Alive: timeout=5`. (A second is enough for any close to be noticed.)
-    assert_eq!(counters.closed_for(httpcore::Closed::PeerEnded), 0);
+    assert_eq!(
+        counters.closed_for(httpcore::ConnectionCloseReason::PeerEnded),
+        0
+    );
     assert_eq!(counters.granted - counters.retried, 2_000);
 }
 
@@ -221,7 +225,7 @@ fn nothing_is_posted_twice_to_a_server_that_closes_while_it_is_being_asked() {
     println!(
         "{failed} of {} failed\n{:?}",
         outcomes.len(),
-        client.pool.counters()
+        client.pool.stats()
     );
     for (id, served) in outcomes {
         let times = times.get(&id).copied().unwrap_or_default();

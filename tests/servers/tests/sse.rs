@@ -8,8 +8,8 @@
 use std::{sync::Arc, time::Duration};
 
 use httpcore::{
-    ConnectionPool, Epoll,
-    sse::{EventSource, Step, Subscription},
+    ConnectionPool, EventLoop,
+    sse::{EventSource, SourceEvent, Subscription},
     tls::RustlsConnector,
     with_deadline,
 };
@@ -19,7 +19,7 @@ use httpcore_servers::{Authority, Door, Talker, require_talker, start_talker_aga
 const PATIENCE: Duration = Duration::from_secs(120);
 const MANY: usize = 100_000;
 
-fn within_patience(epoll: &Epoll, test: impl Future<Output = ()>) {
+fn within_patience(epoll: &EventLoop, test: impl Future<Output = ()>) {
     let runtime: Arc<dyn httpcore::Runtime> = epoll.backend();
     epoll.block_on(async {
         let until = runtime.now() + PATIENCE;
@@ -41,10 +41,12 @@ async fn take(source: &mut EventSource, from: usize, to: usize) {
 async fn all(pool: ConnectionPool, base: String) {
     let url = format!("{base}/events/{MANY}");
     let soon = Duration::from_millis(10);
-    let mut source = pool.events(Subscription::new(&*url).pause(soon));
+    let mut source = pool.events(Subscription::new(&*url).reconnect_delay(soon));
     take(&mut source, 0, MANY).await;
     assert!(source.event().await.is_none(), "204 behind the last");
-    let late = Subscription::new(&*url).last_event_id("99000").pause(soon);
+    let late = Subscription::new(&*url)
+        .last_event_id("99000")
+        .reconnect_delay(soon);
     let mut source = pool.events(late);
     take(&mut source, 99_001, MANY).await;
     assert!(source.event().await.is_none());
@@ -57,7 +59,7 @@ fn a_hundred_thousand_events_from_each_server() {
         let Some(server) = require_talker(talker, Door::Plain) else {
             continue;
         };
-        let epoll = Epoll::new().unwrap();
+        let epoll = EventLoop::new().unwrap();
         let pool = ConnectionPool::new(epoll.backend());
         within_patience(&epoll, all(pool, server.url("")));
     }
@@ -74,7 +76,7 @@ fn a_hundred_thousand_events_over_http2_in_tls() {
         .unwrap()
         .build()
         .unwrap();
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     let pool = ConnectionPool::builder()
         .tls(Arc::new(connector))
         .build(epoll.backend());
@@ -86,13 +88,13 @@ fn a_server_that_is_killed_and_comes_back_is_taken_up_where_it_was() {
     let Some(server) = require_talker(Talker::Node, Door::Plain) else {
         return;
     };
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     let pool = ConnectionPool::new(epoll.backend());
     let port = server.addr().port();
     let url = server.url("/endless");
     within_patience(&epoll, async {
-        let pause = Duration::from_millis(50);
-        let mut source = pool.events(Subscription::new(url).pause(pause));
+        let reconnect_delay = Duration::from_millis(50);
+        let mut source = pool.events(Subscription::new(url).reconnect_delay(reconnect_delay));
         let mut server = Some(server);
         let mut next = 0;
         for _ in 0..3 {
@@ -102,18 +104,20 @@ fn a_server_that_is_killed_and_comes_back_is_taken_up_where_it_was() {
             // What had come already is told, and then that it has broken.
             let error = loop {
                 match source.step().await.unwrap().unwrap() {
-                    Step::Event(event) => {
+                    SourceEvent::Event(event) => {
                         assert_eq!(event.id, next.to_string());
                         next += 1;
                     }
-                    Step::Waiting { error, .. } => break error,
+                    SourceEvent::Waiting { error, .. } => break error,
                     other => panic!("{other:?}"),
                 }
             };
             assert!(error.is_some(), "an end in the middle is none");
             // Nobody is there, for a while.
             let step = source.step().await.unwrap().unwrap();
-            assert!(matches!(step, Step::Waiting { error: Some(error), .. } if error.is_connect()));
+            assert!(
+                matches!(step, SourceEvent::Waiting { error: Some(error), .. } if error.is_connect())
+            );
             server = Some(start_talker_again(Talker::Node, port).unwrap());
         }
         take(&mut source, next, next + 100).await;

@@ -8,7 +8,7 @@
 use std::fs;
 
 use http::Request;
-use httpcore::{Epoll, tls::TlsVersion};
+use httpcore::{EventLoop, tls::TlsVersion};
 use httpcore_servers::{
     Authority, Server,
     client::{Answer, Client, trusting},
@@ -102,12 +102,12 @@ fn a_server_of_nobody_we_know_is_refused_by_both_forms() {
     };
     let url = nginx.https_url("/hello.txt");
     let error = httpcore::blocking::get(url.as_str()).unwrap_err();
-    assert_eq!(error.kind(), httpcore::Kind::Tls, "{error:?}");
-    let error = Epoll::new()
+    assert_eq!(error.kind(), httpcore::ErrorKind::Tls, "{error:?}");
+    let error = EventLoop::new()
         .unwrap()
         .block_on(httpcore::get(url))
         .unwrap_err();
-    assert_eq!(error.kind(), httpcore::Kind::Tls, "{error:?}");
+    assert_eq!(error.kind(), httpcore::ErrorKind::Tls, "{error:?}");
 }
 
 #[test]

@@ -10,10 +10,10 @@ use std::{future::poll_fn, sync::Arc, task::Poll, time::Duration};
 use bytes::Bytes;
 use http::Version;
 use httpcore::{
-    ConnectionPool, Epoll, Timeouts,
+    ConnectionPool, EventLoop, Timeouts,
     tls::RustlsConnector,
     with_deadline,
-    ws::{CloseFrame, Config, Handshake, Message, OpenError, Piece, WebSocket},
+    ws::{CloseFrame, Config, Fragment, Handshake, Message, OpenError, WebSocket},
 };
 use httpcore_servers::{Authority, Door, Front, Server, Talker, require_talker};
 
@@ -22,12 +22,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const MIB: usize = 1 << 20;
 
 /// Runs `test` with a pool which trusts `authority`, and speaks HTTP/2 alone if that is asked.
-fn with_pool<F: Future<Output = ()>>(
+fn with_acquire<F: Future<Output = ()>>(
     authority: Option<&Authority>,
     http1: bool,
     test: impl FnOnce(ConnectionPool) -> F,
 ) {
-    let epoll = Epoll::new().unwrap();
+    let epoll = EventLoop::new().unwrap();
     let mut builder = ConnectionPool::builder().http1(http1);
     if let Some(authority) = authority {
         let connector = RustlsConnector::builder()
@@ -52,7 +52,7 @@ fn url(server: &Server, secure: bool, path: &str) -> String {
 }
 
 async fn open(pool: &ConnectionPool, url: &str) -> (WebSocket, Version) {
-    let limit = Timeouts::default().with_first_byte(Duration::from_secs(20));
+    let limit = Timeouts::default().with_response_head(Duration::from_secs(20));
     let handshake = Handshake::new(url).option(limit);
     let opened = pool.websocket(handshake).await.unwrap();
     let version = opened.response.version();
@@ -97,8 +97,8 @@ async fn converse(pool: ConnectionPool, url: String, version: Version) {
         {
             ready.unwrap();
             sent += 1;
-            let piece = Piece::Binary(piece.clone());
-            socket.start_piece(piece, sent == 1024).unwrap();
+            let piece = Fragment::Binary(piece.clone());
+            socket.start_fragment(piece, sent == 1024).unwrap();
         }
         socket.poll_message(cx)
     });
@@ -143,10 +143,10 @@ fn with_pythons_websockets() {
         return;
     };
     let url = |path: &str| url(&server, false, path);
-    with_pool(None, true, |pool| {
+    with_acquire(None, true, |pool| {
         converse(pool, url("/echo"), Version::HTTP_11)
     });
-    with_pool(None, true, async |pool| {
+    with_acquire(None, true, async |pool| {
         for code in [1000, 1001, 1011, 3000, 4999] {
             let path = format!("/close/{code}");
             let expected = (code, "because".to_owned());
@@ -190,10 +190,10 @@ fn with_nodes_ws() {
         return;
     };
     let url = |path: &str| url(&server, false, path);
-    with_pool(None, true, |pool| {
+    with_acquire(None, true, |pool| {
         converse(pool, url("/echo"), Version::HTTP_11)
     });
-    with_pool(None, true, async |pool| {
+    with_acquire(None, true, async |pool| {
         assert_eq!(closed(&pool, &url("/close/1013")).await.0, 1013);
     });
 }
@@ -204,10 +204,10 @@ fn with_hypercorn_over_http1() {
         return;
     };
     let url = |path: &str| url(&server, false, path);
-    with_pool(None, true, |pool| {
+    with_acquire(None, true, |pool| {
         converse(pool, url("/echo"), Version::HTTP_11)
     });
-    with_pool(None, true, async |pool| {
+    with_acquire(None, true, async |pool| {
         let expected = (4321, "because".to_owned());
         assert_eq!(closed(&pool, &url("/close/4321")).await, expected);
         assert_eq!(refused(&pool, &url("/refuse")).await.0, 403);
@@ -221,10 +221,10 @@ fn with_hypercorn_over_http2_in_tls() {
         return;
     };
     let url = |path: &str| url(&server, true, path);
-    with_pool(Some(&authority), true, |pool| {
+    with_acquire(Some(&authority), true, |pool| {
         converse(pool, url("/echo"), Version::HTTP_2)
     });
-    with_pool(Some(&authority), true, async |pool| {
+    with_acquire(Some(&authority), true, async |pool| {
         assert_eq!(refused(&pool, &url("/refuse")).await.0, 403);
         // Ten at once, beside a request, on one connection.
         let mut sockets = Vec::new();
@@ -240,7 +240,7 @@ fn with_hypercorn_over_http2_in_tls() {
     });
     // On a connection of its own: when Hypercorn (0.18) has closed first, the answer to that finds
     // its stream gone, and takes the whole connection with it.
-    with_pool(Some(&authority), true, async |pool| {
+    with_acquire(Some(&authority), true, async |pool| {
         let expected = (4321, "because".to_owned());
         assert_eq!(closed(&pool, &url("/close/4321")).await, expected);
     });
@@ -252,7 +252,7 @@ fn with_hypercorn_over_http2_without_tls() {
         return;
     };
     let url = url(&server, false, "/echo");
-    with_pool(None, false, |pool| converse(pool, url, Version::HTTP_2));
+    with_acquire(None, false, |pool| converse(pool, url, Version::HTTP_2));
 }
 
 /// Before our own origin, over HTTP/1.1: the proxy turns the one handshake into the other.
@@ -262,7 +262,7 @@ fn through(front: Front, version: Version) {
         return;
     };
     let url = url(&server, true, "/echo");
-    with_pool(Some(&authority), true, |pool| converse(pool, url, version));
+    with_acquire(Some(&authority), true, |pool| converse(pool, url, version));
 }
 
 #[test]

@@ -47,7 +47,7 @@ struct Recorded {
     frames: Vec<Received>,
     bytes_sent: u64,
     data_sent: u64,
-    unplayed: Option<String>,
+    remaining: Option<String>,
     is_over: bool,
 }
 
@@ -126,8 +126,8 @@ impl Record {
     }
 
     /// At which step a script was broken off, and why.
-    pub fn unplayed(&self) -> Option<String> {
-        self.lock().unplayed.clone()
+    pub fn remaining(&self) -> Option<String> {
+        self.lock().remaining.clone()
     }
 
     /// Whether the connection has ended at this end.
@@ -136,7 +136,7 @@ impl Record {
     }
 
     pub(crate) fn set_unplayed(&self, step: String) {
-        self.lock().unplayed = Some(step);
+        self.lock().remaining = Some(step);
     }
 
     pub(crate) fn set_over(&self) {

@@ -14,7 +14,7 @@ use std::{
 
 use bytes::Bytes;
 use httpcore::{Builder, ConnectionPool, Timeouts};
-use httpcore_net_mock::{Census, Chunks, Link, MockNet, Served, ServerStream};
+use httpcore_net_mock::{Chunks, Link, LiveCounts, MockNet, ServerHandle, ServerStream};
 
 use super::{
     frames::{self, Frame, code, flag},
@@ -248,10 +248,10 @@ impl Case {
         let client = Client::new(pool.clone(), Arc::new(net.clone()), "http://server.test");
         let (told, next) = net.run(async {
             let told = (self.client)(client.clone()).await;
-            net.settle();
+            net.run_until_idle();
             (told, client.get("/next").await)
         });
-        net.settle();
+        net.run_until_idle();
         let mut problems = Vec::new();
         if DIFFERENCES.contains(&format!("`{}`", self.name)) != self.is_deviation {
             problems.push("docs/http2-differences.md knows otherwise".to_owned());
@@ -275,9 +275,9 @@ impl Case {
             Next::Says(told) => told,
         };
         compare("the next request", place, &next);
-        let unplayed = record.unplayed().unwrap_or_default();
+        let remaining = record.remaining().unwrap_or_default();
         if !self.is_cut {
-            compare("not played", "", &unplayed);
+            compare("not played", "", &remaining);
         }
         let status = pool.status();
         let requests = (status.active_requests, status.queued_requests);
@@ -287,11 +287,11 @@ impl Case {
             &format!("{requests:?}"),
         );
         drop((client, pool));
-        net.settle();
-        let (left, none) = (net.census(), Census::default());
+        net.run_until_idle();
+        let (left, none) = (net.census(), LiveCounts::default());
         compare("left behind", &format!("{none:?}"), &format!("{left:?}"));
         if left != none {
-            problems.extend(net.inventory());
+            problems.extend(net.live());
         }
         (self.check)(&record);
         problems
@@ -342,10 +342,10 @@ pub fn play(cases: &[Case]) {
 fn limits() -> Timeouts {
     let long = Duration::from_secs(10);
     Timeouts::none()
-        .with_pool(long)
+        .with_acquire(long)
         .with_connect(long)
         .with_write(long)
-        .with_first_byte(long)
+        .with_response_head(long)
         .with_read(long)
 }
 
@@ -384,7 +384,7 @@ pub fn serve<F>(
     net: &MockNet,
     settings: &[(u16, u32)],
     server: impl Fn(Peer, usize) -> F + Clone + Send + Sync + 'static,
-) -> (Served, Records)
+) -> (ServerHandle, Records)
 where
     F: Future<Output = io::Result<()>> + Send + 'static,
 {

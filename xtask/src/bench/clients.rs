@@ -206,7 +206,7 @@ impl Client {
             }
             (Program::Python(_), How::Get) => workload.in_flight > 100,
             // It does not resume sessions.
-            (Program::Python(_), How::Resume | How::Idle | How::Beside) => true,
+            (Program::Python(_), How::Resume | How::Idle | How::ConcurrentDownload) => true,
             (Program::Python(_), _) => false,
             // They make one connection for all.
             (Program::Ours(_), How::Idle) if workload.is_http2() => {
@@ -258,7 +258,11 @@ impl Client {
             words
         };
         // Whoever goes on to the second address does so within this, or not before minutes.
-        let limit = if workload.how == How::Reach { 5 } else { LIMIT };
+        let limit = if workload.how == How::HappyEyeballs {
+            5
+        } else {
+            LIMIT
+        };
         match &self.program {
             Program::Ours(program) => read_run(&pinned(limit, program, &words(workload.timed))?),
             Program::Python(python) => {

@@ -160,7 +160,7 @@ fn count(
             return Ok(());
         }
         How::Download | How::Upload => {}
-        How::Beside | How::Reach => return Ok(()),
+        How::ConcurrentDownload | How::HappyEyeballs => return Ok(()),
     }
     if plan.has_strace {
         let count = |requests| counters::system_calls(program, &words(requests));
@@ -203,7 +203,7 @@ fn time(workload: &Workload, clients: &[&Client], site: &Site<'_>, plan: &Plan, 
                     cell.walls.push(run.wall);
                     cell.latencies = run.latencies;
                 }
-                Err(NoNumber::Endless(seconds)) if workload.how == How::Reach => {
+                Err(NoNumber::Endless(seconds)) if workload.how == How::HappyEyeballs => {
                     cell.endless = Some(seconds);
                 }
                 Err(why) => cell.failures.extend(why.failure()),

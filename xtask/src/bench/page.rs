@@ -278,7 +278,7 @@ fn undrawn(label: String, shown: String, is_ours: bool) -> Bar {
 fn latencies(body: &mut String, results: &Results) {
     let mut plots = String::new();
     for row in &results.rows {
-        let wanted = row.workload.how == How::Beside || row.workload.in_flight == 64;
+        let wanted = row.workload.how == How::ConcurrentDownload || row.workload.in_flight == 64;
         let lines: Vec<Line> = colours(results)
             .filter_map(|(client, title, colour)| {
                 let latencies = &row.cells.get(client)?.latencies;

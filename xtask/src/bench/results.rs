@@ -106,13 +106,16 @@ impl Row {
     /// Whether the processor's time is for the requests. Beside a download it is for that too, and
     /// who reads more of it takes more.
     pub(crate) fn has_processor_time(&self) -> bool {
-        !matches!(self.workload.how, How::Reach | How::Beside)
+        !matches!(
+            self.workload.how,
+            How::HappyEyeballs | How::ConcurrentDownload
+        )
     }
 
     /// How long `client` took by the wall, if it is for this that the work is done.
     pub(crate) fn wait(&self, client: &str) -> Option<Spread> {
         let cell = self.cells.get(client)?;
-        let is_asked = self.workload.how == How::Reach;
+        let is_asked = self.workload.how == How::HappyEyeballs;
         Spread::of(cell.walls.clone()).filter(|_| is_asked)
     }
 
@@ -196,7 +199,11 @@ mod tests {
             cpu: vec![1.0],
             ..Cell::default()
         };
-        for (name, is_compared) in [("h1", true), ("beside", false), ("dead-silent", false)] {
+        for (name, is_compared) in [
+            ("h1", true),
+            ("concurrent-download", false),
+            ("dead-silent", false),
+        ] {
             let row = Row {
                 workload: *WORKLOADS.iter().find(|known| known.name == name).unwrap(),
                 cells: [("ours", cell.clone()), ("raw", cell.clone())].into(),

@@ -308,7 +308,7 @@ fn waits(results: &Results) -> Table {
     let beside = results
         .rows
         .iter()
-        .find(|row| row.workload.how == How::Beside);
+        .find(|row| row.workload.how == How::ConcurrentDownload);
     let line = |(client, title): &(&'static str, &'static str)| {
         let latencies = &beside?.cells.get(client)?.latencies;
         let at = |q: f64| latencies.iter().find(|(at, _)| *at == q);

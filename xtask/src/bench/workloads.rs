@@ -32,9 +32,9 @@ pub(crate) enum How {
     /// Idle connections, counted by what they hold.
     Idle,
     /// Beside a large download; its latencies count.
-    Beside,
+    ConcurrentDownload,
     /// One request to a name with two addresses, the first of which is dead; its time counts.
-    Reach,
+    HappyEyeballs,
 }
 
 const fn get(name: &'static str, title: &'static str, port: &'static str) -> Workload {
@@ -77,7 +77,7 @@ const fn idle(
 
 const fn reach(name: &'static str, title: &'static str, port: &'static str) -> Workload {
     Workload {
-        how: How::Reach,
+        how: How::HappyEyeballs,
         timed: 1,
         ..get(name, title, port)
     }
@@ -181,10 +181,14 @@ pub(crate) const WORKLOADS: &[Workload] = &[
     idle("idle-h2c", "200 idle, HTTP/2 without TLS", "h2c", 200),
     idle("idle-h2", "200 idle, HTTP/2 over TLS", "h2", 200),
     Workload {
-        how: How::Beside,
+        how: How::ConcurrentDownload,
         timed: 300,
         is_quick: true,
-        ..get("beside", "small requests beside a 256 MiB download", "h1")
+        ..get(
+            "concurrent-download",
+            "small requests beside a 256 MiB download",
+            "h1",
+        )
     },
     reach("dead-silent6", "the first, IPv6, is silent", "silent6"),
     reach("dead-silent", "the first, IPv4, is silent", "silent"),
@@ -207,12 +211,12 @@ impl Workload {
             How::Upload => "upload",
             How::Connect | How::Resume => "connect",
             How::Idle => "idle",
-            How::Beside => "beside",
-            How::Reach => "reach",
+            How::ConcurrentDownload => "concurrent-download",
+            How::HappyEyeballs => "happy-eyeballs",
         };
         let mut words = vec![work.to_owned()];
         let mut option = |name: &str, value: String| words.extend([name.to_owned(), value]);
-        if self.how == How::Reach {
+        if self.how == How::HappyEyeballs {
             let port = site.addr.rsplit(':').next().unwrap_or_default();
             option("--url", format!("http://two.test:{port}{}", self.path));
             option("--addresses", site.addr.to_owned());
@@ -228,7 +232,7 @@ impl Workload {
         if self.how == How::Upload {
             option("--size", LARGE.to_string());
         }
-        if self.how == How::Beside {
+        if self.how == How::ConcurrentDownload {
             option("--large", self.url(site, &format!("/bytes/{LARGE}")));
         }
         if self.is_tls() {
@@ -290,7 +294,7 @@ mod tests {
         };
         assert_eq!(
             named("dead-silent6").words(&site, 1).join(" "),
-            "reach --url http://two.test:7/hello --addresses [::1]:7,127.0.0.1:7"
+            "happy-eyeballs --url http://two.test:7/hello --addresses [::1]:7,127.0.0.1:7"
         );
     }
 }

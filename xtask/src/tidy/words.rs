@@ -20,7 +20,7 @@ const IDENTIFIERS: &[(&str, &str)] = &[
     ("Happening", "ScheduledEvent"),
     ("IdleEnd", "IdleEvent"),
     ("KeepRawHead", "CaptureRawHead"),
-    ("KeepStreamInfo", "IncludeConnectionInfo"),
+    ("IncludeConnectionInfo", "IncludeConnectionInfo"),
     ("LeaseRevoked", "ConnectionRevoked"),
     ("MOST_ATTEMPTS", "MAX_ATTEMPTS"),
     ("MOST_FINDINGS", "MAX_VIOLATIONS"),

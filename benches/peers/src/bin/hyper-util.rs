@@ -59,7 +59,7 @@ impl httpcore_peers::Client for Pooled {
         if task.work == Work::Connect {
             builder.pool_max_idle_per_host(0);
         }
-        if task.work == Work::Reach {
+        if task.work == Work::HappyEyeballs {
             let mut http = HttpConnector::new_with_resolver(Known(task.addresses.clone()));
             http.set_nodelay(true);
             return Ok(Pooled::Named(builder.build(http)));

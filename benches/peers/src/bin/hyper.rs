@@ -63,7 +63,7 @@ impl Client for Bare {
     const OWNS_CONNECTIONS: bool = true;
 
     fn new(task: &Task) -> Result<Self, Failure> {
-        if task.work == Work::Reach {
+        if task.work == Work::HappyEyeballs {
             cannot("names: it is given a connection");
         }
         let make = || {

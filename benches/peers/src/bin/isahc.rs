@@ -21,7 +21,7 @@ impl Client for Isahc {
     type Worker = Worker;
 
     fn new(task: &Task) -> Result<Self, Failure> {
-        if task.work == Work::Reach {
+        if task.work == Work::HappyEyeballs {
             cannot("a name with two addresses"); // it passes one of them on to libcurl
         }
         let version = match (task.http2, task.is_https()) {

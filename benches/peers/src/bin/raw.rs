@@ -19,7 +19,7 @@ fn main() {
         if task.http2 {
             cannot("HTTP/2");
         }
-        if matches!(task.work, Work::Beside | Work::Reach) {
+        if matches!(task.work, Work::ConcurrentDownload | Work::HappyEyeballs) {
             cannot("more than requests over connections");
         }
         if task.work == Work::Upload && task.is_https() {

@@ -46,8 +46,8 @@ fn main() {
                 std::mem::forget(agent);
                 Ok(outcome)
             }
-            Work::Reach => together(&agent, task, 1),
-            Work::Beside => cannot("two things on one thread"),
+            Work::HappyEyeballs => together(&agent, task, 1),
+            Work::ConcurrentDownload => cannot("two things on one thread"),
         }
     })
 }
@@ -68,7 +68,7 @@ fn agent(task: &Task) -> Result<Agent, Failure> {
         let tls = TlsConfig::builder().root_certs(RootCerts::new_with_certs(&[root]));
         config = config.tls_config(tls.build());
     }
-    if task.work == Work::Reach {
+    if task.work == Work::HappyEyeballs {
         let known = Known(task.addresses.clone());
         let connector = DefaultConnector::default();
         return Ok(Agent::with_parts(config.build(), connector, known));

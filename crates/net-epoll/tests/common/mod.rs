@@ -12,8 +12,8 @@ use std::{
 };
 
 use bytes::BytesMut;
-use httpcore_core_primitives::{BoxStream, IdleEnd, NetworkBackend, TcpOptions, nobody};
-use httpcore_net_epoll::Epoll;
+use httpcore_core_primitives::{BoxStream, IdleEvent, NetworkBackend, TcpOptions, noop_waker};
+use httpcore_net_epoll::EventLoop;
 
 /// A server for one connection.
 pub(crate) fn serve<T: Send + 'static>(
@@ -26,7 +26,7 @@ pub(crate) fn serve<T: Send + 'static>(
 }
 
 /// A connection, and its other end.
-pub(crate) fn accepted(epoll: &Epoll) -> (BoxStream, TcpStream) {
+pub(crate) fn accepted(epoll: &EventLoop) -> (BoxStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let stream = epoll
@@ -36,7 +36,7 @@ pub(crate) fn accepted(epoll: &Epoll) -> (BoxStream, TcpStream) {
 }
 
 /// Turns the loop once or more.
-pub(crate) fn turn(epoll: &Epoll) {
+pub(crate) fn turn(epoll: &EventLoop) {
     for _ in 0..200 {
         epoll.block_on(yield_now());
     }
@@ -87,8 +87,8 @@ pub(crate) fn open_descriptors() -> usize {
 }
 
 /// Why `stream` is not fit for use, as soon as it says so; asked by a thread that never turns the loop.
-pub(crate) fn idle_end_soon(stream: &mut BoxStream) -> IdleEnd {
-    let mut cx = Context::from_waker(nobody());
+pub(crate) fn idle_end_soon(stream: &mut BoxStream) -> IdleEvent {
+    let mut cx = Context::from_waker(noop_waker());
     // What was sent is in the kernel, and what is known of the socket may be relied upon for some tens of
     // microseconds; a hundred thousand questions take far longer.
     for _ in 0..100_000 {

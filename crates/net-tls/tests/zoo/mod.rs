@@ -12,9 +12,9 @@ use std::{
 
 use bytes::BytesMut;
 use httpcore_core_primitives::{
-    BoxStream, IdleEnd, NetworkBackend, NetworkStream, StreamInfo, TcpOptions,
+    BoxStream, ConnectionInfo, IdleEvent, NetworkBackend, NetworkStream, TcpOptions,
 };
-use httpcore_net_mock::{MockNet, Served, ServerStream};
+use httpcore_net_mock::{MockNet, ServerHandle, ServerStream};
 use httpcore_net_tls::{
     RustlsConnector, TlsError,
     rustls::{
@@ -336,11 +336,11 @@ impl NetworkStream for ServerTls {
         self.below.poll_shutdown(cx)
     }
 
-    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEnd> {
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEvent> {
         self.below.poll_idle(cx)
     }
 
-    fn info(&self) -> StreamInfo {
+    fn info(&self) -> ConnectionInfo {
         self.below.info()
     }
 }
@@ -356,7 +356,7 @@ pub(crate) fn serve<F>(
     net: &MockNet,
     config: ServerConfig,
     server: impl Fn(ServerTls) -> F + Clone + Send + Sync + 'static,
-) -> Served
+) -> ServerHandle
 where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -414,7 +414,7 @@ pub(crate) async fn write_all(stream: &mut dyn NetworkStream, bytes: &[u8]) -> i
 
 /// The TLS error inside of a stream's.
 pub(crate) fn tls_error(error: &io::Error) -> TlsError {
-    let inner = TlsError::behind(error);
+    let inner = TlsError::find_in(error);
     inner
         .unwrap_or_else(|| panic!("{error:?} is not TLS's"))
         .clone()

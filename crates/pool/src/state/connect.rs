@@ -10,7 +10,7 @@ impl<X, S: Clone> State<X, S> {
         &mut self,
         conn: ConnId,
         result: Result<Connection<X, S>, Error>,
-        limit: Option<Admission>,
+        limit: Option<StreamLimit>,
         now: Instant,
         effects: &mut Effects<X, S>,
     ) -> Option<Key> {
@@ -18,7 +18,7 @@ impl<X, S: Clone> State<X, S> {
             effects.push(match result {
                 Ok(connection) => Effect::Close {
                     connection,
-                    reason: Closed::Superfluous,
+                    reason: ConnectionCloseReason::Superfluous,
                 },
                 Err(error) => Effect::DropError(error),
             });
@@ -134,8 +134,12 @@ impl<X, S: Clone> State<X, S> {
         let state = &mut self.waiters[waiter];
         state.fruitless += 1;
         if state.fruitless >= MAX_FRUITLESS_CONNECTS {
-            let error = Error::new(Kind::Closed, Phase::Connect, Sent::Nothing)
-                .with_message("the server closed each new connection before a request was sent");
+            let error = Error::new(
+                ErrorKind::ConnectionClosed,
+                ErrorPhase::Connect,
+                RequestSent::None,
+            )
+            .with_message("the server closed each new connection before a request was sent");
             self.reject(waiter, Rejection::Connect(error), effects);
         }
     }
@@ -256,7 +260,7 @@ impl<X, S: Clone> State<X, S> {
             && self.waiters[first].new_connection
             && let Some(conn) = route.available.front()
         {
-            self.retire(conn, Closed::MadeRoom, effects);
+            self.retire(conn, ConnectionCloseReason::MadeRoom, effects);
             return true;
         }
         false
@@ -283,7 +287,7 @@ impl<X, S: Clone> State<X, S> {
         if self.conns.idle() > self.limits.idle
             && let Some(oldest) = self.conns.longest_idle()
         {
-            self.evict_idle(oldest, Closed::IdleLimit, now, effects);
+            self.evict_idle(oldest, ConnectionCloseReason::IdleLimit, now, effects);
             true
         } else if self.draining && self.close_one_unneeded(now, effects) {
             true
@@ -292,7 +296,13 @@ impl<X, S: Clone> State<X, S> {
         }
     }
 
-    fn evict_idle(&mut self, key: Key, reason: Closed, now: Instant, effects: &mut Effects<X, S>) {
+    fn evict_idle(
+        &mut self,
+        key: Key,
+        reason: ConnectionCloseReason,
+        now: Instant,
+        effects: &mut Effects<X, S>,
+    ) {
         let route = self.close_idle_conn(key, reason, effects);
         self.update_route(route, now, effects);
     }
@@ -300,7 +310,7 @@ impl<X, S: Clone> State<X, S> {
     /// In a pool that is drained, ends one thing that no request waits for.
     fn close_one_unneeded(&mut self, now: Instant, effects: &mut Effects<X, S>) -> bool {
         if let Some(key) = self.conns.longest_idle() {
-            self.evict_idle(key, Closed::PoolClosed, now, effects);
+            self.evict_idle(key, ConnectionCloseReason::PoolClosed, now, effects);
         } else if let Some(key) = self.conns.first_unclaimed() {
             self.abandon_connect(key, now, effects);
         } else {
@@ -322,7 +332,7 @@ impl<X, S: Clone> State<X, S> {
             if let Some(conn) = route.stale.front() {
                 self.abandon_connect(conn, now, effects);
             } else if let Some(oldest) = route.idle.back() {
-                self.evict_idle(oldest, Closed::MadeRoom, now, effects);
+                self.evict_idle(oldest, ConnectionCloseReason::MadeRoom, now, effects);
             } else {
                 return false;
             }
@@ -333,7 +343,7 @@ impl<X, S: Clone> State<X, S> {
             self.abandon_connect(conn, now, effects);
             true
         } else if let Some(oldest) = self.conns.longest_idle() {
-            self.evict_idle(oldest, Closed::MadeRoom, now, effects);
+            self.evict_idle(oldest, ConnectionCloseReason::MadeRoom, now, effects);
             true
         } else {
             self.preempt_connect(now, effects)

@@ -2,7 +2,9 @@
 
 use std::{fmt, num::NonZeroU64};
 
-use httpcore_core_primitives::{Admission, CloseReason, ConnectionUse, Error, Hints, LeaseId};
+use httpcore_core_primitives::{
+    CloseReason, ConnectionPolicy, Error, KeepAliveHints, LeaseId, StreamLimit,
+};
 
 #[cfg(doc)]
 use super::State;
@@ -80,7 +82,7 @@ pub enum Input<'a, X, S> {
         /// Where the connection has to lead.
         route: &'a Route,
         /// How it will be used.
-        policy: ConnectionUse,
+        policy: ConnectionPolicy,
         /// For a request which had a connection that did not serve it: when it first arrived. It
         /// waits before those which arrived later, unless it needs a new connection.
         arrival: Option<Arrival>,
@@ -101,7 +103,7 @@ pub enum Input<'a, X, S> {
         /// The new connection, or why there is none.
         result: Result<Connection<X, S>, Error>,
         /// How many exchanges a shared one admits, if the peer has said so already.
-        limit: Option<Admission>,
+        limit: Option<StreamLimit>,
     },
     /// A lease ended, and its exclusive connection can serve another exchange: it was asked, and
     /// found idle.
@@ -111,7 +113,7 @@ pub enum Input<'a, X, S> {
         /// The connection.
         connection: X,
         /// What the peer said of the future of the connection.
-        hints: Hints,
+        hints: KeepAliveHints,
     },
     /// A lease ended without a connection to be returned. For a shared connection this is the end of
     /// one exchange.
@@ -119,7 +121,7 @@ pub enum Input<'a, X, S> {
         /// Which waiter held the lease.
         waiter: WaiterId,
         /// Why.
-        reason: Closed,
+        reason: ConnectionCloseReason,
     },
     /// A waiter gives back, unused, what it was granted.
     Declined {
@@ -148,7 +150,7 @@ pub enum Input<'a, X, S> {
         /// Which connection.
         conn: ConnId,
         /// How many.
-        limit: Admission,
+        limit: StreamLimit,
     },
     /// Time passed.
     Tick,
@@ -208,7 +210,7 @@ pub enum Effect<X, S> {
         /// The connection.
         connection: Connection<X, S>,
         /// Why.
-        reason: Closed,
+        reason: ConnectionCloseReason,
     },
     /// Drop an error which no waiter receives: the one that caused the attempt has left.
     DropError(Error),
@@ -238,7 +240,7 @@ pub enum Rejection {
 /// Why a connection was closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Closed {
+pub enum ConnectionCloseReason {
     /// It was idle for too long, by our limit or by what its server said.
     IdleTimeout,
     /// It was too old.
@@ -265,22 +267,22 @@ pub enum Closed {
     Exchange(CloseReason),
 }
 
-impl Closed {
+impl ConnectionCloseReason {
     /// A word or two for tables and metrics.
     pub fn label(self) -> &'static str {
         match self {
-            Closed::IdleTimeout => "idle timeout",
-            Closed::MaxAge => "max age",
-            Closed::MaxRequests => "max requests",
-            Closed::PeerHinted => "peer hinted",
-            Closed::IdleLimit => "idle limit",
-            Closed::MadeRoom => "made room",
-            Closed::PeerEnded => "peer ended",
-            Closed::Retired => "retired",
-            Closed::Superfluous => "superfluous",
-            Closed::CloseIdle => "close idle",
-            Closed::PoolClosed => "pool closed",
-            Closed::Exchange(reason) => reason.label(),
+            ConnectionCloseReason::IdleTimeout => "idle timeout",
+            ConnectionCloseReason::MaxAge => "max age",
+            ConnectionCloseReason::MaxRequests => "max requests",
+            ConnectionCloseReason::PeerHinted => "peer hinted",
+            ConnectionCloseReason::IdleLimit => "idle limit",
+            ConnectionCloseReason::MadeRoom => "made room",
+            ConnectionCloseReason::PeerEnded => "peer ended",
+            ConnectionCloseReason::Retired => "retired",
+            ConnectionCloseReason::Superfluous => "superfluous",
+            ConnectionCloseReason::CloseIdle => "close idle",
+            ConnectionCloseReason::PoolClosed => "pool closed",
+            ConnectionCloseReason::Exchange(reason) => reason.label(),
         }
     }
 }

@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 #[cfg(doc)]
 use super::State;
-use super::{Closed, ConnId};
+use super::{ConnId, ConnectionCloseReason};
 use crate::route::Route;
 
 /// What has been counted since the beginning.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Counters {
+pub struct PoolStats {
     /// Requests for a connection; a request sent twice counts twice.
     pub requests: u64,
     /// Of those, how many were given one.
@@ -38,12 +38,12 @@ pub struct Counters {
     pub opened: u64,
     /// Requests sent a second time after the first connection turned out dead.
     pub retried: u64,
-    pub(super) closed: Vec<(Closed, u64)>,
+    pub(super) closed: Vec<(ConnectionCloseReason, u64)>,
 }
 
-impl Counters {
+impl PoolStats {
     /// How many connections were closed for `reason`.
-    pub fn closed_for(&self, reason: Closed) -> u64 {
+    pub fn closed_for(&self, reason: ConnectionCloseReason) -> u64 {
         self.closed
             .iter()
             .find(|(known, _)| *known == reason)
@@ -51,11 +51,11 @@ impl Counters {
     }
 
     /// The reasons for which connections were closed, and how often.
-    pub fn closed(&self) -> impl Iterator<Item = (Closed, u64)> + '_ {
+    pub fn closed(&self) -> impl Iterator<Item = (ConnectionCloseReason, u64)> + '_ {
         self.closed.iter().copied()
     }
 
-    pub(super) fn close(&mut self, reason: Closed) {
+    pub(super) fn close(&mut self, reason: ConnectionCloseReason) {
         match self.closed.iter_mut().find(|(known, _)| *known == reason) {
             Some((_, count)) => *count += 1,
             None => self.closed.push((reason, 1)),

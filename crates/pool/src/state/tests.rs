@@ -14,12 +14,12 @@ mod audit;
 mod random;
 mod scenarios;
 
-fn any() -> ConnectionUse {
-    ConnectionUse::default()
+fn any() -> ConnectionPolicy {
+    ConnectionPolicy::default()
 }
 
-fn fresh() -> ConnectionUse {
-    any().with_fresh()
+fn fresh() -> ConnectionPolicy {
+    any().with_new_connection()
 }
 
 /// A route which is exclusive.
@@ -39,7 +39,7 @@ fn negotiated(n: usize) -> Route {
 }
 
 fn refused() -> Error {
-    Error::new(Kind::Connect, Phase::Connect, Sent::Nothing)
+    Error::new(ErrorKind::Connect, ErrorPhase::Connect, RequestSent::None)
 }
 
 /// A state, a clock, a table of the connections that are dead, and what is to be done.
@@ -54,10 +54,10 @@ struct Bench {
 
 impl Bench {
     /// A pool in which an attempt to connect holds others back until it ends.
-    fn new(set: impl FnOnce(&mut Config)) -> Self {
-        let mut config = Config {
+    fn new(set: impl FnOnce(&mut PoolConfig)) -> Self {
+        let mut config = PoolConfig {
             connect_patience: None,
-            ..Config::default()
+            ..PoolConfig::default()
         };
         set(&mut config);
         Bench {
@@ -95,7 +95,7 @@ impl Bench {
                     let waiter = *waiter;
                     done.push(Effect::Close {
                         connection: Connection::Exclusive(number(connection)),
-                        reason: Closed::PeerEnded,
+                        reason: ConnectionCloseReason::PeerEnded,
                     });
                     self.handle(Input::Stale { waiter });
                 } else {
@@ -114,7 +114,7 @@ impl Bench {
         self.request(route, any())
     }
 
-    fn request(&mut self, route: &Route, policy: ConnectionUse) -> WaiterId {
+    fn request(&mut self, route: &Route, policy: ConnectionPolicy) -> WaiterId {
         let arrival = None;
         let request = Input::Request {
             route,
@@ -164,12 +164,12 @@ impl Bench {
         self.handle(Input::Connected {
             conn,
             result: Ok(Connection::Shared(connection)),
-            limit: Some(Admission::UpTo(admits)),
+            limit: Some(StreamLimit::Max(admits)),
         });
         connection
     }
 
-    fn admits(&mut self, conn: ConnId, limit: Admission) {
+    fn admits(&mut self, conn: ConnId, limit: StreamLimit) {
         self.handle(Input::StreamLimit { conn, limit });
     }
 
@@ -178,17 +178,17 @@ impl Bench {
     }
 
     fn back(&mut self, waiter: WaiterId, connection: u32) {
-        self.back_with(waiter, connection, Hints::default());
+        self.back_with(waiter, connection, KeepAliveHints::default());
     }
 
     /// As the pool does, asks the connection before it is returned.
-    fn back_with(&mut self, waiter: WaiterId, connection: u32, hints: Hints) {
+    fn back_with(&mut self, waiter: WaiterId, connection: u32, hints: KeepAliveHints) {
         if self.dead.contains(&connection) {
             self.effects.push(Effect::Close {
                 connection: Connection::Exclusive(connection),
-                reason: Closed::PeerEnded,
+                reason: ConnectionCloseReason::PeerEnded,
             });
-            let reason = Closed::PeerEnded;
+            let reason = ConnectionCloseReason::PeerEnded;
             self.handle(Input::Ended { waiter, reason });
         } else {
             self.handle(Input::Returned {
@@ -200,7 +200,7 @@ impl Bench {
     }
 
     fn ended(&mut self, waiter: WaiterId, reason: CloseReason) {
-        let reason = Closed::Exchange(reason);
+        let reason = ConnectionCloseReason::Exchange(reason);
         self.handle(Input::Ended { waiter, reason });
     }
 

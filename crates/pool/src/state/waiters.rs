@@ -65,14 +65,14 @@ impl Waiters {
         &mut self,
         route: Key,
         sequence: u64,
-        policy: ConnectionUse,
+        policy: ConnectionPolicy,
         stage: WaiterStage,
         now: Instant,
     ) -> Key {
         self.slots.insert(Waiter {
             route,
             sequence,
-            new_connection: policy.fresh,
+            new_connection: policy.new_connection,
             close_after: policy.close_after,
             preemptions: 0,
             fruitless: 0,

@@ -18,12 +18,12 @@ use std::{
 
 use bytes::Bytes;
 use httpcore_core_primitives::{
-    Admission, Body, BoxFuture, CloseReason, Error, Established, ExclusiveConnection, Hints,
-    IdleEnd, Kind, Lease, Origin, Phase, Request, Response, Runtime, Scheme, SendError, Sent,
-    SharedConnection, StreamInfo, Terms,
+    Body, BoxFuture, CloseReason, ConnectionInfo, Error, ErrorKind, ErrorPhase, Established,
+    ExchangeContext, ExclusiveConnection, IdleEvent, KeepAliveHints, Lease, Origin, Request,
+    RequestSent, Response, Runtime, Scheme, SendError, SharedConnection, StreamLimit,
 };
 use httpcore_net_mock::MockNet;
-use httpcore_pool::{Config, Dial, DialTerms, Hop, Pool, Route, RouteParts};
+use httpcore_pool::{Connect, ConnectContext, Hop, Pool, PoolConfig, Route, RouteParts};
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
@@ -48,7 +48,7 @@ pub(crate) struct Peer {
     /// Dials to this host never end.
     pub(crate) hanging: Mutex<Option<&'static str>>,
     /// What the server says of keeping its connections.
-    pub(crate) hints: Mutex<Hints>,
+    pub(crate) hints: Mutex<KeepAliveHints>,
     /// Connections turn out to be shared, and admit so many exchanges; 0 if they do not.
     pub(crate) admits: AtomicUsize,
     pub(crate) dials: AtomicUsize,
@@ -134,13 +134,13 @@ impl Peer {
 }
 
 /// A pool in `net`, and its other side.
-pub(crate) fn pool(net: &MockNet, set: impl FnOnce(&mut Config)) -> (Pool, Arc<Peer>) {
-    let mut config = Config::default();
+pub(crate) fn pool(net: &MockNet, set: impl FnOnce(&mut PoolConfig)) -> (Pool, Arc<Peer>) {
+    let mut config = PoolConfig::default();
     set(&mut config);
     let peer = Peer::new(net);
     let runtime: Arc<dyn Runtime> = Arc::new(net.clone());
     (
-        Pool::new(config, runtime, Arc::new(Dialler(peer.clone()))),
+        Pool::new(config, runtime, Arc::new(Connector(peer.clone()))),
         peer,
     )
 }
@@ -173,7 +173,7 @@ pub(crate) async fn fetch(pool: &Pool, route: &Route, request: Request) -> Resul
     response.into_body().bytes(1 << 20).await
 }
 
-struct Dialler(Arc<Peer>);
+struct Connector(Arc<Peer>);
 
 /// Counts up, and down again when dropped.
 struct Count(Arc<Peer>, fn(&Peer) -> &AtomicUsize);
@@ -191,11 +191,11 @@ impl Drop for Count {
     }
 }
 
-impl Dial for Dialler {
-    fn dial(
+impl Connect for Connector {
+    fn connect(
         &self,
         route: &Route,
-        _terms: &DialTerms,
+        _terms: &ConnectContext,
     ) -> BoxFuture<'static, Result<Established, Error>> {
         let peer = self.0.clone();
         let number = peer.dials.fetch_add(1, SeqCst);
@@ -211,7 +211,11 @@ impl Dial for Dialler {
                 std::future::pending::<()>().await;
             }
             if peer.dials_fail.load(SeqCst) || number < peer.first_dials_fail.load(SeqCst) {
-                return Err(Error::new(Kind::Connect, Phase::Connect, Sent::Nothing));
+                return Err(Error::new(
+                    ErrorKind::Connect,
+                    ErrorPhase::Connect,
+                    RequestSent::None,
+                ));
             }
             let wire = Arc::new(Wire::default());
             peer.wires.lock().unwrap().push(wire.clone());
@@ -244,7 +248,7 @@ impl Dial for Dialler {
 struct Wire {
     closed: AtomicBool,
     closed_unheard: AtomicBool,
-    news: Mutex<Option<Admission>>,
+    news: Mutex<Option<StreamLimit>>,
     waker: Mutex<Option<Waker>>,
 }
 
@@ -257,15 +261,15 @@ impl Wire {
     /// As many exchanges, or none any more.
     fn admit(&self, exchanges: usize) {
         *self.news.lock().unwrap() = Some(match exchanges {
-            0 => Admission::Over,
-            limit => Admission::UpTo(limit),
+            0 => StreamLimit::Closed,
+            limit => StreamLimit::Max(limit),
         });
         self.wake();
     }
 
     /// No exchanges, for now.
     fn pause(&self) {
-        *self.news.lock().unwrap() = Some(Admission::UpTo(0));
+        *self.news.lock().unwrap() = Some(StreamLimit::Max(0));
         self.wake();
     }
 
@@ -301,7 +305,7 @@ impl ExclusiveConnection for Fake {
     fn exchange(
         self: Box<Self>,
         request: Request,
-        terms: Terms,
+        terms: ExchangeContext,
     ) -> BoxFuture<'static, Result<Response, SendError>> {
         let (peer, wire) = (self.peer.clone(), self.wire.clone());
         let holds = Holds {
@@ -311,16 +315,16 @@ impl ExclusiveConnection for Fake {
         exchange(&peer, wire, request, holds)
     }
 
-    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEnd> {
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEvent> {
         if self.wire.closed.load(SeqCst) {
-            return Poll::Ready(IdleEnd::Closed);
+            return Poll::Ready(IdleEvent::Closed);
         }
         self.wire.listen(cx);
         Poll::Pending
     }
 
-    fn info(&self) -> StreamInfo {
-        StreamInfo::default()
+    fn info(&self) -> ConnectionInfo {
+        ConnectionInfo::default()
     }
 
     fn version(&self) -> http::Version {
@@ -332,7 +336,7 @@ impl SharedConnection for Fake {
     fn exchange(
         &self,
         request: Request,
-        terms: Terms,
+        terms: ExchangeContext,
     ) -> BoxFuture<'static, Result<Response, SendError>> {
         let holds = Holds {
             connection: None,
@@ -341,7 +345,7 @@ impl SharedConnection for Fake {
         exchange(&self.peer, self.wire.clone(), request, holds)
     }
 
-    fn poll_limit(&self, cx: &mut Context<'_>) -> Poll<Admission> {
+    fn poll_stream_limit(&self, cx: &mut Context<'_>) -> Poll<StreamLimit> {
         self.wire.listen(cx);
         self.wire
             .news
@@ -355,8 +359,8 @@ impl SharedConnection for Fake {
         !self.wire.closed.load(SeqCst)
     }
 
-    fn info(&self) -> StreamInfo {
-        StreamInfo::default()
+    fn info(&self) -> ConnectionInfo {
+        ConnectionInfo::default()
     }
 
     fn version(&self) -> http::Version {
@@ -399,7 +403,11 @@ fn exchange(
         let _count = count;
         if wire.is_dead() {
             return Err(SendError {
-                error: Error::new(Kind::Closed, Phase::Head, Sent::All),
+                error: Error::new(
+                    ErrorKind::ConnectionClosed,
+                    ErrorPhase::Head,
+                    RequestSent::Full,
+                ),
                 request: Some(Box::new(request)),
             });
         }

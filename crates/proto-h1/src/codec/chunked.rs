@@ -7,7 +7,7 @@
 
 use bytes::BytesMut;
 
-use super::{Limits, error::Violation, request_head};
+use super::{Limits, error::ProtocolError, request_head};
 
 /// Reads what stands between the data of chunks.
 #[derive(Clone, Copy, Debug)]
@@ -63,7 +63,7 @@ impl Chunks {
         &mut self,
         input: &[u8],
         limits: &Limits,
-    ) -> Result<(usize, Next), Violation> {
+    ) -> Result<(usize, Next), ProtocolError> {
         let mut read = 0;
         loop {
             match self.at {
@@ -87,11 +87,11 @@ impl Chunks {
         }
     }
 
-    fn step(&mut self, byte: u8, limits: &Limits) -> Result<(), Violation> {
+    fn step(&mut self, byte: u8, limits: &Limits) -> Result<(), ProtocolError> {
         self.at = match (self.at, byte) {
             (At::Size, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
                 if self.digits == 16 {
-                    return Err(Violation::ChunkSizeTooLong);
+                    return Err(ProtocolError::ChunkSizeTooLong);
                 }
                 self.digits += 1;
                 let digit = match byte {
@@ -102,15 +102,15 @@ impl Chunks {
                 At::Size
             }
             // RFC 9112 §7.1: at least one digit.
-            (At::Size, _) if self.digits == 0 => return Err(Violation::ChunkSize),
+            (At::Size, _) if self.digits == 0 => return Err(ProtocolError::ChunkSize),
             (At::Size | At::Padding, b' ' | b'\t') => self.extend(At::Padding, limits)?,
             // RFC 9112 §7.1.1: extensions mean nothing to whoever does not know them.
             (At::Size | At::Padding, b';') => self.extend(At::Extension, limits)?,
             (At::Size | At::Padding | At::Extension, b'\r') => At::SizeCr,
-            (At::Size | At::Padding | At::Extension, b'\n') => return Err(Violation::BareLf),
-            (At::Size | At::Padding, _) => return Err(Violation::ChunkSize),
+            (At::Size | At::Padding | At::Extension, b'\n') => return Err(ProtocolError::BareLf),
+            (At::Size | At::Padding, _) => return Err(ProtocolError::ChunkSize),
             (At::Extension, b'\t' | b' '..=0x7e | 0x80..) => self.extend(At::Extension, limits)?,
-            (At::Extension, _) => return Err(Violation::ChunkExtension),
+            (At::Extension, _) => return Err(ProtocolError::ChunkExtension),
             (At::SizeCr, b'\n') => {
                 self.digits = 0;
                 if self.size == 0 {
@@ -121,17 +121,17 @@ impl Chunks {
             }
             (At::DataCr, b'\r') => At::DataLf,
             (At::DataLf, b'\n') => At::Size,
-            (At::SizeCr, _) => return Err(Violation::BareCr),
-            (At::DataCr | At::DataLf, _) => return Err(Violation::ChunkEnd),
+            (At::SizeCr, _) => return Err(ProtocolError::BareCr),
+            (At::DataCr | At::DataLf, _) => return Err(ProtocolError::ChunkEnd),
             (At::Data | At::Trailers, _) => self.at,
         };
         Ok(())
     }
 
-    fn extend(&mut self, to: At, limits: &Limits) -> Result<At, Violation> {
+    fn extend(&mut self, to: At, limits: &Limits) -> Result<At, ProtocolError> {
         self.extensions += 1;
-        if self.extensions > limits.extension_bytes {
-            return Err(Violation::ChunkExtensionsTooLong);
+        if self.extensions > limits.max_chunk_extension_size {
+            return Err(ProtocolError::ChunkExtensionsTooLong);
         }
         Ok(to)
     }

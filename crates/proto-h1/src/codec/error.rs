@@ -1,4 +1,4 @@
-//! What the two sides can do wrong: the peer ([`Violation`]) and the caller ([`Misuse`]).
+//! What the two sides can do wrong: the peer ([`ProtocolError`]) and the caller ([`RequestError`]).
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use std::fmt;
 /// `Display` names the rule with its section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Violation {
+pub enum ProtocolError {
     /// The first bytes are not `HTTP/`.
     NotHttp,
     /// The version is neither 1.0 nor 1.1.
@@ -61,13 +61,13 @@ pub enum Violation {
     /// A chunk extension holds a byte it may not hold.
     ChunkExtension,
     /// Chunk extensions of more than
-    /// [`Limits::extension_bytes`](super::Limits::extension_bytes) in one body.
+    /// [`Limits::max_chunk_extension_size`](super::Limits::max_chunk_extension_size) in one body.
     ChunkExtensionsTooLong,
     /// A chunk's data is not followed by CR LF.
     ChunkEnd,
-    /// The trailers are larger than [`Limits::trailer_bytes`](super::Limits::trailer_bytes).
+    /// The trailers are larger than [`Limits::max_trailer_size`](super::Limits::max_trailer_size).
     TrailersTooLong,
-    /// There are more trailers than [`Limits::trailer_fields`](super::Limits::trailer_fields).
+    /// There are more trailers than [`Limits::max_trailers`](super::Limits::max_trailers).
     TooManyTrailers,
     /// The connection ended before the first byte of a response.
     ClosedBeforeHead,
@@ -79,15 +79,15 @@ pub enum Violation {
     ClosedInChunks,
 }
 
-impl Violation {
+impl ProtocolError {
     /// Whether the connection ended too early, and nothing else was wrong.
     pub fn is_truncation(self) -> bool {
         matches!(
             self,
-            Violation::ClosedBeforeHead
-                | Violation::ClosedInHead
-                | Violation::ClosedInBody
-                | Violation::ClosedInChunks
+            ProtocolError::ClosedBeforeHead
+                | ProtocolError::ClosedInHead
+                | ProtocolError::ClosedInBody
+                | ProtocolError::ClosedInChunks
         )
     }
 
@@ -96,83 +96,93 @@ impl Violation {
     pub fn is_limit(self) -> bool {
         matches!(
             self,
-            Violation::HeadTooLong
-                | Violation::TooManyFields
-                | Violation::TooManyInterim
-                | Violation::InterimTooLong
-                | Violation::ChunkExtensionsTooLong
-                | Violation::TrailersTooLong
-                | Violation::TooManyTrailers
+            ProtocolError::HeadTooLong
+                | ProtocolError::TooManyFields
+                | ProtocolError::TooManyInterim
+                | ProtocolError::InterimTooLong
+                | ProtocolError::ChunkExtensionsTooLong
+                | ProtocolError::TrailersTooLong
+                | ProtocolError::TooManyTrailers
         )
     }
 
     /// The rule, with its section.
     pub fn text(self) -> &'static str {
         match self {
-            Violation::NotHttp => "what came is not an HTTP/1 response (RFC 9112 §4)",
-            Violation::Version => "the response's version is neither 1.0 nor 1.1 (RFC 9112 §2.3)",
-            Violation::StatusCode => "the status code is not three digits (RFC 9110 §15)",
-            Violation::StatusLine => "the status line is malformed (RFC 9112 §4)",
-            Violation::LeadingWhitespace => {
+            ProtocolError::NotHttp => "what came is not an HTTP/1 response (RFC 9112 §4)",
+            ProtocolError::Version => {
+                "the response's version is neither 1.0 nor 1.1 (RFC 9112 §2.3)"
+            }
+            ProtocolError::StatusCode => "the status code is not three digits (RFC 9110 §15)",
+            ProtocolError::StatusLine => "the status line is malformed (RFC 9112 §4)",
+            ProtocolError::LeadingWhitespace => {
                 "a field line begins with white space (RFC 9112 §2.2, §5.2)"
             }
-            Violation::SpaceBeforeColon => {
+            ProtocolError::SpaceBeforeColon => {
                 "white space stands before a field's colon (RFC 9112 §5.1)"
             }
-            Violation::EmptyFieldName => "a field has no name (RFC 9110 §5.1)",
-            Violation::FieldName => "a field's name is malformed (RFC 9110 §5.1)",
-            Violation::FieldValue => "a field's value holds a control character (RFC 9110 §5.5)",
-            Violation::BareCr => "a CR is not followed by LF (RFC 9112 §2.2)",
-            Violation::BareLf => "a line ends with LF alone (RFC 9112 §2.2)",
-            Violation::HeadTooLong => "the head is larger than allowed (RFC 9110 §5.4)",
-            Violation::TooManyFields => "the head has more fields than allowed (RFC 9110 §5.4)",
-            Violation::TooManyInterim => {
+            ProtocolError::EmptyFieldName => "a field has no name (RFC 9110 §5.1)",
+            ProtocolError::FieldName => "a field's name is malformed (RFC 9110 §5.1)",
+            ProtocolError::FieldValue => {
+                "a field's value holds a control character (RFC 9110 §5.5)"
+            }
+            ProtocolError::BareCr => "a CR is not followed by LF (RFC 9112 §2.2)",
+            ProtocolError::BareLf => "a line ends with LF alone (RFC 9112 §2.2)",
+            ProtocolError::HeadTooLong => "the head is larger than allowed (RFC 9110 §5.4)",
+            ProtocolError::TooManyFields => "the head has more fields than allowed (RFC 9110 §5.4)",
+            ProtocolError::TooManyInterim => {
                 "more interim responses than allowed came (RFC 9110 §15.2)"
             }
-            Violation::InterimTooLong => {
+            ProtocolError::InterimTooLong => {
                 "the interim responses are larger than allowed (RFC 9110 §15.2)"
             }
-            Violation::InterimBody => "an interim response announces a body (RFC 9112 §6.1)",
-            Violation::LengthAndCoding => {
+            ProtocolError::InterimBody => "an interim response announces a body (RFC 9112 §6.1)",
+            ProtocolError::LengthAndCoding => {
                 "Transfer-Encoding and Content-Length contradict each other (RFC 9112 §6.3)"
             }
-            Violation::CodingInHttp10 => "Transfer-Encoding in HTTP/1.0 (RFC 9112 §6.1)",
-            Violation::Coding => {
+            ProtocolError::CodingInHttp10 => "Transfer-Encoding in HTTP/1.0 (RFC 9112 §6.1)",
+            ProtocolError::Coding => {
                 "the transfer coding is not a single \"chunked\" (RFC 9112 §6.1, §7)"
             }
-            Violation::ContentLength => "the Content-Length is malformed (RFC 9110 §8.6)",
-            Violation::LengthsDiffer => "several Content-Lengths differ (RFC 9112 §6.3)",
-            Violation::UnaskedSwitch => {
+            ProtocolError::ContentLength => "the Content-Length is malformed (RFC 9110 §8.6)",
+            ProtocolError::LengthsDiffer => "several Content-Lengths differ (RFC 9112 §6.3)",
+            ProtocolError::UnaskedSwitch => {
                 "the server switched protocols without being asked (RFC 9110 §15.2.2)"
             }
-            Violation::ChunkSize => "a chunk's size is malformed (RFC 9112 §7.1)",
-            Violation::ChunkSizeTooLong => "a chunk's size has too many digits (RFC 9112 §7.1)",
-            Violation::ChunkExtension => "a chunk's extension is malformed (RFC 9112 §7.1.1)",
-            Violation::ChunkExtensionsTooLong => {
+            ProtocolError::ChunkSize => "a chunk's size is malformed (RFC 9112 §7.1)",
+            ProtocolError::ChunkSizeTooLong => "a chunk's size has too many digits (RFC 9112 §7.1)",
+            ProtocolError::ChunkExtension => "a chunk's extension is malformed (RFC 9112 §7.1.1)",
+            ProtocolError::ChunkExtensionsTooLong => {
                 "the chunk extensions are larger than allowed (RFC 9112 §7.1.1)"
             }
-            Violation::ChunkEnd => "a chunk is longer than its size says (RFC 9112 §7.1)",
-            Violation::TrailersTooLong => "the trailers are larger than allowed (RFC 9112 §7.1.2)",
-            Violation::TooManyTrailers => "there are more trailers than allowed (RFC 9112 §7.1.2)",
-            Violation::ClosedBeforeHead => {
+            ProtocolError::ChunkEnd => "a chunk is longer than its size says (RFC 9112 §7.1)",
+            ProtocolError::TrailersTooLong => {
+                "the trailers are larger than allowed (RFC 9112 §7.1.2)"
+            }
+            ProtocolError::TooManyTrailers => {
+                "there are more trailers than allowed (RFC 9112 §7.1.2)"
+            }
+            ProtocolError::ClosedBeforeHead => {
                 "the server closed the connection without sending a response"
             }
-            Violation::ClosedInHead => {
+            ProtocolError::ClosedInHead => {
                 "the server closed the connection within the response's head (RFC 9112 §8)"
             }
-            Violation::ClosedInBody => "the body ended before its announced length (RFC 9112 §8)",
-            Violation::ClosedInChunks => "the body ended before its last chunk (RFC 9112 §8)",
+            ProtocolError::ClosedInBody => {
+                "the body ended before its announced length (RFC 9112 §8)"
+            }
+            ProtocolError::ClosedInChunks => "the body ended before its last chunk (RFC 9112 §8)",
         }
     }
 }
 
-impl fmt::Display for Violation {
+impl fmt::Display for ProtocolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.text())
     }
 }
 
-impl std::error::Error for Violation {}
+impl std::error::Error for ProtocolError {}
 
 /// What a caller asked for that cannot be sent. The wire is still in order: nothing wrong has been
 /// written.
@@ -180,7 +190,7 @@ impl std::error::Error for Violation {}
 /// `Display` names the rule with its section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Misuse {
+pub enum RequestError {
     /// Another request has not come to its end, or the connection must be closed.
     NotReady,
     /// The request's version is 0.9.
@@ -219,62 +229,74 @@ pub enum Misuse {
     TrailerForbidden,
 }
 
-impl Misuse {
+impl RequestError {
     /// Whether it was the body which broke a promise, and not the head.
     pub fn is_body(self) -> bool {
         matches!(
             self,
-            Misuse::BodyOver
-                | Misuse::BodyTooLong
-                | Misuse::BodyTooShort
-                | Misuse::TrailersUnframed
-                | Misuse::TrailerForbidden
+            RequestError::BodyOver
+                | RequestError::BodyTooLong
+                | RequestError::BodyTooShort
+                | RequestError::TrailersUnframed
+                | RequestError::TrailerForbidden
         )
     }
 
     /// The rule, with its section.
     pub fn text(self) -> &'static str {
         match self {
-            Misuse::NotReady => "the connection is not ready for another request",
-            Misuse::Version => "the request asks for HTTP/0.9, which has no fields and one method",
-            Misuse::NoHost => "the URL has no host, and the request no Host field (RFC 9112 §3.2)",
-            Misuse::SeveralHosts => "the request has several Host fields (RFC 9112 §3.2)",
-            Misuse::Host => "the Host field is not a host and a port (RFC 9110 §7.2)",
-            Misuse::Target => {
+            RequestError::NotReady => "the connection is not ready for another request",
+            RequestError::Version => {
+                "the request asks for HTTP/0.9, which has no fields and one method"
+            }
+            RequestError::NoHost => {
+                "the URL has no host, and the request no Host field (RFC 9112 §3.2)"
+            }
+            RequestError::SeveralHosts => "the request has several Host fields (RFC 9112 §3.2)",
+            RequestError::Host => "the Host field is not a host and a port (RFC 9110 §7.2)",
+            RequestError::Target => {
                 "the request's target holds a byte that must be percent-encoded (RFC 9112 §3.2)"
             }
-            Misuse::ConnectTarget => {
+            RequestError::ConnectTarget => {
                 "the target of CONNECT is not a host and a port (RFC 9112 §3.2.3)"
             }
-            Misuse::ContentForbidden => "this method has no content (RFC 9110 §9.3)",
-            Misuse::ContentLength => "the request's Content-Length is malformed (RFC 9110 §8.6)",
-            Misuse::LengthDiffers => {
+            RequestError::ContentForbidden => "this method has no content (RFC 9110 §9.3)",
+            RequestError::ContentLength => {
+                "the request's Content-Length is malformed (RFC 9110 §8.6)"
+            }
+            RequestError::LengthDiffers => {
                 "the request's Content-Length is not its body's length (RFC 9110 §8.6)"
             }
-            Misuse::Coding => {
+            RequestError::Coding => {
                 "the request's Transfer-Encoding is something else than chunked (RFC 9112 §6.1)"
             }
-            Misuse::LengthAndCoding => {
+            RequestError::LengthAndCoding => {
                 "the request has Content-Length and Transfer-Encoding (RFC 9112 §6.2)"
             }
-            Misuse::LengthUnknown => {
+            RequestError::LengthUnknown => {
                 "HTTP/1.0 cannot send a body of unknown length (RFC 9112 §6.3)"
             }
-            Misuse::BodyOver => "the request's body is over",
-            Misuse::BodyTooLong => "the request's body is longer than announced (RFC 9110 §8.6)",
-            Misuse::BodyTooShort => "the request's body is shorter than announced (RFC 9110 §8.6)",
-            Misuse::TrailersUnframed => {
+            RequestError::BodyOver => "the request's body is over",
+            RequestError::BodyTooLong => {
+                "the request's body is longer than announced (RFC 9110 §8.6)"
+            }
+            RequestError::BodyTooShort => {
+                "the request's body is shorter than announced (RFC 9110 §8.6)"
+            }
+            RequestError::TrailersUnframed => {
                 "trailers need a chunked body, which has no announced length (RFC 9112 §7.1.2)"
             }
-            Misuse::TrailerForbidden => "a field that must not be a trailer (RFC 9110 §6.5.1)",
+            RequestError::TrailerForbidden => {
+                "a field that must not be a trailer (RFC 9110 §6.5.1)"
+            }
         }
     }
 }
 
-impl fmt::Display for Misuse {
+impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.text())
     }
 }
 
-impl std::error::Error for Misuse {}
+impl std::error::Error for RequestError {}

@@ -4,9 +4,9 @@
 //!
 //! | what came | what is done |
 //! |---|---|
-//! | `Transfer-Encoding` with `Content-Length` | refused (§6.3 rule 3 allows to prefer the former: [`Leniency::length_beside_coding`]) |
+//! | `Transfer-Encoding` with `Content-Length` | refused (§6.3 rule 3 allows to prefer the former: [`ParserOptions::length_beside_coding`]) |
 //! | `Transfer-Encoding` in HTTP/1.0 | refused (§6.1 calls it faulty) |
-//! | any coding but a single `chunked` | refused: no other is ever asked for in `TE` ([`Leniency::codings_before_chunked`] has them read before it) |
+//! | any coding but a single `chunked` | refused: no other is ever asked for in `TE` ([`ParserOptions::codings_before_chunked`] has them read before it) |
 //! | `chunked,` and `, chunked` | `chunked`: RFC 9110 §5.6.1 has empty elements ignored |
 //! | several equal `Content-Length`s, or a list of equal ones | their value (§6.3 rule 5) |
 //! | several that differ, signs, spaces within, an empty one, 2^64 and more | refused |
@@ -18,11 +18,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, head
 use httpcore_core_primitives::BodyLength;
 
 use super::{
-    Leniency,
-    error::{Misuse, Violation},
+    ParserOptions,
+    error::{ProtocolError, RequestError},
+    header_case::CaptureRawHead,
     reuse::{ConnectionOptions, KeepAlive, MustClose},
     scan::is_token,
-    spelling::KeepRawHead,
 };
 
 /// How a response's body is delimited.
@@ -44,7 +44,7 @@ pub enum Framing {
 
 /// What the fields of a head say of the message and its connection, found in one pass.
 #[derive(Debug, Default)]
-pub(super) struct Said<'a> {
+pub(super) struct FramingHeaders<'a> {
     pub(super) length: Length,
     pub(super) coding: Coding,
     pub(super) connection: ConnectionOptions,
@@ -80,10 +80,10 @@ pub(super) enum Coding {
     Other,
 }
 
-impl<'a> Said<'a> {
+impl<'a> FramingHeaders<'a> {
     /// What the fields of a request say.
     pub(super) fn by_request(fields: &'a HeaderMap) -> Self {
-        let mut said = Said::default();
+        let mut said = FramingHeaders::default();
         for (name, value) in fields {
             if *name == header::HOST {
                 said.several_hosts |= said.host.is_some();
@@ -139,12 +139,12 @@ impl Length {
         }
     }
 
-    fn known(self) -> Result<Option<u64>, Violation> {
+    fn known(self) -> Result<Option<u64>, ProtocolError> {
         match self {
             Length::Unsaid => Ok(None),
             Length::Is(length) => Ok(Some(length)),
-            Length::Malformed => Err(Violation::ContentLength),
-            Length::Several => Err(Violation::LengthsDiffer),
+            Length::Malformed => Err(ProtocolError::ContentLength),
+            Length::Several => Err(ProtocolError::LengthsDiffer),
         }
     }
 }
@@ -198,7 +198,7 @@ pub(super) fn decimal(digits: &[u8]) -> Option<u64> {
 
 /// What of a request matters to the framing of its response.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Asked {
+pub(super) struct RequestInfo {
     /// The method was `GET`.
     pub(super) get: bool,
     /// The method was `HEAD`.
@@ -211,15 +211,15 @@ pub(super) struct Asked {
     pub(super) raw_head: bool,
 }
 
-impl Asked {
+impl RequestInfo {
     /// What `request` asks, whose fields have `said` so much.
-    pub(super) fn by(request: &request::Parts, said: &Said<'_>) -> Self {
-        Asked {
+    pub(super) fn by(request: &request::Parts, said: &FramingHeaders<'_>) -> Self {
+        RequestInfo {
             get: request.method == Method::GET,
             head: request.method == Method::HEAD,
             connect: request.method == Method::CONNECT,
             upgrade: said.upgrade && said.connection.upgrade,
-            raw_head: request.extensions.get::<KeepRawHead>().is_some(),
+            raw_head: request.extensions.get::<CaptureRawHead>().is_some(),
         }
     }
 }
@@ -231,16 +231,16 @@ impl Asked {
 ///
 /// Whatever has no reading, or more than one.
 pub(super) fn response_framing(
-    asked: Asked,
+    asked: RequestInfo,
     version: Version,
     status: StatusCode,
-    said: &Said<'_>,
-    leniency: Leniency,
-) -> Result<(Framing, Option<MustClose>), Violation> {
+    said: &FramingHeaders<'_>,
+    leniency: ParserOptions,
+) -> Result<(Framing, Option<MustClose>), ProtocolError> {
     if status == StatusCode::SWITCHING_PROTOCOLS {
         // RFC 9110 §15.2.2, §7.8: only to what was offered, and there is no such thing in 1.0.
         if !asked.upgrade || version == Version::HTTP_10 {
-            return Err(Violation::UnaskedSwitch);
+            return Err(ProtocolError::UnaskedSwitch);
         }
         return Ok((Framing::Switch, None));
     }
@@ -258,21 +258,21 @@ pub(super) fn response_framing(
         // taken for the final response.
         return match announced {
             Ok(None | Some(Framing::Length(0))) => Ok((Framing::Interim, None)),
-            _ => Err(Violation::InterimBody),
+            _ => Err(ProtocolError::InterimBody),
         };
     }
     if status == StatusCode::NO_CONTENT {
-        let dubious = !matches!(announced, Ok(None | Some(Framing::Length(0))));
+        let suspicious = !matches!(announced, Ok(None | Some(Framing::Length(0))));
         return Ok((
             Framing::None,
-            both.or(dubious.then_some(MustClose::DubiousBody)),
+            both.or(suspicious.then_some(MustClose::SuspiciousBody)),
         ));
     }
     if asked.head || status == StatusCode::NOT_MODIFIED {
-        let dubious = announced.is_err();
+        let suspicious = announced.is_err();
         return Ok((
             Framing::None,
-            both.or(dubious.then_some(MustClose::DubiousBody)),
+            both.or(suspicious.then_some(MustClose::SuspiciousBody)),
         ));
     }
     // RFC 9112 §6.3 rule 8: with neither field, a response lasts as long as its connection.
@@ -282,21 +282,21 @@ pub(super) fn response_framing(
 /// What the fields alone say: chunks, a length, or nothing.
 fn announced(
     version: Version,
-    said: &Said<'_>,
-    leniency: Leniency,
-) -> Result<Option<Framing>, Violation> {
+    said: &FramingHeaders<'_>,
+    leniency: ParserOptions,
+) -> Result<Option<Framing>, ProtocolError> {
     match said.coding {
         Coding::Unsaid => Ok(said.length.known()?.map(Framing::Length)),
         // RFC 9112 §6.1: a message of 1.0 with Transfer-Encoding has been mangled on its way.
-        _ if version == Version::HTTP_10 => Err(Violation::CodingInHttp10),
+        _ if version == Version::HTTP_10 => Err(ProtocolError::CodingInHttp10),
         // RFC 9112 §6.3 rule 3: this looks like request smuggling, or response splitting.
         _ if said.length != Length::Unsaid && !leniency.length_beside_coding => {
-            Err(Violation::LengthAndCoding)
+            Err(ProtocolError::LengthAndCoding)
         }
         Coding::Chunked => Ok(Some(Framing::Chunked)),
         Coding::CodedChunked if leniency.codings_before_chunked => Ok(Some(Framing::Chunked)),
         Coding::Empty | Coding::Before | Coding::CodedChunked | Coding::Other => {
-            Err(Violation::Coding)
+            Err(ProtocolError::Coding)
         }
     }
 }
@@ -331,34 +331,39 @@ impl RequestFraming {
 /// If the fields contradict the body or each other, or if the request cannot have that body.
 pub(super) fn request_framing(
     request: &request::Parts,
-    said: &Said<'_>,
+    said: &FramingHeaders<'_>,
     length: BodyLength,
-) -> Result<RequestFraming, Misuse> {
-    let told = said.length.known().map_err(|_| Misuse::ContentLength)?;
+) -> Result<RequestFraming, RequestError> {
+    let told = said
+        .length
+        .known()
+        .map_err(|_| RequestError::ContentLength)?;
     let coded = said.coding != Coding::Unsaid;
     // RFC 9110 §9.3.6, §9.3.8: CONNECT has no content, and TRACE must not have any.
     if matches!(request.method, Method::CONNECT | Method::TRACE) {
         if length != BodyLength::Known(0) || coded || told.is_some_and(|told| told != 0) {
-            return Err(Misuse::ContentForbidden);
+            return Err(RequestError::ContentForbidden);
         }
         return Ok(RequestFraming::None);
     }
     if coded {
         // RFC 9112 §6.2: never both.
         if told.is_some() {
-            return Err(Misuse::LengthAndCoding);
+            return Err(RequestError::LengthAndCoding);
         }
         if said.coding != Coding::Chunked {
-            return Err(Misuse::Coding);
+            return Err(RequestError::Coding);
         }
         // RFC 9112 §6.1: only a peer known to speak 1.1 is sent a transfer coding.
         if request.version == Version::HTTP_10 {
-            return Err(Misuse::LengthUnknown);
+            return Err(RequestError::LengthUnknown);
         }
         return Ok(RequestFraming::Chunked);
     }
     match (told, length) {
-        (Some(told), BodyLength::Known(length)) if told != length => Err(Misuse::LengthDiffers),
+        (Some(told), BodyLength::Known(length)) if told != length => {
+            Err(RequestError::LengthDiffers)
+        }
         (Some(told), _) => Ok(RequestFraming::Length(told)),
         (None, BodyLength::Known(0)) => {
             // RFC 9110 §8.6: methods which expect content say that there is none; others do not.
@@ -371,7 +376,7 @@ pub(super) fn request_framing(
         }
         (None, BodyLength::Known(length)) => Ok(RequestFraming::Length(length)),
         (None, BodyLength::Unknown) if request.version == Version::HTTP_10 => {
-            Err(Misuse::LengthUnknown)
+            Err(RequestError::LengthUnknown)
         }
         (None, BodyLength::Unknown) => Ok(RequestFraming::Chunked),
     }

@@ -9,9 +9,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, he
 use httparse::EMPTY_HEADER;
 
 use super::{
-    Leniency,
-    error::Violation,
-    framing::Said,
+    ParserOptions,
+    error::ProtocolError,
+    framing::FramingHeaders,
     scan::{Bounds, Scan, is_text, is_token},
 };
 
@@ -40,7 +40,7 @@ impl ReasonPhrase {
 }
 
 /// Number of field lines of a response's head that were malformed and were skipped, in its extensions
-/// if there were any ([`Leniency::malformed_fields`]).
+/// if there were any ([`ParserOptions::malformed_fields`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SkippedFields(usize);
 
@@ -63,7 +63,7 @@ pub(super) struct Head {
     pub(super) response: Response<()>,
     /// Its length on the wire.
     pub(super) length: usize,
-    pub(super) said: Said<'static>,
+    pub(super) said: FramingHeaders<'static>,
     /// A copy of it, which the values share. If all of the input was small, then of that: a small
     /// response is one allocation, its body included, and the input's buffer is free for the next.
     pub(super) store: Bytes,
@@ -75,7 +75,7 @@ pub(super) struct Head {
 pub(super) const SMALL: usize = 1024;
 
 /// How many fields there is room for on the stack; nearly all heads have fewer.
-const FEW: usize = 64;
+const SMALL_HEAD_FIELDS: usize = 64;
 
 /// Reads the head at the beginning of `input` into `head`, an empty one; false if it is not all
 /// there.
@@ -83,14 +83,14 @@ pub(super) fn read(
     scan: &mut Scan,
     input: &[u8],
     bounds: &Bounds,
-    leniency: Leniency,
+    leniency: ParserOptions,
     head: &mut Head,
-) -> Result<bool, Violation> {
+) -> Result<bool, ProtocolError> {
     if input.is_empty() {
         return Ok(false);
     }
     // Most heads come in one piece and are in order, and need no search for their end.
-    if scan.has_not_begun() && parse(input, FEW, bounds, head).is_some() {
+    if scan.has_not_begun() && parse(input, SMALL_HEAD_FIELDS, bounds, head).is_some() {
         return Ok(true);
     }
     let Some(length) = scan.end(input, bounds, leniency)? else {
@@ -121,9 +121,9 @@ pub(super) fn read(
 /// Reads the head at the beginning of `input`, of at most so many fields; `None` if it is not
 /// complete, or breaks a rule. Then `head` may have some of it.
 fn parse(input: &[u8], fields: usize, bounds: &Bounds, head: &mut Head) -> Option<()> {
-    let mut few = [const { MaybeUninit::uninit() }; FEW];
+    let mut few = [const { MaybeUninit::uninit() }; SMALL_HEAD_FIELDS];
     let mut many = Vec::new();
-    let room = if fields <= FEW {
+    let room = if fields <= SMALL_HEAD_FIELDS {
         &mut few[..]
     } else {
         many.resize_with(fields, MaybeUninit::uninit);
@@ -201,7 +201,7 @@ fn offset(part: &[u8], whole: &[u8]) -> usize {
 /// `head`, or trailers, which a [`Scan`] has accepted with leniency, as they should have come: lines
 /// that end with CR LF, that are not folded, and whose names are followed by their colon; and how many
 /// lines are left out because they are no fields.
-fn in_order(head: &[u8], leniency: Leniency) -> (Vec<u8>, usize) {
+fn in_order(head: &[u8], leniency: ParserOptions) -> (Vec<u8>, usize) {
     let mut ordered: Vec<u8> = Vec::with_capacity(head.len() + 16);
     let mut skipped = 0;
     let mut is_skipping = false;
@@ -255,8 +255,8 @@ pub(super) fn read_trailers(
     scan: &Scan,
     mut store: Bytes,
     bounds: &Bounds,
-    leniency: Leniency,
-) -> Result<HeaderMap, Violation> {
+    leniency: ParserOptions,
+) -> Result<HeaderMap, ProtocolError> {
     if leniency.is_for_heads() {
         store = in_order(&store, leniency).0.into();
     }
@@ -268,7 +268,7 @@ pub(super) fn read_trailers(
     };
     parsed
         .and_then(|parsed| {
-            let said = &mut Said::default();
+            let said = &mut FramingHeaders::default();
             read_fields(&mut fields, parsed, &store, &store, said)
         })
         .ok_or_else(|| scan.verdict(&store, bounds))?;
@@ -282,21 +282,21 @@ fn read_fields(
     parsed: &[httparse::Header<'_>],
     input: &[u8],
     store: &Bytes,
-    said: &mut Said<'_>,
+    said: &mut FramingHeaders<'_>,
 ) -> Option<()> {
     // `reserve` and `append` panic where `http` cannot hold so many.
     fields.try_reserve(parsed.len()).ok()?;
     for field in parsed {
-        let letters = field.name.as_bytes();
-        let name = match usual_name(letters) {
+        let original_case = field.name.as_bytes();
+        let name = match usual_name(original_case) {
             Some(name) => name,
-            None => HeaderName::from_bytes(letters).ok()?,
+            None => HeaderName::from_bytes(original_case).ok()?,
         };
         // The length rules out most of them, for less than a comparison of names.
-        if Said::may_note(letters.len()) {
+        if FramingHeaders::may_note(original_case.len()) {
             said.note(&name, field.value);
             // Not among the names which `http` knows by heart.
-            if letters.eq_ignore_ascii_case(b"keep-alive") {
+            if original_case.eq_ignore_ascii_case(b"keep-alive") {
                 said.keep_alive.note(field.value);
             }
         }
@@ -313,8 +313,8 @@ fn read_fields(
 
 /// The name in its usual letters, if it is among those that most responses have: `http` looks for
 /// any name in any letters, and needs 140 instructions where this needs 30.
-fn usual_name(letters: &[u8]) -> Option<HeaderName> {
-    Some(match letters {
+fn usual_name(original_case: &[u8]) -> Option<HeaderName> {
+    Some(match original_case {
         b"Accept-Ranges" | b"accept-ranges" => header::ACCEPT_RANGES,
         b"Age" | b"age" => header::AGE,
         b"Cache-Control" | b"cache-control" => header::CACHE_CONTROL,

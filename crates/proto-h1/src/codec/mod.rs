@@ -40,24 +40,24 @@ mod chunked;
 mod error;
 mod framing;
 mod head;
+mod header_case;
 mod request_head;
 mod reuse;
 mod scan;
-mod spelling;
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, Response, Version, request};
-use httpcore_core_primitives::{BodyLength, Hints};
+use httpcore_core_primitives::{BodyLength, KeepAliveHints};
 
-pub use error::{Misuse, Violation};
+pub use error::{ProtocolError, RequestError};
 pub use framing::Framing;
 pub use head::{ReasonPhrase, SkippedFields};
-pub use httpcore_core_primitives::Target;
+pub use header_case::{CaptureRawHead, HeaderOrder, RawHead};
+pub use httpcore_core_primitives::RequestTarget;
 pub use reuse::MustClose;
-pub use spelling::{HeaderOrder, KeepRawHead, RawHead};
 
 use chunked::{Chunks, Next};
-use framing::{Asked, RequestFraming, Said, request_framing, response_framing};
+use framing::{FramingHeaders, RequestFraming, RequestInfo, request_framing, response_framing};
 use head::Head;
 use reuse::KeepAlive;
 use scan::{Bounds, Scan};
@@ -71,33 +71,33 @@ const ALL_COPIED: usize = 4 * 1024;
 pub struct Limits {
     /// Bytes of a head, which is kept until it is complete. 64 KiB by default: several times what
     /// the usual servers are able to send, and no burden even on many connections.
-    pub head_bytes: usize,
+    pub max_head_size: usize,
     /// Fields of a head. 128 by default: real responses have 10 to 40.
-    pub fields: usize,
+    pub max_headers: usize,
     /// Interim responses before the final one. 32 by default: one or two are usual, and a server
     /// that sends 102 for a minute needs a few more.
-    pub interim: usize,
+    pub max_informational: usize,
     /// Bytes of all of them together. 64 KiB by default, like one head.
-    pub interim_bytes: usize,
+    pub max_informational_size: usize,
     /// Bytes of all chunk extensions of a body together. 16 KiB by default: next to nobody sends
     /// any, and they are read without progress.
-    pub extension_bytes: usize,
+    pub max_chunk_extension_size: usize,
     /// Bytes of the trailers. 16 KiB by default: checksums and timings are small.
-    pub trailer_bytes: usize,
+    pub max_trailer_size: usize,
     /// Fields of the trailers. 64 by default, likewise.
-    pub trailer_fields: usize,
+    pub max_trailers: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Limits {
-            head_bytes: 64 * 1024,
-            fields: 128,
-            interim: 32,
-            interim_bytes: 64 * 1024,
-            extension_bytes: 16 * 1024,
-            trailer_bytes: 16 * 1024,
-            trailer_fields: 64,
+            max_head_size: 64 * 1024,
+            max_headers: 128,
+            max_informational: 32,
+            max_informational_size: 64 * 1024,
+            max_chunk_extension_size: 16 * 1024,
+            max_trailer_size: 16 * 1024,
+            max_trailers: 64,
         }
     }
 }
@@ -107,13 +107,13 @@ impl Default for Limits {
 /// set them apart, and whoever turns one of these on vouches for what lies between.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Leniency {
+pub struct ParserOptions {
     /// LF alone ends a line of a head or of trailers (RFC 9112 §2.2). Not in chunk framing: the
     /// length of a body is no matter of taste.
     pub bare_lf: bool,
     /// A line that begins with white space continues the value before it, after one space
     /// (RFC 9112 §5.2). White space before the first field stays an error.
-    pub folding: bool,
+    pub obs_fold: bool,
     /// White space between a field's name and its colon is dropped (RFC 9112 §5.1).
     pub space_before_colon: bool,
     /// What does not begin like a status line is the body of an answer of HTTP/0.9, to the end of
@@ -137,15 +137,15 @@ pub struct Leniency {
     pub malformed_fields: bool,
 }
 
-impl Leniency {
+impl ParserOptions {
     /// Whether heads are to be read leniently.
     fn is_for_heads(self) -> bool {
-        self.bare_lf || self.folding || self.space_before_colon || self.malformed_fields
+        self.bare_lf || self.obs_fold || self.space_before_colon || self.malformed_fields
     }
 
     /// The same for trailers, which have no place for a number of skipped fields.
     fn for_trailers(self) -> Self {
-        Leniency {
+        ParserOptions {
             malformed_fields: false,
             ..self
         }
@@ -154,23 +154,23 @@ impl Leniency {
 
 impl Limits {
     /// `HeaderMap` holds no more fields than this.
-    const MOST_FIELDS: usize = 24_000;
+    const MAX_FIELDS: usize = 24_000;
 
     fn head(&self) -> Bounds {
         Bounds {
-            bytes: self.head_bytes,
-            fields: self.fields.min(Self::MOST_FIELDS),
-            too_long: Violation::HeadTooLong,
-            too_many: Violation::TooManyFields,
+            bytes: self.max_head_size,
+            fields: self.max_headers.min(Self::MAX_FIELDS),
+            too_long: ProtocolError::HeadTooLong,
+            too_many: ProtocolError::TooManyFields,
         }
     }
 
     fn trailers(&self) -> Bounds {
         Bounds {
-            bytes: self.trailer_bytes,
-            fields: self.trailer_fields.min(Self::MOST_FIELDS),
-            too_long: Violation::TrailersTooLong,
-            too_many: Violation::TooManyTrailers,
+            bytes: self.max_trailer_size,
+            fields: self.max_trailers.min(Self::MAX_FIELDS),
+            too_long: ProtocolError::TrailersTooLong,
+            too_many: ProtocolError::TooManyTrailers,
         }
     }
 }
@@ -195,8 +195,8 @@ pub enum Event {
 #[derive(Debug, Default)]
 pub struct Codec {
     limits: Limits,
-    leniency: Leniency,
-    asked: Asked,
+    leniency: ParserOptions,
+    asked: RequestInfo,
     sending: Sending,
     receiving: Receiving,
     /// The first reason found to close the connection after this exchange.
@@ -209,7 +209,7 @@ pub struct Codec {
     head_bytes: usize,
     /// A shared copy of what stands at the beginning of the input, if it was copied together with
     /// the head.
-    ahead: Bytes,
+    copied_prefix: Bytes,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -239,7 +239,7 @@ enum Receiving {
     /// It has been told.
     Over,
     Switched,
-    Failed(Violation),
+    Failed(ProtocolError),
 }
 
 impl Codec {
@@ -255,31 +255,31 @@ impl Codec {
     /// The same codec, which reads more than it should.
     #[inline]
     #[must_use]
-    pub fn with_leniency(self, leniency: Leniency) -> Self {
+    pub fn with_options(self, leniency: ParserOptions) -> Self {
         Codec { leniency, ..self }
     }
 
     /// Writes the head of `request` to `out`, and decides how a body of `length` is framed.
     ///
-    /// The target comes from the URL in origin form, or as the extension [`Target`] says. There
+    /// The target comes from the URL in origin form, or as the extension [`RequestTarget`] says. There
     /// will be exactly one `Host` and at most one framing field, whatever the caller gave.
     ///
     /// # Errors
     ///
     /// If the request cannot be sent as it is. Nothing is written then, and another one may be
     /// started.
-    pub fn start(
+    pub fn encode_head(
         &mut self,
         request: &request::Parts,
         length: BodyLength,
         out: &mut BytesMut,
-    ) -> Result<(), Misuse> {
+    ) -> Result<(), RequestError> {
         match self.receiving {
             Receiving::Nothing => {}
-            _ if self.reuse(&[]).is_ok() => {}
-            _ => return Err(Misuse::NotReady),
+            _ if self.can_reuse(&[]).is_ok() => {}
+            _ => return Err(RequestError::NotReady),
         }
-        let said = Said::by_request(&request.headers);
+        let said = FramingHeaders::by_request(&request.headers);
         let framing = request_framing(request, &said, length)?;
         request_head::write(request, &said, framing, out)?;
         let closing = if said.connection.close || request_head::closes_after(request) {
@@ -298,9 +298,9 @@ impl Codec {
         if !matches!(self.receiving, Receiving::Nothing) {
             let mut leniency = self.leniency;
             leniency.http09 = false;
-            *self = Codec::new(self.limits).with_leniency(leniency);
+            *self = Codec::new(self.limits).with_options(leniency);
         }
-        self.asked = Asked::by(request, &said);
+        self.asked = RequestInfo::by(request, &said);
         self.sending = sending;
         self.receiving = Receiving::Head(Scan::head());
         self.closing = closing;
@@ -317,12 +317,16 @@ impl Codec {
     /// # Errors
     ///
     /// If the body becomes longer than announced, or has none. Nothing is written then.
-    pub fn frame(&mut self, length: usize, before: &mut BytesMut) -> Result<&'static [u8], Misuse> {
+    pub fn encode_data(
+        &mut self,
+        length: usize,
+        before: &mut BytesMut,
+    ) -> Result<&'static [u8], RequestError> {
         let length = length as u64;
         match self.sending {
             _ if length == 0 => Ok(b""),
             Sending::Length(left) => {
-                let left = left.checked_sub(length).ok_or(Misuse::BodyTooLong)?;
+                let left = left.checked_sub(length).ok_or(RequestError::BodyTooLong)?;
                 self.sending = Sending::Length(left);
                 Ok(b"")
             }
@@ -330,7 +334,7 @@ impl Codec {
                 chunked::write_size(length, before);
                 Ok(chunked::END_OF_CHUNK)
             }
-            Sending::Over | Sending::Abandoned => Err(Misuse::BodyOver),
+            Sending::Over | Sending::Abandoned => Err(RequestError::BodyOver),
         }
     }
 
@@ -340,17 +344,17 @@ impl Codec {
     /// # Errors
     ///
     /// As for these two; nothing is written then.
-    pub fn frame_last(
+    pub fn encode_last_data(
         &mut self,
         length: usize,
         before: &mut BytesMut,
-    ) -> Result<&'static [u8], Misuse> {
+    ) -> Result<&'static [u8], RequestError> {
         if let Sending::Length(left) = self.sending
             && left > length as u64
         {
-            return Err(Misuse::BodyTooShort);
+            return Err(RequestError::BodyTooShort);
         }
-        let mut after = self.frame(length, before)?;
+        let mut after = self.encode_data(length, before)?;
         if self.sending == Sending::Chunked {
             after = if after.is_empty() {
                 &chunked::END_OF_LAST_CHUNK[chunked::END_OF_CHUNK.len()..]
@@ -368,16 +372,18 @@ impl Codec {
     ///
     /// If the body is shorter than announced, or if there are trailers without a place or without
     /// a right to be there. Nothing is written then.
-    pub fn finish(
+    pub fn encode_end(
         &mut self,
         trailers: Option<&HeaderMap>,
         out: &mut BytesMut,
-    ) -> Result<(), Misuse> {
+    ) -> Result<(), RequestError> {
         match (self.sending, trailers) {
             (Sending::Length(0), None) | (Sending::Over, None) => {}
-            (Sending::Length(0) | Sending::Over, Some(_)) => return Err(Misuse::TrailersUnframed),
-            (Sending::Length(_), _) => return Err(Misuse::BodyTooShort),
-            (Sending::Abandoned, _) => return Err(Misuse::BodyOver),
+            (Sending::Length(0) | Sending::Over, Some(_)) => {
+                return Err(RequestError::TrailersUnframed);
+            }
+            (Sending::Length(_), _) => return Err(RequestError::BodyTooShort),
+            (Sending::Abandoned, _) => return Err(RequestError::BodyOver),
             (Sending::Chunked, _) => {
                 let start = out.len();
                 out.extend_from_slice(b"0\r\n");
@@ -395,7 +401,7 @@ impl Codec {
     }
 
     /// Gives up the rest of the request's body; the connection can only be closed afterwards.
-    pub fn abandon(&mut self) {
+    pub fn abort_request(&mut self) {
         if self.sending != Sending::Over {
             self.sending = Sending::Abandoned;
         }
@@ -425,7 +431,11 @@ impl Codec {
     ///
     /// As soon as what came cannot become a response any more; and from then on.
     #[inline]
-    pub fn receive(&mut self, input: &mut BytesMut, eof: bool) -> Result<Option<Event>, Violation> {
+    pub fn decode(
+        &mut self,
+        input: &mut BytesMut,
+        eof: bool,
+    ) -> Result<Option<Event>, ProtocolError> {
         // Before each head it is looked whether there is one: not worth a call.
         if let Receiving::Head(_) = self.receiving
             && input.is_empty()
@@ -440,7 +450,7 @@ impl Codec {
         &mut self,
         input: &mut BytesMut,
         eof: bool,
-    ) -> Result<Option<Event>, Violation> {
+    ) -> Result<Option<Event>, ProtocolError> {
         // Looked at where it lies: an event is large, and `inspect_err` moves it once more.
         let event = self.next_event(input, eof);
         if let Err(violation) = event {
@@ -451,7 +461,7 @@ impl Codec {
 
     /// The body of the response, if its length is known, and all of it stands in `input` and is still
     /// to be told: that is the end of the response, for which there will be no [`Event::End`] then.
-    pub fn take_whole(&mut self, input: &mut BytesMut) -> Option<Bytes> {
+    pub fn try_take_full_body(&mut self, input: &mut BytesMut) -> Option<Bytes> {
         let Receiving::Length(left) = self.receiving else {
             return None;
         };
@@ -468,7 +478,7 @@ impl Codec {
     ///
     /// With it, a connection can be given back together with the last data, and not only when
     /// somebody asks for what follows them.
-    pub fn look_for_end(&mut self, input: &mut BytesMut) -> bool {
+    pub fn try_read_end(&mut self, input: &mut BytesMut) -> bool {
         if let Receiving::Chunks(_) = self.receiving
             && let Err(violation) = self.read_chunk_framing(input)
         {
@@ -515,7 +525,7 @@ impl Codec {
     }
 
     /// How long the server means to keep the connection, as far as it has said.
-    pub fn hints(&self) -> Hints {
+    pub fn hints(&self) -> KeepAliveHints {
         self.keep_alive.hints()
     }
 
@@ -524,7 +534,7 @@ impl Codec {
     /// # Errors
     ///
     /// Why not.
-    pub fn reuse(&self, rest: &[u8]) -> Result<(), MustClose> {
+    pub fn can_reuse(&self, rest: &[u8]) -> Result<(), MustClose> {
         match self.receiving {
             Receiving::Over => {}
             Receiving::Nothing if self.is_sent() => {}
@@ -546,7 +556,11 @@ impl Codec {
         Ok(())
     }
 
-    fn next_event(&mut self, input: &mut BytesMut, eof: bool) -> Result<Option<Event>, Violation> {
+    fn next_event(
+        &mut self,
+        input: &mut BytesMut,
+        eof: bool,
+    ) -> Result<Option<Event>, ProtocolError> {
         match &mut self.receiving {
             Receiving::Nothing | Receiving::Over | Receiving::Switched => Ok(None),
             Receiving::Failed(violation) => Err(*violation),
@@ -555,7 +569,7 @@ impl Codec {
             Receiving::Length(left) => {
                 let taken = (*left).min(input.len() as u64);
                 *left -= taken;
-                self.data_or(input, taken as usize, eof, Violation::ClosedInBody)
+                self.data_or(input, taken as usize, eof, ProtocolError::ClosedInBody)
             }
             Receiving::Chunks(_) => match self.read_chunk_framing(input)? {
                 Next::Data(left) => {
@@ -563,10 +577,10 @@ impl Codec {
                     if let Receiving::Chunks(chunks) = &mut self.receiving {
                         chunks.took(taken);
                     }
-                    self.data_or(input, taken as usize, eof, Violation::ClosedInChunks)
+                    self.data_or(input, taken as usize, eof, ProtocolError::ClosedInChunks)
                 }
                 Next::Trailers => self.receive_trailers(input, eof),
-                Next::More if eof => Err(Violation::ClosedInChunks),
+                Next::More if eof => Err(ProtocolError::ClosedInChunks),
                 Next::More => Ok(None),
             },
             Receiving::Trailers(_) => self.receive_trailers(input, eof),
@@ -591,8 +605,8 @@ impl Codec {
         input: &mut BytesMut,
         length: usize,
         eof: bool,
-        cut_short: Violation,
-    ) -> Result<Option<Event>, Violation> {
+        cut_short: ProtocolError,
+    ) -> Result<Option<Event>, ProtocolError> {
         match length {
             0 if eof => Err(cut_short),
             0 => Ok(None),
@@ -604,18 +618,18 @@ impl Codec {
         &mut self,
         input: &mut BytesMut,
         eof: bool,
-    ) -> Result<Option<Event>, Violation> {
+    ) -> Result<Option<Event>, ProtocolError> {
         let Receiving::Head(scan) = &mut self.receiving else {
             return Ok(None);
         };
         let bounds = self.limits.head();
         let mut head = Head::default();
         let is_whole = match head::read(scan, input, &bounds, self.leniency, &mut head) {
-            Err(Violation::NotHttp) if self.may_be_http09() => return Ok(Some(self.http09())),
+            Err(ProtocolError::NotHttp) if self.may_be_http09() => return Ok(Some(self.http09())),
             // Too short to tell, and it will not become longer.
             Ok(false) if eof && input.len() < b"HTTP/".len() && self.may_be_http09() => {
                 if input.is_empty() {
-                    return Err(Violation::ClosedBeforeHead);
+                    return Err(ProtocolError::ClosedBeforeHead);
                 }
                 return Ok(Some(self.http09()));
             }
@@ -624,8 +638,8 @@ impl Codec {
         if !is_whole {
             return match (eof, input.is_empty()) {
                 (false, _) => Ok(None),
-                (true, true) if self.interim == 0 => Err(Violation::ClosedBeforeHead),
-                (true, _) => Err(Violation::ClosedInHead),
+                (true, true) if self.interim == 0 => Err(ProtocolError::ClosedBeforeHead),
+                (true, _) => Err(ProtocolError::ClosedInHead),
             };
         }
         let Head {
@@ -636,9 +650,9 @@ impl Codec {
             stored,
         } = &mut head;
         let (version, status) = (response.version(), response.status());
-        let (framing, dubious) =
+        let (framing, suspicious) =
             response_framing(self.asked, version, status, said, self.leniency)?;
-        if dubious == Some(MustClose::LengthAndCoding) {
+        if suspicious == Some(MustClose::LengthAndCoding) {
             // RFC 9112 §6.3 rule 3: it is removed before the message goes on to anybody else.
             response.headers_mut().remove(http::header::CONTENT_LENGTH);
         }
@@ -656,7 +670,7 @@ impl Codec {
         if let Err(reason) = reuse::kept_by_response(version, said.connection) {
             self.close_for(reason);
         }
-        if let Some(reason) = dubious {
+        if let Some(reason) = suspicious {
             self.close_for(reason);
         }
         self.keep_alive = said.keep_alive;
@@ -666,7 +680,7 @@ impl Codec {
             Framing::Interim | Framing::Switch => Receiving::Switched,
             Framing::Length(body) => {
                 store.advance(*stored);
-                self.ahead = std::mem::take(store);
+                self.copied_prefix = std::mem::take(store);
                 Receiving::Length(body)
             }
             Framing::Chunked => Receiving::Chunks(Chunks::new()),
@@ -693,14 +707,14 @@ impl Codec {
     }
 
     /// RFC 9110 §15.2: any number of them may come; nobody has to wait for ever.
-    fn count_interim(&mut self, bytes: usize) -> Result<(), Violation> {
+    fn count_interim(&mut self, bytes: usize) -> Result<(), ProtocolError> {
         self.interim += 1;
         self.interim_bytes += bytes;
-        if self.interim > self.limits.interim {
-            return Err(Violation::TooManyInterim);
+        if self.interim > self.limits.max_informational {
+            return Err(ProtocolError::TooManyInterim);
         }
-        if self.interim_bytes > self.limits.interim_bytes {
-            return Err(Violation::InterimTooLong);
+        if self.interim_bytes > self.limits.max_informational_size {
+            return Err(ProtocolError::InterimTooLong);
         }
         Ok(())
     }
@@ -710,7 +724,7 @@ impl Codec {
     }
 
     /// Reads what stands between chunks, and says what comes then.
-    fn read_chunk_framing(&mut self, input: &mut BytesMut) -> Result<Next, Violation> {
+    fn read_chunk_framing(&mut self, input: &mut BytesMut) -> Result<Next, ProtocolError> {
         let Receiving::Chunks(chunks) = &mut self.receiving else {
             return Ok(Next::More);
         };
@@ -726,7 +740,7 @@ impl Codec {
         &mut self,
         input: &mut BytesMut,
         eof: bool,
-    ) -> Result<Option<Event>, Violation> {
+    ) -> Result<Option<Event>, ProtocolError> {
         let Receiving::Trailers(scan) = &mut self.receiving else {
             return Ok(None);
         };
@@ -734,7 +748,7 @@ impl Codec {
         let leniency = self.leniency.for_trailers();
         let Some(end) = scan.end(input, &bounds, leniency)? else {
             return if eof {
-                Err(Violation::ClosedInChunks)
+                Err(ProtocolError::ClosedInChunks)
             } else {
                 Ok(None)
             };
@@ -753,23 +767,24 @@ impl Codec {
     /// Drops `length` bytes of `input`.
     fn consume(&mut self, input: &mut BytesMut, length: usize) {
         input.advance(length);
-        self.ahead.advance(length.min(self.ahead.len()));
+        self.copied_prefix
+            .advance(length.min(self.copied_prefix.len()));
     }
 
     /// Takes `length` bytes out of `input`: out of the copy, if there is one; as a copy, if they
     /// are few, so that they do not pin a large buffer; else as they are. All there is may be more
     /// than a few: the buffer is then free for the next response.
     fn take(&mut self, input: &mut BytesMut, length: usize) -> Bytes {
-        if length <= self.ahead.len() {
+        if length <= self.copied_prefix.len() {
             input.advance(length);
-            return self.ahead.split_to(length);
+            return self.copied_prefix.split_to(length);
         }
         if length <= head::SMALL || (length == input.len() && length <= ALL_COPIED) {
             let taken = Bytes::copy_from_slice(&input[..length]);
             self.consume(input, length);
             return taken;
         }
-        self.ahead.clear();
+        self.copied_prefix.clear();
         input.split_to(length).freeze()
     }
 }

@@ -2,21 +2,21 @@
 
 use bytes::BytesMut;
 use http::{HeaderMap, HeaderName, Method, Uri, Version, header, request};
-use httpcore_core_primitives::{ConnectionUse, Target};
+use httpcore_core_primitives::{ConnectionPolicy, RequestTarget};
 
 use super::{
-    error::Misuse,
-    framing::{RequestFraming, Said},
-    spelling::{HeaderOrder, Spelled, write_field},
+    error::RequestError,
+    framing::{FramingHeaders, RequestFraming},
+    header_case::{HeaderOrder, Spelled, write_field},
 };
 
 /// Writes the head of `request` to `out`, or nothing.
 pub(super) fn write(
     request: &request::Parts,
-    said: &Said<'_>,
+    said: &FramingHeaders<'_>,
     framing: RequestFraming,
     out: &mut BytesMut,
-) -> Result<(), Misuse> {
+) -> Result<(), RequestError> {
     let start = out.len();
     let written = write_all(request, said, framing, out);
     if written.is_err() {
@@ -27,13 +27,13 @@ pub(super) fn write(
 
 fn write_all(
     request: &request::Parts,
-    said: &Said<'_>,
+    said: &FramingHeaders<'_>,
     framing: RequestFraming,
     out: &mut BytesMut,
-) -> Result<(), Misuse> {
+) -> Result<(), RequestError> {
     let version: &[u8] = match request.version {
         Version::HTTP_10 => b" HTTP/1.0\r\n",
-        Version::HTTP_09 => return Err(Misuse::Version),
+        Version::HTTP_09 => return Err(RequestError::Version),
         // Which later one a request names says nothing: a gateway passes on what its own client spoke,
         // and which is spoken here has been agreed on with the server.
         _ => b" HTTP/1.1\r\n",
@@ -76,10 +76,10 @@ fn is_ours(name: &HeaderName) -> bool {
 fn write_in_order(
     order: &HeaderOrder,
     request: &request::Parts,
-    said: &Said<'_>,
+    said: &FramingHeaders<'_>,
     framing: RequestFraming,
     out: &mut BytesMut,
-) -> Result<(), Misuse> {
+) -> Result<(), RequestError> {
     let framing_field = framing.field();
     let mut host = BytesMut::new();
     write_host(request, said, &mut host)?;
@@ -88,7 +88,7 @@ fn write_in_order(
     }
     for Spelled {
         name,
-        letters,
+        original_case,
         before,
         is_last,
     } in order.iter()
@@ -96,14 +96,14 @@ fn write_in_order(
         if !is_ours(name) {
             let values = request.headers.get_all(name).iter().skip(*before);
             for value in values.take(if *is_last { usize::MAX } else { 1 }) {
-                write_field(letters, value.as_bytes(), out);
+                write_field(original_case, value.as_bytes(), out);
             }
         } else if *before > 0 {
             // However often these are named, they stand in one place.
         } else if *name == header::HOST {
-            write_field(letters, &host, out);
+            write_field(original_case, &host, out);
         } else if framing_field == Some(name) {
-            write_framing(framing, Some(letters), out);
+            write_framing(framing, Some(original_case), out);
         }
     }
     for (name, value) in &request.headers {
@@ -118,11 +118,11 @@ fn write_in_order(
 }
 
 /// Writes the framing field, if there is one, in `letters` if there are some.
-fn write_framing(framing: RequestFraming, letters: Option<&[u8]>, out: &mut BytesMut) {
+fn write_framing(framing: RequestFraming, original_case: Option<&[u8]>, out: &mut BytesMut) {
     let Some(name) = framing.field() else {
         return;
     };
-    out.extend_from_slice(letters.unwrap_or(name.as_str().as_bytes()));
+    out.extend_from_slice(original_case.unwrap_or(name.as_str().as_bytes()));
     out.extend_from_slice(b": ");
     match framing {
         RequestFraming::None => {}
@@ -134,28 +134,28 @@ fn write_framing(framing: RequestFraming, letters: Option<&[u8]>, out: &mut Byte
 
 /// Whether the request's settings ask that its connection serve nobody else.
 pub(super) fn closes_after(request: &request::Parts) -> bool {
-    let settings = request.extensions.get::<ConnectionUse>();
+    let settings = request.extensions.get::<ConnectionPolicy>();
     settings.is_some_and(|settings| settings.close_after)
 }
 
-fn write_target(request: &request::Parts, out: &mut BytesMut) -> Result<(), Misuse> {
+fn write_target(request: &request::Parts, out: &mut BytesMut) -> Result<(), RequestError> {
     let start = out.len();
     let url = &request.uri;
-    match request.extensions.get::<Target>() {
-        Some(Target::Exact(target)) => out.extend_from_slice(target),
-        Some(Target::Asterisk) => out.extend_from_slice(b"*"),
+    match request.extensions.get::<RequestTarget>() {
+        Some(RequestTarget::Exact(target)) => out.extend_from_slice(target),
+        Some(RequestTarget::Asterisk) => out.extend_from_slice(b"*"),
         // RFC 9112 §3.2.3: host and port, the default port included.
-        None | Some(Target::Absolute) if request.method == Method::CONNECT => {
-            let authority = url.authority().ok_or(Misuse::ConnectTarget)?;
+        None | Some(RequestTarget::Absolute) if request.method == Method::CONNECT => {
+            let authority = url.authority().ok_or(RequestError::ConnectTarget)?;
             if authority.port_u16().is_none() {
-                return Err(Misuse::ConnectTarget);
+                return Err(RequestError::ConnectTarget);
             }
             out.extend_from_slice(without_user(authority.as_str()).as_bytes());
         }
         // RFC 9112 §3.2.2
-        Some(Target::Absolute) => {
+        Some(RequestTarget::Absolute) => {
             let (Some(scheme), Some(authority)) = (url.scheme_str(), url.authority()) else {
-                return Err(Misuse::NoHost);
+                return Err(RequestError::NoHost);
             };
             out.extend_from_slice(scheme.as_bytes());
             out.extend_from_slice(b"://");
@@ -164,12 +164,12 @@ fn write_target(request: &request::Parts, out: &mut BytesMut) -> Result<(), Misu
         }
         // RFC 9112 §3.2.1
         None => write_path(url, out),
-        Some(_) => return Err(Misuse::Target),
+        Some(_) => return Err(RequestError::Target),
     }
     // `http` lets bytes through which a URL may not hold; and `Exact` is anything.
     let target = &out[start..];
     if target.is_empty() || !target.iter().all(u8::is_ascii_graphic) {
-        return Err(Misuse::Target);
+        return Err(RequestError::Target);
     }
     Ok(())
 }
@@ -192,16 +192,20 @@ fn without_user(authority: &str) -> &str {
 }
 
 /// RFC 9112 §3.2: exactly one `Host`. The caller's, if there is one, else the URL's.
-fn write_host(request: &request::Parts, said: &Said<'_>, out: &mut BytesMut) -> Result<(), Misuse> {
+fn write_host(
+    request: &request::Parts,
+    said: &FramingHeaders<'_>,
+    out: &mut BytesMut,
+) -> Result<(), RequestError> {
     let start = out.len();
     if said.several_hosts {
-        return Err(Misuse::SeveralHosts);
+        return Err(RequestError::SeveralHosts);
     }
     let is_good = if let Some(host) = said.host {
         out.extend_from_slice(host.as_bytes());
         host.as_bytes().iter().all(|&byte| in_host(byte) != 0)
     } else {
-        let authority = request.uri.authority().ok_or(Misuse::NoHost)?;
+        let authority = request.uri.authority().ok_or(RequestError::NoHost)?;
         let host = match tunnel_end(request) {
             Some(target) => target,
             None => host_field(request, authority.as_str()),
@@ -212,11 +216,11 @@ fn write_host(request: &request::Parts, said: &Said<'_>, out: &mut BytesMut) -> 
             write_lower(without_user(host), out)
         };
         if out.len() == start {
-            return Err(Misuse::NoHost);
+            return Err(RequestError::NoHost);
         }
         is_good
     };
-    is_good.then_some(()).ok_or(Misuse::Host)
+    is_good.then_some(()).ok_or(RequestError::Host)
 }
 
 /// RFC 9110 §4.2.3: the host is the same in any case, and lower case is the usual one. Whether all
@@ -239,7 +243,7 @@ fn tunnel_end(request: &request::Parts) -> Option<&str> {
         return None;
     }
     match request.extensions.get()? {
-        Target::Exact(target) => std::str::from_utf8(target).ok(),
+        RequestTarget::Exact(target) => std::str::from_utf8(target).ok(),
         _ => None,
     }
 }
@@ -285,9 +289,9 @@ fn in_host(byte: u8) -> u8 {
 }
 
 /// Writes `trailers`, each with its line end.
-pub(super) fn write_trailers(trailers: &HeaderMap, out: &mut BytesMut) -> Result<(), Misuse> {
+pub(super) fn write_trailers(trailers: &HeaderMap, out: &mut BytesMut) -> Result<(), RequestError> {
     if trailers.keys().any(is_forbidden_trailer) {
-        return Err(Misuse::TrailerForbidden);
+        return Err(RequestError::TrailerForbidden);
     }
     for (name, value) in trailers {
         write_field(name.as_str().as_bytes(), value.as_bytes(), out);

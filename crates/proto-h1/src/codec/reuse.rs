@@ -3,7 +3,7 @@
 use std::{fmt, time::Duration};
 
 use http::Version;
-use httpcore_core_primitives::{CloseReason, Hints};
+use httpcore_core_primitives::{CloseReason, KeepAliveHints};
 
 use super::framing::decimal;
 
@@ -22,9 +22,9 @@ pub enum MustClose {
     /// The response's body ended with the connection.
     DelimitedByClose,
     /// The response has no body, and its fields announce one that might still come.
-    DubiousBody,
+    SuspiciousBody,
     /// The response had `Content-Length` beside `Transfer-Encoding`, which a
-    /// [`Leniency`](super::Leniency) let through.
+    /// [`ParserOptions`](super::ParserOptions) let through.
     LengthAndCoding,
     /// The response ended before the request did.
     UnfinishedRequest,
@@ -48,7 +48,7 @@ impl MustClose {
             MustClose::DelimitedByClose => CloseReason::EndedByClose,
             MustClose::UnfinishedRequest => CloseReason::UnfinishedRequest,
             MustClose::UnfinishedResponse => CloseReason::Abandoned,
-            MustClose::LeftOver | MustClose::DubiousBody | MustClose::LengthAndCoding => {
+            MustClose::LeftOver | MustClose::SuspiciousBody | MustClose::LengthAndCoding => {
                 CloseReason::UnsolicitedData
             }
             MustClose::Broken => CloseReason::Failed,
@@ -64,7 +64,7 @@ impl MustClose {
             MustClose::Http10 => "HTTP/1.0 does not keep connections (RFC 9112 §9.3)",
             MustClose::AskedInHttp10 => "the request was of HTTP/1.0 (RFC 9112 §9.3)",
             MustClose::DelimitedByClose => "the body ended with the connection (RFC 9112 §6.3)",
-            MustClose::DubiousBody => {
+            MustClose::SuspiciousBody => {
                 "a response without a body announces one, which might still come (RFC 9112 §6.3)"
             }
             MustClose::LengthAndCoding => {
@@ -166,13 +166,13 @@ impl KeepAlive {
         }
     }
 
-    pub(super) fn hints(self) -> Hints {
-        let mut hints = Hints::default();
+    pub(super) fn hints(self) -> KeepAliveHints {
+        let mut hints = KeepAliveHints::default();
         if let Some(seconds) = self.timeout {
-            hints = hints.with_idle_for(Duration::from_secs(seconds.into()));
+            hints = hints.with_timeout(Duration::from_secs(seconds.into()));
         }
         if let Some(more) = self.max {
-            hints = hints.with_more(more.into());
+            hints = hints.with_max_requests(more.into());
         }
         hints
     }

@@ -9,17 +9,17 @@
 //!
 //! The rules are RFC 9112's for a recipient, without its leniencies: lines end with CR LF; no line
 //! is folded; nothing precedes the status line; a reason may be missing, with its space or
-//! without. Where a [`Leniency`] is asked for, the machine alone looks for the end.
+//! without. Where a [`ParserOptions`] is asked for, the machine alone looks for the end.
 
-use super::{Leniency, error::Violation};
+use super::{ParserOptions, error::ProtocolError};
 
 /// How large a head, or a section of trailers, may be.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
     pub(super) bytes: usize,
     pub(super) fields: usize,
-    pub(super) too_long: Violation,
-    pub(super) too_many: Violation,
+    pub(super) too_long: ProtocolError,
+    pub(super) too_many: ProtocolError,
 }
 
 /// How far the search for the end of a head, or of trailers, has come.
@@ -79,8 +79,8 @@ impl Scan {
         &mut self,
         input: &[u8],
         bounds: &Bounds,
-        leniency: Leniency,
-    ) -> Result<Option<usize>, Violation> {
+        leniency: ParserOptions,
+    ) -> Result<Option<usize>, ProtocolError> {
         if leniency.is_for_heads() {
             return self.lenient_end(input, bounds, leniency);
         }
@@ -103,8 +103,8 @@ impl Scan {
         &mut self,
         input: &[u8],
         bounds: &Bounds,
-        leniency: Leniency,
-    ) -> Result<Option<usize>, Violation> {
+        leniency: ParserOptions,
+    ) -> Result<Option<usize>, ProtocolError> {
         let within = &input[..input.len().min(bounds.bytes)];
         while let Some(&byte) = within.get(self.checked) {
             if let At::LineStart = self.grammar.at {
@@ -155,7 +155,7 @@ impl Scan {
     }
 
     /// Runs the grammar over what it has not seen of `input`.
-    fn check(&mut self, input: &[u8], bounds: &Bounds) -> Result<(), Violation> {
+    fn check(&mut self, input: &[u8], bounds: &Bounds) -> Result<(), ProtocolError> {
         while let Some(&byte) = input.get(self.checked) {
             self.checked += 1;
             self.grammar.step(byte, bounds)?;
@@ -164,7 +164,7 @@ impl Scan {
     }
 
     /// Names the rule which `head` breaks, which could not be read.
-    pub(super) fn verdict(&self, head: &[u8], bounds: &Bounds) -> Violation {
+    pub(super) fn verdict(&self, head: &[u8], bounds: &Bounds) -> ProtocolError {
         let mut anew = if self.has_status_line {
             Scan::head()
         } else {
@@ -173,7 +173,7 @@ impl Scan {
         match anew.check(head, bounds) {
             Err(violation) => violation,
             // Only a name longer than `http` can hold comes here.
-            Ok(()) => Violation::FieldName,
+            Ok(()) => ProtocolError::FieldName,
         }
     }
 }
@@ -243,8 +243,8 @@ impl Grammar {
         &mut self,
         byte: u8,
         bounds: &Bounds,
-        leniency: Leniency,
-    ) -> Result<(), Violation> {
+        leniency: ParserOptions,
+    ) -> Result<(), ProtocolError> {
         if let At::LineStart = self.at {
             self.is_fold = matches!(byte, b' ' | b'\t');
             self.is_skipped &= self.is_fold;
@@ -255,8 +255,8 @@ impl Grammar {
                 At::LineStart
             }
             (At::LineStart, b'\n') if leniency.bare_lf => At::End,
-            (At::LineStart, b' ' | b'\t') if leniency.folding && self.is_skipped => At::Skipped,
-            (At::LineStart, b' ' | b'\t') if leniency.folding && self.fields > 0 => At::Value,
+            (At::LineStart, b' ' | b'\t') if leniency.obs_fold && self.is_skipped => At::Skipped,
+            (At::LineStart, b' ' | b'\t') if leniency.obs_fold && self.fields > 0 => At::Value,
             // Where malformed lines are skipped, what comes next says whether it is one.
             (At::Name | At::AfterName, b' ' | b'\t') if space_before_colon => At::AfterName,
             (At::AfterName, b':') if leniency.space_before_colon => At::Value,
@@ -275,17 +275,17 @@ impl Grammar {
         &mut self,
         line: &[u8],
         byte: u8,
-        violation: Violation,
+        violation: ProtocolError,
         bounds: &Bounds,
-        leniency: Leniency,
-    ) -> Result<(), Violation> {
+        leniency: ParserOptions,
+    ) -> Result<(), ProtocolError> {
         let is_malformed = match violation {
-            Violation::EmptyFieldName | Violation::FieldName => true,
+            ProtocolError::EmptyFieldName | ProtocolError::FieldName => true,
             // A name followed by white space and a colon has a switch of its own.
-            Violation::SpaceBeforeColon => byte != b':',
+            ProtocolError::SpaceBeforeColon => byte != b':',
             // The rest of a folded value cannot be skipped without its beginning; and a body whose
             // length was not understood must not be read as one without a length.
-            Violation::FieldValue => !self.is_fold && !frames_body(line),
+            ProtocolError::FieldValue => !self.is_fold && !frames_body(line),
             _ => false,
         };
         if !is_malformed {
@@ -301,13 +301,13 @@ impl Grammar {
         self.at = match byte {
             b'\r' => At::Cr,
             b'\n' if leniency.bare_lf => At::LineStart,
-            b'\n' => return Err(Violation::BareLf),
+            b'\n' => return Err(ProtocolError::BareLf),
             _ => At::Skipped,
         };
         Ok(())
     }
 
-    fn step(&mut self, byte: u8, bounds: &Bounds) -> Result<(), Violation> {
+    fn step(&mut self, byte: u8, bounds: &Bounds) -> Result<(), ProtocolError> {
         self.at = match (self.at, byte) {
             // RFC 9112 §4: HTTP-version SP status-code, and the version is of major 1.
             (At::Version(seen), _) => version_step(seen, byte)?,
@@ -316,23 +316,23 @@ impl Grammar {
             (At::Code(0), b'1'..=b'9') => At::Code(1),
             (At::Code(1), b'0'..=b'9') => At::Code(2),
             (At::Code(2), b'0'..=b'9') => At::AfterCode,
-            (At::Code(_), _) => return Err(Violation::StatusCode),
+            (At::Code(_), _) => return Err(ProtocolError::StatusCode),
             // RFC 9112 §4: a space stands even before an empty reason. Servers leave it out, and
             // nothing else can be meant.
             (At::AfterCode, b' ') => At::Reason,
             (At::AfterCode | At::Reason | At::Value | At::Skipped, b'\r') => At::Cr,
             (At::AfterCode | At::Reason | At::Value | At::Skipped | At::LineStart, b'\n') => {
-                return Err(Violation::BareLf);
+                return Err(ProtocolError::BareLf);
             }
             (At::Skipped, _) => At::Skipped,
-            (At::AfterCode, b'0'..=b'9') => return Err(Violation::StatusCode),
-            (At::AfterCode, _) => return Err(Violation::StatusLine),
+            (At::AfterCode, b'0'..=b'9') => return Err(ProtocolError::StatusCode),
+            (At::AfterCode, _) => return Err(ProtocolError::StatusLine),
             (At::Reason, _) if is_text(byte) => At::Reason,
-            (At::Reason, _) => return Err(Violation::StatusLine),
+            (At::Reason, _) => return Err(ProtocolError::StatusLine),
             (At::LineStart, b'\r') => At::LastCr,
             // RFC 9112 §5.2, §2.2: neither folded lines nor white space before the first field.
-            (At::LineStart, b' ' | b'\t') => return Err(Violation::LeadingWhitespace),
-            (At::LineStart, b':') => return Err(Violation::EmptyFieldName),
+            (At::LineStart, b' ' | b'\t') => return Err(ProtocolError::LeadingWhitespace),
+            (At::LineStart, b':') => return Err(ProtocolError::EmptyFieldName),
             (At::LineStart, _) if is_token(byte) => {
                 self.fields += 1;
                 if self.fields > bounds.fields {
@@ -344,14 +344,14 @@ impl Grammar {
             (At::Name, _) if is_token(byte) => At::Name,
             // RFC 9112 §5.1: `Content-Length : 5` is read by some and ignored by others.
             (At::Name, b' ' | b'\t') | (At::AfterName, _) => {
-                return Err(Violation::SpaceBeforeColon);
+                return Err(ProtocolError::SpaceBeforeColon);
             }
-            (At::LineStart | At::Name, _) => return Err(Violation::FieldName),
+            (At::LineStart | At::Name, _) => return Err(ProtocolError::FieldName),
             (At::Value, _) if is_text(byte) => At::Value,
-            (At::Value, _) => return Err(Violation::FieldValue),
+            (At::Value, _) => return Err(ProtocolError::FieldValue),
             (At::Cr, b'\n') => At::LineStart,
             (At::LastCr, b'\n') => At::End,
-            (At::Cr | At::LastCr, _) => return Err(Violation::BareCr),
+            (At::Cr | At::LastCr, _) => return Err(ProtocolError::BareCr),
             (At::End, _) => At::End,
         };
         Ok(())
@@ -365,7 +365,7 @@ fn frames_body(line: &[u8]) -> bool {
     name.eq_ignore_ascii_case(b"content-length") || name.eq_ignore_ascii_case(b"transfer-encoding")
 }
 
-fn version_step(seen: u8, byte: u8) -> Result<At, Violation> {
+fn version_step(seen: u8, byte: u8) -> Result<At, ProtocolError> {
     const EXPECTED: &[u8; 9] = b"HTTP/1.x ";
     let fits = match seen {
         7 => matches!(byte, b'0' | b'1'),
@@ -376,11 +376,11 @@ fn version_step(seen: u8, byte: u8) -> Result<At, Violation> {
         (true, _) => Ok(At::Version(seen + 1)),
         // Nothing may precede the status line, an empty line included: what does is the rest of
         // something else.
-        (false, ..=4) => Err(Violation::NotHttp),
+        (false, ..=4) => Err(ProtocolError::NotHttp),
         // RFC 9110 §2.5: a higher minor version could be read as 1.1. There is none, and whoever
         // claims one is not trusted with the rest.
-        (false, 5..=7) => Err(Violation::Version),
-        (false, _) => Err(Violation::StatusLine),
+        (false, 5..=7) => Err(ProtocolError::Version),
+        (false, _) => Err(ProtocolError::StatusLine),
     }
 }
 

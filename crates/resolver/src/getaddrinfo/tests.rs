@@ -115,7 +115,7 @@ impl Setup {
 
     fn builder(&self) -> Builder {
         let (fake, threads) = (self.fake.clone(), self.threads.clone());
-        Getaddrinfo::builder()
+        SystemResolver::builder()
             .lookup(move |host| fake.look_up(host))
             .spawn(move |work| {
                 threads.lock().unwrap().push(thread::spawn(work));
@@ -461,12 +461,12 @@ fn dropping_the_resolver_fails_what_has_not_begun_and_ends_its_workers() {
 
 /// Uses the resolver when it is woken and when it is dropped, which needs its lock.
 struct Uses {
-    resolver: Arc<Getaddrinfo>,
+    resolver: Arc<SystemResolver>,
     uses: Arc<AtomicUsize>,
 }
 
 impl Uses {
-    fn waker(resolver: &Arc<Getaddrinfo>, uses: &Arc<AtomicUsize>) -> Waker {
+    fn waker(resolver: &Arc<SystemResolver>, uses: &Arc<AtomicUsize>) -> Waker {
         Waker::from(Arc::new(Uses {
             resolver: resolver.clone(),
             uses: uses.clone(),
@@ -523,6 +523,6 @@ fn debug_shows_numbers_and_no_names() {
     let _queued = resolver.resolve("secret", 1);
     assert_eq!(
         format!("{resolver:?}"),
-        "Getaddrinfo { max_workers: 1, workers: 1, idle: 0, lookups: 2, queued: 1 }"
+        "SystemResolver { max_workers: 1, workers: 1, idle: 0, lookups: 2, queued: 1 }"
     );
 }

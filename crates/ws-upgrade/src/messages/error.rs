@@ -10,7 +10,7 @@ use tungstenite::error::{Error, ProtocolError};
 #[non_exhaustive]
 pub enum MessageError {
     /// Reading or writing the connection failed, or a pool that is being drained did not wait any
-    /// longer (`LeaseRevoked`).
+    /// longer (`ConnectionRevoked`).
     Io(io::Error),
     /// The connection ended without the peer saying so (RFC 6455 §7.1.5: 1006).
     Truncated,

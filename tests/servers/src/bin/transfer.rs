@@ -9,7 +9,7 @@
 
 use std::{convert::Infallible, env, error::Error, fs, sync::Arc, task::Poll};
 
-use httpcore::{Body, Bytes, ConnectionPool, Epoll, tls::RustlsConnector};
+use httpcore::{Body, Bytes, ConnectionPool, EventLoop, tls::RustlsConnector};
 
 const PIECE: &[u8] = &[b'a'; 64 << 10];
 /// So much of a body is shown.
@@ -45,7 +45,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .uri(url)
         .header("content-type", "text/plain")
         .body(body)?;
-    let epoll = Epoll::new()?;
+    let epoll = EventLoop::new()?;
     let pool = builder.build(epoll.backend());
     let (status, received, said) = epoll.block_on(async {
         let mut response = pool.request(request).await?;

@@ -114,27 +114,27 @@ struct World {
     next: u32,
     order: usize,
     closed: bool,
-    queue_limit: Option<usize>,
+    max_pending_requests: Option<usize>,
 }
 
 impl World {
     fn new(seed: u64, now: Instant) -> Self {
         let mut dice = Dice(seed);
         let seconds = |n| Some(Duration::from_secs(n));
-        let mut config = Config::default();
+        let mut config = PoolConfig::default();
         let limit = 1 + dice.roll(5);
         config.max_connections = Some(limit);
         config.max_connections_per_origin = dice.pick(&[None, Some(1), Some(2)]);
         config.max_requests_per_origin = dice.pick(&[None, None, Some(1), Some(3)]);
-        config.max_shared_per_origin = dice.pick(&[None, Some(1), Some(2)]);
+        config.max_http2_connections_per_origin = dice.pick(&[None, Some(1), Some(2)]);
         config.max_idle = dice.pick(&[None, None, Some(0), Some(2)]);
         config.max_idle_per_origin = dice.pick(&[None, None, Some(1)]);
         config.idle_timeout = dice.pick(&[None, seconds(3), seconds(3), seconds(0)]);
-        config.max_age = dice.pick(&[None, seconds(10), seconds(10), seconds(0)]);
+        config.max_lifetime = dice.pick(&[None, seconds(10), seconds(10), seconds(0)]);
         config.max_requests_per_connection = dice.pick(&[None, None, Some(1), Some(3)]);
-        config.dial_patience = dice.pick(&[None, seconds(2)]);
+        config.connect_preempt_after = dice.pick(&[None, seconds(2)]);
         config.connect_patience = dice.pick(&[None, seconds(1), seconds(3), seconds(0)]);
-        config.queue_limit = dice.pick(&[None, None, Some(0), Some(3)]);
+        config.max_pending_requests = dice.pick(&[None, None, Some(0), Some(3)]);
         let routes = 1 + dice.roll(4);
         let negotiated_too = dice.roll(2) == 0;
         let routes: Vec<Route> = (0..routes)
@@ -170,8 +170,8 @@ impl World {
             next: 1,
             order: 0,
             closed: false,
-            queue_limit: config.queue_limit,
-            preempt_after: config.dial_patience,
+            max_pending_requests: config.max_pending_requests,
+            preempt_after: config.connect_preempt_after,
             patience: config.connect_patience,
             timed_out: vec![false; how_many],
             tried: vec![false; how_many],
@@ -245,7 +245,7 @@ impl World {
         let route = self.dice.roll(self.routes.len());
         let fresh = self.dice.roll(8) == 0;
         let mut policy = any();
-        policy.fresh = fresh;
+        policy.new_connection = fresh;
         policy.close_after = self.dice.roll(12) == 0;
         // One that a connection did not serve.
         let again = if self.dice.roll(6) == 0 {
@@ -362,9 +362,9 @@ impl World {
         );
         if shared {
             let result = Ok(Connection::Shared(number));
-            let limit = Admission::UpTo(self.dice.roll(4));
+            let limit = StreamLimit::Max(self.dice.roll(4));
             let at_once = self.dice.roll(2) == 0;
-            if let (true, Admission::UpTo(limit)) = (at_once, limit) {
+            if let (true, StreamLimit::Max(limit)) = (at_once, limit) {
                 self.known(number).limit = limit;
             }
             self.handle(Input::Connected {
@@ -386,12 +386,12 @@ impl World {
         }
     }
 
-    fn set_limit(&mut self, number: u32, limit: Admission) {
+    fn set_limit(&mut self, number: u32, limit: StreamLimit) {
         self.note(|| format!("{number} admits {limit:?}"));
         let known = self.known(number);
         (known.limit, known.over) = match limit {
-            Admission::UpTo(limit) => (limit, false),
-            Admission::Over => (0, true),
+            StreamLimit::Max(limit) => (limit, false),
+            StreamLimit::Closed => (0, true),
         };
         let conn = known.conn;
         // What was granted before the peer said so is not too much.
@@ -421,8 +421,8 @@ impl World {
         if !shared.is_empty() {
             let number = self.dice.pick(&shared);
             let limit = match self.dice.roll(5) {
-                0 => Admission::Over,
-                roll => Admission::UpTo(roll - 1),
+                0 => StreamLimit::Closed,
+                roll => StreamLimit::Max(roll - 1),
             };
             self.set_limit(number, limit);
         }
@@ -505,7 +505,7 @@ impl World {
             (0, false) => {
                 known.closed = true;
                 self.note(|| format!("{waiter:?} ends, and {number} with it"));
-                let reason = Closed::Exchange(CloseReason::Abandoned);
+                let reason = ConnectionCloseReason::Exchange(CloseReason::Abandoned);
                 self.handle(Input::Ended { waiter, reason });
             }
             (1, shared) => {
@@ -522,16 +522,16 @@ impl World {
             (_, false) if known.dead => {
                 known.closed = true;
                 self.note(|| format!("{waiter:?} finds {number} dead"));
-                let reason = Closed::PeerEnded;
+                let reason = ConnectionCloseReason::PeerEnded;
                 self.handle(Input::Ended { waiter, reason });
             }
             (_, false) => {
-                let mut hints = Hints::default();
+                let mut hints = KeepAliveHints::default();
                 if how == 2 && self.dice.roll(2) == 0 {
-                    hints = hints.with_idle_for(Duration::from_secs(self.dice.roll(5) as u64));
+                    hints = hints.with_timeout(Duration::from_secs(self.dice.roll(5) as u64));
                 }
                 if how == 2 && self.dice.roll(3) == 0 {
-                    hints = hints.with_more(self.dice.roll(3) as u64);
+                    hints = hints.with_max_requests(self.dice.roll(3) as u64);
                 }
                 self.note(|| format!("{waiter:?} gives {number} back, {hints:?}"));
                 self.handle(Input::Returned {
@@ -542,7 +542,7 @@ impl World {
             }
             (_, true) => {
                 self.note(|| format!("{waiter:?} ends on {number}"));
-                let reason = Closed::Exchange(CloseReason::Finished);
+                let reason = ConnectionCloseReason::Exchange(CloseReason::Finished);
                 self.handle(Input::Ended { waiter, reason });
             }
         }
@@ -585,9 +585,10 @@ impl World {
                             "only requests that wait are rejected"
                         );
                         match why {
-                            Rejection::Connect(error) if error.kind() == Kind::Closed => {}
+                            Rejection::Connect(error)
+                                if error.kind() == ErrorKind::ConnectionClosed => {}
                             Rejection::Connect(_) => told.push(format!("refuse: dial {waiter:?}")),
-                            Rejection::QueueFull => assert!(self.queue_limit.is_some()),
+                            Rejection::QueueFull => assert!(self.max_pending_requests.is_some()),
                             Rejection::PoolClosed => assert!(self.closed),
                         }
                         self.refused.push(waiter);
@@ -779,7 +780,7 @@ impl World {
             .map(|known| known.lent.len())
             .sum();
         assert_eq!(counts.holding, lent);
-        if let Some(limit) = self.queue_limit {
+        if let Some(limit) = self.max_pending_requests {
             // Requests that lost their attempt may wait besides.
             let without = self
                 .waiting
@@ -801,7 +802,7 @@ impl World {
         // The end of a shared connection becomes known.
         let dead = |known: &Known| known.shared && known.dead && !known.closed && !known.over;
         while let Some((&number, _)) = self.connections.iter().find(|(_, known)| dead(known)) {
-            self.set_limit(number, Admission::Over);
+            self.set_limit(number, StreamLimit::Closed);
             self.drain();
         }
         for _ in 0..10_000 {
@@ -823,7 +824,7 @@ impl World {
             // A limit of nothing is for now, and ends.
             for number in self.living(true) {
                 if self.connections[&number].limit == 0 {
-                    self.set_limit(number, Admission::UpTo(1));
+                    self.set_limit(number, StreamLimit::Max(1));
                     self.drain();
                 }
             }

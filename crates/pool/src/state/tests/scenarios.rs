@@ -278,7 +278,7 @@ fn nobody_has_to_watch_a_connection_before_it_is_idle() {
     let (idle, age) = (Duration::from_secs(9), Duration::from_secs(7));
     let mut bench = Bench::new(|config| {
         config.idle_timeout = Some(idle);
-        config.max_age = Some(age);
+        config.max_lifetime = Some(age);
     });
     let ticket = bench.ask(&plain(0));
     let dial = one_dial(&bench.drain());
@@ -337,7 +337,7 @@ fn what_is_idle_too_long_is_closed_and_what_expires_unnoticed_is_not_lent() {
 fn age_ends_a_connection_wherever_it_is() {
     let mut bench = Bench::new(|config| {
         config.idle_timeout = None;
-        config.max_age = Some(Duration::from_secs(10));
+        config.max_lifetime = Some(Duration::from_secs(10));
     });
     let route = plain(0);
     bench.park(&route);
@@ -379,7 +379,13 @@ fn too_many_idle_ones_are_closed_the_oldest_first() {
     bench.park(&plain(1));
     bench.park(&plain(2));
     assert_eq!(bench.state.counts().idle, 2);
-    assert_eq!(bench.state.counters().closed_for(Closed::IdleLimit), 2);
+    assert_eq!(
+        bench
+            .state
+            .stats()
+            .closed_for(ConnectionCloseReason::IdleLimit),
+        2
+    );
 }
 
 #[test]
@@ -412,7 +418,7 @@ fn one_who_insists_does_not_hold_up_those_behind() {
 fn the_newest_is_turned_away_when_the_queue_is_full() {
     let mut bench = Bench::new(|config| {
         config.max_connections = Some(1);
-        config.queue_limit = Some(1);
+        config.max_pending_requests = Some(1);
     });
     bench.ask(&plain(0));
     assert_eq!(
@@ -513,7 +519,7 @@ fn after_a_failed_attempt_to_find_out_everybody_tries_for_themselves() {
 
 #[test]
 fn a_shared_connection_carries_what_it_admits_and_then_another_is_made() {
-    let mut bench = Bench::new(|config| config.max_shared_per_origin = Some(2));
+    let mut bench = Bench::new(|config| config.max_http2_connections_per_origin = Some(2));
     let route = negotiated(0);
     let tickets: Vec<_> = (0..7).map(|_| bench.ask(&route)).collect();
     let dial = one_dial(&bench.drain());
@@ -563,20 +569,20 @@ fn who_was_not_processed_comes_before_those_who_have_come_since() {
 
 #[test]
 fn a_lowered_limit_takes_nothing_away_and_a_raised_one_lets_in() {
-    let mut bench = Bench::new(|config| config.max_shared_per_origin = Some(1));
+    let mut bench = Bench::new(|config| config.max_http2_connections_per_origin = Some(1));
     let route = negotiated(0);
     let tickets: Vec<_> = (0..4).map(|_| bench.ask(&route)).collect();
     let dial = one_dial(&bench.drain());
     bench.made_shared(dial, 3);
     bench.drain();
-    bench.admits(dial, Admission::UpTo(1));
+    bench.admits(dial, StreamLimit::Max(1));
     let end = |bench: &mut Bench, n: usize| {
         bench.ended(tickets[n], CloseReason::Finished);
         bench.told()
     };
     assert_eq!(end(&mut bench, 0), [""; 0]);
     assert_eq!(end(&mut bench, 1), [""; 0]);
-    bench.admits(dial, Admission::UpTo(2));
+    bench.admits(dial, StreamLimit::Max(2));
     assert_eq!(bench.told(), ["grant 1 again"]);
 }
 
@@ -713,8 +719,8 @@ fn an_empty_pool_remembers_nothing_of_plain_routes() {
     assert_eq!(bench.state.waiters.len(), 0);
 }
 
-fn hints(seconds: u64) -> Hints {
-    Hints::default().with_idle_for(Duration::from_secs(seconds))
+fn hints(seconds: u64) -> KeepAliveHints {
+    KeepAliveHints::default().with_timeout(Duration::from_secs(seconds))
 }
 
 #[test]
@@ -751,7 +757,11 @@ fn the_latest_word_of_the_server_counts() {
     let mut bench = Bench::new(|config| config.idle_timeout = Some(Duration::from_secs(60)));
     let route = plain(0);
     bench.park(&route);
-    for (said, expires) in [(hints(5), 4), (hints(20), 19), (Hints::default(), 60)] {
+    for (said, expires) in [
+        (hints(5), 4),
+        (hints(20), 19),
+        (KeepAliveHints::default(), 60),
+    ] {
         let ticket = bench.ask(&route);
         bench.drain();
         bench.back_with(ticket, 1, said);
@@ -765,7 +775,7 @@ fn the_latest_word_of_the_server_counts() {
 
 #[test]
 fn a_connection_the_server_will_not_keep_is_not_kept() {
-    for said in [hints(0), Hints::default().with_more(0)] {
+    for said in [hints(0), KeepAliveHints::default().with_max_requests(0)] {
         let mut bench = Bench::new(|_| {});
         let ticket = bench.ask(&plain(0));
         let dial = one_dial(&bench.drain());
@@ -791,7 +801,7 @@ fn whoever_is_to_be_the_last_to_use_a_connection_is() {
 fn an_origin_whose_connects_hang_does_not_hold_every_place_for_ever() {
     let mut bench = Bench::new(|config| {
         config.max_connections = Some(2);
-        config.dial_patience = Some(Duration::from_secs(5));
+        config.connect_preempt_after = Some(Duration::from_secs(5));
     });
     for _ in 0..10 {
         bench.ask(&plain(0));
@@ -822,7 +832,7 @@ fn an_origin_whose_connects_hang_does_not_hold_every_place_for_ever() {
 fn an_origin_whose_connects_are_slow_is_reached_in_the_end() {
     let mut bench = Bench::new(|config| {
         config.max_connections = Some(1);
-        config.dial_patience = Some(Duration::from_secs(5));
+        config.connect_preempt_after = Some(Duration::from_secs(5));
     });
     let slow = bench.ask(&plain(0));
     let mut dial = one_dial(&bench.drain());
@@ -894,7 +904,7 @@ fn nobody_dials_beside_a_shared_connection_that_has_not_said_what_it_admits() {
     let dial = one_dial(&bench.drain());
     bench.connected(dial, Ok(Connection::Shared(1)));
     assert_eq!(granted(&bench.drain()), [(tickets[0], 1)]);
-    bench.admits(dial, Admission::UpTo(2));
+    bench.admits(dial, StreamLimit::Max(2));
     let actions = bench.drain();
     assert_eq!(granted(&actions), [(tickets[1], 1)]);
     // The third has found it full.
@@ -909,7 +919,7 @@ fn a_shared_connection_that_ends_before_it_has_said_what_it_admits_is_followed_b
     let dial = one_dial(&bench.drain());
     bench.connected(dial, Ok(Connection::Shared(1)));
     assert_eq!(granted(&bench.drain()), [(tickets[0], 1)]);
-    bench.admits(dial, Admission::Over);
+    bench.admits(dial, StreamLimit::Closed);
     one_dial(&bench.drain());
 }
 
@@ -925,7 +935,7 @@ fn a_connection_to_a_peer_that_admitted_nothing_is_lent_once_it_has_said_otherwi
     let dial = one_dial(&actions);
     bench.connected(dial, Ok(Connection::Shared(2)));
     assert_eq!(granted(&bench.drain()), [], "nothing is known to be");
-    bench.admits(dial, Admission::UpTo(5));
+    bench.admits(dial, StreamLimit::Max(5));
     let both = [(tickets[0], 2), (tickets[1], 2)];
     assert_eq!(granted(&bench.drain()), both);
 }

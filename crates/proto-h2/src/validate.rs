@@ -28,7 +28,7 @@ const IGNORED: u8 = 0xff;
 
 /// What is wrong with a stream, or with the whole connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Finding {
+pub(crate) enum FrameViolation {
     /// RFC 9113 §8.3.2: a response has a pseudo-header of requests.
     RequestPseudo(u32),
     /// The block that ends this stream, and is not its first, begins with a pseudo-header: wrong, if
@@ -88,7 +88,7 @@ impl Headers {
 }
 
 #[derive(Debug)]
-pub(crate) struct Inspector {
+pub(crate) struct FrameValidator {
     /// The frame header which is being read, and how much of it there is.
     header: [u8; 9],
     have: usize,
@@ -176,9 +176,9 @@ const CODED: &[u8] = b"\xb8\x84\x8d\x36\xa3";
 const HEAVY: usize = 16;
 const LIGHT: usize = 1;
 
-impl Inspector {
+impl FrameValidator {
     pub(crate) fn new() -> Self {
-        Inspector {
+        FrameValidator {
             header: [0; 9],
             have: 0,
             left: 0,
@@ -197,7 +197,11 @@ impl Inspector {
     /// Returns how many bytes at the end h2 must not see yet, since what they become is decided by
     /// the bytes that follow. They are to be shown again, in front of those.
     #[must_use]
-    pub(crate) fn look(&mut self, bytes: &mut [u8], mut found: impl FnMut(Finding)) -> usize {
+    pub(crate) fn look(
+        &mut self,
+        bytes: &mut [u8],
+        mut found: impl FnMut(FrameViolation),
+    ) -> usize {
         let mut at = 0;
         while at < bytes.len() {
             if self.left == 0 {
@@ -259,7 +263,7 @@ impl Inspector {
     }
 
     /// A frame begins.
-    fn begin(&mut self, found: &mut impl FnMut(Finding)) {
+    fn begin(&mut self, found: &mut impl FnMut(FrameViolation)) {
         let [l0, l1, l2, kind, flags, s0, s1, s2, s3] = self.header;
         self.left = u32::from_be_bytes([0, l0, l1, l2]) as usize;
         let stream = u32::from_be_bytes([s0, s1, s2, s3]) & (u32::MAX >> 1);
@@ -305,7 +309,12 @@ impl Inspector {
     }
 
     /// Counts a block of fields; whether it ends a stream on which there was one before.
-    fn count_block(&mut self, stream: u32, ends: bool, found: &mut impl FnMut(Finding)) -> bool {
+    fn count_block(
+        &mut self,
+        stream: u32,
+        ends: bool,
+        found: &mut impl FnMut(FrameViolation),
+    ) -> bool {
         let (watched, count) = &mut self.blocks[(stream as usize / 2) % WATCHED];
         let is_known = *watched == stream;
         if ends {
@@ -316,7 +325,7 @@ impl Inspector {
         }
         *count = count.saturating_add(1);
         if *count > MOST_BLOCKS {
-            found(Finding::TooManyBlocks);
+            found(FrameViolation::TooManyBlocks);
         }
         false
     }
@@ -331,7 +340,7 @@ impl Looking {
     }
 
     /// Looks at the next bytes of the payload.
-    fn at(&mut self, bytes: &mut [u8], admits_none: bool, found: &mut impl FnMut(Finding)) {
+    fn at(&mut self, bytes: &mut [u8], admits_none: bool, found: &mut impl FnMut(FrameViolation)) {
         for byte in bytes {
             match self {
                 Looking::Past | Looking::Padding(..) => return,
@@ -355,7 +364,7 @@ impl Looking {
                     *code = *code << 8 | u32::from(*byte);
                     *have += 1;
                     if *have == 8 {
-                        found(Finding::GoAway(*code));
+                        found(FrameViolation::GoAway(*code));
                         *self = Looking::Past;
                     }
                 }
@@ -378,7 +387,7 @@ impl Looking {
 impl Block {
     /// Looks at one byte; whether the next one is of interest too. RFC 9113 §8.3 has pseudo-headers
     /// stand first, which h2 sees to; so the first other field ends the search.
-    fn at(&mut self, byte: u8, found: &mut impl FnMut(Finding)) -> bool {
+    fn at(&mut self, byte: u8, found: &mut impl FnMut(FrameViolation)) -> bool {
         self.at = match self.at {
             At::Field => {
                 // RFC 7541 §6.1, §6.2: an index of 7, 6 or 4 bits.
@@ -392,12 +401,12 @@ impl Block {
                 match index {
                     // RFC 7541 §A: the pseudo-headers of requests, and then :status.
                     1..=7 => {
-                        found(Finding::RequestPseudo(self.stream));
+                        found(FrameViolation::RequestPseudo(self.stream));
                         return false;
                     }
                     8..=14 => {
                         if self.is_late {
-                            found(Finding::LatePseudo(self.stream));
+                            found(FrameViolation::LatePseudo(self.stream));
                             return false;
                         }
                         if is_indexed {
@@ -427,18 +436,18 @@ impl Block {
                     return false;
                 }
                 if self.is_late {
-                    found(Finding::LatePseudo(self.stream));
+                    found(FrameViolation::LatePseudo(self.stream));
                     return false;
                 }
                 if byte != status[0] || left != status.len() {
-                    found(Finding::RequestPseudo(self.stream));
+                    found(FrameViolation::RequestPseudo(self.stream));
                     return false;
                 }
                 At::Status(&status[1..])
             }
             At::Status(rest) => {
                 if byte != rest[0] {
-                    found(Finding::RequestPseudo(self.stream));
+                    found(FrameViolation::RequestPseudo(self.stream));
                     return false;
                 }
                 match rest.len() {
@@ -473,10 +482,10 @@ mod tests {
     }
 
     /// What is found, and what becomes of the bytes, wherever they are cut.
-    fn looked_at(frames: &[Vec<u8>]) -> (Vec<Finding>, Vec<u8>) {
+    fn looked_at(frames: &[Vec<u8>]) -> (Vec<FrameViolation>, Vec<u8>) {
         let bytes = frames.concat();
         let mut outcomes = (0..=bytes.len()).map(|cut| {
-            let (mut inspector, mut findings) = (Inspector::new(), Vec::new());
+            let (mut inspector, mut findings) = (FrameValidator::new(), Vec::new());
             let mut bytes = bytes.clone();
             let (before, after) = bytes.split_at_mut(cut);
             let held = inspector.look(before, |finding| findings.push(finding));
@@ -494,7 +503,7 @@ mod tests {
         first
     }
 
-    fn findings(frames: &[Vec<u8>]) -> Vec<Finding> {
+    fn findings(frames: &[Vec<u8>]) -> Vec<FrameViolation> {
         looked_at(frames).0
     }
 
@@ -538,7 +547,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_empty_data_is_shown_to_h2() {
-        let mut inspector = Inspector::new();
+        let mut inspector = FrameValidator::new();
         let mut shown = |flags, payload: &[u8]| {
             let mut frame = frame(DATA, flags, 1, payload);
             let _ = inspector.look(&mut frame, |_| {});
@@ -557,7 +566,7 @@ mod tests {
 
     #[test]
     fn a_limit_of_streams_is_taken_for_none_once_no_more_are_to_be_opened() {
-        let mut inspector = Inspector::new();
+        let mut inspector = FrameValidator::new();
         inspector.admits_none = true;
         let said = [0, 3, 1, 2, 3, 4, 0, 4, 0, 0, 255, 255];
         let mut whole = frame(SETTINGS, 0, 0, &said);
@@ -598,10 +607,14 @@ mod tests {
             b"\x00\x85\xb9\x58\xd3\x3f\x7f\x01x",
         ] {
             let head = frame(HEADERS, END_HEADERS | END_STREAM, 5, block);
-            assert_eq!(findings(&[head]), [Finding::RequestPseudo(5)], "{block:x?}");
+            assert_eq!(
+                findings(&[head]),
+                [FrameViolation::RequestPseudo(5)],
+                "{block:x?}"
+            );
         }
         let padded = frame(HEADERS, END_HEADERS | PADDED, 5, b"\x02\x82\x88\0\0");
-        assert_eq!(findings(&[padded]), [Finding::RequestPseudo(5)]);
+        assert_eq!(findings(&[padded]), [FrameViolation::RequestPseudo(5)]);
         let padding = frame(HEADERS, END_HEADERS | PADDED, 5, b"\x02\x88\x82\x82");
         assert_eq!(findings(&[padding]), [], "padding is not a field");
         for begun in [
@@ -618,12 +631,12 @@ mod tests {
             let rest = frame(CONTINUATION, END_HEADERS, 5, b"th\x02/x");
             assert_eq!(
                 findings(&[begun, empty, rest]),
-                [Finding::RequestPseudo(5)],
+                [FrameViolation::RequestPseudo(5)],
                 "in several frames"
             );
         }
         let prior = frame(HEADERS, END_HEADERS | PRIORITY, 5, b"\0\0\0\0\x10\x82\x88");
-        assert_eq!(findings(&[prior]), [Finding::RequestPseudo(5)]);
+        assert_eq!(findings(&[prior]), [FrameViolation::RequestPseudo(5)]);
     }
 
     #[test]
@@ -637,7 +650,7 @@ mod tests {
         ] {
             let trailers = frame(HEADERS, END_HEADERS | END_STREAM, 1, block);
             let found = findings(&[head(), trailers]);
-            assert_eq!(found, [Finding::LatePseudo(1)], "{block:x?}");
+            assert_eq!(found, [FrameViolation::LatePseudo(1)], "{block:x?}");
         }
         let other = frame(HEADERS, END_HEADERS | END_STREAM, 3, b"\x88");
         assert_eq!(findings(&[head(), other]), [], "another stream's");
@@ -645,7 +658,7 @@ mod tests {
 
     #[test]
     fn interim_responses_without_end_are_told_once_they_are_too_many() {
-        let mut inspector = Inspector::new();
+        let mut inspector = FrameValidator::new();
         let mut found = 0;
         let mut told_at = None;
         for n in 0..=MOST_BLOCKS {
@@ -662,17 +675,21 @@ mod tests {
     fn streams_which_take_turns_do_not_hide_behind_each_other() {
         let apart = u32::try_from(2 * WATCHED).unwrap();
         for streams in [[1, 1 + apart], [1 + 3 * apart, 1 + 2 * apart]] {
-            let mut inspector = Inspector::new();
+            let mut inspector = FrameValidator::new();
             let mut found = Vec::new();
             for n in 0..2 * MOST_BLOCKS {
                 let stream = streams[usize::from(n % 2)];
                 let mut hint = frame(HEADERS, END_HEADERS, stream, b"\x48\x03103");
                 let _ = inspector.look(&mut hint, |finding| found.push(finding));
             }
-            assert_eq!(found.first(), Some(&Finding::TooManyBlocks), "{streams:?}");
+            assert_eq!(
+                found.first(),
+                Some(&FrameViolation::TooManyBlocks),
+                "{streams:?}"
+            );
         }
         // One after the other, they have nothing to do with each other.
-        let mut inspector = Inspector::new();
+        let mut inspector = FrameValidator::new();
         for stream in (1..100_000).step_by(2) {
             for _ in 0..3 {
                 let mut hint = frame(HEADERS, END_HEADERS, stream, b"\x48\x03103");

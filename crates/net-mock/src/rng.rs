@@ -23,7 +23,7 @@ struct Temper {
 
 impl Dice {
     pub(crate) fn seeded(seed: u64) -> Self {
-        let mut dice = Seeded {
+        let mut rng = Seeded {
             seed,
             state: seed,
             temper: Temper {
@@ -33,23 +33,23 @@ impl Dice {
                 spurious_wakes: false,
             },
         };
-        dice.temper = Temper {
-            short_reads: dice.below(2) == 0,
-            short_writes: dice.below(2) == 0,
-            hesitation: dice.below(2) == 0,
-            spurious_wakes: dice.below(2) == 0,
+        rng.temper = Temper {
+            short_reads: rng.below(2) == 0,
+            short_writes: rng.below(2) == 0,
+            hesitation: rng.below(2) == 0,
+            spurious_wakes: rng.below(2) == 0,
         };
-        Dice(Some(dice))
+        Dice(Some(rng))
     }
 
     pub(crate) fn seed(&self) -> Option<u64> {
-        self.0.as_ref().map(|dice| dice.seed)
+        self.0.as_ref().map(|rng| rng.seed)
     }
 
     /// Which of `count` ready tasks runs next.
-    pub(crate) fn pick(&mut self, count: usize) -> usize {
+    pub(crate) fn random_below(&mut self, count: usize) -> usize {
         match &mut self.0 {
-            Some(dice) if count > 1 => dice.below(count),
+            Some(rng) if count > 1 => rng.below(count),
             _ => 0,
         }
     }
@@ -72,7 +72,7 @@ impl Dice {
     /// Whether somebody who waits is woken for nothing; if so, which of `count`.
     pub(crate) fn disturbs(&mut self, count: usize) -> Option<usize> {
         if count > 0 && self.one_in(8, |temper| temper.spurious_wakes) {
-            return Some(self.pick(count));
+            return Some(self.random_below(count));
         }
         None
     }
@@ -83,14 +83,14 @@ impl Dice {
         }
         match &mut self.0 {
             // Mostly a few bytes: cuts inside a head are worth more than cuts in a body.
-            Some(dice) => most.min(1 + dice.below(16)),
+            Some(rng) => most.min(1 + rng.below(16)),
             None => most,
         }
     }
 
     fn one_in(&mut self, count: usize, of: fn(&Temper) -> bool) -> bool {
         match &mut self.0 {
-            Some(dice) if of(&dice.temper) => dice.below(count) == 0,
+            Some(rng) if of(&rng.temper) => rng.below(count) == 0,
             _ => false,
         }
     }
@@ -118,9 +118,9 @@ mod tests {
     #[test]
     fn the_same_seed_throws_the_same_dice() {
         let throw = |seed| {
-            let mut dice = Dice::seeded(seed);
+            let mut rng = Dice::seeded(seed);
             (0..50)
-                .map(|_| (dice.pick(7), dice.read(100), dice.hesitates()))
+                .map(|_| (rng.random_below(7), rng.read(100), rng.hesitates()))
                 .collect::<Vec<_>>()
         };
         assert_eq!(throw(3), throw(3));
@@ -129,15 +129,15 @@ mod tests {
 
     #[test]
     fn without_a_seed_everything_goes_the_plain_way() {
-        let mut dice = Dice::default();
+        let mut rng = Dice::default();
         for _ in 0..100 {
             assert_eq!(
                 (
-                    dice.pick(9),
-                    dice.read(50),
-                    dice.write(50),
-                    dice.hesitates(),
-                    dice.disturbs(3)
+                    rng.random_below(9),
+                    rng.read(50),
+                    rng.write(50),
+                    rng.hesitates(),
+                    rng.disturbs(3)
                 ),
                 (0, 50, 50, false, None)
             );

@@ -8,7 +8,7 @@ pub(crate) type Key = (Duration, u64);
 
 /// What happens when an entry's instant has come.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Happening {
+pub(crate) enum ScheduledEvent {
     /// A wait (timer or attempt) is over.
     Wait(u64),
     /// Bytes, or the end, reach the reader of one direction of a link.
@@ -42,7 +42,7 @@ impl Direction {
 pub(crate) struct Agenda {
     now: Duration,
     next: u64,
-    due: BTreeMap<Key, Happening>,
+    due: BTreeMap<Key, ScheduledEvent>,
 }
 
 impl Agenda {
@@ -57,7 +57,7 @@ impl Agenda {
         self.next
     }
 
-    pub(crate) fn add(&mut self, at: Duration, what: Happening) -> Key {
+    pub(crate) fn add(&mut self, at: Duration, what: ScheduledEvent) -> Key {
         let key = (at, self.number());
         self.due.insert(key, what);
         key
@@ -78,7 +78,7 @@ impl Agenda {
     }
 
     /// Takes one thing which is due now, the one arranged first among those of the same instant.
-    pub(crate) fn take_due(&mut self) -> Option<Happening> {
+    pub(crate) fn take_due(&mut self) -> Option<ScheduledEvent> {
         let entry = self.due.first_entry()?;
         (entry.key().0 <= self.now).then(|| entry.remove())
     }

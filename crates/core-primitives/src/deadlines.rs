@@ -12,12 +12,12 @@ use std::{
 use crate::{
     error::TimeoutKind,
     options::{self, Timeouts},
-    runtime::Alarm,
+    runtime::LazyTimer,
 };
 
 /// What ended a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
+pub enum Expired {
     /// Waiting for `100 (Continue)`: the body is sent without.
     Continue,
     /// The exchange.
@@ -26,7 +26,7 @@ pub enum Ended {
 
 /// What an exchange waits for, when it waits.
 #[derive(Clone, Copy, Debug)]
-pub struct Situation {
+pub struct WaitState {
     /// The stream does not take what there is to write.
     pub writing: bool,
     /// All of the request that will be written has been.
@@ -36,7 +36,7 @@ pub struct Situation {
     /// Some byte of a response has come.
     pub started: bool,
     /// The request's body has nothing yet.
-    pub callers_turn: bool,
+    pub awaiting_caller: bool,
     /// The request's body waits for 100.
     pub continuing: bool,
 }
@@ -47,12 +47,12 @@ pub struct Situation {
 /// request to the head of the response, the read limit while it is for the server to speak; see
 /// [`Timeouts`].
 #[derive(Debug)]
-pub struct Waits {
+pub struct Deadlines {
     write: Option<Duration>,
-    first_byte: Option<Duration>,
+    response_head: Option<Duration>,
     read: Option<Duration>,
     total: Option<Instant>,
-    continue_wait: Duration,
+    expect_continue_timeout: Duration,
     /// There are no limits: nothing is ever armed but by waiting for 100.
     unlimited: bool,
     /// Since when nothing could be written.
@@ -67,18 +67,22 @@ pub struct Waits {
     pub read_some: bool,
 }
 
-impl Waits {
+impl Deadlines {
     /// The limits of `timeouts`, the end of everything, and how long a body waits for
     /// `100 (Continue)`.
-    pub fn new(timeouts: &Timeouts, total: Option<Instant>, continue_wait: Duration) -> Self {
-        Waits {
+    pub fn new(
+        timeouts: &Timeouts,
+        total: Option<Instant>,
+        expect_continue_timeout: Duration,
+    ) -> Self {
+        Deadlines {
             write: timeouts.write(),
-            first_byte: timeouts.first_byte(),
+            response_head: timeouts.response_head(),
             read: timeouts.read(),
             total,
-            continue_wait,
+            expect_continue_timeout,
             unlimited: timeouts.write().is_none()
-                && timeouts.first_byte().is_none()
+                && timeouts.response_head().is_none()
                 && timeouts.read().is_none()
                 && total.is_none(),
             write_since: None,
@@ -91,7 +95,7 @@ impl Waits {
     }
 
     /// Whether the whole exchange has lasted too long, for whoever never has to wait.
-    pub fn is_over(&self, alarm: &Alarm) -> bool {
+    pub fn is_over(&self, alarm: &LazyTimer) -> bool {
         self.total.is_some_and(|total| alarm.now() >= total)
     }
 
@@ -99,17 +103,17 @@ impl Waits {
     pub fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        alarm: &mut Alarm,
-        situation: Situation,
-    ) -> Poll<Ended> {
+        alarm: &mut LazyTimer,
+        situation: WaitState,
+    ) -> Poll<Expired> {
         if self.unlimited && !situation.continuing && self.continue_since.is_none() {
             return Poll::Pending;
         }
         let phases = self.write.is_some()
-            || self.first_byte.is_some()
+            || self.response_head.is_some()
             || self.read.is_some()
             || self.continue_since.is_some();
-        let mut next: Option<(Instant, Ended)> = None;
+        let mut next: Option<(Instant, Expired)> = None;
         let mut consider = |at: Option<Instant>, ended| {
             if let Some(at) = at
                 && next.is_none_or(|(earlier, _)| at < earlier)
@@ -123,7 +127,7 @@ impl Waits {
                 consider(at, ended);
             }
         }
-        consider(self.total, Ended::Timeout(TimeoutKind::Total));
+        consider(self.total, Expired::Timeout(TimeoutKind::Total));
         match next {
             Some((at, ended)) => alarm.poll_until(cx, Some(at)).map(|()| ended),
             None => {
@@ -133,7 +137,7 @@ impl Waits {
         }
     }
 
-    fn phases(&mut self, now: Instant, situation: Situation) -> [(Option<Instant>, Ended); 4] {
+    fn phases(&mut self, now: Instant, situation: WaitState) -> [(Option<Instant>, Expired); 4] {
         let wrote = std::mem::take(&mut self.wrote);
         let moved = std::mem::take(&mut self.read_some) || wrote;
         let due =
@@ -150,24 +154,24 @@ impl Waits {
         // Silence counts while it is for the server to speak: once it has the request, or has
         // begun to answer before it has. It does not while the caller's body has us both wait,
         // nor while the request is being taken in.
-        let servers_turn = situation.sent || (situation.started && !situation.callers_turn);
+        let servers_turn = situation.sent || (situation.started && !situation.awaiting_caller);
         restart(&mut self.read_since, servers_turn, moved, now);
         [
             (
                 due(self.write_since, self.write),
-                Ended::Timeout(TimeoutKind::Write),
+                Expired::Timeout(TimeoutKind::Write),
             ),
             (
-                due(self.sent_at, self.first_byte),
-                Ended::Timeout(TimeoutKind::FirstByte),
+                due(self.sent_at, self.response_head),
+                Expired::Timeout(TimeoutKind::ResponseHead),
             ),
             (
                 due(self.read_since, self.read),
-                Ended::Timeout(TimeoutKind::Read),
+                Expired::Timeout(TimeoutKind::Read),
             ),
             (
-                due(self.continue_since, Some(self.continue_wait)),
-                Ended::Continue,
+                due(self.continue_since, Some(self.expect_continue_timeout)),
+                Expired::Continue,
             ),
         ]
     }

@@ -11,13 +11,13 @@ const ACK: u8 = 1;
 
 /// Looks at bytes as they come, up to the end of the first frame's head.
 #[derive(Debug, Default)]
-pub(crate) struct Opening {
+pub(crate) struct PrefaceCheck {
     /// How many bytes have come.
     at: usize,
     is_wrong: bool,
 }
 
-impl Opening {
+impl PrefaceCheck {
     /// Looks at what has come; whether there will be nothing more to look at.
     pub(crate) fn look(&mut self, bytes: &mut [u8]) -> bool {
         for byte in bytes.iter_mut().take(HEAD - self.at) {
@@ -44,11 +44,11 @@ mod tests {
     /// What becomes of `bytes`, however they are cut.
     fn seen(bytes: &[u8]) -> Vec<u8> {
         let mut whole = bytes.to_vec();
-        Opening::default().look(&mut whole);
+        PrefaceCheck::default().look(&mut whole);
         for cut in 0..bytes.len() {
             let mut parts = bytes.to_vec();
             let (one, two) = parts.split_at_mut(cut);
-            let mut opening = Opening::default();
+            let mut opening = PrefaceCheck::default();
             if !opening.look(one) {
                 assert!(opening.look(two));
             }

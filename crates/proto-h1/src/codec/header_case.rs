@@ -38,7 +38,7 @@ pub struct HeaderOrder(Arc<[Spelled]>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Spelled {
     pub(super) name: HeaderName,
-    pub(super) letters: Box<[u8]>,
+    pub(super) original_case: Box<[u8]>,
     /// How often the name has come before.
     pub(super) before: usize,
     /// It does not come again.
@@ -57,13 +57,13 @@ impl HeaderOrder {
         let mut spelled: Vec<Spelled> = Vec::new();
         // How often a name has come, and where it last did.
         let mut seen: HashMap<HeaderName, (usize, usize)> = HashMap::new();
-        for (at, letters) in names.into_iter().enumerate() {
-            let letters = letters.as_ref();
-            let name = HeaderName::from_bytes(letters)?;
+        for (at, original_case) in names.into_iter().enumerate() {
+            let original_case = original_case.as_ref();
+            let name = HeaderName::from_bytes(original_case)?;
             let (before, last) = seen.entry(name.clone()).or_insert((0, at));
             spelled.push(Spelled {
                 name,
-                letters: letters.into(),
+                original_case: original_case.into(),
                 before: *before,
                 is_last: true,
             });
@@ -86,12 +86,12 @@ impl HeaderOrder {
 
 /// Asks for [`RawHead`]s, in the request's extensions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct KeepRawHead;
+pub struct CaptureRawHead;
 
 /// The head of a response as it came, in the response's extensions if the request's hold
-/// [`KeepRawHead`]; of interim responses too. It shares the memory of the fields' values.
+/// [`CaptureRawHead`]; of interim responses too. It shares the memory of the fields' values.
 ///
-/// Where a [`Leniency`](super::Leniency) had to put the head in order, this is the one in order.
+/// Where a [`ParserOptions`](super::ParserOptions) had to put the head in order, this is the one in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawHead(pub(super) Bytes);
 

@@ -28,7 +28,7 @@ use std::{
 };
 
 use httpcore_core_primitives::{BoxStream, Driven, Driver};
-use httpcore_executor::{Ready, RunQueue, Timers};
+use httpcore_executor::{Runnable, TaskQueue, Timers};
 use httpcore_net_common::socket;
 use socket2::Socket;
 
@@ -43,13 +43,13 @@ use crate::{
 const POLLS_PER_QUESTION: usize = 61;
 
 /// How long what is known about sockets may be trusted after the loop has stopped turning.
-const FRESH: Duration = Duration::from_millis(1);
+const READINESS_MAX_AGE: Duration = Duration::from_millis(1);
 
 /// One loop, as its handles, streams and timers share it.
 pub(crate) struct Shared {
     pub(crate) reactor: Arc<Reactor>,
     pub(crate) timers: Timers,
-    pub(crate) queue: RunQueue,
+    pub(crate) queue: TaskQueue,
     pub(crate) resolver: Arc<dyn Resolve>,
     /// Whether threads may wait in a socket instead of in the loop (see `blocking`).
     pub(crate) direct: bool,
@@ -62,13 +62,13 @@ pub(crate) struct Shared {
 #[derive(Default)]
 struct Drivers {
     driving: Option<ThreadId>,
-    parked: VecDeque<Arc<Root>>,
+    parked: VecDeque<Arc<BlockOnWaker>>,
     /// When the last driver left, if there were sockets that went on without one.
     left: Option<Instant>,
 }
 
 /// The future of one `block_on`, as its waker knows it.
-pub(crate) struct Root {
+pub(crate) struct BlockOnWaker {
     woken: AtomicBool,
     /// Whether this thread drives: then it sleeps in the kernel, if at all, and not parked.
     drives: AtomicBool,
@@ -77,7 +77,7 @@ pub(crate) struct Root {
     reactor: Weak<Reactor>,
 }
 
-impl Wake for Root {
+impl Wake for BlockOnWaker {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
@@ -101,9 +101,9 @@ impl Wake for Root {
 impl Shared {
     pub(crate) fn new(resolver: Arc<dyn Resolve>, direct: bool) -> io::Result<Self> {
         let reactor = Arc::new(Reactor::new()?);
-        let bell = reactor.clone();
+        let wakeup = reactor.clone();
         Ok(Shared {
-            queue: RunQueue::new(move || bell.ring()),
+            queue: TaskQueue::new(move || wakeup.ring()),
             reactor,
             timers: Timers::default(),
             resolver,
@@ -147,7 +147,7 @@ impl Shared {
     }
 
     /// Counts a wait that did not ask the kernel; whether it is time to ask.
-    pub(crate) fn overdue(&self) -> bool {
+    pub(crate) fn should_poll_events(&self) -> bool {
         let unasked = self.unasked.load(Ordering::Relaxed) + 1;
         self.unasked.store(unasked, Ordering::Relaxed);
         unasked >= POLLS_PER_QUESTION
@@ -155,7 +155,7 @@ impl Shared {
 
     /// Runs tasks until it is time to ask the kernel, and asks it; or until the future of `root` is
     /// to be polled, if that comes first.
-    fn turn(&self, root: &Root) {
+    fn turn(&self, root: &BlockOnWaker) {
         let mut unasked = self.unasked.load(Ordering::Relaxed) + 1;
         let busy = loop {
             unasked += self.run_batch();
@@ -169,7 +169,7 @@ impl Shared {
                 return;
             }
         };
-        self.ask(if busy { None } else { Some(root) });
+        self.poll_events(if busy { None } else { Some(root) });
     }
 
     /// Runs what is ready now, and nothing that becomes so meanwhile.
@@ -180,7 +180,7 @@ impl Shared {
 
     /// Asks the kernel and the clock who is due, and wakes them. Sleeps, for as long as nothing is
     /// due, if there is a `sleeper` and it has not been woken.
-    fn ask(&self, sleeper: Option<&Root>) {
+    fn poll_events(&self, sleeper: Option<&BlockOnWaker>) {
         let sleeps = sleeper.is_some_and(|root| self.fall_asleep(root));
         // After the bell is armed: whoever sets an earlier deadline from now on rings it.
         let next = self.timers.next();
@@ -189,7 +189,7 @@ impl Shared {
         } else {
             Some(Duration::ZERO)
         };
-        let (now, mut due) = self.reactor.ask(timeout);
+        let (now, mut due) = self.reactor.poll_events(timeout);
         self.unasked.store(0, Ordering::Relaxed);
         if next.is_some_and(|at| at <= now) {
             self.timers.expire(now, &mut due);
@@ -202,7 +202,7 @@ impl Shared {
     ///
     /// The order makes this certain: what is not found here after the bell has been armed rings it
     /// when it comes.
-    fn fall_asleep(&self, root: &Root) -> bool {
+    fn fall_asleep(&self, root: &BlockOnWaker) -> bool {
         self.reactor.fall_asleep();
         let idle = !root.is_woken() && self.queue.ready() == 0;
         if !idle {
@@ -214,7 +214,7 @@ impl Shared {
 
 /// Polls a task. One that panics has ended, and the panic hook has said so; it is not the fault of
 /// whoever drives, whose own future has nothing to do with it.
-fn run(task: Ready) {
+fn run(task: Runnable) {
     let _ = catch_unwind(AssertUnwindSafe(|| task.run()));
 }
 
@@ -230,10 +230,10 @@ fn wake_all(due: &mut Vec<Waker>) {
 thread_local! {
     /// The root of this thread's last `block_on`: to make one for each call, which may be one for
     /// each request, is an allocation.
-    static SPARE: Cell<Option<Arc<Root>>> = const { Cell::new(None) };
+    static SPARE: Cell<Option<Arc<BlockOnWaker>>> = const { Cell::new(None) };
 }
 
-impl Root {
+impl BlockOnWaker {
     /// A root for a future on this thread, to be polled at once.
     fn take(reactor: &Arc<Reactor>) -> Arc<Self> {
         let spare = SPARE.try_with(Cell::take).ok().flatten();
@@ -244,7 +244,7 @@ impl Root {
             root.woken.store(true, Ordering::SeqCst);
             return root;
         }
-        Arc::new(Root {
+        Arc::new(BlockOnWaker {
             woken: AtomicBool::new(true),
             drives: AtomicBool::new(false),
             thread: thread::current(),
@@ -278,7 +278,7 @@ impl Root {
 pub(crate) fn block_on<F: Future>(handle: &Handle, future: F) -> F::Output {
     let shared = &*handle.0;
     let _current = Current::enter(handle.clone());
-    let mut seat = Seat::take(shared);
+    let mut seat = DriverSlot::take(shared);
     seat.refresh();
     let waker = Waker::from(seat.root.clone());
     let mut cx = Context::from_waker(&waker);
@@ -294,9 +294,9 @@ pub(crate) fn block_on<F: Future>(handle: &Handle, future: F) -> F::Output {
 }
 
 /// One `block_on`'s place among those of the same loop.
-pub(crate) struct Seat<'a> {
+pub(crate) struct DriverSlot<'a> {
     shared: &'a Shared,
-    pub(crate) root: Arc<Root>,
+    pub(crate) root: Arc<BlockOnWaker>,
     role: Role,
 }
 
@@ -310,12 +310,12 @@ enum Role {
     DrivesWithin,
 }
 
-impl<'a> Seat<'a> {
+impl<'a> DriverSlot<'a> {
     pub(crate) fn take(shared: &'a Shared) -> Self {
         shared.reactor.watch().enter();
-        Seat {
+        DriverSlot {
             shared,
-            root: Root::take(&shared.reactor),
+            root: BlockOnWaker::take(&shared.reactor),
             role: Role::Waits,
         }
     }
@@ -332,10 +332,10 @@ impl<'a> Seat<'a> {
             drivers.left.take()
         };
         if let Some(left) = left
-            && crate::now().saturating_duration_since(left) > FRESH
+            && crate::now().saturating_duration_since(left) > READINESS_MAX_AGE
             && self.may_drive()
         {
-            self.shared.ask(None);
+            self.shared.poll_events(None);
         }
     }
 
@@ -412,11 +412,11 @@ impl<'a> Seat<'a> {
     }
 }
 
-impl Drop for Seat<'_> {
+impl Drop for DriverSlot<'_> {
     fn drop(&mut self) {
         self.step_aside();
         self.shared.reactor.watch().leave();
-        Root::keep(&mut self.root);
+        BlockOnWaker::keep(&mut self.root);
     }
 }
 
@@ -473,26 +473,26 @@ mod tests {
     use std::future::poll_fn;
 
     use super::*;
-    use crate::Epoll;
+    use crate::EventLoop;
 
-    fn waker_of(epoll: &Epoll) -> Waker {
+    fn waker_of(epoll: &EventLoop) -> Waker {
         epoll.block_on(poll_fn(|cx| Poll::Ready(cx.waker().clone())))
     }
 
     #[test]
     fn a_root_is_used_again_unless_somebody_has_its_waker() {
-        let epoll = Epoll::new().unwrap();
+        let epoll = EventLoop::new().unwrap();
         let address = || epoll.block_on(poll_fn(|cx| Poll::Ready(cx.waker().data() as usize)));
         assert_eq!(address(), address());
         let kept = waker_of(&epoll);
         assert_ne!(kept.data() as usize, address());
-        let other = Epoll::new().unwrap();
+        let other = EventLoop::new().unwrap();
         assert!(!waker_of(&other).will_wake(&kept));
     }
 
     #[test]
     fn what_a_thread_keeps_of_a_loop_does_not_keep_the_loop() {
-        let epoll = Epoll::new().unwrap();
+        let epoll = EventLoop::new().unwrap();
         let reactor = Arc::downgrade(&epoll.handle().0.reactor);
         let waker = waker_of(&epoll);
         drop(epoll);

@@ -8,11 +8,11 @@ use std::{
 };
 
 use httpcore_core_primitives::{
-    Alpn, BoxFuture, BoxStream, Error, Established, Event, Kind, NetworkBackend, Phase, Runtime,
-    RuntimeGone, Sent, StreamInfo, TimeoutKind, TlsChoice, TlsConnector, TlsFailure, Trace,
-    options::deadline, runtime::WithDeadline, with_deadline,
+    Alpn, BoxFuture, BoxStream, ConnectionInfo, Error, ErrorKind, ErrorPhase, Established,
+    NetworkBackend, RequestSent, Runtime, RuntimeShutdown, TimeoutKind, TlsConnector, TlsFailure,
+    TlsOverride, Trace, TraceEvent, options::deadline, runtime::WithDeadline, with_deadline,
 };
-use httpcore_pool::{Dial, DialTerms, Endpoint, Hop, Route};
+use httpcore_pool::{Connect, ConnectContext, Endpoint, Hop, Route};
 use httpcore_proto_h1::H1Connection;
 #[cfg(feature = "http2")]
 use httpcore_proto_h2::H2Connection;
@@ -21,24 +21,24 @@ use crate::race;
 
 /// Makes connections out of a backend, TLS and the protocols.
 #[derive(Debug)]
-pub(crate) struct Dialler(pub(crate) Arc<Means>);
+pub(crate) struct Connector(pub(crate) Arc<ConnectDeps>);
 
 /// What connections are made of.
 #[derive(Debug)]
-pub(crate) struct Means {
+pub(crate) struct ConnectDeps {
     pub(crate) backend: Arc<dyn NetworkBackend>,
     pub(crate) tls: Option<Arc<dyn TlsConnector>>,
     pub(crate) race_delay: Duration,
-    pub(crate) http1: Arc<httpcore_proto_h1::Config>,
+    pub(crate) http1: Arc<httpcore_proto_h1::Http1Config>,
     #[cfg(feature = "http2")]
-    pub(crate) http2: Arc<httpcore_proto_h2::Config>,
+    pub(crate) http2: Arc<httpcore_proto_h2::Http2Config>,
 }
 
-impl Dial for Dialler {
-    fn dial(
+impl Connect for Connector {
+    fn connect(
         &self,
         route: &Route,
-        terms: &DialTerms,
+        terms: &ConnectContext,
     ) -> BoxFuture<'static, Result<Established, Error>> {
         let attempt = Attempt {
             means: self.0.clone(),
@@ -51,9 +51,9 @@ impl Dial for Dialler {
 
 /// One connection being made. It owns all it needs, since it outlives the request that caused it.
 struct Attempt {
-    means: Arc<Means>,
+    means: Arc<ConnectDeps>,
     route: Route,
-    terms: DialTerms,
+    terms: ConnectContext,
 }
 
 impl Attempt {
@@ -61,8 +61,8 @@ impl Attempt {
         let mut stream = self.connect().await?;
         self.trace().emit(|| {
             // Not before somebody listens: the local address takes a system call.
-            let StreamInfo { peer, local, .. } = stream.info();
-            (self.now(), Event::Connected { peer, local })
+            let ConnectionInfo { peer, local, .. } = stream.info();
+            (self.now(), TraceEvent::TcpConnected { peer, local })
         });
         let mut chosen = None;
         for hop in self.route.hops() {
@@ -76,7 +76,7 @@ impl Attempt {
             let connection = self
                 .within(TimeoutKind::Connect, opening)
                 .await
-                .ok_or_else(|| late(TimeoutKind::Connect))??;
+                .ok_or_else(|| timed_out(TimeoutKind::Connect))??;
             return Ok(Established::Shared(Arc::new(connection)));
         }
         #[cfg(not(feature = "http2"))]
@@ -97,8 +97,10 @@ impl Attempt {
         );
         // RFC 9113 §3.2: without `h2` in its answer, a server does not speak it over TLS.
         if offered_only_http2 && chosen != Some(Alpn::Http2) {
-            return Err(Error::new(Kind::Tls, Phase::Tls, Sent::Nothing)
-                .with_message("the server did not choose HTTP/2, and nothing else is spoken"));
+            return Err(
+                Error::new(ErrorKind::Tls, ErrorPhase::Tls, RequestSent::None)
+                    .with_message("the server did not choose HTTP/2, and nothing else is spoken"),
+            );
         }
         Ok(chosen == Some(Alpn::Http2))
     }
@@ -121,17 +123,17 @@ impl Attempt {
                 let connected = self.within(TimeoutKind::Connect, connecting).await;
                 connected.map(|outcome| {
                     outcome.map_err(|error| {
-                        if RuntimeGone::is_behind(&error) {
-                            return gone(&error, Phase::Connect);
+                        if RuntimeShutdown::is_source_of(&error) {
+                            return gone(&error, ErrorPhase::Connect);
                         }
-                        Error::new(Kind::Connect, Phase::Connect, Sent::Nothing)
+                        Error::new(ErrorKind::Connect, ErrorPhase::Connect, RequestSent::None)
                             .with_message(format!("connecting to {} failed", path.display()))
                             .with_source(error)
                     })
                 })
             }
         };
-        connected.unwrap_or_else(|| Err(late(TimeoutKind::Connect)))
+        connected.unwrap_or_else(|| Err(timed_out(TimeoutKind::Connect)))
     }
 
     fn race(&self) -> race::Connecting<'_> {
@@ -144,24 +146,26 @@ impl Attempt {
 
     async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
         self.trace()
-            .emit(|| (self.now(), Event::ResolveStarted { host }));
+            .emit(|| (self.now(), TraceEvent::ResolveStarted { host }));
         let lookup = self.means.backend.resolve(host, port);
         let addresses = self
             .within(TimeoutKind::Resolve, lookup)
             .await
-            .ok_or_else(|| late(TimeoutKind::Resolve))?
+            .ok_or_else(|| timed_out(TimeoutKind::Resolve))?
             .map_err(|error| {
-                Error::new(Kind::Resolve, Phase::Resolve, Sent::Nothing)
+                Error::new(ErrorKind::Resolve, ErrorPhase::Resolve, RequestSent::None)
                     .with_message(format!("the addresses of {host} could not be found"))
                     .with_source(error)
             })?;
         self.trace().emit(|| {
             let addresses = &addresses;
-            (self.now(), Event::Resolved { addresses })
+            (self.now(), TraceEvent::Resolved { addresses })
         });
         if addresses.is_empty() {
-            return Err(Error::new(Kind::Resolve, Phase::Resolve, Sent::Nothing)
-                .with_message(format!("the host {host} has no addresses")));
+            return Err(
+                Error::new(ErrorKind::Resolve, ErrorPhase::Resolve, RequestSent::None)
+                    .with_message(format!("the host {host} has no addresses")),
+            );
         }
         Ok(addresses)
     }
@@ -171,23 +175,27 @@ impl Attempt {
         match hop {
             Hop::Tls { server_name, offer } => {
                 let Some(tls) = self.tls_of(hop) else {
-                    return Err(Error::new(Kind::Tls, Phase::Tls, Sent::Nothing)
-                        .with_message("this pool was built without TLS"));
+                    return Err(
+                        Error::new(ErrorKind::Tls, ErrorPhase::Tls, RequestSent::None)
+                            .with_message("this pool was built without TLS"),
+                    );
                 };
                 self.trace()
-                    .emit(|| (self.now(), Event::TlsStarted { server_name }));
+                    .emit(|| (self.now(), TraceEvent::TlsStarted { server_name }));
                 let handshake = tls.handshake(stream, server_name, offer);
                 let stream = self
                     .within(TimeoutKind::Tls, handshake)
                     .await
-                    .ok_or_else(|| late(TimeoutKind::Tls))?
+                    .ok_or_else(|| timed_out(TimeoutKind::Tls))?
                     .map_err(refused)?;
                 // Asked for once: it is a system call, and a copy of the certificates.
                 let chosen = self.protected(offer, &stream.info())?;
                 Ok((stream, chosen))
             }
-            _ => Err(Error::new(Kind::Proxy, Phase::Proxy, Sent::Nothing)
-                .with_message("this pool cannot go through proxies")),
+            _ => Err(
+                Error::new(ErrorKind::Proxy, ErrorPhase::Proxy, RequestSent::None)
+                    .with_message("this pool cannot go through proxies"),
+            ),
         }
     }
 
@@ -200,23 +208,25 @@ impl Attempt {
         let choice = self.route.parts().tls.as_ref();
         choice
             .filter(|_| is_origins)
-            .map(TlsChoice::connector)
+            .map(TlsOverride::connector)
             .or(self.means.tls.as_ref())
     }
 
     /// Looks at what a handshake has settled; which protocol was chosen.
-    fn protected(&self, offer: &[Alpn], info: &StreamInfo) -> Result<Option<Alpn>, Error> {
+    fn protected(&self, offer: &[Alpn], info: &ConnectionInfo) -> Result<Option<Alpn>, Error> {
         let Some(info) = &info.tls else {
             return Ok(None);
         };
         // RFC 7301 §3.1: the server chooses from what it was offered, or says nothing, which is
         // HTTP/1.1.
         if info.alpn.is_some_and(|chosen| !offer.contains(&chosen)) {
-            return Err(Error::new(Kind::Tls, Phase::Tls, Sent::Nothing)
-                .with_message("the server chose a protocol which was not offered"));
+            return Err(
+                Error::new(ErrorKind::Tls, ErrorPhase::Tls, RequestSent::None)
+                    .with_message("the server chose a protocol which was not offered"),
+            );
         }
         self.trace()
-            .emit(|| (self.now(), Event::TlsEstablished { info }));
+            .emit(|| (self.now(), TraceEvent::TlsEstablished { info }));
         Ok(info.alpn)
     }
 
@@ -247,35 +257,35 @@ impl Attempt {
 }
 
 /// The time limit of a phase has passed.
-fn late(limit: TimeoutKind) -> Error {
+fn timed_out(limit: TimeoutKind) -> Error {
     let phase = match limit {
-        TimeoutKind::Resolve => Phase::Resolve,
-        TimeoutKind::Tls => Phase::Tls,
-        _ => Phase::Connect,
+        TimeoutKind::Resolve => ErrorPhase::Resolve,
+        TimeoutKind::Tls => ErrorPhase::Tls,
+        _ => ErrorPhase::Connect,
     };
-    Error::new(Kind::Timeout(limit), phase, Sent::Nothing)
+    Error::new(ErrorKind::Timeout(limit), phase, RequestSent::None)
 }
 
 /// Returns the error of a runtime that has ended, which is no fault of the network.
-fn gone(error: &io::Error, phase: Phase) -> Error {
-    Error::new(Kind::RuntimeGone, phase, Sent::Nothing).with_message(error.to_string())
+fn gone(error: &io::Error, phase: ErrorPhase) -> Error {
+    Error::new(ErrorKind::RuntimeShutdown, phase, RequestSent::None).with_message(error.to_string())
 }
 
 /// Returns the error of a failed handshake. A name that no certificate can be for is the caller's
 /// fault, and was not sent. A transport that broke is not a refusal: the same may work the next
 /// time.
 fn refused(error: io::Error) -> Error {
-    if RuntimeGone::is_behind(&error) {
-        return gone(&error, Phase::Tls);
+    if RuntimeShutdown::is_source_of(&error) {
+        return gone(&error, ErrorPhase::Tls);
     }
     let kind = match error.kind() {
-        io::ErrorKind::InvalidInput => Kind::InvalidRequest,
-        io::ErrorKind::UnexpectedEof => Kind::Closed,
-        io::ErrorKind::InvalidData => Kind::Tls,
-        _ if TlsFailure::is_behind(&error) => Kind::Tls,
-        _ => Kind::Network,
+        io::ErrorKind::InvalidInput => ErrorKind::InvalidRequest,
+        io::ErrorKind::UnexpectedEof => ErrorKind::ConnectionClosed,
+        io::ErrorKind::InvalidData => ErrorKind::Tls,
+        _ if TlsFailure::is_source_of(&error) => ErrorKind::Tls,
+        _ => ErrorKind::Network,
     };
-    Error::new(kind, Phase::Tls, Sent::Nothing).with_source(error)
+    Error::new(kind, ErrorPhase::Tls, RequestSent::None).with_source(error)
 }
 
 #[cfg(test)]
@@ -287,20 +297,40 @@ mod tests {
     fn a_handshake_that_is_refused_is_not_retryable_and_a_broken_transport_is() {
         let tls = |kind| TlsFailure::error(kind, "why");
         for (error, kind, retryable, connect) in [
-            (tls(ErrorKind::InvalidData), Kind::Tls, false, true),
-            (tls(ErrorKind::Other), Kind::Tls, false, true),
-            (ErrorKind::InvalidData.into(), Kind::Tls, false, true),
+            (tls(ErrorKind::InvalidData), ErrorKind::Tls, false, true),
+            (tls(ErrorKind::Other), ErrorKind::Tls, false, true),
+            (ErrorKind::InvalidData.into(), ErrorKind::Tls, false, true),
             (
                 tls(ErrorKind::InvalidInput),
-                Kind::InvalidRequest,
+                ErrorKind::InvalidRequest,
                 false,
                 false,
             ),
-            (tls(ErrorKind::UnexpectedEof), Kind::Closed, true, true),
-            (ErrorKind::UnexpectedEof.into(), Kind::Closed, true, true),
-            (ErrorKind::ConnectionReset.into(), Kind::Network, true, true),
-            (ErrorKind::BrokenPipe.into(), Kind::Network, true, true),
-            (RuntimeGone::error(), Kind::RuntimeGone, false, false),
+            (
+                tls(ErrorKind::UnexpectedEof),
+                ErrorKind::ConnectionClosed,
+                true,
+                true,
+            ),
+            (
+                ErrorKind::UnexpectedEof.into(),
+                ErrorKind::ConnectionClosed,
+                true,
+                true,
+            ),
+            (
+                ErrorKind::ConnectionReset.into(),
+                ErrorKind::Network,
+                true,
+                true,
+            ),
+            (ErrorKind::BrokenPipe.into(), ErrorKind::Network, true, true),
+            (
+                RuntimeShutdown::error(),
+                ErrorKind::RuntimeShutdown,
+                false,
+                false,
+            ),
         ] {
             let text = format!("{error:?}");
             let error = refused(error);
@@ -314,10 +344,10 @@ mod tests {
 
     #[test]
     fn a_loop_that_ends_during_a_handshake_is_named_and_tls_is_not_blamed() {
-        let error = refused(RuntimeGone::error());
+        let error = refused(RuntimeShutdown::error());
         assert_eq!(
             (error.kind(), error.phase()),
-            (Kind::RuntimeGone, Phase::Tls)
+            (ErrorKind::RuntimeShutdown, ErrorPhase::Tls)
         );
         assert_eq!(error.fault(), httpcore_core_primitives::Fault::Local);
     }

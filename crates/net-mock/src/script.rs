@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::{
     expect::{Piece, shown},
     hosts::Place,
-    listen::Served,
+    listen::ServerHandle,
     net::MockNet,
     play::{Play, Record},
     server::ServerStream,
@@ -22,22 +22,22 @@ use crate::{
 /// may only close.
 ///
 /// A client that closes too early is no mismatch, since a test may want just that; the table is
-/// left unplayed, and [`Served::assert_played`] tells.
+/// left unplayed, and [`ServerHandle::assert_finished`] tells.
 ///
 /// ```
-/// use httpcore_net_mock::{MockNet, Table};
+/// use httpcore_net_mock::{MockNet, Script};
 /// use std::time::Duration;
 ///
 /// let net = MockNet::new();
-/// let shop = net.serve_table("shop.test", 80, Table::new()
+/// let shop = net.serve_table("shop.test", 80, Script::new()
 ///     .expect_request("GET /price", &[("host", "shop.test")])
 ///     .wait(Duration::from_millis(50))
 ///     .send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n42"));
 /// // … run a client, and then:
-/// assert_eq!(shop.unplayed().len(), 1);
+/// assert_eq!(shop.remaining().len(), 1);
 /// ```
 #[derive(Clone, Debug, Default)]
-pub struct Table {
+pub struct Script {
     steps: Vec<Step>,
 }
 
@@ -58,7 +58,7 @@ pub(crate) enum Step {
     StartTls(TlsServer),
 }
 
-impl Table {
+impl Script {
     /// A table without steps: expects nothing but the end.
     pub fn new() -> Self {
         Self::default()
@@ -151,7 +151,7 @@ impl Table {
 
 impl MockNet {
     /// Answers each connection to `host` and `port` as `table` says.
-    pub fn serve_table(&self, host: &str, port: u16, table: Table) -> Served {
+    pub fn serve_table(&self, host: &str, port: u16, table: Script) -> ServerHandle {
         let (place, label) = self.place(host, port);
         self.serve_any(place, label, vec![table], true)
     }
@@ -162,8 +162,8 @@ impl MockNet {
         &self,
         host: &str,
         port: u16,
-        tables: impl IntoIterator<Item = Table>,
-    ) -> Served {
+        tables: impl IntoIterator<Item = Script>,
+    ) -> ServerHandle {
         let (place, label) = self.place(host, port);
         self.serve_any(place, label, tables.into_iter().collect(), false)
     }
@@ -172,9 +172,9 @@ impl MockNet {
         &self,
         place: Place,
         name: String,
-        tables: Vec<Table>,
+        tables: Vec<Script>,
         again: bool,
-    ) -> Served {
+    ) -> ServerHandle {
         let label = name.clone();
         let record = Record::of(tables.len());
         let (next, record_of_all) = (Mutex::new(0), record.clone());

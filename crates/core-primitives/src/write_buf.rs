@@ -4,10 +4,10 @@
 //! What is there at the same time goes out in one vectored write, in order.
 //!
 //! ```
-//! use httpcore_core_primitives::outgoing::Outgoing;
+//! use httpcore_core_primitives::write_buf::WriteBuf;
 //!
-//! let mut outgoing = Outgoing::new(bytes::BytesMut::with_capacity(100));
-//! outgoing.framing().extend_from_slice(b"POST / HTTP/1.1\r\n\r\n");
+//! let mut outgoing = WriteBuf::new(bytes::BytesMut::with_capacity(100));
+//! outgoing.buf_mut().extend_from_slice(b"POST / HTTP/1.1\r\n\r\n");
 //! outgoing.push("a body".into(), b"");
 //! assert_eq!(outgoing.len(), 25);
 //! ```
@@ -24,15 +24,15 @@ use bytes::{Buf, Bytes, BytesMut};
 use crate::net::NetworkStream;
 
 /// How many pieces that were not copied go out in one write.
-const MOST_PIECES: usize = 16;
+const MAX_PIECES: usize = 16;
 
 /// A piece up to this size is copied behind the framing, if there is room: to write it from where
 /// it is would cost more.
-const COPIED: usize = 1024;
+const MAX_COPIED_BYTES: usize = 1024;
 
 /// Bytes on their way to a stream, in order.
 #[derive(Default)]
-pub struct Outgoing {
+pub struct WriteBuf {
     /// Heads, what frames the pieces, and pieces that were copied.
     framing: BytesMut,
     pieces: VecDeque<Piece>,
@@ -48,13 +48,13 @@ struct Piece {
     data: Bytes,
 }
 
-impl Outgoing {
+impl WriteBuf {
     /// Nothing so far; `framing` is an empty buffer for what frames pieces.
     #[inline]
     pub fn new(framing: BytesMut) -> Self {
-        Outgoing {
+        WriteBuf {
             framing,
-            ..Outgoing::default()
+            ..WriteBuf::default()
         }
     }
 
@@ -72,7 +72,7 @@ impl Outgoing {
 
     /// Whether there is enough for one write: so many bytes, or many pieces.
     pub fn is_full(&self, bytes: usize) -> bool {
-        self.len() >= bytes || self.pieces.len() >= MOST_PIECES
+        self.len() >= bytes || self.pieces.len() >= MAX_PIECES
     }
 
     /// Makes the buffer whole again when all of it has been written, if it has room for `room` bytes:
@@ -86,7 +86,7 @@ impl Outgoing {
     /// Where a head goes, and what frames the next piece: to be appended to, and not otherwise
     /// changed.
     #[inline]
-    pub fn framing(&mut self) -> &mut BytesMut {
+    pub fn buf_mut(&mut self) -> &mut BytesMut {
         &mut self.framing
     }
 
@@ -107,7 +107,7 @@ impl Outgoing {
     /// Copies `data` and `after`, if they are small enough; whether they were.
     pub fn copy(&mut self, data: &[u8], after: &[u8]) -> bool {
         let room = self.framing.capacity() - self.framing.len();
-        let fits = data.len() <= COPIED && data.len() + after.len() <= room;
+        let fits = data.len() <= MAX_COPIED_BYTES && data.len() + after.len() <= room;
         if fits {
             self.framing.extend_from_slice(data);
             self.framing.extend_from_slice(after);
@@ -128,7 +128,7 @@ impl Outgoing {
         let written = if self.pieces.is_empty() {
             stream.poll_write(cx, &[IoSlice::new(&self.framing)])
         } else {
-            let mut slices = [IoSlice::new(&[]); 2 * MOST_PIECES + 1];
+            let mut slices = [IoSlice::new(&[]); 2 * MAX_PIECES + 1];
             let count = self.slices(&mut slices);
             stream.poll_write(cx, &slices[..count])
         };
@@ -140,7 +140,7 @@ impl Outgoing {
 
     /// All of it, or as many pieces as one write takes, with no slice empty; how many slices there
     /// are.
-    fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>; 2 * MOST_PIECES + 1]) -> usize {
+    fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>; 2 * MAX_PIECES + 1]) -> usize {
         let mut count = 0;
         let mut add = |bytes: &'a [u8]| {
             if !bytes.is_empty() {
@@ -149,13 +149,13 @@ impl Outgoing {
             }
         };
         let mut framing = &self.framing[..];
-        for piece in self.pieces.iter().take(MOST_PIECES) {
+        for piece in self.pieces.iter().take(MAX_PIECES) {
             let (before, after) = framing.split_at(piece.before);
             add(before);
             add(&piece.data);
             framing = after;
         }
-        if self.pieces.len() <= MOST_PIECES {
+        if self.pieces.len() <= MAX_PIECES {
             add(framing);
         }
         count
@@ -180,7 +180,7 @@ impl Outgoing {
     }
 
     /// Forgets all of it, and yields the buffer. No other memory is held then.
-    pub fn end(&mut self) -> BytesMut {
+    pub fn into_buf(&mut self) -> BytesMut {
         if self.pieces.capacity() > 0 {
             self.pieces = VecDeque::new();
             (self.placed, self.held) = (0, 0);
@@ -190,9 +190,9 @@ impl Outgoing {
 }
 
 /// Lengths only: there may be passwords in a head.
-impl fmt::Debug for Outgoing {
+impl fmt::Debug for WriteBuf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Outgoing")
+        f.debug_struct("WriteBuf")
             .field("bytes", &self.len())
             .field("pieces", &self.pieces.len())
             .finish_non_exhaustive()
@@ -206,8 +206,8 @@ mod tests {
     const ROOM: usize = 8 * 1024;
     const MOST: usize = 100_000;
 
-    fn whole(outgoing: &Outgoing) -> Vec<u8> {
-        let mut slices = [IoSlice::new(&[]); 2 * MOST_PIECES + 1];
+    fn whole(outgoing: &WriteBuf) -> Vec<u8> {
+        let mut slices = [IoSlice::new(&[]); 2 * MAX_PIECES + 1];
         let count = outgoing.slices(&mut slices);
         assert!(slices[..count].iter().all(|slice| !slice.is_empty()));
         slices[..count]
@@ -217,15 +217,15 @@ mod tests {
     }
 
     fn large(byte: u8) -> Bytes {
-        vec![byte; COPIED + 1].into()
+        vec![byte; MAX_COPIED_BYTES + 1].into()
     }
 
     /// A head, and pieces large and small.
-    fn some() -> (Outgoing, Vec<u8>) {
-        let mut outgoing = Outgoing::new(BytesMut::with_capacity(ROOM));
-        outgoing.framing().extend_from_slice(b"head1;");
+    fn some() -> (WriteBuf, Vec<u8>) {
+        let mut outgoing = WriteBuf::new(BytesMut::with_capacity(ROOM));
+        outgoing.buf_mut().extend_from_slice(b"head1;");
         outgoing.push(large(b'x'), b"|");
-        outgoing.framing().extend_from_slice(b"2;");
+        outgoing.buf_mut().extend_from_slice(b"2;");
         outgoing.push("small".into(), b"|");
         outgoing.push(large(b'y'), b"");
         outgoing.push(large(b'z'), b"|end");
@@ -238,7 +238,15 @@ mod tests {
     fn everything_goes_out_in_order_however_it_is_cut() {
         let (outgoing, expected) = some();
         assert_eq!(whole(&outgoing), expected);
-        for step in [1, 2, 3, 7, COPIED, 2 * COPIED, expected.len()] {
+        for step in [
+            1,
+            2,
+            3,
+            7,
+            MAX_COPIED_BYTES,
+            2 * MAX_COPIED_BYTES,
+            expected.len(),
+        ] {
             let (mut outgoing, _) = some();
             let mut left = &expected[..];
             while !left.is_empty() {
@@ -254,9 +262,9 @@ mod tests {
 
     #[test]
     fn more_pieces_than_one_write_takes_go_out_in_several() {
-        let mut outgoing = Outgoing::new(BytesMut::with_capacity(ROOM));
+        let mut outgoing = WriteBuf::new(BytesMut::with_capacity(ROOM));
         let mut expected = Vec::new();
-        for n in 0..=2 * MOST_PIECES {
+        for n in 0..=2 * MAX_PIECES {
             outgoing.push(large(n as u8), b"|");
             expected.extend_from_slice(&large(n as u8));
             expected.push(b'|');
@@ -272,7 +280,7 @@ mod tests {
 
     #[test]
     fn what_is_small_is_copied_while_there_is_room_and_never_makes_the_buffer_grow() {
-        let mut outgoing = Outgoing::new(BytesMut::with_capacity(ROOM));
+        let mut outgoing = WriteBuf::new(BytesMut::with_capacity(ROOM));
         let capacity = outgoing.framing.capacity();
         let mut expected = Vec::new();
         while outgoing.pieces.is_empty() {
@@ -286,13 +294,13 @@ mod tests {
 
     #[test]
     fn it_is_full_with_many_bytes_or_many_pieces() {
-        let mut outgoing = Outgoing::new(BytesMut::with_capacity(ROOM));
+        let mut outgoing = WriteBuf::new(BytesMut::with_capacity(ROOM));
         outgoing.push(vec![0; MOST - 1].into(), b"");
         assert!(!outgoing.is_full(MOST));
         outgoing.push("x".into(), b"");
         assert!(outgoing.is_full(MOST));
-        let mut outgoing = Outgoing::new(BytesMut::with_capacity(ROOM));
-        for _ in 0..MOST_PIECES {
+        let mut outgoing = WriteBuf::new(BytesMut::with_capacity(ROOM));
+        for _ in 0..MAX_PIECES {
             assert!(!outgoing.is_full(MOST));
             outgoing.push(large(b'x'), b"");
         }
@@ -306,7 +314,7 @@ mod tests {
             if is_written {
                 outgoing.advance(expected.len());
             }
-            drop(outgoing.end());
+            drop(outgoing.into_buf());
             assert!(outgoing.is_empty());
             assert_eq!(outgoing.len(), 0);
             let held = (outgoing.framing.capacity(), outgoing.pieces.capacity());
@@ -316,7 +324,7 @@ mod tests {
 
     #[test]
     fn its_room_comes_back_when_all_of_it_has_been_written() {
-        let mut outgoing = Outgoing::new(BytesMut::with_capacity(ROOM));
+        let mut outgoing = WriteBuf::new(BytesMut::with_capacity(ROOM));
         let capacity = outgoing.framing.capacity();
         for _ in 0..1000 {
             outgoing.push(Bytes::from_static(&[b's'; 1000]), b"");

@@ -8,7 +8,7 @@ use std::{
 use h2::{Ping, PingPong};
 use httpcore_core_primitives::{Runtime, Timer};
 
-use crate::{config::Config, link::Unanswered};
+use crate::{config::Http2Config, link::Unanswered};
 
 /// PINGs, one at a time, for either question.
 ///
@@ -17,7 +17,7 @@ use crate::{config::Config, link::Unanswered};
 ///     ▲                                                                │ │ deadline without a byte
 ///     └───────────────────────── the answer ───────────────────────────┘ └─────────► over
 /// ```
-pub(crate) struct Pulse {
+pub(crate) struct PingTimer {
     pings: PingPong,
     /// When the PING was decided on whose answer is awaited.
     asked: Option<Instant>,
@@ -72,7 +72,7 @@ struct Adaptive {
 
 /// What there is to do after a poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Beat {
+pub(crate) enum PingOutcome {
     /// Nothing: the server is not known to be dead.
     Alive,
     /// Windows of this size would serve better.
@@ -90,23 +90,23 @@ const LARGEST: u32 = 16 << 20;
 const SHORT_PAUSE: Duration = Duration::from_millis(10);
 const LONG_PAUSE: Duration = Duration::from_secs(10);
 
-impl Pulse {
+impl PingTimer {
     /// Whether there is something to ask for as soon as there is a connection. Otherwise this is
     /// needed once the connection is suspect.
-    pub(crate) fn is_needed(config: &Config) -> bool {
+    pub(crate) fn is_needed(config: &Http2Config) -> bool {
         config.keep_alive_interval.is_some() || config.adaptive_window
     }
 
-    pub(crate) fn new(config: &Config, runtime: &dyn Runtime, pings: PingPong) -> Self {
+    pub(crate) fn new(config: &Http2Config, runtime: &dyn Runtime, pings: PingPong) -> Self {
         let now = runtime.now();
-        Pulse {
+        PingTimer {
             pings,
             asked: None,
             measures: false,
             keep_alive: config.keep_alive_interval.map(|interval| KeepAlive {
                 timer: runtime.timer("HTTP/2 keep-alive"),
                 interval,
-                deadline: config.keep_alive_deadline,
+                deadline: config.keep_alive_timeout,
                 since: now,
             }),
             adaptive: config.adaptive_window.then_some(Adaptive {
@@ -132,11 +132,11 @@ impl Pulse {
         &mut self,
         cx: &mut Context<'_>,
         runtime: &dyn Runtime,
-        heard: usize,
+        bytes_read: usize,
         suspected: Option<Unanswered>,
-    ) -> Beat {
-        let mut beat = Beat::Alive;
-        if heard > 0 {
+    ) -> PingOutcome {
+        let mut beat = PingOutcome::Alive;
+        if bytes_read > 0 {
             self.suspicion = None;
         } else if let Some(why) = suspected {
             let suspicion = self.suspicion.get_or_insert_with(|| Suspicion {
@@ -156,7 +156,7 @@ impl Pulse {
         }
         let now = runtime.now();
         if let Some(adaptive) = &mut self.adaptive {
-            adaptive.arrived += heard;
+            adaptive.arrived += bytes_read;
         }
         // Woken by h2 when the answer comes.
         if let Some(asked) = self.asked
@@ -167,23 +167,23 @@ impl Pulse {
                 && let Some(adaptive) = &mut self.adaptive
                 && let Some(window) = adaptive.measured(asked, now)
             {
-                beat = Beat::Widen(window);
+                beat = PingOutcome::Widen(window);
             }
         }
         if let Some(adaptive) = &mut self.adaptive
             && self.asked.is_none()
-            && heard > 0
+            && bytes_read > 0
             && adaptive.may_measure(now)
         {
             // What came just now is the answer to the windows of a round trip ago.
-            adaptive.arrived = heard;
+            adaptive.arrived = bytes_read;
             self.measures = self.ask(cx, now);
         }
         if self.poll_suspicion(cx, now).is_ready() {
-            return Beat::Unanswered;
+            return PingOutcome::Unanswered;
         }
-        if self.poll_keep_alive(cx, now, heard > 0).is_ready() {
-            return Beat::Over;
+        if self.poll_keep_alive(cx, now, bytes_read > 0).is_ready() {
+            return PingOutcome::Over;
         }
         beat
     }
@@ -225,13 +225,18 @@ impl Pulse {
     }
 
     /// Ready when no sign of life came in time.
-    fn poll_keep_alive(&mut self, cx: &mut Context<'_>, now: Instant, heard: bool) -> Poll<()> {
+    fn poll_keep_alive(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        bytes_read: bool,
+    ) -> Poll<()> {
         loop {
             let Some(keep_alive) = &mut self.keep_alive else {
                 return Poll::Pending;
             };
             // Whatever comes is a sign of life: the answer may stand in line behind a large response.
-            if heard {
+            if bytes_read {
                 keep_alive.since = now;
             }
             let limit = match self.asked {
