@@ -6,7 +6,7 @@
 )]
 
 use std::{
-    io::{self, ErrorKind, IoSlice},
+    io::{self, IoSlice},
     sync::Arc,
     task::{Context, Poll, Waker},
     time::Duration,
@@ -63,7 +63,7 @@ impl NetworkStream for Ending {
             return Poll::Ready(Ok(said.len()));
         }
         match self.end.read.map(|make| make()) {
-            Some(error) if error.kind() == ErrorKind::WouldBlock => Poll::Pending,
+            Some(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
             Some(error) => Poll::Ready(Err(error)),
             None => Poll::Ready(Ok(0)),
         }
@@ -129,7 +129,7 @@ impl TlsConnector for Ends {
 
 /// Reading never ends.
 fn never() -> io::Error {
-    ErrorKind::WouldBlock.into()
+    io::ErrorKind::WouldBlock.into()
 }
 
 fn told(end: End, alpn: Alpn) -> Error {
@@ -152,11 +152,11 @@ fn told_in(net: &MockNet, end: End, alpn: Alpn) -> Error {
 
 #[test]
 fn the_end_of_a_stream_is_the_same_kind_over_both_versions() {
-    let cut: Make = || TlsFailure::error(ErrorKind::UnexpectedEof, "no close_notify");
-    let alert: Make = || TlsFailure::error(ErrorKind::InvalidData, "alert: access denied");
-    let eof: Make = || ErrorKind::UnexpectedEof.into();
-    let reset: Make = || ErrorKind::ConnectionReset.into();
-    let pipe: Make = || ErrorKind::BrokenPipe.into();
+    let cut: Make = || TlsFailure::error(io::ErrorKind::UnexpectedEof, "no close_notify");
+    let alert: Make = || TlsFailure::error(io::ErrorKind::InvalidData, "alert: access denied");
+    let eof: Make = || io::ErrorKind::UnexpectedEof.into();
+    let reset: Make = || io::ErrorKind::ConnectionReset.into();
+    let pipe: Make = || io::ErrorKind::BrokenPipe.into();
     let gone: Make = RuntimeShutdown::error;
     for (name, written, read, kind) in [
         ("an end", None, None, ErrorKind::ConnectionClosed),
@@ -232,8 +232,8 @@ fn what_an_http2_server_said_before_a_write_failed_decides() {
     let goaway = b"\0\0\0\x04\0\0\0\0\0\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\0";
     let refused = b"\0\0\0\x04\0\0\0\0\0\0\0\x04\x03\0\0\0\0\x01\0\0\0\x07";
     let cancelled = b"\0\0\0\x04\0\0\0\0\0\0\0\x04\x03\0\0\0\0\x01\0\0\0\x08";
-    let broken: Option<Make> = Some(|| ErrorKind::BrokenPipe.into());
-    let reset: Option<Make> = Some(|| ErrorKind::ConnectionReset.into());
+    let broken: Option<Make> = Some(|| io::ErrorKind::BrokenPipe.into());
+    let reset: Option<Make> = Some(|| io::ErrorKind::ConnectionReset.into());
     for (said, kind, sent, code) in [
         (
             &goaway[..],
@@ -272,7 +272,7 @@ fn a_connection_that_can_be_neither_written_to_nor_read_to_its_end_is_given_up()
     let net = MockNet::new();
     let began = net.elapsed();
     let end = End {
-        written: Some(|| ErrorKind::BrokenPipe.into()),
+        written: Some(|| io::ErrorKind::BrokenPipe.into()),
         said: b"",
         read: Some(never),
     };

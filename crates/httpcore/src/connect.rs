@@ -291,40 +291,39 @@ fn refused(error: io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use io::ErrorKind;
 
     #[test]
     fn a_handshake_that_is_refused_is_not_retryable_and_a_broken_transport_is() {
         let tls = |kind| TlsFailure::error(kind, "why");
         for (error, kind, retryable, connect) in [
-            (tls(ErrorKind::InvalidData), ErrorKind::Tls, false, true),
-            (tls(ErrorKind::Other), ErrorKind::Tls, false, true),
-            (ErrorKind::InvalidData.into(), ErrorKind::Tls, false, true),
+            (tls(io::ErrorKind::InvalidData), ErrorKind::Tls, false, true),
+            (tls(io::ErrorKind::Other), ErrorKind::Tls, false, true),
+            (io::ErrorKind::InvalidData.into(), ErrorKind::Tls, false, true),
             (
-                tls(ErrorKind::InvalidInput),
+                tls(io::ErrorKind::InvalidInput),
                 ErrorKind::InvalidRequest,
                 false,
                 false,
             ),
             (
-                tls(ErrorKind::UnexpectedEof),
+                tls(io::ErrorKind::UnexpectedEof),
                 ErrorKind::ConnectionClosed,
                 true,
                 true,
             ),
             (
-                ErrorKind::UnexpectedEof.into(),
+                io::ErrorKind::UnexpectedEof.into(),
                 ErrorKind::ConnectionClosed,
                 true,
                 true,
             ),
             (
-                ErrorKind::ConnectionReset.into(),
+                io::ErrorKind::ConnectionReset.into(),
                 ErrorKind::Network,
                 true,
                 true,
             ),
-            (ErrorKind::BrokenPipe.into(), ErrorKind::Network, true, true),
+            (io::ErrorKind::BrokenPipe.into(), ErrorKind::Network, true, true),
             (
                 RuntimeShutdown::error(),
                 ErrorKind::RuntimeShutdown,

@@ -7,7 +7,7 @@
 )]
 
 use std::{
-    io::{ErrorKind, Read, Write},
+    io::{self, Read, Write},
     net::{Ipv4Addr, TcpListener},
     thread,
     time::Duration,
@@ -51,9 +51,9 @@ fn a_body_cut_short_never_ends_well_for_a_reader() {
     let head = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello";
     let broken = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nxyz\r\n";
     for (response, stays, io_kind) in [
-        (head, false, ErrorKind::UnexpectedEof),
-        (head, true, ErrorKind::TimedOut),
-        (broken, true, ErrorKind::InvalidData),
+        (head, false, io::ErrorKind::UnexpectedEof),
+        (head, true, io::ErrorKind::TimedOut),
+        (broken, true, io::ErrorKind::InvalidData),
     ] {
         let (url, server) = serve(response, stays);
         let limits = Timeouts::default().with_read(Duration::from_millis(50));

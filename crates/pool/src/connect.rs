@@ -67,7 +67,7 @@ impl Step {
     fn begin(pool: &PoolInner, route: &Route, context: &ConnectContext) -> Self {
         let trace = &context.trace;
         trace.emit(|| (pool.runtime.now(), TraceEvent::ConnectStarted));
-        Step::Attempt(pool.dial.dial(route, context))
+        Step::Attempt(pool.connect.connect(route, context))
     }
 }
 

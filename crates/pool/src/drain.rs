@@ -32,7 +32,7 @@ pub struct DrainSummary {
     /// Number of requests that had not ended when the time was over, those whose response's body or
     /// upgraded stream is still held included: none, if the pool was empty in time. Each of those that
     /// waited has been refused, and each of the others aborted.
-    pub unfinished: usize,
+    pub aborted: usize,
 }
 
 impl Drain {
@@ -62,15 +62,15 @@ impl Future for Drain {
         };
         // Woken by the step that leaves the pool empty.
         let is_empty = this.register(cx.waker());
-        let mut unfinished = 0;
+        let mut aborted = 0;
         if is_empty {
             this.pool.handle(Input::Close);
         } else {
             std::task::ready!(this.alarm.poll_until(cx, until));
-            unfinished = this.pool.revoke();
+            aborted = this.pool.revoke();
         }
         this.pool.notifier.notify();
-        Poll::Ready(DrainSummary { unfinished })
+        Poll::Ready(DrainSummary { aborted })
     }
 }
 

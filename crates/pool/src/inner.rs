@@ -50,7 +50,7 @@ pub(crate) struct PoolInner {
     pub(crate) me: Weak<PoolInner>,
     pub(crate) config: PoolConfig,
     pub(crate) runtime: Arc<dyn Runtime>,
-    pub(crate) dial: Arc<dyn Connect>,
+    pub(crate) connect: Arc<dyn Connect>,
     pub(crate) notifier: Arc<Notifier>,
     /// Whether any connection may be idle. If not, none is asked whether it could be.
     pub(crate) keeps_idle: bool,
@@ -110,7 +110,7 @@ impl PoolInner {
     pub(crate) fn new(
         config: PoolConfig,
         runtime: Arc<dyn Runtime>,
-        dial: Arc<dyn Connect>,
+        connect: Arc<dyn Connect>,
     ) -> Arc<Self> {
         Arc::new_cyclic(|me| PoolInner {
             me: me.clone(),
@@ -127,7 +127,7 @@ impl PoolInner {
             lost: Mutex::default(),
             config,
             runtime,
-            dial,
+            connect,
         })
     }
 

@@ -26,7 +26,7 @@ pub trait Connect: Send + Sync + 'static {
     ///
     /// The failure, with the [phase](httpcore_core_primitives::ErrorPhase) in which it occurred. It becomes
     /// the error of the request that caused the attempt, if that still waits.
-    fn dial(
+    fn connect(
         &self,
         route: &Route,
         terms: &ConnectContext,
@@ -58,11 +58,11 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// An empty pool. Connections are made by `dial`; time and background tasks (one for each
+    /// An empty pool. Connections are made by `connect`; time and background tasks (one for each
     /// connection being made, and one that watches what is idle) are `runtime`'s.
-    pub fn new(config: PoolConfig, runtime: Arc<dyn Runtime>, dial: Arc<dyn Connect>) -> Self {
+    pub fn new(config: PoolConfig, runtime: Arc<dyn Runtime>, connect: Arc<dyn Connect>) -> Self {
         Pool {
-            inner: PoolInner::new(config, runtime, dial),
+            inner: PoolInner::new(config, runtime, connect),
         }
     }
 

@@ -152,7 +152,7 @@ impl Connect {
         self.codec = Codec::new(self.limits);
         self.output.clear();
         self.codec
-            .start(&self.request, BodyLength::Known(0), &mut self.output)
+            .encode_head(&self.request, BodyLength::Known(0), &mut self.output)
             .map_err(|_| ProxyError::InvalidHeader)
     }
 
@@ -198,7 +198,7 @@ impl Connect {
 
     /// The response is complete: it is answered on this connection, or is a refusal.
     fn end(&mut self, input: &[u8]) -> Result<Progress, ProxyError> {
-        if self.has_answer && self.codec.reuse(input).is_ok() {
+        if self.has_answer && self.codec.can_reuse(input).is_ok() {
             self.refusal = None;
             self.start()?;
             return Ok(Progress::Pending);
@@ -232,7 +232,7 @@ impl Negotiation for Connect {
 
     fn receive(&mut self, input: &mut BytesMut, eof: bool) -> Result<Progress, ProxyError> {
         loop {
-            match self.codec.receive(input, eof) {
+            match self.codec.decode(input, eof) {
                 Ok(Some(Event::Informational(_))) => {}
                 Ok(Some(Event::Head(head))) => {
                     if let Some(progress) = self.head(head) {
