@@ -360,7 +360,7 @@ fn a_drain_that_has_waited_long_enough_breaks_off_whatever_has_not_ended() {
     assert_eq!(pool.status().active_requests, 0);
     drop(pool);
     net.run_until_idle();
-    assert_eq!(net.census().streams, 0);
+    assert_eq!(net.live_counts().streams, 0);
 }
 
 #[test]
@@ -408,7 +408,7 @@ fn a_pool_is_gone_once_all_have_heard_of_the_drain_whoever_hears_last() {
             }
         });
         net.run_until_idle();
-        assert_eq!(net.census(), LiveCounts::default(), "{}", net.report());
+        assert_eq!(net.live_counts(), LiveCounts::default(), "{}", net.report());
     }
 }
 
@@ -455,5 +455,5 @@ fn what_a_drain_breaks_off_hears_of_it_although_the_pool_is_dropped_at_once() {
         assert_eq!(error.kind(), ErrorKind::PoolClosed);
     });
     net.run_until_idle();
-    assert_eq!(net.census(), LiveCounts::default(), "{}", net.report());
+    assert_eq!(net.live_counts(), LiveCounts::default(), "{}", net.report());
 }

@@ -98,7 +98,7 @@ fn connections_are_kept_across_tickets_and_sessions_across_connections() {
     );
     drop(pool);
     net.run_until_idle();
-    assert_eq!(net.census(), LiveCounts::default());
+    assert_eq!(net.live_counts(), LiveCounts::default());
 }
 
 /// What the client makes of `response`, of which only `sent` bytes come, and then the end: one
@@ -122,7 +122,7 @@ fn cut(
     let heard = net.run(get(&pool));
     drop(pool);
     net.run_until_idle();
-    assert_eq!(net.census(), LiveCounts::default());
+    assert_eq!(net.live_counts(), LiveCounts::default());
     heard
 }
 
@@ -419,7 +419,7 @@ fn a_large_upload_arrives_whole_through_a_narrow_link() {
     assert_eq!(net.run(upload(&pool, URL)).unwrap(), LARGE.to_string());
     drop(pool);
     net.run_until_idle();
-    assert_eq!(net.census(), LiveCounts::default());
+    assert_eq!(net.live_counts(), LiveCounts::default());
 }
 
 #[test]
@@ -515,7 +515,7 @@ fn what_breaks_in_tls_after_the_handshake_is_an_error_of_tls() {
             assert_eq!(refusal(&error), TlsErrorKind::Protocol);
             drop(pool);
             net.run_until_idle();
-            assert_eq!(net.census(), LiveCounts::default());
+            assert_eq!(net.live_counts(), LiveCounts::default());
         }
     }
 }

@@ -189,7 +189,7 @@ fn a_broken_stream_is_taken_up_behind_its_last_event() {
     assert_eq!(net.elapsed(), 3 * SECOND / 2);
     drop((source, pool));
     net.run_until_idle();
-    assert_eq!(net.census().streams, 0);
+    assert_eq!(net.live_counts().streams, 0);
 }
 
 #[test]

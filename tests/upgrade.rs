@@ -390,7 +390,7 @@ fn a_drain_at_any_instant_ends_an_upgrade_and_says_so() {
         net.run_until_idle();
         let switched = end.lock().unwrap().expect("it has ended");
         ends[usize::from(switched)] += 1;
-        assert_eq!(net.census(), LiveCounts::default(), "{}", net.report());
+        assert_eq!(net.live_counts(), LiveCounts::default(), "{}", net.report());
     }
     assert!(ends.iter().all(|count| *count > 3), "{ends:?}");
 }

@@ -186,13 +186,13 @@ fn mixed(net: &MockNet, tally: &mut BTreeMap<String, usize>) {
     check_books(net, &pool);
     drop(pool);
     net.run_until_idle();
-    assert_eq!(net.census(), LiveCounts::default(), "{:#?}", net.live());
+    assert_eq!(net.live_counts(), LiveCounts::default(), "{:#?}", net.live());
 }
 
 /// Nothing is in use, and what has been counted adds up.
 fn check_books(net: &MockNet, pool: &ConnectionPool) {
     net.run_until_idle();
-    let (status, census, counted) = (pool.status(), net.census(), pool.stats());
+    let (status, counts, counted) = (pool.status(), net.live_counts(), pool.stats());
     assert_eq!(
         (status.active_requests, status.queued_requests),
         (0, 0),
@@ -200,8 +200,8 @@ fn check_books(net: &MockNet, pool: &ConnectionPool) {
     );
     assert!(status.connections.len() <= PLACES, "{status:#}");
     assert_eq!(
-        census.streams, status.idle_connections,
-        "{status:#}\n{census:?}"
+        counts.streams, status.idle_connections,
+        "{status:#}\n{counts:?}"
     );
     assert_eq!(
         counted.requests,
@@ -216,7 +216,7 @@ fn check_books(net: &MockNet, pool: &ConnectionPool) {
     );
     if being_made == 0 {
         // Somebody watches what is idle, and nobody else is there.
-        let is_quiet = census.tasks <= 1 && census.timers <= 1 && census.attempts == 0;
+        let is_quiet = counts.tasks <= 1 && counts.timers <= 1 && counts.attempts == 0;
         assert!(is_quiet, "{:#?}", net.live());
     }
     let closed: u64 = counted.closed().map(|(_, count)| count).sum();

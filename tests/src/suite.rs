@@ -216,7 +216,7 @@ impl Scenario {
                 scripts.ended(how);
             }
         });
-        let before = net.census();
+        let before = net.live_counts();
         let outcome = net.run(async {
             let client = self.client_on(Arc::new(net.clone()), "http://server.test".to_owned());
             (self.client)(client).await
@@ -224,7 +224,7 @@ impl Scenario {
         scripts.over();
         net.run_until_idle();
         scripts.check();
-        assert_eq!(net.census(), before, "{}: left behind", self.name);
+        assert_eq!(net.live_counts(), before, "{}: left behind", self.name);
         net.clear();
         outcome
     }

@@ -95,6 +95,6 @@ fn a_websocket_comes_to_its_end_in_any_order_of_things() {
         assert_eq!(pool.status().active_requests, 0);
         drop(pool);
         net.run_until_idle();
-        assert_eq!(net.census().streams, 0);
+        assert_eq!(net.live_counts().streams, 0);
     });
 }

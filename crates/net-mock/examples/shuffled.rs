@@ -50,7 +50,7 @@ fn eight_requests(net: &MockNet) {
     }
     net.run(net.sleep(Duration::from_secs(1)));
     assert_eq!(answered.load(Ordering::Relaxed), 8);
-    assert_eq!(net.census(), LiveCounts::default());
+    assert_eq!(net.live_counts(), LiveCounts::default());
 }
 
 #[test]

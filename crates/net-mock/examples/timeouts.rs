@@ -33,7 +33,7 @@ fn main() {
         }
     });
     assert_eq!(
-        net.census(),
+        net.live_counts(),
         LiveCounts::default(),
         "a timeout leaves nothing behind"
     );

@@ -242,11 +242,11 @@ impl MockNet {
     }
 
     /// What the code under test holds now. See [`LiveCounts`] for what is counted.
-    pub fn census(&self) -> LiveCounts {
-        self.world().with(|state, _| state.census())
+    pub fn live_counts(&self) -> LiveCounts {
+        self.world().with(|state, _| state.live_counts())
     }
 
-    /// What [`census`](Self::census) counts, one by one and by name.
+    /// What [`live_counts`](Self::live_counts) counts, one by one and by name.
     pub fn live(&self) -> Vec<String> {
         self.world().with(|state, _| state.live(false))
     }
@@ -304,7 +304,7 @@ impl fmt::Debug for MockNet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MockNet")
             .field("elapsed", &self.elapsed())
-            .field("census", &self.census())
+            .field("live_counts", &self.live_counts())
             .finish_non_exhaustive()
     }
 }

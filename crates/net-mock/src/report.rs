@@ -1,4 +1,4 @@
-//! Who is there and waits for what: the census, and the report on a world that is stuck.
+//! Who is there and waits for what: the live counts, and the report on a world that is stuck.
 
 use std::{fmt, task::Waker, time::Duration};
 
@@ -32,7 +32,7 @@ pub struct LiveCounts {
 }
 
 impl State {
-    pub(crate) fn census(&self) -> LiveCounts {
+    pub(crate) fn live_counts(&self) -> LiveCounts {
         let ours = |side: &Side| *side == Side::Client;
         let waits = |timers: bool| {
             self.waits
@@ -51,7 +51,7 @@ impl State {
         }
     }
 
-    /// Everything a census counts, by name; with or without timers which are not armed.
+    /// Everything the live counts count, by name; with or without timers which are not armed.
     pub(crate) fn live(&self, unarmed: bool) -> Vec<String> {
         let mut lines = Vec::new();
         for task in self.tasks.values() {

@@ -28,7 +28,7 @@ const MANY: &str = "HTTPCORE_SEEDS";
 ///     let (_client, mut server) = net.pair();
 ///     net.spawn("writer", async move { server.write_all("hello").await.unwrap() });
 ///     net.settle();
-///     assert_eq!(net.census().tasks, 0);
+///     assert_eq!(net.live_counts().tasks, 0);
 /// });
 /// ```
 ///

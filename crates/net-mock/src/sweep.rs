@@ -219,12 +219,12 @@ impl Point {
         } = scenario;
         net.run_until_idle();
         let counted = || counts.as_ref().map_or_else(Vec::new, |counts| counts());
-        let (before, counted_before) = (net.census(), counted());
+        let (before, counted_before) = (net.live_counts(), counted());
         let cut = || net.drive(main.as_mut(), self.cut());
         let ended = self.watch("the scenario", &counted, cut);
         drop(main);
         net.run_until_idle();
-        let mut leaks = self.census_leaks(net, before, allowed);
+        let mut leaks = self.find_leaks(net, before, allowed);
         leaks.extend(count_leaks(&counted_before, &counted()));
         self.refuse(&leaks, "is left after it was dropped");
         if let Some(follow_up) = follow_up {
@@ -269,8 +269,8 @@ impl Point {
         }
     }
 
-    fn census_leaks(&self, net: &MockNet, before: LiveCounts, allowed: LiveCounts) -> Vec<String> {
-        let now = net.census();
+    fn find_leaks(&self, net: &MockNet, before: LiveCounts, allowed: LiveCounts) -> Vec<String> {
+        let now = net.live_counts();
         let more = |now: usize, before: usize, allowed: usize| now > before + allowed;
         let leaked = more(now.tasks, before.tasks, allowed.tasks)
             || more(now.streams, before.streams, allowed.streams)

@@ -49,7 +49,7 @@ fn story(net: &MockNet) -> Vec<String> {
         });
     }
     net.run(net.sleep(MS));
-    assert_eq!(net.census().tasks, 0);
+    assert_eq!(net.live_counts().tasks, 0);
     let seen = seen.lock().unwrap();
     seen.clone()
 }

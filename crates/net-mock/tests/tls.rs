@@ -72,7 +72,7 @@ fn without_a_common_protocol_the_handshake_fails() {
         error,
         MockTlsError::Alert("no_application_protocol".to_owned())
     );
-    assert_eq!(net.census(), LiveCounts::default());
+    assert_eq!(net.live_counts(), LiveCounts::default());
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn data_passes_both_ways_however_it_is_cut() {
             write_all(&mut stream, &long).await.unwrap();
             assert_eq!(read_all(&mut stream).await.unwrap(), long);
         });
-        assert_eq!(net.census(), LiveCounts::default());
+        assert_eq!(net.live_counts(), LiveCounts::default());
     }
 }
 

@@ -62,7 +62,7 @@ fn a_deadline_ends_what_would_never_end() {
         std::future::pending::<()>(),
     ));
     assert_eq!((ended, net.elapsed()), (None, SECOND));
-    assert_eq!(net.census(), LiveCounts::default());
+    assert_eq!(net.live_counts(), LiveCounts::default());
 }
 
 #[test]
@@ -72,9 +72,9 @@ fn a_disarmed_timer_counts_for_nothing_until_it_is_armed_again() {
     let (first, second) = (net.now() + SECOND, net.now() + 2 * SECOND);
     net.run(async {
         poll_fn(|cx| Poll::Ready(timer.poll_until(cx, first).is_pending())).await;
-        assert_eq!(net.census().timers, 1);
+        assert_eq!(net.live_counts().timers, 1);
         timer.disarm();
-        assert_eq!(net.census(), LiveCounts::default());
+        assert_eq!(net.live_counts(), LiveCounts::default());
         poll_fn(|cx| timer.poll_until(cx, second)).await;
     });
     assert_eq!(net.elapsed(), 2 * SECOND);
@@ -163,10 +163,10 @@ fn a_task_that_main_left_behind_goes_on_in_the_next_run() {
         *noted.lock().unwrap() = true;
     });
     net.run(async {});
-    assert_eq!((net.census().tasks, net.census().timers), (1, 1));
+    assert_eq!((net.live_counts().tasks, net.live_counts().timers), (1, 1));
     net.run(net.sleep(2 * SECOND));
     assert!(*done.lock().unwrap());
-    assert_eq!(net.census(), LiveCounts::default());
+    assert_eq!(net.live_counts(), LiveCounts::default());
 }
 
 #[test]

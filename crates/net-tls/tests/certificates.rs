@@ -33,7 +33,7 @@ fn meet(connector: &RustlsConnector, server: ServerConfig, name: &str) -> io::Re
         stream.map(drop)
     });
     net.run_until_idle();
-    assert_eq!(net.census(), LiveCounts::default());
+    assert_eq!(net.live_counts(), LiveCounts::default());
     outcome
 }
 
@@ -271,7 +271,7 @@ fn ask(connector: &RustlsConnector, server: ServerConfig) -> io::Result<String> 
         read(&mut *stream).await
     })?;
     net.run_until_idle();
-    assert_eq!(net.census(), LiveCounts::default());
+    assert_eq!(net.live_counts(), LiveCounts::default());
     Ok(String::from_utf8(answer.to_vec()).unwrap())
 }
 
@@ -500,7 +500,7 @@ fn answered(bytes: &'static [u8]) -> (TlsErrorKind, String) {
         connector.connect(stream, "tls.test", &[]).await.map(drop)
     });
     net.run_until_idle();
-    assert_eq!(net.census(), LiveCounts::default());
+    assert_eq!(net.live_counts(), LiveCounts::default());
     let error = tls_error(&error.unwrap_err());
     (error.kind().clone(), error.to_string())
 }

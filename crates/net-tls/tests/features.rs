@@ -25,7 +25,7 @@ fn meet(connector: &RustlsConnector, server: ServerConfig) -> io::Result<TlsInfo
         Ok(stream.tls_info())
     });
     net.run_until_idle();
-    assert_eq!(net.census(), LiveCounts::default());
+    assert_eq!(net.live_counts(), LiveCounts::default());
     outcome
 }
 

@@ -166,7 +166,7 @@ fn tls_works_inside_of_tls() {
     });
     assert!(heard == bytes);
     net.run_until_idle();
-    assert_eq!(net.census(), LiveCounts::default());
+    assert_eq!(net.live_counts(), LiveCounts::default());
 }
 
 #[test]
@@ -594,7 +594,7 @@ fn what_is_not_tls_is_said_to_be_what_it_is() {
         let error = tls_error(&net.run(world.handshake(&net)).unwrap_err());
         assert_eq!(error.kind(), &TlsErrorKind::NotTls { http }, "{answer:?}");
         net.run_until_idle();
-        assert_eq!(net.census(), LiveCounts::default());
+        assert_eq!(net.live_counts(), LiveCounts::default());
     }
 }
 
@@ -629,7 +629,7 @@ fn a_handshake_that_stalls_is_given_up_at_its_deadline() {
     });
     drop(runtime);
     net.run_until_idle();
-    assert_eq!(net.census().streams, 0);
+    assert_eq!(net.live_counts().streams, 0);
 }
 
 /// How many bytes go each way until the client's handshake is over.
@@ -680,7 +680,7 @@ fn cut(world: &World, link: Link) {
         "{told}: {error:?}"
     );
     net.run_until_idle();
-    assert_eq!(net.census(), LiveCounts::default(), "{told}");
+    assert_eq!(net.live_counts(), LiveCounts::default(), "{told}");
 }
 
 #[test]
@@ -701,7 +701,7 @@ fn a_handshake_reset_anywhere_is_an_error_and_leaves_nothing() {
         });
         assert!(outcome.is_err(), "{n}");
         net.run_until_idle();
-        assert_eq!(net.census(), LiveCounts::default(), "{n}");
+        assert_eq!(net.live_counts(), LiveCounts::default(), "{n}");
     }
 }
 

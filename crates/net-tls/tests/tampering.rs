@@ -118,7 +118,7 @@ fn tampered(
         waited.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
     });
     net.run_until_idle();
-    assert_eq!(net.census(), LiveCounts::default(), "byte {victim}");
+    assert_eq!(net.live_counts(), LiveCounts::default(), "byte {victim}");
     outcome
 }
 

@@ -199,8 +199,8 @@ fn a_crowd_dropped_at_random_leaves_nothing_behind() {
         });
         drop(pool);
         net.run_until_idle();
-        let census = net.census();
-        assert_eq!((census.tasks, census.timers), (0, 0), "{}", net.report());
+        let counts = net.live_counts();
+        assert_eq!((counts.tasks, counts.timers), (0, 0), "{}", net.report());
     });
 }
 

@@ -288,7 +288,7 @@ impl Case {
         );
         drop((client, pool));
         net.run_until_idle();
-        let (left, none) = (net.census(), LiveCounts::default());
+        let (left, none) = (net.live_counts(), LiveCounts::default());
         compare("left behind", &format!("{none:?}"), &format!("{left:?}"));
         if left != none {
             problems.extend(net.live());
