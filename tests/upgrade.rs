@@ -410,8 +410,10 @@ fn an_upgrade_dropped_anywhere_leaves_nothing_behind() {
         })
         .counting(move || vec![("requests", pool.status().active_requests)])
         // A connection that is being made goes on being made, and is then idle.
-        .allowing(2, 1, 2)
-        .allowing_attempts(1)
+        .allow_tasks(2)
+        .allow_streams(1)
+        .allow_timers(2)
+        .allow_attempts(1)
         .then(async move { drop(upgraded(&again).await) })
     });
     assert!(swept.points > 10, "{swept:?}");

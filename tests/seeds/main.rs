@@ -186,7 +186,12 @@ fn mixed(net: &MockNet, tally: &mut BTreeMap<String, usize>) {
     check_books(net, &pool);
     drop(pool);
     net.run_until_idle();
-    assert_eq!(net.live_counts(), LiveCounts::default(), "{:#?}", net.live());
+    assert_eq!(
+        net.live_counts(),
+        LiveCounts::default(),
+        "{:#?}",
+        net.live()
+    );
 }
 
 /// Nothing is in use, and what has been counted adds up.

@@ -64,19 +64,30 @@ impl Scenario {
         self
     }
 
-    /// Lets so many more of each be there after `main` has been dropped than before: an idle
-    /// connection, say, with the task and the timer that watch it. At the end, when all of the
-    /// scenario has been dropped, they must be gone too.
-    pub fn allowing(mut self, tasks: usize, streams: usize, timers: usize) -> Self {
+    /// Maximum number of client tasks that may exist after `main` has been dropped, beyond those
+    /// that existed before; 0 unless this is called.
+    ///
+    /// For what is kept on purpose: an idle connection in a pool, for example, has a task, a stream
+    /// and a timer. At the end, when the whole scenario has been dropped, they must be gone too.
+    pub fn allow_tasks(mut self, tasks: usize) -> Self {
         self.allowed.tasks = tasks;
+        self
+    }
+
+    /// Maximum number of additional client streams; see [`allow_tasks`](Self::allow_tasks).
+    pub fn allow_streams(mut self, streams: usize) -> Self {
         self.allowed.streams = streams;
+        self
+    }
+
+    /// Maximum number of additional armed timers; see [`allow_tasks`](Self::allow_tasks).
+    pub fn allow_timers(mut self, timers: usize) -> Self {
         self.allowed.timers = timers;
         self
     }
 
-    /// Lets so many more connections be in the making after `main` has been dropped; see
-    /// [`allowing`](Self::allowing).
-    pub fn allowing_attempts(mut self, attempts: usize) -> Self {
+    /// Maximum number of additional attempts to connect; see [`allow_tasks`](Self::allow_tasks).
+    pub fn allow_attempts(mut self, attempts: usize) -> Self {
         self.allowed.attempts = attempts;
         self
     }

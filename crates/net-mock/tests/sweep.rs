@@ -177,7 +177,7 @@ fn what_is_allowed_for_a_while_must_still_be_gone_at_the_end() {
                 inner.spawn("janitor", std::future::pending());
                 inner.sleep(MS).await;
             })
-            .allowing(1, 0, 0)
+            .allow_tasks(1)
         })
     });
     assert_names(&message, &["is left at the end", "task \"janitor\""]);

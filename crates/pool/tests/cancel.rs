@@ -44,7 +44,8 @@ fn sweep(
                         ]
                     })
                     // A dial goes on; what is idle is watched.
-                    .allowing(3, 0, 4)
+                    .allow_tasks(3)
+                    .allow_timers(4)
             })
         })
         .collect()

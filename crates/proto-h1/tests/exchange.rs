@@ -563,7 +563,10 @@ fn a_body_that_is_cut_short_is_never_complete() {
                     }
                 });
                 let case = format!("{response:?} at {at}, reset: {reset}: {outcome:?}");
-                assert!(!client.is_idle() && net.live_counts().streams == 0, "{case}");
+                assert!(
+                    !client.is_idle() && net.live_counts().streams == 0,
+                    "{case}"
+                );
                 if !reset && head == 19 && at >= head {
                     // Nobody can tell: this body may have any length.
                     assert_eq!(outcome.unwrap(), &response[head..at], "{case}");
@@ -1300,7 +1303,11 @@ fn a_body_which_expects_100_waits_for_it_or_a_second_or_an_answer() {
                 Some(at) => {
                     assert_eq!(server.read_exact(5).await.unwrap(), "hello");
                     assert_eq!(clock.elapsed(), at);
-                    assert_eq!(clock.live_counts().timers, 0, "nothing is waited for any more");
+                    assert_eq!(
+                        clock.live_counts().timers,
+                        0,
+                        "nothing is waited for any more"
+                    );
                     let answer = "HTTP/1.1 204 No Content\r\n\r\n";
                     server.write_all(answer).await.unwrap();
                     server.idle().await;
