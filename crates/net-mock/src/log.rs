@@ -149,20 +149,20 @@ impl MockNet {
     /// what is inside. Times are those of writing. `>` is the client, `<` the server. A line ends
     /// with CRLF where nothing else is shown; `\n` is a line feed alone, and `…` no line end at
     /// all.
-    pub fn wires(&self) -> Vec<String> {
+    pub fn transcripts(&self) -> Vec<String> {
         self.world().with(|state, _| {
             let lines = state.log.lines.values().enumerate();
             lines.map(|(n, line)| line.text(n + 1)).collect()
         })
     }
 
-    /// All of [`wires`](Self::wires), one after the other.
+    /// All of [`transcripts`](Self::transcripts), one after the other.
     pub fn transcript(&self) -> String {
-        self.wires().join("\n")
+        self.transcripts().join("\n")
     }
 
     /// How many bytes of each direction of each connection are kept for
-    /// [`wires`](Self::wires), from now on; 1 MiB unless this is called.
+    /// [`transcripts`](Self::transcripts), from now on; 1 MiB unless this is called.
     pub fn set_transcript_limit(&self, bytes: usize) {
         self.world().with(|state, _| state.log.kept = bytes);
     }

@@ -163,7 +163,7 @@ impl MockNet {
     pub fn run_until_idle(&self) {
         let world = self.world();
         let current = world.with(|state, _| state.current);
-        assert!(current.is_none(), "settle() called from a task");
+        assert!(current.is_none(), "run_until_idle() called from a task");
         let most = world.with(|state, _| state.bounds.steps);
         let _driven = world.drives();
         let mut polls = 0_u64;
@@ -176,7 +176,7 @@ impl MockNet {
     }
 
     /// Sets the maximum number of steps (polls of tasks and of the main future, and moves of the
-    /// clock) in one [`run`](Self::run), and of polls in one [`settle`](Self::settle); 20 million by
+    /// clock) in one [`run`](Self::run), and of polls in one [`run_until_idle`](Self::run_until_idle); 20 million by
     /// default. Beyond it they panic, with a report of who waits for what.
     pub fn max_steps(&self, steps: u64) -> &Self {
         self.world().with(|state, _| state.bounds.steps = steps);
@@ -191,7 +191,7 @@ impl MockNet {
     }
 
     /// Moves the clock forward by `duration`, running whatever comes to pass until then. From
-    /// where [`settle`](Self::settle) may be called.
+    /// where [`run_until_idle`](Self::run_until_idle) may be called.
     pub fn advance(&self, duration: Duration) {
         let world = self.world();
         let until = self.elapsed().saturating_add(duration);

@@ -234,7 +234,7 @@ impl ServerStream {
     }
 
     /// A number below `count`, as the seed of the world has it, for servers with moods; 0 without a
-    /// seed. See [`MockNet::pick`](crate::MockNet::pick).
+    /// seed. See [`MockNet::random_below`](crate::MockNet::random_below).
     pub fn random_below(&self, count: usize) -> usize {
         self.line.world.random_below(count)
     }

@@ -3,7 +3,7 @@
 //! ```text
 //!   for k in 0..:
 //!     build the scenario in a new world ── count ── run it, drop it at point k
-//!       ── settle ── count again: what is more than before (and not allowed) has leaked
+//!       ── run until idle ── count again: what is more than before (and not allowed) has leaked
 //!       ── run the follow-up: whatever was abandoned must not be in its way
 //!       ── drop everything, let come to pass what is due ── count: nothing may be left
 //!   until the scenario ends before point k

@@ -130,7 +130,7 @@ fn resets_are_told_from_ends_and_from_each_other() {
     let (client, other) = net.pair();
     other.reset();
     drop(client);
-    let wires = net.wires();
+    let wires = net.transcripts();
     assert_eq!(
         wires[0],
         "#1 pair\n+0.000000s < abc…\n+0.000000s < (reset by the link)\n"
