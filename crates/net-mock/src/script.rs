@@ -29,7 +29,7 @@ use crate::{
 /// use std::time::Duration;
 ///
 /// let net = MockNet::new();
-/// let shop = net.serve_table("shop.test", 80, Script::new()
+/// let shop = net.serve_script("shop.test", 80, Script::new()
 ///     .expect_request("GET /price", &[("host", "shop.test")])
 ///     .wait(Duration::from_millis(50))
 ///     .send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n42"));
@@ -151,14 +151,14 @@ impl Script {
 
 impl MockNet {
     /// Answers each connection to `host` and `port` as `table` says.
-    pub fn serve_table(&self, host: &str, port: u16, table: Script) -> ServerHandle {
+    pub fn serve_script(&self, host: &str, port: u16, table: Script) -> ServerHandle {
         let (place, label) = self.place(host, port);
         self.serve_any(place, label, vec![table], true)
     }
 
     /// Answers the first connection to `host` and `port` as the first table says, the second as
     /// the second, and so on; a connection too many fails the test.
-    pub fn serve_tables(
+    pub fn serve_scripts(
         &self,
         host: &str,
         port: u16,

@@ -26,7 +26,7 @@ fn origin(tls: bool) -> MockNet {
         .send(RESPONSE)
         .wait(MS)
         .half_close();
-    net.serve_table("a.test", 443, table)
+    net.serve_script("a.test", 443, table)
         .links([Link::refused(), Link::new().latency(10 * MS)]);
     net.name("gone.test", DnsEntry::fails(ErrorKind::NotFound));
     net
@@ -214,7 +214,7 @@ fn header_blocks_of_http2_are_left_out_and_such_a_recording_is_not_served() {
     let headers = b"\x00\x00\x06\x01\x05\x00\x00\x00\x01cookie";
     let client = [&preface[..], headers].concat();
     let table = Script::new().expect(&client).send(headers).close();
-    net.serve_table("h2.test", 80, table);
+    net.serve_script("h2.test", 80, table);
     let recorder = Recorder::new(Arc::new(net.clone()));
     net.run(async {
         let mut stream = connect(&recorder, "h2.test", 80).await.unwrap();

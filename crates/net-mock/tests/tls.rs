@@ -259,7 +259,7 @@ fn tls_runs_inside_tls_and_inside_tables() {
         .expect("GET / HTTP/1.1\r\n\r\n")
         .send("HTTP/1.1 204 No Content\r\n\r\n")
         .half_close();
-    let served = net.serve_table("tls.test", 443, table);
+    let served = net.serve_script("tls.test", 443, table);
     net.run(async {
         let tls = MockTls::new();
         let mut stream = handshake(&net, &tls, &[]).await.unwrap();

@@ -306,7 +306,7 @@ fn tasks_that_wake_themselves_for_ever_end_at_the_maximum_of_steps() {
 fn a_server_that_stalls_is_reported_as_stalling_and_not_as_a_lost_wake_up() {
     let net = MockNet::new();
     net.serve("silent.test", 80, async |stream| stream.stall().await);
-    net.serve_table("table.test", 80, Script::new().stall());
+    net.serve_script("table.test", 80, Script::new().stall());
     let report = panic_of(|| {
         net.run(async {
             let mut streams = Vec::new();
@@ -390,7 +390,7 @@ fn tls_to_a_server_without_it_says_what_is_missing() {
             let _ = stream.read_head().await;
         });
         let table = Script::new().expect_request("GET /", &[]);
-        net.serve_table("table.test", 443, table);
+        net.serve_script("table.test", 443, table);
         net.serve_tls("tls.test", 443, TlsServer::new(), async |_| {});
     };
     for (name, what) in [
