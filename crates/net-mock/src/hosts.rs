@@ -9,30 +9,36 @@ use std::{
     time::Duration,
 };
 
-use httpcore_core_primitives::{BoxFuture, TcpOptions};
+use httpcore_core_primitives::{BoxFuture, ConnectionInfo, TcpOptions};
 
-use crate::{
-    link::{Connecting, Link},
-    server::ServerStream,
-};
+use crate::link::{Connecting, Link};
 
 /// The first port given to a client; RFC 6335 §6: the dynamic ports.
 const FIRST_PORT: u16 = 49152;
 
-pub(crate) type Handler = Arc<dyn Fn(ServerStream) -> BoxFuture<'static, ()> + Send + Sync>;
+/// What runs a server on one connection.
+pub(crate) type Handler = Arc<dyn Fn(Accepted) -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// The server's end of a connection that has been made: not a stream yet, since a world knows the
+/// handlers of its servers and must not be known by them.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    pub(crate) id: u64,
+    pub(crate) info: ConnectionInfo,
+}
 
 /// Who lives where.
 #[derive(Default)]
 pub(crate) struct Hosts {
     pub(crate) names: BTreeMap<String, DnsEntry>,
-    pub(crate) places: HashMap<Place, Listener>,
+    pub(crate) listeners: HashMap<ListenAddr, Listener>,
     addresses: u32,
     ports: u16,
 }
 
 /// Where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Place {
+pub(crate) enum ListenAddr {
     Tcp(SocketAddr),
     Unix(PathBuf),
 }
@@ -143,8 +149,8 @@ impl Hosts {
     }
 
     /// What an attempt to connect to `place` meets.
-    pub(crate) fn meet(&mut self, place: &Place) -> Link {
-        if let Some(listener) = self.places.get_mut(place) {
+    pub(crate) fn link_for_attempt(&mut self, place: &ListenAddr) -> Link {
+        if let Some(listener) = self.listeners.get_mut(place) {
             listener.accepted += 1;
             return match listener.links.len() {
                 0 => Link::new(),
@@ -153,13 +159,13 @@ impl Hosts {
             };
         }
         match place {
-            Place::Unix(_) => Link {
+            ListenAddr::Unix(_) => Link {
                 connecting: Connecting::Absent,
                 ..Link::default()
             },
             // Where there is a host but no such port, somebody is there to refuse.
-            Place::Tcp(address) if self.is_known(address.ip()) => Link::refused(),
-            Place::Tcp(_) => Link::unreachable(),
+            ListenAddr::Tcp(address) if self.is_known(address.ip()) => Link::refused(),
+            ListenAddr::Tcp(_) => Link::unreachable(),
         }
     }
 
@@ -167,7 +173,7 @@ impl Hosts {
     fn served(&self) -> String {
         const MOST: usize = 20;
         let listens = |listener: &&Listener| listener.handler.is_some();
-        let mut labels: Vec<&str> = (self.places.values().filter(listens))
+        let mut labels: Vec<&str> = (self.listeners.values().filter(listens))
             .map(|listener| &*listener.label)
             .collect();
         labels.sort_unstable();
@@ -190,20 +196,21 @@ impl Hosts {
 
     /// Why connecting to `place` fails, if that is because nothing listens there and no test has said
     /// what happens there.
-    pub(crate) fn unknown_place(&self, place: &Place) -> Option<String> {
+    pub(crate) fn unknown_place(&self, place: &ListenAddr) -> Option<String> {
         let at = match place {
-            Place::Tcp(address) => address.to_string(),
-            Place::Unix(path) => path.display().to_string(),
+            ListenAddr::Tcp(address) => address.to_string(),
+            ListenAddr::Unix(path) => path.display().to_string(),
         };
-        let is_known = self.places.contains_key(place);
+        let is_known = self.listeners.contains_key(place);
         (!is_known).then(|| format!("this MockNet serves nothing at {at}; {}", self.served()))
     }
 
     fn is_known(&self, ip: IpAddr) -> bool {
-        let listens = |place: &Place| matches!(place, Place::Tcp(address) if address.ip() == ip);
+        let listens =
+            |place: &ListenAddr| matches!(place, ListenAddr::Tcp(address) if address.ip() == ip);
         let named =
             |name: &DnsEntry| matches!(&name.answer, Answer::Addresses(all) if all.contains(&ip));
-        self.places.keys().any(listens) || self.names.values().any(named)
+        self.listeners.keys().any(listens) || self.names.values().any(named)
     }
 
     pub(crate) fn local_for(&mut self, peer: SocketAddr, options: &TcpOptions) -> SocketAddr {

@@ -13,15 +13,15 @@ use httpcore_core_primitives::{BoxFuture, BoxStream, NetworkBackend, TcpOptions}
 
 use crate::{
     connection::Connection,
-    hosts::{Answer, DnsEntry, Listener, Place},
+    ends::Side,
+    hosts::{Answer, DnsEntry, Handler, ListenAddr, Listener},
     link::{Connecting, Link},
     net::MockNet,
-    play::Record,
-    report::Side,
+    progress::ScriptProgress,
     server::ServerStream,
-    stream,
+    stream::{self, MockStream},
+    timer::TimerHandle,
     tls::TlsServer,
-    wait::Waiting,
     world::{State, World},
 };
 
@@ -29,8 +29,8 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct ServerHandle {
     net: Weak<World>,
-    place: Place,
-    record: Record,
+    place: ListenAddr,
+    progress: ScriptProgress,
 }
 
 impl ServerHandle {
@@ -50,8 +50,8 @@ impl ServerHandle {
     /// The address; `None` for a Unix socket.
     pub fn address(&self) -> Option<SocketAddr> {
         match self.place {
-            Place::Tcp(address) => Some(address),
-            Place::Unix(_) => None,
+            ListenAddr::Tcp(address) => Some(address),
+            ListenAddr::Unix(_) => None,
         }
     }
 
@@ -65,14 +65,14 @@ impl ServerHandle {
         let Some(world) = self.net.upgrade() else {
             return;
         };
-        let gone = world.with(|state, _| state.hosts.places.remove(&self.place));
+        let gone = world.with(|state, _| state.hosts.listeners.remove(&self.place));
         drop(gone);
     }
 
     /// What has not been played of the tables served here, in words; empty when all of them have
     /// been played to their last step.
     pub fn remaining(&self) -> Vec<String> {
-        self.record.remaining()
+        self.progress.remaining()
     }
 
     /// Checks that every table served here has been played to its last step.
@@ -85,14 +85,14 @@ impl ServerHandle {
         assert!(remaining.is_empty(), "{}", remaining.join("\n"));
     }
 
-    pub(crate) fn recording(mut self, record: Record) -> Self {
-        self.record = record;
+    pub(crate) fn recording(mut self, progress: ScriptProgress) -> Self {
+        self.progress = progress;
         self
     }
 
     fn with<T>(&self, step: impl FnOnce(&mut Listener) -> T) -> Option<T> {
         let world = self.net.upgrade()?;
-        world.with(|state, _| state.hosts.places.get_mut(&self.place).map(step))
+        world.with(|state, _| state.hosts.listeners.get_mut(&self.place).map(step))
     }
 }
 
@@ -128,9 +128,9 @@ impl MockNet {
     }
 
     /// Where `host` is, and what to call it.
-    pub(crate) fn place(&self, host: &str, port: u16) -> (Place, String) {
+    pub(crate) fn place(&self, host: &str, port: u16) -> (ListenAddr, String) {
         let ip = self.world().with(|state, _| state.hosts.address_of(host));
-        let place = Place::Tcp(SocketAddr::new(ip, port));
+        let place = ListenAddr::Tcp(SocketAddr::new(ip, port));
         (place, format!("{host}:{port}"))
     }
 
@@ -168,7 +168,7 @@ impl MockNet {
     {
         let path = path.as_ref();
         self.listen(
-            Place::Unix(path.to_owned()),
+            ListenAddr::Unix(path.to_owned()),
             path.display().to_string(),
             server,
         )
@@ -176,26 +176,35 @@ impl MockNet {
 
     pub(crate) fn listen<F>(
         &self,
-        place: Place,
+        place: ListenAddr,
         label: String,
         server: impl Fn(ServerStream) -> F + Send + Sync + 'static,
     ) -> ServerHandle
     where
         F: Future<Output = ()> + Send + 'static,
     {
+        let world = Arc::downgrade(self.world());
+        let handler: Handler = Arc::new(move |accepted| match world.upgrade() {
+            Some(world) => {
+                let stream = MockStream::server(world, accepted);
+                Box::pin(server(ServerStream::new(stream)))
+            }
+            // Without a world there is no connection either.
+            None => Box::pin(async {}),
+        });
         let listener = Listener {
             label,
-            handler: Some(Arc::new(move |stream| Box::pin(server(stream)))),
+            handler: Some(handler),
             ..Listener::default()
         };
         let before = self
             .world()
-            .with(|state, _| state.hosts.places.insert(place.clone(), listener));
+            .with(|state, _| state.hosts.listeners.insert(place.clone(), listener));
         drop(before);
         ServerHandle {
             net: Arc::downgrade(self.world()),
             place,
-            record: Record::default(),
+            progress: ScriptProgress::default(),
         }
     }
 
@@ -215,9 +224,12 @@ impl MockNet {
             links: VecDeque::from([link]),
             ..Listener::default()
         };
-        let before = self
-            .world()
-            .with(|state, _| state.hosts.places.insert(Place::Tcp(address), listener));
+        let before = self.world().with(|state, _| {
+            state
+                .hosts
+                .listeners
+                .insert(ListenAddr::Tcp(address), listener)
+        });
         drop(before);
     }
 
@@ -236,6 +248,7 @@ impl MockNet {
                 Connection::new(id, "pair".to_owned(), link, side)
             })
         });
+        let server = MockStream::server(world.clone(), server);
         (Box::new(client), ServerStream::new(server))
     }
 }
@@ -253,7 +266,7 @@ impl NetworkBackend for MockNet {
                 Answer::Never => None,
                 _ => Some(now.saturating_add(name.after)),
             };
-            Waiting::attempt(world, format!("look up {host}"))
+            TimerHandle::attempt(world, format!("look up {host}"))
                 .until(until)
                 .await;
             match name.answer {
@@ -275,12 +288,12 @@ impl NetworkBackend for MockNet {
         let (world, options) = (self.world().clone(), options.clone());
         Box::pin(async move {
             let local = |state: &mut State| Some(state.hosts.local_for(peer, &options));
-            connect(world, Place::Tcp(peer), local).await
+            connect(world, ListenAddr::Tcp(peer), local).await
         })
     }
 
     fn connect_unix(&self, path: &FilePath) -> BoxFuture<'static, io::Result<BoxStream>> {
-        let (world, place) = (self.world().clone(), Place::Unix(path.to_owned()));
+        let (world, place) = (self.world().clone(), ListenAddr::Unix(path.to_owned()));
         Box::pin(connect(world, place, |_| None))
     }
 }
@@ -295,22 +308,26 @@ fn failure(kind: ErrorKind, unknown: Option<String>) -> io::Error {
 
 async fn connect(
     world: Arc<World>,
-    place: Place,
+    place: ListenAddr,
     local: impl FnOnce(&mut State) -> Option<SocketAddr>,
 ) -> io::Result<BoxStream> {
     let (peer, what) = match &place {
-        Place::Tcp(peer) => (Some(*peer), format!("connect to {peer}")),
-        Place::Unix(path) => (None, format!("connect to {}", path.display())),
+        ListenAddr::Tcp(peer) => (Some(*peer), format!("connect to {peer}")),
+        ListenAddr::Unix(path) => (None, format!("connect to {}", path.display())),
     };
     let (link, unknown, now) = world.with(|state, _| {
         let unknown = state.hosts.unknown_place(&place);
-        (state.hosts.meet(&place), unknown, state.event_queue.now())
+        (
+            state.hosts.link_for_attempt(&place),
+            unknown,
+            state.event_queue.now(),
+        )
     });
     let until = match link.connecting {
         Connecting::Unanswered => None,
         _ => Some(now.saturating_add(link.dialling())),
     };
-    Waiting::attempt(world.clone(), what).until(until).await;
+    TimerHandle::attempt(world.clone(), what).until(until).await;
     match link.connecting {
         Connecting::Succeeds => {}
         Connecting::Unanswered => return Err(ErrorKind::TimedOut.into()),
@@ -319,7 +336,7 @@ async fn connect(
         Connecting::Unreachable => return Err(failure(ErrorKind::HostUnreachable, unknown)),
     }
     let made = world.with(|state, _| {
-        let listener = state.hosts.places.get(&place)?;
+        let listener = state.hosts.listeners.get(&place)?;
         let (handler, label) = (listener.handler.clone()?, listener.label.clone());
         let (local, side) = (local(state), state.side());
         let (client, server) = stream::connect(&world, state, |id| {
@@ -333,8 +350,7 @@ async fn connect(
         return Err(ErrorKind::ConnectionRefused.into());
     };
     // The client's end is a value by now: if this panics, or is dropped, the end goes with it.
-    let server = ServerStream::new(server);
-    let name = format!("{label} #{}", server.id());
+    let name = format!("{label} #{}", server.id);
     world.spawn("server", name, Side::Server, handler(server));
     Ok(Box::new(client))
 }

@@ -12,9 +12,9 @@ use std::{
 use httpcore_core_primitives::{BoxFuture, Driven, Runtime, Timer};
 
 use crate::{
-    report::{At, LiveCounts},
-    rng::Dice,
-    wait::{Sleep, Waiting},
+    event_queue::At,
+    rng::Rng,
+    timer::{Sleep, TimerHandle},
     world::World,
 };
 
@@ -52,7 +52,7 @@ pub(crate) enum Cut {
 impl MockNet {
     /// An empty world: no hosts, and nothing to do.
     pub fn new() -> Self {
-        Self::with_dice(Dice::default())
+        Self::with_rng(Rng::default())
     }
 
     /// An empty world in which chance decides, as `seed` lets it: which ready task runs next; with
@@ -60,10 +60,10 @@ impl MockNet {
     /// at once says "not yet" first, and who is woken for nothing. The same seed and the same
     /// program make the same world.
     pub fn seeded(seed: u64) -> Self {
-        Self::with_dice(Dice::seeded(seed))
+        Self::with_rng(Rng::seeded(seed))
     }
 
-    fn with_dice(rng: Dice) -> Self {
+    fn with_rng(rng: Rng) -> Self {
         MockNet {
             owner: Arc::new(Owner(Arc::new(World::new(rng)))),
         }
@@ -110,7 +110,7 @@ impl MockNet {
         let bounds = world.with(|state, _| state.bounds);
         let latest = self.elapsed().saturating_add(bounds.time);
         loop {
-            if let Some(waker) = world.take_turn() {
+            if let Some(waker) = world.take_main_poll() {
                 instants_without_main = 0;
                 polls_of_main += 1;
                 if cut == Cut::BeforePoll(polls_of_main) {
@@ -241,34 +241,13 @@ impl MockNet {
         self.world().random_below(count)
     }
 
-    /// What the code under test holds now. See [`LiveCounts`] for what is counted.
-    pub fn live_counts(&self) -> LiveCounts {
-        self.world().with(|state, _| state.live_counts())
-    }
-
-    /// What [`live_counts`](Self::live_counts) counts, one by one and by name.
-    pub fn live(&self) -> Vec<String> {
-        self.world().with(|state, _| state.live(false))
-    }
-
     /// Lets come to pass whatever is still due, but no more than `limit` from now.
-    pub(crate) fn play_out(&self, limit: Duration) {
+    pub(crate) fn run_due_within(&self, limit: Duration) {
         let until = self.elapsed().saturating_add(limit);
         self.run_until_idle();
         while self.world().advance(until) {
             self.run_until_idle();
         }
-    }
-
-    /// As [`live`](Self::live), with timers which are not armed.
-    pub(crate) fn leftovers(&self) -> Vec<String> {
-        self.world().with(|state, _| state.live(true))
-    }
-
-    /// Everything there is and what it waits for, in words; what [`run`](Self::run) says when
-    /// nothing can go on.
-    pub fn report(&self) -> String {
-        self.world().report("the world as it stands")
     }
 
     /// Drops every task and every server now, rather than with the last handle. For worlds in
@@ -284,11 +263,11 @@ impl Runtime for MockNet {
     }
 
     fn timer(&self, purpose: &'static str) -> Box<dyn Timer> {
-        Box::new(Waiting::timer(self.world().clone(), purpose))
+        Box::new(TimerHandle::timer(self.world().clone(), purpose))
     }
 
     fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>) {
-        self.world().forbid_elsewhere("spawned");
+        self.world().assert_not_driven_elsewhere("spawned");
         let side = self.world().with(|state, _| state.side());
         self.world().spawn(name, name.to_owned(), side, task);
     }

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::{
     expect::{Piece, REDACTED},
-    hosts::{DnsEntry, Place},
+    hosts::{DnsEntry, ListenAddr},
     link::Link,
     listen::ServerHandle,
     net::MockNet,
@@ -67,7 +67,7 @@ impl MockNet {
             );
         }
         let mut order = Vec::new();
-        let mut scripts: HashMap<Place, (Vec<Script>, Vec<Link>)> = HashMap::new();
+        let mut scripts: HashMap<ListenAddr, (Vec<Script>, Vec<Link>)> = HashMap::new();
         for one in &recording.connections {
             if !scripts.contains_key(&one.place) {
                 order.push(one.place.clone());
@@ -83,8 +83,8 @@ impl MockNet {
         for place in order {
             let (tables, links) = scripts.remove(&place).unwrap_or_default();
             let label = match &place {
-                Place::Tcp(address) => format!("recorded {address}"),
-                Place::Unix(path) => format!("recorded {}", path.display()),
+                ListenAddr::Tcp(address) => format!("recorded {address}"),
+                ListenAddr::Unix(path) => format!("recorded {}", path.display()),
             };
             let one = self.serve_any(place, label, tables, false);
             one.links(links);

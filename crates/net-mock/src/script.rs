@@ -1,18 +1,12 @@
 //! Servers as tables: what is expected, and what is said, in order.
 
-use std::{sync::Mutex, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::{
     expect::{Piece, shown},
-    hosts::Place,
-    listen::ServerHandle,
-    net::MockNet,
-    play::{Play, Record},
-    server::ServerStream,
     tls::TlsServer,
-    world::lock,
 };
 
 /// A server's part of one connection, step by step.
@@ -38,7 +32,7 @@ use crate::{
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Script {
-    steps: Vec<Step>,
+    pub(crate) steps: Vec<Step>,
 }
 
 #[derive(Clone, Debug)]
@@ -135,68 +129,6 @@ impl Script {
     fn step(mut self, step: Step) -> Self {
         self.steps.push(step);
         self
-    }
-
-    /// Plays the server's part on `stream`, for servers that are functions and want a table for
-    /// some of their connections. `name` is for messages.
-    ///
-    /// # Panics
-    ///
-    /// When what the client sends is not what is expected.
-    pub async fn play(self, name: &str, stream: ServerStream) {
-        let play = Play::new(name, self.steps.len(), Record::default());
-        play.run(self.steps, stream).await;
-    }
-}
-
-impl MockNet {
-    /// Answers each connection to `host` and `port` as `table` says.
-    pub fn serve_script(&self, host: &str, port: u16, table: Script) -> ServerHandle {
-        let (place, label) = self.place(host, port);
-        self.serve_any(place, label, vec![table], true)
-    }
-
-    /// Answers the first connection to `host` and `port` as the first table says, the second as
-    /// the second, and so on; a connection too many fails the test.
-    pub fn serve_scripts(
-        &self,
-        host: &str,
-        port: u16,
-        tables: impl IntoIterator<Item = Script>,
-    ) -> ServerHandle {
-        let (place, label) = self.place(host, port);
-        self.serve_any(place, label, tables.into_iter().collect(), false)
-    }
-
-    pub(crate) fn serve_any(
-        &self,
-        place: Place,
-        name: String,
-        tables: Vec<Script>,
-        again: bool,
-    ) -> ServerHandle {
-        let label = name.clone();
-        let record = Record::of(tables.len());
-        let (next, record_of_all) = (Mutex::new(0), record.clone());
-        let served = self.listen(place, label, move |stream| {
-            let turn = {
-                let mut next = lock(&next);
-                *next += 1;
-                *next - 1
-            };
-            let place = if again { 0 } else { turn };
-            let table = tables.get(place).cloned();
-            let name = format!("{name}, connection {}", turn + 1);
-            let record = record_of_all.at(place);
-            async move {
-                let Some(table) = table else {
-                    panic!("{name}: there is no table for it");
-                };
-                let play = Play::new(&name, table.steps.len(), record);
-                play.run(table.steps, stream).await;
-            }
-        });
-        served.recording(record)
     }
 }
 

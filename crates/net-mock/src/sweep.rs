@@ -237,13 +237,13 @@ impl Point {
         net.run_until_idle();
         let mut leaks = self.find_leaks(net, before, allowed);
         leaks.extend(count_leaks(&counted_before, &counted()));
-        self.refuse(&leaks, "is left after it was dropped");
+        self.assert_none(&leaks, "is left after it was dropped");
         if let Some(follow_up) = follow_up {
             self.watch("the follow-up", &counted, || net.run(follow_up));
         }
         drop(counts);
-        net.play_out(AFTERWARDS);
-        self.refuse(&net.leftovers(), "is left at the end");
+        net.run_due_within(AFTERWARDS);
+        self.assert_none(&net.live_and_unarmed(), "is left at the end");
         ended.is_some()
     }
 
@@ -295,7 +295,7 @@ impl Point {
         lines
     }
 
-    fn refuse(&self, leaks: &[String], when: &str) {
+    fn assert_none(&self, leaks: &[String], when: &str) {
         assert!(
             leaks.is_empty(),
             "the scenario, dropped {self}, leaks; this {when}:\n  {}",
