@@ -389,9 +389,8 @@ fn an_answer_without_events_is_the_end() {
         let pool = ConnectionPool::new(Arc::new(net.clone()));
         let mut source = pool.events(subscription());
         let told = net.run(told(&mut source, 100));
-        let expected = end.map(|status| {
-            format!("Protocol: the server answered with {status}, and not with events")
-        });
+        let expected = end
+            .map(|status| format!("Protocol: response is not an event stream (status {status})"));
         assert_eq!(told, Vec::from_iter(expected), "{answer}");
         assert!(net.run(source.event()).is_none());
     }

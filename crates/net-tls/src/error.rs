@@ -14,15 +14,19 @@ use rustls::{
 
 use crate::date::Date;
 
-/// Why TLS failed, in a handshake or later. [`behind`](Self::behind) finds it in whatever error
-/// came of that.
+/// Reason why TLS failed, in the handshake or later. [`find_in`](Self::find_in) finds it inside other
+/// errors.
 ///
-/// `Display` says it in one sentence; [`refusal`](Self::refusal) is for programs, and
-/// [`source`](StdError::source) is what rustls said, if it was rustls.
-#[derive(Clone, Debug)]
+/// `Display` is one sentence; [`kind`](Self::kind) is for programs. [`source`](StdError::source) is
+/// the error of rustls where that says more than the sentence.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{}", Sentence(.kind, .source.as_ref().or(.detail.as_ref())))]
 pub struct TlsError {
-    refusal: TlsErrorKind,
+    kind: TlsErrorKind,
+    /// The error of rustls, where it adds to the sentence.
     source: Option<rustls::Error>,
+    /// The error of rustls, where the sentence has all of it.
+    detail: Option<rustls::Error>,
 }
 
 /// Why TLS failed, by what can be done about it.
@@ -125,41 +129,20 @@ impl TlsError {
 
     /// Why, for programs.
     pub fn kind(&self) -> &TlsErrorKind {
-        &self.refusal
+        &self.kind
     }
 
-    /// What `openssl req -x509` makes when nobody says otherwise, and so the commonest of those
-    /// faults for which rustls has no word of its own.
-    fn is_of_an_authority(&self) -> bool {
-        let Some(rustls::Error::InvalidCertificate(CertificateError::Other(other))) = &self.source
-        else {
-            return false;
-        };
-        // Pinned by a test with such a certificate. With another text of the dependency, the sentence
-        // is the general one, and the kind stays.
-        other.to_string().contains("CaUsedAsEndEntity")
-    }
-
-    /// A key below 2048 bits is no key to ring, and nothing that it has signed holds.
-    fn is_badly_signed(&self) -> bool {
-        matches!(
-            self.source,
-            Some(rustls::Error::InvalidCertificate(
-                CertificateError::BadSignature
-            ))
-        )
-    }
-
-    pub(crate) fn new(refusal: TlsErrorKind) -> Self {
+    pub(crate) fn new(kind: TlsErrorKind) -> Self {
         TlsError {
-            refusal,
+            kind,
             source: None,
+            detail: None,
         }
     }
 
     /// The same, as streams say it.
     pub(crate) fn into_io(self) -> io::Error {
-        let kind = match self.refusal {
+        let kind = match self.kind {
             TlsErrorKind::Unfinished | TlsErrorKind::Truncated => ErrorKind::UnexpectedEof,
             TlsErrorKind::BadName(_) => ErrorKind::InvalidInput,
             _ => ErrorKind::InvalidData,
@@ -170,7 +153,7 @@ impl TlsError {
 
 impl From<rustls::Error> for TlsError {
     fn from(error: rustls::Error) -> Self {
-        let refusal = match &error {
+        let kind = match &error {
             rustls::Error::InvalidCertificate(fault) => of_certificate(fault),
             rustls::Error::AlertReceived(alert) => TlsErrorKind::Alert(alert_name(*alert)),
             rustls::Error::PeerIncompatible(_) | rustls::Error::NoApplicationProtocol => {
@@ -178,11 +161,39 @@ impl From<rustls::Error> for TlsError {
             }
             _ => TlsErrorKind::Protocol,
         };
+        let (source, detail) = match kind {
+            TlsErrorKind::BadCertificate | TlsErrorKind::Incompatible | TlsErrorKind::Protocol => {
+                (Some(error), None)
+            }
+            _ => (None, Some(error)),
+        };
         TlsError {
-            refusal,
-            source: Some(error),
+            kind,
+            source,
+            detail,
         }
     }
+}
+
+/// Whether the certificate has `CA:TRUE`, as `openssl req -x509` makes it by default: the commonest
+/// of the faults for which rustls has no variant.
+fn is_of_an_authority(error: Option<&rustls::Error>) -> bool {
+    let Some(rustls::Error::InvalidCertificate(CertificateError::Other(other))) = error else {
+        return false;
+    };
+    // Pinned by a test with such a certificate. With another text of the dependency, the sentence
+    // is the general one, and the kind is the same.
+    other.to_string().contains("CaUsedAsEndEntity")
+}
+
+/// Whether a signature is invalid; ring reports that also of RSA keys shorter than 2048 bits.
+fn is_badly_signed(error: Option<&rustls::Error>) -> bool {
+    matches!(
+        error,
+        Some(rustls::Error::InvalidCertificate(
+            CertificateError::BadSignature
+        ))
+    )
 }
 
 fn of_certificate(fault: &CertificateError) -> TlsErrorKind {
@@ -271,9 +282,13 @@ fn alert_hint(name: &str) -> Option<&'static str> {
     })
 }
 
-impl fmt::Display for TlsError {
+/// Formats a kind and the error of rustls behind it.
+struct Sentence<'a>(&'a TlsErrorKind, Option<&'a rustls::Error>);
+
+impl fmt::Display for Sentence<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.refusal {
+        let Sentence(kind, rustls) = *self;
+        match kind {
             TlsErrorKind::Expired { not_after: None } => {
                 f.write_str("the server's certificate has expired")
             }
@@ -301,7 +316,7 @@ impl fmt::Display for TlsError {
                  without the certificates in between",
             ),
             TlsErrorKind::Revoked => f.write_str("the server's certificate was revoked"),
-            TlsErrorKind::RevocationUnknown => match &self.source {
+            TlsErrorKind::RevocationUnknown => match rustls {
                 Some(rustls::Error::InvalidCertificate(
                     CertificateError::ExpiredRevocationListContext { next_update, .. },
                 )) => {
@@ -322,11 +337,11 @@ impl fmt::Display for TlsError {
             TlsErrorKind::WeakSignature => f.write_str(
                 "the server's certificate is signed in a way that nobody believes any more",
             ),
-            TlsErrorKind::WrongPurpose => wrong_purpose(f, self.source.as_ref()),
-            TlsErrorKind::BadCertificate if self.is_of_an_authority() => f.write_str(
+            TlsErrorKind::WrongPurpose => wrong_purpose(f, rustls),
+            TlsErrorKind::BadCertificate if is_of_an_authority(rustls) => f.write_str(
                 "the server shows the certificate of an authority, which is none for servers",
             ),
-            TlsErrorKind::BadCertificate if self.is_badly_signed() => f.write_str(
+            TlsErrorKind::BadCertificate if is_badly_signed(rustls) => f.write_str(
                 "the signature of the server's certificate does not hold, or its key is too weak",
             ),
             TlsErrorKind::BadCertificate => {
@@ -339,7 +354,7 @@ impl fmt::Display for TlsError {
                 }
                 write!(f, " (alert {name})")
             }
-            TlsErrorKind::Incompatible => f.write_str(match &self.source {
+            TlsErrorKind::Incompatible => f.write_str(match rustls {
                 Some(rustls::Error::PeerIncompatible(
                     PeerIncompatible::ServerDoesNotSupportTls12Or13
                     | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
@@ -415,27 +430,21 @@ fn wrong_purpose(f: &mut fmt::Formatter<'_>, source: Option<&rustls::Error>) -> 
     Ok(())
 }
 
-impl StdError for TlsError {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        // Where the sentence says it all, the second one would only repeat it.
-        match self.refusal {
-            TlsErrorKind::BadCertificate | TlsErrorKind::Incompatible | TlsErrorKind::Protocol => {
-                self.source
-                    .as_ref()
-                    .map(|source| source as &(dyn StdError + 'static))
-            }
-            _ => None,
-        }
-    }
-}
-
-/// Why a connector could not be built. Nothing has been sent to anybody.
-#[derive(Debug)]
+/// Reason why a connector could not be built. Nothing has been sent.
+#[derive(Debug, thiserror::Error)]
+#[error("{}{text}", file_prefix(.file))]
 pub struct ConfigError {
     text: &'static str,
-    /// Where what cannot be used was read.
+    /// The file with the unusable value.
     file: Option<PathBuf>,
     source: Option<BoxError>,
+}
+
+fn file_prefix(file: &Option<PathBuf>) -> String {
+    match file {
+        Some(file) => format!("{}: ", file.display()),
+        None => String::new(),
+    }
 }
 
 impl ConfigError {
@@ -459,23 +468,6 @@ impl ConfigError {
     pub(crate) fn in_file(mut self, path: &Path) -> Self {
         self.file = Some(path.to_owned());
         self
-    }
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(file) = &self.file {
-            write!(f, "{}: ", file.display())?;
-        }
-        f.write_str(self.text)
-    }
-}
-
-impl StdError for ConfigError {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.source
-            .as_deref()
-            .map(|source| source as &(dyn StdError + 'static))
     }
 }
 
@@ -511,7 +503,7 @@ mod tests {
 
     #[test]
     fn a_connection_cut_short_is_an_early_end_for_whoever_only_knows_streams() {
-        let kind = |refusal| TlsError::new(refusal).into_io().kind();
+        let kind = |kind| TlsError::new(kind).into_io().kind();
         assert_eq!(kind(TlsErrorKind::Truncated), ErrorKind::UnexpectedEof);
         assert_eq!(kind(TlsErrorKind::Revoked), ErrorKind::InvalidData);
     }
