@@ -1,4 +1,4 @@
-//! Somebody in between who changes bytes.
+//! An attacker on the path who changes bytes.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
@@ -123,7 +123,7 @@ fn tampered(
 }
 
 #[test]
-fn no_byte_can_be_changed_and_believed() {
+fn no_changed_byte_is_accepted() {
     let root = Authority::new("root");
     let identity = root.issue(&["tls.test"]);
     for (version, protocol) in [(TlsVersion::Tls12, &TLS12), (TlsVersion::Tls13, &TLS13)] {
