@@ -58,7 +58,7 @@ fn serve(net: &MockNet) -> ServerHandle {
     served
 }
 
-/// Limits which are never met: each is a timer that somebody must put away.
+/// Limits that are never reached: each arms a timer that must be disarmed.
 const PATIENT: Timeouts = {
     let hour = Duration::from_secs(3600);
     Timeouts::none()
@@ -178,7 +178,7 @@ fn a_request_over_tls_dropped_anywhere_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_request_dropped_between_any_two_steps_of_anybody_leaves_nothing_behind() {
+fn request_dropped_after_any_step_of_any_task_leaks_nothing() {
     for method in ["GET", "POST"] {
         let swept = Sweep::steps().run(alone(method));
         assert!(swept.points > 10, "{swept:?}");
@@ -323,7 +323,7 @@ fn a_request_dropped_while_the_pool_is_drained_holds_nothing_up() {
 }
 
 #[test]
-fn a_drain_dropped_anywhere_goes_on_and_harms_nobody() {
+fn dropped_drain_continues_and_leaks_nothing() {
     let swept = Sweep::polls().run(|net| {
         serve(net);
         let pool = ConnectionPool::builder()

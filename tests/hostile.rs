@@ -124,7 +124,7 @@ impl Drop for Server {
     }
 }
 
-/// Serves one connection until somebody ends it.
+/// Serves one connection until either side ends it.
 fn converse(mut stream: TcpStream, shared: &Shared, dice: &mut Dice) -> io::Result<()> {
     let mut unread = Vec::new();
     loop {
@@ -291,7 +291,7 @@ async fn work(
         let exchange = async {
             let mut response = sending.await?;
             if response.status() == 408 {
-                // It was on its way when the request was; nobody can tell that it is no answer.
+                // Both crossed: the client cannot tell that this is no response to its request.
                 return Err(Error::new(
                     ErrorKind::ConnectionClosed,
                     ErrorPhase::Head,
@@ -308,7 +308,7 @@ async fn work(
             None | Some(Ok(None)) => ends.dropped.fetch_add(1, SeqCst),
             Some(Ok(Some(body))) => {
                 let expected = format!("answer to {id};").repeat(1 + (id % 50) as usize);
-                assert_eq!(body, expected, "the answer to somebody else");
+                assert_eq!(body, expected, "the response to another request");
                 ends.answered.fetch_add(1, SeqCst)
             }
             Some(Err(error)) => {
@@ -402,7 +402,7 @@ fn nothing_is_left_after_many_requests_to_a_server_without_manners() {
     assert!(pool.status().connections.is_empty(), "{:#}", pool.status());
     let handle = epoll.handle();
     epoll.block_on(async {
-        // Whoever watched the pool has been woken, and ends in its turn.
+        // The tasks that watched the pool have been woken, and end.
         let mut turns = 0;
         poll_fn(|cx| {
             turns += 1;

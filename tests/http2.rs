@@ -562,7 +562,7 @@ fn a_get_on_a_connection_that_ended_unnoticed_is_sent_on_another() {
     let url = format!("http://{address}/");
     assert_eq!(pool.get(url.as_str()).unwrap().status(), 200);
     closed.recv().unwrap();
-    // Nobody is in the pool's loop, and so nobody hears that the connection has ended. Whether that
+    // The pool's loop is not running, so that the end of the connection is not observed. Whether that
     // is found out before the request is written or by writing it, a GET may be sent once more.
     assert_eq!(pool.get(url.as_str()).unwrap().status(), 200);
     assert_eq!(pool.stats().opened, 2);

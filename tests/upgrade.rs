@@ -26,7 +26,7 @@ use httpcore_tests::suite::{
     tell_error,
 };
 
-/// An upgrade to a protocol of nobody's.
+/// An upgrade to an invented protocol.
 fn upgrade(client: &Client, path: &str) -> Request {
     let mut request = client.request("GET", path, Body::empty());
     let fields = request.headers_mut();

@@ -63,7 +63,7 @@ pub(crate) struct Plan {
     timeouts: Timeouts,
     /// Whether its own body fails.
     fails: bool,
-    /// The response is dropped after so many pieces of its body.
+    /// The response is dropped after this number of chunks of its body.
     pieces: usize,
 }
 
@@ -106,7 +106,7 @@ impl Ledger {
         waker.into_iter().for_each(Waker::wake);
     }
 
-    /// Waits until so many have been entered.
+    /// Waits until `count` requests have been entered.
     pub(crate) fn filled(&self, count: usize) -> impl Future<Output = ()> + '_ {
         poll_fn(move |cx| {
             let mut ledger = self.0.lock().unwrap();
@@ -283,7 +283,11 @@ async fn read(
     assert_eq!(response.status(), 200);
     let (head, mut body) = response.into_parts();
     let field = |name| head.headers[name].to_str().unwrap().parse::<usize>();
-    assert_eq!(field("x-number"), Ok(number), "somebody else's answer");
+    assert_eq!(
+        field("x-number"),
+        Ok(number),
+        "the response to another request"
+    );
     let size = if is_head { 0 } else { field("x-size").unwrap() };
     // RFC 9112 §8: where a body ends with the connection, one cut short passes for a whole one.
     let may_be_short = head.headers.contains_key("connection");
@@ -379,7 +383,7 @@ fn fits(entry: &Entry, error: &Error, moods: Moods, book: &Book) -> bool {
                 at_least(entry.timeouts.response_head()) && phase == ErrorPhase::Head
             }
             TimeoutKind::Read => at_least(entry.timeouts.read()) && on_the_wire,
-            // It fires at its instant, and nobody here dawdles.
+            // It fires at its instant: no task here delays it.
             TimeoutKind::Total => Some(entry.took) == entry.timeouts.total(),
             _ => false,
         },

@@ -1,7 +1,7 @@
 //! The whole engine under random faults, one seed after the other.
 //!
 //! In each world eight requests share two places. Chance decides what they are, when they begin
-//! and whether somebody drops them; how each connection is linked and how it fails; what the
+//! and whether they are dropped; how each connection is linked and how it fails; what the
 //! server does with each request ([`origin`]). Afterwards
 //!
 //! - each request has got its own right answer, or an error that something in this world accounts
@@ -161,7 +161,7 @@ fn mixed(net: &MockNet, tally: &mut BTreeMap<String, usize>) {
     book.check();
     check_books(net, &pool);
 
-    // The world is kind from now on, and whoever asks next is served. What there is of old
+    // The world is clean from now on, and the next requests succeed. What there is of old
     // connections, idle or in the making, may still be bad: each of them may fail one request.
     let old = pool.status().connections.len();
     book.relent();
@@ -220,7 +220,7 @@ fn check_books(net: &MockNet, pool: &ConnectionPool) {
         "{counted:#?}"
     );
     if being_made == 0 {
-        // Somebody watches what is idle, and nobody else is there.
+        // Only the maintenance task is left.
         let is_quiet = counts.tasks <= 1 && counts.timers <= 1 && counts.attempts == 0;
         assert!(is_quiet, "{:#?}", net.live());
     }

@@ -60,7 +60,7 @@ impl Book {
         self.is_cruel.store(false, Ordering::Relaxed);
     }
 
-    /// Whether somebody has said what is not HTTP.
+    /// Whether a server has sent what is not HTTP.
     pub(crate) fn spoke_nonsense(&self) -> bool {
         self.spoke_nonsense.load(Ordering::Relaxed)
     }

@@ -1,6 +1,6 @@
 //! Seeds: the same test, with other orders of tasks, short reads and writes, and vain wake-ups.
 //!
-//! `HTTPCORE_SEED=17` runs one seed alone; `HTTPCORE_SEEDS=10000` runs so many.
+//! `HTTPCORE_SEED=17` runs one seed alone; `HTTPCORE_SEEDS=10000` runs 10000 seeds.
 
 mod client;
 

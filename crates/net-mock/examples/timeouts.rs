@@ -26,7 +26,10 @@ fn main() {
             .into_iter()
             .enumerate()
         {
-            let error = client.get(host, "/").await.expect_err("nobody answers");
+            let error = client
+                .get(host, "/")
+                .await
+                .expect_err("the server does not answer");
             assert_eq!(error.kind(), ErrorKind::TimedOut);
             assert_eq!(net.elapsed(), client.timeout * (n as u32 + 1));
             println!("{host}: {error}, {:?} after the beginning", net.elapsed());

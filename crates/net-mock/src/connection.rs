@@ -98,7 +98,7 @@ impl Connection {
         let ending = if reset { Ending::Reset } else { Ending::Fin };
         let said = outgoing.close(context, ending);
         if reset {
-            // After a FIN, a reset says no more than that nobody reads.
+            // After a FIN, a reset means only that the bytes are not read.
             let kind = match said {
                 true => ErrorKind::ConnectionReset,
                 false => ErrorKind::BrokenPipe,

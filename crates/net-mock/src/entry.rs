@@ -17,7 +17,7 @@ pub(crate) struct Entry {
 #[derive(Clone, Debug)]
 pub(crate) enum EntryKind {
     Bytes(Bytes),
-    /// So many bytes which were not kept.
+    /// Number of bytes beyond the limit, which were not kept.
     More(usize),
     /// A frame or a record, in words.
     Note(String),

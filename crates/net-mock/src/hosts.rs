@@ -1,4 +1,4 @@
-//! Names, addresses and paths: what is where, and what an attempt to reach it meets.
+//! Names, addresses and paths, and the listeners at them.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -27,7 +27,7 @@ pub(crate) struct Accepted {
     pub(crate) info: ConnectionInfo,
 }
 
-/// Who lives where.
+/// The names and listeners of a world.
 #[derive(Default)]
 pub(crate) struct Hosts {
     pub(crate) names: BTreeMap<String, DnsEntry>,
@@ -36,7 +36,7 @@ pub(crate) struct Hosts {
     ports: u16,
 }
 
-/// Where a server listens.
+/// The address or path of a listener.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum ListenAddr {
     Tcp(SocketAddr),
@@ -47,12 +47,12 @@ pub(crate) enum ListenAddr {
 pub(crate) struct Listener {
     pub(crate) label: String,
     pub(crate) handler: Option<Handler>,
-    /// What the next connections are like; the last one stays.
+    /// Links of the next connections; the last one stays.
     pub(crate) links: VecDeque<Link>,
     pub(crate) accepted: usize,
 }
 
-/// What becomes of looking up a name.
+/// Result of looking up a name.
 ///
 /// ```
 /// use httpcore_net_mock::{MockNet, DnsEntry};
@@ -78,7 +78,7 @@ pub(crate) enum Answer {
 }
 
 impl DnsEntry {
-    /// The name has these addresses, to be tried in this order.
+    /// The name resolves to these addresses, in this order.
     ///
     /// # Panics
     ///
@@ -93,17 +93,17 @@ impl DnsEntry {
         ))
     }
 
-    /// Looking the name up fails; with [`ErrorKind::NotFound`], it does not exist.
+    /// The look-up fails; with [`ErrorKind::NotFound`], the name does not exist.
     pub fn fails(kind: ErrorKind) -> Self {
         Self::answering(Answer::Fails(kind))
     }
 
-    /// Looking the name up never ends.
+    /// The look-up never completes.
     pub fn never() -> Self {
         Self::answering(Answer::Never)
     }
 
-    /// The answer takes so long.
+    /// Sets the time that the look-up takes; zero by default.
     pub fn after(mut self, duration: Duration) -> Self {
         self.after = duration;
         self
@@ -148,7 +148,7 @@ impl Hosts {
         }
     }
 
-    /// What an attempt to connect to `place` meets.
+    /// The link of a new attempt to connect to `place`.
     pub(crate) fn link_for_attempt(&mut self, place: &ListenAddr) -> Link {
         if let Some(listener) = self.listeners.get_mut(place) {
             listener.accepted += 1;
@@ -163,13 +163,13 @@ impl Hosts {
                 connecting: Connecting::Absent,
                 ..Link::default()
             },
-            // Where there is a host but no such port, somebody is there to refuse.
+            // A known host without that port refuses.
             ListenAddr::Tcp(address) if self.is_known(address.ip()) => Link::refused(),
             ListenAddr::Tcp(_) => Link::unreachable(),
         }
     }
 
-    /// What serves, in words: at most so many places.
+    /// Describes what is served: at most `MOST` addresses.
     fn served(&self) -> String {
         const MOST: usize = 20;
         let listens = |listener: &&Listener| listener.handler.is_some();

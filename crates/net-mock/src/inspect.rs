@@ -1,14 +1,14 @@
-//! What a [`MockNet`] tells about itself: what is alive, what waits, and what has been written.
+//! Inspection of a [`MockNet`]: live objects, waiting tasks, transcripts.
 
 use crate::{net::MockNet, report::LiveCounts};
 
 impl MockNet {
-    /// What the code under test holds now. See [`LiveCounts`] for what is counted.
+    /// Returns what the code under test holds now; see [`LiveCounts`].
     pub fn live_counts(&self) -> LiveCounts {
         self.world().with(|state, _| state.live_counts())
     }
 
-    /// What [`live_counts`](Self::live_counts) counts, one by one and by name.
+    /// Lists what [`live_counts`](Self::live_counts) counts, by name.
     pub fn live(&self) -> Vec<String> {
         self.world().with(|state, _| state.live(false))
     }
@@ -18,31 +18,30 @@ impl MockNet {
         self.world().with(|state, _| state.live(true))
     }
 
-    /// Everything there is and what it waits for, in words; what [`run`](Self::run) says when
-    /// nothing can go on.
+    /// Returns a report on everything that exists and what it waits for; [`run`](Self::run) panics with
+    /// such a report when nothing can run.
     pub fn report(&self) -> String {
         self.world().report("the world as it stands")
     }
 
-    /// What has been written on each connection so far, with times: one text for each connection,
-    /// in the order in which they were made. Good for snapshots: the same conversation reads the
-    /// same, however its writes were cut.
+    /// Returns what has been written on each connection so far, with times: one text for each
+    /// connection, in the order in which they were made. Suitable for snapshots: the text does not
+    /// depend on how writes were split.
     ///
-    /// HTTP/1 reads as text, HTTP/2 as frames, and [TLS without cryptography](crate::MockTls) as
-    /// what is inside. Times are those of writing. `>` is the client, `<` the server. A line ends
-    /// with CRLF where nothing else is shown; `\n` is a line feed alone, and `…` no line end at
-    /// all.
+    /// HTTP/1 is shown as text, HTTP/2 as frames, and [TLS without cryptography](crate::MockTls) as its
+    /// plaintext. Times are those of writing. `>` is the client, `<` the server. A line ends with CRLF
+    /// unless shown otherwise: `\n` is a line feed alone, `…` no line end.
     pub fn transcripts(&self) -> Vec<String> {
         self.world().with(|state, _| state.transcripts.texts())
     }
 
-    /// All of [`transcripts`](Self::transcripts), one after the other.
+    /// Returns all [`transcripts`](Self::transcripts), joined.
     pub fn transcript(&self) -> String {
         self.transcripts().join("\n")
     }
 
-    /// How many bytes of each direction of each connection are kept for
-    /// [`transcripts`](Self::transcripts), from now on; 1 MiB unless this is called.
+    /// Sets the maximum number of bytes of each direction of a connection that are kept for
+    /// [`transcripts`](Self::transcripts), from now on; 1 MiB by default. Further bytes are counted only.
     pub fn set_transcript_limit(&self, bytes: usize) {
         self.world()
             .with(|state, _| state.transcripts.set_limit(bytes));

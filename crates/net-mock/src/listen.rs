@@ -25,7 +25,7 @@ use crate::{
     world::{State, World},
 };
 
-/// A place where a server listens. Dropping this changes nothing.
+/// Handle to a listening server. Dropping it does not stop the server.
 #[derive(Clone, Debug)]
 pub struct ServerHandle {
     net: Weak<World>,
@@ -34,20 +34,19 @@ pub struct ServerHandle {
 }
 
 impl ServerHandle {
-    /// Every connection to be made here is like `link`.
+    /// Sets the link of all future connections.
     pub fn link(&self, link: Link) -> &Self {
         self.links([link])
     }
 
-    /// The next connections to be made here are like `links`, one after the other, and all that
-    /// follow are like the last.
+    /// Sets the links of the next connections, in order; the last one applies to all that follow.
     pub fn links(&self, links: impl IntoIterator<Item = Link>) -> &Self {
         let links: VecDeque<Link> = links.into_iter().collect();
         self.with(|listener| listener.links = links);
         self
     }
 
-    /// The address; `None` for a Unix socket.
+    /// Returns the address; `None` for a Unix socket.
     pub fn address(&self) -> Option<SocketAddr> {
         match self.place {
             ListenAddr::Tcp(address) => Some(address),
@@ -55,12 +54,12 @@ impl ServerHandle {
         }
     }
 
-    /// How many attempts to connect have been met here, refused ones included.
+    /// Returns the number of connection attempts so far, refused ones included.
     pub fn attempts(&self) -> usize {
         self.with(|listener| listener.accepted).unwrap_or(0)
     }
 
-    /// Stops listening: further attempts are refused. Connections which exist go on.
+    /// Stops listening: further attempts are refused. Existing connections continue.
     pub fn stop(&self) {
         let Some(world) = self.net.upgrade() else {
             return;
@@ -69,17 +68,17 @@ impl ServerHandle {
         drop(gone);
     }
 
-    /// What has not been played of the tables served here, in words; empty when all of them have
-    /// been played to their last step.
+    /// Describes the scripts of this server that have not been played to their last step; empty if all
+    /// have been.
     pub fn remaining(&self) -> Vec<String> {
         self.progress.remaining()
     }
 
-    /// Checks that every table served here has been played to its last step.
+    /// Asserts that every script of this server has been played to its last step.
     ///
     /// # Panics
     ///
-    /// If one has not: with how far it got.
+    /// If one has not, with the step that it reached.
     pub fn assert_finished(&self) {
         let remaining = self.remaining();
         assert!(remaining.is_empty(), "{}", remaining.join("\n"));
@@ -97,8 +96,8 @@ impl ServerHandle {
 }
 
 impl MockNet {
-    /// Lets `server` answer each connection to `host` and `port`. A name which has no address yet
-    /// is given one (10.0.0.1, 10.0.0.2, …); a literal address is its own.
+    /// Runs `server` for each connection to `host` and `port`. A name without an address is assigned
+    /// one (10.0.0.1, 10.0.0.2, …); a literal address stands for itself.
     ///
     /// ```
     /// use httpcore_core_primitives::{NetworkBackend, TcpOptions};
@@ -127,15 +126,15 @@ impl MockNet {
         self.listen(place, label, server)
     }
 
-    /// Where `host` is, and what to call it.
+    /// The address of `host` and its label.
     pub(crate) fn place(&self, host: &str, port: u16) -> (ListenAddr, String) {
         let ip = self.world().with(|state, _| state.hosts.address_of(host));
         let place = ListenAddr::Tcp(SocketAddr::new(ip, port));
         (place, format!("{host}:{port}"))
     }
 
-    /// As [`serve`](Self::serve), over TLS: `server` is given what is inside. A connection whose
-    /// handshake fails is not given to it.
+    /// As [`serve`](Self::serve), over TLS: `server` gets the decrypted stream. It is not run for a
+    /// connection whose handshake fails.
     pub fn serve_tls<F>(
         &self,
         host: &str,
@@ -157,7 +156,7 @@ impl MockNet {
         })
     }
 
-    /// Lets `server` answer each connection to the Unix socket at `path`.
+    /// Runs `server` for each connection to the Unix socket at `path`.
     pub fn serve_unix<F>(
         &self,
         path: impl AsRef<FilePath>,
@@ -208,16 +207,16 @@ impl MockNet {
         }
     }
 
-    /// Says what becomes of looking up `host`.
+    /// Sets the result of looking up `host`.
     pub fn name(&self, host: &str, name: DnsEntry) {
         self.world().with(|state, _| {
             state.hosts.names.insert(host.to_ascii_lowercase(), name);
         });
     }
 
-    /// Says what connecting to `address` meets, where nobody listens: [`Link::blackhole`],
-    /// [`Link::unreachable`], or one of these with a latency. Without this, an address that some
-    /// name or server has is refused, and any other is unreachable.
+    /// Sets how connecting to `address` fails, where no server listens: [`Link::blackhole`],
+    /// [`Link::unreachable`], or one of these with a latency. By default, connections to the address
+    /// of a known name or server are refused, and any other address is unreachable.
     pub fn set_link(&self, address: SocketAddr, link: Link) {
         let listener = Listener {
             label: address.to_string(),
@@ -233,13 +232,13 @@ impl MockNet {
         drop(before);
     }
 
-    /// Two ends of a perfect connection, the client's and the server's, for tests of a protocol by
-    /// itself. Works outside [`run`](Self::run) too, with wakers of any kind.
+    /// Returns both ends of a connection without latency or faults, the client's and the server's, for
+    /// tests of a protocol alone. Works outside [`run`](Self::run) too, with any waker.
     pub fn pair(&self) -> (BoxStream, ServerStream) {
         self.pair_with(Link::new())
     }
 
-    /// As [`pair`](Self::pair), over `link`; how `link` connects is not asked.
+    /// As [`pair`](Self::pair), over `link`, whose way of connecting is ignored.
     pub fn pair_with(&self, link: Link) -> (BoxStream, ServerStream) {
         let world = self.world();
         let (client, server) = world.with(|state, _| {
@@ -298,7 +297,7 @@ impl NetworkBackend for MockNet {
     }
 }
 
-/// An error of `kind`, with the reason where it is not a test's wish.
+/// An error of `kind`, with the reason unless the test has set the failure.
 fn failure(kind: ErrorKind, unknown: Option<String>) -> io::Error {
     match unknown {
         Some(why) => io::Error::new(kind, why),

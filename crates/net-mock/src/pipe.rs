@@ -30,7 +30,7 @@ use crate::{
     rng::Rng,
 };
 
-/// The most that arrives at once on a path of limited bandwidth: the payload of an Ethernet frame
+/// Maximum number of bytes that arrive at once on a path of limited bandwidth: the payload of an Ethernet frame
 /// which carries TCP over IPv4.
 const PACKET: usize = 1460;
 
@@ -58,9 +58,9 @@ pub(crate) struct Pipe {
     closed_by_writer: bool,
     reader_gone: bool,
     flow: Flow,
-    /// When the line has room for the next packet.
+    /// When the link has bandwidth for the next packet.
     line_free: Duration,
-    /// The reader is at a cut, and is told "not yet" once.
+    /// The reader is at a cut: its next read is pending once.
     at_cut: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
@@ -71,11 +71,11 @@ pub(crate) struct Pipe {
 /// What becomes of bytes written now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Flow {
-    /// They travel.
+    /// They are delivered.
     Open,
-    /// They are taken, and lost.
+    /// They are accepted, and dropped.
     Swallowed,
-    /// They are lost, and fill the buffer nevertheless.
+    /// They are dropped, but occupy the buffer.
     Blackholed,
 }
 
@@ -115,7 +115,7 @@ impl Pipe {
         }
     }
 
-    /// Takes a prefix of `bufs`. The second value is what was taken, for the log.
+    /// Takes a prefix of `bufs` and returns it, for the transcript.
     pub(crate) fn write(
         &mut self,
         context: &mut StepContext<'_>,
@@ -193,8 +193,8 @@ impl Pipe {
         std::mem::take(&mut self.severed)
     }
 
-    /// The connection is reset by neither of its ends: what is in flight still arrives, then both
-    /// get errors. The writer learns of it after `delay`.
+    /// The link resets the connection: what is in flight still arrives, then both ends
+    /// fail. The writer observes it after `delay`.
     pub(crate) fn sever(&mut self, context: &mut StepContext<'_>, delay: Duration) {
         if self.flow != Flow::Blackholed {
             self.end(context, Ending::Reset);
@@ -230,7 +230,7 @@ impl Pipe {
         self.line_free + self.path.latency
     }
 
-    /// The writer has nothing more to say, in one way or the other.
+    /// Ends the writer's side with `ending`; false if it had ended before.
     pub(crate) fn close(&mut self, context: &mut StepContext<'_>, ending: Ending) -> bool {
         if self.closed_by_writer {
             return false;
@@ -248,7 +248,7 @@ impl Pipe {
         self.notify_reader(context);
     }
 
-    /// The connection has been reset: after `delay`, writing fails in this way.
+    /// Makes writing fail with `kind`, after `delay`.
     pub(crate) fn fail_writes(
         &mut self,
         context: &mut StepContext<'_>,
@@ -260,14 +260,14 @@ impl Pipe {
         context.wakes.call(self.writer.take());
     }
 
-    /// The writer has been told of a reset, and finds nobody there from now on.
+    /// The reset has been reported to the writer: later writes fail with `BrokenPipe`.
     pub(crate) fn broken_reported(&mut self) {
         if let Some((_, kind)) = &mut self.broken {
             *kind = ErrorKind::BrokenPipe;
         }
     }
 
-    /// The writer is gone.
+    /// The writer has been dropped.
     pub(crate) fn writer_dropped(&mut self, context: &mut StepContext<'_>) {
         context.wakes.discard(self.writer.take());
     }
@@ -281,12 +281,12 @@ impl Pipe {
         self.path.latency
     }
 
-    /// Who waits for bytes, or for the end of an idle stream.
+    /// The waker of the task that waits for bytes, or for the end of an idle stream.
     pub(crate) fn reader(&self) -> Option<&Waker> {
         self.reader.as_ref()
     }
 
-    /// Who waits for room.
+    /// The waker of the task that waits for room.
     pub(crate) fn writer(&self) -> Option<&Waker> {
         self.writer.as_ref()
     }

@@ -1,4 +1,4 @@
-//! Who is there and waits for what: the live counts, and the report on a world that is stuck.
+//! Live counts, and the report on what every task of a world waits for.
 
 use std::task::Waker;
 
@@ -117,7 +117,7 @@ impl State {
 }
 
 impl State {
-    /// What would wake whoever is woken by `waker`.
+    /// Describes what would call `waker`.
     fn waits_of(&self, waker: &Waker) -> Vec<String> {
         let waits = self.timers.values();
         let waits =

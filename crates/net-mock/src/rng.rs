@@ -1,6 +1,6 @@
-//! Chance, from a seed: the same seed throws the same dice.
+//! Seeded random choices.
 
-/// The dice of a world; without a seed, everything goes the plain way.
+/// The random number generator of a world; without a seed, every choice is the default one.
 #[derive(Debug, Default)]
 pub(crate) struct Rng(Option<Seeded>);
 
@@ -11,8 +11,8 @@ struct Seeded {
     profile: FaultProfile,
 }
 
-/// What a seed is cruel in. Each is on for some seeds only, so that one kind of cruelty does not
-/// hide what another would find: a spurious wake-up can make good for one that was forgotten.
+/// The faults that a seed injects. Each is enabled for some seeds only, so that one fault does not
+/// hide what another would find: a spurious wake-up can make up for a lost one.
 #[derive(Clone, Copy, Debug)]
 struct FaultProfile {
     short_reads: bool,
@@ -64,12 +64,12 @@ impl Rng {
         self.cut(most, |profile| profile.short_writes)
     }
 
-    /// Whether something which could be done at once says "not yet" first.
+    /// Whether an operation that could complete is pending once first.
     pub(crate) fn spurious_pending(&mut self) -> bool {
         self.chance(8, |profile| profile.spurious_pending)
     }
 
-    /// Whether somebody who waits is woken for nothing; if so, which of `count`.
+    /// Which of `count` registered wakers to call without reason, if any.
     pub(crate) fn spurious_wake(&mut self, count: usize) -> Option<usize> {
         if count > 0 && self.chance(8, |profile| profile.spurious_wakes) {
             return Some(self.random_below(count));
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_seed_throws_the_same_dice() {
+    fn same_seed_makes_the_same_choices() {
         let throw = |seed| {
             let mut rng = Rng::seeded(seed);
             (0..50)
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_seed_everything_goes_the_plain_way() {
+    fn without_a_seed_every_choice_is_the_default() {
         let mut rng = Rng::default();
         for _ in 0..100 {
             assert_eq!(

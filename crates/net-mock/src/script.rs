@@ -88,7 +88,7 @@ impl Script {
         self.step(Step::Send(Bytes::copy_from_slice(bytes.as_ref())))
     }
 
-    /// Lets so much virtual time pass.
+    /// Waits for `duration` of virtual time.
     pub fn wait(self, duration: Duration) -> Self {
         self.step(Step::Wait(duration))
     }

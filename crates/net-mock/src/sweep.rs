@@ -30,7 +30,7 @@ const AFTERWARDS: Duration = Duration::from_secs(3600);
 
 /// Something to be cancelled: built anew for each point at which it is dropped.
 ///
-/// The futures run in the world that was given to whoever builds the scenario. They need not be
+/// The futures run in the world that is passed to the function that builds the scenario. They need not be
 /// `Send`.
 pub struct Scenario {
     main: Pin<Box<dyn Future<Output = ()>>>,

@@ -1,4 +1,4 @@
-//! TLS without cryptography: handshakes, refusals, tickets and goodbyes, all of them readable.
+//! TLS without cryptography: handshakes, alerts, tickets and `close_notify`, readable in transcripts.
 
 use std::{future::poll_fn, io};
 
@@ -85,7 +85,7 @@ impl TlsServer {
         self
     }
 
-    /// Sends so many session tickets right after the handshake; see also
+    /// Sends `count` session tickets right after the handshake; see also
     /// [`ServerStream::send_ticket`](crate::ServerStream::send_ticket).
     pub fn tickets(mut self, count: usize) -> Self {
         self.tickets = count;

@@ -161,7 +161,7 @@ impl TlsStream {
 impl End {
     fn error(&self) -> io::Error {
         match self {
-            // RFC 8446 §6.1: an end that nobody announced may be somebody else's doing.
+            // RFC 8446 §6.1: an end without close_notify may be a truncation attack.
             End::CloseNotify | End::Truncated => ErrorKind::UnexpectedEof.into(),
             End::Alert(alert) => failure(MockTlsError::Alert(alert.clone())),
             End::NotTls => failure(MockTlsError::NotTls),
@@ -204,7 +204,7 @@ impl NetworkStream for TlsStream {
         self.queue(Kind::Data, &content);
         let whole = self.outgoing.len();
         match self.poll_write_outgoing(cx) {
-            // Whoever is told that a write has failed may send the same elsewhere.
+            // A caller may send the same bytes elsewhere after a failed write.
             Poll::Ready(Err(error)) if self.outgoing.len() == whole => Poll::Ready(Err(error)),
             Poll::Ready(Err(_)) => Poll::Ready(Ok(content.len())),
             // What could not be written yet is kept, and written by the next call or by a flush.

@@ -7,7 +7,7 @@
 //!   something due later? ──yes──► move the clock there, wake whom it concerns
 //!           │ no
 //!           ▼
-//!        panic, with a report of who waits for what
+//!        panic, with a report on what each task waits for
 //! ```
 
 use std::{
@@ -82,7 +82,7 @@ impl Default for Bounds {
 pub(crate) struct Task {
     pub(crate) name: String,
     pub(crate) side: Side,
-    /// What it was last polled with: by this it is told who waits for what.
+    /// What it was last polled with: identifies what the task waits for.
     pub(crate) waker: Option<Waker>,
 }
 

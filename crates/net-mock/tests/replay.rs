@@ -142,7 +142,7 @@ fn a_replay_takes_any_secret_and_nothing_else() {
         });
         drop(replay);
     };
-    ask(REQUEST.replace("id=7", "somebody else's"));
+    ask(REQUEST.replace("id=7", "another user's"));
     let message = panic_of(|| ask(REQUEST.replace("k1", "k2")));
     assert!(message.contains("x-key: k2"), "{message}");
 }

@@ -128,7 +128,7 @@ fn an_idle_stream_tells_why_it_is_no_longer_fit() {
 }
 
 #[test]
-fn an_idle_stream_wakes_whoever_waits_for_its_end() {
+fn idle_stream_wakes_its_task_at_the_end() {
     let net = MockNet::new();
     net.serve("brief.test", 80, async |stream| {
         stream.sleep(60_000 * MS).await;
@@ -302,8 +302,8 @@ fn connecting_takes_a_round_trip_and_meets_its_fate() {
         }
         let port = connect(&net, "h.test", 81).await.unwrap_err();
         assert_eq!(port.kind(), ErrorKind::ConnectionRefused);
-        let nobody = connect(&net, "203.0.113.9", 80).await.unwrap_err();
-        assert_eq!(nobody.kind(), ErrorKind::HostUnreachable);
+        let absent = connect(&net, "203.0.113.9", 80).await.unwrap_err();
+        assert_eq!(absent.kind(), ErrorKind::HostUnreachable);
         host.stop();
         let stopped = connect(&net, "h.test", 80).await.unwrap_err();
         assert_eq!(stopped.kind(), ErrorKind::ConnectionRefused);

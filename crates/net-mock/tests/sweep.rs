@@ -147,7 +147,7 @@ fn a_timer_left_armed_is_caught_and_named() {
 }
 
 #[test]
-fn a_stream_kept_by_a_task_nobody_ends_is_caught_and_named() {
+fn stream_kept_by_a_leaked_task_is_found_and_named() {
     let message = message_of(|| {
         sweep_polls(|net| {
             oracle(net);
@@ -233,7 +233,7 @@ impl Drop for Waiting {
         }
         let mut held = self.0.held.lock().unwrap();
         held.1.retain(|one| one.0 != id);
-        // Whoever is next may have been woken in vain.
+        // The next waiter may have been woken without need.
         let next = held.1.front().map(|one| one.1.clone());
         drop(held);
         if let Some(next) = next {

@@ -178,7 +178,7 @@ fn an_end_with_close_notify_is_clean_and_one_without_is_an_error() {
 }
 
 #[test]
-fn the_clients_goodbye_reaches_the_server() {
+fn close_notify_of_the_client_reaches_the_server() {
     let net = MockNet::new();
     net.serve_tls("tls.test", 443, TlsServer::new(), async |mut stream| {
         assert_eq!(&stream.read_to_end().await.unwrap()[..], b"that is all");

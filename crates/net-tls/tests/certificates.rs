@@ -514,7 +514,7 @@ fn server_with_old_versions_only_is_incompatible() {
         let (refusal, text) = answered(hello);
         assert_eq!(refusal, TlsErrorKind::Incompatible, "{text}");
         assert!(
-            text.contains("a version of TLS which is not allowed"),
+            text.contains("TLS version that is disabled"),
             "{text}"
         );
     }

@@ -12,7 +12,7 @@ use super::{Ending, Flow, Pipe, StepContext};
 use crate::{event_queue::ScheduledEvent, link::Chunks};
 
 impl Pipe {
-    /// Appends to `buf`, which has room, what has arrived.
+    /// Appends what has arrived to `buf`, which has spare capacity.
     pub(crate) fn read(
         &mut self,
         context: &mut StepContext<'_>,
@@ -47,7 +47,7 @@ impl Pipe {
         }
     }
 
-    /// Moves at most `most` bytes which have arrived into `buf`, up to the next cut.
+    /// Moves at most `most` bytes that have arrived into `buf`, up to the next cut.
     fn take(&mut self, context: &mut StepContext<'_>, most: usize, buf: &mut BytesMut) -> usize {
         let now = context.event_queue.now();
         let mut left = most;
@@ -87,7 +87,7 @@ impl Pipe {
         read
     }
 
-    /// What a reader who expects nothing learns.
+    /// What a reader of an idle stream observes.
     pub(crate) fn idle(&mut self, context: &mut StepContext<'_>, waker: Waker) -> Poll<IdleEvent> {
         let now = context.event_queue.now();
         if self.segments.front().is_some_and(|front| front.at <= now) {
@@ -110,14 +110,14 @@ impl Pipe {
         }
     }
 
-    /// The reader has been told of a reset, and finds an end from now on.
+    /// The reset has been reported to the reader: later reads yield the end.
     pub(crate) fn ending_reported(&mut self) {
         if let Some((_, ending)) = &mut self.ending {
             *ending = Ending::Fin;
         }
     }
 
-    /// The reader is gone, with whatever it has not read.
+    /// The reader has been dropped, and unread bytes with it.
     pub(crate) fn reader_dropped(&mut self, context: &mut StepContext<'_>) {
         self.reader_gone = true;
         self.flow = Flow::Swallowed;
@@ -130,7 +130,7 @@ impl Pipe {
         }
     }
 
-    /// Something has arrived for whoever reads.
+    /// Bytes or the end have arrived.
     pub(crate) fn arrived(&mut self, context: &mut StepContext<'_>) {
         self.arrival = None;
         self.notify_reader(context);
@@ -158,7 +158,7 @@ impl Pipe {
         }
     }
 
-    /// Whether the reader would leave bytes unread by going now.
+    /// Whether bytes would be unread if the reader were dropped now.
     pub(crate) fn has_unread(&self) -> bool {
         !self.segments.is_empty()
     }
