@@ -17,7 +17,7 @@ use httpcore::{
 use httpcore_net_mock::{MockNet, Sleep};
 
 use crate::{
-    Moods, milliseconds,
+    FaultProfile, milliseconds,
     origin::{self, Book},
 };
 
@@ -311,7 +311,7 @@ async fn read(
 }
 
 /// Checks that it went in a way that this world accounts for, and says in a word how it went.
-pub(crate) fn check(entry: &Entry, moods: Moods, book: &Book) -> String {
+pub(crate) fn check(entry: &Entry, faults: FaultProfile, book: &Book) -> String {
     let seen = book.seen(entry.number).heads;
     match &entry.outcome {
         Outcome::Answered => {
@@ -320,7 +320,7 @@ pub(crate) fn check(entry: &Entry, moods: Moods, book: &Book) -> String {
             format!("answered{again}")
         }
         Outcome::Dropped => {
-            assert!(moods.drops, "request {} was dropped", entry.number);
+            assert!(faults.drops, "request {} was dropped", entry.number);
             "dropped".to_owned()
         }
         Outcome::Failed(error) => {
@@ -329,8 +329,8 @@ pub(crate) fn check(entry: &Entry, moods: Moods, book: &Book) -> String {
                 "request {} after {:?}, seen {seen} times: {told}, {error:?}",
                 entry.number, entry.took
             );
-            assert!(fits(entry, error, moods, book), "{of}\n{moods:?}");
-            assert!(!moods.are_kind() || entry.fails, "{of}, in a kind world");
+            assert!(fits(entry, error, faults, book), "{of}\n{faults:?}");
+            assert!(!faults.is_clean() || entry.fails, "{of}, in a clean world");
             assert!(error.attempts() <= 2, "{of}");
             assert!(seen <= error.attempts() as usize, "{of}");
             if error.sent() == RequestSent::None && error.attempts() == 1 {
@@ -342,7 +342,7 @@ pub(crate) fn check(entry: &Entry, moods: Moods, book: &Book) -> String {
 }
 
 /// Whether something in this world accounts for an error, and it says so in the right phase.
-fn fits(entry: &Entry, error: &Error, moods: Moods, book: &Book) -> bool {
+fn fits(entry: &Entry, error: &Error, faults: FaultProfile, book: &Book) -> bool {
     let at_least = |limit: Option<Duration>| limit.is_some_and(|limit| entry.took >= limit);
     let (phase, sent) = (error.phase(), error.sent());
     let on_the_wire = matches!(
@@ -351,15 +351,15 @@ fn fits(entry: &Entry, error: &Error, moods: Moods, book: &Book) -> bool {
     );
     match error.kind() {
         ErrorKind::Resolve => {
-            moods.names && phase == ErrorPhase::Resolve && sent == RequestSent::None
+            faults.names && phase == ErrorPhase::Resolve && sent == RequestSent::None
         }
         ErrorKind::Connect => {
-            (moods.links || moods.names)
+            (faults.links || faults.names)
                 && phase == ErrorPhase::Connect
                 && sent == RequestSent::None
         }
         ErrorKind::ConnectionClosed | ErrorKind::Network => {
-            (moods.links || moods.servers) && on_the_wire
+            (faults.links || faults.servers) && on_the_wire
         }
         ErrorKind::Protocol => {
             book.spoke_nonsense() && matches!(phase, ErrorPhase::Head | ErrorPhase::Send)
@@ -370,10 +370,10 @@ fn fits(entry: &Entry, error: &Error, moods: Moods, book: &Book) -> bool {
                 at_least(entry.timeouts.acquire()) && phase == ErrorPhase::Acquire
             }
             TimeoutKind::Resolve => {
-                moods.names && at_least(entry.timeouts.resolve()) && phase == ErrorPhase::Resolve
+                faults.names && at_least(entry.timeouts.resolve()) && phase == ErrorPhase::Resolve
             }
             TimeoutKind::Connect => {
-                (moods.names || moods.links)
+                (faults.names || faults.links)
                     && at_least(entry.timeouts.connect())
                     && phase == ErrorPhase::Connect
             }

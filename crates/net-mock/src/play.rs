@@ -1,4 +1,4 @@
-//! Playing a table: doing its steps on a stream, and saying what was not as expected.
+//! Running a script on a stream, and reporting mismatches.
 
 use std::{fmt::Write, io, sync::Mutex};
 
@@ -16,13 +16,13 @@ use crate::{
     text,
 };
 
-/// A table being played.
+/// A run of a script on one stream.
 pub(crate) struct ScriptRun<'a> {
     name: &'a str,
-    /// What has been said, in the order in which it was.
+    /// What both sides have sent, in order.
     past: Vec<(&'static str, Vec<u8>)>,
     total: usize,
-    /// How many bytes had been read before this step.
+    /// Number of bytes read before this step.
     read: usize,
     progress: ScriptProgress,
 }
@@ -52,7 +52,7 @@ impl<'a> ScriptRun<'a> {
             .await;
     }
 
-    /// Does one step, and leaves the stream unless the connection is over.
+    /// Runs one step; returns the stream unless the connection has ended.
     async fn step(
         &mut self,
         step: Step,
@@ -130,7 +130,7 @@ impl<'a> ScriptRun<'a> {
         let begin = [Piece::Exactly(Bytes::from(format!("{start} ")))];
         loop {
             stream.forbid_tls();
-            // At once, if the beginning is wrong already: the rest may never come.
+            // At once if the beginning differs: the rest may never arrive.
             if let Progress::Differs { got, expected } = compare(&begin, stream.buffered()) {
                 let both = difference(&begin, stream.buffered(), got, expected);
                 self.mismatch(name, got, &both);
@@ -174,9 +174,9 @@ impl<'a> ScriptRun<'a> {
         );
         text += both;
         if self.past.is_empty() {
-            text += "nothing had been said before\n";
+            text += "nothing had been sent before\n";
         } else {
-            text += "what had been said before (> by the client, < by the server):\n";
+            text += "what had been sent before (> by the client, < by the server):\n";
         }
         for (sign, bytes) in &self.past {
             for line in text::lines(bytes) {
@@ -194,12 +194,12 @@ fn indent(text: &mut String, bytes: &[u8]) {
 }
 
 impl Script {
-    /// Plays the server's part on `stream`, for servers that are functions and want a table for
-    /// some of their connections. `name` is for messages.
+    /// Plays the script on `stream`, for servers that are functions and use scripts for some of their
+    /// connections. `name` is used in messages.
     ///
     /// # Panics
     ///
-    /// When what the client sends is not what is expected.
+    /// If the client sends something unexpected.
     pub async fn play(self, name: &str, stream: ServerStream) {
         let play = ScriptRun::new(name, self.steps.len(), ScriptProgress::default());
         play.run(self.steps, stream).await;
@@ -207,33 +207,33 @@ impl Script {
 }
 
 impl MockNet {
-    /// Answers each connection to `host` and `port` as `table` says.
-    pub fn serve_script(&self, host: &str, port: u16, table: Script) -> ServerHandle {
+    /// Plays `script` on each connection to `host` and `port`.
+    pub fn serve_script(&self, host: &str, port: u16, script: Script) -> ServerHandle {
         let (place, label) = self.place(host, port);
-        self.serve_any(place, label, vec![table], true)
+        self.serve_any(place, label, vec![script], true)
     }
 
-    /// Answers the first connection to `host` and `port` as the first table says, the second as
-    /// the second, and so on; a connection too many fails the test.
+    /// Plays the first script on the first connection to `host` and `port`, the second on the second,
+    /// and so on; a connection beyond the last script fails the test.
     pub fn serve_scripts(
         &self,
         host: &str,
         port: u16,
-        tables: impl IntoIterator<Item = Script>,
+        scripts: impl IntoIterator<Item = Script>,
     ) -> ServerHandle {
         let (place, label) = self.place(host, port);
-        self.serve_any(place, label, tables.into_iter().collect(), false)
+        self.serve_any(place, label, scripts.into_iter().collect(), false)
     }
 
     pub(crate) fn serve_any(
         &self,
         place: ListenAddr,
         name: String,
-        tables: Vec<Script>,
+        scripts: Vec<Script>,
         again: bool,
     ) -> ServerHandle {
         let label = name.clone();
-        let progress = ScriptProgress::of(tables.len());
+        let progress = ScriptProgress::of(scripts.len());
         let (next, progress_of_all) = (Mutex::new(0), progress.clone());
         let served = self.listen(place, label, move |stream| {
             let turn = {
@@ -242,15 +242,15 @@ impl MockNet {
                 *next - 1
             };
             let place = if again { 0 } else { turn };
-            let table = tables.get(place).cloned();
+            let script = scripts.get(place).cloned();
             let name = format!("{name}, connection {}", turn + 1);
             let progress = progress_of_all.at(place);
             async move {
-                let Some(table) = table else {
-                    panic!("{name}: there is no table for it");
+                let Some(script) = script else {
+                    panic!("{name}: no script is left for it");
                 };
-                let play = ScriptRun::new(&name, table.steps.len(), progress);
-                play.run(table.steps, stream).await;
+                let play = ScriptRun::new(&name, script.steps.len(), progress);
+                play.run(script.steps, stream).await;
             }
         });
         served.recording(progress)

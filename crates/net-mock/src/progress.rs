@@ -4,11 +4,11 @@ use std::sync::{Arc, Mutex};
 
 use crate::sync::lock;
 
-/// How far the tables of a server have been played, one entry for each.
+/// Progress of the scripts of a server, one entry for each.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ScriptProgress {
-    tables: Arc<Mutex<Vec<State>>>,
-    /// Which of them is being played.
+    scripts: Arc<Mutex<Vec<State>>>,
+    /// Index of the script being played.
     this: usize,
 }
 
@@ -20,33 +20,36 @@ pub(crate) enum State {
 }
 
 impl ScriptProgress {
-    pub(crate) fn of(tables: usize) -> Self {
+    pub(crate) fn of(scripts: usize) -> Self {
         ScriptProgress {
-            tables: Arc::new(Mutex::new(vec![State::NotStarted; tables])),
+            scripts: Arc::new(Mutex::new(vec![State::NotStarted; scripts])),
             this: 0,
         }
     }
 
-    /// The same progress, for who plays the table at `this`.
+    /// The same progress, for the run of the script at index `this`.
     pub(crate) fn at(&self, this: usize) -> Self {
         ScriptProgress {
-            tables: self.tables.clone(),
+            scripts: self.scripts.clone(),
             this,
         }
     }
 
     pub(crate) fn note(&self, state: State) {
-        if let Some(entry) = lock(&self.tables).get_mut(self.this) {
+        if let Some(entry) = lock(&self.scripts).get_mut(self.this) {
             *entry = state;
         }
     }
 
     pub(crate) fn remaining(&self) -> Vec<String> {
-        let states = lock(&self.tables);
+        let states = lock(&self.scripts);
         let describe = |(n, state): (usize, &State)| match state {
             State::Finished => None,
-            State::NotStarted => Some(format!("table {}: no connection came for it", n + 1)),
-            State::At(step) => Some(format!("table {}: got no further than {step}", n + 1)),
+            State::NotStarted => Some(format!(
+                "script {}: not started, since no connection was made",
+                n + 1
+            )),
+            State::At(step) => Some(format!("script {}: stopped at {step}", n + 1)),
         };
         states.iter().enumerate().filter_map(describe).collect()
     }

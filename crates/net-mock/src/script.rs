@@ -1,4 +1,4 @@
-//! Servers as tables: what is expected, and what is said, in order.
+//! Servers as scripts: what is expected and what is sent, in order.
 
 use std::time::Duration;
 
@@ -9,14 +9,13 @@ use crate::{
     tls::TlsServer,
 };
 
-/// A server's part of one connection, step by step.
+/// The server's side of one connection, step by step.
 ///
-/// What the client sends must be what is expected, and nothing else: the first byte that differs
-/// fails the test, with both sides and what had been said before. After the last step the client
-/// may only close.
+/// The client must send exactly what is expected: the first byte that differs fails the test, with both
+/// versions and what had been sent before. After the last step the client may only close.
 ///
-/// A client that closes too early is no mismatch, since a test may want just that; the table is
-/// left unplayed, and [`ServerHandle::assert_finished`] tells.
+/// A client that closes too early is not a mismatch, since a test may want that; the script is left
+/// unfinished, which [`assert_finished`](crate::ServerHandle::assert_finished) reports.
 ///
 /// ```
 /// use httpcore_net_mock::{MockNet, Script};
@@ -53,7 +52,7 @@ pub(crate) enum Step {
 }
 
 impl Script {
-    /// A table without steps: expects nothing but the end.
+    /// Returns a script without steps, which expects only the end.
     pub fn new() -> Self {
         Self::default()
     }
@@ -68,8 +67,8 @@ impl Script {
     }
 
     /// Expects the head of an HTTP/1 request: `start` is its method and target, as in
-    /// `"GET /index.html"`; each of `fields` must be there, among others. Names of fields are
-    /// compared without regard to case.
+    /// `"GET /index.html"`; each of `fields` must be present, among others. Field names are compared
+    /// case-insensitively.
     pub fn expect_request(self, start: &str, fields: &[(&str, &str)]) -> Self {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         self.step(Step::ExpectRequest {
@@ -78,7 +77,7 @@ impl Script {
         })
     }
 
-    /// Expects the client to have said all, by closing one direction or both.
+    /// Expects the client to close one direction or both.
     pub fn expect_end(self) -> Self {
         self.step(Step::ExpectEnd)
     }
@@ -93,7 +92,7 @@ impl Script {
         self.step(Step::Wait(duration))
     }
 
-    /// Says that nothing more will be sent, and goes on listening.
+    /// Closes the sending direction, and goes on reading.
     pub fn half_close(self) -> Self {
         self.step(Step::HalfClose)
     }
@@ -108,20 +107,20 @@ impl Script {
         self.step(Step::Reset)
     }
 
-    /// Holds the connection for ever, and neither reads nor writes.
+    /// Holds the connection for ever, without reading or writing.
     pub fn stall(self) -> Self {
         self.step(Step::Stall)
     }
 
-    /// Answers with `101 Switching Protocols` to `protocol` (RFC 9110 §15.2.2). What follows in
-    /// the table are bytes of that protocol.
+    /// Sends `101 Switching Protocols` to `protocol` (RFC 9110 §15.2.2). The steps that follow exchange
+    /// bytes of that protocol.
     pub fn upgrade(self, protocol: &str) -> Self {
         self.send(format!(
             "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: {protocol}\r\n\r\n"
         ))
     }
 
-    /// Answers a TLS handshake. What follows in the table is inside.
+    /// Answers a TLS handshake. The steps that follow are inside TLS.
     pub fn start_tls(self, server: TlsServer) -> Self {
         self.step(Step::StartTls(server))
     }

@@ -169,7 +169,7 @@ impl ServerStream {
         Ok(self.buffer.split_to(count).freeze())
     }
 
-    /// Reads until the other side ends.
+    /// Reads until the end of the stream.
     ///
     /// # Errors
     ///
@@ -179,7 +179,7 @@ impl ServerStream {
         Ok(self.buffer.split().freeze())
     }
 
-    /// What has been read from the connection, and not yet been asked for.
+    /// Returns the bytes that have been received and not yet been returned by a read.
     pub fn buffered(&self) -> &[u8] {
         &self.buffer
     }
@@ -199,7 +199,7 @@ impl ServerStream {
         poll_fn(|cx| self.stream.top().poll_flush(cx)).await
     }
 
-    /// Says that nothing more will be written; reading goes on. Over TLS, with a `close_notify`.
+    /// Closes the writing direction; reading goes on. Over TLS, sends `close_notify`.
     ///
     /// # Errors
     ///
@@ -211,18 +211,18 @@ impl ServerStream {
     /// Closes the connection; the same as dropping it. Over TLS, without a `close_notify`.
     pub fn close(self) {}
 
-    /// Resets the connection: the other side reads what is on its way, and then gets an error.
+    /// Resets the connection: the peer reads what is in flight, and then gets an error.
     pub fn reset(self) {
         self.handle.close_end(true);
     }
 
-    /// Waits, without reading, until the other side closes or says something.
+    /// Waits, without reading, until the peer closes or sends bytes.
     pub async fn idle(&mut self) -> IdleEvent {
         poll_fn(|cx| self.poll_idle(cx)).await
     }
 
-    /// Waits for ever, holding the connection, and is named as doing so in reports. The future goes
-    /// when the world does.
+    /// Waits for ever, holding the connection; reports name the stall. The future is dropped with the
+    /// world.
     pub async fn stall(self) {
         let mut stalling = Stalling(self);
         poll_fn(|cx| stalling.poll(cx)).await
@@ -233,19 +233,17 @@ impl ServerStream {
         Sleep::new(self.handle.world.clone(), duration)
     }
 
-    /// A number below `count`, as the seed of the world has it, for servers with moods; 0 without a
-    /// seed. See [`MockNet::random_below`](crate::MockNet::random_below).
+    /// Returns a random number below `count`, determined by the seed of the world; 0 without a seed. See [`MockNet::random_below`](crate::MockNet::random_below).
     pub fn random_below(&self, count: usize) -> usize {
         self.handle.world.random_below(count)
     }
 
-    /// The address of the client; `None` on a Unix socket.
+    /// Returns the address of the client; `None` on a Unix socket.
     pub fn peer(&self) -> Option<SocketAddr> {
         self.stream.facts().peer
     }
 
-    /// Which connection of the world this is, counted from 1 together with other things that are
-    /// counted; the number which reports call it by.
+    /// Returns the number of the connection, by which reports name it.
     pub fn id(&self) -> u64 {
         self.handle.id
     }
@@ -283,7 +281,7 @@ impl ServerStream {
     }
 }
 
-/// A connection on which nothing more will be said, as the world is told.
+/// A stalled connection, registered in the world.
 struct Stalling(ServerStream);
 
 impl Stalling {
@@ -306,7 +304,7 @@ impl Drop for Stalling {
     }
 }
 
-/// The connection, or what has been put on top of it.
+/// The connection, or TLS over it.
 #[derive(Debug)]
 enum Layers {
     Plain(MockStream),

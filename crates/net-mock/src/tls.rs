@@ -14,11 +14,10 @@ use crate::{
 /// [`serve_tls`](crate::MockNet::serve_tls), [`Script::start_tls`](crate::Script::start_tls) or
 /// [`ServerStream::accept_tls`](crate::ServerStream::accept_tls).
 ///
-/// There is nothing secret about it; what it has in common with TLS is its behaviour. The
-/// handshake takes a round trip. The certificate is judged by the name that was asked for. A
-/// stream that ends without a `close_notify` ends in an error ([`UnexpectedEof`](io::ErrorKind::UnexpectedEof), RFC
+/// It has no cryptography; it behaves like TLS. The handshake takes a round trip. The certificate is
+/// verified against the server name. A stream that ends without a `close_notify` ends in an error ([`UnexpectedEof`](io::ErrorKind::UnexpectedEof), RFC
 /// 8446 §6.1), and one that ends with it ends well. Tickets (RFC 8446 §4.6.1) make the connection
-/// below readable and are digested, while reading and while idle.
+/// below readable and are processed, while reading and while idle.
 ///
 /// A refused certificate is an [`io::Error`] of [`InvalidData`](io::ErrorKind::InvalidData) with a [`TlsFailure`]
 /// inside, whose cause is a [`MockTlsError`]; so is an alert, also one after the handshake
@@ -29,19 +28,19 @@ pub struct MockTls {
 }
 
 impl MockTls {
-    /// A client which judges certificates.
+    /// Returns a client that verifies certificates.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Does not look at certificates.
+    /// Accepts any certificate.
     pub fn accept_any_certificate(mut self) -> Self {
         self.trusts_anything = true;
         self
     }
 }
 
-/// What a server does in a handshake, and after it.
+/// Behaviour of a server in a handshake, and after it.
 ///
 /// ```
 /// use httpcore_core_primitives::Alpn;
@@ -60,26 +59,26 @@ pub struct TlsServer {
 }
 
 impl TlsServer {
-    /// A server without ALPN, whose certificate is good for every name.
+    /// Returns a server without ALPN, whose certificate is valid for every name.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Speaks these protocols, and takes the first of them that the client offers. If it offers
-    /// none of them, the handshake fails (RFC 7301 §3.2).
+    /// Sets the ALPN protocols: the server selects the first of them that the client offers. If it
+    /// offers none of them, the handshake fails (RFC 7301 §3.2).
     pub fn alpn(mut self, protocols: &[Alpn]) -> Self {
         self.alpn = protocols.to_vec();
         self
     }
 
-    /// Has a certificate for these names only.
+    /// Sets the names of the certificate.
     pub fn certificate_for(mut self, names: &[&str]) -> Self {
         let names = names.iter().map(|name| (*name).to_owned()).collect();
         self.certificate = Some(Certificate::For(names));
         self
     }
 
-    /// Has a certificate with which something is wrong.
+    /// Makes the certificate invalid, for this reason.
     pub fn bad_certificate(mut self, fault: &str) -> Self {
         self.certificate = Some(Certificate::Faulty(fault.replace('\n', " ")));
         self
@@ -92,13 +91,13 @@ impl TlsServer {
         self
     }
 
-    /// Answers the handshake with this alert, such as `"handshake_failure"`.
+    /// Fails the handshake with this alert, such as `"handshake_failure"`.
     pub fn alert(mut self, alert: &str) -> Self {
         self.alert = Some(alert.to_owned());
         self
     }
 
-    /// What is agreed on with a client that offers `offer`.
+    /// Selects a protocol from `offer`.
     fn choose(&self, offer: &[Alpn]) -> Result<Option<Alpn>, &str> {
         if let Some(alert) = &self.alert {
             return Err(alert);
@@ -167,7 +166,7 @@ impl TlsConnector for MockTls {
             };
             if let Some(fault) = fault {
                 stream.queue(Kind::Alert, b"bad_certificate");
-                // The peer may be told or not; what counts is why.
+                // Best effort: the reason of the failure matters more.
                 let _ = poll_fn(|cx| stream.poll_flush(cx)).await;
                 return Err(failure(fault));
             }

@@ -151,7 +151,10 @@ fn a_replay_takes_any_secret_and_nothing_else() {
 fn a_replay_knows_what_has_not_happened_again() {
     let net = MockNet::new();
     let replay = net.replay(RECORDING).unwrap();
-    assert_eq!(replay.remaining(), ["table 1: no connection came for it"]);
+    assert_eq!(
+        replay.remaining(),
+        ["script 1: not started, since no connection was made"]
+    );
     assert!(panic_of(|| replay.assert_finished()).contains("no connection"));
 }
 

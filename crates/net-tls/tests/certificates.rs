@@ -513,10 +513,7 @@ fn server_with_old_versions_only_is_incompatible() {
     for hello in [TLS11, TLS10] {
         let (refusal, text) = answered(hello);
         assert_eq!(refusal, TlsErrorKind::Incompatible, "{text}");
-        assert!(
-            text.contains("TLS version that is disabled"),
-            "{text}"
-        );
+        assert!(text.contains("TLS version that is disabled"), "{text}");
     }
     // One which knows that it has nothing to offer (RFC 8446 §6.2: alert 70).
     let (refusal, text) = answered(b"\x15\x03\x01\0\x02\x02\x46");

@@ -45,13 +45,16 @@ fn tables_are_played_one_for_each_connection() {
     let served = net.serve_scripts("shop.test", 80, [shop(), late]);
     net.run(async {
         assert!(ask(&net, REQUEST).await.ends_with("42"));
-        assert_eq!(served.remaining(), ["table 2: no connection came for it"]);
+        assert_eq!(
+            served.remaining(),
+            ["script 2: not started, since no connection was made"]
+        );
         assert!(ask(&net, REQUEST).await.ends_with("43"));
         served.assert_finished();
     });
     let message = panic_of(|| net.run(ask(&net, REQUEST)));
     assert!(
-        message.contains("connection 3: there is no table for it"),
+        message.contains("connection 3: no script is left for it"),
         "{message}"
     );
 }
@@ -108,7 +111,7 @@ not as expected at byte 25 of the step, byte 32 of the connection
             host: ship.test\r\n
                     ^
             \r\n
-what had been said before (> by the client, < by the server):
+what had been sent before (> by the client, < by the server):
   > hello
   < welcome
 "
@@ -129,7 +132,7 @@ fn a_wrong_beginning_fails_at_once_and_not_when_the_rest_has_come() {
         });
         assert!(message.contains("at byte 0 of the step"), "{message}");
         assert!(
-            message.contains("nothing had been said before"),
+            message.contains("nothing had been sent before"),
             "{message}"
         );
     }
@@ -221,10 +224,10 @@ fn a_client_that_leaves_early_leaves_the_table_unplayed() {
     });
     assert_eq!(
         served.remaining(),
-        ["table 1: got no further than step 1 of 3: expect the request \"GET /price\""]
+        ["script 1: stopped at step 1 of 3: expect the request \"GET /price\""]
     );
     let message = panic_of(|| served.assert_finished());
-    assert!(message.contains("got no further"), "{message}");
+    assert!(message.contains("stopped at"), "{message}");
 }
 
 #[test]
