@@ -66,7 +66,9 @@ pub use error::{
     BoxError, Error, ErrorKind, ErrorPhase, Fault, Http2ErrorCode, RequestSent, TimeoutKind,
 };
 pub use informational::OnInformational;
-pub use lease::{CloseReason, ConnectionRevoked, KeepAliveHints, Lease, LeaseId, LeaseOwner};
+pub use lease::{
+    CloseReason, ConnectionRevoked, KeepAliveHints, Lease, LeaseId, LeaseOwner, LeaseState,
+};
 pub use net::{
     Alpn, BoxFuture, BoxStream, ConnectionInfo, IdleEvent, NetworkBackend, NetworkStream,
     SharedIoError, TcpOptions, TlsConnector, TlsFailure, TlsInfo,
