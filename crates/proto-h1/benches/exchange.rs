@@ -20,7 +20,7 @@ use bytes::{Bytes, BytesMut};
 use http_body::Body as _;
 use httpcore_core_primitives::{
     Body, BoxFuture, ConnectionInfo, ExchangeContext, ExclusiveConnection, IdleEvent, Lease,
-    LeaseId, LeaseOwner, NetworkStream, Request, Runtime, Timeouts, Timer, Trace, lease::LeaseEnd,
+    LeaseId, LeaseOwner, NetworkStream, Request, Runtime, Timeouts, Timer, lease::LeaseEnd,
 };
 use httpcore_proto_h1::H1Connection;
 
@@ -137,13 +137,8 @@ fn main() {
         let mut request = Request::new(Body::empty());
         *request.uri_mut() = url.clone();
         let weak: std::sync::Weak<Seat> = Arc::downgrade(&seat);
-        let terms = ExchangeContext {
-            lease: Lease::new(LeaseId::new(1), weak),
-            timeouts: Timeouts::none(),
-            deadline: None,
-            attempt: 1,
-            trace: Trace::none(),
-        };
+        let terms =
+            ExchangeContext::new(Lease::new(LeaseId::new(1), weak)).with_timeouts(Timeouts::none());
         let connection = seat.0.lock().unwrap().take().unwrap();
         let mut exchange = connection.exchange(request, terms);
         let response = poll_to_end(|cx| exchange.as_mut().poll(cx)).unwrap();
