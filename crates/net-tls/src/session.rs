@@ -221,12 +221,7 @@ impl Session {
     /// What the handshake has settled. Peer certificates are copied here.
     pub(crate) fn info(&self) -> TlsInfo {
         let mut info = TlsInfo::default();
-        info.alpn = match self.tls.alpn_protocol() {
-            Some(b"h2") => Some(Alpn::Http2),
-            Some(b"http/1.1") => Some(Alpn::Http1),
-            // rustls lets nothing pass which was not offered, and nothing else ever is.
-            Some(_) | None => None,
-        };
+        info.alpn = self.tls.alpn_protocol().and_then(Alpn::from_wire_name);
         info.version = match self.tls.protocol_version() {
             Some(ProtocolVersion::TLSv1_2) => Some("TLS 1.2"),
             Some(ProtocolVersion::TLSv1_3) => Some("TLS 1.3"),
