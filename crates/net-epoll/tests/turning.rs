@@ -625,7 +625,7 @@ fn dropping_the_loop_wakes_whoever_waits() {
     drop(epoll);
     assert!(reader.join().unwrap().is_err());
     timer.join().unwrap();
-    assert!(task.is_finished() && handle.is_gone());
+    assert!(task.is_finished() && handle.is_shut_down());
     // Whoever comes later is told at once.
     let late = handle.spawn(pending::<()>());
     assert!(late.is_finished());
