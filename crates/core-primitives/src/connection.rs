@@ -16,6 +16,7 @@ use crate::{
     lease::Lease,
     net::{BoxFuture, ConnectionInfo, IdleEvent},
     options::Timeouts,
+    sync::lock,
     trace::Trace,
 };
 
@@ -281,7 +282,7 @@ impl MisdirectedRequest {
 
     /// Returns the request at the first call, and `None` later.
     pub fn take(&self) -> Option<Box<Request>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        lock(&self.0).take()
     }
 }
 

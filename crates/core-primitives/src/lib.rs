@@ -61,6 +61,7 @@ pub mod options;
 pub mod origin;
 pub mod runtime;
 pub mod scratch;
+mod sync;
 pub mod trace;
 pub mod upgrade;
 pub mod write_buf;

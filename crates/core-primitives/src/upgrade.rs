@@ -17,6 +17,7 @@ use crate::{
     error::Error,
     lease::{CloseReason, ConnectionRevoked, Lease},
     net::{BoxStream, ConnectionInfo, IdleEvent, NetworkStream},
+    sync::lock,
 };
 
 /// Capacity that [`Upgraded::read`] reserves if the buffer is full, in bytes.
@@ -88,7 +89,7 @@ impl Upgraded {
     /// Takes the stream out of `response`; `None` if there is none, or if it was taken before.
     pub fn take_from<B>(response: &mut http::Response<B>) -> Option<Self> {
         let slot = response.extensions_mut().remove::<Slot>()?;
-        slot.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        lock(&slot.0).take()
     }
 
     /// Reads into `buf` and yields the number of bytes; 0 is the end. Reserves 16 KiB if `buf` is full.
@@ -205,7 +206,8 @@ impl NetworkStream for Upgraded {
     }
 }
 
-/// The read half of an [`Upgraded`].
+/// The read half of an [`Upgraded`]. The halves share a lock, which is held for one poll and never across
+/// polls.
 #[derive(Debug)]
 pub struct ReadHalf(Arc<Mutex<Upgraded>>);
 
@@ -303,11 +305,6 @@ impl WriteHalf {
     }
 }
 
-/// Locks the stream for one poll; the lock is never held across polls.
-fn lock(whole: &Mutex<Upgraded>) -> MutexGuard<'_, Upgraded> {
-    whole.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 fn make_room(buf: &mut BytesMut) {
     if buf.capacity() == buf.len() {
         buf.reserve(READ_BYTES);
@@ -392,7 +389,7 @@ impl Drop for LeaseGuard {
 
 impl RevocationWakers {
     fn lock(&self) -> MutexGuard<'_, [Option<Waker>; 2]> {
-        self.wakers.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.wakers)
     }
 }
 
