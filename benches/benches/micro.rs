@@ -19,11 +19,13 @@ use std::{
 
 use bytes::BytesMut;
 use divan::{Bencher, black_box};
-use httpcore_core_primitives::{BodyLength, ConnectionPolicy, LazyTimer, Origin, Runtime, Scheme};
+use httpcore_core_primitives::{
+    BodyLength, ConnectionPolicy, KeepAliveHints, LazyTimer, Origin, Runtime, Scheme,
+};
 use httpcore_net_epoll::EventLoop;
 use httpcore_pool::{
     PoolConfig, Route,
-    state::{Action, Connection, State, TicketId},
+    state::{Connection, Effect, Effects, Input, State, WaiterId},
 };
 use httpcore_proto_h1::codec::{Codec, Event};
 
@@ -91,26 +93,37 @@ fn codec_parses(bencher: Bencher<'_, '_>, what: &str) {
 
 type Machine = State<u32, ()>;
 
-/// Runs the machine until it wants nothing more; yields the last grant.
-fn granted(machine: &mut Machine, now: Instant) -> Option<(TicketId, u32)> {
+/// Gives the machine an input, and makes the connection it asks for; yields the last grant.
+fn granted(
+    machine: &mut Machine,
+    input: Input<'_, u32, ()>,
+    now: Instant,
+) -> Option<(WaiterId, u32)> {
     let mut grant = None;
-    let mut next = 0;
-    loop {
-        let mut is_fit = |_, _: &mut u32| true;
-        match machine.poll_action(now, &mut is_fit) {
-            None => return grant,
-            Some(Action::Dial { place, .. }) => {
-                next += 1;
-                machine.dialled(place, Ok(Connection::Exclusive(next)), now);
+    let mut effects = Effects::new();
+    machine.handle(input, now, &mut effects);
+    while !effects.is_empty() {
+        for effect in std::mem::take(&mut effects) {
+            match effect {
+                Effect::Connect { conn, .. } => {
+                    let (result, limit) = (Ok(Connection::Exclusive(1)), None);
+                    let connected = Input::Connected {
+                        conn,
+                        result,
+                        limit,
+                    };
+                    machine.handle(connected, now, &mut effects);
+                }
+                Effect::Grant {
+                    waiter,
+                    connection: Connection::Exclusive(number),
+                    ..
+                } => grant = Some((waiter, number)),
+                _ => {}
             }
-            Some(Action::Grant {
-                ticket,
-                connection: Connection::Exclusive(number),
-                ..
-            }) => grant = Some((ticket, number)),
-            Some(_) => {}
         }
     }
+    grant
 }
 
 /// A connection taken out and given back, with so many idle ones of other origins.
@@ -127,10 +140,18 @@ fn pool_lends(bencher: Bencher<'_, '_>, idle: usize) {
     let mut n = 0;
     let mut lend = || {
         n += 7919;
-        machine.enqueue(&routes[n % idle], ConnectionPolicy::default(), now);
-        let (ticket, number) = granted(&mut machine, now).unwrap();
-        machine.reclaimed(ticket, Ok(number), now);
-        granted(&mut machine, now);
+        let request = Input::Request {
+            route: &routes[n % idle],
+            policy: ConnectionPolicy::default(),
+            arrival: None,
+        };
+        let (waiter, connection) = granted(&mut machine, request, now).unwrap();
+        let returned = Input::Returned {
+            waiter,
+            connection,
+            hints: KeepAliveHints::default(),
+        };
+        granted(&mut machine, returned, now);
     };
     for _ in 0..idle {
         lend();

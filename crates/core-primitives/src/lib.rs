@@ -79,7 +79,7 @@ pub use error::{
     BoxError, Error, ErrorKind, ErrorPhase, Fault, Http2ErrorCode, RequestSent, TimeoutKind,
 };
 pub use informational::OnInformational;
-pub use lease::{ConnectionRevoked, KeepAliveHints, Lease, LeaseId, LeaseOwner};
+pub use lease::{ConnectionRevoked, KeepAliveHints, Lease, LeaseId, LeaseOwner, LeaseState};
 pub use net::{
     Alpn, BoxFuture, BoxStream, ConnectionInfo, IdleEvent, NetworkBackend, NetworkStream,
     SharedIoError, TcpOptions, TlsConnector, TlsFailure, TlsInfo,

@@ -20,8 +20,8 @@ const WARN_AFTER: Duration = Duration::from_secs(1);
 /// Maximum number of threads that one loop starts for this in its lifetime.
 const MAX_WATCH_THREADS: u8 = 16;
 
-/// Names of the pool's maintenance task, for which no caller waits.
-const MAINTENANCE_TASKS: [&str; 2] = ["pool maintenance", "pool janitor"];
+/// The name of the pool's maintenance task, for which no caller waits.
+const MAINTENANCE_TASK: &str = "pool maintenance";
 
 const WARNING: &str = "httpcore: an operation waits on an event loop that no thread runs, and will never complete. \
      Run the loop on a thread: `std::thread::spawn(move || epoll.block_on(std::future::pending::<()>()))`; \
@@ -100,7 +100,7 @@ impl Watch {
 
     /// Records that a task was spawned.
     pub(crate) fn spawned(&self, name: &str) {
-        if !MAINTENANCE_TASKS.contains(&name) {
+        if name != MAINTENANCE_TASK {
             self.waits();
         }
     }
@@ -235,9 +235,7 @@ mod tests {
             .reactor
             .watch()
             .warn_with(|line| WARNINGS.add(line));
-        for name in MAINTENANCE_TASKS {
-            Runtime::spawn(&epoll.handle, name, Box::pin(pending()));
-        }
+        Runtime::spawn(&epoll.handle, MAINTENANCE_TASK, Box::pin(pending()));
         assert!(phase(&epoll) == Phase::Quiet);
         Runtime::spawn(&epoll.handle, "connect", Box::pin(pending()));
         WARNINGS.wait();

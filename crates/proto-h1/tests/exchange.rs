@@ -20,8 +20,9 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, request};
 use httpcore_core_primitives::{
     Body, BoxStream, CloseReason, ConnectionInfo, Error, ErrorKind, ErrorPhase, ExchangeContext,
-    ExclusiveConnection, IdleEvent, Lease, LeaseId, LeaseOwner, NetworkStream, RequestSent,
-    Response, SendError, TimeoutKind, Timeouts, Trace, TraceEvent, Upgraded, lease::LeaseEnd,
+    ExclusiveConnection, IdleEvent, Lease, LeaseId, LeaseOwner, LeaseState, NetworkStream,
+    RequestSent, Response, SendError, TimeoutKind, Timeouts, Trace, TraceEvent, Upgraded,
+    lease::LeaseEnd,
 };
 use httpcore_net_mock::{Chunks, Link, MockNet, Scenario, ServerStream, Sweep, seeds};
 use httpcore_proto_h1::{
@@ -36,14 +37,15 @@ struct Seat {
     idle: Mutex<Option<Box<dyn ExclusiveConnection>>>,
     granted: AtomicUsize,
     ends: Mutex<Vec<Option<CloseReason>>>,
+    leases: LeaseState,
 }
 
 impl LeaseOwner for Seat {
-    fn is_revoked(&self, _: LeaseId, _: Option<&Waker>) -> bool {
-        false
+    fn lease_state(&self) -> &LeaseState {
+        &self.leases
     }
 
-    fn reclaim(&self, _: LeaseId, outcome: LeaseEnd) {
+    fn reclaim(self: Arc<Self>, _: LeaseId, outcome: LeaseEnd) {
         let end = match outcome {
             LeaseEnd::Returned(connection, _) => {
                 *self.idle.lock().unwrap() = Some(connection);
@@ -88,8 +90,7 @@ impl Client {
 
     fn lease(&self) -> Lease {
         self.seat.granted.fetch_add(1, Ordering::Relaxed);
-        let seat: std::sync::Weak<Seat> = Arc::downgrade(&self.seat);
-        Lease::new(LeaseId::new(1), seat)
+        Lease::new(LeaseId::new(1), self.seat.clone())
     }
 
     fn send(
@@ -1668,19 +1669,19 @@ fn whatever_a_stream_holds_back_is_pushed_out_before_waiting() {
 
 #[test]
 fn a_connection_is_closed_before_its_place_is_free() {
-    struct Place(MockNet, Mutex<Vec<usize>>);
+    struct Place(MockNet, Mutex<Vec<usize>>, LeaseState);
     impl LeaseOwner for Place {
-        fn is_revoked(&self, _: LeaseId, _: Option<&Waker>) -> bool {
-            false
+        fn lease_state(&self) -> &LeaseState {
+            &self.2
         }
 
-        fn reclaim(&self, _: LeaseId, outcome: LeaseEnd) {
+        fn reclaim(self: Arc<Self>, _: LeaseId, outcome: LeaseEnd) {
             assert!(matches!(outcome, LeaseEnd::Closed(_)));
             self.1.lock().unwrap().push(self.0.census().streams);
         }
     }
     let net = MockNet::new();
-    let place = Arc::new(Place(net.clone(), Mutex::default()));
+    let place = Arc::new(Place(net.clone(), Mutex::default(), LeaseState::default()));
     let answers = [
         "garbage",
         "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
@@ -1689,9 +1690,8 @@ fn a_connection_is_closed_before_its_place_is_free() {
     ];
     for answer in answers {
         let client = answering(&net, Link::new(), answer);
-        let weak: std::sync::Weak<Place> = Arc::downgrade(&place);
-        let terms =
-            ExchangeContext::new(Lease::new(LeaseId::new(1), weak)).with_timeouts(Timeouts::none());
+        let terms = ExchangeContext::new(Lease::new(LeaseId::new(1), place.clone()))
+            .with_timeouts(Timeouts::none());
         let connection = client.seat.idle.lock().unwrap().take().unwrap();
         let request = http::Request::get("/")
             .header("connection", "upgrade")

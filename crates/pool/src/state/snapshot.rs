@@ -1,10 +1,10 @@
-//! What can be seen of the machine: counters, books, places.
+//! Counters, and snapshots of connections.
 
 use std::time::{Duration, Instant};
 
 #[cfg(doc)]
 use super::State;
-use super::action::{ConnectionCloseReason, PlaceId};
+use super::{ConnId, ConnectionCloseReason};
 use crate::route::Route;
 
 /// What has been counted since the beginning.
@@ -21,18 +21,20 @@ pub struct PoolStats {
     pub refused: u64,
     /// How many left the queue by themselves, their time limits included.
     pub cancelled: u64,
-    /// How long those who were given one had waited for it, all together.
+    /// Time that requests spent in the queue, in all: each from its arrival until it was given a
+    /// connection or an attempt to connect began for it, whichever came first. The time which
+    /// that attempt took is not included.
     pub queue_time: Duration,
     /// Dials begun.
     pub dials: u64,
     /// Of those, how many failed.
     pub dials_failed: u64,
-    /// Of those, how many were given up because nobody waited for them, or because they took long
-    /// and somebody else waited for their place.
+    /// Of those, how many were abandoned: no request waited for them and the slot was needed, or
+    /// they took long and a request along another route needed the slot.
     pub dials_abandoned: u64,
     /// How often an attempt to connect failed and was made once more in the same dial.
     pub dials_retried: u64,
-    /// Of those, how many became connections.
+    /// Connections opened.
     pub opened: u64,
     /// Requests sent a second time after the first connection turned out dead.
     pub retried: u64,
@@ -61,18 +63,18 @@ impl PoolStats {
     }
 }
 
-/// What there is now.
+/// Number of waiters and connections, by stage.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Books {
-    /// Tickets in the queue.
+pub struct Counts {
+    /// Waiters in queues.
     pub waiting: usize,
-    /// Tickets with a connection.
+    /// Waiters with a connection.
     pub holding: usize,
-    /// Places in use, by whatever.
-    pub places: usize,
-    /// Connections being made.
-    pub dials: usize,
+    /// Connections, attempts to connect included.
+    pub conns: usize,
+    /// Attempts to connect.
+    pub connecting: usize,
     /// Exclusive connections, idle.
     pub idle: usize,
     /// Exclusive connections, in use.
@@ -83,20 +85,20 @@ pub struct Books {
     pub shared_idle: usize,
 }
 
-/// One place, as [`State::look`] shows it.
+/// One connection, as [`State::connections`] shows it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Sight<'a> {
+pub struct ConnectionSnapshot<'a> {
     /// Which one.
-    pub place: PlaceId,
-    /// Where it leads.
+    pub conn: ConnId,
+    /// Its route.
     pub route: &'a Route,
-    /// What it is doing.
+    /// What it does.
     pub activity: Activity,
-    /// How many requests it was lent to.
+    /// Number of requests it was granted to.
     pub served: u64,
-    /// When it was made, or began to be.
-    pub born: Instant,
+    /// When it was made, or the attempt to make it began.
+    pub created: Instant,
 }
 
 /// What a connection is doing.
@@ -104,7 +106,7 @@ pub struct Sight<'a> {
 pub enum Activity {
     /// It is being made.
     Connecting,
-    /// Nothing, since then.
+    /// Nothing, since this time.
     Idle(Instant),
     /// It serves its one exchange.
     Active,
@@ -114,9 +116,9 @@ pub enum Activity {
         exchanges: usize,
         /// How many the peer admits.
         limit: usize,
-        /// Whether it takes no more.
+        /// Whether it takes no more exchanges.
         retired: bool,
-        /// Since when it carries none, if it does.
+        /// Since when it has carried none, if it carries none.
         idle_since: Option<Instant>,
     },
 }

@@ -1,4 +1,4 @@
-//! A connection being made, in a task of its own.
+//! One attempt to connect, in a task of its own.
 
 use std::{
     future::Future,
@@ -9,59 +9,53 @@ use std::{
 };
 
 use httpcore_core_primitives::{
-    BoxFuture, Error, ErrorKind, ErrorPhase, Established, RequestSent, TimeoutKind, Timer,
-    TraceEvent,
+    BoxFuture, Error, ErrorKind, Established, TimeoutKind, Timer, TraceEvent,
 };
 
-use crate::{
-    route::Route,
-    shell::{ConnectContext, Shared},
-    state::PlaceId,
-};
+use crate::{inner::PoolInner, pool::ConnectContext, route::Route, state::ConnId};
 
 /// The longest pause between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// The task: ends when the connection is made or cannot be, or when nobody wants it any more. Its
-/// place is given back whatever becomes of it.
-pub(crate) struct Dialling {
-    // Before the guard: what the dial holds is gone when its place is free.
+/// The task: ends when the connection is made or cannot be, or when it is not wanted any more. Its slot
+/// is free afterwards, whatever becomes of it.
+pub(crate) struct Connecting {
+    // Before the guard: what the attempt holds is gone when its slot is free.
     step: Step,
     /// How many attempts have failed.
     failed: u32,
     route: Route,
-    terms: ConnectContext,
-    guard: Guard,
+    context: ConnectContext,
+    guard: SlotGuard,
 }
 
-impl Dialling {
+impl Connecting {
     pub(crate) fn new(
-        pool: Weak<Shared>,
-        place: PlaceId,
+        pool: Weak<PoolInner>,
+        conn: ConnId,
         route: Route,
-        terms: ConnectContext,
+        context: ConnectContext,
     ) -> Self {
-        Dialling {
+        Connecting {
             step: Step::New,
             failed: 0,
             route,
-            terms,
-            guard: Guard {
+            context,
+            guard: SlotGuard {
                 pool,
-                place,
+                conn,
                 reported: false,
             },
         }
     }
 
-    pub(crate) fn start(mut self: Box<Self>, pool: &Shared) {
-        self.step = Step::begin(pool, &self.route, &self.terms);
-        pool.runtime.spawn("dial", Pin::from(self));
+    pub(crate) fn start(self: Box<Self>, pool: &PoolInner) {
+        pool.runtime.spawn("connect", Pin::from(self));
     }
 }
 
 enum Step {
-    /// Ordered, and not begun yet.
+    /// Not begun yet.
     New,
     Attempt(BoxFuture<'static, Result<Established, Error>>),
     /// Between two attempts, until then. Not an `LazyTimer`: that keeps its runtime alive, and this
@@ -70,67 +64,68 @@ enum Step {
 }
 
 impl Step {
-    fn begin(pool: &Shared, route: &Route, terms: &ConnectContext) -> Self {
-        let trace = &terms.trace;
+    fn begin(pool: &PoolInner, route: &Route, context: &ConnectContext) -> Self {
+        let trace = &context.trace;
         trace.emit(|| (pool.runtime.now(), TraceEvent::ConnectStarted));
-        Step::Attempt(pool.dial.connect(route, terms))
+        Step::Attempt(pool.connect.connect(route, context))
     }
 }
 
-impl Future for Dialling {
+impl Future for Connecting {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let task = &mut *self;
         loop {
-            // Woken when the pool is dropped, or gives this attempt up; else by the dial itself.
+            // Woken when the pool is dropped, or abandons this attempt; else by the attempt itself.
             let wanted = task.guard.pool.upgrade();
-            let wanted = wanted.filter(|pool| pool.attend(task.guard.place, cx.waker()));
+            let wanted =
+                wanted.filter(|pool| pool.register_connect_waker(task.guard.conn, cx.waker()));
             let Some(pool) = wanted else {
                 task.guard.reported = true;
                 return Poll::Ready(());
             };
-            let outcome = match &mut task.step {
+            let result = match &mut task.step {
                 Step::New => {
-                    task.step = Step::begin(&pool, &task.route, &task.terms);
+                    task.step = Step::begin(&pool, &task.route, &task.context);
                     continue;
                 }
-                Step::Attempt(dial) => {
-                    // What is dropped while it is polled may be the pool's last handle.
+                Step::Attempt(attempt) => {
+                    // What is dropped while it is polled may be the last handle of the pool.
                     drop(pool);
-                    std::task::ready!(dial.as_mut().poll(cx))
+                    std::task::ready!(attempt.as_mut().poll(cx))
                 }
                 Step::Pause(until, timer) => {
                     std::task::ready!(timer.poll_until(cx, *until));
-                    task.step = Step::begin(&pool, &task.route, &task.terms);
+                    task.step = Step::begin(&pool, &task.route, &task.context);
                     continue;
                 }
             };
-            if let Err(error) = &outcome
+            if let Err(error) = &result
                 && let Some(pool) = task.guard.pool.upgrade()
             {
                 let now = pool.runtime.now();
                 let event = || (now, TraceEvent::ConnectFailed { error });
-                task.terms.trace.emit(event);
+                task.context.trace.emit(event);
                 if let Some(pause) = task.pause_after(&pool, error) {
-                    pool.lock().state.count_dial_retry();
+                    pool.lock().state.count_connect_retry();
                     task.failed += 1;
                     task.step = match now.checked_add(pause).filter(|_| !pause.is_zero()) {
                         Some(until) => Step::Pause(until, pool.runtime.timer("connect again")),
-                        None => Step::begin(&pool, &task.route, &task.terms),
+                        None => Step::begin(&pool, &task.route, &task.context),
                     };
                     continue;
                 }
             }
-            task.guard.report(outcome);
+            task.guard.report(result);
             return Poll::Ready(());
         }
     }
 }
 
-impl Dialling {
+impl Connecting {
     /// How long to wait before another attempt, if there is to be one.
-    fn pause_after(&self, pool: &Shared, error: &Error) -> Option<Duration> {
+    fn pause_after(&self, pool: &PoolInner, error: &Error) -> Option<Duration> {
         let may_pass = matches!(
             error.kind(),
             ErrorKind::Connect
@@ -139,7 +134,7 @@ impl Dialling {
         );
         let again = self.failed < pool.config.connect_retries
             && may_pass
-            && pool.lock().state.is_attended(self.guard.place);
+            && pool.lock().state.is_claimed(self.guard.conn);
         again.then(|| pause(self.failed))
     }
 }
@@ -156,31 +151,28 @@ fn pause(failed: u32) -> Duration {
     }
 }
 
-/// Owns the place of a connection being made, until the pool has been told what became of it.
-struct Guard {
-    pool: Weak<Shared>,
-    place: PlaceId,
+/// Owns the slot of an attempt to connect, until the pool knows what became of it.
+struct SlotGuard {
+    pool: Weak<PoolInner>,
+    conn: ConnId,
     reported: bool,
 }
 
-impl Guard {
-    fn report(&mut self, outcome: Result<Established, Error>) {
+impl SlotGuard {
+    fn report(&mut self, result: Result<Established, Error>) {
         self.reported = true;
         if let Some(pool) = self.pool.upgrade() {
-            pool.dialled(self.place, outcome);
+            pool.connected(self.conn, result);
         }
     }
 }
 
-impl Drop for Guard {
+impl Drop for SlotGuard {
     fn drop(&mut self) {
-        if !self.reported {
-            self.report(Err(Error::new(
-                ErrorKind::RuntimeShutdown,
-                ErrorPhase::Connect,
-                RequestSent::None,
-            )
-            .with_message("the runtime dropped the attempt to connect")));
+        if !self.reported
+            && let Some(pool) = self.pool.upgrade()
+        {
+            pool.connect_lost(self.conn);
         }
     }
 }
