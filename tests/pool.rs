@@ -343,7 +343,7 @@ fn a_drain_that_has_waited_long_enough_breaks_off_whatever_has_not_ended() {
     let mut ends = std::mem::take(&mut *ends.lock().unwrap());
     ends.sort();
     let exchange = "the pool was drained, and did not wait for the end of the exchange";
-    let stream = "the pool was drained, and did not wait any longer";
+    let stream = "connection revoked: the pool was drained and its deadline has passed";
     assert_eq!(
         ends,
         [

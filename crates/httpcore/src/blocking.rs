@@ -251,7 +251,7 @@ impl Body {
         let head = self.unread;
         let rest = limit.checked_sub(head.len()).ok_or_else(|| {
             Error::new(ErrorKind::TooLarge, ErrorPhase::Body, RequestSent::Full)
-                .with_message(format!("the body is larger than the {limit} bytes allowed"))
+                .with_message(format!("body larger than the limit of {limit} bytes"))
                 .with_response_started(true)
         })?;
         let tail = self.blocking.block_on(self.body.bytes(rest))?;
