@@ -12,16 +12,19 @@ use std::{
 };
 
 use bytes::Bytes;
-use httpcore::{Body, Builder, ConnectionPool, EventLoop, NetworkBackend, PoolConfig, Timeouts};
+use httpcore::{
+    Body, ConnectionPool, ConnectionPoolBuilder, EventLoop, Timeouts, backend::NetworkBackend,
+    config::PoolConfig,
+};
 use httpcore_net_mock::{DnsEntry, Link, MockNet, ServerStream};
 use httpcore_tests::suite::{Client, Scenario, Step, Step::*, Story, tell, tell_error};
 
 /// The pool's defaults.
-fn defaults(builder: Builder) -> Builder {
+fn defaults(builder: ConnectionPoolBuilder) -> ConnectionPoolBuilder {
     builder
 }
 
-fn one_place(builder: Builder) -> Builder {
+fn one_place(builder: ConnectionPoolBuilder) -> ConnectionPoolBuilder {
     builder.max_connections(1)
 }
 
@@ -65,7 +68,7 @@ fn pausing(texts: &'static [&'static str]) -> Body {
 }
 
 /// HTTP/2, without asking.
-fn h2c(builder: Builder) -> Builder {
+fn h2c(builder: ConnectionPoolBuilder) -> ConnectionPoolBuilder {
     builder.http1(false).http2(true)
 }
 

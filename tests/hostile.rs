@@ -22,8 +22,10 @@ use std::{
 };
 
 use httpcore::{
-    Body, ConnectionPolicy, ConnectionPool, Error, ErrorKind, ErrorPhase, EventLoop, PoolConfig,
-    RequestSent, Timeouts,
+    Body, ConnectionPool, Error, ErrorKind, EventLoop, Timeouts,
+    config::PoolConfig,
+    error::{ErrorPhase, RequestSent},
+    extensions::ConnectionPolicy,
 };
 use socket2::SockRef;
 

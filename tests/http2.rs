@@ -17,17 +17,20 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use httpcore::NetworkStream as _;
+use httpcore::backend::NetworkStream as _;
 use httpcore::{
-    Body, Builder, ConnectionInfo, ConnectionPolicy, ConnectionPool, ErrorKind, ErrorPhase,
-    EventLoop, Http2Config, IncludeConnectionInfo, OnInformational, Protocol, Request, RequestSent,
-    StreamId, TimeoutKind, Timeouts, Upgraded, blocking,
+    Body, ConnectionPool, ConnectionPoolBuilder, ErrorKind, EventLoop, Request, Timeouts, Upgraded,
+    blocking,
+    config::Http2Config,
+    error::{ErrorPhase, RequestSent, TimeoutKind},
+    extensions::{ConnectionPolicy, IncludeConnectionInfo, OnInformational, Protocol, StreamId},
+    net::ConnectionInfo,
 };
 use httpcore_net_mock::{Link, LiveCounts, MockNet, MockTls, TlsServer};
 use httpcore_tests::http2::{self, Tokio};
 
 /// HTTP/2, without asking.
-fn prior_knowledge() -> Builder {
+fn prior_knowledge() -> ConnectionPoolBuilder {
     ConnectionPool::builder().http1(false).http2(true)
 }
 
@@ -132,7 +135,7 @@ fn threads_that_wait_share_a_connection() {
 #[test]
 fn a_server_chooses_http2_in_its_handshake() {
     let net = MockNet::new();
-    let tls = TlsServer::new().alpn(&[httpcore::Alpn::Http2]);
+    let tls = TlsServer::new().alpn(&[httpcore::net::Alpn::Http2]);
     net.serve_tls("origin.test", 443, tls, async |stream| {
         http2::serve(Tokio(stream), h2::server::Builder::new()).await;
     });
@@ -147,7 +150,7 @@ fn a_server_chooses_http2_in_its_handshake() {
         let response = pool.request(request).await.unwrap();
         let info: &ConnectionInfo = response.extensions().get().unwrap();
         let chosen = info.tls.as_ref().and_then(|tls| tls.alpn);
-        assert_eq!(chosen, Some(httpcore::Alpn::Http2));
+        assert_eq!(chosen, Some(httpcore::net::Alpn::Http2));
         assert_eq!(response.version(), http::Version::HTTP_2);
     });
     drop(pool);
@@ -340,7 +343,7 @@ fn an_extended_connect_hears_of_a_connection_that_ends_before_its_settings() {
 #[test]
 fn a_request_may_insist_on_http1() {
     let net = MockNet::new();
-    let tls = TlsServer::new().alpn(&[httpcore::Alpn::Http2, httpcore::Alpn::Http1]);
+    let tls = TlsServer::new().alpn(&[httpcore::net::Alpn::Http2, httpcore::net::Alpn::Http1]);
     net.serve_tls("origin.test", 443, tls, async |mut stream| {
         while stream.read_head().await.is_ok() {
             let answer = "HTTP/1.1 204 No Content\r\n\r\n";
@@ -367,7 +370,7 @@ fn a_request_may_insist_on_http1() {
 }
 
 /// A pool which wants a sign of life after half a minute, within ten seconds.
-fn watchful() -> Builder {
+fn watchful() -> ConnectionPoolBuilder {
     let mut config = Http2Config::default();
     config.keep_alive_interval = Some(Duration::from_secs(30));
     config.keep_alive_timeout = Duration::from_secs(10);

@@ -13,9 +13,12 @@ use std::{
 };
 
 use httpcore::{
-    Alpn, Body, BoxFuture, BoxStream, BytesMut, ConnectionInfo, ConnectionPool, Error, ErrorKind,
-    Http2ErrorCode, IdleEvent, NetworkStream, PoolConfig, RequestSent, Retry, TlsConnector,
-    TlsFailure, TlsInfo, mock::MockNet,
+    Body, ConnectionPool, Error, ErrorKind,
+    backend::{BoxFuture, BoxStream, BytesMut, IdleEvent, NetworkStream, TlsConnector},
+    config::{PoolConfig, Retry},
+    error::{Http2ErrorCode, RequestSent, TlsFailure},
+    mock::MockNet,
+    net::{Alpn, ConnectionInfo, TlsInfo},
 };
 use httpcore_core_primitives::RuntimeShutdown;
 

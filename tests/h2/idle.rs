@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use httpcore::{Body, Builder, ConnectionPool, Http2Config, PoolConfig, Timeouts};
+use httpcore::{
+    Body, ConnectionPool, ConnectionPoolBuilder, Timeouts,
+    config::{Http2Config, PoolConfig},
+};
 use httpcore_net_mock::{LiveCounts, MockNet};
 use httpcore_tests::{
     h2_peer::{
@@ -13,13 +16,16 @@ use httpcore_tests::{
     suite::{Client, tell_error},
 };
 
-fn client_with(net: &MockNet, change: impl FnOnce(Builder) -> Builder) -> Client {
+fn client_with(
+    net: &MockNet,
+    change: impl FnOnce(ConnectionPoolBuilder) -> ConnectionPoolBuilder,
+) -> Client {
     let builder = ConnectionPool::builder().http1(false).http2(true);
     let pool = change(builder).build(Arc::new(net.clone()));
     Client::new(pool, Arc::new(net.clone()), "http://server.test")
 }
 
-fn patient(builder: Builder) -> Builder {
+fn patient(builder: ConnectionPoolBuilder) -> ConnectionPoolBuilder {
     let mut config = PoolConfig::default();
     config.idle_timeout = Some(Duration::from_secs(3600));
     config.timeouts = Timeouts::none();

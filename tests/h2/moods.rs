@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use httpcore::{Body, ConnectionPool, Http2Config, Timeouts};
+use httpcore::{Body, ConnectionPool, Timeouts, config::Http2Config};
 use httpcore_net_mock::{Chunks, Link, LiveCounts, MockNet, seeds};
 use httpcore_tests::{
     h2_peer::{

@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use httpcore::{Builder, ConnectionPool, Http2Config, PoolConfig, Timeouts};
+use httpcore::{
+    ConnectionPool, ConnectionPoolBuilder, Timeouts,
+    config::{Http2Config, PoolConfig},
+};
 use httpcore_net_mock::MockNet;
 use httpcore_tests::{
     h2_peer::{
@@ -15,7 +18,10 @@ use httpcore_tests::{
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn client_with(net: &MockNet, change: impl FnOnce(Builder) -> Builder) -> Client {
+fn client_with(
+    net: &MockNet,
+    change: impl FnOnce(ConnectionPoolBuilder) -> ConnectionPoolBuilder,
+) -> Client {
     let mut config = PoolConfig::default();
     config.idle_timeout = Some(Duration::from_secs(3600));
     config.timeouts = Timeouts::none();
@@ -39,7 +45,7 @@ async fn get(client: &Client, dropped: bool) -> bool {
         return client.get_within("/", limits).await.starts_with("200");
     }
     let runtime = client.runtime();
-    let late = httpcore::sleep_until(&runtime, runtime.now() + SECOND);
+    let late = httpcore::backend::sleep_until(&runtime, runtime.now() + SECOND);
     let mut late = std::pin::pin!(late);
     let mut told = std::pin::pin!(client.get("/"));
     std::future::poll_fn(|cx| {

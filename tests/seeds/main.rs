@@ -20,7 +20,7 @@ mod origin;
 
 use std::{cell::RefCell, collections::BTreeMap, sync::Arc, time::Duration};
 
-use httpcore::{ConnectionPool, PoolConfig};
+use httpcore::{ConnectionPool, config::PoolConfig};
 use httpcore_net_mock::{Chunks, DnsEntry, Link, LiveCounts, MockNet, ServerHandle, seeds};
 
 use asking::{Ledger, Outcome, Plan};

@@ -5,8 +5,9 @@
 use std::{sync::Arc, thread};
 
 use httpcore::{
-    ConnectionPool, PoolConfig,
+    ConnectionPool,
     blocking::{self, Response},
+    config::PoolConfig,
     tls::RustlsConnector,
 };
 use httpcore_benches::{Failure, Latencies, Meter, Outcome, Task, Work, cannot, run};

@@ -15,8 +15,8 @@ use std::{
 
 use bytes::Bytes;
 use httpcore::{
-    Body, BoxFuture, ConnectionPolicy, ConnectionPool, EventLoop, PoolConfig, Request, Resolve,
-    tls::RustlsConnector,
+    Body, ConnectionPool, EventLoop, Request, backend::BoxFuture, config::PoolConfig,
+    extensions::ConnectionPolicy, net::Resolve, tls::RustlsConnector,
 };
 use httpcore_benches::{Failure, Latencies, Meter, Outcome, PIECE, Task, Work, run};
 

@@ -23,7 +23,8 @@ use std::{
 };
 
 use httpcore::{
-    ConnectionPool, EventLoop, PoolConfig, Upgraded,
+    ConnectionPool, EventLoop, Upgraded,
+    config::PoolConfig,
     ws::{Config, Handshake, Message, WebSocket},
 };
 use httpcore_origin::Origin;

@@ -33,7 +33,7 @@ use httpcore_core_primitives::{
 pub use httpcore_net_epoll::Blocking;
 use httpcore_pool::{DrainSummary, PoolStats, PoolStatus};
 
-use crate::connection_pool::{self, Builder, parse_url};
+use crate::connection_pool::{self, ConnectionPoolBuilder, parse_url};
 
 /// A response whose body is read on the calling thread.
 pub type Response = http::Response<Body>;
@@ -60,12 +60,12 @@ impl ConnectionPool {
     /// # Errors
     ///
     /// As for [`new`](Self::new).
-    pub fn from_builder(builder: Builder) -> io::Result<Self> {
+    pub fn from_builder(builder: ConnectionPoolBuilder) -> io::Result<Self> {
         Ok(Self::on(Blocking::new()?, builder))
     }
 
     /// A pool as `builder` says, on `blocking`: one with a resolver of its own, say.
-    pub fn on(blocking: Blocking, builder: Builder) -> Self {
+    pub fn on(blocking: Blocking, builder: ConnectionPoolBuilder) -> Self {
         let blocking = Arc::new(blocking);
         ConnectionPool {
             pool: builder.build(blocking.backend()),

@@ -298,7 +298,12 @@ mod tests {
         for (error, kind, retryable, connect) in [
             (tls(io::ErrorKind::InvalidData), ErrorKind::Tls, false, true),
             (tls(io::ErrorKind::Other), ErrorKind::Tls, false, true),
-            (io::ErrorKind::InvalidData.into(), ErrorKind::Tls, false, true),
+            (
+                io::ErrorKind::InvalidData.into(),
+                ErrorKind::Tls,
+                false,
+                true,
+            ),
             (
                 tls(io::ErrorKind::InvalidInput),
                 ErrorKind::InvalidRequest,
@@ -323,7 +328,12 @@ mod tests {
                 true,
                 true,
             ),
-            (io::ErrorKind::BrokenPipe.into(), ErrorKind::Network, true, true),
+            (
+                io::ErrorKind::BrokenPipe.into(),
+                ErrorKind::Network,
+                true,
+                true,
+            ),
             (
                 RuntimeShutdown::error(),
                 ErrorKind::RuntimeShutdown,

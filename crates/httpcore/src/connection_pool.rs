@@ -61,8 +61,8 @@ impl ConnectionPool {
     }
 
     /// What may be set before a pool is made.
-    pub fn builder() -> Builder {
-        Builder::default()
+    pub fn builder() -> ConnectionPoolBuilder {
+        ConnectionPoolBuilder::default()
     }
 
     /// Sends `request`, whose URI must be absolute (`http://host/path`), and yields the response
@@ -70,9 +70,9 @@ impl ConnectionPool {
     /// request's body is a [`Body`], or what becomes one: `()`, a `&'static str`, a `String`, a
     /// `Vec<u8>`, [`Bytes`](crate::Bytes) and the like.
     ///
-    /// [`Timeouts`], [`Trace`](crate::Trace), [`ConnectionPolicy`],
-    /// [`Partition`](crate::Partition), [`ServerName`],
-    /// [`TlsOverride`](crate::TlsOverride) and [`IncludeConnectionInfo`](crate::IncludeConnectionInfo) are taken from the request's extensions. Dropping the future, or the body, gives up the exchange and frees its place before `drop` returns.
+    /// [`Timeouts`], [`Trace`](crate::trace::Trace), [`ConnectionPolicy`],
+    /// [`Partition`](crate::extensions::Partition), [`ServerName`],
+    /// [`TlsOverride`](crate::extensions::TlsOverride) and [`IncludeConnectionInfo`](crate::extensions::IncludeConnectionInfo) are taken from the request's extensions. Dropping the future, or the body, gives up the exchange and frees its place before `drop` returns.
     ///
     /// # Errors
     ///
@@ -167,7 +167,7 @@ impl ConnectionPool {
     /// test.
     ///
     /// ```
-    /// # use httpcore::{ConnectionPool, sleep_until};
+    /// # use httpcore::{ConnectionPool, backend::sleep_until};
     /// # use std::time::Duration;
     /// async fn pause(pool: &ConnectionPool, duration: Duration) {
     ///     let runtime = pool.runtime();
@@ -282,7 +282,7 @@ impl fmt::Debug for ResponseFuture {
 /// What may be set before a [`ConnectionPool`] is made. Every setting has a default.
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct Builder {
+pub struct ConnectionPoolBuilder {
     pool: PoolConfig,
     versions: Versions,
     http1: httpcore_proto_h1::Http1Config,
@@ -295,9 +295,9 @@ pub struct Builder {
     race_delay: Duration,
 }
 
-impl Default for Builder {
+impl Default for ConnectionPoolBuilder {
     fn default() -> Self {
-        Builder {
+        ConnectionPoolBuilder {
             pool: PoolConfig::default(),
             versions: Versions::default(),
             http1: httpcore_proto_h1::Http1Config::default(),
@@ -313,7 +313,7 @@ impl Default for Builder {
     }
 }
 
-impl Builder {
+impl ConnectionPoolBuilder {
     /// At most this many connections, in use, idle or being made, to all origins together.
     pub fn max_connections(mut self, limit: usize) -> Self {
         self.pool.max_connections = Some(limit);

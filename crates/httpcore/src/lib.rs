@@ -21,7 +21,7 @@
 //! - [`ConnectionPool`] is the main thing: [`request`](ConnectionPool::request) in, a response
 //!   with a streaming [`Body`] out.
 //! - `https` works as it is; `httpcore::tls` has the connector for roots, client certificates and the
-//!   like, which [`Builder::tls`] takes.
+//!   like, which [`ConnectionPoolBuilder::tls`] takes.
 //! - [`EventLoop`] is the event loop; [`blocking`] is the same engine for threads that wait.
 //! - Requests and responses are the `http` crate's; [`Timeouts`], [`Trace`], [`ConnectionPolicy`],
 //!   [`Partition`], [`ServerName`], [`TlsOverride`] and [`IncludeConnectionInfo`] travel in a request's extensions.
@@ -41,7 +41,7 @@
 //! # Features
 //!
 //! - `epoll` (default): the event loop, [`get`] and [`blocking`].
-//! - `http2` (default): HTTP/2, where a server offers it, and [`Builder::http2`].
+//! - `http2` (default): HTTP/2, where a server offers it, and [`ConnectionPoolBuilder::http2`].
 //! - `tls` (default): `https`, by rustls with ring and Mozilla's list of authorities.
 //! - `platform-verifier`, `aws-lc-rs`: what a connector may be built with besides; they change
 //!   nothing by themselves.
@@ -54,51 +54,37 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod backend;
 #[cfg(feature = "epoll")]
 pub mod blocking;
+pub mod config;
 mod connect;
 mod connection_pool;
+pub mod error;
+pub mod extensions;
+pub mod net;
 mod race;
 mod routes;
+pub mod trace;
 
-pub use bytes::{Bytes, BytesMut};
-pub use connection_pool::{Builder, ConnectionPool, ResponseFuture};
+pub use bytes::Bytes;
+pub use connection_pool::{ConnectionPool, ConnectionPoolBuilder, ResponseFuture};
 /// The crate whose requests, responses, fields and URIs these are.
 pub use http;
-pub use httpcore_core_primitives::{
-    Alpn, Body, BodyLength, BoxError, BoxFuture, BoxStream, CloseReason, ConnectionInfo,
-    ConnectionPolicy, ConnectionRevoked, EarlyResponse, Error, ErrorKind, ErrorPhase, Fault,
-    Http2ErrorCode, IdleEvent, IncludeConnectionInfo, LazyTimer, NetworkBackend, NetworkStream,
-    OnInformational, Origin, Partition, Protocol, RejectedResponse, Request, RequestSent, Response,
-    Runtime, Scheme, ServerName, StreamId, TcpOptions, TimeoutKind, Timeouts, Timer, TlsConnector,
-    TlsFailure, TlsInfo, TlsOverride, Trace, TraceEvent, TraceListener, Upgraded, UploadState,
-    sleep_until, upgrade, with_deadline,
-};
+pub use httpcore_core_primitives::{Body, Error, ErrorKind, Request, Response, Timeouts, Upgraded};
 #[cfg(feature = "epoll")]
-pub use httpcore_net_epoll::{
-    CachingResolver, EventLoop, Handle, Resolve, StaticHosts, SystemResolver, Task,
-};
+pub use httpcore_net_epoll::EventLoop;
 #[cfg(feature = "mock")]
 pub use httpcore_net_mock as mock;
 #[cfg(feature = "tls")]
 pub use httpcore_net_tls as tls;
-pub use httpcore_pool::{
-    ConnectionCloseReason, ConnectionStatus, Drain, DrainSummary, PoolConfig, PoolStats,
-    PoolStatus, Retry, Route,
-};
-pub use httpcore_proto_h1::{
-    CaptureRawHead, HeaderOrder, Http1Config, Limits as Http1Limits,
-    ParserOptions as Http1Leniency, RawHead, ReasonPhrase, RequestTarget, SkippedFields,
-};
-#[cfg(feature = "http2")]
-pub use httpcore_proto_h2::Http2Config;
+pub use httpcore_pool::{Drain, DrainSummary};
 #[cfg(feature = "sse")]
 pub use httpcore_sse as sse;
 #[cfg(feature = "ws")]
 pub use httpcore_ws_upgrade as ws;
 
-// Without a comment for rustdoc, which would put it before that of each.
-pub use httpcore_core_primitives::upgrade::{ReadHalf, WriteHalf};
+use error::{BoxError, ErrorPhase, RequestSent};
 
 /// Sends a GET over a connection of its own, on the event loop which this thread is running.
 ///

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use httpcore::{Body, Error, ErrorKind, RequestSent, Timeouts, blocking, http};
+use httpcore::{Body, Error, ErrorKind, Timeouts, blocking, error::RequestSent, http};
 
 #[test]
 fn a_body_that_is_too_large_does_not_make_a_post_retryable() {

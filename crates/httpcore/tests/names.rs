@@ -14,8 +14,11 @@ use std::{
 };
 
 use httpcore::{
-    Alpn, Body, BoxFuture, BoxStream, BytesMut, ConnectionInfo, ConnectionPool, EventLoop,
-    IdleEvent, NetworkStream, RequestTarget, Resolve, TlsConnector, http,
+    Body, ConnectionPool, EventLoop,
+    backend::{BoxFuture, BoxStream, BytesMut, IdleEvent, NetworkStream, TlsConnector},
+    extensions::RequestTarget,
+    http,
+    net::{Alpn, ConnectionInfo, Resolve},
 };
 use httpcore_origin::Origin;
 

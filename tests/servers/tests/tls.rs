@@ -17,7 +17,7 @@ use httpcore_servers::{
 
 const MIB: u64 = 1 << 20;
 
-fn builder(authority: &Authority) -> httpcore::Builder {
+fn builder(authority: &Authority) -> httpcore::ConnectionPoolBuilder {
     trusting(authority, TlsVersion::Tls12, TlsVersion::Tls13).unwrap()
 }
 
