@@ -33,7 +33,10 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 
-use crate::error::{BoxError, Error, ErrorKind, ErrorPhase, RequestSent};
+use crate::{
+    collect::too_large,
+    error::{BoxError, Error, ErrorKind, ErrorPhase, RequestSent},
+};
 
 /// The body of a request or a response. Implements [`http_body::Body`].
 pub struct Body {
@@ -281,12 +284,7 @@ impl Body {
     /// [`ErrorKind::TooLarge`] as soon as there is more than `limit`, or when it is announced; the
     /// connection is then given up. Otherwise whatever ends the body early.
     pub async fn bytes(mut self, limit: usize) -> Result<Bytes, Error> {
-        let too_large = || {
-            Error::new(ErrorKind::TooLarge, ErrorPhase::Body, RequestSent::Full)
-                .with_message(format!("the body is larger than the {limit} bytes allowed"))
-                .with_sent(RequestSent::Full)
-                .with_response_started(true)
-        };
+        let too_large = || too_large(limit);
         // Small responses come as bytes at hand, and most are small.
         if let Content::Bytes(bytes) = &mut self.content
             && bytes.len() <= limit

@@ -38,6 +38,8 @@
 
 pub mod base64;
 pub mod body;
+mod classify;
+mod collect;
 pub mod connection;
 pub mod credentials;
 pub mod deadlines;
@@ -48,13 +50,16 @@ pub mod lease;
 pub mod net;
 pub mod options;
 pub mod origin;
+mod reader;
 pub mod runtime;
 pub mod scratch;
+mod shared;
 pub mod trace;
 pub mod upgrade;
 pub mod write_buf;
 
 pub use body::{Body, BodyLength};
+pub use collect::Collected;
 pub use connection::{
     EarlyResponse, Established, ExchangeContext, ExclusiveConnection, MisdirectedRequest,
     RejectedResponse, Request, Response, SendError, SharedConnection, StreamId, StreamLimit,
