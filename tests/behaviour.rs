@@ -758,7 +758,7 @@ fn an_hour_of_idleness_passes_in_virtual_time() {
     let mut config = PoolConfig::default();
     (config.idle_timeout, config.max_lifetime) = (Some(hour), None);
     let pool = ConnectionPool::builder()
-        .pool_config(config)
+        .configure_pool(|pool| *pool = config)
         .build(Arc::new(net.clone()));
     net.run(async {
         let response = pool.get("http://server.test/").await.unwrap();

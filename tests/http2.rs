@@ -20,7 +20,6 @@ use bytes::{Bytes, BytesMut};
 use httpcore::backend::NetworkStream as _;
 use httpcore::{
     Body, ConnectionPool, ConnectionPoolBuilder, ErrorKind, EventLoop, Request, Timeouts, Upgraded,
-    blocking,
     config::Http2Config,
     error::{ErrorPhase, RequestSent, TimeoutKind},
     extensions::{ConnectionPolicy, IncludeConnectionInfo, OnInformational, Protocol, StreamId},
@@ -99,7 +98,7 @@ fn streamed_bodies_go_both_ways_over_the_event_loop() {
 #[test]
 fn streamed_bodies_go_both_ways_on_a_thread_that_waits() {
     let address = http2::start(h2::server::Builder::new()).unwrap();
-    let pool = blocking::ConnectionPool::from_builder(prior_knowledge()).unwrap();
+    let pool = prior_knowledge().build_blocking().unwrap();
     let hello = pool.get(format!("http://{address}/hello")).unwrap();
     assert_eq!(hello.version(), http::Version::HTTP_2);
     assert_eq!(hello.into_body().bytes(100).unwrap(), "hello");
@@ -113,7 +112,7 @@ fn streamed_bodies_go_both_ways_on_a_thread_that_waits() {
 #[test]
 fn threads_that_wait_share_a_connection() {
     let address = http2::start(h2::server::Builder::new()).unwrap();
-    let pool = blocking::ConnectionPool::from_builder(prior_knowledge()).unwrap();
+    let pool = prior_knowledge().build_blocking().unwrap();
     let url = format!("http://{address}/bytes/100000");
     std::thread::scope(|scope| {
         for _ in 0..8 {
@@ -245,7 +244,7 @@ fn a_tunnel_carries_more_than_the_windows_hold() {
     let mut config = Http2Config::default();
     (config.stream_window, config.max_buffered_per_connection) = (64 << 10, 192 << 10);
     let pool = prior_knowledge()
-        .http2_config(config)
+        .configure_http2(|http2| *http2 = config)
         .build(Arc::new(net.clone()));
     net.run(async {
         let request = connect("http://origin.test/chat", "websocket");
@@ -374,7 +373,7 @@ fn watchful() -> ConnectionPoolBuilder {
     let mut config = Http2Config::default();
     config.keep_alive_interval = Some(Duration::from_secs(30));
     config.keep_alive_timeout = Duration::from_secs(10);
-    prior_knowledge().http2_config(config)
+    prior_knowledge().configure_http2(|http2| *http2 = config)
 }
 
 #[test]
@@ -431,7 +430,7 @@ fn windows_grow_to_what_the_path_holds() {
         config.stream_window = 64 << 10;
         config.adaptive_window = adaptive;
         let pool = prior_knowledge()
-            .http2_config(config)
+            .configure_http2(|http2| *http2 = config)
             .build(Arc::new(net.clone()));
         let length = net.run(async {
             let response = pool.get("http://origin.test/bytes/20000000").await;
@@ -561,7 +560,7 @@ fn a_get_on_a_connection_that_ended_unnoticed_is_sent_on_another() {
     let address = listener.local_addr().unwrap();
     let (sender, closed) = mpsc::channel();
     let server = std::thread::spawn(move || serve_two(&listener, &sender));
-    let pool = blocking::ConnectionPool::from_builder(prior_knowledge()).unwrap();
+    let pool = prior_knowledge().build_blocking().unwrap();
     let url = format!("http://{address}/");
     assert_eq!(pool.get(url.as_str()).unwrap().status(), 200);
     closed.recv().unwrap();

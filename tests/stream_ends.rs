@@ -144,7 +144,7 @@ fn told_in(net: &MockNet, end: End, alpn: Alpn) -> Error {
     let mut config = PoolConfig::default();
     config.retry = Retry::Never;
     let pool = ConnectionPool::builder()
-        .pool_config(config)
+        .configure_pool(|pool| *pool = config)
         .tls(Arc::new(Ends(end, alpn)))
         .build(Arc::new(net.clone()));
     let request = http::Request::post("https://ends.test/").body(Body::from(BODY));

@@ -27,7 +27,7 @@ fn client(net: &MockNet) -> Client {
     let pool = ConnectionPool::builder()
         .http1(false)
         .http2(true)
-        .http2_config(config)
+        .configure_http2(|http2| *http2 = config)
         .timeouts(
             Timeouts::none()
                 .with_acquire(hour)

@@ -273,7 +273,7 @@ fn windows_of_the_client() {
                 let mut config = httpcore::config::Http2Config::default();
                 config.stream_window = 65_535;
                 config.max_buffered_per_connection = 3 * 65_535;
-                builder.http2_config(config)
+                builder.configure_http2(|http2| *http2 = config)
             })
     };
     let after_cancel: Case = case(
@@ -357,7 +357,7 @@ fn windows_of_the_client() {
 fn five_mebibytes(builder: httpcore::ConnectionPoolBuilder) -> httpcore::ConnectionPoolBuilder {
     let mut config = httpcore::config::Http2Config::default();
     config.max_buffered_per_connection = 5 << 20;
-    builder.http2_config(config)
+    builder.configure_http2(|http2| *http2 = config)
 }
 
 /// By how much the client opens the connection's window at the beginning: to 5 MiB.

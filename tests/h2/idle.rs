@@ -29,7 +29,7 @@ fn patient(builder: ConnectionPoolBuilder) -> ConnectionPoolBuilder {
     let mut config = PoolConfig::default();
     config.idle_timeout = Some(Duration::from_secs(3600));
     config.timeouts = Timeouts::none();
-    builder.pool_config(config)
+    builder.configure_pool(|pool| *pool = config)
 }
 
 fn nothing_is_left(net: &MockNet, client: Client) {
@@ -128,7 +128,7 @@ fn a_peer_that_answers_no_ping_is_given_up_with_what_waits_for_it() {
             let mut config = Http2Config::default();
             config.keep_alive_interval = Some(Duration::from_secs(30));
             config.keep_alive_timeout = Duration::from_secs(10);
-            patient(builder).http2_config(config)
+            patient(builder).configure_http2(|http2| *http2 = config)
         });
         let body = if is_stuck {
             vec![b'x'; 1 << 20]
@@ -231,7 +231,7 @@ fn the_answer_to_a_question_for_a_sign_of_life_does_not_widen_windows() {
         config.stream_window = 64 << 10;
         config.adaptive_window = true;
         config.keep_alive_interval = Some(Duration::from_secs(30));
-        patient(builder).http2_config(config)
+        patient(builder).configure_http2(|http2| *http2 = config)
     });
     // The first is measured, and too small; the second comes before the next measurement.
     assert_eq!(net.run(client.get("/one")), "200 x-seen=1 \"/one\"");

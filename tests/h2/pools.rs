@@ -139,7 +139,7 @@ fn a_peer_that_admits_nothing_yet_is_waited_for() {
         let mut config = httpcore::config::PoolConfig::default();
         config.max_http2_connections_per_origin = Some(1);
         config.timeouts = Timeouts::none();
-        builder.pool_config(config)
+        builder.configure_pool(|pool| *pool = config)
     });
     let told = at_once(&net, &client, 3);
     assert!(
@@ -206,7 +206,7 @@ fn a_limit_that_is_lowered_holds_for_what_comes_after() {
         let mut config = httpcore::config::PoolConfig::default();
         config.max_http2_connections_per_origin = Some(1);
         config.timeouts = Timeouts::none();
-        builder.pool_config(config)
+        builder.configure_pool(|pool| *pool = config)
     });
     let told = at_once(&net, &client, 9);
     assert!(
@@ -466,7 +466,7 @@ fn the_table_of_fields_is_as_large_as_was_set() {
         let client = client_with(&net, |builder| {
             let mut config = httpcore::config::Http2Config::default();
             config.header_table_size = size;
-            builder.http2_config(config)
+            builder.configure_http2(|http2| *http2 = config)
         });
         assert!(net.run(client.get("/")).starts_with("200 "));
         let record = records.lock().unwrap()[0].clone();
@@ -529,7 +529,7 @@ fn a_misdirected_request_whose_body_is_spent_or_may_not_be_sent_again_is_told() 
             false => {
                 let mut config = httpcore::config::PoolConfig::default();
                 config.retry = httpcore::config::Retry::Never;
-                builder.pool_config(config)
+                builder.configure_pool(|pool| *pool = config)
             }
         });
         let body = match may_retry {

@@ -26,7 +26,7 @@ fn client_with(
     config.idle_timeout = Some(Duration::from_secs(3600));
     config.timeouts = Timeouts::none();
     let builder = ConnectionPool::builder().http1(false).http2(true);
-    let pool = change(builder.pool_config(config)).build(Arc::new(net.clone()));
+    let pool = change(builder.configure_pool(|pool| *pool = config)).build(Arc::new(net.clone()));
     Client::new(pool, Arc::new(net.clone()), "http://server.test")
 }
 
@@ -107,11 +107,7 @@ fn what_waits_on_a_dead_connection_is_told_so_in_time() {
         peer.serve(|request| answer(request, number)).await
     });
     let client = client_with(&net, |builder| {
-        builder.http2_config({
-            let mut config = Http2Config::default();
-            config.suspect_timeout = Some(Duration::from_secs(2));
-            config
-        })
+        builder.configure_http2(|http2| http2.suspect_timeout = Some(Duration::from_secs(2)))
     });
     let (told, _) = net.run(httpcore_tests::h2_peer::both(
         async {
@@ -180,7 +176,7 @@ fn no_connection_is_suspect_if_so_configured() {
     let client = client_with(&net, |builder| {
         let mut config = Http2Config::default();
         config.suspect_timeout = None;
-        builder.http2_config(config)
+        builder.configure_http2(|http2| *http2 = config)
     });
     net.run(async {
         for _ in 0..10 {

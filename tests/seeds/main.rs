@@ -137,7 +137,7 @@ fn pool(net: &MockNet) -> ConnectionPool {
     config.idle_timeout = Some(milliseconds([4000, 30][net.random_below(2)]));
     config.timeouts = asking::TIMEOUTS;
     ConnectionPool::builder()
-        .pool_config(config)
+        .configure_pool(|pool| *pool = config)
         .build(Arc::new(net.clone()))
 }
 

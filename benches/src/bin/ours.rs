@@ -60,7 +60,7 @@ fn pool(task: &Task, epoll: &EventLoop) -> Result<ConnectionPool, Failure> {
         config.max_idle = Some(0);
     }
     let mut builder = ConnectionPool::builder()
-        .pool_config(config)
+        .configure_pool(|pool| *pool = config)
         .http1(!task.http2)
         .http2(task.http2);
     if let Some(ca) = &task.ca {

@@ -73,7 +73,7 @@ fn hold(count: usize, raw: bool) -> Result<(), Failure> {
     let mut config = PoolConfig::default();
     config.max_connections = None;
     let pool = ConnectionPool::builder()
-        .pool_config(config)
+        .configure_pool(|pool| *pool = config)
         .build(epoll.backend());
     let held = epoll.block_on(async {
         // One after the other, so that the most there ever is is what is there in the end.

@@ -26,14 +26,13 @@ use std::{
 };
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::Uri;
 use httpcore_core_primitives::{
-    BoxError, Error, ErrorKind, ErrorPhase, NetworkStream, Request, RequestSent, Upgraded,
+    Error, ErrorKind, ErrorPhase, NetworkStream, Request, RequestSent, Upgraded,
 };
 pub use httpcore_net_epoll::Blocking;
 use httpcore_pool::{DrainSummary, PoolStats, PoolStatus};
 
-use crate::connection_pool::{self, ConnectionPoolBuilder, parse_url};
+use crate::{ConnectionPoolBuilder, IntoUrl, connection_pool};
 
 /// A response whose body is read on the calling thread.
 pub type Response = http::Response<Body>;
@@ -46,26 +45,18 @@ pub struct ConnectionPool {
 }
 
 impl ConnectionPool {
-    /// A pool with the defaults.
+    /// Creates a pool with default settings. For others, see
+    /// [`ConnectionPoolBuilder::build_blocking`].
     ///
     /// # Errors
     ///
-    /// When the operating system refuses what waiting takes.
+    /// If the operating system cannot create an event loop.
     pub fn new() -> io::Result<Self> {
-        Self::from_builder(connection_pool::ConnectionPool::builder())
+        ConnectionPoolBuilder::default().build_blocking()
     }
 
-    /// A pool as `builder` says.
-    ///
-    /// # Errors
-    ///
-    /// As for [`new`](Self::new).
-    pub fn from_builder(builder: ConnectionPoolBuilder) -> io::Result<Self> {
-        Ok(Self::on(Blocking::new()?, builder))
-    }
-
-    /// A pool as `builder` says, on `blocking`: one with a resolver of its own, say.
-    pub fn on(blocking: Blocking, builder: ConnectionPoolBuilder) -> Self {
+    /// The pool that `builder` configures, on `blocking`.
+    pub(crate) fn on(blocking: Blocking, builder: ConnectionPoolBuilder) -> Self {
         let blocking = Arc::new(blocking);
         ConnectionPool {
             pool: builder.build(blocking.backend()),
@@ -97,13 +88,9 @@ impl ConnectionPool {
     /// # Errors
     ///
     /// As for [`request`](Self::request); [`ErrorKind::InvalidUrl`] if `url` is not one.
-    pub fn get<U>(&self, url: U) -> Result<Response, Error>
-    where
-        U: TryInto<Uri>,
-        U::Error: Into<BoxError>,
-    {
+    pub fn get(&self, url: impl IntoUrl) -> Result<Response, Error> {
         let mut request = Request::default();
-        *request.uri_mut() = parse_url(url)?;
+        *request.uri_mut() = url.into_url()?;
         self.request(request)
     }
 
@@ -172,11 +159,7 @@ impl fmt::Debug for ConnectionPool {
 /// # Errors
 ///
 /// As for [`ConnectionPool::get`].
-pub fn get<U>(url: U) -> Result<Response, Error>
-where
-    U: TryInto<Uri>,
-    U::Error: Into<BoxError>,
-{
+pub fn get(url: impl IntoUrl) -> Result<Response, Error> {
     let pool = ConnectionPool::new().map_err(|error| {
         Error::new(
             ErrorKind::RuntimeShutdown,

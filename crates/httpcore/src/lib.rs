@@ -55,7 +55,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod backend;
-#[cfg(feature = "epoll")]
+#[cfg(all(feature = "epoll", any(target_os = "linux", target_os = "android")))]
 pub mod blocking;
 pub mod config;
 mod connect;
@@ -64,53 +64,70 @@ pub mod error;
 pub mod extensions;
 pub mod net;
 mod race;
+mod request_ext;
 mod routes;
+#[cfg(feature = "tower")]
+pub mod service;
 pub mod trace;
+mod url;
 
 pub use bytes::Bytes;
 pub use connection_pool::{ConnectionPool, ConnectionPoolBuilder, ResponseFuture};
 /// The crate whose requests, responses, fields and URIs these are.
 pub use http;
 pub use httpcore_core_primitives::{Body, Error, ErrorKind, Request, Response, Timeouts, Upgraded};
-#[cfg(feature = "epoll")]
+#[cfg(all(feature = "epoll", any(target_os = "linux", target_os = "android")))]
 pub use httpcore_net_epoll::EventLoop;
 #[cfg(feature = "mock")]
 pub use httpcore_net_mock as mock;
-#[cfg(feature = "tls")]
+#[cfg(feature = "rustls")]
 pub use httpcore_net_tls as tls;
 pub use httpcore_pool::{Drain, DrainSummary};
 #[cfg(feature = "sse")]
 pub use httpcore_sse as sse;
 #[cfg(feature = "ws")]
 pub use httpcore_ws_upgrade as ws;
+pub use request_ext::RequestExt;
+pub use url::IntoUrl;
 
-use error::{BoxError, ErrorPhase, RequestSent};
+#[cfg(any(
+    feature = "tokio",
+    all(feature = "epoll", any(target_os = "linux", target_os = "android"))
+))]
+use error::{ErrorPhase, RequestSent};
 
-/// Sends a GET over a connection of its own, on the event loop which this thread is running.
+/// Sends a GET over a connection of its own, on the event loop that this thread is running.
 ///
 /// For the first try and the single request; anything that sends two wants a [`ConnectionPool`].
 ///
 /// # Errors
 ///
 /// As for [`ConnectionPool::get`]; [`ErrorKind::RuntimeShutdown`] outside of [`EventLoop::block_on`].
-#[cfg(feature = "epoll")]
-pub async fn get<U>(url: U) -> Result<Response, Error>
-where
-    U: TryInto<http::Uri>,
-    U::Error: Into<BoxError>,
-{
-    let url = connection_pool::parse_url(url)?;
-    let Some(epoll) = EventLoop::current() else {
-        return Err(Error::new(
-            ErrorKind::RuntimeShutdown,
-            ErrorPhase::Request,
-            RequestSent::None,
-        )
-        .with_message("httpcore::get works inside EventLoop::block_on, on its thread"));
-    };
-    ConnectionPool::new(std::sync::Arc::new(epoll))
-        .get(url)
-        .await
+#[cfg(any(
+    feature = "tokio",
+    all(feature = "epoll", any(target_os = "linux", target_os = "android"))
+))]
+pub async fn get(url: impl IntoUrl) -> Result<Response, Error> {
+    let url = url.into_url()?;
+    #[cfg(all(feature = "epoll", any(target_os = "linux", target_os = "android")))]
+    if let Some(event_loop) = EventLoop::current() {
+        return ConnectionPool::new(event_loop).get(url).await;
+    }
+    #[cfg(feature = "tokio")]
+    if let Ok(backend) = httpcore_net_tokio::TokioBackend::current() {
+        return ConnectionPool::new(backend).get(url).await;
+    }
+    Err(Error::new(
+        ErrorKind::RuntimeShutdown,
+        ErrorPhase::Request,
+        RequestSent::None,
+    )
+    .with_message(if cfg!(feature = "tokio") {
+        "httpcore::get needs an event loop: call it inside EventLoop::block_on or a tokio runtime"
+    } else {
+        "httpcore::get needs an event loop: call it inside EventLoop::block_on, or in a tokio \
+         runtime with the feature `tokio`"
+    }))
 }
 
 /// The examples of the crate's README, tested.

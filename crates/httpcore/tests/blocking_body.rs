@@ -58,7 +58,7 @@ fn a_body_cut_short_never_ends_well_for_a_reader() {
         let (url, server) = serve(response, stays);
         let limits = Timeouts::default().with_read(Duration::from_millis(50));
         let pool = httpcore::ConnectionPool::builder().timeouts(limits);
-        let pool = blocking::ConnectionPool::from_builder(pool).unwrap();
+        let pool = pool.build_blocking().unwrap();
         let mut body = pool.get(url).unwrap().into_body();
         let mut text = Vec::new();
         let first = body.read_to_end(&mut text).unwrap_err();

@@ -313,7 +313,7 @@ fn threads_that_wait_share_a_connection_too() -> Result<(), BoxError> {
     let Some(nginx) = require_nginx_http2(Door::Plain, "") else {
         return Ok(());
     };
-    let pool = httpcore::blocking::ConnectionPool::from_builder(prior_knowledge())?;
+    let pool = prior_knowledge().build_blocking()?;
     let url = nginx.url("/hello");
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..8)

@@ -48,7 +48,7 @@ impl Client {
         config.idle_timeout = None;
         config.timeouts = Timeouts::default().with_total(PATIENCE);
         let pool = ConnectionPool::builder()
-            .pool_config(config)
+            .configure_pool(|pool| *pool = config)
             .build(epoll.backend());
         Client { epoll, pool }
     }
