@@ -109,7 +109,7 @@ impl Body {
 
 pub(crate) fn too_large(limit: usize) -> Error {
     Error::new(ErrorKind::TooLarge, ErrorPhase::Body, RequestSent::Full)
-        .with_message(format!("the body is larger than the {limit} bytes allowed"))
+        .with_message(format!("body larger than the limit of {limit} bytes"))
         .with_response_started(true)
 }
 

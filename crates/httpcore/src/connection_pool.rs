@@ -40,23 +40,23 @@ use crate::{
 /// Cloning it yields another handle to the same pool. It may be used from any number of tasks and
 /// threads.
 ///
-/// ```
-/// use httpcore::{Body, ConnectionPool, EventLoop};
+/// ```no_run
+/// # #[cfg(feature = "epoll")] {
+/// use httpcore::{ConnectionPool, EventLoop, http};
 ///
-/// # let origin = httpcore_origin::Origin::start()?;
-/// # let url = origin.url("/hello");
 /// let event_loop = EventLoop::new()?;
 /// let pool = ConnectionPool::builder()
 ///     .max_connections(4)
 ///     .build(event_loop.backend());
 /// event_loop.block_on(async {
-///     let request = http::Request::get(url).body(Body::empty())?;
+///     let request = http::Request::post("http://example.com/").body("hello")?;
 ///     let mut response = pool.request(request).await?;
 ///     while let Some(piece) = response.body_mut().chunk().await {
 ///         println!("{} bytes", piece?.len());
 ///     }
-///     Ok::<(), Box<dyn std::error::Error>>(())
+///     Ok::<(), httpcore::Error>(())
 /// })?;
+/// # }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
