@@ -314,7 +314,7 @@ fn connections_without_an_event_are_made_ever_more_rarely_and_are_counted() {
             "opened",
             "2s",
             "opened",
-            "Closed: the server ended every response without an event, up to the last reconnect \
+            "ConnectionClosed: the server ended every response without an event, up to the last reconnect \
              allowed",
         ]
     );

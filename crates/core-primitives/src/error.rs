@@ -888,7 +888,7 @@ mod tests {
         assert!(
             text.starts_with(
                 "the connection failed while waiting for the response's head: wires crossed \
-                 (kind: Network, phase: Head, sent: All,"
+                 (kind: Network, phase: Head, sent: Full,"
             ),
             "{text}"
         );

@@ -270,7 +270,7 @@ impl ConnectionPool {
     /// # let pool = ConnectionPool::new(event_loop.backend());
     /// event_loop.block_on(async {
     ///     let drained = pool.drain(Duration::from_secs(10)).await;
-    ///     println!("{} requests did not end in time", drained.unfinished);
+    ///     println!("{} requests did not end in time", drained.aborted);
     /// });
     /// # Ok::<(), std::io::Error>(())
     /// ```

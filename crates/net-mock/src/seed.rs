@@ -27,7 +27,7 @@ const MANY: &str = "HTTPCORE_SEEDS";
 /// seeds(0..20, |net| {
 ///     let (_client, mut server) = net.pair();
 ///     net.spawn("writer", async move { server.write_all("hello").await.unwrap() });
-///     net.settle();
+///     net.run_until_idle();
 ///     assert_eq!(net.census().tasks, 0);
 /// });
 /// ```

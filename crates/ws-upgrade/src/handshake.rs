@@ -44,7 +44,7 @@ const OURS: [HeaderName; 7] = [
 ///     .subprotocol("feed.v2")
 ///     .header("origin", "https://localhost")
 ///     .option(Timeouts::default().with_response_head(Duration::from_secs(10)));
-/// let (request, _expected) = handshake.offer()?;
+/// let (request, _expected) = handshake.into_request()?;
 /// assert_eq!(request.uri(), "https://localhost/feed?since=7");
 /// # Ok::<(), httpcore_core_primitives::Error>(())
 /// ```
