@@ -54,6 +54,7 @@ mod reader;
 pub mod runtime;
 pub mod scratch;
 mod shared;
+mod tcp_setters;
 pub mod trace;
 pub mod upgrade;
 pub mod write_buf;

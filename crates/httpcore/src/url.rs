@@ -146,7 +146,7 @@ mod tests {
             ),
             ("http:///x", "invalid URL: there is no host at byte 7"),
             (
-                "http://a.test:x/",
+                "http://a.test:80:80/",
                 "invalid URL: invalid host or port at byte 7",
             ),
             (
