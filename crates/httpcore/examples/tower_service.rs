@@ -8,7 +8,7 @@ use tower_http::{set_header::SetRequestHeaderLayer, timeout::TimeoutLayer};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // A server to talk to, unless there is a URL on the command line.
+    // A server of its own, unless there is a URL on the command line.
     let origin = httpcore_origin::Origin::start()?;
     let url = std::env::args().nth(1).unwrap_or(origin.url("/hello"));
 

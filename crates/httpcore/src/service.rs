@@ -11,8 +11,8 @@ use crate::{ConnectionPool, ResponseFuture};
 /// A pool as a [`Service`] of [`http::Request`]s, returned by [`ConnectionPool::service`].
 ///
 /// Cloning it yields another handle to the same pool. It is always ready: a request that finds no
-/// free connection waits in the pool, under the pool's limits
-/// ([`max_pending_requests`](crate::config::PoolConfig::max_pending_requests)) and under
+/// free connection waits in the pool, within
+/// [`max_pending_requests`](crate::config::PoolConfig::max_pending_requests) and
 /// [`Timeouts::acquire`](crate::Timeouts::acquire). A call reserves nothing before its future is
 /// first polled, and dropping the future aborts the request.
 ///

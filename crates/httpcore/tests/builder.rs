@@ -103,7 +103,7 @@ fn a_backend_is_taken_by_value_and_shared() {
         let response = net.run(pool.get("http://server.test/")).unwrap();
         assert_eq!(response.status(), 204);
     }
-    // Neither wrapped again nor kept: only the variable above is left.
+    // No pool that has been dropped keeps it.
     net.run_until_idle();
     assert_eq!(Arc::strong_count(&shared), 1);
 }
