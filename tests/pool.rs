@@ -12,9 +12,10 @@ use std::{
 
 use bytes::BytesMut;
 use httpcore::{
-    Body, Builder, CloseReason, ConnectionCloseReason, ConnectionPolicy, ConnectionPool,
-    ConnectionRevoked, EarlyResponse, ErrorKind, ErrorPhase, Fault, Partition, Upgraded,
-    UploadState,
+    Body, ConnectionPool, ConnectionPoolBuilder, ErrorKind, Upgraded,
+    error::{ConnectionRevoked, ErrorPhase, Fault},
+    extensions::{ConnectionPolicy, EarlyResponse, Partition, UploadState},
+    trace::{CloseReason, ConnectionCloseReason},
 };
 use httpcore_net_mock::{Link, LiveCounts, MockNet, ServerStream};
 
@@ -39,7 +40,10 @@ fn serve(net: &MockNet, fields: &'static str) -> Arc<Mutex<Vec<String>>> {
     heads
 }
 
-fn pool(net: &MockNet, set: impl FnOnce(Builder) -> Builder) -> ConnectionPool {
+fn pool(
+    net: &MockNet,
+    set: impl FnOnce(ConnectionPoolBuilder) -> ConnectionPoolBuilder,
+) -> ConnectionPool {
     let builder = ConnectionPool::builder().idle_timeout(None);
     set(builder).build(Arc::new(net.clone()))
 }
