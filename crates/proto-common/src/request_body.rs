@@ -87,5 +87,5 @@ impl RequestBody {
 pub fn send_error(error: Error, request: Option<request::Parts>, body: Option<Body>) -> SendError {
     let request = request.zip(body);
     let request = request.map(|(parts, body)| Box::new(Request::from_parts(parts, body)));
-    SendError { error, request }
+    SendError::new(error, request)
 }

@@ -48,6 +48,7 @@
 pub mod codec;
 mod connection;
 mod exchange;
+mod setters;
 
 pub use codec::{
     CaptureRawHead, HeaderOrder, Limits, ParserOptions, RawHead, ReasonPhrase, RequestTarget,

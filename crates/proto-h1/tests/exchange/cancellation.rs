@@ -131,19 +131,19 @@ fn drained_connection_serves_the_next_request() {
 
 #[test]
 fn connection_is_dropped_before_its_lease_ends() {
-    struct Place(MockNet, Mutex<Vec<usize>>);
+    struct Place(MockNet, Mutex<Vec<usize>>, LeaseState);
     impl LeaseOwner for Place {
-        fn is_revoked(&self, _: LeaseId, _: Option<&Waker>) -> bool {
-            false
+        fn lease_state(&self) -> &LeaseState {
+            &self.2
         }
 
-        fn reclaim(&self, _: LeaseId, outcome: LeaseEnd) {
+        fn reclaim(self: Arc<Self>, _: LeaseId, outcome: LeaseEnd) {
             assert!(matches!(outcome, LeaseEnd::Closed(_)));
-            self.1.lock().unwrap().push(self.0.census().streams);
+            self.1.lock().unwrap().push(self.0.live_counts().streams);
         }
     }
     let net = MockNet::new();
-    let place = Arc::new(Place(net.clone(), Mutex::default()));
+    let place = Arc::new(Place(net.clone(), Mutex::default(), LeaseState::default()));
     let answers = [
         "garbage",
         "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
@@ -152,14 +152,8 @@ fn connection_is_dropped_before_its_lease_ends() {
     ];
     for answer in answers {
         let client = answering(&net, Link::new(), answer);
-        let weak: std::sync::Weak<Place> = Arc::downgrade(&place);
-        let context = ExchangeContext {
-            lease: Lease::new(LeaseId::new(1), weak),
-            timeouts: Timeouts::none(),
-            deadline: None,
-            attempt: 1,
-            trace: Trace::none(),
-        };
+        let context = ExchangeContext::new(Lease::new(LeaseId::new(1), place.clone()))
+            .with_timeouts(Timeouts::none());
         let connection = client.pool.idle.lock().unwrap().take().unwrap();
         let request = http::Request::get("/")
             .header("connection", "upgrade")
@@ -218,7 +212,7 @@ fn exchange_dropped_at_any_poll_ends_its_lease_and_drops_the_connection() {
                 });
                 let mut client = Client::new(net, stream);
                 client.timeouts = Timeouts::none().with_read(60 * SECOND);
-                let (pool, census) = (client.pool.clone(), net.clone());
+                let (pool, counting) = (client.pool.clone(), net.clone());
                 Scenario::new(async move {
                     let response = client.send(request).await.unwrap();
                     let mut body = response.into_body();
@@ -231,7 +225,7 @@ fn exchange_dropped_at_any_poll_ends_its_lease_and_drops_the_connection() {
                     let idle = usize::from(pool.idle.lock().unwrap().is_some());
                     let granted = pool.granted.load(Ordering::Relaxed);
                     vec![
-                        ("lent streams", census.census().streams - idle),
+                        ("lent streams", counting.live_counts().streams - idle),
                         ("leases", granted - pool.ends.lock().unwrap().len()),
                     ]
                 })

@@ -29,7 +29,7 @@ fn connection_serves_one_request_after_another() {
             }
         });
         assert_eq!(client.end(), Some(CloseReason::NotPersistent));
-        assert_eq!(net.census().streams, 0);
+        assert_eq!(net.live_counts().streams, 0);
     });
 }
 
@@ -189,7 +189,7 @@ fn connection_closes_if_either_side_sends_close() {
     let client = answering(&net, Link::new(), "HTTP/1.1 204 No Content\r\n\r\n");
     net.run(async { client.send(post(silent())).await.unwrap() });
     assert_eq!(client.end(), Some(CloseReason::UnfinishedRequest));
-    assert_eq!(net.census().streams, 0);
+    assert_eq!(net.live_counts().streams, 0);
 }
 
 #[test]

@@ -52,7 +52,10 @@ fn truncated_response_body_is_an_error() {
                     }
                 });
                 let case = format!("{response:?} at {at}, reset: {reset}: {outcome:?}");
-                assert!(!client.is_idle() && net.census().streams == 0, "{case}");
+                assert!(
+                    !client.is_idle() && net.live_counts().streams == 0,
+                    "{case}"
+                );
                 if !reset && head == 19 && at >= head {
                     // This body may have any length, and so its end cannot be an error.
                     assert_eq!(outcome.unwrap(), &response[head..at], "{case}");
@@ -133,7 +136,7 @@ fn malformed_response_is_refused_at_once_and_the_error_names_the_rule() {
     );
     let source = std::error::Error::source(&error).unwrap().to_string();
     assert!(source.contains("RFC 9112 §4"), "{source}");
-    assert_eq!(net.census().streams, 0);
+    assert_eq!(net.live_counts().streams, 0);
 }
 
 #[test]
@@ -186,7 +189,7 @@ fn endless_response_is_refused_before_a_mebibyte_is_read() {
         let sent = sent.load(Ordering::Relaxed);
         assert!(sent < 1 << 20, "{start:?}: {sent} bytes");
         assert_eq!(client.end(), Some(CloseReason::Failed));
-        assert_eq!(net.census().streams, 0, "{start:?}");
+        assert_eq!(net.live_counts().streams, 0, "{start:?}");
     }
 }
 

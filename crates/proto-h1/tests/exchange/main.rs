@@ -20,8 +20,9 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, request};
 use httpcore_core_primitives::{
     Body, BoxStream, CloseReason, ConnectionInfo, Error, ErrorKind, ErrorPhase, ExchangeContext,
-    ExclusiveConnection, IdleEvent, Lease, LeaseId, LeaseOwner, NetworkStream, RequestSent,
-    Response, SendError, TimeoutKind, Timeouts, Trace, TraceEvent, Upgraded, lease::LeaseEnd,
+    ExclusiveConnection, IdleEvent, Lease, LeaseId, LeaseOwner, LeaseState, NetworkStream,
+    RequestSent, Response, SendError, TimeoutKind, Timeouts, Trace, TraceEvent, Upgraded,
+    lease::LeaseEnd,
 };
 use httpcore_net_mock::{Chunks, Link, MockNet, Scenario, ServerStream, Sweep, seeds};
 use httpcore_proto_h1::{
@@ -43,14 +44,15 @@ struct OneConnectionPool {
     idle: Mutex<Option<Box<dyn ExclusiveConnection>>>,
     granted: AtomicUsize,
     ends: Mutex<Vec<Option<CloseReason>>>,
+    leases: LeaseState,
 }
 
 impl LeaseOwner for OneConnectionPool {
-    fn is_revoked(&self, _: LeaseId, _: Option<&Waker>) -> bool {
-        false
+    fn lease_state(&self) -> &LeaseState {
+        &self.leases
     }
 
-    fn reclaim(&self, _: LeaseId, outcome: LeaseEnd) {
+    fn reclaim(self: Arc<Self>, _: LeaseId, outcome: LeaseEnd) {
         let end = match outcome {
             LeaseEnd::Returned(connection, _) => {
                 *self.idle.lock().unwrap() = Some(connection);
@@ -95,8 +97,7 @@ impl Client {
 
     fn lease(&self) -> Lease {
         self.pool.granted.fetch_add(1, Ordering::Relaxed);
-        let pool: std::sync::Weak<OneConnectionPool> = Arc::downgrade(&self.pool);
-        Lease::new(LeaseId::new(1), pool)
+        Lease::new(LeaseId::new(1), self.pool.clone())
     }
 
     fn send(
@@ -104,13 +105,11 @@ impl Client {
         request: http::Request<Body>,
     ) -> impl Future<Output = Result<Response, SendError>> + Send + use<> {
         let connection = self.pool.idle.lock().unwrap().take();
-        let context = ExchangeContext {
-            lease: self.lease(),
-            timeouts: self.timeouts,
-            deadline: self.total.map(|total| self.net.now() + total),
-            attempt: self.attempt,
-            trace: self.trace.clone(),
-        };
+        let context = ExchangeContext::new(self.lease())
+            .with_timeouts(self.timeouts)
+            .with_deadline(self.total.map(|total| self.net.now() + total))
+            .with_attempt(self.attempt)
+            .with_trace(self.trace.clone());
         connection
             .expect("an idle connection")
             .exchange(request, context)

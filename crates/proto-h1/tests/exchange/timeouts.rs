@@ -118,7 +118,7 @@ fn each_time_limit_ends_its_phase() {
         );
         assert_eq!(client.end(), Some(CloseReason::Failed));
         assert_eq!(
-            (net.census().streams, net.census().timers),
+            (net.live_counts().streams, net.live_counts().timers),
             (0, 0),
             "{what}"
         );

@@ -16,7 +16,7 @@ fn protocol_is_not_switched_in_the_middle_of_a_request() {
         .header("upgrade", "x");
     let error = net.run(async { failed(client.send(with(request, vec![0; 2000])).await) });
     assert_eq!(error.kind(), ErrorKind::Protocol);
-    assert_eq!(net.census().streams, 0);
+    assert_eq!(net.live_counts().streams, 0);
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn upgraded_stream_begins_with_the_bytes_already_read() {
                 drop(stream);
                 assert_eq!(client.end(), Some(CloseReason::Upgraded));
             });
-            assert_eq!(net.census().streams, 0);
+            assert_eq!(net.live_counts().streams, 0);
         }
     });
 }
@@ -82,5 +82,5 @@ fn upgraded_stream_that_is_not_taken_is_closed_with_its_response() {
     let response = net.run(async { client.send(connect).await.unwrap() });
     drop(response);
     assert_eq!(client.end(), Some(CloseReason::Upgraded));
-    assert_eq!(net.census().streams, 0);
+    assert_eq!(net.live_counts().streams, 0);
 }

@@ -183,7 +183,7 @@ fn early_response_is_received_although_the_server_stops_reading() {
                 (Err(error), true) => assert_eq!(error.kind(), ErrorKind::Network),
                 (heard, _) => panic!("{answer}: {heard:?}"),
             }
-            assert_eq!((client.is_idle(), net.census().streams), (false, 0));
+            assert_eq!((client.is_idle(), net.live_counts().streams), (false, 0));
             net.clear();
         }
     }
@@ -264,7 +264,11 @@ fn body_waits_for_100_or_a_second_or_a_final_response() {
                 Some(at) => {
                     assert_eq!(server.read_exact(5).await.unwrap(), "hello");
                     assert_eq!(clock.elapsed(), at);
-                    assert_eq!(clock.census().timers, 0, "nothing is waited for any more");
+                    assert_eq!(
+                        clock.live_counts().timers,
+                        0,
+                        "nothing is waited for any more"
+                    );
                     let answer = "HTTP/1.1 204 No Content\r\n\r\n";
                     server.write_all(answer).await.unwrap();
                     server.idle().await;
