@@ -28,6 +28,9 @@ pub const SMALL_BYTES: usize = 16 * 1024;
 /// eight times.
 pub const LARGE_BYTES: usize = 64 * 1024;
 
+/// Maximum capacity of a large buffer that is kept after it has grown, in bytes.
+const MAX_LARGE_BYTES: usize = 2 * LARGE_BYTES;
+
 /// Number of bytes that may be missing at the front of a small buffer before it is reclaimed.
 const SLACK_BYTES: usize = 1024;
 
@@ -62,8 +65,8 @@ impl BufferPool {
     /// Buffers that have grown to more than twice their class are dropped.
     fn put(&mut self, buffer: BytesMut) {
         let (class, most) = match buffer.capacity() {
-            LARGE_BYTES.. if buffer.capacity() <= 2 * LARGE_BYTES => (&mut self.large, MAX_LARGE),
             capacity if is_small(capacity) => (&mut self.small, MAX_SMALL),
+            LARGE_BYTES..=MAX_LARGE_BYTES => (&mut self.large, MAX_LARGE),
             _ => return,
         };
         if class.len() < most {
@@ -72,6 +75,7 @@ impl BufferPool {
     }
 }
 
+#[inline]
 fn is_small(capacity: usize) -> bool {
     has_room(capacity, SMALL_BYTES) && capacity <= 2 * SMALL_BYTES
 }
@@ -105,6 +109,7 @@ pub fn take(bytes: usize) -> BytesMut {
 }
 
 /// Returns whether a buffer with `room` bytes left is as good as one of `wanted` bytes from [`take`].
+#[inline]
 pub fn has_room(room: usize, wanted: usize) -> bool {
     room + SLACK_BYTES >= wanted
 }
@@ -120,16 +125,23 @@ pub fn recycle(buffer: &mut BytesMut) {
 
 fn keep(mut buffer: BytesMut) {
     buffer.clear();
-    // Bytes taken from the front are reclaimed once they are many, and not each time: this fails
-    // while another part of the allocation is alive.
-    let capacity = buffer.capacity();
-    if !has_room(capacity, SMALL_BYTES) {
-        let _ = buffer.try_reclaim(SMALL_BYTES);
-    } else if SMALL_BYTES < capacity && capacity < LARGE_BYTES {
-        let _ = buffer.try_reclaim(LARGE_BYTES);
+    // Nearly all are small ones of which little is missing.
+    if !(SMALL_BYTES - SLACK_BYTES..=SMALL_BYTES).contains(&buffer.capacity()) {
+        reclaim(&mut buffer);
     }
     // While its thread ends, a buffer is dropped.
     let _ = POOL.try_with(|pool| pool.borrow_mut().put(buffer));
+}
+
+/// Reclaims the bytes taken from the front of `buffer`. Fails while another part of the allocation is
+/// alive.
+fn reclaim(buffer: &mut BytesMut) {
+    let wanted = match buffer.capacity() {
+        capacity if !has_room(capacity, SMALL_BYTES) => SMALL_BYTES,
+        capacity if capacity < LARGE_BYTES => LARGE_BYTES,
+        _ => return,
+    };
+    let _ = buffer.try_reclaim(wanted);
 }
 
 #[cfg(test)]
