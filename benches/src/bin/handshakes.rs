@@ -7,7 +7,9 @@ use std::{env, error::Error, sync::Arc};
 
 use httpcore::tls::{RustlsConnector, TlsVersion};
 use httpcore::{
-    Body, ConnectionInfo, ConnectionPolicy, ConnectionPool, EventLoop, IncludeConnectionInfo,
+    Body, ConnectionPool, EventLoop,
+    extensions::{ConnectionPolicy, IncludeConnectionInfo},
+    net::ConnectionInfo,
 };
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -5,8 +5,9 @@
 use std::{sync::Arc, thread};
 
 use httpcore::{
-    ConnectionPool, PoolConfig,
+    ConnectionPool,
     blocking::{self, Response},
+    config::PoolConfig,
     tls::RustlsConnector,
 };
 use httpcore_benches::{Failure, Latencies, Meter, Outcome, Task, Workload, cannot, run};
@@ -47,14 +48,14 @@ fn pool(task: &Task) -> Result<blocking::ConnectionPool, Failure> {
     if task.workload == Workload::Connect {
         config.max_idle = Some(0);
     }
-    let mut builder = ConnectionPool::builder().pool_config(config);
+    let mut builder = ConnectionPool::builder().configure_pool(|pool| *pool = config);
     if let Some(ca) = &task.ca {
         let connector = RustlsConnector::builder()
             .root_pem_file(ca)?
             .session_cache_size(if task.resume { 64 } else { 0 });
         builder = builder.tls(Arc::new(connector.build()?));
     }
-    Ok(blocking::ConnectionPool::from_builder(builder)?)
+    Ok(builder.build_blocking()?)
 }
 
 /// Makes `requests` requests on one thread for each request in flight.

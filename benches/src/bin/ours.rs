@@ -15,8 +15,8 @@ use std::{
 
 use bytes::Bytes;
 use httpcore::{
-    Body, BoxFuture, ConnectionPolicy, ConnectionPool, EventLoop, PoolConfig, Request, Resolve,
-    tls::RustlsConnector,
+    Body, ConnectionPool, EventLoop, Request, backend::BoxFuture, config::PoolConfig,
+    extensions::ConnectionPolicy, net::Resolve, tls::RustlsConnector,
 };
 use httpcore_benches::{CHUNK_BYTES, Failure, Latencies, Meter, Outcome, Task, Workload, run};
 
@@ -60,7 +60,7 @@ fn pool(task: &Task, epoll: &EventLoop) -> Result<ConnectionPool, Failure> {
         config.max_idle = Some(0);
     }
     let mut builder = ConnectionPool::builder()
-        .pool_config(config)
+        .configure_pool(|pool| *pool = config)
         .http1(!task.http2)
         .http2(task.http2);
     if let Some(ca) = &task.ca {

@@ -22,7 +22,8 @@ use std::{
 };
 
 use httpcore::{
-    ConnectionPool, EventLoop, PoolConfig, Upgraded,
+    ConnectionPool, EventLoop, Upgraded,
+    config::PoolConfig,
     ws::{Config, Handshake, Message, WebSocket},
 };
 use httpcore_origin::Origin;
@@ -74,7 +75,7 @@ fn hold(count: usize, is_stream: bool) -> Result<(), Failure> {
     let mut config = PoolConfig::default();
     config.max_connections = None;
     let pool = ConnectionPool::builder()
-        .pool_config(config)
+        .configure_pool(|pool| *pool = config)
         .build(epoll.backend());
     let held = epoll.block_on(async {
         // One after the other, so that the peak is the final state.

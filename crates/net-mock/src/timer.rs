@@ -1,49 +1,28 @@
-//! Waiting for an instant: timers, and attempts to connect or to look up.
+//! TimerHandle for an instant: timers, and attempts to connect or to look up.
 
 use std::{
     future::Future,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
 use httpcore_core_primitives::Timer;
 
 use crate::{
-    event_queue::{Key, ScheduledEvent},
-    report::{At, Side},
+    event_queue::{At, ScheduledEvent},
+    timer_entry::TimerEntry,
     world::World,
 };
 
-/// One entry of the world's book of those who wait.
-#[derive(Debug)]
-pub(crate) struct Wait {
-    pub(crate) what: String,
-    pub(crate) is_timer: bool,
-    pub(crate) side: Side,
-    pub(crate) due: Option<Key>,
-    pub(crate) waker: Option<Waker>,
-}
-
-impl Wait {
-    pub(crate) fn describe(&self) -> String {
-        let kind = if self.is_timer { "timer " } else { "" };
-        match self.due {
-            Some((at, _)) => format!("{kind}{:?}, due at {}", self.what, At(at)),
-            None if self.is_timer => format!("{kind}{:?}, not armed", self.what),
-            None => format!("{:?}, never answered", self.what),
-        }
-    }
-}
-
 /// An entry in that book, for as long as this value lives.
-pub(crate) struct Waiting {
+pub(crate) struct TimerHandle {
     world: Arc<World>,
     id: u64,
 }
 
-impl Waiting {
+impl TimerHandle {
     pub(crate) fn timer(world: Arc<World>, purpose: &str) -> Self {
         Self::new(world, purpose.to_owned(), true)
     }
@@ -56,9 +35,9 @@ impl Waiting {
         let id = world.with(|state, _| {
             let id = state.event_queue.number();
             let side = state.side();
-            state.waits.insert(
+            state.timers.insert(
                 id,
-                Wait {
+                TimerEntry {
                     what,
                     is_timer,
                     side,
@@ -68,7 +47,7 @@ impl Waiting {
             );
             id
         });
-        Waiting { world, id }
+        TimerHandle { world, id }
     }
 
     /// Ready once the world is `at` old; never, if that is `None`.
@@ -79,7 +58,7 @@ impl Waiting {
     pub(crate) fn poll_at(&mut self, cx: &mut Context<'_>, at: Option<Duration>) -> Poll<()> {
         let polled = self.poll_here(cx, at);
         if polled.is_pending() {
-            self.world.forbid_elsewhere("awaited");
+            self.world.assert_not_driven_elsewhere("awaited");
         }
         polled
     }
@@ -88,29 +67,33 @@ impl Waiting {
         let waker = cx.waker().clone();
         self.world.with(|state, wakes| {
             let now = state.event_queue.now();
-            let Some(wait) = state.waits.get_mut(&self.id) else {
+            let Some(timer) = state.timers.get_mut(&self.id) else {
                 // The world has been cleared; nothing will ever happen in it.
                 wakes.discard(Some(waker));
                 return Poll::Pending;
             };
-            let armed = wait.due.map(|key| key.0);
+            let armed = timer.due.map(|key| key.0);
             if armed != at || at.is_some_and(|at| at <= now) {
-                if let Some(key) = wait.due.take() {
+                if let Some(key) = timer.due.take() {
                     state.event_queue.remove(key);
                 }
                 match at {
                     Some(at) if at <= now => {
                         wakes.discard(Some(waker));
-                        wakes.discard(wait.waker.take());
+                        wakes.discard(timer.waker.take());
                         return Poll::Ready(());
                     }
                     Some(at) => {
-                        wait.due = Some(state.event_queue.add(at, ScheduledEvent::Wait(self.id)))
+                        timer.due = Some(
+                            state
+                                .event_queue
+                                .add(at, ScheduledEvent::TimerExpired(self.id)),
+                        )
                     }
                     None => {}
                 }
             }
-            wakes.park(&mut wait.waker, waker);
+            wakes.register(&mut timer.waker, waker);
             Poll::Pending
         })
     }
@@ -121,12 +104,12 @@ impl Waiting {
     }
 }
 
-impl Drop for Waiting {
+impl Drop for TimerHandle {
     fn drop(&mut self) {
         self.world.with(|state, wakes| {
-            if let Some(wait) = state.waits.remove(&self.id) {
-                wakes.discard(wait.waker);
-                if let Some(key) = wait.due {
+            if let Some(timer) = state.timers.remove(&self.id) {
+                wakes.discard(timer.waker);
+                if let Some(key) = timer.due {
                     state.event_queue.remove(key);
                 }
             }
@@ -134,7 +117,7 @@ impl Drop for Waiting {
     }
 }
 
-impl Timer for Waiting {
+impl Timer for TimerHandle {
     fn poll_until(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
         let at = self.world.since_beginning(deadline);
         self.poll_at(cx, Some(at))
@@ -142,9 +125,9 @@ impl Timer for Waiting {
 
     fn disarm(&mut self) {
         self.world.with(|state, wakes| {
-            if let Some(wait) = state.waits.get_mut(&self.id) {
-                wakes.discard(wait.waker.take());
-                if let Some(key) = wait.due.take() {
+            if let Some(timer) = state.timers.get_mut(&self.id) {
+                wakes.discard(timer.waker.take());
+                if let Some(key) = timer.due.take() {
                     state.event_queue.remove(key);
                 }
             }
@@ -155,7 +138,7 @@ impl Timer for Waiting {
 /// The future of [`MockNet::sleep`](crate::MockNet::sleep).
 #[must_use = "futures do nothing unless polled"]
 pub struct Sleep {
-    waiting: Waiting,
+    timer: TimerHandle,
     at: Duration,
 }
 
@@ -165,7 +148,7 @@ impl Sleep {
             .with(|state, _| state.event_queue.now())
             .saturating_add(duration);
         Sleep {
-            waiting: Waiting::timer(world, "sleep"),
+            timer: TimerHandle::timer(world, "sleep"),
             at,
         }
     }
@@ -176,7 +159,7 @@ impl Future for Sleep {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let at = self.at;
-        self.waiting.poll_at(cx, Some(at))
+        self.timer.poll_at(cx, Some(at))
     }
 }
 

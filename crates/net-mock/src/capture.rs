@@ -11,45 +11,45 @@ use bytes::Bytes;
 
 use crate::{
     expect::Piece,
-    hosts::Place,
+    hosts::ListenAddr,
     recording::{Event, Recorded, Recording},
     redact::{Secret, secrets},
 };
 
 #[derive(Default)]
-pub(crate) struct Tape {
+pub(crate) struct Capture {
     pub(crate) names: Vec<(String, Result<Vec<std::net::IpAddr>, io::ErrorKind>)>,
-    pub(crate) connections: Vec<Connection>,
+    pub(crate) connections: Vec<CapturedConnection>,
     pub(crate) notes: Vec<String>,
     pub(crate) redacted: Vec<String>,
     pub(crate) keeps_secrets: bool,
 }
 
-pub(crate) struct Connection {
-    pub(crate) place: Place,
+pub(crate) struct CapturedConnection {
+    pub(crate) place: ListenAddr,
     pub(crate) began: Instant,
     pub(crate) ends: (Option<SocketAddr>, Option<SocketAddr>),
     /// How many layers of TLS there are; only what passes through the uppermost is recorded.
     pub(crate) layers: usize,
     pub(crate) open: bool,
-    pub(crate) events: Vec<(Duration, Raw)>,
+    pub(crate) events: Vec<(Duration, RawEvent)>,
 }
 
 /// An event as it happened, secrets included. They do not leave memory.
-pub(crate) enum Raw {
+pub(crate) enum RawEvent {
     Client(Bytes),
     Server(Bytes),
     Other(Event),
 }
 
-impl Tape {
+impl Capture {
     pub(crate) fn recording(&self) -> Recording {
         let names: &[String] = if self.keeps_secrets {
             &[]
         } else {
             &self.redacted
         };
-        let recorded = |one: &Connection| Recorded {
+        let recorded = |one: &CapturedConnection| Recorded {
             place: one.place.clone(),
             events: one.redacted(names, self.keeps_secrets),
         };
@@ -61,10 +61,11 @@ impl Tape {
     }
 }
 
-impl Connection {
+impl CapturedConnection {
     /// The events, with secrets left out. A layer of TLS begins the conversation anew.
     fn redacted(&self, names: &[String], keeps_secrets: bool) -> Vec<(Duration, Event)> {
-        let is_tls = |(_, raw): &(Duration, Raw)| matches!(raw, Raw::Other(Event::Tls(_)));
+        let is_tls =
+            |(_, raw): &(Duration, RawEvent)| matches!(raw, RawEvent::Other(Event::Tls(_)));
         let mut events = Vec::new();
         let mut rest = &self.events[..];
         while !rest.is_empty() {
@@ -81,7 +82,7 @@ impl Connection {
 }
 
 fn redact_layer(
-    layer: &[(Duration, Raw)],
+    layer: &[(Duration, RawEvent)],
     names: &[String],
     keeps_secrets: bool,
 ) -> Vec<(Duration, Event)> {
@@ -89,8 +90,8 @@ fn redact_layer(
         let mut all = Vec::new();
         for (_, raw) in layer {
             match raw {
-                Raw::Client(bytes) if client => all.extend_from_slice(bytes),
-                Raw::Server(bytes) if !client => all.extend_from_slice(bytes),
+                RawEvent::Client(bytes) if client => all.extend_from_slice(bytes),
+                RawEvent::Server(bytes) if !client => all.extend_from_slice(bytes),
                 _ => {}
             }
         }
@@ -106,17 +107,17 @@ fn redact_layer(
     let mut events = Vec::new();
     for (at, raw) in layer {
         let event = match raw {
-            Raw::Client(bytes) => {
+            RawEvent::Client(bytes) => {
                 let range = client_at..client_at + bytes.len();
                 client_at = range.end;
                 Event::Client(pieces(bytes, range, &client_secrets))
             }
-            Raw::Server(bytes) => {
+            RawEvent::Server(bytes) => {
                 let range = server_at..server_at + bytes.len();
                 server_at = range.end;
                 Event::Server(pieces(bytes, range, &server_secrets))
             }
-            Raw::Other(event) => event.clone(),
+            RawEvent::Other(event) => event.clone(),
         };
         events.push((*at, event));
     }

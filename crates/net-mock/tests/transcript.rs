@@ -13,7 +13,7 @@ fn exchange(net: &MockNet) {
         .expect("GET / HTTP/1.1\r\nhost: a.test\r\n\r\n")
         .wait(5 * MS)
         .send("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello");
-    net.serve_table("a.test", 80, table)
+    net.serve_script("a.test", 80, table)
         .link(Link::new().latency(10 * MS));
     net.run(async {
         let mut stream = connect(net, "a.test", 80).await.unwrap();
@@ -83,7 +83,7 @@ fn http2_reads_as_frames_inside_tls_too() {
             false => Script::new(),
         };
         let table = begin.expect(&client).send(&server).half_close();
-        net.serve_table("h2.test", 443, table);
+        net.serve_script("h2.test", 443, table);
         net.run(async {
             let mut stream = connect(&net, "h2.test", 443).await.unwrap();
             if tls {
@@ -130,7 +130,7 @@ fn resets_are_told_from_ends_and_from_each_other() {
     let (client, other) = net.pair();
     other.reset();
     drop(client);
-    let wires = net.wires();
+    let wires = net.transcripts();
     assert_eq!(
         wires[0],
         "#1 pair\n+0.000000s < abc…\n+0.000000s < (reset by the link)\n"

@@ -15,12 +15,12 @@ use std::{collections::BTreeMap, fmt::Write, net::SocketAddr, time::Duration};
 use bytes::{Bytes, BytesMut};
 
 use crate::{
-    event_queue::Direction,
+    ends::Direction,
+    entry::{Entry, EntryKind, unfinished},
+    event_queue::At,
     frames::Frames,
-    net::MockNet,
     pipe::Ending,
     record_layer::{Kind, begins_handshake, decode},
-    report::At,
     text,
 };
 
@@ -29,14 +29,14 @@ const MAX_TRANSCRIPT_BYTES: usize = 1024 * 1024;
 
 /// What all connections have carried.
 #[derive(Debug)]
-pub(crate) struct Log {
+pub(crate) struct Transcripts {
     kept: usize,
-    lines: BTreeMap<u64, Line>,
+    connections: BTreeMap<u64, ConnectionTranscript>,
 }
 
 /// What one connection has carried.
 #[derive(Debug)]
-struct Line {
+struct ConnectionTranscript {
     label: String,
     client: Option<SocketAddr>,
     server: Option<SocketAddr>,
@@ -44,36 +44,27 @@ struct Line {
     kept: [usize; 2],
 }
 
-#[derive(Clone, Debug)]
-pub(crate) struct Entry {
-    pub(crate) at: Duration,
-    pub(crate) direction: Direction,
-    pub(crate) said: Said,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) enum Said {
-    Bytes(Bytes),
-    /// So many bytes which were not kept.
-    More(usize),
-    /// A frame or a record, in words.
-    Note(String),
-    End,
-    Reset,
-    /// The link itself reset the connection.
-    Severed,
-}
-
-impl Default for Log {
+impl Default for Transcripts {
     fn default() -> Self {
-        Log {
+        Transcripts {
             kept: MAX_TRANSCRIPT_BYTES,
-            lines: BTreeMap::new(),
+            connections: BTreeMap::new(),
         }
     }
 }
 
-impl Log {
+impl Transcripts {
+    /// One text for each connection, in the order in which they were made.
+    pub(crate) fn texts(&self) -> Vec<String> {
+        let connections = self.connections.values().enumerate();
+        connections.map(|(n, one)| one.text(n + 1)).collect()
+    }
+
+    /// Maximum number of bytes to keep of each direction of a connection, from now on.
+    pub(crate) fn set_limit(&mut self, bytes: usize) {
+        self.kept = bytes;
+    }
+
     pub(crate) fn begin(
         &mut self,
         id: u64,
@@ -81,35 +72,35 @@ impl Log {
         client: Option<SocketAddr>,
         server: Option<SocketAddr>,
     ) {
-        let line = Line {
+        let line = ConnectionTranscript {
             label: label.to_owned(),
             client,
             server,
             entries: Vec::new(),
             kept: [0; 2],
         };
-        self.lines.insert(id, line);
+        self.connections.insert(id, line);
     }
 
     pub(crate) fn bytes(&mut self, id: u64, at: Duration, direction: Direction, bytes: &Bytes) {
-        let Some(line) = self.lines.get_mut(&id) else {
+        let Some(line) = self.connections.get_mut(&id) else {
             return;
         };
         let kept = &mut line.kept[direction.index()];
         let part = bytes.len().min(self.kept.saturating_sub(*kept));
         *kept += part;
-        let mut say = |said| {
+        let mut say = |kind| {
             line.entries.push(Entry {
                 at,
                 direction,
-                said,
+                kind,
             });
         };
         if part > 0 {
-            say(Said::Bytes(bytes.slice(..part)));
+            say(EntryKind::Bytes(bytes.slice(..part)));
         }
         if part < bytes.len() {
-            say(Said::More(bytes.len() - part));
+            say(EntryKind::More(bytes.len() - part));
         }
     }
 
@@ -119,56 +110,28 @@ impl Log {
             at,
             direction,
             match ending {
-                Ending::Fin => Said::End,
-                Ending::Reset => Said::Reset,
+                Ending::Fin => EntryKind::End,
+                Ending::Reset => EntryKind::Reset,
             },
         );
     }
 
     pub(crate) fn severed(&mut self, id: u64, at: Duration, direction: Direction) {
-        self.note(id, at, direction, Said::Severed);
+        self.note(id, at, direction, EntryKind::Severed);
     }
 
-    fn note(&mut self, id: u64, at: Duration, direction: Direction, said: Said) {
-        if let Some(line) = self.lines.get_mut(&id) {
+    fn note(&mut self, id: u64, at: Duration, direction: Direction, kind: EntryKind) {
+        if let Some(line) = self.connections.get_mut(&id) {
             line.entries.push(Entry {
                 at,
                 direction,
-                said,
+                kind,
             });
         }
     }
 }
 
-impl MockNet {
-    /// What has been written on each connection so far, with times: one text for each connection,
-    /// in the order in which they were made. Good for snapshots: the same conversation reads the
-    /// same, however its writes were cut.
-    ///
-    /// HTTP/1 reads as text, HTTP/2 as frames, and [TLS without cryptography](crate::MockTls) as
-    /// what is inside. Times are those of writing. `>` is the client, `<` the server. A line ends
-    /// with CRLF where nothing else is shown; `\n` is a line feed alone, and `…` no line end at
-    /// all.
-    pub fn wires(&self) -> Vec<String> {
-        self.world().with(|state, _| {
-            let lines = state.log.lines.values().enumerate();
-            lines.map(|(n, line)| line.text(n + 1)).collect()
-        })
-    }
-
-    /// All of [`wires`](Self::wires), one after the other.
-    pub fn transcript(&self) -> String {
-        self.wires().join("\n")
-    }
-
-    /// How many bytes of each direction of each connection are kept for
-    /// [`wires`](Self::wires), from now on; 1 MiB unless this is called.
-    pub fn set_transcript_limit(&self, bytes: usize) {
-        self.world().with(|state, _| state.log.kept = bytes);
-    }
-}
-
-impl Line {
+impl ConnectionTranscript {
     fn text(&self, number: usize) -> String {
         let mut text = format!("#{number} ");
         if let (Some(client), Some(server)) = (self.client, self.server) {
@@ -192,13 +155,13 @@ impl Line {
 
 impl Entry {
     fn write(&self, text: &mut String) {
-        let rows = match &self.said {
-            Said::Bytes(bytes) => text::lines(bytes),
-            Said::More(count) => vec![format!("({count} more bytes)")],
-            Said::Note(note) => vec![format!("[{note}]")],
-            Said::End => vec!["(end)".to_owned()],
-            Said::Reset => vec!["(reset)".to_owned()],
-            Said::Severed => vec!["(reset by the link)".to_owned()],
+        let rows = match &self.kind {
+            EntryKind::Bytes(bytes) => text::lines(bytes),
+            EntryKind::More(count) => vec![format!("({count} more bytes)")],
+            EntryKind::Note(note) => vec![format!("[{note}]")],
+            EntryKind::End => vec!["(end)".to_owned()],
+            EntryKind::Reset => vec!["(reset)".to_owned()],
+            EntryKind::Severed => vec!["(reset by the link)".to_owned()],
         };
         let sign = match self.direction {
             Direction::ToServer => '>',
@@ -223,12 +186,12 @@ fn coalesce(entries: &[Entry]) -> Vec<Entry> {
         if let Some(last) = merged.last_mut()
             && (last.at, last.direction) == (entry.at, entry.direction)
         {
-            match (&mut last.said, &entry.said) {
-                (Said::Bytes(bytes), Said::Bytes(more)) => {
+            match (&mut last.kind, &entry.kind) {
+                (EntryKind::Bytes(bytes), EntryKind::Bytes(more)) => {
                     *bytes = Bytes::from([&bytes[..], &more[..]].concat());
                     continue;
                 }
-                (Said::More(count), Said::More(more)) => {
+                (EntryKind::More(count), EntryKind::More(more)) => {
                     *count += more;
                     continue;
                 }
@@ -246,7 +209,7 @@ fn unwrap_tls(entries: &[Entry]) -> Option<Vec<Entry>> {
     let mut records: [Option<BytesMut>; 2] = [None, None];
     for entry in entries {
         let place = entry.direction.index();
-        let Said::Bytes(bytes) = &entry.said else {
+        let EntryKind::Bytes(bytes) = &entry.kind else {
             inside.push(entry.clone());
             continue;
         };
@@ -263,22 +226,22 @@ fn unwrap_tls(entries: &[Entry]) -> Option<Vec<Entry>> {
             continue;
         };
         buffer.extend_from_slice(bytes);
-        let mut say = |said| {
+        let mut say = |kind| {
             inside.push(Entry {
-                said,
+                kind,
                 ..entry.clone()
             });
         };
         loop {
             match decode(buffer) {
                 Ok(Some(record)) => say(match record.kind {
-                    Kind::Data => Said::Bytes(record.content),
-                    Kind::Handshake => Said::Note(format!("TLS {}", words(&record.content))),
-                    Kind::Alert => Said::Note(format!("TLS alert {}", words(&record.content))),
+                    Kind::Data => EntryKind::Bytes(record.content),
+                    Kind::Handshake => EntryKind::Note(format!("TLS {}", words(&record.content))),
+                    Kind::Alert => EntryKind::Note(format!("TLS alert {}", words(&record.content))),
                 }),
                 Ok(None) => break,
                 Err(_) => {
-                    say(Said::Bytes(buffer.split().freeze()));
+                    say(EntryKind::Bytes(buffer.split().freeze()));
                     break;
                 }
             }
@@ -295,16 +258,8 @@ fn unwrap_tls(entries: &[Entry]) -> Option<Vec<Entry>> {
     (notes(&inside) > notes(entries)).then_some(inside)
 }
 
-/// Says that bytes are left which are no whole record or frame.
-pub(crate) fn unfinished(last: &Entry, count: usize) -> Entry {
-    Entry {
-        said: Said::Note(format!("{count} bytes of something unfinished")),
-        ..last.clone()
-    }
-}
-
 fn notes(entries: &[Entry]) -> usize {
-    let is_note = |entry: &&Entry| matches!(entry.said, Said::Note(_));
+    let is_note = |entry: &&Entry| matches!(entry.kind, EntryKind::Note(_));
     entries.iter().filter(is_note).count()
 }
 

@@ -1,4 +1,4 @@
-//! Tasks, timers, and who turns the loop.
+//! Tasks, timers, and threads that run the loop.
 
 mod common;
 
@@ -24,7 +24,7 @@ fn runtime(epoll: &EventLoop) -> Arc<dyn Runtime> {
 }
 
 #[test]
-fn block_on_runs_what_is_neither_send_nor_static() {
+fn block_on_accepts_futures_that_are_neither_send_nor_static() {
     let epoll = EventLoop::new().unwrap();
     let words = std::rc::Rc::new(vec!["not", "send"]);
     let borrowed = &words;
@@ -36,7 +36,7 @@ fn block_on_runs_what_is_neither_send_nor_static() {
 }
 
 #[test]
-fn a_task_yields_what_its_future_does() {
+fn task_yields_the_output_of_its_future() {
     let epoll = EventLoop::new().unwrap();
     let sum = epoll.block_on(async {
         let tasks: Vec<_> = (0..100)
@@ -58,7 +58,7 @@ fn a_task_yields_what_its_future_does() {
 }
 
 #[test]
-fn a_dropped_task_drops_its_future_at_once() {
+fn dropped_task_drops_its_future_at_once() {
     let epoll = EventLoop::new().unwrap();
     let alive = Arc::new(());
     let held = alive.clone();
@@ -72,7 +72,7 @@ fn a_dropped_task_drops_its_future_at_once() {
 }
 
 #[test]
-fn a_detached_task_runs_on() {
+fn detached_task_continues() {
     let epoll = EventLoop::new().unwrap();
     let (done, ended) = mpsc::channel();
     epoll
@@ -87,7 +87,7 @@ fn a_detached_task_runs_on() {
 }
 
 #[test]
-fn a_panic_in_a_task_reaches_who_awaits_it_and_nobody_else() {
+fn panic_of_a_task_reaches_only_its_awaiter() {
     let epoll = EventLoop::new().unwrap();
     let clumsy = epoll.spawn(async { panic!("on purpose") });
     Runtime::spawn(
@@ -104,7 +104,7 @@ fn a_panic_in_a_task_reaches_who_awaits_it_and_nobody_else() {
 }
 
 #[test]
-fn a_panic_in_block_on_gives_the_role_up() {
+fn panic_in_block_on_hands_the_driver_role_over() {
     let epoll = EventLoop::new().unwrap();
     let panicked = catch_unwind(AssertUnwindSafe(|| {
         epoll.block_on(async {
@@ -118,7 +118,7 @@ fn a_panic_in_block_on_gives_the_role_up() {
 }
 
 #[test]
-fn the_current_loop_is_the_innermost_one() {
+fn current_loop_is_the_innermost_one() {
     let (outer, inner) = (EventLoop::new().unwrap(), EventLoop::new().unwrap());
     assert!(EventLoop::current().is_none());
     outer.block_on(async {
@@ -126,7 +126,7 @@ fn the_current_loop_is_the_innermost_one() {
         assert_eq!(EventLoop::current().unwrap().tasks(), 1);
         inner.block_on(async {
             assert_eq!(EventLoop::current().unwrap().tasks(), 0);
-            // A task sees the loop it runs on.
+            // In a task, it is the loop that runs the task.
             let seen = inner.spawn(async { EventLoop::current().unwrap().tasks() });
             assert_eq!(seen.await, 1);
         });
@@ -137,10 +137,10 @@ fn the_current_loop_is_the_innermost_one() {
 }
 
 #[test]
-fn block_on_within_itself_turns_the_same_loop() {
+fn nested_block_on_runs_the_same_loop() {
     let epoll = EventLoop::new().unwrap();
     let epoll = &epoll;
-    let heard = epoll.block_on(async {
+    let received = epoll.block_on(async {
         let other = epoll.spawn(async {
             yield_now().await;
             "from a task"
@@ -150,11 +150,11 @@ fn block_on_within_itself_turns_the_same_loop() {
             other.await
         })
     });
-    assert_eq!(heard, "from a task");
+    assert_eq!(received, "from a task");
 }
 
 #[test]
-fn a_task_that_blocks_on_its_own_loop_lets_the_other_tasks_run() {
+fn other_tasks_run_while_a_task_blocks_on_its_own_loop() {
     let epoll = EventLoop::new().unwrap();
     let handle = epoll.handle();
     let total = epoll.block_on(async {
@@ -169,7 +169,7 @@ fn a_task_that_blocks_on_its_own_loop_lets_the_other_tasks_run() {
 }
 
 #[test]
-fn a_wake_from_another_thread_ends_the_sleep() {
+fn wake_from_another_thread_ends_the_sleep() {
     let epoll = EventLoop::new().unwrap();
     for _ in 0..200 {
         let (ask, asked) = mpsc::channel::<Waker>();
@@ -195,7 +195,7 @@ fn a_wake_from_another_thread_ends_the_sleep() {
 }
 
 #[test]
-fn a_task_spawned_from_another_thread_ends_the_sleep() {
+fn spawn_from_another_thread_ends_the_sleep() {
     let epoll = EventLoop::new().unwrap();
     for _ in 0..200 {
         let (told, tell) = (
@@ -227,7 +227,7 @@ fn a_task_spawned_from_another_thread_ends_the_sleep() {
 }
 
 #[test]
-fn a_timer_goes_off_after_its_deadline_and_not_before() {
+fn timer_is_ready_after_its_deadline_and_not_before() {
     let epoll = EventLoop::new().unwrap();
     let runtime = runtime(&epoll);
     let deadline = runtime.now() + Duration::from_millis(5);
@@ -236,7 +236,7 @@ fn a_timer_goes_off_after_its_deadline_and_not_before() {
 }
 
 #[test]
-fn timers_go_off_in_the_order_of_their_deadlines() {
+fn timers_are_ready_in_order_of_deadline() {
     let epoll = EventLoop::new().unwrap();
     let runtime = runtime(&epoll);
     let start = runtime.now();
@@ -260,7 +260,7 @@ fn timers_go_off_in_the_order_of_their_deadlines() {
 }
 
 #[test]
-fn a_deadline_moved_later_is_not_met_early() {
+fn deadline_moved_later_is_not_met_early() {
     let epoll = EventLoop::new().unwrap();
     let runtime = runtime(&epoll);
     let mut alarm = LazyTimer::new(runtime.clone(), "moved");
@@ -280,7 +280,7 @@ fn a_deadline_moved_later_is_not_met_early() {
 }
 
 #[test]
-fn a_timer_armed_from_another_thread_shortens_the_sleep() {
+fn timer_armed_on_another_thread_shortens_the_sleep() {
     let epoll = EventLoop::new().unwrap();
     let handle = epoll.handle();
     let (arm, armed) = mpsc::channel();
@@ -288,7 +288,7 @@ fn a_timer_armed_from_another_thread_shortens_the_sleep() {
         armed.recv().unwrap();
         let runtime: Arc<dyn Runtime> = Arc::new(handle.clone());
         let deadline = handle.now() + Duration::from_millis(2);
-        // This thread is parked, and the loop is turned by the other one, which sleeps for ever.
+        // This thread is parked, and the other one is the driver, which sleeps without a timeout.
         handle.block_on(httpcore_core_primitives::sleep_until(&runtime, deadline));
         deadline
     });
@@ -312,8 +312,8 @@ fn a_timer_armed_from_another_thread_shortens_the_sleep() {
 }
 
 #[test]
-fn a_connect_that_is_never_answered_ends_at_its_deadline() {
-    // A listener whose backlog is full drops the handshake's last step, and connects hang.
+fn unanswered_connect_ends_at_its_deadline() {
+    // A listener whose backlog is full drops the last segment of the handshake, and connects hang.
     let listener =
         socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
@@ -339,7 +339,7 @@ fn a_connect_that_is_never_answered_ends_at_its_deadline() {
 }
 
 #[test]
-fn a_unix_connect_waits_for_room_in_the_backlog() {
+fn unix_connect_waits_for_room_in_the_backlog() {
     let place = tempfile::tempdir().unwrap();
     let path = place.path().join("socket");
     let listener =
@@ -360,9 +360,9 @@ fn a_unix_connect_waits_for_room_in_the_backlog() {
                 None => return,
             }
         }
-        panic!("the backlog took everything");
+        panic!("the backlog accepted all connections");
     });
-    // The next one waits until somebody is taken out of the backlog.
+    // The next one waits until a connection is accepted from the backlog.
     let waiting = epoll.spawn(epoll.handle().connect_unix(&path));
     turn(&epoll);
     assert!(!waiting.is_finished());
@@ -375,7 +375,7 @@ fn a_unix_connect_waits_for_room_in_the_backlog() {
 }
 
 #[test]
-fn a_loop_may_be_shared_between_threads() {
+fn event_loop_is_send_and_sync() {
     fn shared<T: Send + Sync>() {}
     fn sent<T: Send>() {}
     shared::<EventLoop>();
@@ -385,7 +385,7 @@ fn a_loop_may_be_shared_between_threads() {
 }
 
 #[test]
-fn a_resolver_of_ones_own_is_asked_for_names_and_not_for_addresses() {
+fn custom_resolver_resolves_names_and_not_literals() {
     use httpcore_core_primitives::BoxFuture;
     use httpcore_net_epoll::Resolve;
     use std::{io, net::SocketAddr};
@@ -415,7 +415,7 @@ fn a_resolver_of_ones_own_is_asked_for_names_and_not_for_addresses() {
 }
 
 #[test]
-fn names_that_do_not_answer_stop_no_other_names_of_a_loop() {
+fn names_that_are_not_answered_do_not_block_other_names() {
     use httpcore_core_primitives::with_deadline;
     use httpcore_net_epoll::SystemResolver;
     let (open, gate) = mpsc::channel::<()>();
@@ -448,7 +448,7 @@ fn names_that_do_not_answer_stop_no_other_names_of_a_loop() {
 }
 
 #[test]
-fn localhost_is_found_by_the_system() {
+fn system_resolves_localhost() {
     let epoll = EventLoop::new().unwrap();
     let found = epoll
         .block_on(epoll.handle().resolve("localhost", 80))
@@ -457,7 +457,7 @@ fn localhost_is_found_by_the_system() {
     assert!(found.iter().all(|address| address.ip().is_loopback()));
 }
 
-/// Panics when it is called; or counts.
+/// A waker that panics when it is called, or counts its calls.
 struct Called(Option<Arc<AtomicUsize>>);
 
 impl std::task::Wake for Called {
@@ -479,7 +479,7 @@ fn counting() -> (Arc<AtomicUsize>, Waker) {
 }
 
 #[test]
-fn a_waker_that_panics_costs_no_other_stream_its_wake_up() {
+fn panicking_waker_does_not_lose_the_wakes_of_other_streams() {
     use std::io::Write;
     let epoll = EventLoop::new().unwrap();
     let (mut streams, mut servers): (Vec<_>, Vec<_>) = (0..4).map(|_| accepted(&epoll)).unzip();
@@ -505,7 +505,7 @@ fn a_waker_that_panics_costs_no_other_stream_its_wake_up() {
 }
 
 #[test]
-fn a_waker_that_panics_costs_no_timer_its_wake_up_nor_the_end_of_the_loop() {
+fn panicking_waker_does_not_lose_wakes_of_timers_or_at_shutdown() {
     let epoll = EventLoop::new().unwrap();
     let runtime = runtime(&epoll);
     for ends in [false, true] {
@@ -529,7 +529,7 @@ fn a_waker_that_panics_costs_no_timer_its_wake_up_nor_the_end_of_the_loop() {
 }
 
 #[test]
-fn the_role_is_handed_over_when_the_driver_leaves() {
+fn driver_role_is_handed_over_when_the_driver_leaves() {
     let epoll = EventLoop::new().unwrap();
     let (mut first, mut first_server) = accepted(&epoll);
     let (mut second, mut second_server) = accepted(&epoll);
@@ -544,8 +544,8 @@ fn the_role_is_handed_over_when_the_driver_leaves() {
             epoll.block_on(read_some(&mut second)).unwrap()
         });
         started.wait();
-        // Whoever of the two drives, the first to be served leaves, and the other one must be
-        // able to hear its answer.
+        // Whichever of the two is the driver, the first one with a response leaves, and the other one
+        // must still receive its response.
         use std::io::Write;
         first_server.write_all(b"one").unwrap();
         assert_eq!(reads_first.join().unwrap(), "one");
@@ -565,15 +565,15 @@ fn many_threads_share_one_loop() {
         for n in 0..THREADS {
             let (mut stream, mut server) = accepted(epoll);
             scope.spawn(move || {
-                let mut heard = [0; 8];
-                while server.read_exact(&mut heard).is_ok() {
-                    server.write_all(&heard).unwrap();
+                let mut received = [0; 8];
+                while server.read_exact(&mut received).is_ok() {
+                    server.write_all(&received).unwrap();
                 }
             });
             scope.spawn(move || {
                 for round in 0..ROUNDS {
                     let said = ((n * ROUNDS + round) as u64).to_be_bytes();
-                    // By turns in one long `block_on`'s manner and in a task's.
+                    // Alternately in `block_on` itself and in a task.
                     if round % 2 == 0 {
                         epoll.block_on(async {
                             write_all(&mut stream, &said).await.unwrap();
@@ -583,11 +583,11 @@ fn many_threads_share_one_loop() {
                         let mut own = stream;
                         let task = epoll.spawn(async move {
                             write_all(&mut own, &said).await.unwrap();
-                            let heard = read_some(&mut own).await.unwrap();
-                            (own, heard)
+                            let received = read_some(&mut own).await.unwrap();
+                            (own, received)
                         });
-                        let (own, heard) = epoll.block_on(task);
-                        assert_eq!(heard, said[..]);
+                        let (own, received) = epoll.block_on(task);
+                        assert_eq!(received, said[..]);
                         stream = own;
                     }
                 }
@@ -598,7 +598,7 @@ fn many_threads_share_one_loop() {
 }
 
 #[test]
-fn dropping_the_loop_wakes_whoever_waits() {
+fn dropping_the_loop_wakes_all_that_wait() {
     let epoll = EventLoop::new().unwrap();
     let (mut stream, _server) = accepted(&epoll);
     let handle = epoll.handle();
@@ -625,19 +625,19 @@ fn dropping_the_loop_wakes_whoever_waits() {
     drop(epoll);
     assert!(reader.join().unwrap().is_err());
     timer.join().unwrap();
-    assert!(task.is_finished() && handle.is_gone());
-    // Whoever comes later is told at once.
+    assert!(task.is_finished() && handle.is_shut_down());
+    // Later operations fail at once.
     let late = handle.spawn(pending::<()>());
     assert!(late.is_finished());
     assert_eq!(handle.tasks(), 0);
 }
 
 #[test]
-fn nothing_stays_open() {
-    // In a process of its own, so that no other test opens anything meanwhile.
+fn no_descriptor_stays_open() {
+    // In a process of its own, since other tests open descriptors meanwhile.
     if std::env::var_os("HTTPCORE_COUNTS_DESCRIPTORS").is_none() {
         let status = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "nothing_stays_open", "--test-threads=1"])
+            .args(["--exact", "no_descriptor_stays_open", "--test-threads=1"])
             .env("HTTPCORE_COUNTS_DESCRIPTORS", "1")
             .status()
             .unwrap();
@@ -655,7 +655,7 @@ fn nothing_stays_open() {
             pending::<()>().await;
         });
         epoll.block_on(write_all(&mut used, b"x")).unwrap();
-        // Given up half-way: polled once, and dropped while it connects.
+        // Cancelled: polled once, and dropped while it connects.
         let address = server.local_addr().unwrap();
         let mut connect = epoll.handle().connect_tcp(address, &TcpOptions::default());
         let _ = connect

@@ -26,7 +26,7 @@ async fn ask(net: &MockNet, request: &str) -> String {
 #[test]
 fn a_table_plays_its_part_on_every_connection() {
     let net = MockNet::new();
-    let served = net.serve_table("shop.test", 80, shop());
+    let served = net.serve_script("shop.test", 80, shop());
     net.run(async {
         for turn in 1..=3 {
             assert_eq!(ask(&net, REQUEST).await, RESPONSE);
@@ -42,16 +42,19 @@ fn tables_are_played_one_for_each_connection() {
     let late = Script::new()
         .expect(REQUEST)
         .send(RESPONSE.replace("42", "43"));
-    let served = net.serve_tables("shop.test", 80, [shop(), late]);
+    let served = net.serve_scripts("shop.test", 80, [shop(), late]);
     net.run(async {
         assert!(ask(&net, REQUEST).await.ends_with("42"));
-        assert_eq!(served.remaining(), ["table 2: no connection came for it"]);
+        assert_eq!(
+            served.remaining(),
+            ["script 2: not started, since no connection was made"]
+        );
         assert!(ask(&net, REQUEST).await.ends_with("43"));
         served.assert_finished();
     });
     let message = panic_of(|| net.run(ask(&net, REQUEST)));
     assert!(
-        message.contains("connection 3: there is no table for it"),
+        message.contains("connection 3: no script is left for it"),
         "{message}"
     );
 }
@@ -65,7 +68,7 @@ fn a_table_is_indifferent_to_how_bytes_are_cut() {
             .send(RESPONSE)
             .expect(REQUEST)
             .send("x");
-        let served = net.serve_table("shop.test", 80, table);
+        let served = net.serve_script("shop.test", 80, table);
         served.link(Link::new().buffer(7));
         net.run(async {
             let mut stream = connect(&net, "shop.test", 80).await.unwrap();
@@ -85,7 +88,7 @@ fn a_mismatch_shows_both_sides_the_byte_and_what_was_said_before() {
         .expect("hello\r\n")
         .send("welcome\r\n")
         .expect("GET /a HTTP/1.1\r\nhost: shop.test\r\n\r\n");
-    net.serve_table("shop.test", 80, table);
+    net.serve_script("shop.test", 80, table);
     let message = panic_of(|| {
         net.run(async {
             let mut stream = connect(&net, "shop.test", 80).await.unwrap();
@@ -108,7 +111,7 @@ not as expected at byte 25 of the step, byte 32 of the connection
             host: ship.test\r\n
                     ^
             \r\n
-what had been said before (> by the client, < by the server):
+what had been sent before (> by the client, < by the server):
   > hello
   < welcome
 "
@@ -119,7 +122,7 @@ what had been said before (> by the client, < by the server):
 fn a_wrong_beginning_fails_at_once_and_not_when_the_rest_has_come() {
     for table in [Script::new().expect("GET / HTTP/1.1\r\n\r\n"), shop()] {
         let net = MockNet::new();
-        net.serve_table("shop.test", 80, table);
+        net.serve_script("shop.test", 80, table);
         let message = panic_of(|| {
             net.run(async {
                 let mut stream = connect(&net, "shop.test", 80).await.unwrap();
@@ -129,7 +132,7 @@ fn a_wrong_beginning_fails_at_once_and_not_when_the_rest_has_come() {
         });
         assert!(message.contains("at byte 0 of the step"), "{message}");
         assert!(
-            message.contains("nothing had been said before"),
+            message.contains("nothing had been sent before"),
             "{message}"
         );
     }
@@ -138,7 +141,7 @@ fn a_wrong_beginning_fails_at_once_and_not_when_the_rest_has_come() {
 #[test]
 fn a_request_is_judged_by_the_fields_that_matter() {
     let net = MockNet::new();
-    net.serve_table("shop.test", 80, shop());
+    net.serve_script("shop.test", 80, shop());
     let message = panic_of(|| {
         net.run(ask(
             &net,
@@ -158,7 +161,7 @@ fn a_request_is_judged_by_the_fields_that_matter() {
 #[test]
 fn what_follows_the_last_step_fails_unless_it_is_the_end() {
     let net = MockNet::new();
-    net.serve_table("shop.test", 80, shop());
+    net.serve_script("shop.test", 80, shop());
     let message = panic_of(|| {
         net.run(async {
             let mut stream = connect(&net, "shop.test", 80).await.unwrap();
@@ -177,7 +180,7 @@ fn what_follows_the_last_step_fails_unless_it_is_the_end() {
 
 fn played(table: Script) -> (ServerHandle, String) {
     let net = MockNet::new();
-    let served = net.serve_table("shop.test", 80, table);
+    let served = net.serve_script("shop.test", 80, table);
     let heard = net.run(async {
         let mut stream = connect(&net, "shop.test", 80).await.unwrap();
         write_all(&mut stream, "?").await.unwrap();
@@ -212,7 +215,7 @@ fn a_table_that_stalls_is_waited_for_in_vain() {
 #[test]
 fn a_client_that_leaves_early_leaves_the_table_unplayed() {
     let net = MockNet::new();
-    let served = net.serve_table("shop.test", 80, shop());
+    let served = net.serve_script("shop.test", 80, shop());
     net.run(async {
         let mut stream = connect(&net, "shop.test", 80).await.unwrap();
         write_all(&mut stream, "GET /pri").await.unwrap();
@@ -221,10 +224,10 @@ fn a_client_that_leaves_early_leaves_the_table_unplayed() {
     });
     assert_eq!(
         served.remaining(),
-        ["table 1: got no further than step 1 of 3: expect the request \"GET /price\""]
+        ["script 1: stopped at step 1 of 3: expect the request \"GET /price\""]
     );
     let message = panic_of(|| served.assert_finished());
-    assert!(message.contains("got no further"), "{message}");
+    assert!(message.contains("stopped at"), "{message}");
 }
 
 #[test]
@@ -236,7 +239,7 @@ fn an_upgrade_goes_on_in_another_protocol() {
         .expect("PING")
         .send("PONG")
         .close();
-    let served = net.serve_table("chat.test", 80, table);
+    let served = net.serve_script("chat.test", 80, table);
     net.run(async {
         let mut stream = connect(&net, "chat.test", 80).await.unwrap();
         let request = "GET /chat HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: chat\r\n\r\nPING";

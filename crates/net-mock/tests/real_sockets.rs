@@ -21,7 +21,7 @@ use httpcore_net_mock::{MockNet, ServerStream};
 #[derive(Clone, Copy, Debug)]
 enum Step {
     ServerSays(&'static str),
-    /// The server reads everything that has been said so far: so many bytes.
+    /// The server reads everything that has been sent so far: this number of bytes.
     ServerReads(usize),
     ServerEnds,
     ServerCloses,
