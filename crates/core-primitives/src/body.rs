@@ -33,7 +33,10 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 
-use crate::error::{BoxError, Error, ErrorKind, ErrorPhase, RequestSent};
+use crate::{
+    collect::too_large,
+    error::{BoxError, Error, ErrorKind, ErrorPhase, RequestSent},
+};
 
 /// The body of a request or a response. It implements [`http_body::Body`].
 pub struct Body {
@@ -284,13 +287,8 @@ impl Body {
     /// [`ErrorKind::TooLarge`] as soon as more than `limit` bytes have arrived or are announced; the
     /// connection is then closed. Errors of the body.
     pub async fn bytes(mut self, limit: usize) -> Result<Bytes, Error> {
-        let too_large = || {
-            Error::new(ErrorKind::TooLarge, ErrorPhase::Body, RequestSent::Full)
-                .with_message(format!("body larger than the limit of {limit} bytes"))
-                .with_sent(RequestSent::Full)
-                .with_response_started(true)
-        };
-        // Most responses are small, and those are bytes in memory.
+        let too_large = || too_large(limit);
+        // Small responses come as bytes at hand, and most are small.
         if let Content::Bytes(bytes) = &mut self.content
             && bytes.len() <= limit
         {

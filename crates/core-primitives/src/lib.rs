@@ -49,6 +49,8 @@
 pub mod base64;
 pub mod body;
 pub mod close_reason;
+mod classify;
+mod collect;
 pub mod connection;
 pub mod credentials;
 pub mod deadlines;
@@ -59,15 +61,19 @@ pub mod lease;
 pub mod net;
 pub mod options;
 pub mod origin;
+mod reader;
 pub mod runtime;
 pub mod scratch;
 mod sync;
+mod shared;
+mod tcp_setters;
 pub mod trace;
 pub mod upgrade;
 pub mod write_buf;
 
 pub use body::{Body, BodyLength};
 pub use close_reason::CloseReason;
+pub use collect::Collected;
 pub use connection::{
     EarlyResponse, Established, ExchangeContext, ExclusiveConnection, MisdirectedRequest,
     RejectedResponse, Request, Response, SendError, SharedConnection, StreamId, StreamLimit,

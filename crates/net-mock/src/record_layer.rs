@@ -194,6 +194,6 @@ mod tests {
             certificate: Some(Certificate::Faulty("it has expired".to_owned())),
         };
         assert_eq!(Hello::parse(hello.text().as_bytes()), Some(hello));
-        assert_eq!(Hello::parse(b"goodbye"), None);
+        assert_eq!(Hello::parse(b"farewell"), None);
     }
 }

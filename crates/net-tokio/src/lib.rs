@@ -49,8 +49,10 @@ use std::{fmt, io, net::SocketAddr, path::Path, sync::Arc, time::Instant};
 
 use httpcore_core_primitives::{BoxFuture, BoxStream, NetworkBackend, Runtime, TcpOptions, Timer};
 use httpcore_net_common::socket;
-use httpcore_resolver::{Resolve, SystemResolver, literal};
+use httpcore_resolver::literal;
 use tokio::runtime::{Handle, TryCurrentError};
+
+pub use httpcore_resolver::{CachingResolver, Resolve, StaticHosts, SystemResolver};
 
 use stream::TokioStream;
 use timers::{TimerDriver, TimerTable, TokioTimer};

@@ -45,7 +45,7 @@ fn connections(
     assert_eq!(pool.status().queued_requests, 0);
     drop(pool);
     net.run_until_idle();
-    assert_eq!((net.census().tasks, peer.alive()), (0, 0));
+    assert_eq!((net.live_counts().tasks, peer.alive()), (0, 0));
     [one_by_one, peer.dials() - one_by_one]
 }
 

@@ -198,8 +198,8 @@ fn an_idle_connection_is_closed_when_its_hour_is_over_and_nothing_is_left_runnin
         pool.stats().closed_for(ConnectionCloseReason::IdleTimeout),
         1
     );
-    let census = net.census();
-    assert_eq!((census.tasks, census.timers), (0, 0), "{}", net.report());
+    let counts = net.live_counts();
+    assert_eq!((counts.tasks, counts.timers), (0, 0), "{}", net.report());
 }
 
 #[test]
@@ -216,7 +216,7 @@ fn a_connection_used_now_and_then_stays_and_expires_after_its_last_use() {
         turn().await;
         assert_eq!(peer.alive(), 0);
     });
-    assert_eq!(net.census().tasks, 0);
+    assert_eq!(net.live_counts().tasks, 0);
 }
 
 #[test]
@@ -327,7 +327,7 @@ fn a_failed_dial_is_the_error_of_its_request() {
     });
     assert_eq!(pool.stats().dials_failed, 1);
     assert_eq!(pool.status().connections.len(), 0);
-    assert_eq!(net.census().tasks, 0);
+    assert_eq!(net.live_counts().tasks, 0);
 }
 
 #[test]
@@ -373,7 +373,7 @@ fn closing_refuses_who_waits_and_gives_up_what_is_being_made() {
         assert_eq!(peer.alive(), 0);
         turn().await;
     });
-    assert_eq!(net.census().tasks, 0);
+    assert_eq!(net.live_counts().tasks, 0);
     assert_eq!(
         pool.status().to_string(),
         "<Pool [Requests: 0 active, 0 queued | Connections: 0 active, 0 idle]>"
@@ -398,8 +398,8 @@ fn a_dropped_pool_leaves_no_task_and_no_connection_but_those_in_use() {
         busy.into_body().bytes(100).await.unwrap();
     });
     assert_eq!(peer.alive(), 0);
-    let census = net.census();
-    assert_eq!((census.tasks, census.timers), (0, 0), "{}", net.report());
+    let counts = net.live_counts();
+    assert_eq!((counts.tasks, counts.timers), (0, 0), "{}", net.report());
 }
 
 #[test]
@@ -471,7 +471,7 @@ fn a_shared_connection_that_is_retired_finishes_what_it_has() {
         turn().await;
         assert_eq!(peer.alive(), 0);
     });
-    assert_eq!(net.census().tasks, 0);
+    assert_eq!(net.live_counts().tasks, 0);
 }
 
 #[test]
@@ -484,7 +484,7 @@ fn an_idle_shared_connection_expires() {
     });
     net.advance(4 * SECOND);
     assert_eq!(peer.alive(), 0);
-    assert_eq!(net.census().tasks, 0);
+    assert_eq!(net.live_counts().tasks, 0);
 }
 
 #[test]

@@ -230,7 +230,7 @@ fn a_connection_serves_one_request_after_the_other() {
             }
         });
         assert_eq!(client.end(), Some(CloseReason::NotPersistent));
-        assert_eq!(net.census().streams, 0);
+        assert_eq!(net.live_counts().streams, 0);
     });
 }
 
@@ -479,7 +479,7 @@ fn an_early_answer_is_heard_although_the_server_reads_no_further() {
                 (Err(error), true) => assert_eq!(error.kind(), ErrorKind::Network),
                 (heard, _) => panic!("{answer}: {heard:?}"),
             }
-            assert_eq!((client.is_idle(), net.census().streams), (false, 0));
+            assert_eq!((client.is_idle(), net.live_counts().streams), (false, 0));
             net.clear();
         }
     }
@@ -562,7 +562,10 @@ fn a_body_that_is_cut_short_is_never_complete() {
                     }
                 });
                 let case = format!("{response:?} at {at}, reset: {reset}: {outcome:?}");
-                assert!(!client.is_idle() && net.census().streams == 0, "{case}");
+                assert!(
+                    !client.is_idle() && net.live_counts().streams == 0,
+                    "{case}"
+                );
                 if !reset && head == 19 && at >= head {
                     // Nobody can tell: this body may have any length.
                     assert_eq!(outcome.unwrap(), &response[head..at], "{case}");
@@ -658,7 +661,7 @@ fn garbage_is_refused_at_once_and_names_its_rule() {
     );
     let source = std::error::Error::source(&error).unwrap().to_string();
     assert!(source.contains("RFC 9112 §4"), "{source}");
-    assert_eq!(net.census().streams, 0);
+    assert_eq!(net.live_counts().streams, 0);
 }
 
 #[test]
@@ -711,7 +714,7 @@ fn no_endless_answer_makes_us_read_a_mebibyte() {
         let sent = sent.load(Ordering::Relaxed);
         assert!(sent < 1 << 20, "{start:?}: {sent} bytes");
         assert_eq!(client.end(), Some(CloseReason::Failed));
-        assert_eq!(net.census().streams, 0, "{start:?}");
+        assert_eq!(net.live_counts().streams, 0, "{start:?}");
     }
 }
 
@@ -934,7 +937,7 @@ fn either_side_may_say_close() {
     let client = answering(&net, Link::new(), "HTTP/1.1 204 No Content\r\n\r\n");
     net.run(async { client.send(post(silent())).await.unwrap() });
     assert_eq!(client.end(), Some(CloseReason::UnfinishedRequest));
-    assert_eq!(net.census().streams, 0);
+    assert_eq!(net.live_counts().streams, 0);
 }
 
 #[test]
@@ -1117,7 +1120,7 @@ fn each_limit_ends_its_phase() {
         );
         assert_eq!(client.end(), Some(CloseReason::Failed));
         assert_eq!(
-            (net.census().streams, net.census().timers),
+            (net.live_counts().streams, net.live_counts().timers),
             (0, 0),
             "{what}"
         );
@@ -1299,7 +1302,11 @@ fn a_body_which_expects_100_waits_for_it_or_a_second_or_an_answer() {
                 Some(at) => {
                     assert_eq!(server.read_exact(5).await.unwrap(), "hello");
                     assert_eq!(clock.elapsed(), at);
-                    assert_eq!(clock.census().timers, 0, "nothing is waited for any more");
+                    assert_eq!(
+                        clock.live_counts().timers,
+                        0,
+                        "nothing is waited for any more"
+                    );
                     let answer = "HTTP/1.1 204 No Content\r\n\r\n";
                     server.write_all(answer).await.unwrap();
                     server.idle().await;
@@ -1380,7 +1387,7 @@ fn no_protocol_is_switched_in_the_middle_of_a_request() {
         .header("upgrade", "x");
     let error = net.run(async { failed(client.send(with(request, vec![0; 2000])).await) });
     assert_eq!(error.kind(), ErrorKind::Protocol);
-    assert_eq!(net.census().streams, 0);
+    assert_eq!(net.live_counts().streams, 0);
 }
 
 #[test]
@@ -1448,7 +1455,7 @@ fn after_a_switch_the_stream_goes_on_with_the_bytes_already_read() {
                 drop(stream);
                 assert_eq!(client.end(), Some(CloseReason::Upgraded));
             });
-            assert_eq!(net.census().streams, 0);
+            assert_eq!(net.live_counts().streams, 0);
         }
     });
 }
@@ -1461,7 +1468,7 @@ fn a_switch_that_nobody_takes_is_closed_with_its_response() {
     let response = net.run(async { client.send(connect).await.unwrap() });
     drop(response);
     assert_eq!(client.end(), Some(CloseReason::Upgraded));
-    assert_eq!(net.census().streams, 0);
+    assert_eq!(net.live_counts().streams, 0);
 }
 
 #[test]
@@ -1677,7 +1684,7 @@ fn a_connection_is_closed_before_its_place_is_free() {
 
         fn reclaim(self: Arc<Self>, _: LeaseId, outcome: LeaseEnd) {
             assert!(matches!(outcome, LeaseEnd::Closed(_)));
-            self.1.lock().unwrap().push(self.0.census().streams);
+            self.1.lock().unwrap().push(self.0.live_counts().streams);
         }
     }
     let net = MockNet::new();
@@ -1750,7 +1757,7 @@ fn dropping_an_exchange_anywhere_settles_the_lease_and_drops_the_connection() {
                 });
                 let mut client = Client::new(net, stream);
                 client.timeouts = Timeouts::none().with_read(60 * SECOND);
-                let (seat, census) = (client.seat.clone(), net.clone());
+                let (seat, counting) = (client.seat.clone(), net.clone());
                 Scenario::new(async move {
                     let response = client.send(request).await.unwrap();
                     let mut body = response.into_body();
@@ -1763,7 +1770,7 @@ fn dropping_an_exchange_anywhere_settles_the_lease_and_drops_the_connection() {
                     let idle = usize::from(seat.idle.lock().unwrap().is_some());
                     let granted = seat.granted.load(Ordering::Relaxed);
                     vec![
-                        ("lent streams", census.census().streams - idle),
+                        ("lent streams", counting.live_counts().streams - idle),
                         ("leases", granted - seat.ends.lock().unwrap().len()),
                     ]
                 })

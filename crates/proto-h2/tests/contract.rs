@@ -149,7 +149,7 @@ async fn hello(response: Result<Response, SendError>) {
 
 fn ends_clean(net: &MockNet) {
     net.run_until_idle();
-    assert_eq!(net.census(), LiveCounts::default(), "{}", net.report());
+    assert_eq!(net.live_counts(), LiveCounts::default(), "{}", net.report());
 }
 
 #[test]

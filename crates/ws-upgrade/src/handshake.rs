@@ -33,7 +33,7 @@ const OURS: [HeaderName; 7] = [
 /// A WebSocket to be opened: what is asked for (RFC 6455 §4.1).
 ///
 /// What cannot be asked for (a URL that is none, a subprotocol with a space) is told when the
-/// handshake is [made](Self::offer).
+/// handshake is [made](Self::into_request).
 ///
 /// ```
 /// use httpcore_core_primitives::Timeouts;
@@ -107,7 +107,7 @@ impl Handshake {
     }
 
     /// Offers an extension, as it is to be written: `permessage-deflate; client_max_window_bits`.
-    /// Whoever offers one has to speak it.
+    /// The caller has to implement what it offers.
     pub fn extension(self, offer: &str) -> Self {
         self.and_then(|asked| {
             let value = HeaderValue::from_str(offer)
@@ -237,12 +237,11 @@ pub struct ResponseCheck {
     extensions: Vec<Extension>,
 }
 
-/// A WebSocket, and what was agreed on. Whoever has an `Upgraded` of another protocol has it from
-/// [`Upgraded::take_from`].
+/// An opened WebSocket, and the result of its handshake.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct WebSocketStream {
-    /// The stream, from the first byte after the response. It has its place in the pool until it is
+    /// The stream, from the first byte after the response. It holds its slot in the pool until it is
     /// dropped.
     pub stream: Upgraded,
     /// The subprotocol which the server chose from those offered.
