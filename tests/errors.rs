@@ -16,8 +16,8 @@ use std::{
 };
 
 use httpcore::{
-    Body, ConnectionPool, Error, ErrorKind, ErrorPhase, EventLoop, Fault, RequestSent, TimeoutKind,
-    Timeouts,
+    Body, ConnectionPool, Error, ErrorKind, EventLoop, Timeouts,
+    error::{ErrorPhase, Fault, RequestSent, TimeoutKind},
 };
 use socket2::{Domain, Socket, Type};
 
@@ -321,7 +321,7 @@ fn a_loop_that_ends_under_a_request_is_named_and_no_network_is_blamed() {
 
 #[test]
 fn a_handshake_whose_loop_is_gone_says_so() {
-    use httpcore::TlsConnector;
+    use httpcore::backend::TlsConnector;
     let _turn = take_turn();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap();
@@ -331,7 +331,7 @@ fn a_handshake_whose_loop_is_gone_says_so() {
     for is_begun in [false, true] {
         let epoll = EventLoop::new().unwrap();
         let (handle, backend) = (epoll.handle(), epoll.backend());
-        let connecting = backend.connect_tcp(address, &httpcore::TcpOptions::default());
+        let connecting = backend.connect_tcp(address, &httpcore::config::TcpOptions::default());
         let stream = epoll.block_on(connecting).unwrap();
         let mut handshake = tls.handshake(stream, "127.0.0.1", &[]);
         if is_begun {

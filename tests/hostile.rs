@@ -22,8 +22,10 @@ use std::{
 };
 
 use httpcore::{
-    Body, ConnectionPolicy, ConnectionPool, Error, ErrorKind, ErrorPhase, EventLoop, PoolConfig,
-    RequestSent, Timeouts,
+    Body, ConnectionPool, Error, ErrorKind, EventLoop, Timeouts,
+    config::PoolConfig,
+    error::{ErrorPhase, RequestSent},
+    extensions::ConnectionPolicy,
 };
 use socket2::SockRef;
 
@@ -344,7 +346,7 @@ fn nothing_is_left_after_many_requests_to_a_server_without_manners() {
     config.max_connections = Some(WORKERS as usize / 2);
     config.timeouts = timeouts;
     let pool = ConnectionPool::builder()
-        .pool_config(config)
+        .configure_pool(|pool| *pool = config)
         .build(epoll.backend());
     let ends = Arc::<Ends>::default();
     let addr = server.addr;

@@ -16,7 +16,9 @@ use std::{
 };
 
 use httpcore::{
-    ConnectionPool, Error, ErrorKind, ErrorPhase, EventLoop, Fault, Timeouts, tls::RustlsConnector,
+    ConnectionPool, Error, ErrorKind, EventLoop, Timeouts,
+    error::{ErrorPhase, Fault},
+    tls::RustlsConnector,
 };
 use httpcore_net_tls::{TlsError, TlsErrorKind};
 

@@ -12,9 +12,10 @@ use std::{
 
 use bytes::BytesMut;
 use httpcore::{
-    Body, Builder, CloseReason, ConnectionCloseReason, ConnectionPolicy, ConnectionPool,
-    ConnectionRevoked, EarlyResponse, ErrorKind, ErrorPhase, Fault, Partition, Upgraded,
-    UploadState,
+    Body, ConnectionPool, ConnectionPoolBuilder, ErrorKind, Upgraded,
+    error::{ConnectionRevoked, ErrorPhase, Fault},
+    extensions::{ConnectionPolicy, EarlyResponse, Partition, UploadState},
+    trace::{CloseReason, ConnectionCloseReason},
 };
 use httpcore_net_mock::{Link, LiveCounts, MockNet, ServerStream};
 
@@ -39,7 +40,10 @@ fn serve(net: &MockNet, fields: &'static str) -> Arc<Mutex<Vec<String>>> {
     heads
 }
 
-fn pool(net: &MockNet, set: impl FnOnce(Builder) -> Builder) -> ConnectionPool {
+fn pool(
+    net: &MockNet,
+    set: impl FnOnce(ConnectionPoolBuilder) -> ConnectionPoolBuilder,
+) -> ConnectionPool {
     let builder = ConnectionPool::builder().idle_timeout(None);
     set(builder).build(Arc::new(net.clone()))
 }
@@ -343,7 +347,7 @@ fn a_drain_that_has_waited_long_enough_breaks_off_whatever_has_not_ended() {
     let mut ends = std::mem::take(&mut *ends.lock().unwrap());
     ends.sort();
     let exchange = "the pool was drained, and did not wait for the end of the exchange";
-    let stream = "the pool was drained, and did not wait any longer";
+    let stream = "connection revoked: the pool was drained and its deadline has passed";
     assert_eq!(
         ends,
         [

@@ -15,10 +15,13 @@ use std::{
 };
 
 use httpcore::{
-    Alpn, Body, BoxFuture, BoxStream, ConnectionInfo, ConnectionPool, Error, ErrorKind, ErrorPhase,
-    EventLoop, Fault, IdleEvent, IncludeConnectionInfo, NetworkStream, Request, RequestSent,
-    ServerName, TimeoutKind, Timeouts, TlsConnector, TlsInfo, TlsOverride, Trace, TraceEvent,
+    Body, ConnectionPool, Error, ErrorKind, EventLoop, Request, Timeouts,
+    backend::{BoxFuture, BoxStream, IdleEvent, NetworkStream, TlsConnector},
+    error::{ErrorPhase, Fault, RequestSent, TimeoutKind},
+    extensions::{IncludeConnectionInfo, ServerName, TlsOverride},
     mock::{Chunks, Link, LiveCounts, MockNet},
+    net::{Alpn, ConnectionInfo, TlsInfo},
+    trace::{Trace, TraceEvent},
 };
 use httpcore_net_tls::{
     TlsError, TlsErrorKind,

@@ -7,7 +7,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use httpcore::{Bytes, ConnectionPool, Error, ErrorKind, ErrorPhase, Fault, RequestSent};
+use httpcore::{
+    Bytes, ConnectionPool, Error, ErrorKind,
+    error::{ErrorPhase, Fault, RequestSent},
+};
 use httpcore_core_primitives::Alpn;
 use httpcore_net_mock::{Link, MockNet, MockTls, ServerStream, TlsServer};
 

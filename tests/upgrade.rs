@@ -16,8 +16,8 @@ use std::{
 
 use bytes::BytesMut;
 use httpcore::{
-    Body, ConnectionPool, ConnectionRevoked, ErrorKind, Request, RequestTarget, Response, Timeouts,
-    Upgraded, blocking,
+    Body, ConnectionPool, ErrorKind, Request, Response, Timeouts, Upgraded, blocking,
+    error::ConnectionRevoked, extensions::RequestTarget,
 };
 use httpcore_net_mock::{Link, LiveCounts, MockNet, Scenario as Swept, ServerStream, Sweep};
 use httpcore_tests::suite::{

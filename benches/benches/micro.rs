@@ -1,13 +1,13 @@
-//! What single steps take: of the codec, the pool's machine, a timer, a wake-up.
+//! Times of single steps: of the codec, the pool's state machine, a timer, a wake-up.
 //!
 //! ```sh
 //! cargo bench -p httpcore-benches --bench micro           # all of them
 //! cargo bench -p httpcore-benches --bench micro -- codec  # some
 //! ```
 //!
-//! Times, for orientation while something is being changed; nothing is decided by them.
+//! Times are for orientation during a change; they decide nothing.
 
-#![allow(clippy::unwrap_used)] // measurements, and no library
+#![allow(clippy::unwrap_used)] // a benchmark, not a library
 
 use std::{
     future::poll_fn,
@@ -63,7 +63,7 @@ fn codec_encodes(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// With the encoding of its request, for a response answers one.
+/// Includes the encoding of the request, since a response needs one.
 #[divan::bench(args = ["tiny", "eleven", "chunked"])]
 fn codec_parses(bencher: Bencher<'_, '_>, what: &str) {
     let response = match what {
@@ -93,7 +93,7 @@ fn codec_parses(bencher: Bencher<'_, '_>, what: &str) {
 
 type Machine = State<u32, ()>;
 
-/// Gives the machine an input, and makes the connection it asks for; yields the last grant.
+/// Passes an input to the machine, makes the connections it asks for, and returns the last grant.
 fn granted(
     machine: &mut Machine,
     input: Input<'_, u32, ()>,
@@ -126,7 +126,7 @@ fn granted(
     grant
 }
 
-/// A connection taken out and given back, with so many idle ones of other origins.
+/// Acquires and releases a connection, with `idle` idle ones of other origins.
 #[divan::bench(args = [1, 100, 10_000])]
 fn pool_lends(bencher: Bencher<'_, '_>, idle: usize) {
     let mut config = PoolConfig::default();
@@ -191,7 +191,7 @@ fn wake_from_the_same_thread(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// There and back: the waker goes to another thread, which wakes this one.
+/// Both ways: the waker goes to another thread, which wakes this one.
 #[divan::bench]
 fn wake_from_another_thread(bencher: Bencher<'_, '_>) {
     let epoll = EventLoop::new().unwrap();
@@ -212,7 +212,7 @@ fn wake_from_another_thread(bencher: Bencher<'_, '_>) {
     other.join().unwrap();
 }
 
-/// The machine is given the time; any will do.
+/// Any time: the machine is given it.
 #[allow(clippy::disallowed_methods)]
 fn now() -> Instant {
     Instant::now()

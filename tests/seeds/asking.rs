@@ -11,8 +11,8 @@ use std::{
 use bytes::Bytes;
 use http::HeaderMap;
 use httpcore::{
-    Body, ConnectionPool, Error, ErrorKind, ErrorPhase, Request, RequestSent, Response,
-    TimeoutKind, Timeouts,
+    Body, ConnectionPool, Error, ErrorKind, Request, Response, Timeouts,
+    error::{ErrorPhase, RequestSent, TimeoutKind},
 };
 use httpcore_net_mock::{MockNet, Sleep};
 

@@ -20,7 +20,7 @@ mod origin;
 
 use std::{cell::RefCell, collections::BTreeMap, sync::Arc, time::Duration};
 
-use httpcore::{ConnectionPool, PoolConfig};
+use httpcore::{ConnectionPool, config::PoolConfig};
 use httpcore_net_mock::{Chunks, DnsEntry, Link, LiveCounts, MockNet, ServerHandle, seeds};
 
 use asking::{Ledger, Outcome, Plan};
@@ -137,7 +137,7 @@ fn pool(net: &MockNet) -> ConnectionPool {
     config.idle_timeout = Some(milliseconds([4000, 30][net.random_below(2)]));
     config.timeouts = asking::TIMEOUTS;
     ConnectionPool::builder()
-        .pool_config(config)
+        .configure_pool(|pool| *pool = config)
         .build(Arc::new(net.clone()))
 }
 

@@ -14,7 +14,8 @@ use std::{
 
 use bytes::Bytes;
 use httpcore::{
-    Body, Builder, ConnectionPool, Error, EventLoop, PoolStatus, Response, Runtime, Timeouts,
+    Body, ConnectionPool, ConnectionPoolBuilder, Error, EventLoop, Response, Timeouts,
+    backend::Runtime, trace::PoolStatus,
 };
 use httpcore_net_epoll::Blocking;
 use httpcore_net_mock::{MockNet, ServerStream};
@@ -57,7 +58,7 @@ pub struct Scenario {
     /// In the order in which the connections are accepted.
     pub connections: &'static [&'static [Step]],
     /// Changes to the pool's settings.
-    pub pool: fn(Builder) -> Builder,
+    pub pool: fn(ConnectionPoolBuilder) -> ConnectionPoolBuilder,
     /// What the client does, and what it has to say about it.
     pub client: fn(Client) -> Story,
     /// What it should have to say.
@@ -125,7 +126,7 @@ impl Client {
     /// Lets time pass.
     pub async fn waits(&self, time: Duration) {
         let then = self.runtime.now() + time;
-        httpcore::sleep_until(&self.runtime, then).await;
+        httpcore::backend::sleep_until(&self.runtime, then).await;
     }
 
     /// Waits until the pool looks like that, asking now and then; says whether it came to do so.
@@ -136,7 +137,7 @@ impl Client {
                 return true;
             }
             let soon = self.runtime.now() + Duration::from_millis(5);
-            httpcore::sleep_until(&self.runtime, soon).await;
+            httpcore::backend::sleep_until(&self.runtime, soon).await;
         }
         false
     }
@@ -285,7 +286,7 @@ impl Scenario {
 
     fn over_sockets(
         &self,
-        run: impl FnOnce(&dyn Fn(Arc<dyn httpcore::NetworkBackend>) -> Client) -> String,
+        run: impl FnOnce(&dyn Fn(Arc<dyn httpcore::backend::NetworkBackend>) -> Client) -> String,
     ) -> String {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let base = format!("http://{}", listener.local_addr().expect("its address"));
@@ -315,7 +316,11 @@ impl Scenario {
         outcome
     }
 
-    fn client_on(&self, backend: Arc<dyn httpcore::NetworkBackend>, base: String) -> Client {
+    fn client_on(
+        &self,
+        backend: Arc<dyn httpcore::backend::NetworkBackend>,
+        base: String,
+    ) -> Client {
         Client {
             pool: (self.pool)(ConnectionPool::builder()).build(backend.clone()),
             runtime: backend,

@@ -14,7 +14,8 @@ use std::{
 
 use bytes::BytesMut;
 use httpcore::{
-    ConnectionInfo, IdleEvent, NetworkStream,
+    backend::{IdleEvent, NetworkStream},
+    net::ConnectionInfo,
     ws::{Config, WebSocket},
 };
 

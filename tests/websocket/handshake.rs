@@ -318,7 +318,11 @@ fn secure_websockets_go_over_tls() {
         .build(Arc::new(net.clone()));
     let asked = Handshake::new("wss://server.test/").key(crate::peer::KEY);
     let opened = net.run(pool.websocket(asked)).unwrap();
-    assert!(httpcore::NetworkStream::info(&opened.stream).tls.is_some());
+    assert!(
+        httpcore::backend::NetworkStream::info(&opened.stream)
+            .tls
+            .is_some()
+    );
 }
 
 #[test]

@@ -9,8 +9,10 @@ use bytes::Bytes;
 use h2::{RecvStream, server::SendResponse};
 use http::{Method, Request, Response, Version};
 use httpcore::{
-    Alpn, ConnectionPool, ConnectionRevoked, ErrorKind, NetworkStream, TimeoutKind, Timeouts,
-    upgrade::ExtendedConnectUnsupported,
+    ConnectionPool, ErrorKind, Timeouts,
+    backend::{NetworkStream, upgrade::ExtendedConnectUnsupported},
+    error::{ConnectionRevoked, TimeoutKind},
+    net::Alpn,
     ws::{Config, Handshake, Message, MessageError, OpenError, Violation, WebSocket},
 };
 use httpcore_net_mock::{Link, LiveCounts, MockNet, MockTls, TlsServer};
@@ -76,7 +78,7 @@ fn served(versions: &'static [Alpn], builder: h2::server::Builder) -> (MockNet, 
 }
 
 fn served_to(
-    pool: httpcore::Builder,
+    pool: httpcore::ConnectionPoolBuilder,
     link: Link,
     versions: &'static [Alpn],
     builder: h2::server::Builder,

@@ -9,7 +9,8 @@ use std::{
 };
 
 use httpcore::{
-    ConnectionPool, Runtime, Upgraded, sleep_until,
+    ConnectionPool, Upgraded,
+    backend::{Runtime, sleep_until},
     ws::{Config, Fragment, Message, MessageError, WebSocket},
 };
 use httpcore_net_mock::{Link, MockNet};

@@ -13,7 +13,8 @@ use std::{
 };
 
 use httpcore::{
-    EventLoop, LazyTimer,
+    EventLoop,
+    backend::LazyTimer,
     ws::{Config, Handshake, Message, OpenError, WebSocket},
 };
 

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+pub use crate::close_reason::CloseReason;
 use crate::connection::ExclusiveConnection;
 
 /// One exchange's claim on a connection, for as long as this value lives.
@@ -278,54 +279,6 @@ impl KeepAliveHints {
     }
 }
 
-/// Why a connection serves no further exchange. Protocols map their finer reasons onto these.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum CloseReason {
-    /// The exchange was dropped before its end.
-    Abandoned,
-    /// The exchange failed.
-    Failed,
-    /// The exchange ended well, and the connection is shared: nothing was closed.
-    Finished,
-    /// The peer said that it would close (RFC 9112 §9.6), or serves no further exchange on a shared
-    /// connection (RFC 9113 §6.8).
-    PeerSaidClose,
-    /// The caller said so.
-    CallerSaidClose,
-    /// The peer's version of the protocol does not keep connections (RFC 9112 §9.3).
-    NotPersistent,
-    /// The response's body ended with the connection (RFC 9112 §6.3).
-    EndedByClose,
-    /// The response ended before the whole request had been sent.
-    UnfinishedRequest,
-    /// Bytes came which belong to no response.
-    UnsolicitedData,
-    /// The connection became a stream of something else (RFC 9110 §7.8).
-    Upgraded,
-    /// The pool was drained, and did not wait for the end of the exchange.
-    Revoked,
-}
-
-impl CloseReason {
-    /// A word or two for tables and metrics.
-    pub fn label(self) -> &'static str {
-        match self {
-            CloseReason::Abandoned => "abandoned",
-            CloseReason::Failed => "failed",
-            CloseReason::Finished => "finished",
-            CloseReason::PeerSaidClose => "peer said close",
-            CloseReason::CallerSaidClose => "caller said close",
-            CloseReason::NotPersistent => "not persistent",
-            CloseReason::EndedByClose => "ended by close",
-            CloseReason::UnfinishedRequest => "unfinished request",
-            CloseReason::UnsolicitedData => "unsolicited data",
-            CloseReason::Upgraded => "upgraded",
-            CloseReason::Revoked => "revoked",
-        }
-    }
-}
-
 /// Names one lease for as long as it lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LeaseId(u64);
@@ -354,7 +307,8 @@ pub trait LeaseOwner: Send + Sync + 'static {
 
 /// What an [`io::Error`] holds when a stream has been ended by its pool, so that this can be told
 /// from a failure of the network: see [`Lease::poll_revoked`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("connection revoked: the pool was drained and its deadline has passed")]
 pub struct ConnectionRevoked;
 
 impl ConnectionRevoked {
@@ -370,14 +324,6 @@ impl ConnectionRevoked {
             .is_some_and(|source| source.is::<ConnectionRevoked>())
     }
 }
-
-impl fmt::Display for ConnectionRevoked {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the pool was drained, and did not wait any longer")
-    }
-}
-
-impl std::error::Error for ConnectionRevoked {}
 
 #[cfg(test)]
 mod tests {

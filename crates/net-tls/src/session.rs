@@ -219,12 +219,7 @@ impl Session {
     /// The results of the handshake. Copies the peer certificates.
     pub(crate) fn info(&self) -> TlsInfo {
         let mut info = TlsInfo::default();
-        info.alpn = match self.tls.alpn_protocol() {
-            Some(b"h2") => Some(Alpn::Http2),
-            Some(b"http/1.1") => Some(Alpn::Http1),
-            // rustls accepts only what was offered.
-            Some(_) | None => None,
-        };
+        info.alpn = self.tls.alpn_protocol().and_then(Alpn::from_wire_name);
         info.version = match self.tls.protocol_version() {
             Some(ProtocolVersion::TLSv1_2) => Some("TLS 1.2"),
             Some(ProtocolVersion::TLSv1_3) => Some("TLS 1.3"),

@@ -215,13 +215,11 @@ impl ResponseFuture {
             handle,
             reused,
         } = granted;
-        let terms = ExchangeContext {
-            lease: Lease::new(waiter.lease(), handle),
-            timeouts: timeouts(&self.pool, self.request.as_ref()),
-            deadline: self.deadline,
-            attempt: self.attempts,
-            trace: self.trace.clone(),
-        };
+        let terms = ExchangeContext::new(Lease::new(waiter.lease(), handle))
+            .with_timeouts(timeouts(&self.pool, self.request.as_ref()))
+            .with_deadline(self.deadline)
+            .with_attempt(self.attempts)
+            .with_trace(self.trace.clone());
         self.tell(|| TraceEvent::ConnectionAcquired { reused });
         let asks_for_info = self.request.as_ref().is_some_and(|request| {
             request

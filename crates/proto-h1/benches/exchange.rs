@@ -20,7 +20,7 @@ use bytes::{Bytes, BytesMut};
 use http_body::Body as _;
 use httpcore_core_primitives::{
     Body, BoxFuture, ConnectionInfo, ExchangeContext, ExclusiveConnection, IdleEvent, Lease,
-    LeaseId, LeaseOwner, LeaseState, NetworkStream, Request, Runtime, Timeouts, Timer, Trace,
+    LeaseId, LeaseOwner, LeaseState, NetworkStream, Request, Runtime, Timeouts, Timer,
     lease::LeaseEnd,
 };
 use httpcore_proto_h1::H1Connection;
@@ -137,13 +137,8 @@ fn main() {
     for _ in 0..requests {
         let mut request = Request::new(Body::empty());
         *request.uri_mut() = url.clone();
-        let terms = ExchangeContext {
-            lease: Lease::new(LeaseId::new(1), seat.clone()),
-            timeouts: Timeouts::none(),
-            deadline: None,
-            attempt: 1,
-            trace: Trace::none(),
-        };
+        let terms = ExchangeContext::new(Lease::new(LeaseId::new(1), seat.clone()))
+            .with_timeouts(Timeouts::none());
         let connection = seat.0.lock().unwrap().take().unwrap();
         let mut exchange = connection.exchange(request, terms);
         let response = poll_to_end(|cx| exchange.as_mut().poll(cx)).unwrap();

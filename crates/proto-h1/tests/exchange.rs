@@ -98,13 +98,11 @@ impl Client {
         request: http::Request<Body>,
     ) -> impl Future<Output = Result<Response, SendError>> + Send + use<> {
         let connection = self.seat.idle.lock().unwrap().take();
-        let terms = ExchangeContext {
-            lease: self.lease(),
-            timeouts: self.timeouts,
-            deadline: self.total.map(|total| self.net.now() + total),
-            attempt: self.attempt,
-            trace: self.trace.clone(),
-        };
+        let terms = ExchangeContext::new(self.lease())
+            .with_timeouts(self.timeouts)
+            .with_deadline(self.total.map(|total| self.net.now() + total))
+            .with_attempt(self.attempt)
+            .with_trace(self.trace.clone());
         connection
             .expect("an idle connection")
             .exchange(request, terms)
@@ -1699,13 +1697,8 @@ fn a_connection_is_closed_before_its_place_is_free() {
     ];
     for answer in answers {
         let client = answering(&net, Link::new(), answer);
-        let terms = ExchangeContext {
-            lease: Lease::new(LeaseId::new(1), place.clone()),
-            timeouts: Timeouts::none(),
-            deadline: None,
-            attempt: 1,
-            trace: Trace::none(),
-        };
+        let terms = ExchangeContext::new(Lease::new(LeaseId::new(1), place.clone()))
+            .with_timeouts(Timeouts::none());
         let connection = client.seat.idle.lock().unwrap().take().unwrap();
         let request = http::Request::get("/")
             .header("connection", "upgrade")

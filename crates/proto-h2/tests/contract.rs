@@ -21,7 +21,7 @@ use bytes::{Bytes, BytesMut};
 use httpcore_core_primitives::{
     Body, BoxStream, CloseReason, ConnectionInfo, ErrorKind, ExchangeContext, IdleEvent, Lease,
     LeaseId, LeaseOwner, LeaseState, NetworkStream, Protocol, Request, RequestSent, Response,
-    SendError, SharedConnection, StreamLimit, Timeouts, Trace, lease::LeaseEnd,
+    SendError, SharedConnection, StreamLimit, lease::LeaseEnd,
 };
 use httpcore_net_mock::{Link, LiveCounts, MockNet, ServerStream};
 use httpcore_proto_h2::{H2Connection, Http2Config};
@@ -106,13 +106,7 @@ impl LeaseOwner for Book {
 
 impl Book {
     fn terms(self: &Arc<Self>) -> ExchangeContext {
-        ExchangeContext {
-            lease: Lease::new(LeaseId::new(1), self.clone()),
-            timeouts: Timeouts::default(),
-            deadline: None,
-            attempt: 1,
-            trace: Trace::none(),
-        }
+        ExchangeContext::new(Lease::new(LeaseId::new(1), self.clone()))
     }
 
     fn ends(&self) -> Vec<CloseReason> {

@@ -10,7 +10,7 @@ use http::{
 };
 use httpcore_core_primitives::{
     BoxError, Error, ErrorKind, ErrorPhase, Origin, Protocol, RejectedResponse, Request,
-    RequestSent, Response, Scheme, Upgraded, base64,
+    RequestSent, Response, Upgraded, base64,
 };
 
 use crate::{
@@ -343,9 +343,10 @@ fn only<'a>(fields: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
 /// RFC 6455 §3: `ws` is asked for over HTTP, and `wss` over HTTPS. Said so, their requests share
 /// the connections of others.
 fn as_http(url: Uri) -> Result<Uri, Error> {
-    let scheme = match Origin::of(&url)?.scheme() {
-        Scheme::Ws | Scheme::Http => http::uri::Scheme::HTTP,
-        Scheme::Wss | Scheme::Https => http::uri::Scheme::HTTPS,
+    let scheme = if Origin::of(&url)?.scheme().is_secure() {
+        http::uri::Scheme::HTTPS
+    } else {
+        http::uri::Scheme::HTTP
     };
     let mut parts = url.into_parts();
     parts.scheme = Some(scheme);

@@ -9,7 +9,10 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use http::{StatusCode, header::RETRY_AFTER};
-use httpcore::{Body, ConnectionPool, Error, NetworkBackend, Response, Runtime, Timeouts};
+use httpcore::{
+    Body, ConnectionPool, Error, Response, Timeouts,
+    backend::{NetworkBackend, Runtime},
+};
 
 /// How often the service is asked before it is given up as busy.
 const ATTEMPTS: u32 = 3;
@@ -62,7 +65,7 @@ impl Weather {
                 StatusCode::SERVICE_UNAVAILABLE => {
                     let pause = retry_after(&response);
                     drop(response);
-                    httpcore::sleep_until(&self.runtime, self.runtime.now() + pause).await;
+                    httpcore::backend::sleep_until(&self.runtime, self.runtime.now() + pause).await;
                 }
                 status => return Err(WeatherError::Refused(status)),
             }

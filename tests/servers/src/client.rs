@@ -15,9 +15,11 @@ use std::{
 
 use http::{HeaderMap, Request, request, response};
 use httpcore::{
-    Body, BoxError, Builder, Bytes, ConnectionPool, EventLoop, Timeouts, TlsInfo, Trace,
-    TraceEvent,
+    Body, Bytes, ConnectionPool, ConnectionPoolBuilder, EventLoop, Timeouts,
+    error::BoxError,
+    net::TlsInfo,
     tls::{RustlsConnector, TlsVersion},
+    trace::{Trace, TraceEvent},
 };
 
 use crate::Authority;
@@ -87,7 +89,7 @@ pub fn trusting(
     authority: &Authority,
     oldest: TlsVersion,
     newest: TlsVersion,
-) -> Result<Builder, BoxError> {
+) -> Result<ConnectionPoolBuilder, BoxError> {
     let connector = RustlsConnector::builder()
         .root_pem(authority.root())?
         .min_version(oldest)
@@ -102,7 +104,7 @@ impl Client {
     /// # Errors
     ///
     /// If there is no loop to be had.
-    pub fn new(builder: Builder) -> io::Result<Self> {
+    pub fn new(builder: ConnectionPoolBuilder) -> io::Result<Self> {
         let epoll = EventLoop::new()?;
         let timeouts = Timeouts::default().with_total(PATIENCE);
         let asker = Asker {

@@ -8,7 +8,7 @@
 use std::{convert::Infallible, task::Poll};
 
 use http::{HeaderMap, Request, Version};
-use httpcore::{Body, Builder, Bytes, ConnectionPool, tls::TlsVersion};
+use httpcore::{Body, Bytes, ConnectionPool, ConnectionPoolBuilder, tls::TlsVersion};
 use httpcore_servers::{
     Authority, Door, Front, Server,
     client::{Answer, Client, Transfer, trusting},
@@ -21,7 +21,7 @@ const MIB: u64 = 1 << 20;
 struct Way<'a>(Door<'a>);
 
 impl Way<'_> {
-    fn builder(self) -> Builder {
+    fn builder(self) -> ConnectionPoolBuilder {
         match self.0 {
             Door::Plain => ConnectionPool::builder().http1(false).http2(true),
             Door::Tls(authority) => {

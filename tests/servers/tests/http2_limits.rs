@@ -15,7 +15,7 @@ use std::{
 };
 
 use http::{HeaderMap, HeaderValue, Request, Version};
-use httpcore::{Body, BoxError, Builder, ConnectionPool, tls::TlsVersion};
+use httpcore::{Body, ConnectionPool, ConnectionPoolBuilder, error::BoxError, tls::TlsVersion};
 use httpcore_proto_h1::OnInformational;
 use httpcore_servers::{
     Authority, Door, Front, Server,
@@ -26,7 +26,7 @@ use httpcore_servers::{
 /// How long a test waits for what must come: a bound on hanging, not a measurement.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn prior_knowledge() -> Builder {
+fn prior_knowledge() -> ConnectionPoolBuilder {
     ConnectionPool::builder().http1(false).http2(true)
 }
 
@@ -313,7 +313,7 @@ fn threads_that_wait_share_a_connection_too() -> Result<(), BoxError> {
     let Some(nginx) = require_nginx_http2(Door::Plain, "") else {
         return Ok(());
     };
-    let pool = httpcore::blocking::ConnectionPool::from_builder(prior_knowledge())?;
+    let pool = prior_knowledge().build_blocking()?;
     let url = nginx.url("/hello");
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..8)

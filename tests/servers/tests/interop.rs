@@ -20,7 +20,9 @@ use std::{
 
 use http::{StatusCode, request, response};
 use httpcore::{
-    Body, BoxError, Builder, Bytes, ConnectionPool, EventLoop, Request, Timeouts, Trace, TraceEvent,
+    Body, Bytes, ConnectionPool, ConnectionPoolBuilder, EventLoop, Request, Timeouts,
+    error::BoxError,
+    trace::{Trace, TraceEvent},
 };
 use httpcore_servers::{Kind, Server, client::Transfer, require};
 
@@ -48,7 +50,7 @@ impl Client {
         Client::with(|builder| builder)
     }
 
-    fn with(configure: impl FnOnce(Builder) -> Builder) -> Self {
+    fn with(configure: impl FnOnce(ConnectionPoolBuilder) -> ConnectionPoolBuilder) -> Self {
         let epoll = EventLoop::new().unwrap();
         let timeouts = Timeouts::default().with_total(PATIENCE);
         let builder = ConnectionPool::builder().timeouts(timeouts);

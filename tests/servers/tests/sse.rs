@@ -9,9 +9,9 @@ use std::{sync::Arc, time::Duration};
 
 use httpcore::{
     ConnectionPool, EventLoop,
+    backend::with_deadline,
     sse::{EventSource, SourceEvent, Subscription},
     tls::RustlsConnector,
-    with_deadline,
 };
 use httpcore_servers::{Authority, Door, Talker, require_talker, start_talker_again};
 
@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const MANY: usize = 100_000;
 
 fn within_patience(epoll: &EventLoop, test: impl Future<Output = ()>) {
-    let runtime: Arc<dyn httpcore::Runtime> = epoll.backend();
+    let runtime: Arc<dyn httpcore::backend::Runtime> = epoll.backend();
     epoll.block_on(async {
         let until = runtime.now() + PATIENCE;
         let done = with_deadline(&runtime, "a test", Some(until), test).await;

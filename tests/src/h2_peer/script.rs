@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use httpcore::{Builder, ConnectionPool, Timeouts};
+use httpcore::{ConnectionPool, ConnectionPoolBuilder, Timeouts};
 use httpcore_net_mock::{Chunks, Link, LiveCounts, MockNet, ServerHandle, ServerStream};
 
 use super::{
@@ -72,7 +72,7 @@ pub struct Case {
     name: &'static str,
     settings: Option<Vec<(u16, u32)>>,
     steps: Vec<Step>,
-    pool: fn(Builder) -> Builder,
+    pool: fn(ConnectionPoolBuilder) -> ConnectionPoolBuilder,
     client: fn(Client) -> Story,
     told: String,
     complaints: String,
@@ -134,7 +134,7 @@ impl Case {
 
     /// With a pool that has other settings.
     #[must_use]
-    pub fn pool(mut self, pool: fn(Builder) -> Builder) -> Self {
+    pub fn pool(mut self, pool: fn(ConnectionPoolBuilder) -> ConnectionPoolBuilder) -> Self {
         self.pool = pool;
         self
     }

@@ -402,14 +402,12 @@ fn exchange(
     Box::pin(async move {
         let _count = count;
         if wire.is_dead() {
-            return Err(SendError {
-                error: Error::new(
-                    ErrorKind::ConnectionClosed,
-                    ErrorPhase::Head,
-                    RequestSent::Full,
-                ),
-                request: Some(Box::new(request)),
-            });
+            let error = Error::new(
+                ErrorKind::ConnectionClosed,
+                ErrorPhase::Head,
+                RequestSent::Full,
+            );
+            return Err(SendError::new(error, Some(Box::new(request))));
         }
         head.await;
         peer.served
