@@ -768,7 +768,7 @@ fn an_hour_of_idleness_passes_in_virtual_time() {
     assert_eq!(pool.status().idle_connections, 1);
     net.advance(Duration::from_nanos(1));
     assert_eq!(pool.status().idle_connections, 0);
-    assert_eq!(net.census().streams, 0);
+    assert_eq!(net.live_counts().streams, 0);
 }
 
 #[test]

@@ -140,15 +140,15 @@ fn an_unknown_host_fails_while_resolving() {
     let _turn = take_turn();
     // RFC 6761 §6.4: `invalid` never resolves. The look-up's helper thread may hold files of the
     // resolver's own for a moment, and so it is started before anything is counted.
-    let warm = std::net::ToSocketAddrs::to_socket_addrs(&("nobody.invalid", 80));
+    let warm = std::net::ToSocketAddrs::to_socket_addrs(&("absent.invalid", 80));
     assert!(warm.is_err());
-    let error = error_of("http://nobody.invalid/", Timeouts::default());
+    let error = error_of("http://absent.invalid/", Timeouts::default());
     assert_eq!(
         (error.kind(), error.phase()),
         (ErrorKind::Resolve, ErrorPhase::Resolve)
     );
     assert!(error.is_connect() && error.is_retryable());
-    assert!(error.to_string().contains("nobody.invalid"), "{error}");
+    assert!(error.to_string().contains("absent.invalid"), "{error}");
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn a_refused_port_fails_while_connecting() {
     );
 }
 
-/// A port whose queue of connections is full: the kernel answers nobody who comes now.
+/// A port whose accept queue is full: the kernel does not answer further connection attempts.
 fn silent_port() -> (Socket, Vec<Socket>, SocketAddr) {
     let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     listener

@@ -84,7 +84,7 @@ fn streamed_bodies_go_both_ways_in_virtual_time() {
     net.run(whole(&pool, "http://origin.test"));
     drop(pool);
     net.run_until_idle();
-    assert_eq!(net.census(), LiveCounts::default(), "{}", net.report());
+    assert_eq!(net.live_counts(), LiveCounts::default(), "{}", net.report());
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn a_server_chooses_http2_in_its_handshake() {
     });
     drop(pool);
     net.run_until_idle();
-    assert_eq!(net.census(), LiveCounts::default(), "{}", net.report());
+    assert_eq!(net.live_counts(), LiveCounts::default(), "{}", net.report());
 }
 
 /// A server which knows extended CONNECT.
@@ -232,7 +232,7 @@ fn an_extended_connect_is_a_stream_both_ways() {
     net.run(duplex(&pool, "http://origin.test"));
     drop(pool);
     net.run_until_idle();
-    assert_eq!(net.census(), LiveCounts::default(), "{}", net.report());
+    assert_eq!(net.live_counts(), LiveCounts::default(), "{}", net.report());
 }
 
 #[test]
@@ -493,7 +493,7 @@ fn hints_trailers_and_early_answers_come_through() {
     assert_eq!(*hints.lock().unwrap(), [103]);
     drop(pool);
     net.run_until_idle();
-    assert_eq!(net.census(), LiveCounts::default(), "{}", net.report());
+    assert_eq!(net.live_counts(), LiveCounts::default(), "{}", net.report());
 }
 
 #[test]
@@ -523,7 +523,7 @@ fn a_drain_waits_for_streams_and_then_breaks_them_off() {
     net.run_until_idle();
     let error = after.lock().unwrap().take().unwrap();
     assert_eq!(error.kind(), ErrorKind::PoolClosed, "{error:?}");
-    assert_eq!(net.census(), LiveCounts::default(), "{}", net.report());
+    assert_eq!(net.live_counts(), LiveCounts::default(), "{}", net.report());
 }
 
 /// Reads frames up to the first HEADERS; on which stream they were.
@@ -564,7 +564,7 @@ fn a_get_on_a_connection_that_ended_unnoticed_is_sent_on_another() {
     let url = format!("http://{address}/");
     assert_eq!(pool.get(url.as_str()).unwrap().status(), 200);
     closed.recv().unwrap();
-    // Nobody is in the pool's loop, and so nobody hears that the connection has ended. Whether that
+    // The pool's loop is not running, so that the end of the connection is not observed. Whether that
     // is found out before the request is written or by writing it, a GET may be sent once more.
     assert_eq!(pool.get(url.as_str()).unwrap().status(), 200);
     assert_eq!(pool.stats().opened, 2);

@@ -113,8 +113,10 @@ fn three_after(net: &MockNet, first: bool, others: [bool; 2], later: Duration) -
         )]
     })
     // The neighbours; the connection's driver, the pool's watcher and what times them.
-    .allowing(4, 1, 8)
-    .allowing_attempts(1)
+    .allow_tasks(4)
+    .allow_streams(1)
+    .allow_timers(8)
+    .allow_attempts(1)
     .then(async move {
         while left.load(Ordering::Relaxed) > 0 {
             let soon = runtime.now() + Duration::from_millis(100);

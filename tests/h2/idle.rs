@@ -36,7 +36,12 @@ fn nothing_is_left(net: &MockNet, client: Client) {
     assert_eq!(client.pool.status().active_requests, 0);
     drop(client);
     net.run_until_idle();
-    assert_eq!(net.census(), LiveCounts::default(), "{:#?}", net.live());
+    assert_eq!(
+        net.live_counts(),
+        LiveCounts::default(),
+        "{:#?}",
+        net.live()
+    );
 }
 
 #[test]

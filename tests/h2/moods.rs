@@ -256,7 +256,12 @@ fn one_world(net: &MockNet, tally: &mut BTreeMap<String, usize>) {
     );
     drop(client);
     net.run_until_idle();
-    assert_eq!(net.census(), LiveCounts::default(), "{:#?}", net.live());
+    assert_eq!(
+        net.live_counts(),
+        LiveCounts::default(),
+        "{:#?}",
+        net.live()
+    );
 }
 
 #[test]

@@ -64,7 +64,12 @@ fn nothing_is_left(net: &MockNet, client: Client) {
     );
     drop(client);
     net.run_until_idle();
-    assert_eq!(net.census(), LiveCounts::default(), "{:#?}", net.live());
+    assert_eq!(
+        net.live_counts(),
+        LiveCounts::default(),
+        "{:#?}",
+        net.live()
+    );
 }
 
 fn heads(record: &Record) -> usize {

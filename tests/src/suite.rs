@@ -130,7 +130,7 @@ impl Client {
     }
 
     /// Waits until the pool looks like that, asking now and then; says whether it came to do so.
-    /// How long it takes is nobody's promise, and so there is ample time for it.
+    /// How long it takes is not specified, and so the limit is generous.
     pub async fn sees(&self, such: impl Fn(&PoolStatus) -> bool) -> bool {
         for _ in 0..2000 {
             if such(&self.pool.status()) {
@@ -217,7 +217,7 @@ impl Scenario {
                 scripts.ended(how);
             }
         });
-        let before = net.census();
+        let before = net.live_counts();
         let outcome = net.run(async {
             let client = self.client_on(Arc::new(net.clone()), "http://server.test".to_owned());
             (self.client)(client).await
@@ -225,7 +225,7 @@ impl Scenario {
         scripts.over();
         net.run_until_idle();
         scripts.check();
-        assert_eq!(net.census(), before, "{}: left behind", self.name);
+        assert_eq!(net.live_counts(), before, "{}: left behind", self.name);
         net.clear();
         outcome
     }
@@ -339,7 +339,7 @@ struct Scripts {
     changed: Condvar,
 }
 
-/// Whether the client's story is over, and who waits for that.
+/// Whether the client has finished, and the wakers that wait for that.
 #[derive(Default)]
 struct Ending {
     is_over: bool,

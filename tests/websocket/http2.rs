@@ -137,7 +137,7 @@ fn a_websocket_is_a_stream_of_an_http2_connection() {
     });
     drop(pool);
     net.run_until_idle();
-    assert_eq!(net.census(), LiveCounts::default(), "{}", net.report());
+    assert_eq!(net.live_counts(), LiveCounts::default(), "{}", net.report());
 }
 
 #[test]
@@ -226,7 +226,7 @@ fn a_drain_ends_websockets_on_a_shared_connection_and_says_so() {
         panic!("{end:?}");
     };
     assert!(ConnectionRevoked::is_source_of(&error), "{error}");
-    assert_eq!(net.census(), LiveCounts::default(), "{}", net.report());
+    assert_eq!(net.live_counts(), LiveCounts::default(), "{}", net.report());
 }
 
 #[test]

@@ -74,7 +74,7 @@ where
     });
     drop(pool);
     net.run_until_idle();
-    assert_eq!(net.census().streams, 0);
+    assert_eq!(net.live_counts().streams, 0);
     let noted = noted.lock().unwrap();
     told(&heard(&noted))
 }

@@ -94,7 +94,7 @@ impl Way {
 }
 
 fn ways(epoll: &EventLoop, origin: &Origin, door: &TlsDoor) -> Result<[Way; 4], Exit> {
-    // It has signed itself; nobody else is trusted.
+    // The certificate is self-signed, and the only trusted one.
     let roots = RustlsConnector::builder().root_pem(door.certificate())?;
     let tls = Arc::new(roots.build()?);
     let way = |name, version, base, choose: fn(ConnectionPoolBuilder) -> ConnectionPoolBuilder| {

@@ -80,8 +80,8 @@ pub(crate) fn tls(options: &Tls) -> Result<Option<Arc<dyn TlsConnector>>, Exit> 
     }
     if options.insecure {
         say!(
-            "httpcore: WARNING: --insecure: the server may be anybody, and whoever is in between \
-             can read and change everything"
+            "httpcore: WARNING: --insecure: server certificates are not verified: an attacker can read \
+             and change everything"
         );
         builder = builder.danger_accept_any_certificate();
     }

@@ -1,4 +1,4 @@
-//! A small client of a made-up weather service, as somebody might write it on top of httpcore.
+//! A small client of a fictitious weather service, as a downstream project may have it.
 //!
 //! It has what such clients have: a base URL, a time limit, and a second try when the service is
 //! busy and says when to come back. It does not know which backend it runs on, and so its tests

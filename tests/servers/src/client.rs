@@ -1,4 +1,4 @@
-//! Who asks the servers, for tests of several protocols: a pool on a loop of its own.
+//! The client of the servers, for tests of several protocols: a pool on a loop of its own.
 
 use std::{
     borrow::Cow,
@@ -30,12 +30,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The most of a body that is kept.
 const KEPT: usize = 1 << 20;
 
-/// A loop, and who asks on it.
+/// A loop, and a pool on it.
 #[derive(Debug)]
 pub struct Client {
     /// The loop.
     pub epoll: EventLoop,
-    /// Who asks.
+    /// The pool.
     pub asker: Asker,
 }
 
@@ -136,7 +136,7 @@ impl Client {
         self.send(Request::get(url.into()), ())
     }
 
-    /// Sends so many GETs, so many at a time, and shows each answer to `see`.
+    /// Sends `count` GETs, some at a time, and passes each response to `see`.
     ///
     /// # Errors
     ///
@@ -219,7 +219,7 @@ impl Asker {
     }
 }
 
-/// So many bytes in pieces, of unknown length; and how many have been asked for.
+/// A body of this number of bytes in chunks, of unknown length, that counts the bytes taken from it.
 pub fn upload(size: u64) -> (Body, Arc<AtomicU64>) {
     let asked = Arc::new(AtomicU64::new(0));
     let count = asked.clone();

@@ -110,7 +110,7 @@ fn a_thousand_requests_share_a_connection(way: Way<'_>, server: &Server) {
     assert_eq!((counters.opened, counters.retried), (1, 0), "{counters:?}");
 }
 
-/// Downloads that nobody wants any more take nothing from those who come after, on the same
+/// Aborted downloads take nothing from later requests on the same
 /// connection: each of them fills a window before it is dropped, and two leave room for no more than
 /// one. (Three that are kept and not read may stop every other.)
 fn abandoned_downloads_leave_room(way: Way<'_>, server: &Server) {

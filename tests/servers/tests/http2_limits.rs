@@ -1,4 +1,4 @@
-//! What servers of HTTP/2 do to their clients: limits, good-byes, and things nobody asked for.
+//! What servers of HTTP/2 do to their clients: limits, GOAWAY, and unsolicited frames.
 
 #![allow(
     clippy::unwrap_used,
@@ -32,7 +32,7 @@ fn prior_knowledge() -> ConnectionPoolBuilder {
 
 /// Hypercorn ends a connection after its thousandth request.
 #[test]
-fn a_connection_that_hypercorn_ends_after_a_thousand_requests_costs_nobody_an_error() {
+fn connection_that_hypercorn_ends_after_a_thousand_requests_fails_no_request() {
     let Some(hypercorn) = Front::Hypercorn.require(Door::Plain) else {
         return;
     };
@@ -81,7 +81,7 @@ fn with_nginx(directives: &str, test: impl Fn(&Server, &str, &Client)) {
 }
 
 #[test]
-fn a_connection_that_nginx_ends_after_twenty_requests_costs_nobody_an_error() {
+fn connection_that_nginx_ends_after_twenty_requests_fails_no_request() {
     with_nginx("keepalive_requests 20;", |_, base, client| {
         let retries = Arc::default();
         let url = format!("{base}/hello");
@@ -234,9 +234,9 @@ fn trailers_reach_node() {
     assert_eq!(&*answer.text(), r#"{"x-checksum":"4321"}"#);
 }
 
-/// Nobody asks for anything, and still the pool lets go of what the server has said goodbye to.
+/// Without any request, the pool closes a connection on which the server has sent GOAWAY.
 #[test]
-fn a_goodbye_while_idle_is_heard() {
+fn goaway_on_an_idle_connection_closes_it() {
     with_nginx("keepalive_timeout 1s;", |_, base, client| {
         for round in 1..=2 {
             let answer = client.get(format!("{base}/hello")).unwrap();
@@ -246,7 +246,7 @@ fn a_goodbye_while_idle_is_heard() {
             let deadline = backend.now() + PATIENCE;
             client.epoll.block_on(async {
                 while client.epoll.handle().streams() > 0 {
-                    assert!(backend.now() < deadline, "the goodbye goes unnoticed");
+                    assert!(backend.now() < deadline, "the GOAWAY is not noticed");
                     let mut timer = backend.timer("another look");
                     let next = backend.now() + Duration::from_millis(20);
                     poll_fn(|cx| timer.poll_until(cx, next)).await;

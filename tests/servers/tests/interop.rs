@@ -165,7 +165,7 @@ fn sixty_four_at_once_stay_within(limit: usize, server: &Server, page: &str) {
     assert!(client.epoll.handle().streams() <= limit);
 }
 
-/// Nobody asks for anything, and still the pool lets go of what the server has closed.
+/// Without any request, the pool drops a connection that the server has closed.
 fn a_close_while_idle_is_noticed(server: &Server, brief: &str) {
     let client = Client::new();
     let (head, _) = client.get(server.url(brief));

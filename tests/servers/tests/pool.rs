@@ -53,7 +53,7 @@ impl Client {
         Client { epoll, pool }
     }
 
-    /// Runs so many workers at once, each with connections of its own.
+    /// Runs `count` workers at once, each with connections of its own.
     fn run<T, F>(&self, workers: u64, work: impl Fn(Worker) -> F) -> Vec<T>
     where
         T: Send + 'static,

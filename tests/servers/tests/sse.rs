@@ -113,7 +113,7 @@ fn a_server_that_is_killed_and_comes_back_is_taken_up_where_it_was() {
                 }
             };
             assert!(error.is_some(), "an end in the middle is none");
-            // Nobody is there, for a while.
+            // No server listens, for a while.
             let step = source.step().await.unwrap().unwrap();
             assert!(
                 matches!(step, SourceEvent::Waiting { error: Some(error), .. } if error.is_connect())

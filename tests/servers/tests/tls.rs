@@ -95,7 +95,7 @@ fn threads_that_wait_are_served_too() {
 }
 
 #[test]
-fn a_server_of_nobody_we_know_is_refused_by_both_forms() {
+fn server_with_an_unknown_issuer_is_rejected_by_both_forms() {
     let authority = Authority::new().unwrap();
     let Some(nginx) = require_nginx_tls(&authority, "TLSv1.3") else {
         return;

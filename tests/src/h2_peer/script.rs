@@ -43,7 +43,7 @@ pub enum Step {
     Pong,
     /// Reads, and gives back credit for DATA, for so long.
     Wait(Duration),
-    /// Does this so many times.
+    /// Repeats this step that number of times.
     Repeat(usize, Vec<Step>),
     /// Closes.
     Close,
@@ -288,7 +288,7 @@ impl Case {
         );
         drop((client, pool));
         net.run_until_idle();
-        let (left, none) = (net.census(), LiveCounts::default());
+        let (left, none) = (net.live_counts(), LiveCounts::default());
         compare("left behind", &format!("{none:?}"), &format!("{left:?}"));
         if left != none {
             problems.extend(net.live());
@@ -475,7 +475,7 @@ async fn take(peer: &mut Peer, step: Step) -> io::Result<()> {
         Step::Wait(time) => peer.wait(time).await,
         Step::HalfClose => peer.stream_mut().close_write().await,
         Step::Repeat(..) | Step::Close | Step::Reset | Step::Stall => {
-            unreachable!("taken by whoever follows the script")
+            unreachable!("handled by the caller")
         }
     }
 }
