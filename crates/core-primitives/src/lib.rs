@@ -42,8 +42,8 @@
 
 pub mod base64;
 pub mod body;
-pub mod close_reason;
 mod classify;
+pub mod close_reason;
 mod collect;
 pub mod connection;
 pub mod credentials;
@@ -56,8 +56,8 @@ pub mod options;
 pub mod origin;
 mod reader;
 pub mod runtime;
-mod sync;
 mod shared;
+mod sync;
 mod tcp_setters;
 pub mod trace;
 pub mod upgrade;
