@@ -116,11 +116,8 @@ const UNCONVERTED: &[&str] = &[
     "crates/net-mock/",
     "crates/net-tls/",
     "crates/pool/",
-    "crates/proto-h1/",
-    "crates/proto-h2/",
     "crates/sse/",
     "crates/ws-upgrade/",
-    "docs/http2-differences.md",
     "tests/",
 ];
 

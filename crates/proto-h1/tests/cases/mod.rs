@@ -5,17 +5,17 @@
 pub(crate) struct Case {
     /// The rule, with its section.
     pub(crate) rule: &'static str,
-    /// What was asked.
+    /// Method and fields of the request.
     pub(crate) request: &'static str,
-    /// What came.
+    /// Bytes of the response.
     pub(crate) bytes: Vec<u8>,
-    /// How much of it stands before the mark, if there is one.
+    /// Number of bytes before the mark, if there is one.
     pub(crate) mark: Option<usize>,
-    /// What is told, or the name of the violation.
+    /// Events, or the name of the error.
     pub(crate) verdict: Result<&'static str, &'static str>,
 }
 
-/// All of them.
+/// Returns all cases.
 pub(crate) fn responses() -> Vec<Case> {
     let text = include_str!("responses.txt");
     let mut lines = text.lines().skip_while(|line| !line.starts_with("# "));
