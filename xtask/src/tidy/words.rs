@@ -111,8 +111,8 @@ const HISTORY: &[&str] = &["CHANGELOG.md", "docs/decisions/"];
 /// entry that covers a path applies.
 const UNCONVERTED: &[&str] = &[
     "crates/cli/",
-    "crates/core-primitives/",
-    "crates/net-epoll/",
+    "crates/core-primitives/src/deadlines.rs",
+    "crates/core-primitives/src/scratch.rs",
     "crates/net-mock/",
     "crates/net-tls/",
     "crates/pool/",
