@@ -112,7 +112,6 @@ const HISTORY: &[&str] = &["CHANGELOG.md", "docs/decisions/"];
 const UNCONVERTED: &[&str] = &[
     "crates/cli/",
     "crates/core-primitives/",
-    "crates/httpcore/",
     "crates/net-epoll/",
     "crates/net-mock/",
     "crates/net-tls/",
