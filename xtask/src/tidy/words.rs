@@ -109,17 +109,7 @@ const HISTORY: &[&str] = &["CHANGELOG.md", "docs/decisions/"];
 
 /// Files and folders in which phrases have not been replaced yet. Folders end with a slash. The longest
 /// entry that covers a path applies.
-const UNCONVERTED: &[&str] = &[
-    "crates/cli/",
-    "crates/core-primitives/",
-    "crates/net-epoll/",
-    "crates/net-mock/",
-    "crates/net-tls/",
-    "crates/pool/",
-    "crates/sse/",
-    "crates/ws-upgrade/",
-    "tests/",
-];
+const UNCONVERTED: &[&str] = &[];
 
 pub(crate) fn check(sources: &Sources) -> Vec<String> {
     let found = check_with(sources, UNCONVERTED);
