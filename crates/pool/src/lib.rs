@@ -49,7 +49,7 @@ pub use draining::{Drain, DrainSummary};
 #[cfg(feature = "lock-count")]
 #[doc(hidden)]
 pub use lock_count::lock_count;
-pub use route::{Credentials, Endpoint, Hop, Route, RouteParts, WeakRoute};
+pub use route::{Endpoint, Hop, ProxyHop, Route, RouteParts, WeakRoute};
 pub use sending::ResponseFuture;
 pub use shell::{Connect, ConnectContext, Pool};
 pub use state::{ConnectionCloseReason, PoolStats};
