@@ -13,8 +13,8 @@ use std::{
 
 use http::Uri;
 use httpcore_core_primitives::{
-    Body, BoxError, Error, ErrorKind, ErrorPhase, NetworkBackend, Request, RequestSent, Response,
-    Runtime, ServerName, TcpOptions, Timeouts, TlsConnector,
+    Body, BoxError, Error, ErrorKind, ErrorPhase, NetworkBackend, Origin, Request, RequestSent,
+    Response, Runtime, ServerName, TcpOptions, Timeouts, TlsConnector,
 };
 #[cfg(feature = "ws")]
 use httpcore_core_primitives::{ConnectionPolicy, options, upgrade::ExtendedConnectUnsupported};
@@ -22,7 +22,8 @@ use httpcore_pool::{Drain, Pool, PoolConfig, PoolStatus, ResponseFuture as PoolR
 
 use crate::{
     connect::{ConnectDeps, Connector},
-    routes::{RouteOverrides, Routes, Versions},
+    proxy::{self, Proxy, ProxyChoice, ProxyRules},
+    routes::{Routes, Versions},
 };
 
 /// Sends requests, and shares connections between them. Cloning it yields another handle to the
@@ -72,16 +73,18 @@ impl ConnectionPool {
     ///
     /// [`Timeouts`], [`Trace`](crate::Trace), [`ConnectionPolicy`],
     /// [`Partition`](crate::Partition), [`ServerName`],
-    /// [`TlsOverride`](crate::TlsOverride) and [`IncludeConnectionInfo`](crate::IncludeConnectionInfo) are taken from the request's extensions. Dropping the future, or the body, gives up the exchange and frees its place before `drop` returns.
+    /// [`TlsOverride`](crate::TlsOverride), [`UseProxy`](crate::proxy::UseProxy) and [`IncludeConnectionInfo`](crate::IncludeConnectionInfo) are taken from the request's extensions. Dropping the future, or the body, gives up the exchange and frees its place before `drop` returns.
     ///
     /// # Errors
     ///
     /// See [`Error`]: it says what failed, in which phase, and how much of the request was sent.
     pub fn request<B: Into<Body>>(&self, request: http::Request<B>) -> ResponseFuture {
-        let request = request.map(Into::into);
-        let apart = RouteOverrides::of(request.extensions());
-        match self.routes.of(request.uri(), apart.as_ref()) {
-            Ok(route) => ResponseFuture(Progress::Sending(self.pool.send(route, request))),
+        let mut request = request.map(Into::into);
+        match self.routes.of_request(&request) {
+            Ok(route) => {
+                proxy::prepare(&route, &mut request);
+                ResponseFuture(Progress::Sending(self.pool.send(route, request)))
+            }
             Err(error) => ResponseFuture(Progress::refused(error)),
         }
     }
@@ -292,6 +295,7 @@ pub struct Builder {
     unix_socket: Option<PathBuf>,
     tls: Option<Arc<dyn TlsConnector>>,
     server_name: Option<ServerName>,
+    proxies: ProxyChoice,
     race_delay: Duration,
 }
 
@@ -307,6 +311,7 @@ impl Default for Builder {
             unix_socket: None,
             tls: None,
             server_name: None,
+            proxies: ProxyChoice::default(),
             // RFC 8305 §5 recommends it.
             race_delay: Duration::from_millis(250),
         }
@@ -416,6 +421,33 @@ impl Builder {
         self
     }
 
+    /// Sends all requests through `proxy`. Like the other two methods that choose proxies, it replaces
+    /// what the others have set; a request's own [`UseProxy`](crate::proxy::UseProxy) goes before all.
+    /// Without any, no proxy is used.
+    ///
+    /// A proxy goes before [`unix_socket`](Self::unix_socket). [`tcp_options`](Self::tcp_options) and
+    /// the limits on connecting apply to the connection to the proxy. For what limits on connections
+    /// count, see [`proxy`](crate::proxy).
+    pub fn proxy(self, proxy: Proxy) -> Self {
+        self.proxy_rules(ProxyRules::all(proxy))
+    }
+
+    /// Chooses the proxy of a request by `rules`.
+    pub fn proxy_rules(mut self, rules: ProxyRules) -> Self {
+        self.proxies = ProxyChoice::Rules(Arc::new(rules));
+        self
+    }
+
+    /// Chooses the proxy of a request by a function of its origin; `None` is none. The function is called
+    /// for each request that brings no [`UseProxy`](crate::proxy::UseProxy).
+    pub fn proxy_with(
+        mut self,
+        choose: impl Fn(&Origin) -> Option<Proxy> + Send + Sync + 'static,
+    ) -> Self {
+        self.proxies = ProxyChoice::Function(Arc::new(choose));
+        self
+    }
+
     /// How long one address of a host may take before the next is tried beside it (RFC 8305 §5:
     /// 250 ms, the default).
     pub fn happy_eyeballs_delay(mut self, delay: Duration) -> Self {
@@ -432,7 +464,8 @@ impl Builder {
             tls.is_some(),
             self.server_name,
             self.versions,
-        );
+        )
+        .with_proxies(self.proxies);
         let runtime: Arc<dyn Runtime> = backend.clone();
         let dialler = Connector(Arc::new(ConnectDeps {
             backend,

@@ -25,6 +25,7 @@
 //! - [`EventLoop`] is the event loop; [`blocking`] is the same engine for threads that wait.
 //! - Requests and responses are the `http` crate's; [`Timeouts`], [`Trace`], [`ConnectionPolicy`],
 //!   [`Partition`], [`ServerName`], [`TlsOverride`] and [`IncludeConnectionInfo`] travel in a request's extensions.
+//! - [`proxy`] has HTTP and SOCKS proxies, and the rules that choose them.
 //! - [`Error`] says what failed, when, whose fault it was and how much was sent.
 //! - What is left after `101` and `CONNECT` is an [`Upgraded`]; with the feature `ws`,
 //!   `ConnectionPool::websocket` opens WebSockets; with `sse`, `ConnectionPool::events` listens to
@@ -58,6 +59,7 @@
 pub mod blocking;
 mod connect;
 mod connection_pool;
+pub mod proxy;
 mod race;
 mod routes;
 
