@@ -375,10 +375,13 @@ impl Attempt {
             _ => return Err(no_such_proxy().into()),
         };
         let tunnel = opened.map_err(failed)?;
-        // RFC 8446 §2: in TLS the client speaks first. Bytes before that are not the server's.
-        if !tunnel.leading().is_empty() && self.begins_with_tls(at + 1) {
+        // In TLS, in SOCKS and in HTTP/1.1 the client sends first: bytes before that are not part of what
+        // follows. RFC 9113 §3.4: a server of HTTP/2 may send its SETTINGS at once.
+        let is_last = at + 1 == self.route().hops().len();
+        let server_may_send = is_last && self.route().parts().http2_prior_knowledge;
+        if !tunnel.leading().is_empty() && !server_may_send {
             return Err(failed(ProxyError::Malformed(
-                "bytes in the tunnel before the TLS handshake",
+                "bytes in the tunnel before any were sent",
             )));
         }
         Ok(tunnel.into_stream())
@@ -407,16 +410,6 @@ impl Attempt {
                 format!("the host {host} has no IPv4 address, and SOCKS4 takes no other"),
             )
         })
-    }
-
-    fn begins_with_tls(&self, at: usize) -> bool {
-        match self.route().hops().get(at) {
-            Some(Hop::Tls { .. }) => true,
-            Some(Hop::Proxy(hop)) => hop
-                .get::<ProxyStep>()
-                .is_some_and(|step| step.proxy.protocol() == ProxyProtocol::Https),
-            _ => false,
-        }
     }
 }
 

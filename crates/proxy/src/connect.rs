@@ -250,7 +250,9 @@ impl Negotiation for Connect {
                 Ok(None) => return Ok(Progress::Pending),
                 // What is known of a refusal is worth more than that its body was cut short.
                 Err(_) if self.refusal.is_some() => return Err(self.refused(false)),
-                Err(ProtocolError::ClosedBeforeHead) => return Err(ProxyError::Closed),
+                Err(ProtocolError::ClosedBeforeHead | ProtocolError::ClosedInHead) => {
+                    return Err(ProxyError::Closed);
+                }
                 Err(violation) => return Err(ProxyError::Http(violation)),
             }
         }
