@@ -6,6 +6,7 @@ mod args;
 mod demo;
 mod get;
 mod output;
+mod proxy;
 mod reach;
 mod resolve;
 mod sse;
@@ -43,13 +44,22 @@ Options of get:
       --cert FILE         show this client certificate (PEM), with its key if --key is not given
       --key FILE          the key of the client certificate (PEM)
   -k, --insecure          trust anybody: whoever is in between can read and change everything
+      --proxy URL         use this proxy (http, https, socks4, socks4a, socks5, socks5h), instead of those
+                          of http_proxy, https_proxy and all_proxy in the environment; '' for none
+      --preproxy URL      reach the proxy through this one
+      --noproxy LIST      hosts without a proxy, * for all, instead of no_proxy in the environment
+      --proxy-user USER:PASSWORD
+                          the credentials for the proxy
+      --proxy-header 'N: V'
+                          a header field for the proxy; may be given again
+      --proxy-cacert FILE trust the authorities in this file (PEM) for the TLS of the proxy, and no others
       --resolve HOST:PORT:ADDRESS
                           look for this host and port at this address; may be given again
       --http1.1           speak HTTP/1.1 only
       --http2             HTTP/2 if the server chooses it in the TLS handshake: the default
       --http2-prior-knowledge
                           speak HTTP/2 without asking, over http:// too
-  -v, --verbose           say on stderr what the connection is, TLS above all
+  -v, --verbose           say on stderr what the connection is: proxies, TLS
       --trace             say on stderr what happens, and when
   -h, --help              this text
   -V, --version           the version
@@ -64,7 +74,7 @@ Options of ws and sse:
   -i, --include           sse: print names and ids too
       --h2                speak HTTP/2 only, without TLS too
   and of those above: -H, -v, -k, -h, --trace, --connect-timeout, --unix-socket, --cacert, --cert,
-  --key, --resolve
+  --key, --resolve, and those of proxies
 
 The exit status is 0 only for a complete response, whatever its status code; 1 if the request
 failed, 2 if the command line makes no sense.
