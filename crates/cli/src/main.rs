@@ -43,7 +43,7 @@ Options of get:
       --cacert FILE       trust the authorities in this file (PEM), and no others
       --cert FILE         show this client certificate (PEM), with its key if --key is not given
       --key FILE          the key of the client certificate (PEM)
-  -k, --insecure          trust anybody: whoever is in between can read and change everything
+  -k, --insecure          accept any certificate: an attacker can read and change everything
       --proxy URL         use this proxy (http, https, socks4, socks4a, socks5, socks5h), instead of those
                           of http_proxy, https_proxy and all_proxy in the environment; '' for none
       --preproxy URL      reach the proxy through this one

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use http::{HeaderName, HeaderValue};
-use httpcore::TlsOverride;
+use httpcore::extensions::TlsOverride;
 use httpcore::proxy::{Credentials, NoProxy, Proxy, ProxyRules};
 
 use crate::{
@@ -161,7 +161,7 @@ mod tests {
         let Ok(rules) = options(args).unwrap().rules_in(false, vars) else {
             panic!("{args:?}");
         };
-        let origin = httpcore::Origin::of(&url.parse().unwrap()).unwrap();
+        let origin = httpcore::net::Origin::of(&url.parse().unwrap()).unwrap();
         rules.proxy_for(&origin).map(ToString::to_string)
     }
 

@@ -1,4 +1,4 @@
-//! How a route becomes a connection: resolve, connect, and then hop by hop.
+//! Making a connection along a route: resolve, connect, and then each hop.
 
 use std::{
     io,
@@ -22,11 +22,11 @@ use crate::{
     race,
 };
 
-/// Makes connections out of a backend, TLS and the protocols.
+/// Makes connections with a backend, TLS and the protocols.
 #[derive(Debug)]
 pub(crate) struct Connector(pub(crate) Arc<ConnectDeps>);
 
-/// What connections are made of.
+/// What connections are made with.
 #[derive(Debug)]
 pub(crate) struct ConnectDeps {
     pub(crate) backend: Arc<dyn NetworkBackend>,
@@ -136,8 +136,9 @@ impl Attempt {
         // RFC 9113 §3.2: without `h2` in its answer, a server does not speak it over TLS.
         if offered_only_http2 && chosen != Some(Alpn::Http2) {
             return Err(
-                Error::new(ErrorKind::Tls, ErrorPhase::Tls, RequestSent::None)
-                    .with_message("the server did not choose HTTP/2, and nothing else is spoken"),
+                Error::new(ErrorKind::Tls, ErrorPhase::Tls, RequestSent::None).with_message(
+                    "the server did not choose HTTP/2, and no other version is enabled",
+                ),
             );
         }
         Ok(chosen == Some(Alpn::Http2))

@@ -2,8 +2,9 @@
 //!
 //! - [`Proxy`] is a proxy, or a chain of them: HTTP with or without TLS, SOCKS 4, 4a, 5 and 5h, at a
 //!   host and port or on a Unix domain socket.
-//! - [`Builder::proxy`](crate::Builder::proxy), [`proxy_rules`](crate::Builder::proxy_rules) and
-//!   [`proxy_with`](crate::Builder::proxy_with) choose for a pool, [`UseProxy`] for a request. Without
+//! - [`ConnectionPoolBuilder::proxy`](crate::ConnectionPoolBuilder::proxy),
+//!   [`proxy_rules`](crate::ConnectionPoolBuilder::proxy_rules) and
+//!   [`proxy_with`](crate::ConnectionPoolBuilder::proxy_with) choose for a pool, [`UseProxy`] for a request. Without
 //!   them there is no proxy: the variables of the environment are read by
 //!   [`ProxyRules::from_vars`] only.
 //! - [`ProxyError::source_of`] returns the proxy's refusal behind an [`Error`](crate::Error).
@@ -11,16 +12,15 @@
 //! ```
 //! use httpcore::{ConnectionPool, proxy::{ProxyError, ProxyRules}};
 //!
-//! # let epoll = httpcore::EventLoop::new()?;
 //! let rules = ProxyRules::from_vars(std::env::vars())?;
-//! let pool = ConnectionPool::builder().proxy_rules(rules).build(epoll.backend());
+//! let builder = ConnectionPool::builder().proxy_rules(rules);
 //!
 //! fn explain(error: &httpcore::Error) {
 //!     if let Some(refusal) = ProxyError::source_of(error).and_then(ProxyError::refusal) {
 //!         eprintln!("{}: {:?}", refusal.status, refusal.body);
 //!     }
 //! }
-//! # let _ = explain;
+//! # let _ = (builder, explain);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!

@@ -1,4 +1,4 @@
-//! A socket of tokio's as a stream.
+//! A tokio socket as a stream.
 
 use std::{
     fmt,
@@ -24,11 +24,11 @@ use tokio::{
 
 use crate::{Shared, now};
 
-/// For how long an answer of the socket's is relied on. An idle connection that was read from within this
-/// time is not asked again before it is used.
-const RELIED_ON: Duration = Duration::from_micros(50);
+/// Maximum age of an observation of an idle socket. A connection that was read from, or probed, within this
+/// time is not probed again before it is used.
+const IDLE_CHECK_MAX_AGE: Duration = Duration::from_micros(50);
 
-/// What is asked of both kinds of sockets.
+/// The operations that both kinds of sockets have.
 pub(crate) trait Io: AsyncWrite + Unpin + Send + fmt::Debug + 'static {
     fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
     fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
@@ -70,14 +70,14 @@ pub(crate) struct TokioStream<S> {
     io: S,
     shared: Arc<Shared>,
     peer: Option<SocketAddr>,
-    /// When the socket was last found to hold nothing, or was read from.
+    /// The time at which the socket was last found empty or was read from.
     observed: Instant,
-    /// The socket was found to hold something, of which tokio may not know yet.
+    /// Whether a probe found the socket readable, of which tokio may not know yet.
     is_readable: bool,
 }
 
 impl TokioStream<TcpStream> {
-    /// Registers a socket which is connected or connecting, and waits until it is connected.
+    /// Registers a connected or connecting socket, and waits until it is connected.
     pub(crate) async fn tcp(
         shared: &Arc<Shared>,
         socket: Socket,
@@ -93,7 +93,7 @@ impl TokioStream<TcpStream> {
 }
 
 impl TokioStream<UnixStream> {
-    /// The same for a Unix socket.
+    /// As [`tcp`](TokioStream::tcp), for a Unix socket.
     pub(crate) async fn unix(
         shared: &Arc<Shared>,
         socket: Socket,
@@ -122,7 +122,7 @@ impl<S: Io> TokioStream<S> {
             is_readable: false,
         };
         if !connected {
-            // A connect that has failed makes its socket ready as well.
+            // A failed connect makes the socket writable as well.
             poll_fn(|cx| stream.io.poll_write_ready(cx))
                 .await
                 .map_err(|error| ended_or(shared, error))?;
@@ -138,7 +138,7 @@ impl<S: Io> TokioStream<S> {
     }
 }
 
-/// The error of a runtime that has ended, or `error`.
+/// Returns [`RuntimeShutdown`] if the runtime has been shut down, and `error` otherwise.
 fn ended_or(shared: &Shared, error: io::Error) -> io::Error {
     if shared.timers.has_ended() {
         RuntimeShutdown::error()
@@ -149,9 +149,9 @@ fn ended_or(shared: &Shared, error: io::Error) -> io::Error {
 
 impl<S: Io> NetworkStream for TokioStream<S> {
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
-        let room = spare::room(buf);
-        if room == 0 {
-            return Poll::Ready(Err(socket::no_room()));
+        let wanted = spare::read_size(buf);
+        if wanted == 0 {
+            return Poll::Ready(Err(socket::no_capacity()));
         }
         if std::mem::take(&mut self.is_readable) {
             match spare::recv_without_waiting(&self.io.socket(), buf) {
@@ -167,10 +167,10 @@ impl<S: Io> NetworkStream for TokioStream<S> {
             let socket = self.io.socket();
             let outcome = self.io.try_io(Interest::READABLE, || {
                 match spare::recv_without_waiting(&socket, buf) {
-                    // Less than there was room for: the socket is empty, and tokio is told that it is,
-                    // which saves the read that would find out. The end of the stream is reported
-                    // separately and stays known.
-                    Ok(read) if 0 < read && read < room => {
+                    // Less than requested: the socket is empty. `WouldBlock` makes tokio clear its
+                    // readiness, which saves another read. The end of the stream is kept separately and
+                    // is not cleared.
+                    Ok(read) if 0 < read && read < wanted => {
                         short = Some(read);
                         Err(io::ErrorKind::WouldBlock.into())
                     }
@@ -207,7 +207,7 @@ impl<S: Io> NetworkStream for TokioStream<S> {
         Poll::Ready(socket::shut_down_writing(&self.io.socket()))
     }
 
-    /// Asks the socket, which is a system call, unless it was read from just now.
+    /// Probes the socket, which is a system call, unless it was observed within [`IDLE_CHECK_MAX_AGE`].
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEvent> {
         if self.shared.timers.has_ended() {
             return Poll::Ready(IdleEvent::Failed(io::ErrorKind::NotConnected));
@@ -218,16 +218,17 @@ impl<S: Io> NetworkStream for TokioStream<S> {
                 Poll::Ready(Err(error)) => return Poll::Ready(IdleEvent::Failed(error.kind())),
                 Poll::Pending => false,
             };
-            let is_fresh = now().saturating_duration_since(self.observed) < RELIED_ON;
-            if !ready && is_fresh {
+            let is_known_empty =
+                now().saturating_duration_since(self.observed) < IDLE_CHECK_MAX_AGE;
+            if !ready && is_known_empty {
                 return Poll::Pending;
             }
-            // What tokio knows is taken away before the socket is asked: what arrives afterwards is an
-            // event of its own.
+            // tokio's readiness is cleared before the socket is probed: data that arrives afterwards is a
+            // new event.
             let _: io::Result<()> = self
                 .io
                 .try_io(Interest::READABLE, || Err(io::ErrorKind::WouldBlock.into()));
-            if let Some(end) = socket::idle_end(&self.io.socket()) {
+            if let Some(end) = socket::probe_idle(&self.io.socket()) {
                 self.is_readable = true;
                 return Poll::Ready(end);
             }

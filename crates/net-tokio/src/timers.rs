@@ -25,7 +25,7 @@ pub(crate) struct TimerTable {
     /// Wakes the driver.
     driver: Mutex<Option<Waker>>,
     has_ended: AtomicBool,
-    /// No handle to the backend is left, and so no timer.
+    /// Whether all handles to the backend, and so all timers, have been dropped.
     is_released: AtomicBool,
 }
 
@@ -54,8 +54,8 @@ impl TimerTable {
 
 /// The task that calls the wakers of timers whose deadline has come.
 ///
-/// It is dropped with its runtime, and all timers go off then: a runtime drops its tasks before it ends
-/// its own timers, which nothing here polls afterwards.
+/// It is dropped with its runtime, and all timers are ready then: a runtime drops its tasks before it shuts
+/// its own timers down, which are not polled afterwards.
 pub(crate) struct TimerDriver {
     table: Arc<TimerTable>,
     sleep: Option<Pin<Box<Sleep>>>,
@@ -91,7 +91,7 @@ impl Future for TimerDriver {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let driver = self.get_mut();
         loop {
-            // Left before the table is looked at: a deadline that is set in between wakes this task.
+            // Registered before the table is read: a deadline that is set in between wakes this task.
             let waker = cx.waker().clone();
             let former = driver.table.lock_driver().replace(waker);
             drop(former);
@@ -101,9 +101,9 @@ impl Future for TimerDriver {
             if driver.poll_next(cx).is_pending() {
                 return Poll::Pending;
             }
-            let mut due = Vec::new();
-            driver.table.timers.expire(now(), &mut due);
-            wake_all(due);
+            let mut ready = Vec::new();
+            driver.table.timers.expire(now(), &mut ready);
+            wake_all(ready);
         }
     }
 }
@@ -111,9 +111,9 @@ impl Future for TimerDriver {
 impl Drop for TimerDriver {
     fn drop(&mut self) {
         self.table.has_ended.store(true, Ordering::Release);
-        let mut due = Vec::new();
-        self.table.timers.end(&mut due);
-        wake_all(due);
+        let mut ready = Vec::new();
+        self.table.timers.end(&mut ready);
+        wake_all(ready);
     }
 }
 
@@ -127,12 +127,12 @@ fn wake_all(wakers: Vec<Waker>) {
 /// One timer of a backend.
 pub(crate) struct TokioTimer {
     shared: Arc<Shared>,
-    seat: Option<TimerSlot>,
+    slot: Option<TimerSlot>,
 }
 
 impl TokioTimer {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        TokioTimer { shared, seat: None }
+        TokioTimer { shared, slot: None }
     }
 }
 
@@ -141,20 +141,22 @@ impl Timer for TokioTimer {
         let table = &self.shared.timers;
         table
             .timers
-            .poll_until(&mut self.seat, cx, now(), deadline, || table.wake_driver())
+            .poll_until(&mut self.slot, cx, now(), deadline, None, || {
+                table.wake_driver()
+            })
     }
 
     fn disarm(&mut self) {
-        if let Some(seat) = &self.seat {
-            self.shared.timers.timers.disarm(seat);
+        if let Some(slot) = &self.slot {
+            self.shared.timers.timers.disarm(slot);
         }
     }
 }
 
 impl Drop for TokioTimer {
     fn drop(&mut self) {
-        if let Some(seat) = self.seat.take() {
-            self.shared.timers.timers.release(seat);
+        if let Some(slot) = self.slot.take() {
+            self.shared.timers.timers.release(slot);
         }
     }
 }

@@ -95,7 +95,7 @@ impl ExchangeFuture {
             .take()
             .zip(body)
             .map(|(parts, body)| Box::new(Request::from_parts(parts, body)));
-        Poll::Ready(Err(SendError { error, request }))
+        Poll::Ready(Err(SendError::new(error, request)))
     }
 }
 

@@ -133,7 +133,7 @@ impl ExchangeFuture {
             .take()
             .zip(body)
             .map(|(parts, body)| Box::new(Request::from_parts(parts, body)));
-        Some(SendError { error, request })
+        Some(SendError::new(error, request))
     }
 
     /// The response to which `head` belongs. What has come with the head, and is all of it, needs
