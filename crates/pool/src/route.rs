@@ -15,7 +15,7 @@ use httpcore_core_primitives::{Alpn, Origin, TcpOptions, TlsOverride};
 /// Where a connection leads and by which way. Requests with equal routes may share connections;
 /// requests with different ones never do.
 ///
-/// Cloning one is cheap. Whoever sends many requests along one route keeps it: making one hashes
+/// Cloning one is cheap. Keep one for many requests along one route: making one hashes
 /// all of it, and comparing a route with its own clone looks at a pointer only.
 ///
 /// ```
@@ -66,7 +66,7 @@ impl Route {
         &self.0.parts.dial
     }
 
-    /// The same, if the host is an address itself, and nobody has to be asked for one. It is read
+    /// Returns that address, if the host is a literal and no name has to be resolved. It is parsed
     /// once in the life of a route.
     pub fn literal(&self) -> Option<SocketAddr> {
         self.0.literal
@@ -245,7 +245,7 @@ pub struct RouteParts {
     /// The options of the TCP connection at the bottom, the local address among them.
     pub tcp: TcpOptions,
     /// The TLS of the origin, if it is not the usual one: a connection made with one set of roots and
-    /// certificates does not serve who asks for another. That of proxies is the usual one.
+    /// certificates does not serve a request with another. The TLS of proxies is part of their hops.
     pub tls: Option<TlsOverride>,
     /// Whether to speak HTTP/2 without asking (RFC 9113 §3.3).
     pub http2_prior_knowledge: bool,
