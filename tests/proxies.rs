@@ -1323,8 +1323,10 @@ fn connections_through_chains_are_cancelled_at_any_moment_without_leaks() {
                     assert!(body.is_ok(), "{body:?}");
                 })
                 // A connection that has been begun is finished for the next request.
-                .allowing(3, 2, 4)
-                .allowing_attempts(1)
+                .allow_tasks(3)
+                .allow_streams(2)
+                .allow_timers(4)
+                .allow_attempts(1)
             });
             assert!(swept.points > 4, "{}: {}", chain.name, swept.points);
         }
@@ -1349,8 +1351,10 @@ fn a_dropped_challenge_leaves_nothing_behind() {
         .then(async move {
             assert_eq!(get(&then, "http://origin.test/").await.unwrap(), "hello");
         })
-        .allowing(3, 2, 4)
-        .allowing_attempts(1)
+        .allow_tasks(3)
+        .allow_streams(2)
+        .allow_timers(4)
+        .allow_attempts(1)
     });
     assert!(swept.points > 3, "{}", swept.points);
 }
