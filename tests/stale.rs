@@ -40,21 +40,21 @@ const END: &str = "";
 
 /// One of the two loops.
 enum Loop {
-    Epoll(EventLoop),
+    EventLoop(EventLoop),
     Blocking(Blocking),
 }
 
 impl Loop {
     fn backend(&self) -> Arc<dyn NetworkBackend> {
         match self {
-            Loop::Epoll(epoll) => epoll.backend(),
+            Loop::EventLoop(epoll) => epoll.backend(),
             Loop::Blocking(blocking) => blocking.backend(),
         }
     }
 
     fn block_on<F: Future>(&self, future: F) -> F::Output {
         match self {
-            Loop::Epoll(epoll) => epoll.block_on(future),
+            Loop::EventLoop(epoll) => epoll.block_on(future),
             Loop::Blocking(blocking) => blocking.block_on(future),
         }
     }
@@ -198,7 +198,7 @@ fn run(lp: &Loop, has_tls: bool, said: &'static str, method: &str) {
 fn on_every_loop(said: &'static str, method: &str) {
     for has_tls in [false, true] {
         run(
-            &Loop::Epoll(EventLoop::new().unwrap()),
+            &Loop::EventLoop(EventLoop::new().unwrap()),
             has_tls,
             said,
             method,

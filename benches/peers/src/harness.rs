@@ -53,7 +53,7 @@ async fn work<C: Client>(task: &Task) -> Result<Outcome, Failure> {
     let client = C::new(task)?;
     let url: http::Uri = task.url.parse()?;
     if task.workload == Workload::ConcurrentDownload {
-        return beside(&client, task, url).await;
+        return concurrent_download(&client, task, url).await;
     }
     let mut workers = Vec::new();
     for _ in 0..task.in_flight {

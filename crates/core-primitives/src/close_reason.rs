@@ -1,8 +1,8 @@
-//! Why a connection is not used again: one type for protocols, pools and traces.
+//! Reasons for which a connection is not used again: one type for protocols, pools and traces.
 
 use std::fmt;
 
-/// Why a connection serves no further exchange.
+/// The reason for which a connection serves no further exchange.
 ///
 /// [`label`](Self::label) is a stable text for tables and metrics, [`detail`](Self::detail) and
 /// `Display` are the rule, with its RFC section where there is one.

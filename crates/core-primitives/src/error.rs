@@ -150,7 +150,7 @@ pub enum ErrorPhase {
     Body,
 }
 
-/// How much of the request was handed to the network.
+/// The part of the request that was handed to the network.
 ///
 /// Exhaustive on purpose: there is no fourth case, and callers decide by it whether to send again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -48,8 +48,8 @@
 
 pub mod base64;
 pub mod body;
-pub mod close_reason;
 mod classify;
+pub mod close_reason;
 mod collect;
 pub mod connection;
 pub mod credentials;
@@ -64,8 +64,8 @@ pub mod origin;
 mod reader;
 pub mod runtime;
 pub mod scratch;
-mod sync;
 mod shared;
+mod sync;
 mod tcp_setters;
 pub mod trace;
 pub mod upgrade;

@@ -50,7 +50,7 @@ use crate::{
     driver::{BlockOnWaker, Current, DriverSlot, Shared},
     source::{Direction, Source},
     stream::Stream,
-    sync::{Arc, Weak},
+    sync::{Arc, Ordering, Weak, fence},
 };
 
 /// An event loop for blocking programs, and its owner. See the [module](self).
@@ -173,6 +173,12 @@ struct PollContext {
     more_wants_read: Vec<Weak<Source>>,
 }
 
+/// The permission to block in a socket.
+struct Permission {
+    /// The earliest deadline of the loop.
+    until: Option<Instant>,
+}
+
 thread_local! {
     /// The context of the root future that is polled on this thread; the innermost of several.
     static POLL_CONTEXT: RefCell<Option<PollContext>> = const { RefCell::new(None) };
@@ -197,28 +203,33 @@ impl PollContext {
         self.wants_read.iter().chain(&self.more_wants_read)
     }
 
-    /// Returns whether `source` may block, and nothing else can wake the future since that was decided.
-    /// Takes the permission back.
-    fn take_permission(&mut self, source: &Arc<Source>, shared: &Shared) -> bool {
+    /// Takes the permission to block in `source`, if it has that and nothing else can wake the future.
+    fn take_permission(&mut self, source: &Arc<Source>, shared: &Shared) -> Option<Permission> {
         let is_permitted = self
             .may_block
             .as_ref()
             .is_some_and(|may_block| std::ptr::eq(may_block.as_ptr(), Arc::as_ptr(source)));
-        is_permitted && self.wants_read.is_none() && self.nothing_else_wakes(shared) && {
-            self.may_block = None;
-            true
+        if !is_permitted || self.wants_read.is_some() {
+            return None;
         }
+        // Read before the check: a timer of this future that another driver expires later is in it, and one
+        // that was expired earlier has woken the future, or is about to.
+        let until = shared.timers.next();
+        if !self.nothing_else_wakes(shared) {
+            return None;
+        }
+        self.may_block = None;
+        Some(Permission { until })
     }
 
     /// Returns whether nothing but timers and the recorded reads can wake the future.
     fn nothing_else_wakes(&self, shared: &Shared) -> bool {
-        if self.root.is_woken() || shared.queue.ready() > 0 {
-            return false;
-        }
         let others = Arc::strong_count(&self.root).saturating_sub(self.own_refs);
-        // In this order: only this thread increments the count of timers, and it is never larger than the
-        // number of references.
-        others == self.root.timers.get()
+        // In this order. Only this thread increments the count of timers, which is never larger than the
+        // number of references. A reference that is missing from both numbers has been dropped, possibly
+        // after a wake, which is observed then.
+        fence(Ordering::SeqCst);
+        others == self.root.timers.get() && !self.root.is_woken() && shared.queue.ready() == 0
     }
 
     /// Returns whether the future may be polled with the permission to block; otherwise the thread waits in
@@ -377,10 +388,15 @@ impl DirectStream {
         }
     }
 
-    /// Reads, and blocks until the earliest deadline of the loop at most.
-    fn blocking_read(&mut self, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
-        let next = self.shared.timers.next();
-        let left = next.map(|at| at.saturating_duration_since(crate::now()));
+    /// Reads, and blocks until the permission ends.
+    fn blocking_read(
+        &mut self,
+        Permission { until }: Permission,
+        buf: &mut BytesMut,
+    ) -> Poll<io::Result<usize>> {
+        #[cfg(test)]
+        tests::before_blocking();
+        let left = until.map(|at| at.saturating_duration_since(crate::now()));
         if left.is_some_and(|left| left.is_zero()) {
             return Poll::Pending;
         }
@@ -434,11 +450,12 @@ impl NetworkStream for DirectStream {
         }
         let mut read = self.try_read(buf)?;
         if read.is_pending()
-            && with_poll_context(|context| {
+            && let Some(permission) = POLL_CONTEXT.with_borrow_mut(|context| {
+                let context = context.as_mut()?;
                 context.take_permission(self.stream.source(), &self.shared)
             })
         {
-            read = self.blocking_read(buf)?;
+            read = self.blocking_read(permission, buf)?;
         }
         if let Poll::Ready(read) = read {
             self.stream.consume_budget(read);
@@ -537,5 +554,63 @@ mod tests {
     #[test]
     fn requests_with_a_deadline_do_not_poll_for_events() {
         assert_eq!(polls_during(200, Some(Duration::from_secs(3600))), 0);
+    }
+
+    thread_local! {
+        static BEFORE_BLOCKING: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
+    }
+
+    /// Runs a test's code between the decision to block in the socket and recv(2).
+    pub(super) fn before_blocking() {
+        if let Some(hook) = BEFORE_BLOCKING.take() {
+            hook();
+        }
+    }
+
+    #[test]
+    fn timer_expired_by_another_driver_does_not_leave_a_thread_in_its_socket() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let blocking = Arc::new(Blocking::new().unwrap());
+        let runtime: Arc<dyn Runtime> = Arc::new(blocking.handle());
+        let connect = blocking.connect_tcp(listener.local_addr().unwrap(), &TcpOptions::default());
+        let mut stream = blocking.block_on(connect).unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        // Ends the read if its deadline is missed.
+        let (done, is_done) = std::sync::mpsc::channel::<()>();
+        let watchdog = thread::spawn(move || {
+            if is_done.recv_timeout(Duration::from_secs(10)).is_err() {
+                server.write_all(b"missed").unwrap();
+            }
+        });
+        let deadline = runtime.now() + Duration::from_millis(100);
+        let (driver, clock) = (blocking.clone(), runtime.clone());
+        let hook = move || {
+            while clock.now() < deadline {
+                thread::yield_now();
+            }
+            let mut polls = 0;
+            let drive = move || {
+                driver.block_on(poll_fn(|cx| {
+                    polls += 1;
+                    cx.waker().wake_by_ref();
+                    if polls < 200 {
+                        Poll::Pending
+                    } else {
+                        Poll::Ready(())
+                    }
+                }));
+            };
+            thread::spawn(drive).join().unwrap();
+        };
+        BEFORE_BLOCKING.set(Some(Box::new(hook)));
+        let read = blocking.block_on(async {
+            let mut buf = BytesMut::with_capacity(8);
+            let read = poll_fn(|cx| stream.poll_read(cx, &mut buf));
+            httpcore_core_primitives::with_deadline(&runtime, "test", Some(deadline), read).await
+        });
+        let _ = done.send(());
+        watchdog.join().unwrap();
+        assert!(BEFORE_BLOCKING.take().is_none(), "the read did not block");
+        assert!(read.is_none(), "the deadline was missed");
     }
 }

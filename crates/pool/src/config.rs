@@ -17,8 +17,8 @@ use httpcore_core_primitives::Timeouts;
 pub struct PoolConfig {
     /// Places for connections: in use, idle, or being made. A limit of 0 counts as 1.
     ///
-    /// A connection that is given up counts no more, although its socket lives until the thread
-    /// which gave it up has dropped it. With several threads there may so be a few sockets more
+    /// A connection that is closed counts no more, although its socket lives until the thread which
+    /// closed it has dropped it. With several threads there may so be a few sockets more
     /// than this for a moment.
     ///
     /// 100 by default: well under the 1,024 file descriptors that many systems allow, and more
@@ -26,8 +26,8 @@ pub struct PoolConfig {
     pub max_connections: Option<usize>,
     /// How many of them may lead along one route. A limit of 0 counts as 1.
     ///
-    /// None by default, since most pools ask one origin. Whoever asks many may want it, so that one
-    /// which answers slowly cannot fill the pool; against one which cannot be connected to, there is
+    /// None by default, since most pools ask one origin. A program that asks many may want it, so that
+    /// one which answers slowly cannot fill the pool; against one which cannot be connected to, there is
     /// [`connect_preempt_after`](Self::connect_preempt_after).
     pub max_connections_per_origin: Option<usize>,
     /// Maximum number of requests along one route that hold a connection at the same time, responses
@@ -52,8 +52,8 @@ pub struct PoolConfig {
     /// on the wire fails. A connection that a server closes earlier is noticed all the same.
     pub idle_timeout: Option<Duration>,
     /// How long a connection may live, so that a change in the DNS is seen in the end. One in use
-    /// is closed when its exchange is over. 10 min by default: nobody notices one handshake more
-    /// in ten minutes.
+    /// is closed when its exchange is over. 10 min by default: one handshake more
+    /// in ten minutes costs little.
     pub max_lifetime: Option<Duration>,
     /// How many exchanges a connection may serve. None by default: a server that has such a limit
     /// says when it is reached.
@@ -85,7 +85,7 @@ pub struct PoolConfig {
     pub connect_patience: Option<Duration>,
     /// How often an attempt to connect that failed is repeated, while its request still waits: at
     /// once, then after 0.5, 1, 2 … s (at most 30 s). Each attempt has the time limits of a whole
-    /// one. None by default: it is for whoever asks to say whether a refusal may be passing.
+    /// one. None by default: only the caller knows whether a refusal may be passing.
     ///
     /// Only failures to look up a name or to connect are repeated; a handshake or a proxy that
     /// refuses will do so again.

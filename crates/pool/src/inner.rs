@@ -265,9 +265,18 @@ impl PoolInner {
 
     /// A wait ends before it has taken what it was granted, or been granted anything.
     pub(crate) fn cancel_wait(&self, waiter: WaiterId, timed_out: bool) {
-        let slot = take(self.lock().waiter(waiter));
+        let now = self.runtime.now();
+        // In one step: what is granted after the slot was read would belong to no one.
+        let slot = self.with_state(now, |locked, effects| {
+            let slot = take(locked.waiter(waiter));
+            if !matches!(slot.outcome, Some(Ok(_))) {
+                let cancel = Input::Cancel { waiter, timed_out };
+                locked.state.handle(cancel, now, effects);
+            }
+            slot
+        });
         let Some(Ok(granted)) = slot.outcome else {
-            return self.handle(Input::Cancel { waiter, timed_out });
+            return;
         };
         let mut connection = granted.connection;
         if let Connection::Exclusive(exclusive) = &mut connection

@@ -15,7 +15,7 @@ use httpcore_core_primitives::{Alpn, Origin, TcpOptions, TlsOverride};
 /// Where a connection leads and by which way. Requests with equal routes may share connections;
 /// requests with different ones never do.
 ///
-/// Cloning one is cheap. Keep one for many requests along one route: making one hashes
+/// Cloning one is cheap. A caller that sends many requests along one route keeps it: making one hashes
 /// all of it, and comparing a route with its own clone looks at a pointer only.
 ///
 /// ```
@@ -66,7 +66,7 @@ impl Route {
         &self.0.parts.dial
     }
 
-    /// Returns that address, if the host is a literal and no name has to be resolved. It is parsed
+    /// The same, if the host is an address itself, and no name has to be looked up. It is read
     /// once in the life of a route.
     pub fn literal(&self) -> Option<SocketAddr> {
         self.0.literal

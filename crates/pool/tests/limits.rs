@@ -90,7 +90,7 @@ fn every_limit_of_zero_or_of_the_maximum_works() {
         ("max_requests_per_origin", |config, n, _| {
             config.max_requests_per_origin = Some(n)
         }),
-        ("max_shared_per_origin", |config, n, _| {
+        ("max_http2_connections_per_origin", |config, n, _| {
             config.max_http2_connections_per_origin = Some(n)
         }),
         ("max_idle", |config, n, _| config.max_idle = Some(n)),
@@ -106,7 +106,7 @@ fn every_limit_of_zero_or_of_the_maximum_works() {
         ("max_age", |config, _, time| {
             config.max_lifetime = Some(time)
         }),
-        ("dial_patience", |config, _, time| {
+        ("connect_preempt_after", |config, _, time| {
             config.connect_preempt_after = Some(time)
         }),
         ("connect_patience", |config, _, time| {

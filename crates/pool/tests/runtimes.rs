@@ -302,7 +302,7 @@ impl EndsMeanwhile {
 }
 
 #[test]
-fn timers_that_are_ready_before_their_time_end_the_janitor_and_do_not_turn_it_round() {
+fn timers_that_are_ready_before_their_time_end_the_maintenance_task() {
     let runtime = Arc::new(EndsMeanwhile::default());
     let alive = Arc::default();
     let mut config = config(1);
@@ -314,12 +314,12 @@ fn timers_that_are_ready_before_their_time_end_the_janitor_and_do_not_turn_it_ro
     runtime.poll_all();
     assert!(sending.as_mut().poll(&mut cx).is_ready());
     assert_eq!(pool.status().idle_connections, 1);
-    runtime.poll_all(); // the janitor
+    runtime.poll_all(); // the maintenance task
     assert!(runtime.timers_polled.load(SeqCst) > 0);
 }
 
 #[test]
-fn who_waits_is_told_that_the_runtime_is_gone_and_not_that_it_is_late() {
+fn a_request_that_waits_fails_because_the_runtime_is_gone_and_not_because_it_is_late() {
     let runtime = Arc::new(EndsMeanwhile::default());
     let alive = Arc::default();
     let mut config = config(1);
@@ -351,7 +351,7 @@ fn a_long_queue_survives_the_end_of_its_runtime() {
     drop(tasks);
     for sending in &mut queue {
         let Poll::Ready(Err(error)) = pin!(sending).poll(&mut cx) else {
-            panic!("somebody still waits for a runtime that is gone")
+            panic!("a request still waits for a runtime that is gone")
         };
         assert_eq!(error.kind(), ErrorKind::RuntimeShutdown);
     }

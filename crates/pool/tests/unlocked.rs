@@ -147,7 +147,7 @@ impl ByHand {
     }
 }
 
-/// The waker of a runtime's task, which looks whether the pool can be used while it is called.
+/// The waker of a runtime's task, which checks whether the pool can be used while it is called.
 struct Probe {
     pool: OnceLock<Pool>,
     called: AtomicUsize,
@@ -186,12 +186,12 @@ fn no_waker_of_the_runtime_is_called_under_the_lock_of_the_pool() {
     let noop = &mut Context::from_waker(Waker::noop());
     let mut sending = pin!(pool.send(route(0), Request::new(Body::empty())));
     assert!(sending.as_mut().poll(noop).is_pending());
-    runtime.poll_all(Waker::noop()); // the dial
-    assert!(sending.as_mut().poll(noop).is_ready()); // exchange, parked, janitor spawned
-    let janitors = Waker::from(probe.clone());
-    runtime.poll_all(&janitors); // the janitor leaves its waker
+    runtime.poll_all(Waker::noop()); // the attempt to connect
+    assert!(sending.as_mut().poll(noop).is_ready()); // exchange, parked, maintenance task spawned
+    let maintenance = Waker::from(probe.clone());
+    runtime.poll_all(&maintenance); // the maintenance task leaves its waker
     assert_eq!(probe.called.load(SeqCst), 0);
-    // The next exchange parks the connection while the janitor listens; poll_idle wakes at once.
+    // The next exchange parks the connection while the maintenance task listens; poll_idle wakes at once.
     let mut again = pin!(pool.send(route(0), Request::new(Body::empty())));
     facts.chatty.store(true, SeqCst);
     // (not at checkout: that is asked with `noop_waker`)
@@ -350,7 +350,7 @@ fn a_waker_that_panics_loses_no_other_wake_up() {
     let noop = &mut Context::from_waker(Waker::noop());
     for request in &mut requests {
         let Poll::Ready(Err(error)) = request.as_mut().poll(noop) else {
-            panic!("a closed pool refuses who waits")
+            panic!("a closed pool refuses requests that wait")
         };
         assert_eq!(error.kind(), ErrorKind::PoolClosed);
     }

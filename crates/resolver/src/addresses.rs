@@ -1,4 +1,4 @@
-//! Which addresses are public.
+//! The table of public addresses.
 //!
 //! The ranges are those of IANA's registries of special-purpose addresses for IPv4 and IPv6
 //! (RFC 6890), with the multicast and reserved ranges that the registries leave out. Of the IPv6
@@ -60,7 +60,7 @@ const NOT_PUBLIC_V4: [(Ipv4Addr, u32); 16] = [
     (Ipv4Addr::BROADCAST, 32),            // RFC 919 §7: limited broadcast
 ];
 
-/// What is given out for global unicast.
+/// The range that is allocated for global unicast.
 const UNICAST_V6: (Ipv6Addr, u32) = (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3); // RFC 4291 §2.4
 
 /// Ranges inside of [`UNICAST_V6`] that are not public.

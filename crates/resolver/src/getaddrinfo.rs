@@ -232,7 +232,7 @@ impl fmt::Debug for Builder {
 
 type Lookup = dyn Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync;
 
-/// What a worker's thread does.
+/// The closure that a worker's thread runs.
 type Work = Box<dyn FnOnce() + Send>;
 
 type Spawn = dyn Fn(Work) -> io::Result<()> + Send + Sync;

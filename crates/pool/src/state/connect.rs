@@ -1,5 +1,5 @@
-//! Attempts to connect: for which waiter one begins, who waits for it, and how slots go round between
-//! routes.
+//! Attempts to connect: for which waiter one begins, which waits for it, and how slots are given to
+//! routes, round-robin.
 
 use super::*;
 

@@ -7,7 +7,8 @@
 
 use std::{
     fmt,
-    future::poll_fn,
+    future::{Future, poll_fn},
+    pin::Pin,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
@@ -18,12 +19,15 @@ use std::{
 
 use bytes::Bytes;
 use httpcore_core_primitives::{
-    Body, BoxFuture, CloseReason, ConnectionInfo, Error, ErrorKind, ErrorPhase, Established,
-    ExchangeContext, ExclusiveConnection, IdleEvent, KeepAliveHints, Lease, Origin, Request,
-    RequestSent, Response, Runtime, Scheme, SendError, SharedConnection, StreamLimit,
+    Body, BoxFuture, CloseReason, ConnectionInfo, ConnectionPolicy, Error, ErrorKind, ErrorPhase,
+    Established, ExchangeContext, ExclusiveConnection, IdleEvent, KeepAliveHints, Lease, Origin,
+    Request, RequestSent, Response, Runtime, Scheme, SendError, SharedConnection, StreamLimit,
+    Timeouts,
 };
 use httpcore_net_mock::MockNet;
-use httpcore_pool::{Connect, ConnectContext, Hop, Pool, PoolConfig, Route, RouteParts};
+use httpcore_pool::{
+    Connect, ConnectContext, Hop, Pool, PoolConfig, ResponseFuture, Route, RouteParts,
+};
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
@@ -441,4 +445,34 @@ pub(crate) async fn turn() {
         Poll::Pending
     })
     .await;
+}
+
+pub(crate) const HOUR: Duration = Duration::from_secs(3600);
+
+/// Polls `sending` once. Returns whether it waits.
+pub(crate) async fn is_waiting(sending: &mut Pin<Box<ResponseFuture>>) -> bool {
+    poll_fn(|cx| Poll::Ready(sending.as_mut().poll(cx).is_pending())).await
+}
+
+pub(crate) fn with_timeouts(mut request: Request, timeouts: Timeouts) -> Request {
+    request.extensions_mut().insert(timeouts);
+    request
+}
+
+pub(crate) fn with_use(mut request: Request, policy: ConnectionPolicy) -> Request {
+    request.extensions_mut().insert(policy);
+    request
+}
+
+/// The names of requests, when they ended, and how.
+pub(crate) type Ended = Arc<Mutex<Vec<(String, Duration, Option<ErrorKind>)>>>;
+
+/// Sends a request to host `n` in a task, which notes when it has ended and how.
+pub(crate) fn spawn(net: &MockNet, pool: &Pool, n: usize, name: &str, ended: &Ended) {
+    let (net_, pool, ended, name) = (net.clone(), pool.clone(), ended.clone(), name.to_owned());
+    net.spawn("request", async move {
+        let outcome = fetch(&pool, &route(n), get(&format!("/{name}"))).await;
+        let kind = outcome.err().map(|error: Error| error.kind());
+        ended.lock().unwrap().push((name, net_.elapsed(), kind));
+    });
 }

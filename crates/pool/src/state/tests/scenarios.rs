@@ -16,7 +16,7 @@ fn an_idle_connection_is_lent_again_and_the_latest_first() {
 }
 
 #[test]
-fn a_ticket_survives_the_end_of_the_last_connection_of_its_route() {
+fn a_waiter_survives_the_end_of_the_last_connection_of_its_route() {
     let mut bench = Bench::new(|_| {});
     let route = plain(0);
     let (_, connection) = bench.park(&route);
@@ -26,7 +26,7 @@ fn a_ticket_survives_the_end_of_the_last_connection_of_its_route() {
 }
 
 #[test]
-fn a_ticket_takes_what_comes_first_and_the_dial_goes_on() {
+fn a_waiter_takes_the_connection_that_is_ready_first_and_its_attempt_goes_on() {
     let mut bench = Bench::new(|_| {});
     let route = plain(0);
     let first = bench.ask(&route);
@@ -38,29 +38,33 @@ fn a_ticket_takes_what_comes_first_and_the_dial_goes_on() {
     bench.back(first, connection);
     assert_eq!(granted(&bench.drain()), [(second, connection)]);
     let late = bench.made(dial);
-    assert_eq!(bench.told(), [""; 0], "nobody waits, and so it lies idle");
+    assert_eq!(
+        bench.told(),
+        [""; 0],
+        "no request waits, and so it becomes idle"
+    );
     assert_eq!(bench.state.counts().idle, 1);
     let third = bench.ask(&route);
     let actions = bench.drain();
     assert_eq!(granted(&actions), [(third, late)]);
-    assert_eq!(word(&actions[0]), "grant 2", "nobody has used it yet");
+    assert_eq!(word(&actions[0]), "grant 2", "no request has used it yet");
 }
 
 #[test]
-fn whatever_comes_goes_to_whoever_came_first() {
+fn a_connection_goes_to_the_request_that_arrived_first() {
     let mut bench = Bench::new(|_| {});
     let route = plain(0);
-    let tickets = [bench.ask(&route), bench.ask(&route), bench.ask(&route)];
+    let waiters = [bench.ask(&route), bench.ask(&route), bench.ask(&route)];
     let dials = dials(&bench.drain());
     assert_eq!(dials.len(), 3);
     for (n, &dial) in dials.iter().rev().enumerate() {
         let connection = bench.made(dial);
-        assert_eq!(granted(&bench.drain()), [(tickets[n], connection)]);
+        assert_eq!(granted(&bench.drain()), [(waiters[n], connection)]);
     }
 }
 
 #[test]
-fn a_failed_dial_fails_the_ticket_that_caused_it() {
+fn a_failed_attempt_fails_the_waiter_that_caused_it() {
     let mut bench = Bench::new(|_| {});
     let route = plain(0);
     bench.ask(&route);
@@ -75,23 +79,23 @@ fn a_failed_dial_fails_the_ticket_that_caused_it() {
 }
 
 #[test]
-fn nobody_is_blamed_for_the_dial_of_one_who_has_gone() {
+fn a_failed_attempt_of_a_request_that_left_fails_no_other() {
     let mut bench = Bench::new(|_| {});
     let route = plain(0);
     let gone = bench.ask(&route);
     let dial = one_dial(&bench.drain());
     bench.cancel(gone);
-    assert_eq!(bench.told(), [""; 0], "the dial goes on");
-    let heir = bench.ask(&route);
-    assert_eq!(bench.told(), [""; 0], "and whoever comes next waits for it");
-    assert!(bench.state.is_connecting(heir));
+    assert_eq!(bench.told(), [""; 0], "the attempt goes on");
+    let next_waiter = bench.ask(&route);
+    assert_eq!(bench.told(), [""; 0], "and the next request waits for it");
+    assert!(bench.state.is_connecting(next_waiter));
     bench.failed(dial);
     assert_eq!(bench.told(), ["drop error", "requeued", "dial host0"]);
-    assert!(bench.state.is_connecting(heir));
+    assert!(bench.state.is_connecting(next_waiter));
 }
 
 #[test]
-fn a_dial_that_lost_its_ticket_goes_to_one_that_lost_its_dial() {
+fn an_attempt_that_lost_its_waiter_goes_to_one_that_lost_its_attempt() {
     let mut bench = Bench::new(|config| config.max_connections = Some(2));
     let route = plain(0);
     let first = bench.ask(&route);
@@ -127,7 +131,7 @@ fn an_idle_connection_makes_room_for_another_route_the_longest_idle_first() {
 }
 
 #[test]
-fn a_dial_for_nobody_makes_room_before_anything_idle_does() {
+fn an_unclaimed_attempt_is_abandoned_before_an_idle_connection_is_evicted() {
     let mut bench = Bench::new(|config| config.max_connections = Some(2));
     bench.park(&plain(0));
     let gone = bench.ask(&plain(1));
@@ -142,7 +146,7 @@ fn a_dial_for_nobody_makes_room_before_anything_idle_does() {
 }
 
 #[test]
-fn places_go_round_between_routes() {
+fn slots_go_round_between_routes() {
     let mut bench = Bench::new(|config| config.max_connections = Some(1));
     let busy = bench.ask(&plain(9));
     let dial = one_dial(&bench.drain());
@@ -166,8 +170,8 @@ fn places_go_round_between_routes() {
         );
         let dial = one_dial(&actions);
         bench.made(dial);
-        let (ticket, _) = granted(&bench.drain())[0];
-        bench.ended(ticket, CloseReason::Failed);
+        let (waiter, _) = granted(&bench.drain())[0];
+        bench.ended(waiter, CloseReason::Failed);
     }
     assert_eq!(
         order,
@@ -184,7 +188,7 @@ fn places_go_round_between_routes() {
 #[test]
 fn a_route_with_a_long_queue_gives_up_a_connection_for_another_in_the_end() {
     let mut bench = Bench::new(|config| config.max_connections = Some(1));
-    let mut ticket = bench.ask(&plain(0));
+    let mut waiter = bench.ask(&plain(0));
     let dial = one_dial(&bench.drain());
     let connection = bench.made(dial);
     bench.drain();
@@ -195,10 +199,10 @@ fn a_route_with_a_long_queue_gives_up_a_connection_for_another_in_the_end() {
     bench.drain();
     let mut served = 0;
     let actions = loop {
-        bench.back(ticket, connection);
+        bench.back(waiter, connection);
         let actions = bench.drain();
         match granted(&actions)[..] {
-            [(next, _)] => ticket = next,
+            [(next, _)] => waiter = next,
             _ => break actions,
         }
         served += 1;
@@ -209,9 +213,9 @@ fn a_route_with_a_long_queue_gives_up_a_connection_for_another_in_the_end() {
 }
 
 #[test]
-fn a_route_with_nobody_beside_it_keeps_its_connection() {
+fn a_route_keeps_its_connection_while_no_other_waits() {
     let mut bench = Bench::new(|config| config.max_connections = Some(1));
-    let mut ticket = bench.ask(&plain(0));
+    let mut waiter = bench.ask(&plain(0));
     let dial = one_dial(&bench.drain());
     let connection = bench.made(dial);
     bench.drain();
@@ -220,13 +224,13 @@ fn a_route_with_nobody_beside_it_keeps_its_connection() {
     }
     bench.drain();
     for _ in 0..100 {
-        bench.back(ticket, connection);
-        ticket = granted(&bench.drain())[0].0;
+        bench.back(waiter, connection);
+        waiter = granted(&bench.drain())[0].0;
     }
 }
 
 #[test]
-fn one_route_takes_no_more_places_than_it_may() {
+fn one_route_takes_no_more_slots_than_it_may() {
     let mut bench = Bench::new(|config| config.max_connections_per_origin = Some(2));
     for _ in 0..5 {
         bench.ask(&plain(0));
@@ -247,12 +251,12 @@ fn a_limit_of_none_at_all_is_a_limit_of_one() {
 }
 
 #[test]
-fn a_dead_connection_is_found_when_it_is_asked_for_given_back_or_says_so() {
+fn a_dead_connection_is_found_when_it_is_granted_returned_or_calls_its_waker() {
     let mut bench = Bench::new(|_| {});
     let route = plain(0);
     let (_, connection) = bench.park(&route);
     bench.dead.insert(connection);
-    let ticket = bench.ask(&route);
+    let waiter = bench.ask(&route);
     let actions = bench.drain();
     let words: Vec<_> = actions.iter().map(word).collect();
     assert_eq!(words, ["close 1: peer ended", "dial host0"]);
@@ -260,7 +264,7 @@ fn a_dead_connection_is_found_when_it_is_asked_for_given_back_or_says_so() {
     let connection = bench.made(one_dial(&actions));
     bench.drain();
     bench.dead.insert(connection);
-    bench.back(ticket, connection);
+    bench.back(waiter, connection);
     assert_eq!(bench.told(), ["close 2: peer ended"]);
 
     let (place, connection) = bench.park(&route);
@@ -274,20 +278,20 @@ fn a_dead_connection_is_found_when_it_is_asked_for_given_back_or_says_so() {
 }
 
 #[test]
-fn nobody_has_to_watch_a_connection_before_it_is_idle() {
+fn a_connection_needs_no_timer_before_it_is_idle() {
     let (idle, age) = (Duration::from_secs(9), Duration::from_secs(7));
     let mut bench = Bench::new(|config| {
         config.idle_timeout = Some(idle);
         config.max_lifetime = Some(age);
     });
-    let ticket = bench.ask(&plain(0));
+    let waiter = bench.ask(&plain(0));
     let dial = one_dial(&bench.drain());
     let connection = bench.made(dial);
     let made = bench.now;
     bench.drain();
     assert_eq!(bench.state.timer_change(), TimerChange::default());
     bench.pass(1);
-    bench.back(ticket, connection);
+    bench.back(waiter, connection);
     bench.drain();
     let news = bench.state.timer_change();
     assert_eq!((news.any, news.soonest), (true, Some(made + age)));
@@ -304,11 +308,11 @@ fn a_connection_is_closed_on_return_where_none_may_be_idle() {
             };
             *set = Some(0);
         });
-        let ticket = bench.ask(&plain(0));
+        let waiter = bench.ask(&plain(0));
         let dial = one_dial(&bench.drain());
         let connection = bench.made(dial);
         bench.drain();
-        bench.back(ticket, connection);
+        bench.back(waiter, connection);
         assert_eq!(bench.told(), ["close 1: idle limit"]);
         assert_eq!(bench.state.timer_change(), TimerChange::default());
     }
@@ -357,9 +361,9 @@ fn a_connection_serves_as_many_requests_as_it_may() {
     let mut bench = Bench::new(|config| config.max_requests_per_connection = Some(2));
     let route = plain(0);
     let (_, connection) = bench.park(&route);
-    let ticket = bench.ask(&route);
+    let waiter = bench.ask(&route);
     assert_eq!(bench.told(), ["grant 1 again"]);
-    bench.back(ticket, connection);
+    bench.back(waiter, connection);
     assert_eq!(bench.told(), ["close 1: max requests"]);
 }
 
@@ -370,11 +374,11 @@ fn too_many_idle_ones_are_closed_the_oldest_first() {
         config.max_idle_per_origin = Some(1);
     });
     bench.park(&plain(0));
-    let ticket = bench.request(&plain(0), fresh());
+    let waiter = bench.request(&plain(0), fresh());
     let dial = one_dial(&bench.drain());
     let connection = bench.made(dial);
     bench.drain();
-    bench.back(ticket, connection);
+    bench.back(waiter, connection);
     assert_eq!(bench.told(), ["close 1: idle limit"]);
     bench.park(&plain(1));
     bench.park(&plain(2));
@@ -389,7 +393,7 @@ fn too_many_idle_ones_are_closed_the_oldest_first() {
 }
 
 #[test]
-fn one_who_insists_gets_a_new_connection() {
+fn a_request_that_needs_a_new_connection_gets_one() {
     let mut bench = Bench::new(|config| config.max_connections_per_origin = Some(1));
     let route = plain(0);
     bench.park(&route);
@@ -398,7 +402,7 @@ fn one_who_insists_gets_a_new_connection() {
 }
 
 #[test]
-fn one_who_insists_does_not_hold_up_those_behind() {
+fn a_request_that_needs_a_new_connection_does_not_hold_up_later_ones() {
     let mut bench = Bench::new(|config| config.max_connections = Some(1));
     let route = plain(0);
     let busy = bench.ask(&route);
@@ -415,7 +419,7 @@ fn one_who_insists_does_not_hold_up_those_behind() {
 }
 
 #[test]
-fn the_newest_is_turned_away_when_the_queue_is_full() {
+fn the_newest_request_is_rejected_when_the_queue_is_full() {
     let mut bench = Bench::new(|config| {
         config.max_connections = Some(1);
         config.max_pending_requests = Some(1);
@@ -424,7 +428,7 @@ fn the_newest_is_turned_away_when_the_queue_is_full() {
     assert_eq!(
         bench.told(),
         ["dial host0"],
-        "one who is being dialled for does not count"
+        "one with an attempt of its own does not count"
     );
     bench.ask(&plain(0));
     assert_eq!(bench.told(), [""; 0]);
@@ -433,7 +437,7 @@ fn the_newest_is_turned_away_when_the_queue_is_full() {
 }
 
 #[test]
-fn closing_refuses_gives_up_and_closes() {
+fn closing_rejects_abandons_and_closes() {
     let mut bench = Bench::new(|config| config.max_connections = Some(3));
     bench.park(&plain(0));
     let busy = bench.request(&plain(0), fresh());
@@ -454,7 +458,7 @@ fn closing_refuses_gives_up_and_closes() {
 }
 
 #[test]
-fn one_dial_finds_out_the_protocol_for_all() {
+fn one_attempt_finds_out_the_protocol_for_all() {
     let mut bench = Bench::new(|_| {});
     let route = negotiated(0);
     for _ in 0..3 {
@@ -489,7 +493,7 @@ fn what_was_found_out_is_remembered_without_a_connection() {
 }
 
 #[test]
-fn what_is_remembered_has_an_end() {
+fn the_number_of_remembered_routes_is_bounded() {
     let mut bench = Bench::new(|_| {});
     bench.audits = false; // each takes as long as there are routes
     for n in 0..MAX_EMPTY_ROUTES + 10 {
@@ -501,7 +505,7 @@ fn what_is_remembered_has_an_end() {
 }
 
 #[test]
-fn after_a_failed_attempt_to_find_out_everybody_tries_for_themselves() {
+fn after_a_failed_probe_each_waiter_has_an_attempt_of_its_own() {
     let mut bench = Bench::new(|_| {});
     let route = negotiated(0);
     for _ in 0..3 {
@@ -521,12 +525,12 @@ fn after_a_failed_attempt_to_find_out_everybody_tries_for_themselves() {
 fn a_shared_connection_carries_what_it_admits_and_then_another_is_made() {
     let mut bench = Bench::new(|config| config.max_http2_connections_per_origin = Some(2));
     let route = negotiated(0);
-    let tickets: Vec<_> = (0..7).map(|_| bench.ask(&route)).collect();
+    let waiters: Vec<_> = (0..7).map(|_| bench.ask(&route)).collect();
     let dial = one_dial(&bench.drain());
     bench.made_shared(dial, 3);
     let actions = bench.drain();
     let served: Vec<_> = granted(&actions).iter().map(|grant| grant.0).collect();
-    assert_eq!(served, tickets[..3]);
+    assert_eq!(served, waiters[..3]);
     bench.made_shared(one_dial(&actions), 3);
     let told = bench.told();
     assert_eq!(
@@ -534,15 +538,15 @@ fn a_shared_connection_carries_what_it_admits_and_then_another_is_made() {
         ["grant 2", "grant 2 again", "grant 2 again"],
         "and no third one"
     );
-    bench.ended(tickets[0], CloseReason::Finished);
+    bench.ended(waiters[0], CloseReason::Finished);
     assert_eq!(bench.told(), ["grant 1 again"]);
 }
 
 #[test]
-fn who_was_not_processed_comes_before_those_who_have_come_since() {
+fn a_request_that_was_not_processed_comes_before_later_ones() {
     let mut bench = Bench::new(|_| {});
     let route = negotiated(0);
-    let tickets: Vec<_> = (0..4).map(|_| bench.ask(&route)).collect();
+    let waiters: Vec<_> = (0..4).map(|_| bench.ask(&route)).collect();
     let dial = one_dial(&bench.drain());
     bench.made_shared(dial, 4);
     assert_eq!(granted(&bench.drain()).len(), 4);
@@ -551,10 +555,10 @@ fn who_was_not_processed_comes_before_those_who_have_come_since() {
     // The server goes away, and they are told one after the other that it did nothing for them.
     let mut again = Vec::new();
     for n in [2, 3, 0, 1] {
-        let arrival = bench.state.arrival(tickets[n]).unwrap();
-        bench.ended(tickets[n], CloseReason::PeerSaidClose);
-        let ticket = bench.request_again(&route, arrival);
-        again.push((n, ticket));
+        let arrival = bench.state.arrival(waiters[n]).unwrap();
+        bench.ended(waiters[n], CloseReason::PeerSaidClose);
+        let waiter = bench.request_again(&route, arrival);
+        again.push((n, waiter));
         assert!(granted(&bench.drain()).is_empty(), "that one is not used");
     }
     again.sort();
@@ -563,7 +567,7 @@ fn who_was_not_processed_comes_before_those_who_have_come_since() {
         .iter()
         .map(|grant| grant.0)
         .collect();
-    let expected: Vec<_> = again.iter().map(|(_, ticket)| *ticket).collect();
+    let expected: Vec<_> = again.iter().map(|(_, waiter)| *waiter).collect();
     assert_eq!(served, expected, "in the order in which they came first");
 }
 
@@ -571,13 +575,13 @@ fn who_was_not_processed_comes_before_those_who_have_come_since() {
 fn a_lowered_limit_takes_nothing_away_and_a_raised_one_lets_in() {
     let mut bench = Bench::new(|config| config.max_http2_connections_per_origin = Some(1));
     let route = negotiated(0);
-    let tickets: Vec<_> = (0..4).map(|_| bench.ask(&route)).collect();
+    let waiters: Vec<_> = (0..4).map(|_| bench.ask(&route)).collect();
     let dial = one_dial(&bench.drain());
     bench.made_shared(dial, 3);
     bench.drain();
     bench.admits(dial, StreamLimit::Max(1));
     let end = |bench: &mut Bench, n: usize| {
-        bench.ended(tickets[n], CloseReason::Finished);
+        bench.ended(waiters[n], CloseReason::Finished);
         bench.told()
     };
     assert_eq!(end(&mut bench, 0), [""; 0]);
@@ -587,7 +591,7 @@ fn a_lowered_limit_takes_nothing_away_and_a_raised_one_lets_in() {
 }
 
 #[test]
-fn a_second_shared_connection_that_nobody_needs_is_closed() {
+fn a_second_shared_connection_that_is_not_needed_is_closed() {
     let mut bench = Bench::new(|_| {});
     let route = negotiated(0);
     let first = bench.ask(&route);
@@ -614,14 +618,14 @@ fn a_shared_connection_that_was_idle_for_too_long_is_not_granted() {
     bench.drain();
     bench.ended(first, CloseReason::Finished);
     bench.drain();
-    // Nobody has looked in the meantime.
+    // No tick has come in the meantime.
     bench.now += Duration::from_secs(5);
     bench.ask(&route);
     assert_eq!(bench.told(), ["close 1: idle timeout", "dial host0"]);
 }
 
 #[test]
-fn who_insists_on_a_new_connection_gets_it_beside_a_shared_one_with_room() {
+fn a_request_that_needs_a_new_connection_gets_it_beside_a_shared_one_with_room() {
     let mut bench = Bench::new(|_| {});
     let route = negotiated(0);
     bench.ask(&route);
@@ -666,8 +670,8 @@ fn a_busy_shared_connection_makes_room_too_if_it_must() {
     }
     assert_eq!(granted_since, 16);
     let mut told = Vec::new();
-    for ticket in open {
-        bench.ended(ticket, CloseReason::Finished);
+    for waiter in open {
+        bench.ended(waiter, CloseReason::Finished);
         told.extend(bench.told());
     }
     assert_eq!(told, ["close 1: made room", "dial host1"]);
@@ -677,15 +681,12 @@ fn a_busy_shared_connection_makes_room_too_if_it_must() {
 fn what_is_given_back_unused_counts_as_unused() {
     let mut bench = Bench::new(|_| {});
     let route = plain(0);
-    let ticket = bench.ask(&route);
+    let waiter = bench.ask(&route);
     let dial = one_dial(&bench.drain());
     let connection = bench.made(dial);
     bench.drain();
     let connection = Connection::Exclusive(connection);
-    bench.handle(Input::Declined {
-        waiter: ticket,
-        connection,
-    });
+    bench.handle(Input::Declined { waiter, connection });
     bench.drain();
     bench.ask(&route);
     assert_eq!(bench.told(), ["grant 1"]);
@@ -695,13 +696,13 @@ fn what_is_given_back_unused_counts_as_unused() {
 fn a_lease_that_ends_twice_ends_once() {
     let mut bench = Bench::new(|_| {});
     let route = plain(0);
-    let ticket = bench.ask(&route);
+    let waiter = bench.ask(&route);
     let dial = one_dial(&bench.drain());
     let connection = bench.made(dial);
     bench.drain();
-    bench.back(ticket, connection);
+    bench.back(waiter, connection);
     bench.drain();
-    bench.back(ticket, 77);
+    bench.back(waiter, 77);
     assert_eq!(bench.told(), ["close 77: superfluous"]);
     assert_eq!(bench.state.counts().idle, 1);
 }
@@ -727,11 +728,11 @@ fn hints(seconds: u64) -> KeepAliveHints {
 fn a_connection_is_given_up_before_the_server_said_it_would_close_it() {
     let mut bench = Bench::new(|config| config.idle_timeout = Some(Duration::from_secs(60)));
     bench.park(&plain(0));
-    let ticket = bench.ask(&plain(1));
+    let waiter = bench.ask(&plain(1));
     let dial = one_dial(&bench.drain());
     let connection = bench.made(dial);
     bench.drain();
-    bench.back_with(ticket, connection, hints(5));
+    bench.back_with(waiter, connection, hints(5));
     bench.drain();
     assert_eq!(
         bench.state.next_tick(),
@@ -762,9 +763,9 @@ fn the_latest_word_of_the_server_counts() {
         (hints(20), 19),
         (KeepAliveHints::default(), 60),
     ] {
-        let ticket = bench.ask(&route);
+        let waiter = bench.ask(&route);
         bench.drain();
-        bench.back_with(ticket, 1, said);
+        bench.back_with(waiter, 1, said);
         bench.drain();
         assert_eq!(
             bench.state.next_tick(),
@@ -777,28 +778,28 @@ fn the_latest_word_of_the_server_counts() {
 fn a_connection_the_server_will_not_keep_is_not_kept() {
     for said in [hints(0), KeepAliveHints::default().with_max_requests(0)] {
         let mut bench = Bench::new(|_| {});
-        let ticket = bench.ask(&plain(0));
+        let waiter = bench.ask(&plain(0));
         let dial = one_dial(&bench.drain());
         let connection = bench.made(dial);
         bench.drain();
-        bench.back_with(ticket, connection, said);
+        bench.back_with(waiter, connection, said);
         assert_eq!(bench.told(), ["close 1: peer hinted"]);
     }
 }
 
 #[test]
-fn whoever_is_to_be_the_last_to_use_a_connection_is() {
+fn the_last_request_on_a_connection_is_the_last() {
     let mut bench = Bench::new(|_| {});
     let route = plain(0);
     let (_, connection) = bench.park(&route);
-    let ticket = bench.request(&route, any().with_close_after());
+    let waiter = bench.request(&route, any().with_close_after());
     assert_eq!(bench.told(), ["grant 1 again"]);
-    bench.back(ticket, connection);
+    bench.back(waiter, connection);
     assert_eq!(bench.told(), ["close 1: caller said close"]);
 }
 
 #[test]
-fn an_origin_whose_connects_hang_does_not_hold_every_place_for_ever() {
+fn an_origin_whose_connects_hang_does_not_hold_every_slot_for_ever() {
     let mut bench = Bench::new(|config| {
         config.max_connections = Some(2);
         config.connect_preempt_after = Some(Duration::from_secs(5));
@@ -809,7 +810,7 @@ fn an_origin_whose_connects_hang_does_not_hold_every_place_for_ever() {
     assert_eq!(dials(&bench.drain()).len(), 2);
     bench.pass(60);
     bench.handle(Input::Tick);
-    assert_eq!(bench.told(), [""; 0], "nobody else wants the places");
+    assert_eq!(bench.told(), [""; 0], "no other route wants the slots");
     assert_eq!(bench.state.next_tick(), None);
     let other = bench.ask(&plain(1));
     let actions = bench.drain();
@@ -860,7 +861,7 @@ fn an_origin_whose_connects_are_slow_is_reached_in_the_end() {
 }
 
 #[test]
-fn draining_serves_who_waits_refuses_who_comes_and_keeps_nothing() {
+fn draining_serves_waiters_rejects_new_requests_and_keeps_nothing() {
     let mut bench = Bench::new(|config| config.max_connections = Some(2));
     bench.park(&plain(9));
     let busy = bench.ask(&plain(0));
@@ -887,7 +888,7 @@ fn draining_serves_who_waits_refuses_who_comes_and_keeps_nothing() {
 }
 
 #[test]
-fn one_who_comes_as_the_last_connection_of_a_route_expires_is_not_forgotten_with_it() {
+fn a_request_that_arrives_as_the_last_connection_of_its_route_expires_is_served() {
     let mut bench = Bench::new(|config| config.idle_timeout = Some(Duration::from_secs(4)));
     let route = plain(0);
     bench.park(&route);
@@ -897,16 +898,16 @@ fn one_who_comes_as_the_last_connection_of_a_route_expires_is_not_forgotten_with
 }
 
 #[test]
-fn nobody_dials_beside_a_shared_connection_that_has_not_said_what_it_admits() {
+fn no_attempt_begins_beside_a_shared_connection_whose_settings_are_awaited() {
     let mut bench = Bench::new(|_| {});
     let route = negotiated(0);
-    let tickets: Vec<_> = (0..3).map(|_| bench.ask(&route)).collect();
+    let waiters: Vec<_> = (0..3).map(|_| bench.ask(&route)).collect();
     let dial = one_dial(&bench.drain());
     bench.connected(dial, Ok(Connection::Shared(1)));
-    assert_eq!(granted(&bench.drain()), [(tickets[0], 1)]);
+    assert_eq!(granted(&bench.drain()), [(waiters[0], 1)]);
     bench.admits(dial, StreamLimit::Max(2));
     let actions = bench.drain();
-    assert_eq!(granted(&actions), [(tickets[1], 1)]);
+    assert_eq!(granted(&actions), [(waiters[1], 1)]);
     // The third has found it full.
     one_dial(&actions);
 }
@@ -915,10 +916,10 @@ fn nobody_dials_beside_a_shared_connection_that_has_not_said_what_it_admits() {
 fn a_shared_connection_that_ends_before_it_has_said_what_it_admits_is_followed_by_another() {
     let mut bench = Bench::new(|_| {});
     let route = negotiated(0);
-    let tickets: Vec<_> = (0..2).map(|_| bench.ask(&route)).collect();
+    let waiters: Vec<_> = (0..2).map(|_| bench.ask(&route)).collect();
     let dial = one_dial(&bench.drain());
     bench.connected(dial, Ok(Connection::Shared(1)));
-    assert_eq!(granted(&bench.drain()), [(tickets[0], 1)]);
+    assert_eq!(granted(&bench.drain()), [(waiters[0], 1)]);
     bench.admits(dial, StreamLimit::Closed);
     one_dial(&bench.drain());
 }
@@ -927,7 +928,7 @@ fn a_shared_connection_that_ends_before_it_has_said_what_it_admits_is_followed_b
 fn a_connection_to_a_peer_that_admitted_nothing_is_lent_once_it_has_said_otherwise() {
     let mut bench = Bench::new(|_| {});
     let route = negotiated(0);
-    let tickets: Vec<_> = (0..2).map(|_| bench.ask(&route)).collect();
+    let waiters: Vec<_> = (0..2).map(|_| bench.ask(&route)).collect();
     let dial = one_dial(&bench.drain());
     bench.made_shared(dial, 0);
     let actions = bench.drain();
@@ -936,7 +937,7 @@ fn a_connection_to_a_peer_that_admitted_nothing_is_lent_once_it_has_said_otherwi
     bench.connected(dial, Ok(Connection::Shared(2)));
     assert_eq!(granted(&bench.drain()), [], "nothing is known to be");
     bench.admits(dial, StreamLimit::Max(5));
-    let both = [(tickets[0], 2), (tickets[1], 2)];
+    let both = [(waiters[0], 2), (waiters[1], 2)];
     assert_eq!(granted(&bench.drain()), both);
 }
 

@@ -1,4 +1,4 @@
-//! News of a shared connection that come at awkward moments.
+//! How many exchanges a shared connection admits, said while the pool is busy.
 
 // clippy.toml lets tests unwrap, but not what they are made of.
 #![allow(clippy::unwrap_used)]
@@ -138,7 +138,7 @@ impl Connect for Connector {
 }
 
 #[test]
-fn what_a_connection_admits_is_heard_though_it_says_so_before_the_pool_has_it() {
+fn a_stream_limit_that_arrives_before_the_pool_has_the_connection_is_not_lost() {
     let runtime = Arc::new(ByHand::default());
     let begun = Arc::<AtomicUsize>::default();
     let dialler = Connector {
@@ -160,7 +160,7 @@ fn what_a_connection_admits_is_heard_though_it_says_so_before_the_pool_has_it() 
         pool.send(parts.into(), Request::new(Body::empty()))
     };
     let mut cx = Context::from_waker(Waker::noop());
-    // The first connection has the janitor begin its rounds, and so the second finds it awake.
+    // The first connection starts the maintenance task, and so the second finds it running.
     for host in ["first", "second"] {
         let before = begun.load(SeqCst);
         let (mut one, mut two, mut three) = (pin!(ask(host)), pin!(ask(host)), pin!(ask(host)));
