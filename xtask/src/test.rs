@@ -47,7 +47,7 @@ const ON_EPOLL: Selection = &[
         "-phttpcore-origin",
     ],
     // The former runs on every backend, to compare them.
-    &["-phttpcore-tests", "--test=behaviour", "--test=errors"],
+    &["-phttpcore-tests", "--test=conformance", "--test=errors"],
 ];
 
 pub(crate) fn run(arguments: &[String]) -> Outcome {

@@ -7,7 +7,7 @@ use lexopt::prelude::*;
 
 use crate::proxy::ProxyOptions;
 
-/// What is to be done.
+/// A command.
 #[derive(Debug)]
 pub(crate) enum Command {
     Help,
@@ -18,7 +18,7 @@ pub(crate) enum Command {
     Demo,
 }
 
-/// A WebSocket: lines in, messages out.
+/// Options of `ws`.
 #[derive(Debug, Default)]
 pub(crate) struct Ws {
     pub(crate) url: String,
@@ -26,7 +26,7 @@ pub(crate) struct Ws {
     pub(crate) subprotocols: Vec<String>,
 }
 
-/// A stream of events.
+/// Options of `sse`.
 #[derive(Debug, Default)]
 pub(crate) struct Sse {
     pub(crate) url: String,
@@ -36,7 +36,7 @@ pub(crate) struct Sse {
     pub(crate) include: bool,
 }
 
-/// How a server is reached that will be listened to for long.
+/// Options of connecting, for long streams.
 #[derive(Debug, Default)]
 pub(crate) struct Reach {
     pub(crate) headers: HeaderMap,
@@ -50,7 +50,7 @@ pub(crate) struct Reach {
     pub(crate) trace: bool,
 }
 
-/// One request, and what becomes of its response.
+/// Options of `get`.
 #[derive(Debug, Default)]
 pub(crate) struct Get {
     pub(crate) url: String,
@@ -71,18 +71,18 @@ pub(crate) struct Get {
     pub(crate) http: Http,
 }
 
-/// Which versions of HTTP are spoken.
+/// HTTP versions to use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Http {
-    /// What the server chooses in the TLS handshake; without TLS, HTTP/1.1.
+    /// Selected by the server in the TLS handshake; without TLS, HTTP/1.1.
     #[default]
     Chosen,
     One,
-    /// HTTP/2, whether the server has said that it speaks it or not.
+    /// HTTP/2 without negotiation.
     Two,
 }
 
-/// Whom to trust, and who to be.
+/// Options of TLS.
 #[derive(Debug, Default)]
 pub(crate) struct Tls {
     pub(crate) roots: Option<PathBuf>,
@@ -91,7 +91,7 @@ pub(crate) struct Tls {
     pub(crate) insecure: bool,
 }
 
-/// Where a host is said to be.
+/// An address for a host and port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Override {
     pub(crate) host: String,
@@ -99,7 +99,7 @@ pub(crate) struct Override {
     pub(crate) address: IpAddr,
 }
 
-/// Where the request's body comes from.
+/// Source of the request body.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Data {
     Text(String),
@@ -108,7 +108,7 @@ pub(crate) enum Data {
 }
 
 impl Data {
-    /// The data itself, if it stands on the command line.
+    /// The data itself.
     pub(crate) fn text(&self) -> Option<&str> {
         match self {
             Data::Text(text) => Some(text),
@@ -220,8 +220,7 @@ fn parse_sse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
     Ok(Command::Sse(Box::new(sse)))
 }
 
-/// The name of an option, which then may ask the parser for its value. Anything else is not
-/// expected.
+/// Returns the name of an option; anything else is an error.
 fn owned(arg: lexopt::Arg<'_>) -> Result<String, lexopt::Error> {
     match arg {
         Short(letter) => Ok(letter.to_string()),
@@ -267,22 +266,22 @@ impl Reach {
 
 pub(crate) fn header(text: &str) -> Result<(HeaderName, HeaderValue), lexopt::Error> {
     let Some((name, value)) = text.split_once(':') else {
-        return Err(format!("a header is written 'Name: value', and {text:?} is not").into());
+        return Err(format!("invalid header {text:?}: expected 'Name: value'").into());
     };
     let name = HeaderName::from_bytes(name.as_bytes())
-        .map_err(|_| format!("{name:?} cannot be a header's name"))?;
+        .map_err(|_| format!("invalid header name {name:?}"))?;
     // The value may be a secret, and so it is not repeated.
     let value = HeaderValue::from_str(value.trim())
-        .map_err(|_| format!("the value of the header {name} holds a character it may not"))?;
+        .map_err(|_| format!("invalid character in the value of header {name}"))?;
     Ok((name, value))
 }
 
-/// An id which a field can hold.
+/// An id that is a valid field value.
 fn event_id(text: String) -> Result<String, lexopt::Error> {
     match HeaderValue::from_bytes(text.as_bytes()) {
         Ok(_) => Ok(text),
         Err(_) => Err(format!(
-            "--last-event-id takes no line feed and no other control character, and {text:?} has one"
+            "invalid --last-event-id {text:?}: control characters are not allowed"
         )
         .into()),
     }
@@ -314,7 +313,7 @@ fn data(text: String) -> Data {
 fn seconds(parser: &mut lexopt::Parser) -> Result<Duration, lexopt::Error> {
     let seconds: f64 = parser.value()?.parse()?;
     Duration::try_from_secs_f64(seconds)
-        .map_err(|_| format!("{seconds} is not a length of time in seconds").into())
+        .map_err(|_| format!("invalid number of seconds: {seconds}").into())
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! `httpcore demo`: real requests against a server of our own on loopback.
+//! `httpcore demo`: requests against an own server on loopback.
 
 use std::{
     fmt::Write as _,
@@ -24,12 +24,12 @@ use crate::{Exit, output};
 
 /// The large download.
 const LARGE: u64 = 256 * 1024 * 1024;
-/// How many requests share the pool, and how many connections it may have.
+/// Numbers of requests, and of connections that they share.
 const SHARING: usize = 64;
 const CONNECTIONS: usize = 8;
-/// How many messages are said back over a WebSocket.
+/// Number of messages that a WebSocket echoes.
 const MESSAGES: usize = 1000;
-/// How many events there are in all, and they come in three responses.
+/// Number of events, in three responses.
 const EVENTS: usize = 1000;
 
 pub(crate) fn run() -> Result<(), Exit> {
@@ -66,18 +66,18 @@ impl Demo<'_> {
     }
 }
 
-/// A way of asking the origin, with a pool of its own.
+/// A protocol and scheme, with a pool of its own.
 struct Way {
     name: &'static str,
-    /// What every answer must have come by.
+    /// The expected version of every response.
     version: Version,
-    /// What a path is added to.
+    /// The URL without a path.
     base: String,
     pool: ConnectionPool,
 }
 
-/// What is wrong if another version answered.
-const WRONG: &str = "an answer came by another version";
+/// Message for a response of another version.
+const WRONG: &str = "response with an unexpected HTTP version";
 
 impl Way {
     /// The URL of `path`, which begins with a slash.
@@ -85,7 +85,7 @@ impl Way {
         format!("{}{path}", self.base)
     }
 
-    /// What is shown of an answer's head.
+    /// What is printed of a response head.
     fn answer<T>(&self, response: &http::Response<T>) -> Result<String, Exit> {
         let (version, status) = (response.version(), response.status());
         check(version == self.version, WRONG)?;
@@ -116,18 +116,18 @@ fn ways(epoll: &EventLoop, origin: &Origin, door: &TlsDoor) -> Result<[Way; 4], 
             door.url(""),
             |pool| pool.http2(false),
         ),
-        // The server is taken to know it.
+        // Prior knowledge.
         way("HTTP/2", Version::HTTP_2, origin.url(""), |pool| {
             pool.http1(false)
         }),
-        // The server chooses it in the handshake.
+        // ALPN.
         way("HTTP/2 over TLS", Version::HTTP_2, door.url(""), |pool| {
             pool
         }),
     ])
 }
 
-/// How often requests were granted a connection.
+/// Counts of connections that requests acquired.
 #[derive(Debug, Default)]
 struct Grants {
     new: AtomicU64,
@@ -150,10 +150,10 @@ struct Demo<'a> {
     grants: Arc<Grants>,
 }
 
-/// What a step came to.
+/// The result of a step.
 struct Seen {
     what: &'static str,
-    /// The version by which it came, and its status.
+    /// Version and status.
     answer: String,
     bytes: u64,
 }
@@ -201,7 +201,7 @@ impl Demo<'_> {
         Ok(())
     }
 
-    /// Counts which connections requests are granted.
+    /// Counts new and reused connections.
     fn listener(&self) -> Trace {
         let grants = self.grants.clone();
         Trace::to(move |_, event: &TraceEvent<'_>| {
@@ -235,12 +235,12 @@ impl Demo<'_> {
     }
 
     async fn post(&self, way: &Way) -> Result<Seen, Exit> {
-        let said = "what is said here comes back";
+        let said = "this text is echoed";
         let request = self.request(way, "POST", "/echo", said.into())?;
         let response = way.pool.request(request).await?;
         let answer = way.answer(&response)?;
         let bytes = response.into_body().bytes(1 << 20).await?;
-        check(bytes == said, "the echo is not what was said")?;
+        check(bytes == said, "the echo differs from the request")?;
         Ok(seen("POST, echoed", answer, bytes.len() as u64))
     }
 
@@ -268,14 +268,11 @@ impl Demo<'_> {
             let piece = piece?;
             check(
                 httpcore_origin::pattern::matches(bytes, &piece),
-                "the download is not what was asked for",
+                "the download has wrong content",
             )?;
             bytes += piece.len() as u64;
         }
-        check(
-            bytes == LARGE,
-            "the download is not as long as it should be",
-        )?;
+        check(bytes == LARGE, "the download has the wrong length")?;
         Ok(seen("GET, 256 MiB, checked as it streams", answer, bytes))
     }
 
@@ -292,7 +289,7 @@ impl Demo<'_> {
                 Some(heard) => heard?,
                 None => break,
             };
-            check(heard == said, "the WebSocket's echo is not what was said")?;
+            check(heard == said, "the echo of the WebSocket differs")?;
             bytes += heard.len() as u64;
         }
         socket.close(None).await?;
@@ -326,8 +323,11 @@ impl Demo<'_> {
         let mut versions = answers.iter().map(|(version, _)| *version);
         check(versions.all(|version| version == way.version), WRONG)?;
         let codes: Vec<_> = answers.iter().map(|(_, status)| status.as_u16()).collect();
-        // Three with events, and one which says that there are no more.
-        check(codes == [200, 200, 200, 204], "the events came otherwise")?;
+        // Three with events, and 204 at the end.
+        check(
+            codes == [200, 200, 200, 204],
+            "unexpected responses of the event stream",
+        )?;
         let answer = format!("{} {}", output::version(way.version), codes[0]);
         Ok(seen("1000 events, broken off and resumed", answer, bytes))
     }

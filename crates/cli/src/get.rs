@@ -27,7 +27,7 @@ use crate::{
     trace,
 };
 
-/// How much of a file is read at once.
+/// Maximum number of bytes of one read from a file.
 const PIECE: usize = 64 * 1024;
 
 pub(crate) fn run(options: &Get) -> Result<(), Exit> {
@@ -66,7 +66,7 @@ pub(crate) fn run(options: &Get) -> Result<(), Exit> {
     })
 }
 
-/// The connector that was asked for, if it is not the usual one.
+/// Returns a connector for the options, if they differ from the default.
 pub(crate) fn tls(options: &Tls) -> Result<Option<Arc<dyn TlsConnector>>, Exit> {
     if options.roots.is_none() && options.certificate.is_none() && !options.insecure {
         return Ok(None);
@@ -125,9 +125,9 @@ fn request(options: &Get, epoll: &EventLoop) -> Result<httpcore::Request, Exit> 
     Ok(request)
 }
 
-/// The request's body: all of `data`, with `&` between them.
+/// Returns the request body: all of `data`, joined with `&`.
 fn body(data: &[Data]) -> Result<Body, Exit> {
-    // What is all text can be sent again.
+    // A body from the command line can be sent again.
     let texts: Option<Vec<&str>> = data.iter().map(Data::text).collect();
     if let Some(texts) = texts {
         return Ok(match texts[..] {
@@ -153,7 +153,7 @@ fn body(data: &[Data]) -> Result<Body, Exit> {
     })
 }
 
-/// What reads `data`, and how long it is if that is known.
+/// Returns a reader of `data`, and its length if known.
 fn reader(data: &Data) -> Result<(Box<dyn Read + Send>, Option<u64>), Exit> {
     Ok(match data {
         Data::Text(text) => {
@@ -164,12 +164,12 @@ fn reader(data: &Data) -> Result<(Box<dyn Read + Send>, Option<u64>), Exit> {
             let describe = |error: io::Error| {
                 io::Error::new(
                     error.kind(),
-                    format!("{} cannot be read: {error}", path.display()),
+                    format!("cannot read {}: {error}", path.display()),
                 )
             };
             let file = File::open(path).map_err(describe)?;
             let meta = file.metadata().map_err(describe)?;
-            // What is written while it is read, as below /proc, calls itself a file, and empty.
+            // Files below /proc have length 0, and are written while they are read.
             let is_known = meta.is_file() && meta.len() > 0;
             (Box::new(file), is_known.then_some(meta.len()))
         }
@@ -177,8 +177,8 @@ fn reader(data: &Data) -> Result<(Box<dyn Read + Send>, Option<u64>), Exit> {
     })
 }
 
-/// A body that reads as it is asked. Reading a file does not wait for long, and there is nothing
-/// else for this thread to do.
+/// Returns a body that reads when polled. Reading a file blocks this thread, which has nothing else
+/// to do.
 fn reader_body(mut reader: impl Read + Send + 'static) -> Body {
     let mut buf = vec![0; PIECE];
     Body::poll_fn(move |_| {
@@ -217,7 +217,7 @@ fn append_fields(fields: &HeaderMap, lines: &mut BytesMut) {
     }
 }
 
-/// The next piece of `body`; its trailers go to `trailers`.
+/// Returns the next chunk of `body`; trailers go to `trailers`.
 async fn next_piece(
     body: &mut Body,
     trailers: &mut Option<HeaderMap>,

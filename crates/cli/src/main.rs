@@ -1,4 +1,4 @@
-//! The httpcore engine on the command line. See `httpcore --help`.
+//! HTTP requests from the command line. See `httpcore --help`.
 
 #![forbid(unsafe_code)]
 
@@ -19,29 +19,29 @@ use std::{error::Error as StdError, io::Write, process::ExitCode};
 use output::say;
 
 const HELP: &str = "\
-httpcore: HTTP requests over an event loop of their own
+httpcore: an HTTP client for the command line
 
 Usage:
   httpcore get URL [options]   send a request and print the response's body
   httpcore ws URL [options]    open a WebSocket: lines of stdin out, messages to stdout, until stdin
                                has ended and half a second has been quiet
-  httpcore sse URL [options]   print Server-Sent Events, and go on where a broken stream ended
+  httpcore sse URL [options]   print Server-Sent Events; reconnect after a broken stream
   httpcore demo                start a server on loopback and show real requests against it
 
 Options of get:
   -X, --request METHOD    the method; GET by default, POST with -d
   -H, --header 'N: V'     a header field; may be given again
-  -d, --data DATA         the request's body; @FILE sends a file, @- what stdin says; of several, all,
-                          with & between them
-  -i, --include           print the response's head before its body, and its trailers behind it
-  -o, --output FILE       write the body to FILE, with a progress bar; - is stdout, for binary bodies
-                          on a terminal too
-      --timeout SECONDS   give up when everything has taken this long
+  -d, --data DATA         the request body; @FILE sends a file, @- standard input; several are joined
+                          with &
+  -i, --include           print the response head before the body, and the trailers after it
+  -o, --output FILE       write the body to FILE, with a progress bar; - is stdout, also for binary
+                          bodies on a terminal
+      --timeout SECONDS   maximum total time
       --connect-timeout SECONDS
-                          give up when looking up and connecting have each taken this long
-      --unix-socket PATH  connect to this socket; URL says what is asked of it
-      --cacert FILE       trust the authorities in this file (PEM), and no others
-      --cert FILE         show this client certificate (PEM), with its key if --key is not given
+                          maximum time for the look-up, and for connecting
+      --unix-socket PATH  connect to this Unix socket; URL has host and path
+      --cacert FILE       trust only the authorities in this file (PEM)
+      --cert FILE         client certificate (PEM), with its key unless --key is given
       --key FILE          the key of the client certificate (PEM)
   -k, --insecure          accept any certificate: an attacker can read and change everything
       --proxy URL         use this proxy (http, https, socks4, socks4a, socks5, socks5h), instead of those
@@ -54,39 +54,39 @@ Options of get:
                           a header field for the proxy; may be given again
       --proxy-cacert FILE trust the authorities in this file (PEM) for the TLS of the proxy, and no others
       --resolve HOST:PORT:ADDRESS
-                          look for this host and port at this address; may be given again
-      --http1.1           speak HTTP/1.1 only
-      --http2             HTTP/2 if the server chooses it in the TLS handshake: the default
+                          use this address for this host and port; may be given again
+      --http1.1           use HTTP/1.1 only
+      --http2             HTTP/2 if the server selects it in the TLS handshake (default)
       --http2-prior-knowledge
-                          speak HTTP/2 without asking, over http:// too
-  -v, --verbose           say on stderr what the connection is: proxies, TLS
-      --trace             say on stderr what happens, and when
-  -h, --help              this text
-  -V, --version           the version
+                          use HTTP/2 without negotiation, also over http://
+  -v, --verbose           print the connection, proxies and TLS details to stderr
+      --trace             print events with times to stderr
+  -h, --help              print this help
+  -V, --version           print the version
 
 A URL without a scheme is one of http:// (ws:// for ws). A user and a password in it are sent as
 Authorization: Basic, unless -H says otherwise, and are not printed.
 
 Options of ws and sse:
       --subprotocol NAME  ws: offer this subprotocol; may be given again
-      --last-event-id ID  sse: begin behind this event
+      --last-event-id ID  sse: start after this event
       --once              sse: end with the first response
-  -i, --include           sse: print names and ids too
-      --h2                speak HTTP/2 only, without TLS too
+  -i, --include           sse: also print event types and ids
+      --h2                use HTTP/2 only, also without TLS
   and of those above: -H, -v, -k, -h, --trace, --connect-timeout, --unix-socket, --cacert, --cert,
   --key, --resolve, and those of proxies
 
 The exit status is 0 only for a complete response, whatever its status code; 1 if the request
-failed, 2 if the command line makes no sense.
+failed, 2 if the command line is invalid.
 ";
 
-/// What ends the program early.
+/// Reasons to exit early.
 enum Exit {
-    /// The command line makes no sense.
+    /// The command line is invalid.
     Usage(String),
     /// The request failed.
     Failed(Box<dyn StdError>),
-    /// The reader of stdout has gone: there is no more to do, and nothing to say.
+    /// The reader of stdout has closed it: nothing more is printed.
     Unread,
 }
 
@@ -124,13 +124,13 @@ fn print(text: &str) -> Result<(), Exit> {
     let mut out = std::io::stdout();
     let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     match written.map_err(output::stdout_failed) {
-        // Whatever its reader wanted of it, it has.
+        // The reader has read what it wanted.
         Err(Exit::Unread) => Ok(()),
         written => written,
     }
 }
 
-/// An error and what caused it, in one line.
+/// Formats an error and its sources in one line.
 fn sentence(error: &dyn StdError) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

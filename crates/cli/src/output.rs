@@ -1,4 +1,4 @@
-//! What is written to stdout and stderr, and what becomes of the program where that fails.
+//! Output to stdout and stderr, and its failures.
 
 use std::{
     io::{self, ErrorKind, Write},
@@ -15,14 +15,14 @@ use httpcore::{
 
 use crate::Exit;
 
-/// How much of a page that was not asked for is shown, in bytes and in lines.
+/// Maximum size of an unexpected response body that is shown, in bytes and in lines.
 const EXCERPT: usize = 500;
 const EXCERPT_LINES: usize = 10;
-/// How long its server may take to send that.
+/// Maximum time to wait for it.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Writes a line to stderr. Where nothing reads it any more, nothing is lost: the exit status says
-/// how it went, and `eprintln!` would end the program by a panic.
+/// Writes a line to stderr, and ignores failures: the exit status reports the result, and `eprintln!`
+/// would panic.
 macro_rules! say {
     ($($word:tt)*) => {{
         use std::io::Write as _;
@@ -31,8 +31,7 @@ macro_rules! say {
 }
 pub(crate) use say;
 
-/// What ends the program after writing to stdout has failed: quietly, where its reader wants no more
-/// (`| head`), as other programs do.
+/// Converts a failure to write to stdout: silent, if the reader has closed it (`| head`).
 #[expect(clippy::needless_pass_by_value, reason = "what `map_err` takes")]
 pub(crate) fn stdout_failed(error: io::Error) -> Exit {
     match error.kind() {
@@ -41,20 +40,20 @@ pub(crate) fn stdout_failed(error: io::Error) -> Exit {
     }
 }
 
-/// What ends the program after writing to `path` has failed.
+/// Converts a failure to write to `path`.
 pub(crate) fn file_failed(path: &Path, error: &io::Error) -> Exit {
     named(&path.display().to_string(), error)
 }
 
 fn named(what: &str, error: &io::Error) -> Exit {
-    io::Error::new(error.kind(), format!("{what} cannot be written: {error}")).into()
+    io::Error::new(error.kind(), format!("cannot write {what}: {error}")).into()
 }
 
-/// Writes to `out` what was read from a server, which may be anything.
+/// Writes bytes from a server to `out`.
 ///
 /// # Errors
 ///
-/// If it is binary, and `out` is a terminal, which would take some of it for commands.
+/// If they are binary and `out` is a terminal, which would interpret them as control sequences.
 pub(crate) fn write_piece(
     out: &mut impl Write,
     piece: &[u8],
@@ -81,13 +80,13 @@ pub(crate) fn version(version: Version) -> String {
     }
 }
 
-/// Writes the beginning of a page that was not asked for to stderr.
+/// Writes the beginning of an unexpected response body to stderr.
 pub(crate) async fn say_excerpt(body: Body, epoll: &EventLoop) {
     let runtime: Arc<dyn Runtime> = epoll.backend();
     let deadline = runtime.now().checked_add(PATIENCE);
     let mut page = Vec::new();
     let reading = beginning(body, &mut page);
-    // What has come by then is shown.
+    // What has arrived by then is shown.
     let _ = with_deadline(&runtime, "excerpt of a page", deadline, reading).await;
     let shown = excerpt(&page);
     if !shown.is_empty() {
@@ -103,7 +102,7 @@ async fn beginning(mut body: Body, page: &mut Vec<u8>) {
     }
 }
 
-/// The beginning of `page`, without what a terminal takes for commands.
+/// Returns the beginning of `page`, without control characters.
 fn excerpt(page: &[u8]) -> String {
     let text = String::from_utf8_lossy(&page[..page.len().min(EXCERPT)]);
     let mut lines: Vec<String> = text

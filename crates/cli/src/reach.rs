@@ -1,4 +1,4 @@
-//! How a server is reached that will be listened to for long.
+//! Connecting for long streams.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use httpcore::{ConnectionPool, EventLoop, Timeouts, trace::Trace};
 use crate::{Exit, args::Reach, get, resolve::Overridden, trace};
 
 impl Reach {
-    /// A pool as the options have it, on `epoll`.
+    /// Returns a pool for the options, on `epoll`.
     pub(crate) fn pool(&self, epoll: &EventLoop) -> Result<ConnectionPool, Exit> {
         let rules = self.proxy.rules(self.unix_socket.is_some())?;
         let mut builder = ConnectionPool::builder().proxy_rules(rules);
@@ -27,7 +27,7 @@ impl Reach {
         Ok(builder.build(backend))
     }
 
-    /// Limits on making the connection; what comes after that has all the time it wants.
+    /// Time limits of connecting; what follows is unlimited.
     pub(crate) fn timeouts(&self) -> Timeouts {
         let timeouts = Timeouts::default();
         match self.connect_timeout {
@@ -39,7 +39,7 @@ impl Reach {
         }
     }
 
-    /// Who is told what happens.
+    /// The trace listener.
     pub(crate) fn listener(&self, epoll: &EventLoop) -> Trace {
         if self.trace {
             trace::to_stderr(epoll.backend().now())

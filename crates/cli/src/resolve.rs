@@ -1,4 +1,4 @@
-//! A backend which knows better where some hosts are.
+//! A backend with fixed addresses for some hosts.
 
 use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Instant};
 
@@ -9,7 +9,7 @@ use httpcore::{
 
 use crate::args::Override;
 
-/// `backend`, but for the names that were said to be elsewhere.
+/// `backend`, with fixed addresses for some names.
 #[derive(Debug)]
 pub(crate) struct Overridden {
     backend: Arc<dyn NetworkBackend>,

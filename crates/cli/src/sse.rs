@@ -87,7 +87,7 @@ fn once(
     Ok(request)
 }
 
-/// The beginning of what the server says instead goes to stderr.
+/// The beginning of another response goes to stderr.
 async fn refused(not_events: UnexpectedResponse, epoll: &EventLoop) -> Exit {
     let said = not_events.to_string();
     output::say_excerpt(not_events.0.into_response().into_body(), epoll).await;

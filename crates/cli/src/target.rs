@@ -4,20 +4,20 @@ use http::{HeaderMap, HeaderValue, Uri, header::AUTHORIZATION};
 
 use crate::Exit;
 
-/// What is asked for: a URL with a scheme and without user information, and what that says.
+/// A URL with a scheme and without user information, and the credentials it had.
 #[derive(Debug)]
 pub(crate) struct Target {
     pub(crate) url: Uri,
-    /// RFC 7617: what a user and a password in the URL are sent as. It is never printed.
+    /// RFC 7617: the `Authorization` value for the user information of the URL. Not printed.
     credentials: Option<HeaderValue>,
 }
 
 impl Target {
-    /// Reads `text`, of which a missing scheme is `scheme`.
+    /// Parses `text`; `scheme` is the default scheme.
     ///
     /// # Errors
     ///
-    /// If it is no URL; the message does not repeat user information.
+    /// If it is not a URL; the message has no user information.
     pub(crate) fn parse(text: &str, scheme: &str) -> Result<Self, Exit> {
         let text = match has_scheme(text) {
             true => text.to_owned(),
@@ -26,7 +26,7 @@ impl Target {
         let (user, bare) = split_user(&text);
         let url = bare
             .parse()
-            .map_err(|error| Exit::Usage(format!("{bare:?} is not a URL: {error}")))?;
+            .map_err(|error| Exit::Usage(format!("invalid URL {bare:?}: {error}")))?;
         let credentials = user.filter(|user| !user.is_empty()).map(basic);
         Ok(Target {
             url,
@@ -53,7 +53,7 @@ fn has_scheme(text: &str) -> bool {
     })
 }
 
-/// RFC 3986 §3.2.1: what stands before the last `@` of the authority, and the URL without it.
+/// RFC 3986 §3.2.1: the part before the last `@` of the authority, and the URL without it.
 fn split_user(url: &str) -> (Option<&str>, String) {
     let begin = url.find("://").map_or(0, |at| at + 3);
     let length = url[begin..].find(['/', '?', '#']);
@@ -74,7 +74,7 @@ fn basic(user: &str) -> Result<HeaderValue, Exit> {
     plain.push(b':');
     plain.extend(decoded(password));
     let mut value = HeaderValue::from_str(&format!("Basic {}", base64(&plain)))
-        .map_err(|_| Exit::Usage("the URL's user cannot be sent".to_owned()))?;
+        .map_err(|_| Exit::Usage("invalid user information in the URL".to_owned()))?;
     value.set_sensitive(true);
     Ok(value)
 }

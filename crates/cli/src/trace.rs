@@ -1,4 +1,4 @@
-//! What happens to a request, a line each.
+//! Trace output: one line for each event.
 
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use httpcore::{
 
 use crate::output::say;
 
-/// A trace which writes lines to stderr, with the time since `start`.
+/// Returns a trace listener that writes lines to stderr, with the time since `start`.
 pub(crate) fn to_stderr(start: Instant) -> Trace {
     Trace::to(move |at: Instant, event: &TraceEvent<'_>| {
         let since = at.saturating_duration_since(start);
@@ -22,7 +22,7 @@ pub(crate) fn to_stderr(start: Instant) -> Trace {
     })
 }
 
-/// A trace which writes to stderr what the connection is.
+/// Returns a trace listener that writes connection details to stderr.
 pub(crate) fn connection_to_stderr() -> Trace {
     Trace::to(|_: Instant, event: &TraceEvent<'_>| match event {
         TraceEvent::TcpConnected { .. } => say!("* connected to {}", details(event)),

@@ -25,12 +25,12 @@ use crate::{
     target::Target,
 };
 
-/// How long nothing must have come, once stdin has ended, before this side closes: a server need not
-/// answer what it was sent before that.
+/// Time without a message, after the end of stdin, before this side closes: a server need not answer
+/// each message.
 const QUIET: Duration = Duration::from_millis(500);
-/// How many lines are read ahead.
+/// Maximum number of lines that are read ahead.
 const MAX_QUEUED_MESSAGES: usize = 64;
-/// The largest message that is printed, in bytes.
+/// Maximum size of a received message, in bytes.
 const LARGEST: usize = 256 << 20;
 
 pub(crate) fn run(options: &Ws) -> Result<(), Exit> {
@@ -65,7 +65,7 @@ pub(crate) fn run(options: &Ws) -> Result<(), Exit> {
     })
 }
 
-/// The error of a handshake. The beginning of what a server has to say to that goes to stderr.
+/// Converts the error of a handshake. The beginning of a rejecting response goes to stderr.
 async fn refused(error: OpenError, epoll: &EventLoop) -> Exit {
     let said = error.to_string();
     match error {
@@ -77,7 +77,7 @@ async fn refused(error: OpenError, epoll: &EventLoop) -> Exit {
     }
 }
 
-/// Lines out and messages in, both at once, until both sides have closed.
+/// Sends lines and prints messages concurrently, until both sides have closed.
 async fn converse(mut socket: WebSocket, mut quiet: LazyTimer) -> Result<(), Exit> {
     let lines = Lines::of_stdin();
     let mut out = io::stdout();
@@ -94,7 +94,7 @@ async fn converse(mut socket: WebSocket, mut quiet: LazyTimer) -> Result<(), Exi
             }
         }
         loop {
-            // That nothing more can be sent is for the next message to explain.
+            // The next received message tells why nothing more can be sent.
             let Poll::Ready(Ok(())) = socket.poll_ready(cx) else {
                 return Poll::Pending;
             };
@@ -103,7 +103,7 @@ async fn converse(mut socket: WebSocket, mut quiet: LazyTimer) -> Result<(), Exi
                 Poll::Ready(None) => {
                     let since = *quiet_since.get_or_insert_with(|| quiet.now());
                     ready!(quiet.poll_until(cx, since.checked_add(QUIET)));
-                    // What is still on its way to us will be shown.
+                    // Messages still in flight will be printed.
                     if let Poll::Ready(finished) = socket.poll_finish(cx, None) {
                         finished?;
                     }
@@ -128,7 +128,7 @@ fn show(out: &mut impl Write, message: Message) -> io::Result<()> {
     out.flush()
 }
 
-/// The lines of stdin, which can only be waited for by a thread.
+/// The lines of stdin, read by a thread, since it cannot be polled.
 struct Lines {
     lines: Receiver<io::Result<String>>,
     /// The task which waits for a line.
@@ -158,7 +158,7 @@ impl Lines {
     fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<io::Result<String>>> {
         let waker = Some(cx.waker().clone());
         *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) = waker;
-        // Looked at after the waker was left: a line that came in between is found.
+        // Checked after the waker is registered, so that no line is missed.
         match self.lines.try_recv() {
             Ok(line) => Poll::Ready(Some(line)),
             Err(TryRecvError::Disconnected) => Poll::Ready(None),

@@ -138,7 +138,7 @@ fn what_cannot_be_written_is_named_and_is_no_success() {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let said = text(&output.stderr);
     assert!(
-        said.contains("/dev/full cannot be written: No space left"),
+        said.contains("cannot write /dev/full: No space left"),
         "{said}"
     );
     for args in [&[&*url][..], &[&url, "-i"], &[&url, "-o", "-"]] {
@@ -147,7 +147,7 @@ fn what_cannot_be_written_is_named_and_is_no_success() {
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         let said = text(&output.stderr);
         assert!(
-            said.contains("stdout cannot be written: No space left"),
+            said.contains("cannot write stdout: No space left"),
             "{said}"
         );
     }

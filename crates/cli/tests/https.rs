@@ -184,7 +184,7 @@ fn insecure_accepts_any_certificate_and_prints_a_warning() {
 }
 
 #[test]
-fn a_host_that_is_said_to_be_elsewhere_is_still_the_one_that_is_asked_for() {
+fn resolve_option_changes_the_address_and_not_the_name() {
     let world = World::new();
     let server = world.serve("named.test", false);
     let root = world.path("root.pem");
@@ -198,20 +198,20 @@ fn a_host_that_is_said_to_be_elsewhere_is_still_the_one_that_is_asked_for() {
     assert_eq!(body, format!("named.test {host} false"));
     let said = failure(at("unnamed.test"));
     assert!(
-        said.contains("not for unnamed.test, but for named.test"),
+        said.contains("not valid for unnamed.test, but for named.test"),
         "{said}"
     );
 }
 
 #[test]
-fn a_client_certificate_is_shown_to_who_wants_one() {
+fn client_certificate_is_sent_on_request() {
     let world = World::new();
     let server = world.serve("127.0.0.1", true);
     let url = format!("https://{server}/");
     let files = ["root.pem", "client.pem", "client.key", "both.pem"].map(|name| world.path(name));
     let [root, certificate, key, both] = files.each_ref().map(|path| text(path));
     let said = failure(get(&[&url, "--cacert", root]));
-    assert!(said.contains("it wants a client certificate"), "{said}");
+    assert!(said.contains("client certificate required"), "{said}");
     for given in [
         &["--cert", certificate, "--key", key][..],
         &["--cert", both],

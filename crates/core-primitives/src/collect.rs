@@ -132,8 +132,8 @@ mod tests {
         }
     }
 
-    fn pieces(pieces: &[&'static str]) -> Body {
-        let mut pieces = pieces.to_vec().into_iter();
+    fn pieces<const N: usize>(pieces: [&'static str; N]) -> Body {
+        let mut pieces = pieces.into_iter();
         Body::poll_fn(move |_| {
             Poll::Ready(pieces.next().map(|piece| Ok::<_, Infallible>(piece.into())))
         })
@@ -143,7 +143,7 @@ mod tests {
     fn a_collected_body_has_its_data_and_its_trailers() {
         let mut trailers = HeaderMap::new();
         trailers.insert("grpc-status", HeaderValue::from_static("0"));
-        let body = pieces(&["one", "", "two", "three"]).with_trailers(trailers.clone());
+        let body = pieces(["one", "", "two", "three"]).with_trailers(trailers.clone());
         let collected = ready(body.collect(11)).unwrap();
         assert_eq!(collected.bytes, "onetwothree");
         assert_eq!(collected.trailers, Some(trailers));
@@ -158,11 +158,11 @@ mod tests {
     #[test]
     fn a_body_larger_than_the_limit_is_not_collected() {
         for (body, limit) in [
-            (pieces(&["one", "two"]), 5),
-            (pieces(&["one", "two", "three"]), 6),
-            (pieces(&["one"]), 2),
+            (pieces(["one", "two"]), 5),
+            (pieces(["one", "two", "three"]), 6),
+            (pieces(["one"]), 2),
             (Body::from("one"), 2),
-            (pieces(&["one"]).with_length(3), 2),
+            (pieces(["one"]).with_length(3), 2),
         ] {
             let error = ready(body.collect(limit)).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::TooLarge);
@@ -179,13 +179,10 @@ mod tests {
     #[test]
     fn a_copied_body_ends_in_the_writer_and_a_failed_one_ends_in_its_error() {
         let mut copy = Vec::new();
-        assert_eq!(
-            ready(pieces(&["one", "two"]).copy_to(&mut copy)).unwrap(),
-            6
-        );
+        assert_eq!(ready(pieces(["one", "two"]).copy_to(&mut copy)).unwrap(), 6);
         assert_eq!(copy, b"onetwo");
         let mut full = [0; 4];
-        let error = ready(pieces(&["one", "two"]).copy_to(&mut full[..])).unwrap_err();
+        let error = ready(pieces(["one", "two"]).copy_to(&mut full[..])).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::WriteZero);
         let mut first = true;
         let broken = Body::poll_fn(move |_| {

@@ -90,8 +90,15 @@ fn place(text: &str) -> String {
         .map_or(authority, |at| authority + at + 1);
     for (at, character) in text.char_indices() {
         if at < path {
-            // RFC 3986 §3.2: reserved, unreserved and percent-encoded characters.
-            if character.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:%[]@/".contains(character) {
+            // RFC 3986 §3.2: reserved and unreserved characters; percent-encoded ones too, which are
+            // of no use in the name of a host.
+            let is_allowed = match character {
+                '%' => at < host,
+                _ => {
+                    character.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:[]@/".contains(character)
+                }
+            };
+            if is_allowed {
                 continue;
             }
             if (authority..host).contains(&at) {
@@ -100,10 +107,10 @@ fn place(text: &str) -> String {
                 );
             }
             let part = if at < authority { "scheme" } else { "host" };
-            let hint = if character.is_ascii() || at < authority {
-                ""
-            } else {
+            let hint = if at >= host && (character == '%' || !character.is_ascii()) {
                 "; an internationalized host is written in its ASCII form (xn--…)"
+            } else {
+                ""
             };
             return format!(
                 "invalid URL: invalid character {character:?} in the {part} at byte {at}{hint}"
@@ -133,6 +140,11 @@ mod tests {
             (
                 "http://münchen.test/",
                 "invalid URL: invalid character 'ü' in the host at byte 8; an internationalized host \
+                 is written in its ASCII form (xn--…)",
+            ),
+            (
+                "http://m%C3%BCnchen.test/",
+                "invalid URL: invalid character '%' in the host at byte 8; an internationalized host \
                  is written in its ASCII form (xn--…)",
             ),
             (

@@ -148,7 +148,7 @@ fn a_dropped_call_releases_its_connection() {
     });
     drop((service, pool));
     net.run_until_idle();
-    assert_eq!(net.census(), httpcore::mock::LiveCounts::default());
+    assert_eq!(net.live_counts(), httpcore::mock::LiveCounts::default());
 }
 
 #[test]

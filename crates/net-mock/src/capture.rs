@@ -1,4 +1,4 @@
-//! What a recorder has heard, and what of it may be written down.
+//! Captured traffic of a recorder, and its redaction.
 
 use std::{
     io,
@@ -29,13 +29,13 @@ pub(crate) struct CapturedConnection {
     pub(crate) place: ListenAddr,
     pub(crate) began: Instant,
     pub(crate) ends: (Option<SocketAddr>, Option<SocketAddr>),
-    /// How many layers of TLS there are; only what passes through the uppermost is recorded.
+    /// Number of layers of TLS; only the plaintext of the uppermost is recorded.
     pub(crate) layers: usize,
     pub(crate) open: bool,
     pub(crate) events: Vec<(Duration, RawEvent)>,
 }
 
-/// An event as it happened, secrets included. They do not leave memory.
+/// An event with its secrets, which are only kept in memory.
 pub(crate) enum RawEvent {
     Client(Bytes),
     Server(Bytes),
@@ -62,7 +62,7 @@ impl Capture {
 }
 
 impl CapturedConnection {
-    /// The events, with secrets left out. A layer of TLS begins the conversation anew.
+    /// The redacted events. Each layer of TLS begins a new conversation.
     fn redacted(&self, names: &[String], keeps_secrets: bool) -> Vec<(Duration, Event)> {
         let is_tls =
             |(_, raw): &(Duration, RawEvent)| matches!(raw, RawEvent::Other(Event::Tls(_)));

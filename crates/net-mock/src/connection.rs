@@ -1,4 +1,4 @@
-//! Both ends of one connection, and what happens to it as a whole.
+//! A connection: both ends, both directions.
 
 use std::{io::ErrorKind, net::SocketAddr, task::Waker};
 
@@ -8,13 +8,13 @@ use crate::{
     pipe::{Ending, Pipe, StepContext},
 };
 
-/// A connection of the world, for as long as one of its ends is held.
+/// A connection of the world; it exists while one of its ends is held.
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) label: String,
     pub(crate) client: Option<SocketAddr>,
     pub(crate) server: Option<SocketAddr>,
-    /// Who made it: the code under test, or a server that is a client of another.
+    /// The side that made it: the code under test, or a server that is a client of another.
     pub(crate) made_by: Side,
     held: [bool; 2],
     pipes: [Pipe; 2],
@@ -51,7 +51,7 @@ impl Connection {
         self.held == [false; 2]
     }
 
-    /// A path has failed at its byte: both directions end.
+    /// Ends both directions if the path has failed at its byte; returns whether it has.
     pub(crate) fn sever_if_failed(
         &mut self,
         context: &mut StepContext<'_>,
@@ -69,16 +69,16 @@ impl Connection {
         true
     }
 
-    /// `end` has been told of a reset, in one direction; it is not told again in the other.
+    /// A reset has been reported to `end` in one direction; it is not reported in the other.
     ///
-    /// What this means on Linux, and here: after a write has failed with a reset, reading yields
+    /// As on Linux: after a write has failed with a reset, reading yields
     /// what had arrived before it, and then an end that looks like any other.
     pub(crate) fn reset_reported(&mut self, end: End) {
         self.pipe(end.incoming()).ending_reported();
         self.pipe(end.outgoing()).broken_reported();
     }
 
-    /// One end goes away, with FIN or RST. Yields how it ended, for the log.
+    /// Closes one end, with FIN or RST. Returns which of them was sent, for the transcript.
     ///
     /// RFC 9293 §3.10.4 and RFC 2525 §2.17: closing with bytes unread resets the connection, so
     /// that the peer learns that they were not read.
@@ -108,7 +108,7 @@ impl Connection {
         said.then_some(ending)
     }
 
-    /// Wakers that could be called without reason.
+    /// The registered wakers, for spurious wake-ups.
     pub(crate) fn wakers(&self) -> impl Iterator<Item = &Waker> {
         self.pipes.iter().flat_map(Pipe::wakers)
     }

@@ -1,17 +1,17 @@
-//! The clock, and what is due when.
+//! The virtual clock, and scheduled events.
 
 use std::{collections::BTreeMap, fmt, task::Waker, time::Duration};
 
 use crate::ends::Direction;
 
-/// Where an entry stands: its instant, counted from the beginning of the world, and its number, so
-/// that what is due at the same instant happens in the order in which it was arranged.
+/// Key of an event: its instant, from the creation of the world, and its number, so that events of one
+/// instant happen in the order in which they were scheduled.
 pub(crate) type Key = (Duration, u64);
 
-/// What happens when an entry's instant has come.
+/// A scheduled event.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum ScheduledEvent {
-    /// A wait (timer or attempt) is over.
+    /// A timer or an attempt expires.
     TimerExpired(u64),
     /// Bytes, or the end, reach the reader of one direction of a link.
     Arrival(u64, Direction),
@@ -25,12 +25,12 @@ pub(crate) struct EventQueue {
 }
 
 impl EventQueue {
-    /// How long the world has existed, by its own clock.
+    /// The virtual time since the creation of the world.
     pub(crate) fn now(&self) -> Duration {
         self.now
     }
 
-    /// A number never given before.
+    /// Returns a new unique number.
     pub(crate) fn number(&mut self) -> u64 {
         self.next += 1;
         self.next
@@ -46,17 +46,17 @@ impl EventQueue {
         self.due.remove(&key);
     }
 
-    /// The next instant at which something happens.
+    /// The instant of the next event.
     pub(crate) fn next_instant(&self) -> Option<Duration> {
         self.due.first_key_value().map(|(key, _)| key.0)
     }
 
-    /// Moves the clock forward, never back.
+    /// Advances the clock; an earlier instant has no effect.
     pub(crate) fn advance_to(&mut self, instant: Duration) {
         self.now = self.now.max(instant);
     }
 
-    /// Takes one thing which is due now, the one arranged first among those of the same instant.
+    /// Takes the next event that is due.
     pub(crate) fn take_due(&mut self) -> Option<ScheduledEvent> {
         let entry = self.due.first_entry()?;
         (entry.key().0 <= self.now).then(|| entry.remove())
@@ -79,12 +79,12 @@ impl Wakes {
         self.discard.extend(waker);
     }
 
-    /// Puts `waker` in `seat`, instead of whichever sat there.
-    pub(crate) fn register(&mut self, seat: &mut Option<Waker>, waker: Waker) {
-        self.discard(seat.replace(waker));
+    /// Stores `waker` in `slot`, in place of an earlier one.
+    pub(crate) fn register(&mut self, slot: &mut Option<Waker>, waker: Waker) {
+        self.discard(slot.replace(waker));
     }
 
-    /// Does what was asked. Not under a lock.
+    /// Drops and calls the wakers. Must not be called under a lock.
     pub(crate) fn run(self) {
         drop(self.discard);
         for waker in self.call {

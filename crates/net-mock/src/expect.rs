@@ -1,4 +1,4 @@
-//! What a table expects of the bytes it is sent, and how a mismatch reads.
+//! Patterns of expected bytes, and descriptions of mismatches.
 
 use bytes::Bytes;
 
@@ -9,18 +9,18 @@ use crate::text;
 pub(crate) enum Piece {
     /// These bytes.
     Exactly(Bytes),
-    /// Whatever there is up to the end of the line, which is not part of it.
+    /// Any bytes up to the line end, exclusive.
     RestOfLine,
     /// This number of arbitrary bytes.
     Any(usize),
 }
 
-/// How far the bytes seen so far go with a pattern.
+/// Result of comparing received bytes with a pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Progress {
     /// The pattern is complete, after this number of bytes.
     Complete(usize),
-    /// Nothing is wrong yet.
+    /// No mismatch so far.
     More,
     /// The byte at this position is not the expected one; the expected bytes, as far as a pattern
     /// can be shown, differ at the other position.
@@ -66,10 +66,10 @@ pub(crate) fn compare(pattern: &[Piece], got: &[u8]) -> Progress {
     Progress::Complete(at)
 }
 
-/// How the rest of a line is written that is not known, or not to be known.
+/// Text in place of a redacted rest of a line.
 pub(crate) const REDACTED: &[u8] = b"***";
 
-/// The pattern as bytes that can be shown.
+/// Returns the pattern as printable bytes.
 pub(crate) fn shown(pattern: &[Piece]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for piece in pattern {

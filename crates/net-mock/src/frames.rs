@@ -1,4 +1,4 @@
-//! HTTP/2 as words: one line for each frame (RFC 9113 §4.1, §6).
+//! Descriptions of HTTP/2 frames: one line for each (RFC 9113 §4.1, §6).
 
 use std::collections::VecDeque;
 
@@ -9,11 +9,11 @@ use crate::{
     entry::{Entry, EntryKind, unfinished},
 };
 
-/// What a client says first (RFC 9113 §3.4).
+/// The client connection preface (RFC 9113 §3.4).
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const HEADER: usize = 9;
 
-/// Turns the bytes of a conversation into frames, from the client's preface on.
+/// Converts the entries of a connection to descriptions of frames, from the client preface on.
 #[derive(Debug, Default)]
 pub(crate) struct Frames {
     entries: VecDeque<Entry>,
@@ -91,8 +91,8 @@ fn begins(entry: &Entry) -> bool {
     entry.direction == Direction::ToServer && bytes.starts_with(PREFACE)
 }
 
-/// Which bytes of one direction of a conversation are header blocks, which only who has decoded all
-/// of them can read in part.
+/// Returns the ranges of header blocks in the bytes of one direction. HPACK is stateful: they can only be
+/// decoded all together.
 pub(crate) fn header_blocks(bytes: &[u8]) -> Vec<std::ops::Range<usize>> {
     let mut at = if bytes.starts_with(PREFACE) {
         PREFACE.len()
@@ -193,7 +193,7 @@ impl Frame {
         known.iter().filter(set).map(|(_, name)| *name).collect()
     }
 
-    /// What small frames say. Header blocks are not shown, since reading them takes a history.
+    /// Details of small frames. Header blocks are not decoded.
     fn details(&self) -> Vec<String> {
         let payload = &self.payload;
         match self.kind {

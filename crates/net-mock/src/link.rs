@@ -1,18 +1,18 @@
-//! What a link between two hosts is like: its speed, its manners, and how it fails.
+//! Links between two hosts: latency, bandwidth, fragmentation and faults.
 
 use std::time::Duration;
 
-/// A link from a client to a server, described. Without further words it is perfect: no latency,
-/// unlimited bandwidth, 64 KiB of buffer in each direction.
+/// Description of a link from a client to a server. By default it has no latency, unlimited bandwidth,
+/// 64 KiB of buffer in each direction, and no faults.
 ///
 /// ```
 /// use httpcore_net_mock::{Chunks, Link};
 /// use std::time::Duration;
 ///
-/// let slow_and_torn = Link::new()
+/// let slow_and_fragmented = Link::new()
 ///     .latency(Duration::from_millis(20))
 ///     .to_client(|path| path.bandwidth(10_000).chunks(Chunks::Each(1)).reset_at(300));
-/// # let _ = slow_and_torn;
+/// # let _ = slow_and_fragmented;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Link {
@@ -22,7 +22,7 @@ pub struct Link {
     pub(crate) to_client: Path,
 }
 
-/// What becomes of an attempt to connect.
+/// Result of an attempt to connect.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Connecting {
     #[default]
@@ -30,17 +30,17 @@ pub(crate) enum Connecting {
     Refused,
     Unreachable,
     Unanswered,
-    /// There is no such path.
+    /// The path of the Unix socket does not exist.
     Absent,
 }
 
 impl Link {
-    /// A perfect link.
+    /// Returns a link without latency and faults.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Connecting is refused, after a round trip.
+    /// Returns a link that refuses connections, after a round trip.
     pub fn refused() -> Self {
         Link {
             connecting: Connecting::Refused,
@@ -48,7 +48,7 @@ impl Link {
         }
     }
 
-    /// Connecting fails with "host unreachable", after a round trip.
+    /// Returns a link on which connecting fails with "host unreachable", after a round trip.
     pub fn unreachable() -> Self {
         Link {
             connecting: Connecting::Unreachable,
@@ -56,7 +56,7 @@ impl Link {
         }
     }
 
-    /// Connecting is never answered.
+    /// Returns a link on which connecting is never answered.
     pub fn blackhole() -> Self {
         Link {
             connecting: Connecting::Unanswered,
@@ -64,42 +64,41 @@ impl Link {
         }
     }
 
-    /// How long a byte travels, in either direction; a round trip, and so connecting, takes twice
-    /// as long.
+    /// Sets the latency of each direction. Connecting takes one round trip: twice the latency.
     pub fn latency(mut self, latency: Duration) -> Self {
         self.to_server.latency = latency;
         self.to_client.latency = latency;
         self
     }
 
-    /// Bytes per second, in each direction.
+    /// Sets the bandwidth of each direction, in bytes per second.
     pub fn bandwidth(mut self, bytes_per_second: u64) -> Self {
         self.to_server = self.to_server.bandwidth(bytes_per_second);
         self.to_client = self.to_client.bandwidth(bytes_per_second);
         self
     }
 
-    /// How bytes are cut up, in each direction.
+    /// Sets the fragmentation of each direction.
     pub fn chunks(mut self, chunks: Chunks) -> Self {
         self.to_server.chunks = chunks.clone();
         self.to_client.chunks = chunks;
         self
     }
 
-    /// How many bytes, in each direction, may be written before some have been read.
+    /// Sets the buffer of each direction: the maximum number of bytes written and not yet read.
     pub fn buffer(mut self, bytes: usize) -> Self {
         self.to_server = self.to_server.buffer(bytes);
         self.to_client = self.to_client.buffer(bytes);
         self
     }
 
-    /// Shapes the direction in which requests go.
+    /// Configures the direction from client to server.
     pub fn to_server(mut self, shape: impl FnOnce(Path) -> Path) -> Self {
         self.to_server = shape(self.to_server);
         self
     }
 
-    /// Shapes the direction in which responses go.
+    /// Configures the direction from server to client.
     pub fn to_client(mut self, shape: impl FnOnce(Path) -> Path) -> Self {
         self.to_client = shape(self.to_client);
         self
@@ -109,18 +108,18 @@ impl Link {
         self.connecting == Connecting::Succeeds
     }
 
-    /// Takes so long to connect, and not a moment for anything else.
+    /// Sets the time of connecting alone.
     pub(crate) fn connecting_after(mut self, duration: Duration) -> Self {
         self.dial = duration;
         self
     }
 
-    /// How long connecting takes.
+    /// The time that connecting takes.
     pub(crate) fn dialling(&self) -> Duration {
         self.round_trip() + self.dial
     }
 
-    /// How long a byte takes there and back.
+    /// The round-trip time.
     fn round_trip(&self) -> Duration {
         self.to_server.latency + self.to_client.latency
     }
@@ -136,7 +135,7 @@ pub struct Path {
     pub(crate) fault: Option<(u64, Fault)>,
 }
 
-/// What happens to a path at a certain byte.
+/// A fault at a byte position of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     Reset,
@@ -157,64 +156,64 @@ impl Default for Path {
 }
 
 impl Path {
-    /// A perfect path.
+    /// Returns a path without latency and faults.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// How long a byte travels.
+    /// Sets the latency.
     pub fn latency(mut self, latency: Duration) -> Self {
         self.latency = latency;
         self
     }
 
-    /// Bytes per second; at least 1. They arrive in packets of 1,460 bytes or less.
+    /// Sets the bandwidth in bytes per second, at least 1. Bytes arrive in packets of at most 1,460.
     pub fn bandwidth(mut self, bytes_per_second: u64) -> Self {
         self.bandwidth = Some(bytes_per_second.max(1));
         self
     }
 
-    /// How bytes are cut up for the reader.
+    /// Sets how reads are split.
     pub fn chunks(mut self, chunks: Chunks) -> Self {
         self.chunks = chunks;
         self
     }
 
-    /// How many bytes may be written before some have been read; at least 1. Room is known to the
-    /// writer as soon as there is some, whatever the latency.
+    /// Sets the maximum number of bytes written and not yet read, at least 1. Beyond it, writes are
+    /// pending. The writer observes room at once, without latency.
     pub fn buffer(mut self, bytes: usize) -> Self {
         self.buffer = bytes.max(1);
         self
     }
 
-    /// The connection is reset once `n` bytes have gone this way (with 0, once anything is
-    /// written): the reader gets those, and then both sides get errors.
+    /// Resets the connection after `n` bytes of this direction (with 0, at the first write): the reader
+    /// gets those bytes, then both sides fail.
     pub fn reset_at(mut self, n: u64) -> Self {
         self.fault = Some((n, Fault::Reset));
         self
     }
 
-    /// The reader sees the end of the stream after `n` bytes, and the writer notices nothing.
+    /// Ends the stream for the reader after `n` bytes; the writer does not observe it.
     pub fn end_at(mut self, n: u64) -> Self {
         self.fault = Some((n, Fault::End));
         self
     }
 
-    /// Whatever follows the first `n` bytes never arrives, ends and resets included. The writer
-    /// notices when the buffer is full.
+    /// Drops everything after the first `n` bytes, ends and resets included. Writes are pending once the
+    /// buffer is full.
     pub fn blackhole_at(mut self, n: u64) -> Self {
         self.fault = Some((n, Fault::Blackhole));
         self
     }
 }
 
-/// How the bytes of a path are cut up for the reader, who is told "not yet" once at each cut.
+/// How reads of a path are split. At each cut, a read is pending once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Chunks {
-    /// A read yields whatever has arrived.
+    /// A read yields everything that has arrived.
     #[default]
     Coalesced,
-    /// A read yields what was given in one write, and no more.
+    /// A read yields at most the bytes of one write.
     AsWritten,
     /// A read yields at most this number of bytes; cuts are at its multiples.
     Each(usize),
@@ -223,7 +222,7 @@ pub enum Chunks {
 }
 
 impl Chunks {
-    /// How many bytes may be read at position `at` before the next cut.
+    /// The number of bytes from position `at` to the next cut.
     pub(crate) fn until_cut(&self, at: u64) -> usize {
         let distance = match self {
             Chunks::Coalesced | Chunks::AsWritten => return usize::MAX,

@@ -1,4 +1,4 @@
-//! Recording what a real network says.
+//! Recording real traffic.
 
 use std::{
     fmt, io,
@@ -24,19 +24,18 @@ use crate::{
     sync::lock,
 };
 
-/// Wraps any backend, and writes down the conversations: bytes, times, outcomes of ALPN. The
-/// recording is a text to be read, kept beside a test, and given to
-/// [`MockNet::replay`](crate::MockNet::replay).
+/// A backend that wraps another one and records its connections: bytes, times, results of ALPN. A
+/// recording is readable text for [`MockNet::replay`](crate::MockNet::replay).
 ///
-/// A recorder sees what passes through the backend, which below TLS is not to be read. Wrap the
-/// TLS connector too ([`tls`](Self::tls)), and what is inside is recorded instead.
+/// The backend sees only ciphertext of TLS. To record the plaintext, wrap the TLS connector too, with
+/// [`tls`](Self::tls).
 ///
-/// The values of the fields `Authorization`, `Proxy-Authorization`, `Cookie` and `Set-Cookie` are
-/// not written down, nor those named with [`redact`](Self::redact); of HTTP/2, no header block is,
-/// since reading one takes a history of all of them. Nothing is known of secrets elsewhere: in
-/// targets, in bodies, in protocols after an upgrade.
+/// Redacted are the values of the fields `Authorization`, `Proxy-Authorization`, `Cookie` and
+/// `Set-Cookie`, those named with [`redact`](Self::redact), and all header blocks of HTTP/2, which can
+/// only be decoded together. Secrets elsewhere are not redacted: in targets, in bodies, in protocols
+/// after an upgrade.
 ///
-/// Everything is kept in memory until it is asked for.
+/// The recording is kept in memory, without a limit.
 #[derive(Clone)]
 pub struct Recorder {
     backend: Arc<dyn NetworkBackend>,
@@ -44,7 +43,7 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Records what passes through `backend`.
+    /// Returns a recorder around `backend`.
     pub fn new(backend: Arc<dyn NetworkBackend>) -> Self {
         let capture = Capture {
             redacted: SECRETS.map(str::to_owned).to_vec(),
@@ -56,7 +55,7 @@ impl Recorder {
         }
     }
 
-    /// Leaves out the values of this field too, in either direction.
+    /// Redacts the values of this field too, in both directions.
     pub fn redact(self, field: &str) -> Self {
         lock(&self.capture)
             .redacted
@@ -64,14 +63,14 @@ impl Recorder {
         self
     }
 
-    /// Writes everything down as it was, secrets included. Such a recording is a secret itself.
+    /// Records everything, secrets included. Such a recording is a secret itself.
     pub fn without_redaction(self) -> Self {
         lock(&self.capture).keeps_secrets = true;
         self
     }
 
-    /// A connector that records what is inside the TLS which `connector` makes, for connections of
-    /// this recorder.
+    /// Returns a TLS connector around `connector` that records the plaintext of connections of this
+    /// recorder.
     pub fn tls(&self, connector: Arc<dyn TlsConnector>) -> impl TlsConnector + Clone {
         RecordingTls {
             connector,
@@ -79,7 +78,7 @@ impl Recorder {
         }
     }
 
-    /// The recording so far.
+    /// Returns the recording so far.
     pub fn text(&self) -> String {
         lock(&self.capture).recording().text()
     }

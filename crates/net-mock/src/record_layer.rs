@@ -1,4 +1,4 @@
-//! The records of the TLS that is none: real headers (RFC 8446 §5.1), readable contents.
+//! The record layer of TLS without cryptography: real headers (RFC 8446 §5.1), readable contents.
 //!
 //! ```text
 //!   client ─ 22 "hello sni=a.test alpn=h2,http/1.1" ─►
@@ -11,7 +11,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 use httpcore_core_primitives::Alpn;
 
-/// The most that one record carries (RFC 8446 §5.1).
+/// Maximum length of the content of a record (RFC 8446 §5.1).
 pub(crate) const MAX_RECORD_BYTES: usize = 16 * 1024;
 const HEADER: usize = 5;
 

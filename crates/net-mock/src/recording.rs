@@ -1,4 +1,4 @@
-//! Recordings as text: what they hold, how they are written, how they are read.
+//! The text format of recordings.
 //!
 //! ```text
 //! httpcore recording 1
@@ -37,14 +37,14 @@ use crate::{
 };
 
 const FIRST_LINE: &str = "httpcore recording 1";
-/// The most bytes in one line of a recording.
+/// Maximum number of bytes in one line of a recording.
 const WIDTH: usize = 100;
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Recording {
     pub(crate) names: Vec<(String, Result<Vec<IpAddr>, ErrorKind>)>,
     pub(crate) connections: Vec<Recorded>,
-    /// What could not be recorded, in words.
+    /// Notes on what could not be recorded.
     pub(crate) notes: Vec<String>,
 }
 
@@ -90,7 +90,7 @@ impl BadRecording {
         }
     }
 
-    /// The number of the line, counted from 1; 0 when it is about the recording as a whole.
+    /// Returns the number of the line, from 1; 0 if the error concerns the whole recording.
     pub fn line(&self) -> usize {
         self.line
     }

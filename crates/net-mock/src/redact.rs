@@ -1,4 +1,4 @@
-//! What of a conversation is not written down.
+//! Redaction of secrets in recordings.
 
 use std::ops::Range;
 
@@ -12,7 +12,7 @@ pub(crate) const SECRETS: [&str; 4] = [
     "set-cookie",
 ];
 
-/// A part of a conversation which is not written down.
+/// A redacted range.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Secret {
     /// The rest of a line.

@@ -1,4 +1,4 @@
-//! Serving a recording.
+//! Replaying a recording.
 
 use std::{collections::HashMap, io::ErrorKind, time::Duration};
 
@@ -15,14 +15,14 @@ use crate::{
     tls::TlsServer,
 };
 
-/// A recording being served.
+/// A recording that is being replayed.
 #[derive(Clone, Debug)]
 pub struct Replay {
     served: Vec<ServerHandle>,
 }
 
 impl Replay {
-    /// What of the recording has not happened again, in words.
+    /// Describes the parts of the recording that have not been replayed.
     pub fn remaining(&self) -> Vec<String> {
         self.served
             .iter()
@@ -30,11 +30,11 @@ impl Replay {
             .collect()
     }
 
-    /// Checks that everything recorded has happened again.
+    /// Asserts that the recording has been replayed completely.
     ///
     /// # Panics
     ///
-    /// If something has not: with how far it got.
+    /// If not, with the steps that were reached.
     pub fn assert_finished(&self) {
         let remaining = self.remaining();
         assert!(remaining.is_empty(), "{}", remaining.join("\n"));
@@ -42,18 +42,18 @@ impl Replay {
 }
 
 impl MockNet {
-    /// Serves a recording made by a [`Recorder`](crate::Recorder): its names and addresses, and
-    /// the connections to each address in the order in which they were made. The client must send
-    /// what was sent then (anything will do for what was redacted), and hears what was heard then,
-    /// with the same pauses after whatever came before.
+    /// Replays a recording of a [`Recorder`](crate::Recorder): its names and addresses, and the
+    /// connections to each address in the order in which they were made. The client must send the
+    /// recorded bytes (with any value in place of redacted ones), and receives the recorded bytes, with
+    /// the same pauses.
     ///
     /// A connection on which TLS was recorded expects the handshake of a
     /// [`MockTls`](crate::MockTls).
     ///
     /// # Errors
     ///
-    /// [`BadRecording`] when the text is none, or when it cannot be served since header blocks of
-    /// HTTP/2 responses were redacted; record with
+    /// [`BadRecording`] if the text is not a recording, or if it cannot be replayed because header
+    /// blocks of HTTP/2 responses were redacted; record with
     /// [`Recorder::without_redaction`](crate::Recorder::without_redaction) then.
     pub fn replay(&self, recording: &str) -> Result<Replay, BadRecording> {
         let recording = Recording::parse(recording)?;
@@ -94,7 +94,7 @@ impl MockNet {
     }
 }
 
-/// How connecting went, and how long it took.
+/// Returns the link with the recorded result and duration of connecting.
 fn link(one: &Recorded) -> Link {
     let (took, link) = match one.events.first() {
         Some((took, Event::Failed(kind))) => (
@@ -153,7 +153,7 @@ fn script(one: &Recorded) -> Result<Script, BadRecording> {
     Ok(script)
 }
 
-/// What the server says; a line that was redacted says so.
+/// Returns the bytes of the server, with a marker for redacted lines.
 fn bytes(pieces: &[Piece]) -> Result<Bytes, BadRecording> {
     let mut bytes = BytesMut::new();
     for piece in pieces {

@@ -9,21 +9,20 @@ use crate::{
     world::{State, World},
 };
 
-/// What the code under test holds at one moment.
+/// Numbers of objects that the code under test holds.
 ///
-/// Whatever belongs to the world's servers (their tasks, their ends of streams, the timers on
-/// which they sleep) is not counted: it goes away when it notices that the other side has, which
-/// may take until a later instant of virtual time.
+/// Tasks, streams and timers of the world's servers are not counted: they end when they observe the end
+/// of the client's side, which may be at a later instant of virtual time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LiveCounts {
-    /// Tasks spawned, and not yet over. The future given to [`run`](crate::MockNet::run) is none.
+    /// Spawned tasks that have not ended, without the main future of [`run`](crate::MockNet::run).
     pub tasks: usize,
-    /// Client's ends of connections, not yet dropped.
+    /// Client's ends of connections that have not been dropped.
     pub streams: usize,
-    /// Timers which are armed.
+    /// Armed timers.
     pub timers: usize,
-    /// Names being looked up, and connections being made.
+    /// Look-ups and connection attempts in progress.
     pub attempts: usize,
 }
 
@@ -65,7 +64,7 @@ impl State {
         }
     }
 
-    /// Everything the live counts count, by name; with or without timers which are not armed.
+    /// Lists what the live counts count, by name; `unarmed` adds timers that are not armed.
     pub(crate) fn live(&self, unarmed: bool) -> Vec<String> {
         let mut lines = Vec::new();
         for task in self.tasks.values() {
@@ -87,8 +86,8 @@ impl State {
         lines
     }
 
-    /// Everything there is, and what each waits for. `main` is the main future's waker, if there
-    /// is such a future.
+    /// Describes everything that exists, and what it waits for. `main` is the waker of the main future, if
+    /// there is one.
     pub(crate) fn report(&self, main: Option<&Waker>) -> String {
         let mut lines = Vec::new();
         if let Some(waker) = main {

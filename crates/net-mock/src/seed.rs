@@ -1,4 +1,4 @@
-//! The same test, shuffled.
+//! Seeded runs of one test.
 
 use std::{
     any::Any,
@@ -13,10 +13,10 @@ const ONE: &str = "HTTPCORE_SEED";
 /// Number of seeds to run, from the beginning of each range.
 const MANY: &str = "HTTPCORE_SEEDS";
 
-/// Runs `test` in a world of its own for each seed; see [`MockNet::seeded`] for what a seed
-/// decides. When one fails, it says which. That seed alone repeats the failure exactly.
+/// Runs `test` once for each seed, in a new world; see [`MockNet::seeded`]. A failure names the seed,
+/// which reproduces it exactly.
 ///
-/// The environment may choose otherwise: `HTTPCORE_SEED=17` runs that seed alone, and
+/// The environment overrides the range: `HTTPCORE_SEED=17` runs that seed alone, and
 /// `HTTPCORE_SEEDS=10000` runs 10000 seeds, from the beginning of the range.
 ///
 /// Each world is cleared at the end, so that servers and tasks may hold a handle to it.
@@ -34,7 +34,7 @@ const MANY: &str = "HTTPCORE_SEEDS";
 ///
 /// # Panics
 ///
-/// As `test` does, and when the environment holds something other than numbers.
+/// As `test` does, and if the environment variables are not numbers.
 pub fn seeds(range: Range<u64>, test: impl Fn(MockNet)) {
     for seed in chosen(range, |name| std::env::var(name).ok()) {
         let net = MockNet::seeded(seed);
@@ -49,7 +49,7 @@ pub fn seeds(range: Range<u64>, test: impl Fn(MockNet)) {
     }
 }
 
-/// Goes on panicking, after saying where it was. The message carries it too, for those who catch.
+/// Resumes a panic after printing `place`, which is added to the message too.
 pub(crate) fn fail_again(panic: Box<dyn Any + Send>, place: &str) -> ! {
     eprintln!("{place}");
     let message = match (panic.downcast_ref::<String>(), panic.downcast_ref::<&str>()) {
@@ -60,7 +60,7 @@ pub(crate) fn fail_again(panic: Box<dyn Any + Send>, place: &str) -> ! {
     resume_unwind(Box::new(format!("{message}\n{place}")))
 }
 
-/// The seeds to run, after a look at the environment.
+/// Returns the seeds to run, as the environment has it.
 fn chosen(range: Range<u64>, variable: impl Fn(&str) -> Option<String>) -> Range<u64> {
     let number = |name: &str| {
         variable(name).map(|text| match text.trim().parse::<u64>() {

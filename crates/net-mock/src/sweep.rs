@@ -1,11 +1,11 @@
-//! Cancellation, everywhere: a scenario is dropped at each of its points, one after the other.
+//! Cancellation sweeps: a scenario is run once for each point at which it can be dropped.
 //!
 //! ```text
 //!   for k in 0..:
 //!     build the scenario in a new world ── count ── run it, drop it at point k
 //!       ── run until idle ── count again: what is more than before (and not allowed) has leaked
-//!       ── run the follow-up: whatever was abandoned must not be in its way
-//!       ── drop everything, let come to pass what is due ── count: nothing may be left
+//!       ── run the follow-up: it must succeed
+//!       ── drop everything, run what is due ── count: nothing may be left
 //!   until the scenario ends before point k
 //! ```
 
@@ -23,12 +23,12 @@ use crate::{
     seed::fail_again,
 };
 
-/// How many points a scenario may have before it is said never to end.
+/// Maximum number of points; a scenario with more is reported as endless.
 const MAX_POINTS: usize = 100_000;
-/// How much virtual time passes at the end, for what may outlive its cause.
+/// Virtual time that passes at the end, so that remaining timers expire.
 const AFTERWARDS: Duration = Duration::from_secs(3600);
 
-/// Something to be cancelled: built anew for each point at which it is dropped.
+/// A scenario to be cancelled: built anew for each point.
 ///
 /// The futures run in the world that is passed to the function that builds the scenario. They need not be
 /// `Send`.
@@ -40,7 +40,7 @@ pub struct Scenario {
 }
 
 impl Scenario {
-    /// A scenario which is `main`, and nothing else yet. `main` is what is dropped.
+    /// Returns a scenario with the future `main`, which is dropped at each point.
     pub fn new(main: impl Future<Output = ()> + 'static) -> Self {
         Scenario {
             main: Box::pin(main),
@@ -50,15 +50,15 @@ impl Scenario {
         }
     }
 
-    /// Counts also what the world cannot see: leases, waiters, and the like, by name. Once `main`
-    /// has been dropped, none may count more than before `main` began.
+    /// Adds counts of objects that the world does not know, by name: leases, waiters. After `main` has
+    /// been dropped, none may be greater than before.
     pub fn counting(mut self, counts: impl Fn() -> Vec<(&'static str, usize)> + 'static) -> Self {
         self.counts = Some(Box::new(counts));
         self
     }
 
-    /// What must still succeed after `main` has been dropped: a following request. It fails by
-    /// panicking, or by never ending.
+    /// Sets a future that must succeed after `main` has been dropped, such as another request. It fails
+    /// by panicking or by never ending.
     pub fn then(mut self, follow_up: impl Future<Output = ()> + 'static) -> Self {
         self.follow_up = Some(Box::pin(follow_up));
         self
@@ -101,16 +101,16 @@ impl fmt::Debug for Scenario {
     }
 }
 
-/// What a sweep has done.
+/// Result of a sweep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SweepReport {
-    /// At how many points the scenario was dropped before its end. A test which asserts that these
-    /// are more than a few would notice a scenario that no longer does anything.
+    /// Number of points at which the scenario was dropped before its end. Assert a minimum, so that a
+    /// scenario that ends at once is noticed.
     pub points: usize,
 }
 
-/// A sweep, and how it is to be done.
+/// Configuration of a sweep.
 ///
 /// ```
 /// use httpcore_net_mock::{Scenario, Sweep};
@@ -139,9 +139,8 @@ enum Points {
 }
 
 impl Sweep {
-    /// Drops the scenario before its first poll, right after it, when it has been woken for its
-    /// second, right after that, and so on. Between being woken and being polled, what it waited
-    /// for is its own already, and it does not know yet.
+    /// Drops the scenario before and after each of its polls. Between a wake-up and the poll, the future
+    /// may own what it waited for without having observed it.
     pub fn polls() -> Self {
         Sweep {
             points: Points::Polls,
@@ -149,7 +148,7 @@ impl Sweep {
         }
     }
 
-    /// Drops the scenario after each poll of anything: of itself, of another task, of a server.
+    /// Drops the scenario after each poll of any task: its own, another one, a server.
     pub fn steps() -> Self {
         Sweep {
             points: Points::Steps,
@@ -157,8 +156,7 @@ impl Sweep {
         }
     }
 
-    /// Drops the scenario at each instant of virtual time at which something happens, after
-    /// everything that could run then has run.
+    /// Drops the scenario at each instant with an event, after all tasks that could run have run.
     pub fn instants() -> Self {
         Sweep {
             points: Points::Instants,
@@ -166,18 +164,18 @@ impl Sweep {
         }
     }
 
-    /// Sweeps in worlds of this seed; see [`MockNet::seeded`].
+    /// Uses worlds of this seed; see [`MockNet::seeded`].
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self
     }
 
-    /// Sweeps the scenario that `build` builds, in one new world for each point.
+    /// Runs the sweep over the scenario that `build` builds, in a new world for each point.
     ///
     /// # Panics
     ///
-    /// When something leaks, or the scenario or its follow-up fails: with the point, and with what
-    /// leaked, by name.
+    /// If something leaks, or the scenario or its follow-up fails, with the point and the names of what
+    /// leaked.
     pub fn run(&self, build: impl Fn(&MockNet) -> Scenario) -> SweepReport {
         for point in 0..MAX_POINTS {
             let net = self.seed.map_or_else(MockNet::new, MockNet::seeded);
@@ -201,7 +199,7 @@ pub fn sweep_polls(build: impl Fn(&MockNet) -> Scenario) -> SweepReport {
     Sweep::polls().run(build)
 }
 
-/// Drops a scenario after every poll of anything; see [`Sweep::steps`] and [`Sweep::run`].
+/// Drops a scenario after every poll of any task; see [`Sweep::steps`] and [`Sweep::run`].
 pub fn sweep_steps(build: impl Fn(&MockNet) -> Scenario) -> SweepReport {
     Sweep::steps().run(build)
 }
@@ -219,7 +217,7 @@ struct Point {
 }
 
 impl Point {
-    /// Runs the scenario up to this point, and checks what is left. Whether it ended before.
+    /// Runs the scenario up to this point, and checks what is left. Returns whether it ended before.
     fn cancel(&self, net: &MockNet, build: &impl Fn(&MockNet) -> Scenario) -> bool {
         let scenario = build(net);
         let Scenario {
@@ -256,8 +254,8 @@ impl Point {
         }
     }
 
-    /// Says where it was when `part` panics, and what has been counted by then: something which
-    /// the scenario kept may be what `part` waited for.
+    /// Adds the point and the counts to a panic of `part`, which may have waited for something that the
+    /// scenario leaked.
     fn watch<T>(
         &self,
         part: &str,

@@ -1,4 +1,4 @@
-//! Bytes as text that a person can read and a snapshot can hold.
+//! Readable text for bytes, suitable for snapshots.
 
 use std::fmt::Write;
 
@@ -35,7 +35,7 @@ pub(crate) fn escape(bytes: &[u8]) -> String {
     text
 }
 
-/// The most lines of one side that are shown; what matters is near the difference.
+/// Maximum number of lines shown before and after a difference.
 const AROUND: usize = 6;
 
 /// `bytes` with a caret below byte `at`, each line (with its line end shown) after `label` or as

@@ -1,4 +1,4 @@
-//! TimerHandle for an instant: timers, and attempts to connect or to look up.
+//! Waiting for an instant: timers, and attempts to connect or to look up a name.
 
 use std::{
     future::Future,
@@ -16,7 +16,7 @@ use crate::{
     world::World,
 };
 
-/// An entry in that book, for as long as this value lives.
+/// A registered timer or attempt; dropping it removes the entry.
 pub(crate) struct TimerHandle {
     world: Arc<World>,
     id: u64,
@@ -54,7 +54,7 @@ impl TimerHandle {
     ///
     /// # Panics
     ///
-    /// When it has to wait although another runtime runs the futures of this thread.
+    /// If it has to wait while another runtime drives this thread.
     pub(crate) fn poll_at(&mut self, cx: &mut Context<'_>, at: Option<Duration>) -> Poll<()> {
         let polled = self.poll_here(cx, at);
         if polled.is_pending() {

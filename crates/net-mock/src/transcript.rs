@@ -1,4 +1,4 @@
-//! The wire as text: what was written on each connection, and when.
+//! Transcripts: what was written on each connection, and when.
 //!
 //! ```text
 //! #1 10.255.0.1:49152 -> 10.0.0.1:80 (a.test:80)
@@ -24,17 +24,17 @@ use crate::{
     text,
 };
 
-/// How many bytes of each direction of a connection are kept, unless told otherwise.
+/// Default maximum number of bytes kept of each direction of a connection.
 const MAX_TRANSCRIPT_BYTES: usize = 1024 * 1024;
 
-/// What all connections have carried.
+/// The transcripts of all connections.
 #[derive(Debug)]
 pub(crate) struct Transcripts {
     kept: usize,
     connections: BTreeMap<u64, ConnectionTranscript>,
 }
 
-/// What one connection has carried.
+/// The transcript of one connection.
 #[derive(Debug)]
 struct ConnectionTranscript {
     label: String,
@@ -179,7 +179,8 @@ impl Entry {
     }
 }
 
-/// Bytes said at the same instant in the same direction are one piece, however they were cut.
+/// Joins bytes of the same instant and direction, so that transcripts do not depend on how writes were
+/// split.
 fn coalesce(entries: &[Entry]) -> Vec<Entry> {
     let mut merged: Vec<Entry> = Vec::new();
     for entry in entries {

@@ -1,10 +1,10 @@
-//! The world: one thread, one clock, and what happens next.
+//! The world: its state under one lock, its tasks and its clock.
 //!
 //! ```text
 //!   run:  ready task? ──yes──► poll it ──┐
 //!           │ no          ▲              │
 //!           ▼             └──────────────┘
-//!   something due later? ──yes──► move the clock there, wake whom it concerns
+//!   something due later? ──yes──► advance the clock, call its wakers
 //!           │ no
 //!           ▼
 //!        panic, with a report on what each task waits for
@@ -37,7 +37,7 @@ use crate::{
     transcript::Transcripts,
 };
 
-/// What streams, timers and tasks hold: the world, but not a say in whether it goes on.
+/// A world, as streams, timers and tasks hold it. They do not keep its tasks and servers alive.
 pub(crate) struct World {
     base: Instant,
     queue: TaskQueue,
@@ -62,7 +62,7 @@ pub(crate) struct State {
     pub(crate) current: Option<u64>,
 }
 
-/// How much may happen in one run.
+/// Bounds of one run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
     pub(crate) time: Duration,
@@ -87,7 +87,7 @@ pub(crate) struct Task {
 }
 
 impl State {
-    /// Whose doing it is what is being done now.
+    /// The side of the task that is being polled.
     pub(crate) fn side(&self) -> Side {
         self.current
             .and_then(|id| self.tasks.get(&id))
@@ -109,7 +109,7 @@ impl State {
     }
 }
 
-/// The main future's place in the queue: a task that, when its turn comes, says so.
+/// The main future in the task queue: a task that sets a flag when it is polled.
 #[derive(Default)]
 struct Main {
     turn: AtomicBool,
@@ -139,7 +139,7 @@ impl World {
         self.with(|state, _| state.rng.random_below(count))
     }
 
-    /// Says that this world runs the futures of this thread, until the value is dropped.
+    /// Marks this thread as driven by this world, until the value is dropped.
     pub(crate) fn drives(&self) -> Driven {
         Driven::by(self.driver())
     }
@@ -164,7 +164,7 @@ impl World {
         );
     }
 
-    /// Does something under the lock, and carries out what comes of it without.
+    /// Runs `step` under the lock, and calls and drops wakers after releasing it.
     pub(crate) fn with<T>(&self, step: impl FnOnce(&mut State, &mut Wakes) -> T) -> T {
         let mut wakes = Wakes::default();
         let done = {
@@ -243,7 +243,7 @@ impl World {
         true
     }
 
-    /// Moves the clock to the next instant at which something happens, not beyond `limit`.
+    /// Advances the clock to the next scheduled instant, at most to `limit`, and runs its events.
     pub(crate) fn advance(&self, limit: Duration) -> bool {
         self.with(|state, wakes| {
             let Some(next) = state
@@ -303,7 +303,7 @@ impl World {
         Some(waker.unwrap_or_else(|| Waker::noop().clone()))
     }
 
-    /// Gives the main future a place in the queue.
+    /// Queues the main future.
     pub(crate) fn queue_main(self: &Arc<Self>) {
         // A turn that the main future before this one did not take.
         self.main.turn.store(false, Ordering::Release);
@@ -325,7 +325,7 @@ impl World {
     }
 }
 
-/// A task which is known by name while it lives, and known to be current while it is polled.
+/// A task that is registered while it lives, and is the current one while it is polled.
 struct Tracked {
     future: BoxFuture<'static, ()>,
     entry: Entry,

@@ -23,7 +23,7 @@ fn a_failed_attempt_to_connect_is_the_error_of_its_request() {
     });
     assert_eq!(pool.stats().dials_failed, 1);
     assert_eq!(pool.status().connections.len(), 0);
-    assert_eq!(net.census().tasks, 0);
+    assert_eq!(net.live_counts().tasks, 0);
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn no_attempt_is_repeated_for_a_request_that_was_dropped() {
         net.sleep(60 * SECOND).await;
     });
     assert_eq!(peer.dials(), 2);
-    let census = net.census();
+    let census = net.live_counts();
     assert_eq!((census.tasks, census.timers), (0, 0), "{}", net.report());
 }
 
@@ -142,10 +142,10 @@ fn a_pool_dropped_between_two_attempts_leaves_no_task() {
         // Into the first pause.
         net.sleep(Duration::from_millis(2200)).await;
     });
-    assert_eq!(net.census().tasks, 1);
+    assert_eq!(net.live_counts().tasks, 1);
     drop(sending);
     drop(pool);
     net.run_until_idle();
-    let census = net.census();
+    let census = net.live_counts();
     assert_eq!((census.tasks, census.timers), (0, 0), "{}", net.report());
 }

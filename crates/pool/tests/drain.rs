@@ -42,7 +42,7 @@ fn closing_refuses_requests_that_wait_and_abandons_attempts_to_connect() {
         assert_eq!(peer.alive(), 0);
         turn().await;
     });
-    assert_eq!(net.census().tasks, 0);
+    assert_eq!(net.live_counts().tasks, 0);
     assert_eq!(
         pool.status().to_string(),
         "<Pool [Requests: 0 active, 0 queued | Connections: 0 active, 0 idle]>"
@@ -67,7 +67,7 @@ fn a_dropped_pool_leaves_no_task_and_no_connection_but_those_in_use() {
         busy.into_body().bytes(100).await.unwrap();
     });
     assert_eq!(peer.alive(), 0);
-    let census = net.census();
+    let census = net.live_counts();
     assert_eq!((census.tasks, census.timers), (0, 0), "{}", net.report());
 }
 
@@ -145,7 +145,7 @@ fn draining_serves_accepted_requests_and_refuses_new_ones() {
         pool.stats().closed_for(ConnectionCloseReason::PoolClosed),
         1
     );
-    let census = net.census();
+    let census = net.live_counts();
     assert_eq!((census.tasks, census.timers), (0, 0), "{}", net.report());
 }
 
@@ -213,6 +213,6 @@ fn a_drain_goes_on_after_its_future_is_dropped_and_two_end_together() {
         turn().await;
     });
     assert_eq!(peer.alive(), 0);
-    let census = net.census();
+    let census = net.live_counts();
     assert_eq!((census.tasks, census.timers), (0, 0), "{}", net.report());
 }

@@ -50,7 +50,7 @@ fn an_idle_connection_is_closed_after_its_idle_timeout_and_nothing_is_left_runni
         pool.stats().closed_for(ConnectionCloseReason::IdleTimeout),
         1
     );
-    let census = net.census();
+    let census = net.live_counts();
     assert_eq!((census.tasks, census.timers), (0, 0), "{}", net.report());
 }
 
@@ -68,7 +68,7 @@ fn a_connection_used_now_and_then_stays_and_expires_after_its_last_use() {
         turn().await;
         assert_eq!(peer.alive(), 0);
     });
-    assert_eq!(net.census().tasks, 0);
+    assert_eq!(net.live_counts().tasks, 0);
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn a_connection_is_retired_a_second_before_its_server_would_close_it() {
         pool.stats().closed_for(ConnectionCloseReason::IdleTimeout),
         1
     );
-    assert_eq!(net.census().tasks, 0, "{}", net.report());
+    assert_eq!(net.live_counts().tasks, 0, "{}", net.report());
 }
 
 #[test]

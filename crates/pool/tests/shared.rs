@@ -54,7 +54,7 @@ fn a_shared_connection_that_is_retired_finishes_what_it_has() {
         turn().await;
         assert_eq!(peer.alive(), 0);
     });
-    assert_eq!(net.census().tasks, 0);
+    assert_eq!(net.live_counts().tasks, 0);
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn an_idle_shared_connection_expires() {
     });
     net.advance(4 * SECOND);
     assert_eq!(peer.alive(), 0);
-    assert_eq!(net.census().tasks, 0);
+    assert_eq!(net.live_counts().tasks, 0);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A response as a stream of events.
+//! The events of one response.
 
 use std::{
     future::poll_fn,
@@ -16,17 +16,17 @@ use httpcore_core_primitives::{
 
 use crate::parser::{Event, Limits, Parser};
 
-/// How many pieces without an event are read in one poll before others get their turn.
+/// Maximum number of body chunks without an event that are read in one poll, so that other tasks run.
 const PIECES_AT_ONCE: usize = 32;
 
-/// The events of one response, each as soon as it is there; then the end, or what ended it early.
+/// The events of one response, each as soon as it is complete.
 ///
-/// It owns the response's body, and with that the connection; dropping it gives both up.
+/// It owns the response body, and with it the connection; dropping it drops both.
 #[derive(Debug)]
 pub struct Events {
     body: Option<Body>,
     parser: Parser,
-    /// What has come, and not been looked at.
+    /// Received and not yet parsed.
     input: Bytes,
 }
 
@@ -36,11 +36,11 @@ pub struct Events {
 pub struct UnexpectedResponse(pub RejectedResponse);
 
 impl Events {
-    /// The events of `response`.
+    /// Returns the events of `response`.
     ///
     /// # Errors
     ///
-    /// [`UnexpectedResponse`], unless its status is 200 and its content `text/event-stream`.
+    /// [`UnexpectedResponse`], unless the status is 200 and the content type `text/event-stream`.
     pub fn new(response: Response, limits: Limits) -> Result<Self, UnexpectedResponse> {
         Self::with_parser(response, Parser::new(limits))
     }
@@ -59,12 +59,12 @@ impl Events {
         })
     }
 
-    /// The next event; `None` at the end. Dropping the future loses nothing.
+    /// Returns the next event; `None` at the end. Dropping the future loses no event.
     ///
     /// # Errors
     ///
-    /// Whatever ends the body early; [`ErrorKind::TooLarge`] for an event beyond its limit. Any of them
-    /// is the end.
+    /// Errors of the body; [`ErrorKind::TooLarge`] for an event beyond its limit. Nothing follows an
+    /// error.
     pub async fn event(&mut self) -> Option<Result<Event, Error>> {
         poll_fn(|cx| self.poll_event(cx)).await
     }
@@ -102,12 +102,12 @@ impl Events {
         Poll::Pending
     }
 
-    /// The id with which the stream is to be taken up again; empty if there is none.
+    /// Returns the id for `Last-Event-ID` of the next request; empty if there is none.
     pub fn last_event_id(&self) -> &str {
         self.parser.last_event_id()
     }
 
-    /// How long to wait before that, if the server has said so.
+    /// Returns the reconnection time that the server has set, if any.
     pub fn retry(&self) -> Option<Duration> {
         self.parser.retry()
     }
@@ -121,7 +121,7 @@ impl Stream for Events {
     }
 }
 
-/// RFC 9110 §8.3.1: type and subtype in any case, whatever parameters there are.
+/// RFC 9110 §8.3.1: type and subtype are case-insensitive, and may have parameters.
 fn says_events(response: &Response) -> bool {
     let value = response.headers().get(CONTENT_TYPE);
     let value = value.and_then(|value| value.to_str().ok()).unwrap_or("");

@@ -1,17 +1,16 @@
 //! Server-Sent Events for a client, by the rules of the WHATWG HTML standard (section 9.2).
 //!
-//! In three layers, each of which may be left out from above:
+//! Three layers, each usable without those above it:
 //!
-//! - [`Parser`] makes [`Event`]s of bytes, however they were cut. No I/O, and bounded memory.
-//! - [`Events`] is a response as a stream of events: ready with each as soon as its last byte has
-//!   come. It ends when the response does.
-//! - [`EventSource`] goes on where that ends: it asks again, with `Last-Event-ID`, after the time
-//!   the server wished for, and longer the more often that fails. [`Subscription`] says what is
-//!   asked for.
+//! - [`Parser`] parses [`Event`]s from bytes in any fragmentation. No I/O, and bounded memory.
+//! - [`Events`] is a stream of the events of one response: each is ready with its last byte. It ends
+//!   with the response.
+//! - [`EventSource`] reconnects when a response ends, with `Last-Event-ID`, after the server's
+//!   reconnection time, which grows with each failure. [`Subscription`] configures it.
 //!
 //! ```text
 //!   Subscription ─► EventSource ─ request ─► (a pool: anything) ─ response ─► Events ─► Parser
-//!                       ▲  waits, asks again                                    │
+//!                       ▲  waits, reconnects                                    │
 //!                       └──────────────── end, failure ◄────────────────────────┘
 //! ```
 //!

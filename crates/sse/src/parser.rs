@@ -1,4 +1,4 @@
-//! Bytes into events (HTML standard, 9.2.5 and 9.2.6).
+//! The parser of the event stream format (HTML standard, 9.2.5 and 9.2.6).
 //!
 //! ```text
 //!   start ─ a BOM, or none ─► line ─ CR, LF, CR LF ─► field into the event, or dispatch
@@ -10,24 +10,25 @@ use bytes::{Buf, Bytes};
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
-/// An event, as it was dispatched.
+/// A dispatched event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Event {
-    /// What the server calls it; `message` if it did not say.
+    /// Type of the event; `message` by default.
     pub name: Cow<'static, str>,
-    /// Its data: lines with line feeds between them.
+    /// Data: lines joined with line feeds.
     pub data: String,
-    /// The id it has, or the latest that one before had; empty if there never was one.
+    /// Last event id: its own, or that of an earlier event; empty if there is none.
     pub id: String,
 }
 
-/// What is kept of a stream at most.
+/// Limits of a parser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// The largest event, in bytes: its data, its name and id, and the line that is being read.
-    /// 1 MiB by default. Comments do not count, for they are not kept.
+    /// Maximum size of an event, in bytes: its data, type and id, and the line being read; 1 MiB by
+    /// default. Comments do not count, since they are not kept. A larger event fails with
+    /// [`TooLarge`].
     pub max_event_size: usize,
 }
 
@@ -40,7 +41,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// These, with [`max_event_size`](Self::max_event_size) set.
+    /// Returns these limits with [`max_event_size`](Self::max_event_size) set.
     pub const fn with_max_event_size(mut self, bytes: usize) -> Self {
         self.max_event_size = bytes;
         self
@@ -55,29 +56,30 @@ pub struct TooLarge {
     pub limit: usize,
 }
 
-/// Makes events of bytes. One for each response: what is unfinished at its end is no event.
+/// An incremental parser, one for each response. An incomplete event at the end of a response is
+/// discarded.
 #[derive(Debug)]
 pub struct Parser {
     limits: Limits,
-    /// How much of a byte order mark has been seen; all of it once that is decided.
+    /// Number of bytes of a byte order mark that have been read; all of it once decided.
     bom: usize,
-    /// A CR has ended the line before: an LF right behind it belongs to it.
+    /// The previous line ended with CR: an LF that follows belongs to it.
     after_cr: bool,
-    /// The line being read is a comment.
+    /// Whether the line being read is a comment.
     in_comment: bool,
-    /// The line being read, as far as it has come.
+    /// The line being read, so far.
     line: Vec<u8>,
     name: String,
     data: String,
-    /// The latest id, of an event that has not been dispatched yet.
+    /// The last id received, of an event that has not been dispatched yet.
     id: String,
-    /// The id of what was dispatched last.
+    /// The id of the last dispatched event.
     last_id: String,
     retry: Option<Duration>,
 }
 
 impl Parser {
-    /// A parser at the beginning of a stream.
+    /// Returns a parser at the beginning of a stream.
     pub fn new(limits: Limits) -> Self {
         Parser {
             limits,
@@ -93,8 +95,7 @@ impl Parser {
         }
     }
 
-    /// This, for a stream that goes on where another ended: `id` is what an event has that says
-    /// none.
+    /// Sets the last event id of the previous response, which events without an id have.
     #[must_use]
     pub fn with_last_event_id(mut self, id: impl Into<String>) -> Self {
         self.last_id = id.into();
@@ -102,21 +103,22 @@ impl Parser {
         self
     }
 
-    /// The id with which a broken stream is to be taken up again; empty if there is none.
+    /// Returns the id for `Last-Event-ID` of the next request; empty if there is none.
     pub fn last_event_id(&self) -> &str {
         &self.last_id
     }
 
-    /// How long to wait before that, if the server has said so.
+    /// Returns the reconnection time that the server has set, if any.
     pub fn retry(&self) -> Option<Duration> {
         self.retry
     }
 
-    /// The next event in `input`, which is consumed up to its end; all of it, if there is none.
+    /// Returns the next event in `input`, which is consumed up to the end of the event, or completely if
+    /// it has no complete event.
     ///
     /// # Errors
     ///
-    /// [`TooLarge`]; the parser is good for nothing more.
+    /// [`TooLarge`]. The parser must not be used after it.
     pub fn next(&mut self, input: &mut Bytes) -> Result<Option<Event>, TooLarge> {
         while !input.is_empty() {
             if self.after_cr {
@@ -158,8 +160,7 @@ impl Parser {
         Ok(None)
     }
 
-    /// Takes one byte if it goes on with a byte order mark; otherwise what looked like one was the
-    /// beginning of a line.
+    /// Consumes one byte of a byte order mark; if it is none, its bytes begin a line.
     fn skip_bom(&mut self, input: &mut Bytes) {
         if input[0] == BOM[self.bom] {
             self.bom += 1;

@@ -1,9 +1,9 @@
-//! A stream of events which outlives its connections (HTML standard, 9.2.3).
+//! An event stream that reconnects (HTML standard, 9.2.3).
 //!
 //! ```text
-//!   asking ─ 200, events ─► open ─ end, failure ─► waiting ─► asking …
+//!   connecting ─ 200, events ─► open ─ end, failure ─► waiting ─► connecting …
 //!     │ failure ─► waiting
-//!     └ 204, something else, no use ─► over
+//!     └ 204, another response, permanent failure ─► closed
 //! ```
 
 use std::{
@@ -30,16 +30,17 @@ use crate::{
 
 type Sending = Box<dyn FnMut(Request) -> BoxFuture<'static, Result<Response, Error>> + Send>;
 
-/// Events, from as many responses as it takes.
+/// A stream of events over successive responses.
 ///
-/// It asks again when a response has ended or failed, for what comes behind the last event. A server
-/// that has kept what it sent repeats nothing and leaves nothing out; whether it has is its own
-/// affair. It ends with `204`, which says that there is no more, and with an error where asking
-/// again is of no use: another answer than events, a request that cannot be sent, a certificate that
-/// is not believed, a closed pool. Before each reconnect it waits, at least 500 ms, and longer the more
-/// connections in a row bring no event ([`Subscription::reconnect_delay`]).
+/// When a response ends or fails, it reconnects and requests what follows the last event; whether
+/// events are repeated or lost depends on the server. It ends with a response of `204`, and with an
+/// error where reconnecting would fail again: another response than events, an invalid request, an
+/// untrusted certificate, a closed pool. Before each reconnect it waits at least 500 ms, and longer the
+/// more connections in a row yield no event ([`Subscription::reconnect_delay`]).
 ///
-/// Dropping it gives up whatever it does.
+/// # Cancellation
+///
+/// Dropping it closes its connection or aborts its request.
 pub struct EventSource {
     plan: Option<Plan>,
     send: Sending,
@@ -47,14 +48,14 @@ pub struct EventSource {
     stage: Stage,
     last_event_id: String,
     retry: Option<Duration>,
-    /// Connections in a row that failed or ended, since the last event.
+    /// Number of connections in a row that failed or ended since the last event.
     failures: u32,
 }
 
 enum Stage {
-    /// Has to ask.
+    /// About to send a request.
     New,
-    /// It cannot even begin.
+    /// The subscription is invalid.
     Refused(Error),
     Asking(BoxFuture<'static, Result<Response, Error>>),
     Open(Box<Events>),
@@ -62,26 +63,26 @@ enum Stage {
     Over,
 }
 
-/// What happens to an [`EventSource`].
+/// A change of an [`EventSource`], or an event.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SourceEvent {
-    /// A server has answered, and events will come.
+    /// A response with status 200 and events has arrived.
     Opened,
     /// An event.
     Event(Event),
-    /// The stream has ended, by itself or by an error, and will be asked for again.
+    /// The response has ended or failed; a reconnect follows.
     Waiting {
-        /// How long it will wait before that.
+        /// Time until the reconnect.
         reconnect_delay: Duration,
-        /// What ended it.
+        /// The error, if it did not just end.
         error: Option<Error>,
     },
 }
 
 impl EventSource {
-    /// Listens as `subscription` says. Requests are sent by `send`, and waits are by the clock of
-    /// `runtime`. Nothing happens before the first poll.
+    /// Returns an event source for `subscription`. Requests are sent with `send`; waits use the clock of
+    /// `runtime`. Nothing is sent before the first poll.
     pub fn new<F>(
         subscription: Subscription,
         runtime: Arc<dyn Runtime>,
@@ -98,7 +99,7 @@ impl EventSource {
         EventSource {
             plan,
             send: Box::new(move |request| Box::pin(send(request))),
-            alarm: LazyTimer::new(runtime, "before asking for events again"),
+            alarm: LazyTimer::new(runtime, "before an event source reconnects"),
             stage,
             last_event_id: last_event_id.unwrap_or_default(),
             retry: None,
@@ -106,11 +107,11 @@ impl EventSource {
         }
     }
 
-    /// The next event; `None` after the end. Dropping the future loses nothing.
+    /// Returns the next event; `None` after the end. Dropping the future loses no event.
     ///
     /// # Errors
     ///
-    /// What makes asking again useless; it is the last item.
+    /// The error that makes reconnecting useless; it is the last item.
     pub async fn event(&mut self) -> Option<Result<Event, Error>> {
         poll_fn(|cx| self.poll_event(cx)).await
     }
@@ -128,7 +129,7 @@ impl EventSource {
         }
     }
 
-    /// As [`event`](Self::event), and tells what happens besides.
+    /// As [`event`](Self::event), and also returns connects and reconnects.
     ///
     /// # Errors
     ///
@@ -192,13 +193,12 @@ impl EventSource {
         }
     }
 
-    /// The id of the last event, with which the stream would be taken up again; empty if it has
-    /// none.
+    /// Returns the id for `Last-Event-ID` of the next request; empty if there is none.
     pub fn last_event_id(&self) -> &str {
         &self.last_event_id
     }
 
-    /// The stream has broken: it will be asked for again, unless that is of no use.
+    /// Handles the end of a response or a failed request: a reconnect, or the end.
     fn broken(&mut self, error: Option<Error>) -> Result<SourceEvent, Error> {
         self.failures = self.failures.saturating_add(1);
         let Some(plan) = &self.plan else {
@@ -229,7 +229,7 @@ impl EventSource {
     }
 }
 
-/// The answer is none that events come of: an error, unless it says that there are no more.
+/// Converts another response than events: `204` is the end, anything else an error.
 fn no_events(status: StatusCode) -> Option<Error> {
     if status == StatusCode::NO_CONTENT {
         return None;
@@ -246,13 +246,11 @@ fn no_use() -> Error {
         ErrorPhase::Body,
         RequestSent::Full,
     )
-    .with_message(
-        "the server ended every response without an event, up to the last reconnect allowed",
-    )
+    .with_message("every response ended without an event, up to the maximum number of reconnects")
     .with_response_started(true)
 }
 
-/// Whether the same request would fail in the same way.
+/// Whether the same request would fail again.
 fn is_useless(error: &Error) -> bool {
     error.fault() == Fault::Caller
         || matches!(

@@ -1,4 +1,4 @@
-//! What is asked for, and how patiently.
+//! Configuration of an event source.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use httpcore_core_primitives::{
 
 use crate::parser::Limits;
 
-/// Minimum wait before a reconnect, whatever the server or the caller says, as browsers have one: with
-/// `retry: 0` a server that ends each response at once would be sent thousands of requests a second.
+/// Minimum wait before a reconnect, as browsers have one: with `retry: 0`, a server that ends each
+/// response at once would get thousands of requests a second.
 const MIN_PAUSE: Duration = Duration::from_millis(500);
 
-/// A stream of events to be listened to: what is asked for, and how often.
+/// Configuration of an [`EventSource`](crate::EventSource): the request and its reconnects.
 ///
-/// What cannot be asked for is told when it is first tried.
+/// An invalid one makes the first poll of the source fail.
 ///
 /// ```
 /// use httpcore_sse::Subscription;
@@ -46,17 +46,16 @@ pub(crate) struct Plan {
     pub(crate) max_reconnects: Option<u32>,
 }
 
-/// The limits of a stream of events: neither silence nor its whole duration is limited.
+/// Time limits of an event stream: neither silence nor its total duration is limited.
 fn stream_limits() -> Timeouts {
     Timeouts::default().without_read().without_total()
 }
 
 impl Subscription {
-    /// Listens to the events at `url`.
+    /// Returns a subscription to the events at `url`.
     ///
-    /// Unless an [option](Self::option) says otherwise, the pool's limits on reading and on the
-    /// whole do not apply ([`Timeouts::read`], [`Timeouts::total`]): making a connection is
-    /// limited, silence is not.
+    /// Unless set with an [option](Self::option), the pool's [`Timeouts::read`] and [`Timeouts::total`]
+    /// do not apply: connecting is limited, silence is not.
     pub fn new<U>(url: U) -> Self
     where
         U: TryInto<Uri>,
@@ -68,7 +67,7 @@ impl Subscription {
                 ErrorPhase::Request,
                 RequestSent::None,
             )
-            .with_message("the URL cannot be read")
+            .with_message("invalid URL")
             .with_source(error)
         });
         Subscription(url.map(|url| {
@@ -90,7 +89,7 @@ impl Subscription {
         }))
     }
 
-    /// Adds a field to each request.
+    /// Adds a header field to each request.
     pub fn header<N, V>(self, name: N, value: V) -> Self
     where
         N: TryInto<HeaderName>,
@@ -105,7 +104,7 @@ impl Subscription {
                     ErrorPhase::Request,
                     RequestSent::None,
                 )
-                .with_message("a field cannot be written so")
+                .with_message("invalid header field")
                 .with_source(error)
             };
             let name = name.try_into().map_err(|error| invalid(error.into()))?;
@@ -115,7 +114,7 @@ impl Subscription {
         }))
     }
 
-    /// Sets something for each request's [`http::Extensions`]: time limits, a listener.
+    /// Adds a value to each request's [`http::Extensions`]: time limits, a listener.
     pub fn option<T: Clone + Send + Sync + 'static>(self, option: T) -> Self {
         self.set(|plan| {
             plan.options.insert(option);
@@ -126,8 +125,8 @@ impl Subscription {
         })
     }
 
-    /// Goes on behind the event of this id, from the first request on. An id that no field can hold
-    /// (with a line feed, say) is [`ErrorKind::InvalidRequest`] when the source is first polled.
+    /// Sets `Last-Event-ID` of the first request. An id that is not a valid field value, such as one with
+    /// a line feed, is [`ErrorKind::InvalidRequest`] when the source is first polled.
     pub fn last_event_id(self, id: impl Into<String>) -> Self {
         let id = id.into();
         Subscription(self.0.and_then(|mut plan| {
@@ -137,7 +136,7 @@ impl Subscription {
                     ErrorPhase::Request,
                     RequestSent::None,
                 )
-                .with_message("the last event id holds a character that no field may hold")
+                .with_message("invalid character in the last event id")
                 .with_source(error)
             })?;
             plan.last_event_id = id;
@@ -145,20 +144,20 @@ impl Subscription {
         }))
     }
 
-    /// What is kept of a stream at most.
+    /// Sets the limits of the parser.
     pub fn limits(self, limits: Limits) -> Self {
         self.set(|plan| plan.limits = limits)
     }
 
-    /// Sets how long to wait before a reconnect, until the server says otherwise (`retry`); 3 s by
-    /// default. Each connection in a row that brings no event doubles it, up to
-    /// [`max_reconnect_delay`](Self::max_reconnect_delay). No wait is shorter than 500 ms, whatever is set or said.
+    /// Sets the wait before a reconnect, until the server sets another (`retry`); 3 s by
+    /// default. Each connection in a row without an event doubles it, up to
+    /// [`max_reconnect_delay`](Self::max_reconnect_delay). The minimum is 500 ms.
     pub fn reconnect_delay(self, reconnect_delay: Duration) -> Self {
         self.set(|plan| plan.reconnect_delay = reconnect_delay)
     }
 
-    /// Sets the longest wait before a reconnect, whether it comes from the server or from doubling;
-    /// two minutes by default. Less than 500 ms means 500 ms.
+    /// Sets the maximum wait before a reconnect, also for a `retry` of the server; two minutes by
+    /// default. The minimum is 500 ms.
     pub fn max_reconnect_delay(self, reconnect_delay: Duration) -> Self {
         self.set(|plan| plan.max_reconnect_delay = reconnect_delay)
     }
@@ -181,7 +180,7 @@ impl Subscription {
 }
 
 impl Plan {
-    /// The request for what comes behind the event of this id.
+    /// The request for the events after that of this id.
     pub(crate) fn request(&self, last_event_id: &str) -> Request {
         let mut request = Request::default();
         *request.uri_mut() = self.url.clone();
@@ -196,8 +195,8 @@ impl Plan {
         request
     }
 
-    /// How long to wait after this many connections in a row that ended without an event; the one
-    /// that has just ended counts as one of them, with events or without.
+    /// The wait after this number of connections in a row without an event; the one that has just ended
+    /// counts, with or without events.
     pub(crate) fn pause_after(&self, failures: u32, servers: Option<Duration>) -> Duration {
         let reconnect_delay = servers.unwrap_or(self.reconnect_delay).max(MIN_PAUSE);
         let times = 2_u32.saturating_pow(failures.saturating_sub(1));

@@ -1,8 +1,8 @@
-//! The key of a handshake, and the answer it must be given.
+//! `Sec-WebSocket-Key` and `Sec-WebSocket-Accept`.
 
 use httpcore_core_primitives::base64;
 
-/// RFC 6455 §1.3: what only a server which knows this protocol appends to the key.
+/// RFC 6455 §1.3: the GUID that is appended to the key.
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// Returns a key from the operating system's random numbers.
@@ -13,7 +13,7 @@ pub(crate) fn random_key() -> Result<[u8; 16], getrandom::Error> {
     Ok(key)
 }
 
-/// RFC 6455 §4.2.2: what `Sec-WebSocket-Accept` must say to `key`, which is in base64 already.
+/// RFC 6455 §4.2.2: the value of `Sec-WebSocket-Accept` for `key`, which is in base64.
 pub(crate) fn accept_for(key: &str) -> String {
     let mut hash = sha1_smol::Sha1::from(key.as_bytes());
     hash.update(GUID);

@@ -1,4 +1,4 @@
-//! What is asked of a server, and whether it agreed.
+//! The opening handshake and the verification of its response.
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, Version,
@@ -19,7 +19,7 @@ use crate::{
     refusal::{OpenError, Violation},
 };
 
-/// The fields that are the handshake's own.
+/// Header fields that the handshake sets itself.
 const OURS: [HeaderName; 7] = [
     CONNECTION,
     UPGRADE,
@@ -30,10 +30,10 @@ const OURS: [HeaderName; 7] = [
     SEC_WEBSOCKET_VERSION,
 ];
 
-/// A WebSocket to be opened: what is asked for (RFC 6455 §4.1).
+/// An opening handshake (RFC 6455 §4.1).
 ///
-/// What cannot be asked for (a URL that is none, a subprotocol with a space) is told when the
-/// handshake is [made](Self::into_request).
+/// Invalid values (a URL, a subprotocol with a space) make [`into_request`](Self::into_request) and
+/// [`open`](Self::open) fail.
 ///
 /// ```
 /// use httpcore_core_primitives::Timeouts;
@@ -44,7 +44,7 @@ const OURS: [HeaderName; 7] = [
 ///     .subprotocol("feed.v2")
 ///     .header("origin", "https://localhost")
 ///     .option(Timeouts::default().with_response_head(Duration::from_secs(10)));
-/// let (request, _expected) = handshake.into_request()?;
+/// let (request, _check) = handshake.into_request()?;
 /// assert_eq!(request.uri(), "https://localhost/feed?since=7");
 /// # Ok::<(), httpcore_core_primitives::Error>(())
 /// ```
@@ -59,13 +59,13 @@ struct Asked {
     options: http::Extensions,
     subprotocols: Vec<String>,
     extensions: Vec<Extension>,
-    /// As they were written.
+    /// As given by the caller.
     offers: Vec<HeaderValue>,
     key: Option<[u8; 16]>,
 }
 
 impl Handshake {
-    /// Asks for a WebSocket at `url`: `ws://…` or `wss://…`; `http` and `https` mean the same.
+    /// Returns a handshake for `url`: `ws://…` or `wss://…`; `http` and `https` mean the same.
     pub fn new<U>(url: U) -> Self
     where
         U: TryInto<Uri>,
@@ -77,7 +77,7 @@ impl Handshake {
                 ErrorPhase::Request,
                 RequestSent::None,
             )
-            .with_message("the URL cannot be read")
+            .with_message("invalid URL")
             .with_source(error)
         });
         Handshake(url.and_then(|url| {
@@ -93,35 +93,36 @@ impl Handshake {
         }))
     }
 
-    /// Offers a subprotocol, after those offered before: the server takes one of them, or none.
+    /// Offers a subprotocol, after those offered before: the server selects one of them, or none.
     pub fn subprotocol(self, name: impl Into<String>) -> Self {
         self.and_then(|asked| {
             let name = name.into();
             // RFC 6455 §4.1: tokens, none of them twice.
             if !is_token(name.as_bytes()) || asked.subprotocols.contains(&name) {
-                return Err(invalid("a subprotocol is no token, or offered twice"));
+                return Err(invalid("invalid or repeated subprotocol"));
             }
             asked.subprotocols.push(name);
             Ok(())
         })
     }
 
-    /// Offers an extension, as it is to be written: `permessage-deflate; client_max_window_bits`.
+    /// Offers an extension in its wire format: `permessage-deflate; client_max_window_bits`.
     /// The caller has to implement what it offers.
     pub fn extension(self, offer: &str) -> Self {
         self.and_then(|asked| {
             let value = HeaderValue::from_str(offer)
-                .map_err(|error| invalid("an extension cannot be written so").with_source(error))?;
+                .map_err(|error| invalid("invalid extension").with_source(error))?;
             match extensions::parse([&value]) {
                 Some(read) if !read.is_empty() => asked.extensions.extend(read),
-                _ => return Err(invalid("an extension cannot be written so")),
+                _ => return Err(invalid("invalid extension")),
             }
             asked.offers.push(value);
             Ok(())
         })
     }
 
-    /// Adds a field: `Origin`, `Authorization`, `Cookie`. Those of the handshake are its own.
+    /// Adds a header field: `Origin`, `Authorization`, `Cookie`. Fields of the handshake itself are
+    /// rejected.
     pub fn header<N, V>(self, name: N, value: V) -> Self
     where
         N: TryInto<HeaderName>,
@@ -130,19 +131,18 @@ impl Handshake {
         V::Error: Into<BoxError>,
     {
         self.and_then(|asked| {
-            let unwritable =
-                |error: BoxError| invalid("a field cannot be written so").with_source(error);
+            let unwritable = |error: BoxError| invalid("invalid header field").with_source(error);
             let name = name.try_into().map_err(|error| unwritable(error.into()))?;
             let value = value.try_into().map_err(|error| unwritable(error.into()))?;
             if OURS.contains(&name) {
-                return Err(invalid("a field is the handshake's own"));
+                return Err(invalid("header field is set by the handshake"));
             }
             asked.fields.append(name, value);
             Ok(())
         })
     }
 
-    /// Sets something for the request's [`http::Extensions`]: time limits, a listener.
+    /// Adds a value to the request's [`http::Extensions`]: time limits, a listener.
     pub fn option<T: Clone + Send + Sync + 'static>(self, option: T) -> Self {
         self.and_then(|asked| {
             asked.options.insert(option);
@@ -150,7 +150,7 @@ impl Handshake {
         })
     }
 
-    /// The key, instead of one by chance: for tests which compare what was sent.
+    /// Sets the key instead of a random one, for tests that compare requests.
     pub fn key(self, key: [u8; 16]) -> Self {
         self.and_then(|asked| {
             asked.key = Some(key);
@@ -158,12 +158,12 @@ impl Handshake {
         })
     }
 
-    /// The request, and what its response will be judged by.
+    /// Returns the request, and the check for its response.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidUrl`], [`ErrorKind::UnsupportedScheme`], and [`ErrorKind::InvalidRequest`] for what
-    /// cannot be asked for, and where the operating system gives no random numbers for the key.
+    /// [`ErrorKind::InvalidUrl`], [`ErrorKind::UnsupportedScheme`], and [`ErrorKind::InvalidRequest`] for
+    /// invalid values, and if the operating system provides no random numbers for the key.
     pub fn into_request(self) -> Result<(Request, ResponseCheck), Error> {
         let asked = self.0?;
         let key = match asked.key {
@@ -174,7 +174,7 @@ impl Handshake {
                     ErrorPhase::Request,
                     RequestSent::None,
                 )
-                .with_message("the operating system gave no random key for the handshake")
+                .with_message("cannot get random numbers from the operating system")
                 .with_source(error)
             })?,
         };
@@ -205,11 +205,11 @@ impl Handshake {
         Ok((request, expected))
     }
 
-    /// Makes the handshake by `send`: `|request| pool.request(request)`.
+    /// Performs the handshake with `send`: `|request| pool.request(request)`.
     ///
     /// # Errors
     ///
-    /// See [`OpenError`]. Dropping the future drops what `send` made, and with it the exchange.
+    /// See [`OpenError`]. Dropping the future drops that of `send`, and with it the exchange.
     pub async fn open<F>(
         self,
         send: impl FnOnce(Request) -> F,
@@ -229,7 +229,7 @@ impl Handshake {
     }
 }
 
-/// What a server may answer to a [`Handshake`].
+/// Verifies the response to a [`Handshake`].
 #[derive(Clone, Debug)]
 pub struct ResponseCheck {
     accept: String,
@@ -244,24 +244,24 @@ pub struct WebSocketStream {
     /// The stream, from the first byte after the response. It holds its slot in the pool until it is
     /// dropped.
     pub stream: Upgraded,
-    /// The subprotocol which the server chose from those offered.
+    /// The selected subprotocol.
     pub subprotocol: Option<String>,
-    /// The extensions in use, of those offered.
+    /// The extensions in use.
     pub extensions: Vec<Extension>,
     /// The head of the response.
     pub response: http::Response<()>,
 }
 
 impl ResponseCheck {
-    /// Judges the response to the request that came with this.
+    /// Verifies the response to the request.
     ///
     /// # Errors
     ///
-    /// [`OpenError::Refused`] with the response, if it is an ordinary one;
-    /// [`OpenError::Violation`], and the connection is closed.
+    /// [`OpenError::Refused`] with the response, if it does not accept;
+    /// [`OpenError::Violation`] if it accepts invalidly, and the connection is closed.
     pub fn verify(&self, mut response: Response) -> Result<WebSocketStream, OpenError> {
         let accepted = match response.version() {
-            // RFC 8441 §5: a 2xx; the rest of the proof is HTTP/2's own.
+            // RFC 8441 §5: a 2xx; HTTP/2 needs no further proof.
             Version::HTTP_2 | Version::HTTP_3 => response.status().is_success(),
             // RFC 6455 §4.1 (1): any other status is handled as HTTP has it.
             _ => response.status() == StatusCode::SWITCHING_PROTOCOLS,
@@ -330,7 +330,7 @@ impl ResponseCheck {
     }
 }
 
-/// The value of a field that is there exactly once, without the blanks around it.
+/// Returns the trimmed value of a field that is present exactly once.
 fn only<'a>(fields: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     let mut values = fields.get_all(name).iter();
     let value = values.next()?;
@@ -359,14 +359,13 @@ fn as_http(url: Uri) -> Result<Uri, Error> {
             ErrorPhase::Request,
             RequestSent::None,
         )
-        .with_message("the URL cannot be read")
+        .with_message("invalid URL")
         .with_source(error)
     })
 }
 
 fn written(text: &str) -> Result<HeaderValue, Error> {
-    HeaderValue::from_str(text)
-        .map_err(|error| invalid("a field cannot be written so").with_source(error))
+    HeaderValue::from_str(text).map_err(|error| invalid("invalid header field").with_source(error))
 }
 
 fn invalid(why: &'static str) -> Error {

@@ -1,4 +1,4 @@
-//! Streams of ours with the traits of others.
+//! Adapter to the stream traits of other libraries.
 
 use std::{
     fmt,
@@ -10,22 +10,22 @@ use std::{
 use bytes::{Buf, BytesMut};
 use httpcore_core_primitives::{NetworkStream, Upgraded};
 
-/// How much is read at once at most, in bytes.
+/// Maximum number of bytes of one read.
 const READ: usize = 16 * 1024;
 
-/// A stream with the traits by which other libraries read and write: with the feature of its name
-/// those of `futures-io`, of `tokio::io`, and of `hyper::rt`.
+/// A stream with the read and write traits of `futures-io`, `tokio::io` and `hyper::rt`, each with the
+/// feature of its name.
 ///
-/// Reading costs one copy, since these traits bring memory of their own. Nothing is held back in
-/// writing, and no memory while there is nothing to read.
+/// Reading costs one copy, since these traits read into memory of the caller. Writes are not buffered,
+/// and no memory is held while there is nothing to read.
 pub struct Io<S = Upgraded> {
     stream: S,
-    /// What has been read, and not yet been asked for.
+    /// Bytes that have been read and not yet been returned.
     unread: BytesMut,
 }
 
 impl<S: NetworkStream> Io<S> {
-    /// `stream` with these traits.
+    /// Wraps `stream`.
     pub fn new(stream: S) -> Self {
         Io {
             stream,
@@ -33,12 +33,12 @@ impl<S: NetworkStream> Io<S> {
         }
     }
 
-    /// The stream again, and what had been read from it.
+    /// Returns the stream, and the bytes that had been read ahead.
     pub fn into_parts(self) -> (S, BytesMut) {
         (self.stream, self.unread)
     }
 
-    /// The stream.
+    /// Returns a reference to the stream.
     pub fn get_ref(&self) -> &S {
         &self.stream
     }
@@ -82,7 +82,7 @@ impl<S: fmt::Debug> fmt::Debug for Io<S> {
     }
 }
 
-/// The methods of writing are the same in all three, but for the name of the last.
+/// The write methods are the same in all three traits, except for the name of the last.
 macro_rules! write_half {
     ($trait:path, $close:ident) => {
         impl<S: NetworkStream + Unpin> $trait for Io<S> {

@@ -1,19 +1,20 @@
-//! WebSockets for a client: the handshake, over whatever speaks HTTP; the stream that comes of it;
-//! and, if you like, messages.
+//! WebSockets for a client: the opening handshake over any HTTP client, the upgraded stream, and
+//! optionally messages.
 //!
-//! - [`Handshake`] says what is asked for: a URL, subprotocols, extensions, fields. It becomes a
-//!   request, and [`ResponseCheck`] judges the response (RFC 6455 §4; RFC 8441 over HTTP/2).
-//! - [`WebSocketStream`] is what comes of it: an [`Upgraded`](httpcore_core_primitives::Upgraded) stream,
-//!   which begins with the first byte after the response, and what was agreed on.
-//! - [`OpenError`] is the other case. A server that refuses has its whole response given back, body
-//!   included; its connection goes on being used. One that accepts wrongly is not spoken to.
-//! - `WebSocket` (feature `messages`) is messages over the stream: tungstenite's machine, polled.
-//! - [`Io`] lends any stream the traits of other libraries: `futures-io`, `tokio::io`, `hyper::rt`,
-//!   each behind the feature of its name.
+//! - [`Handshake`] has the URL, subprotocols, extensions and header fields. It makes a request, and
+//!   [`ResponseCheck`] verifies the response (RFC 6455 §4; RFC 8441 over HTTP/2).
+//! - [`WebSocketStream`] is the result: an [`Upgraded`](httpcore_core_primitives::Upgraded) stream, from
+//!   the first byte after the response, with the selected subprotocol and extensions.
+//! - [`OpenError`] is the failure. If the server does not accept, it has the complete response with its
+//!   body, and the connection stays reusable. After an invalid acceptance the connection is closed.
+//! - `WebSocket` (feature `messages`) sends and receives messages over the stream, with the state
+//!   machine of tungstenite.
+//! - [`Io`] implements the traits of other libraries for any stream: `futures-io`, `tokio::io`,
+//!   `hyper::rt`, each behind the feature of its name.
 //!
 //! ```text
-//!   Handshake ─ offer ─► request ─► (a pool, a connection: anything) ─► response
-//!                  └───► ResponseCheck ────────────── judge ◄──────────────────┘
+//!   Handshake ─ open  ─► request ─► (a pool, a connection: anything) ─► response
+//!                  └───► ResponseCheck ────────────── verify ◄──────────────────┘
 //!                                                  │
 //!                             WebSocketStream { Upgraded, subprotocol, extensions }
 //!                                        │                     │
@@ -37,7 +38,7 @@
 //! }
 //! ```
 //!
-//! # What is left to the caller
+//! # Responsibilities of the caller
 //!
 //! RFC 6455 §4.1 allows one connecting WebSocket for each host at a time. A caller that opens many has
 //! to see to that: nothing here queues. The request's time limits apply until the response; after it
@@ -62,7 +63,7 @@ pub use io::Io;
 #[cfg(feature = "messages")]
 pub use messages::{CloseFrame, Config, Fragment, Message, MessageError, Role, WebSocket};
 pub use refusal::{OpenError, Violation};
-/// The crate whose messages and close codes these are.
+/// Re-export of tungstenite, for its messages and close codes.
 #[cfg(feature = "messages")]
 pub use tungstenite;
 

@@ -111,9 +111,8 @@ const HISTORY: &[&str] = &["CHANGELOG.md", "docs/decisions/"];
 /// entry that covers a path applies.
 const UNCONVERTED: &[&str] = &[
     "crates/cli/",
-    "crates/core-primitives/src/deadlines.rs",
-    "crates/core-primitives/src/scratch.rs",
-    "crates/httpcore/",
+    "crates/core-primitives/",
+    "crates/net-epoll/",
     "crates/net-mock/",
     "crates/net-tls/",
     "crates/pool/",

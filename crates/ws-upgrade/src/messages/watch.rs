@@ -1,5 +1,5 @@
-//! The code of a close frame as it came: tungstenite replaces one that may not be sent by 1002, and
-//! does not tell the two apart.
+//! Tracks the code of a received Close frame: tungstenite replaces a code that must not be sent by 1002,
+//! and does not report the difference.
 
 use tungstenite::protocol::frame::coding::CloseCode;
 
@@ -8,8 +8,8 @@ const LONGEST: usize = 2 + 8 + 4 + 2;
 /// RFC 6455 §5.2: the opcode of a close frame.
 const CLOSE: u8 = 8;
 
-/// Follows the frames of a stream as they are read, however they are cut. Errors in them are not its
-/// business: whatever reads the frames after it finds them.
+/// Follows the frames of a stream as they are read, in any fragmentation. It does not report errors:
+/// tungstenite, which reads the same bytes, does.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
     /// The header of a frame and, of a close frame, the two bytes of its code.
@@ -22,7 +22,7 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Takes note of what has been read.
+    /// Processes bytes that have been read.
     pub(super) fn see(&mut self, mut bytes: &[u8]) {
         while self.code.is_none() {
             let skipped = usize::try_from(self.payload).unwrap_or(usize::MAX);

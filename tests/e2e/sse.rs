@@ -314,8 +314,8 @@ fn connections_without_an_event_are_made_ever_more_rarely_and_are_counted() {
             "opened",
             "2s",
             "opened",
-            "ConnectionClosed: the server ended every response without an event, up to the last reconnect \
-             allowed",
+            "ConnectionClosed: every response ended without an event, up to the maximum number of \
+             reconnects",
         ]
     );
     assert_eq!(*asked.lock().unwrap(), 4);
