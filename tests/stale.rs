@@ -80,7 +80,7 @@ fn answer(stream: &mut dyn Duplex, number: usize) -> io::Result<()> {
     stream.flush()
 }
 
-/// Answers two requests on each connection with its number and, when it is told to, says `said`, unasked;
+/// Answers two requests on each connection with its number and, on a signal, sends `said`, unasked;
 /// or ends the connection. Tells which port of the client that was said to.
 fn serve(
     listener: &TcpListener,

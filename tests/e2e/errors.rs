@@ -64,7 +64,7 @@ fn fail(url: &str, timeouts: Timeouts) -> Error {
     })
 }
 
-/// The same, of a server for one connection, which reads a head, does what it is told, and then
+/// The same, of a server for one connection, which reads a head, does what its argument says, and then
 /// closes.
 fn error_of_server(
     serve: impl FnOnce(&mut TcpStream) + Send + 'static,

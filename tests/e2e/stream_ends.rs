@@ -1,4 +1,4 @@
-//! How the end of a stream is told: one kind for one end, whichever version of HTTP met it.
+//! How the end of a stream is reported: one kind for one end, whichever version of HTTP met it.
 
 #![allow(
     clippy::unwrap_used,
@@ -43,7 +43,7 @@ struct Ending {
     alpn: Alpn,
     /// The request's body has been written, or was to be by the write that fails.
     is_over: bool,
-    /// What there is to be read has been announced. Until then reading is told that there is nothing, as
+    /// What there is to be read has been announced. Until then a read is pending, as
     /// by an event loop which has yet to ask the kernel.
     is_announced: bool,
     reader: Option<Waker>,

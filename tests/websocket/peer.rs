@@ -1,4 +1,4 @@
-//! The other end: a server that accepts, says what it is told, and notes what it hears.
+//! The other end: a server that accepts, sends what the test says, and notes what it hears.
 
 use std::sync::{Arc, Mutex};
 

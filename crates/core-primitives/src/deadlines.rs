@@ -94,7 +94,7 @@ impl Deadlines {
         }
     }
 
-    /// Whether the whole exchange has lasted too long, for whoever never has to wait.
+    /// Whether the deadline of the whole exchange has passed, for an exchange that never waits.
     pub fn is_over(&self, alarm: &LazyTimer) -> bool {
         self.total.is_some_and(|total| alarm.now() >= total)
     }

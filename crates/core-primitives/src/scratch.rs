@@ -44,7 +44,7 @@ pub fn take() -> BytesMut {
 pub fn give(mut buffer: BytesMut) {
     buffer.clear();
     let capacity = buffer.capacity();
-    // What has been taken from its front is room again, if nobody has kept it.
+    // Bytes taken from its front are capacity again, unless another handle keeps them.
     let is_whole = capacity >= SIZE || (capacity > 0 && buffer.try_reclaim(SIZE));
     if !is_whole || buffer.capacity() > 2 * SIZE {
         return;

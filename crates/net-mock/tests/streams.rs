@@ -232,7 +232,7 @@ fn a_path_that_resets_delivers_so_many_bytes_and_fails_both_ends() {
                 (heard.as_str(), error.kind()),
                 (delivered, ErrorKind::ConnectionReset)
             );
-            // Each end is told once, in whichever direction it asks first.
+            // Each end reports it once, in whichever direction it asks first.
             let again = write(&mut client, "x").await.unwrap_err();
             assert_eq!(again.kind(), ErrorKind::BrokenPipe);
             let first = server.write_all("x").await.unwrap_err();

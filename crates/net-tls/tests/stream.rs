@@ -547,7 +547,7 @@ fn idle_stream_wakes_its_task_when_it_ends() {
     });
 }
 
-/// Leaves when it is told to.
+/// Ends when its channel says so.
 async fn leave_when_told(stream: &mut ServerTls) {
     stream.read_until("leave\n").await.unwrap();
 }

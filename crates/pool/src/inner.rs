@@ -1,7 +1,7 @@
 //! What all handles of a pool share: the machine behind one lock, and what is done for it after the
 //! lock has been released.
 //!
-//! Under the lock the machine is told what happened ([`PoolInner::with_state`]), and its effects are
+//! Under the lock the machine receives what happened ([`PoolInner::with_state`]), and its effects are
 //! turned into [`Actions`]. Those are carried out afterwards: wakers are called, connections dropped
 //! and attempts to connect begun without the lock, and each may come back to the pool. Connections are
 //! asked whether they are idle before they are returned and after they are granted, without the lock

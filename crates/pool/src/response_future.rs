@@ -134,7 +134,7 @@ impl ResponseFuture {
                 .acquire(&self.route, self.policy, &mut arrival, context, now);
         self.arrival = arrival;
         match outcome {
-            Some(outcome) => self.acquired(waiter, outcome),
+            Some(outcome) => self.acquired(waiter, outcome, false),
             None => {
                 self.wait(waiter);
                 Ok(())
@@ -166,10 +166,15 @@ impl ResponseFuture {
     }
 
     /// The wait is over: begins the exchange, if the connection is still open.
+    ///
+    /// A connection which has just been made for a request that `waited` is used even if its end has
+    /// arrived: what the server said, such as the alert for a missing client certificate, is what the
+    /// exchange then fails with.
     fn acquired(
         &mut self,
         waiter: WaiterId,
         mut outcome: Result<Granted, Rejection>,
+        mut waited: bool,
     ) -> Result<(), Error> {
         loop {
             let mut granted = match outcome {
@@ -190,11 +195,13 @@ impl ResponseFuture {
                     ));
                 }
             };
-            if is_usable(&self.pool, waiter, &mut granted.connection) {
+            let is_new = waited && !granted.reused;
+            if is_new || is_usable(&self.pool, waiter, &mut granted.connection) {
                 return self.begin_exchange(waiter, granted);
             }
             // Without the lock, and before its slot is free.
             drop(granted);
+            waited = false;
             let mut arrival = self.arrival;
             let context = self.context();
             let next = self.pool.return_stale(waiter, &mut arrival, context);
@@ -371,7 +378,7 @@ impl ResponseFuture {
             Ok(outcome) => {
                 let waiter = wait.waiter;
                 self.queued = None;
-                return Poll::Ready(self.acquired(waiter, outcome));
+                return Poll::Ready(self.acquired(waiter, outcome, true));
             }
             // Woken by the pool: when a connection is granted or refused, and when an attempt to
             // connect that it waited for no longer goes on.

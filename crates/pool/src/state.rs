@@ -1,6 +1,6 @@
 //! The pool without I/O.
 //!
-//! A [`State`] is told what happened, one [`Input`] at a time, and answers with [`Effect`]s, which the
+//! A [`State`] takes one [`Input`] at a time, and answers with [`Effect`]s, which the
 //! caller carries out after it has released its lock. It has no lock, no clock and no `async`, and does
 //! not know what a connection is: tests use numbers.
 //!

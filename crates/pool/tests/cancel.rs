@@ -123,7 +123,7 @@ fn a_retried_request_can_be_dropped_anywhere() {
                 fetch(&one, &route(0), get("/dropped")).await.unwrap();
             })
             .then(async move {
-                // The first connection may still be there, dead: whoever meets it tries again.
+                // The first connection may still be there, dead: a request that meets it is sent again.
                 fetch(&two, &route(0), get("/after")).await.unwrap();
                 fetch(&two, &route(0), post("/after")).await.unwrap();
             })

@@ -182,7 +182,7 @@ fn one_pool_serves_many_threads() {
     let status = pool.status();
     assert_eq!((status.active_requests, status.queued_requests), (0, 0));
     pool.close();
-    // A dial that was begun for somebody who was served otherwise may still be on its way.
+    // An attempt begun for a request that was served otherwise may still be in progress.
     while alive.load(SeqCst) > 0 {
         thread::yield_now();
     }
@@ -221,7 +221,7 @@ fn a_runtime_that_is_gone_is_an_error_and_not_a_hang() {
     assert_eq!(pool.status().connections.len(), 0);
 }
 
-/// Keeps what it is given until it is told to drop it all, and drops at once what comes then.
+/// Keeps what it is given until `clear` drops it all, and drops at once what comes then.
 #[derive(Debug, Default)]
 struct Ending(std::sync::Mutex<Option<Vec<Held>>>);
 

@@ -60,7 +60,7 @@ impl ByHand {
     }
 }
 
-/// A connection that is told how much it admits just after it was first asked; and before that
+/// A connection whose limit arrives just after it was first polled; and before that
 /// comes to anything, all the other tasks have had their turn, as if on another thread.
 struct Sudden {
     runtime: Weak<ByHand>,

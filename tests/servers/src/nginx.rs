@@ -13,7 +13,7 @@ use crate::{Authority, Door, Server, folder, left_out, port, process::Process};
 
 /// One process: what is started is what is ended.
 const ALONE: &str = "master_process off;\n";
-/// Its worker can be replaced while it serves. (Who is not root is told that this means nothing.)
+/// Its worker can be replaced while it serves. (Without root, nginx warns that this has no effect.)
 const WITH_A_MASTER: &str = "user root;\n";
 
 pub(crate) fn start() -> io::Result<Server> {

@@ -101,7 +101,7 @@ fn a_server_that_is_killed_and_comes_back_is_taken_up_where_it_was() {
             take(&mut source, next, next + 100).await;
             next += 100;
             drop(server.take());
-            // What had come already is told, and then that it has broken.
+            // Events that had arrived are delivered, and then the error.
             let error = loop {
                 match source.step().await.unwrap().unwrap() {
                     SourceEvent::Event(event) => {

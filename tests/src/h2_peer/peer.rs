@@ -1,6 +1,6 @@
 //! One end of a connection: a server's.
 //!
-//! It says whatever it is told to, and holds the client to the rules: every frame it receives is
+//! It sends whatever the test says, and holds the client to the rules: every frame it receives is
 //! checked against the state in which the client must know the connection to be. A client that
 //! breaks one fails the test, with the rule.
 

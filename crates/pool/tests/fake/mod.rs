@@ -114,7 +114,7 @@ impl Peer {
             .store(true, SeqCst);
     }
 
-    /// As `close`, but no waker is called: whoever asks finds out.
+    /// As `close`, but no waker is called: the next check finds it closed.
     pub(crate) fn close_unnoticed(&self, n: usize) {
         self.wires.lock().unwrap()[n].closed.store(true, SeqCst);
     }
