@@ -29,6 +29,12 @@ pub(crate) fn run() -> Outcome {
         ("h2o", debian.has("h2o", &["h2o"])),
         ("caddy", debian.has("caddy", &["caddy"])),
         ("nghttpd", debian.has("nghttpd", &["nghttp2-server"])),
+        ("squid", debian.has("squid", &["squid"])),
+        ("tinyproxy", debian.has("tinyproxy", &["tinyproxy-bin"])),
+        ("dante", debian.has("danted", &["dante-server"])),
+        ("microsocks", debian.has("microsocks", &["microsocks"])),
+        ("privoxy", debian.has("privoxy", &["privoxy"])),
+        ("stunnel", debian.has("stunnel4", &["stunnel4"])),
         // Installed in the same environment as httpbin.
         ("hypercorn", python(&debian, &folder)),
         ("uvicorn", python(&debian, &folder)),

@@ -5,6 +5,8 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use lexopt::prelude::*;
 
+use crate::proxy::ProxyOptions;
+
 /// A command.
 #[derive(Debug)]
 pub(crate) enum Command {
@@ -42,6 +44,7 @@ pub(crate) struct Reach {
     pub(crate) unix_socket: Option<PathBuf>,
     pub(crate) tls: Tls,
     pub(crate) resolve: Vec<Override>,
+    pub(crate) proxy: ProxyOptions,
     pub(crate) http2_only: bool,
     pub(crate) verbose: bool,
     pub(crate) trace: bool,
@@ -64,6 +67,7 @@ pub(crate) struct Get {
     pub(crate) verbose: bool,
     pub(crate) tls: Tls,
     pub(crate) resolve: Vec<Override>,
+    pub(crate) proxy: ProxyOptions,
     pub(crate) http: Http,
 }
 
@@ -157,9 +161,16 @@ fn parse_get(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
             Long("trace") => get.trace = true,
             Short('h') | Long("help") => return Ok(Command::Help),
             Value(value) if url.is_none() => url = Some(value.string()?),
+            Long(name) => {
+                let name = name.to_owned();
+                if !get.proxy.take(&name, &mut parser)? {
+                    return Err(format!("invalid option '--{name}'").into());
+                }
+            }
             other => return Err(other.unexpected()),
         }
     }
+    get.proxy.check()?;
     if get.tls.key.is_some() && get.tls.certificate.is_none() {
         return Err("--key needs --cert".into());
     }
@@ -235,6 +246,7 @@ impl Reach {
             "h2" => self.http2_only = true,
             "v" | "verbose" => self.verbose = true,
             "trace" => self.trace = true,
+            _ if self.proxy.take(name, parser)? => {}
             _ => {
                 let dashes = if name.len() == 1 { "-" } else { "--" };
                 return Err(format!("invalid option '{dashes}{name}'").into());
@@ -244,6 +256,7 @@ impl Reach {
     }
 
     fn check(&self) -> Result<(), lexopt::Error> {
+        self.proxy.check()?;
         if self.tls.key.is_some() && self.tls.certificate.is_none() {
             return Err("--key needs --cert".into());
         }
@@ -251,7 +264,7 @@ impl Reach {
     }
 }
 
-fn header(text: &str) -> Result<(HeaderName, HeaderValue), lexopt::Error> {
+pub(crate) fn header(text: &str) -> Result<(HeaderName, HeaderValue), lexopt::Error> {
     let Some((name, value)) = text.split_once(':') else {
         return Err(format!("invalid header {text:?}: expected 'Name: value'").into());
     };

@@ -35,7 +35,8 @@ pub(crate) fn run(options: &Get) -> Result<(), Exit> {
     let mut builder = ConnectionPool::builder()
         .timeouts(timeouts(options))
         .http1(options.http != Http::Two)
-        .http2(options.http != Http::One);
+        .http2(options.http != Http::One)
+        .proxy_rules(options.proxy.rules(options.unix_socket.is_some())?);
     if let Some(path) = &options.unix_socket {
         builder = builder.unix_socket(path);
     }

@@ -6,6 +6,7 @@ mod args;
 mod demo;
 mod get;
 mod output;
+mod proxy;
 mod reach;
 mod resolve;
 mod sse;
@@ -43,13 +44,22 @@ Options of get:
       --cert FILE         client certificate (PEM), with its key unless --key is given
       --key FILE          the key of the client certificate (PEM)
   -k, --insecure          accept any certificate: an attacker can read and change everything
+      --proxy URL         use this proxy (http, https, socks4, socks4a, socks5, socks5h), instead of those
+                          of http_proxy, https_proxy and all_proxy in the environment; '' for none
+      --preproxy URL      reach the proxy through this one
+      --noproxy LIST      hosts without a proxy, * for all, instead of no_proxy in the environment
+      --proxy-user USER:PASSWORD
+                          the credentials for the proxy
+      --proxy-header 'N: V'
+                          a header field for the proxy; may be given again
+      --proxy-cacert FILE trust the authorities in this file (PEM) for the TLS of the proxy, and no others
       --resolve HOST:PORT:ADDRESS
                           use this address for this host and port; may be given again
       --http1.1           use HTTP/1.1 only
       --http2             HTTP/2 if the server selects it in the TLS handshake (default)
       --http2-prior-knowledge
                           use HTTP/2 without negotiation, also over http://
-  -v, --verbose           print the connection and TLS details to stderr
+  -v, --verbose           print the connection, proxies and TLS details to stderr
       --trace             print events with times to stderr
   -h, --help              print this help
   -V, --version           print the version
@@ -64,7 +74,7 @@ Options of ws and sse:
   -i, --include           sse: also print event types and ids
       --h2                use HTTP/2 only, also without TLS
   and of those above: -H, -v, -k, -h, --trace, --connect-timeout, --unix-socket, --cacert, --cert,
-  --key, --resolve
+  --key, --resolve, and those of proxies
 
 The exit status is 0 only for a complete response, whatever its status code; 1 if the request
 failed, 2 if the command line is invalid.

@@ -9,7 +9,8 @@ use crate::{Exit, args::Reach, get, resolve::Overridden, trace};
 impl Reach {
     /// Returns a pool for the options, on `epoll`.
     pub(crate) fn pool(&self, epoll: &EventLoop) -> Result<ConnectionPool, Exit> {
-        let mut builder = ConnectionPool::builder();
+        let rules = self.proxy.rules(self.unix_socket.is_some())?;
+        let mut builder = ConnectionPool::builder().proxy_rules(rules);
         if let Some(path) = &self.unix_socket {
             builder = builder.unix_socket(path);
         }

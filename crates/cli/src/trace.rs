@@ -26,6 +26,10 @@ pub(crate) fn to_stderr(start: Instant) -> Trace {
 pub(crate) fn connection_to_stderr() -> Trace {
     Trace::to(|_: Instant, event: &TraceEvent<'_>| match event {
         TraceEvent::TcpConnected { .. } => say!("* connected to {}", details(event)),
+        TraceEvent::ProxyEstablished { proxy, target } => match target {
+            Some(target) => say!("* proxy {proxy} connected to {target}"),
+            None => say!("* proxy {proxy} forwards requests"),
+        },
         TraceEvent::TlsEstablished { info } => say!("* {}", handshake(info)),
         _ => {}
     })
@@ -72,6 +76,11 @@ fn details(event: &TraceEvent<'_>) -> String {
             _ => String::new(),
         },
         TraceEvent::TcpConnectFailed { peer, error } => format!("{peer}: {error}"),
+        TraceEvent::ProxyStarted { proxy, target }
+        | TraceEvent::ProxyEstablished { proxy, target } => match target {
+            Some(target) => format!("{proxy} to {target}"),
+            None => (*proxy).to_owned(),
+        },
         TraceEvent::TlsStarted { server_name } => (*server_name).to_owned(),
         TraceEvent::TlsEstablished { info } => handshake(info),
         TraceEvent::ConnectFailed { error }

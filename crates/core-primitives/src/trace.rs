@@ -108,6 +108,20 @@ pub enum TraceEvent<'a> {
         /// The error.
         error: &'a std::io::Error,
     },
+    /// The negotiation with a proxy starts. With TLS to the proxy, events of that handshake follow.
+    ProxyStarted {
+        /// The proxy's scheme, host and port, without credentials.
+        proxy: &'a str,
+        /// The host and port that the proxy is to connect to; `None` where it forwards requests.
+        target: Option<&'a str>,
+    },
+    /// The proxy has opened the tunnel, or can be sent requests.
+    ProxyEstablished {
+        /// As in [`ProxyStarted`](Self::ProxyStarted).
+        proxy: &'a str,
+        /// As in [`ProxyStarted`](Self::ProxyStarted).
+        target: Option<&'a str>,
+    },
     /// A TLS handshake has started.
     TlsStarted {
         /// The name that the server's certificate is verified against.
@@ -187,6 +201,8 @@ impl TraceEvent<'_> {
             TraceEvent::TcpConnectStarted { .. } => "connection.tcp.started",
             TraceEvent::TcpConnected { .. } => "connection.tcp.complete",
             TraceEvent::TcpConnectFailed { .. } => "connection.tcp.failed",
+            TraceEvent::ProxyStarted { .. } => "connection.proxy.started",
+            TraceEvent::ProxyEstablished { .. } => "connection.proxy.complete",
             TraceEvent::TlsStarted { .. } => "connection.tls.started",
             TraceEvent::TlsEstablished { .. } => "connection.tls.complete",
             TraceEvent::ConnectFailed { .. } => "connection.connect.failed",

@@ -17,7 +17,10 @@ use httpcore_proto_h1::H1Connection;
 #[cfg(feature = "http2")]
 use httpcore_proto_h2::H2Connection;
 
-use crate::race;
+use crate::{
+    proxy::{HopFailure, Retries},
+    race,
+};
 
 /// Makes connections with a backend, TLS and the protocols.
 #[derive(Debug)]
@@ -50,7 +53,7 @@ impl Connect for Connector {
 }
 
 /// One connection being made. It owns all it needs, since it outlives the request that caused it.
-struct Attempt {
+pub(crate) struct Attempt {
     means: Arc<ConnectDeps>,
     route: Route,
     terms: ConnectContext,
@@ -58,16 +61,14 @@ struct Attempt {
 
 impl Attempt {
     async fn run(self) -> Result<Established, Error> {
-        let mut stream = self.connect().await?;
-        self.trace().emit(|| {
-            // Not before there is a listener: the local address takes a system call.
-            let ConnectionInfo { peer, local, .. } = stream.info();
-            (self.now(), TraceEvent::TcpConnected { peer, local })
-        });
-        let mut chosen = None;
-        for hop in self.route.hops() {
-            (stream, chosen) = self.hop(hop, stream).await?;
-        }
+        let mut retries = Retries::default();
+        let (stream, chosen) = loop {
+            match self.establish(&mut retries).await {
+                Ok(established) => break established,
+                Err(HopFailure::Failed(error)) => return Err(error),
+                Err(HopFailure::NewConnection) => {}
+            }
+        };
         #[cfg(feature = "http2")]
         if self.speaks_http2(chosen)? {
             // In a box, since it is large, and most connections are of the other kind.
@@ -76,13 +77,50 @@ impl Attempt {
             let connection = self
                 .within(TimeoutKind::Connect, opening)
                 .await
-                .ok_or_else(|| timed_out(TimeoutKind::Connect))??;
+                .ok_or_else(|| timed_out(TimeoutKind::Connect, ErrorPhase::Connect))??;
             return Ok(Established::Shared(Arc::new(connection)));
         }
         #[cfg(not(feature = "http2"))]
         let _ = chosen;
         let connection = H1Connection::new(stream, self.runtime(), self.means.http1.clone());
         Ok(Established::Exclusive(Box::new(connection)))
+    }
+
+    /// The stream along the whole route, and which protocol its last handshake agreed on.
+    async fn establish(
+        &self,
+        retries: &mut Retries,
+    ) -> Result<(BoxStream, Option<Alpn>), HopFailure> {
+        let mut stream = self.connect().await?;
+        self.trace().emit(|| {
+            // Not before there is a listener: the local address takes a system call.
+            let ConnectionInfo { peer, local, .. } = stream.info();
+            (self.now(), TraceEvent::TcpConnected { peer, local })
+        });
+        let mut chosen = None;
+        for (at, hop) in self.route.hops().iter().enumerate() {
+            (stream, chosen) = match hop {
+                Hop::Tls { server_name, offer } => {
+                    let own = self.route.parts().tls.as_ref().map(TlsOverride::connector);
+                    self.handshake(own, server_name, offer, stream).await?
+                }
+                // In a box, since it is large, and most connections need none.
+                Hop::Proxy(proxy) => {
+                    let through = self.through_proxy(at, proxy, stream, retries);
+                    (Box::pin(through).await?, None)
+                }
+                _ => {
+                    return Err(Error::new(
+                        ErrorKind::Connect,
+                        ErrorPhase::Connect,
+                        RequestSent::None,
+                    )
+                    .with_message("the route has an unknown kind of hop")
+                    .into());
+                }
+            };
+        }
+        Ok((stream, chosen))
     }
 
     /// Which protocol was agreed on, or is known to be spoken.
@@ -134,7 +172,7 @@ impl Attempt {
                 })
             }
         };
-        connected.unwrap_or_else(|| Err(timed_out(TimeoutKind::Connect)))
+        connected.unwrap_or_else(|| Err(timed_out(TimeoutKind::Connect, ErrorPhase::Connect)))
     }
 
     fn race(&self) -> race::Connecting<'_> {
@@ -145,14 +183,14 @@ impl Attempt {
         }
     }
 
-    async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
+    pub(crate) async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
         self.trace()
             .emit(|| (self.now(), TraceEvent::ResolveStarted { host }));
         let lookup = self.means.backend.resolve(host, port);
         let addresses = self
             .within(TimeoutKind::Resolve, lookup)
             .await
-            .ok_or_else(|| timed_out(TimeoutKind::Resolve))?
+            .ok_or_else(|| timed_out(TimeoutKind::Resolve, ErrorPhase::Resolve))?
             .map_err(|error| {
                 Error::new(ErrorKind::Resolve, ErrorPhase::Resolve, RequestSent::None)
                     .with_message(format!("the addresses of {host} could not be found"))
@@ -171,46 +209,32 @@ impl Attempt {
         Ok(addresses)
     }
 
-    /// The stream on top, and which protocol was agreed on for it.
-    async fn hop(&self, hop: &Hop, stream: BoxStream) -> Result<(BoxStream, Option<Alpn>), Error> {
-        match hop {
-            Hop::Tls { server_name, offer } => {
-                let Some(tls) = self.tls_of(hop) else {
-                    return Err(
-                        Error::new(ErrorKind::Tls, ErrorPhase::Tls, RequestSent::None)
-                            .with_message("this pool was built without TLS"),
-                    );
-                };
-                self.trace()
-                    .emit(|| (self.now(), TraceEvent::TlsStarted { server_name }));
-                let handshake = tls.handshake(stream, server_name, offer);
-                let stream = self
-                    .within(TimeoutKind::Tls, handshake)
-                    .await
-                    .ok_or_else(|| timed_out(TimeoutKind::Tls))?
-                    .map_err(refused)?;
-                // Asked for once: it is a system call, and a copy of the certificates.
-                let chosen = self.protected(offer, &stream.info())?;
-                Ok((stream, chosen))
-            }
-            _ => Err(
-                Error::new(ErrorKind::Proxy, ErrorPhase::Proxy, RequestSent::None)
-                    .with_message("this pool cannot go through proxies"),
-            ),
-        }
-    }
-
-    /// Who makes this handshake: the origin's may be of the request's choice.
-    fn tls_of(&self, hop: &Hop) -> Option<&Arc<dyn TlsConnector>> {
-        let is_origins = self
-            .route
-            .origins_tls()
-            .is_some_and(|origins| std::ptr::eq(origins, hop));
-        let choice = self.route.parts().tls.as_ref();
-        choice
-            .filter(|_| is_origins)
-            .map(TlsOverride::connector)
-            .or(self.means.tls.as_ref())
+    /// The stream over TLS, by the connector `own` or else by the pool's, and which protocol was
+    /// agreed on for it.
+    pub(crate) async fn handshake(
+        &self,
+        own: Option<&Arc<dyn TlsConnector>>,
+        server_name: &str,
+        offer: &[Alpn],
+        stream: BoxStream,
+    ) -> Result<(BoxStream, Option<Alpn>), Error> {
+        let Some(tls) = own.or(self.means.tls.as_ref()) else {
+            return Err(
+                Error::new(ErrorKind::Tls, ErrorPhase::Tls, RequestSent::None)
+                    .with_message("this pool was built without TLS"),
+            );
+        };
+        self.trace()
+            .emit(|| (self.now(), TraceEvent::TlsStarted { server_name }));
+        let handshake = tls.handshake(stream, server_name, offer);
+        let stream = self
+            .within(TimeoutKind::Tls, handshake)
+            .await
+            .ok_or_else(|| timed_out(TimeoutKind::Tls, ErrorPhase::Tls))?
+            .map_err(refused)?;
+        // Asked for once: it is a system call, and a copy of the certificates.
+        let chosen = self.protected(offer, &stream.info())?;
+        Ok((stream, chosen))
     }
 
     /// Looks at what a handshake has settled; which protocol was chosen.
@@ -233,7 +257,7 @@ impl Attempt {
 
     /// Runs one step under the limit of its phase, counted from now. Not an `async` function, which
     /// would keep the step twice.
-    fn within<F: Future>(&self, limit: TimeoutKind, step: F) -> WithDeadline<F> {
+    pub(crate) fn within<F: Future>(&self, limit: TimeoutKind, step: F) -> WithDeadline<F> {
         let timeouts = &self.terms.timeouts;
         let allowed = match limit {
             TimeoutKind::Resolve => timeouts.resolve(),
@@ -244,7 +268,11 @@ impl Attempt {
         with_deadline(&self.runtime(), "dial", due, step)
     }
 
-    fn now(&self) -> Instant {
+    pub(crate) fn route(&self) -> &Route {
+        &self.route
+    }
+
+    pub(crate) fn now(&self) -> Instant {
         self.means.backend.now()
     }
 
@@ -252,18 +280,13 @@ impl Attempt {
         self.means.backend.clone()
     }
 
-    fn trace(&self) -> &Trace {
+    pub(crate) fn trace(&self) -> &Trace {
         &self.terms.trace
     }
 }
 
-/// The time limit of a phase has passed.
-fn timed_out(limit: TimeoutKind) -> Error {
-    let phase = match limit {
-        TimeoutKind::Resolve => ErrorPhase::Resolve,
-        TimeoutKind::Tls => ErrorPhase::Tls,
-        _ => ErrorPhase::Connect,
-    };
+/// A time limit has passed in `phase`.
+pub(crate) fn timed_out(limit: TimeoutKind, phase: ErrorPhase) -> Error {
     Error::new(ErrorKind::Timeout(limit), phase, RequestSent::None)
 }
 

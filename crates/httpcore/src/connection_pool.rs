@@ -17,8 +17,8 @@ use std::{
 };
 
 use httpcore_core_primitives::{
-    Body, Error, LazyTimer, NetworkBackend, Request, Response, Runtime, ServerName, TcpOptions,
-    Timeouts, TlsConnector, options, with_deadline,
+    Body, Error, LazyTimer, NetworkBackend, Origin, Request, Response, Runtime, ServerName,
+    TcpOptions, Timeouts, TlsConnector, options, with_deadline,
 };
 #[cfg(feature = "ws")]
 use httpcore_core_primitives::{ConnectionPolicy, upgrade::ExtendedConnectUnsupported};
@@ -32,7 +32,8 @@ use httpcore_proto_h2::Http2Config;
 use crate::{
     IntoUrl,
     connect::{ConnectDeps, Connector},
-    routes::{RouteOverrides, Routes, Versions},
+    proxy::{self, Proxy, ProxyChoice, ProxyRules},
+    routes::{Routes, Versions},
 };
 
 /// A pool of connections, which sends requests.
@@ -94,10 +95,12 @@ impl ConnectionPool {
     ///
     /// See [`Error`]: kind, phase, and how much of the request was sent.
     pub fn request<B: Into<Body>>(&self, request: http::Request<B>) -> ResponseFuture {
-        let request = request.map(Into::into);
-        let apart = RouteOverrides::of(request.extensions());
-        match self.routes.of(request.uri(), apart.as_ref()) {
-            Ok(route) => ResponseFuture(Progress::Sending(self.pool.send(route, request))),
+        let mut request = request.map(Into::into);
+        match self.routes.of_request(&request) {
+            Ok(route) => {
+                proxy::prepare(&route, &mut request);
+                ResponseFuture(Progress::Sending(self.pool.send(route, request)))
+            }
             Err(error) => ResponseFuture(Progress::refused(error)),
         }
     }
@@ -363,6 +366,7 @@ pub struct ConnectionPoolBuilder {
     unix_socket: Option<PathBuf>,
     tls: Option<Arc<dyn TlsConnector>>,
     server_name: Option<ServerName>,
+    proxies: ProxyChoice,
     race_delay: Duration,
 }
 
@@ -378,6 +382,7 @@ impl Default for ConnectionPoolBuilder {
             unix_socket: None,
             tls: None,
             server_name: None,
+            proxies: ProxyChoice::default(),
             // RFC 8305 §5 recommends it.
             race_delay: Duration::from_millis(250),
         }
@@ -545,6 +550,33 @@ impl ConnectionPoolBuilder {
         self
     }
 
+    /// Sends all requests through `proxy`. Like the other two methods that choose proxies, it replaces
+    /// what the others have set; a request's own [`UseProxy`](crate::proxy::UseProxy) goes before all.
+    /// Without any, no proxy is used.
+    ///
+    /// A proxy goes before [`unix_socket`](Self::unix_socket). [`tcp_options`](Self::tcp_options) and
+    /// the limits on connecting apply to the connection to the proxy. For what limits on connections
+    /// count, see [`proxy`](crate::proxy).
+    pub fn proxy(self, proxy: Proxy) -> Self {
+        self.proxy_rules(ProxyRules::all(proxy))
+    }
+
+    /// Chooses the proxy of a request by `rules`.
+    pub fn proxy_rules(mut self, rules: ProxyRules) -> Self {
+        self.proxies = ProxyChoice::Rules(Arc::new(rules));
+        self
+    }
+
+    /// Chooses the proxy of a request by a function of its origin; `None` is none. The function is called
+    /// for each request that brings no [`UseProxy`](crate::proxy::UseProxy).
+    pub fn proxy_with(
+        mut self,
+        choose: impl Fn(&Origin) -> Option<Proxy> + Send + Sync + 'static,
+    ) -> Self {
+        self.proxies = ProxyChoice::Function(Arc::new(choose));
+        self
+    }
+
     /// Sets how long the attempt to connect to one address of a host runs alone before the next
     /// address is tried as well. 250 ms by default (RFC 8305 §5).
     pub fn happy_eyeballs_delay(mut self, delay: Duration) -> Self {
@@ -562,7 +594,8 @@ impl ConnectionPoolBuilder {
             tls.is_some(),
             self.server_name,
             self.versions,
-        );
+        )
+        .with_proxies(self.proxies);
         let runtime: Arc<dyn Runtime> = backend.clone();
         let connector = Connector(Arc::new(ConnectDeps {
             backend,

@@ -56,6 +56,10 @@
 //! - `httpcore::tls`: roots, client certificates and other settings of TLS, for
 //!   [`ConnectionPoolBuilder::tls`].
 //!
+//! Proxies:
+//!
+//! - [`proxy`]: HTTP and SOCKS proxies, chains of them, and the rules that choose them.
+//!
 //! Watching and testing:
 //!
 //! - [`trace`]: events, snapshots and counters.
@@ -106,6 +110,7 @@ mod connection_pool;
 pub mod error;
 pub mod extensions;
 pub mod net;
+pub mod proxy;
 mod race;
 mod request_ext;
 mod routes;

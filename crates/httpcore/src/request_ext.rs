@@ -9,6 +9,8 @@ use httpcore_core_primitives::{
 };
 use httpcore_proto_h1::{CaptureRawHead, HeaderOrder, RequestTarget};
 
+use crate::proxy::UseProxy;
+
 /// Options of a request, as methods of [`http::request::Builder`].
 ///
 /// Each puts a type into the request's [`http::Extensions`], where the pool looks for it; inserting
@@ -24,6 +26,7 @@ use httpcore_proto_h1::{CaptureRawHead, HeaderOrder, RequestTarget};
 /// | [`partition`](Self::partition) | [`Partition`] | shares connections within this partition only | no partition |
 /// | [`server_name`](Self::server_name) | [`ServerName`] | name in the TLS handshake and certificate | the URL's host |
 /// | [`tls`](Self::tls) | [`TlsOverride`] | TLS of this request's connection | the pool's |
+/// | [`use_proxy`](Self::use_proxy) | [`UseProxy`] | sends the request through this proxy, or directly | the pool's choice |
 /// | [`request_target`](Self::request_target) | [`RequestTarget`] | form of the request target | origin form |
 /// | [`header_order`](Self::header_order) | [`HeaderOrder`] | order and case of field names in HTTP/1.1 | as in the `HeaderMap` |
 /// | [`protocol`](Self::protocol) | [`Protocol`] | `:protocol` of an extended CONNECT (RFC 8441) | none |
@@ -51,6 +54,12 @@ pub trait RequestExt: Sized + sealed::Sealed {
     #[must_use]
     fn timeouts(self, timeouts: Timeouts) -> Self {
         self.with(timeouts)
+    }
+
+    /// Sets the proxy of this request, or that it has none.
+    #[must_use]
+    fn use_proxy(self, choice: UseProxy) -> Self {
+        self.with(choice)
     }
 
     /// Sets the listener of this request's events.

@@ -8,10 +8,12 @@ use std::{
 
 use http::Uri;
 use httpcore_core_primitives::{
-    Alpn, ConnectionPolicy, Error, ErrorKind, ErrorPhase, Origin, Partition, RequestSent,
+    Alpn, ConnectionPolicy, Error, ErrorKind, ErrorPhase, Origin, Partition, Request, RequestSent,
     ServerName, TcpOptions, TlsOverride,
 };
 use httpcore_pool::{Endpoint, Hop, Route, RouteParts, WeakRoute};
+
+use crate::proxy::{self, ProxyChoice, UseProxy};
 
 /// Maximum number of cached routes, after which the cache is cleared: a crawler has millions.
 const REMEMBERED: usize = 1024;
@@ -63,6 +65,7 @@ pub(crate) struct Routes {
     /// Server name of every TLS handshake, whichever the URL.
     server_name: Option<ServerName>,
     versions: Versions,
+    proxies: ProxyChoice,
     remembered: Mutex<RouteCache>,
 }
 
@@ -113,6 +116,9 @@ pub(crate) struct RouteOverrides {
     server_name: Option<ServerName>,
     tls: Option<TlsOverride>,
     http1_only: bool,
+    proxy: Option<UseProxy>,
+    /// The request needs a connection to its origin, whatever its scheme.
+    tunnel: bool,
 }
 
 impl RouteOverrides {
@@ -128,6 +134,8 @@ impl RouteOverrides {
             http1_only: request
                 .get::<ConnectionPolicy>()
                 .is_some_and(|wish| wish.http1_only),
+            proxy: request.get().cloned(),
+            tunnel: false,
         };
         (apart != RouteOverrides::default()).then_some(apart)
     }
@@ -160,12 +168,40 @@ impl Routes {
             has_tls,
             server_name,
             versions,
+            proxies: ProxyChoice::default(),
             remembered: Mutex::default(),
         }
     }
 
+    pub(crate) fn with_proxies(mut self, proxies: ProxyChoice) -> Self {
+        self.proxies = proxies;
+        self
+    }
+
+    /// Returns the route of `request`.
+    pub(crate) fn of_request(&self, request: &Request) -> Result<Route, Error> {
+        let mut apart = RouteOverrides::of(request.extensions());
+        let chosen = apart.as_ref().is_some_and(|apart| apart.proxy.is_some());
+        if chosen || !self.proxies.is_direct() {
+            let mut proxied = apart.unwrap_or_default();
+            if proxied.proxy.is_none() {
+                proxied.proxy = self.proxies.by_function(&Origin::of(request.uri())?);
+            }
+            proxied.tunnel = proxy::needs_tunnel(request);
+            apart = (proxied != RouteOverrides::default()).then_some(proxied);
+        }
+        self.of(request.uri(), apart.as_ref())
+    }
+
     /// Returns the route to the origin of `url`, which only requests with equal overrides share.
     pub(crate) fn of(&self, url: &Uri, apart: Option<&RouteOverrides>) -> Result<Route, Error> {
+        // Not remembered: values of the caller's would be dropped under the lock, and kept for long.
+        if let Some(apart) = apart
+            && let Some(proxy) = apart.proxy.as_ref().and_then(UseProxy::proxy)
+            && proxy.has_own_parts()
+        {
+            return self.make(&Origin::of(url)?, Some(apart));
+        }
         let known = known_scheme(url).zip(url.authority());
         if let Some(apart) = apart
             && let Some(choice) = &apart.tls
@@ -286,6 +322,14 @@ impl Routes {
             });
         } else {
             parts.http2_prior_knowledge = versions.knows_http2();
+        }
+        let proxy = match apart.and_then(|apart| apart.proxy.as_ref()) {
+            Some(choice) => choice.proxy(),
+            None => self.proxies.by_rules(origin),
+        };
+        if let Some(proxy) = proxy {
+            let tunnel = apart.is_some_and(|apart| apart.tunnel);
+            proxy::lead_through(&mut parts, proxy, tunnel)?;
         }
         Ok(parts.into())
     }

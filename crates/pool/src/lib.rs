@@ -58,6 +58,6 @@ pub use drain::{Drain, DrainSummary};
 pub use lock_count::lock_count;
 pub use pool::{Connect, ConnectContext, Pool};
 pub use response_future::ResponseFuture;
-pub use route::{Credentials, Endpoint, Hop, Route, RouteParts, WeakRoute};
+pub use route::{Endpoint, Hop, ProxyHop, Route, RouteParts, WeakRoute};
 pub use state::{ConnectionCloseReason, PoolStats};
 pub use status::{ConnectionStatus, PoolStatus};

@@ -1,6 +1,7 @@
 //! Where a connection leads, and by which way.
 
 use std::{
+    any::Any,
     collections::HashMap,
     fmt,
     hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState},
@@ -10,8 +11,6 @@ use std::{
 };
 
 use httpcore_core_primitives::{Alpn, Origin, TcpOptions, TlsOverride};
-
-pub use httpcore_core_primitives::Credentials;
 
 /// Where a connection leads and by which way. Requests with equal routes may share connections;
 /// requests with different ones never do.
@@ -83,13 +82,13 @@ impl Route {
         &self.0.parts.tcp
     }
 
-    /// The TLS at whose other end the origin is, if there is one: the last of those there are. Any
-    /// other is a proxy's.
+    /// Returns the TLS hop of the origin, if the route has one. TLS to a proxy is part of that
+    /// proxy's own hop.
     pub fn origins_tls(&self) -> Option<&Hop> {
         let parts = self.parts();
         let is_tls = |hop: &&Hop| match hop {
             Hop::Tls { .. } => true,
-            Hop::Connect { .. } | Hop::Socks5 { .. } => false,
+            Hop::Proxy(_) => false,
         };
         let last = parts.hops.iter().rfind(is_tls);
         last.filter(|_| parts.origin.scheme().is_secure())
@@ -143,7 +142,7 @@ impl Route {
                 .rev()
                 .find_map(|hop| match hop {
                     Hop::Tls { offer, .. } => Some(offer.contains(&Alpn::Http2)),
-                    Hop::Connect { .. } | Hop::Socks5 { .. } => None,
+                    Hop::Proxy(_) => None,
                 })
                 .unwrap_or(false)
     }
@@ -213,18 +212,15 @@ impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts = self.parts();
         write!(f, "{}", parts.origin)?;
-        if !parts.dial.is(&parts.origin) {
-            write!(f, " via {}", parts.dial)?;
-        }
+        let mut separator = " via";
         for hop in &parts.hops {
-            match hop {
-                Hop::Tls { .. } => {}
-                Hop::Connect { target, .. } | Hop::Socks5 { target, .. } => {
-                    if !target.is(&parts.origin) {
-                        write!(f, ", {target}")?;
-                    }
-                }
+            if let Hop::Proxy(proxy) = hop {
+                write!(f, "{separator} {proxy}")?;
+                separator = ",";
             }
+        }
+        if separator == " via" && !parts.dial.is(&parts.origin) {
+            write!(f, " via {}", parts.dial)?;
         }
         if let Some(name) = self.other_server_name() {
             write!(f, " as {name}")?;
@@ -249,7 +245,7 @@ pub struct RouteParts {
     /// The options of the TCP connection at the bottom, the local address among them.
     pub tcp: TcpOptions,
     /// The TLS of the origin, if it is not the usual one: a connection made with one set of roots and
-    /// certificates does not serve requests for another. That of proxies is the usual one.
+    /// certificates does not serve a request with another. The TLS of proxies is part of their hops.
     pub tls: Option<TlsOverride>,
     /// Whether to speak HTTP/2 without asking (RFC 9113 §3.3).
     pub http2_prior_knowledge: bool,
@@ -323,31 +319,96 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// One layer of a route. `https` through an `https` proxy is `[Tls, Connect, Tls]`.
+/// One layer of a route. `https` through a proxy is `[Proxy, Tls]`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Hop {
-    /// A TLS handshake.
+    /// A TLS handshake with the origin.
     Tls {
-        /// Who must be at the other end, and what is asked for in SNI.
+        /// The name sent in SNI, which the certificate must be for.
         server_name: String,
-        /// What is offered in ALPN. With `h2` among the last one's, the connection may be shared.
+        /// The protocols offered in ALPN. With `h2` among the last hop's, the connection may be
+        /// shared.
         offer: Vec<Alpn>,
     },
-    /// An HTTP `CONNECT` (RFC 9110 §9.3.6).
-    Connect {
-        /// What the proxy is asked for.
-        target: Endpoint,
-        /// Part of the route's identity: connections of different users are not shared.
-        credentials: Option<Credentials>,
-    },
-    /// A SOCKS5 negotiation (RFC 1928).
-    Socks5 {
-        /// What the proxy is asked for.
-        target: Endpoint,
-        /// As for `Connect`.
-        credentials: Option<Credentials>,
-    },
+    /// The negotiation with a proxy. With TLS to the proxy, that handshake is part of it.
+    Proxy(ProxyHop),
+}
+
+/// The negotiation with one proxy, opaque to the pool: it compares such hops, hashes them and prints
+/// them, and the [`Connect`](crate::Connect) of the pool reads the value.
+///
+/// The value holds all that separates connections: the proxy, the credentials, the target. Its
+/// `Debug` and `Display` must not print credentials.
+///
+/// ```
+/// use httpcore_pool::ProxyHop;
+///
+/// let hop = ProxyHop::new("http://proxy.test:3128".to_owned());
+/// assert_eq!(hop, ProxyHop::new("http://proxy.test:3128".to_owned()));
+/// assert_ne!(hop, ProxyHop::new(3128));
+/// assert_eq!(hop.get::<u16>(), None);
+/// assert_eq!(hop.to_string(), "http://proxy.test:3128");
+/// ```
+#[derive(Clone)]
+pub struct ProxyHop(Arc<dyn HopValue>);
+
+impl ProxyHop {
+    /// Creates a hop from its value. Hops are equal if their values have one type and are equal.
+    pub fn new<T>(value: T) -> Self
+    where
+        T: Any + Eq + Hash + fmt::Debug + fmt::Display + Send + Sync,
+    {
+        ProxyHop(Arc::new(value))
+    }
+
+    /// Returns the value, if it is a `T`.
+    pub fn get<T: Any>(&self) -> Option<&T> {
+        let value: &dyn Any = &*self.0;
+        value.downcast_ref()
+    }
+}
+
+impl PartialEq for ProxyHop {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0.is_equal(&*other.0)
+    }
+}
+
+impl Eq for ProxyHop {}
+
+impl Hash for ProxyHop {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash_into(state);
+    }
+}
+
+impl fmt::Debug for ProxyHop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Display for ProxyHop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// What [`ProxyHop::new`] demands of a value, as a trait with objects.
+trait HopValue: Any + fmt::Debug + fmt::Display + Send + Sync {
+    fn is_equal(&self, other: &dyn Any) -> bool;
+    fn hash_into(&self, state: &mut dyn Hasher);
+}
+
+impl<T: Any + Eq + Hash + fmt::Debug + fmt::Display + Send + Sync> HopValue for T {
+    fn is_equal(&self, other: &dyn Any) -> bool {
+        other.downcast_ref::<T>().is_some_and(|other| self == other)
+    }
+
+    fn hash_into(&self, mut state: &mut dyn Hasher) {
+        self.hash(&mut state);
+    }
 }
 
 /// A map by route, which believes the hash that the route brings.
@@ -390,11 +451,8 @@ mod tests {
         }
     }
 
-    fn connect(user: &str) -> Hop {
-        Hop::Connect {
-            target: Endpoint::of(&parts().origin),
-            credentials: Some(Credentials::new(user, "hunter2")),
-        }
+    fn connect(user: &'static str) -> Hop {
+        Hop::Proxy(ProxyHop::new(user))
     }
 
     #[test]
@@ -457,29 +515,21 @@ mod tests {
     }
 
     #[test]
-    fn a_password_does_not_print() {
-        let mut parts = parts();
-        parts.hops = vec![connect("one")];
-        let route = Route::from(parts);
-        let printed = format!("{route} {route:?}");
-        assert!(
-            printed.contains("***") && !printed.contains("hunter2"),
-            "{printed}"
-        );
-    }
-
-    #[test]
-    fn a_route_prints_its_origin_and_its_detours() {
+    fn a_route_prints_its_origin_and_its_proxies() {
         let mut proxied = parts();
         proxied.dial = Endpoint::Tcp {
             host: "::1".to_owned(),
             port: 3128,
         };
-        proxied.hops = vec![connect("one"), tls("example.com", &[])];
         proxied.partition = Some("blue".to_owned());
         assert_eq!(
-            Route::from(proxied).to_string(),
+            Route::from(proxied.clone()).to_string(),
             "https://example.com:443 via [::1]:3128 [blue]"
+        );
+        proxied.hops = vec![connect("one"), connect("two"), tls("example.com", &[])];
+        assert_eq!(
+            Route::from(proxied).to_string(),
+            "https://example.com:443 via one, two [blue]"
         );
         assert_eq!(Route::from(parts()).to_string(), "https://example.com:443");
         let mut renamed = parts();

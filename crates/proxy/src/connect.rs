@@ -42,7 +42,7 @@ impl<'a> Challenge<'a> {
     }
 }
 
-type Authenticate = dyn Fn(&Challenge<'_>) -> Option<HeaderValue> + Send + Sync;
+pub(crate) type Authenticate = dyn Fn(&Challenge<'_>) -> Option<HeaderValue> + Send + Sync;
 
 /// A negotiation by `CONNECT`: any 2xx opens the tunnel, 1xx before it are skipped, and everything else
 /// is a refusal.
@@ -119,10 +119,14 @@ impl Connect {
     /// Answers a 407: `authenticate` returns the value of `Proxy-Authorization`, or `None` to give up.
     #[must_use]
     pub fn with_authentication(
-        mut self,
+        self,
         authenticate: impl Fn(&Challenge<'_>) -> Option<HeaderValue> + Send + Sync + 'static,
     ) -> Self {
-        self.authenticate = Some(Arc::new(authenticate));
+        self.answering(Arc::new(authenticate))
+    }
+
+    pub(crate) fn answering(mut self, authenticate: Arc<Authenticate>) -> Self {
+        self.authenticate = Some(authenticate);
         self
     }
 
@@ -246,7 +250,9 @@ impl Negotiation for Connect {
                 Ok(None) => return Ok(Progress::Pending),
                 // What is known of a refusal is worth more than that its body was cut short.
                 Err(_) if self.refusal.is_some() => return Err(self.refused(false)),
-                Err(ProtocolError::ClosedBeforeHead) => return Err(ProxyError::Closed),
+                Err(ProtocolError::ClosedBeforeHead | ProtocolError::ClosedInHead) => {
+                    return Err(ProxyError::Closed);
+                }
                 Err(violation) => return Err(ProxyError::Http(violation)),
             }
         }

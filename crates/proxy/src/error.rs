@@ -56,6 +56,23 @@ pub enum ProxyError {
 }
 
 impl ProxyError {
+    /// Returns the error of the proxy behind `error`: of the library's [`Error`](httpcore_core_primitives::Error),
+    /// or of any other that has one among its sources.
+    pub fn source_of<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a ProxyError> {
+        let mut level = Some(error);
+        while let Some(error) = level {
+            if let Some(error) = error.downcast_ref() {
+                return Some(error);
+            }
+            // The cause itself, which `source` may leave out.
+            level = match error.downcast_ref::<httpcore_core_primitives::Error>() {
+                Some(error) => error.cause(),
+                None => error.source(),
+            };
+        }
+        None
+    }
+
     /// Returns the response with which the proxy refused `CONNECT`, if that is what happened.
     pub fn refusal(&self) -> Option<&Refusal> {
         match self {

@@ -1,14 +1,24 @@
 //! A proxy: where it is, what it speaks, and as which user.
 
-use std::{fmt, path::PathBuf, str::FromStr};
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+    path::PathBuf,
+    str::FromStr,
+    sync::Arc,
+};
 
 use http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING},
 };
-use httpcore_core_primitives::Credentials;
+use httpcore_core_primitives::{Credentials, ServerName, TlsOverride};
 
-use crate::{connect::basic, error::ProxyError, target::Target};
+use crate::{
+    connect::{Authenticate, Challenge, basic},
+    error::ProxyError,
+    target::Target,
+};
 
 /// Which protocol a proxy speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -93,7 +103,8 @@ pub enum ProxyAddress {
     Unix(PathBuf),
 }
 
-/// A proxy. Two are equal if connections through them may be shared.
+/// A proxy, or a chain of them. Two are equal if connections through them may be shared: they have
+/// equal addresses, credentials, fields and chains, and clones of one hook and of one [`TlsOverride`].
 ///
 /// ```
 /// use httpcore_proxy::{Proxy, ProxyProtocol};
@@ -111,6 +122,43 @@ pub struct Proxy {
     credentials: Option<Credentials>,
     headers: HeaderMap,
     tunnels_http: bool,
+    authenticate: Option<Hook>,
+    tls: Option<TlsOverride>,
+    server_name: Option<ServerName>,
+    through: Option<Box<Proxy>>,
+}
+
+/// Equal to its clones only.
+#[derive(Clone)]
+struct Hook(Arc<Authenticate>);
+
+impl PartialEq for Hook {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Hook {}
+
+/// The fields and the hook count by number only: what is equal has equal hashes.
+impl Hash for Proxy {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (
+            self.protocol,
+            &self.address,
+            &self.credentials,
+            self.headers.len(),
+        )
+            .hash(state);
+        (
+            self.tunnels_http,
+            self.authenticate.is_some(),
+            &self.tls,
+            &self.server_name,
+            &self.through,
+        )
+            .hash(state);
+    }
 }
 
 impl Proxy {
@@ -143,6 +191,10 @@ impl Proxy {
             credentials: None,
             headers: HeaderMap::new(),
             tunnels_http: false,
+            authenticate: None,
+            tls: None,
+            server_name: None,
+            through: None,
         }
     }
 
@@ -203,6 +255,110 @@ impl Proxy {
     pub fn with_tunnel_for_http(mut self, tunnel: bool) -> Self {
         self.tunnels_http = tunnel;
         self
+    }
+
+    /// Answers a 407 to `CONNECT`: `authenticate` returns the value of `Proxy-Authorization`, or `None`
+    /// to give up. It is called at most three times for one tunnel.
+    ///
+    /// It is not asked about a 407 to a forwarded request, which is a response like any other;
+    /// [`with_tunnel_for_http`](Self::with_tunnel_for_http) avoids forwarding.
+    #[must_use]
+    pub fn with_authentication(
+        mut self,
+        authenticate: impl Fn(&Challenge<'_>) -> Option<HeaderValue> + Send + Sync + 'static,
+    ) -> Self {
+        self.authenticate = Some(Hook(Arc::new(authenticate)));
+        self
+    }
+
+    /// Makes the TLS handshakes with an `https` proxy by `tls`: its roots and client certificate. Without
+    /// one, they are made by the connector of the pool. The TLS of origins does not change.
+    #[must_use]
+    pub fn with_tls(mut self, tls: TlsOverride) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Expects the certificate of an `https` proxy to be for `name`, which is also sent in SNI, instead of
+    /// the proxy's host.
+    #[must_use]
+    pub fn with_server_name(mut self, name: ServerName) -> Self {
+        self.server_name = Some(name);
+        self
+    }
+
+    /// Reaches this proxy through `proxy`, which connects to this one's host and port by `CONNECT` or
+    /// SOCKS. `proxy` may itself be reached through another.
+    ///
+    /// # Errors
+    ///
+    /// [`ProxyError::InvalidTarget`] if this proxy is on a Unix domain socket, or is reached through
+    /// another already.
+    pub fn through(mut self, proxy: Proxy) -> Result<Self, ProxyError> {
+        if self.through.is_some() || matches!(self.address, ProxyAddress::Unix(_)) {
+            return Err(ProxyError::InvalidTarget);
+        }
+        self.through = Some(Box::new(proxy));
+        Ok(self)
+    }
+
+    /// Returns the proxies of the chain, from the first that is connected to, to this one.
+    pub fn chain(&self) -> Vec<&Proxy> {
+        let mut chain = vec![self];
+        while let Some(before) = chain.last().and_then(|proxy| proxy.through.as_deref()) {
+            chain.push(before);
+        }
+        chain.reverse();
+        chain
+    }
+
+    /// Returns the machine that asks this proxy for a tunnel to `target` by `CONNECT`, with its credentials,
+    /// fields and hook.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Connect`](crate::Connect).
+    pub fn connect(&self, target: &Target) -> Result<crate::Connect, ProxyError> {
+        let mut connect = crate::Connect::new(target)?;
+        for (name, value) in &self.headers {
+            connect = connect.with_header(name.clone(), value.clone())?;
+        }
+        if let Some(credentials) = &self.credentials {
+            connect = connect.with_credentials(credentials)?;
+        }
+        Ok(match &self.authenticate {
+            Some(hook) => connect.answering(hook.0.clone()),
+            None => connect,
+        })
+    }
+
+    /// Returns the value of `Proxy-Authorization` for the credentials, if there are any: Basic, marked as
+    /// sensitive.
+    pub fn basic_authorization(&self) -> Option<HeaderValue> {
+        // Checked when they were set.
+        basic(self.credentials.as_ref()?).ok()
+    }
+
+    /// Returns the TLS of an `https` proxy, if it has one of its own.
+    pub fn tls(&self) -> Option<&TlsOverride> {
+        self.tls.as_ref()
+    }
+
+    /// Returns the name that the certificate of an `https` proxy must be for.
+    pub fn server_name(&self) -> &str {
+        match (&self.server_name, &self.address) {
+            (Some(name), _) => name.name(),
+            (None, ProxyAddress::Tcp { host, .. }) => host,
+            (None, ProxyAddress::Unix(_)) => "localhost",
+        }
+    }
+
+    /// Whether the proxy, or one that it is reached through, has a hook or a TLS of its own: parts that
+    /// are compared by identity.
+    pub fn has_own_parts(&self) -> bool {
+        self.chain()
+            .iter()
+            .any(|proxy| proxy.authenticate.is_some() || proxy.tls.is_some())
     }
 
     /// Returns the protocol.
@@ -321,6 +477,7 @@ impl fmt::Debug for Proxy {
         f.debug_struct("Proxy")
             .field("url", &format_args!("{self}"))
             .field("has_credentials", &self.credentials.is_some())
+            .field("through", &self.through)
             .finish_non_exhaustive()
     }
 }
@@ -392,6 +549,57 @@ mod tests {
         let long = "x".repeat(256);
         assert!(format!("socks5://{long}:p@h").parse::<Proxy>().is_err());
         assert!(format!("http://{long}:p@h").parse::<Proxy>().is_ok());
+    }
+
+    #[test]
+    fn equal_proxies_are_those_whose_connections_may_be_shared() {
+        let make = || "http://u:p@h:1".parse::<Proxy>().unwrap();
+        let field = |value: &'static str| {
+            let name = HeaderName::from_static("x-for-proxy");
+            make()
+                .with_header(name, HeaderValue::from_static(value))
+                .unwrap()
+        };
+        let hooked = make().with_authentication(|_| None);
+        let other: Proxy = "http://o:1".parse().unwrap();
+        let all = [
+            make(),
+            "http://u:q@h:1".parse().unwrap(),
+            "http://h:1".parse().unwrap(),
+            "https://u:p@h:1".parse().unwrap(),
+            "http://u:p@h:2".parse().unwrap(),
+            make().with_tunnel_for_http(true),
+            field("a"),
+            field("b"),
+            hooked.clone(),
+            make().with_authentication(|_| None),
+            make().with_server_name(ServerName::new("n")),
+            make().through(other).unwrap(),
+        ];
+        let keys = std::hash::RandomState::new();
+        let hash = |proxy: &Proxy| std::hash::BuildHasher::hash_one(&keys, proxy);
+        for (i, one) in all.iter().enumerate() {
+            for (j, other) in all.iter().enumerate() {
+                assert_eq!(one == other, i == j, "{one:?} and {other:?}");
+            }
+            assert_eq!(hash(one), hash(&one.clone()));
+        }
+        assert_eq!(hooked, hooked.clone());
+        assert_eq!(field("a"), field("a"));
+    }
+
+    #[test]
+    fn a_chain_begins_with_the_proxy_that_is_connected_to() {
+        let proxy = |url: &str| url.parse::<Proxy>().unwrap();
+        let first = proxy("socks5://a:1");
+        let second = proxy("http://b:2").through(first).unwrap();
+        let third = proxy("https://c:3").through(second).unwrap();
+        let chain: Vec<String> = third.chain().iter().map(ToString::to_string).collect();
+        assert_eq!(chain, ["socks5://a:1", "http://b:2", "https://c:3"]);
+        assert!(third.through(proxy("http://d")).is_err());
+        let unix = Proxy::unix(ProxyProtocol::Http, "/p");
+        assert!(unix.clone().through(proxy("http://d")).is_err());
+        assert!(proxy("http://d").through(unix).is_ok());
     }
 
     #[test]

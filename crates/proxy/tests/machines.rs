@@ -375,7 +375,7 @@ fn connect_is_opened_by_any_2xx_and_by_nothing_else() {
         ),
         (
             "HTTP/1.1 200 O",
-            "malformed response to CONNECT from the proxy",
+            "the proxy closed the connection before the tunnel was open",
             "",
         ),
         (

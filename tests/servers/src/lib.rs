@@ -19,6 +19,7 @@
 
 mod apache;
 pub mod client;
+pub mod forward;
 mod front;
 mod left_out;
 mod nghttpd;
