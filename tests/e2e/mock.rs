@@ -44,7 +44,7 @@ fn a_mock_pool_in_a_real_loop_panics_at_once() {
             let net = MockNet::new();
             net.serve("server.test", 80, answer);
             let pool = ConnectionPool::builder()
-                .timeouts(timeouts.clone())
+                .timeouts(timeouts)
                 .build(Arc::new(net.clone()));
             let get = || async {
                 let response = pool.get("http://server.test/").await.unwrap();

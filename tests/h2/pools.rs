@@ -477,10 +477,10 @@ fn dynamic_table_has_the_configured_size() {
         let record = records.lock().unwrap()[0].clone();
         let settings = record.of(kind::SETTINGS);
         let entries = settings[0].frame.payload.chunks_exact(6);
-        let told = entries
+        let mut told = entries
             .filter(|entry| entry[..2] == [0, 1])
             .map(|entry| u32::from_be_bytes([entry[2], entry[3], entry[4], entry[5]]));
-        assert_eq!(told.last(), said);
+        assert_eq!(told.next_back(), said);
         nothing_is_left(&net, client);
     }
 }

@@ -26,13 +26,12 @@ pub(crate) fn run(step: &str, arguments: &[String]) -> Outcome {
 fn read_summary(step: &str, line: &str, report: &mut Report) {
     if let Some(what) = line.strip_prefix(&format!("LEFT OUT in {step}: ")) {
         report.left_out.push(what.to_owned());
-    } else if line.starts_with(step) {
-        if let Some((_, note)) = line
+    } else if line.starts_with(step)
+        && let Some((_, note)) = line
             .split_once(" s  ")
             .filter(|(head, _)| head.contains(" passed "))
-        {
-            report.note = note.to_owned();
-        }
+    {
+        report.note = note.to_owned();
     }
 }
 

@@ -83,7 +83,10 @@ impl RustlsConnector {
         let name = name.ok_or_else(|| TlsError::new(TlsErrorKind::BadName(server_name.to_owned())));
         let offer = offer.to_vec();
         async move {
-            let session = name.and_then(|name| Session::new(config, name, &offer));
+            let session = match name {
+                Ok(name) => Session::new(config, name, &offer),
+                Err(error) => Err(error),
+            };
             TlsStream::connect(stream, session.map_err(TlsError::into_io)?).await
         }
     }

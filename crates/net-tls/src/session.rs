@@ -50,6 +50,10 @@ pub(crate) enum End {
 }
 
 impl Session {
+    #[allow(
+        clippy::result_large_err,
+        reason = "moved once, for a connection attempt that fails"
+    )]
     pub(crate) fn new(
         config: Arc<ClientConfig>,
         name: pki_types::ServerName<'static>,
