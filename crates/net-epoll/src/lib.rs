@@ -35,24 +35,39 @@
 //! # Under another runtime
 //!
 //! Streams, timers and what is made of them, such as a connection pool, can be awaited under tokio,
-//! async-std or smol, if some thread runs the loop. That thread costs nothing while nothing happens:
+//! async-std or smol, or on threads that block, if some thread runs the loop. [`EventLoop::spawn_thread`]
+//! starts one, which sleeps in the kernel while nothing happens and ends when its handle is dropped:
 //!
 //! ```
-//! use std::{future::pending, sync::Arc, thread};
-//!
 //! use httpcore_net_epoll::EventLoop;
 //!
-//! let epoll = Arc::new(EventLoop::new()?);
-//! let handle = epoll.handle();
-//! thread::spawn(move || epoll.block_on(pending::<()>()));
-//! // `handle`, and pools over it, can now be used from any runtime and any thread.
-//! # drop(handle);
+//! let thread = EventLoop::spawn_thread("http")?;
+//! let backend = thread.backend();
+//! // `backend`, and pools over it, can be used from any runtime and any thread until `thread` is dropped.
+//! # drop(backend);
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
 //! Without it nothing moves, time limits included: whatever is awaited waits for ever. In debug builds a
 //! line on stderr says so after a second, once for each loop. The same holds for what belongs to one loop
 //! and is awaited in the `block_on` of another one.
+//!
+//! # On its own
+//!
+//! The loop does more than HTTP needs of it. [`AsyncFd`] waits for any descriptor that epoll supports: a pipe, a
+//! timerfd, a signalfd, an inotify instance, the output of a child process. [`TcpListener`] and [`UdpSocket`] are made
+//! of it. [`Handle::sleep`], [`Handle::interval`] and [`Handle::timeout`] are its timers, and a [`LocalSet`] runs
+//! futures that are not `Send`. The loop is woken from other threads by the wakers of its futures, by
+//! [`Handle::spawn`], and from a signal handler by a write to a registered eventfd or pipe.
+//!
+//! # After fork(2)
+//!
+//! A child process has a copy of the loop's descriptors and none of its threads. Both processes would share one epoll
+//! instance, and each would take events from the other. So a child that was forked without `exec` must not use, and not
+//! drop, a loop of its parent, a handle to it, a stream, or a pool: it may call `exec` or `_exit`, or
+//! create a loop and a pool of its own. Dropping a [`LoopThread`] there would join a thread that does not exist.
+//! This is not detected: to compare process ids takes a system call each time. [`std::process::Command`] is
+//! safe to use: every descriptor is closed by `exec` (`CLOEXEC`).
 //!
 //! # Invariants
 //!
@@ -70,14 +85,21 @@
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 compile_error!("httpcore-net-epoll is for Linux; elsewhere, use another backend");
 
+mod async_fd;
 pub mod blocking;
 mod driver;
+mod listener;
+mod local_set;
+mod loop_thread;
 mod reactor;
 mod source;
 mod stream;
 mod task;
 mod tcp;
+mod time;
+mod udp;
 mod unix;
+mod waiters;
 mod watch;
 
 use std::{
@@ -93,9 +115,16 @@ use std::{
 
 use httpcore_core_primitives::{BoxFuture, BoxStream, NetworkBackend, Runtime, TcpOptions, Timer};
 
+pub use async_fd::{AsyncFd, ReadyFuture};
 pub use blocking::Blocking;
 pub use httpcore_resolver::{CachingResolver, Resolve, StaticHosts, SystemResolver};
+pub use listener::TcpListener;
+pub use local_set::{LocalSet, LocalTask};
+pub use loop_thread::LoopThread;
+pub use source::Direction;
 pub use task::Task;
+pub use time::{Elapsed, Interval, Sleep, Timeout};
+pub use udp::UdpSocket;
 
 use driver::Shared;
 

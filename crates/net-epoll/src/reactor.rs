@@ -82,6 +82,8 @@ struct Sources {
 struct Registered {
     generation: u32,
     source: Arc<Source>,
+    /// The descriptor of a caller: it is not shut down with the loop.
+    is_foreign: bool,
 }
 
 /// Where a source is registered, for as long as it is.
@@ -134,7 +136,20 @@ impl Reactor {
         socket: Socket,
         connected: bool,
     ) -> io::Result<(Address, Arc<Source>)> {
-        let source = Arc::new(Source::new(socket, connected));
+        self.register_source(Source::new(socket, connected), false)
+    }
+
+    /// Registers a duplicate of a caller's descriptor, which [`deregister`](Self::deregister) must be called for.
+    pub(crate) fn register_foreign(&self, fd: Socket) -> io::Result<(Address, Arc<Source>)> {
+        self.register_source(Source::new(fd, false), true)
+    }
+
+    fn register_source(
+        &self,
+        source: Source,
+        is_foreign: bool,
+    ) -> io::Result<(Address, Arc<Source>)> {
+        let source = Arc::new(source);
         let address = {
             let mut sources = self.sources();
             sources.generation = sources.generation.wrapping_add(1);
@@ -146,6 +161,7 @@ impl Reactor {
             sources.slab.insert(Registered {
                 generation,
                 source: source.clone(),
+                is_foreign,
             });
             Address { index, generation }
         };
@@ -183,6 +199,14 @@ impl Reactor {
         };
         drop(sources);
         drop(registered);
+    }
+
+    /// Takes a foreign descriptor out of the kernel's set, which its drop may not do.
+    pub(crate) fn deregister(&self, source: &Source) {
+        // Fails only if it is not registered.
+        let _ = self
+            .registry
+            .deregister(&mut SourceFd(&source.socket.as_raw_fd()));
     }
 
     /// How many sockets are registered.
@@ -287,9 +311,10 @@ impl Reactor {
     pub(crate) fn end(&self, direct: bool, due: &mut Vec<Waker>) {
         self.gone.store(true, Ordering::SeqCst);
         self.watch.end();
-        for (_, Registered { source, .. }) in &self.sources().slab {
+        for (_, registered) in &self.sources().slab {
+            let source = &registered.source;
             source.abandon(due);
-            if direct {
+            if direct && !registered.is_foreign {
                 // One that is not connected yet has nobody waiting in it.
                 let _ = source.socket.shutdown(Shutdown::Both);
             }
@@ -376,7 +401,11 @@ mod tests {
         let source = Arc::new(Source::new(socket(), true));
         for generation in 0..100_000 {
             let source = source.clone();
-            sources.slab.insert(Registered { generation, source });
+            sources.slab.insert(Registered {
+                generation,
+                source,
+                is_foreign: false,
+            });
         }
         for index in (1..100_000).step_by(2).chain((2..100_000).step_by(2)) {
             sources.slab.remove(index);
@@ -384,7 +413,11 @@ mod tests {
         }
         for generation in 0..10_000 {
             let source = source.clone();
-            let index = sources.slab.insert(Registered { generation, source });
+            let index = sources.slab.insert(Registered {
+                generation,
+                source,
+                is_foreign: false,
+            });
             sources.slab.remove(index);
             sources.shrink();
         }
