@@ -3,8 +3,9 @@
 //! - [`TaskQueue`] is a queue of tasks that are ready to be polled. The caller pops and polls.
 //! - [`Timers`] is a table of deadlines, most of which are never reached. The caller asks when the
 //!   next one is due, and calls the wakers of those that are.
+//! - [`SharedTimers`] is such a table on a runtime that has timers of its own.
 //!
-//! Both are `Sync`, and call no waker and drop no task under a lock.
+//! All are `Sync`, and call no waker and drop no task under a lock.
 //!
 //! ```
 //! use httpcore_executor::TaskQueue;
@@ -21,7 +22,9 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod task_queue;
+pub mod timer_driver;
 pub mod timers;
 
 pub use task_queue::{AbortHandle, Runnable, TaskQueue};
+pub use timer_driver::{SharedTimers, TimerDriver};
 pub use timers::{Armed, TimerSlot, Timers};
