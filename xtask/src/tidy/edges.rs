@@ -41,6 +41,11 @@ const RULES: &[Rule] = &[
         &["socket2", "tokio"],
     ),
     rule(
+        "httpcore-net-smol",
+        &["core-primitives", "executor", "net-common", "resolver"],
+        &["async-io", "socket2"],
+    ),
+    rule(
         "httpcore-net-mock",
         &["core-primitives", "executor"],
         &["slab"],
