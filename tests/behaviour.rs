@@ -474,15 +474,19 @@ const SCENARIOS: &[Scenario] = &[
                     Err(error) => return tell_error(&error),
                 };
                 let mut waiting = Box::pin(async { client.get("/").await });
-                let early =
-                    std::future::poll_fn(|cx| Poll::Ready(waiting.as_mut().poll(cx).is_ready()))
-                        .await;
+                // Where other threads drive the sockets, one poll may see all of the answer.
+                let polled =
+                    std::future::poll_fn(|cx| Poll::Ready(waiting.as_mut().poll(cx))).await;
                 let first = tell(held).await;
-                format!("early {early}, {first}, {}", waiting.await)
+                let second = match polled {
+                    Poll::Ready(second) => second,
+                    Poll::Pending => waiting.await,
+                };
+                format!("{first}, {second}")
             })
         },
         // The whole of a small response comes with its head, and then its place is free already.
-        outcome: r#"early false, 200 "hello", 200 "hello""#,
+        outcome: r#"200 "hello", 200 "hello""#,
     },
     Scenario {
         name: "a request in the queue has its own time limit",

@@ -46,8 +46,9 @@
 //! - `platform-verifier`, `aws-lc-rs`: what a connector may be built with besides; they change
 //!   nothing by themselves.
 //! - `mock`: the backend in virtual time.
-//! - `ws`: WebSocket handshakes (`httpcore::ws`); `ws-messages`: messages over them, by tungstenite;
-//!   `futures-io`, `tokio-io`, `hyper-io`: [`Upgraded`] streams with the traits of others.
+//! - `ws`: WebSocket handshakes (`httpcore::ws`); `ws-messages`: messages over them, by tungstenite.
+//! - `futures-io`, `tokio-io`, `hyper-io`: adapters between streams and runtimes and the traits of these
+//!   libraries, in both directions (`httpcore::adapters`).
 //! - `sse`: Server-Sent Events (`httpcore::sse`).
 //! - `stream`: bodies from and as `futures_core::Stream`.
 
@@ -65,6 +66,8 @@ pub use bytes::{Bytes, BytesMut};
 pub use connection_pool::{Builder, ConnectionPool, ResponseFuture};
 /// The crate whose requests, responses, fields and URIs these are.
 pub use http;
+#[cfg(any(feature = "futures-io", feature = "hyper-io", feature = "tokio-io"))]
+pub use httpcore_adapters as adapters;
 pub use httpcore_core_primitives::{
     Alpn, Body, BodyLength, BoxError, BoxFuture, BoxStream, CloseReason, ConnectionInfo,
     ConnectionPolicy, ConnectionRevoked, EarlyResponse, Error, ErrorKind, ErrorPhase, Fault,

@@ -8,7 +8,7 @@
 //! - [`OpenError`] is the other case. A server that refuses has its whole response given back, body
 //!   included; its connection goes on being used. One that accepts wrongly is not spoken to.
 //! - `WebSocket` (feature `messages`) is messages over the stream: tungstenite's machine, polled.
-//! - [`Io`] lends any stream the traits of other libraries: `futures-io`, `tokio::io`, `hyper::rt`,
+//! - `Io`, of `httpcore-adapters`, lends any stream the traits of other libraries: `futures-io`, `tokio::io`, `hyper::rt`,
 //!   each behind the feature of its name.
 //!
 //! ```text
@@ -49,8 +49,6 @@
 mod accept;
 mod extensions;
 mod handshake;
-#[cfg(any(feature = "futures-io", feature = "hyper", feature = "tokio"))]
-mod io;
 #[cfg(feature = "messages")]
 mod messages;
 mod refusal;
@@ -58,7 +56,7 @@ mod refusal;
 pub use extensions::Extension;
 pub use handshake::{Handshake, ResponseCheck, WebSocketStream};
 #[cfg(any(feature = "futures-io", feature = "hyper", feature = "tokio"))]
-pub use io::Io;
+pub use httpcore_adapters::Io;
 #[cfg(feature = "messages")]
 pub use messages::{CloseFrame, Config, Fragment, Message, MessageError, Role, WebSocket};
 pub use refusal::{OpenError, Violation};

@@ -26,6 +26,11 @@ const COMMON: [&str; 6] = [
 /// Of these only core-primitives' own are enough for itself: it knows no protocol and no socket.
 const RULES: &[Rule] = &[
     rule("httpcore-core-primitives", &[], &[]),
+    rule(
+        "httpcore-adapters",
+        &["core-primitives"],
+        &["futures-io", "hyper", "tokio"],
+    ),
     // Looks names up for backends, and knows none of them.
     rule("httpcore-resolver", &["core-primitives"], &[]),
     rule("httpcore-executor", &["core-primitives"], &[]),
@@ -70,21 +75,15 @@ const RULES: &[Rule] = &[
     rule("httpcore-proxy", &["core-primitives", "proto-h1"], &[]),
     rule(
         "httpcore-ws-upgrade",
-        &["core-primitives"],
-        &[
-            "futures-io",
-            "getrandom",
-            "hyper",
-            "sha1_smol",
-            "tokio",
-            "tungstenite",
-        ],
+        &["adapters", "core-primitives"],
+        &["getrandom", "sha1_smol", "tungstenite"],
     ),
     rule("httpcore-sse", &["core-primitives"], &[]),
     rule("httpcore-pool", &["core-primitives"], &["slab"]),
     rule(
         "httpcore",
         &[
+            "adapters",
             "core-primitives",
             "net-epoll",
             "net-mock",
