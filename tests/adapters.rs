@@ -13,9 +13,10 @@ use std::{
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use httpcore::{
-    Body, ConnectionPool, EventLoop, NetworkBackend, TcpOptions,
+    Body, ConnectionPool, EventLoop,
     adapters::{HyperRuntime, Io},
 };
+use httpcore_core_primitives::{NetworkBackend, TcpOptions};
 use httpcore_net_epoll::TcpListener;
 use httpcore_net_mock::MockNet;
 use httpcore_origin::Origin;

@@ -12,16 +12,19 @@ use std::{
 };
 
 use bytes::Bytes;
-use httpcore::{Body, Builder, ConnectionPool, EventLoop, NetworkBackend, PoolConfig, Timeouts};
+use httpcore::{
+    Body, ConnectionPool, ConnectionPoolBuilder, EventLoop, Timeouts, backend::NetworkBackend,
+    config::PoolConfig,
+};
 use httpcore_net_mock::{DnsEntry, Link, MockNet, ServerStream};
 use httpcore_tests::suite::{Client, Scenario, Step, Step::*, Story, tell, tell_error};
 
 /// The pool's defaults.
-fn defaults(builder: Builder) -> Builder {
+fn defaults(builder: ConnectionPoolBuilder) -> ConnectionPoolBuilder {
     builder
 }
 
-fn one_place(builder: Builder) -> Builder {
+fn one_place(builder: ConnectionPoolBuilder) -> ConnectionPoolBuilder {
     builder.max_connections(1)
 }
 
@@ -65,7 +68,7 @@ fn pausing(texts: &'static [&'static str]) -> Body {
 }
 
 /// HTTP/2, without asking.
-fn h2c(builder: Builder) -> Builder {
+fn h2c(builder: ConnectionPoolBuilder) -> ConnectionPoolBuilder {
     builder.http1(false).http2(true)
 }
 
@@ -764,7 +767,7 @@ fn an_hour_of_idleness_passes_in_virtual_time() {
     let mut config = PoolConfig::default();
     (config.idle_timeout, config.max_lifetime) = (Some(hour), None);
     let pool = ConnectionPool::builder()
-        .pool_config(config)
+        .configure_pool(|pool| *pool = config)
         .build(Arc::new(net.clone()));
     net.run(async {
         let response = pool.get("http://server.test/").await.unwrap();
@@ -774,7 +777,7 @@ fn an_hour_of_idleness_passes_in_virtual_time() {
     assert_eq!(pool.status().idle_connections, 1);
     net.advance(Duration::from_nanos(1));
     assert_eq!(pool.status().idle_connections, 0);
-    assert_eq!(net.census().streams, 0);
+    assert_eq!(net.live_counts().streams, 0);
 }
 
 #[test]

@@ -58,7 +58,7 @@ fn serve(net: &MockNet) -> ServerHandle {
     served
 }
 
-/// Limits which are never met: each is a timer that somebody must put away.
+/// Limits that are never reached: each arms a timer that must be disarmed.
 const PATIENT: Timeouts = {
     let hour = Duration::from_secs(3600);
     Timeouts::none()
@@ -122,8 +122,10 @@ fn alone(method: &'static str) -> impl Fn(&MockNet) -> Scenario {
         Scenario::new(async move { exchange(&asked, method).await })
             .counting(move || counts(&pool))
             // The connection belongs to the pool: it may be in the making, or idle and watched.
-            .allowing(2, 1, 2)
-            .allowing_attempts(1)
+            .allow_tasks(2)
+            .allow_streams(1)
+            .allow_timers(2)
+            .allow_attempts(1)
             .then(async move { exchange(&again, "GET").await })
     }
 }
@@ -166,15 +168,17 @@ fn a_request_over_tls_dropped_anywhere_leaves_nothing_behind() {
         };
         Scenario::new(async move { ask(asked).await })
             .counting(move || counts(&pool))
-            .allowing(2, 1, 2)
-            .allowing_attempts(1)
+            .allow_tasks(2)
+            .allow_streams(1)
+            .allow_timers(2)
+            .allow_attempts(1)
             .then(async move { ask(again).await })
     });
     assert!(swept.points > 10, "{swept:?}");
 }
 
 #[test]
-fn a_request_dropped_between_any_two_steps_of_anybody_leaves_nothing_behind() {
+fn request_dropped_after_any_step_of_any_task_leaks_nothing() {
     for method in ["GET", "POST"] {
         let swept = Sweep::steps().run(alone(method));
         assert!(swept.points > 10, "{swept:?}");
@@ -200,8 +204,10 @@ fn behind_another(net: &MockNet, timeouts: Timeouts) -> Scenario {
             let others = counted.load(Ordering::Relaxed);
             vec![("requests beside the other", requests.saturating_sub(others))]
         })
-        .allowing(3, 1, 3)
-        .allowing_attempts(1)
+        .allow_tasks(3)
+        .allow_streams(1)
+        .allow_timers(3)
+        .allow_attempts(1)
         .then(async move { exchange(&again, "GET").await })
 }
 
@@ -233,8 +239,10 @@ fn a_request_dropped_while_its_host_is_looked_up_or_cannot_be_reached_leaves_not
         let (asked, again) = (pool.clone(), pool.clone());
         Scenario::new(async move { exchange(&asked, "GET").await })
             .counting(move || counts(&pool))
-            .allowing(2, 1, 3)
-            .allowing_attempts(2)
+            .allow_tasks(2)
+            .allow_streams(1)
+            .allow_timers(3)
+            .allow_attempts(2)
             .then(async move { exchange(&again, "GET").await })
     });
     assert!(swept.points > 5, "{swept:?}");
@@ -270,8 +278,10 @@ fn a_request_dropped_while_it_is_sent_a_second_time_leaves_nothing_behind() {
             assert_eq!(counters.stats().retried, 1, "otherwise this shows nothing");
         })
         .counting(move || counts(&pool))
-        .allowing(2, 1, 2)
-        .allowing_attempts(1)
+        .allow_tasks(2)
+        .allow_streams(1)
+        .allow_timers(2)
+        .allow_attempts(1)
         .then(async move { exchange(&again, "GET").await })
     });
     assert!(swept.points > 8, "{swept:?}");
@@ -298,8 +308,10 @@ fn a_request_dropped_while_the_pool_is_drained_holds_nothing_up() {
                 }
             })
             .counting(move || counts(&pool))
-            .allowing(3, 2, 2)
-            .allowing_attempts(1)
+            .allow_tasks(3)
+            .allow_streams(2)
+            .allow_timers(2)
+            .allow_attempts(1)
             .then(async move {
                 let drained = again.drain(Duration::from_secs(3600)).await;
                 assert_eq!(drained.aborted, 0);
@@ -311,7 +323,7 @@ fn a_request_dropped_while_the_pool_is_drained_holds_nothing_up() {
 }
 
 #[test]
-fn a_drain_dropped_anywhere_goes_on_and_harms_nobody() {
+fn dropped_drain_continues_and_leaks_nothing() {
     let swept = Sweep::polls().run(|net| {
         serve(net);
         let pool = ConnectionPool::builder()
@@ -324,8 +336,10 @@ fn a_drain_dropped_anywhere_goes_on_and_harms_nobody() {
             sleep.await;
             drained.drain(Duration::from_secs(3600)).await;
         })
-        .allowing(3, 1, 3)
-        .allowing_attempts(1)
+        .allow_tasks(3)
+        .allow_streams(1)
+        .allow_timers(3)
+        .allow_attempts(1)
         .then(async move {
             assert_eq!(again.drain(Duration::from_secs(3600)).await.aborted, 0);
             assert!(again.status().connections.is_empty());

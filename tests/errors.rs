@@ -16,8 +16,8 @@ use std::{
 };
 
 use httpcore::{
-    Body, ConnectionPool, Error, ErrorKind, ErrorPhase, EventLoop, Fault, RequestSent, TimeoutKind,
-    Timeouts,
+    Body, ConnectionPool, Error, ErrorKind, EventLoop, Timeouts,
+    error::{ErrorPhase, Fault, RequestSent, TimeoutKind},
 };
 use socket2::{Domain, Socket, Type};
 
@@ -140,15 +140,15 @@ fn an_unknown_host_fails_while_resolving() {
     let _turn = take_turn();
     // RFC 6761 §6.4: `invalid` never resolves. The look-up's helper thread may hold files of the
     // resolver's own for a moment, and so it is started before anything is counted.
-    let warm = std::net::ToSocketAddrs::to_socket_addrs(&("nobody.invalid", 80));
+    let warm = std::net::ToSocketAddrs::to_socket_addrs(&("absent.invalid", 80));
     assert!(warm.is_err());
-    let error = error_of("http://nobody.invalid/", Timeouts::default());
+    let error = error_of("http://absent.invalid/", Timeouts::default());
     assert_eq!(
         (error.kind(), error.phase()),
         (ErrorKind::Resolve, ErrorPhase::Resolve)
     );
     assert!(error.is_connect() && error.is_retryable());
-    assert!(error.to_string().contains("nobody.invalid"), "{error}");
+    assert!(error.to_string().contains("absent.invalid"), "{error}");
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn a_refused_port_fails_while_connecting() {
     );
 }
 
-/// A port whose queue of connections is full: the kernel answers nobody who comes now.
+/// A port whose accept queue is full: the kernel does not answer further connection attempts.
 fn silent_port() -> (Socket, Vec<Socket>, SocketAddr) {
     let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     listener
@@ -321,7 +321,7 @@ fn a_loop_that_ends_under_a_request_is_named_and_no_network_is_blamed() {
 
 #[test]
 fn a_handshake_whose_loop_is_gone_says_so() {
-    use httpcore::TlsConnector;
+    use httpcore::backend::TlsConnector;
     let _turn = take_turn();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap();
@@ -331,7 +331,7 @@ fn a_handshake_whose_loop_is_gone_says_so() {
     for is_begun in [false, true] {
         let epoll = EventLoop::new().unwrap();
         let (handle, backend) = (epoll.handle(), epoll.backend());
-        let connecting = backend.connect_tcp(address, &httpcore::TcpOptions::default());
+        let connecting = backend.connect_tcp(address, &httpcore::config::TcpOptions::default());
         let stream = epoll.block_on(connecting).unwrap();
         let mut handshake = tls.handshake(stream, "127.0.0.1", &[]);
         if is_begun {

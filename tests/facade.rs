@@ -4,7 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use httpcore::{Body, ConnectionPool, Error, ErrorKind, TimeoutKind, Timeouts, http};
+use httpcore::{Body, ConnectionPool, Error, ErrorKind, Timeouts, error::TimeoutKind, http};
 use httpcore_net_mock::MockNet;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -133,7 +133,7 @@ fn a_server_that_speaks_no_tls_is_not_retryable_and_one_that_hangs_up_is() {
 
 #[test]
 fn tls_choices_do_not_outlive_their_owners_and_connections() {
-    use httpcore::{TlsOverride, mock};
+    use httpcore::{extensions::TlsOverride, mock};
     let net = MockNet::new();
     net.serve_tls(
         "server.test",

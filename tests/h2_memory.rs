@@ -26,7 +26,7 @@ use httpcore_tests::h2_peer::{
 
 /// How much is sent, unless the client ends it. Four times what may be kept.
 const TOTAL: usize = 16 << 20;
-/// By how much the process may grow: the window of the response that nobody reads, and as much again.
+/// Maximum growth of the process: the window of the unread response, and as much again.
 const GROWTH: u64 = 4 << 10; // KiB
 /// By how much it may grow for frames of one byte that wait to be read: 65,536 of them, at less than
 /// 256 bytes each, in a table which doubles when it is full.
@@ -91,7 +91,7 @@ impl Flood {
         let address = listener.local_addr().unwrap();
         let server = self.serve(listener);
         ask(address);
-        // On a machine so busy that nobody came, the server waits still.
+        // On a busy machine the client may not have connected: the server still waits.
         let _ = TcpStream::connect(address);
         server.join().unwrap()
     }
@@ -111,7 +111,7 @@ fn ask(address: SocketAddr) {
     epoll.block_on(async {
         let unread = pool.get(format!("http://{address}/one")).await;
         let second = pool.get(format!("http://{address}/two")).await;
-        assert!(second.is_err(), "nobody answers this");
+        assert!(second.is_err(), "the server does not answer this");
         drop(unread);
     });
 }

@@ -2,7 +2,7 @@
 //! dropped: afterwards nothing is left, and the next request succeeds.
 //!
 //! `HTTPCORE_HOSTILE` says how many requests (3,000 unless told otherwise), `HTTPCORE_SEED` how the
-//! dice fall. What is random is who does what; in which order things happen is the system's.
+//! rng fall. What is random is who does what; in which order things happen is the system's.
 
 #![allow(clippy::unwrap_used)] // a test may: clippy.toml speaks of test functions only, not of their helpers
 
@@ -22,8 +22,10 @@ use std::{
 };
 
 use httpcore::{
-    Body, ConnectionPolicy, ConnectionPool, Error, ErrorKind, ErrorPhase, EventLoop, PoolConfig,
-    RequestSent, Timeouts,
+    Body, ConnectionPool, Error, ErrorKind, EventLoop, Timeouts,
+    config::PoolConfig,
+    error::{ErrorPhase, RequestSent},
+    extensions::ConnectionPolicy,
 };
 use socket2::SockRef;
 
@@ -32,9 +34,9 @@ const WORKERS: u64 = 32;
 const LIMIT: usize = 1 << 20;
 
 /// splitmix64
-struct Dice(u64);
+struct Rng(u64);
 
-impl Dice {
+impl Rng {
     fn roll(&mut self, sides: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -53,14 +55,14 @@ struct Shared {
     /// How often the head of each request has arrived, by its number.
     seen: Mutex<HashMap<u64, u32>>,
     /// From now on every request is answered.
-    is_kind: AtomicBool,
+    is_clean: AtomicBool,
     open: Mutex<usize>,
     closed: Condvar,
     accepted: AtomicU64,
     served: AtomicU64,
 }
 
-/// A server whose every connection is a thread with dice of its own.
+/// A server whose every connection is a thread with rng of its own.
 struct Server {
     shared: Arc<Shared>,
     addr: SocketAddr,
@@ -85,9 +87,9 @@ impl Server {
                 *shared_.open.lock().unwrap() += 1;
                 let shared = shared_.clone();
                 thread::spawn(move || {
-                    let mut dice = Dice(seed ^ n.wrapping_mul(0x9e37_79b9));
+                    let mut rng = Rng(seed ^ n.wrapping_mul(0x9e37_79b9));
                     // It ends as it ends.
-                    let _ = converse(stream, &shared, &mut dice);
+                    let _ = converse(stream, &shared, &mut rng);
                     *shared.open.lock().unwrap() -= 1;
                     shared.closed.notify_all();
                 });
@@ -124,8 +126,8 @@ impl Drop for Server {
     }
 }
 
-/// Serves one connection until somebody ends it.
-fn converse(mut stream: TcpStream, shared: &Shared, dice: &mut Dice) -> io::Result<()> {
+/// Serves one connection until either side ends it.
+fn converse(mut stream: TcpStream, shared: &Shared, rng: &mut Rng) -> io::Result<()> {
     let mut unread = Vec::new();
     loop {
         let Some(head) = read_until(&mut stream, &mut unread, b"\r\n\r\n")? else {
@@ -138,8 +140,8 @@ fn converse(mut stream: TcpStream, shared: &Shared, dice: &mut Dice) -> io::Resu
             .and_then(|path| path.trim_start_matches('/').parse().ok())
             .expect("a number for a path");
         *shared.seen.lock().unwrap().entry(id).or_default() += 1;
-        let is_kind = shared.is_kind.load(SeqCst);
-        let roll = if is_kind { 99 } else { dice.roll(100) };
+        let is_clean = shared.is_clean.load(SeqCst);
+        let roll = if is_clean { 99 } else { rng.roll(100) };
         match roll {
             0..6 => return Ok(()),
             6..10 => return reset(&stream),
@@ -165,7 +167,7 @@ fn converse(mut stream: TcpStream, shared: &Shared, dice: &mut Dice) -> io::Resu
             )
         };
         let answer = answer.as_bytes();
-        let cut = 1 + dice.roll(answer.len() as u64 - 1) as usize;
+        let cut = 1 + rng.roll(answer.len() as u64 - 1) as usize;
         match roll {
             // In the middle of the answer, whatever that is.
             14..18 => {
@@ -252,9 +254,9 @@ struct Ends {
     dropped: AtomicUsize,
 }
 
-fn request(addr: SocketAddr, id: u64, dice: &mut Dice) -> httpcore::Request {
+fn request(addr: SocketAddr, id: u64, rng: &mut Rng) -> httpcore::Request {
     let builder = http::Request::builder().uri(format!("http://{addr}/{id}"));
-    let builder = match dice.roll(10) {
+    let builder = match rng.roll(10) {
         0 => builder.extension(ConnectionPolicy::default().with_new_connection()),
         1 => builder.extension(ConnectionPolicy::default().with_close_after()),
         _ => builder,
@@ -280,18 +282,18 @@ async fn work(
     seed: u64,
     ends: Arc<Ends>,
 ) {
-    let mut dice = Dice(seed);
+    let mut rng = Rng(seed);
     for id in ids {
-        let polls = match dice.roll(4) {
-            0 => 1 + dice.roll(6),
+        let polls = match rng.roll(4) {
+            0 => 1 + rng.roll(6),
             _ => u64::MAX,
         };
-        let sending = pool.request(request(addr, id, &mut dice));
-        let reads_half = dice.roll(10) == 0;
+        let sending = pool.request(request(addr, id, &mut rng));
+        let reads_half = rng.roll(10) == 0;
         let exchange = async {
             let mut response = sending.await?;
             if response.status() == 408 {
-                // It was on its way when the request was; nobody can tell that it is no answer.
+                // Both crossed: the client cannot tell that this is no response to its request.
                 return Err(Error::new(
                     ErrorKind::ConnectionClosed,
                     ErrorPhase::Head,
@@ -308,7 +310,7 @@ async fn work(
             None | Some(Ok(None)) => ends.dropped.fetch_add(1, SeqCst),
             Some(Ok(Some(body))) => {
                 let expected = format!("answer to {id};").repeat(1 + (id % 50) as usize);
-                assert_eq!(body, expected, "the answer to somebody else");
+                assert_eq!(body, expected, "the response to another request");
                 ends.answered.fetch_add(1, SeqCst)
             }
             Some(Err(error)) => {
@@ -344,7 +346,7 @@ fn nothing_is_left_after_many_requests_to_a_server_without_manners() {
     config.max_connections = Some(WORKERS as usize / 2);
     config.timeouts = timeouts;
     let pool = ConnectionPool::builder()
-        .pool_config(config)
+        .configure_pool(|pool| *pool = config)
         .build(epoll.backend());
     let ends = Arc::<Ends>::default();
     let addr = server.addr;
@@ -391,7 +393,7 @@ fn nothing_is_left_after_many_requests_to_a_server_without_manners() {
         "a POST is never sent twice, and nothing three times"
     );
 
-    server.shared.is_kind.store(true, SeqCst);
+    server.shared.is_clean.store(true, SeqCst);
     let drained = epoll.block_on(async {
         let url = format!("http://{addr}/{}", 2 * requests);
         let response = pool.get(url).await.expect("the next request succeeds");
@@ -402,7 +404,7 @@ fn nothing_is_left_after_many_requests_to_a_server_without_manners() {
     assert!(pool.status().connections.is_empty(), "{:#}", pool.status());
     let handle = epoll.handle();
     epoll.block_on(async {
-        // Whoever watched the pool has been woken, and ends in its turn.
+        // The tasks that watched the pool have been woken, and end.
         let mut turns = 0;
         poll_fn(|cx| {
             turns += 1;

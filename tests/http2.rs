@@ -17,17 +17,19 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use httpcore::NetworkStream as _;
+use httpcore::backend::NetworkStream as _;
 use httpcore::{
-    Body, Builder, ConnectionInfo, ConnectionPolicy, ConnectionPool, ErrorKind, ErrorPhase,
-    EventLoop, Http2Config, IncludeConnectionInfo, OnInformational, Protocol, Request, RequestSent,
-    StreamId, TimeoutKind, Timeouts, Upgraded, blocking,
+    Body, ConnectionPool, ConnectionPoolBuilder, ErrorKind, EventLoop, Request, Timeouts, Upgraded,
+    config::Http2Config,
+    error::{ErrorPhase, RequestSent, TimeoutKind},
+    extensions::{ConnectionPolicy, IncludeConnectionInfo, OnInformational, Protocol, StreamId},
+    net::ConnectionInfo,
 };
 use httpcore_net_mock::{Link, LiveCounts, MockNet, MockTls, TlsServer};
 use httpcore_tests::http2::{self, Tokio};
 
 /// HTTP/2, without asking.
-fn prior_knowledge() -> Builder {
+fn prior_knowledge() -> ConnectionPoolBuilder {
     ConnectionPool::builder().http1(false).http2(true)
 }
 
@@ -82,7 +84,7 @@ fn streamed_bodies_go_both_ways_in_virtual_time() {
     net.run(whole(&pool, "http://origin.test"));
     drop(pool);
     net.run_until_idle();
-    assert_eq!(net.census(), LiveCounts::default(), "{}", net.report());
+    assert_eq!(net.live_counts(), LiveCounts::default(), "{}", net.report());
 }
 
 #[test]
@@ -96,7 +98,7 @@ fn streamed_bodies_go_both_ways_over_the_event_loop() {
 #[test]
 fn streamed_bodies_go_both_ways_on_a_thread_that_waits() {
     let address = http2::start(h2::server::Builder::new()).unwrap();
-    let pool = blocking::ConnectionPool::from_builder(prior_knowledge()).unwrap();
+    let pool = prior_knowledge().build_blocking().unwrap();
     let hello = pool.get(format!("http://{address}/hello")).unwrap();
     assert_eq!(hello.version(), http::Version::HTTP_2);
     assert_eq!(hello.into_body().bytes(100).unwrap(), "hello");
@@ -110,7 +112,7 @@ fn streamed_bodies_go_both_ways_on_a_thread_that_waits() {
 #[test]
 fn threads_that_wait_share_a_connection() {
     let address = http2::start(h2::server::Builder::new()).unwrap();
-    let pool = blocking::ConnectionPool::from_builder(prior_knowledge()).unwrap();
+    let pool = prior_knowledge().build_blocking().unwrap();
     let url = format!("http://{address}/bytes/100000");
     std::thread::scope(|scope| {
         for _ in 0..8 {
@@ -132,7 +134,7 @@ fn threads_that_wait_share_a_connection() {
 #[test]
 fn a_server_chooses_http2_in_its_handshake() {
     let net = MockNet::new();
-    let tls = TlsServer::new().alpn(&[httpcore::Alpn::Http2]);
+    let tls = TlsServer::new().alpn(&[httpcore::net::Alpn::Http2]);
     net.serve_tls("origin.test", 443, tls, async |stream| {
         http2::serve(Tokio(stream), h2::server::Builder::new()).await;
     });
@@ -147,12 +149,12 @@ fn a_server_chooses_http2_in_its_handshake() {
         let response = pool.request(request).await.unwrap();
         let info: &ConnectionInfo = response.extensions().get().unwrap();
         let chosen = info.tls.as_ref().and_then(|tls| tls.alpn);
-        assert_eq!(chosen, Some(httpcore::Alpn::Http2));
+        assert_eq!(chosen, Some(httpcore::net::Alpn::Http2));
         assert_eq!(response.version(), http::Version::HTTP_2);
     });
     drop(pool);
     net.run_until_idle();
-    assert_eq!(net.census(), LiveCounts::default(), "{}", net.report());
+    assert_eq!(net.live_counts(), LiveCounts::default(), "{}", net.report());
 }
 
 /// A server which knows extended CONNECT.
@@ -230,7 +232,7 @@ fn an_extended_connect_is_a_stream_both_ways() {
     net.run(duplex(&pool, "http://origin.test"));
     drop(pool);
     net.run_until_idle();
-    assert_eq!(net.census(), LiveCounts::default(), "{}", net.report());
+    assert_eq!(net.live_counts(), LiveCounts::default(), "{}", net.report());
 }
 
 #[test]
@@ -242,7 +244,7 @@ fn a_tunnel_carries_more_than_the_windows_hold() {
     let mut config = Http2Config::default();
     (config.stream_window, config.max_buffered_per_connection) = (64 << 10, 192 << 10);
     let pool = prior_knowledge()
-        .http2_config(config)
+        .configure_http2(|http2| *http2 = config)
         .build(Arc::new(net.clone()));
     net.run(async {
         let request = connect("http://origin.test/chat", "websocket");
@@ -340,7 +342,7 @@ fn an_extended_connect_hears_of_a_connection_that_ends_before_its_settings() {
 #[test]
 fn a_request_may_insist_on_http1() {
     let net = MockNet::new();
-    let tls = TlsServer::new().alpn(&[httpcore::Alpn::Http2, httpcore::Alpn::Http1]);
+    let tls = TlsServer::new().alpn(&[httpcore::net::Alpn::Http2, httpcore::net::Alpn::Http1]);
     net.serve_tls("origin.test", 443, tls, async |mut stream| {
         while stream.read_head().await.is_ok() {
             let answer = "HTTP/1.1 204 No Content\r\n\r\n";
@@ -367,11 +369,11 @@ fn a_request_may_insist_on_http1() {
 }
 
 /// A pool which wants a sign of life after half a minute, within ten seconds.
-fn watchful() -> Builder {
+fn watchful() -> ConnectionPoolBuilder {
     let mut config = Http2Config::default();
     config.keep_alive_interval = Some(Duration::from_secs(30));
     config.keep_alive_timeout = Duration::from_secs(10);
-    prior_knowledge().http2_config(config)
+    prior_knowledge().configure_http2(|http2| *http2 = config)
 }
 
 #[test]
@@ -428,7 +430,7 @@ fn windows_grow_to_what_the_path_holds() {
         config.stream_window = 64 << 10;
         config.adaptive_window = adaptive;
         let pool = prior_knowledge()
-            .http2_config(config)
+            .configure_http2(|http2| *http2 = config)
             .build(Arc::new(net.clone()));
         let length = net.run(async {
             let response = pool.get("http://origin.test/bytes/20000000").await;
@@ -491,7 +493,7 @@ fn hints_trailers_and_early_answers_come_through() {
     assert_eq!(*hints.lock().unwrap(), [103]);
     drop(pool);
     net.run_until_idle();
-    assert_eq!(net.census(), LiveCounts::default(), "{}", net.report());
+    assert_eq!(net.live_counts(), LiveCounts::default(), "{}", net.report());
 }
 
 #[test]
@@ -521,7 +523,7 @@ fn a_drain_waits_for_streams_and_then_breaks_them_off() {
     net.run_until_idle();
     let error = after.lock().unwrap().take().unwrap();
     assert_eq!(error.kind(), ErrorKind::PoolClosed, "{error:?}");
-    assert_eq!(net.census(), LiveCounts::default(), "{}", net.report());
+    assert_eq!(net.live_counts(), LiveCounts::default(), "{}", net.report());
 }
 
 /// Reads frames up to the first HEADERS; on which stream they were.
@@ -558,11 +560,11 @@ fn a_get_on_a_connection_that_ended_unnoticed_is_sent_on_another() {
     let address = listener.local_addr().unwrap();
     let (sender, closed) = mpsc::channel();
     let server = std::thread::spawn(move || serve_two(&listener, &sender));
-    let pool = blocking::ConnectionPool::from_builder(prior_knowledge()).unwrap();
+    let pool = prior_knowledge().build_blocking().unwrap();
     let url = format!("http://{address}/");
     assert_eq!(pool.get(url.as_str()).unwrap().status(), 200);
     closed.recv().unwrap();
-    // Nobody is in the pool's loop, and so nobody hears that the connection has ended. Whether that
+    // The pool's loop is not running, so that the end of the connection is not observed. Whether that
     // is found out before the request is written or by writing it, a GET may be sent once more.
     assert_eq!(pool.get(url.as_str()).unwrap().status(), 200);
     assert_eq!(pool.stats().opened, 2);

@@ -12,9 +12,10 @@ use std::{
 
 use bytes::BytesMut;
 use httpcore::{
-    Body, Builder, CloseReason, ConnectionCloseReason, ConnectionPolicy, ConnectionPool,
-    ConnectionRevoked, EarlyResponse, ErrorKind, ErrorPhase, Fault, Partition, Upgraded,
-    UploadState,
+    Body, ConnectionPool, ConnectionPoolBuilder, ErrorKind, Upgraded,
+    error::{ConnectionRevoked, ErrorPhase, Fault},
+    extensions::{ConnectionPolicy, EarlyResponse, Partition, UploadState},
+    trace::{CloseReason, ConnectionCloseReason},
 };
 use httpcore_net_mock::{Link, LiveCounts, MockNet, ServerStream};
 
@@ -39,7 +40,10 @@ fn serve(net: &MockNet, fields: &'static str) -> Arc<Mutex<Vec<String>>> {
     heads
 }
 
-fn pool(net: &MockNet, set: impl FnOnce(Builder) -> Builder) -> ConnectionPool {
+fn pool(
+    net: &MockNet,
+    set: impl FnOnce(ConnectionPoolBuilder) -> ConnectionPoolBuilder,
+) -> ConnectionPool {
     let builder = ConnectionPool::builder().idle_timeout(None);
     set(builder).build(Arc::new(net.clone()))
 }
@@ -236,7 +240,7 @@ fn a_refused_connect_is_repeated_as_often_as_was_asked_for() {
 }
 
 #[test]
-fn a_drained_pool_has_served_who_came_and_serves_nobody_else() {
+fn drained_pool_serves_earlier_requests_and_rejects_later_ones() {
     let net = MockNet::new();
     serve(&net, "");
     let pool = pool(&net, |builder| builder.max_connections(1));
@@ -317,7 +321,7 @@ fn a_drain_that_has_waited_long_enough_breaks_off_whatever_has_not_ended() {
         });
         let ends_ = ends.clone();
         net.spawn("writer", async move {
-            // The server never reads, and there is only so much room.
+            // The server never reads, and buffers are bounded.
             let error = writer.write_all(&vec![0; 10 << 20]).await.unwrap_err();
             assert!(ConnectionRevoked::is_source_of(&error), "{error}");
             ends_.lock().unwrap().push(format!("write: {error}"));
@@ -343,7 +347,7 @@ fn a_drain_that_has_waited_long_enough_breaks_off_whatever_has_not_ended() {
     let mut ends = std::mem::take(&mut *ends.lock().unwrap());
     ends.sort();
     let exchange = "the pool was drained, and did not wait for the end of the exchange";
-    let stream = "the pool was drained, and did not wait any longer";
+    let stream = "connection revoked: the pool was drained and its deadline has passed";
     assert_eq!(
         ends,
         [
@@ -360,7 +364,7 @@ fn a_drain_that_has_waited_long_enough_breaks_off_whatever_has_not_ended() {
     assert_eq!(pool.status().active_requests, 0);
     drop(pool);
     net.run_until_idle();
-    assert_eq!(net.census().streams, 0);
+    assert_eq!(net.live_counts().streams, 0);
 }
 
 #[test]
@@ -382,7 +386,7 @@ fn what_is_not_asked_meanwhile_hears_of_the_drain_when_it_is() {
 }
 
 #[test]
-fn a_pool_is_gone_once_all_have_heard_of_the_drain_whoever_hears_last() {
+fn pool_is_freed_after_a_drain_in_any_order_of_its_waiters() {
     for (first, last) in [("holder", "waiter"), ("waiter", "holder")] {
         let net = MockNet::new();
         serve_endlessly(&net);
@@ -408,7 +412,7 @@ fn a_pool_is_gone_once_all_have_heard_of_the_drain_whoever_hears_last() {
             }
         });
         net.run_until_idle();
-        assert_eq!(net.census(), LiveCounts::default(), "{}", net.report());
+        assert_eq!(net.live_counts(), LiveCounts::default(), "{}", net.report());
     }
 }
 
@@ -455,5 +459,5 @@ fn what_a_drain_breaks_off_hears_of_it_although_the_pool_is_dropped_at_once() {
         assert_eq!(error.kind(), ErrorKind::PoolClosed);
     });
     net.run_until_idle();
-    assert_eq!(net.census(), LiveCounts::default(), "{}", net.report());
+    assert_eq!(net.live_counts(), LiveCounts::default(), "{}", net.report());
 }

@@ -15,10 +15,13 @@ use std::{
 };
 
 use httpcore::{
-    Alpn, Body, BoxFuture, BoxStream, ConnectionInfo, ConnectionPool, Error, ErrorKind, ErrorPhase,
-    EventLoop, Fault, IdleEvent, IncludeConnectionInfo, NetworkStream, Request, RequestSent,
-    ServerName, TimeoutKind, Timeouts, TlsConnector, TlsInfo, TlsOverride, Trace, TraceEvent,
+    Body, ConnectionPool, Error, ErrorKind, EventLoop, Request, Timeouts,
+    backend::{BoxFuture, BoxStream, IdleEvent, NetworkStream, TlsConnector},
+    error::{ErrorPhase, Fault, RequestSent, TimeoutKind},
+    extensions::{IncludeConnectionInfo, ServerName, TlsOverride},
     mock::{Chunks, Link, LiveCounts, MockNet},
+    net::{Alpn, ConnectionInfo, TlsInfo},
+    trace::{Trace, TraceEvent},
 };
 use httpcore_net_tls::{
     TlsError, TlsErrorKind,
@@ -98,7 +101,7 @@ fn connections_are_kept_across_tickets_and_sessions_across_connections() {
     );
     drop(pool);
     net.run_until_idle();
-    assert_eq!(net.census(), LiveCounts::default());
+    assert_eq!(net.live_counts(), LiveCounts::default());
 }
 
 /// What the client makes of `response`, of which only `sent` bytes come, and then the end: one
@@ -122,7 +125,7 @@ fn cut(
     let heard = net.run(get(&pool));
     drop(pool);
     net.run_until_idle();
-    assert_eq!(net.census(), LiveCounts::default());
+    assert_eq!(net.live_counts(), LiveCounts::default());
     heard
 }
 
@@ -225,7 +228,7 @@ async fn ask_for(pool: &ConnectionPool, name: Option<&str>) -> Result<String, Er
 
 /// Answers with the name in SNI and the number of requests before this one.
 async fn answer_with_name(mut stream: ServerTls) {
-    let name = stream.tls.server_name().unwrap_or("nobody").to_owned();
+    let name = stream.tls.server_name().unwrap_or("none").to_owned();
     for n in 0.. {
         if stream.read_until("\r\n\r\n").await.is_err() {
             return;
@@ -237,7 +240,7 @@ async fn answer_with_name(mut stream: ServerTls) {
 }
 
 #[test]
-fn connections_for_one_server_name_serve_nobody_who_asks_for_another() {
+fn connections_are_not_shared_between_server_names() {
     let net = MockNet::new();
     let root = Authority::new("root");
     let config = root.issue(&["tls.test", "a.test", "b.test"]).server();
@@ -250,7 +253,7 @@ fn connections_for_one_server_name_serve_nobody_who_asks_for_another() {
             (Some("b.test"), "b.test 0"),
             (Some("A.TEST"), "a.test 1"),
             (None, "tls.test 1"),
-            (Some("tls.test"), "tls.test 2"), // which is what nobody in particular gets
+            (Some("tls.test"), "tls.test 2"), // the default
         ] {
             assert_eq!(ask_for(&pool, name).await.unwrap(), heard, "{name:?}");
         }
@@ -269,7 +272,7 @@ fn the_name_that_was_asked_for_is_the_one_a_certificate_must_be_for() {
         ("a.test", Some("a.test"), None, Ok("a.test 0")),
         ("tls.test", Some("a.test"), None, Err("a.test")),
         ("b.test", Some("a.test"), Some("b.test"), Ok("b.test 0")),
-        ("10.1.2.3", None, Some("10.1.2.3"), Ok("nobody 0")),
+        ("10.1.2.3", None, Some("10.1.2.3"), Ok("none 0")),
     ] {
         let net = MockNet::new();
         serve(&net, root.issue(&[certificate]).server(), answer_with_name);
@@ -294,7 +297,7 @@ fn the_name_that_was_asked_for_is_the_one_a_certificate_must_be_for() {
 }
 
 #[test]
-fn a_request_can_bring_its_own_tls_and_shares_with_nobody_else_then() {
+fn request_with_a_tls_override_shares_no_connection() {
     let net = MockNet::new();
     let (root, clients) = (Authority::new("root"), Authority::new("clients"));
     let identity = clients.issue_with(&["client.test"], |params| {
@@ -325,8 +328,8 @@ fn a_request_can_bring_its_own_tls_and_shares_with_nobody_else_then() {
         for _ in 0..2 {
             assert_eq!(ask(Some(&admitted)).await.unwrap(), "hello");
             // There is an idle connection, and it is not for these.
-            let nobody = refusal(&ask(None).await.unwrap_err());
-            assert!(matches!(nobody, TlsErrorKind::Alert(_)), "{nobody:?}");
+            let rejected = refusal(&ask(None).await.unwrap_err());
+            assert!(matches!(rejected, TlsErrorKind::Alert(_)), "{rejected:?}");
             let distrust = refusal(&ask(Some(&stranger)).await.unwrap_err());
             assert_eq!(distrust, TlsErrorKind::UnknownIssuer);
         }
@@ -419,7 +422,7 @@ fn a_large_upload_arrives_whole_through_a_narrow_link() {
     assert_eq!(net.run(upload(&pool, URL)).unwrap(), LARGE.to_string());
     drop(pool);
     net.run_until_idle();
-    assert_eq!(net.census(), LiveCounts::default());
+    assert_eq!(net.live_counts(), LiveCounts::default());
 }
 
 #[test]
@@ -484,7 +487,7 @@ async fn break_off(mut stream: ServerTls, response: &'static str, bytes: &'stati
 
 #[test]
 fn what_breaks_in_tls_after_the_handshake_is_an_error_of_tls() {
-    // A record that nobody has encrypted; and a version of the record layer that does not exist.
+    // A record that is not encrypted; and a version of the record layer that does not exist.
     let (forged, nonsense) = (
         b"\x17\x03\x03\0\x20abcdefghijklmnopqrstuvwxyz012345",
         b"HTTP/1.1 200",
@@ -515,7 +518,7 @@ fn what_breaks_in_tls_after_the_handshake_is_an_error_of_tls() {
             assert_eq!(refusal(&error), TlsErrorKind::Protocol);
             drop(pool);
             net.run_until_idle();
-            assert_eq!(net.census(), LiveCounts::default());
+            assert_eq!(net.live_counts(), LiveCounts::default());
         }
     }
 }
@@ -608,7 +611,7 @@ fn a_handshake_that_stalls_runs_into_its_own_timeout() {
 }
 
 #[test]
-fn https_works_without_being_asked_for_and_trusts_nobody_we_made_up() {
+fn https_works_by_default_and_rejects_unknown_issuers() {
     let net = MockNet::new();
     let root = Authority::new("root");
     serve(&net, root.issue(&["tls.test"]).server(), answer);
@@ -674,7 +677,7 @@ impl NetworkStream for Lie {
 }
 
 #[test]
-fn a_protocol_which_nobody_offered_is_not_spoken() {
+fn protocol_that_was_not_offered_is_not_used() {
     let net = MockNet::new();
     net.serve("tls.test", 443, async |stream| stream.stall().await);
     let pool = ConnectionPool::builder()

@@ -189,7 +189,7 @@ fn a_broken_stream_is_taken_up_behind_its_last_event() {
     assert_eq!(net.elapsed(), 3 * SECOND / 2);
     drop((source, pool));
     net.run_until_idle();
-    assert_eq!(net.census().streams, 0);
+    assert_eq!(net.live_counts().streams, 0);
 }
 
 #[test]
@@ -314,7 +314,7 @@ fn connections_without_an_event_are_made_ever_more_rarely_and_are_counted() {
             "opened",
             "2s",
             "opened",
-            "Closed: the server ended every response without an event, up to the last reconnect \
+            "ConnectionClosed: the server ended every response without an event, up to the last reconnect \
              allowed",
         ]
     );
@@ -389,9 +389,8 @@ fn an_answer_without_events_is_the_end() {
         let pool = ConnectionPool::new(Arc::new(net.clone()));
         let mut source = pool.events(subscription());
         let told = net.run(told(&mut source, 100));
-        let expected = end.map(|status| {
-            format!("Protocol: the server answered with {status}, and not with events")
-        });
+        let expected = end
+            .map(|status| format!("Protocol: response is not an event stream (status {status})"));
         assert_eq!(told, Vec::from_iter(expected), "{answer}");
         assert!(net.run(source.event()).is_none());
     }
@@ -551,8 +550,10 @@ fn a_source_dropped_anywhere_leaves_nothing_behind() {
         })
         .counting(move || vec![("requests", pool.status().active_requests)])
         // A connection that is being made goes on being made, and is then idle.
-        .allowing(2, 1, 2)
-        .allowing_attempts(1)
+        .allow_tasks(2)
+        .allow_streams(1)
+        .allow_timers(2)
+        .allow_attempts(1)
         .then(async move {
             again.events(subscription()).event().await.unwrap().unwrap();
         })

@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use httpcore::{Body, ConnectionPool, EventLoop, NetworkBackend, Request, Timeouts};
+use httpcore::{Body, ConnectionPool, EventLoop, Request, Timeouts, backend::NetworkBackend};
 use httpcore_net_epoll::Blocking;
 use httpcore_net_tls::rustls::{ServerConfig, ServerConnection, StreamOwned};
 use httpcore_net_tokio::TokioBackend;

@@ -13,9 +13,12 @@ use std::{
 };
 
 use httpcore::{
-    Alpn, Body, BoxFuture, BoxStream, BytesMut, ConnectionInfo, ConnectionPool, Error, ErrorKind,
-    Http2ErrorCode, IdleEvent, NetworkStream, PoolConfig, RequestSent, Retry, TlsConnector,
-    TlsFailure, TlsInfo, mock::MockNet,
+    Body, ConnectionPool, Error, ErrorKind,
+    backend::{BoxFuture, BoxStream, BytesMut, IdleEvent, NetworkStream, TlsConnector},
+    config::{PoolConfig, Retry},
+    error::{Http2ErrorCode, RequestSent, TlsFailure},
+    mock::MockNet,
+    net::{Alpn, ConnectionInfo, TlsInfo},
 };
 use httpcore_core_primitives::RuntimeShutdown;
 
@@ -141,7 +144,7 @@ fn told_in(net: &MockNet, end: End, alpn: Alpn) -> Error {
     let mut config = PoolConfig::default();
     config.retry = Retry::Never;
     let pool = ConnectionPool::builder()
-        .pool_config(config)
+        .configure_pool(|pool| *pool = config)
         .tls(Arc::new(Ends(end, alpn)))
         .build(Arc::new(net.clone()));
     let request = http::Request::post("https://ends.test/").body(Body::from(BODY));

@@ -7,7 +7,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use httpcore::{Bytes, ConnectionPool, Error, ErrorKind, ErrorPhase, Fault, RequestSent};
+use httpcore::{
+    Bytes, ConnectionPool, Error, ErrorKind,
+    error::{ErrorPhase, Fault, RequestSent},
+};
 use httpcore_core_primitives::Alpn;
 use httpcore_net_mock::{Link, MockNet, MockTls, ServerStream, TlsServer};
 
@@ -121,7 +124,7 @@ fn only_a_close_notify_ends_a_body_that_lasts_until_the_end() {
         });
         let told = net.run(get(&pool(&net)));
         let told = told.as_ref().map_err(|error| (error.kind(), error.phase()));
-        // RFC 9112 §9.8: without one, it may have been cut short by anybody.
+        // RFC 9112 §9.8: without one, an attacker may have truncated it.
         assert_eq!(told.map(|body| &body[..]), outcome.map(str::as_bytes));
     }
 }

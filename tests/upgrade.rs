@@ -16,8 +16,8 @@ use std::{
 
 use bytes::BytesMut;
 use httpcore::{
-    Body, ConnectionPool, ConnectionRevoked, ErrorKind, Request, RequestTarget, Response, Timeouts,
-    Upgraded, blocking,
+    Body, ConnectionPool, ErrorKind, Request, Response, Timeouts, Upgraded, blocking,
+    error::ConnectionRevoked, extensions::RequestTarget,
 };
 use httpcore_net_mock::{Link, LiveCounts, MockNet, Scenario as Swept, ServerStream, Sweep};
 use httpcore_tests::suite::{
@@ -26,7 +26,7 @@ use httpcore_tests::suite::{
     tell_error,
 };
 
-/// An upgrade to a protocol of nobody's.
+/// An upgrade to an invented protocol.
 fn upgrade(client: &Client, path: &str) -> Request {
     let mut request = client.request("GET", path, Body::empty());
     let fields = request.headers_mut();
@@ -390,7 +390,7 @@ fn a_drain_at_any_instant_ends_an_upgrade_and_says_so() {
         net.run_until_idle();
         let switched = end.lock().unwrap().expect("it has ended");
         ends[usize::from(switched)] += 1;
-        assert_eq!(net.census(), LiveCounts::default(), "{}", net.report());
+        assert_eq!(net.live_counts(), LiveCounts::default(), "{}", net.report());
     }
     assert!(ends.iter().all(|count| *count > 3), "{ends:?}");
 }
@@ -410,8 +410,10 @@ fn an_upgrade_dropped_anywhere_leaves_nothing_behind() {
         })
         .counting(move || vec![("requests", pool.status().active_requests)])
         // A connection that is being made goes on being made, and is then idle.
-        .allowing(2, 1, 2)
-        .allowing_attempts(1)
+        .allow_tasks(2)
+        .allow_streams(1)
+        .allow_timers(2)
+        .allow_attempts(1)
         .then(async move { drop(upgraded(&again).await) })
     });
     assert!(swept.points > 10, "{swept:?}");

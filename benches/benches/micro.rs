@@ -1,13 +1,13 @@
-//! What single steps take: of the codec, the pool's machine, a timer, a wake-up.
+//! Times of single steps: of the codec, the pool's state machine, a timer, a wake-up.
 //!
 //! ```sh
 //! cargo bench -p httpcore-benches --bench micro           # all of them
 //! cargo bench -p httpcore-benches --bench micro -- codec  # some
 //! ```
 //!
-//! Times, for orientation while something is being changed; nothing is decided by them.
+//! Times are for orientation during a change; they decide nothing.
 
-#![allow(clippy::unwrap_used)] // measurements, and no library
+#![allow(clippy::unwrap_used)] // a benchmark, not a library
 
 use std::{
     future::poll_fn,
@@ -19,11 +19,13 @@ use std::{
 
 use bytes::BytesMut;
 use divan::{Bencher, black_box};
-use httpcore_core_primitives::{BodyLength, ConnectionPolicy, LazyTimer, Origin, Runtime, Scheme};
+use httpcore_core_primitives::{
+    BodyLength, ConnectionPolicy, KeepAliveHints, LazyTimer, Origin, Runtime, Scheme,
+};
 use httpcore_net_epoll::EventLoop;
 use httpcore_pool::{
     PoolConfig, Route,
-    state::{Action, Connection, State, TicketId},
+    state::{Connection, Effect, Effects, Input, State, WaiterId},
 };
 use httpcore_proto_h1::codec::{Codec, Event};
 
@@ -61,7 +63,7 @@ fn codec_encodes(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// With the encoding of its request, for a response answers one.
+/// Includes the encoding of the request, since a response needs one.
 #[divan::bench(args = ["tiny", "eleven", "chunked"])]
 fn codec_parses(bencher: Bencher<'_, '_>, what: &str) {
     let response = match what {
@@ -91,29 +93,40 @@ fn codec_parses(bencher: Bencher<'_, '_>, what: &str) {
 
 type Machine = State<u32, ()>;
 
-/// Runs the machine until it wants nothing more; yields the last grant.
-fn granted(machine: &mut Machine, now: Instant) -> Option<(TicketId, u32)> {
+/// Passes an input to the machine, makes the connections it asks for, and returns the last grant.
+fn granted(
+    machine: &mut Machine,
+    input: Input<'_, u32, ()>,
+    now: Instant,
+) -> Option<(WaiterId, u32)> {
     let mut grant = None;
-    let mut next = 0;
-    loop {
-        let mut is_fit = |_, _: &mut u32| true;
-        match machine.poll_action(now, &mut is_fit) {
-            None => return grant,
-            Some(Action::Dial { place, .. }) => {
-                next += 1;
-                machine.dialled(place, Ok(Connection::Exclusive(next)), now);
+    let mut effects = Effects::new();
+    machine.handle(input, now, &mut effects);
+    while !effects.is_empty() {
+        for effect in std::mem::take(&mut effects) {
+            match effect {
+                Effect::Connect { conn, .. } => {
+                    let (result, limit) = (Ok(Connection::Exclusive(1)), None);
+                    let connected = Input::Connected {
+                        conn,
+                        result,
+                        limit,
+                    };
+                    machine.handle(connected, now, &mut effects);
+                }
+                Effect::Grant {
+                    waiter,
+                    connection: Connection::Exclusive(number),
+                    ..
+                } => grant = Some((waiter, number)),
+                _ => {}
             }
-            Some(Action::Grant {
-                ticket,
-                connection: Connection::Exclusive(number),
-                ..
-            }) => grant = Some((ticket, number)),
-            Some(_) => {}
         }
     }
+    grant
 }
 
-/// A connection taken out and given back, with so many idle ones of other origins.
+/// Acquires and releases a connection, with `idle` idle ones of other origins.
 #[divan::bench(args = [1, 100, 10_000])]
 fn pool_lends(bencher: Bencher<'_, '_>, idle: usize) {
     let mut config = PoolConfig::default();
@@ -127,10 +140,18 @@ fn pool_lends(bencher: Bencher<'_, '_>, idle: usize) {
     let mut n = 0;
     let mut lend = || {
         n += 7919;
-        machine.enqueue(&routes[n % idle], ConnectionPolicy::default(), now);
-        let (ticket, number) = granted(&mut machine, now).unwrap();
-        machine.reclaimed(ticket, Ok(number), now);
-        granted(&mut machine, now);
+        let request = Input::Request {
+            route: &routes[n % idle],
+            policy: ConnectionPolicy::default(),
+            arrival: None,
+        };
+        let (waiter, connection) = granted(&mut machine, request, now).unwrap();
+        let returned = Input::Returned {
+            waiter,
+            connection,
+            hints: KeepAliveHints::default(),
+        };
+        granted(&mut machine, returned, now);
     };
     for _ in 0..idle {
         lend();
@@ -170,7 +191,7 @@ fn wake_from_the_same_thread(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// There and back: the waker goes to another thread, which wakes this one.
+/// Both ways: the waker goes to another thread, which wakes this one.
 #[divan::bench]
 fn wake_from_another_thread(bencher: Bencher<'_, '_>) {
     let epoll = EventLoop::new().unwrap();
@@ -191,7 +212,7 @@ fn wake_from_another_thread(bencher: Bencher<'_, '_>) {
     other.join().unwrap();
 }
 
-/// The machine is given the time; any will do.
+/// Any time: the machine is given it.
 #[allow(clippy::disallowed_methods)]
 fn now() -> Instant {
     Instant::now()

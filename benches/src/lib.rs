@@ -1,45 +1,47 @@
-//! What the programs that are counted have in common, ours and those in `peers/`: the command line,
-//! and the line of results.
+//! Shared by the measured programs, ours and those in `peers/`: the command line and the line of results.
+//! With the feature `harness`, also the program that measures them.
 //!
 //! ```text
-//! PROGRAM WORK --url URL [--requests N] [--in-flight K] …
+//! PROGRAM WORKLOAD --url URL [--requests N] [--in-flight K] …
 //! ```
 //!
-//! | WORK | what is done |
+//! | WORKLOAD | what is done |
 //! |---|---|
-//! | `get` | N requests over connections that are kept, K at once; bodies are read to the end |
-//! | `upload` | N POSTs, each with a body of `--size` bytes that is streamed |
+//! | `get` | N requests over reused connections, K at once; bodies are read to the end |
+//! | `upload` | N POSTs, each with a streamed body of `--size` bytes |
 //! | `connect` | N requests, each over a new connection; TLS sessions are resumed with `--resume` |
-//! | `idle` | K connections, opened one by one or held by K requests at once; exits holding them |
-//! | `concurrent-download` | N requests, one after the other, while the body at `--large` is read |
-//! | `happy-eyeballs` | one request to a name that has the `--addresses` `A,B`, in this order |
+//! | `idle` | K connections, opened one by one or by K requests at once; the program ends while holding them |
+//! | `concurrent-download` | N sequential requests while the body at `--large` is read |
+//! | `happy-eyeballs` | one request to a name with the `--addresses` `A,B`, in this order |
 //!
-//! A program which cannot do a work says so and exits with [`CANNOT`]; one that did it prints one
-//! line of JSON; built with the feature `lock-count`, it also prints how often the pool's lock was
-//! acquired, as a line of text to its standard error. Before `get` and `upload` are timed, each of the K has made one request: making
-//! connections is not part of it.
+//! A program that does not support a workload prints that and exits with [`CANNOT`]; otherwise it prints
+//! one line of JSON. Built with the feature `lock-count`, it also prints how often the pool's lock was
+//! acquired, as a line of text to its standard error. Before `get` and `upload` are timed, each of the K
+//! has made one request: making connections is not included.
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "harness")]
+pub mod harness;
 mod outcome;
 
 use std::{env, error::Error, net::SocketAddr, path::PathBuf};
 
 pub use outcome::{Latencies, Meter, Outcome};
 
-/// The exit code of a program that has no way of doing what it was asked for.
+/// The exit code of a program that does not support the workload.
 pub const CANNOT: i32 = 3;
 
-/// The pieces in which bodies are uploaded.
-pub const PIECE: usize = 64 << 10;
+/// Size of the chunks in which bodies are uploaded, in bytes.
+pub const CHUNK_BYTES: usize = 64 << 10;
 
-/// Why something was not done.
+/// The error of a program.
 pub type Failure = Box<dyn Error + Send + Sync>;
 
-/// What is to be done; see the crate's page.
+/// The kind of workload; see the crate's page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "they are explained together")]
-pub enum Work {
+pub enum Workload {
     Get,
     Upload,
     Connect,
@@ -48,55 +50,55 @@ pub enum Work {
     HappyEyeballs,
 }
 
-/// What a program is to do.
+/// The parsed command line of a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Task {
-    /// In general.
-    pub work: Work,
-    /// What is asked for.
+    /// The kind of workload.
+    pub workload: Workload,
+    /// The URL of the requests.
     pub url: String,
-    /// How many requests are made in all, those of a warm-up apart.
+    /// Number of requests, without those of the warm-up.
     pub requests: u64,
-    /// How many of them at once, at most.
+    /// Maximum number of requests at once.
     pub in_flight: u64,
     /// The length of each uploaded body, in bytes.
     pub size: u64,
-    /// What is downloaded beside the requests.
+    /// URL of the download that runs during the requests.
     pub large: Option<String>,
-    /// What the name in the URL stands for, if it is one that nobody can look up.
+    /// Addresses of the name in the URL, if it cannot be resolved.
     pub addresses: Vec<SocketAddr>,
     /// A file with the root of `https`, as PEM.
     pub ca: Option<PathBuf>,
-    /// HTTP/2 without asking (prior knowledge), or by ALPN over TLS.
+    /// HTTP/2, by prior knowledge or over TLS by ALPN.
     pub http2: bool,
     /// Whether TLS sessions may be resumed.
     pub resume: bool,
-    /// Whether each request's time is taken.
+    /// Whether the latency of each request is measured.
     pub latencies: bool,
 }
 
 impl Task {
-    /// The task in this process's arguments.
+    /// Parses the arguments of this process.
     ///
     /// # Errors
     ///
-    /// In a sentence, if there is none.
+    /// If they are invalid, with a description.
     pub fn from_arguments() -> Result<Self, String> {
         Self::parse(env::args().skip(1))
     }
 
     fn parse(mut words: impl Iterator<Item = String>) -> Result<Self, String> {
-        let work = match words.next().as_deref() {
-            Some("get") => Work::Get,
-            Some("upload") => Work::Upload,
-            Some("connect") => Work::Connect,
-            Some("idle") => Work::Idle,
-            Some("concurrent-download") => Work::ConcurrentDownload,
-            Some("happy-eyeballs") => Work::HappyEyeballs,
-            other => return Err(format!("no such work: {other:?}")),
+        let workload = match words.next().as_deref() {
+            Some("get") => Workload::Get,
+            Some("upload") => Workload::Upload,
+            Some("connect") => Workload::Connect,
+            Some("idle") => Workload::Idle,
+            Some("concurrent-download") => Workload::ConcurrentDownload,
+            Some("happy-eyeballs") => Workload::HappyEyeballs,
+            other => return Err(format!("unknown workload: {other:?}")),
         };
         let mut task = Task {
-            work,
+            workload,
             url: String::new(),
             requests: 0,
             in_flight: 1,
@@ -109,8 +111,8 @@ impl Task {
             latencies: false,
         };
         while let Some(word) = words.next() {
-            let mut value = || words.next().ok_or(format!("nothing behind {word}"));
-            let number = |text: String| text.parse().map_err(|_| format!("{text}: no number"));
+            let mut value = || words.next().ok_or(format!("{word} needs a value"));
+            let number = |text: String| text.parse().map_err(|_| format!("{text}: not a number"));
             match word.as_str() {
                 "--url" => task.url = value()?,
                 "--requests" => task.requests = number(value()?)?,
@@ -120,31 +122,32 @@ impl Task {
                 "--addresses" => {
                     let addresses = value()?;
                     let addresses: Result<_, _> = addresses.split(',').map(str::parse).collect();
-                    task.addresses = addresses.map_err(|_| "no addresses with ports")?;
+                    task.addresses =
+                        addresses.map_err(|_| "--addresses needs addresses with ports")?;
                 }
                 "--ca" => task.ca = Some(value()?.into()),
                 "--http2" => task.http2 = true,
                 "--resume" => task.resume = true,
                 "--latencies" => task.latencies = true,
-                other => return Err(format!("no such option: {other}")),
+                other => return Err(format!("unknown option: {other}")),
             }
         }
         if task.url.is_empty() || task.in_flight == 0 {
-            return Err("a --url is needed, and something --in-flight".into());
+            return Err("--url is required, and --in-flight must not be 0".into());
         }
         Ok(task)
     }
 
-    /// How many requests each of the [`in_flight`](Self::in_flight) makes: together exactly as many
-    /// as were asked for.
+    /// Returns the number of requests of each of the [`in_flight`](Self::in_flight) workers. Their sum is
+    /// exactly `requests`.
     pub fn shares(&self, requests: u64) -> impl Iterator<Item = u64> + use<> {
         let (all, each) = (self.in_flight, requests / self.in_flight);
         (0..all).map(move |worker| each + u64::from(worker < requests % all))
     }
 
-    /// The same for those in flight that are to have a connection each: no request is answered before
-    /// all have been sent, and so no connection is free for another. (A handshake takes as much as
-    /// hundreds of requests: one more or less would be all that is counted.)
+    /// Returns the task that opens one connection for each worker: no request is answered before all have
+    /// been sent, so that no connection is free for another. (A handshake costs as much as hundreds of
+    /// requests, so that one more or less would dominate the count.)
     pub fn warm_up(&self) -> Task {
         let mut task = self.clone();
         if self.in_flight > 1 {
@@ -154,14 +157,14 @@ impl Task {
         task
     }
 
-    /// The URL with another path.
+    /// Returns the URL with another path.
     pub fn url_of(&self, path: &str) -> String {
         let whole = self.url.len();
         let host = &self.url[..whole - self.host_and_path().1.len()];
         format!("{host}{path}")
     }
 
-    /// The URL without its scheme: host and port, and the path.
+    /// Returns the URL without its scheme: host and port, and the path.
     pub fn host_and_path(&self) -> (&str, &str) {
         let (_, rest) = self.url.split_once("://").unwrap_or(("", &self.url));
         rest.find('/')
@@ -174,19 +177,18 @@ impl Task {
     }
 }
 
-/// Ends a program that has no way of doing what it was asked for.
+/// Ends a program that does not support the workload.
 pub fn cannot(what: &str) -> ! {
-    eprintln!("cannot: {what}");
+    eprintln!("not supported: {what}");
     std::process::exit(CANNOT)
 }
 
-/// Runs a program: reads its task, does it, prints the result.
+/// Runs a program: parses its task, calls `program`, prints the result.
 ///
-/// A program that holds idle connections ends here with them: what lives at its end is what they
-/// take.
-pub fn run(work: impl FnOnce(&Task) -> Result<Outcome, Failure>) -> ! {
+/// A program that holds idle connections ends here with them: its heap at that time is what they take.
+pub fn run(program: impl FnOnce(&Task) -> Result<Outcome, Failure>) -> ! {
     let outcome = match Task::from_arguments() {
-        Ok(task) => work(&task).map_err(|error| error.to_string()),
+        Ok(task) => program(&task).map_err(|error| error.to_string()),
         Err(usage) => Err(usage),
     };
     match outcome {
@@ -212,9 +214,9 @@ mod tests {
     }
 
     #[test]
-    fn a_task_is_read_from_words() {
+    fn task_is_parsed_from_arguments() {
         let task = parse("get --url https://a:1/b --requests 10 --in-flight 4 --http2").unwrap();
-        assert_eq!((task.work, task.requests), (Work::Get, 10));
+        assert_eq!((task.workload, task.requests), (Workload::Get, 10));
         assert!(task.http2 && task.is_https() && !task.resume);
         assert_eq!(task.host_and_path(), ("a:1", "/b"));
         assert_eq!(task.url_of("/c"), "https://a:1/c");
@@ -222,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_task_is_refused() {
+    fn invalid_arguments_are_rejected() {
         for wrong in [
             "",
             "fly --url http://a",

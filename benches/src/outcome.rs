@@ -1,4 +1,4 @@
-//! What came of a task: counts, time, and how long each request took.
+//! The result of a task: counts, time, latencies.
 
 use std::{
     fmt,
@@ -7,7 +7,7 @@ use std::{
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// A stretch of work, timed: by the wall, and by what the whole process took of the processors.
+/// Measures elapsed time and the processor time of the whole process.
 #[derive(Clone, Copy, Debug)]
 pub struct Meter {
     wall: Instant,
@@ -15,7 +15,7 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// Begins now.
+    /// Starts measuring.
     pub fn start() -> Self {
         Meter {
             wall: now(),
@@ -23,7 +23,7 @@ impl Meter {
         }
     }
 
-    /// What has been done since the start.
+    /// Returns the result since the start.
     pub fn stop(self, requests: u64, bytes: u64, latencies: &mut Latencies) -> Outcome {
         let cpu = cpu() - self.cpu;
         Outcome {
@@ -36,11 +36,8 @@ impl Meter {
     }
 }
 
-/// The only look at a clock: what is measured here is no part of what is under measurement.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "no runtime is asked for the time here"
-)]
+/// The current time. The measurement is not part of what is measured.
+#[expect(clippy::disallowed_methods, reason = "there is no runtime here")]
 fn now() -> Instant {
     Instant::now()
 }
@@ -51,38 +48,38 @@ fn cpu() -> Duration {
     Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
-/// How long each request took, if that is wanted at all: two looks at the clock are not free.
+/// The latencies of requests, if they are measured: reading the clock twice has a cost.
 #[derive(Debug, Default)]
 pub struct Latencies {
-    are_wanted: bool,
+    is_enabled: bool,
     times: Vec<Duration>,
 }
 
 impl Latencies {
-    /// For `task`.
+    /// Creates a recorder for `task`.
     pub fn of(task: &crate::Task) -> Self {
         Latencies {
-            are_wanted: task.latencies,
+            is_enabled: task.latencies,
             times: Vec::new(),
         }
     }
 
-    /// A request begins.
+    /// Starts a request.
     pub fn begin(&self) -> Option<Instant> {
-        self.are_wanted.then(now)
+        self.is_enabled.then(now)
     }
 
-    /// The request that began then has ended.
+    /// Ends the request that `begin` started.
     pub fn end(&mut self, begun: Option<Instant>) {
         self.times.extend(begun.map(|begun| begun.elapsed()));
     }
 
-    /// Those of another, too.
+    /// Adds the latencies of another recorder.
     pub fn add(&mut self, other: Latencies) {
         self.times.extend(other.times);
     }
 
-    /// At `QUANTILES`.
+    /// Returns the latencies at `QUANTILES`.
     fn quantiles(&mut self) -> Vec<Duration> {
         self.times.sort_unstable();
         let at = |q: f64| {
@@ -93,12 +90,12 @@ impl Latencies {
     }
 }
 
-/// Where a distribution is looked at.
+/// The quantiles that are reported.
 const QUANTILES: [f64; 12] = [
     0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 0.9999, 1.0,
 ];
 
-/// What came of a task. Printed, it is one line of JSON.
+/// The result of a task. `Display` prints one line of JSON.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     requests: u64,
@@ -131,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quantiles_are_those_of_what_was_taken() {
+    fn quantiles_are_those_of_the_recorded_latencies() {
         let mut latencies = Latencies::default();
         assert!(latencies.quantiles().is_empty());
         latencies.times = (0..=100).rev().map(Duration::from_nanos).collect();
@@ -142,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outcome_is_a_line_of_json() {
+    fn outcome_prints_as_one_line_of_json() {
         let outcome = Outcome {
             requests: 2,
             bytes: 28,

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use httpcore::{Body, ConnectionPool, Http2Config, Timeouts};
+use httpcore::{Body, ConnectionPool, Timeouts, config::Http2Config};
 use httpcore_net_mock::{Link, MockNet, Scenario, Sweep, SweepReport};
 use httpcore_tests::{
     h2_peer::script::{Records, answer, serve},
@@ -27,7 +27,7 @@ fn client(net: &MockNet) -> Client {
     let pool = ConnectionPool::builder()
         .http1(false)
         .http2(true)
-        .http2_config(config)
+        .configure_http2(|http2| *http2 = config)
         .timeouts(
             Timeouts::none()
                 .with_acquire(hour)
@@ -113,12 +113,14 @@ fn three_after(net: &MockNet, first: bool, others: [bool; 2], later: Duration) -
         )]
     })
     // The neighbours; the connection's driver, the pool's watcher and what times them.
-    .allowing(4, 1, 8)
-    .allowing_attempts(1)
+    .allow_tasks(4)
+    .allow_streams(1)
+    .allow_timers(8)
+    .allow_attempts(1)
     .then(async move {
         while left.load(Ordering::Relaxed) > 0 {
             let soon = runtime.now() + Duration::from_millis(100);
-            httpcore::sleep_until(&runtime, soon).await;
+            httpcore::backend::sleep_until(&runtime, soon).await;
         }
         for (line, expected) in told.lock().unwrap().iter() {
             assert_eq!(line, expected, "of a neighbour");

@@ -130,7 +130,8 @@ fn give_up(client: Client) -> Story {
         let soon = std::time::Duration::from_millis(10);
         let runtime = client.runtime();
         let deadline = runtime.now() + soon;
-        let ended = httpcore::with_deadline(&runtime, "patience", Some(deadline), request).await;
+        let ended =
+            httpcore::backend::with_deadline(&runtime, "patience", Some(deadline), request).await;
         ended.unwrap_or_else(|| "given up".to_owned())
     })
 }

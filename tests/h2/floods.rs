@@ -141,7 +141,7 @@ fn never_read(client: Client) -> Story {
             Ok(response) => {
                 let runtime = client.runtime();
                 let later = runtime.now() + std::time::Duration::from_secs(600);
-                httpcore::sleep_until(&runtime, later).await;
+                httpcore::backend::sleep_until(&runtime, later).await;
                 httpcore_tests::suite::tell(response).await
             }
             Err(error) => tell_error(&error),

@@ -215,7 +215,7 @@ fn neither_direction_waits_for_the_other() {
                 let later = async {
                     let runtime = client.runtime();
                     let soon = runtime.now() + SOON / 2;
-                    httpcore::sleep_until(&runtime, soon).await;
+                    httpcore::backend::sleep_until(&runtime, soon).await;
                     client.get("/case").await
                 };
                 let (one, two) = httpcore_tests::h2_peer::both(upload, later).await;
@@ -254,7 +254,7 @@ fn read_late(client: Client) -> Story {
         match client.pool.request(request).await {
             Ok(response) => {
                 let runtime = client.runtime();
-                httpcore::sleep_until(&runtime, runtime.now() + SOON).await;
+                httpcore::backend::sleep_until(&runtime, runtime.now() + SOON).await;
                 tell(response).await
             }
             Err(error) => httpcore_tests::suite::tell_error(&error),
@@ -270,10 +270,10 @@ fn windows_of_the_client() {
         case(name, answering(frames))
             .client(client)
             .pool(|builder| {
-                let mut config = httpcore::Http2Config::default();
+                let mut config = httpcore::config::Http2Config::default();
                 config.stream_window = 65_535;
                 config.max_buffered_per_connection = 3 * 65_535;
-                builder.http2_config(config)
+                builder.configure_http2(|http2| *http2 = config)
             })
     };
     let after_cancel: Case = case(
@@ -354,10 +354,10 @@ fn windows_of_the_client() {
     ]);
 }
 
-fn five_mebibytes(builder: httpcore::Builder) -> httpcore::Builder {
-    let mut config = httpcore::Http2Config::default();
+fn five_mebibytes(builder: httpcore::ConnectionPoolBuilder) -> httpcore::ConnectionPoolBuilder {
+    let mut config = httpcore::config::Http2Config::default();
     config.max_buffered_per_connection = 5 << 20;
-    builder.http2_config(config)
+    builder.configure_http2(|http2| *http2 = config)
 }
 
 /// By how much the client opens the connection's window at the beginning: to 5 MiB.

@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use httpcore::{Body, Builder, ConnectionPool, Http2Config, PoolConfig, Timeouts};
+use httpcore::{
+    Body, ConnectionPool, ConnectionPoolBuilder, Timeouts,
+    config::{Http2Config, PoolConfig},
+};
 use httpcore_net_mock::{LiveCounts, MockNet};
 use httpcore_tests::{
     h2_peer::{
@@ -13,24 +16,32 @@ use httpcore_tests::{
     suite::{Client, tell_error},
 };
 
-fn client_with(net: &MockNet, change: impl FnOnce(Builder) -> Builder) -> Client {
+fn client_with(
+    net: &MockNet,
+    change: impl FnOnce(ConnectionPoolBuilder) -> ConnectionPoolBuilder,
+) -> Client {
     let builder = ConnectionPool::builder().http1(false).http2(true);
     let pool = change(builder).build(Arc::new(net.clone()));
     Client::new(pool, Arc::new(net.clone()), "http://server.test")
 }
 
-fn patient(builder: Builder) -> Builder {
+fn patient(builder: ConnectionPoolBuilder) -> ConnectionPoolBuilder {
     let mut config = PoolConfig::default();
     config.idle_timeout = Some(Duration::from_secs(3600));
     config.timeouts = Timeouts::none();
-    builder.pool_config(config)
+    builder.configure_pool(|pool| *pool = config)
 }
 
 fn nothing_is_left(net: &MockNet, client: Client) {
     assert_eq!(client.pool.status().active_requests, 0);
     drop(client);
     net.run_until_idle();
-    assert_eq!(net.census(), LiveCounts::default(), "{:#?}", net.live());
+    assert_eq!(
+        net.live_counts(),
+        LiveCounts::default(),
+        "{:#?}",
+        net.live()
+    );
 }
 
 #[test]
@@ -122,7 +133,7 @@ fn a_peer_that_answers_no_ping_is_given_up_with_what_waits_for_it() {
             let mut config = Http2Config::default();
             config.keep_alive_interval = Some(Duration::from_secs(30));
             config.keep_alive_timeout = Duration::from_secs(10);
-            patient(builder).http2_config(config)
+            patient(builder).configure_http2(|http2| *http2 = config)
         });
         let body = if is_stuck {
             vec![b'x'; 1 << 20]
@@ -225,7 +236,7 @@ fn the_answer_to_a_question_for_a_sign_of_life_does_not_widen_windows() {
         config.stream_window = 64 << 10;
         config.adaptive_window = true;
         config.keep_alive_interval = Some(Duration::from_secs(30));
-        patient(builder).http2_config(config)
+        patient(builder).configure_http2(|http2| *http2 = config)
     });
     // The first is measured, and too small; the second comes before the next measurement.
     assert_eq!(net.run(client.get("/one")), "200 x-seen=1 \"/one\"");

@@ -373,7 +373,7 @@ fn interim_responses() {
             Box::pin(async move {
                 let heard = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
                 let told = heard.clone();
-                let listener = httpcore::OnInformational::new(move |hint| {
+                let listener = httpcore::extensions::OnInformational::new(move |hint| {
                     let link = hint.headers()["link"].to_str().unwrap().to_owned();
                     told.lock().unwrap().push((hint.status().as_u16(), link));
                 });

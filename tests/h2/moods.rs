@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use httpcore::{Body, ConnectionPool, Http2Config, Timeouts};
+use httpcore::{Body, ConnectionPool, Timeouts, config::Http2Config};
 use httpcore_net_mock::{Chunks, Link, LiveCounts, MockNet, seeds};
 use httpcore_tests::{
     h2_peer::{
@@ -172,7 +172,7 @@ fn client(net: &MockNet) -> Client {
     let pool = ConnectionPool::builder()
         .http1(false)
         .http2(true)
-        .http2_config(config)
+        .configure_http2(|http2| *http2 = config)
         .timeouts(limits)
         .build(Arc::new(net.clone()));
     Client::new(pool, Arc::new(net.clone()), "http://server.test")
@@ -256,7 +256,12 @@ fn one_world(net: &MockNet, tally: &mut BTreeMap<String, usize>) {
     );
     drop(client);
     net.run_until_idle();
-    assert_eq!(net.census(), LiveCounts::default(), "{:#?}", net.live());
+    assert_eq!(
+        net.live_counts(),
+        LiveCounts::default(),
+        "{:#?}",
+        net.live()
+    );
 }
 
 #[test]

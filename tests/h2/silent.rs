@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use httpcore::{Builder, ConnectionPool, Http2Config, PoolConfig, Timeouts};
+use httpcore::{
+    ConnectionPool, ConnectionPoolBuilder, Timeouts,
+    config::{Http2Config, PoolConfig},
+};
 use httpcore_net_mock::MockNet;
 use httpcore_tests::{
     h2_peer::{
@@ -15,12 +18,15 @@ use httpcore_tests::{
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn client_with(net: &MockNet, change: impl FnOnce(Builder) -> Builder) -> Client {
+fn client_with(
+    net: &MockNet,
+    change: impl FnOnce(ConnectionPoolBuilder) -> ConnectionPoolBuilder,
+) -> Client {
     let mut config = PoolConfig::default();
     config.idle_timeout = Some(Duration::from_secs(3600));
     config.timeouts = Timeouts::none();
     let builder = ConnectionPool::builder().http1(false).http2(true);
-    let pool = change(builder.pool_config(config)).build(Arc::new(net.clone()));
+    let pool = change(builder.configure_pool(|pool| *pool = config)).build(Arc::new(net.clone()));
     Client::new(pool, Arc::new(net.clone()), "http://server.test")
 }
 
@@ -39,7 +45,7 @@ async fn get(client: &Client, dropped: bool) -> bool {
         return client.get_within("/", limits).await.starts_with("200");
     }
     let runtime = client.runtime();
-    let late = httpcore::sleep_until(&runtime, runtime.now() + SECOND);
+    let late = httpcore::backend::sleep_until(&runtime, runtime.now() + SECOND);
     let mut late = std::pin::pin!(late);
     let mut told = std::pin::pin!(client.get("/"));
     std::future::poll_fn(|cx| {
@@ -101,11 +107,7 @@ fn what_waits_on_a_dead_connection_is_told_so_in_time() {
         peer.serve(|request| answer(request, number)).await
     });
     let client = client_with(&net, |builder| {
-        builder.http2_config({
-            let mut config = Http2Config::default();
-            config.suspect_timeout = Some(Duration::from_secs(2));
-            config
-        })
+        builder.configure_http2(|http2| http2.suspect_timeout = Some(Duration::from_secs(2)))
     });
     let (told, _) = net.run(httpcore_tests::h2_peer::both(
         async {
@@ -174,7 +176,7 @@ fn no_connection_is_suspect_if_so_configured() {
     let client = client_with(&net, |builder| {
         let mut config = Http2Config::default();
         config.suspect_timeout = None;
-        builder.http2_config(config)
+        builder.configure_http2(|http2| *http2 = config)
     });
     net.run(async {
         for _ in 0..10 {

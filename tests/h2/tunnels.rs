@@ -3,7 +3,7 @@
 use std::{future::poll_fn, io::IoSlice};
 
 use bytes::BytesMut;
-use httpcore::{Body, NetworkStream, Protocol, Upgraded};
+use httpcore::{Body, Upgraded, backend::NetworkStream, extensions::Protocol};
 use httpcore_tests::{
     h2_peer::{
         frames::{code, data, headers, kind, ok, reset, setting, settings},

@@ -2,7 +2,7 @@
 
 use std::{future::Future, sync::Arc, task::Poll, time::Duration};
 
-use httpcore::{Body, Builder, ConnectionPool, Response, Timeouts};
+use httpcore::{Body, ConnectionPool, ConnectionPoolBuilder, Response, Timeouts};
 use httpcore_net_mock::{Link, MockNet};
 use httpcore_tests::{
     h2_peer::{
@@ -12,7 +12,10 @@ use httpcore_tests::{
     suite::{Client, tell, tell_error},
 };
 
-fn client_with(net: &MockNet, change: impl FnOnce(Builder) -> Builder) -> Client {
+fn client_with(
+    net: &MockNet,
+    change: impl FnOnce(ConnectionPoolBuilder) -> ConnectionPoolBuilder,
+) -> Client {
     let builder = ConnectionPool::builder().http1(false).http2(true);
     let builder = builder.timeouts(Timeouts::none().with_total(Duration::from_secs(60)));
     let pool = change(builder).build(Arc::new(net.clone()));
@@ -109,7 +112,10 @@ fn a_flood_of_empty_data_ends_the_connection_however_many_responses_came_before(
 }
 
 /// A server which sends bodies as windows allow, and its client.
-fn polite(net: &MockNet, change: impl FnOnce(Builder) -> Builder) -> (Client, Records) {
+fn polite(
+    net: &MockNet,
+    change: impl FnOnce(ConnectionPoolBuilder) -> ConnectionPoolBuilder,
+) -> (Client, Records) {
     let (_, records) = serve(net, &[], async |mut peer, number| {
         peer.serve(|request| match request.field(":path") {
             Some(path) if path.starts_with("/bytes") => vec![ok(request.frame.stream)],

@@ -11,13 +11,13 @@ use std::{
 use bytes::Bytes;
 use http::HeaderMap;
 use httpcore::{
-    Body, ConnectionPool, Error, ErrorKind, ErrorPhase, Request, RequestSent, Response,
-    TimeoutKind, Timeouts,
+    Body, ConnectionPool, Error, ErrorKind, Request, Response, Timeouts,
+    error::{ErrorPhase, RequestSent, TimeoutKind},
 };
 use httpcore_net_mock::{MockNet, Sleep};
 
 use crate::{
-    Moods, milliseconds,
+    FaultProfile, milliseconds,
     origin::{self, Book},
 };
 
@@ -63,7 +63,7 @@ pub(crate) struct Plan {
     timeouts: Timeouts,
     /// Whether its own body fails.
     fails: bool,
-    /// The response is dropped after so many pieces of its body.
+    /// The response is dropped after this number of chunks of its body.
     pieces: usize,
 }
 
@@ -106,7 +106,7 @@ impl Ledger {
         waker.into_iter().for_each(Waker::wake);
     }
 
-    /// Waits until so many have been entered.
+    /// Waits until `count` requests have been entered.
     pub(crate) fn filled(&self, count: usize) -> impl Future<Output = ()> + '_ {
         poll_fn(move |cx| {
             let mut ledger = self.0.lock().unwrap();
@@ -283,7 +283,11 @@ async fn read(
     assert_eq!(response.status(), 200);
     let (head, mut body) = response.into_parts();
     let field = |name| head.headers[name].to_str().unwrap().parse::<usize>();
-    assert_eq!(field("x-number"), Ok(number), "somebody else's answer");
+    assert_eq!(
+        field("x-number"),
+        Ok(number),
+        "the response to another request"
+    );
     let size = if is_head { 0 } else { field("x-size").unwrap() };
     // RFC 9112 §8: where a body ends with the connection, one cut short passes for a whole one.
     let may_be_short = head.headers.contains_key("connection");
@@ -307,7 +311,7 @@ async fn read(
 }
 
 /// Checks that it went in a way that this world accounts for, and says in a word how it went.
-pub(crate) fn check(entry: &Entry, moods: Moods, book: &Book) -> String {
+pub(crate) fn check(entry: &Entry, faults: FaultProfile, book: &Book) -> String {
     let seen = book.seen(entry.number).heads;
     match &entry.outcome {
         Outcome::Answered => {
@@ -316,7 +320,7 @@ pub(crate) fn check(entry: &Entry, moods: Moods, book: &Book) -> String {
             format!("answered{again}")
         }
         Outcome::Dropped => {
-            assert!(moods.drops, "request {} was dropped", entry.number);
+            assert!(faults.drops, "request {} was dropped", entry.number);
             "dropped".to_owned()
         }
         Outcome::Failed(error) => {
@@ -325,8 +329,8 @@ pub(crate) fn check(entry: &Entry, moods: Moods, book: &Book) -> String {
                 "request {} after {:?}, seen {seen} times: {told}, {error:?}",
                 entry.number, entry.took
             );
-            assert!(fits(entry, error, moods, book), "{of}\n{moods:?}");
-            assert!(!moods.are_kind() || entry.fails, "{of}, in a kind world");
+            assert!(fits(entry, error, faults, book), "{of}\n{faults:?}");
+            assert!(!faults.is_clean() || entry.fails, "{of}, in a clean world");
             assert!(error.attempts() <= 2, "{of}");
             assert!(seen <= error.attempts() as usize, "{of}");
             if error.sent() == RequestSent::None && error.attempts() == 1 {
@@ -338,7 +342,7 @@ pub(crate) fn check(entry: &Entry, moods: Moods, book: &Book) -> String {
 }
 
 /// Whether something in this world accounts for an error, and it says so in the right phase.
-fn fits(entry: &Entry, error: &Error, moods: Moods, book: &Book) -> bool {
+fn fits(entry: &Entry, error: &Error, faults: FaultProfile, book: &Book) -> bool {
     let at_least = |limit: Option<Duration>| limit.is_some_and(|limit| entry.took >= limit);
     let (phase, sent) = (error.phase(), error.sent());
     let on_the_wire = matches!(
@@ -347,15 +351,15 @@ fn fits(entry: &Entry, error: &Error, moods: Moods, book: &Book) -> bool {
     );
     match error.kind() {
         ErrorKind::Resolve => {
-            moods.names && phase == ErrorPhase::Resolve && sent == RequestSent::None
+            faults.names && phase == ErrorPhase::Resolve && sent == RequestSent::None
         }
         ErrorKind::Connect => {
-            (moods.links || moods.names)
+            (faults.links || faults.names)
                 && phase == ErrorPhase::Connect
                 && sent == RequestSent::None
         }
         ErrorKind::ConnectionClosed | ErrorKind::Network => {
-            (moods.links || moods.servers) && on_the_wire
+            (faults.links || faults.servers) && on_the_wire
         }
         ErrorKind::Protocol => {
             book.spoke_nonsense() && matches!(phase, ErrorPhase::Head | ErrorPhase::Send)
@@ -366,10 +370,10 @@ fn fits(entry: &Entry, error: &Error, moods: Moods, book: &Book) -> bool {
                 at_least(entry.timeouts.acquire()) && phase == ErrorPhase::Acquire
             }
             TimeoutKind::Resolve => {
-                moods.names && at_least(entry.timeouts.resolve()) && phase == ErrorPhase::Resolve
+                faults.names && at_least(entry.timeouts.resolve()) && phase == ErrorPhase::Resolve
             }
             TimeoutKind::Connect => {
-                (moods.names || moods.links)
+                (faults.names || faults.links)
                     && at_least(entry.timeouts.connect())
                     && phase == ErrorPhase::Connect
             }
@@ -379,7 +383,7 @@ fn fits(entry: &Entry, error: &Error, moods: Moods, book: &Book) -> bool {
                 at_least(entry.timeouts.response_head()) && phase == ErrorPhase::Head
             }
             TimeoutKind::Read => at_least(entry.timeouts.read()) && on_the_wire,
-            // It fires at its instant, and nobody here dawdles.
+            // It fires at its instant: no task here delays it.
             TimeoutKind::Total => Some(entry.took) == entry.timeouts.total(),
             _ => false,
         },

@@ -1,13 +1,13 @@
-//! The whole engine under random faults, one seed after the other.
+//! The whole client under random faults, for many seeds.
 //!
-//! In each world eight requests share two places. Chance decides what they are, when they begin
-//! and whether somebody drops them; how each connection is linked and how it fails; what the
+//! In each world eight requests share two connections. The seed determines what they are, when they begin
+//! and whether they are dropped; how each connection is linked and how it fails; what the
 //! server does with each request ([`origin`]). Afterwards
 //!
-//! - each request has got its own right answer, or an error that something in this world accounts
-//!   for, or was dropped;
-//! - the server has seen no POST twice, and nothing that was never sent;
-//! - the pool's books balance, and nothing is active, queued, or left behind;
+//! - each request has its own correct response, or an error that a fault of this world explains, or was
+//!   dropped;
+//! - the server has received no POST twice, and nothing that was not sent;
+//! - the pool's counters are consistent, and nothing is active, queued or leaked;
 //! - the next request succeeds.
 //!
 //! Ten thousand seeds are run, in about twenty seconds of one core without optimisation.
@@ -20,47 +20,47 @@ mod origin;
 
 use std::{cell::RefCell, collections::BTreeMap, sync::Arc, time::Duration};
 
-use httpcore::{ConnectionPool, PoolConfig};
+use httpcore::{ConnectionPool, config::PoolConfig};
 use httpcore_net_mock::{Chunks, DnsEntry, Link, LiveCounts, MockNet, ServerHandle, seeds};
 
 use asking::{Ledger, Outcome, Plan};
 use origin::Book;
 
-/// How many seeds are run, unless the environment says otherwise.
+/// Number of seeds, unless the environment sets another.
 const SEEDS: u64 = 10_000;
-/// How many requests there are.
+/// Number of requests.
 const REQUESTS: usize = 8;
-/// How many places they share.
-const PLACES: usize = 2;
-/// From how many seeds on every outcome is to be expected.
+/// Limit of connections.
+const CONNECTIONS: usize = 2;
+/// Number of seeds from which on every outcome must have occurred.
 const ENOUGH: u64 = 2_000;
 
-/// In what this world is cruel: in each thing for half of the seeds, so that some are kind.
+/// The faults of a world: each is enabled for half of the seeds, so that some worlds are clean.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Moods {
-    /// Names are slow, or do not exist; one of two addresses is no good.
+pub(crate) struct FaultProfile {
+    /// Names are slow, or do not exist; one of two addresses is unreachable.
     names: bool,
-    /// Connecting fails, and connections end, reset and swallow bytes.
+    /// Connecting fails; connections end, are reset, or drop bytes.
     links: bool,
-    /// Servers close, reset, stall and talk nonsense.
+    /// Servers close, reset, stall and send invalid HTTP.
     servers: bool,
     /// Requests and responses are dropped.
     drops: bool,
 }
 
-impl Moods {
+impl FaultProfile {
     fn of(net: &MockNet) -> Self {
-        let is_cruel = || net.random_below(2) == 1;
-        Moods {
-            names: is_cruel(),
-            links: is_cruel(),
-            servers: is_cruel(),
-            drops: is_cruel(),
+        let is_faulty = || net.random_below(2) == 1;
+        FaultProfile {
+            names: is_faulty(),
+            links: is_faulty(),
+            servers: is_faulty(),
+            drops: is_faulty(),
         }
     }
 
-    /// Whether every request must be answered, but for those whose own bodies fail.
-    fn are_kind(self) -> bool {
+    /// Whether every request must succeed, except those whose own bodies fail.
+    fn is_clean(self) -> bool {
         !(self.names || self.links || self.servers || self.drops)
     }
 }
@@ -69,8 +69,8 @@ fn milliseconds(count: usize) -> Duration {
     Duration::from_millis(count as u64)
 }
 
-/// What the next connection to a server is like.
-fn link(net: &MockNet, is_cruel: bool) -> Link {
+/// A random link for a connection.
+fn link(net: &MockNet, is_faulty: bool) -> Link {
     // A small buffer on a long way is a slow link; too slow for the time limits.
     let (latency, buffer) = [(0, 65_536), (10, 65_536), (1, 700), (0, 50)][net.random_below(4)];
     let link = Link::new().latency(milliseconds(latency)).buffer(buffer);
@@ -80,7 +80,7 @@ fn link(net: &MockNet, is_cruel: bool) -> Link {
         3 => link.chunks(Chunks::AsWritten),
         _ => link,
     };
-    if !is_cruel {
+    if !is_faulty {
         return link;
     }
     let (near, far) = (net.random_below(200) as u64, net.random_below(1500) as u64);
@@ -101,11 +101,11 @@ fn link(net: &MockNet, is_cruel: bool) -> Link {
 }
 
 /// Two names, one of them with two addresses.
-fn hosts(net: &MockNet, moods: Moods, book: &Arc<Book>) -> [ServerHandle; 2] {
+fn hosts(net: &MockNet, faults: FaultProfile, book: &Arc<Book>) -> [ServerHandle; 2] {
     let served = ["one.test", "two.test"].map(|host| {
         let book = book.clone();
         let served = net.serve(host, 80, move |stream| origin::serve(stream, book.clone()));
-        let links: Vec<Link> = (0..8).map(|_| link(net, moods.links)).collect();
+        let links: Vec<Link> = (0..8).map(|_| link(net, faults.links)).collect();
         served.links(links);
         served
     });
@@ -113,7 +113,7 @@ fn hosts(net: &MockNet, moods: Moods, book: &Arc<Book>) -> [ServerHandle; 2] {
     let dead = "192.0.2.1:80".parse().unwrap();
     net.set_link(dead, Link::unreachable());
     let both = || DnsEntry::addresses([dead.ip().to_string(), good.ip().to_string()]);
-    let name = if !moods.names {
+    let name = if !faults.names {
         both()
     } else {
         net.set_link(
@@ -133,38 +133,38 @@ fn hosts(net: &MockNet, moods: Moods, book: &Arc<Book>) -> [ServerHandle; 2] {
 
 fn pool(net: &MockNet) -> ConnectionPool {
     let mut config = PoolConfig::default();
-    config.max_connections = Some(PLACES);
+    config.max_connections = Some(CONNECTIONS);
     config.idle_timeout = Some(milliseconds([4000, 30][net.random_below(2)]));
     config.timeouts = asking::TIMEOUTS;
     ConnectionPool::builder()
-        .pool_config(config)
+        .configure_pool(|pool| *pool = config)
         .build(Arc::new(net.clone()))
 }
 
 /// One world, from beginning to end. Counts in `tally` how each request went.
 fn mixed(net: &MockNet, tally: &mut BTreeMap<String, usize>) {
-    let moods = Moods::of(net);
-    let book = Arc::new(Book::new(moods.servers));
-    let served = hosts(net, moods, &book);
+    let faults = FaultProfile::of(net);
+    let book = Arc::new(Book::new(faults.servers));
+    let served = hosts(net, faults, &book);
     let pool = pool(net);
     let ledger = Arc::new(Ledger::default());
     for number in 0..REQUESTS {
-        let plan = Plan::new(net, number, moods.drops);
+        let plan = Plan::new(net, number, faults.drops);
         asking::spawn(net, &pool, plan, &ledger);
     }
     net.run(ledger.filled(REQUESTS));
 
     for entry in ledger.take() {
-        let told = asking::check(&entry, moods, &book);
+        let told = asking::check(&entry, faults, &book);
         *tally.entry(told).or_default() += 1;
     }
     book.check();
     check_books(net, &pool);
 
-    // The world is kind from now on, and whoever asks next is served. What there is of old
+    // The world is clean from now on, and the next requests succeed. What there is of old
     // connections, idle or in the making, may still be bad: each of them may fail one request.
     let old = pool.status().connections.len();
-    book.relent();
+    book.stop_faults();
     served.iter().for_each(|served| {
         served.link(Link::new());
     });
@@ -186,22 +186,27 @@ fn mixed(net: &MockNet, tally: &mut BTreeMap<String, usize>) {
     check_books(net, &pool);
     drop(pool);
     net.run_until_idle();
-    assert_eq!(net.census(), LiveCounts::default(), "{:#?}", net.live());
+    assert_eq!(
+        net.live_counts(),
+        LiveCounts::default(),
+        "{:#?}",
+        net.live()
+    );
 }
 
 /// Nothing is in use, and what has been counted adds up.
 fn check_books(net: &MockNet, pool: &ConnectionPool) {
     net.run_until_idle();
-    let (status, census, counted) = (pool.status(), net.census(), pool.stats());
+    let (status, counts, counted) = (pool.status(), net.live_counts(), pool.stats());
     assert_eq!(
         (status.active_requests, status.queued_requests),
         (0, 0),
         "{status:#}"
     );
-    assert!(status.connections.len() <= PLACES, "{status:#}");
+    assert!(status.connections.len() <= CONNECTIONS, "{status:#}");
     assert_eq!(
-        census.streams, status.idle_connections,
-        "{status:#}\n{census:?}"
+        counts.streams, status.idle_connections,
+        "{status:#}\n{counts:?}"
     );
     assert_eq!(
         counted.requests,
@@ -215,8 +220,8 @@ fn check_books(net: &MockNet, pool: &ConnectionPool) {
         "{counted:#?}"
     );
     if being_made == 0 {
-        // Somebody watches what is idle, and nobody else is there.
-        let is_quiet = census.tasks <= 1 && census.timers <= 1 && census.attempts == 0;
+        // Only the maintenance task is left.
+        let is_quiet = counts.tasks <= 1 && counts.timers <= 1 && counts.attempts == 0;
         assert!(is_quiet, "{:#?}", net.live());
     }
     let closed: u64 = counted.closed().map(|(_, count)| count).sum();

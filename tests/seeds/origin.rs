@@ -11,7 +11,7 @@ use std::{
 
 use httpcore_net_mock::ServerStream;
 
-use crate::{PLACES, REQUESTS};
+use crate::{CONNECTIONS, REQUESTS};
 
 /// What the server has seen of one request.
 #[derive(Clone, Debug, Default)]
@@ -26,7 +26,7 @@ pub(crate) struct Seen {
 #[derive(Debug)]
 pub(crate) struct Book {
     seen: Mutex<Vec<Seen>>,
-    is_cruel: AtomicBool,
+    is_faulty: AtomicBool,
     spoke_nonsense: AtomicBool,
 }
 
@@ -47,20 +47,20 @@ struct Head {
 }
 
 impl Book {
-    pub(crate) fn new(is_cruel: bool) -> Self {
+    pub(crate) fn new(is_faulty: bool) -> Self {
         Book {
-            seen: Mutex::new(vec![Seen::default(); REQUESTS + PLACES + 1]),
-            is_cruel: AtomicBool::new(is_cruel),
+            seen: Mutex::new(vec![Seen::default(); REQUESTS + CONNECTIONS + 1]),
+            is_faulty: AtomicBool::new(is_faulty),
             spoke_nonsense: AtomicBool::new(false),
         }
     }
 
     /// From now on nothing fails.
-    pub(crate) fn relent(&self) {
-        self.is_cruel.store(false, Ordering::Relaxed);
+    pub(crate) fn stop_faults(&self) {
+        self.is_faulty.store(false, Ordering::Relaxed);
     }
 
-    /// Whether somebody has said what is not HTTP.
+    /// Whether a server has sent what is not HTTP.
     pub(crate) fn spoke_nonsense(&self) -> bool {
         self.spoke_nonsense.load(Ordering::Relaxed)
     }
@@ -112,7 +112,7 @@ pub(crate) async fn serve(mut stream: ServerStream, book: std::sync::Arc<Book>) 
 ///
 /// Those of the connection; the client may have gone.
 async fn answer(stream: &mut ServerStream, head: &Head, book: &Book) -> io::Result<Then> {
-    let mood = match book.is_cruel.load(Ordering::Relaxed) {
+    let fault = match book.is_faulty.load(Ordering::Relaxed) {
         true => stream.random_below(20),
         false => 0,
     };
@@ -122,7 +122,7 @@ async fn answer(stream: &mut ServerStream, head: &Head, book: &Book) -> io::Resu
     }
     let (answer, manner) = compose(head, stream);
     let is_last = matches!(manner, Manner::UntilClose);
-    let then = match mood {
+    let then = match fault {
         1 => return Ok(Then::Close),
         2 => return Ok(Then::Reset),
         3 => return Ok(Then::Stall),
@@ -132,7 +132,7 @@ async fn answer(stream: &mut ServerStream, head: &Head, book: &Book) -> io::Resu
             stream.write_all(&answer[..part]).await?;
             return Ok([Then::Close, Then::Reset, Then::Stall]
                 .into_iter()
-                .nth(mood - 4)
+                .nth(fault - 4)
                 .unwrap());
         }
         7 => {

@@ -15,7 +15,7 @@ use h2::{
     server::{self, SendResponse},
 };
 use http::{HeaderMap, Request, Response};
-use httpcore::NetworkStream;
+use httpcore::backend::NetworkStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 type Answering = Pin<Box<dyn Future<Output = ()> + Send>>;

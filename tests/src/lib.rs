@@ -1,4 +1,4 @@
-//! What the suites in this folder share.
+//! Code shared by the suites in this folder.
 //!
 //! [`suite`] runs one scenario (scripts for a server's connections, and what a client does with
 //! them) on every backend: in virtual time, over our event loop, on tokio and smol, and on a thread that waits.
@@ -11,17 +11,34 @@ pub mod http2;
 pub mod smol;
 pub mod suite;
 
-/// The examples of the README, tested.
+/// The examples of the README, as documentation tests.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
-/// The example of net-mock's README, tested: it needs `httpcore`, which net-mock must not know.
+/// The example of net-mock's README. It needs `httpcore`, on which net-mock must not depend.
 #[cfg(doctest)]
 #[doc = include_str!("../../crates/net-mock/README.md")]
 struct MockReadme;
 
-/// The examples of the guide to testing, tested.
+/// The examples of the page on testing.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/testing.md")]
 struct TestingGuide;
+
+/// The examples of the guides, one module for each chapter.
+#[cfg(doctest)]
+mod guides {
+    #[doc = include_str!("../../docs/guides/src/errors.md")]
+    mod errors {}
+    #[doc = include_str!("../../docs/guides/src/limits.md")]
+    mod limits {}
+    #[doc = include_str!("../../docs/guides/src/retries.md")]
+    mod retries {}
+    #[doc = include_str!("../../docs/guides/src/start.md")]
+    mod start {}
+    #[doc = include_str!("../../docs/guides/src/timeouts.md")]
+    mod timeouts {}
+    #[doc = include_str!("../../docs/guides/src/tokio.md")]
+    mod tokio {}
+}

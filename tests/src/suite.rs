@@ -14,7 +14,8 @@ use std::{
 
 use bytes::Bytes;
 use httpcore::{
-    Body, Builder, ConnectionPool, Error, EventLoop, PoolStatus, Response, Runtime, Timeouts,
+    Body, ConnectionPool, ConnectionPoolBuilder, Error, EventLoop, Response, Timeouts,
+    backend::Runtime, trace::PoolStatus,
 };
 use httpcore_net_epoll::Blocking;
 use httpcore_net_mock::{MockNet, ServerStream};
@@ -59,7 +60,7 @@ pub struct Scenario {
     /// In the order in which the connections are accepted.
     pub connections: &'static [&'static [Step]],
     /// Changes to the pool's settings.
-    pub pool: fn(Builder) -> Builder,
+    pub pool: fn(ConnectionPoolBuilder) -> ConnectionPoolBuilder,
     /// What the client does, and what it has to say about it.
     pub client: fn(Client) -> Story,
     /// What it should have to say.
@@ -127,18 +128,18 @@ impl Client {
     /// Lets time pass.
     pub async fn waits(&self, time: Duration) {
         let then = self.runtime.now() + time;
-        httpcore::sleep_until(&self.runtime, then).await;
+        httpcore::backend::sleep_until(&self.runtime, then).await;
     }
 
     /// Waits until the pool looks like that, asking now and then; says whether it came to do so.
-    /// How long it takes is nobody's promise, and so there is ample time for it.
+    /// How long it takes is not specified, and so the limit is generous.
     pub async fn sees(&self, such: impl Fn(&PoolStatus) -> bool) -> bool {
         for _ in 0..2000 {
             if such(&self.pool.status()) {
                 return true;
             }
             let soon = self.runtime.now() + Duration::from_millis(5);
-            httpcore::sleep_until(&self.runtime, soon).await;
+            httpcore::backend::sleep_until(&self.runtime, soon).await;
         }
         false
     }
@@ -218,7 +219,7 @@ impl Scenario {
                 scripts.ended(how);
             }
         });
-        let before = net.census();
+        let before = net.live_counts();
         let outcome = net.run(async {
             let client = self.client_on(Arc::new(net.clone()), "http://server.test".to_owned());
             (self.client)(client).await
@@ -226,7 +227,7 @@ impl Scenario {
         scripts.over();
         net.run_until_idle();
         scripts.check();
-        assert_eq!(net.census(), before, "{}: left behind", self.name);
+        assert_eq!(net.live_counts(), before, "{}: left behind", self.name);
         net.clear();
         outcome
     }
@@ -302,7 +303,7 @@ impl Scenario {
 
     fn over_sockets(
         &self,
-        run: impl FnOnce(&dyn Fn(Arc<dyn httpcore::NetworkBackend>) -> Client) -> String,
+        run: impl FnOnce(&dyn Fn(Arc<dyn httpcore::backend::NetworkBackend>) -> Client) -> String,
     ) -> String {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let base = format!("http://{}", listener.local_addr().expect("its address"));
@@ -332,7 +333,11 @@ impl Scenario {
         outcome
     }
 
-    fn client_on(&self, backend: Arc<dyn httpcore::NetworkBackend>, base: String) -> Client {
+    fn client_on(
+        &self,
+        backend: Arc<dyn httpcore::backend::NetworkBackend>,
+        base: String,
+    ) -> Client {
         Client {
             pool: (self.pool)(ConnectionPool::builder()).build(backend.clone()),
             runtime: backend,
@@ -351,7 +356,7 @@ struct Scripts {
     changed: Condvar,
 }
 
-/// Whether the client's story is over, and who waits for that.
+/// Whether the client has finished, and the wakers that wait for that.
 #[derive(Default)]
 struct Ending {
     is_over: bool,

@@ -154,7 +154,7 @@ fn check<F: Future<Output = ()>>(converse: impl FnOnce(Io) -> F) {
     assert_eq!(pool.status().active_requests, 0);
     drop(pool);
     net.run_until_idle();
-    assert_eq!(net.census().streams, 0);
+    assert_eq!(net.live_counts().streams, 0);
 }
 
 #[test]

@@ -66,8 +66,10 @@ fn scenario(net: &MockNet) -> Scenario {
     Scenario::new(async move { converse(&asking).await })
         .counting(move || vec![("requests", pool.status().active_requests)])
         // A connection that is being made goes on being made, and is then idle.
-        .allowing(2, 1, 2)
-        .allowing_attempts(1)
+        .allow_tasks(2)
+        .allow_streams(1)
+        .allow_timers(2)
+        .allow_attempts(1)
         .then(async move { converse(&again).await })
 }
 
@@ -95,6 +97,6 @@ fn a_websocket_comes_to_its_end_in_any_order_of_things() {
         assert_eq!(pool.status().active_requests, 0);
         drop(pool);
         net.run_until_idle();
-        assert_eq!(net.census().streams, 0);
+        assert_eq!(net.live_counts().streams, 0);
     });
 }

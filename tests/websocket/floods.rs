@@ -1,4 +1,4 @@
-//! A peer which says more than anybody can listen to must not keep others from running.
+//! A peer that sends faster than the client reads must not starve other tasks.
 
 use std::{
     fmt,
@@ -14,7 +14,8 @@ use std::{
 
 use bytes::BytesMut;
 use httpcore::{
-    ConnectionInfo, IdleEvent, NetworkStream,
+    backend::{IdleEvent, NetworkStream},
+    net::ConnectionInfo,
     ws::{Config, WebSocket},
 };
 
@@ -104,7 +105,7 @@ fn gives_way<T>(once: Vec<u8>, again: Vec<u8>, listen: impl AsyncFnOnce(WebSocke
     assert!(read <= TURN, "{read} bytes were read in one poll");
     assert!(
         woken.0.load(Ordering::Relaxed) > 0,
-        "nobody would go on listening"
+        "the flood starves other tasks"
     );
 }
 

@@ -107,7 +107,7 @@ fn pings_are_answered_and_pongs_are_heard() {
             "close 1002",
         ),
         (
-            "2.7 a pong nobody asked for",
+            "2.7 an unsolicited pong",
             vec![frame(PONG, ""), bye()],
             r#"pong "", close 1000 """#,
             "close 1000",

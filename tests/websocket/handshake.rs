@@ -229,7 +229,7 @@ fn a_refusal_comes_with_head_and_body_and_leaves_the_connection_in_use() {
 }
 
 #[test]
-fn a_switch_that_nobody_proves_to_have_been_asked_for_is_no_websocket() {
+fn switch_without_a_valid_accept_is_rejected() {
     // HTTP/1.0 has no 101 (RFC 9110 §15.2).
     let error = open(handshake(), ACCEPTED.replace("HTTP/1.1", "HTTP/1.0")).unwrap_err();
     let OpenError::Request(error) = error else {
@@ -318,7 +318,11 @@ fn secure_websockets_go_over_tls() {
         .build(Arc::new(net.clone()));
     let asked = Handshake::new("wss://server.test/").key(crate::peer::KEY);
     let opened = net.run(pool.websocket(asked)).unwrap();
-    assert!(httpcore::NetworkStream::info(&opened.stream).tls.is_some());
+    assert!(
+        httpcore::backend::NetworkStream::info(&opened.stream)
+            .tls
+            .is_some()
+    );
 }
 
 #[test]

@@ -9,8 +9,10 @@ use bytes::Bytes;
 use h2::{RecvStream, server::SendResponse};
 use http::{Method, Request, Response, Version};
 use httpcore::{
-    Alpn, ConnectionPool, ConnectionRevoked, ErrorKind, NetworkStream, TimeoutKind, Timeouts,
-    upgrade::ExtendedConnectUnsupported,
+    ConnectionPool, ErrorKind, Timeouts,
+    backend::{NetworkStream, upgrade::ExtendedConnectUnsupported},
+    error::{ConnectionRevoked, TimeoutKind},
+    net::Alpn,
     ws::{Config, Handshake, Message, MessageError, OpenError, Violation, WebSocket},
 };
 use httpcore_net_mock::{Link, LiveCounts, MockNet, MockTls, TlsServer};
@@ -76,7 +78,7 @@ fn served(versions: &'static [Alpn], builder: h2::server::Builder) -> (MockNet, 
 }
 
 fn served_to(
-    pool: httpcore::Builder,
+    pool: httpcore::ConnectionPoolBuilder,
     link: Link,
     versions: &'static [Alpn],
     builder: h2::server::Builder,
@@ -135,7 +137,7 @@ fn a_websocket_is_a_stream_of_an_http2_connection() {
     });
     drop(pool);
     net.run_until_idle();
-    assert_eq!(net.census(), LiveCounts::default(), "{}", net.report());
+    assert_eq!(net.live_counts(), LiveCounts::default(), "{}", net.report());
 }
 
 #[test]
@@ -224,7 +226,7 @@ fn a_drain_ends_websockets_on_a_shared_connection_and_says_so() {
         panic!("{end:?}");
     };
     assert!(ConnectionRevoked::is_source_of(&error), "{error}");
-    assert_eq!(net.census(), LiveCounts::default(), "{}", net.report());
+    assert_eq!(net.live_counts(), LiveCounts::default(), "{}", net.report());
 }
 
 #[test]

@@ -156,7 +156,7 @@ pub(crate) fn receive(link: Link, frames: &[u8], config: Config) -> (String, Str
     });
     drop(pool);
     net.run_until_idle();
-    assert_eq!(net.census().streams, 0);
+    assert_eq!(net.live_counts().streams, 0);
     let heard = heard(&noted.lock().unwrap());
     (received, told(&heard))
 }

@@ -9,7 +9,8 @@ use std::{
 };
 
 use httpcore::{
-    ConnectionPool, Runtime, Upgraded, sleep_until,
+    ConnectionPool, Upgraded,
+    backend::{Runtime, sleep_until},
     ws::{Config, Fragment, Message, MessageError, WebSocket},
 };
 use httpcore_net_mock::{Link, MockNet};
@@ -73,7 +74,7 @@ where
     });
     drop(pool);
     net.run_until_idle();
-    assert_eq!(net.census().streams, 0);
+    assert_eq!(net.live_counts().streams, 0);
     let noted = noted.lock().unwrap();
     told(&heard(&noted))
 }

@@ -1,22 +1,22 @@
-//! Steps which are one or two invocations of cargo.
+//! Steps that are one or two invocations of cargo.
 
 use std::{path::PathBuf, process::Command};
 
-use crate::steps::{Outcome, Report, cargo, execute, find, output, root, target};
+use xtask::steps::{Outcome, Report, cargo, execute, find, output, root, target};
 
-/// The oldest compiler promised, as `rust-version` in the root manifest says.
+/// The minimum supported Rust version, as in `rust-version` of the root manifest.
 const OLDEST: &str = "1.88";
 
-/// Workspaces of their own: what they need is to be nobody's dependency.
+/// Workspaces of their own, whose dependencies stay out of the main workspace.
 const OUTSIDE: [&str; 3] = ["fuzz", "differential", "benches/peers"];
 
-pub(crate) fn fmt(only_look: bool) -> Outcome {
+pub(crate) fn fmt(only_report: bool) -> Outcome {
     for folder in [""].iter().chain(&OUTSIDE) {
         let mut command = cargo();
         command
             .current_dir(root().join(folder))
             .args(["fmt", "--all"]);
-        if only_look {
+        if only_report {
             command.arg("--check");
         }
         execute(&mut command)?;
@@ -36,7 +36,7 @@ pub(crate) fn lint() -> Outcome {
         "-D",
         "warnings",
     ]))?;
-    // Not the peers: C libraries are built for those, which takes minutes.
+    // Without the peers, which build C libraries for minutes.
     for folder in &OUTSIDE[..2] {
         execute(
             cargo()
@@ -55,7 +55,7 @@ pub(crate) fn lint() -> Outcome {
     Ok(Report::default())
 }
 
-/// Both views: what users read, and what engineers read.
+/// Builds the documentation for engineers (private items too) and for users.
 pub(crate) fn doc() -> Outcome {
     let view = |more: &[&str]| {
         execute(
@@ -76,7 +76,7 @@ pub(crate) fn doc() -> Outcome {
     Ok(Report::default())
 }
 
-/// Each published crate with every combination of at most two features.
+/// Checks each published crate with every combination of at most two features.
 pub(crate) fn matrix() -> Outcome {
     let hack = cargo_hack()?;
     let mut report = Report::default();
@@ -95,7 +95,7 @@ pub(crate) fn matrix() -> Outcome {
     let mut command = Command::new(&hack);
     command.current_dir(root());
     combinations(&mut command)?;
-    // Without a network a missing compiler stays missing; rustup must not try to fetch it.
+    // rustup must not try to download a missing compiler.
     let has_oldest = Command::new("rustup")
         .args(["run", OLDEST, "rustc", "--version"])
         .env("RUSTUP_AUTO_INSTALL", "0")
@@ -113,14 +113,14 @@ pub(crate) fn matrix() -> Outcome {
         )?;
     } else {
         report.leave_out(format!(
-            "a build with Rust {OLDEST}, the oldest promised: that toolchain is not installed \
-             (clippy's incompatible_msrv has looked for newer library items)"
+            "a build with Rust {OLDEST}, the oldest supported: that toolchain is not installed \
+             (clippy's incompatible_msrv has checked the use of newer library items)"
         ));
     }
     Ok(report)
 }
 
-/// cargo-hack, installed under `target/` if it is nowhere else.
+/// Returns cargo-hack. It is installed under `target/` if it is not in the path.
 fn cargo_hack() -> Result<PathBuf, String> {
     let tools = target().join("tools");
     let installed = tools.join("bin/cargo-hack");

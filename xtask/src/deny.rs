@@ -1,16 +1,17 @@
-//! What dependencies bring with them: licences, and where they come from.
+//! Licences, sources and bans of dependencies, and security advisories.
 //!
-//! These checks need nothing but `cargo metadata`. Advisories need a database which is fetched,
-//! and the tool that reads it takes as long to build as everything else here together; so it is
-//! used where somebody has installed it.
+//! With cargo-deny installed, this step is `cargo deny check` with `deny.toml`. That tool takes minutes
+//! to build, so where it is missing, the checks below replace it as far as `cargo metadata` suffices,
+//! and the rest is reported as left out. A test keeps both lists equal.
+
+use xtask::steps::{Outcome, Report, cargo, execute};
 
 use crate::{
     cargo::has,
-    steps::{Outcome, Report, cargo, execute},
     tidy::metadata::{Package, with_dependencies},
 };
 
-/// Licences under which the whole may be used by anybody who may use this project.
+/// Licences that impose no more than this project's own.
 const LICENCES: [&str; 12] = [
     "0BSD",
     "Apache-2.0",
@@ -26,17 +27,42 @@ const LICENCES: [&str; 12] = [
     "Zlib",
 ];
 
-/// Crates which must not come in, not even by a detour.
+/// Crates that must not be in the tree, not even as dependencies of dependencies.
 const BANNED: [(&str, &str); 4] = [
-    ("async-std", "it is discontinued"),
-    ("native-tls", "TLS here is rustls"),
-    ("openssl", "TLS here is rustls"),
-    ("openssl-sys", "TLS here is rustls"),
+    ("async-std", "discontinued"),
+    ("native-tls", "TLS is rustls"),
+    ("openssl", "TLS is rustls"),
+    ("openssl-sys", "TLS is rustls"),
 ];
 
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
 pub(crate) fn run() -> Outcome {
+    if has("deny") {
+        with_cargo_deny()
+    } else {
+        built_in()
+    }
+}
+
+/// Runs `cargo deny check` with `deny.toml`.
+fn with_cargo_deny() -> Outcome {
+    let mut report = Report::default();
+    let mut what = vec!["licenses", "bans", "sources"];
+    match execute(cargo().args(["deny", "--locked", "fetch", "db"])) {
+        Ok(()) => what.push("advisories"),
+        Err(error) => report.leave_out(format!(
+            "security advisories, whose database cannot be fetched: {error}"
+        )),
+    }
+    let mut command = cargo();
+    command.args(["deny", "--offline", "--locked", "check"]);
+    execute(command.args(what))?;
+    Ok(report)
+}
+
+/// Checks what needs no tool: licences, sources and bans.
+fn built_in() -> Outcome {
     let packages = with_dependencies()?;
     let problems = check(&packages);
     for problem in &problems {
@@ -46,15 +72,10 @@ pub(crate) fn run() -> Outcome {
         return Err(format!("{} problems", problems.len()));
     }
     let mut report = Report::note(format!("{} packages", packages.len()));
-    if !has("deny") {
-        report.leave_out("security advisories: cargo-deny is not installed");
-    } else if let Err(error) = execute(cargo().args(["deny", "fetch", "db"])) {
-        report.leave_out(format!(
-            "security advisories, whose database cannot be fetched: {error}"
-        ));
-    } else {
-        execute(cargo().args(["deny", "--offline", "check", "advisories"]))?;
-    }
+    report.leave_out(
+        "security advisories, and cargo-deny's own checks of licences, sources and bans: cargo-deny is \
+         not installed (`cargo install --locked cargo-deny`)",
+    );
     Ok(report)
 }
 
@@ -75,7 +96,7 @@ fn check(packages: &[Package]) -> Vec<String> {
             problems.push(format!("{name} {version}: not from crates.io"));
         }
         if let Some((_, why)) = BANNED.iter().find(|(banned, _)| banned == name) {
-            problems.push(format!("{name} {version}: banned, for {why}"));
+            problems.push(format!("{name} {version}: banned: {why}"));
         }
     }
     problems
@@ -83,7 +104,7 @@ fn check(packages: &[Package]) -> Vec<String> {
 
 /// Whether an SPDX expression can be satisfied with [`LICENCES`].
 ///
-/// `OR` binds less than `AND`; an old spelling of `OR` is a slash.
+/// `AND` binds more tightly than `OR`. A slash is an old spelling of `OR`.
 fn is_allowed(expression: &str) -> bool {
     let expression = expression.replace('/', " OR ");
     let words = expression.replace('(', " ( ").replace(')', " ) ");
@@ -131,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn expressions_are_read_as_spdx_says() {
+    fn licence_expressions_are_evaluated_as_spdx() {
         for fine in [
             "MIT",
             "MIT OR GPL-3.0",
@@ -157,7 +178,22 @@ mod tests {
     }
 
     #[test]
-    fn what_must_not_come_in_is_noticed() {
+    fn lists_are_those_of_deny_toml() {
+        let text = std::fs::read_to_string(xtask::steps::root().join("deny.toml")).unwrap();
+        let (_, licences) = text.split_once("allow = [").unwrap();
+        let (licences, _) = licences.split_once(']').unwrap();
+        let licences: Vec<&str> = licences.split('"').skip(1).step_by(2).collect();
+        assert_eq!(licences, LICENCES);
+        let banned: Vec<(&str, &str)> = text
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("{ crate = \""))
+            .filter_map(|line| line.trim_end_matches("\" },").split_once("\", reason = \""))
+            .collect();
+        assert_eq!(banned, BANNED);
+    }
+
+    #[test]
+    fn unwanted_dependency_is_reported() {
         let fine = Package {
             name: "fine".into(),
             license: Some("MIT".into()),

@@ -1,11 +1,11 @@
-//! The same responses read by other clients: `differential/` is a workspace of its own, so that
-//! these clients are nobody's dependencies.
+//! The same responses read by other clients. `differential/` is a workspace of its own, so that these
+//! clients stay out of the main workspace.
 
 use std::process::Command;
 
-use crate::steps::{Outcome, Report, cargo, execute, find, output, root, target};
+use xtask::steps::{Outcome, Report, cargo, execute, find, output, root, target};
 
-/// What Python is to have.
+/// The package that Python needs.
 const H11: &str = "h11==0.16.0";
 
 pub(crate) fn run() -> Outcome {
@@ -20,14 +20,14 @@ pub(crate) fn run() -> Outcome {
             execute(&mut command)?;
         }
         Err(why) => {
-            // What h11 is known to read differently cannot be found then; the check would fail.
+            // The known differences of h11 would not be found, and the check would fail.
             report.leave_out(format!("the comparison, which needs {H11}: {why}"));
         }
     }
     Ok(report)
 }
 
-/// A Python which has h11, in a virtual environment under `target/`.
+/// Returns a Python with h11, in a virtual environment under `target/`.
 fn h11() -> Result<std::path::PathBuf, String> {
     let venv = target().join("differential/venv");
     let python = venv.join("bin/python");

@@ -1,13 +1,13 @@
-//! Fuzzing: `fuzz/` is a workspace of its own, since it needs a nightly compiler and cargo-fuzz.
+//! Fuzzing. `fuzz/` is a workspace of its own, since it needs a nightly compiler and cargo-fuzz.
 
 use std::{fs, path::PathBuf, process::Command};
 
-use crate::steps::{Outcome, Report, cargo, execute, find, root, target};
+use xtask::steps::{Outcome, Report, cargo, execute, find, root, target};
 
-/// How long a target runs when nobody says.
-const USUALLY: &str = "60s";
+/// Duration of a run without `--for`.
+const DEFAULT_TIME: &str = "60s";
 
-/// Without arguments, lists the targets; else `TARGET [--for 60s]`.
+/// Lists the targets without arguments; with `TARGET [--for 60s]`, runs one.
 pub(crate) fn run(arguments: &[String]) -> Outcome {
     let targets = targets()?;
     let Some((name, rest)) = arguments.split_first() else {
@@ -18,18 +18,17 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
     };
     if !targets.contains(name) {
         let known = targets.join(", ");
-        return Err(format!("no such target: {name} (there are {known})"));
+        return Err(format!("unknown target: {name} (known are {known})"));
     }
     let time = match rest {
-        [] => USUALLY,
+        [] => DEFAULT_TIME,
         [word, time] if word == "--for" => time,
         _ => return Err(format!("unknown arguments: {}", rest.join(" "))),
     };
-    let seconds = seconds(time).ok_or(format!("no time: {time} (60s, 10m, 1h)"))?;
+    let seconds = seconds(time).ok_or(format!("invalid time: {time} (valid are 60s, 10m, 1h)"))?;
     needs_nightly()?;
     let tool = cargo_fuzz()?;
-    // What is found to be new goes beside the corpus, and not into it: that holds seeds which
-    // somebody has read.
+    // New inputs go beside the corpus, not into it: the corpus has reviewed seeds only.
     let found = root().join("fuzz/target/found").join(name);
     fs::create_dir_all(&found).map_err(|error| format!("{}: {error}", found.display()))?;
     execute(
@@ -60,7 +59,7 @@ fn targets() -> Result<Vec<String>, String> {
     Ok(names)
 }
 
-/// `90`, `60s`, `10m` or `1h` in seconds.
+/// Returns `90`, `60s`, `10m` or `1h` in seconds.
 fn seconds(time: &str) -> Option<u64> {
     let digits = time.trim_end_matches(['s', 'm', 'h']);
     let unit = match &time[digits.len()..] {
@@ -72,7 +71,7 @@ fn seconds(time: &str) -> Option<u64> {
     digits.parse::<u64>().ok()?.checked_mul(unit)
 }
 
-/// Whoever asks for fuzzing means it: without the compiler for it, nothing is left out in silence.
+/// Fails without a nightly compiler: fuzzing was requested explicitly, so it is not skipped.
 fn needs_nightly() -> Result<(), String> {
     let has = Command::new("rustup")
         .args(["run", "nightly", "rustc", "--version"])
@@ -86,7 +85,7 @@ fn needs_nightly() -> Result<(), String> {
     }
 }
 
-/// cargo-fuzz, installed under `target/` if it is nowhere else.
+/// Returns cargo-fuzz. It is installed under `target/` if it is not in the path.
 fn cargo_fuzz() -> Result<PathBuf, String> {
     let tools = target().join("tools");
     let installed = tools.join("bin/cargo-fuzz");
@@ -108,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_has_a_unit_or_is_in_seconds() {
+    fn time_without_a_unit_is_in_seconds() {
         for (time, expected) in [
             ("90", Some(90)),
             ("60s", Some(60)),
@@ -124,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn each_target_has_seeds_and_is_built() {
+    fn each_target_has_seeds_and_a_manifest_entry() {
         let manifest = fs::read_to_string(root().join("fuzz/Cargo.toml")).unwrap();
         for name in targets().unwrap() {
             assert!(manifest.contains(&format!("name = \"{name}\"")), "{name}");

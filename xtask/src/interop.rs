@@ -1,4 +1,4 @@
-//! Tests against real servers: what is missing is installed where that is possible.
+//! Tests against real servers. Missing servers are installed where that is possible.
 
 use std::{
     fs,
@@ -6,26 +6,18 @@ use std::{
     process::Command,
 };
 
-use crate::{
+use xtask::{
+    debian::{Debian, Found, Missing},
     steps::{Outcome, Report, cargo, execute, find, output, root, target},
-    test::counted,
 };
 
-/// Why something is not here.
-pub(crate) enum Missing {
-    /// Nobody could have installed it here: no rights, no installer, no network.
-    LeftOut(String),
-    /// It should have worked.
-    Failed(String),
-}
-
-pub(crate) type Found = Result<(), Missing>;
+use crate::test::counted;
 
 pub(crate) fn run() -> Outcome {
     let folder = target().join("interop");
     fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let debian = Debian::default();
-    // By the names which `httpcore_servers::Kind` and `Front` have for them.
+    // Names as in `httpcore_servers::Kind` and `Front`.
     let servers = [
         ("nginx", debian.has("nginx", &["nginx-light"])),
         ("http.server", debian.has("python3", &["python3"])),
@@ -37,7 +29,7 @@ pub(crate) fn run() -> Outcome {
         ("h2o", debian.has("h2o", &["h2o"])),
         ("caddy", debian.has("caddy", &["caddy"])),
         ("nghttpd", debian.has("nghttpd", &["nghttp2-server"])),
-        // In the same environment as httpbin, and so only asked whether it is there by now.
+        // Installed in the same environment as httpbin.
         ("hypercorn", python(&debian, &folder)),
         ("uvicorn", python(&debian, &folder)),
         ("websockets", python(&debian, &folder)),
@@ -48,7 +40,7 @@ pub(crate) fn run() -> Outcome {
     let mut report = Report::default();
     for (name, found) in servers {
         match found {
-            Ok(()) => println!("    {name}: here"),
+            Ok(()) => println!("    {name}: available"),
             Err(Missing::LeftOut(why)) => {
                 report.leave_out(format!("{name}: {why}"));
                 missing.push(name);
@@ -68,81 +60,8 @@ pub(crate) fn run() -> Outcome {
     Ok(report)
 }
 
-/// Debian's packages, if this is Debian and we are root.
-#[derive(Default)]
-pub(crate) struct Debian {
-    is_updated: std::cell::Cell<bool>,
-}
-
-impl Debian {
-    /// Whether `program` is here, or is after installing `packages`.
-    pub(crate) fn has(&self, program: &str, packages: &[&str]) -> Found {
-        if find(program).is_some() {
-            return Ok(());
-        }
-        self.install(packages)?;
-        match find(program) {
-            Some(_) => Ok(()),
-            None => Err(Missing::Failed(format!(
-                "{packages:?} brought no {program}"
-            ))),
-        }
-    }
-
-    fn install(&self, packages: &[&str]) -> Found {
-        let is_root = output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
-        if find("apt-get").is_none() || !is_root {
-            let names = packages.join(", ");
-            let why = format!("not installed, and only root on Debian can (package {names})");
-            return Err(Missing::LeftOut(why));
-        }
-        if !self.is_updated.get() {
-            execute(Command::new("apt-get").args(["update", "-qq"]))
-                .map_err(|error| Missing::LeftOut(format!("no package lists: {error}")))?;
-            self.is_updated.set(true);
-        }
-        let guard = NoDaemons::set();
-        let installed = execute(
-            Command::new("apt-get")
-                .args(["install", "-y", "-qq", "--no-install-recommends"])
-                // Another installation is waited for.
-                .args(["-o", "DPkg::Lock::Timeout=300"])
-                .args(packages)
-                .env("DEBIAN_FRONTEND", "noninteractive"),
-        );
-        drop(guard);
-        installed.map_err(Missing::Failed)
-    }
-}
-
-/// While this lives, installing a server does not start it, unless that was so before.
-struct NoDaemons(Option<&'static Path>);
-
-impl NoDaemons {
-    fn set() -> Self {
-        let policy = Path::new("/usr/sbin/policy-rc.d");
-        if policy.exists() {
-            return NoDaemons(None);
-        }
-        let is_set = fs::write(policy, "#!/bin/sh\nexit 101\n").is_ok()
-            && execute(Command::new("chmod").arg("755").arg(policy)).is_ok();
-        if !is_set {
-            eprintln!("    a server that is installed now may start itself");
-        }
-        NoDaemons(Some(policy))
-    }
-}
-
-impl Drop for NoDaemons {
-    fn drop(&mut self) {
-        if let Some(policy) = self.0 {
-            let _ = fs::remove_file(policy);
-        }
-    }
-}
-
-/// gunicorn, httpbin, Hypercorn, uvicorn and websockets, in a virtual environment which is made anew when its list has
-/// changed.
+/// Installs gunicorn, httpbin, Hypercorn, uvicorn and websockets in a virtual environment, which is
+/// created again when the list of packages has changed.
 fn python(debian: &Debian, folder: &Path) -> Found {
     debian.has("python3", &["python3", "python3-venv"])?;
     let failed = |what: &dyn std::fmt::Display| Missing::Failed(what.to_string());
@@ -161,7 +80,7 @@ fn python(debian: &Debian, folder: &Path) -> Found {
         )
     };
     if make().is_err() {
-        // Debian's python3 comes without.
+        // Debian's python3 does not include venv.
         debian.install(&["python3-venv"])?;
         make().map_err(Missing::Failed)?;
     }
@@ -169,7 +88,7 @@ fn python(debian: &Debian, folder: &Path) -> Found {
     fs::write(&stamp, wanted).map_err(|error| failed(&error))
 }
 
-/// Packages for Node, installed anew when their list has changed.
+/// Installs packages for Node, again when the list of packages has changed.
 fn node_packages(debian: &Debian, folder: &Path) -> Found {
     debian.has("node", &["nodejs"])?;
     debian.has("npm", &["npm"])?;
@@ -195,12 +114,12 @@ fn node_packages(debian: &Debian, folder: &Path) -> Found {
         .output()
         .map_err(|error| failed(&error))?;
     if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        eprintln!("{said}");
-        let last = said.lines().rfind(|line| !line.is_empty()).unwrap_or("");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        eprintln!("{stderr}");
+        let last = stderr.lines().rfind(|line| !line.is_empty()).unwrap_or("");
         let last = format!("npm: {last}");
         let unreachable = ["ENOTFOUND", "ECONNREFUSED", "ETIMEDOUT", "EAI_AGAIN"];
-        return Err(if unreachable.iter().any(|sign| said.contains(sign)) {
+        return Err(if unreachable.iter().any(|sign| stderr.contains(sign)) {
             Missing::LeftOut(last)
         } else {
             Missing::Failed(last)
@@ -209,39 +128,39 @@ fn node_packages(debian: &Debian, folder: &Path) -> Found {
     fs::write(&stamp, wanted).map_err(|error| failed(&error))
 }
 
-/// The Autobahn test suite, which runs on Python 2.7 alone. That is found where pyenv has it, and
-/// installed by nobody.
+/// Installs the Autobahn test suite, which requires Python 2.7. The interpreter itself is not installed:
+/// it is used if it is in the path or among pyenv's versions.
 fn autobahn(folder: &Path) -> Found {
     const SUITE: &str = "autobahntestsuite==0.8.2";
     let failed = |error: &dyn std::fmt::Display| Missing::Failed(error.to_string());
-    let mut where_is = Command::new("python2.7");
-    where_is.args(["-c", "import sys; print(sys.executable)"]);
+    let mut locate = Command::new("python2.7");
+    locate.args(["-c", "import sys; print(sys.executable)"]);
     if find("pyenv").is_some() {
         let versions = output(Command::new("pyenv").args(["versions", "--bare"]));
         let versions = versions.unwrap_or_default();
         if let Some(version) = versions.lines().find(|version| version.starts_with("2.7")) {
-            where_is.env("PYENV_VERSION", version.trim());
+            locate.env("PYENV_VERSION", version.trim());
         }
     }
-    let interpreter = output(&mut where_is)
-        .map_err(|_| Missing::LeftOut("there is no Python 2.7 for it".to_owned()))?;
+    let interpreter = output(&mut locate)
+        .map_err(|_| Missing::LeftOut("it needs Python 2.7, which is not installed".to_owned()))?;
     let packages = folder.join("autobahn");
     let stamp = packages.join("installed");
     if fs::read_to_string(&stamp).is_ok_and(|installed| installed == SUITE) {
         return Ok(());
     }
-    let said = Command::new(interpreter.trim())
+    let output = Command::new(interpreter.trim())
         .args(["-m", "pip", "install", "--quiet", "--upgrade", "--target"])
         .args([packages.as_os_str(), SUITE.as_ref()])
         .output()
         .map_err(|error| failed(&error))?;
-    if !said.status.success() {
-        let said = String::from_utf8_lossy(&said.stderr).into_owned();
-        let last = said.lines().rfind(|line| !line.is_empty()).unwrap_or("");
-        // Nobody can be expected to keep wheels for it much longer.
+    if !output.status.success() {
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        let last = stderr.lines().rfind(|line| !line.is_empty()).unwrap_or("");
+        // An unmaintained package: a failure to install it is expected at some time.
         return Err(Missing::LeftOut(format!("pip: {last}")));
     }
-    // Outside of its own folder, this interpreter takes no folder for a package without one.
+    // Outside its own folder, this interpreter accepts no package without this file.
     fs::write(packages.join("zope/__init__.py"), "").map_err(|error| failed(&error))?;
     let link = folder.join("python2.7");
     let _ = fs::remove_file(&link);
@@ -259,19 +178,19 @@ fn pip(venv: &Path, list: &Path) -> Found {
     if output.status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    eprintln!("{said}");
-    let last = said.lines().rfind(|line| !line.is_empty()).unwrap_or("");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    eprintln!("{stderr}");
+    let last = stderr.lines().rfind(|line| !line.is_empty()).unwrap_or("");
     let last = format!("pip: {last}");
-    Err(if is_unreachable(&said) {
+    Err(if is_unreachable(&stderr) {
         Missing::LeftOut(last)
     } else {
         Missing::Failed(last)
     })
 }
 
-/// Whether what pip says is that there is no network, rather than that there is no such package.
-fn is_unreachable(said: &str) -> bool {
+/// Whether pip's output means that the network is unreachable, not that the package does not exist.
+fn is_unreachable(stderr: &str) -> bool {
     [
         "NewConnectionError",
         "NameResolutionError",
@@ -281,7 +200,7 @@ fn is_unreachable(said: &str) -> bool {
         "Connection refused",
     ]
     .iter()
-    .any(|sign| said.contains(sign))
+    .any(|sign| stderr.contains(sign))
 }
 
 #[cfg(test)]
@@ -289,7 +208,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_missing_network_is_told_from_a_missing_package() {
+    fn unreachable_network_is_distinguished_from_unknown_package() {
         assert!(is_unreachable(
             "WARNING: Retrying after connection broken by 'NewConnectionError(…)'\n\
              ERROR: Could not find a version that satisfies the requirement httpbin"

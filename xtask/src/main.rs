@@ -1,7 +1,7 @@
-//! `cargo xtask`: the workshop as one program.
+//! `cargo xtask`: the tooling of this project as one program.
 //!
-//! What CI runs is `cargo xtask ci`, and every step of that can be run alone. A step which cannot
-//! be carried out here says so at the end, under LEFT OUT; nothing is skipped in silence.
+//! CI runs `cargo xtask ci`; each of its steps can also be run alone. A step that cannot be carried
+//! out on this machine is listed at the end, under LEFT OUT. Nothing is skipped silently.
 
 #![forbid(unsafe_code)]
 
@@ -11,37 +11,38 @@ mod deny;
 mod differential;
 mod fuzz;
 mod interop;
-mod steps;
 mod test;
 mod tidy;
 
 use std::process::ExitCode;
 
-use steps::Step;
+use xtask::steps::{self, Outcome, Step};
 
 const HELP: &str = "\
 cargo xtask COMMAND
 
-  ci        everything below but fuzz, differential and bench, as CI runs it
-  fmt       format the sources (--check: only look)
+  ci        every step below except fuzz, differential and bench, as CI runs it
+  fmt       format the sources (--check: only report)
   lint      clippy on all targets with all features, and on fuzz/ and differential/; warnings are
             errors
   doc       rustdoc, the public view and the private one; warnings are errors
-  tidy      what compilers do not check: who depends on whom, where unsafe is, citations, manifests
-              (--rfcs: list every citation of an RFC)
-  deny      licences, sources and duplicates of dependencies; advisories if cargo-deny is there
-  test      all tests, or those on one backend (--backend mock|epoll|all); --seeds N for worlds in
-              virtual time; what follows -- goes to `cargo test`
-  matrix    every combination of features, up to two at a time, and the oldest compiler if it is there
-  interop   tests against real servers, installing what is missing where that is possible
-  fuzz      fuzz one target for a time (TARGET --for 60s); without arguments, lists the targets
+  tidy      checks that compilers do not make: dependencies between crates, the place of unsafe code,
+            citations, manifests, words (--rfcs: list every citation of an RFC)
+  deny      licences, sources and duplicates of dependencies, and security advisories, by cargo-deny
+            where it is installed
+  test      all tests, or those of one backend (--backend mock|epoll|all); --seeds N: the number of
+            seeds for worlds in virtual time; arguments after -- go to `cargo test`
+  matrix    every combination of features, up to two at a time, and the oldest supported compiler
+            where it is installed
+  interop   tests against real servers; missing servers are installed where that is possible
+  fuzz      fuzz one target (TARGET --for 60s); without arguments, list the targets
   differential
-            the responses of our tests read by other clients; differences are in docs/
-  counts    what our own client costs, in counts, against benches/baseline.json
-  bench     us, other clients and the floor: a report in target/bench (--quick: a small selection;
-            --rounds N: how often to time; --write: into docs/performance.md; --accept: renew the
-            baseline; names of works)
-  help      this
+            read the responses of our tests with other clients; known differences are in docs/
+  counts    compare the counts of our own client with benches/baseline.json
+  bench     measure our client, other clients and the baseline client: a report in target/bench
+            (--quick: a small selection; --rounds N: number of timed runs; --write: into
+            docs/performance.md; --accept: renew the accepted counts; names of workloads)
+  help      this text
 ";
 
 fn main() -> ExitCode {
@@ -59,34 +60,34 @@ fn main() -> ExitCode {
             Step::new("deny", deny::run),
             Step::new("test", || test::run(&[])),
             Step::new("matrix", cargo::matrix),
-            Step::new("counts", bench::guard::check),
+            Step::new("counts", || bench::run("counts", &[])),
             Step::new("interop", interop::run),
         ]),
-        "fmt" => alone("fmt", || {
+        "fmt" => single("fmt", || {
             cargo::fmt(rest.iter().any(|word| word == "--check"))
         }),
-        "lint" => alone("lint", cargo::lint),
-        "doc" => alone("doc", cargo::doc),
-        "tidy" => alone("tidy", || tidy::run(rest)),
-        "deny" => alone("deny", deny::run),
-        "test" => alone("test", || test::run(rest)),
-        "matrix" => alone("matrix", cargo::matrix),
-        "interop" => alone("interop", interop::run),
-        "fuzz" => alone("fuzz", || fuzz::run(rest)),
-        "differential" => alone("differential", differential::run),
-        "counts" => alone("counts", bench::guard::check),
-        "bench" => alone("bench", || bench::run(rest)),
+        "lint" => single("lint", cargo::lint),
+        "doc" => single("doc", cargo::doc),
+        "tidy" => single("tidy", || tidy::run(rest)),
+        "deny" => single("deny", deny::run),
+        "test" => single("test", || test::run(rest)),
+        "matrix" => single("matrix", cargo::matrix),
+        "interop" => single("interop", interop::run),
+        "fuzz" => single("fuzz", || fuzz::run(rest)),
+        "differential" => single("differential", differential::run),
+        "counts" => single("counts", || bench::run("counts", rest)),
+        "bench" => single("bench", || bench::run("bench", rest)),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
             ExitCode::SUCCESS
         }
         unknown => {
-            eprint!("no such command: {unknown}\n\n{HELP}");
+            eprint!("unknown command: {unknown}\n\n{HELP}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn alone(name: &'static str, run: impl Fn() -> steps::Outcome) -> ExitCode {
+fn single(name: &'static str, run: impl Fn() -> Outcome) -> ExitCode {
     steps::run(&[Step::new(name, run)])
 }

@@ -1,4 +1,4 @@
-//! Steps: run one after the other, timed, and summed up at the end.
+//! Steps: run in order, timed, and summarised at the end.
 
 use std::{
     env,
@@ -14,41 +14,44 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// What a step comes to: a report, or in a sentence what is wrong.
-pub(crate) type Outcome = Result<Report, String>;
+/// The result of a step: a report, or a sentence that describes the failure.
+pub type Outcome = Result<Report, String>;
 
 /// A step that has passed.
 #[derive(Debug, Default)]
-pub(crate) struct Report {
-    /// For the summary: counts, mostly.
-    pub(crate) note: String,
-    /// What was not done, and why.
-    pub(crate) left_out: Vec<String>,
+pub struct Report {
+    /// A note for the summary, such as counts.
+    pub note: String,
+    /// What was skipped, and why.
+    pub left_out: Vec<String>,
 }
 
 impl Report {
-    pub(crate) fn note(note: impl Into<String>) -> Self {
+    /// Creates a report with a note.
+    pub fn note(note: impl Into<String>) -> Self {
         Report {
             note: note.into(),
             left_out: Vec::new(),
         }
     }
 
-    /// Says at once what is left out, and again in the summary.
-    pub(crate) fn leave_out(&mut self, what: impl Into<String>) {
+    /// Records a skipped item. It is printed at once and again in the summary.
+    pub fn leave_out(&mut self, what: impl Into<String>) {
         let what = what.into();
         eprintln!("\n    LEFT OUT: {what}\n");
         self.left_out.push(what);
     }
 }
 
-pub(crate) struct Step<'a> {
+/// A named step.
+pub struct Step<'a> {
     name: &'static str,
     run: Box<dyn Fn() -> Outcome + 'a>,
 }
 
 impl<'a> Step<'a> {
-    pub(crate) fn new(name: &'static str, run: impl Fn() -> Outcome + 'a) -> Self {
+    /// Creates a step that calls `run`.
+    pub fn new(name: &'static str, run: impl Fn() -> Outcome + 'a) -> Self {
         Step {
             name,
             run: Box::new(run),
@@ -56,8 +59,8 @@ impl<'a> Step<'a> {
     }
 }
 
-/// Runs every step, even after one has failed, and sums up.
-pub(crate) fn run(steps: &[Step<'_>]) -> ExitCode {
+/// Runs every step, also after a failure, and prints a summary.
+pub fn run(steps: &[Step<'_>]) -> ExitCode {
     let results: Vec<_> = steps
         .iter()
         .map(|step| {
@@ -99,30 +102,30 @@ fn summary(results: &[(&str, Duration, Outcome)]) -> String {
     text
 }
 
-/// The only look at a clock: how long steps take is for people to read.
+/// The current time, for durations shown to the user. The only use of the system's clock in this crate.
 #[expect(clippy::disallowed_methods, reason = "no runtime is under test here")]
-pub(crate) fn now() -> Instant {
+pub fn now() -> Instant {
     Instant::now()
 }
 
-/// The workspace's folder.
-pub(crate) fn root() -> PathBuf {
+/// Returns the folder of the workspace.
+pub fn root() -> PathBuf {
     let manifest = env::var_os("CARGO_MANIFEST_DIR")
         .map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
     manifest.parent().map_or(manifest.clone(), Path::to_owned)
 }
 
-/// The folder for what is built, which the caller may have moved.
-pub(crate) fn target() -> PathBuf {
+/// Returns the target folder, which `CARGO_TARGET_DIR` may have moved.
+pub fn target() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |dir| root().join(dir))
 }
 
-/// `cargo`, in the workspace's folder.
-pub(crate) fn cargo() -> Command {
+/// Returns a command for `cargo` that runs in the folder of the workspace.
+pub fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()));
     command.current_dir(root());
-    // What cargo told us about this package. Build scripts ask for it (that of ring does), and
-    // whatever rests on them would be built anew each time it differs.
+    // Cargo's variables about this package are removed. Build scripts read them (ring's does), and
+    // crates that depend on such a script would be rebuilt whenever the values differ.
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
@@ -132,18 +135,22 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
-/// `program` by its whole path, if it can be found.
-pub(crate) fn find(program: &str) -> Option<PathBuf> {
+/// Returns the full path of `program`, if it is installed.
+pub fn find(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    // Servers live where the PATH of an ordinary user does not lead.
+    // Servers are installed in folders that are not in an ordinary user's PATH.
     env::split_paths(&path)
         .chain(["/usr/local/sbin".into(), "/usr/sbin".into()])
         .map(|folder| folder.join(program))
         .find(|file| file.is_file())
 }
 
-/// Runs `command` to its end, its output going where ours goes.
-pub(crate) fn execute(command: &mut Command) -> Result<(), String> {
+/// Runs `command` to its end. Its output goes where ours goes.
+///
+/// # Errors
+///
+/// If it does not start, or exits with a failure.
+pub fn execute(command: &mut Command) -> Result<(), String> {
     println!("    {}", show(command));
     let status = command
         .stdin(Stdio::null())
@@ -156,8 +163,12 @@ pub(crate) fn execute(command: &mut Command) -> Result<(), String> {
     }
 }
 
-/// Runs `command` and returns what it printed, its errors going where ours go.
-pub(crate) fn output(command: &mut Command) -> Result<String, String> {
+/// Runs `command` and returns its standard output. Its standard error goes where ours goes.
+///
+/// # Errors
+///
+/// If it does not start, exits with a failure, or prints what is not UTF-8.
+pub fn output(command: &mut Command) -> Result<String, String> {
     let output = command
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
@@ -169,12 +180,16 @@ pub(crate) fn output(command: &mut Command) -> Result<String, String> {
     String::from_utf8(output.stdout).map_err(|_| format!("`{}`: not text", show(command)))
 }
 
-/// Runs `command`, passing on each line it prints and showing it to `see`. If it prints nothing
-/// for `patience`, it is ended, and so is what it has started: a test that hangs is a failure, and
-/// not the end of the run.
-pub(crate) fn watch(
+/// Runs `command`, prints each line of its standard output and passes it to `see`. If it prints nothing
+/// for `max_silence`, it is killed together with the processes it has started, so that a test that
+/// hangs is a failure and does not stop the run.
+///
+/// # Errors
+///
+/// If it does not start, exits with a failure, or is killed.
+pub fn watch(
     command: &mut Command,
-    patience: Duration,
+    max_silence: Duration,
     mut see: impl FnMut(&str),
 ) -> Result<(), String> {
     let shown = show(command);
@@ -186,7 +201,7 @@ pub(crate) fn watch(
         .map_err(|error| format!("`{shown}` does not start: {error}"))?;
     let lines = lines(child.stdout.take());
     let is_silent = loop {
-        match lines.recv_timeout(patience) {
+        match lines.recv_timeout(max_silence) {
             Ok(line) => {
                 println!("{line}");
                 see(&line);
@@ -196,14 +211,16 @@ pub(crate) fn watch(
         }
     };
     if is_silent {
-        end(child.id());
+        kill(child.id());
     }
     let status = child
         .wait()
         .map_err(|error| format!("`{shown}`: {error}"))?;
     if is_silent {
-        let seconds = patience.as_secs_f64();
-        Err(format!("`{shown}` hung: it said nothing for {seconds} s"))
+        let seconds = max_silence.as_secs_f64();
+        Err(format!(
+            "`{shown}` hung: it printed nothing for {seconds} s"
+        ))
     } else if status.success() {
         Ok(())
     } else {
@@ -213,7 +230,7 @@ pub(crate) fn watch(
 
 fn lines(stdout: Option<ChildStdout>) -> Receiver<String> {
     let (sender, lines) = channel();
-    // Not joined: should something that was not ended hold the pipe, it would be waited for.
+    // Not joined: a process that survived could hold the pipe open, and the join would wait for it.
     thread::spawn(move || {
         for line in stdout
             .into_iter()
@@ -228,10 +245,10 @@ fn lines(stdout: Option<ChildStdout>) -> Receiver<String> {
     lines
 }
 
-/// Ends the process `id`, and those it has started, and so on.
-fn end(id: u32) {
+/// Kills the process `id` and, recursively, the processes it has started.
+fn kill(id: u32) {
     for child in children(id) {
-        end(child);
+        kill(child);
     }
     if let Some(id) = i32::try_from(id).ok().and_then(Pid::from_raw) {
         let _ = kill_process(id, Signal::KILL);
@@ -243,7 +260,7 @@ fn children(id: u32) -> Vec<u32> {
     let with_parent = processes.filter_map(|process| {
         let child: u32 = process.file_name().to_str()?.parse().ok()?;
         let stat = fs::read_to_string(process.path().join("stat")).ok()?;
-        // The name, in brackets, may contain anything: what is wanted comes behind it.
+        // The name, in brackets, may contain any character: the fields follow the last bracket.
         let parent = stat.rsplit(')').next()?.split_whitespace().nth(1)?;
         Some((child, parent.parse::<u32>().ok()?))
     });
@@ -266,7 +283,7 @@ mod tests {
     use std::io::{self, Read};
 
     #[test]
-    fn the_summary_names_failures_and_what_was_left_out() {
+    fn summary_names_failures_and_skipped_items() {
         let second = Duration::from_secs(1);
         let partly = Report {
             note: "3 passed".into(),
@@ -285,26 +302,26 @@ mod tests {
     }
 
     #[test]
-    fn what_hangs_is_ended_with_what_it_has_started() {
+    fn hanging_process_is_killed_with_its_children() {
         let (mut reader, writer) = io::pipe().unwrap();
         let mut command = Command::new("sh");
         command.args(["-c", "sleep 3600 & wait"]).stderr(writer);
         let result = watch(&mut command, Duration::from_secs(1), |_| ());
         assert!(result.unwrap_err().contains("hung"));
-        drop(command); // and its end of the pipe
-        // The end comes when nobody holds the pipe any more: in an hour, if anybody was spared.
+        drop(command); // with its end of the pipe
+        // The pipe ends when its last holder has ended: in an hour, if a child survived.
         assert_eq!(reader.read(&mut [0]).unwrap(), 0);
     }
 
     #[test]
-    fn what_fails_says_so_and_is_not_called_hung() {
+    fn failing_process_is_reported_and_not_as_hung() {
         let mut command = Command::new("sh");
         command.args(["-c", "echo one; exit 3"]);
-        let mut said = Vec::new();
+        let mut lines = Vec::new();
         let result = watch(&mut command, Duration::from_secs(60), |line| {
-            said.push(line.to_owned());
+            lines.push(line.to_owned());
         });
-        assert_eq!(said, ["one"]);
+        assert_eq!(lines, ["one"]);
         assert!(result.unwrap_err().ends_with("exit status: 3"));
     }
 }

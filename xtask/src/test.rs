@@ -1,27 +1,28 @@
-//! All tests but those against real servers, and how many there were.
+//! All tests except those against real servers, with their number.
 
 use std::{process::Command, time::Duration};
 
-use crate::steps::{Outcome, Report, cargo, watch};
+use xtask::steps::{Outcome, Report, cargo, watch};
 
-/// How long nothing may be heard, builds included, before the tests count as hanging.
-const SILENCE: Duration = Duration::from_secs(600);
+/// Maximum time without output, builds included, before the tests count as hanging.
+const MAX_SILENCE: Duration = Duration::from_secs(600);
 
-/// What the lines `test result: …` add up to.
+/// The sums of the lines `test result: …`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) passed: u64,
     pub(crate) failed: u64,
     pub(crate) ignored: u64,
-    /// Without their server: they say so and return, and the harness counts them as passed.
+    /// Without their server or program: they print so and return, and the harness counts them as
+    /// passed.
     pub(crate) left_out: u64,
 }
 
-/// What to ask `cargo test` for, once for each of these.
+/// Arguments of `cargo test`, one invocation for each.
 type Selection = &'static [&'static [&'static str]];
 
 const EVERYTHING: Selection = &[&["--workspace", "--exclude", "httpcore-servers"]];
-/// What opens no socket: it is tested by itself or in the mock's virtual time.
+/// Tests that open no socket: without I/O, or in the mock's virtual time.
 const ON_MOCK: Selection = &[
     &[
         "-phttpcore-core-primitives",
@@ -37,7 +38,7 @@ const ON_MOCK: Selection = &[
         "--test=tls",
     ],
 ];
-/// What does. Real servers are the business of `interop`.
+/// Tests that open sockets. Those with real servers belong to `interop`.
 const ON_EPOLL: Selection = &[
     &[
         "-phttpcore",
@@ -45,7 +46,7 @@ const ON_EPOLL: Selection = &[
         "-phttpcore-net-epoll",
         "-phttpcore-origin",
     ],
-    // The former is on every backend, to compare them.
+    // The former runs on every backend, to compare them.
     &["-phttpcore-tests", "--test=behaviour", "--test=errors"],
 ];
 
@@ -60,12 +61,14 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
                     "mock" => ON_MOCK,
                     "epoll" => ON_EPOLL,
                     "all" => EVERYTHING,
-                    other => return Err(format!("no such backend: {other}")),
+                    other => return Err(format!("unknown backend: {other}")),
                 };
             }
             "--seeds" => {
                 let seeds = value()?;
-                let seeds: u64 = seeds.parse().map_err(|_| format!("no number: {seeds}"))?;
+                let seeds: u64 = seeds
+                    .parse()
+                    .map_err(|_| format!("not a number: {seeds}"))?;
                 many = Some(seeds.to_string());
             }
             "--" => break,
@@ -77,6 +80,8 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
         .map(|selected| {
             let mut command = cargo();
             command.args(["test", "--locked", "--all-features", "--no-fail-fast"]);
+            // Plain `cargo test` skips what needs this program, where it is missing.
+            command.env("HTTPCORE_REQUIRE", "openssl");
             if let Some(many) = &many {
                 command.env("HTTPCORE_SEEDS", many); // read by net-mock
             }
@@ -87,12 +92,12 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
     counted(&mut commands)
 }
 
-/// Runs one `cargo test` after the other, and fails if one fails or if all of them ran nothing.
+/// Runs one `cargo test` after the other. Fails if one fails, or if no test was run at all.
 pub(crate) fn counted(commands: &mut [Command]) -> Outcome {
     let mut counts = Counts::default();
     let results: Vec<_> = commands
         .iter_mut()
-        .map(|command| watch(command, SILENCE, |line| counts.add(line)))
+        .map(|command| watch(command, MAX_SILENCE, |line| counts.add(line)))
         .collect();
     let (passed, skipped) = (counts.really_passed(), counts.ignored + counts.left_out);
     let note = format!(
@@ -106,15 +111,17 @@ pub(crate) fn counted(commands: &mut [Command]) -> Outcome {
     }
     let mut report = Report::note(note);
     if skipped > 0 {
-        report.leave_out(format!("{skipped} tests: ignored, or without their server"));
+        report.leave_out(format!(
+            "{skipped} tests: ignored, or without their server or program"
+        ));
     }
     Ok(report)
 }
 
 impl Counts {
-    /// Takes in one line of `cargo test`; most mean nothing here.
+    /// Adds one line of the output of `cargo test`. Other lines are ignored.
     pub(crate) fn add(&mut self, line: &str) {
-        if line.contains("LEFT OUT: ") {
+        if line.contains("LEFT OUT: ") || line.contains("SKIPPED: ") {
             self.left_out += 1;
         }
         let Some(result) = line.strip_prefix("test result: ") else {
@@ -143,21 +150,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn closing_lines_add_up_and_other_lines_do_not_count() {
+    fn result_lines_are_summed_and_others_ignored() {
         let mut counts = Counts::default();
         counts.add("test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 3 filtered out; finished in 0.01s");
         counts.add("test result: FAILED. 2 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s");
         counts.add("test that_100_passed ... ok");
         counts.add("LEFT OUT: nginx is not here");
+        counts.add("SKIPPED: 1 test needs the openssl program: No such file or directory");
         assert_eq!(
             counts,
             Counts {
                 passed: 14,
                 failed: 3,
                 ignored: 1,
-                left_out: 1
+                left_out: 2
             }
         );
-        assert_eq!(counts.really_passed(), 13);
+        assert_eq!(counts.really_passed(), 12);
     }
 }

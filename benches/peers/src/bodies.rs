@@ -1,4 +1,4 @@
-//! Bodies of the crates http-body and hyper.
+//! Bodies for http-body and hyper.
 
 use std::{
     convert::Infallible,
@@ -9,16 +9,16 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
-use httpcore_benches::{Failure, PIECE, Task, Work};
+use httpcore_benches::{CHUNK_BYTES, Failure, Task, Workload};
 
-/// So many zeros, in pieces. None at all is an empty body.
+/// A body of zeros, in chunks; empty without any.
 #[derive(Debug)]
 pub struct Zeros(u64);
 
 impl Zeros {
-    /// What a request of `task` uploads.
+    /// Returns the body of a request of `task`.
     pub fn of(task: &Task) -> Self {
-        Zeros(if task.work == Work::Upload {
+        Zeros(if task.workload == Workload::Upload {
             task.size
         } else {
             0
@@ -34,7 +34,7 @@ impl Body for Zeros {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let size = self.0.min(PIECE as u64);
+        let size = self.0.min(CHUNK_BYTES as u64);
         self.0 -= size;
         let piece = Bytes::from_static(&crate::ZEROS[..size as usize]);
         Poll::Ready((size > 0).then(|| Ok(Frame::data(piece))))
@@ -49,7 +49,7 @@ impl Body for Zeros {
     }
 }
 
-/// Reads a response to its end. Yields its length.
+/// Reads a response to its end and returns its length.
 pub async fn read<B>(response: http::Response<B>) -> Result<u64, Failure>
 where
     B: Body<Data = Bytes> + Unpin,

@@ -1,4 +1,4 @@
-//! The works, for clients whose futures tokio runs on one thread.
+//! The workloads, for clients on one thread of tokio.
 
 use std::{
     future::Future,
@@ -8,25 +8,25 @@ use std::{
     },
 };
 
-use httpcore_benches::{Failure, Latencies, Meter, Outcome, Task, Work, run};
+use httpcore_benches::{Failure, Latencies, Meter, Outcome, Task, Workload, run};
 use tokio::task::{spawn, yield_now};
 
-/// A client of somebody's.
+/// A client.
 pub trait Client: Clone + Send + Sync + Sized + 'static {
-    /// What requests that follow one another are made with: a connection, or a handle to the pool.
+    /// The state of sequential requests: a connection, or a handle to the pool.
     type Worker: Send;
 
-    /// Whether each worker has a connection of its own, and so idle ones can be opened one by one.
-    /// Whoever asks a pool has to ask for all at once.
+    /// Whether each worker has its own connection, so that idle ones can be opened one by one. A pool needs
+    /// all requests at once.
     const OWNS_CONNECTIONS: bool = false;
 
-    /// Made once, on the runtime.
+    /// Creates the client, on the runtime.
     fn new(task: &Task) -> Result<Self, Failure>;
 
-    /// One for each request that may be in flight.
+    /// Creates one worker for each request in flight.
     fn worker(&self, task: &Task) -> impl Future<Output = Result<Self::Worker, Failure>> + Send;
 
-    /// One request, whose response is read to its end. Yields its length.
+    /// Sends one request, reads its response to the end, and returns the length.
     fn ask(
         worker: &mut Self::Worker,
         task: &Task,
@@ -34,15 +34,15 @@ pub trait Client: Clone + Send + Sync + Sized + 'static {
     ) -> impl Future<Output = Result<u64, Failure>> + Send;
 }
 
-/// The program of a client.
+/// Runs the program of a client.
 pub fn run_on_tokio<C: Client>() -> ! {
     run(|task| {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
         let outcome = runtime.block_on(work::<C>(task));
-        if task.work == Work::Idle {
-            // What it holds is counted at its end, and so it must not be dropped.
+        if task.workload == Workload::Idle {
+            // Not dropped: what it holds is counted when the process ends.
             std::mem::forget(runtime);
         }
         outcome
@@ -52,27 +52,27 @@ pub fn run_on_tokio<C: Client>() -> ! {
 async fn work<C: Client>(task: &Task) -> Result<Outcome, Failure> {
     let client = C::new(task)?;
     let url: http::Uri = task.url.parse()?;
-    if task.work == Work::ConcurrentDownload {
+    if task.workload == Workload::ConcurrentDownload {
         return beside(&client, task, url).await;
     }
     let mut workers = Vec::new();
     for _ in 0..task.in_flight {
         workers.push(client.worker(task).await?);
     }
-    match task.work {
-        Work::Get | Work::Upload => {
+    match task.workload {
+        Workload::Get | Workload::Upload => {
             let warm_up: http::Uri = task.warm_up().url.parse()?;
             let (_, workers) = together::<C>(workers, task, &warm_up, task.in_flight).await?;
             Ok(together::<C>(workers, task, &url, task.requests).await?.0)
         }
-        Work::Connect => {
+        Workload::Connect => {
             if task.resume {
                 C::ask(&mut workers[0], task, &url).await?;
             }
             Ok(together::<C>(workers, task, &url, task.requests).await?.0)
         }
-        Work::HappyEyeballs => Ok(together::<C>(workers, task, &url, 1).await?.0),
-        Work::Idle => {
+        Workload::HappyEyeballs => Ok(together::<C>(workers, task, &url, 1).await?.0),
+        Workload::Idle => {
             let (outcome, workers) = if C::OWNS_CONNECTIONS {
                 one_by_one::<C>(workers, task).await?
             } else {
@@ -84,11 +84,11 @@ async fn work<C: Client>(task: &Task) -> Result<Outcome, Failure> {
             std::mem::forget((client, workers));
             Ok(outcome)
         }
-        Work::ConcurrentDownload => unreachable!("it was done above"),
+        Workload::ConcurrentDownload => unreachable!("handled above"),
     }
 }
 
-/// A request by each of the workers, and none beside another.
+/// Makes one request on each worker, one after the other.
 async fn one_by_one<C: Client>(
     mut workers: Vec<C::Worker>,
     task: &Task,
@@ -102,7 +102,7 @@ async fn one_by_one<C: Client>(
     Ok((outcome, workers))
 }
 
-/// So many requests, shared among the workers.
+/// Makes `requests` requests, shared among the workers.
 async fn together<C: Client>(
     workers: Vec<C::Worker>,
     task: &Task,
@@ -139,7 +139,11 @@ where
     Ok((meter.stop(requests, bytes, &mut latencies), workers))
 }
 
-async fn concurrent_download<C: Client>(client: &C, task: &Task, url: http::Uri) -> Result<Outcome, Failure>
+async fn concurrent_download<C: Client>(
+    client: &C,
+    task: &Task,
+    url: http::Uri,
+) -> Result<Outcome, Failure>
 where
     C::Worker: 'static,
 {

@@ -1,5 +1,4 @@
-//! What the peers share: a harness for those whose futures tokio runs, bodies to upload, and the
-//! trust in the responder's certificate.
+//! Shared by the peers: a harness for clients on tokio, bodies to upload, and the TLS configuration.
 
 #![forbid(unsafe_code)]
 
@@ -17,5 +16,5 @@ pub use harness::{Client, run_on_tokio};
 #[cfg(feature = "tls")]
 pub use tls::tls;
 
-/// What is uploaded, piece by piece.
-pub static ZEROS: [u8; httpcore_benches::PIECE] = [0; httpcore_benches::PIECE];
+/// The data of uploads.
+pub static ZEROS: [u8; httpcore_benches::CHUNK_BYTES] = [0; httpcore_benches::CHUNK_BYTES];

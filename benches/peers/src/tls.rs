@@ -1,4 +1,4 @@
-//! TLS as every peer on rustls has it.
+//! TLS for every peer on rustls.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject as _},
 };
 
-/// With ring, trusting nobody but the responder. Nothing is said of protocols (ALPN).
+/// Returns a configuration with ring that trusts only the responder's root. ALPN is not set.
 ///
 /// # Errors
 ///

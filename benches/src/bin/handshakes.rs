@@ -1,5 +1,5 @@
-//! A connection for each request: `handshakes ADDR COUNT ROOT 1.2|1.3 full|resumed`. Whoever is
-//! believed is in the file ROOT, since to judge a certificate is part of a full handshake.
+//! One connection for each request: `handshakes ADDR COUNT ROOT 1.2|1.3 full|resumed`. The file ROOT has
+//! the root certificate: verification is part of a full handshake.
 
 #![forbid(unsafe_code)]
 
@@ -7,7 +7,9 @@ use std::{env, error::Error, sync::Arc};
 
 use httpcore::tls::{RustlsConnector, TlsVersion};
 use httpcore::{
-    Body, ConnectionInfo, ConnectionPolicy, ConnectionPool, EventLoop, IncludeConnectionInfo,
+    Body, ConnectionPool, EventLoop,
+    extensions::{ConnectionPolicy, IncludeConnectionInfo},
+    net::ConnectionInfo,
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -40,7 +42,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let url: http::Uri = format!("https://{addr}/hello.txt").parse()?;
     epoll.block_on(async {
         for n in 0..count {
-            // The facts are asked for at both ends only: to copy them is no part of a handshake.
+            // Connection facts for the first and the last only: copying them is not part of a handshake.
             let is_shown = n == 1 || n == count - 1;
             let mut request = http::Request::get(url.clone())
                 .extension(ConnectionPolicy::default().with_close_after())

@@ -5,11 +5,12 @@
 use std::{sync::Arc, thread};
 
 use httpcore::{
-    ConnectionPool, PoolConfig,
+    ConnectionPool,
     blocking::{self, Response},
+    config::PoolConfig,
     tls::RustlsConnector,
 };
-use httpcore_benches::{Failure, Latencies, Meter, Outcome, Task, Work, cannot, run};
+use httpcore_benches::{Failure, Latencies, Meter, Outcome, Task, Workload, cannot, run};
 
 fn main() {
     run(|task| {
@@ -17,25 +18,25 @@ fn main() {
             cannot("HTTP/2 on this facade");
         }
         let pool = pool(task)?;
-        match task.work {
-            Work::Get => {
+        match task.workload {
+            Workload::Get => {
                 together(&pool, &task.warm_up(), task.in_flight)?;
                 together(&pool, task, task.requests)
             }
-            Work::Connect => {
+            Workload::Connect => {
                 if task.resume {
                     read(pool.get(task.url.as_str())?)?;
                 }
                 together(&pool, task, task.requests)
             }
-            Work::Idle => {
+            Workload::Idle => {
                 let outcome = together(&pool, task, task.in_flight);
-                // What it holds is counted at its end, and so it must not be dropped.
+                // Not dropped: what it holds is counted when the process ends.
                 std::mem::forget(pool);
                 outcome
             }
-            Work::Upload | Work::ConcurrentDownload | Work::HappyEyeballs => {
-                cannot("more than the async facade shows")
+            Workload::Upload | Workload::ConcurrentDownload | Workload::HappyEyeballs => {
+                cannot("workloads that the async facade covers")
             }
         }
     })
@@ -44,20 +45,20 @@ fn main() {
 fn pool(task: &Task) -> Result<blocking::ConnectionPool, Failure> {
     let mut config = PoolConfig::default();
     config.max_connections = Some(usize::try_from(task.in_flight)?);
-    if task.work == Work::Connect {
+    if task.workload == Workload::Connect {
         config.max_idle = Some(0);
     }
-    let mut builder = ConnectionPool::builder().pool_config(config);
+    let mut builder = ConnectionPool::builder().configure_pool(|pool| *pool = config);
     if let Some(ca) = &task.ca {
         let connector = RustlsConnector::builder()
             .root_pem_file(ca)?
             .session_cache_size(if task.resume { 64 } else { 0 });
         builder = builder.tls(Arc::new(connector.build()?));
     }
-    Ok(blocking::ConnectionPool::from_builder(builder)?)
+    Ok(builder.build_blocking()?)
 }
 
-/// So many requests, shared among as many threads as are to be in flight.
+/// Makes `requests` requests on one thread for each request in flight.
 fn together(
     pool: &blocking::ConnectionPool,
     task: &Task,

@@ -1,4 +1,4 @@
-//! The facade over our own loop.
+//! The facade on our event loop.
 
 #![forbid(unsafe_code)]
 
@@ -15,33 +15,33 @@ use std::{
 
 use bytes::Bytes;
 use httpcore::{
-    Body, BoxFuture, ConnectionPolicy, ConnectionPool, EventLoop, PoolConfig, Request, Resolve,
-    tls::RustlsConnector,
+    Body, ConnectionPool, EventLoop, Request, backend::BoxFuture, config::PoolConfig,
+    extensions::ConnectionPolicy, net::Resolve, tls::RustlsConnector,
 };
-use httpcore_benches::{Failure, Latencies, Meter, Outcome, PIECE, Task, Work, run};
+use httpcore_benches::{CHUNK_BYTES, Failure, Latencies, Meter, Outcome, Task, Workload, run};
 
-static ZEROS: [u8; PIECE] = [0; PIECE];
+static ZEROS: [u8; CHUNK_BYTES] = [0; CHUNK_BYTES];
 
 fn main() {
     run(|task| {
         let addresses = task.addresses.clone();
-        let epoll = match task.work {
-            Work::HappyEyeballs => EventLoop::builder()
+        let epoll = match task.workload {
+            Workload::HappyEyeballs => EventLoop::builder()
                 .resolver(Arc::new(Known(addresses)))
                 .build()?,
             _ => EventLoop::new()?,
         };
         let pool = pool(task, &epoll)?;
         let outcome = epoll.block_on(work(&epoll, &pool, task));
-        if task.work == Work::Idle {
-            // What it holds is counted at its end, and so it must not be dropped.
+        if task.workload == Workload::Idle {
+            // Not dropped: what it holds is counted when the process ends.
             std::mem::forget((pool, epoll));
         }
         outcome
     })
 }
 
-/// Knows the addresses of every name.
+/// Resolves every name to the given addresses.
 #[derive(Debug)]
 struct Known(Vec<SocketAddr>);
 
@@ -53,14 +53,14 @@ impl Resolve for Known {
 
 fn pool(task: &Task, epoll: &EventLoop) -> Result<ConnectionPool, Failure> {
     let mut config = PoolConfig::default();
-    config.max_connections = Some(usize::try_from(task.in_flight)? + 1); // one to download beside
+    config.max_connections = Some(usize::try_from(task.in_flight)? + 1); // one for the concurrent download
     config.idle_timeout = None;
     config.max_http2_connections_per_origin = None;
-    if task.work == Work::Connect {
+    if task.workload == Workload::Connect {
         config.max_idle = Some(0);
     }
     let mut builder = ConnectionPool::builder()
-        .pool_config(config)
+        .configure_pool(|pool| *pool = config)
         .http1(!task.http2)
         .http2(task.http2);
     if let Some(ca) = &task.ca {
@@ -73,24 +73,24 @@ fn pool(task: &Task, epoll: &EventLoop) -> Result<ConnectionPool, Failure> {
 }
 
 async fn work(epoll: &EventLoop, pool: &ConnectionPool, task: &Task) -> Result<Outcome, Failure> {
-    match task.work {
-        Work::Get | Work::Upload => {
+    match task.workload {
+        Workload::Get | Workload::Upload => {
             together(epoll, pool, &task.warm_up(), task.in_flight).await?;
             together(epoll, pool, task, task.requests).await
         }
-        Work::Connect => {
+        Workload::Connect => {
             if task.resume {
                 ask(pool, request(task, &task.url.parse()?)).await?;
             }
             together(epoll, pool, task, task.requests).await
         }
-        Work::Idle => hold(pool, task).await,
-        Work::ConcurrentDownload => concurrent_download(epoll, pool, task).await,
-        Work::HappyEyeballs => together(epoll, pool, task, 1).await,
+        Workload::Idle => hold(pool, task).await,
+        Workload::ConcurrentDownload => concurrent_download(epoll, pool, task).await,
+        Workload::HappyEyeballs => together(epoll, pool, task, 1).await,
     }
 }
 
-/// So many requests, shared among as many tasks as are to be in flight.
+/// Makes `requests` requests on one task for each request in flight.
 async fn together(
     epoll: &EventLoop,
     pool: &ConnectionPool,
@@ -121,8 +121,8 @@ async fn one_by_one(
     let (mut bytes, mut latencies) = (0, Latencies::of(&task));
     for _ in 0..requests {
         let begun = latencies.begin();
-        // Written out: a request that is handed from function to function is moved each time.
-        let mut response = if task.work == Work::Upload {
+        // Not split into functions: a request would be moved at each call.
+        let mut response = if task.workload == Workload::Upload {
             pool.request(request(&task, &url)).await?
         } else {
             pool.get(url.clone()).await?
@@ -140,11 +140,11 @@ async fn one_by_one(
 
 fn request(task: &Task, url: &http::Uri) -> Request {
     let mut request = Request::default();
-    if task.work == Work::Upload {
+    if task.workload == Workload::Upload {
         *request.method_mut() = http::Method::POST;
         let mut left = task.size;
         let pieces = Body::poll_fn(move |_| {
-            let piece = left.min(PIECE as u64);
+            let piece = left.min(CHUNK_BYTES as u64);
             left -= piece;
             let piece = Bytes::from_static(&ZEROS[..piece as usize]);
             Poll::Ready((!piece.is_empty()).then_some(Ok::<_, Failure>(piece)))
@@ -155,7 +155,7 @@ fn request(task: &Task, url: &http::Uri) -> Request {
     request
 }
 
-/// One request, whose response is read to its end. Yields its length.
+/// Sends one request, reads its response to the end, and returns the length.
 async fn ask(pool: &ConnectionPool, request: Request) -> Result<u64, Failure> {
     let mut response = pool.request(request).await?;
     if response.status() != 200 {
@@ -170,7 +170,7 @@ async fn ask(pool: &ConnectionPool, request: Request) -> Result<u64, Failure> {
 
 async fn hold(pool: &ConnectionPool, task: &Task) -> Result<Outcome, Failure> {
     let meter = Meter::start();
-    // Not with so many requests at once: what those leave behind is not what a connection holds.
+    // One by one: what a burst of requests leaves behind does not belong to a connection.
     let url: http::Uri = task.url_of("/hello").parse()?;
     for _ in 0..task.in_flight {
         let mut request = request(task, &url);
@@ -186,7 +186,7 @@ async fn hold(pool: &ConnectionPool, task: &Task) -> Result<Outcome, Failure> {
     Ok(meter.stop(idle, 0, &mut Latencies::default()))
 }
 
-/// Lets whatever is ready run, a few times over.
+/// Lets ready tasks run several times.
 async fn turn() {
     let mut turns = 100;
     poll_fn(|cx| {

@@ -1,7 +1,7 @@
-//! Holds many WebSockets on one thread, each of which has been spoken over: `websockets COUNT`, or
-//! `websockets COUNT raw` for the streams without messages.
+//! Holds many WebSockets on one thread after an exchange on each: `websockets COUNT`, or
+//! `websockets COUNT stream` for the streams without messages.
 //!
-//! What an idle one takes of the heap is the difference of two runs under a counter:
+//! The heap of an idle one is the difference of two runs:
 //!
 //! ```sh
 //! for n in 100 1000; do
@@ -9,8 +9,7 @@
 //! done
 //! ```
 //!
-//! The server (`websockets serve`) is a process of its own, so that neither its memory nor its files
-//! are counted here.
+//! The server (`websockets serve`) is another process, so that its memory and files are not counted.
 
 #![forbid(unsafe_code)]
 
@@ -23,18 +22,19 @@ use std::{
 };
 
 use httpcore::{
-    ConnectionPool, EventLoop, PoolConfig, Upgraded,
+    ConnectionPool, EventLoop, Upgraded,
+    config::PoolConfig,
     ws::{Config, Handshake, Message, WebSocket},
 };
 use httpcore_origin::Origin;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// How many messages each of them echoes.
+/// Number of messages that each of them echoes.
 const MESSAGES: usize = 10;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
-/// What is held: a stream, or messages over one.
+/// A held connection: a stream, or messages over one.
 type Held = Box<dyn Debug + Send>;
 
 fn main() -> Result<(), Failure> {
@@ -47,12 +47,15 @@ fn main() -> Result<(), Failure> {
     let mut arguments = env::args().skip(1);
     match arguments.next().as_deref() {
         Some("serve") => serve(),
-        Some(count) => hold(count.parse()?, arguments.next().as_deref() == Some("raw")),
-        None => Err("usage: websockets COUNT [raw]".into()),
+        Some(count) => hold(
+            count.parse()?,
+            arguments.next().as_deref() == Some("stream"),
+        ),
+        None => Err("usage: websockets COUNT [stream]".into()),
     }
 }
 
-/// Serves until there is no more input.
+/// Serves until the standard input ends.
 fn serve() -> Result<(), Failure> {
     let origin = Origin::start()?;
     println!("{}", origin.url("/echo"));
@@ -60,7 +63,7 @@ fn serve() -> Result<(), Failure> {
     Ok(())
 }
 
-fn hold(count: usize, raw: bool) -> Result<(), Failure> {
+fn hold(count: usize, is_stream: bool) -> Result<(), Failure> {
     let mut server = Command::new(env::current_exe()?)
         .arg("serve")
         .stdin(Stdio::piped())
@@ -72,10 +75,10 @@ fn hold(count: usize, raw: bool) -> Result<(), Failure> {
     let mut config = PoolConfig::default();
     config.max_connections = None;
     let pool = ConnectionPool::builder()
-        .pool_config(config)
+        .configure_pool(|pool| *pool = config)
         .build(epoll.backend());
     let held = epoll.block_on(async {
-        // One after the other, so that the most there ever is is what is there in the end.
+        // One after the other, so that the peak is the final state.
         let mut opened = Vec::with_capacity(count);
         for _ in 0..count {
             let handshake = Handshake::new(&*url);
@@ -84,7 +87,7 @@ fn hold(count: usize, raw: bool) -> Result<(), Failure> {
         let tasks: Vec<_> = opened
             .into_iter()
             .enumerate()
-            .map(|(n, stream)| epoll.spawn(echo(stream, n, raw)))
+            .map(|(n, stream)| epoll.spawn(echo(stream, n, is_stream)))
             .collect();
         let mut held = Vec::with_capacity(count);
         for task in tasks {
@@ -93,7 +96,7 @@ fn hold(count: usize, raw: bool) -> Result<(), Failure> {
         Ok::<_, Failure>(held)
     })?;
     assert_eq!(pool.status().active_requests, count);
-    let what = if raw { "streams" } else { "WebSockets" };
+    let what = if is_stream { "streams" } else { "WebSockets" };
     println!("{} {what} are idle", held.len());
     drop(held);
     drop(server.stdin.take());
@@ -101,17 +104,20 @@ fn hold(count: usize, raw: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn echo(stream: Upgraded, n: usize, raw: bool) -> Result<Held, Failure> {
-    if raw {
+async fn echo(stream: Upgraded, n: usize, is_stream: bool) -> Result<Held, Failure> {
+    if is_stream {
         return Ok(Box::new(stream));
     }
     let mut socket = WebSocket::new(stream, Config::default());
     for message in 0..MESSAGES {
         let message = Message::text(format!("socket {n}, message {message}"));
         socket.send(message.clone()).await?;
-        let answer = socket.message().await.ok_or("an early end")??;
+        let answer = socket
+            .message()
+            .await
+            .ok_or("the WebSocket closed early")??;
         if answer != message {
-            return Err("not what was said".into());
+            return Err("the echo differs from the message".into());
         }
     }
     Ok(Box::new(socket))

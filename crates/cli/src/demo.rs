@@ -12,9 +12,10 @@ use std::{
 
 use http::Version;
 use httpcore::{
-    Body, Builder, ConnectionPool, EventLoop, Trace, TraceEvent,
+    Body, ConnectionPool, ConnectionPoolBuilder, EventLoop,
     sse::{EventSource, Subscription},
     tls::RustlsConnector,
+    trace::{Trace, TraceEvent},
     ws::{self, Handshake, Message, WebSocket},
 };
 use httpcore_origin::{Origin, TlsDoor};
@@ -93,10 +94,10 @@ impl Way {
 }
 
 fn ways(epoll: &EventLoop, origin: &Origin, door: &TlsDoor) -> Result<[Way; 4], Exit> {
-    // It has signed itself; nobody else is trusted.
+    // The certificate is self-signed, and the only trusted one.
     let roots = RustlsConnector::builder().root_pem(door.certificate())?;
     let tls = Arc::new(roots.build()?);
-    let way = |name, version, base, choose: fn(Builder) -> Builder| {
+    let way = |name, version, base, choose: fn(ConnectionPoolBuilder) -> ConnectionPoolBuilder| {
         let builder = ConnectionPool::builder()
             .max_connections(CONNECTIONS)
             .tls(tls.clone());
@@ -144,7 +145,7 @@ impl Grants {
 
 struct Demo<'a> {
     ways: [Way; 4],
-    runtime: Arc<dyn httpcore::NetworkBackend>,
+    runtime: Arc<dyn httpcore::backend::NetworkBackend>,
     origin: &'a Origin,
     grants: Arc<Grants>,
 }

@@ -13,7 +13,8 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method};
 use httpcore::{
-    Body, ConnectionPool, Error, EventLoop, Response, Timeouts, TlsConnector, tls::RustlsConnector,
+    Body, ConnectionPool, Error, EventLoop, Response, Timeouts, backend::TlsConnector,
+    tls::RustlsConnector,
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -79,8 +80,8 @@ pub(crate) fn tls(options: &Tls) -> Result<Option<Arc<dyn TlsConnector>>, Exit> 
     }
     if options.insecure {
         say!(
-            "httpcore: WARNING: --insecure: the server may be anybody, and whoever is in between \
-             can read and change everything"
+            "httpcore: WARNING: --insecure: server certificates are not verified: an attacker can read \
+             and change everything"
         );
         builder = builder.danger_accept_any_certificate();
     }
@@ -259,8 +260,8 @@ async fn to_file(response: Response, path: &Path) -> Result<Option<HeaderMap>, E
 
 fn http_body_length(response: &Response) -> Option<u64> {
     match response.body().length() {
-        httpcore::BodyLength::Known(length) => Some(length),
-        httpcore::BodyLength::Unknown => None,
+        httpcore::net::BodyLength::Known(length) => Some(length),
+        httpcore::net::BodyLength::Unknown => None,
     }
 }
 

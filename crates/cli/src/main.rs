@@ -42,7 +42,7 @@ Options of get:
       --cacert FILE       trust the authorities in this file (PEM), and no others
       --cert FILE         show this client certificate (PEM), with its key if --key is not given
       --key FILE          the key of the client certificate (PEM)
-  -k, --insecure          trust anybody: whoever is in between can read and change everything
+  -k, --insecure          accept any certificate: an attacker can read and change everything
       --resolve HOST:PORT:ADDRESS
                           look for this host and port at this address; may be given again
       --http1.1           speak HTTP/1.1 only

@@ -8,7 +8,10 @@ use std::{
 };
 
 use http::Version;
-use httpcore::{Body, EventLoop, Runtime, with_deadline};
+use httpcore::{
+    Body, EventLoop,
+    backend::{Runtime, with_deadline},
+};
 
 use crate::Exit;
 

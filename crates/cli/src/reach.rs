@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use httpcore::{ConnectionPool, EventLoop, Timeouts, Trace};
+use httpcore::{ConnectionPool, EventLoop, Timeouts, trace::Trace};
 
 use crate::{Exit, args::Reach, get, resolve::Overridden, trace};
 

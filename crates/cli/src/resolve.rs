@@ -2,7 +2,10 @@
 
 use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Instant};
 
-use httpcore::{BoxFuture, BoxStream, NetworkBackend, Runtime, TcpOptions, Timer};
+use httpcore::{
+    backend::{BoxFuture, BoxStream, NetworkBackend, Runtime, Timer},
+    config::TcpOptions,
+};
 
 use crate::args::Override;
 

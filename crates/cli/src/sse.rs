@@ -68,7 +68,7 @@ fn once(
     options: &Sse,
     url: Uri,
     headers: HeaderMap,
-    listener: httpcore::Trace,
+    listener: httpcore::trace::Trace,
 ) -> Result<httpcore::Request, Exit> {
     let mut request = httpcore::Request::default();
     *request.uri_mut() = url;

@@ -2,7 +2,10 @@
 
 use std::time::Instant;
 
-use httpcore::{TlsInfo, Trace, TraceEvent};
+use httpcore::{
+    net::TlsInfo,
+    trace::{Trace, TraceEvent},
+};
 
 use crate::output::say;
 

@@ -13,7 +13,8 @@ use std::{
 };
 
 use httpcore::{
-    EventLoop, LazyTimer,
+    EventLoop,
+    backend::LazyTimer,
     ws::{Config, Handshake, Message, OpenError, WebSocket},
 };
 
@@ -139,7 +140,7 @@ impl Lines {
         let (sender, lines) = sync_channel(MAX_QUEUED_MESSAGES);
         let waiting = Arc::<Mutex<Option<Waker>>>::default();
         let waits = waiting.clone();
-        // It ends with the process, at the latest: nobody can wake it from a read.
+        // It ends with the process at the latest: a blocking read cannot be woken.
         thread::spawn(move || {
             for line in io::stdin().lock().lines() {
                 let failed = line.is_err();

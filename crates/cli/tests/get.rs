@@ -46,7 +46,7 @@ fn only_a_complete_response_is_a_success() {
 }
 
 #[test]
-fn a_trace_that_nobody_reads_does_not_stop_the_request() {
+fn closed_standard_error_does_not_stop_a_traced_request() {
     let origin = Origin::start().unwrap();
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);

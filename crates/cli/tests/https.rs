@@ -64,7 +64,7 @@ impl World {
         fs::write(self.path(name), text).unwrap();
     }
 
-    /// Serves for as long as the test runs, with a certificate for `name`. Whoever asks is told the
+    /// Serves for as long as the test runs, with a certificate for `name`. A response has the
     /// name in SNI, the `Host` field, and whether there was a client's certificate.
     fn serve(&self, name: &str, wants_client: bool) -> SocketAddr {
         let (certificate, key) = self.issue(name);
@@ -116,7 +116,7 @@ fn answer(stream: &mut StreamOwned<ServerConnection, TcpStream>) -> std::io::Res
     let host = head.lines().find_map(|line| line.strip_prefix("host: "));
     let told = format!(
         "{} {} {}",
-        stream.conn.server_name().unwrap_or("nobody"),
+        stream.conn.server_name().unwrap_or("none"),
         host.unwrap(),
         stream.conn.peer_certificates().is_some()
     );
@@ -158,27 +158,27 @@ fn failure(output: Output) -> String {
 }
 
 #[test]
-fn nobody_is_trusted_but_who_is_named() {
+fn only_the_named_root_is_trusted() {
     let world = World::new();
     let server = world.serve("127.0.0.1", false);
     let url = format!("https://{server}/");
     let said = failure(get(&[&url]));
-    assert!(said.contains("issued by nobody who is trusted"), "{said}");
+    assert!(said.contains("unknown issuer"), "{said}");
     let root = world.path("root.pem");
     let (body, said) = success(get(&[&url, "--cacert", text(&root)]));
     // RFC 6066 §3: an address is not told.
-    assert_eq!(body, format!("nobody {server} false"));
+    assert_eq!(body, format!("none {server} false"));
     assert_eq!(said, "");
     let said = failure(get(&[&url, "--cacert", text(&world.path("client.key"))]));
     assert!(said.contains("PEM"), "{said}");
 }
 
 #[test]
-fn to_trust_anybody_works_and_is_not_silent() {
+fn insecure_accepts_any_certificate_and_prints_a_warning() {
     let world = World::new();
     let server = world.serve("other.test", false);
     let (body, said) = success(get(&[&format!("https://{server}/"), "--insecure"]));
-    assert_eq!(body, format!("nobody {server} false"));
+    assert_eq!(body, format!("none {server} false"));
     assert!(said.contains("WARNING"), "{said}");
     assert!(said.contains("can read and change everything"), "{said}");
 }
@@ -217,7 +217,7 @@ fn a_client_certificate_is_shown_to_who_wants_one() {
         &["--cert", both],
     ] {
         let (body, _) = success(get(&[&[&url, "--cacert", root], given].concat()));
-        assert_eq!(body, format!("nobody {server} true"), "{given:?}");
+        assert_eq!(body, format!("none {server} true"), "{given:?}");
     }
     let said = failure(get(&[&url, "--cacert", root, "--cert", root, "--key", key]));
     assert!(said.contains("client certificate cannot be used"), "{said}");

@@ -25,7 +25,7 @@ fn run(args: &[&str], input: &str) -> Output {
     std::thread::scope(|scope| {
         // Beside reading what it says: neither pipe holds everything.
         scope.spawn(move || {
-            // Whoever does not want to read it may have ended.
+            // The client may have exited without reading it.
             let _ = stdin.write_all(input.as_bytes());
         });
         child.wait_with_output().unwrap()
@@ -79,7 +79,7 @@ fn events_go_on_where_a_broken_stream_ended() {
     let output = run(&["sse", &url, "--last-event-id", "7"], "");
     assert_eq!(text(&output.stdout), "8\n9\n");
 
-    // Whoever sees nothing come learns why without having asked.
+    // A pause without events is explained without `-v`.
     let output = run(&["sse", &url], "");
     assert!(
         text(&output.stderr).contains("again in 500ms"),

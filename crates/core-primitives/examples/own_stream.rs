@@ -1,4 +1,4 @@
-//! A stream of one's own: wraps another one, and counts what passes through it.
+//! A custom stream: wraps another one and counts the bytes that pass through it.
 
 use std::{
     io::{self, IoSlice},
@@ -53,16 +53,16 @@ impl NetworkStream for Counted {
     }
 }
 
-/// A stream that says one thing and takes whatever it is told.
+/// A stream that yields its bytes once and accepts every write.
 #[derive(Debug)]
-struct Parrot(&'static [u8]);
+struct Canned(&'static [u8]);
 
-impl NetworkStream for Parrot {
+impl NetworkStream for Canned {
     fn poll_read(&mut self, _: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
-        let said = self.0;
-        buf.extend_from_slice(said);
+        let bytes = self.0;
+        buf.extend_from_slice(bytes);
         self.0 = &[];
-        Poll::Ready(Ok(said.len()))
+        Poll::Ready(Ok(bytes.len()))
     }
 
     fn poll_write(&mut self, _: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
@@ -89,19 +89,19 @@ impl NetworkStream for Parrot {
 fn main() -> io::Result<()> {
     let bytes = Arc::new(AtomicUsize::new(0));
     let mut stream = Counted {
-        inner: Box::new(Parrot(b"pieces of eight")),
+        inner: Box::new(Canned(b"some bytes")),
         bytes: bytes.clone(),
     };
     let mut cx = Context::from_waker(Waker::noop());
-    let mut heard = BytesMut::with_capacity(64);
-    let Poll::Ready(read) = stream.poll_read(&mut cx, &mut heard) else {
-        unreachable!("a parrot never waits");
+    let mut received = BytesMut::with_capacity(64);
+    let Poll::Ready(read) = stream.poll_read(&mut cx, &mut received) else {
+        unreachable!("this stream is never pending");
     };
-    println!("heard {} bytes: {:?}", read?, heard);
+    println!("read {} bytes: {:?}", read?, received);
     let Poll::Ready(written) = stream.poll_write(&mut cx, &[IoSlice::new(b"hello")]) else {
-        unreachable!("a parrot never waits");
+        unreachable!("this stream is never pending");
     };
-    println!("said {} bytes", written?);
+    println!("wrote {} bytes", written?);
     println!("{} bytes passed through", bytes.load(Ordering::Relaxed));
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Base64 with padding (RFC 4648 §4), as HTTP's credentials and WebSocket keys are written.
+//! Base64 with padding (RFC 4648 §4), for HTTP credentials and WebSocket keys.
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_remainder_is_padded() {
+    fn output_is_padded_as_in_the_rfc() {
         // RFC 4648 §10.
         for (bytes, text) in [
             ("", ""),

@@ -1,14 +1,14 @@
 //! Request and response bodies.
 //!
-//! One type serves both directions. What may be inside:
+//! One type serves both directions. Its content is one of:
 //!
-//! - nothing ([`Body::empty`]), or bytes at hand (`Body::from`): their length is known, and they
-//!   can be sent twice;
-//! - any [`http_body::Body`] ([`Body::wrap`]), a function which is polled ([`Body::poll_fn`]), or,
-//!   with the feature `stream`, any `Stream`: sent once, of a length that may be
-//!   [told](Body::with_length);
-//! - something that can be [made anew](Body::replayable): sent as often as need be;
-//! - a response that is still arriving: it owns its connection, and dropping it gives that up.
+//! - nothing ([`Body::empty`]), or bytes in memory (`Body::from`): the length is known, and the body
+//!   can be sent more than once;
+//! - any [`http_body::Body`] ([`Body::wrap`]), a function that is polled ([`Body::poll_fn`]), or,
+//!   with the feature `stream`, any `Stream`: sent once; the length can be
+//!   [set](Body::with_length);
+//! - a [replayable](Body::replayable) body, which can be produced again for each attempt;
+//! - a response that is still arriving: it owns its connection, and dropping it releases or closes that.
 //!
 //! ```
 //! use httpcore_core_primitives::{Body, BodyLength};
@@ -33,14 +33,17 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 
-use crate::error::{BoxError, Error, ErrorKind, ErrorPhase, RequestSent};
+use crate::{
+    collect::too_large,
+    error::{BoxError, Error, ErrorKind, ErrorPhase, RequestSent},
+};
 
-/// The body of a request or a response. Implements [`http_body::Body`].
+/// The body of a request or a response. It implements [`http_body::Body`].
 pub struct Body {
     content: Content,
-    /// How much of the promised length is left; what is inside may not know it. Always `None` for
+    /// The remaining part of the announced length, which the content may not know. Always `None` for
     /// [`Content::Replayable`], whose bodies each have their own.
-    told: Option<u64>,
+    announced: Option<u64>,
 }
 
 type BoxedBody = Pin<Box<dyn http_body::Body<Data = Bytes, Error = Error> + Send>>;
@@ -49,40 +52,42 @@ type MakeBody = Arc<dyn Fn() -> Body + Send + Sync>;
 enum Content {
     Empty,
     Bytes(Bytes),
-    /// The bytes were at hand, and have been yielded.
+    /// Bytes in memory that have been yielded.
     Taken,
     Boxed(BoxedBody),
-    /// `current` is made at the first poll.
+    /// `current` is created at the first poll.
     Replayable {
         make: MakeBody,
         current: Option<Box<Body>>,
     },
 }
 
-/// What is known of a body's length, in bytes.
+/// The length of a body, as far as it is known.
+///
+/// Exhaustive on purpose: there is no third case, and every framing must handle both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BodyLength {
-    /// Exactly this many.
+    /// Exactly this number of bytes.
     Known(u64),
-    /// Only its end will tell.
+    /// Not known before the end.
     Unknown,
 }
 
 impl Body {
-    /// No bytes at all.
+    /// Returns a body without bytes and trailers.
     pub const fn empty() -> Self {
         Body {
             content: Content::Empty,
-            told: None,
+            announced: None,
         }
     }
 
-    /// Returns a body of what `body` yields. Its length is known if its size hint is exact.
+    /// Wraps another body. The length is known if its size hint is exact.
     ///
-    /// A wrapped body is sent once, even if all its bytes are there: that cannot be seen from
-    /// outside. Use `Body::from` for bytes at hand, and [`replayable`](Self::replayable) for what
-    /// can be made again. Two types are known and keep what they can do: a `Body` is returned as
-    /// it is, and a `String` becomes what `Body::from` makes of it.
+    /// A wrapped body is sent once, even if all its bytes are in memory, which is not visible from
+    /// outside. Use `Body::from` for bytes in memory, and [`replayable`](Self::replayable) for a body that
+    /// can be produced again. Two types are recognised: a `Body` is returned unchanged, and a `String`
+    /// is converted by `Body::from`.
     ///
     /// An error of `body` becomes an [`Error`] of [`ErrorKind::RequestBody`] with it as source, unless
     /// it is an [`Error`] already.
@@ -94,8 +99,8 @@ impl Body {
     {
         let mut body = Some(body);
         let known = &mut body as &mut dyn Any;
-        if let Some(ours) = known.downcast_mut::<Option<Body>>() {
-            return ours.take().unwrap_or_default();
+        if let Some(own) = known.downcast_mut::<Option<Body>>() {
+            return own.take().unwrap_or_default();
         }
         if let Some(text) = known.downcast_mut::<Option<String>>() {
             return text.take().unwrap_or_default().into();
@@ -104,31 +109,31 @@ impl Body {
             return Body::empty();
         };
         Body {
-            told: body.size_hint().exact(),
+            announced: body.size_hint().exact(),
             content: Content::Boxed(Box::pin(Foreign { body })),
         }
     }
 
-    /// A body of ours, boxed already, such as a response which is still arriving. Unlike
-    /// [`wrap`](Self::wrap), this costs no allocation.
+    /// Creates a body from a boxed one with this crate's error type, such as a response that is still
+    /// arriving. Unlike [`wrap`](Self::wrap), this costs no allocation.
     pub fn from_boxed(
         body: Pin<Box<dyn http_body::Body<Data = Bytes, Error = Error> + Send>>,
     ) -> Self {
         Body {
             content: Content::Boxed(body),
-            told: None,
+            announced: None,
         }
     }
 
-    /// What `poll` yields, piece by piece, until `None`.
+    /// Creates a body of the chunks that `poll` yields, until `None`.
     ///
     /// ```
     /// use httpcore_core_primitives::Body;
     /// use std::{convert::Infallible, task::Poll};
     ///
-    /// let mut pieces = vec!["two", "one"];
+    /// let mut chunks = vec!["two", "one"];
     /// let body = Body::poll_fn(move |_cx| {
-    ///     Poll::Ready(pieces.pop().map(|piece| Ok::<_, Infallible>(piece.into())))
+    ///     Poll::Ready(chunks.pop().map(|chunk| Ok::<_, Infallible>(chunk.into())))
     /// });
     /// ```
     pub fn poll_fn<F, E>(poll: F) -> Self
@@ -141,7 +146,7 @@ impl Body {
         })
     }
 
-    /// What `stream` yields.
+    /// Creates a body of the chunks that `stream` yields.
     #[cfg(feature = "stream")]
     pub fn from_stream<S, E>(stream: S) -> Self
     where
@@ -152,38 +157,38 @@ impl Body {
         Body::poll_fn(move |cx| stream.as_mut().poll_next(cx))
     }
 
-    /// What `make` makes, which must be the same each time: a body that can be sent again when
-    /// its request has to be.
+    /// Creates a body that can be sent more than once: `make` is called for each attempt, and must return
+    /// the same bytes each time.
     pub fn replayable(make: impl Fn() -> Body + Send + Sync + 'static) -> Self {
         Body {
             content: Content::Replayable {
                 make: Arc::new(make),
                 current: None,
             },
-            told: None,
+            announced: None,
         }
     }
 
-    /// This, of `length` bytes: for a streamed body whose length is known by other means. It is
-    /// then sent with a `Content-Length`, and one that turns out shorter or longer is an error.
+    /// Sets the length in bytes, for a streamed body whose length is known by other means. The body is
+    /// then sent with `Content-Length`; it is an error if it turns out shorter or longer.
     #[must_use]
     pub fn with_length(mut self, length: u64) -> Self {
         match self.content {
-            // Each body that is made has the length anew.
+            // Each body that `make` returns gets the length.
             Content::Replayable { make, current } => {
                 self.content = Content::Replayable {
                     make: Arc::new(move || make().with_length(length)),
                     current: current.map(|body| Box::new(body.with_length(length))),
                 };
             }
-            _ => self.told = Some(length),
+            _ => self.announced = Some(length),
         }
         self
     }
 
-    /// Returns what is known of the length of what is left.
+    /// Returns the length of the remaining body.
     pub fn length(&self) -> BodyLength {
-        if let Some(length) = self.told {
+        if let Some(length) = self.announced {
             return BodyLength::Known(length);
         }
         match &self.content {
@@ -200,12 +205,12 @@ impl Body {
         }
     }
 
-    /// Whether there is nothing to send: no bytes and no trailers.
+    /// Returns whether there is nothing to send: no bytes and no trailers.
     pub fn is_empty(&self) -> bool {
-        matches!(self.content, Content::Empty | Content::Taken) && self.told.unwrap_or(0) == 0
+        matches!(self.content, Content::Empty | Content::Taken) && self.announced.unwrap_or(0) == 0
     }
 
-    /// The bytes, if they are all at hand: an encoder can then write them together with the head.
+    /// Returns the bytes if they are all in memory, so that an encoder can write them with the head.
     pub fn as_bytes(&self) -> Option<&Bytes> {
         match &self.content {
             Content::Bytes(bytes) => Some(bytes),
@@ -213,7 +218,8 @@ impl Body {
         }
     }
 
-    /// A second body like this one, if it can be sent twice and nothing has been taken from it.
+    /// Returns a second body equal to this one. `None` if the body can be sent only once, or if a part of
+    /// it has been consumed.
     pub fn try_clone(&self) -> Option<Self> {
         let content = match &self.content {
             Content::Empty => Content::Empty,
@@ -226,19 +232,19 @@ impl Body {
         };
         Some(Body {
             content,
-            told: self.told,
+            announced: self.announced,
         })
     }
 
-    /// Returns the next piece of data, and `None` at the end. Trailers are passed over; to see
-    /// them, use [`frame`](Self::frame). Dropping the future loses nothing.
+    /// Yields the next chunk of data, and `None` at the end. Trailers are skipped;
+    /// [`frame`](Self::frame) yields them. Dropping the future loses nothing.
     ///
     /// ```
     /// # use httpcore_core_primitives::{Body, Error};
     /// async fn size(mut body: Body) -> Result<usize, Error> {
     ///     let mut size = 0;
-    ///     while let Some(piece) = body.chunk().await {
-    ///         size += piece?.len();
+    ///     while let Some(chunk) = body.chunk().await {
+    ///         size += chunk?.len();
     ///     }
     ///     Ok(size)
     /// }
@@ -249,7 +255,7 @@ impl Body {
     }
 
     fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
-        // What is at hand, as most small responses are, is not made a frame first.
+        // Bytes in memory, which most small responses are, need no frame.
         match &mut self.content {
             Content::Empty | Content::Taken => return Poll::Ready(None),
             Content::Bytes(bytes) => {
@@ -274,27 +280,22 @@ impl Body {
         }
     }
 
-    /// All of it, if that is at most `limit` bytes.
+    /// Reads the whole body, at most `limit` bytes.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::TooLarge`] as soon as there is more than `limit`, or when it is announced; the
-    /// connection is then given up. Otherwise whatever ends the body early.
+    /// [`ErrorKind::TooLarge`] as soon as more than `limit` bytes have arrived or are announced; the
+    /// connection is then closed. Errors of the body.
     pub async fn bytes(mut self, limit: usize) -> Result<Bytes, Error> {
-        let too_large = || {
-            Error::new(ErrorKind::TooLarge, ErrorPhase::Body, RequestSent::Full)
-                .with_message(format!("the body is larger than the {limit} bytes allowed"))
-                .with_sent(RequestSent::Full)
-                .with_response_started(true)
-        };
+        let too_large = || too_large(limit);
         // Small responses come as bytes at hand, and most are small.
         if let Content::Bytes(bytes) = &mut self.content
             && bytes.len() <= limit
         {
             return Ok(std::mem::take(bytes));
         }
-        let announced = http_body::Body::size_hint(&self).lower();
-        if announced > limit as u64 {
+        let lower_bound = http_body::Body::size_hint(&self).lower();
+        if lower_bound > limit as u64 {
             return Err(too_large());
         }
         let Some(first) = self.chunk().await.transpose()? else {
@@ -306,21 +307,21 @@ impl Body {
         let Some(second) = self.chunk().await.transpose()? else {
             return Ok(first);
         };
-        // No more is reserved than has come: a promised length is only a promise.
+        // Only what has arrived is reserved: an announced length may be false.
         let mut whole = BytesMut::with_capacity(first.len() + second.len());
         whole.extend_from_slice(&first);
         let mut next = Some(second);
-        while let Some(piece) = next {
-            if piece.len() > limit - whole.len() {
+        while let Some(chunk) = next {
+            if chunk.len() > limit - whole.len() {
                 return Err(too_large());
             }
-            whole.extend_from_slice(&piece);
+            whole.extend_from_slice(&chunk);
             next = self.chunk().await.transpose()?;
         }
         Ok(whole.freeze())
     }
 
-    /// The next frame: data or trailers. As [`http_body::Body::poll_frame`], without the pin.
+    /// Polls for the next frame, data or trailers: [`http_body::Body::poll_frame`] without the pin.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let next = match &mut self.content {
             Content::Empty | Content::Taken => return Poll::Ready(None),
@@ -344,14 +345,14 @@ impl Body {
         next
     }
 
-    /// So many bytes are no longer left.
+    /// Subtracts `size` bytes from the remaining length.
     fn yielded(&mut self, size: usize) {
-        if let Some(left) = &mut self.told {
+        if let Some(left) = &mut self.announced {
             *left = left.saturating_sub(size as u64);
         }
     }
 
-    /// Returns the next frame, data or trailers, and `None` at the end. Dropping the future loses
+    /// Yields the next frame, data or trailers, and `None` at the end. Dropping the future loses
     /// nothing.
     ///
     /// ```
@@ -385,7 +386,7 @@ impl From<Bytes> for Body {
             } else {
                 Content::Bytes(bytes)
             },
-            told: None,
+            announced: None,
         }
     }
 }
@@ -481,21 +482,21 @@ impl http_body::Body for Body {
 
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = match &self.content {
+        let content = match &self.content {
             Content::Empty | Content::Taken => "empty",
             Content::Bytes(_) => "bytes",
             Content::Boxed(_) => "stream",
             Content::Replayable { .. } => "replayable",
         };
         match self.length() {
-            BodyLength::Known(length) => write!(f, "Body({what}, {length} bytes)"),
-            BodyLength::Unknown => write!(f, "Body({what})"),
+            BodyLength::Known(length) => write!(f, "Body({content}, {length} bytes)"),
+            BodyLength::Unknown => write!(f, "Body({content})"),
         }
     }
 }
 
 pin_project_lite::pin_project! {
-    /// Somebody else's body, with data and errors turned into ours.
+    /// A body of another library, with data and errors converted.
     struct Foreign<B> {
         #[pin]
         body: B,
@@ -535,9 +536,9 @@ where
 
 fn foreign_error(error: impl Into<BoxError>) -> Error {
     match error.into().downcast::<Error>() {
-        Ok(ours) => *ours,
-        Err(theirs) => Error::new(ErrorKind::RequestBody, ErrorPhase::Send, RequestSent::Full)
-            .with_source(theirs),
+        Ok(error) => *error,
+        Err(foreign) => Error::new(ErrorKind::RequestBody, ErrorPhase::Send, RequestSent::Full)
+            .with_source(foreign),
     }
 }
 
@@ -558,7 +559,7 @@ impl<E: Into<BoxError>> http_body::Body for FromFn<E> {
 }
 
 impl Body {
-    /// This, followed by `trailers` (RFC 9110 §6.5). Sent with chunked framing over HTTP/1.1.
+    /// Appends `trailers` (RFC 9110 §6.5). Over HTTP/1.1 the body is sent with chunked coding.
     #[must_use]
     pub fn with_trailers(self, trailers: HeaderMap) -> Self {
         let mut data = self;
@@ -573,7 +574,7 @@ impl Body {
         });
         Body {
             content: Content::Boxed(Box::pin(body)),
-            told: None,
+            announced: None,
         }
     }
 }
@@ -622,11 +623,11 @@ mod tests {
             .poll(&mut Context::from_waker(Waker::noop()))
         {
             Poll::Ready(output) => output,
-            Poll::Pending => panic!("a body at hand never waits"),
+            Poll::Pending => panic!("a body in memory is never pending"),
         }
     }
 
-    fn pieces(texts: &[&'static str]) -> Body {
+    fn chunks(texts: &[&'static str]) -> Body {
         let mut texts: Vec<_> = texts.iter().rev().copied().collect();
         Body::poll_fn(move |_| {
             Poll::Ready(texts.pop().map(|text| Ok::<_, Infallible>(text.into())))
@@ -634,11 +635,11 @@ mod tests {
     }
 
     #[test]
-    fn lengths_are_known_where_they_can_be() {
+    fn body_reports_its_length_if_known() {
         assert_eq!(Body::empty().length(), BodyLength::Known(0));
         assert_eq!(Body::from("four").length(), BodyLength::Known(4));
-        assert_eq!(pieces(&["a"]).length(), BodyLength::Unknown);
-        assert_eq!(pieces(&["a"]).with_length(1).length(), BodyLength::Known(1));
+        assert_eq!(chunks(&["a"]).length(), BodyLength::Unknown);
+        assert_eq!(chunks(&["a"]).with_length(1).length(), BodyLength::Known(1));
         assert_eq!(
             Body::replayable(|| "abc".into()).length(),
             BodyLength::Known(3)
@@ -647,7 +648,7 @@ mod tests {
         assert_eq!(wrapped.length(), BodyLength::Known(5));
     }
 
-    /// A body with an exact size hint, which shrinks only if it is told to.
+    /// A body with an exact size hint, which shrinks only if `shrinks` is set.
     struct Measured {
         pieces: std::collections::VecDeque<&'static str>,
         shrinks: bool,
@@ -687,7 +688,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rest_of_a_body_can_be_read_within_its_size() {
+    fn rest_of_a_body_can_be_read_within_its_remaining_length() {
         let halves = ["hello", "world"];
         for mut body in [
             Body::wrap(Measured::new(&halves, true)),
@@ -695,9 +696,9 @@ mod tests {
             Body::from_boxed(Box::pin(Foreign {
                 body: Measured::new(&halves, true),
             })),
-            pieces(&halves).with_length(10),
-            Body::replayable(|| pieces(&["hello", "world"]).with_length(10)),
-            Body::replayable(|| pieces(&["hello", "world"])).with_length(10),
+            chunks(&halves).with_length(10),
+            Body::replayable(|| chunks(&["hello", "world"]).with_length(10)),
+            Body::replayable(|| chunks(&["hello", "world"])).with_length(10),
         ] {
             assert_eq!(now(body.chunk()).unwrap().unwrap(), "hello");
             assert_eq!(body.length(), BodyLength::Known(5));
@@ -710,7 +711,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_were_taken_are_not_cloned_as_an_empty_body() {
+    fn consumed_bytes_are_not_cloned_as_an_empty_body() {
         let mut body = Body::from("four").with_length(4);
         assert_eq!(now(body.chunk()).unwrap().unwrap(), "four");
         assert_eq!(body.length(), BodyLength::Known(0));
@@ -718,51 +719,51 @@ mod tests {
     }
 
     #[test]
-    fn wrapping_one_of_ours_keeps_that_it_can_be_sent_twice() {
-        let ours = Body::wrap(Body::wrap(Body::from("four")));
-        assert_eq!(ours.as_bytes().unwrap(), "four");
-        assert!(ours.try_clone().is_some());
+    fn wrapped_body_of_this_type_can_still_be_cloned() {
+        let own = Body::wrap(Body::wrap(Body::from("four")));
+        assert_eq!(own.as_bytes().unwrap(), "four");
+        assert!(own.try_clone().is_some());
         assert!(Body::wrap(Body::empty()).try_clone().is_some());
         assert!(Body::wrap(String::from("four")).try_clone().is_some());
-        let theirs = http_body_util::Full::new(Bytes::from_static(b"four"));
-        assert!(Body::wrap(theirs).try_clone().is_none());
+        let foreign = http_body_util::Full::new(Bytes::from_static(b"four"));
+        assert!(Body::wrap(foreign).try_clone().is_none());
     }
 
     #[test]
-    fn what_can_be_sent_twice_can_be_cloned_even_when_begun() {
-        let mut body = Body::replayable(|| pieces(&["one", "two"]));
+    fn replayable_body_can_be_cloned_after_the_first_chunk() {
+        let mut body = Body::replayable(|| chunks(&["one", "two"]));
         assert_eq!(now(body.chunk()).unwrap().unwrap(), "one");
         let again = body.try_clone().unwrap();
         assert_eq!(now(again.bytes(100)).unwrap(), "onetwo");
         assert_eq!(now(body.bytes(100)).unwrap(), "two");
-        assert!(pieces(&["a"]).try_clone().is_none());
+        assert!(chunks(&["a"]).try_clone().is_none());
     }
 
     #[test]
-    fn a_whole_body_is_bounded() {
+    fn bytes_refuses_bodies_above_the_limit() {
         assert_eq!(
-            now(pieces(&["ab", "", "cd", "e"]).bytes(5)).unwrap(),
+            now(chunks(&["ab", "", "cd", "e"]).bytes(5)).unwrap(),
             "abcde"
         );
-        for body in [pieces(&["ab", "cd"]), pieces(&["abcd"]), "abcd".into()] {
+        for body in [chunks(&["ab", "cd"]), chunks(&["abcd"]), "abcd".into()] {
             let error = now(body.bytes(3)).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::TooLarge);
         }
     }
 
     #[test]
-    fn an_error_of_the_callers_body_says_so_and_an_error_of_ours_stays_what_it_is() {
-        let mut theirs = Body::poll_fn(|_| Poll::Ready(Some(Err("disk on fire"))));
-        let error = now(theirs.chunk()).unwrap().unwrap_err();
+    fn foreign_errors_become_request_body_errors_and_own_errors_are_kept() {
+        let mut foreign = Body::poll_fn(|_| Poll::Ready(Some(Err("disk full"))));
+        let error = now(foreign.chunk()).unwrap().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::RequestBody);
-        let mut ours = Body::poll_fn(|_| {
+        let mut own = Body::poll_fn(|_| {
             Poll::Ready(Some(Err(Error::new(
                 ErrorKind::ConnectionClosed,
                 ErrorPhase::Body,
                 RequestSent::Full,
             ))))
         });
-        let error = now(ours.chunk()).unwrap().unwrap_err();
+        let error = now(own.chunk()).unwrap().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConnectionClosed);
     }
 

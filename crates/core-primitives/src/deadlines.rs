@@ -22,6 +22,8 @@ pub enum Expired {
     Continue,
     /// The exchange.
     Timeout(TimeoutKind),
+    /// The runtime: its timers are ready before their time.
+    RuntimeShutdown,
 }
 
 /// What an exchange waits for, when it waits.
@@ -129,7 +131,14 @@ impl Deadlines {
         }
         consider(self.total, Expired::Timeout(TimeoutKind::Total));
         match next {
-            Some((at, ended)) => alarm.poll_until(cx, Some(at)).map(|()| ended),
+            Some((at, ended)) => alarm.poll_until(cx, Some(at)).map(|()| {
+                // Only the timers of a runtime that has ended are ready before their time.
+                if alarm.now() < at {
+                    Expired::RuntimeShutdown
+                } else {
+                    ended
+                }
+            }),
             None => {
                 alarm.disarm();
                 Poll::Pending

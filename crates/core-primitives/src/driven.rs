@@ -1,18 +1,18 @@
-//! What runs the futures of a thread, so that a future of another runtime can say that it will never
-//! be woken there.
+//! The driver of a thread's futures, so that a future of another runtime can report that it would never
+//! be woken on this thread.
 
 use std::cell::Cell;
 
-/// What runs the futures that are polled on this thread now.
+/// The driver of the futures that are polled on this thread.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Driver {
-    /// Nothing that says so.
+    /// None that has announced itself.
     #[default]
     Unknown,
     /// An event loop in real time.
     EventLoop,
-    /// A world in virtual time, with a number that no other world has while it exists.
+    /// A mock network in virtual time, with a number that is unique among those that exist.
     World(usize),
 }
 
@@ -21,20 +21,20 @@ thread_local! {
 }
 
 impl Driver {
-    /// Returns what runs the futures of this thread now, the innermost of several.
+    /// Returns the current driver of this thread, the innermost of several.
     pub fn current() -> Self {
-        // While the thread's locals are being destroyed, nothing runs futures on it.
+        // While the thread's locals are being destroyed, no future is polled on it.
         DRIVER.try_with(Cell::get).unwrap_or_default()
     }
 }
 
-/// Sets [`Driver::current`] for this thread, and on drop what it was before.
+/// A guard that sets [`Driver::current`] for this thread, and restores the former value on drop.
 #[derive(Debug)]
-#[must_use = "it counts until it is dropped"]
+#[must_use = "the driver is set until the guard is dropped"]
 pub struct Driven(Driver);
 
 impl Driven {
-    /// From now on, `driver` runs the futures of this thread.
+    /// Sets `driver` until the guard is dropped.
     pub fn by(driver: Driver) -> Self {
         Driven(
             DRIVER
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_innermost_driver_counts_until_its_end_and_on_its_thread_only() {
+    fn innermost_driver_of_the_same_thread_is_current() {
         assert_eq!(Driver::current(), Driver::Unknown);
         let outer = Driven::by(Driver::EventLoop);
         {

@@ -1,32 +1,32 @@
-//! The one public error: what failed, in which phase, and what was sent.
+//! The public error type: what failed, in which phase, and how much of the request was sent.
 
 use std::{borrow::Cow, error::Error as StdError, fmt, io};
 
 use crate::{net::TlsFailure, runtime::RuntimeShutdown};
 
-/// A boxed error of somebody else's.
+/// A boxed error of another library or of the caller.
 pub type BoxError = Box<dyn StdError + Send + Sync + 'static>;
 
-/// What went wrong with a request, and what can be done about it.
+/// The error of a failed request.
 ///
 /// `{}` prints one sentence, and [`source`](StdError::source) is the next level; `{:#}` prints all
-/// levels with `: ` between them; `{:?}` prints that and the facts below. None of them holds a
-/// URL's user information or a credential. Where this level has nothing to add to its cause (TLS
-/// failed, the request or the URL is invalid), `{}` prints the cause's sentence, and `source` is
-/// what is behind the cause, as with [`io::Error`]; [`cause`](Self::cause) returns the cause
-/// itself in every case.
+/// levels with `: ` between them; `{:?}` prints that and the values of the accessors below. None of
+/// them contains a URL's user information or a credential. Where this level has nothing to add to its
+/// cause (TLS failed, the request or the URL is invalid), `{}` prints the cause's sentence, and
+/// `source` is the cause's source, as with [`io::Error`]; [`cause`](Self::cause) returns the cause
+/// in every case.
 ///
 /// ```
 /// use httpcore_core_primitives::{Error, ErrorKind, ErrorPhase, RequestSent};
 ///
 /// let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
 /// let error = Error::new(ErrorKind::Connect, ErrorPhase::Connect, RequestSent::None).with_source(refused);
-/// assert_eq!(format!("{error}"), "no connection could be made");
-/// assert_eq!(format!("{error:#}"), "no connection could be made: connection refused");
+/// assert_eq!(format!("{error}"), "connection failed");
+/// assert_eq!(format!("{error:#}"), "connection failed: connection refused");
 /// ```
 ///
-/// To decide whether a request may be sent again, ask [`sent`](Self::sent) and
-/// [`is_retryable`](Self::is_retryable); to decide whom to tell, ask [`fault`](Self::fault).
+/// [`sent`](Self::sent) and [`is_retryable`](Self::is_retryable) say whether the request may be sent
+/// again, [`fault`](Self::fault) which side caused the error.
 pub struct Error(Box<Inner>);
 
 struct Inner {
@@ -47,27 +47,27 @@ const MAX_MESSAGE_BYTES: usize = 1024;
 /// Maximum number of levels that `{:#}` prints.
 const MAX_LEVELS: usize = 16;
 
-/// What went wrong.
+/// The kind of an [`Error`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The URL is malformed or lacks what a request needs.
+    /// The URL is malformed, or has no scheme or host.
     InvalidUrl,
-    /// The URL's scheme is not one this engine speaks.
+    /// The URL's scheme is not supported.
     UnsupportedScheme,
-    /// The request cannot be sent as it is: nothing of it has reached the wire.
+    /// The request is invalid; nothing of it was sent.
     InvalidRequest,
-    /// The caller's body failed, or is not as long as was said.
+    /// The request body failed, or its length differs from the announced one.
     RequestBody,
-    /// A time limit ran out.
+    /// A time limit was exceeded.
     Timeout(TimeoutKind),
-    /// The host's addresses could not be found.
+    /// Name resolution failed.
     Resolve,
-    /// No address could be connected to.
+    /// No address of the host could be connected to.
     Connect,
-    /// The TLS handshake failed, or the TLS layer did later.
+    /// The TLS handshake failed, or the TLS layer failed later.
     Tls,
-    /// A proxy refused, or failed.
+    /// A proxy refused the request, or failed.
     Proxy,
     /// Reading or writing an established connection failed.
     Network,
@@ -75,21 +75,22 @@ pub enum ErrorKind {
     ConnectionClosed,
     /// The peer broke the rules of the protocol.
     Protocol,
-    /// The response is larger than the caller allowed.
+    /// The response is larger than the caller's limit.
     TooLarge,
-    /// The pool's queue is full.
+    /// The pool has the maximum number of pending requests.
     QueueFull,
     /// The pool has been closed.
     PoolClosed,
-    /// The runtime that was to do the work is gone.
+    /// The runtime has been shut down.
     RuntimeShutdown,
 }
 
 impl ErrorKind {
-    /// What it is when reading from, or writing to, an established connection fails with `error`. The
-    /// same for every protocol: an end that came too early is [`Closed`](ErrorKind::ConnectionClosed), also where a
-    /// layer such as TLS found it; what that layer refuses is [`Tls`](ErrorKind::Tls); the rest is
-    /// [`Network`](ErrorKind::Network), unless the runtime is gone.
+    /// Returns the kind for `error`, with which reading from or writing to an established connection
+    /// failed. It is the same for every protocol: a premature end of the stream is
+    /// [`ConnectionClosed`](ErrorKind::ConnectionClosed), also if a layer such as TLS found it; an
+    /// error of that layer is [`Tls`](ErrorKind::Tls); all others are
+    /// [`Network`](ErrorKind::Network), or [`RuntimeShutdown`](ErrorKind::RuntimeShutdown).
     pub fn of_stream_error(error: &io::Error) -> Self {
         if error.kind() == io::ErrorKind::UnexpectedEof {
             ErrorKind::ConnectionClosed
@@ -103,7 +104,7 @@ impl ErrorKind {
     }
 }
 
-/// Which time limit ran out. See [`Timeouts`](crate::Timeouts).
+/// The time limit that was exceeded. See [`Timeouts`](crate::Timeouts).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TimeoutKind {
@@ -125,59 +126,60 @@ pub enum TimeoutKind {
     Total,
 }
 
-/// What was being done.
+/// The step in which an error occurred, in the order of a request's steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum ErrorPhase {
-    /// Understanding the request; nothing has been asked of anybody.
+    /// Checking the request, before anything else.
     Request,
-    /// Waiting for a place in the pool.
+    /// Waiting for a connection in the pool.
     Acquire,
-    /// Looking up addresses.
+    /// Resolving the host name.
     Resolve,
     /// Connecting.
     Connect,
-    /// Agreeing with a proxy.
+    /// Negotiating with a proxy.
     Proxy,
     /// The TLS handshake.
     Tls,
     /// Sending the request.
     Send,
-    /// Waiting for the response's head, or reading it.
+    /// Waiting for the response head, or reading it.
     Head,
-    /// Reading the response's body.
+    /// Reading the response body.
     Body,
 }
 
 /// How much of the request was handed to the network.
+///
+/// Exhaustive on purpose: there is no fourth case, and callers decide by it whether to send again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RequestSent {
-    /// Nothing: the peer cannot have acted on it.
+    /// Nothing. The peer cannot have processed it.
     None,
-    /// Something, but not all.
+    /// A part of it.
     Partial,
-    /// All of it.
+    /// The whole request.
     Full,
 }
 
-/// Whose doing it was.
+/// The side that caused an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Fault {
-    /// The caller asked for something that cannot be done, or its body failed.
+    /// The caller: the request is invalid, or its body failed.
     Caller,
-    /// The peer was reached, and then refused, broke the rules, or closed the connection.
+    /// The peer: it was reached, and then refused, broke the protocol, or closed the connection.
     Peer,
-    /// The peer was not reached, or a connection to it failed: its name was not found, connecting
-    /// was refused or came to nothing (a firewall in between refuses as the peer does), or the
-    /// connection was reset.
+    /// The network: name resolution failed, connecting was refused or not answered (a firewall's
+    /// refusal cannot be told from the peer's), or the connection was reset.
     Network,
-    /// A limit set on this side: a time limit, a full queue, a closed pool.
+    /// This side: a time limit, a size limit, a full queue, a closed pool.
     Local,
 }
 
-/// An error code of HTTP/2, which ends a stream or a connection (RFC 9113 §7). Any number is one;
-/// those which the RFC defines have names.
+/// An HTTP/2 error code, sent with RST_STREAM or GOAWAY (RFC 9113 §7). Every 32-bit number is valid;
+/// those that the RFC defines have names.
 ///
 /// ```
 /// use httpcore_core_primitives::Http2ErrorCode;
@@ -190,46 +192,46 @@ pub enum Fault {
 pub struct Http2ErrorCode(u32);
 
 impl Http2ErrorCode {
-    /// Nothing is wrong: the end was meant.
+    /// Not an error: a regular end.
     pub const NO_ERROR: Self = Http2ErrorCode(0x0);
-    /// The other side broke a rule for which there is no code of its own.
+    /// The peer broke a rule that has no more specific code.
     pub const PROTOCOL_ERROR: Self = Http2ErrorCode(0x1);
-    /// The sender failed.
+    /// An internal error of the sender.
     pub const INTERNAL_ERROR: Self = Http2ErrorCode(0x2);
-    /// The other side sent more than the windows allowed.
+    /// The peer exceeded a flow-control window.
     pub const FLOW_CONTROL_ERROR: Self = Http2ErrorCode(0x3);
     /// SETTINGS were not acknowledged in time.
     pub const SETTINGS_TIMEOUT: Self = Http2ErrorCode(0x4);
-    /// A frame came for a stream which is half closed.
+    /// A frame arrived on a half-closed stream.
     pub const STREAM_CLOSED: Self = Http2ErrorCode(0x5);
-    /// A frame's size is not allowed.
+    /// A frame has an invalid size.
     pub const FRAME_SIZE_ERROR: Self = Http2ErrorCode(0x6);
-    /// The stream was refused before anything of it was processed.
+    /// The stream was refused before any processing.
     pub const REFUSED_STREAM: Self = Http2ErrorCode(0x7);
-    /// The stream is not needed any more.
+    /// The stream is no longer needed.
     pub const CANCEL: Self = Http2ErrorCode(0x8);
-    /// The compression state of fields cannot be maintained.
+    /// The field section compression state cannot be maintained.
     pub const COMPRESSION_ERROR: Self = Http2ErrorCode(0x9);
-    /// The connection which `CONNECT` asked for was reset or ended abnormally.
+    /// The connection established by `CONNECT` was reset or closed abnormally.
     pub const CONNECT_ERROR: Self = Http2ErrorCode(0xa);
-    /// The other side may be generating excessive load.
+    /// The peer may be generating excessive load.
     pub const ENHANCE_YOUR_CALM: Self = Http2ErrorCode(0xb);
-    /// The transport does not meet the minimum of security.
+    /// The transport does not meet the minimum security requirements.
     pub const INADEQUATE_SECURITY: Self = Http2ErrorCode(0xc);
-    /// HTTP/1.1 is demanded instead of HTTP/2.
+    /// HTTP/1.1 is required.
     pub const HTTP_1_1_REQUIRED: Self = Http2ErrorCode(0xd);
 
-    /// The code of this number.
+    /// Returns the code with this number.
     pub const fn new(value: u32) -> Self {
         Http2ErrorCode(value)
     }
 
-    /// Its number.
+    /// Returns its number.
     pub const fn value(self) -> u32 {
         self.0
     }
 
-    /// Its name in RFC 9113 §7, if it is defined there.
+    /// Returns its name in RFC 9113 §7, if it is defined there.
     pub fn name(self) -> Option<&'static str> {
         const NAMES: [&str; 14] = [
             "NO_ERROR",
@@ -267,9 +269,9 @@ impl fmt::Debug for Http2ErrorCode {
 }
 
 impl Error {
-    /// An error of `kind`, met in `phase`, when `sent` of the request had been handed to the
-    /// network. Pass [`RequestSent::Full`] where that is not known: callers send a request again only if
-    /// nothing was sent.
+    /// Creates an error of `kind` that occurred in `phase`, when `sent` of the request had been handed
+    /// to the network. Pass [`RequestSent::Full`] where that is not known: callers send a request again
+    /// only if nothing was sent.
     pub fn new(kind: ErrorKind, phase: ErrorPhase, sent: RequestSent) -> Self {
         Error(Box::new(Inner {
             kind,
@@ -284,8 +286,8 @@ impl Error {
         }))
     }
 
-    /// This, saying `message` instead of what its kind and phase would say: one sentence without a
-    /// full stop, without credentials. What is beyond 1,024 bytes is cut off.
+    /// Sets the sentence that replaces the one made of kind and phase: without a full stop and without
+    /// credentials. It is truncated after 1,024 bytes.
     #[must_use]
     pub fn with_message(mut self, message: impl Into<Cow<'static, str>>) -> Self {
         let mut message = message.into();
@@ -299,92 +301,92 @@ impl Error {
         self
     }
 
-    /// This, because of `source`.
+    /// Sets the cause.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<BoxError>) -> Self {
         self.0.source = Some(source.into());
         self
     }
 
-    /// This, with what was sent.
+    /// Sets how much of the request was sent.
     #[must_use]
     pub fn with_sent(mut self, sent: RequestSent) -> Self {
         self.0.sent = sent;
         self
     }
 
-    /// This, with whether any byte of a response had come.
+    /// Sets whether any byte of a response had arrived.
     #[must_use]
     pub fn with_response_started(mut self, started: bool) -> Self {
         self.0.response_started = started;
         self
     }
 
-    /// This, with whether the connection had served another exchange before.
+    /// Sets whether the connection had served another exchange before.
     #[must_use]
     pub fn with_reused(mut self, reused: bool) -> Self {
         self.0.reused = reused;
         self
     }
 
-    /// This, with how many times the request was tried.
+    /// Sets the number of attempts.
     #[must_use]
     pub fn with_attempts(mut self, attempts: u32) -> Self {
         self.0.attempts = attempts;
         self
     }
 
-    /// This, with the code with which an HTTP/2 server ended the stream or the connection.
+    /// Sets the error code with which an HTTP/2 server ended the stream or the connection.
     #[must_use]
     pub fn with_http2_error_code(mut self, code: Http2ErrorCode) -> Self {
         self.0.http2_error_code = Some(code);
         self
     }
 
-    /// What went wrong.
+    /// Returns what went wrong.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// What was being done.
+    /// Returns the step in which it went wrong.
     pub fn phase(&self) -> ErrorPhase {
         self.0.phase
     }
 
-    /// How much of the request was handed to the network, in the last attempt.
+    /// Returns how much of the request was handed to the network, in the last attempt.
     pub fn sent(&self) -> RequestSent {
         self.0.sent
     }
 
-    /// Whether any byte of a response had come.
+    /// Returns whether any byte of a response had arrived.
     pub fn response_started(&self) -> bool {
         self.0.response_started
     }
 
-    /// Whether the connection had served another exchange before.
+    /// Returns whether the connection had served another exchange before.
     pub fn connection_reused(&self) -> bool {
         self.0.reused
     }
 
-    /// How many times the request was tried.
+    /// Returns the number of attempts.
     pub fn attempts(&self) -> u32 {
         self.0.attempts
     }
 
-    /// The code which the server sent with the end of the stream (RST_STREAM) or of the connection
-    /// (GOAWAY), if it was one of HTTP/2 and sent one. Nothing for what this side ended.
+    /// Returns the code that an HTTP/2 server sent with RST_STREAM or GOAWAY. `None` if it sent none,
+    /// or if this side ended the stream or the connection.
     pub fn http2_error_code(&self) -> Option<Http2ErrorCode> {
         self.0.http2_error_code
     }
 
-    /// Whether a time limit ran out.
+    /// Returns whether a time limit was exceeded.
     pub fn is_timeout(&self) -> bool {
         matches!(self.0.kind, ErrorKind::Timeout(_))
     }
 
-    /// Whether no connection could be made: nothing was sent, and the same request may be sent
-    /// somewhere else. False where the request itself is at fault, as by a name that no certificate
-    /// can be for, or where the runtime is gone.
+    /// Returns whether connecting failed: nothing was sent, and the same request may be sent to another
+    /// server. `false` if the request is invalid, for example a server name that no certificate can be
+    /// for, or if the runtime has been shut down.
     pub fn is_connect(&self) -> bool {
         matches!(
             self.0.phase,
@@ -394,15 +396,15 @@ impl Error {
             && self.0.kind != ErrorKind::RuntimeShutdown
     }
 
-    /// Whether the same request can be sent again as if nothing had happened: nothing of it was
-    /// sent, and trying again might help.
+    /// Returns whether the same request can safely be sent again: nothing of it was sent, and another
+    /// attempt may succeed.
     ///
-    /// Of errors with [`RequestSent::None`] that is so for [`ErrorKind::Resolve`], [`ErrorKind::Connect`],
-    /// [`ErrorKind::Network`], [`ErrorKind::ConnectionClosed`], [`ErrorKind::QueueFull`], every time limit but that on the
-    /// whole, and [`ErrorKind::Protocol`] on an established connection, where it means that the server
-    /// did not process the request (RFC 9113 §8.7). A refusal would be repeated: an untrusted
-    /// certificate, a server that does not speak TLS ([`ErrorKind::Tls`]), a proxy that refuses
-    /// ([`ErrorKind::Proxy`]), and whatever is the caller's fault. A transport that breaks during a TLS
+    /// Of errors with [`RequestSent::None`] this holds for [`ErrorKind::Resolve`], [`ErrorKind::Connect`],
+    /// [`ErrorKind::Network`], [`ErrorKind::ConnectionClosed`], [`ErrorKind::QueueFull`], every time limit except
+    /// the total one, and [`ErrorKind::Protocol`] on an established connection, where it means that the server
+    /// did not process the request (RFC 9113 §8.7). It does not hold where another attempt would fail
+    /// likewise: an untrusted certificate, a server that does not speak TLS ([`ErrorKind::Tls`]), a proxy
+    /// that refuses ([`ErrorKind::Proxy`]), an invalid request. A transport that fails during a TLS
     /// handshake is [`ErrorKind::Network`] or [`ErrorKind::ConnectionClosed`].
     pub fn is_retryable(&self) -> bool {
         if self.0.sent != RequestSent::None {
@@ -431,20 +433,20 @@ impl Error {
         }
     }
 
-    /// Returns what caused this error, if anything did, also where `{}` prints its sentence and
-    /// [`source`](StdError::source) is therefore what is behind it.
+    /// Returns the cause of this error, if there is one, also where `{}` prints the cause's sentence
+    /// and [`source`](StdError::source) is therefore the cause's source.
     pub fn cause(&self) -> Option<&(dyn StdError + 'static)> {
         let cause = self.0.source.as_deref()?;
         Some(cause)
     }
 
-    /// Returns an error with the same facts, the same text and the same [`io::ErrorKind`], but
-    /// with the causes as text only: for a failure that is reported again, since the causes
+    /// Returns an error with the same values, the same text and the same [`io::ErrorKind`], but
+    /// with the causes as text only: for a failure that is reported more than once, since causes
     /// cannot be cloned.
     #[must_use]
     pub fn repeated(&self) -> Self {
         let source = self.cause().map(|cause| {
-            let kind = io_kind_behind(cause).unwrap_or(io::ErrorKind::Other);
+            let kind = io_kind_in(cause).unwrap_or(io::ErrorKind::Other);
             BoxError::from(io::Error::new(kind, chain_of(cause)))
         });
         Error(Box::new(Inner {
@@ -454,8 +456,8 @@ impl Error {
         }))
     }
 
-    /// The cause, if it has a better sentence than this level.
-    fn said_by_cause(&self) -> Option<&(dyn StdError + 'static)> {
+    /// Returns the cause if its sentence is printed instead of this level's.
+    fn printed_cause(&self) -> Option<&(dyn StdError + 'static)> {
         let silent = matches!(
             self.0.kind,
             ErrorKind::Tls | ErrorKind::InvalidRequest | ErrorKind::InvalidUrl
@@ -466,7 +468,7 @@ impl Error {
         None
     }
 
-    /// Whose doing it was.
+    /// Returns the side that caused the error.
     pub fn fault(&self) -> Fault {
         match self.0.kind {
             ErrorKind::InvalidUrl
@@ -487,7 +489,7 @@ impl Error {
     }
 }
 
-/// Prints `error` and what is behind it.
+/// Prints `error` and its sources.
 fn write_chain(f: &mut impl fmt::Write, error: &(dyn StdError + 'static)) -> fmt::Result {
     write!(f, "{error}")?;
     let mut cause = error.source();
@@ -503,14 +505,14 @@ fn write_chain(f: &mut impl fmt::Write, error: &(dyn StdError + 'static)) -> fmt
 
 fn chain_of(error: &(dyn StdError + 'static)) -> String {
     let mut text = String::new();
-    // A `String` takes everything.
+    // Writing to a `String` does not fail.
     let _ = write_chain(&mut text, error);
     text
 }
 
-/// Returns the kind of the first [`io::Error`] in the chain that begins with `error`, if it says
-/// something to a reader. `Interrupted` and `WouldBlock` would have the reader try again.
-fn io_kind_behind(error: &(dyn StdError + 'static)) -> Option<io::ErrorKind> {
+/// Returns the kind of the first [`io::Error`] in the chain that begins with `error`, unless it is
+/// `Other`, or would make a reader try again (`Interrupted`, `WouldBlock`).
+fn io_kind_in(error: &(dyn StdError + 'static)) -> Option<io::ErrorKind> {
     use io::ErrorKind::{Interrupted, Other, WouldBlock};
     let mut next = Some(error);
     for _ in 0..MAX_LEVELS {
@@ -524,8 +526,7 @@ fn io_kind_behind(error: &(dyn StdError + 'static)) -> Option<io::ErrorKind> {
     None
 }
 
-/// For [`io::Read`] and the like. The kind is that of the [`io::Error`] behind it, where there is
-/// one that says more than `Other`; otherwise:
+/// For [`io::Read`] and similar traits. The kind is:
 ///
 /// | [`ErrorKind`] | [`io::ErrorKind`] |
 /// |---|---|
@@ -535,41 +536,41 @@ fn io_kind_behind(error: &(dyn StdError + 'static)) -> Option<io::ErrorKind> {
 /// | `Connect` | `NotConnected` |
 /// | `Tls`, `Protocol` | `InvalidData` |
 /// | `Network` | `ConnectionReset` |
-/// | `Closed` | `UnexpectedEof` |
+/// | `ConnectionClosed` | `UnexpectedEof` |
 /// | `Proxy`, `PoolClosed` | `ConnectionAborted` |
 /// | `TooLarge` | `FileTooLarge` |
 /// | `QueueFull` | `ResourceBusy` |
 /// | `RequestBody`, `RuntimeShutdown` | `Other` |
 ///
-/// Only `RequestBody`, `Resolve`, `Connect`, `Proxy` and `Network` look at what is behind them.
-/// The error itself is inside: [`io::Error::get_ref`].
+/// For `RequestBody`, `Resolve`, `Connect`, `Proxy` and `Network` it is the kind of the [`io::Error`]
+/// among the causes, if there is one other than `Other`. [`io::Error::get_ref`] returns the `Error`.
 impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
         use io::ErrorKind as IoErrorKind;
-        let behind = || error.cause().and_then(io_kind_behind);
+        let inner_kind = || error.cause().and_then(io_kind_in);
         let kind = match error.0.kind {
             ErrorKind::InvalidUrl | ErrorKind::UnsupportedScheme | ErrorKind::InvalidRequest => {
                 IoErrorKind::InvalidInput
             }
             ErrorKind::Timeout(_) => IoErrorKind::TimedOut,
-            ErrorKind::Resolve => behind().unwrap_or(IoErrorKind::NotFound),
-            ErrorKind::Connect => behind().unwrap_or(IoErrorKind::NotConnected),
+            ErrorKind::Resolve => inner_kind().unwrap_or(IoErrorKind::NotFound),
+            ErrorKind::Connect => inner_kind().unwrap_or(IoErrorKind::NotConnected),
             ErrorKind::Tls | ErrorKind::Protocol => IoErrorKind::InvalidData,
-            ErrorKind::Network => behind().unwrap_or(IoErrorKind::ConnectionReset),
+            ErrorKind::Network => inner_kind().unwrap_or(IoErrorKind::ConnectionReset),
             ErrorKind::ConnectionClosed => IoErrorKind::UnexpectedEof,
-            ErrorKind::Proxy => behind().unwrap_or(IoErrorKind::ConnectionAborted),
+            ErrorKind::Proxy => inner_kind().unwrap_or(IoErrorKind::ConnectionAborted),
             ErrorKind::PoolClosed => IoErrorKind::ConnectionAborted,
             ErrorKind::TooLarge => IoErrorKind::FileTooLarge,
             ErrorKind::QueueFull => IoErrorKind::ResourceBusy,
-            ErrorKind::RequestBody => behind().unwrap_or(IoErrorKind::Other),
+            ErrorKind::RequestBody => inner_kind().unwrap_or(IoErrorKind::Other),
             ErrorKind::RuntimeShutdown => IoErrorKind::Other,
         };
         io::Error::new(kind, error)
     }
 }
 
-/// A request or a URL that could not be built: [`ErrorKind::InvalidUrl`] if its URL is at fault,
-/// [`ErrorKind::InvalidRequest`] otherwise.
+/// The error of a request or URL that could not be built: [`ErrorKind::InvalidUrl`] if the URL is
+/// invalid, [`ErrorKind::InvalidRequest`] otherwise.
 impl From<http::Error> for Error {
     fn from(error: http::Error) -> Self {
         let inner = error.get_ref();
@@ -588,32 +589,32 @@ impl fmt::Display for Error {
         if f.alternate() {
             return write_chain(f, self);
         }
-        if let Some(cause) = self.said_by_cause() {
+        if let Some(cause) = self.printed_cause() {
             return write!(f, "{cause}");
         }
         if let Some(message) = &self.0.message {
             return f.write_str(message);
         }
-        let doing = self.0.phase.doing();
+        let during = self.0.phase.during();
         match self.0.kind {
-            ErrorKind::InvalidUrl => f.write_str("the URL is not valid"),
-            ErrorKind::UnsupportedScheme => f.write_str("the URL's scheme is not supported"),
-            ErrorKind::InvalidRequest => f.write_str("the request cannot be sent as it is"),
-            ErrorKind::RequestBody => f.write_str("the request's body failed"),
-            ErrorKind::Timeout(limit) => write!(f, "the {limit} ran out while {doing}"),
-            ErrorKind::Resolve => f.write_str("the host's addresses could not be found"),
-            ErrorKind::Connect => f.write_str("no connection could be made"),
-            ErrorKind::Tls => write!(f, "TLS failed while {doing}"),
-            ErrorKind::Proxy => write!(f, "the proxy failed while {doing}"),
-            ErrorKind::Network => write!(f, "the connection failed while {doing}"),
+            ErrorKind::InvalidUrl => f.write_str("invalid URL"),
+            ErrorKind::UnsupportedScheme => f.write_str("unsupported URL scheme"),
+            ErrorKind::InvalidRequest => f.write_str("invalid request"),
+            ErrorKind::RequestBody => f.write_str("request body failed"),
+            ErrorKind::Timeout(limit) => write!(f, "{limit} {during}"),
+            ErrorKind::Resolve => f.write_str("name resolution failed"),
+            ErrorKind::Connect => f.write_str("connection failed"),
+            ErrorKind::Tls => write!(f, "TLS failed {during}"),
+            ErrorKind::Proxy => write!(f, "proxy failed {during}"),
+            ErrorKind::Network => write!(f, "connection failed {during}"),
             ErrorKind::ConnectionClosed => {
-                write!(f, "the peer closed the connection while {doing}")
+                write!(f, "connection closed by peer {during}")
             }
-            ErrorKind::Protocol => write!(f, "the peer broke the protocol while {doing}"),
-            ErrorKind::TooLarge => f.write_str("the response is larger than was allowed"),
-            ErrorKind::QueueFull => f.write_str("the pool's queue is full"),
-            ErrorKind::PoolClosed => f.write_str("the pool has been closed"),
-            ErrorKind::RuntimeShutdown => f.write_str("the runtime is gone"),
+            ErrorKind::Protocol => write!(f, "protocol error {during}"),
+            ErrorKind::TooLarge => f.write_str("response too large"),
+            ErrorKind::QueueFull => f.write_str("too many pending requests"),
+            ErrorKind::PoolClosed => f.write_str("pool closed"),
+            ErrorKind::RuntimeShutdown => f.write_str("runtime shut down"),
         }
     }
 }
@@ -621,12 +622,12 @@ impl fmt::Display for Error {
 impl fmt::Display for TimeoutKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            TimeoutKind::Acquire => "pool timeout",
+            TimeoutKind::Acquire => "acquire timeout",
             TimeoutKind::Resolve => "resolve timeout",
             TimeoutKind::Connect => "connect timeout",
             TimeoutKind::Tls => "TLS timeout",
             TimeoutKind::Write => "write timeout",
-            TimeoutKind::ResponseHead => "first-byte timeout",
+            TimeoutKind::ResponseHead => "response head timeout",
             TimeoutKind::Read => "read timeout",
             TimeoutKind::Total => "total timeout",
         })
@@ -634,23 +635,23 @@ impl fmt::Display for TimeoutKind {
 }
 
 impl ErrorPhase {
-    fn doing(self) -> &'static str {
+    fn during(self) -> &'static str {
         match self {
-            ErrorPhase::Request => "preparing the request",
-            ErrorPhase::Acquire => "waiting for a place in the pool",
-            ErrorPhase::Resolve => "looking up the host's addresses",
-            ErrorPhase::Connect => "connecting",
-            ErrorPhase::Proxy => "agreeing with the proxy",
-            ErrorPhase::Tls => "shaking hands over TLS",
-            ErrorPhase::Send => "sending the request",
-            ErrorPhase::Head => "waiting for the response's head",
-            ErrorPhase::Body => "reading the response's body",
+            ErrorPhase::Request => "before the request was sent",
+            ErrorPhase::Acquire => "while waiting for a connection",
+            ErrorPhase::Resolve => "during name resolution",
+            ErrorPhase::Connect => "while connecting",
+            ErrorPhase::Proxy => "during proxy negotiation",
+            ErrorPhase::Tls => "during the TLS handshake",
+            ErrorPhase::Send => "while sending the request",
+            ErrorPhase::Head => "while waiting for the response head",
+            ErrorPhase::Body => "while reading the response body",
         }
     }
 }
 
-/// One line for people, since `main` prints it when it returns an error: the chain, and then the
-/// facts. The `Debug` of causes is not used: it may print what their `Display` keeps back.
+/// One line, since `main` prints it when it returns an error: the chain, and then the values. The
+/// `Debug` of causes is not used: it may print what their `Display` omits.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Inner {
@@ -679,7 +680,7 @@ impl fmt::Debug for Error {
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        match self.said_by_cause() {
+        match self.printed_cause() {
             Some(cause) => cause.source(),
             None => self.cause(),
         }
@@ -691,19 +692,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_says_its_own_level_and_its_source_the_next() {
-        let io = io::Error::other("wires crossed");
+    fn display_prints_one_level_and_source_is_the_next() {
+        let io = io::Error::other("broken cable");
         let error =
             Error::new(ErrorKind::Network, ErrorPhase::Body, RequestSent::Full).with_source(io);
         assert_eq!(
             error.to_string(),
-            "the connection failed while reading the response's body"
+            "connection failed while reading the response body"
         );
-        assert_eq!(error.source().unwrap().to_string(), "wires crossed");
+        assert_eq!(error.source().unwrap().to_string(), "broken cable");
     }
 
     #[test]
-    fn only_what_was_not_sent_and_might_work_next_time_is_retryable() {
+    fn only_unsent_requests_that_may_succeed_next_time_are_retryable() {
         let refused = Error::new(ErrorKind::Connect, ErrorPhase::Connect, RequestSent::None);
         assert!(refused.is_retryable() && refused.is_connect());
         let sent = Error::new(
@@ -712,13 +713,13 @@ mod tests {
             RequestSent::Full,
         );
         assert!(!sent.is_retryable());
-        let nonsense = Error::new(
+        let invalid = Error::new(
             ErrorKind::InvalidUrl,
             ErrorPhase::Request,
             RequestSent::None,
         );
-        assert!(!nonsense.is_retryable());
-        assert_eq!(nonsense.fault(), Fault::Caller);
+        assert!(!invalid.is_retryable());
+        assert_eq!(invalid.fault(), Fault::Caller);
     }
 
     const KINDS: [ErrorKind; 23] = [
@@ -748,7 +749,7 @@ mod tests {
     ];
 
     #[test]
-    fn a_refusal_is_not_retryable_and_a_broken_transport_is() {
+    fn refusals_are_not_retryable_and_transport_failures_are() {
         let retryable = [
             ErrorKind::Timeout(TimeoutKind::Acquire),
             ErrorKind::Timeout(TimeoutKind::Resolve),
@@ -782,7 +783,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_name_or_an_ended_runtime_is_no_failure_to_connect() {
+    fn invalid_names_and_shut_down_runtimes_are_not_connect_errors() {
         let error = |kind| Error::new(kind, ErrorPhase::Tls, RequestSent::None);
         assert!(!error(ErrorKind::InvalidRequest).is_connect());
         assert!(!error(ErrorKind::RuntimeShutdown).is_connect());
@@ -790,9 +791,9 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_gets_the_kind_of_io_error_that_fits() {
+    fn each_kind_becomes_its_io_error_kind() {
         use io::ErrorKind as IoErrorKind;
-        for (kind, behind, expected) in [
+        for (kind, inner, expected) in [
             (ErrorKind::InvalidUrl, None, IoErrorKind::InvalidInput),
             (
                 ErrorKind::UnsupportedScheme,
@@ -835,7 +836,7 @@ mod tests {
                 Some(IoErrorKind::ConnectionAborted),
                 IoErrorKind::ConnectionAborted,
             ),
-            // A reader would try again, and again.
+            // These would make a reader try again without end.
             (
                 ErrorKind::Network,
                 Some(IoErrorKind::Interrupted),
@@ -858,25 +859,25 @@ mod tests {
             (ErrorKind::RuntimeShutdown, None, IoErrorKind::Other),
         ] {
             let mut error = Error::new(kind, ErrorPhase::Body, RequestSent::Full);
-            if let Some(behind) = behind {
-                error = error.with_source(io::Error::new(behind, "why"));
+            if let Some(inner) = inner {
+                error = error.with_source(io::Error::new(inner, "cause"));
             }
             let again = error.repeated();
             assert_eq!(format!("{error:#}"), format!("{again:#}"));
             assert_eq!(io::Error::from(again).kind(), expected, "{kind:?} again");
             let io = io::Error::from(error);
-            assert_eq!(io.kind(), expected, "{kind:?} {behind:?}");
+            assert_eq!(io.kind(), expected, "{kind:?} {inner:?}");
             assert!(io.get_ref().unwrap().is::<Error>());
         }
     }
 
     #[test]
-    fn the_alternate_form_prints_the_chain_and_no_sentence_twice() {
+    fn alternate_display_prints_the_chain_without_repetition() {
         let network = Error::new(ErrorKind::Network, ErrorPhase::Head, RequestSent::Full)
-            .with_source(io::Error::other("wires crossed"));
+            .with_source(io::Error::other("broken cable"));
         assert_eq!(
             format!("{network:#}"),
-            "the connection failed while waiting for the response's head: wires crossed"
+            "connection failed while waiting for the response head: broken cable"
         );
         let tls = Error::new(ErrorKind::Tls, ErrorPhase::Tls, RequestSent::None)
             .with_source(io::Error::other("not trusted"));
@@ -887,22 +888,22 @@ mod tests {
         let text = format!("{network:?}");
         assert!(
             text.starts_with(
-                "the connection failed while waiting for the response's head: wires crossed \
-                 (kind: Network, phase: Head, sent: All,"
+                "connection failed while waiting for the response head: broken cable \
+                 (kind: Network, phase: Head, sent: Full,"
             ),
             "{text}"
         );
     }
 
     #[test]
-    fn a_message_of_any_length_is_cut() {
+    fn long_messages_are_truncated() {
         let error = Error::new(ErrorKind::Resolve, ErrorPhase::Resolve, RequestSent::None)
             .with_message("ä".repeat(100_000));
         assert!(error.to_string().len() <= MAX_MESSAGE_BYTES + "…".len());
     }
 
     #[test]
-    fn a_request_that_cannot_be_built_is_the_callers_fault() {
+    fn requests_that_cannot_be_built_are_the_callers_fault() {
         for (built, kind) in [
             (
                 http::Request::get("http://a b/").body(()),
@@ -919,9 +920,9 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_a_word_wide_and_may_cross_threads() {
-        fn crosses<T: Send + Sync + 'static>() {}
-        crosses::<Error>();
+    fn error_is_one_word_wide_and_is_send_and_sync() {
+        fn assert_send_sync<T: Send + Sync + 'static>() {}
+        assert_send_sync::<Error>();
         assert_eq!(size_of::<Error>(), size_of::<usize>());
     }
 }

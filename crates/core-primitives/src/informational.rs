@@ -1,9 +1,9 @@
-//! Who is told of interim responses.
+//! A callback for informational responses.
 
 use std::{fmt, sync::Arc};
 
-/// Told of the interim responses to one request (RFC 9110 §15.2), 103 with its hints among them.
-/// Goes into the request's extensions. Called while the exchange is polled, and must not block.
+/// A callback for the informational responses to one request (RFC 9110 §15.2), such as 103 with early
+/// hints. In the request's extensions. It is called while the exchange is polled, and must not block.
 ///
 /// ```
 /// use httpcore_core_primitives::{Body, OnInformational};
@@ -17,12 +17,12 @@ use std::{fmt, sync::Arc};
 pub struct OnInformational(Arc<dyn Fn(&http::Response<()>) + Send + Sync>);
 
 impl OnInformational {
-    /// `told` is told.
-    pub fn new(told: impl Fn(&http::Response<()>) + Send + Sync + 'static) -> Self {
-        OnInformational(Arc::new(told))
+    /// Creates a callback.
+    pub fn new(callback: impl Fn(&http::Response<()>) + Send + Sync + 'static) -> Self {
+        OnInformational(Arc::new(callback))
     }
 
-    /// Tells of `response`: for protocols.
+    /// Calls the callback with `response`. For protocols.
     pub fn tell(&self, response: &http::Response<()>) {
         (self.0)(response);
     }

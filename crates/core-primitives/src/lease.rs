@@ -2,11 +2,15 @@
 
 use std::{
     fmt, io,
-    sync::Weak,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     task::{Context, Poll, Waker},
     time::Duration,
 };
 
+pub use crate::close_reason::CloseReason;
 use crate::connection::ExclusiveConnection;
 
 /// One exchange's claim on a connection, for as long as this value lives.
@@ -17,18 +21,20 @@ use crate::connection::ExclusiveConnection;
 ///
 /// For a shared connection there is nothing to give back: its lease ends, and the connection
 /// carries one exchange less.
-#[must_use = "dropping a lease gives up the connection"]
+#[must_use = "dropping a lease closes the connection"]
 pub struct Lease {
     id: LeaseId,
-    owner: Option<Weak<dyn LeaseOwner>>,
+    owner: Option<Arc<dyn LeaseOwner>>,
+    registration: Registration,
 }
 
 impl Lease {
     /// The claim which `owner` calls `id`.
-    pub fn new(id: LeaseId, owner: Weak<dyn LeaseOwner>) -> Self {
+    pub fn new(id: LeaseId, owner: Arc<dyn LeaseOwner>) -> Self {
         Lease {
             id,
             owner: Some(owner),
+            registration: Registration::none(),
         }
     }
 
@@ -37,6 +43,7 @@ impl Lease {
         Lease {
             id: LeaseId::new(0),
             owner: None,
+            registration: Registration::none(),
         }
     }
 
@@ -65,11 +72,12 @@ impl Lease {
         self.settle(LeaseEnd::Closed(reason));
     }
 
-    /// Ready once the claim has been revoked: whoever holds it breaks off what it does, and ends it
-    /// with [`CloseReason::Revoked`]. Until then, the waker of the latest call will be woken.
+    /// Ready once the claim has been revoked: its holder aborts the exchange, and ends the claim with
+    /// [`CloseReason::Revoked`]. Until then, the waker of the latest call is woken when that happens.
     ///
     /// A lease is revoked when a pool that is being drained has waited for as long as it was told
-    /// to. An exchange asks this whenever it would otherwise wait for the network alone.
+    /// to. An exchange asks this whenever it would otherwise wait for the network alone. Calls with
+    /// the waker of the call before cost two comparisons, and no call takes a lock of the pool.
     pub fn poll_revoked(&self, cx: &mut Context<'_>) -> Poll<()> {
         if self.is_revoked_or_wakes(cx.waker()) {
             Poll::Ready(())
@@ -78,23 +86,22 @@ impl Lease {
         }
     }
 
-    /// As [`poll_revoked`](Self::poll_revoked), for whoever never waits.
+    /// As [`poll_revoked`](Self::poll_revoked), without leaving a waker.
     pub fn is_revoked(&self) -> bool {
-        self.owner()
-            .is_some_and(|owner| owner.is_revoked(self.id, None))
+        self.owner
+            .as_ref()
+            .is_some_and(|owner| owner.lease_state().is_revoked())
     }
 
     pub(crate) fn is_revoked_or_wakes(&self, waker: &Waker) -> bool {
-        self.owner()
-            .is_some_and(|owner| owner.is_revoked(self.id, Some(waker)))
-    }
-
-    fn owner(&self) -> Option<std::sync::Arc<dyn LeaseOwner>> {
-        self.owner.as_ref()?.upgrade()
+        self.owner
+            .as_ref()
+            .is_some_and(|owner| owner.lease_state().register(&self.registration, waker))
     }
 
     fn settle(&mut self, outcome: LeaseEnd) {
-        if let Some(owner) = self.owner.take().and_then(|owner| owner.upgrade()) {
+        if let Some(owner) = self.owner.take() {
+            owner.lease_state().deregister(&self.registration);
             owner.reclaim(self.id, outcome);
         }
     }
@@ -113,6 +120,127 @@ impl Drop for Lease {
 impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Lease({})", self.id.get())
+    }
+}
+
+/// Whether the leases on one connection are revoked, and the tasks to be woken when they are. Its
+/// owner makes one for each connection, and all leases on that connection use it.
+#[derive(Debug, Default)]
+pub struct LeaseState {
+    /// Written while `wakers` is locked, and never unset.
+    revoked: AtomicBool,
+    wakers: Mutex<Wakers>,
+}
+
+#[derive(Debug, Default)]
+struct Wakers {
+    slots: Vec<Option<Waker>>,
+    free: Vec<usize>,
+}
+
+/// Which waker a lease has left with the state of its connection.
+///
+/// The two addresses name that waker: it is not dropped, and so its addresses are not used again, for
+/// as long as it is registered. Only the holder of the lease reads and writes them.
+struct Registration {
+    slot: AtomicUsize,
+    data: AtomicUsize,
+    vtable: AtomicUsize,
+}
+
+impl Registration {
+    /// No waker is registered.
+    const fn none() -> Self {
+        Registration {
+            slot: AtomicUsize::new(usize::MAX),
+            data: AtomicUsize::new(0),
+            vtable: AtomicUsize::new(0),
+        }
+    }
+
+    fn slot(&self) -> Option<usize> {
+        let slot = self.slot.load(Ordering::Relaxed);
+        (slot != usize::MAX).then_some(slot)
+    }
+
+    fn is_of(&self, waker: &Waker) -> bool {
+        self.data.load(Ordering::Relaxed) == waker.data().addr()
+            && self.vtable.load(Ordering::Relaxed) == std::ptr::from_ref(waker.vtable()).addr()
+            && self.slot().is_some()
+    }
+
+    fn set(&self, slot: usize, waker: &Waker) {
+        let vtable = std::ptr::from_ref(waker.vtable()).addr();
+        self.data.store(waker.data().addr(), Ordering::Relaxed);
+        self.vtable.store(vtable, Ordering::Relaxed);
+        self.slot.store(slot, Ordering::Relaxed);
+    }
+}
+
+impl LeaseState {
+    /// Revokes all leases, and wakes the tasks that hold them. Must not be called under a lock.
+    pub fn revoke(&self) {
+        let wakers = {
+            let mut wakers = self.lock();
+            self.revoked.store(true, Ordering::Release);
+            std::mem::take(&mut *wakers)
+        };
+        wakers.slots.into_iter().flatten().for_each(Waker::wake);
+    }
+
+    /// Returns whether the leases are revoked.
+    #[inline]
+    pub fn is_revoked(&self) -> bool {
+        self.revoked.load(Ordering::Acquire)
+    }
+
+    /// Returns whether the leases are revoked; if not, `waker` is called when they are.
+    #[inline]
+    fn register(&self, registration: &Registration, waker: &Waker) -> bool {
+        self.is_revoked() || !registration.is_of(waker) && self.replace(registration, waker)
+    }
+
+    #[cold]
+    fn replace(&self, registration: &Registration, waker: &Waker) -> bool {
+        // A waker is neither cloned nor dropped under the lock.
+        let mut new = Some(waker.clone());
+        let mut wakers = self.lock();
+        if self.is_revoked() {
+            return true;
+        }
+        let slot = match registration.slot() {
+            Some(slot) => slot,
+            None => wakers.free.pop().unwrap_or(wakers.slots.len()),
+        };
+        if slot == wakers.slots.len() {
+            wakers.slots.push(None);
+        }
+        std::mem::swap(&mut wakers.slots[slot], &mut new);
+        drop(wakers);
+        registration.set(slot, waker);
+        false
+    }
+
+    #[inline]
+    fn deregister(&self, registration: &Registration) {
+        if let Some(slot) = registration.slot() {
+            self.remove(slot);
+        }
+    }
+
+    fn remove(&self, slot: usize) {
+        let mut wakers = self.lock();
+        let waker = wakers.slots.get_mut(slot).and_then(Option::take);
+        // After a revocation there are no slots.
+        if waker.is_some() {
+            wakers.free.push(slot);
+        }
+        drop(wakers);
+        drop(waker);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Wakers> {
+        self.wakers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -151,54 +279,6 @@ impl KeepAliveHints {
     }
 }
 
-/// Why a connection serves no further exchange. Protocols map their finer reasons onto these.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum CloseReason {
-    /// The exchange was dropped before its end.
-    Abandoned,
-    /// The exchange failed.
-    Failed,
-    /// The exchange ended well, and the connection is shared: nothing was closed.
-    Finished,
-    /// The peer said that it would close (RFC 9112 §9.6), or serves no further exchange on a shared
-    /// connection (RFC 9113 §6.8).
-    PeerSaidClose,
-    /// The caller said so.
-    CallerSaidClose,
-    /// The peer's version of the protocol does not keep connections (RFC 9112 §9.3).
-    NotPersistent,
-    /// The response's body ended with the connection (RFC 9112 §6.3).
-    EndedByClose,
-    /// The response ended before the whole request had been sent.
-    UnfinishedRequest,
-    /// Bytes came which belong to no response.
-    UnsolicitedData,
-    /// The connection became a stream of something else (RFC 9110 §7.8).
-    Upgraded,
-    /// The pool was drained, and did not wait for the end of the exchange.
-    Revoked,
-}
-
-impl CloseReason {
-    /// A word or two for tables and metrics.
-    pub fn label(self) -> &'static str {
-        match self {
-            CloseReason::Abandoned => "abandoned",
-            CloseReason::Failed => "failed",
-            CloseReason::Finished => "finished",
-            CloseReason::PeerSaidClose => "peer said close",
-            CloseReason::CallerSaidClose => "caller said close",
-            CloseReason::NotPersistent => "not persistent",
-            CloseReason::EndedByClose => "ended by close",
-            CloseReason::UnfinishedRequest => "unfinished request",
-            CloseReason::UnsolicitedData => "unsolicited data",
-            CloseReason::Upgraded => "upgraded",
-            CloseReason::Revoked => "revoked",
-        }
-    }
-}
-
 /// Names one lease for as long as it lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LeaseId(u64);
@@ -215,22 +295,20 @@ impl LeaseId {
     }
 }
 
-/// The pool, as a lease sees it.
+/// The pool, as a lease sees it: the connection which the lease is on.
 pub trait LeaseOwner: Send + Sync + 'static {
-    /// Called once for each lease, from wherever it ends. Must not block, and neither wakes nor
-    /// drops anything of somebody else's under a lock.
-    fn reclaim(&self, lease: LeaseId, outcome: LeaseEnd);
+    /// Called once for each lease, wherever that ends. Must not block, and neither wakes nor drops
+    /// any value of others under a lock.
+    fn reclaim(self: Arc<Self>, lease: LeaseId, outcome: LeaseEnd);
 
-    /// Whether the holder of `lease` is to break off what it does. If not, and there is a `waker`,
-    /// it is called when that changes; one at a time is kept for each lease, until it ends.
-    ///
-    /// Must not block, and neither calls nor drops a waker under a lock.
-    fn is_revoked(&self, lease: LeaseId, waker: Option<&Waker>) -> bool;
+    /// Returns the state that the leases on this connection share.
+    fn lease_state(&self) -> &LeaseState;
 }
 
 /// What an [`io::Error`] holds when a stream has been ended by its pool, so that this can be told
 /// from a failure of the network: see [`Lease::poll_revoked`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("connection revoked: the pool was drained and its deadline has passed")]
 pub struct ConnectionRevoked;
 
 impl ConnectionRevoked {
@@ -247,34 +325,39 @@ impl ConnectionRevoked {
     }
 }
 
-impl fmt::Display for ConnectionRevoked {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the pool was drained, and did not wait any longer")
-    }
-}
-
-impl std::error::Error for ConnectionRevoked {}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::{Arc, Mutex};
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering::SeqCst},
+        task::Wake,
+    };
 
     #[derive(Default)]
-    struct Book(Mutex<Vec<(u64, String)>>);
+    struct Book {
+        ends: Mutex<Vec<(u64, String)>>,
+        state: LeaseState,
+    }
     impl LeaseOwner for Book {
-        fn reclaim(&self, lease: LeaseId, outcome: LeaseEnd) {
+        fn reclaim(self: Arc<Self>, lease: LeaseId, outcome: LeaseEnd) {
             let outcome = format!("{outcome:?}");
-            self.0.lock().unwrap().push((lease.get(), outcome));
+            self.ends.lock().unwrap().push((lease.get(), outcome));
         }
-        fn is_revoked(&self, _: LeaseId, _: Option<&Waker>) -> bool {
-            false
+        fn lease_state(&self) -> &LeaseState {
+            &self.state
+        }
+    }
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, SeqCst);
         }
     }
 
     fn lease_of(book: &Arc<Book>, id: u64) -> Lease {
-        let weak: Weak<Book> = Arc::downgrade(book);
-        Lease::new(LeaseId::new(id), weak)
+        Lease::new(LeaseId::new(id), book.clone())
     }
 
     #[test]
@@ -283,20 +366,60 @@ mod tests {
         drop(lease_of(&book, 1));
         lease_of(&book, 2).close(CloseReason::EndedByClose);
         assert_eq!(
-            *book.0.lock().unwrap(),
+            *book.ends.lock().unwrap(),
             [
                 (1, "Closed(Abandoned)".to_owned()),
                 (2, "Closed(EndedByClose)".to_owned())
             ]
         );
+        drop(Lease::unowned());
     }
 
     #[test]
-    fn a_lease_outlives_its_pool_quietly() {
+    fn revocation_wakes_the_latest_waker_of_each_lease_once() {
         let book = Arc::new(Book::default());
-        let lease = lease_of(&book, 1);
-        drop(book);
-        drop(lease);
-        drop(Lease::unowned());
+        let counts: [Arc<Count>; 3] = Default::default();
+        let wakers = counts.clone().map(Waker::from);
+        let (one, other) = (lease_of(&book, 1), lease_of(&book, 2));
+        for (lease, waker) in [(&one, 0), (&one, 1), (&one, 1), (&other, 2)] {
+            let mut cx = Context::from_waker(&wakers[waker]);
+            assert!(lease.poll_revoked(&mut cx).is_pending());
+        }
+        assert!(!one.is_revoked());
+        let held = Arc::strong_count(&counts[1]);
+        assert!(
+            one.poll_revoked(&mut Context::from_waker(&wakers[1]))
+                .is_pending()
+        );
+        assert_eq!(Arc::strong_count(&counts[1]), held, "registered once");
+        book.state.revoke();
+        assert_eq!(
+            counts.each_ref().map(|count| count.0.load(SeqCst)),
+            [0, 1, 1]
+        );
+        assert!(one.is_revoked() && other.is_revoked());
+        let mut cx = Context::from_waker(&wakers[0]);
+        assert!(one.poll_revoked(&mut cx).is_ready());
+        drop((one, other, wakers));
+        assert!(counts.iter().all(|count| Arc::strong_count(count) == 1));
+    }
+
+    #[test]
+    fn a_lease_that_ends_leaves_no_waker_and_its_slot_to_the_next() {
+        let book = Arc::new(Book::default());
+        let count = Arc::new(Count::default());
+        let waker = Waker::from(count.clone());
+        for id in 0..10 {
+            let lease = lease_of(&book, id);
+            assert!(
+                lease
+                    .poll_revoked(&mut Context::from_waker(&waker))
+                    .is_pending()
+            );
+            assert_eq!(Arc::strong_count(&count), 3);
+            drop(lease);
+            assert_eq!(Arc::strong_count(&count), 2);
+        }
+        assert_eq!(book.state.lock().slots.len(), 1);
     }
 }

@@ -1,43 +1,56 @@
-//! The vocabulary of httpcore.
+//! The types that users of [httpcore](https://docs.rs/httpcore) meet, and the traits that backends, TLS
+//! layers and protocols implement.
 //!
-//! An HTTP transport engine needs a handful of words which all of its parts share, and which know
-//! neither a protocol nor a socket. This crate is those words, and nothing else:
+//! It contains no protocol and no socket.
 //!
-//! - [`net`]: what is asked of a network. [`NetworkStream`] is a duplex of bytes (a socket, TLS
-//!   over a stream, a tunnel, a script), [`NetworkBackend`] is where streams come from,
-//!   [`TlsConnector`] puts TLS on top of one.
-//! - [`runtime`]: what is asked of time and tasks. [`Runtime`] and [`Timer`] are all the clock
-//!   there is; nothing above a backend ever calls `Instant::now`.
-//! - [`connection`]: what a pool asks of a connection ([`ExclusiveConnection`] for one exchange at
-//!   a time, [`SharedConnection`] for many), and what an exchange is given ([`ExchangeContext`]).
-//! - [`lease`]: one exchange's claim on a connection. Whatever happens, its `Drop` settles it.
-//! - [`body`]: request and response bodies: what they hold, how long they are, whether they can be
-//!   sent twice.
-//! - [`origin`]: scheme, host and port of a URL, and what the `Host` field says of them.
-//! - [`options`]: what may be set for each request, above all [`Timeouts`].
-//! - [`error`]: the one public [`Error`]: what failed, in which phase, and what was sent.
-//! - [`credentials`], [`base64`]: a user and a password, and the encoding in which they are sent.
-//! - [`trace`]: what happened, told to whoever listens; [`informational`]: who is told of interim
-//!   responses.
-//! - [`deadlines`]: the time limits of an exchange, for protocols.
-//! - [`write_buf`]: what a protocol has to write, gathered to go out together.
-//! - [`scratch`]: large buffers for reading and writing, which belong to the thread.
-//! - [`upgrade`]: what is left of a connection when HTTP has ended on it.
+//! Types of a request:
+//!
+//! - [`body`]: request and response bodies.
+//! - [`options`]: per-request settings, above all [`Timeouts`].
+//! - [`origin`]: scheme, host and port of a URL, and the `Host` field made of them.
+//! - [`error`]: the public [`Error`]: what failed, in which phase, and how much of the request was sent.
+//! - [`trace`]: events of requests and connections; [`informational`]: a callback for 1xx responses.
+//! - [`upgrade`]: the stream that is left of a connection after `101` or CONNECT.
+//! - [`credentials`], [`base64`]: user and password, and the encoding in which they are sent.
+//!
+//! Traits between the layers:
+//!
+//! - [`net`]: [`NetworkStream`] is a duplex of bytes (a socket, TLS over a stream, a tunnel, a script),
+//!   [`NetworkBackend`] makes streams, [`TlsConnector`] adds TLS to one.
+//! - [`runtime`]: [`Runtime`] and [`Timer`], the only clock: no code above a backend calls
+//!   `Instant::now`. [`driven`]: which event loop polls the futures of a thread.
+//! - [`connection`]: what a pool requires of a connection ([`ExclusiveConnection`] for one exchange at
+//!   a time, [`SharedConnection`] for several), and the context of an exchange ([`ExchangeContext`]).
+//! - [`lease`]: one exchange's claim on a connection, which its `Drop` settles. [`close_reason`]: why a
+//!   connection is not used again.
+//!
+//! Support for protocols:
+//!
+//! - [`deadlines`]: the time limits of a running exchange.
+//! - [`write_buf`]: framing and body data, gathered into one write.
+//! - [`scratch`]: large buffers for reading and writing, cached by thread.
 //!
 //! ```text
-//!   facade ──► pool ──► Lease ◄── proto-h1, proto-h2        (this crate is what the arrows carry)
+//!   facade ──► pool ──► Lease ◄── proto-h1, proto-h2        (the arrows carry types of this crate)
 //!                │                     │
 //!             Runtime            NetworkStream
 //!                └───── NetworkBackend ┘  ◄── net-epoll, net-tokio, net-mock
 //! ```
 //!
-//! Cancellation is `drop`: every future here may be dropped at any poll, and dropping is enough.
+//! Cancellation is `drop`: every future may be dropped at any poll; nothing else is needed.
+//!
+//! Types that will grow are `#[non_exhaustive]`, with constructors where other crates build them. Enums
+//! whose cases every user must handle are exhaustive and say so: [`Established`], [`StreamLimit`],
+//! [`BodyLength`], [`RequestSent`], [`LeaseEnd`](lease::LeaseEnd).
 
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod base64;
 pub mod body;
+mod classify;
+pub mod close_reason;
+mod collect;
 pub mod connection;
 pub mod credentials;
 pub mod deadlines;
@@ -48,13 +61,19 @@ pub mod lease;
 pub mod net;
 pub mod options;
 pub mod origin;
+mod reader;
 pub mod runtime;
 pub mod scratch;
+mod shared;
+mod sync;
+mod tcp_setters;
 pub mod trace;
 pub mod upgrade;
 pub mod write_buf;
 
 pub use body::{Body, BodyLength};
+pub use close_reason::CloseReason;
+pub use collect::Collected;
 pub use connection::{
     EarlyResponse, Established, ExchangeContext, ExclusiveConnection, MisdirectedRequest,
     RejectedResponse, Request, Response, SendError, SharedConnection, StreamId, StreamLimit,
@@ -66,7 +85,7 @@ pub use error::{
     BoxError, Error, ErrorKind, ErrorPhase, Fault, Http2ErrorCode, RequestSent, TimeoutKind,
 };
 pub use informational::OnInformational;
-pub use lease::{CloseReason, ConnectionRevoked, KeepAliveHints, Lease, LeaseId, LeaseOwner};
+pub use lease::{ConnectionRevoked, KeepAliveHints, Lease, LeaseId, LeaseOwner, LeaseState};
 pub use net::{
     Alpn, BoxFuture, BoxStream, ConnectionInfo, IdleEvent, NetworkBackend, NetworkStream,
     SharedIoError, TcpOptions, TlsConnector, TlsFailure, TlsInfo,

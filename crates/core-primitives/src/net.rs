@@ -1,4 +1,4 @@
-//! What the engine asks of a network: streams, names, TLS.
+//! The traits of a network: streams, name resolution, TLS.
 
 use std::{
     error::Error as StdError,
@@ -17,89 +17,91 @@ use bytes::{Bytes, BytesMut};
 
 use crate::{error::BoxError, runtime::Runtime};
 
-/// A boxed future that may move between threads.
+/// A boxed `Send` future.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// A stream whose layers (TCP, TLS, tunnel, TLS again) have been forgotten.
+/// A boxed stream of any layers (TCP, TLS, tunnel, TLS over TLS).
 pub type BoxStream = Box<dyn NetworkStream>;
 
-/// A bidirectional stream of bytes: a socket, TLS over a stream, a tunnel, or a script.
+/// A duplex stream of bytes: a socket, TLS over a stream, a tunnel, or a script.
 ///
 /// # For callers
 ///
-/// Methods take `&mut self`, and so at most one task waits on each direction; the waker of the
-/// latest call is the one which is woken. Each direction keeps a waker of its own, so that a read
-/// and a write may both be pending.
+/// Methods take `&mut self`, so at most one task waits on each direction; the waker of the latest call
+/// is the one that is called. Each direction keeps a waker of its own, so a read and a write can both be
+/// pending.
 ///
-/// Dropping a stream closes it at once, in both directions, without waiting for anything. That is
-/// the whole of cancellation: no layer ever needs an `await` to be abandoned safely.
+/// Dropping a stream closes it at once, in both directions, without waiting. No layer needs an `await`
+/// to be cancelled safely.
 ///
 /// # For implementers
 ///
-/// A stream must be `Send` and need not be `Sync`. A method which returns `Pending` must have
-/// arranged for the waker to be called. Wakers are never called while a lock is held.
+/// A stream must be `Send` and need not be `Sync`. A method that returns `Pending` must have
+/// arranged for the waker to be called. Wakers must not be called while a lock is held.
 pub trait NetworkStream: fmt::Debug + Send + 'static {
-    /// Appends to `buf` what is there, at most its spare capacity, which the caller has reserved
-    /// and which must not be empty; 0 is the end of the stream. Leaves `buf` alone when pending.
+    /// Appends the bytes that have arrived to `buf`, at most its spare capacity, which the caller has
+    /// reserved and which must not be 0. Yields their number; 0 is the end of the stream. Does not change
+    /// `buf` when pending.
     ///
     /// # Errors
     ///
-    /// Whatever the layer below reports. After an error the stream is good for nothing but `drop`.
+    /// Those of the layer below. After an error the stream can only be dropped.
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>>;
 
-    /// Writes some prefix of the concatenation of `bufs`, at least one byte of it.
+    /// Writes a non-empty prefix of the concatenation of `bufs`, and yields its length.
     ///
-    /// This is the only write: a wrapper cannot forget to forward the vectored one. `bufs` must
-    /// hold at least one byte in all.
+    /// This is the only write method, so a wrapper cannot omit the vectored one. `bufs` must hold at
+    /// least one byte in total.
     ///
     /// # Errors
     ///
-    /// As for [`poll_read`](Self::poll_read); a failed write does not end reading, since the peer
-    /// may have answered before it closed. Nothing of `bufs` has been sent by a write that fails:
-    /// its caller may send the same elsewhere. Who fails half-way says how far, and fails next time.
+    /// As for [`poll_read`](Self::poll_read); reading may continue after a failed write, since the peer
+    /// may have answered before it closed. A write that fails has sent nothing of `bufs`, which the
+    /// caller may then send elsewhere: an implementation that fails after a part yields the length of
+    /// that part, and fails at the next call.
     fn poll_write(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>])
     -> Poll<io::Result<usize>>;
 
-    /// Pushes bytes held back by layers of this stream (TLS records, say) to the network.
+    /// Writes bytes that layers of this stream have buffered, such as TLS records, to the network.
     ///
     /// # Errors
     ///
     /// As for [`poll_write`](Self::poll_write).
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
-    /// Says goodbye: flushes, sends what the layers send last (`close_notify`), closes the write
-    /// side. A courtesy, and never needed for safety: see the note on dropping.
+    /// Shuts the write side down: flushes, sends the layers' closing messages (`close_notify`), and
+    /// closes the write side. Optional: dropping a stream is always safe.
     ///
     /// # Errors
     ///
     /// As for [`poll_write`](Self::poll_write).
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
-    /// Waits, between exchanges, for a reason not to use this stream again.
+    /// Ready, between exchanges, with a reason not to use this stream again.
     ///
-    /// `Pending` means fit for use, and the waker is kept. Call it with [`noop_waker`](crate::noop_waker) to
-    /// ask without waiting.
+    /// `Pending` means that the stream is fit for use; the waker is kept. Pass
+    /// [`noop_waker`](crate::noop_waker) to check without registering.
     ///
     /// # For callers
     ///
-    /// Ask when the stream is put aside and once more right before it is used again. Hold no lock: the
-    /// answer may take a system call and decryption, and may call the waker. What cannot be known is what
-    /// reaches this host between the answer and the next write: a request on a connection that its peer
-    /// closes in that moment fails like any other.
+    /// Call it when the stream becomes idle and again immediately before it is used. Hold no lock: the
+    /// call may make a system call, decrypt, and call the waker. Events that reach this host between this
+    /// call and the next write cannot be known: a request on a connection that its peer closes in that
+    /// interval fails as usual.
     ///
     /// # For implementers
     ///
-    /// Answer from what has reached this host *now*, and not from what an event loop has reported so far:
-    /// the loop does not move while its thread computes. An answer may rely on an earlier observation, of
-    /// this stream or of all streams by the loop, for some tens of microseconds and no longer; so a loop
-    /// that turns all the time needs no system call for this. What was found must then be readable by
+    /// Report what has reached this host *now*, not what an event loop has reported so far: the loop does
+    /// not run while its thread computes. A result may rely on an earlier observation, of this stream or
+    /// of all streams by the loop, for some tens of microseconds at most; a loop that polls continuously
+    /// then needs no system call for this. Data that was found must be readable by
     /// [`poll_read`](Self::poll_read) at once, whether or not the loop has reported it.
     ///
-    /// Each layer answers for its own protocol. A TLS stream processes the records that have come: session
-    /// tickets and key updates keep it idle; application data, an alert and an end do not.
+    /// Each layer decides for its own protocol. A TLS stream processes the records that have arrived:
+    /// session tickets and key updates keep it idle; application data, alerts and the end do not.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEvent>;
 
-    /// Who is at the other end, and how the stream is protected.
+    /// Returns the addresses and TLS parameters of the stream.
     fn info(&self) -> ConnectionInfo;
 }
 
@@ -134,52 +136,53 @@ impl<S: NetworkStream + ?Sized> NetworkStream for Box<S> {
     }
 }
 
-/// Why an idle stream is no longer fit for use.
+/// The reason why an idle stream is no longer fit for use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IdleEvent {
-    /// The peer closed it, with or without ceremony.
+    /// The peer closed it, with or without a closing message.
     Closed,
     /// The stream failed.
     Failed(io::ErrorKind),
-    /// The peer spoke out of turn; whatever it said would be taken for the next response.
+    /// The peer sent data without a request, which would be read as the next response.
     UnsolicitedData,
 }
 
-/// Facts about an established stream.
+/// Addresses and TLS parameters of an established stream.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct ConnectionInfo {
-    /// The address at the other end of the lowest layer; `None` for what is not TCP.
+    /// The peer's address, of the lowest layer; `None` if that is not TCP.
     pub peer: Option<SocketAddr>,
-    /// The address at this end; `None` for what is not TCP.
+    /// The local address; `None` if the lowest layer is not TCP.
     pub local: Option<SocketAddr>,
-    /// The uppermost TLS layer, if the uppermost layers are TLS at all.
+    /// The uppermost TLS layer; `None` without TLS.
     pub tls: Option<Arc<TlsInfo>>,
 }
 
-/// The outcome of a TLS handshake.
+/// The parameters that a TLS handshake negotiated.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TlsInfo {
-    /// What ALPN (RFC 7301) settled on.
+    /// The protocol selected by ALPN (RFC 7301).
     pub alpn: Option<Alpn>,
-    /// The version of the protocol, as people write it: `"TLS 1.3"`.
+    /// The protocol version, for example `"TLS 1.3"`.
     pub version: Option<&'static str>,
-    /// The cipher suite, by its name in the registry.
+    /// The cipher suite, by its IANA name.
     pub cipher_suite: Option<&'static str>,
-    /// The group in which keys were exchanged, by its name in the registry; `None` if no keys
-    /// were, as in some resumed sessions.
+    /// The key exchange group, by its IANA name; `None` without a key exchange, as in some resumed
+    /// sessions.
     pub key_exchange: Option<&'static str>,
-    /// The peer's certificates in DER, its own first. Those of a resumed session are the ones
-    /// which it showed when the session began.
+    /// The peer's certificate chain in DER, end entity first. In a resumed session, the chain of the
+    /// original session.
     pub peer_chain: Vec<Bytes>,
-    /// Whether an earlier session was taken up again instead of making a new one.
+    /// Whether an earlier session was resumed.
     pub resumed: bool,
 }
 
-/// An application protocol this engine offers in ALPN (RFC 7301 §3.1).
+/// An application protocol that is offered in ALPN (RFC 7301 §3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Alpn {
     /// `http/1.1`
     Http1,
@@ -188,34 +191,39 @@ pub enum Alpn {
 }
 
 impl Alpn {
-    /// The name on the wire.
+    /// Returns the protocol's identification sequence.
     pub fn wire_name(self) -> &'static [u8] {
         match self {
             Alpn::Http1 => b"http/1.1",
             Alpn::Http2 => b"h2",
         }
     }
+
+    /// Returns the protocol with this identification sequence; `None` if it is not one of these.
+    pub fn from_wire_name(name: &[u8]) -> Option<Self> {
+        [Alpn::Http1, Alpn::Http2]
+            .into_iter()
+            .find(|alpn| alpn.wire_name() == name)
+    }
 }
 
-/// A way to reach other hosts. Knows nothing of TLS, HTTP or proxies.
+/// Name resolution and connections. Knows nothing of TLS, HTTP or proxies.
 ///
-/// The futures are `'static`: they own what they need, and dropping one gives up what it was
-/// doing. They have no deadline of their own; the caller puts one around them
-/// ([`with_deadline`](crate::with_deadline)).
+/// The futures are `'static`; dropping one cancels its operation. They have no deadline of their own:
+/// the caller wraps them in [`with_deadline`](crate::with_deadline).
 pub trait NetworkBackend: Runtime {
     /// Looks up the addresses of `host`, in the order in which they should be tried.
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::NotFound`] when the name does not exist; anything else when it could not
-    /// be looked up.
+    /// [`io::ErrorKind::NotFound`] if the name does not exist; any other kind if the look-up failed.
     fn resolve(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>>;
 
-    /// Connects to one address. Trying several is done once, above all backends.
+    /// Connects to one address. Trying several addresses is done above the backends.
     ///
     /// # Errors
     ///
-    /// Whatever the operating system says of the attempt, or of one of `options`.
+    /// Those of the operating system, for the attempt or for one of `options`.
     fn connect_tcp(
         &self,
         peer: SocketAddr,
@@ -226,31 +234,30 @@ pub trait NetworkBackend: Runtime {
     ///
     /// # Errors
     ///
-    /// Whatever the operating system says; [`io::ErrorKind::Unsupported`] from a backend which has
-    /// no such sockets.
+    /// Those of the operating system; [`io::ErrorKind::Unsupported`] if the backend has no Unix sockets.
     fn connect_unix(&self, path: &Path) -> BoxFuture<'static, io::Result<BoxStream>>;
 }
 
-/// Options of a TCP connection, for before it is made.
+/// Options of a TCP connection, applied before it is made.
 ///
-/// They are part of what distinguishes one connection from another, and so they compare.
+/// Connections with different options are not shared, therefore they compare.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct TcpOptions {
-    /// Send small writes at once (`TCP_NODELAY`). On by default: an engine which writes a head
-    /// and its first body bytes together has nothing to gain from waiting.
+    /// Whether small writes are sent at once (`TCP_NODELAY`). On by default: head and first body bytes are
+    /// written together, so a delay gains nothing.
     pub nodelay: bool,
     /// The local address to connect from when the peer is an IPv4 address.
     pub local_v4: Option<std::net::Ipv4Addr>,
     /// The local address to connect from when the peer is an IPv6 address.
     pub local_v6: Option<std::net::Ipv6Addr>,
-    /// How long a connection may be silent before the kernel probes it (`TCP_KEEPIDLE`).
+    /// The time without traffic after which the kernel sends a probe (`TCP_KEEPIDLE`).
     pub keepalive: Option<Duration>,
-    /// How long the kernel waits between probes (`TCP_KEEPINTVL`).
+    /// The interval between probes (`TCP_KEEPINTVL`).
     pub keepalive_interval: Option<Duration>,
-    /// How many unanswered probes end the connection (`TCP_KEEPCNT`).
+    /// The number of unanswered probes that end the connection (`TCP_KEEPCNT`).
     pub keepalive_retries: Option<u32>,
-    /// How long written bytes may stay unacknowledged before the connection fails
+    /// The maximum time for which written bytes stay unacknowledged before the connection fails
     /// (`TCP_USER_TIMEOUT`).
     pub user_timeout: Option<Duration>,
     /// The size of the kernel's send buffer, in bytes (`SO_SNDBUF`).
@@ -279,7 +286,7 @@ impl Default for TcpOptions {
 }
 
 impl TcpOptions {
-    /// Where to connect to `peer` from: the local address of the same family, any port.
+    /// Returns the local address to connect to `peer` from: the one of the same family, with port 0.
     pub fn local_for(&self, peer: SocketAddr) -> Option<SocketAddr> {
         let ip = match peer {
             SocketAddr::V4(_) => self.local_v4.map(IpAddr::V4),
@@ -289,18 +296,17 @@ impl TcpOptions {
     }
 }
 
-/// Puts TLS on top of any stream, and so also on top of TLS.
+/// A TLS client over any stream, including another TLS stream.
 pub trait TlsConnector: fmt::Debug + Send + Sync + 'static {
-    /// Performs the handshake, and yields the protected stream.
+    /// Performs the handshake and yields the protected stream.
     ///
-    /// `offer` is what ALPN offers, in order of preference; empty offers nothing. The future has
-    /// no deadline of its own; dropping it closes `stream`.
+    /// `offer` is the ALPN list in order of preference; if it is empty, the extension is not sent. The
+    /// future has no deadline of its own; dropping it closes `stream`.
     ///
     /// # Errors
     ///
-    /// The stream's own errors; anything the handshake refuses, as an [`io::Error`] with a
-    /// [`TlsFailure`] inside, of [`io::ErrorKind::InvalidInput`] where `server_name` cannot be asked
-    /// for.
+    /// Errors of `stream`; a failed handshake is an [`io::Error`] with a [`TlsFailure`] inside, of
+    /// [`io::ErrorKind::InvalidInput`] if `server_name` is not a valid name.
     fn handshake(
         &self,
         stream: BoxStream,
@@ -309,37 +315,32 @@ pub trait TlsConnector: fmt::Debug + Send + Sync + 'static {
     ) -> BoxFuture<'static, io::Result<BoxStream>>;
 }
 
-/// What a layer of TLS puts into an [`io::Error`] around an error of its own, in its handshake and
-/// ever after, so that those above can tell a failure of TLS from one of the network below it
-/// without knowing whose TLS it is.
+/// The wrapper that a TLS layer puts around its own errors inside an [`io::Error`], during the handshake
+/// and later, so that upper layers can tell a failure of TLS from one of the network without knowing the
+/// TLS implementation.
 ///
-/// It prints as the error inside does. An end without `close_notify` is of
-/// [`io::ErrorKind::UnexpectedEof`]: to those above it is an end that came too early, whatever the
-/// layer.
+/// It prints, and has a source, as the error inside does. An end without `close_notify` has
+/// [`io::ErrorKind::UnexpectedEof`]: for upper layers it is a premature end of the stream.
+#[derive(thiserror::Error)]
+#[error(transparent)]
 pub struct TlsFailure(BoxError);
 
 impl TlsFailure {
-    /// An error of `kind` which says so, because of `cause`.
+    /// Returns an [`io::Error`] of `kind` that wraps `cause`.
     pub fn error(kind: io::ErrorKind, cause: impl Into<BoxError>) -> io::Error {
         io::Error::new(kind, TlsFailure(cause.into()))
     }
 
-    /// Whether this is what `error` says.
+    /// Returns whether `error` wraps a failure of TLS.
     pub fn is_source_of(error: &io::Error) -> bool {
         error
             .get_ref()
             .is_some_and(|source| source.is::<TlsFailure>())
     }
 
-    /// What the layer said, in a type of its own.
+    /// Returns the TLS layer's own error.
     pub fn cause(&self) -> &(dyn StdError + Send + Sync + 'static) {
         &*self.0
-    }
-}
-
-impl fmt::Display for TlsFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
     }
 }
 
@@ -349,39 +350,21 @@ impl fmt::Debug for TlsFailure {
     }
 }
 
-/// What is behind the cause: the cause itself has been said by `Display`.
-impl StdError for TlsFailure {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0.source()
-    }
-}
-
-/// An [`io::Error`] that several requests have as their source, since the connection which failed was
-/// theirs together. It prints, and has a source, as the error inside does.
-#[derive(Clone, Debug)]
+/// An [`io::Error`] that is the source of several requests' errors, because the connection that failed
+/// was shared. It prints, and has a source, as the error inside does.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error(transparent)]
 pub struct SharedIoError(Arc<io::Error>);
 
 impl SharedIoError {
-    /// `error`, shared.
+    /// Wraps `error`.
     pub fn new(error: Arc<io::Error>) -> Self {
         SharedIoError(error)
     }
 
-    /// The error inside.
+    /// Returns the error inside.
     pub fn get(&self) -> &io::Error {
         &self.0
-    }
-}
-
-impl fmt::Display for SharedIoError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
-    }
-}
-
-impl StdError for SharedIoError {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0.source()
     }
 }
 
@@ -390,7 +373,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_local_address_is_of_the_peers_family() {
+    fn local_address_has_the_peers_family() {
         let options = TcpOptions {
             local_v4: Some(std::net::Ipv4Addr::new(127, 0, 0, 9)),
             ..TcpOptions::default()

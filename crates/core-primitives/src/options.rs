@@ -1,4 +1,4 @@
-//! What may be set for each request.
+//! Per-request settings, above all [`Timeouts`].
 
 use std::{
     borrow::Cow,
@@ -52,7 +52,7 @@ pub struct Timeouts {
 /// One limit. As large as an `Option<Duration>`.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 enum Limit {
-    /// What the next layer sets: the pool, and then the default.
+    /// Taken from the next layer: the pool, then the default.
     #[default]
     Unset,
     Never,
@@ -86,19 +86,19 @@ impl fmt::Debug for Limit {
     }
 }
 
-/// The default for each of the three phases of making a connection: such an attempt outlives the
-/// request that caused it, and so something must bound it.
-const CONNECTING: Option<Duration> = Some(Duration::from_secs(30));
+/// The default for each of the three phases of connecting: an attempt may outlive the request that
+/// caused it, so it must be bounded.
+const CONNECT_DEFAULT: Option<Duration> = Some(Duration::from_secs(30));
 
 macro_rules! limits {
     ($($(#[$doc:meta])* $limit:ident, $with:ident, $without:ident, $default:expr;)*) => {
         impl Timeouts {
-            /// No limits at all, not even on making connections, whatever the pool sets.
+            /// Returns limits that are all off, those on connecting included, whatever the pool sets.
             pub const fn none() -> Self {
                 Timeouts { $($limit: Limit::Never,)* }
             }
 
-            /// These, with each unset limit taken from `other`.
+            /// Returns these limits, with each unset one taken from `other`.
             #[must_use]
             pub const fn or(self, other: &Timeouts) -> Self {
                 Timeouts { $($limit: self.$limit.or(other.$limit),)* }
@@ -110,14 +110,14 @@ macro_rules! limits {
                     self.$limit.or_default($default)
                 }
 
-                #[doc = concat!("These, with [`", stringify!($limit), "`](Self::", stringify!($limit), ") set to `limit`.")]
+                #[doc = concat!("Sets the limit [`", stringify!($limit), "`](Self::", stringify!($limit), ").")]
                 #[must_use]
                 pub const fn $with(mut self, limit: Duration) -> Self {
                     self.$limit = Limit::After(limit);
                     self
                 }
 
-                #[doc = concat!("These, without a limit for [`", stringify!($limit), "`](Self::", stringify!($limit), "), also where the pool has one.")]
+                #[doc = concat!("Removes the limit [`", stringify!($limit), "`](Self::", stringify!($limit), "), also if the pool has one.")]
                 #[must_use]
                 pub const fn $without(mut self) -> Self {
                     self.$limit = Limit::Never;
@@ -134,11 +134,11 @@ limits! {
     /// default.
     acquire, with_acquire, without_acquire, None;
     /// Returns the limit on looking up the host's addresses. 30 s by default.
-    resolve, with_resolve, without_resolve, CONNECTING;
+    resolve, with_resolve, without_resolve, CONNECT_DEFAULT;
     /// Returns the limit on connecting, all addresses together. 30 s by default.
-    connect, with_connect, without_connect, CONNECTING;
+    connect, with_connect, without_connect, CONNECT_DEFAULT;
     /// Returns the limit on the TLS handshake. 30 s by default.
-    tls, with_tls, without_tls, CONNECTING;
+    tls, with_tls, without_tls, CONNECT_DEFAULT;
     /// Returns the limit on writing without progress, from one accepted byte to the next. None by
     /// default.
     write, with_write, without_write, None;
@@ -162,8 +162,7 @@ pub fn effective(pool: &Timeouts, request: Option<&Timeouts>) -> Timeouts {
     }
 }
 
-/// Which connections serve a request, and what becomes of them. Goes into its
-/// [`http::Extensions`].
+/// The demands of a request on its connection, in the request's [`http::Extensions`].
 ///
 /// ```
 /// use httpcore_core_primitives::{Body, ConnectionPolicy};
@@ -176,34 +175,34 @@ pub fn effective(pool: &Timeouts, request: Option<&Timeouts>) -> Timeouts {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct ConnectionPolicy {
-    /// Only a connection which has served nobody before. One that is idle is closed for it if the
-    /// pool's limits leave no other place.
+    /// Use only a connection that has served no request before. An idle one is closed for it if the
+    /// pool's limits leave no other slot.
     pub new_connection: bool,
-    /// The connection serves nobody after this request. Over HTTP/1.1 the server is told so
-    /// (`Connection: close`, RFC 9112 §9.6); a shared connection takes no more requests, and is
-    /// closed when it has finished those it has.
+    /// Close the connection after this request. Over HTTP/1.1 the request has `Connection: close`
+    /// (RFC 9112 §9.6); a shared connection takes no further request, and is closed when those on it
+    /// have ended.
     pub close_after: bool,
-    /// Only a connection which speaks HTTP/1.1, whatever else the pool would offer: for what the
-    /// other versions cannot do, such as an upgrade of the connection.
+    /// Use only a connection that speaks HTTP/1.1, whatever the pool would offer: for what other
+    /// versions cannot do, such as an upgrade of the connection.
     pub http1_only: bool,
 }
 
 impl ConnectionPolicy {
-    /// This, with [`fresh`](Self::fresh) set.
+    /// Sets [`new_connection`](Self::new_connection).
     #[must_use]
     pub const fn with_new_connection(mut self) -> Self {
         self.new_connection = true;
         self
     }
 
-    /// This, with [`close_after`](Self::close_after) set.
+    /// Sets [`close_after`](Self::close_after).
     #[must_use]
     pub const fn with_close_after(mut self) -> Self {
         self.close_after = true;
         self
     }
 
-    /// This, with [`http1_only`](Self::http1_only) set.
+    /// Sets [`http1_only`](Self::http1_only).
     #[must_use]
     pub const fn with_http1_only(mut self) -> Self {
         self.http1_only = true;
@@ -211,18 +210,21 @@ impl ConnectionPolicy {
     }
 }
 
-/// Names those requests among which connections are shared: one tenant's, one test's. Goes into a
-/// request's [`http::Extensions`]; requests without one share connections among themselves.
+/// A label in a request's [`http::Extensions`], for example of one tenant or one test: requests of
+/// different partitions never share a connection. Requests without one share connections among
+/// themselves.
+///
+/// Cloning it costs no allocation.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Partition(Arc<str>);
 
 impl Partition {
-    /// The partition of this name.
+    /// Creates the partition with this name.
     pub fn new(name: impl Into<Arc<str>>) -> Self {
         Partition(name.into())
     }
 
-    /// Its name.
+    /// Returns the name.
     pub fn name(&self) -> &str {
         &self.0
     }
@@ -234,10 +236,10 @@ impl fmt::Debug for Partition {
     }
 }
 
-/// Which protocol a request asks for on its stream of an HTTP/2 connection (RFC 8441 §4), as in
-/// `websocket`. Goes into the [`http::Extensions`] of a `CONNECT`, whose URI is then a whole one, and
-/// not just an authority; or of a `GET` which asks for an upgrade over HTTP/1.1 and is to ask for the
-/// same over HTTP/2, whichever the connection turns out to speak.
+/// The `:protocol` of an extended CONNECT over HTTP/2 (RFC 8441 §4), for example `websocket`. In the
+/// [`http::Extensions`] of a `CONNECT`, whose URI is then absolute instead of an authority; or of a
+/// `GET` that requests an upgrade over HTTP/1.1 and becomes an extended CONNECT if the connection speaks
+/// HTTP/2.
 ///
 /// ```
 /// use httpcore_core_primitives::{Body, Protocol};
@@ -251,46 +253,46 @@ impl fmt::Debug for Partition {
 pub struct Protocol(Cow<'static, str>);
 
 impl Protocol {
-    /// The protocol of this name.
+    /// Creates the protocol with this name.
     pub fn new(name: impl Into<Cow<'static, str>>) -> Self {
         Protocol(name.into())
     }
 
-    /// Its name.
+    /// Returns the name.
     pub fn name(&self) -> &str {
         &self.0
     }
 }
 
-/// How a request names its target (RFC 9112 §3.2, RFC 9113 §8.3.1), in the request's extensions. Without
+/// The form of a request's target (RFC 9112 §3.2, RFC 9113 §8.3.1), in the request's extensions. Without
 /// it, a request has the origin form, and `CONNECT` the authority form.
 ///
-/// Over HTTP/2 the target becomes `:path`. What that cannot be is refused
-/// ([`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest)): exact bytes that do not begin with `/`, have a
-/// fragment, or hold a character which `http` takes for none of a path's, `*` for another method than `OPTIONS`, and any but the authority form for `CONNECT`.
+/// Over HTTP/2 the target becomes `:path`. Invalid paths are refused
+/// ([`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest)): exact bytes that do not begin with
+/// `/`, have a fragment, or contain a character that `http` does not allow in a path; `*` for a method
+/// other than `OPTIONS`; and any form but the authority form for `CONNECT`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RequestTarget {
-    /// The URL with scheme and host, as a proxy wants it. User information is not sent. Over HTTP/2
-    /// every request says both.
+    /// The URL with scheme and host (absolute form), as a proxy expects it. User information is not sent.
+    /// Over HTTP/2 every request has both.
     Absolute,
     /// `*`, for `OPTIONS`.
     Asterisk,
-    /// Exactly these bytes. Over HTTP/1.1 only what would break the request line is refused.
+    /// Exactly these bytes. Over HTTP/1.1 only bytes that would break the request line are refused.
     Exact(Bytes),
 }
 
-/// Who must be at the other end of TLS, instead of the host which the URL names: the name that the
-/// server is told (SNI, RFC 6066 §3) and that its certificate is checked against. Goes into a
-/// request's [`http::Extensions`]. It changes neither where the connection goes nor the `Host`
-/// field, and nothing at all without TLS.
+/// The TLS server name that replaces the URL's host: it is sent in SNI (RFC 6066 §3), and the server's
+/// certificate is verified against it. In a request's [`http::Extensions`]. It changes neither the
+/// address that is connected to nor the `Host` field, and has no effect without TLS.
 ///
-/// Connections are shared among requests for the same name only.
+/// Connections are shared only among requests with the same name.
 ///
 /// ```
 /// use httpcore_core_primitives::{Body, ServerName};
 ///
-/// // A server which is reached by address, and has a certificate for its name.
+/// // A server that is reached by its address and has a certificate for its name.
 /// let request = http::Request::get("https://192.0.2.7/")
 ///     .extension(ServerName::new("service.example"))
 ///     .body(Body::empty())?;
@@ -300,14 +302,13 @@ pub enum RequestTarget {
 pub struct ServerName(Arc<str>);
 
 impl ServerName {
-    /// This name, or this address; in lower case, as names compare. Whether a certificate can be
-    /// for it is found out by whoever makes the connection: if not,
-    /// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) says so.
+    /// Creates the server name from a host name or an address, in lower case. If no certificate can be for
+    /// it, connecting fails with [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest).
     pub fn new(name: impl AsRef<str>) -> Self {
         ServerName(name.as_ref().to_ascii_lowercase().into())
     }
 
-    /// The name.
+    /// Returns the name.
     pub fn name(&self) -> &str {
         &self.0
     }
@@ -319,36 +320,36 @@ impl fmt::Debug for ServerName {
     }
 }
 
-/// The TLS of one's own that a request's connection is protected with, instead of its pool's: other
-/// roots, another client certificate. Goes into a request's [`http::Extensions`].
+/// A TLS configuration that replaces the pool's: other roots, another client certificate. In a request's
+/// [`http::Extensions`].
 ///
-/// Connections are shared among requests which bring clones of the same one, and with nobody else:
-/// what one set of roots has accepted, or one certificate was admitted for, serves no other. Make it
-/// once and clone it.
+/// Connections are shared only among requests with clones of the same value, since a connection that
+/// one set of roots has accepted, or one client certificate was admitted for, must not serve others.
+/// Create it once and clone it.
 #[derive(Clone)]
 pub struct TlsOverride(Arc<dyn TlsConnector>);
 
 impl TlsOverride {
-    /// This TLS. Two of these are different even if they are made of the same connector, unless
-    /// they are made of clones of one [`Arc`].
+    /// Creates an override with `connector`. Two values are equal only if they hold clones of the same
+    /// [`Arc`].
     pub fn new(connector: Arc<dyn TlsConnector>) -> Self {
         TlsOverride(connector)
     }
 
-    /// What makes the handshakes.
+    /// Returns the connector.
     pub fn connector(&self) -> &Arc<dyn TlsConnector> {
         &self.0
     }
 
-    /// Where it is. As long as there is one of them there, nothing else can be.
-    fn place(&self) -> *const () {
+    /// Returns the connector's address, which is unique while the value exists.
+    fn address(&self) -> *const () {
         Arc::as_ptr(&self.0).cast()
     }
 }
 
 impl PartialEq for TlsOverride {
     fn eq(&self, other: &Self) -> bool {
-        self.place() == other.place()
+        self.address() == other.address()
     }
 }
 
@@ -356,7 +357,7 @@ impl Eq for TlsOverride {}
 
 impl Hash for TlsOverride {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.place().hash(state);
+        self.address().hash(state);
     }
 }
 
@@ -366,11 +367,11 @@ impl fmt::Debug for TlsOverride {
     }
 }
 
-/// Asks, in a request's [`http::Extensions`], for the [`ConnectionInfo`](crate::ConnectionInfo) of its
-/// connection in the extensions of the response: addresses, and what TLS has settled.
+/// In a request's [`http::Extensions`]: the response's extensions will hold the
+/// [`ConnectionInfo`](crate::ConnectionInfo) of its connection, with addresses and TLS parameters.
 ///
-/// Not every response brings it, since an extension costs three allocations, and the facts of TLS
-/// a copy of the peer's certificates. A [`Trace`](crate::Trace) is told them once per connection.
+/// It is not in every response, since an extension costs three allocations, and the TLS parameters
+/// a copy of the peer's certificates. A [`Trace`](crate::Trace) receives them once per connection.
 ///
 /// ```
 /// use httpcore_core_primitives::{Body, IncludeConnectionInfo, Response, ConnectionInfo};
@@ -389,13 +390,13 @@ impl fmt::Debug for TlsOverride {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct IncludeConnectionInfo;
 
-/// The instant at which `limit`, counted from `start`, runs out. A limit too long for the clock to
-/// express is no limit.
+/// Returns the instant `limit` after `start`; `None` without a limit, or if the clock cannot express the
+/// instant.
 pub fn deadline(start: Instant, limit: Option<Duration>) -> Option<Instant> {
     limit.and_then(|limit| start.checked_add(limit))
 }
 
-/// The earlier of two deadlines, either of which may be absent.
+/// Returns the earlier of two optional deadlines.
 pub fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a.min(b)),
@@ -410,7 +411,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn what_a_request_sets_overrides_its_pool_limit_by_limit() {
+    fn request_limits_override_pool_limits_one_by_one() {
         let pool = Timeouts::default()
             .with_read(SECOND)
             .with_total(2 * SECOND)
@@ -427,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_that_can_be_unset_is_no_larger_than_one_that_cannot() {
+    fn timeouts_are_as_large_as_eight_optional_durations() {
         assert_eq!(size_of::<Timeouts>(), 8 * size_of::<Option<Duration>>());
     }
 }

@@ -1,4 +1,4 @@
-//! Scheme, host and port of a URL (RFC 9110 §4.3.1: what decides who is asked).
+//! Scheme, host and port of a URL (RFC 9110 §4.3.1).
 
 use std::{fmt, net::Ipv6Addr};
 
@@ -6,21 +6,22 @@ use http::Uri;
 
 use crate::error::{Error, ErrorKind, ErrorPhase, RequestSent};
 
-/// A scheme this engine knows, and its default port.
+/// A supported URL scheme.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Scheme {
     /// `http`, port 80.
     Http,
     /// `https`, port 443.
     Https,
-    /// `ws`: like `http`, for a connection that is to be upgraded (RFC 6455 §3).
+    /// `ws`, port 80: WebSocket without TLS (RFC 6455 §3).
     Ws,
-    /// `wss`: like `https`, likewise.
+    /// `wss`, port 443: WebSocket over TLS.
     Wss,
 }
 
 impl Scheme {
-    /// The scheme as it is written, in lower case.
+    /// Returns the scheme in lower case.
     pub fn as_str(self) -> &'static str {
         match self {
             Scheme::Http => "http",
@@ -30,12 +31,12 @@ impl Scheme {
         }
     }
 
-    /// The port which need not be written.
+    /// Returns the port of a URL without one.
     pub fn default_port(self) -> u16 {
         if self.is_secure() { 443 } else { 80 }
     }
 
-    /// Whether TLS comes before HTTP.
+    /// Returns whether the scheme uses TLS.
     pub fn is_secure(self) -> bool {
         matches!(self, Scheme::Https | Scheme::Wss)
     }
@@ -53,10 +54,10 @@ impl fmt::Display for Scheme {
     }
 }
 
-/// Who is asked: scheme, host and port.
+/// An origin: scheme, host and port.
 ///
-/// The host is in lower case (RFC 9110 §4.2.3), and an IPv6 address stands without its brackets:
-/// it is what a resolver takes. [`Display`](fmt::Display) puts brackets back.
+/// The host is in lower case (RFC 9110 §4.2.3), and an IPv6 address has no brackets, as resolvers
+/// expect it. [`Display`](fmt::Display) adds the brackets.
 ///
 /// ```
 /// use httpcore_core_primitives::Origin;
@@ -74,7 +75,7 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// An origin from its parts. An IPv6 address may stand in brackets or without.
+    /// Creates an origin from its parts. An IPv6 address may have brackets.
     pub fn new(scheme: Scheme, host: &str, port: u16) -> Self {
         Origin {
             scheme,
@@ -83,24 +84,24 @@ impl Origin {
         }
     }
 
-    /// The origin of `url`.
+    /// Returns the origin of `url`.
     ///
-    /// Of hosts in brackets (RFC 3986 §3.2.2), only IPv6 addresses are taken: no name and no IPv4
+    /// Of hosts in brackets (RFC 3986 §3.2.2), only IPv6 addresses are accepted: no name, no IPv4
     /// address, no address of a future version (`[v1.x]`), and no zone (`[fe80::1%25eth0]`,
-    /// RFC 6874), which `TcpOptions::interface` replaces.
+    /// RFC 6874), for which there is `TcpOptions::interface`.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidUrl`] if it has no scheme, no host, or a port that is not one;
-    /// [`ErrorKind::UnsupportedScheme`] for any but `http`, `https`, `ws` and `wss`.
+    /// [`ErrorKind::InvalidUrl`] if it has no scheme, no host, or an invalid port;
+    /// [`ErrorKind::UnsupportedScheme`] for schemes other than `http`, `https`, `ws` and `wss`.
     pub fn of(url: &Uri) -> Result<Self, Error> {
-        let invalid = |why| {
+        let invalid = |message| {
             Error::new(
                 ErrorKind::InvalidUrl,
                 ErrorPhase::Request,
                 RequestSent::None,
             )
-            .with_message(why)
+            .with_message(message)
         };
         let Some(scheme) = url.scheme_str() else {
             return Err(invalid(
@@ -122,37 +123,35 @@ impl Origin {
         if bare(host).is_empty() {
             return Err(invalid("the URL lacks a host"));
         }
-        // RFC 6874: a zone says which of this machine's interfaces is meant, which is for
-        // `TcpOptions::interface` to say.
+        // RFC 6874: a zone names an interface of this machine, which `TcpOptions::interface` does.
         if bare(host).contains('%') {
             return Err(invalid(if host.starts_with('[') {
-                "the URL's address has a zone: leave it out, and name the interface in \
-                 TcpOptions::interface"
+                "the URL's address has a zone: remove it, and set TcpOptions::interface"
             } else {
-                "the URL's host has an escape, which no name has: write an internationalized name in \
-                 its ASCII form (xn--…)"
+                "the URL's host is percent-encoded: use the ASCII form (xn--…) of an internationalized \
+                 name"
             }));
         }
         // RFC 3986 §3.2.2 has names in ASCII; `http` lets other bytes through.
         if !host.is_ascii() {
             return Err(invalid(
-                "the URL's host is not ASCII: write an internationalized name in its ASCII form (xn--…)",
+                "the URL's host is not ASCII: use the ASCII form (xn--…) of an internationalized name",
             ));
         }
         if let Some(literal) = host.strip_prefix('[') {
-            in_brackets(literal.strip_suffix(']').unwrap_or(literal)).map_err(invalid)?;
+            check_ip_literal(literal.strip_suffix(']').unwrap_or(literal)).map_err(invalid)?;
         }
-        // `Authority::port_u16` says `None` for an absent port and for one that is too large, and
+        // `Authority::port_u16` returns `None` for an absent port and for one that is too large, and
         // RFC 3986 §3.2.3 allows an empty one.
         let port = match authority.port() {
             Some(port) => Some(port.as_u16()),
             None => match after_host(authority.as_str(), host) {
                 "" | ":" => None,
-                _ => return Err(invalid("the URL's port is not a number up to 65535")),
+                _ => return Err(invalid("the URL's port is not a number from 1 to 65535")),
             },
         };
         if port == Some(0) {
-            return Err(invalid("the URL's port is 0, which nobody can listen on"));
+            return Err(invalid("the URL's port is 0"));
         }
         Ok(Origin::new(
             scheme,
@@ -161,23 +160,23 @@ impl Origin {
         ))
     }
 
-    /// The scheme.
+    /// Returns the scheme.
     pub fn scheme(&self) -> Scheme {
         self.scheme
     }
 
-    /// The host, in lower case, an IPv6 address without brackets.
+    /// Returns the host in lower case, an IPv6 address without brackets.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The port, written or not.
+    /// Returns the port: the URL's, or the scheme's default.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// What a `Host` field says (RFC 9110 §7.2): the host, in brackets if it is an IPv6 address,
-    /// and the port unless it is the scheme's own.
+    /// Returns the value of the `Host` field (RFC 9110 §7.2): the host, in brackets if it is an IPv6
+    /// address, and the port unless it is the scheme's default.
     pub fn host_field(&self) -> String {
         if self.port == self.scheme.default_port() {
             self.bracketed().to_string()
@@ -209,13 +208,11 @@ impl fmt::Display for Bracketed<'_> {
     }
 }
 
-/// Checks what stands in brackets as a host.
-fn in_brackets(literal: &str) -> Result<(), &'static str> {
+/// Checks the text inside the brackets of a host.
+fn check_ip_literal(literal: &str) -> Result<(), &'static str> {
     // RFC 6874: a zone names an interface of this machine.
     if literal.contains('%') {
-        return Err(
-            "the URL's host has a zone: name the interface with TcpOptions::interface instead",
-        );
+        return Err("the URL's address has a zone: remove it, and set TcpOptions::interface");
     }
     // RFC 3986 §3.2.2: IP-literal = "[" ( IPv6address / IPvFuture ) "]"
     if literal.starts_with(['v', 'V']) {
@@ -223,7 +220,7 @@ fn in_brackets(literal: &str) -> Result<(), &'static str> {
     }
     match literal.parse::<Ipv6Addr>() {
         Ok(_) => Ok(()),
-        Err(_) => Err("the URL's host is in brackets, and is not an IPv6 address"),
+        Err(_) => Err("the URL's host is in brackets but is not an IPv6 address"),
     }
 }
 
@@ -233,7 +230,7 @@ fn bare(host: &str) -> &str {
         .unwrap_or(host)
 }
 
-/// What stands in an authority behind its host: nothing, or a colon and perhaps a port.
+/// Returns the part of an authority after its host: empty, or a colon and possibly a port.
 fn after_host<'a>(authority: &'a str, host: &str) -> &'a str {
     let from_host = authority
         .rsplit_once('@')
@@ -250,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn an_origin_is_scheme_host_and_port() {
+    fn origin_has_scheme_host_and_port_of_the_url() {
         for (url, origin, host_field) in [
             (
                 "http://example.com/x",
@@ -279,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_an_origin_is_refused_by_name() {
+    fn invalid_urls_are_refused() {
         for (url, kind) in [
             ("/path", ErrorKind::InvalidUrl),
             ("ftp://example.com/", ErrorKind::UnsupportedScheme),
@@ -297,27 +294,30 @@ mod tests {
             ("example.com", ErrorKind::InvalidUrl),
         ] {
             let Ok(url) = url.parse::<Uri>() else {
-                continue; // `http` itself refuses it: the caller never gets this far
+                continue; // refused by `http`
             };
             assert_eq!(Origin::of(&url).unwrap_err().kind(), kind, "{url}");
         }
     }
 
     #[test]
-    fn brackets_hold_ipv6_addresses_only_and_the_error_says_what_is_there() {
-        for (host, said) in [
+    fn brackets_hold_ipv6_addresses_only() {
+        for (host, expected) in [
             ("[localhost]", "not an IPv6 address"),
             ("[127.0.0.1]", "not an IPv6 address"),
             ("[v1.fe80::a]", "future version"),
             ("[fe80::1%25eth0]", "TcpOptions::interface"),
         ] {
-            // Some are refused by `http` already; those that it takes must be refused here.
+            // Some are refused by `http` already; those that it accepts must be refused here.
             if let Ok(url) = format!("http://{host}/").parse::<Uri>() {
                 let error = Origin::of(&url).unwrap_err();
-                assert!(error.to_string().contains(said), "{host}: {error}");
+                assert!(error.to_string().contains(expected), "{host}: {error}");
             }
             let literal = host.trim_matches(['[', ']']);
-            assert!(in_brackets(literal).unwrap_err().contains(said), "{host}");
+            assert!(
+                check_ip_literal(literal).unwrap_err().contains(expected),
+                "{host}"
+            );
         }
         for host in ["[::1]", "[::ffff:127.0.0.1]", "[2001:DB8::1]"] {
             assert!(of(&format!("http://{host}/")).is_ok(), "{host}");
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn no_error_repeats_a_password() {
+    fn errors_do_not_contain_passwords() {
         let error = of("http://user:secret@a:0/").unwrap_err();
         assert!(!format!("{error} {error:?}").contains("secret"));
     }

@@ -1,4 +1,4 @@
-//! What the engine asks of time and tasks.
+//! Time and tasks: the traits that a backend implements, and helpers over them.
 
 use std::{
     fmt,
@@ -14,42 +14,43 @@ use pin_project_lite::pin_project;
 
 use crate::net::BoxFuture;
 
-/// Time and tasks.
+/// A clock, timers and background tasks.
 pub trait Runtime: fmt::Debug + Send + Sync + 'static {
-    /// The current time of this world. Nothing above a backend reads any other clock.
+    /// Returns the current time. No code above a backend reads another clock.
     fn now(&self) -> Instant;
 
-    /// A timer, not yet waiting for anything. `purpose` is for those who ask what is being waited
-    /// for: a few words such as `"idle expiry"`.
+    /// Creates a timer without a deadline. `purpose` describes it in diagnostics: a few words such as
+    /// `"idle expiry"`.
     fn timer(&self, purpose: &'static str) -> Box<dyn Timer>;
 
-    /// Runs `task` in the background until it ends, or until the runtime is dropped. `name` is for
-    /// those who ask what is running.
+    /// Runs `task` in the background until it ends, or until the runtime is dropped. `name` describes it
+    /// in diagnostics.
     ///
-    /// There is no handle. A task ends because what it serves is gone: it holds `Weak` references
-    /// to its owners, or the last sender of its channel is dropped.
+    /// There is no handle. A task ends by itself when its owners are gone: it holds `Weak` references
+    /// to them, or the last sender of its channel is dropped.
     fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>);
 
-    /// Whether threads wait in sockets here, for as long as nothing else can wake them. A waker that
-    /// is left elsewhere just in case then sends its thread back into the loop, which takes more
-    /// system calls than the request it waits for.
+    /// Returns whether a thread of this runtime may block in a socket while nothing else can wake it. A
+    /// waker that is registered elsewhere then makes its thread return to the event loop, which takes
+    /// more system calls than the request itself.
     fn waits_in_sockets(&self) -> bool {
         false
     }
 }
 
-/// What a backend puts into an [`io::Error`] when it has ended and can do nothing any more, so that
-/// those above it can tell that from a failure of the network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The cause in the [`io::Error`] of a backend that has been shut down, which distinguishes it from a
+/// failure of the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("event loop shut down")]
 pub struct RuntimeShutdown;
 
 impl RuntimeShutdown {
-    /// An error which says so.
+    /// Returns an [`io::Error`] with this cause.
     pub fn error() -> io::Error {
         io::Error::other(RuntimeShutdown)
     }
 
-    /// Whether this is what `error` says.
+    /// Returns whether `error` has this cause.
     pub fn is_source_of(error: &io::Error) -> bool {
         error
             .get_ref()
@@ -57,34 +58,26 @@ impl RuntimeShutdown {
     }
 }
 
-impl fmt::Display for RuntimeShutdown {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the event loop is gone")
-    }
-}
-
-impl std::error::Error for RuntimeShutdown {}
-
-/// Wakes one task at a time that may change on every poll. Dropping it disarms it.
+/// A timer for one task at a time, which may be another one at each poll. Dropping it disarms it.
 pub trait Timer: Send + 'static {
     /// Ready once `now() >= deadline`; before that, arranges a wake-up at or before `deadline`.
     ///
-    /// The deadline is named at every poll, and so it can never be stale: an implementation may
-    /// leave an earlier alarm armed and re-arm when that one goes off. The waker of the latest
-    /// poll is the one which is called.
+    /// The deadline is passed at every poll and is therefore never stale: an implementation may
+    /// leave an earlier wake-up armed and re-arm when that one fires. The waker of the latest
+    /// poll is the one that is called.
     ///
-    /// Of a runtime that has ended it is ready at once, so that nobody waits for what will not
-    /// come: whoever waits in a loop looks at the clock before going round again.
+    /// A timer of a runtime that has been shut down is ready at once, since its deadline would never be
+    /// reported: a caller that polls in a loop checks the clock before it polls again.
     fn poll_until(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()>;
 
-    /// Forgets whatever was waited for, and the waker. The timer may be armed again: whoever waits
-    /// now and then keeps it, and does not have another made each time.
+    /// Drops the deadline and the waker. The timer can be armed again: a caller that waits repeatedly
+    /// keeps one timer.
     fn disarm(&mut self);
 }
 
-/// A timer which comes into being when something first has to wait.
+/// A timer that is created when it is first polled with a deadline.
 ///
-/// Most exchanges end without ever waiting for their deadline, and many have none.
+/// Most exchanges end without waiting for their deadline, and many have none.
 pub struct LazyTimer {
     runtime: Arc<dyn Runtime>,
     purpose: &'static str,
@@ -92,7 +85,7 @@ pub struct LazyTimer {
 }
 
 impl LazyTimer {
-    /// An alarm of `runtime`, with nothing armed.
+    /// Creates a timer of `runtime`, without a deadline.
     pub fn new(runtime: Arc<dyn Runtime>, purpose: &'static str) -> Self {
         LazyTimer {
             runtime,
@@ -101,17 +94,17 @@ impl LazyTimer {
         }
     }
 
-    /// The current time.
+    /// Returns the current time.
     pub fn now(&self) -> Instant {
         self.runtime.now()
     }
 
-    /// The runtime whose clock this is.
+    /// Returns the runtime that the timer belongs to.
     pub fn runtime(&self) -> &Arc<dyn Runtime> {
         &self.runtime
     }
 
-    /// Ready once `deadline` has come; never, if there is none. See [`Timer::poll_until`].
+    /// Ready once `deadline` has passed; pending for ever if there is none. See [`Timer::poll_until`].
     pub fn poll_until(&mut self, cx: &mut Context<'_>, deadline: Option<Instant>) -> Poll<()> {
         let Some(deadline) = deadline else {
             self.disarm();
@@ -123,7 +116,7 @@ impl LazyTimer {
             .poll_until(cx, deadline)
     }
 
-    /// Forgets whatever was waited for.
+    /// Drops the deadline and the waker.
     pub fn disarm(&mut self) {
         if let Some(timer) = &mut self.timer {
             timer.disarm();
@@ -139,27 +132,28 @@ impl fmt::Debug for LazyTimer {
     }
 }
 
-/// A waker which wakes nobody, for whoever asks without waiting.
+/// Returns a no-op waker, for polling without registering.
 ///
-/// It is [`Waker::noop`], and always the same one, whereas that may be another one in each crate. So
-/// a stream knows it by [`Waker::will_wake`], and need not put it where somebody else's is.
+/// It is [`Waker::noop`], and the same one at each call, whereas that may differ between crates. A
+/// stream can therefore recognise it by [`Waker::will_wake`], and keeps the waker of a task that waits.
 #[inline]
 pub fn noop_waker() -> &'static Waker {
-    NOBODY
+    NOOP
 }
 
-static NOBODY: &Waker = Waker::noop();
+static NOOP: &Waker = Waker::noop();
 
 /// Waits until `deadline` by the clock of `runtime`.
 pub async fn sleep_until(runtime: &Arc<dyn Runtime>, deadline: Instant) {
-    let mut alarm = LazyTimer::new(runtime.clone(), "sleep");
-    std::future::poll_fn(|cx| alarm.poll_until(cx, Some(deadline))).await;
+    let mut timer = LazyTimer::new(runtime.clone(), "sleep");
+    std::future::poll_fn(|cx| timer.poll_until(cx, Some(deadline))).await;
 }
 
-/// Runs `future` until `deadline`; `None` if that comes first. Without a deadline, it just runs.
+/// Runs `future` until `deadline`, and yields `None` if the deadline passes first. Without a deadline
+/// there is no limit.
 ///
-/// The future is polled once more when the deadline has come, so that what is ready wins over
-/// what is late; on `None` it is dropped by the time this returns.
+/// The future is polled once more when the deadline has passed, so that an output that is ready is
+/// returned. It has been dropped by the time that `None` is returned.
 pub fn with_deadline<F: Future>(
     runtime: &Arc<dyn Runtime>,
     purpose: &'static str,
@@ -169,7 +163,7 @@ pub fn with_deadline<F: Future>(
     WithDeadline {
         future: Some(future),
         deadline,
-        alarm: LazyTimer::new(runtime.clone(), purpose),
+        timer: LazyTimer::new(runtime.clone(), purpose),
     }
 }
 
@@ -177,11 +171,11 @@ pin_project! {
     /// The future of [`with_deadline`].
     #[must_use = "futures do nothing unless polled"]
     pub struct WithDeadline<F> {
-        // `None` once the deadline has come first.
+        // `None` once the deadline has passed.
         #[pin]
         future: Option<F>,
         deadline: Option<Instant>,
-        alarm: LazyTimer,
+        timer: LazyTimer,
     }
 }
 
@@ -196,7 +190,7 @@ impl<F: Future> Future for WithDeadline<F> {
         if let Poll::Ready(output) = future.poll(cx) {
             return Poll::Ready(Some(output));
         }
-        if this.alarm.poll_until(cx, *this.deadline).is_pending() {
+        if this.timer.poll_until(cx, *this.deadline).is_pending() {
             return Poll::Pending;
         }
         this.future.set(None);
@@ -210,7 +204,7 @@ mod tests {
 
     use super::*;
 
-    /// A runtime at one moment, whose timers are ready once their deadline is that moment.
+    /// A runtime whose clock does not advance.
     #[derive(Debug)]
     struct Still(Instant);
 
@@ -248,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_future_that_is_late_is_dropped_before_that_is_returned() {
+    fn with_deadline_drops_a_late_future_before_it_returns() {
         let runtime = runtime();
         let alive = Arc::new(());
         let held = alive.clone();
@@ -268,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_ready_at_its_deadline_is_not_late() {
+    fn output_ready_at_the_deadline_is_returned() {
         let runtime = runtime();
         let ready = with_deadline(&runtime, "test", Some(runtime.now()), async { 5 });
         let mut cx = Context::from_waker(Waker::noop());

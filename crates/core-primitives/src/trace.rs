@@ -1,10 +1,10 @@
-//! What happened, told to whoever listens. Costs one branch when nobody does.
+//! Events of requests and connections. Without a listener, an event costs one branch.
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::Instant};
 
 use crate::{error::Error, lease::CloseReason, net::TlsInfo};
 
-/// A listener, or none. Put one into a request's [`http::Extensions`] to follow that request.
+/// An optional listener. In a request's [`http::Extensions`], it receives the events of that request.
 ///
 /// ```
 /// use httpcore_core_primitives::{Body, TraceEvent, Trace};
@@ -20,28 +20,28 @@ use crate::{error::Error, lease::CloseReason, net::TlsInfo};
 pub struct Trace(Option<Arc<dyn TraceListener>>);
 
 impl Trace {
-    /// Nobody listens.
+    /// Returns a trace without a listener.
     pub const fn none() -> Self {
         Trace(None)
     }
 
-    /// `sink` listens.
-    pub fn to(sink: impl TraceListener) -> Self {
-        Trace(Some(Arc::new(sink)))
+    /// Returns a trace whose events `listener` receives.
+    pub fn to(listener: impl TraceListener) -> Self {
+        Trace(Some(Arc::new(listener)))
     }
 
-    /// Whether anybody listens.
+    /// Returns whether there is a listener.
     pub fn is_on(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Tells the listener, if there is one, what `event` says happened. `event` is not called
-    /// otherwise, and so it may be where the clock is asked and text is made.
+    /// Passes the event that `event` returns to the listener. Without a listener `event` is not called, so
+    /// the clock should be read, and texts made, inside it.
     #[inline]
     pub fn emit<'a>(&self, event: impl FnOnce() -> (Instant, TraceEvent<'a>)) {
-        if let Some(sink) = &self.0 {
+        if let Some(listener) = &self.0 {
             let (at, event) = event();
-            sink.event(at, &event);
+            listener.event(at, &event);
         }
     }
 }
@@ -56,12 +56,12 @@ impl fmt::Debug for Trace {
     }
 }
 
-/// Who listens.
+/// A receiver of events.
 ///
-/// Called while the work goes on, and so it must neither block nor panic. It is never called under a
-/// lock of the engine's, and may use the engine.
+/// It is called during the operation, so it must neither block nor panic. It is never called under a
+/// lock of this library, and may make requests.
 pub trait TraceListener: Send + Sync + 'static {
-    /// `event` happened at `at`, by the clock of the runtime.
+    /// Called for each event; `at` is its time by the clock of the runtime.
     fn event(&self, at: Instant, event: &TraceEvent<'_>);
 }
 
@@ -71,113 +71,113 @@ impl<F: Fn(Instant, &TraceEvent<'_>) + Send + Sync + 'static> TraceListener for 
     }
 }
 
-/// A step of a request's life. Bodies and header values never stand in an event.
+/// A step of a request. Events contain neither bodies nor header values.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum TraceEvent<'a> {
-    /// The request waits for a place in the pool.
+    /// The request waits for a connection of the pool.
     WaitingForConnection,
-    /// A connection begins to be made for this request.
+    /// A connection attempt for this request has started.
     ConnectStarted,
-    /// The host's addresses are being looked up.
+    /// Name resolution has started.
     ResolveStarted {
         /// The host.
         host: &'a str,
     },
-    /// They were found, in the order in which they will be tried.
+    /// Name resolution succeeded.
     Resolved {
-        /// The addresses.
+        /// The addresses in the order in which they will be tried.
         addresses: &'a [SocketAddr],
     },
-    /// A TCP connection is being made.
+    /// Connecting to an address has started.
     TcpConnectStarted {
-        /// To whom.
+        /// The peer's address.
         peer: SocketAddr,
     },
-    /// A connection was made.
+    /// The socket is connected.
     TcpConnected {
-        /// The two ends, for what has addresses.
+        /// The peer's address; `None` for a Unix socket.
         peer: Option<SocketAddr>,
-        /// This end.
+        /// The local address; `None` for a Unix socket.
         local: Option<SocketAddr>,
     },
-    /// An address could not be connected to; the next is tried.
+    /// Connecting to an address failed; the next one is tried.
     TcpConnectFailed {
-        /// Which one.
+        /// The peer's address.
         peer: SocketAddr,
-        /// Why.
+        /// The error.
         error: &'a std::io::Error,
     },
-    /// A TLS handshake begins.
+    /// A TLS handshake has started.
     TlsStarted {
-        /// Who must be at the other end.
+        /// The name that the server's certificate is verified against.
         server_name: &'a str,
     },
-    /// It succeeded.
+    /// The TLS handshake succeeded.
     TlsEstablished {
-        /// What was agreed on.
+        /// The negotiated parameters.
         info: &'a TlsInfo,
     },
-    /// No connection could be made.
+    /// The connection attempt failed.
     ConnectFailed {
-        /// Why.
+        /// The error.
         error: &'a Error,
     },
-    /// The request was granted a connection.
+    /// The request has acquired a connection.
     ConnectionAcquired {
-        /// Whether it had served another exchange before.
+        /// Whether the connection had served another exchange before.
         reused: bool,
     },
-    /// The request's head was handed to the network.
+    /// The request head was written.
     RequestHeadSent {
-        /// The size of the head.
+        /// The size of the head in bytes.
         bytes: u64,
     },
-    /// The request's body was handed to the network, to its end.
+    /// The request body was written completely.
     RequestBodySent {
-        /// Its size, without framing.
+        /// The size of the body in bytes, without framing.
         bytes: u64,
     },
-    /// An interim response came (RFC 9110 §15.2).
+    /// An informational response arrived (RFC 9110 §15.2).
     Informational {
-        /// 100 to 199.
+        /// The status, 100 to 199.
         status: u16,
     },
-    /// The head of the response came.
+    /// The head of the final response arrived.
     ResponseHead {
-        /// Its status.
+        /// The status.
         status: u16,
-        /// The size of the head on the wire.
+        /// The size of the head on the wire in bytes.
         bytes: u64,
     },
     /// The response ended.
     ResponseEnded {
-        /// The size of the body, without framing.
+        /// The size of the body in bytes, without framing.
         bytes: u64,
     },
-    /// The connection went back to the pool.
+    /// The connection was returned to the pool.
     ConnectionReleased,
-    /// The connection was closed, and why.
+    /// The connection was closed.
     ConnectionClosed {
-        /// Why.
+        /// The reason.
         reason: CloseReason,
-        /// The rule behind the reason, if the protocol named one.
+        /// The rule behind the reason, with its RFC section if there is one.
         detail: &'a str,
     },
-    /// The request is sent once more, on another connection.
+    /// The request is sent again on another connection.
     Retried {
-        /// What the last attempt met.
+        /// The error of the last attempt.
         error: &'a Error,
     },
     /// The request failed.
     Failed {
-        /// Why.
+        /// The error.
         error: &'a Error,
     },
 }
 
 impl TraceEvent<'_> {
-    /// A short name for logs: `what.happened`.
+    /// Returns a short name for logs, for example `pool.acquired`.
     pub fn name(&self) -> &'static str {
         match self {
             TraceEvent::WaitingForConnection => "pool.waiting",

@@ -1,4 +1,4 @@
-//! Where HTTP ends on a connection: after 101, and after a 2xx to `CONNECT`, extended or not.
+//! The stream that is left of a connection after `101`, and after a 2xx to `CONNECT` (plain or extended).
 
 use std::{
     fmt,
@@ -17,20 +17,20 @@ use crate::{
     error::Error,
     lease::{CloseReason, ConnectionRevoked, Lease},
     net::{BoxStream, ConnectionInfo, IdleEvent, NetworkStream},
+    sync::lock,
 };
 
-/// How much [`Upgraded::read`] reads at most at once, in bytes, if the buffer has no room.
-const READ: usize = 16 * 1024;
+/// Capacity that [`Upgraded::read`] reserves if the buffer is full, in bytes.
+const READ_BYTES: usize = 16 * 1024;
 
-/// The stream which a response has left behind (RFC 9110 §7.8, §9.3.6; RFC 8441 §5): a duplex of
-/// bytes, whose meaning is the caller's.
+/// The stream of a connection after an upgrade or CONNECT (RFC 9110 §7.8, §9.3.6; RFC 8441 §5): a duplex
+/// of bytes in a protocol of the caller's.
 ///
-/// It begins with the bytes that came together with the response. It holds the connection's lease,
-/// and so its place in the pool, until it is dropped. No time limit of the request concerns it any
-/// more. When a pool that is being drained runs out of patience, reading and writing fail with
-/// [`ConnectionRevoked`].
+/// It begins with the bytes that arrived together with the response. It holds the connection's lease,
+/// and so its slot in the pool, until it is dropped. The request's time limits no longer apply. When the
+/// pool is drained and its deadline passes, reading and writing fail with [`ConnectionRevoked`].
 ///
-/// It travels in the response's extensions; dropping the response drops it, unless it has been
+/// It is in the response's extensions; dropping the response drops it, unless it has been
 /// [taken](Self::take_from).
 ///
 /// ```
@@ -44,20 +44,21 @@ const READ: usize = 16 * 1024;
 /// # }
 /// ```
 pub struct Upgraded {
-    /// What had been read already, and comes first.
+    /// Bytes that were read together with the response.
     leading: BytesMut,
     stream: BoxStream,
-    /// Behind the stream, so that the connection is closed when its place becomes free.
-    hold: LeaseGuard,
+    /// After the stream, so that the connection is closed before its slot becomes free.
+    lease: LeaseGuard,
 }
 
-/// What is behind the error of a request for a [`Protocol`](crate::Protocol) to a server that does not
-/// announce extended CONNECT (RFC 8441 §3). Nothing has been sent; over HTTP/1.1 the same may work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The cause of the error of a request with a [`Protocol`](crate::Protocol) to a server that does not
+/// announce extended CONNECT (RFC 8441 §3). Nothing has been sent; the request may succeed over HTTP/1.1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the server does not support extended CONNECT (RFC 8441 §3)")]
 pub struct ExtendedConnectUnsupported;
 
 impl ExtendedConnectUnsupported {
-    /// Whether this is what `error` says.
+    /// Returns whether `error` has this cause.
     pub fn is_source_of(error: &Error) -> bool {
         error
             .cause()
@@ -65,43 +66,34 @@ impl ExtendedConnectUnsupported {
     }
 }
 
-impl fmt::Display for ExtendedConnectUnsupported {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the server does not offer extended CONNECT (RFC 8441 §3)")
-    }
-}
-
-impl std::error::Error for ExtendedConnectUnsupported {}
-
-/// One of these is in the extensions, which must be `Clone` and `Sync`.
+/// The form in which it is in the extensions, whose values must be `Clone` and `Sync`.
 #[derive(Clone)]
-struct Left(Arc<Mutex<Option<Upgraded>>>);
+struct Slot(Arc<Mutex<Option<Upgraded>>>);
 
 impl Upgraded {
-    /// What is left of a connection: `leading` has been read from `stream` already. The lease ends
-    /// as [`CloseReason::Upgraded`] when this is dropped.
+    /// Creates it from a stream from which `leading` has been read already. The lease ends with
+    /// [`CloseReason::Upgraded`] when this is dropped.
     pub fn new(stream: BoxStream, leading: BytesMut, lease: Lease) -> Self {
         Upgraded {
             leading,
             stream,
-            hold: LeaseGuard::new(lease),
+            lease: LeaseGuard::new(lease),
         }
     }
 
-    /// Leaves this with a response, for whoever asks first.
+    /// Inserts it into a response's extensions, from which it can be taken once.
     pub fn insert_into(self, extensions: &mut http::Extensions) {
-        extensions.insert(Left(Arc::new(Mutex::new(Some(self)))));
+        extensions.insert(Slot(Arc::new(Mutex::new(Some(self)))));
     }
 
-    /// The stream which `response` has left behind, for whoever asks first.
+    /// Takes the stream out of `response`; `None` if there is none, or if it was taken before.
     pub fn take_from<B>(response: &mut http::Response<B>) -> Option<Self> {
-        let left = response.extensions_mut().remove::<Left>()?;
-        let mut left = left.0.lock().unwrap_or_else(PoisonError::into_inner);
-        left.take()
+        let slot = response.extensions_mut().remove::<Slot>()?;
+        lock(&slot.0).take()
     }
 
-    /// Reads what there is into `buf`, waiting until there is something; 0 is the end. If `buf` has
-    /// no room, it is given some. Dropping the future loses nothing.
+    /// Reads into `buf` and yields the number of bytes; 0 is the end. Reserves 16 KiB if `buf` is full.
+    /// Dropping the future loses nothing.
     ///
     /// # Errors
     ///
@@ -111,8 +103,7 @@ impl Upgraded {
         poll_fn(|cx| self.poll_read(cx, buf)).await
     }
 
-    /// Writes all of `bytes`, and pushes them out. If the future is dropped, some may have been
-    /// written.
+    /// Writes all of `bytes` and flushes. If the future is dropped, a part may have been written.
     ///
     /// # Errors
     ///
@@ -122,7 +113,7 @@ impl Upgraded {
         poll_fn(|cx| poll_write_all(self, cx, &mut left)).await
     }
 
-    /// Says goodbye, in the way of each layer, and closes the writing side: reading goes on.
+    /// Shuts the write side down, with each layer's closing message. Reading can continue.
     ///
     /// # Errors
     ///
@@ -131,25 +122,26 @@ impl Upgraded {
         poll_fn(|cx| self.poll_shutdown(cx)).await
     }
 
-    /// A half for each direction, for two tasks. The connection lives until both are gone.
+    /// Splits it into a half for each direction, for two tasks. The connection is closed when both are
+    /// dropped.
     pub fn split(self) -> (ReadHalf, WriteHalf) {
         let whole = Arc::new(Mutex::new(self));
         (ReadHalf(whole.clone()), WriteHalf(whole))
     }
 
-    /// Ready with an error if the lease has been revoked; otherwise `poll` is asked, and if it has
-    /// to wait, the revocation wakes as well.
+    /// Ready with an error if the lease has been revoked; otherwise calls `poll`, and if that is pending,
+    /// registers the waker for the revocation as well.
     fn unless_revoked<T>(
         &mut self,
         cx: &mut Context<'_>,
         direction: Direction,
         poll: impl FnOnce(&mut BoxStream, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
-        if self.hold.is_revoked() {
+        if self.lease.is_revoked() {
             return Poll::Ready(Err(ConnectionRevoked::error()));
         }
         let polled = poll(&mut self.stream, cx);
-        if polled.is_pending() && self.hold.listen(direction, cx.waker()) {
+        if polled.is_pending() && self.lease.register(direction, cx.waker()) {
             return Poll::Ready(Err(ConnectionRevoked::error()));
         }
         polled
@@ -203,7 +195,7 @@ impl NetworkStream for Upgraded {
             return Poll::Ready(IdleEvent::UnsolicitedData);
         }
         let polled = self.stream.poll_idle(cx);
-        if polled.is_pending() && self.hold.listen(Direction::Read, cx.waker()) {
+        if polled.is_pending() && self.lease.register(Direction::Read, cx.waker()) {
             return Poll::Ready(IdleEvent::Closed);
         }
         polled
@@ -214,12 +206,13 @@ impl NetworkStream for Upgraded {
     }
 }
 
-/// The half of an [`Upgraded`] that reads.
+/// The read half of an [`Upgraded`]. The halves share a lock, which is held for one poll and never across
+/// polls.
 #[derive(Debug)]
 pub struct ReadHalf(Arc<Mutex<Upgraded>>);
 
-/// The half of an [`Upgraded`] that writes. Dropping it closes nothing: [`close_write`] does, and
-/// dropping both halves.
+/// The write half of an [`Upgraded`]. Dropping it alone does not close the write side:
+/// [`close_write`] does, and dropping both halves.
 ///
 /// [`close_write`]: Self::close_write
 #[derive(Debug)]
@@ -249,7 +242,7 @@ impl ReadHalf {
         poll_fn(|cx| self.poll_read(cx, buf)).await
     }
 
-    /// The whole again; `None`, and both halves closed, if they are not of one stream.
+    /// Joins the halves again. If they are not of the same stream, drops both and returns `None`.
     pub fn reunite(self, writer: WriteHalf) -> Option<Upgraded> {
         if !Arc::ptr_eq(&self.0, &writer.0) {
             return None;
@@ -312,14 +305,9 @@ impl WriteHalf {
     }
 }
 
-/// Held while the stream is asked, never while anybody waits.
-fn lock(whole: &Mutex<Upgraded>) -> MutexGuard<'_, Upgraded> {
-    whole.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 fn make_room(buf: &mut BytesMut) {
     if buf.capacity() == buf.len() {
-        buf.reserve(READ);
+        buf.reserve(READ_BYTES);
     }
 }
 
@@ -338,17 +326,17 @@ fn poll_write_all(
     stream.poll_flush(cx)
 }
 
-/// The lease, and the ear that is kept open for its revocation.
+/// The lease, and the wakers for its revocation.
 struct LeaseGuard {
     lease: Option<Lease>,
-    ear: Arc<RevocationWakers>,
+    wakers: Arc<RevocationWakers>,
 }
 
-/// Who waits in each direction; they may be two tasks, and the owner of a lease knows one waker.
+/// The waker of each direction: they may belong to two tasks, and a lease keeps only one waker.
 #[derive(Default)]
 struct RevocationWakers {
-    called: AtomicBool,
-    waiting: Mutex<[Option<Waker>; 2]>,
+    woken: AtomicBool,
+    wakers: Mutex<[Option<Waker>; 2]>,
 }
 
 #[derive(Clone, Copy)]
@@ -359,34 +347,34 @@ enum Direction {
 
 impl LeaseGuard {
     fn new(lease: Lease) -> Self {
-        let ear = Arc::<RevocationWakers>::default();
-        if lease.is_revoked_or_wakes(&ear.clone().into()) {
-            ear.called.store(true, Ordering::Release);
+        let wakers = Arc::<RevocationWakers>::default();
+        if lease.is_revoked_or_wakes(&wakers.clone().into()) {
+            wakers.woken.store(true, Ordering::Release);
         }
         LeaseGuard {
             lease: Some(lease),
-            ear,
+            wakers,
         }
     }
 
     fn is_revoked(&self) -> bool {
-        // Who calls may do so for nothing.
-        self.ear.called.load(Ordering::Acquire)
+        // A wake-up may be spurious.
+        self.wakers.woken.load(Ordering::Acquire)
             && self.lease.as_ref().is_some_and(Lease::is_revoked)
     }
 
-    /// Whether the lease has been revoked; if not, that will wake.
-    fn listen(&self, direction: Direction, waker: &Waker) -> bool {
-        let mut waiting = self.ear.lock();
-        let slot = &mut waiting[direction as usize];
+    /// Registers `waker` for the revocation. Returns whether the lease has been revoked already.
+    fn register(&self, direction: Direction, waker: &Waker) -> bool {
+        let mut wakers = self.wakers.lock();
+        let slot = &mut wakers[direction as usize];
         if slot.as_ref().is_none_or(|known| !known.will_wake(waker)) {
             let old = slot.replace(waker.clone());
-            drop(waiting);
+            drop(wakers);
             drop(old);
         } else {
-            drop(waiting);
+            drop(wakers);
         }
-        // Looked at after the waker was left: a call in between has found it.
+        // Checked after the waker was registered: a revocation in between has called it.
         self.is_revoked()
     }
 }
@@ -401,7 +389,7 @@ impl Drop for LeaseGuard {
 
 impl RevocationWakers {
     fn lock(&self) -> MutexGuard<'_, [Option<Waker>; 2]> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.wakers)
     }
 }
 
@@ -411,8 +399,8 @@ impl Wake for RevocationWakers {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.called.store(true, Ordering::Release);
-        let waiting = std::mem::take(&mut *self.lock());
-        waiting.into_iter().flatten().for_each(Waker::wake);
+        self.woken.store(true, Ordering::Release);
+        let wakers = std::mem::take(&mut *self.lock());
+        wakers.into_iter().flatten().for_each(Waker::wake);
     }
 }

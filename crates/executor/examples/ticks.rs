@@ -1,4 +1,4 @@
-//! A loop of a few lines: tasks wait for deadlines, and the loop sleeps until the next one.
+//! A minimal event loop: tasks wait for deadlines, and the loop sleeps until the next one.
 
 use std::{
     future::poll_fn,
@@ -10,7 +10,7 @@ use httpcore_executor::{TaskQueue, Timers};
 
 #[allow(
     clippy::disallowed_methods,
-    reason = "this loop is a backend: it reads the clock, and sleeps until the next deadline"
+    reason = "this loop is a backend: it reads the clock and sleeps until the next deadline"
 )]
 fn main() {
     let (queue, timers) = (TaskQueue::new(|| {}), Arc::new(Timers::default()));
@@ -18,11 +18,12 @@ fn main() {
         let timers = timers.clone();
         let deadline = Instant::now() + Duration::from_millis(20 * tick);
         let wait = async move {
-            let mut seat = None;
-            poll_fn(|cx| timers.poll_until(&mut seat, cx, Instant::now(), deadline, || {})).await;
+            let mut slot = None;
+            poll_fn(|cx| timers.poll_until(&mut slot, cx, Instant::now(), deadline, None, || {}))
+                .await;
             println!("tick {tick}");
-            if let Some(seat) = seat {
-                timers.release(seat);
+            if let Some(slot) = slot {
+                timers.release(slot);
             }
         };
         queue.spawn("tick", Box::pin(wait));
@@ -34,8 +35,8 @@ fn main() {
         if let Some(next) = timers.next() {
             std::thread::sleep(next.saturating_duration_since(Instant::now()));
         }
-        let mut due = Vec::new();
-        timers.expire(Instant::now(), &mut due);
-        due.into_iter().for_each(std::task::Waker::wake);
+        let mut ready = Vec::new();
+        timers.expire(Instant::now(), &mut ready);
+        ready.into_iter().for_each(std::task::Waker::wake);
     }
 }

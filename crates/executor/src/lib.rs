@@ -1,11 +1,11 @@
 //! Building blocks of an event loop, without I/O, threads or a clock.
 //!
 //! - [`TaskQueue`] is a queue of tasks that are ready to be polled. The caller pops and polls.
-//! - [`Timers`] is a table of deadlines, most of which are never reached. The caller asks when the
-//!   next one is due, and calls the wakers of those that are.
+//! - [`Timers`] is a table of deadlines, most of which are never reached. The caller sleeps until
+//!   [`Timers::next`], and calls the wakers that [`Timers::expire`] returns.
 //! - [`SharedTimers`] is such a table on a runtime that has timers of its own.
 //!
-//! All are `Sync`, and call no waker and drop no task under a lock.
+//! All are `Sync`. No waker is called, and no task or waker dropped, while a lock is held.
 //!
 //! ```
 //! use httpcore_executor::TaskQueue;
@@ -21,10 +21,11 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod sync;
 pub mod task_queue;
 pub mod timer_driver;
 pub mod timers;
 
 pub use task_queue::{AbortHandle, Runnable, TaskQueue};
 pub use timer_driver::{SharedTimers, TimerDriver};
-pub use timers::{Armed, TimerSlot, Timers};
+pub use timers::{Armed, TimerSlot, Timers, WakerCount};

@@ -1,8 +1,8 @@
-//! A queue of ready tasks, for whoever writes a backend. No thread, no clock and no I/O.
+//! A queue of tasks that are ready to be polled, for backends. No thread, no clock and no I/O.
 //!
 //! Tasks are `Send`; a task's waker is the task itself, in an `Arc`. The backend pops and polls.
-//! Order is first in, first out: with the latest woken first, an HTTP/2 connection is polled
-//! before the streams that have something to say, and writes once for each of them.
+//! The order is first in, first out: in the reverse order, an HTTP/2 connection would be polled before
+//! the streams that have data to send, and would write once for each of them.
 //!
 //! ```
 //! use httpcore_executor::TaskQueue;
@@ -18,16 +18,14 @@
 use std::{
     collections::VecDeque,
     fmt,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
     task::{Context, Wake, Waker},
 };
 
 use httpcore_core_primitives::BoxFuture;
 
-/// Tasks, ready or not. Cloning it yields another handle to the same queue.
+use crate::sync::{Arc, AtomicBool, AtomicUsize, Mutex, Ordering, Weak, lock};
+
+/// A set of tasks, ready or not. Cloning it yields another handle to the same set.
 ///
 /// [`clear`](Self::clear) drops every task; so does dropping the last handle.
 #[derive(Clone)]
@@ -39,15 +37,16 @@ struct Owner(Arc<Shared>);
 
 struct Shared {
     ready: Mutex<VecDeque<Arc<Task>>>,
-    /// Every task that has not ended, so that they can be dropped and named.
+    /// All tasks that have not ended, so that they can be dropped and listed.
     live: Mutex<Live>,
+    /// The length of `ready`, readable without the lock.
     len: AtomicUsize,
     notify: Box<dyn Fn() + Send + Sync>,
 }
 
 impl TaskQueue {
-    /// An empty queue. `notify` is called after a task has become ready, from whichever thread
-    /// woke it, with no lock held.
+    /// Creates an empty queue. `notify` is called after a task has become ready, on the thread that woke
+    /// it, with no lock held.
     pub fn new(notify: impl Fn() + Send + Sync + 'static) -> Self {
         TaskQueue {
             owner: Arc::new(Owner(Arc::new(Shared {
@@ -59,28 +58,28 @@ impl TaskQueue {
         }
     }
 
-    /// Adds a task, ready to run. `name` is for [`names`](Self::names). Whoever may want to end
-    /// the task early keeps what this returns; to others it is nothing.
+    /// Adds a task, which is ready to be polled. `name` is listed by [`names`](Self::names). Dropping the
+    /// returned handle does not affect the task.
     pub fn spawn(&self, name: &'static str, future: BoxFuture<'static, ()>) -> AbortHandle {
         let shared = &self.owner.0;
-        let task = lock(&shared.live).insert(|place| Task {
-            place,
+        let task = lock(&shared.live).insert(|position| Task {
+            position,
             name,
-            queued: AtomicBool::new(true),
-            slot: Mutex::new(Slot::Resting(future)),
+            is_queued: AtomicBool::new(true),
+            state: Mutex::new(TaskState::Idle(future)),
             shared: Arc::downgrade(shared),
         });
         shared.push(task.clone());
         AbortHandle(task)
     }
 
-    /// Takes the task that has been ready longest.
+    /// Removes and returns the task that has been ready longest.
     pub fn pop(&self) -> Option<Runnable> {
         self.pop_at(0)
     }
 
-    /// Takes the ready task at `index`, 0 being the one that has been ready longest; for those who
-    /// test with another order than this one.
+    /// Removes and returns the ready task at `index`; 0 is the one that has been ready longest. For tests
+    /// in another order.
     pub fn pop_at(&self, index: usize) -> Option<Runnable> {
         let shared = &self.owner.0;
         let mut ready = lock(&shared.ready);
@@ -89,41 +88,41 @@ impl TaskQueue {
         } else {
             ready.remove(index)
         }?;
-        if ready.capacity() > MAX_KEPT_CAPACITY && ready.len() < ready.capacity() / 4 {
-            let room = ready.len() * 2;
-            ready.shrink_to(room);
+        if ready.capacity() > MAX_KEPT_TASKS && ready.len() < ready.capacity() / 4 {
+            let capacity = ready.len() * 2;
+            ready.shrink_to(capacity);
         }
         shared.len.store(ready.len(), Ordering::Release);
         Some(Runnable(task))
     }
 
-    /// How many tasks are ready.
+    /// Returns the number of ready tasks.
     ///
-    /// A task is counted before `notify` is called for it, in an order which everybody agrees on
-    /// (`SeqCst`). So whoever first says that it sleeps, in an atomic which `notify` reads, and then
-    /// finds nothing here is notified of whatever comes.
+    /// A task is counted before `notify` is called for it, in the single total order of `SeqCst`
+    /// operations. A thread that first stores, with `SeqCst`, in an atomic that `notify` loads with
+    /// `SeqCst`, that it sleeps, and then finds 0 here, is therefore notified of every later task.
     pub fn ready(&self) -> usize {
         self.owner.0.len.load(Ordering::SeqCst)
     }
 
-    /// How many tasks have not ended.
+    /// Returns the number of tasks that have not ended.
     pub fn live(&self) -> usize {
         lock(&self.owner.0.live).len()
     }
 
-    /// The names of the tasks that have not ended, oldest first.
+    /// Returns the names of the tasks that have not ended, oldest first.
     pub fn names(&self) -> Vec<&'static str> {
         let mut tasks: Vec<_> = lock(&self.owner.0.live)
             .tasks
             .iter()
-            .map(|task| (task.place.born, task.name))
+            .map(|task| (task.position.serial, task.name))
             .collect();
         tasks.sort_unstable();
         tasks.into_iter().map(|(_, name)| name).collect()
     }
 
-    /// Drops every task, ready or not. What they drop may spawn again: this goes on until nothing
-    /// is left.
+    /// Drops every task, ready or not. Drops of their values may spawn further tasks, which are dropped as
+    /// well: it returns when no task is left.
     pub fn clear(&self) {
         self.owner.0.clear();
     }
@@ -167,54 +166,56 @@ impl Shared {
             }
             // Each future is dropped outside the locks: its drop may wake and spawn.
             for task in tasks {
-                task.end();
+                task.drop_future();
             }
         }
     }
 }
 
-/// Capacity, in tasks, that a table keeps however few tasks there are. Above it, a table which is less
-/// than a quarter full gives half or more of its memory back.
-const MAX_KEPT_CAPACITY: usize = 256;
+/// Capacity, in tasks, that a collection keeps however few tasks there are. Above it, a collection that is
+/// less than a quarter full frees half or more of its memory.
+const MAX_KEPT_TASKS: usize = 256;
 
-/// The tasks that have not ended, in no order, each at an index it knows.
+/// The tasks that have not ended, in no order; each knows its index.
 #[derive(Default)]
 struct Live {
     tasks: Vec<Arc<Task>>,
-    born: u64,
+    /// The number of the latest task.
+    serial: u64,
 }
 
-/// Where a task is kept among those which have not ended, and when it came.
-struct Place {
-    /// Changes when another task leaves. Read and written with [`Shared::live`] locked.
+/// A task's position among those that have not ended.
+struct Position {
+    /// Changes when another task is removed. Read and written only with [`Shared::live`] locked, and
+    /// atomic only to be `Sync`.
     index: AtomicUsize,
-    born: u64,
+    /// The order of spawning.
+    serial: u64,
 }
 
 impl Live {
-    fn insert(&mut self, task: impl FnOnce(Place) -> Task) -> Arc<Task> {
-        self.born += 1;
-        let task = Arc::new(task(Place {
+    fn insert(&mut self, task: impl FnOnce(Position) -> Task) -> Arc<Task> {
+        self.serial += 1;
+        let task = Arc::new(task(Position {
             index: AtomicUsize::new(self.tasks.len()),
-            born: self.born,
+            serial: self.serial,
         }));
         self.tasks.push(task.clone());
         task
     }
 
-    /// Takes `task` out, unless it has been taken out before.
+    /// Removes `task`, unless it has been removed before.
     fn remove(&mut self, task: &Task) -> Option<Arc<Task>> {
-        let index = task.place.index.load(Ordering::Relaxed);
+        let index = task.position.index.load(Ordering::Relaxed);
         let known = self.tasks.get(index)?;
         if !std::ptr::eq(Arc::as_ptr(known), task) {
             return None;
         }
         let removed = self.tasks.swap_remove(index);
         if let Some(moved) = self.tasks.get(index) {
-            moved.place.index.store(index, Ordering::Relaxed);
+            moved.position.index.store(index, Ordering::Relaxed);
         }
-        if self.tasks.capacity() > MAX_KEPT_CAPACITY && self.tasks.len() < self.tasks.capacity() / 4
-        {
+        if self.tasks.capacity() > MAX_KEPT_TASKS && self.tasks.len() < self.tasks.capacity() / 4 {
             self.tasks.shrink_to(self.tasks.len() * 2);
         }
         Some(removed)
@@ -230,53 +231,57 @@ impl Live {
 }
 
 struct Task {
-    place: Place,
+    position: Position,
     name: &'static str,
     /// Whether the task is in the ready queue, or is about to be polled. Cleared before the poll,
-    /// so that a wake during it queues the task again. Always swapped: a wake that finds it set adds
-    /// nothing, and then the poll which clears it must see what was written before that wake.
-    queued: AtomicBool,
-    slot: Mutex<Slot>,
+    /// so that a wake during the poll queues the task again. Cleared and set by `swap` with `AcqRel`: a
+    /// wake that finds it set queues nothing, and the poll that clears it must then observe everything
+    /// that was written before that wake. A plain load and store would lose wakes.
+    is_queued: AtomicBool,
+    state: Mutex<TaskState>,
     shared: Weak<Shared>,
 }
 
-/// Where a task's future is.
-enum Slot {
-    Resting(BoxFuture<'static, ()>),
-    /// With whoever polls it.
-    Polled,
-    /// With whoever polls it, and somebody else has been told meanwhile to poll it once more.
-    PolledAndDue,
-    /// Nowhere: it ended, or it was cancelled.
-    Over,
+/// The state of a task, and its future unless it is being polled.
+enum TaskState {
+    /// Not being polled.
+    Idle(BoxFuture<'static, ()>),
+    /// Being polled; the polling thread has the future.
+    Running,
+    /// Being polled, and another thread has taken the task from the queue meanwhile: it is to be queued
+    /// again after the poll.
+    RunningAndWoken,
+    /// Completed or aborted.
+    Done,
 }
 
 impl Task {
-    /// Takes the future back after a poll, unless the task was cancelled meanwhile.
-    fn rest(self: &Arc<Self>, future: BoxFuture<'static, ()>) {
-        let mut slot = lock(&self.slot);
-        match *slot {
-            Slot::Polled => *slot = Slot::Resting(future),
-            Slot::PolledAndDue => {
-                *slot = Slot::Resting(future);
-                drop(slot);
+    /// Stores the future after a poll, unless the task was aborted meanwhile.
+    fn store(self: &Arc<Self>, future: BoxFuture<'static, ()>) {
+        let mut state = lock(&self.state);
+        match *state {
+            TaskState::Running => *state = TaskState::Idle(future),
+            TaskState::RunningAndWoken => {
+                *state = TaskState::Idle(future);
+                drop(state);
                 self.wake_by_ref();
             }
-            // Never stored again: another thread could poll what was cancelled.
-            Slot::Over | Slot::Resting(_) => {
-                drop(slot);
+            // Not stored: another thread could poll an aborted task.
+            TaskState::Done | TaskState::Idle(_) => {
+                drop(state);
                 drop(future);
             }
         }
     }
 
-    /// Drops the future, now or when whoever polls it is done with that.
-    fn end(&self) {
-        let slot = std::mem::replace(&mut *lock(&self.slot), Slot::Over);
-        drop(slot);
+    /// Drops the future, now or, if it is being polled, after that poll.
+    fn drop_future(&self) {
+        let state = std::mem::replace(&mut *lock(&self.state), TaskState::Done);
+        drop(state);
     }
 
-    fn forget(&self) {
+    /// Removes the task from those that have not ended.
+    fn remove(&self) {
         if let Some(shared) = self.shared.upgrade() {
             let entry = lock(&shared.live).remove(self);
             drop(entry);
@@ -286,7 +291,7 @@ impl Task {
 
 impl Wake for Task {
     fn wake(self: Arc<Self>) {
-        if !self.queued.swap(true, Ordering::AcqRel)
+        if !self.is_queued.swap(true, Ordering::AcqRel)
             && let Some(shared) = self.shared.upgrade()
         {
             shared.push(self);
@@ -294,7 +299,7 @@ impl Wake for Task {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if !self.queued.swap(true, Ordering::AcqRel)
+        if !self.is_queued.swap(true, Ordering::AcqRel)
             && let Some(shared) = self.shared.upgrade()
         {
             shared.push(self.clone());
@@ -302,19 +307,19 @@ impl Wake for Task {
     }
 }
 
-/// A task, as seen by who spawned it. Dropping this changes nothing for the task.
+/// A handle that can abort a task. Dropping it does not affect the task.
 #[derive(Clone)]
 pub struct AbortHandle(Arc<Task>);
 
 impl AbortHandle {
-    /// Ends the task: its future is dropped before this returns or, if it is being polled right
-    /// now, as soon as that poll is over. Does nothing to a task that has ended.
-    pub fn cancel(&self) {
-        self.0.forget();
-        self.0.end();
+    /// Aborts the task: its future is dropped before this returns or, if it is being polled, after
+    /// that poll. Does nothing if the task has ended.
+    pub fn abort(&self) {
+        self.0.remove();
+        self.0.drop_future();
     }
 
-    /// What the task was called when it was spawned.
+    /// Returns the name with which the task was spawned.
     pub fn name(&self) -> &'static str {
         self.0.name
     }
@@ -322,7 +327,7 @@ impl AbortHandle {
 
 impl fmt::Debug for AbortHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Spawned({})", self.name())
+        write!(f, "AbortHandle({})", self.name())
     }
 }
 
@@ -330,61 +335,59 @@ impl fmt::Debug for AbortHandle {
 pub struct Runnable(Arc<Task>);
 
 impl Runnable {
-    /// What the task was called when it was spawned.
+    /// Returns the name with which the task was spawned.
     pub fn name(&self) -> &'static str {
         self.0.name
     }
 
-    /// Polls the task once. If it ends, its future is dropped before this returns; if it panics,
-    /// it has ended, and the panic goes on.
+    /// Polls the task once. If it completes, its future is dropped before this returns.
+    ///
+    /// # Panics
+    ///
+    /// If the task panics. It has ended then.
     pub fn run(self) {
         let Runnable(task) = self;
-        task.queued.swap(false, Ordering::AcqRel);
+        task.is_queued.swap(false, Ordering::AcqRel);
         let taken = {
-            let mut slot = lock(&task.slot);
-            match *slot {
-                Slot::Resting(_) => std::mem::replace(&mut *slot, Slot::Polled),
-                Slot::Polled | Slot::PolledAndDue => {
-                    *slot = Slot::PolledAndDue;
+            let mut state = lock(&task.state);
+            match *state {
+                TaskState::Idle(_) => std::mem::replace(&mut *state, TaskState::Running),
+                TaskState::Running | TaskState::RunningAndWoken => {
+                    *state = TaskState::RunningAndWoken;
                     return;
                 }
-                Slot::Over => return,
+                TaskState::Done => return,
             }
         };
-        let Slot::Resting(mut future) = taken else {
+        let TaskState::Idle(mut future) = taken else {
             return;
         };
         let waker = Waker::from(task.clone());
-        let ending = Ending(&task);
+        let end = EndOnDrop(&task);
         let poll = future.as_mut().poll(&mut Context::from_waker(&waker));
         if poll.is_pending() {
-            std::mem::forget(ending);
-            task.rest(future);
+            std::mem::forget(end);
+            task.store(future);
         } else {
             drop(future);
         }
     }
 }
 
-/// Ends a task that is not told otherwise: also when polling it panics.
-struct Ending<'a>(&'a Task);
+/// Ends a task on drop, also if polling it panics.
+struct EndOnDrop<'a>(&'a Task);
 
-impl Drop for Ending<'_> {
+impl Drop for EndOnDrop<'_> {
     fn drop(&mut self) {
-        self.0.end();
-        self.0.forget();
+        self.0.drop_future();
+        self.0.remove();
     }
 }
 
 impl fmt::Debug for Runnable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Ready({})", self.name())
+        write!(f, "Runnable({})", self.name())
     }
-}
-
-/// Nothing of ours panics while it holds a lock; a poisoned one is as good as any.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -423,10 +426,10 @@ mod tests {
     }
 
     #[test]
-    fn a_task_woken_many_times_is_queued_once() {
+    fn task_woken_twice_is_queued_once() {
         let queue = TaskQueue::new(|| {});
-        let seat: Arc<Mutex<Option<Waker>>> = Arc::default();
-        let kept = seat.clone();
+        let slot: Arc<Mutex<Option<Waker>>> = Arc::default();
+        let kept = slot.clone();
         queue.spawn(
             "sleeper",
             Box::pin(poll_fn(move |cx| {
@@ -435,7 +438,7 @@ mod tests {
             })),
         );
         run_all(&queue);
-        let waker = seat.lock().unwrap().clone().unwrap();
+        let waker = slot.lock().unwrap().clone().unwrap();
         waker.wake_by_ref();
         waker.wake_by_ref();
         assert_eq!(queue.ready(), 1);
@@ -443,11 +446,11 @@ mod tests {
         assert_eq!((queue.ready(), queue.names()), (0, vec!["sleeper"]));
     }
 
-    /// Two threads, in rounds: one polls the task while the other writes a number, with no order but
-    /// that, and wakes it. How soon each comes differs from round to round; some meet the moment which
-    /// a plain load and store would lose: hundreds, since this crate is optimised for tests too.
+    /// Two threads, in rounds: one polls the task while the other writes a number with relaxed ordering
+    /// and wakes it. The delays differ from round to round; hundreds of rounds hit the window in which a
+    /// plain load and store would lose the wake, since this crate is optimised for tests as well.
     #[test]
-    fn a_wake_during_a_poll_is_seen_by_that_poll_or_brings_another() {
+    fn wake_during_a_poll_is_seen_by_that_poll_or_causes_another() {
         const ROUNDS: usize = 200_000;
         let spin = |times: usize| (0..times).for_each(|_| std::hint::spin_loop());
         let await_round = |round: &AtomicUsize, n: usize| {
@@ -464,23 +467,23 @@ mod tests {
         let (written, seen) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let (begun, ended, mut missed) = (AtomicUsize::new(0), AtomicUsize::new(0), 0);
         let queue = TaskQueue::new(|| {});
-        let seat: Arc<Mutex<Option<Waker>>> = Arc::default();
-        let (kept, what, told) = (seat.clone(), written.clone(), seen.clone());
+        let slot: Arc<Mutex<Option<Waker>>> = Arc::default();
+        let (kept, source, target) = (slot.clone(), written.clone(), seen.clone());
         queue.spawn(
             "reader",
             Box::pin(poll_fn(move |cx| {
-                told.store(what.load(Ordering::Relaxed), Ordering::Relaxed);
+                target.store(source.load(Ordering::Relaxed), Ordering::Relaxed);
                 lock(&kept).get_or_insert_with(|| cx.waker().clone());
                 Poll::Pending
             })),
         );
         run_all(&queue);
-        let waker = lock(&seat).clone().unwrap();
+        let waker = lock(&slot).clone().unwrap();
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 for n in 1..=ROUNDS {
                     await_round(&begun, n);
-                    waker.wake_by_ref(); // the cache has its line at hand then, and not that of `written`
+                    waker.wake_by_ref(); // loads the flag's cache line, but not that of `written`
                     spin(n / 64 % 32);
                     written.store(n, Ordering::Relaxed);
                     waker.wake_by_ref();
@@ -502,12 +505,12 @@ mod tests {
     }
 
     #[test]
-    fn clearing_drops_the_futures_although_their_wakers_live_on() {
+    fn clear_drops_futures_whose_wakers_still_exist() {
         let queue = TaskQueue::new(|| {});
         let alive = Arc::new(());
         let held = alive.clone();
-        let seat: Arc<Mutex<Option<Waker>>> = Arc::default();
-        let kept = seat.clone();
+        let slot: Arc<Mutex<Option<Waker>>> = Arc::default();
+        let kept = slot.clone();
         queue.spawn(
             "holder",
             Box::pin(poll_fn(move |cx| {
@@ -519,14 +522,14 @@ mod tests {
         run_all(&queue);
         queue.clear();
         assert_eq!(Arc::strong_count(&alive), 1);
-        let waker = seat.lock().unwrap().take().unwrap();
+        let waker = slot.lock().unwrap().take().unwrap();
         waker.wake();
         run_all(&queue);
         assert_eq!(queue.live(), 0);
     }
 
     #[test]
-    fn a_queue_cleared_by_one_of_its_tasks_is_empty_afterwards() {
+    fn queue_cleared_by_one_of_its_tasks_is_empty_afterwards() {
         let queue = TaskQueue::new(|| {});
         let handle = Arc::downgrade(&queue.owner.0);
         queue.spawn(
@@ -543,17 +546,16 @@ mod tests {
     }
 
     #[test]
-    fn a_task_which_spawns_when_dropped_does_not_survive_clearing() {
-        struct SpawnOnDrop(RunQueueHandle);
-        type RunQueueHandle = Weak<Shared>;
+    fn clear_drops_tasks_spawned_by_drops() {
+        struct SpawnOnDrop(Weak<Shared>);
         impl Drop for SpawnOnDrop {
             fn drop(&mut self) {
                 if let Some(shared) = self.0.upgrade() {
-                    let task = lock(&shared.live).insert(|place| Task {
-                        place,
-                        name: "afterthought",
-                        queued: AtomicBool::new(true),
-                        slot: Mutex::new(Slot::Resting(Box::pin(async {}))),
+                    let task = lock(&shared.live).insert(|position| Task {
+                        position,
+                        name: "late",
+                        is_queued: AtomicBool::new(true),
+                        state: Mutex::new(TaskState::Idle(Box::pin(async {}))),
                         shared: Arc::downgrade(&shared),
                     });
                     shared.push(task);
@@ -575,7 +577,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cancelled_task_drops_its_future_at_once_and_leaves_the_books() {
+    fn aborted_task_drops_its_future_and_is_no_longer_counted() {
         let queue = TaskQueue::new(|| {});
         let alive = Arc::new(());
         let held = alive.clone();
@@ -587,35 +589,35 @@ mod tests {
             }),
         );
         run_all(&queue);
-        task.cancel();
+        task.abort();
         assert_eq!((Arc::strong_count(&alive), queue.live()), (1, 0));
         let next = queue.spawn("next", Box::pin(std::future::pending()));
-        task.cancel();
+        task.abort();
         assert_eq!((queue.live(), next.name()), (1, "next"));
     }
 
     #[test]
-    fn a_task_that_cancels_itself_is_gone_after_its_poll() {
+    fn task_that_aborts_itself_is_dropped_after_its_poll() {
         let queue = TaskQueue::new(|| {});
         let alive = Arc::new(());
-        let seat: Arc<Mutex<Option<AbortHandle>>> = Arc::default();
-        let (held, own) = (alive.clone(), seat.clone());
+        let slot: Arc<Mutex<Option<AbortHandle>>> = Arc::default();
+        let (held, own) = (alive.clone(), slot.clone());
         let task = queue.spawn(
-            "quitter",
+            "self-aborting",
             Box::pin(poll_fn(move |_| {
                 let _hold = &held;
-                own.lock().unwrap().take().unwrap().cancel();
+                own.lock().unwrap().take().unwrap().abort();
                 Poll::Pending
             })),
         );
-        *seat.lock().unwrap() = Some(task);
+        *slot.lock().unwrap() = Some(task);
         run_all(&queue);
         assert_eq!((Arc::strong_count(&alive), queue.live()), (1, 0));
     }
 
-    /// One thread polls a task, which cancels itself; another tries to run it all the while.
+    /// One thread polls a task that aborts itself; another thread tries to run it meanwhile.
     #[test]
-    fn a_task_cancelled_while_its_poll_ends_is_never_polled_again() {
+    fn task_aborted_while_its_poll_ends_is_never_polled_again() {
         let mut polled_again = 0;
         for _ in 0..300 {
             let queue = TaskQueue::new(|| {});
@@ -623,7 +625,7 @@ mod tests {
             let own: Arc<Mutex<Option<AbortHandle>>> = Arc::default();
             let (counted, other, kept) = (polls.clone(), ran.clone(), own.clone());
             let task = queue.spawn(
-                "cancelled",
+                "aborted",
                 Box::pin(poll_fn(move |_| {
                     if counted.fetch_add(1, Ordering::SeqCst) == 0 {
                         let before = other.load(Ordering::SeqCst);
@@ -631,17 +633,17 @@ mod tests {
                             std::thread::yield_now();
                         }
                         let own = lock(&kept).take();
-                        own.unwrap().cancel();
+                        own.unwrap().abort();
                     }
                     Poll::Pending
                 })),
             );
             let inner = task.0.clone();
             *lock(&own) = Some(task);
-            let over = AtomicBool::new(false);
+            let finished = AtomicBool::new(false);
             std::thread::scope(|scope| {
                 scope.spawn(|| {
-                    while !over.load(Ordering::SeqCst) {
+                    while !finished.load(Ordering::SeqCst) {
                         if polls.load(Ordering::SeqCst) == 0 {
                             std::thread::yield_now();
                             continue;
@@ -651,7 +653,7 @@ mod tests {
                     }
                 });
                 queue.pop().unwrap().run();
-                over.store(true, Ordering::SeqCst);
+                finished.store(true, Ordering::SeqCst);
             });
             polled_again += usize::from(polls.load(Ordering::SeqCst) > 1);
         }
@@ -659,30 +661,30 @@ mod tests {
     }
 
     #[test]
-    fn the_memory_of_a_burst_of_tasks_is_given_back() {
+    fn memory_of_a_burst_of_tasks_is_freed() {
         let queue = TaskQueue::new(|| {});
         let mut tasks: Vec<_> = (0..100_000)
             .map(|_| queue.spawn("burst", Box::pin(std::future::pending())))
             .collect();
         run_all(&queue);
-        // The first and the last to come stay.
+        // The first and the last one are kept.
         let kept = [tasks.remove(0), tasks.pop().unwrap()];
         for task in tasks {
-            task.cancel();
+            task.abort();
         }
         let shared = &queue.owner.0;
-        assert!(lock(&shared.live).tasks.capacity() <= MAX_KEPT_CAPACITY);
-        assert!(lock(&shared.ready).capacity() <= MAX_KEPT_CAPACITY);
+        assert!(lock(&shared.live).tasks.capacity() <= MAX_KEPT_TASKS);
+        assert!(lock(&shared.ready).capacity() <= MAX_KEPT_TASKS);
         assert_eq!(queue.live(), 2);
-        kept[0].cancel();
-        kept[0].cancel();
+        kept[0].abort();
+        kept[0].abort();
         assert_eq!(queue.live(), 1);
-        kept[1].cancel();
+        kept[1].abort();
         assert_eq!(queue.live(), 0);
     }
 
     #[test]
-    fn a_wake_taken_from_the_queue_during_a_poll_is_not_lost() {
+    fn wake_popped_from_the_queue_during_a_poll_is_not_lost() {
         let queue = TaskQueue::new(|| {});
         let inner = Arc::downgrade(&queue.owner.0);
         let polls = Arc::new(AtomicUsize::new(0));
@@ -694,7 +696,7 @@ mod tests {
                     return Poll::Ready(());
                 }
                 cx.waker().wake_by_ref();
-                // Somebody runs the queue from within this poll, and meets this very task.
+                // The queue is run from within this poll, and yields this task.
                 let task = lock(&inner.upgrade().unwrap().ready).pop_front().unwrap();
                 Runnable(task).run();
                 Poll::Pending
@@ -705,9 +707,9 @@ mod tests {
     }
 
     #[test]
-    fn a_task_that_panics_has_ended() {
+    fn task_that_panics_has_ended() {
         let queue = TaskQueue::new(|| {});
-        queue.spawn("clumsy", Box::pin(async { panic!("on purpose") }));
+        queue.spawn("panicking", Box::pin(async { panic!("on purpose") }));
         let task = queue.pop().unwrap();
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| task.run()));
         assert!(outcome.is_err());

@@ -186,7 +186,7 @@ impl Timer for TableTimer {
         let table = &*self.owner.0.0;
         table
             .timers
-            .poll_until(&mut self.slot, cx, (table.now)(), deadline, || {
+            .poll_until(&mut self.slot, cx, (table.now)(), deadline, None, || {
                 table.wake_driver();
             })
     }

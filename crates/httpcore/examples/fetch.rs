@@ -1,16 +1,16 @@
-//! Fetches every URL on the command line at once, over one pool, on one thread.
+//! Fetches the URLs on the command line concurrently, over one pool, on one thread.
 
 use httpcore::{ConnectionPool, EventLoop};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let epoll = EventLoop::new()?;
-    let pool = ConnectionPool::new(epoll.backend());
+    let event_loop = EventLoop::new()?;
+    let pool = ConnectionPool::new(event_loop.backend());
     let tasks: Vec<_> = std::env::args()
         .skip(1)
         .map(|url| {
             let pool = pool.clone();
             let shown = url.clone();
-            let task = epoll.spawn(async move {
+            let task = event_loop.spawn(async move {
                 let response = pool.get(url).await?;
                 let status = response.status();
                 let body = response.into_body().bytes(16 << 20).await?;
@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     if tasks.is_empty() {
         eprintln!("usage: fetch URL...");
     }
-    epoll.block_on(async {
+    event_loop.block_on(async {
         for (url, task) in tasks {
             match task.await {
                 Ok((status, size)) => println!("{url}: {status}, {size} bytes"),

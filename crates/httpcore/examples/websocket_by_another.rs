@@ -1,5 +1,5 @@
-//! Another library's WebSocket over a stream of ours: the handshake is made here, and the frames are
-//! fastwebsockets'. It wants tokio's traits, which `Io` has, and no runtime of tokio's.
+//! A WebSocket of the crate `fastwebsockets` over a stream of this one, which makes the handshake. `Io`
+//! implements tokio's I/O traits, without a tokio runtime.
 
 use fastwebsockets::{FragmentCollector, Frame, OpCode, Payload, Role};
 use httpcore::{
@@ -10,9 +10,9 @@ use httpcore::{
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let origin = httpcore_origin::Origin::start()?;
     let url = origin.url("/echo").replacen("http", "ws", 1);
-    let epoll = EventLoop::new()?;
-    let pool = ConnectionPool::new(epoll.backend());
-    epoll.block_on(async {
+    let event_loop = EventLoop::new()?;
+    let pool = ConnectionPool::new(event_loop.backend());
+    event_loop.block_on(async {
         let opened = pool.websocket(Handshake::new(url)).await?;
         let socket =
             fastwebsockets::WebSocket::after_handshake(Io::new(opened.stream), Role::Client);
@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         socket.write_frame(hello).await?;
         let frame = socket.read_frame().await?;
         assert_eq!(frame.opcode, OpCode::Text);
-        println!("it says: {}", String::from_utf8_lossy(&frame.payload));
+        println!("received: {}", String::from_utf8_lossy(&frame.payload));
         socket.write_frame(Frame::close(1000, b"enough")).await?;
         let frame = socket.read_frame().await?;
         assert_eq!(frame.opcode, OpCode::Close);

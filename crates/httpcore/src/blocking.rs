@@ -1,19 +1,29 @@
-//! The same engine for threads that wait: no event loop in the background, no extra thread.
+//! The same engine for threads that block, without an event loop in the background.
 //!
-//! A call drives its own request on the calling thread, over sockets of its own, and returns when
-//! the response's head is there; reading the body goes on in the same way. The pool may be used
-//! from any number of threads.
+//! A call drives its own request on the calling thread, and returns when the response's head has
+//! arrived; reading the body works in the same way. A pool may be used from any number of threads.
 //!
-//! Over HTTP/2, threads share connections. Such a connection is read, and its server's PINGs are
-//! answered, while any thread waits in the pool; in between nobody does, and what has happened
-//! meanwhile is found out by the next one.
+//! Threads share connections of HTTP/2. Such a connection is read, and its server's PINGs are
+//! answered, while any thread waits in the pool. Between calls it is not: what has arrived in the
+//! meantime is processed by the next call.
 //!
 //! ```
 //! # let origin = httpcore_origin::Origin::start()?;
 //! # let url = origin.url("/hello");
 //! let response = httpcore::blocking::get(url)?;
-//! let text = response.into_body().bytes(1 << 20)?;
-//! # assert!(!text.is_empty());
+//! let data = response.into_body().bytes(1 << 20)?;
+//! # assert!(!data.is_empty());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Settings are those of [`ConnectionPoolBuilder`]:
+//!
+//! ```no_run
+//! let pool = httpcore::ConnectionPool::builder()
+//!     .max_connections(10)
+//!     .build_blocking()?;
+//! let response = pool.get("http://example.com/")?;
+//! std::io::copy(&mut response.into_body(), &mut std::io::stdout())?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -26,19 +36,18 @@ use std::{
 };
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::Uri;
 use httpcore_core_primitives::{
-    BoxError, Error, ErrorKind, ErrorPhase, NetworkStream, Request, RequestSent, Upgraded,
+    Error, ErrorKind, ErrorPhase, NetworkStream, Request, RequestSent, Upgraded,
 };
 pub use httpcore_net_epoll::Blocking;
 use httpcore_pool::{DrainSummary, PoolStats, PoolStatus};
 
-use crate::connection_pool::{self, Builder, parse_url};
+use crate::{ConnectionPoolBuilder, IntoUrl, connection_pool};
 
 /// A response whose body is read on the calling thread.
 pub type Response = http::Response<Body>;
 
-/// Sends requests from threads that wait for the answer. Cloning it yields another handle.
+/// A pool whose requests block the calling thread. Cloning it yields another handle to it.
 #[derive(Clone)]
 pub struct ConnectionPool {
     pool: connection_pool::ConnectionPool,
@@ -46,26 +55,18 @@ pub struct ConnectionPool {
 }
 
 impl ConnectionPool {
-    /// A pool with the defaults.
+    /// Creates a pool with default settings. For others, see
+    /// [`ConnectionPoolBuilder::build_blocking`].
     ///
     /// # Errors
     ///
-    /// When the operating system refuses what waiting takes.
+    /// If the operating system cannot create an event loop.
     pub fn new() -> io::Result<Self> {
-        Self::from_builder(connection_pool::ConnectionPool::builder())
+        ConnectionPoolBuilder::default().build_blocking()
     }
 
-    /// A pool as `builder` says.
-    ///
-    /// # Errors
-    ///
-    /// As for [`new`](Self::new).
-    pub fn from_builder(builder: Builder) -> io::Result<Self> {
-        Ok(Self::on(Blocking::new()?, builder))
-    }
-
-    /// A pool as `builder` says, on `blocking`: one with a resolver of its own, say.
-    pub fn on(blocking: Blocking, builder: Builder) -> Self {
+    /// The pool that `builder` configures, on `blocking`.
+    pub(crate) fn on(blocking: Blocking, builder: ConnectionPoolBuilder) -> Self {
         let blocking = Arc::new(blocking);
         ConnectionPool {
             pool: builder.build(blocking.backend()),
@@ -73,7 +74,7 @@ impl ConnectionPool {
         }
     }
 
-    /// Sends `request` and waits for the head of the response. See
+    /// Sends `request` and blocks until the head of the response has arrived. See
     /// [`ConnectionPool::request`](crate::ConnectionPool::request).
     ///
     /// # Errors
@@ -96,19 +97,15 @@ impl ConnectionPool {
     ///
     /// # Errors
     ///
-    /// As for [`request`](Self::request); [`ErrorKind::InvalidUrl`] if `url` is not one.
-    pub fn get<U>(&self, url: U) -> Result<Response, Error>
-    where
-        U: TryInto<Uri>,
-        U::Error: Into<BoxError>,
-    {
+    /// As for [`request`](Self::request); [`ErrorKind::InvalidUrl`] if `url` cannot be parsed.
+    pub fn get(&self, url: impl IntoUrl) -> Result<Response, Error> {
         let mut request = Request::default();
-        *request.uri_mut() = parse_url(url)?;
+        *request.uri_mut() = url.into_url()?;
         self.request(request)
     }
 
     /// Opens a WebSocket; see [`ConnectionPool::websocket`](crate::ConnectionPool::websocket). Its
-    /// stream becomes one that waits by [`stream`](Self::stream).
+    /// stream becomes a blocking one by [`stream`](Self::stream).
     ///
     /// # Errors
     ///
@@ -121,7 +118,7 @@ impl ConnectionPool {
         self.blocking.block_on(self.pool.websocket(handshake))
     }
 
-    /// What a response of this pool has left behind, read and written on the calling thread.
+    /// Returns an upgraded stream of this pool as one that is read and written on the calling thread.
     pub fn stream(&self, upgraded: Upgraded) -> Stream {
         Stream {
             upgraded,
@@ -130,20 +127,20 @@ impl ConnectionPool {
         }
     }
 
-    /// A snapshot to print.
+    /// Returns a snapshot of requests and connections.
     pub fn status(&self) -> PoolStatus {
         self.pool.status()
     }
 
-    /// What has happened since the pool was made, counted.
+    /// Returns counters since the pool was created.
     pub fn stats(&self) -> PoolStats {
         self.pool.stats()
     }
 
-    /// Refuses what comes, and waits, for so long at most, until what has come is done; see
-    /// [`ConnectionPool::drain`](crate::ConnectionPool::drain). A response whose body this very
-    /// thread holds unread does not end meanwhile. A thread that waits in a socket is not woken when
-    /// the time is over: its exchange is broken off when the server next says something, or by its
+    /// Refuses new requests and blocks, at most for `within`, until running and waiting ones have
+    /// ended; see [`ConnectionPool::drain`](crate::ConnectionPool::drain). A response whose body this
+    /// thread has not read does not end meanwhile. Another thread that is blocked in a socket is not
+    /// woken after `within`: its exchange is aborted when the server next sends something, or by its
     /// own time limits.
     pub fn drain(&self, within: Duration) -> DrainSummary {
         self.blocking.block_on(self.pool.drain(within))
@@ -154,7 +151,7 @@ impl ConnectionPool {
         self.pool.close_idle();
     }
 
-    /// Closes what is idle and refuses what comes; see
+    /// Closes the pool: idle connections are closed, later requests are refused; see
     /// [`ConnectionPool::close`](crate::ConnectionPool::close).
     pub fn close(&self) {
         self.pool.close();
@@ -167,23 +164,20 @@ impl fmt::Debug for ConnectionPool {
     }
 }
 
-/// Sends a GET over a connection of its own, and waits for the head of the response.
+/// Sends a GET over a connection of its own, and blocks until the head of the response has
+/// arrived.
 ///
 /// # Errors
 ///
 /// As for [`ConnectionPool::get`].
-pub fn get<U>(url: U) -> Result<Response, Error>
-where
-    U: TryInto<Uri>,
-    U::Error: Into<BoxError>,
-{
+pub fn get(url: impl IntoUrl) -> Result<Response, Error> {
     let pool = ConnectionPool::new().map_err(|error| {
         Error::new(
             ErrorKind::RuntimeShutdown,
             ErrorPhase::Request,
             RequestSent::None,
         )
-        .with_message("the system gave no means of waiting")
+        .with_message("cannot create an event loop")
         .with_source(error)
     })?;
     pool.get(url)
@@ -191,15 +185,15 @@ where
 
 /// A response's body, read on the calling thread.
 ///
-/// Implements [`Read`]: an error is the [`io::Error`] that an [`Error`] converts to, as
-/// `TimedOut`, `UnexpectedEof` or `ConnectionReset`, with the [`Error`] inside, and is reported
+/// Implements [`Read`]: an error is the [`io::Error`] that an [`Error`] converts to, such as
+/// `TimedOut`, `UnexpectedEof` or `ConnectionReset`, with the [`Error`] inside, and is returned
 /// again by each further read.
 pub struct Body {
     body: crate::Body,
-    /// What was received and not yet read.
+    /// Data that has been received and not read.
     unread: Bytes,
-    /// What ended the body early. It is reported by every later read, which would otherwise take
-    /// what it has for the whole.
+    /// The error that ended the body. Every later read returns it, so that a part cannot be taken for
+    /// the whole.
     failure: Option<Error>,
     blocking: Arc<Blocking>,
 }
@@ -214,12 +208,12 @@ impl Body {
         self.receive()
     }
 
-    /// The next piece of what has not been received yet.
+    /// Receives the next piece.
     fn receive(&mut self) -> Option<Result<Bytes, Error>> {
         if let Some(failure) = &self.failure {
             return Some(Err(failure.repeated()));
         }
-        // What is at hand, as most small responses are, needs no loop: that costs 500 instructions.
+        // Received bytes, as of most small responses, need no loop, which costs 500 instructions.
         if self.body.is_empty() {
             return None;
         }
@@ -235,12 +229,12 @@ impl Body {
         piece
     }
 
-    /// All of it, if that is at most `limit` bytes.
+    /// Receives the whole body, if it is at most `limit` bytes.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::TooLarge`] if there is more; otherwise whatever ends the body early, also if an
-    /// earlier read has reported it.
+    /// [`ErrorKind::TooLarge`] if it is larger; otherwise the error that ends the body, also if an
+    /// earlier read has returned it.
     pub fn bytes(self, limit: usize) -> Result<Bytes, Error> {
         if let Some(failure) = self.failure {
             return Err(failure);
@@ -251,7 +245,7 @@ impl Body {
         let head = self.unread;
         let rest = limit.checked_sub(head.len()).ok_or_else(|| {
             Error::new(ErrorKind::TooLarge, ErrorPhase::Body, RequestSent::Full)
-                .with_message(format!("the body is larger than the {limit} bytes allowed"))
+                .with_message(format!("body larger than the limit of {limit} bytes"))
                 .with_response_started(true)
         })?;
         let tail = self.blocking.block_on(self.body.bytes(rest))?;
@@ -279,13 +273,13 @@ impl Read for Body {
 /// An [`Upgraded`] stream that is read and written on the calling thread. Dropping it closes it.
 pub struct Stream {
     upgraded: Upgraded,
-    /// What was received and not yet read.
+    /// Data that has been received and not read.
     unread: BytesMut,
     blocking: Arc<Blocking>,
 }
 
 impl Stream {
-    /// Says goodbye and closes the writing side; reading goes on.
+    /// Flushes and closes the writing side; with TLS, sends `close_notify`. Reading goes on.
     ///
     /// # Errors
     ///

@@ -1,16 +1,18 @@
-//! How a route becomes a connection: resolve, connect, and then hop by hop.
+//! Making a connection along a route: resolve, connect, and then each hop.
 
 use std::{
     io,
     net::SocketAddr,
     sync::Arc,
+    task::Context,
     time::{Duration, Instant},
 };
 
 use httpcore_core_primitives::{
     Alpn, BoxFuture, BoxStream, ConnectionInfo, Error, ErrorKind, ErrorPhase, Established,
     NetworkBackend, RequestSent, Runtime, RuntimeShutdown, TimeoutKind, TlsConnector, TlsFailure,
-    TlsOverride, Trace, TraceEvent, options::deadline, runtime::WithDeadline, with_deadline,
+    TlsOverride, Trace, TraceEvent, noop_waker, options::deadline, runtime::WithDeadline,
+    with_deadline,
 };
 use httpcore_pool::{Connect, ConnectContext, Endpoint, Hop, Route};
 use httpcore_proto_h1::H1Connection;
@@ -19,11 +21,11 @@ use httpcore_proto_h2::H2Connection;
 
 use crate::race;
 
-/// Makes connections out of a backend, TLS and the protocols.
+/// Makes connections with a backend, TLS and the protocols.
 #[derive(Debug)]
 pub(crate) struct Connector(pub(crate) Arc<ConnectDeps>);
 
-/// What connections are made of.
+/// What connections are made with.
 #[derive(Debug)]
 pub(crate) struct ConnectDeps {
     pub(crate) backend: Arc<dyn NetworkBackend>,
@@ -60,7 +62,7 @@ impl Attempt {
     async fn run(self) -> Result<Established, Error> {
         let mut stream = self.connect().await?;
         self.trace().emit(|| {
-            // Not before somebody listens: the local address takes a system call.
+            // Not before there is a listener: the local address takes a system call.
             let ConnectionInfo { peer, local, .. } = stream.info();
             (self.now(), TraceEvent::TcpConnected { peer, local })
         });
@@ -76,7 +78,7 @@ impl Attempt {
             let connection = self
                 .within(TimeoutKind::Connect, opening)
                 .await
-                .ok_or_else(|| timed_out(TimeoutKind::Connect))??;
+                .ok_or_else(|| self.timed_out(TimeoutKind::Connect))??;
             return Ok(Established::Shared(Arc::new(connection)));
         }
         #[cfg(not(feature = "http2"))]
@@ -98,8 +100,9 @@ impl Attempt {
         // RFC 9113 §3.2: without `h2` in its answer, a server does not speak it over TLS.
         if offered_only_http2 && chosen != Some(Alpn::Http2) {
             return Err(
-                Error::new(ErrorKind::Tls, ErrorPhase::Tls, RequestSent::None)
-                    .with_message("the server did not choose HTTP/2, and nothing else is spoken"),
+                Error::new(ErrorKind::Tls, ErrorPhase::Tls, RequestSent::None).with_message(
+                    "the server did not choose HTTP/2, and no other version is enabled",
+                ),
             );
         }
         Ok(chosen == Some(Alpn::Http2))
@@ -133,7 +136,7 @@ impl Attempt {
                 })
             }
         };
-        connected.unwrap_or_else(|| Err(timed_out(TimeoutKind::Connect)))
+        connected.unwrap_or_else(|| Err(self.timed_out(TimeoutKind::Connect)))
     }
 
     fn race(&self) -> race::Connecting<'_> {
@@ -151,7 +154,7 @@ impl Attempt {
         let addresses = self
             .within(TimeoutKind::Resolve, lookup)
             .await
-            .ok_or_else(|| timed_out(TimeoutKind::Resolve))?
+            .ok_or_else(|| self.timed_out(TimeoutKind::Resolve))?
             .map_err(|error| {
                 Error::new(ErrorKind::Resolve, ErrorPhase::Resolve, RequestSent::None)
                     .with_message(format!("the addresses of {host} could not be found"))
@@ -186,7 +189,7 @@ impl Attempt {
                 let stream = self
                     .within(TimeoutKind::Tls, handshake)
                     .await
-                    .ok_or_else(|| timed_out(TimeoutKind::Tls))?
+                    .ok_or_else(|| self.timed_out(TimeoutKind::Tls))?
                     .map_err(refused)?;
                 // Asked for once: it is a system call, and a copy of the certificates.
                 let chosen = self.protected(offer, &stream.info())?;
@@ -243,6 +246,25 @@ impl Attempt {
         with_deadline(&self.runtime(), "dial", due, step)
     }
 
+    /// Returns the error of a phase whose time limit has passed, or whose runtime has ended: then timers are ready
+    /// before their time.
+    fn timed_out(&self, limit: TimeoutKind) -> Error {
+        let phase = match limit {
+            TimeoutKind::Resolve => ErrorPhase::Resolve,
+            TimeoutKind::Tls => ErrorPhase::Tls,
+            _ => ErrorPhase::Connect,
+        };
+        let later = self.now() + Duration::from_secs(3600);
+        let mut timer = self.means.backend.timer("check for the end of the runtime");
+        let mut cx = Context::from_waker(noop_waker());
+        let kind = if timer.poll_until(&mut cx, later).is_ready() {
+            ErrorKind::RuntimeShutdown
+        } else {
+            ErrorKind::Timeout(limit)
+        };
+        Error::new(kind, phase, RequestSent::None)
+    }
+
     fn now(&self) -> Instant {
         self.means.backend.now()
     }
@@ -254,16 +276,6 @@ impl Attempt {
     fn trace(&self) -> &Trace {
         &self.terms.trace
     }
-}
-
-/// The time limit of a phase has passed.
-fn timed_out(limit: TimeoutKind) -> Error {
-    let phase = match limit {
-        TimeoutKind::Resolve => ErrorPhase::Resolve,
-        TimeoutKind::Tls => ErrorPhase::Tls,
-        _ => ErrorPhase::Connect,
-    };
-    Error::new(ErrorKind::Timeout(limit), phase, RequestSent::None)
 }
 
 /// Returns the error of a runtime that has ended, which is no fault of the network.
@@ -298,7 +310,12 @@ mod tests {
         for (error, kind, retryable, connect) in [
             (tls(io::ErrorKind::InvalidData), ErrorKind::Tls, false, true),
             (tls(io::ErrorKind::Other), ErrorKind::Tls, false, true),
-            (io::ErrorKind::InvalidData.into(), ErrorKind::Tls, false, true),
+            (
+                io::ErrorKind::InvalidData.into(),
+                ErrorKind::Tls,
+                false,
+                true,
+            ),
             (
                 tls(io::ErrorKind::InvalidInput),
                 ErrorKind::InvalidRequest,
@@ -323,7 +340,12 @@ mod tests {
                 true,
                 true,
             ),
-            (io::ErrorKind::BrokenPipe.into(), ErrorKind::Network, true, true),
+            (
+                io::ErrorKind::BrokenPipe.into(),
+                ErrorKind::Network,
+                true,
+                true,
+            ),
             (
                 RuntimeShutdown::error(),
                 ErrorKind::RuntimeShutdown,

@@ -1,50 +1,62 @@
-//! The pool as its users meet it.
+//! The pool and its builder.
 
-#[cfg(feature = "tls")]
+#[cfg(all(feature = "epoll", any(target_os = "linux", target_os = "android")))]
+use std::io;
+#[cfg(feature = "rustls")]
 use std::sync::OnceLock;
 use std::{
+    any::Any,
     fmt,
+    future::poll_fn,
+    net::IpAddr,
     path::PathBuf,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use http::Uri;
 use httpcore_core_primitives::{
-    Body, BoxError, Error, ErrorKind, ErrorPhase, NetworkBackend, Request, RequestSent, Response,
-    Runtime, ServerName, TcpOptions, Timeouts, TlsConnector,
+    Body, Error, LazyTimer, NetworkBackend, Request, Response, Runtime, ServerName, TcpOptions,
+    Timeouts, TlsConnector, options, with_deadline,
 };
 #[cfg(feature = "ws")]
-use httpcore_core_primitives::{ConnectionPolicy, options, upgrade::ExtendedConnectUnsupported};
-use httpcore_pool::{Drain, Pool, PoolConfig, PoolStatus, ResponseFuture as PoolResponseFuture};
+use httpcore_core_primitives::{ConnectionPolicy, upgrade::ExtendedConnectUnsupported};
+use httpcore_pool::{
+    Drain, Pool, PoolConfig, PoolStats, PoolStatus, ResponseFuture as PoolResponseFuture, Retry,
+};
+use httpcore_proto_h1::Http1Config;
+#[cfg(feature = "http2")]
+use httpcore_proto_h2::Http2Config;
 
 use crate::{
+    IntoUrl,
     connect::{ConnectDeps, Connector},
     routes::{RouteOverrides, Routes, Versions},
 };
 
-/// Sends requests, and shares connections between them. Cloning it yields another handle to the
-/// same pool; it may be used from any number of tasks and threads.
+/// A pool of connections, which sends requests.
 ///
-/// ```
-/// use httpcore::{Body, ConnectionPool, EventLoop};
+/// Cloning it yields another handle to the same pool. It may be used from any number of tasks and
+/// threads.
 ///
-/// # let origin = httpcore_origin::Origin::start()?;
-/// # let url = origin.url("/hello");
-/// let epoll = EventLoop::new()?;
+/// ```no_run
+/// # #[cfg(feature = "epoll")] {
+/// use httpcore::{ConnectionPool, EventLoop, http};
+///
+/// let event_loop = EventLoop::new()?;
 /// let pool = ConnectionPool::builder()
 ///     .max_connections(4)
-///     .build(epoll.backend());
-/// epoll.block_on(async {
-///     let request = http::Request::get(url).body(Body::empty())?;
+///     .build(event_loop.backend());
+/// event_loop.block_on(async {
+///     let request = http::Request::post("http://example.com/").body("hello")?;
 ///     let mut response = pool.request(request).await?;
 ///     while let Some(piece) = response.body_mut().chunk().await {
 ///         println!("{} bytes", piece?.len());
 ///     }
-///     Ok::<(), Box<dyn std::error::Error>>(())
+///     Ok::<(), httpcore::Error>(())
 /// })?;
+/// # }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
@@ -55,28 +67,32 @@ pub struct ConnectionPool {
 }
 
 impl ConnectionPool {
-    /// A pool with the defaults, on `backend`.
-    pub fn new(backend: Arc<dyn NetworkBackend>) -> Self {
+    /// Creates a pool with default settings on `backend`.
+    pub fn new(backend: impl NetworkBackend) -> Self {
         Self::builder().build(backend)
     }
 
-    /// What may be set before a pool is made.
-    pub fn builder() -> Builder {
-        Builder::default()
+    /// Returns a builder with default settings.
+    pub fn builder() -> ConnectionPoolBuilder {
+        ConnectionPoolBuilder::default()
     }
 
-    /// Sends `request`, whose URI must be absolute (`http://host/path`), and yields the response
-    /// once its head is there. The body streams; while it lasts, it holds its connection. The
-    /// request's body is a [`Body`], or what becomes one: `()`, a `&'static str`, a `String`, a
-    /// `Vec<u8>`, [`Bytes`](crate::Bytes) and the like.
+    /// Sends `request` and yields the response once its head has arrived.
     ///
-    /// [`Timeouts`], [`Trace`](crate::Trace), [`ConnectionPolicy`],
-    /// [`Partition`](crate::Partition), [`ServerName`],
-    /// [`TlsOverride`](crate::TlsOverride) and [`IncludeConnectionInfo`](crate::IncludeConnectionInfo) are taken from the request's extensions. Dropping the future, or the body, gives up the exchange and frees its place before `drop` returns.
+    /// The URI must be absolute (`http://host/path`). The response's body streams, and uses the
+    /// connection until it has ended or is dropped. The request's body is a [`Body`] or what
+    /// converts into one: `()`, a `&'static str`, a `String`, a `Vec<u8>`, [`Bytes`](crate::Bytes).
+    /// User information in the URI (`http://user:password@host/`) is not sent.
+    ///
+    /// Options are taken from the request's extensions; [`RequestExt`](crate::RequestExt) has a
+    /// table of them.
+    ///
+    /// Dropping the future or the body aborts the exchange and releases its connection before
+    /// `drop` returns.
     ///
     /// # Errors
     ///
-    /// See [`Error`]: it says what failed, in which phase, and how much of the request was sent.
+    /// See [`Error`]: kind, phase, and how much of the request was sent.
     pub fn request<B: Into<Body>>(&self, request: http::Request<B>) -> ResponseFuture {
         let request = request.map(Into::into);
         let apart = RouteOverrides::of(request.extensions());
@@ -90,13 +106,10 @@ impl ConnectionPool {
     ///
     /// # Errors
     ///
-    /// As for [`request`](Self::request); [`ErrorKind::InvalidUrl`] if `url` is not one.
-    pub fn get<U>(&self, url: U) -> ResponseFuture
-    where
-        U: TryInto<Uri>,
-        U::Error: Into<BoxError>,
-    {
-        match parse_url(url) {
+    /// As for [`request`](Self::request); [`ErrorKind::InvalidUrl`](crate::ErrorKind::InvalidUrl) if `url` cannot be parsed, with
+    /// the place in its message.
+    pub fn get(&self, url: impl IntoUrl) -> ResponseFuture {
+        match url.into_url() {
             Ok(url) => {
                 let mut request = Request::default();
                 *request.uri_mut() = url;
@@ -106,14 +119,21 @@ impl ConnectionPool {
         }
     }
 
-    /// Opens a WebSocket, over whatever protocol the connection speaks: RFC 6455 over HTTP/1.1,
-    /// RFC 8441 over HTTP/2, and over a connection of HTTP/1.1 of its own, if the server speaks HTTP/2
-    /// and does not know the latter. What has been agreed on comes with the stream, which begins
-    /// right behind the response and has its place in this pool until it is dropped.
+    /// Returns this pool as a [`tower_service::Service`].
+    #[cfg(feature = "tower")]
+    pub fn service(&self) -> crate::service::PoolService {
+        crate::service::PoolService::new(self.clone())
+    }
+
+    /// Opens a WebSocket: by RFC 6455 over HTTP/1.1, by RFC 8441 over HTTP/2, and over an HTTP/1.1
+    /// connection of its own if an HTTP/2 server does not support the latter.
+    ///
+    /// The stream comes with the agreed subprotocol and extensions. It counts as a connection of
+    /// this pool until it is dropped.
     ///
     /// # Errors
     ///
-    /// See [`OpenError`](crate::ws::OpenError): a server which refuses has its response given back.
+    /// See [`OpenError`](crate::ws::OpenError), which has the response of a server that refused.
     #[cfg(feature = "ws")]
     pub fn websocket(
         &self,
@@ -133,7 +153,7 @@ impl ConnectionPool {
                     let wish = again.extensions().get::<ConnectionPolicy>();
                     let wish = wish.copied().unwrap_or_default().with_http1_only();
                     again.extensions_mut().insert(wish);
-                    // To the caller both are one, and what the first took is gone.
+                    // Both attempts are one request to the caller, under one total limit.
                     let own = again.extensions().get::<Timeouts>();
                     let limits = options::effective(&pool.timeouts, own);
                     if let Some(total) = limits.total() {
@@ -148,9 +168,9 @@ impl ConnectionPool {
         })
     }
 
-    /// Listens to Server-Sent Events, and asks again when the stream breaks, for what comes behind
-    /// the last event. Whoever does not want that makes
-    /// [`sse::Events`](crate::sse::Events) of a response.
+    /// Subscribes to Server-Sent Events, and reconnects with the ID of the last event when the
+    /// stream ends. To read the events of a single response, use
+    /// [`sse::Events`](crate::sse::Events).
     #[cfg(feature = "sse")]
     pub fn events(&self, subscription: crate::sse::Subscription) -> crate::sse::EventSource {
         let pool = self.clone();
@@ -163,33 +183,67 @@ impl ConnectionPool {
         self.timeouts
     }
 
-    /// Returns the clock and the tasks that the pool runs on: the real ones, or virtual time in a
-    /// test.
-    ///
-    /// ```
-    /// # use httpcore::{ConnectionPool, sleep_until};
-    /// # use std::time::Duration;
-    /// async fn pause(pool: &ConnectionPool, duration: Duration) {
-    ///     let runtime = pool.runtime();
-    ///     sleep_until(runtime, runtime.now() + duration).await;
-    /// }
-    /// # let epoll = httpcore::EventLoop::new()?;
-    /// # let pool = ConnectionPool::new(epoll.backend());
-    /// # epoll.block_on(pause(&pool, Duration::from_millis(1)));
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
+    /// Returns the runtime of the pool's backend: its clock, timers and tasks. In a test on the
+    /// mock backend these are in virtual time.
     pub fn runtime(&self) -> &Arc<dyn Runtime> {
         self.pool.runtime()
     }
 
-    /// A snapshot to print: how many requests and connections there are, and what each connection
-    /// is doing.
+    /// Returns the current time by the clock of the pool's backend.
+    pub fn now(&self) -> Instant {
+        self.runtime().now()
+    }
+
+    /// Waits for `duration` by the clock of the pool's backend.
+    ///
+    /// ```
+    /// # use httpcore::{ConnectionPool, EventLoop, Error, Response};
+    /// # use std::time::Duration;
+    /// async fn get_patiently(pool: &ConnectionPool, url: &str) -> Result<Response, Error> {
+    ///     for pause in [1, 2, 4].map(Duration::from_millis) {
+    ///         match pool.get(url).await {
+    ///             Err(error) if error.is_retryable() => pool.sleep(pause).await,
+    ///             outcome => return outcome,
+    ///         }
+    ///     }
+    ///     pool.get(url).await
+    /// }
+    /// # let event_loop = EventLoop::new()?;
+    /// # let pool = ConnectionPool::new(event_loop.backend());
+    /// # let outcome = event_loop.block_on(get_patiently(&pool, "http://127.0.0.1:1/"));
+    /// # assert!(outcome.unwrap_err().is_connect());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send + use<> {
+        let runtime = self.runtime().clone();
+        let deadline = options::deadline(runtime.now(), Some(duration));
+        let mut timer = LazyTimer::new(runtime, "sleep");
+        poll_fn(move |cx| timer.poll_until(cx, deadline))
+    }
+
+    /// Runs `future` for at most `limit` by the clock of the pool's backend, and yields `None` if it
+    /// has not ended by then; the future is dropped before that is returned. A future that is ready
+    /// at the deadline wins.
+    ///
+    /// The time starts with this call. To limit a single request, use
+    /// [`Timeouts::total`](Timeouts::total), which is part of its error.
+    pub fn timeout<F: Future>(
+        &self,
+        limit: Duration,
+        future: F,
+    ) -> impl Future<Output = Option<F::Output>> + use<F> {
+        let deadline = options::deadline(self.now(), Some(limit));
+        with_deadline(self.runtime(), "timeout", deadline, future)
+    }
+
+    /// Returns a snapshot: the numbers of requests and connections, and what each connection is
+    /// doing. `{}` prints it in a line, `{:#}` with a line for each connection.
     pub fn status(&self) -> PoolStatus {
         self.pool.status()
     }
 
-    /// What has happened since the pool was made, counted.
-    pub fn stats(&self) -> httpcore_pool::PoolStats {
+    /// Returns counters since the pool was created.
+    pub fn stats(&self) -> PoolStats {
         self.pool.stats()
     }
 
@@ -198,25 +252,25 @@ impl ConnectionPool {
         self.pool.close_idle();
     }
 
-    /// Closes what is idle and refuses what waits and what comes; what is in use is closed when
-    /// its exchange ends.
+    /// Closes the pool: idle connections are closed, waiting and later requests fail with
+    /// [`ErrorKind::PoolClosed`](crate::ErrorKind::PoolClosed), and connections in use are closed when their exchanges end.
     pub fn close(&self) {
         self.pool.close();
     }
 
-    /// Refuses what comes from the first poll on, closes what is idle, and waits, for so long at
-    /// most, until what has come is done; then closes the pool, and breaks off what has not ended,
-    /// [`Upgraded`](crate::Upgraded) streams too. Yields how many those were. See
+    /// Refuses new requests from the first poll on, closes idle connections, waits at most `within`
+    /// until running and waiting requests have ended, and then closes the pool and aborts the rest,
+    /// including [`Upgraded`](crate::Upgraded) streams. Yields the number of aborted ones. See
     /// [`Pool::drain`](httpcore_pool::Pool::drain).
     ///
     /// ```
     /// # use httpcore::{ConnectionPool, EventLoop};
     /// # use std::time::Duration;
-    /// # let epoll = EventLoop::new()?;
-    /// # let pool = ConnectionPool::new(epoll.backend());
-    /// epoll.block_on(async {
+    /// # let event_loop = EventLoop::new()?;
+    /// # let pool = ConnectionPool::new(event_loop.backend());
+    /// event_loop.block_on(async {
     ///     let drained = pool.drain(Duration::from_secs(10)).await;
-    ///     println!("{} requests did not end in time", drained.unfinished);
+    ///     println!("{} requests did not end in time", drained.aborted);
     /// });
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -231,11 +285,12 @@ impl fmt::Debug for ConnectionPool {
     }
 }
 
-/// A request on its way: the future of [`ConnectionPool::request`].
+/// The future of [`ConnectionPool::request`], which yields the response once its head has arrived.
+/// Dropping it aborts the request.
 ///
 /// # Panics
 ///
-/// When it is polled after it was ready, as the futures of the standard library may.
+/// If it is polled after it was ready.
 #[must_use = "futures do nothing unless polled"]
 pub struct ResponseFuture(Progress);
 
@@ -246,7 +301,7 @@ pub struct ResponseFuture(Progress);
 )]
 enum Progress {
     Sending(PoolResponseFuture),
-    /// It never came as far as the pool. `None` once that has been told.
+    /// Failed before the pool received it. `None` once the error has been returned.
     Refused(Option<Error>),
 }
 
@@ -279,15 +334,31 @@ impl fmt::Debug for ResponseFuture {
     }
 }
 
-/// What may be set before a [`ConnectionPool`] is made. Every setting has a default.
+/// Configures a [`ConnectionPool`].
+///
+/// Every setting has a default; no method overwrites what another has set.
+///
+/// ```
+/// use httpcore::{ConnectionPool, Timeouts, config::Retry};
+/// use std::time::Duration;
+///
+/// let builder = ConnectionPool::builder()
+///     .max_connections(50)
+///     .max_connections_per_origin(8)
+///     .max_lifetime(None)
+///     .max_pending_requests(1000)
+///     .retry(Retry::Unsent)
+///     .tcp_keepalive(Duration::from_secs(60))
+///     .timeouts(Timeouts::default().with_total(Duration::from_secs(30)));
+/// ```
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct Builder {
+pub struct ConnectionPoolBuilder {
     pool: PoolConfig,
     versions: Versions,
-    http1: httpcore_proto_h1::Http1Config,
+    http1: Http1Config,
     #[cfg(feature = "http2")]
-    http2: httpcore_proto_h2::Http2Config,
+    http2: Http2Config,
     tcp: TcpOptions,
     unix_socket: Option<PathBuf>,
     tls: Option<Arc<dyn TlsConnector>>,
@@ -295,14 +366,14 @@ pub struct Builder {
     race_delay: Duration,
 }
 
-impl Default for Builder {
+impl Default for ConnectionPoolBuilder {
     fn default() -> Self {
-        Builder {
+        ConnectionPoolBuilder {
             pool: PoolConfig::default(),
             versions: Versions::default(),
-            http1: httpcore_proto_h1::Http1Config::default(),
+            http1: Http1Config::default(),
             #[cfg(feature = "http2")]
-            http2: httpcore_proto_h2::Http2Config::default(),
+            http2: Http2Config::default(),
             tcp: TcpOptions::default(),
             unix_socket: None,
             tls: None,
@@ -313,30 +384,61 @@ impl Default for Builder {
     }
 }
 
-impl Builder {
-    /// At most this many connections, in use, idle or being made, to all origins together.
-    pub fn max_connections(mut self, limit: usize) -> Self {
-        self.pool.max_connections = Some(limit);
+impl ConnectionPoolBuilder {
+    /// Sets the maximum number of connections to all origins together: in use, idle or being made.
+    /// 100 by default; `None` is unlimited. Requests beyond it wait.
+    pub fn max_connections(mut self, limit: impl Into<Option<usize>>) -> Self {
+        self.pool.max_connections = limit.into();
         self
     }
 
-    /// At most this many connections to each origin.
-    pub fn max_connections_per_origin(mut self, limit: usize) -> Self {
-        self.pool.max_connections_per_origin = Some(limit);
+    /// Sets the maximum number of connections to one origin. Unlimited by default. Requests beyond
+    /// it wait.
+    pub fn max_connections_per_origin(mut self, limit: impl Into<Option<usize>>) -> Self {
+        self.pool.max_connections_per_origin = limit.into();
         self
     }
 
-    /// How often an attempt to connect that failed is repeated: at once, then after 0.5, 1, 2 … s.
-    /// Not at all by default. See [`PoolConfig::connect_retries`](PoolConfig::connect_retries).
+    /// Sets the maximum number of idle connections. Unlimited by default, but for
+    /// [`max_connections`](Self::max_connections). The one that has been idle longest is closed for
+    /// the next.
+    pub fn max_idle(mut self, limit: impl Into<Option<usize>>) -> Self {
+        self.pool.max_idle = limit.into();
+        self
+    }
+
+    /// Sets how long a connection may be idle before it is closed. 4 s by default; `None` keeps it
+    /// until the server closes it.
+    pub fn idle_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.pool.idle_timeout = limit.into();
+        self
+    }
+
+    /// Sets the age at which a connection is not used again: it is closed when it is idle or its
+    /// exchange has ended. 10 min by default; `None` is unlimited.
+    pub fn max_lifetime(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.pool.max_lifetime = limit.into();
+        self
+    }
+
+    /// Sets the maximum number of requests that wait without a connection being made for them. One
+    /// more fails at once with [`ErrorKind::QueueFull`](crate::ErrorKind::QueueFull). Unlimited by default.
+    pub fn max_pending_requests(mut self, limit: impl Into<Option<usize>>) -> Self {
+        self.pool.max_pending_requests = limit.into();
+        self
+    }
+
+    /// Sets how often a failed attempt to connect is repeated: at once, then after 0.5, 1, 2 … s. 0 by
+    /// default. See [`PoolConfig::connect_retries`](PoolConfig::connect_retries).
     pub fn connect_retries(mut self, retries: u32) -> Self {
         self.pool.connect_retries = retries;
         self
     }
 
-    /// How long a connection may be idle before it is closed; `None` is for ever, or until the
-    /// server closes it.
-    pub fn idle_timeout(mut self, limit: Option<Duration>) -> Self {
-        self.pool.idle_timeout = limit;
+    /// Sets which requests are sent a second time when their connection turns out to be closed.
+    /// [`Retry::Idempotent`] by default.
+    pub fn retry(mut self, retry: Retry) -> Self {
+        self.pool.retry = retry;
         self
     }
 
@@ -346,85 +448,113 @@ impl Builder {
         self
     }
 
-    /// Every other setting of the pool.
-    pub fn pool_config(mut self, config: PoolConfig) -> Self {
-        self.pool = config;
-        self
-    }
-
-    /// Whether HTTP/1.1 is spoken; it is, unless told otherwise. With neither version, HTTP/1.1 is.
-    pub fn http1(mut self, spoken: bool) -> Self {
-        self.versions.http1 = spoken;
-        self
-    }
-
-    /// Whether HTTP/2 is spoken; it is, unless told otherwise, where the server chooses it in the TLS
-    /// handshake (ALPN, RFC 9113 §3.2).
+    /// Changes any setting of the pool, and leaves the others as they are.
     ///
-    /// With [`http1(false)`](Self::http1) besides, servers are taken to know it: `http` URLs too are
-    /// asked for by HTTP/2 then (RFC 9113 §3.3), and a server which chooses anything else in its
-    /// handshake is refused.
+    /// ```
+    /// # use httpcore::ConnectionPool;
+    /// let builder = ConnectionPool::builder()
+    ///     .max_connections(20)
+    ///     .configure_pool(|pool| pool.max_requests_per_connection = Some(1000));
+    /// ```
+    pub fn configure_pool(mut self, change: impl FnOnce(&mut PoolConfig)) -> Self {
+        change(&mut self.pool);
+        self
+    }
+
+    /// Sets whether HTTP/1.1 is used. True by default. With neither version, HTTP/1.1 is.
+    pub fn http1(mut self, enabled: bool) -> Self {
+        self.versions.http1 = enabled;
+        self
+    }
+
+    /// Sets whether HTTP/2 is used where the server chooses it in the TLS handshake (ALPN, RFC 9113
+    /// §3.2). True by default.
+    ///
+    /// With [`http1(false)`](Self::http1) besides, servers are assumed to support it: `http` URLs use
+    /// HTTP/2 as well (RFC 9113 §3.3), and a server that chooses anything else in its handshake is
+    /// refused.
     ///
     /// ```
     /// # use httpcore::ConnectionPool;
     /// let only_http2 = ConnectionPool::builder().http1(false).http2(true);
     /// ```
     #[cfg(feature = "http2")]
-    pub fn http2(mut self, spoken: bool) -> Self {
-        self.versions.http2 = spoken;
+    pub fn http2(mut self, enabled: bool) -> Self {
+        self.versions.http2 = enabled;
         self
     }
 
-    /// The settings of HTTP/2: windows, limits, keep-alive.
+    /// Changes settings of HTTP/2, such as windows, limits and keep-alive, and leaves the others as
+    /// they are.
     #[cfg(feature = "http2")]
-    pub fn http2_config(mut self, config: httpcore_proto_h2::Http2Config) -> Self {
-        self.http2 = config;
+    pub fn configure_http2(mut self, change: impl FnOnce(&mut Http2Config)) -> Self {
+        change(&mut self.http2);
         self
     }
 
-    /// The settings of HTTP/1.1: its limits above all.
-    pub fn http1_config(mut self, config: httpcore_proto_h1::Http1Config) -> Self {
-        self.http1 = config;
+    /// Changes settings of HTTP/1.1, such as its limits, and leaves the others as they are.
+    pub fn configure_http1(mut self, change: impl FnOnce(&mut Http1Config)) -> Self {
+        change(&mut self.http1);
         self
     }
 
-    /// The options of TCP connections.
-    pub fn tcp_options(mut self, options: TcpOptions) -> Self {
-        self.tcp = options;
+    /// Sets how long a TCP connection may be silent before the kernel probes it (`TCP_KEEPIDLE`).
+    /// `None`, the default, sends no probes.
+    pub fn tcp_keepalive(mut self, idle: impl Into<Option<Duration>>) -> Self {
+        self.tcp.keepalive = idle.into();
         self
     }
 
-    /// Connects to this Unix domain socket, whatever host a URL names; the host is what the server
-    /// is told in the `Host` field.
+    /// Sets the local address to connect from when the peer's address is of the same family. One of
+    /// each family can be set, by two calls.
+    pub fn local_address(mut self, address: impl Into<IpAddr>) -> Self {
+        match address.into() {
+            IpAddr::V4(address) => self.tcp.local_v4 = Some(address),
+            IpAddr::V6(address) => self.tcp.local_v6 = Some(address),
+        }
+        self
+    }
+
+    /// Changes options of TCP connections, and leaves the others as they are.
+    pub fn configure_tcp(mut self, change: impl FnOnce(&mut TcpOptions)) -> Self {
+        change(&mut self.tcp);
+        self
+    }
+
+    /// Connects to this Unix domain socket, whichever host a URL names; the `Host` field still has
+    /// the URL's host.
     pub fn unix_socket(mut self, path: impl Into<PathBuf>) -> Self {
         self.unix_socket = Some(path.into());
         self
     }
 
-    /// Puts this TLS under `https`. Without it, it is the one of the feature `tls`, which is shared
-    /// by all pools of the process with the sessions it remembers; without that too, such URLs are
-    /// refused.
-    pub fn tls(mut self, connector: Arc<dyn TlsConnector>) -> Self {
-        self.tls = Some(connector);
+    /// Sets the TLS of `https` URLs.
+    ///
+    /// Without it, pools use one connector of the feature `rustls`, which all pools of the process
+    /// share together with its cached sessions. Without the feature, such URLs fail with
+    /// [`ErrorKind::UnsupportedScheme`](crate::ErrorKind::UnsupportedScheme).
+    pub fn tls(mut self, connector: impl TlsConnector) -> Self {
+        self.tls = Some(shared_tls(connector));
         self
     }
 
-    /// Asks for this name in every TLS handshake, and checks certificates against it, whatever host
-    /// a URL names. A request may ask for yet another; see [`ServerName`].
+    /// Sets the name that every TLS handshake sends (SNI) and that certificates are checked against,
+    /// whichever host a URL names. A request's own [`ServerName`] overrides it.
     pub fn server_name(mut self, name: ServerName) -> Self {
         self.server_name = Some(name);
         self
     }
 
-    /// How long one address of a host may take before the next is tried beside it (RFC 8305 §5:
-    /// 250 ms, the default).
+    /// Sets how long the attempt to connect to one address of a host runs alone before the next
+    /// address is tried as well. 250 ms by default (RFC 8305 §5).
     pub fn happy_eyeballs_delay(mut self, delay: Duration) -> Self {
         self.race_delay = delay;
         self
     }
 
-    /// The pool, on `backend`.
-    pub fn build(self, backend: Arc<dyn NetworkBackend>) -> ConnectionPool {
+    /// Builds the pool on `backend`, for example [`EventLoop::backend`](crate::EventLoop::backend).
+    pub fn build(self, backend: impl NetworkBackend) -> ConnectionPool {
+        let backend = shared_backend(backend);
         let tls = self.tls.or_else(default_tls);
         let routes = Routes::new(
             self.tcp,
@@ -434,7 +564,7 @@ impl Builder {
             self.versions,
         );
         let runtime: Arc<dyn Runtime> = backend.clone();
-        let dialler = Connector(Arc::new(ConnectDeps {
+        let connector = Connector(Arc::new(ConnectDeps {
             backend,
             tls,
             race_delay: self.race_delay,
@@ -444,49 +574,101 @@ impl Builder {
         }));
         ConnectionPool {
             timeouts: self.pool.timeouts,
-            pool: Pool::new(self.pool, runtime, Arc::new(dialler)),
+            pool: Pool::new(self.pool, runtime, Arc::new(connector)),
             routes: Arc::new(routes),
         }
     }
+
+    /// Builds the pool on the tokio runtime that this thread is in.
+    ///
+    /// ```
+    /// use httpcore::ConnectionPool;
+    ///
+    /// # let origin = httpcore_origin::Origin::start()?;
+    /// # let url = origin.url("/hello");
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// let pool = ConnectionPool::builder().max_idle(10).build_tokio()?;
+    /// let response = pool.get(url).await?;
+    /// assert_eq!(response.status(), 200);
+    /// # Ok::<(), httpcore::Error>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::RuntimeShutdown`](crate::ErrorKind::RuntimeShutdown) if the thread is in no runtime.
+    #[cfg(feature = "tokio")]
+    pub fn build_tokio(self) -> Result<ConnectionPool, Error> {
+        let backend = httpcore_net_tokio::TokioBackend::current().map_err(|error| {
+            Error::new(
+                crate::ErrorKind::RuntimeShutdown,
+                crate::error::ErrorPhase::Request,
+                crate::error::RequestSent::None,
+            )
+            .with_message("build_tokio was called outside of a tokio runtime")
+            .with_source(error)
+        })?;
+        Ok(self.build(backend))
+    }
+
+    /// Builds a pool whose requests block the calling thread.
+    ///
+    /// # Errors
+    ///
+    /// If the operating system cannot create an event loop.
+    #[cfg(all(feature = "epoll", any(target_os = "linux", target_os = "android")))]
+    pub fn build_blocking(self) -> io::Result<crate::blocking::ConnectionPool> {
+        Ok(self.build_blocking_on(httpcore_net_epoll::Blocking::new()?))
+    }
+
+    /// Builds a pool whose requests block the calling thread, on `blocking`, which may have a
+    /// resolver of its own.
+    #[cfg(all(feature = "epoll", any(target_os = "linux", target_os = "android")))]
+    pub fn build_blocking_on(
+        self,
+        blocking: httpcore_net_epoll::Blocking,
+    ) -> crate::blocking::ConnectionPool {
+        crate::blocking::ConnectionPool::on(blocking, self)
+    }
 }
 
-/// What is under `https` when nobody says otherwise. It is made once, by the first pool: the roots
-/// are compiled in, and so that takes microseconds and no file.
+/// Returns the TLS of pools that are given none. It is made once in a process, by the first pool.
+/// `None` without the feature `rustls`, without a provider and without roots.
 fn default_tls() -> Option<Arc<dyn TlsConnector>> {
-    #[cfg(feature = "tls")]
+    #[cfg(feature = "rustls")]
     {
         static DEFAULT: OnceLock<Option<Arc<dyn TlsConnector>>> = OnceLock::new();
         let made = DEFAULT.get_or_init(|| {
-            let connector = httpcore_net_tls::RustlsConnector::builder().build().ok()?;
-            Some(Arc::new(connector))
+            let builder = httpcore_net_tls::RustlsConnector::builder();
+            #[cfg(all(feature = "platform-verifier", not(feature = "webpki-roots")))]
+            let builder = builder.platform_roots();
+            Some(Arc::new(builder.build().ok()?))
         });
         made.clone()
     }
-    #[cfg(not(feature = "tls"))]
+    #[cfg(not(feature = "rustls"))]
     None
 }
 
-pub(crate) fn parse_url<U>(url: U) -> Result<Uri, Error>
-where
-    U: TryInto<Uri>,
-    U::Error: Into<BoxError>,
-{
-    url.try_into().map_err(|error| {
-        let error: BoxError = error.into();
-        // `http` does not say which character, nor where.
-        let message = match error.to_string().as_str() {
-            "invalid uri character" => {
-                "the URL has a character which no URL has: write an internationalized host in its ASCII \
-                 form (xn--…), and percent-encode the rest"
-            }
-            "invalid authority" => {
-                "the URL's host or port cannot be read: an internationalized host is written in its \
-                 ASCII form (xn--…)"
-            }
-            _ => "the URL cannot be read",
-        };
-        Error::new(ErrorKind::InvalidUrl, ErrorPhase::Request, RequestSent::None)
-            .with_message(message)
-            .with_source(error)
-    })
+/// Returns `backend` in an [`Arc`]; an `Arc<dyn NetworkBackend>` stays what it is, so that calls go
+/// through one pointer.
+fn shared_backend(backend: impl NetworkBackend) -> Arc<dyn NetworkBackend> {
+    match as_shared(&backend) {
+        Some(shared) => shared,
+        None => Arc::new(backend),
+    }
+}
+
+/// As [`shared_backend`], for TLS.
+fn shared_tls(connector: impl TlsConnector) -> Arc<dyn TlsConnector> {
+    match as_shared(&connector) {
+        Some(shared) => shared,
+        None => Arc::new(connector),
+    }
+}
+
+/// Returns a clone of `value` if it is an `Arc<T>`.
+fn as_shared<T: ?Sized + 'static>(value: &dyn Any) -> Option<Arc<T>> {
+    value.downcast_ref::<Arc<T>>().cloned()
 }

@@ -1,136 +1,189 @@
-//! An HTTP transport engine: what sits *under* a client.
+//! An HTTP transport engine: the layer below an HTTP client.
 //!
-//! A pool of connections with limits and a fair queue, HTTP/1.1 and HTTP/2, exact timeouts, and errors that
-//! say what can be done, on an event loop of its own, with no runtime to bring along. Redirects,
-//! cookies, decompression and caching belong to the layers above, and are not here.
+//! It has a connection pool with limits and a fair queue, HTTP/1.1 and HTTP/2, exact timeouts, and
+//! errors that say what failed and whether to try again. It runs on its own event loop, on tokio, or
+//! blocking. Redirects, cookies, decompression and caching belong to the layers above.
 //!
-//! ```
-//! # let origin = httpcore_origin::Origin::start()?;
-//! # let url = origin.url("/hello");
-//! let epoll = httpcore::EventLoop::new()?;
-//! epoll.block_on(async {
-//!     let response = httpcore::get(url).await?;
+//! The event loop runs on Linux and Android. Elsewhere, turn on the feature `tokio`.
+//!
+//! # Getting started
+//!
+//! ```no_run
+//! # #[cfg(feature = "epoll")] {
+//! use httpcore::{ConnectionPool, EventLoop};
+//!
+//! let event_loop = EventLoop::new()?;
+//! let pool = ConnectionPool::new(event_loop.backend());
+//! event_loop.block_on(async {
+//!     let response = pool.get("http://example.com/").await?;
 //!     println!("{}", response.status());
-//!     let body = response.into_body().bytes(1 << 20).await?;
-//!     println!("{} bytes", body.len());
+//!     println!("{}", response.into_body().text(1 << 20).await?);
 //!     Ok::<(), httpcore::Error>(())
 //! })?;
+//! # }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! - [`ConnectionPool`] is the main thing: [`request`](ConnectionPool::request) in, a response
-//!   with a streaming [`Body`] out.
-//! - `https` works as it is; `httpcore::tls` has the connector for roots, client certificates and the
-//!   like, which [`Builder::tls`] takes.
-//! - [`EventLoop`] is the event loop; [`blocking`] is the same engine for threads that wait.
-//! - Requests and responses are the `http` crate's; [`Timeouts`], [`Trace`], [`ConnectionPolicy`],
-//!   [`Partition`], [`ServerName`], [`TlsOverride`] and [`IncludeConnectionInfo`] travel in a request's extensions.
-//! - [`Error`] says what failed, when, whose fault it was and how much was sent.
-//! - What is left after `101` and `CONNECT` is an [`Upgraded`]; with the feature `ws`,
-//!   `ConnectionPool::websocket` opens WebSockets; with `sse`, `ConnectionPool::events` listens to
+//! In a tokio application, with the feature `tokio`:
+//!
+//! ```no_run
+//! # #[cfg(feature = "tokio")]
+//! # async fn fetch() -> Result<(), httpcore::Error> {
+//! let pool = httpcore::ConnectionPool::builder().build_tokio()?;
+//! let response = pool.get("http://example.com/").await?;
+//! # let _ = response;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Contents
+//!
+//! Sending:
+//!
+//! - [`ConnectionPool`] and its [builder](ConnectionPoolBuilder): [`request`](ConnectionPool::request)
+//!   takes an [`http::Request`] and yields an [`http::Response`] with a streaming [`Body`].
+//! - [`RequestExt`]: options of a request, with a table of all of them.
+//! - [`get`]: a single request without a pool. `httpcore::blocking`: the same engine for threads
+//!   that block. `httpcore::service`: a pool as a `tower_service::Service`.
+//! - [`Upgraded`]: the stream after `101` or CONNECT. `httpcore::ws`: WebSockets. `httpcore::sse`:
 //!   Server-Sent Events.
-//! - With the feature `mock`, `httpcore::mock` is a network in virtual time for tests of your own.
 //!
-//! # What stands on what
+//! Limits and errors:
 //!
-//! Each part is a crate of its own: `httpcore-core-primitives` (the vocabulary), `httpcore-pool`
-//! (the pool, without a protocol), `httpcore-proto-h1` (the HTTP/1.1 codec, without I/O, and its
-//! driver), `httpcore-proto-h2` (HTTP/2), `httpcore-net-epoll` (the loop), `httpcore-resolver` (names), `httpcore-net-tls` (TLS), `httpcore-net-mock` (virtual time). This one only
-//! puts them together: it makes routes out of URLs, and connections out of routes.
+//! - [`Timeouts`]: time limits of a pool and of a request. [`config`]: all settings.
+//! - [`Error`]: what failed, in which [phase](error::ErrorPhase), whose [fault](error::Fault) it was
+//!   and how much of the request was [sent](error::RequestSent).
+//! - `httpcore::tls`: roots, client certificates and other settings of TLS, for
+//!   [`ConnectionPoolBuilder::tls`].
+//!
+//! Watching and testing:
+//!
+//! - [`trace`]: events, snapshots and counters.
+//! - `httpcore::mock`: a network in virtual time, for tests.
+//!
+//! Implementing:
+//!
+//! - [`net`]: event loops, resolvers and facts about connections. [`extensions`]: what travels in a
+//!   message's extensions. [`backend`]: the traits of backends, streams and TLS layers.
 //!
 //! # Features
 //!
-//! - `epoll` (default): the event loop, [`get`] and [`blocking`].
-//! - `http2` (default): HTTP/2, where a server offers it, and [`Builder::http2`].
-//! - `tls` (default): `https`, by rustls with ring and Mozilla's list of authorities.
-//! - `platform-verifier`, `aws-lc-rs`: what a connector may be built with besides; they change
-//!   nothing by themselves.
-//! - `mock`: the backend in virtual time.
-//! - `ws`: WebSocket handshakes (`httpcore::ws`); `ws-messages`: messages over them, by tungstenite.
-//! - `futures-io`, `tokio-io`, `hyper-io`: adapters between streams and runtimes and the traits of these
-//!   libraries, in both directions (`httpcore::adapters`).
-//! - `sse`: Server-Sent Events (`httpcore::sse`).
-//! - `stream`: bodies from and as `futures_core::Stream`.
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `epoll` | yes | [`EventLoop`] and `blocking`, on Linux and Android; no effect elsewhere |
+//! | `tokio` | | `net::TokioBackend` and `ConnectionPoolBuilder::build_tokio` |
+//! | `tower` | | `ConnectionPool::service` |
+//! | `http2` | yes | HTTP/2, where a server offers it |
+//! | `tls` | yes | `https`: `rustls`, `ring` and `webpki-roots` together |
+//! | `rustls` | by `tls` | TLS without cryptography and without roots; see `tls::Builder::provider` |
+//! | `ring` | by `tls` | cryptography by ring |
+//! | `aws-lc-rs` | | cryptography by AWS-LC with post-quantum key exchange; the default where `ring` is off |
+//! | `webpki-roots` | by `tls` | Mozilla's list of certificate authorities, compiled in |
+//! | `platform-verifier` | | the operating system's authorities; the default where `webpki-roots` is off |
+//! | `ws`, `ws-messages` | | WebSocket handshakes; messages, by tungstenite |
+//! | `futures-io`, `tokio-io`, `hyper-io` | | `httpcore::adapters`: streams and runtimes to and from the traits of other libraries |
+//! | `sse` | | Server-Sent Events |
+//! | `stream` | | bodies from and as `futures_core::Stream` |
+//! | `mock` | | the backend in virtual time |
+//!
+//! # Crates
+//!
+//! This crate assembles the others, each of which can be used on its own: `httpcore-core-primitives`
+//! (traits and types), `httpcore-pool` (the pool, without a protocol), `httpcore-proto-h1`,
+//! `httpcore-proto-h2`, `httpcore-net-epoll`, `httpcore-net-tokio`, `httpcore-net-tls`,
+//! `httpcore-net-mock`, `httpcore-resolver`, `httpcore-ws-upgrade`, `httpcore-sse`. It makes routes
+//! from URLs, and connections from routes.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-#[cfg(feature = "epoll")]
+pub mod backend;
+#[cfg(all(feature = "epoll", any(target_os = "linux", target_os = "android")))]
 pub mod blocking;
+pub mod config;
 mod connect;
 mod connection_pool;
+pub mod error;
+pub mod extensions;
+pub mod net;
 mod race;
+mod request_ext;
 mod routes;
+#[cfg(feature = "tower")]
+pub mod service;
+pub mod trace;
+mod url;
 
-pub use bytes::{Bytes, BytesMut};
-pub use connection_pool::{Builder, ConnectionPool, ResponseFuture};
-/// The crate whose requests, responses, fields and URIs these are.
+pub use bytes::Bytes;
+pub use connection_pool::{ConnectionPool, ConnectionPoolBuilder, ResponseFuture};
+/// The crate of request, response, header and URI types.
 pub use http;
 #[cfg(any(feature = "futures-io", feature = "hyper-io", feature = "tokio-io"))]
 pub use httpcore_adapters as adapters;
-pub use httpcore_core_primitives::{
-    Alpn, Body, BodyLength, BoxError, BoxFuture, BoxStream, CloseReason, ConnectionInfo,
-    ConnectionPolicy, ConnectionRevoked, EarlyResponse, Error, ErrorKind, ErrorPhase, Fault,
-    Http2ErrorCode, IdleEvent, IncludeConnectionInfo, LazyTimer, NetworkBackend, NetworkStream,
-    OnInformational, Origin, Partition, Protocol, RejectedResponse, Request, RequestSent, Response,
-    Runtime, Scheme, ServerName, StreamId, TcpOptions, TimeoutKind, Timeouts, Timer, TlsConnector,
-    TlsFailure, TlsInfo, TlsOverride, Trace, TraceEvent, TraceListener, Upgraded, UploadState,
-    sleep_until, upgrade, with_deadline,
-};
-#[cfg(feature = "epoll")]
-pub use httpcore_net_epoll::{
-    CachingResolver, EventLoop, Handle, Resolve, StaticHosts, SystemResolver, Task,
-};
+pub use httpcore_core_primitives::{Body, Error, ErrorKind, Request, Response, Timeouts, Upgraded};
+#[cfg(all(feature = "epoll", any(target_os = "linux", target_os = "android")))]
+pub use httpcore_net_epoll::EventLoop;
 #[cfg(feature = "mock")]
 pub use httpcore_net_mock as mock;
-#[cfg(feature = "tls")]
+#[cfg(feature = "rustls")]
 pub use httpcore_net_tls as tls;
-pub use httpcore_pool::{
-    ConnectionCloseReason, ConnectionStatus, Drain, DrainSummary, PoolConfig, PoolStats,
-    PoolStatus, Retry, Route,
-};
-pub use httpcore_proto_h1::{
-    CaptureRawHead, HeaderOrder, Http1Config, Limits as Http1Limits,
-    ParserOptions as Http1Leniency, RawHead, ReasonPhrase, RequestTarget, SkippedFields,
-};
-#[cfg(feature = "http2")]
-pub use httpcore_proto_h2::Http2Config;
+pub use httpcore_pool::{Drain, DrainSummary};
 #[cfg(feature = "sse")]
 pub use httpcore_sse as sse;
 #[cfg(feature = "ws")]
 pub use httpcore_ws_upgrade as ws;
+pub use request_ext::RequestExt;
+pub use url::IntoUrl;
 
-// Without a comment for rustdoc, which would put it before that of each.
-pub use httpcore_core_primitives::upgrade::{ReadHalf, WriteHalf};
+#[cfg(any(
+    feature = "tokio",
+    all(feature = "epoll", any(target_os = "linux", target_os = "android"))
+))]
+use error::{ErrorPhase, RequestSent};
 
-/// Sends a GET over a connection of its own, on the event loop which this thread is running.
+/// Sends a GET over a connection of its own, on the event loop that this thread is running: that of
+/// `EventLoop::block_on`, or with the feature `tokio` a tokio runtime's.
 ///
-/// For the first try and the single request; anything that sends two wants a [`ConnectionPool`].
+/// A program that sends more than one request should use a [`ConnectionPool`].
 ///
 /// # Errors
 ///
-/// As for [`ConnectionPool::get`]; [`ErrorKind::RuntimeShutdown`] outside of [`EventLoop::block_on`].
-#[cfg(feature = "epoll")]
-pub async fn get<U>(url: U) -> Result<Response, Error>
-where
-    U: TryInto<http::Uri>,
-    U::Error: Into<BoxError>,
-{
-    let url = connection_pool::parse_url(url)?;
-    let Some(epoll) = EventLoop::current() else {
-        return Err(Error::new(
-            ErrorKind::RuntimeShutdown,
-            ErrorPhase::Request,
-            RequestSent::None,
-        )
-        .with_message("httpcore::get works inside EventLoop::block_on, on its thread"));
-    };
-    ConnectionPool::new(std::sync::Arc::new(epoll))
-        .get(url)
-        .await
+/// As for [`ConnectionPool::get`]; [`ErrorKind::RuntimeShutdown`] if this thread is running no event
+/// loop.
+#[cfg(any(
+    feature = "tokio",
+    all(feature = "epoll", any(target_os = "linux", target_os = "android"))
+))]
+pub async fn get(url: impl IntoUrl) -> Result<Response, Error> {
+    let url = url.into_url()?;
+    #[cfg(all(feature = "epoll", any(target_os = "linux", target_os = "android")))]
+    if let Some(event_loop) = EventLoop::current() {
+        return ConnectionPool::new(event_loop).get(url).await;
+    }
+    #[cfg(feature = "tokio")]
+    if let Ok(backend) = httpcore_net_tokio::TokioBackend::current() {
+        return ConnectionPool::new(backend).get(url).await;
+    }
+    Err(Error::new(
+        ErrorKind::RuntimeShutdown,
+        ErrorPhase::Request,
+        RequestSent::None,
+    )
+    .with_message(if cfg!(feature = "tokio") {
+        "httpcore::get needs an event loop: call it inside EventLoop::block_on or a tokio runtime"
+    } else {
+        "httpcore::get needs an event loop: call it inside EventLoop::block_on, or in a tokio \
+         runtime with the feature `tokio`"
+    }))
 }
 
 /// The examples of the crate's README, tested.
-#[cfg(all(doctest, feature = "epoll"))]
+#[cfg(all(
+    doctest,
+    feature = "epoll",
+    feature = "tokio",
+    feature = "tower",
+    target_os = "linux"
+))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -1,7 +1,8 @@
-//! Which address to try when: RFC 8305, "Happy Eyeballs", for addresses that are all known.
+//! Connecting to several addresses of a host: RFC 8305, "Happy Eyeballs", for addresses that are all
+//! known.
 //!
-//! A machine without I/O, and a thin shell. The machine says when the next attempt is due; the
-//! shell holds the attempts, of which the first to succeed wins and the others are dropped.
+//! A state machine without I/O ([`Race`]) decides when the next attempt is due; [`Connecting`] holds
+//! the attempts. The first to succeed is used, and the others are dropped.
 //!
 //! ```text
 //!   addresses ─ interleaved by family ─► due ──start──► running ──connected──► won
@@ -24,21 +25,21 @@ use httpcore_core_primitives::{
     Runtime, RuntimeShutdown, TcpOptions, Trace, TraceEvent,
 };
 
-/// Decides which address is tried when.
+/// Decides when each address is tried.
 #[derive(Debug)]
 struct Race {
     waiting: VecDeque<SocketAddr>,
     running: usize,
-    /// When the next attempt is due, although others are still running.
+    /// Instant at which the next attempt starts, although others are still running.
     due: Option<Instant>,
     delay: Duration,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
-    /// Try this address now.
+    /// Start an attempt to connect to this address.
     Start(SocketAddr),
-    /// Nothing to do until an attempt ends, or until this instant.
+    /// Wait until an attempt ends, or until this instant.
     Wait(Option<Instant>),
     /// Every address has failed.
     Lost,
@@ -68,21 +69,22 @@ impl Race {
         Step::Wait(self.due.filter(|_| !self.waiting.is_empty()))
     }
 
-    /// An attempt failed: the next is due at once.
+    /// Records a failed attempt, after which the next is due at once.
     fn failed(&mut self, now: Instant) {
         self.running -= 1;
         self.due = Some(now);
     }
 }
 
-/// RFC 8305 §4: the families take turns, beginning with that of the first address.
+/// Orders addresses so that families alternate, beginning with that of the first address (RFC 8305
+/// §4).
 fn interleaved(addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
     let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
     if addresses
         .iter()
         .all(|address| address.is_ipv6() == first_is_v6)
     {
-        return addresses.into(); // as nearly always, and at no cost
+        return addresses.into(); // the usual case, without allocating
     }
     let (mut one, mut other): (VecDeque<_>, VecDeque<_>) = addresses
         .into_iter()
@@ -95,7 +97,7 @@ fn interleaved(addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
     order
 }
 
-/// How connections are made, and who is told.
+/// The means of connecting, and the trace that receives the attempts.
 #[derive(Clone, Copy)]
 pub(crate) struct Connecting<'a> {
     pub(crate) backend: &'a Arc<dyn NetworkBackend>,
@@ -104,7 +106,7 @@ pub(crate) struct Connecting<'a> {
 }
 
 impl Connecting<'_> {
-    /// Connects to one address, which needs no race.
+    /// Connects to a single address.
     pub(crate) async fn attempt(self, peer: SocketAddr) -> Result<BoxStream, Error> {
         let connected = self.start(peer).await;
         connected.map_err(|error| {
@@ -113,7 +115,7 @@ impl Connecting<'_> {
         })
     }
 
-    /// Connects to whichever of `addresses` answers first. Dropping the future drops every attempt.
+    /// Connects to the one of `addresses` that answers first. Dropping the future drops all attempts.
     pub(crate) async fn run(
         self,
         addresses: Vec<SocketAddr>,
@@ -177,7 +179,7 @@ impl Connecting<'_> {
 /// Maximum number of addresses that an error names: a name may have 100,000.
 const MAX_NAMED: usize = 4;
 
-/// One sentence for all the addresses, with the last failure as source.
+/// Returns the error of a host to which no attempt succeeded, with the last failure as source.
 fn lost(failures: Vec<(SocketAddr, io::Error)>) -> Error {
     if let Some((_, error)) = failures
         .iter()
@@ -222,12 +224,12 @@ mod tests {
     }
 
     fn start() -> Instant {
-        #[allow(clippy::disallowed_methods)] // an origin for made-up times; it is never read again
+        #[allow(clippy::disallowed_methods)] // the only way to create an `Instant`
         Instant::now()
     }
 
     #[test]
-    fn families_take_turns_beginning_with_the_first_address() {
+    fn families_alternate_beginning_with_that_of_the_first_address() {
         let order = interleaved(addresses(&[
             "[::1]:1",
             "[::2]:1",
@@ -276,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_to_try_is_lost_at_once() {
+    fn a_race_without_addresses_fails_at_once() {
         assert_eq!(Race::new(Vec::new(), DELAY).step(start()), Step::Lost);
     }
 }

@@ -1,4 +1,4 @@
-//! From a URL to a route, once per origin.
+//! Routes of URLs, made once for each origin.
 
 use std::{
     collections::HashMap,
@@ -13,10 +13,10 @@ use httpcore_core_primitives::{
 };
 use httpcore_pool::{Endpoint, Hop, Route, RouteParts, WeakRoute};
 
-/// How many origins are remembered before the memory starts over: a crawler meets millions.
+/// Maximum number of cached routes, after which the cache is cleared: a crawler has millions.
 const REMEMBERED: usize = 1024;
 
-/// Which versions of HTTP are spoken.
+/// The enabled versions of HTTP.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Versions {
     pub(crate) http1: bool,
@@ -38,7 +38,7 @@ impl Versions {
         http2: false,
     };
 
-    /// What is offered in ALPN, in order of preference.
+    /// Returns what ALPN offers, in order of preference.
     fn offer(self) -> Vec<Alpn> {
         match (self.http1, self.http2) {
             (true, true) => vec![Alpn::Http2, Alpn::Http1],
@@ -47,46 +47,46 @@ impl Versions {
         }
     }
 
-    /// Whether HTTP/2 is spoken without asking (RFC 9113 §3.3).
+    /// Whether HTTP/2 is used by prior knowledge (RFC 9113 §3.3).
     fn knows_http2(self) -> bool {
         self.http2 && !self.http1
     }
 }
 
-/// Makes routes, and remembers them by what their URLs look like, so that a request along a known
+/// Makes routes, and caches them by scheme and authority as written, so that a request along a cached
 /// route costs one look-up of a string and no parsing.
 #[derive(Debug)]
 pub(crate) struct Routes {
     tcp: TcpOptions,
     unix_socket: Option<PathBuf>,
     has_tls: bool,
-    /// Who must be at the other end of every TLS, whatever the URL.
+    /// Server name of every TLS handshake, whichever the URL.
     server_name: Option<ServerName>,
     versions: Versions,
     remembered: Mutex<RouteCache>,
 }
 
-/// By whether the scheme is secure; authorities as they were written.
+/// Routes by whether the scheme is secure, and by authority as written.
 #[derive(Debug, Default)]
 struct RouteCache {
     plain: HashMap<Arc<str>, Route>,
     secure: HashMap<Arc<str>, Route>,
-    /// The one that was asked for last: to compare it costs less than to hash.
+    /// The one used last: comparing costs less than hashing.
     last: Option<Last>,
-    /// The same, for requests which share connections among themselves only.
+    /// The same, for requests with overrides.
     apart: HashMap<RouteOverrides, RouteCache>,
-    /// How many routes there are in all of these.
+    /// Number of routes in all of these.
     apart_routes: usize,
-    /// Routes with a TLS of their own. They are held weakly, so that a [`TlsOverride`] goes with its
-    /// owner and the connections made by it.
+    /// Routes with a [`TlsOverride`]. They are held weakly, so that it is dropped with its owner and its
+    /// connections.
     chosen: HashMap<Chosen, WeakRoute>,
 }
 
-/// What decides about a secure route with a [`TlsOverride`].
+/// Key of a secure route with a [`TlsOverride`].
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Chosen {
-    /// Where the connector is. As long as the route is alive, it is too, and nothing else is there;
-    /// when the route is gone, the entry is of no use.
+    /// Address of the connector. It is unique while the route is alive; after that the entry is not
+    /// used.
     connector: usize,
     /// Without the TLS.
     apart: RouteOverrides,
@@ -106,7 +106,7 @@ impl Chosen {
     }
 }
 
-/// What of a request besides its URL decides about its route.
+/// What a request sets that decides about its route, besides its URL.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct RouteOverrides {
     partition: Option<Partition>,
@@ -116,7 +116,7 @@ pub(crate) struct RouteOverrides {
 }
 
 impl RouteOverrides {
-    /// As the request's extensions say; `None` if they say nothing.
+    /// Returns the overrides in the request's extensions, if there are any.
     pub(crate) fn of(request: &http::Extensions) -> Option<Self> {
         if request.is_empty() {
             return None;
@@ -141,7 +141,7 @@ struct Last {
 }
 
 impl Routes {
-    /// Whether HTTP/1.1 may be spoken at all.
+    /// Whether HTTP/1.1 is enabled.
     #[cfg(feature = "ws")]
     pub(crate) fn speaks_http1(&self) -> bool {
         self.versions.http1
@@ -164,7 +164,7 @@ impl Routes {
         }
     }
 
-    /// The way to the origin of `url`, shared only among those who are `apart` in the same way.
+    /// Returns the route to the origin of `url`, which only requests with equal overrides share.
     pub(crate) fn of(&self, url: &Uri, apart: Option<&RouteOverrides>) -> Result<Route, Error> {
         let known = known_scheme(url).zip(url.authority());
         if let Some(apart) = apart
@@ -172,7 +172,7 @@ impl Routes {
         {
             return match known {
                 Some((true, authority)) => self.chosen(url, authority.as_str(), apart, choice),
-                // Not remembered: without TLS, or by a scheme that few requests have.
+                // Not cached: without TLS, or with a scheme that few requests have.
                 _ => self.make(&Origin::of(url)?, Some(apart)),
             };
         }
@@ -193,7 +193,7 @@ impl Routes {
             }
         }
         let route = self.make(&Origin::of(url)?, apart)?;
-        // What has a password in it is not kept.
+        // An authority with a password is not kept.
         if let Some((is_secure, authority)) = known
             && !authority.as_str().contains('@')
         {
@@ -237,7 +237,7 @@ impl Routes {
             return Ok(route);
         }
         let route = self.make(&Origin::of(url)?, Some(apart))?;
-        // What has a password in it is not kept.
+        // An authority with a password is not kept.
         if !authority.contains('@') {
             let mut memory = lock();
             if memory.chosen.len() >= REMEMBERED {
@@ -322,8 +322,8 @@ impl RouteCache {
     }
 }
 
-/// Whether the scheme means TLS, for the two schemes that requests have; the others are rare, and
-/// are not remembered.
+/// Whether the scheme means TLS, for `http` and `https`. Routes of other schemes are rare, and are not
+/// cached.
 fn known_scheme(url: &Uri) -> Option<bool> {
     let scheme = url.scheme()?;
     if *scheme == http::uri::Scheme::HTTP {
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn partitions_share_no_routes_and_are_forgotten_in_time() {
+    fn partitions_share_no_routes_and_their_number_is_bounded() {
         let routes = Routes::new(
             TcpOptions::default(),
             None,
@@ -388,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_asks_for_another_server_takes_another_route() {
+    fn another_server_name_makes_another_route() {
         let own = ServerName::new("own.test");
         for pools in [None, Some(own)] {
             let routes = Routes::new(
@@ -423,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_of_routes_is_bounded() {
+    fn the_cache_of_routes_is_bounded() {
         let routes = Routes::new(
             TcpOptions::default(),
             None,
@@ -457,7 +457,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tls_choice_is_gone_with_its_owner_and_its_routes() {
+    fn a_tls_override_is_dropped_with_its_owner_and_its_routes() {
         let routes = Routes::new(TcpOptions::default(), None, true, None, Versions::default());
         for url in ["https://a.test/", "http://a.test/", "wss://a.test/"] {
             let url = url.parse().unwrap();
@@ -481,7 +481,7 @@ mod tests {
     }
 
     #[test]
-    fn routes_of_many_tls_choices_are_bounded_whether_they_live_or_not() {
+    fn routes_of_many_tls_overrides_are_bounded() {
         let routes = Routes::new(TcpOptions::default(), None, true, None, Versions::default());
         let url = "https://a.test/".parse().unwrap();
         let mut kept = Vec::new();
@@ -499,7 +499,7 @@ mod tests {
     }
 
     #[test]
-    fn https_without_tls_is_refused_by_name() {
+    fn https_without_tls_is_an_unsupported_scheme() {
         let routes = Routes::new(
             TcpOptions::default(),
             None,

@@ -1,4 +1,4 @@
-//! The body of a blocking response, read in part.
+//! Bodies of blocking responses that are read in part.
 
 #![cfg(feature = "epoll")]
 #![allow(
@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use httpcore::{Body, Error, ErrorKind, RequestSent, Timeouts, blocking, http};
+use httpcore::{Body, Error, ErrorKind, Timeouts, blocking, error::RequestSent, http};
 
 #[test]
 fn a_body_that_is_too_large_does_not_make_a_post_retryable() {
@@ -32,8 +32,8 @@ fn a_body_that_is_too_large_does_not_make_a_post_retryable() {
     assert!(error.response_started() && !error.is_retryable());
 }
 
-/// A server for one connection, which reads a request and answers with `response`, and then waits
-/// for the client to close if `stays`, or else closes.
+/// Starts a server for one connection, which reads a request, sends `response`, and then closes; or,
+/// if `stays`, waits until the client closes.
 fn serve(response: &'static str, stays: bool) -> (String, thread::JoinHandle<()>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
@@ -47,7 +47,7 @@ fn serve(response: &'static str, stays: bool) -> (String, thread::JoinHandle<()>
 }
 
 #[test]
-fn a_body_cut_short_never_ends_well_for_a_reader() {
+fn a_truncated_body_fails_every_read() {
     let head = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello";
     let broken = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nxyz\r\n";
     for (response, stays, io_kind) in [
@@ -58,7 +58,7 @@ fn a_body_cut_short_never_ends_well_for_a_reader() {
         let (url, server) = serve(response, stays);
         let limits = Timeouts::default().with_read(Duration::from_millis(50));
         let pool = httpcore::ConnectionPool::builder().timeouts(limits);
-        let pool = blocking::ConnectionPool::from_builder(pool).unwrap();
+        let pool = pool.build_blocking().unwrap();
         let mut body = pool.get(url).unwrap().into_body();
         let mut text = Vec::new();
         let first = body.read_to_end(&mut text).unwrap_err();

@@ -1,4 +1,4 @@
-//! Whoever has only `httpcore` can name what its signatures ask for.
+//! A program that depends on `httpcore` alone can name the types of its signatures.
 
 #![cfg(feature = "epoll")]
 #![allow(
@@ -14,8 +14,11 @@ use std::{
 };
 
 use httpcore::{
-    Alpn, Body, BoxFuture, BoxStream, BytesMut, ConnectionInfo, ConnectionPool, EventLoop,
-    IdleEvent, NetworkStream, RequestTarget, Resolve, TlsConnector, http,
+    Body, ConnectionPool, EventLoop,
+    backend::{BoxFuture, BoxStream, BytesMut, IdleEvent, NetworkStream, TlsConnector},
+    extensions::RequestTarget,
+    http,
+    net::{Alpn, ConnectionInfo, Resolve},
 };
 use httpcore_origin::Origin;
 
@@ -28,7 +31,7 @@ impl Resolve for Always {
     }
 }
 
-/// No TLS at all: what is below.
+/// A TLS layer that encrypts nothing.
 #[derive(Debug)]
 struct Plain;
 
@@ -79,20 +82,20 @@ impl NetworkStream for Through {
 }
 
 #[test]
-fn a_resolver_a_tls_layer_and_a_target_are_brought_without_another_crate() {
+fn a_resolver_a_tls_layer_and_a_request_target_need_no_other_crate() {
     let origin = Origin::start().unwrap();
-    let epoll = EventLoop::builder()
+    let event_loop = EventLoop::builder()
         .resolver(Arc::new(Always(origin.addr())))
         .build()
         .unwrap();
     let pool = ConnectionPool::builder()
-        .tls(Arc::new(Plain))
-        .build(epoll.backend());
+        .tls(Plain)
+        .build(event_loop.backend());
     let request = http::Request::get("https://nowhere.test/ignored")
         .extension(RequestTarget::Exact("/hello".into()))
         .body(Body::empty())
         .unwrap();
-    let body = epoll.block_on(async {
+    let body = event_loop.block_on(async {
         let response = pool.request(request).await.unwrap();
         response.into_body().bytes(1024).await.unwrap()
     });

@@ -1,4 +1,4 @@
-//! Opens a TCP socket with options, and prints what the kernel has made of them.
+//! Opens a TCP socket with options and prints the resulting values.
 
 use std::{net::SocketAddr, time::Duration};
 

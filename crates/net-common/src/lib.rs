@@ -1,13 +1,12 @@
-//! What several network backends of httpcore share.
+//! Code that several network backends of httpcore share.
 //!
-//! - [`socket`]: opening a TCP or Unix socket with its options, sending, and asking the kernel
-//!   whether an idle connection has ended. By way of `socket2`.
-//! - [`spare`]: receiving into memory that has not been written: the one file with `unsafe` code of the
-//!   workspace.
-//! - [`ready_stream`]: a stream over a socket whose readiness another runtime reports.
+//! - [`ready_stream`]: a stream over a socket whose readiness the event loop of another runtime reports.
+//! - [`socket`]: opening a TCP or Unix socket with its options, sending, and probing whether an idle
+//!   connection has ended. Based on `socket2`.
+//! - [`spare`]: receiving into uninitialised memory: the only file of the workspace with `unsafe` code.
 //!
-//! It is for authors of backends, and follows their needs: its version is that of the crates which
-//! use it, and it promises no stability of its own.
+//! It is for authors of backends and follows their needs: its version is that of the crates that use it,
+//! and it promises no stability of its own.
 
 #![deny(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -16,6 +15,6 @@ pub mod ready_stream;
 pub mod socket;
 #[allow(
     unsafe_code,
-    reason = "the one file with unsafe code: reads into memory that has not been written"
+    reason = "the only file with unsafe code: reads into uninitialised memory"
 )]
 pub mod spare;

@@ -17,9 +17,9 @@ use socket2::SockRef;
 
 use crate::{socket, spare};
 
-/// For how long an observation of the socket is relied on. An idle connection that was read from within this time is
-/// not examined again before it is used.
-const RELIED_ON: Duration = Duration::from_micros(50);
+/// Maximum age of an observation of an idle socket. A connection that was read from, or probed, within this
+/// time is not probed again before it is used.
+const IDLE_CHECK_MAX_AGE: Duration = Duration::from_micros(50);
 
 /// A direction of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,9 +68,9 @@ pub trait Readiness: Send + 'static {
 pub struct ReadyStream<S> {
     source: S,
     peer: Option<SocketAddr>,
-    /// When the socket was last found to hold nothing, or was read from.
+    /// The time at which the socket was last found empty or was read from.
     observed: Instant,
-    /// The socket was found to hold something, which the event loop may not have reported.
+    /// Whether a probe found the socket readable, which the event loop may not have reported.
     is_readable: bool,
 }
 
@@ -148,9 +148,9 @@ impl<S: Readiness> ReadyStream<S> {
 
 impl<S: Readiness> NetworkStream for ReadyStream<S> {
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
-        let room = spare::room(buf);
-        if room == 0 {
-            return Poll::Ready(Err(socket::no_room()));
+        let wanted = spare::read_size(buf);
+        if wanted == 0 {
+            return Poll::Ready(Err(socket::no_capacity()));
         }
         if std::mem::take(&mut self.is_readable) {
             match spare::recv_without_waiting(&self.source.socket(), buf) {
@@ -158,7 +158,7 @@ impl<S: Readiness> NetworkStream for ReadyStream<S> {
                 outcome => return Poll::Ready(outcome),
             }
         }
-        let read = ready!(self.poll_move(Direction::Read, cx, room, |socket| {
+        let read = ready!(self.poll_move(Direction::Read, cx, wanted, |socket| {
             spare::recv_without_waiting(socket, buf)
         }));
         if read.is_ok() {
@@ -172,7 +172,7 @@ impl<S: Readiness> NetworkStream for ReadyStream<S> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let piece = socket::Piece::of(bufs);
+        let piece = socket::SendBatch::of(bufs);
         self.poll_move(Direction::Write, cx, piece.bytes(), |socket| {
             piece.send(socket, socket::MSG_DONTWAIT)
         })
@@ -186,7 +186,7 @@ impl<S: Readiness> NetworkStream for ReadyStream<S> {
         Poll::Ready(socket::shut_down_writing(&self.source.socket()))
     }
 
-    /// Examines the socket, which is a system call, unless it was read from within [`RELIED_ON`].
+    /// Probes the socket, which is a system call, unless it was observed within [`IDLE_CHECK_MAX_AGE`].
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEvent> {
         if self.source.has_ended() {
             return Poll::Ready(IdleEvent::Failed(io::ErrorKind::NotConnected));
@@ -198,15 +198,15 @@ impl<S: Readiness> NetworkStream for ReadyStream<S> {
                 Poll::Pending => false,
             };
             let now = self.source.now();
-            let is_fresh = now.saturating_duration_since(self.observed) < RELIED_ON;
-            if !ready && is_fresh {
+            let is_known_empty = now.saturating_duration_since(self.observed) < IDLE_CHECK_MAX_AGE;
+            if !ready && is_known_empty {
                 return Poll::Pending;
             }
-            // What is known is cleared before the socket is examined: what arrives afterwards is an event of its own.
+            // What is known is cleared before the socket is probed: what arrives afterwards is an event of its own.
             let _: io::Result<()> = self
                 .source
                 .try_io(Direction::Read, || Err(io::ErrorKind::WouldBlock.into()));
-            if let Some(end) = socket::idle_end(&self.source.socket()) {
+            if let Some(end) = socket::probe_idle(&self.source.socket()) {
                 self.is_readable = true;
                 return Poll::Ready(end);
             }

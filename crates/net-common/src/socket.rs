@@ -1,4 +1,4 @@
-//! What both backends do with a socket: open it with its options, send, look whether it has ended.
+//! Sockets: opening them with their options, sending, and probing idle ones.
 
 use std::{
     fmt,
@@ -17,10 +17,10 @@ use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 /// Flags of send(2) and recv(2), the same on every Linux there is.
 pub const MSG_DONTWAIT: i32 = 0x40;
 const MSG_PEEK: i32 = 0x2;
-/// A library cannot rely on the program around it to ignore SIGPIPE.
+/// A library cannot rely on its program to ignore SIGPIPE.
 const MSG_NOSIGNAL: i32 = 0x4000;
 
-/// What connect(2) says when it has only begun; std has no stable name for it.
+/// The error of connect(2) on a non-blocking socket that is still connecting; std has no stable name for it.
 const EINPROGRESS: i32 = if cfg!(any(
     target_arch = "mips",
     target_arch = "mips32r6",
@@ -34,25 +34,30 @@ const EINPROGRESS: i32 = if cfg!(any(
     115
 };
 
-/// How long to wait before trying again a listener whose backlog is full, at first and at most.
-const FIRST_WAIT: Duration = Duration::from_millis(1);
-const LAST_WAIT: Duration = Duration::from_millis(32);
+/// The first delay before connecting again to a Unix listener whose backlog is full; it doubles each time.
+const MIN_BACKLOG_DELAY: Duration = Duration::from_millis(1);
+/// Maximum delay before connecting again to such a listener.
+const MAX_BACKLOG_DELAY: Duration = Duration::from_millis(32);
 
-/// How many slices one call takes (`IOV_MAX`); more are refused by the kernel as a whole.
+/// Maximum number of slices in one call (`IOV_MAX`); the kernel refuses a call with more.
 const MAX_SLICES: usize = 1024;
 
-/// How many bytes one call moves (`MAX_RW_COUNT`); less than that was asked for is no news then.
+/// Maximum number of bytes that one call moves (`MAX_RW_COUNT`), whatever the socket has room for.
 const MAX_WRITE_BYTES: usize = 0x7fff_f000;
 
-/// An unconnected, non-blocking TCP socket with `options`, bound if they say so. `TCP_NODELAY` is
-/// left to its stream (see the streams of each backend).
+/// Opens a non-blocking TCP socket for connecting to `peer`, with `options`, bound to their local address if
+/// they have one. `TCP_NODELAY` is not set: the backend's stream does that.
+///
+/// # Errors
+///
+/// Those of socket(2), setsockopt(2) and bind(2).
 pub fn open_tcp(peer: SocketAddr, options: &TcpOptions) -> io::Result<Socket> {
     let kind = Type::STREAM.nonblocking().cloexec();
     let socket = Socket::new_raw(Domain::for_address(peer), kind, Some(Protocol::TCP))?;
     if let Some(size) = options.send_buffer {
         socket.set_send_buffer_size(size)?;
     }
-    // Before connecting: the window offered in the handshake depends on it.
+    // Before connecting: the window announced in the handshake depends on it.
     if let Some(size) = options.receive_buffer {
         socket.set_recv_buffer_size(size)?;
     }
@@ -94,92 +99,108 @@ fn keepalive(options: &TcpOptions) -> Option<TcpKeepalive> {
     Some(params)
 }
 
-/// An unconnected, non-blocking Unix socket.
+/// Opens a non-blocking Unix socket.
+///
+/// # Errors
+///
+/// Those of socket(2).
 pub fn open_unix() -> io::Result<Socket> {
     Socket::new_raw(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)
 }
 
-/// The address of a Unix socket: a path, or an abstract name if it begins with a zero byte.
+/// Returns the address of a Unix socket: a path, or an abstract name if it begins with a zero byte.
+///
+/// # Errors
+///
+/// [`io::ErrorKind::InvalidInput`] if `path` is empty, too long, or has a zero byte elsewhere.
 pub fn unix_address(path: &Path) -> io::Result<SockAddr> {
     let bytes = path.as_os_str().as_bytes();
     if bytes.is_empty() || bytes == [0] {
-        // The kernel would take it for a request to choose a name.
+        // The kernel would choose a name itself.
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
-            "a Unix socket needs a name",
+            "empty Unix socket path",
         ));
     }
     if bytes[0] != 0 && bytes.contains(&0) {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
-            "the path of a Unix socket holds a zero byte",
+            "Unix socket path contains a zero byte",
         ));
     }
     SockAddr::unix(path)
 }
 
-/// Opens a socket and connects it to the Unix socket at `path`: yields it, and whether it is connected
-/// already, or will be once it can be written to.
+/// Opens a socket and connects it to the Unix socket at `path`. Yields the socket, and whether it is
+/// connected already; otherwise it is once it is writable.
 ///
 /// Dropping the future closes the socket.
 ///
 /// # Errors
 ///
-/// Those of socket(2) and connect(2); [`io::ErrorKind::InvalidInput`] if `path` names no socket.
+/// Those of socket(2) and connect(2); [`io::ErrorKind::InvalidInput`] if `path` is not valid.
 pub async fn connect_unix(runtime: &Arc<dyn Runtime>, path: &Path) -> io::Result<(Socket, bool)> {
     let address = unix_address(path)?;
     let socket = open_unix()?;
-    let mut wait = FIRST_WAIT;
+    let mut delay = MIN_BACKLOG_DELAY;
     loop {
         match connect(&socket, &address) {
-            // The listener's backlog is full. TCP goes on trying by itself; a Unix socket that does not
-            // block fails, and is not told when there is room.
+            // The listener's backlog is full. TCP retries by itself; a non-blocking Unix socket fails, and
+            // there is no event when the backlog has room.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                sleep_until(runtime, runtime.now() + wait).await;
-                wait = (wait * 2).min(LAST_WAIT);
+                sleep_until(runtime, runtime.now() + delay).await;
+                delay = (delay * 2).min(MAX_BACKLOG_DELAY);
             }
             outcome => return Ok((socket, outcome?)),
         }
     }
 }
 
-/// Begins to connect; whether it is done already.
+/// Starts to connect. Returns whether the socket is connected already.
+///
+/// # Errors
+///
+/// Those of connect(2), except those that mean that connecting continues.
 pub fn connect(socket: &Socket, address: &SockAddr) -> io::Result<bool> {
     match socket.connect(address) {
         Ok(()) => Ok(true),
         Err(error) if error.raw_os_error() == Some(EINPROGRESS) => Ok(false),
-        // Interrupted, the attempt goes on as if it had been asked not to wait.
+        // An interrupted attempt continues in the background.
         Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
         Err(error) => Err(error),
     }
 }
 
-/// Lets calls on `socket` wait unless they say otherwise (`MSG_DONTWAIT`).
+/// Sets `socket` to blocking mode; calls with [`MSG_DONTWAIT`] still do not block.
 ///
-/// By way of std, whose one call for this (`FIONBIO`) saves the other one that `Socket` would make.
-pub fn let_wait(socket: Socket) -> io::Result<Socket> {
+/// It uses std, which makes one system call (`FIONBIO`) where `Socket` would make two.
+///
+/// # Errors
+///
+/// Those of ioctl(2).
+pub fn set_blocking(socket: Socket) -> io::Result<Socket> {
     let socket = std::net::TcpStream::from(socket);
     socket.set_nonblocking(false)?;
     Ok(socket.into())
 }
 
-/// As much of some slices as one call can send.
-pub struct Piece<'a, 'b> {
+/// The slices that one call can send.
+pub struct SendBatch<'a, 'b> {
     bufs: &'a [IoSlice<'b>],
     len: usize,
 }
 
-impl<'a, 'b> Piece<'a, 'b> {
-    /// Returns as many of `bufs` as one call takes.
+impl<'a, 'b> SendBatch<'a, 'b> {
+    /// Returns the first of `bufs`, at most as many as one call accepts.
     pub fn of(bufs: &'a [IoSlice<'b>]) -> Self {
         let mut bufs = &bufs[..bufs.len().min(MAX_SLICES)];
-        // A head without a body is one slice to the kernel, which likes that better.
+        // A head without a body becomes a single slice, which is cheaper than a vectored call.
         while let [rest @ .., last] = bufs
             && last.is_empty()
         {
             bufs = rest;
         }
-        Piece {
+        SendBatch {
             bufs,
             len: bufs
                 .iter()
@@ -187,12 +208,12 @@ impl<'a, 'b> Piece<'a, 'b> {
         }
     }
 
-    /// Returns how many bytes one call sends if the socket has room.
+    /// Returns the number of bytes that one call sends if the socket has room.
     pub fn bytes(&self) -> usize {
         self.len.min(MAX_WRITE_BYTES)
     }
 
-    /// Sends them with one call, without SIGPIPE; `flags` are those of send(2).
+    /// Sends with one call, without SIGPIPE. `flags` are those of send(2).
     ///
     /// # Errors
     ///
@@ -206,8 +227,8 @@ impl<'a, 'b> Piece<'a, 'b> {
     }
 }
 
-/// Why an idle socket is not fit for use; `None` if it is.
-pub fn idle_end(socket: &Socket) -> Option<IdleEvent> {
+/// Probes an idle socket with one system call. Returns why it is not fit for use, or `None` if it is.
+pub fn probe_idle(socket: &Socket) -> Option<IdleEvent> {
     let mut byte = [MaybeUninit::uninit()];
     loop {
         return match socket.recv_with_flags(&mut byte, MSG_PEEK | MSG_DONTWAIT) {
@@ -222,7 +243,11 @@ pub fn idle_end(socket: &Socket) -> Option<IdleEvent> {
     }
 }
 
-/// Closes the write side. A peer who has gone already has nothing against it.
+/// Shuts the write side down. It is no error if the peer has closed the connection already.
+///
+/// # Errors
+///
+/// Those of shutdown(2).
 pub fn shut_down_writing(socket: &Socket) -> io::Result<()> {
     match socket.shutdown(Shutdown::Write) {
         Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
@@ -230,7 +255,7 @@ pub fn shut_down_writing(socket: &Socket) -> io::Result<()> {
     }
 }
 
-/// Facts about a socket. The local address is asked of the kernel each time: few want to know.
+/// Returns the addresses of a socket. The local one is a system call at each call, since it is rarely used.
 pub fn info(socket: &Socket, peer: Option<SocketAddr>) -> ConnectionInfo {
     let mut info = ConnectionInfo::default();
     info.peer = peer;
@@ -256,11 +281,11 @@ pub fn describe(
     out.finish_non_exhaustive()
 }
 
-/// Returns the error of a read without spare capacity.
-pub fn no_room() -> io::Error {
+/// Returns the error of a read into a buffer without spare capacity.
+pub fn no_capacity() -> io::Error {
     io::Error::new(
         io::ErrorKind::InvalidInput,
-        "a read needs room: reserve some before",
+        "read buffer has no spare capacity",
     )
 }
 
@@ -270,7 +295,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     #[test]
-    fn options_reach_the_socket() {
+    fn options_are_set_on_the_socket() {
         let mut options = TcpOptions::default();
         options.local_v4 = Some(Ipv4Addr::new(127, 0, 0, 9));
         options.keepalive = Some(Duration::from_secs(41));
@@ -297,13 +322,13 @@ mod tests {
             socket.tcp_user_timeout().unwrap(),
             Some(Duration::from_secs(23))
         );
-        // The kernel doubles what it is asked for, to have room for its own bookkeeping.
+        // The kernel doubles the size, for its own bookkeeping.
         assert!(socket.send_buffer_size().unwrap() >= 128 * 1024);
         assert!(socket.recv_buffer_size().unwrap() >= 96 * 1024);
     }
 
     #[test]
-    fn options_that_are_off_leave_the_socket_alone() {
+    fn unset_options_do_not_change_the_socket() {
         let options = TcpOptions::default();
         let socket = open_tcp(SocketAddr::from(([127, 0, 0, 1], 80)), &options).unwrap();
         assert!(!socket.keepalive().unwrap());
@@ -311,14 +336,14 @@ mod tests {
     }
 
     #[test]
-    fn one_piece_is_what_one_call_can_send() {
+    fn send_batch_is_limited_to_one_call() {
         let bytes = [0; 3];
         let bufs: Vec<_> = (0..2000).map(|_| IoSlice::new(&bytes)).collect();
-        let piece = Piece::of(&bufs);
-        assert_eq!((piece.bufs.len(), piece.bytes()), (1024, 3072));
-        assert_eq!(Piece::of(&[]).bytes(), 0);
-        let head_and_nothing = [IoSlice::new(&bytes), IoSlice::new(&[])];
-        let piece = Piece::of(&head_and_nothing);
-        assert_eq!((piece.bufs.len(), piece.bytes()), (1, 3));
+        let batch = SendBatch::of(&bufs);
+        assert_eq!((batch.bufs.len(), batch.bytes()), (1024, 3072));
+        assert_eq!(SendBatch::of(&[]).bytes(), 0);
+        let head_and_empty = [IoSlice::new(&bytes), IoSlice::new(&[])];
+        let batch = SendBatch::of(&head_and_empty);
+        assert_eq!((batch.bufs.len(), batch.bytes()), (1, 3));
     }
 }

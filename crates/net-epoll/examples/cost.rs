@@ -1,13 +1,12 @@
-//! Does one thing a number of times, to be counted from outside: instructions with
-//! `valgrind --tool=callgrind`, system calls with `strace -c`, each as the difference between two
-//! numbers of times.
+//! Repeats one operation, to be counted from outside: instructions with `valgrind --tool=callgrind`, system
+//! calls with `strace -c`, each as the difference between two numbers of repetitions.
 //!
 //! ```sh
 //! cargo build --release -p httpcore-net-epoll --example cost
 //! strace -c target/release/examples/cost round 1000
 //! ```
 //!
-//! Servers run in a process of their own, so that they are not counted.
+//! Servers run in another process, so that they are not counted.
 
 use std::{
     future::poll_fn,
@@ -26,7 +25,7 @@ use httpcore_core_primitives::{
 };
 use httpcore_net_epoll::{Blocking, EventLoop, Handle};
 
-const SAID: &[u8] = b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
 
 fn main() -> io::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -34,9 +33,9 @@ fn main() -> io::Result<()> {
         [what] if what == "serve" => return serve(),
         [what, times] => (what.as_str(), times.parse().map_err(io::Error::other)?),
         _ => {
-            eprintln!("usage: cost WHAT TIMES");
-            eprintln!("WHAT: spawn wake timer round round-64 round-deadline connect");
-            eprintln!("      blocking blocking-deadline blocking-connect");
+            eprintln!("usage: cost OPERATION TIMES");
+            eprintln!("OPERATION: spawn wake timer round round-64 round-deadline connect");
+            eprintln!("           blocking blocking-deadline blocking-connect");
             std::process::exit(2);
         }
     };
@@ -90,7 +89,7 @@ fn main() -> io::Result<()> {
                 Ok(())
             })
         }
-        _ => Err(io::Error::other("there is no such thing to do")),
+        _ => Err(io::Error::other("unknown operation")),
     }
 }
 
@@ -125,15 +124,15 @@ fn timer(times: usize) -> io::Result<()> {
     let hour = runtime.now() + Duration::from_secs(3600);
     epoll.block_on(poll_fn(|cx| {
         for _ in 0..times {
-            let mut alarm = LazyTimer::new(runtime.clone(), "counted");
-            assert!(alarm.poll_until(cx, Some(hour)).is_pending());
+            let mut timer = LazyTimer::new(runtime.clone(), "counted");
+            assert!(timer.poll_until(cx, Some(hour)).is_pending());
         }
         Poll::Ready(())
     }));
     Ok(())
 }
 
-/// One `block_on` for each round, as a program that blocks would do it.
+/// One `block_on` for each round, as in a blocking program.
 fn rounds(handle: &Handle, address: SocketAddr, times: usize, deadline: bool) -> io::Result<()> {
     let runtime: Arc<dyn Runtime> = Arc::new(handle.clone());
     let mut stream = handle.block_on(connect(handle, address))?;
@@ -169,20 +168,20 @@ async fn connect(handle: &Handle, address: SocketAddr) -> io::Result<BoxStream> 
     handle.connect_tcp(address, &TcpOptions::default()).await
 }
 
-/// Says something, and reads the answer, which is as long.
+/// Writes a request and reads the response, which is as long.
 async fn round(stream: &mut BoxStream) -> io::Result<()> {
-    let written = poll_fn(|cx| stream.poll_write(cx, &[IoSlice::new(SAID)])).await?;
-    assert_eq!(written, SAID.len());
-    let mut heard = BytesMut::with_capacity(1024);
-    while heard.len() < SAID.len() {
-        if poll_fn(|cx| stream.poll_read(cx, &mut heard)).await? == 0 {
+    let written = poll_fn(|cx| stream.poll_write(cx, &[IoSlice::new(REQUEST)])).await?;
+    assert_eq!(written, REQUEST.len());
+    let mut response = BytesMut::with_capacity(1024);
+    while response.len() < REQUEST.len() {
+        if poll_fn(|cx| stream.poll_read(cx, &mut response)).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
     }
     Ok(())
 }
 
-/// Runs `client` beside a server, whose address it is given.
+/// Runs `client` with the address of a server process.
 fn with_server(client: impl FnOnce(SocketAddr) -> io::Result<()>) -> io::Result<()> {
     let mut server = Command::new(std::env::current_exe()?)
         .arg("serve")
@@ -190,7 +189,7 @@ fn with_server(client: impl FnOnce(SocketAddr) -> io::Result<()>) -> io::Result<
         .stdout(Stdio::piped())
         .spawn()?;
     let outcome = address_of(&mut server).and_then(client);
-    // It ends when its standard input does.
+    // The server ends when its standard input does.
     drop(server.stdin.take());
     server.wait()?;
     outcome
@@ -217,9 +216,9 @@ fn serve() -> io::Result<()> {
 }
 
 fn echo(mut socket: std::net::TcpStream) -> io::Result<()> {
-    let mut heard = [0; SAID.len()];
+    let mut request = [0; REQUEST.len()];
     loop {
-        socket.read_exact(&mut heard)?;
-        socket.write_all(&heard)?;
+        socket.read_exact(&mut request)?;
+        socket.write_all(&request)?;
     }
 }

@@ -1,5 +1,4 @@
-//! A client on the loop, and a server in a thread, on loopback: sixteen connections at once, each
-//! of which says something and hears it again.
+//! A client on the loop and an echo server in a thread, on loopback: sixteen connections at once.
 
 use std::{
     future::poll_fn,
@@ -23,7 +22,7 @@ fn main() -> io::Result<()> {
     let epoll = EventLoop::new()?;
     epoll.block_on(async {
         let clients: Vec<_> = (0..CLIENTS)
-            .map(|n| epoll.spawn(converse(epoll.handle(), address, n)))
+            .map(|n| epoll.spawn(exchange(epoll.handle(), address, n)))
             .collect();
         for client in clients {
             println!("{}", client.await?);
@@ -33,7 +32,7 @@ fn main() -> io::Result<()> {
     server.join().expect("the server does not panic")
 }
 
-async fn converse(handle: Handle, address: SocketAddr, n: usize) -> io::Result<String> {
+async fn exchange(handle: Handle, address: SocketAddr, n: usize) -> io::Result<String> {
     let backend: std::sync::Arc<dyn Runtime> = std::sync::Arc::new(handle.clone());
     let deadline = Some(handle.now() + Duration::from_secs(5));
     let connect = handle.connect_tcp(address, &TcpOptions::default());
@@ -41,30 +40,30 @@ async fn converse(handle: Handle, address: SocketAddr, n: usize) -> io::Result<S
         .await
         .ok_or(io::ErrorKind::TimedOut)??;
 
-    let said = format!("client {n} says hello");
-    let mut rest = said.as_bytes();
+    let text = format!("hello from client {n}");
+    let mut rest = text.as_bytes();
     while !rest.is_empty() {
         let written = poll_fn(|cx| stream.poll_write(cx, &[IoSlice::new(rest)])).await?;
         rest = &rest[written..];
     }
     poll_fn(|cx| stream.poll_shutdown(cx)).await?;
 
-    let mut heard = BytesMut::new();
+    let mut received = BytesMut::new();
     loop {
-        heard.reserve(1024);
-        if poll_fn(|cx| stream.poll_read(cx, &mut heard)).await? == 0 {
-            return Ok(String::from_utf8_lossy(&heard).into_owned());
+        received.reserve(1024);
+        if poll_fn(|cx| stream.poll_read(cx, &mut received)).await? == 0 {
+            return Ok(String::from_utf8_lossy(&received).into_owned());
         }
     }
 }
 
-/// One connection after the other, each until its client has said everything.
+/// Serves one connection after the other, each until its client has shut its write side down.
 fn echo(listener: &TcpListener) -> io::Result<()> {
     for _ in 0..CLIENTS {
         let (mut socket, _) = listener.accept()?;
-        let mut said = Vec::new();
-        socket.read_to_end(&mut said)?;
-        socket.write_all(&said)?;
+        let mut received = Vec::new();
+        socket.read_to_end(&mut received)?;
+        socket.write_all(&received)?;
     }
     Ok(())
 }

@@ -17,7 +17,7 @@ use socket2::Socket;
 
 use crate::{
     Handle,
-    reactor::{Address, Reactor},
+    reactor::{Reactor, SourceId},
     source::{Direction, Source},
     waiters::Waiters,
 };
@@ -76,7 +76,7 @@ struct Registration {
     reactor: Arc<Reactor>,
     /// Holds the duplicate.
     source: Arc<Source>,
-    address: Address,
+    id: SourceId,
     waiters: [Arc<Waiters>; 2],
     turn: AtomicU64,
     ready_in_turn: AtomicU32,
@@ -93,12 +93,12 @@ impl<T: AsFd> AsyncFd<T> {
     pub fn new(handle: &Handle, inner: T) -> io::Result<Self> {
         let duplicate = inner.as_fd().try_clone_to_owned()?;
         let reactor = handle.0.reactor.clone();
-        let (address, source) = reactor.register_foreign(Socket::from(duplicate))?;
+        let (id, source) = reactor.register_foreign(Socket::from(duplicate))?;
         Ok(AsyncFd {
             registration: Registration {
                 reactor,
                 source,
-                address,
+                id,
                 waiters: [Arc::default(), Arc::default()],
                 turn: AtomicU64::new(0),
                 ready_in_turn: AtomicU32::new(0),
@@ -219,7 +219,7 @@ impl Registration {
             return Poll::Pending;
         }
         if self.must_yield() {
-            self.reactor.yield_driver();
+            self.reactor.request_events();
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -228,7 +228,7 @@ impl Registration {
 
     /// Counts one report of readiness, and returns whether it was the last of this turn.
     fn must_yield(&self) -> bool {
-        let turn = self.reactor.turn();
+        let turn = self.reactor.poll_count();
         if self.turn.swap(turn, Ordering::Relaxed) != turn {
             self.ready_in_turn.store(0, Ordering::Relaxed);
         }
@@ -243,10 +243,7 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        // Closing the duplicate is not enough: the kernel's entry belongs to the open file, which the caller's
-        // descriptor keeps open.
-        self.reactor.deregister(&self.source);
-        self.reactor.forget(self.address);
+        self.reactor.deregister_foreign(&self.source, self.id);
     }
 }
 

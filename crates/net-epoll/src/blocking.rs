@@ -1,29 +1,28 @@
-//! The loop for programs that block: a thread that waits for one answer waits in its socket.
+//! The event loop for blocking programs: a thread that waits for one response blocks in its socket.
 //!
-//! Asking an event loop for one answer on one socket takes three system calls: send, wait, receive.
-//! A blocking socket needs two. [`Blocking`] is a loop like [`EventLoop`], with tasks,
-//! timers and connects that wait in epoll, whose streams do this:
+//! One response on one socket takes three system calls with an event loop: send, wait, receive. A
+//! blocking socket needs two. [`Blocking`] is a loop like [`EventLoop`], with tasks, timers and connects
+//! that wait in epoll, whose streams work as follows:
 //!
-//! 1. A read which has nothing to go by makes no system call. It notes that this thread's future
-//!    *wants* to read this stream, and is pending.
-//! 2. When the future is pending, [`block_on`](Blocking::block_on) looks at the note. If that read
-//!    is the only thing that can ever wake the future, timers aside, the future is polled again
-//!    with a *permit*, and now the read waits in recv(2), until the earliest deadline there is
+//! 1. A read without known readiness makes no system call. It records that this thread's future *wants to
+//!    read* this stream, and is pending.
+//! 2. When the future is pending, [`block_on`](Blocking::block_on) checks the record. If that read is the
+//!    only event that can wake the future, apart from timers, the future is polled again with the
+//!    permission to block, and the read blocks in recv(2) until the earliest deadline of the loop
 //!    (`SO_RCVTIMEO`).
-//! 3. Otherwise the thread waits as for any loop: it drives, or is parked.
+//! 3. Otherwise the thread waits as in any loop: as the driver, or parked.
 //!
-//! What else could wake the future is known by counting the references to its waker. So a body that
-//! comes from a channel, a response that is read while the request is written, a connection somebody
-//! else makes: whatever is more than one read waits in epoll, and full duplex is never cut short.
-//! A waker that has been forgotten somewhere costs a system call and no more.
+//! Other events that could wake the future are detected by counting the references to its waker. A body
+//! from a channel, a response that is read while the request is written, a connection that another task
+//! makes: whatever is more than one read waits in epoll, so full duplex works. A waker that is kept
+//! without need costs a system call and nothing else.
 //!
-//! What is different for those who use it:
+//! Differences to [`EventLoop`]:
 //!
-//! - Background tasks run while some thread waits in the loop, before a thread starts to wait in
-//!   its socket, and when it comes out. Nothing that a waiting thread depends on is held up: what it
-//!   depends on holds its waker.
-//! - The loop turns seldom, and so [`poll_idle`](NetworkStream::poll_idle) asks the socket more often: a
-//!   connection that is used again within some tens of microseconds is not asked here either.
+//! - Background tasks run while a thread waits in the loop, before a thread blocks in its socket, and
+//!   after it. A thread never blocks while it depends on a task: the task then holds its waker.
+//! - The loop polls for events seldom, so [`poll_idle`](NetworkStream::poll_idle) makes a system call more
+//!   often. A connection that is reused within some tens of microseconds needs none here either.
 
 use std::{
     cell::RefCell,
@@ -33,7 +32,6 @@ use std::{
     net::SocketAddr,
     path::Path,
     pin::pin,
-    sync::{Arc, Weak},
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
@@ -44,6 +42,7 @@ use httpcore_core_primitives::{
     TcpOptions, Timer,
 };
 
+use httpcore_executor::WakerCount;
 use httpcore_net_common::{socket, spare};
 
 use crate::{
@@ -51,9 +50,10 @@ use crate::{
     driver::{BlockOnWaker, Current, DriverSlot, Shared},
     source::{Direction, Source},
     stream::Stream,
+    sync::{Arc, Weak},
 };
 
-/// A loop for programs that block, and its owner. See the [module](self).
+/// An event loop for blocking programs, and its owner. See the [module](self).
 ///
 /// ```
 /// use httpcore_net_epoll::Blocking;
@@ -67,7 +67,7 @@ pub struct Blocking {
 }
 
 impl Blocking {
-    /// A loop with the system's own name lookup. For another one, see
+    /// Creates a loop with the system's name resolution. For another one, see
     /// [`Builder::build_blocking`](crate::Builder::build_blocking).
     ///
     /// # Errors
@@ -81,17 +81,18 @@ impl Blocking {
         Blocking { handle }
     }
 
-    /// Runs `future` to its end on this thread, and yields what it yields. Any number of threads
+    /// Runs `future` to completion on this thread and returns its output. Any number of threads
     /// may do so at once, and they do not wait for each other.
     ///
     /// # Panics
     ///
-    /// When `future` does; not when a task does.
+    /// If `future` panics. Panics of tasks do not propagate.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         self.handle.block_on(future)
     }
 
-    /// Runs `future` in the background, while somebody waits. See [`Handle::spawn`].
+    /// Runs `future` in the background, while a thread is in [`block_on`](Self::block_on). See
+    /// [`Handle::spawn`].
     pub fn spawn<F>(&self, future: F) -> Task<F::Output>
     where
         F: Future + Send + 'static,
@@ -100,12 +101,12 @@ impl Blocking {
         self.handle.spawn(future)
     }
 
-    /// A handle to this loop, which does not keep it going.
+    /// Returns a handle to this loop, which does not keep it alive.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
     }
 
-    /// This loop as a backend: its handle, behind the trait.
+    /// Returns a handle to this loop as a backend.
     pub fn backend(&self) -> Arc<dyn NetworkBackend> {
         Arc::new(self.handle())
     }
@@ -159,70 +160,72 @@ impl NetworkBackend for Blocking {
     }
 }
 
-/// What one `block_on` knows of the poll that is going on, for the streams which are polled in it.
+/// The state of one `block_on` that the streams and timers polled within it use.
 struct PollContext {
     root: Arc<BlockOnWaker>,
     waker: Waker,
-    /// How many references there are to `root` when only `block_on` itself has any.
-    alone: usize,
-    /// The one stream that may wait in its socket.
+    /// Number of references to `root` that `block_on` itself holds.
+    own_refs: usize,
+    /// The stream that may block in its socket in the current poll.
     may_block: Option<Weak<Source>>,
-    /// A stream that would be read if there were anything to read, and others of that kind. Weak:
-    /// a stream is closed when it is dropped.
-    want: Option<Weak<Source>>,
-    other_wants: Vec<Weak<Source>>,
+    /// The first stream with a pending read, and further ones. Weak: a stream is closed when it is dropped.
+    wants_read: Option<Weak<Source>>,
+    more_wants_read: Vec<Weak<Source>>,
 }
 
 thread_local! {
-    /// The note of the root future that is being polled on this thread; the innermost of several.
-    static NOTE: RefCell<Option<PollContext>> = const { RefCell::new(None) };
+    /// The context of the root future that is polled on this thread; the innermost of several.
+    static POLL_CONTEXT: RefCell<Option<PollContext>> = const { RefCell::new(None) };
 }
 
 impl PollContext {
-    /// Whether `cx` is the root future's own, so that polling that again will come by here.
+    /// Returns whether `cx` is that of the root future, so that another poll of it polls `stream` again.
     fn is_for(&self, stream: &Stream, cx: &Context<'_>) -> bool {
         self.waker.will_wake(cx.waker()) && self.root.is_of(stream.reactor())
     }
 
-    fn want(&mut self, source: &Arc<Source>) {
+    fn add_read(&mut self, source: &Arc<Source>) {
         let source = Arc::downgrade(source);
-        if self.want.is_none() {
-            self.want = Some(source);
-        } else if !self.wants().any(|known| known.ptr_eq(&source)) {
-            self.other_wants.push(source);
+        if self.wants_read.is_none() {
+            self.wants_read = Some(source);
+        } else if !self.all_reads().any(|known| known.ptr_eq(&source)) {
+            self.more_wants_read.push(source);
         }
     }
 
-    fn wants(&self) -> impl Iterator<Item = &Weak<Source>> {
-        self.want.iter().chain(&self.other_wants)
+    fn all_reads(&self) -> impl Iterator<Item = &Weak<Source>> {
+        self.wants_read.iter().chain(&self.more_wants_read)
     }
 
-    /// Whether `source` has the permit to wait, which it uses up, and nothing has come up since
-    /// that was given.
-    fn use_permit(&mut self, source: &Arc<Source>, shared: &Shared) -> bool {
-        let permitted = self
+    /// Returns whether `source` may block, and nothing else can wake the future since that was decided.
+    /// Takes the permission back.
+    fn take_permission(&mut self, source: &Arc<Source>, shared: &Shared) -> bool {
+        let is_permitted = self
             .may_block
             .as_ref()
             .is_some_and(|may_block| std::ptr::eq(may_block.as_ptr(), Arc::as_ptr(source)));
-        permitted && self.want.is_none() && self.nothing_else_wakes(shared) && {
+        is_permitted && self.wants_read.is_none() && self.nothing_else_wakes(shared) && {
             self.may_block = None;
             true
         }
     }
 
-    /// Whether nothing but a timer and what is wanted can wake the future.
+    /// Returns whether nothing but timers and the recorded reads can wake the future.
     fn nothing_else_wakes(&self, shared: &Shared) -> bool {
         if self.root.is_woken() || shared.queue.ready() > 0 {
             return false;
         }
-        let others = Arc::strong_count(&self.root).saturating_sub(self.alone);
-        others == 0 || others == shared.timers.held(&self.waker)
+        let others = Arc::strong_count(&self.root).saturating_sub(self.own_refs);
+        // In this order: only this thread increments the count of timers, and it is never larger than the
+        // number of references.
+        others == self.root.timers.get()
     }
 
-    /// Whether the future may be polled with a permit; otherwise the loop is to be turned first.
-    fn may_wait_in_socket(&self, shared: &Shared) -> bool {
-        self.want.is_some()
-            && self.other_wants.is_empty()
+    /// Returns whether the future may be polled with the permission to block; otherwise the thread waits in
+    /// the loop.
+    fn may_block_in_socket(&self, shared: &Shared) -> bool {
+        self.wants_read.is_some()
+            && self.more_wants_read.is_empty()
             && self.may_block.is_none()
             && self.nothing_else_wakes(shared)
             && !(shared.should_poll_events() && shared.queue.live() > 0)
@@ -230,153 +233,167 @@ impl PollContext {
     }
 }
 
-/// Puts a note where streams find it, and takes it away again, also when the future panics.
-struct Noted(Option<PollContext>);
+/// Installs a context for the streams of this thread, and restores the former one on drop, also if the
+/// future panics.
+struct Installed(Option<PollContext>);
 
-impl Noted {
-    fn put(note: PollContext) -> Self {
-        Noted(NOTE.with(|place| place.replace(Some(note))))
+impl Installed {
+    fn install(context: PollContext) -> Self {
+        Installed(POLL_CONTEXT.with(|cell| cell.replace(Some(context))))
     }
 
     fn take(mut self) -> PollContext {
         let former = self.0.take();
-        let note = NOTE.with(|place| place.replace(former));
+        let context = POLL_CONTEXT.with(|cell| cell.replace(former));
         std::mem::forget(self);
-        note.expect("what was put there is there: nested polls put back what they found")
+        context.expect("nested polls restore the context that they replaced")
     }
 }
 
-impl Drop for Noted {
+impl Drop for Installed {
     fn drop(&mut self) {
         let former = self.0.take();
-        let note = NOTE.with(|place| place.replace(former));
-        drop(note);
+        let context = POLL_CONTEXT.with(|cell| cell.replace(former));
+        drop(context);
     }
 }
 
-/// Asks the note of the poll that is going on; without one, the answer is no.
-fn with_note(ask: impl FnOnce(&mut PollContext) -> bool) -> bool {
-    NOTE.with_borrow_mut(|note| note.as_mut().is_some_and(ask))
+/// Calls `f` with the context of the poll in progress; without one, returns `false`.
+fn with_poll_context(f: impl FnOnce(&mut PollContext) -> bool) -> bool {
+    POLL_CONTEXT.with_borrow_mut(|context| context.as_mut().is_some_and(f))
+}
+
+/// Returns the count for timers that are armed with `cx`'s waker, if that is the waker of the root future
+/// that is polled on this thread.
+pub(crate) fn timer_count(cx: &Context<'_>) -> Option<WakerCount> {
+    POLL_CONTEXT.with_borrow(|context| {
+        let context = context.as_ref()?;
+        (context.waker.will_wake(cx.waker())).then(|| context.root.timers.clone())
+    })
 }
 
 pub(crate) fn block_on<F: Future>(handle: &Handle, future: F) -> F::Output {
     let shared = &*handle.0;
     let _current = Current::enter(handle.clone());
-    let mut seat = DriverSlot::take(shared);
-    let waker = Waker::from(seat.root.clone());
-    let mut note = PollContext {
-        root: seat.root.clone(),
+    let mut slot = DriverSlot::take(shared);
+    let waker = Waker::from(slot.root.clone());
+    let mut context = PollContext {
+        root: slot.root.clone(),
         waker: waker.clone(),
-        alone: 0,
+        own_refs: 0,
         may_block: None,
-        want: None,
-        other_wants: Vec::new(),
+        wants_read: None,
+        more_wants_read: Vec::new(),
     };
-    note.alone = Arc::strong_count(&seat.root);
+    context.own_refs = Arc::strong_count(&slot.root);
     let mut cx = Context::from_waker(&waker);
     let mut future = pin!(future);
     loop {
-        if note.may_block.is_some() || seat.root.is_woken() {
-            seat.root.take_wake();
-            let noted = Noted::put(note);
+        if context.may_block.is_some() || slot.root.is_woken() {
+            slot.root.take_wake();
+            let installed = Installed::install(context);
             let poll = future.as_mut().poll(&mut cx);
-            note = noted.take();
+            context = installed.take();
             if let Poll::Ready(output) = poll {
                 return output;
             }
-            if note.may_wait_in_socket(shared) && seat.step_aside() {
-                note.may_block = note.want.take();
+            if context.may_block_in_socket(shared) && slot.hand_over() {
+                context.may_block = context.wants_read.take();
                 continue;
             }
-            // A permit that was not used, and wants that are not the only ones, wait in the loop.
-            let wants = note.other_wants.drain(..);
-            let wants = wants.chain(note.want.take()).chain(note.may_block.take());
-            for source in wants.filter_map(|source| source.upgrade()) {
+            // An unused permission, and reads that are not the only ones, wait in the loop.
+            let reads = context.more_wants_read.drain(..);
+            let reads = reads
+                .chain(context.wants_read.take())
+                .chain(context.may_block.take());
+            for source in reads.filter_map(|source| source.upgrade()) {
                 if source.poll_ready(Direction::Read, &mut cx).is_ready() {
                     waker.wake_by_ref();
                 }
             }
         }
-        seat.wait();
+        slot.wait();
     }
 }
 
-/// A socket in which a thread may wait.
+/// A stream in whose socket a thread may block.
 pub(crate) struct DirectStream {
     stream: Stream,
     shared: Arc<Shared>,
-    /// The last read filled its buffer: there may be more, which is worth a call.
-    more: bool,
-    /// How long the socket waits (`SO_RCVTIMEO`), as the kernel was last told.
-    limit: Option<Duration>,
+    /// Whether the last read filled its buffer, so that another call may find more.
+    may_have_more: bool,
+    /// The current receive timeout of the socket (`SO_RCVTIMEO`).
+    recv_timeout: Option<Duration>,
 }
 
-/// Waking early is cheap, and telling the kernel a new limit before every read is not. So the limit
-/// is set to three quarters of the time that is left, and stays until it is more than what is left,
-/// or less than a quarter; below `EXACT_WAIT_BELOW`, it is what is left.
+/// Time to the deadline below which the receive timeout is set to exactly that time.
+///
+/// An early wake-up is cheap, and setting the timeout before every read is not. Therefore the timeout is set
+/// to three quarters of the time to the deadline, and is kept until it is longer than that time, or shorter
+/// than a quarter of it.
 const EXACT_WAIT_BELOW: Duration = Duration::from_millis(20);
 
-/// A limit of at least this much may stay although there is no deadline any more.
+/// A receive timeout of at least this time is kept although there is no deadline any more.
 const MIN_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 impl DirectStream {
-    /// `stream`, whose socket may wait.
+    /// Wraps `stream`, whose socket is in blocking mode.
     pub(crate) fn new(stream: Stream, shared: Arc<Shared>) -> Self {
         DirectStream {
             stream,
             shared,
-            more: false,
-            limit: None,
+            may_have_more: false,
+            recv_timeout: None,
         }
     }
 
-    /// Reads without waiting. Pending leaves no waker behind.
+    /// Reads without blocking. Registers no waker when pending.
     fn try_read(&mut self, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
-        let room = spare::room(buf);
+        let wanted = spare::read_size(buf);
         let source = self.stream.source();
         loop {
-            let seen = source.ready(Direction::Read)?;
-            if seen.is_none() && !self.more {
+            let readiness = source.ready(Direction::Read)?;
+            if readiness.is_none() && !self.may_have_more {
                 return Poll::Pending;
             }
-            self.more = false;
+            self.may_have_more = false;
             match spare::recv_without_waiting(&source.socket, buf) {
                 Ok(read) => {
-                    self.more = read == room;
-                    if 0 < read && read < room {
-                        self.stream.is_empty_now();
+                    self.may_have_more = read == wanted;
+                    if 0 < read && read < wanted {
+                        self.stream.note_empty();
                     }
                     return Poll::Ready(Ok(read));
                 }
-                Err(error) => match (error.kind(), seen) {
+                Err(error) => match (error.kind(), readiness) {
                     (io::ErrorKind::WouldBlock, None) => return Poll::Pending,
-                    (io::ErrorKind::WouldBlock, Some(seen)) => {
-                        source.clear_ready(Direction::Read, seen);
+                    (io::ErrorKind::WouldBlock, Some(readiness)) => {
+                        source.clear_ready(Direction::Read, readiness);
                     }
-                    (io::ErrorKind::Interrupted, _) => self.more = true,
+                    (io::ErrorKind::Interrupted, _) => self.may_have_more = true,
                     _ => return Poll::Ready(Err(error)),
                 },
             }
         }
     }
 
-    /// Reads, waiting for at most as long as no timer is due.
-    fn wait_and_read(&mut self, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
+    /// Reads, and blocks until the earliest deadline of the loop at most.
+    fn blocking_read(&mut self, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
         let next = self.shared.timers.next();
         let left = next.map(|at| at.saturating_duration_since(crate::now()));
         if left.is_some_and(|left| left.is_zero()) {
             return Poll::Pending;
         }
         self.set_recv_timeout(left)?;
-        let room = spare::room(buf);
+        let wanted = spare::read_size(buf);
         let source = self.stream.source();
         match spare::recv(&source.socket, buf) {
-            // The end of the loop shuts the socket down, and that is no end of what the peer says.
+            // The shutdown of the loop shuts the socket down, which is not an end sent by the peer.
             Ok(0) => Poll::Ready(source.ready(Direction::Read).map(|_| 0)),
             Ok(read) => {
-                self.more = read == room;
-                if read < room {
-                    self.stream.is_empty_now();
+                self.may_have_more = read == wanted;
+                if read < wanted {
+                    self.stream.note_empty();
                 }
                 Poll::Ready(Ok(read))
             }
@@ -388,46 +405,47 @@ impl DirectStream {
     }
 
     fn set_recv_timeout(&mut self, left: Option<Duration>) -> io::Result<()> {
-        let limit = match (self.limit, left) {
+        let timeout = match (self.recv_timeout, left) {
             (None, None) => return Ok(()),
-            (Some(limit), None) if limit >= MIN_CHECK_INTERVAL => return Ok(()),
-            (Some(limit), Some(left)) if limit <= left && limit * 4 >= left => return Ok(()),
+            (Some(set), None) if set >= MIN_CHECK_INTERVAL => return Ok(()),
+            (Some(set), Some(left)) if set <= left && set * 4 >= left => return Ok(()),
             (_, None) => None,
             (_, Some(left)) if left > EXACT_WAIT_BELOW => Some(left / 4 * 3),
-            // Nothing is how the kernel spells for ever.
+            // 0 means no timeout to the kernel.
             (_, Some(left)) => Some(left.max(Duration::from_millis(1))),
         };
-        self.stream.source().socket.set_read_timeout(limit)?;
-        self.limit = limit;
+        self.stream.source().socket.set_read_timeout(timeout)?;
+        self.recv_timeout = timeout;
         Ok(())
     }
 }
 
 impl NetworkStream for DirectStream {
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
-        if spare::room(buf) == 0 {
-            return Poll::Ready(Err(socket::no_room()));
+        if spare::read_size(buf) == 0 {
+            return Poll::Ready(Err(socket::no_capacity()));
         }
-        // A task, a part of the future with a waker of its own, another executor: they are woken
-        // by the loop.
-        if !with_note(|note| note.is_for(&self.stream, cx)) {
+        // A task, a part of the future with its own waker, and another executor are woken by the loop.
+        if !with_poll_context(|context| context.is_for(&self.stream, cx)) {
             return self.stream.poll_read(cx, buf);
         }
-        if !self.stream.may_go_on(cx) {
+        if !self.stream.try_proceed(cx) {
             return Poll::Pending;
         }
         let mut read = self.try_read(buf)?;
         if read.is_pending()
-            && with_note(|note| note.use_permit(self.stream.source(), &self.shared))
+            && with_poll_context(|context| {
+                context.take_permission(self.stream.source(), &self.shared)
+            })
         {
-            read = self.wait_and_read(buf)?;
+            read = self.blocking_read(buf)?;
         }
         if let Poll::Ready(read) = read {
-            self.stream.spend(read);
+            self.stream.consume_budget(read);
             return Poll::Ready(Ok(read));
         }
-        with_note(|note| {
-            note.want(self.stream.source());
+        with_poll_context(|context| {
+            context.add_read(self.stream.source());
             true
         });
         Poll::Pending
@@ -449,7 +467,7 @@ impl NetworkStream for DirectStream {
         self.stream.poll_shutdown(cx)
     }
 
-    /// The waker is called if a thread turns the loop.
+    /// The waker is called only while a thread waits in the loop.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEvent> {
         self.stream.poll_idle(cx)
     }
@@ -475,48 +493,49 @@ mod tests {
         thread,
     };
 
-    /// Asks `rounds` questions, each with a deadline if `limit` says so, and yields how often the
-    /// loop was turned meanwhile.
-    fn turns_of(rounds: usize, limit: Option<Duration>) -> u64 {
+    /// Makes `rounds` requests, each with a deadline if there is a `limit`, and returns the number of polls
+    /// for events meanwhile.
+    fn polls_during(rounds: usize, limit: Option<Duration>) -> u64 {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let server = thread::spawn(move || {
             let (mut socket, _) = listener.accept().unwrap();
-            let mut heard = [0; 4];
-            while socket.read_exact(&mut heard).is_ok() {
-                socket.write_all(&heard).unwrap();
+            let mut request = [0; 4];
+            while socket.read_exact(&mut request).is_ok() {
+                socket.write_all(&request).unwrap();
             }
         });
         let blocking = Blocking::new().unwrap();
         let runtime: Arc<dyn Runtime> = Arc::new(blocking.handle());
         let connect = blocking.connect_tcp(address, &TcpOptions::default());
         let mut stream = blocking.block_on(connect).unwrap();
-        let before = blocking.handle.0.reactor.turn();
+        let before = blocking.handle.0.reactor.poll_count();
         for _ in 0..rounds {
             blocking.block_on(async {
-                let mut heard = BytesMut::with_capacity(64);
-                let ask = async {
+                let mut response = BytesMut::with_capacity(64);
+                let exchange = async {
                     poll_fn(|cx| stream.poll_write(cx, &[IoSlice::new(b"ping")])).await?;
-                    poll_fn(|cx| stream.poll_read(cx, &mut heard)).await
+                    poll_fn(|cx| stream.poll_read(cx, &mut response)).await
                 };
                 let deadline = limit.map(|limit| runtime.now() + limit);
-                let asked = httpcore_core_primitives::with_deadline(&runtime, "ask", deadline, ask);
-                assert_eq!(asked.await.unwrap().unwrap(), 4);
+                let limited =
+                    httpcore_core_primitives::with_deadline(&runtime, "test", deadline, exchange);
+                assert_eq!(limited.await.unwrap().unwrap(), 4);
             });
         }
-        let turns = blocking.handle.0.reactor.turn() - before;
+        let polls = blocking.handle.0.reactor.poll_count() - before;
         drop(stream);
         server.join().unwrap();
-        turns
+        polls
     }
 
     #[test]
-    fn questions_one_after_the_other_do_not_turn_the_loop() {
-        assert_eq!(turns_of(200, None), 0);
+    fn sequential_requests_do_not_poll_for_events() {
+        assert_eq!(polls_during(200, None), 0);
     }
 
     #[test]
-    fn a_deadline_does_not_make_them() {
-        assert_eq!(turns_of(200, Some(Duration::from_secs(3600))), 0);
+    fn requests_with_a_deadline_do_not_poll_for_events() {
+        assert_eq!(polls_during(200, Some(Duration::from_secs(3600))), 0);
     }
 }

@@ -1,14 +1,14 @@
-//! Who turns the loop, and what a turn is.
+//! The driver: the thread that runs the loop, and one iteration of it.
 //!
-//! Any number of threads may block on one loop. One of them *drives*: it runs tasks and asks the
-//! kernel. The others are parked, and are woken by the wakers of their own futures. When the
-//! driver's future is ready it hands the role to one of those who are parked, and so whenever
-//! somebody blocks, somebody drives.
+//! Any number of threads may block on one loop. One of them is the *driver*: it runs tasks and polls for
+//! events. The others are parked, and are unparked by the wakers of their own futures. When the driver's
+//! future is ready, the driver hands the role to one of the parked threads, so there is a driver whenever
+//! a thread blocks on the loop.
 //!
-//! A turn is one batch of ready tasks (those that were ready when it began: tasks which wake each
-//! other do not keep the kernel waiting) and then a question to the kernel. It waits if nothing is
-//! ready. If something is, the question is put off for a few polls, since asking costs more than
-//! most polls do.
+//! An iteration is one batch of ready tasks (those that were ready when it began, so that tasks which
+//! wake each other do not delay events) and then a poll for events (`epoll_wait`). The poll sleeps if
+//! nothing is ready. Otherwise it is deferred for a number of task polls, since a system call costs more
+//! than most polls of tasks.
 
 use std::{
     cell::{Cell, RefCell},
@@ -18,17 +18,12 @@ use std::{
     net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
     task::{Context, Poll, Wake, Waker},
-    thread::{self, Thread, ThreadId},
     time::{Duration, Instant},
 };
 
 use httpcore_core_primitives::{BoxStream, Driven, Driver};
-use httpcore_executor::{Runnable, TaskQueue, Timers};
+use httpcore_executor::{Runnable, TaskQueue, Timers, WakerCount};
 use httpcore_net_common::socket;
 use socket2::Socket;
 
@@ -37,44 +32,50 @@ use crate::{
     blocking::DirectStream,
     reactor::Reactor,
     stream::{Nodelay, Stream},
+    sync::{
+        Arc, AtomicBool, AtomicUsize, Mutex, MutexGuard, Ordering, Weak, lock,
+        thread::{self, Thread, ThreadId},
+    },
 };
 
-/// How many polls may go by without the kernel being asked.
-const POLLS_PER_QUESTION: usize = 61;
+/// Maximum number of polls of tasks between two polls for events.
+const EVENT_INTERVAL_POLLS: usize = 61;
 
-/// How long what is known about sockets may be trusted after the loop has stopped turning.
+/// Maximum age of the readiness of sockets after the last driver has left the loop.
 const READINESS_MAX_AGE: Duration = Duration::from_millis(1);
 
-/// One loop, as its handles, streams and timers share it.
+/// The state of one loop, shared by its handles, streams and timers.
 pub(crate) struct Shared {
     pub(crate) reactor: Arc<Reactor>,
     pub(crate) timers: Timers,
     pub(crate) queue: TaskQueue,
     pub(crate) resolver: Arc<dyn Resolve>,
-    /// Whether threads may wait in a socket instead of in the loop (see `blocking`).
+    /// Whether threads may block in a socket instead of in the loop (see `blocking`).
     pub(crate) direct: bool,
     drivers: Mutex<Drivers>,
-    /// Polls since the kernel was last asked. Written by the driver only.
-    unasked: AtomicUsize,
+    /// Number of polls of tasks since the last poll for events. Written by the driver only.
+    polls_since_events: AtomicUsize,
 }
 
-/// Who drives, and who would if need be.
+/// The driver, and the threads that can become the driver.
 #[derive(Default)]
 struct Drivers {
-    driving: Option<ThreadId>,
+    current: Option<ThreadId>,
     parked: VecDeque<Arc<BlockOnWaker>>,
-    /// When the last driver left, if there were sockets that went on without one.
-    left: Option<Instant>,
+    /// The time at which the last driver left, if sockets were registered then.
+    last_left: Option<Instant>,
 }
 
-/// The future of one `block_on`, as its waker knows it.
+/// The waker of the root future of one `block_on`.
 pub(crate) struct BlockOnWaker {
-    woken: AtomicBool,
-    /// Whether this thread drives: then it sleeps in the kernel, if at all, and not parked.
-    drives: AtomicBool,
+    is_woken: AtomicBool,
+    /// Whether this thread is the driver: then it sleeps in the poller and is not parked.
+    is_driver: AtomicBool,
     thread: Thread,
-    /// Weak: a waker does not keep the loop, nor does a root which waits to be used again.
+    /// Weak: neither a waker nor a cached instance keeps the loop alive.
     reactor: Weak<Reactor>,
+    /// Number of clones of the waker that timers of the loop hold.
+    pub(crate) timers: WakerCount,
 }
 
 impl Wake for BlockOnWaker {
@@ -83,14 +84,14 @@ impl Wake for BlockOnWaker {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        // Both sides use `SeqCst`: either this sees that the thread drives, or sleeps, or the
-        // thread sees that it was woken before it does so.
-        if self.woken.swap(true, Ordering::SeqCst) {
+        // `SeqCst` here and on the thread's side: either this observes that the thread is the driver, or
+        // sleeps, or the thread observes the wake before it sleeps.
+        if self.is_woken.swap(true, Ordering::SeqCst) {
             return;
         }
-        if self.drives.load(Ordering::SeqCst) {
+        if self.is_driver.load(Ordering::SeqCst) {
             if let Some(reactor) = self.reactor.upgrade() {
-                reactor.ring();
+                reactor.wake_driver();
             }
         } else {
             self.thread.unpark();
@@ -101,28 +102,28 @@ impl Wake for BlockOnWaker {
 impl Shared {
     pub(crate) fn new(resolver: Arc<dyn Resolve>, direct: bool) -> io::Result<Self> {
         let reactor = Arc::new(Reactor::new()?);
-        let wakeup = reactor.clone();
+        let notified = reactor.clone();
         Ok(Shared {
-            queue: TaskQueue::new(move || wakeup.ring()),
+            queue: TaskQueue::new(move || notified.wake_driver()),
             reactor,
             timers: Timers::default(),
             resolver,
             direct,
             drivers: Mutex::default(),
-            unasked: AtomicUsize::new(0),
+            polls_since_events: AtomicUsize::new(0),
         })
     }
 
-    /// Ends the loop: tasks are dropped, and whoever waits is woken and told.
+    /// Shuts the loop down: drops its tasks, and wakes all that wait, which then fail.
     pub(crate) fn end(&self) {
-        let mut due = Vec::new();
-        self.reactor.end(self.direct, &mut due);
-        self.timers.end(&mut due);
+        let mut ready_wakers = Vec::new();
+        self.reactor.end(self.direct, &mut ready_wakers);
+        self.timers.end(&mut ready_wakers);
         self.queue.clear();
-        wake_all(&mut due);
+        wake_all(&mut ready_wakers);
     }
 
-    /// A stream over `socket`, which is connected or connecting.
+    /// Creates a stream over `socket`, which is connected or connecting.
     pub(crate) fn stream(
         &self,
         mut socket: Socket,
@@ -131,13 +132,13 @@ impl Shared {
         nodelay: Nodelay,
     ) -> io::Result<Box<Stream>> {
         if self.direct {
-            socket = socket::let_wait(socket)?;
+            socket = socket::set_blocking(socket)?;
         }
         let stream = Stream::new(&self.reactor, socket, peer, connected, nodelay)?;
         Ok(Box::new(stream))
     }
 
-    /// `stream`, which is connected, for everybody.
+    /// Boxes `stream`, which is connected, for the caller of the backend.
     pub(crate) fn established(self: &Arc<Self>, stream: Box<Stream>) -> BoxStream {
         if self.direct {
             Box::new(DirectStream::new(*stream, self.clone()))
@@ -146,117 +147,123 @@ impl Shared {
         }
     }
 
-    /// Counts a wait that did not ask the kernel; whether it is time to ask.
+    /// Counts a wait without a poll for events. Returns whether it is time for one.
     pub(crate) fn should_poll_events(&self) -> bool {
-        let unasked = self.unasked.load(Ordering::Relaxed) + 1;
-        self.unasked.store(unasked, Ordering::Relaxed);
-        unasked >= POLLS_PER_QUESTION
+        let polls_since_events = self.polls_since_events.load(Ordering::Relaxed) + 1;
+        self.polls_since_events
+            .store(polls_since_events, Ordering::Relaxed);
+        polls_since_events >= EVENT_INTERVAL_POLLS
     }
 
-    /// Runs tasks until it is time to ask the kernel, and asks it; or until the future of `root` is
-    /// to be polled, if that comes first.
-    fn turn(&self, root: &BlockOnWaker) {
-        let mut unasked = self.unasked.load(Ordering::Relaxed) + 1;
+    /// Runs tasks until it is time to poll for events, and does so; or until the future of `root` has been
+    /// woken, if that is first.
+    fn run_iteration(&self, root: &BlockOnWaker) {
+        let mut polls_since_events = self.polls_since_events.load(Ordering::Relaxed) + 1;
         let busy = loop {
-            unasked += self.run_batch();
-            let awake = root.is_woken();
-            let busy = awake || self.queue.ready() > 0;
-            if !busy || unasked >= POLLS_PER_QUESTION || self.reactor.must_ask() {
+            polls_since_events += self.run_batch();
+            let is_woken = root.is_woken();
+            let busy = is_woken || self.queue.ready() > 0;
+            if !busy
+                || polls_since_events >= EVENT_INTERVAL_POLLS
+                || self.reactor.are_events_requested()
+            {
                 break busy;
             }
-            if awake {
-                self.unasked.store(unasked, Ordering::Relaxed);
+            if is_woken {
+                self.polls_since_events
+                    .store(polls_since_events, Ordering::Relaxed);
                 return;
             }
         };
         self.poll_events(if busy { None } else { Some(root) });
     }
 
-    /// Runs what is ready now, and nothing that becomes so meanwhile.
+    /// Runs the tasks that are ready now, and none that become ready meanwhile.
     fn run_batch(&self) -> usize {
         let ready = self.queue.ready();
         (0..ready).map_while(|_| self.queue.pop().map(run)).count()
     }
 
-    /// Asks the kernel and the clock who is due, and wakes them. Sleeps, for as long as nothing is
-    /// due, if there is a `sleeper` and it has not been woken.
+    /// Polls for events and expired timers, and calls their wakers. Sleeps until there are any, if there
+    /// is a `sleeper` and it has not been woken.
     fn poll_events(&self, sleeper: Option<&BlockOnWaker>) {
-        let sleeps = sleeper.is_some_and(|root| self.fall_asleep(root));
-        // After the bell is armed: whoever sets an earlier deadline from now on rings it.
+        let sleeps = sleeper.is_some_and(|root| self.prepare_sleep(root));
+        // After the sleep has been announced: a thread that arms an earlier timer from now on wakes the
+        // driver.
         let next = self.timers.next();
         let timeout = if sleeps {
             next.map(|at| at.saturating_duration_since(crate::now()))
         } else {
             Some(Duration::ZERO)
         };
-        let (now, mut due) = self.reactor.poll_events(timeout);
-        self.unasked.store(0, Ordering::Relaxed);
+        let (now, mut ready_wakers) = self.reactor.poll_events(timeout);
+        self.polls_since_events.store(0, Ordering::Relaxed);
         if next.is_some_and(|at| at <= now) {
-            self.timers.expire(now, &mut due);
+            self.timers.expire(now, &mut ready_wakers);
         }
-        wake_all(&mut due);
-        self.reactor.keep(due);
+        wake_all(&mut ready_wakers);
+        self.reactor.reuse(ready_wakers);
     }
 
-    /// Arms the bell, and sees whether there is anything left to do; if not, the driver may sleep.
+    /// Announces that the driver sleeps, and returns whether it may: whether nothing is ready.
     ///
-    /// The order makes this certain: what is not found here after the bell has been armed rings it
-    /// when it comes.
-    fn fall_asleep(&self, root: &BlockOnWaker) -> bool {
-        self.reactor.fall_asleep();
+    /// The order matters: a wake that is not observed here, after the announcement, wakes the driver
+    /// through the wakeup fd.
+    fn prepare_sleep(&self, root: &BlockOnWaker) -> bool {
+        self.reactor.prepare_sleep();
         let idle = !root.is_woken() && self.queue.ready() == 0;
         if !idle {
-            self.reactor.stay_awake();
+            self.reactor.cancel_sleep();
         }
         idle
     }
 }
 
-/// Polls a task. One that panics has ended, and the panic hook has said so; it is not the fault of
-/// whoever drives, whose own future has nothing to do with it.
+/// Polls a task. A panic has been reported by the panic hook and ends the task; it must not reach the
+/// driver's own future, which has nothing to do with it.
 fn run(task: Runnable) {
     let _ = catch_unwind(AssertUnwindSafe(|| task.run()));
 }
 
-/// Calls the wakers in `due`, and leaves it empty. One that panics does not keep the others from being
-/// called: their edges and deadlines are used up, and nothing would wake them later. As with tasks, the
-/// panic hook has reported it, and it is not the fault of the future which drives.
-fn wake_all(due: &mut Vec<Waker>) {
-    let mut rest = due.drain(..);
+/// Calls the wakers in `ready_wakers` and empties it. After a panic of one, the others are still called:
+/// their events and deadlines are consumed, and nothing would wake them later. As with tasks, the panic
+/// hook has reported it, and it must not reach the driver's future.
+fn wake_all(ready_wakers: &mut Vec<Waker>) {
+    let mut rest = ready_wakers.drain(..);
     let mut wake_rest = || rest.by_ref().for_each(Waker::wake);
     while catch_unwind(AssertUnwindSafe(&mut wake_rest)).is_err() {}
 }
 
 thread_local! {
-    /// The root of this thread's last `block_on`: to make one for each call, which may be one for
-    /// each request, is an allocation.
-    static SPARE: Cell<Option<Arc<BlockOnWaker>>> = const { Cell::new(None) };
+    /// The waker of this thread's last `block_on`, which saves an allocation for each call.
+    static CACHED: Cell<Option<Arc<BlockOnWaker>>> = const { Cell::new(None) };
 }
 
 impl BlockOnWaker {
-    /// A root for a future on this thread, to be polled at once.
+    /// Returns a waker for a root future on this thread, in the woken state.
     fn take(reactor: &Arc<Reactor>) -> Arc<Self> {
-        let spare = SPARE.try_with(Cell::take).ok().flatten();
-        if let Some(root) = spare
+        let cached = CACHED.try_with(Cell::take).ok().flatten();
+        if let Some(root) = cached
             && root.is_of(reactor)
         {
-            root.drives.store(false, Ordering::SeqCst);
-            root.woken.store(true, Ordering::SeqCst);
+            root.is_driver.store(false, Ordering::SeqCst);
+            root.is_woken.store(true, Ordering::SeqCst);
             return root;
         }
         Arc::new(BlockOnWaker {
-            woken: AtomicBool::new(true),
-            drives: AtomicBool::new(false),
+            is_woken: AtomicBool::new(true),
+            is_driver: AtomicBool::new(false),
             thread: thread::current(),
             reactor: Arc::downgrade(reactor),
+            timers: WakerCount::default(),
         })
     }
 
-    /// Keeps a root for this thread's next future, unless somebody still has a waker of it.
-    fn keep(root: &mut Arc<Self>) {
+    /// Caches the waker for this thread's next `block_on`, unless a clone of it exists.
+    fn cache(root: &mut Arc<Self>) {
         if Arc::get_mut(root).is_some() {
-            // While the thread ends, it is just dropped.
-            let _ = SPARE.try_with(|spare| spare.set(Some(root.clone())));
+            // While the thread's locals are being destroyed, it is dropped.
+            let _ = CACHED.try_with(|cached| cached.set(Some(root.clone())));
         }
     }
 
@@ -265,35 +272,34 @@ impl BlockOnWaker {
     }
 
     pub(crate) fn is_woken(&self) -> bool {
-        self.woken.load(Ordering::SeqCst)
+        self.is_woken.load(Ordering::SeqCst)
     }
 
     pub(crate) fn take_wake(&self) -> bool {
-        self.woken.swap(false, Ordering::SeqCst)
+        self.is_woken.swap(false, Ordering::SeqCst)
     }
 }
 
-/// Runs `future` to its end on this thread, and drives the loop meanwhile unless another thread
-/// does.
+/// Runs `future` to its end on this thread, which is the driver meanwhile unless another thread is.
 pub(crate) fn block_on<F: Future>(handle: &Handle, future: F) -> F::Output {
     let shared = &*handle.0;
     let _current = Current::enter(handle.clone());
-    let mut seat = DriverSlot::take(shared);
-    seat.refresh();
-    let waker = Waker::from(seat.root.clone());
+    let mut slot = DriverSlot::take(shared);
+    slot.refresh_readiness();
+    let waker = Waker::from(slot.root.clone());
     let mut cx = Context::from_waker(&waker);
     let mut future = pin!(future);
     loop {
-        if seat.root.take_wake()
+        if slot.root.take_wake()
             && let Poll::Ready(output) = future.as_mut().poll(&mut cx)
         {
             return output;
         }
-        seat.wait();
+        slot.wait();
     }
 }
 
-/// One `block_on`'s place among those of the same loop.
+/// The part of one `block_on` in driving the loop.
 pub(crate) struct DriverSlot<'a> {
     shared: &'a Shared,
     pub(crate) root: Arc<BlockOnWaker>,
@@ -302,12 +308,12 @@ pub(crate) struct DriverSlot<'a> {
 
 #[derive(PartialEq, Eq)]
 enum Role {
-    /// Another thread drives.
-    Waits,
-    /// This one does.
-    Drives,
-    /// This thread does already, further up its stack: it drives for both.
-    DrivesWithin,
+    /// Another thread is the driver.
+    Parked,
+    /// This `block_on` is the driver.
+    Driver,
+    /// An outer `block_on` of this thread is the driver; this one runs the loop for both.
+    NestedDriver,
 }
 
 impl<'a> DriverSlot<'a> {
@@ -316,64 +322,65 @@ impl<'a> DriverSlot<'a> {
         DriverSlot {
             shared,
             root: BlockOnWaker::take(&shared.reactor),
-            role: Role::Waits,
+            role: Role::Parked,
         }
     }
 
-    /// Catches up with the kernel if nobody has turned the loop for a while. Otherwise a future
-    /// that looks at a connection, finds nothing said against it and uses it would not know that
-    /// it was closed hours ago.
-    fn refresh(&mut self) {
-        let left = {
+    /// Polls for events if the loop had no driver for a while. Otherwise a future that checks a connection
+    /// and then uses it would not know that the connection was closed meanwhile.
+    fn refresh_readiness(&mut self) {
+        let last_left = {
             let mut drivers = self.shared.drivers();
-            if drivers.driving.is_some() {
+            if drivers.current.is_some() {
                 return;
             }
-            drivers.left.take()
+            drivers.last_left.take()
         };
-        if let Some(left) = left
-            && crate::now().saturating_duration_since(left) > READINESS_MAX_AGE
-            && self.may_drive()
+        if let Some(last_left) = last_left
+            && crate::now().saturating_duration_since(last_left) > READINESS_MAX_AGE
+            && self.try_drive()
         {
             self.shared.poll_events(None);
         }
     }
 
-    /// Does something useful, or nothing, until the future is worth a poll or the loop has turned.
+    /// Runs one iteration of the loop as the driver; or parks the thread until its future is woken or it
+    /// becomes the driver.
     pub(crate) fn wait(&mut self) {
-        if self.may_drive() {
-            self.shared.turn(&self.root);
+        if self.try_drive() {
+            self.shared.run_iteration(&self.root);
         } else {
-            while !self.root.is_woken() && !self.root.drives.load(Ordering::SeqCst) {
+            while !self.root.is_woken() && !self.root.is_driver.load(Ordering::SeqCst) {
                 thread::park();
             }
-            self.leave_the_parked();
+            self.remove_from_parked();
         }
     }
 
-    /// Whether this thread drives, or does from now on. If it does not, it is among the parked.
-    fn may_drive(&mut self) -> bool {
-        if self.role != Role::Waits {
+    /// Returns whether this thread is the driver, and makes it the driver if there is none. Otherwise it is
+    /// added to the parked threads.
+    fn try_drive(&mut self) -> bool {
+        if self.role != Role::Parked {
             return true;
         }
         let mut drivers = self.shared.drivers();
-        match drivers.driving {
+        match drivers.current {
             None => {
-                drivers.driving = Some(self.root.thread.id());
-                self.role = Role::Drives;
+                drivers.current = Some(self.root.thread.id());
+                self.role = Role::Driver;
             }
-            Some(_) if self.root.drives.load(Ordering::SeqCst) => self.role = Role::Drives,
-            Some(driver) if driver == self.root.thread.id() => self.role = Role::DrivesWithin,
+            Some(_) if self.root.is_driver.load(Ordering::SeqCst) => self.role = Role::Driver,
+            Some(driver) if driver == self.root.thread.id() => self.role = Role::NestedDriver,
             Some(_) => {
                 drivers.parked.push_back(self.root.clone());
                 return false;
             }
         }
-        self.root.drives.store(true, Ordering::SeqCst);
+        self.root.is_driver.store(true, Ordering::SeqCst);
         true
     }
 
-    fn leave_the_parked(&mut self) {
+    fn remove_from_parked(&mut self) {
         let mut drivers = self.shared.drivers();
         let parked = &mut drivers.parked;
         let own = parked.iter().position(|root| Arc::ptr_eq(root, &self.root));
@@ -382,25 +389,25 @@ impl<'a> DriverSlot<'a> {
         drop(own);
     }
 
-    /// Leaves the role to one of the parked, if it is this seat's. Whether this thread is free of
-    /// it then: further up the stack, somebody may have it still.
-    pub(crate) fn step_aside(&mut self) -> bool {
+    /// Hands the role of the driver to a parked thread, if this `block_on` has it. Returns whether this
+    /// thread is not the driver then: an outer `block_on` may still be.
+    pub(crate) fn hand_over(&mut self) -> bool {
         let mut drivers = self.shared.drivers();
-        if drivers.driving != Some(self.root.thread.id()) {
+        if drivers.current != Some(self.root.thread.id()) {
             return true;
         }
-        // The role may have been handed to this thread while it polled its future, and then it is
-        // handed on without ever having been taken up.
-        if self.role == Role::DrivesWithin || !self.root.drives.swap(false, Ordering::SeqCst) {
+        // The role may have been handed to this thread while it polled its future; it is then handed on
+        // without having been used.
+        if self.role == Role::NestedDriver || !self.root.is_driver.swap(false, Ordering::SeqCst) {
             return false;
         }
-        self.role = Role::Waits;
+        self.role = Role::Parked;
         let next = drivers.parked.pop_front();
-        drivers.driving = next.as_ref().map(|next| next.thread.id());
+        drivers.current = next.as_ref().map(|next| next.thread.id());
         match &next {
-            Some(next) => next.drives.store(true, Ordering::SeqCst),
+            Some(next) => next.is_driver.store(true, Ordering::SeqCst),
             None if !self.shared.direct && self.shared.reactor.registered() > 0 => {
-                drivers.left = Some(crate::now());
+                drivers.last_left = Some(crate::now());
             }
             None => {}
         }
@@ -414,9 +421,9 @@ impl<'a> DriverSlot<'a> {
 
 impl Drop for DriverSlot<'_> {
     fn drop(&mut self) {
-        self.step_aside();
+        self.hand_over();
         self.shared.reactor.watch().leave();
-        BlockOnWaker::keep(&mut self.root);
+        BlockOnWaker::cache(&mut self.root);
     }
 }
 
@@ -430,16 +437,16 @@ thread_local! {
     static CURRENT: RefCell<Option<Handle>> = const { RefCell::new(None) };
 }
 
-/// The loop this thread blocks on, innermost first.
+/// Returns the loop that this thread blocks on, the innermost of several.
 pub(crate) fn current() -> Option<Handle> {
-    // Nobody blocks on anything while the thread's locals are being destroyed.
+    // While the thread's locals are being destroyed, it blocks on no loop.
     CURRENT
         .try_with(|current| current.borrow().clone())
         .ok()
         .flatten()
 }
 
-/// Sets the current loop, and on drop the one before it.
+/// A guard that sets the current loop, and restores the former one on drop.
 pub(crate) struct Current {
     former: Option<Handle>,
     _driven: Driven,
@@ -463,11 +470,6 @@ impl Drop for Current {
     }
 }
 
-/// Nothing of ours panics while it holds a lock; a poisoned one is as good as any.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
@@ -480,7 +482,7 @@ mod tests {
     }
 
     #[test]
-    fn a_root_is_used_again_unless_somebody_has_its_waker() {
+    fn waker_is_reused_unless_a_clone_of_it_exists() {
         let epoll = EventLoop::new().unwrap();
         let address = || epoll.block_on(poll_fn(|cx| Poll::Ready(cx.waker().data() as usize)));
         assert_eq!(address(), address());
@@ -491,7 +493,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_thread_keeps_of_a_loop_does_not_keep_the_loop() {
+    fn cached_waker_does_not_keep_its_loop_alive() {
         let epoll = EventLoop::new().unwrap();
         let reactor = Arc::downgrade(&epoll.handle().0.reactor);
         let waker = waker_of(&epoll);

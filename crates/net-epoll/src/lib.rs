@@ -1,7 +1,7 @@
-//! An event loop for [httpcore](https://docs.rs/httpcore): sockets, timers, tasks and names, on
-//! mio, without a runtime.
+//! An event loop for [httpcore](https://docs.rs/httpcore) on mio: sockets, timers, tasks and name
+//! resolution, without another runtime.
 //!
-//! [`EventLoop`] is a loop. It turns while somebody blocks on it, on the thread that does:
+//! An [`EventLoop`] runs while a thread is in its `block_on`, on that thread:
 //!
 //! ```
 //! use httpcore_net_epoll::EventLoop;
@@ -15,75 +15,78 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! What others need of it is a [`Handle`], which is a [`Runtime`] and a [`NetworkBackend`].
+//! A [`Handle`] to it implements [`Runtime`] and [`NetworkBackend`].
 //!
 //! # How it works
 //!
-//! - `drive`: who turns the loop, and what a turn is. Several threads may block on one loop; one of
-//!   them drives at a time, and hands the role on when it leaves.
-//! - `reactor`: the registered sockets and the kernel. `source`: what is known of each socket.
+//! - `driver`: the thread that runs the loop, and one iteration of it. Several threads may block on one
+//!   loop; one of them is the driver, and hands the role on when it leaves.
+//! - `reactor`: the registered sockets and the poller. `source`: the readiness of each socket.
 //! - `stream`, `tcp`, `unix`: sockets as streams, opened and read by `httpcore-net-common`.
-//! - [`task`](Task): tasks with an outcome. The queue they wait in, and the table of timers, are
+//! - [`task`](Task): tasks with an output. The task queue and the table of timers are
 //!   `httpcore-executor`'s.
-//! - Names are looked up by [httpcore-resolver](https://docs.rs/httpcore-resolver), on worker threads.
-//! - `watch`: in debug builds, says that something waits on a loop which no thread runs.
-//! - [`blocking`]: the same loop for programs that block: a thread that waits for one answer waits
-//!   in its socket.
+//! - Names are resolved by [httpcore-resolver](https://docs.rs/httpcore-resolver), on worker threads.
+//! - `watch`: in debug builds, a warning if an operation waits on a loop that no thread runs.
+//! - [`blocking`]: the same loop for blocking programs: a thread that waits for one response blocks in
+//!   its socket.
+//! - `sync`: the types by which threads synchronise.
 //!
 //! Nothing here knows HTTP or TLS.
 //!
 //! # Under another runtime
 //!
-//! Streams, timers and what is made of them, such as a connection pool, can be awaited under tokio,
-//! async-std or smol, or on threads that block, if some thread runs the loop. [`EventLoop::spawn_thread`]
-//! starts one, which sleeps in the kernel while nothing happens and ends when its handle is dropped:
+//! Streams, timers and everything built on them, such as a connection pool, can be awaited under tokio,
+//! async-std or smol, or on threads that block, if a thread runs the loop. [`EventLoop::spawn_thread`] starts
+//! one, which sleeps while there are no events, and ends when its [`LoopThread`] is dropped:
 //!
 //! ```
 //! use httpcore_net_epoll::EventLoop;
 //!
 //! let thread = EventLoop::spawn_thread("http")?;
 //! let backend = thread.backend();
-//! // `backend`, and pools over it, can be used from any runtime and any thread until `thread` is dropped.
+//! // `backend`, and pools on it, can be used from any runtime and any thread until `thread` is dropped.
 //! # drop(backend);
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! Without it nothing moves, time limits included: whatever is awaited waits for ever. In debug builds a
-//! line on stderr says so after a second, once for each loop. The same holds for what belongs to one loop
-//! and is awaited in the `block_on` of another one.
+//! Without such a thread no operation completes, time limits included. Debug builds print a warning on
+//! stderr after a second, once for each loop. The same holds for operations of one loop that are awaited in
+//! the `block_on` of another one.
 //!
 //! # On its own
 //!
-//! The loop does more than HTTP needs of it. [`AsyncFd`] waits for any descriptor that epoll supports: a pipe, a
-//! timerfd, a signalfd, an inotify instance, the output of a child process. [`TcpListener`] and [`UdpSocket`] are made
-//! of it. [`Handle::sleep`], [`Handle::interval`] and [`Handle::timeout`] are its timers, and a [`LocalSet`] runs
-//! futures that are not `Send`. The loop is woken from other threads by the wakers of its futures, by
-//! [`Handle::spawn`], and from a signal handler by a write to a registered eventfd or pipe.
+//! [`AsyncFd`] waits for any descriptor that epoll supports: a pipe, a timerfd, a signalfd, an inotify instance, the
+//! output of a child process. [`TcpListener`] and [`UdpSocket`] are made of it. [`Handle::sleep`], [`Handle::interval`]
+//! and [`Handle::timeout`] are timers, and a [`LocalSet`] runs futures that are not `Send`. Other threads wake the loop
+//! by the wakers of its futures and by [`Handle::spawn`], a signal handler by a write to a registered
+//! eventfd or pipe.
 //!
 //! # After fork(2)
 //!
 //! A child process has a copy of the loop's descriptors and none of its threads. Both processes would share one epoll
-//! instance, and each would take events from the other. So a child that was forked without `exec` must not use, and not
-//! drop, a loop of its parent, a handle to it, a stream, or a pool: it may call `exec` or `_exit`, or
-//! create a loop and a pool of its own. Dropping a [`LoopThread`] there would join a thread that does not exist.
-//! This is not detected: to compare process ids takes a system call each time. [`std::process::Command`] is
-//! safe to use: every descriptor is closed by `exec` (`CLOEXEC`).
+//! instance, and each would take events from the other. A child that was forked without `exec` must therefore not use,
+//! and not drop, a loop of its parent, a handle to it, a stream, or a pool: it may call `exec` or `_exit`, or create a
+//! loop and a pool of its own. Dropping a [`LoopThread`] there would join a thread that does not exist. This is not
+//! detected: comparing process ids takes a system call each time. [`std::process::Command`] is safe to use, since
+//! `exec` closes every descriptor of the loop (`CLOEXEC`).
 //!
 //! # Invariants
 //!
-//! - A loop turns only while somebody is in [`block_on`](EventLoop::block_on). Streams and timers may
-//!   be polled anywhere, also by other executors, but nobody is woken while nobody blocks.
+//! - A loop runs only while a thread is in [`block_on`](EventLoop::block_on). Streams and timers may
+//!   be polled anywhere, also by other executors, but are woken only while a thread runs the loop.
 //! - Wakers are called, and tasks dropped, with no lock held.
-//! - Dropping the [`EventLoop`] ends everything: tasks are dropped, streams fail, timers go off. So no
-//!   task can keep its own loop alive.
+//! - Dropping the [`EventLoop`] shuts everything down: tasks are dropped, streams fail, timers are ready.
+//!   A task therefore cannot keep its own loop alive.
 //!
-//! It works on Linux (and Android), and is tested there.
+//! It runs on Linux and Android, and is tested on Linux.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-compile_error!("httpcore-net-epoll is for Linux; elsewhere, use another backend");
+compile_error!(
+    "httpcore-net-epoll runs on Linux only; use another backend, such as httpcore-net-tokio"
+);
 
 mod async_fd;
 pub mod blocking;
@@ -94,6 +97,7 @@ mod loop_thread;
 mod reactor;
 mod source;
 mod stream;
+mod sync;
 mod task;
 mod tcp;
 mod time;
@@ -108,7 +112,6 @@ use std::{
     io,
     net::SocketAddr,
     path::Path,
-    sync::Arc,
     task::{Context, Poll},
     time::Instant,
 };
@@ -127,10 +130,11 @@ pub use time::{Elapsed, Interval, Sleep, Timeout};
 pub use udp::UdpSocket;
 
 use driver::Shared;
+use sync::Arc;
 
-/// An event loop, and its owner: dropping it ends whatever runs on it.
+/// An event loop, and its owner: dropping it shuts the loop down.
 ///
-/// It turns only while a thread is in [`block_on`](EventLoop::block_on). To use it under tokio or another
+/// It runs only while a thread is in [`block_on`](EventLoop::block_on). To use it under tokio or another
 /// runtime, give it a thread of its own: see [the crate's documentation](crate#under-another-runtime).
 ///
 /// See the [crate's documentation](crate).
@@ -140,32 +144,31 @@ pub struct EventLoop {
 }
 
 impl EventLoop {
-    /// A loop with the system's own name lookup.
+    /// Creates a loop with the system's name resolution.
     ///
     /// # Errors
     ///
-    /// When the process or the system has no file descriptors left: a loop takes three.
+    /// If the process or the system has no file descriptors left; a loop takes three.
     pub fn new() -> io::Result<Self> {
         EventLoop::builder().build()
     }
 
-    /// A loop that is not like every other.
+    /// Returns a builder with the default settings.
     pub fn builder() -> Builder {
         Builder { resolver: None }
     }
 
-    /// Runs `future` to its end on this thread, and yields what it yields.
+    /// Runs `future` to completion on this thread and returns its output.
     ///
-    /// Meanwhile, the loop turns: on this thread, unless another one is blocked on the same loop
-    /// and turns it already. Tasks run on the thread that turns the loop. `block_on` may be called
-    /// from within itself, but whatever called it waits, and so does the future which that thread
-    /// is blocked on: a task which blocks for something that one does waits for ever. For the same
-    /// reason nothing else of the loop moves while a future, or a task, keeps the thread which
-    /// turns it busy.
+    /// Meanwhile the loop runs: on this thread, unless another one is blocked on the same loop and runs
+    /// it already. Tasks run on the thread that runs the loop. `block_on` may be called from within
+    /// itself, but the caller, and the outer future of that thread, make no progress meanwhile: a task
+    /// that blocks on something that the outer future does waits for ever. For the same reason the
+    /// whole loop waits while a future or a task computes on its thread.
     ///
     /// # Panics
     ///
-    /// When `future` does; not when a task does.
+    /// If `future` panics. Panics of tasks do not propagate.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         self.handle.block_on(future)
     }
@@ -179,25 +182,25 @@ impl EventLoop {
         self.handle.spawn(future)
     }
 
-    /// A handle to this loop, which does not keep it going.
+    /// Returns a handle to this loop, which does not keep it alive.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
     }
 
-    /// This loop as a backend: its handle, behind the trait.
+    /// Returns a handle to this loop as a backend.
     pub fn backend(&self) -> Arc<dyn NetworkBackend> {
         Arc::new(self.handle())
     }
 
-    /// Returns the time by the clock of all loops. For what needs that clock before there is a loop,
-    /// such as a [`CachingResolver`] for the loop that is about to be built; all else asks
+    /// Returns the time by the clock of all loops. For code that needs that clock before there is a loop,
+    /// such as a [`CachingResolver`] for the loop that is about to be built; other code calls
     /// [`Runtime::now`].
     pub fn now() -> Instant {
         now()
     }
 
-    /// The loop on which this thread is blocked, if any; the innermost of several. Tasks see the
-    /// loop they run on.
+    /// Returns the loop on which this thread is blocked, the innermost of several; `None` if there is none.
+    /// In a task, it is the loop that runs the task.
     pub fn current() -> Option<Handle> {
         driver::current()
     }
@@ -215,7 +218,7 @@ impl fmt::Debug for EventLoop {
     }
 }
 
-/// What may be different about a loop.
+/// Settings of a loop.
 #[derive(Debug)]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct Builder {
@@ -223,7 +226,7 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Looks names up with `resolver` instead of [`SystemResolver`].
+    /// Sets the resolver; [`SystemResolver`] by default.
     ///
     /// ```
     /// use httpcore_net_epoll::{CachingResolver, EventLoop, SystemResolver, StaticHosts};
@@ -243,7 +246,7 @@ impl Builder {
         self
     }
 
-    /// The loop.
+    /// Creates the loop.
     ///
     /// # Errors
     ///
@@ -254,7 +257,7 @@ impl Builder {
         })
     }
 
-    /// A loop whose threads may wait in their sockets.
+    /// Creates a loop whose threads may block in their sockets.
     ///
     /// # Errors
     ///
@@ -271,20 +274,19 @@ impl Builder {
     }
 }
 
-/// A loop, for those who use it and do not own it. Cloning it yields another handle to the same
-/// loop.
+/// A handle to a loop. Cloning it yields another handle to the same loop.
 ///
-/// Once the [`EventLoop`] is dropped, connecting fails with
-/// [`RuntimeShutdown`](httpcore_core_primitives::RuntimeShutdown), streams fail likewise, timers
-/// are ready, and tasks are dropped unrun.
+/// After the [`EventLoop`] has been dropped, connecting and streams fail with
+/// [`RuntimeShutdown`](httpcore_core_primitives::RuntimeShutdown), timers are ready, and spawned tasks are
+/// dropped without being polled.
 #[derive(Clone)]
 pub struct Handle(Arc<Shared>);
 
 impl Handle {
-    /// Runs `future` to its end on this thread. See [`EventLoop::block_on`].
+    /// Runs `future` to completion on this thread. See [`EventLoop::block_on`].
     ///
-    /// When the [`EventLoop`] is dropped meanwhile, `future` goes on, and is told by whatever it
-    /// waits for.
+    /// If the [`EventLoop`] is dropped meanwhile, `future` is still polled, and the operations it waits for
+    /// fail.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         if self.0.direct {
             blocking::block_on(self, future)
@@ -293,8 +295,8 @@ impl Handle {
         }
     }
 
-    /// Runs `future` in the background, while somebody blocks on the loop. Dropping what this
-    /// returns cancels it.
+    /// Runs `future` in the background, while a thread runs the loop. Dropping the returned [`Task`]
+    /// aborts it.
     pub fn spawn<F>(&self, future: F) -> Task<F::Output>
     where
         F: Future + Send + 'static,
@@ -303,29 +305,28 @@ impl Handle {
         let (task, running) = Task::new(future);
         let spawned = self.0.queue.spawn("task", Box::pin(running));
         self.0.reactor.watch().spawned("task");
-        self.clear_if_gone();
+        self.clear_if_shut_down();
         task.started(spawned)
     }
 
-    /// Whether the [`EventLoop`] has been dropped.
-    pub fn is_gone(&self) -> bool {
-        self.0.reactor.is_gone()
+    /// Returns whether the [`EventLoop`] has been dropped.
+    pub fn is_shut_down(&self) -> bool {
+        self.0.reactor.is_shut_down()
     }
 
-    /// How many tasks have not ended.
+    /// Returns the number of tasks that have not ended.
     pub fn tasks(&self) -> usize {
         self.0.queue.live()
     }
 
-    /// How many streams there are, connecting ones included.
+    /// Returns the number of streams, connecting ones included.
     pub fn streams(&self) -> usize {
         self.0.reactor.registered()
     }
 
-    /// Drops a task that came too late: if the owner has already been through the queue, nobody
-    /// else will.
-    fn clear_if_gone(&self) {
-        if self.is_gone() {
+    /// Drops a task that was spawned after the owner had cleared the queue.
+    fn clear_if_shut_down(&self) {
+        if self.is_shut_down() {
             self.0.queue.clear();
         }
     }
@@ -335,7 +336,7 @@ impl Handle {
             .field("tasks", &self.tasks())
             .field("streams", &self.streams())
             .field("resolver", &self.0.resolver)
-            .field("gone", &self.is_gone())
+            .field("shut_down", &self.is_shut_down())
             .finish()
     }
 }
@@ -354,14 +355,14 @@ impl Runtime for Handle {
     fn timer(&self, _purpose: &'static str) -> Box<dyn Timer> {
         Box::new(LoopTimer {
             shared: self.0.clone(),
-            seat: None,
+            slot: None,
         })
     }
 
     fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>) {
         self.0.queue.spawn(name, task);
         self.0.reactor.watch().spawned(name);
-        self.clear_if_gone();
+        self.clear_if_shut_down();
     }
 
     fn waits_in_sockets(&self) -> bool {
@@ -392,15 +393,17 @@ impl NetworkBackend for Handle {
 
 struct LoopTimer {
     shared: Arc<Shared>,
-    seat: Option<httpcore_executor::TimerSlot>,
+    slot: Option<httpcore_executor::TimerSlot>,
 }
 
 impl Timer for LoopTimer {
     fn poll_until(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
         let shared = &self.shared;
         let timers = &shared.timers;
-        let polled = timers.poll_until(&mut self.seat, cx, now(), deadline, || {
-            shared.reactor.ring();
+        // Only threads that may block in a socket need to know which wakers timers hold.
+        let count = shared.direct.then(|| blocking::timer_count(cx)).flatten();
+        let polled = timers.poll_until(&mut self.slot, cx, now(), deadline, count.as_ref(), || {
+            shared.reactor.wake_driver()
         });
         if polled.is_pending() {
             shared.reactor.watch().waits();
@@ -409,24 +412,24 @@ impl Timer for LoopTimer {
     }
 
     fn disarm(&mut self) {
-        if let Some(seat) = &self.seat {
-            self.shared.timers.disarm(seat);
+        if let Some(slot) = &self.slot {
+            self.shared.timers.disarm(slot);
         }
     }
 }
 
 impl Drop for LoopTimer {
     fn drop(&mut self) {
-        if let Some(seat) = self.seat.take() {
-            self.shared.timers.release(seat);
+        if let Some(slot) = self.slot.take() {
+            self.shared.timers.release(slot);
         }
     }
 }
 
-/// The clock: the one place where it is read.
+/// Returns the time. The only place that reads the clock.
 #[allow(
     clippy::disallowed_methods,
-    reason = "a backend is where the clock comes from; everybody else asks `Runtime::now`"
+    reason = "a backend provides the clock; other code calls `Runtime::now`"
 )]
 pub(crate) fn now() -> Instant {
     Instant::now()

@@ -38,7 +38,7 @@ use crate::{Builder, EventLoop, Handle};
 /// // Any executor may await it; here, another loop.
 /// assert_eq!(EventLoop::new()?.block_on(task), 5);
 /// drop(thread);
-/// assert!(handle.is_gone());
+/// assert!(handle.is_shut_down());
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[must_use = "dropping it ends its loop"]

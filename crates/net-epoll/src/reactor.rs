@@ -1,17 +1,13 @@
-//! Between the kernel and those who wait: mio's `Poll`, the registered sockets, and the bell.
+//! mio's `Poll`, the registered sockets, and the wakeup fd.
 //!
-//! Registering and asking about readiness is done from any thread; the kernel is asked by one
-//! thread at a time, the driver (see `drive`). Only a driver which sleeps in the kernel is woken
-//! through the bell (an eventfd); one which is awake will look anyway.
+//! Sockets are registered, and their readiness is read, from any thread; events are polled by one thread
+//! at a time, the driver (see `driver`). The wakeup fd (an eventfd) is written only if the driver sleeps in
+//! the poller; otherwise the driver checks for ready tasks anyway.
 
 use std::{
     io,
     net::Shutdown,
     os::fd::AsRawFd,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
     task::Waker,
     time::{Duration, Instant},
 };
@@ -22,76 +18,80 @@ use socket2::Socket;
 
 use httpcore_core_primitives::RuntimeShutdown;
 
-use crate::{source::Source, watch::Watch};
+use crate::{
+    source::Source,
+    sync::{Arc, AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, lock},
+    watch::Watch,
+};
 
-/// How many edges one call to the kernel can bring; the rest is brought by the next.
-const EDGES: usize = 256;
+/// Maximum number of events that one poll returns; the next poll returns the rest.
+const MAX_EVENTS: usize = 256;
 
-/// Longer sleeps are cut into pieces of this: the kernel counts milliseconds in 31 bits.
-const LONGEST_SLEEP: Duration = Duration::from_secs(24 * 60 * 60);
+/// Maximum time of one sleep, since the kernel counts milliseconds in 31 bits. Longer ones are divided.
+const MAX_SLEEP: Duration = Duration::from_secs(24 * 60 * 60);
 
-const BELL: Token = Token(usize::MAX);
+const WAKEUP: Token = Token(usize::MAX);
 
 /// The sockets of one loop.
 pub(crate) struct Reactor {
-    /// Locked by the driver, for as long as it asks, and by nobody else.
-    poller: Mutex<Kernel>,
+    /// Locked only by the driver, while it polls.
+    poller: Mutex<Poller>,
     registry: Registry,
     wakeup: mio::Waker,
     sources: Mutex<Sources>,
-    /// Whether the driver sleeps in the kernel, or is about to.
-    asleep: AtomicBool,
-    /// Where the loop's own clock begins; see [`Moment`].
+    /// Whether the driver sleeps in the poller, or is about to.
+    is_asleep: AtomicBool,
+    /// The origin of [`Moment`].
     start: Instant,
-    /// Up to when the kernel has told everything, as a [`Moment`].
+    /// The time up to which all events have been dispatched, as a [`Moment`].
     observed: AtomicU64,
-    /// How many times the kernel has been asked: what bounds a stream's greed (see `stream`).
-    turn: AtomicU64,
-    /// Whether a stream has stood back for others, for whom the kernel must be asked.
-    stood_back: AtomicBool,
-    gone: AtomicBool,
+    /// Number of polls for events. Streams reset their budget by it (see `stream`).
+    poll_count: AtomicU64,
+    /// Whether a stream has used up its budget, so that events must be polled before tasks run on.
+    events_requested: AtomicBool,
+    is_shut_down: AtomicBool,
     watch: Watch,
 }
 
-/// A time, in nanoseconds since the loop was made.
+/// A time in nanoseconds since the loop was created.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Moment(u64);
 
 impl Moment {
-    /// Whether `now` is at most `duration` later.
+    /// Returns whether `now` is at most `duration` later.
     pub(crate) fn is_within(self, duration: Duration, now: Moment) -> bool {
         u128::from(now.0.saturating_sub(self.0)) <= duration.as_nanos()
     }
 }
 
-struct Kernel {
+struct Poller {
     poll: Poll,
     events: Events,
-    /// Room for wakers that are due, kept from one turn to the next.
-    due: Vec<Waker>,
+    /// An empty vector whose capacity is reused.
+    ready_wakers: Vec<Waker>,
 }
 
 #[derive(Default)]
 struct Sources {
     slab: Slab<Registered>,
     generation: u32,
-    /// How many sources have been forgotten since memory was last given back, or that was last tried.
-    forgotten: usize,
+    /// Number of sources that were removed since memory was last freed.
+    removed: usize,
 }
 
 struct Registered {
     generation: u32,
     source: Arc<Source>,
-    /// The descriptor of a caller: it is not shut down with the loop.
+    /// Whether the descriptor is a caller's: it is not shut down with the loop.
     is_foreign: bool,
 }
 
-/// Where a source is registered, for as long as it is.
+/// The id of a registered source.
 ///
-/// The index in the slab is used again, and a batch of edges may have been fetched before a socket
-/// was closed and dispatched after another one took its place; the generation tells them apart.
+/// An index in the slab is reused, and events may have been fetched before a socket was closed and be
+/// dispatched after another one got its index; the generation distinguishes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Address {
+pub(crate) struct SourceId {
     index: usize,
     generation: u32,
 }
@@ -99,7 +99,7 @@ pub(crate) struct Address {
 const INDEX_BITS: u32 = usize::BITS / 2;
 const INDEX_MASK: usize = (1 << INDEX_BITS) - 1;
 
-impl Address {
+impl SourceId {
     fn token(self) -> Token {
         Token((self.generation as usize) << INDEX_BITS | self.index)
     }
@@ -109,38 +109,39 @@ impl Reactor {
     pub(crate) fn new() -> io::Result<Self> {
         let poll = Poll::new()?;
         let registry = poll.registry().try_clone()?;
-        let wakeup = mio::Waker::new(&registry, BELL)?;
+        let wakeup = mio::Waker::new(&registry, WAKEUP)?;
         Ok(Reactor {
-            poller: Mutex::new(Kernel {
+            poller: Mutex::new(Poller {
                 poll,
-                events: Events::with_capacity(EDGES),
-                due: Vec::new(),
+                events: Events::with_capacity(MAX_EVENTS),
+                ready_wakers: Vec::new(),
             }),
             registry,
             wakeup,
             sources: Mutex::default(),
-            asleep: AtomicBool::new(false),
+            is_asleep: AtomicBool::new(false),
             start: crate::now(),
             observed: AtomicU64::new(0),
-            turn: AtomicU64::new(0),
-            stood_back: AtomicBool::new(false),
-            gone: AtomicBool::new(false),
+            poll_count: AtomicU64::new(0),
+            events_requested: AtomicBool::new(false),
+            is_shut_down: AtomicBool::new(false),
             watch: Watch::new(),
         })
     }
 
-    /// Registers `socket` once, for both directions. Register only what is connected or
-    /// connecting: the kernel announces the end of anything else.
+    /// Registers `socket` once, for both directions. It must be connected or connecting: for any other,
+    /// the kernel reports that it has ended.
     pub(crate) fn register(
         &self,
         socket: Socket,
         connected: bool,
-    ) -> io::Result<(Address, Arc<Source>)> {
+    ) -> io::Result<(SourceId, Arc<Source>)> {
         self.register_source(Source::new(socket, connected), false)
     }
 
-    /// Registers a duplicate of a caller's descriptor, which [`deregister`](Self::deregister) must be called for.
-    pub(crate) fn register_foreign(&self, fd: Socket) -> io::Result<(Address, Arc<Source>)> {
+    /// Registers a duplicate of a caller's descriptor, which must be removed by
+    /// [`deregister_foreign`](Self::deregister_foreign).
+    pub(crate) fn register_foreign(&self, fd: Socket) -> io::Result<(SourceId, Arc<Source>)> {
         self.register_source(Source::new(fd, false), true)
     }
 
@@ -148,9 +149,9 @@ impl Reactor {
         &self,
         source: Source,
         is_foreign: bool,
-    ) -> io::Result<(Address, Arc<Source>)> {
+    ) -> io::Result<(SourceId, Arc<Source>)> {
         let source = Arc::new(source);
-        let address = {
+        let id = {
             let mut sources = self.sources();
             sources.generation = sources.generation.wrapping_add(1);
             let generation = sources.generation & generation_mask();
@@ -163,35 +164,35 @@ impl Reactor {
                 source: source.clone(),
                 is_foreign,
             });
-            Address { index, generation }
+            SourceId { index, generation }
         };
-        // Whoever ends the loop sets the flag before it goes through the sources, and so either
-        // finds this one there, or is seen here.
-        let outcome = if self.is_gone() {
+        // `end` sets the flag before it iterates over the sources: it finds this source, or the flag is
+        // observed here.
+        let outcome = if self.is_shut_down() {
             Err(RuntimeShutdown::error())
         } else {
             self.registry.register(
                 &mut SourceFd(&source.socket.as_raw_fd()),
-                address.token(),
+                id.token(),
                 Interest::READABLE | Interest::WRITABLE,
             )
         };
         match outcome {
-            Ok(()) => Ok((address, source)),
+            Ok(()) => Ok((id, source)),
             Err(error) => {
-                self.forget(address);
+                self.deregister(id);
                 Err(error)
             }
         }
     }
 
-    /// Forgets a source, whose socket is about to be closed: that is what takes it out of the
-    /// kernel's set, and saves a call.
-    pub(crate) fn forget(&self, address: Address) {
+    /// Removes a source whose socket is about to be closed, which removes it from the epoll set without a
+    /// system call of its own.
+    pub(crate) fn deregister(&self, id: SourceId) {
         let mut sources = self.sources();
-        let registered = match sources.slab.get(address.index) {
-            Some(registered) if registered.generation == address.generation => {
-                let registered = sources.slab.remove(address.index);
+        let registered = match sources.slab.get(id.index) {
+            Some(registered) if registered.generation == id.generation => {
+                let registered = sources.slab.remove(id.index);
                 sources.shrink();
                 Some(registered)
             }
@@ -201,25 +202,27 @@ impl Reactor {
         drop(registered);
     }
 
-    /// Takes a foreign descriptor out of the kernel's set, which its drop may not do.
-    pub(crate) fn deregister(&self, source: &Source) {
+    /// Removes a caller's descriptor. Closing the duplicate is not enough: the kernel's entry belongs to the open
+    /// file, which the caller's descriptor keeps open.
+    pub(crate) fn deregister_foreign(&self, source: &Source, id: SourceId) {
         // Fails only if it is not registered.
         let _ = self
             .registry
             .deregister(&mut SourceFd(&source.socket.as_raw_fd()));
+        self.deregister(id);
     }
 
-    /// How many sockets are registered.
+    /// Returns the number of registered sockets.
     pub(crate) fn registered(&self) -> usize {
         self.sources().slab.len()
     }
 
-    /// How many times the kernel has been asked.
-    pub(crate) fn turn(&self) -> u64 {
-        self.turn.load(Ordering::Relaxed)
+    /// Returns the number of polls for events.
+    pub(crate) fn poll_count(&self) -> u64 {
+        self.poll_count.load(Ordering::Relaxed)
     }
 
-    /// The current time.
+    /// Returns the current time.
     pub(crate) fn moment(&self) -> Moment {
         self.moment_of(crate::now())
     }
@@ -229,143 +232,149 @@ impl Reactor {
         Moment(u64::try_from(since).unwrap_or(u64::MAX)) // after 584 years
     }
 
-    /// Up to when everything that had reached the registered sockets has been announced.
+    /// Returns the time up to which all events of the registered sockets have been dispatched.
     pub(crate) fn observed(&self) -> Moment {
         Moment(self.observed.load(Ordering::Acquire))
     }
 
-    /// Sees to it that the kernel is asked before the driver runs anything again.
-    pub(crate) fn yield_driver(&self) {
-        self.stood_back.store(true, Ordering::Relaxed);
+    /// Makes the driver poll for events after the current batch of tasks.
+    pub(crate) fn request_events(&self) {
+        self.events_requested.store(true, Ordering::Relaxed);
     }
 
-    /// Whether somebody stands back for what the kernel may have to say.
-    pub(crate) fn must_ask(&self) -> bool {
-        self.stood_back.load(Ordering::Relaxed)
+    /// Returns whether [`request_events`](Self::request_events) was called since the last poll.
+    pub(crate) fn are_events_requested(&self) -> bool {
+        self.events_requested.load(Ordering::Relaxed)
     }
 
-    /// Announces that the driver is going to sleep. Whatever it checks after this and finds absent
-    /// rings the bell when it comes.
-    pub(crate) fn fall_asleep(&self) {
-        self.asleep.store(true, Ordering::SeqCst);
+    /// Announces that the driver is going to sleep. A wake that the driver does not observe in a check
+    /// after this call wakes it through the wakeup fd.
+    pub(crate) fn prepare_sleep(&self) {
+        self.is_asleep.store(true, Ordering::SeqCst);
     }
 
-    /// The driver has found something to do after all.
-    pub(crate) fn stay_awake(&self) {
-        self.asleep.store(false, Ordering::SeqCst);
+    /// Withdraws the announcement.
+    pub(crate) fn cancel_sleep(&self) {
+        self.is_asleep.store(false, Ordering::SeqCst);
     }
 
-    /// Wakes the driver if it sleeps.
-    pub(crate) fn ring(&self) {
-        if self.asleep.load(Ordering::SeqCst) && self.asleep.swap(false, Ordering::SeqCst) {
-            // Fails only for want of a file descriptor that is open as long as `self`.
+    /// Wakes the driver if it sleeps. Without a sleeping driver, this is one load.
+    pub(crate) fn wake_driver(&self) {
+        if self.is_asleep.load(Ordering::SeqCst) && self.is_asleep.swap(false, Ordering::SeqCst) {
+            // The write fails only if the descriptor is closed, and it is open as long as `self`.
             let _ = self.wakeup.wake();
         }
     }
 
-    /// Asks the kernel, waiting for at most `timeout` if it has nothing to say. Yields when it answered,
-    /// and the wakers of those who waited for what it said, which are to be called and whose room to be
-    /// [kept](Self::keep). For the driver only.
+    /// Polls for events, and waits for at most `timeout` if there are none. Returns the time after the
+    /// poll, and the wakers that the caller must call; their vector goes to [`reuse`](Self::reuse). For the
+    /// driver only.
     pub(crate) fn poll_events(&self, timeout: Option<Duration>) -> (Instant, Vec<Waker>) {
-        let timeout = timeout.map(|timeout| timeout.min(LONGEST_SLEEP));
+        let timeout = timeout.map(|timeout| timeout.min(MAX_SLEEP));
         let mut poller = self.poller();
-        let Kernel { poll, events, due } = &mut *poller;
-        let mut due = std::mem::take(due);
+        let Poller {
+            poll,
+            events,
+            ready_wakers,
+        } = &mut *poller;
+        let mut ready_wakers = std::mem::take(ready_wakers);
         let outcome = poll.poll(events, timeout);
         let now = crate::now();
-        self.stay_awake();
-        self.turn.fetch_add(1, Ordering::Relaxed);
-        self.stood_back.store(false, Ordering::Relaxed);
+        self.cancel_sleep();
+        self.poll_count.fetch_add(1, Ordering::Relaxed);
+        self.events_requested.store(false, Ordering::Relaxed);
         match outcome {
             Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return (now, due),
-            // The kernel refuses only what is not an epoll instance, and nobody can go on with a
-            // loop that has lost its own.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return (now, ready_wakers),
+            // epoll_wait(2) fails only if the descriptor is no epoll instance; the loop cannot continue
+            // without one.
             Err(error) => panic!("the event loop's epoll instance is broken: {error}"),
         }
-        let mut edges = 0;
+        let mut count = 0;
         if !events.is_empty() {
             let sources = self.sources();
             for event in events.iter() {
-                edges += 1;
-                sources.set_ready(event, &mut due);
+                count += 1;
+                sources.set_ready(event, &mut ready_wakers);
             }
         }
-        // After it has been announced. A full batch may have left something for the next question.
-        if edges < EDGES {
+        // After the events have been dispatched. A full batch may have left some for the next poll.
+        if count < MAX_EVENTS {
             self.observed
                 .store(self.moment_of(now).0, Ordering::Release);
         }
-        (now, due)
+        (now, ready_wakers)
     }
 
-    /// Keeps the room of wakers that have been called, unless timers have made it large.
-    pub(crate) fn keep(&self, due: Vec<Waker>) {
-        if due.capacity() <= 4 * EDGES {
-            self.poller().due = due;
+    /// Keeps the capacity of an emptied vector, unless timers have made it large.
+    pub(crate) fn reuse(&self, ready_wakers: Vec<Waker>) {
+        if ready_wakers.capacity() <= 4 * MAX_EVENTS {
+            self.poller().ready_wakers = ready_wakers;
         }
     }
 
-    /// Ends everything: whoever waits is woken to be told so, and so is whoever asks later. Shuts
-    /// the sockets down if there may be threads that wait in them.
-    pub(crate) fn end(&self, direct: bool, due: &mut Vec<Waker>) {
-        self.gone.store(true, Ordering::SeqCst);
+    /// Shuts all sources down: operations that wait, and later ones, fail. Shuts the sockets down as well
+    /// if threads may block in them.
+    pub(crate) fn end(&self, direct: bool, ready_wakers: &mut Vec<Waker>) {
+        self.is_shut_down.store(true, Ordering::SeqCst);
         self.watch.end();
         for (_, registered) in &self.sources().slab {
             let source = &registered.source;
-            source.abandon(due);
+            source.shut_down(ready_wakers);
             if direct && !registered.is_foreign {
-                // One that is not connected yet has nobody waiting in it.
+                // Fails for a socket that is not connected yet, in which no thread blocks.
                 let _ = source.socket.shutdown(Shutdown::Both);
             }
         }
     }
 
-    /// What says that no thread runs the loop.
+    /// Returns the check that some thread runs the loop.
     pub(crate) fn watch(&self) -> &Watch {
         &self.watch
     }
 
-    /// Whether the loop's owner has dropped it.
-    pub(crate) fn is_gone(&self) -> bool {
-        self.gone.load(Ordering::SeqCst)
+    /// Returns whether the loop's owner has been dropped.
+    pub(crate) fn is_shut_down(&self) -> bool {
+        self.is_shut_down.load(Ordering::SeqCst)
     }
 
-    fn poller(&self) -> MutexGuard<'_, Kernel> {
-        self.poller.lock().unwrap_or_else(PoisonError::into_inner)
+    fn poller(&self) -> MutexGuard<'_, Poller> {
+        lock(&self.poller)
     }
 
     fn sources(&self) -> MutexGuard<'_, Sources> {
-        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.sources)
     }
 }
 
 impl Sources {
-    /// Counts a source that is gone, and gives memory back if little of it is in use, up to the last
-    /// place that is. That takes time for each place, and so it is done seldom.
+    /// Counts a removed source, and frees the memory after the last used index if little of it is in use.
+    /// That takes time proportional to the capacity, so it is done after a sixteenth of it was removed.
     fn shrink(&mut self) {
-        self.forgotten += 1;
-        let room = self.slab.capacity();
-        if room > EDGES && self.forgotten >= room / 16 && self.slab.len() < room / 4 {
-            self.forgotten = 0;
+        self.removed += 1;
+        let capacity = self.slab.capacity();
+        if capacity > MAX_EVENTS && self.removed >= capacity / 16 && self.slab.len() < capacity / 4
+        {
+            self.removed = 0;
             self.slab.shrink_to_fit();
         }
     }
 
-    fn set_ready(&self, event: &mio::event::Event, due: &mut Vec<Waker>) {
+    fn set_ready(&self, event: &mio::event::Event, ready_wakers: &mut Vec<Waker>) {
         if let Some(source) = self.at(event.token()) {
-            source.set_ready(event, due);
+            source.set_ready(event, ready_wakers);
         }
     }
 
-    /// The source at `token`, if it is the one that was registered there. The bell is nobody's.
+    /// Returns the source that was registered with `token`; `None` if it has been removed, and for the
+    /// wakeup fd.
     fn at(&self, token: Token) -> Option<&Source> {
         let registered = self.slab.get(token.0 & INDEX_MASK)?;
         (registered.generation as usize == token.0 >> INDEX_BITS).then_some(&registered.source)
     }
 }
 
-/// The bits of a generation that fit into a token beside the index: all, on 64-bit machines.
+/// Returns the bits of a generation that fit into a token beside the index: all on 64-bit machines.
 fn generation_mask() -> u32 {
     (usize::MAX >> INDEX_BITS).min(u32::MAX as usize) as u32
 }
@@ -381,22 +390,22 @@ mod tests {
     }
 
     #[test]
-    fn a_stale_token_does_not_hit_the_source_that_took_its_place() {
+    fn stale_token_does_not_match_the_source_with_its_index() {
         let reactor = Reactor::new().unwrap();
         let (old, _) = reactor.register(socket(), true).unwrap();
-        reactor.forget(old);
+        reactor.deregister(old);
         let (new, source) = reactor.register(socket(), true).unwrap();
         assert_eq!(old.index, new.index);
         let sources = reactor.sources();
         assert!(sources.at(old.token()).is_none());
         assert!(std::ptr::eq(sources.at(new.token()).unwrap(), &*source));
         drop(sources);
-        reactor.forget(old);
+        reactor.deregister(old);
         assert_eq!(reactor.registered(), 1);
     }
 
     #[test]
-    fn the_memory_of_a_burst_of_sources_is_given_back() {
+    fn memory_of_a_burst_of_sources_is_freed() {
         let mut sources = Sources::default();
         let source = Arc::new(Source::new(socket(), true));
         for generation in 0..100_000 {
@@ -421,24 +430,24 @@ mod tests {
             sources.slab.remove(index);
             sources.shrink();
         }
-        let room = sources.slab.capacity();
-        assert!(room <= 4 * EDGES, "{room}");
+        let capacity = sources.slab.capacity();
+        assert!(capacity <= 4 * MAX_EVENTS, "{capacity}");
         assert_eq!(sources.slab.len(), 1);
     }
 
     #[test]
-    fn no_source_has_the_bells_token() {
-        let last = Address {
+    fn no_source_has_the_wakeup_token() {
+        let last = SourceId {
             index: INDEX_MASK - 1,
             generation: generation_mask(),
         };
-        assert_ne!(last.token(), BELL);
+        assert_ne!(last.token(), WAKEUP);
         let reactor = Reactor::new().unwrap();
-        assert!(reactor.sources().at(BELL).is_none());
+        assert!(reactor.sources().at(WAKEUP).is_none());
     }
 
     #[test]
-    fn nothing_is_registered_with_a_loop_that_is_gone() {
+    fn shut_down_loop_registers_no_socket() {
         let reactor = Reactor::new().unwrap();
         reactor.end(false, &mut Vec::new());
         let error = reactor.register(socket(), true).unwrap_err();

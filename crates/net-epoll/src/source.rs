@@ -1,20 +1,16 @@
-//! What is known of one socket: for each direction, whether it is worth trying, and who waits.
+//! The readiness of one socket, and the waker, for each direction.
 //!
-//! The kernel tells edges only: that a socket *has become* readable is said once. So readiness is
-//! remembered here until a call shows that it is used up, and two hazards have to be minded:
+//! The poller is edge-triggered: that a socket *has become* readable is reported once. Readiness is kept
+//! here until a call shows that the socket is exhausted. Two cases need care:
 //!
-//! - An edge may arrive between a call that found nothing and the note that there is nothing. Each
-//!   direction counts its edges, and a note that was written for an older one is ignored.
-//! - Data and the end of the stream may arrive as *one* edge. A read shorter than its buffer has
-//!   emptied the socket, and saves the call that would say so; but once the end has been announced
-//!   no other edge will come, and readiness must stay.
+//! - An event may arrive between a call that found nothing and the clearing of the readiness. Each
+//!   direction counts its events, and clearing has no effect if a newer event has arrived.
+//! - Data and the end of the stream may arrive in *one* event. A read shorter than its buffer has
+//!   emptied the socket, which saves the call that would return `EAGAIN`; but after the end was reported
+//!   no further event arrives, and the readiness must stay set.
 
 use std::{
     io,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
     task::{Context, Poll, Waker},
 };
 
@@ -23,24 +19,26 @@ use socket2::Socket;
 
 use httpcore_core_primitives::{RuntimeShutdown, noop_waker};
 
-/// One registered socket. It is closed when nobody has it any more: its stream, above all.
+use crate::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, lock};
+
+/// One registered socket, closed when the last reference is dropped.
 #[derive(Debug)]
 pub(crate) struct Source {
     pub(crate) socket: Socket,
     sides: [Side; 2],
-    /// The loop is gone, and nothing will ever be announced again.
-    gone: AtomicBool,
+    /// Whether the loop has been shut down: no event will arrive any more.
+    is_shut_down: AtomicBool,
 }
 
 /// One direction of a socket.
 ///
-/// What is known of it is read without a lock, for it is asked several times in each exchange. The
-/// lock is for whoever is about to wait: an edge is noted before the waker is taken, and who leaves a
-/// waker has looked once more with the lock held, so that one of the two sees the other.
+/// The readiness is read without a lock, since it is read several times in each exchange. The lock is taken
+/// to register a waker: an event is recorded before the waker is taken, and a waker is registered after the
+/// readiness has been read again with the lock held, so one of the two observes the other.
 #[derive(Debug)]
 struct Side {
     /// A [`Readiness`].
-    known: AtomicU64,
+    readiness: AtomicU64,
     waker: Mutex<Option<Waker>>,
 }
 
@@ -53,59 +51,59 @@ pub enum Direction {
     Write = 1,
 }
 
-/// What is known of a direction, in one word: whether a call is worth a try, whether the end of
-/// this direction or an error has been announced (no edge may follow), whether the former was found
-/// without an edge, and how many edges there have been.
+/// The readiness of a direction, in one word: whether a call may succeed, whether the end of this
+/// direction or an error has been reported (no event may follow), whether the readiness was found by a
+/// probe without an event, and the number of events.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Readiness(u64);
 
 impl Readiness {
     const READY: u64 = 1;
     const ENDED: u64 = 2;
-    /// A question to the socket has shown that it is ready; the edge that will say so is still to come.
-    const FOUND: u64 = 4;
-    const EDGE: u64 = 8;
+    /// A probe of the socket has found it ready; its event is still to arrive.
+    const PROBED: u64 = 4;
+    const EVENT: u64 = 8;
 
     fn is_ready(self) -> bool {
         self.0 & Readiness::READY != 0
     }
 
-    /// Whether the end of this direction, or an error, has been announced.
+    /// Returns whether the end of this direction, or an error, has been reported.
     pub(crate) fn is_ended(self) -> bool {
         self.0 & Readiness::ENDED != 0
     }
 }
 
 impl Source {
-    /// A socket of which nothing has been announced. `writable` says that it is connected: writing
-    /// is worth a try, whereas reading would be in vain more often than not.
+    /// Creates a source without an event. `writable` is set for a connected socket: a write probably
+    /// succeeds, whereas a read probably finds nothing.
     pub(crate) fn new(socket: Socket, writable: bool) -> Self {
         let side = |ready: bool| Side {
-            known: AtomicU64::new(u64::from(ready) * Readiness::READY),
+            readiness: AtomicU64::new(u64::from(ready) * Readiness::READY),
             waker: Mutex::default(),
         };
         Source {
             socket,
             sides: [side(false), side(writable)],
-            gone: AtomicBool::new(false),
+            is_shut_down: AtomicBool::new(false),
         }
     }
 
-    /// What is known of `direction`, if that makes a call worth its while.
+    /// Returns the readiness of `direction`, or `None` if a call would find nothing.
     ///
     /// # Errors
     ///
     /// [`RuntimeShutdown`].
     #[inline]
     pub(crate) fn ready(&self, direction: Direction) -> io::Result<Option<Readiness>> {
-        if self.gone.load(Ordering::SeqCst) {
+        if self.is_shut_down.load(Ordering::SeqCst) {
             return Err(RuntimeShutdown::error());
         }
-        let seen = self.side(direction).seen();
-        Ok(seen.is_ready().then_some(seen))
+        let readiness = self.side(direction).load();
+        Ok(readiness.is_ready().then_some(readiness))
     }
 
-    /// Ready when a call in `direction` is worth its while; otherwise keeps the waker.
+    /// Ready when a call in `direction` may succeed; otherwise registers the waker.
     ///
     /// # Errors
     ///
@@ -116,78 +114,79 @@ impl Source {
         direction: Direction,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<Readiness>> {
-        if let Some(seen) = self.ready(direction)? {
-            return Poll::Ready(Ok(seen));
+        if let Some(readiness) = self.ready(direction)? {
+            return Poll::Ready(Ok(readiness));
         }
-        // Who asks without waiting does not take the place of who waits.
+        // A no-op waker does not replace the waker of a task that waits.
         if noop_waker().will_wake(cx.waker()) {
             return Poll::Pending;
         }
-        self.wait(direction, cx)
+        self.register(direction, cx)
     }
 
-    /// Leaves the waker, unless an edge has come meanwhile.
-    #[inline(never)] // or those who do not wait pay for its registers
-    fn wait(&self, direction: Direction, cx: &mut Context<'_>) -> Poll<io::Result<Readiness>> {
+    /// Registers the waker, unless an event has arrived meanwhile.
+    #[inline(never)] // keeps the registers it needs out of the path that does not wait
+    fn register(&self, direction: Direction, cx: &mut Context<'_>) -> Poll<io::Result<Readiness>> {
         let mut waker = self.side(direction).waker();
-        if let Some(seen) = self.ready(direction)? {
-            return Poll::Ready(Ok(seen));
+        if let Some(readiness) = self.ready(direction)? {
+            return Poll::Ready(Ok(readiness));
         }
         let former = match &*waker {
             Some(known) if known.will_wake(cx.waker()) => None,
             _ => waker.replace(cx.waker().clone()),
         };
         drop(waker);
-        drop(former); // perhaps the last trace of a task, whose streams then end here
+        drop(former); // possibly the last reference to a task, which then drops its streams
         Poll::Pending
     }
 
-    /// Notes that a call found nothing to do, unless an edge has arrived since `seen`.
-    pub(crate) fn clear_ready(&self, direction: Direction, seen: Readiness) {
-        let _ = self.side(direction).known.compare_exchange(
-            seen.0,
-            seen.0 & !(Readiness::READY | Readiness::FOUND),
+    /// Clears the readiness after a call that found nothing, unless an event has arrived since `readiness`
+    /// was read.
+    pub(crate) fn clear_ready(&self, direction: Direction, readiness: Readiness) {
+        let _ = self.side(direction).readiness.compare_exchange(
+            readiness.0,
+            readiness.0 & !(Readiness::READY | Readiness::PROBED),
             Ordering::AcqRel,
             Ordering::Relaxed,
         );
     }
 
-    /// Notes that a call did less than it was asked to, which means the same unless the end of
-    /// this direction has been announced.
-    pub(crate) fn clear_ready_if_short(&self, direction: Direction, seen: Readiness) {
-        if !seen.is_ended() {
-            self.clear_ready(direction, seen);
+    /// Clears the readiness after a call that moved fewer bytes than it could, unless the end of this
+    /// direction has been reported.
+    pub(crate) fn clear_ready_if_short(&self, direction: Direction, readiness: Readiness) {
+        if !readiness.is_ended() {
+            self.clear_ready(direction, readiness);
         }
     }
 
-    /// Notes that a question to the socket has found something to read which no edge has announced: a
-    /// read is worth a try from now on. A waker that waits stays where it is, and is called for the edge.
-    pub(crate) fn found(&self, direction: Direction) {
-        let learn = |known: u64| {
-            let ready = Readiness(known).is_ready();
-            (!ready).then_some(known | Readiness::READY | Readiness::FOUND)
+    /// Sets the readiness after a probe of the socket that found data or the end before their event has
+    /// arrived. A registered waker stays registered, and is called for the event.
+    pub(crate) fn set_ready_by_probe(&self, direction: Direction) {
+        let update = |current: u64| {
+            let ready = Readiness(current).is_ready();
+            (!ready).then_some(current | Readiness::READY | Readiness::PROBED)
         };
-        let known = &self.side(direction).known;
-        let _ = known.fetch_update(Ordering::AcqRel, Ordering::Relaxed, learn);
+        let state = &self.side(direction).readiness;
+        let _ = state.fetch_update(Ordering::AcqRel, Ordering::Relaxed, update);
     }
 
-    /// Takes note of an edge, and moves the wakers of those who waited for it to `due`.
-    pub(crate) fn set_ready(&self, event: &Event, due: &mut Vec<Waker>) {
+    /// Records an event, and moves the wakers that were registered for it to `ready_wakers`.
+    pub(crate) fn set_ready(&self, event: &Event, ready_wakers: &mut Vec<Waker>) {
         let failed = event.is_error();
         let read_ended = failed || event.is_read_closed();
         let write_ended = failed || event.is_write_closed();
         if read_ended || event.is_readable() {
-            due.extend(self.side(Direction::Read).set_ready(read_ended));
+            ready_wakers.extend(self.side(Direction::Read).set_ready(read_ended));
         }
         if write_ended || event.is_writable() {
-            due.extend(self.side(Direction::Write).set_ready(write_ended));
+            ready_wakers.extend(self.side(Direction::Write).set_ready(write_ended));
         }
     }
 
-    /// Takes note that the loop is gone.
-    pub(crate) fn abandon(&self, due: &mut Vec<Waker>) {
-        self.gone.store(true, Ordering::SeqCst);
-        due.extend(self.sides.iter().filter_map(|side| side.waker().take()));
+    /// Records that the loop has been shut down, and moves all wakers to `ready_wakers`.
+    pub(crate) fn shut_down(&self, ready_wakers: &mut Vec<Waker>) {
+        self.is_shut_down.store(true, Ordering::SeqCst);
+        ready_wakers.extend(self.sides.iter().filter_map(|side| side.waker().take()));
     }
 
     fn side(&self, direction: Direction) -> &Side {
@@ -196,36 +195,36 @@ impl Source {
 }
 
 impl Side {
-    fn seen(&self) -> Readiness {
-        Readiness(self.known.load(Ordering::Acquire))
+    fn load(&self) -> Readiness {
+        Readiness(self.readiness.load(Ordering::Acquire))
     }
 
     fn set_ready(&self, ended: bool) -> Option<Waker> {
-        let news = Readiness::READY | if ended { Readiness::ENDED } else { 0 };
-        let learn =
-            |known: u64| Some((known & !Readiness::FOUND).wrapping_add(Readiness::EDGE) | news);
-        let was = (self.known).fetch_update(Ordering::AcqRel, Ordering::Relaxed, learn);
-        // Nobody waits for what is ready: who leaves a waker has seen that it is not, and the edge
-        // that made it so took that waker. An edge for one direction comes for both, as a rule.
-        // What a question has found took no waker.
-        let took = was
-            .is_ok_and(|known| known & (Readiness::READY | Readiness::FOUND) == Readiness::READY);
-        if took { None } else { self.waker().take() }
+        let set = Readiness::READY | if ended { Readiness::ENDED } else { 0 };
+        let update = |current: u64| {
+            Some((current & !Readiness::PROBED).wrapping_add(Readiness::EVENT) | set)
+        };
+        let former = (self.readiness).fetch_update(Ordering::AcqRel, Ordering::Relaxed, update);
+        // A direction that was ready has no waker: a waker is registered only if it is not ready, and the
+        // event that made it ready took the waker. Most events are reported for both directions. A probe
+        // takes no waker.
+        let had_event = former.is_ok_and(|former| {
+            former & (Readiness::READY | Readiness::PROBED) == Readiness::READY
+        });
+        if had_event { None } else { self.waker().take() }
     }
 
     fn waker(&self) -> MutexGuard<'_, Option<Waker>> {
-        self.waker.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.waker)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        sync::{Arc, atomic::AtomicUsize},
-        task::Wake,
-    };
+    use std::task::Wake;
 
     use super::*;
+    use crate::sync::{Arc, AtomicUsize};
 
     fn source() -> Source {
         let (socket, _) = Socket::pair(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
@@ -236,27 +235,27 @@ mod tests {
         source.ready(Direction::Read).unwrap()
     }
 
-    fn edge(source: &Source, ended: bool) {
+    fn event(source: &Source, ended: bool) {
         let waker = source.sides[0].set_ready(ended);
         drop(waker);
     }
 
     #[test]
-    fn an_edge_between_the_call_and_its_note_is_kept() {
+    fn event_between_a_call_and_the_clearing_is_kept() {
         let source = source();
-        edge(&source, false);
-        let seen = ready(&source).unwrap();
-        edge(&source, false);
-        source.clear_ready(Direction::Read, seen);
-        source.clear_ready_if_short(Direction::Read, seen);
+        event(&source, false);
+        let readiness = ready(&source).unwrap();
+        event(&source, false);
+        source.clear_ready(Direction::Read, readiness);
+        source.clear_ready_if_short(Direction::Read, readiness);
         assert!(ready(&source).is_some());
     }
 
     #[test]
-    fn who_waits_is_woken_by_the_next_edge_however_many_came_before() {
+    fn waker_is_called_for_the_next_event_after_several() {
         let source = source();
-        edge(&source, false);
-        edge(&source, false);
+        event(&source, false);
+        event(&source, false);
         source.clear_ready(Direction::Read, ready(&source).unwrap());
         let waker = Waker::from(Arc::new(Count::default()));
         let mut cx = Context::from_waker(&waker);
@@ -275,18 +274,18 @@ mod tests {
     }
 
     #[test]
-    fn a_short_read_uses_readiness_up_unless_the_end_was_announced() {
+    fn short_read_clears_readiness_unless_the_end_was_reported() {
         let source = source();
-        edge(&source, false);
+        event(&source, false);
         source.clear_ready_if_short(Direction::Read, ready(&source).unwrap());
         assert!(ready(&source).is_none());
-        edge(&source, true);
+        event(&source, true);
         source.clear_ready_if_short(Direction::Read, ready(&source).unwrap());
         assert!(ready(&source).is_some());
     }
 
     #[test]
-    fn asking_without_waiting_does_not_displace_who_waits() {
+    fn noop_waker_does_not_replace_a_registered_waker() {
         let source = source();
         let count = Arc::new(Count::default());
         let waker = Waker::from(count.clone());
@@ -300,19 +299,19 @@ mod tests {
     }
 
     #[test]
-    fn what_a_question_has_found_can_be_read_and_still_wakes_who_waits() {
+    fn probed_readiness_can_be_read_and_its_event_still_calls_the_waker() {
         let source = source();
         let waker = Waker::from(Arc::new(Count::default()));
         let mut cx = Context::from_waker(&waker);
         assert!(source.poll_ready(Direction::Read, &mut cx).is_pending());
-        source.found(Direction::Read);
+        source.set_ready_by_probe(Direction::Read);
         assert!(ready(&source).is_some());
         assert!(source.sides[0].set_ready(false).is_some());
-        // Found twice is found once, and what an edge has announced is not found anew.
-        source.found(Direction::Read);
+        // A second probe changes nothing, nor does one after an event.
+        source.set_ready_by_probe(Direction::Read);
         source.clear_ready(Direction::Read, ready(&source).unwrap());
         assert!(ready(&source).is_none());
-        source.found(Direction::Read);
+        source.set_ready_by_probe(Direction::Read);
         source.clear_ready(Direction::Read, ready(&source).unwrap());
         assert!(ready(&source).is_none());
         assert!(source.poll_ready(Direction::Read, &mut cx).is_pending());
@@ -320,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fresh_connected_socket_is_tried_for_writing_and_not_for_reading() {
+    fn new_connected_socket_is_writable_and_not_readable() {
         let source = source();
         let mut cx = Context::from_waker(Waker::noop());
         assert!(source.poll_ready(Direction::Write, &mut cx).is_ready());

@@ -1,10 +1,9 @@
-//! A connected socket as a stream, TCP or Unix.
+//! A TCP or Unix socket as a stream.
 
 use std::{
     fmt,
     io::{self, IoSlice},
     net::SocketAddr,
-    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -16,41 +15,41 @@ use socket2::Socket;
 use httpcore_net_common::{socket, spare};
 
 use crate::{
-    reactor::{Address, Moment, Reactor},
+    reactor::{Moment, Reactor, SourceId},
     source::{Direction, Readiness, Source},
+    sync::Arc,
 };
 
-/// How many bytes one stream may move before it stands back for others. Beside a large download,
-/// this is what bounds how long a small request waits.
-const BUDGET: usize = 256 * 1024;
+/// Maximum number of bytes that one stream moves between two polls for events; then it yields. This bounds
+/// the time for which a small request waits beside a large download.
+const BUDGET_BYTES: usize = 256 * 1024;
 
-/// How long what is known of an idle socket may be relied upon, after the socket was read to its end or
-/// the kernel was asked about all of them. After that, the socket is asked. It is more than an exchange
-/// and the next one take from one to the other in a loop that is busy with others, and less than it takes
-/// a peer to notice that a request is coming.
-const RELIED_ON: Duration = Duration::from_micros(50);
+/// Maximum age of an observation of an idle socket: of the read that emptied it, or of the last poll for
+/// events. After that, a check makes a system call. It is more than the time between two exchanges in a
+/// busy loop, and less than a round trip to most peers.
+const IDLE_CHECK_MAX_AGE: Duration = Duration::from_micros(50);
 
-/// A registered socket. Dropping it closes the socket, which also takes it out of the kernel's set.
+/// A registered socket. Dropping it closes the socket, which also removes it from the epoll set.
 pub(crate) struct Stream {
     source: Arc<Source>,
-    address: Address,
+    id: SourceId,
     reactor: Arc<Reactor>,
     peer: Option<SocketAddr>,
-    /// What has been moved since the kernel was last asked, and how often it had been asked then.
-    spent: usize,
-    turn: u64,
-    /// When the socket was last seen to have nothing to read.
-    emptied: Moment,
+    /// Number of bytes moved since the poll for events with the number `polls`.
+    budget_used: usize,
+    polls: u64,
+    /// The time at which the socket was last found empty.
+    empty_at: Moment,
     nodelay: Nodelay,
 }
 
 /// When `TCP_NODELAY` is set.
 // RFC 9293 §3.7.4: a small segment waits while others are unacknowledged. On Linux it waits for small
-// ones only, of which there can be none before the second write, however long the first one was. A
-// connection for one request has no second write, and is spared a system call.
+// ones only, and there are none before the second write. A connection with one request has no second
+// write, and saves a system call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Nodelay {
-    /// Never: not asked for, or done already.
+    /// Not requested, or set already.
     Settled,
     AfterFirstWrite,
     BeforeNextWrite,
@@ -65,26 +64,26 @@ impl Stream {
         connected: bool,
         nodelay: Nodelay,
     ) -> io::Result<Self> {
-        let (address, source) = reactor.register(socket, connected)?;
+        let (id, source) = reactor.register(socket, connected)?;
         Ok(Stream {
             source,
-            address,
+            id,
             reactor: reactor.clone(),
             peer,
-            spent: 0,
-            turn: 0,
-            emptied: Moment::default(),
+            budget_used: 0,
+            polls: 0,
+            empty_at: Moment::default(),
             nodelay,
         })
     }
 
-    /// Ready once a connecting socket is connected, or will not be.
+    /// Ready once a connecting socket is connected or has failed.
     ///
-    /// That it can be written to is said of both, and of the latter always with an error or the end
-    /// of both directions (`EPOLLERR`, `EPOLLHUP`): only then is the kernel asked what it was.
+    /// Both make it writable; a failure is always reported together with an error or the end of both
+    /// directions (`EPOLLERR`, `EPOLLHUP`), and only then is the error read.
     pub(crate) fn poll_connected(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let seen = ready!(self.source.poll_ready(Direction::Write, cx))?;
-        if !seen.is_ended() {
+        let readiness = ready!(self.source.poll_ready(Direction::Write, cx))?;
+        if !readiness.is_ended() {
             return Poll::Ready(Ok(()));
         }
         Poll::Ready(match self.source.socket.take_error() {
@@ -93,7 +92,7 @@ impl Stream {
         })
     }
 
-    /// Ready when a call in `direction` is worth its while; otherwise keeps the waker.
+    /// Ready when a call in `direction` may succeed; otherwise registers the waker.
     fn poll_ready(
         &self,
         direction: Direction,
@@ -114,37 +113,38 @@ impl Stream {
         &self.reactor
     }
 
-    /// Takes note that the socket has just been seen to have nothing to read.
-    pub(crate) fn is_empty_now(&mut self) {
-        self.emptied = self.reactor.moment();
+    /// Records that the socket is empty now.
+    pub(crate) fn note_empty(&mut self) {
+        self.empty_at = self.reactor.moment();
     }
 
-    /// Whether nothing was there to read so short a time ago that the kernel need not be asked.
-    fn was_empty_just_now(&self) -> bool {
-        let observed = self.reactor.observed().max(self.emptied);
-        observed.is_within(RELIED_ON, self.reactor.moment())
+    /// Returns whether the socket was observed to be empty within [`IDLE_CHECK_MAX_AGE`].
+    fn is_known_empty(&self) -> bool {
+        let observed = self.reactor.observed().max(self.empty_at);
+        observed.is_within(IDLE_CHECK_MAX_AGE, self.reactor.moment())
     }
 
-    /// Takes note of bytes that were moved.
-    pub(crate) fn spend(&mut self, bytes: usize) {
-        self.spent += bytes;
+    /// Counts moved bytes.
+    pub(crate) fn consume_budget(&mut self, bytes: usize) {
+        self.budget_used += bytes;
     }
 
-    /// Whether this stream may go on, or stands back for others first; then `cx` is woken at once.
+    /// Returns whether this stream may move bytes. If its budget is used up, it yields: `cx` is woken at once,
+    /// and events are polled first.
     ///
-    /// Standing back starts the account anew, so that somebody who polls this stream while nobody
-    /// turns the loop gets on all the same.
-    pub(crate) fn may_go_on(&mut self, cx: &Context<'_>) -> bool {
-        let turn = self.reactor.turn();
-        if self.turn != turn {
-            self.turn = turn;
-            self.spent = 0;
+    /// Yielding resets the budget, so that a stream that is polled while no thread runs the loop makes
+    /// progress.
+    pub(crate) fn try_proceed(&mut self, cx: &Context<'_>) -> bool {
+        let polls = self.reactor.poll_count();
+        if self.polls != polls {
+            self.polls = polls;
+            self.budget_used = 0;
         }
-        if self.spent < BUDGET {
+        if self.budget_used < BUDGET_BYTES {
             return true;
         }
-        self.spent = 0;
-        self.reactor.yield_driver();
+        self.budget_used = 0;
+        self.reactor.request_events();
         cx.waker().wake_by_ref();
         false
     }
@@ -152,26 +152,28 @@ impl Stream {
 
 impl NetworkStream for Stream {
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
-        let room = spare::room(buf);
-        if room == 0 {
-            return Poll::Ready(Err(socket::no_room()));
+        let wanted = spare::read_size(buf);
+        if wanted == 0 {
+            return Poll::Ready(Err(socket::no_capacity()));
         }
-        if !self.may_go_on(cx) {
+        if !self.try_proceed(cx) {
             return Poll::Pending;
         }
         loop {
-            let seen = ready!(self.poll_ready(Direction::Read, cx))?;
+            let readiness = ready!(self.poll_ready(Direction::Read, cx))?;
             match spare::recv_without_waiting(&self.source.socket, buf) {
                 Ok(read) => {
-                    if 0 < read && read < room {
-                        self.source.clear_ready_if_short(Direction::Read, seen);
-                        self.is_empty_now();
+                    if 0 < read && read < wanted {
+                        self.source.clear_ready_if_short(Direction::Read, readiness);
+                        self.note_empty();
                     }
-                    self.spend(read);
+                    self.consume_budget(read);
                     return Poll::Ready(Ok(read));
                 }
                 Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock => self.source.clear_ready(Direction::Read, seen),
+                    io::ErrorKind::WouldBlock => {
+                        self.source.clear_ready(Direction::Read, readiness)
+                    }
                     io::ErrorKind::Interrupted => {}
                     _ => return Poll::Ready(Err(error)),
                 },
@@ -184,29 +186,32 @@ impl NetworkStream for Stream {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if !self.may_go_on(cx) {
+        if !self.try_proceed(cx) {
             return Poll::Pending;
         }
-        let piece = socket::Piece::of(bufs);
+        let batch = socket::SendBatch::of(bufs);
         loop {
-            let seen = ready!(self.poll_ready(Direction::Write, cx))?;
+            let readiness = ready!(self.poll_ready(Direction::Write, cx))?;
             if self.nodelay == Nodelay::BeforeNextWrite {
                 self.source.socket.set_tcp_nodelay(true)?;
                 self.nodelay = Nodelay::Settled;
             }
-            match piece.send(&self.source.socket, socket::MSG_DONTWAIT) {
+            match batch.send(&self.source.socket, socket::MSG_DONTWAIT) {
                 Ok(written) => {
                     if self.nodelay == Nodelay::AfterFirstWrite {
                         self.nodelay = Nodelay::BeforeNextWrite;
                     }
-                    if written < piece.bytes() {
-                        self.source.clear_ready_if_short(Direction::Write, seen);
+                    if written < batch.bytes() {
+                        self.source
+                            .clear_ready_if_short(Direction::Write, readiness);
                     }
-                    self.spend(written);
+                    self.consume_budget(written);
                     return Poll::Ready(Ok(written));
                 }
                 Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock => self.source.clear_ready(Direction::Write, seen),
+                    io::ErrorKind::WouldBlock => {
+                        self.source.clear_ready(Direction::Write, readiness)
+                    }
                     io::ErrorKind::Interrupted => {}
                     _ => return Poll::Ready(Err(error)),
                 },
@@ -222,26 +227,26 @@ impl NetworkStream for Stream {
         Poll::Ready(socket::shut_down_writing(&self.source.socket))
     }
 
-    /// Asks the socket, which is a system call, when readiness is remembered, and when neither the socket
-    /// nor the loop has been observed within [`RELIED_ON`].
+    /// Probes the socket, which is a system call, if it is marked as readable, or if it was not observed to
+    /// be empty within [`IDLE_CHECK_MAX_AGE`].
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEvent> {
         loop {
-            let seen = match self.source.ready(Direction::Read) {
-                Ok(seen) => seen,
+            let readiness = match self.source.ready(Direction::Read) {
+                Ok(readiness) => readiness,
                 Err(error) => return Poll::Ready(IdleEvent::Failed(error.kind())),
             };
-            if seen.is_some() || !self.was_empty_just_now() {
-                if let Some(end) = socket::idle_end(&self.source.socket) {
-                    // A layer above may want to read it, such as the session tickets of TLS.
-                    self.source.found(Direction::Read);
+            if readiness.is_some() || !self.is_known_empty() {
+                if let Some(end) = socket::probe_idle(&self.source.socket) {
+                    // A layer above may have to read it, such as session tickets of TLS.
+                    self.source.set_ready_by_probe(Direction::Read);
                     return Poll::Ready(end);
                 }
-                self.is_empty_now();
+                self.note_empty();
             }
-            if let Some(seen) = seen {
-                self.source.clear_ready(Direction::Read, seen);
+            if let Some(readiness) = readiness {
+                self.source.clear_ready(Direction::Read, readiness);
             }
-            // Ready if an edge came meanwhile: then the socket is asked about that.
+            // Ready if an event arrived meanwhile: then the socket is probed again.
             if let Err(error) = ready!(self.source.poll_ready(Direction::Read, cx)) {
                 return Poll::Ready(IdleEvent::Failed(error.kind()));
             }
@@ -255,7 +260,7 @@ impl NetworkStream for Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.reactor.forget(self.address);
+        self.reactor.deregister(self.id);
     }
 }
 
@@ -276,7 +281,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nodelay_is_set_by_the_second_write_if_it_is_asked_for() {
+    fn nodelay_is_set_before_the_second_write_if_requested() {
         for (nodelay, expected) in [
             (Nodelay::AfterFirstWrite, [false, true, true]),
             (Nodelay::Settled, [false; 3]),
@@ -292,8 +297,8 @@ mod tests {
                 assert!(matches!(written, Poll::Ready(Ok(5))), "{written:?}");
                 assert_eq!(stream.source.socket.tcp_nodelay().unwrap(), expected);
             }
-            let mut heard = [0; 15];
-            peer.read_exact(&mut heard).unwrap();
+            let mut received = [0; 15];
+            peer.read_exact(&mut received).unwrap();
         }
     }
 }

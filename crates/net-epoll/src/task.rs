@@ -1,4 +1,4 @@
-//! A spawned task whose outcome somebody wants.
+//! A spawned task with an output.
 
 use std::{
     any::Any,
@@ -6,34 +6,35 @@ use std::{
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
 };
 
 use httpcore_executor::AbortHandle;
 use pin_project_lite::pin_project;
 
-/// A task that runs by itself, and a future that yields what it yields.
+use crate::sync::{Arc, Mutex, MutexGuard, lock};
+
+/// A handle to a spawned task, and a future that yields the task's output.
 ///
-/// Dropping it cancels the task: its future is dropped before `drop` returns or, if it is being
-/// polled right now, as soon as that poll is over. [`detach`](Self::detach) lets it run.
+/// Dropping it aborts the task: the task's future is dropped before `drop` returns or, if it is being
+/// polled, after that poll. [`detach`](Self::detach) lets the task run.
 ///
 /// # Panics
 ///
-/// Awaiting it panics with the task's own panic, if there was one, and if the task was dropped
-/// because its loop is gone: there is nothing that could be yielded.
-#[must_use = "dropping a task cancels it: await it, or detach it"]
+/// Awaiting it panics if the task panicked, with the same payload, and if the task was dropped because its
+/// loop was shut down.
+#[must_use = "dropping a task aborts it: await it, or detach it"]
 pub struct Task<T> {
     spawned: Option<AbortHandle>,
     outcome: Arc<Outcome<T>>,
 }
 
-/// Where a task leaves what it yields.
+/// The output of a task, shared by the task and its handle.
 struct Outcome<T>(Mutex<State<T>>);
 
 enum State<T> {
-    /// It is not there yet; perhaps somebody waits for it.
-    Due(Option<Waker>),
+    /// Not completed; with the waker of the task that awaits it, if any.
+    Pending(Option<Waker>),
     Done(T),
     Panicked(Box<dyn Any + Send>),
     /// The future was dropped before it ended.
@@ -42,13 +43,13 @@ enum State<T> {
 }
 
 impl<T: Send + 'static> Task<T> {
-    /// `future`, wrapped to be run by somebody, and what will come of it, once
-    /// [`started`](Self::started).
+    /// Wraps `future` so that it stores its output. The handle is complete once it has been
+    /// [started](Self::started).
     pub(crate) fn new<F>(future: F) -> (Self, impl Future<Output = ()> + Send + 'static)
     where
         F: Future<Output = T> + Send + 'static,
     {
-        let outcome = Arc::new(Outcome(Mutex::new(State::Due(None))));
+        let outcome = Arc::new(Outcome(Mutex::new(State::Pending(None))));
         let running = Running {
             future,
             promise: Promise(outcome.clone()),
@@ -62,20 +63,20 @@ impl<T: Send + 'static> Task<T> {
 }
 
 impl<T> Task<T> {
-    /// This, with the means to cancel it.
+    /// Sets the handle by which the task can be aborted.
     pub(crate) fn started(mut self, spawned: AbortHandle) -> Self {
         self.spawned = Some(spawned);
         self
     }
 
-    /// Lets the task run until it ends, or until its loop is gone. What it yields is dropped.
+    /// Lets the task run until it completes, or until its loop is shut down. Its output is dropped.
     pub fn detach(mut self) {
         self.spawned = None;
     }
 
-    /// Whether the task has ended, one way or another.
+    /// Returns whether the task has completed, panicked, or been dropped.
     pub fn is_finished(&self) -> bool {
-        !matches!(*self.outcome.state(), State::Due(_))
+        !matches!(*self.outcome.state(), State::Pending(_))
     }
 }
 
@@ -84,7 +85,7 @@ impl<T> Future for Task<T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
         let mut state = self.outcome.state();
-        if let State::Due(waker) = &mut *state {
+        if let State::Pending(waker) = &mut *state {
             let former = waker.replace(cx.waker().clone());
             drop(state);
             drop(former);
@@ -92,12 +93,14 @@ impl<T> Future for Task<T> {
         }
         let outcome = std::mem::replace(&mut *state, State::Taken);
         drop(state);
-        self.spawned = None; // there is nothing left to cancel
+        self.spawned = None; // nothing left to abort
         match outcome {
             State::Done(value) => Poll::Ready(value),
             State::Panicked(panic) => resume_unwind(panic),
-            State::Dropped => panic!("the task was dropped before it ended: its loop is gone"),
-            State::Due(_) | State::Taken => panic!("a task was polled after it had yielded"),
+            State::Dropped => {
+                panic!("task dropped before it completed: its event loop was shut down")
+            }
+            State::Pending(_) | State::Taken => panic!("task polled after completion"),
         }
     }
 }
@@ -105,7 +108,7 @@ impl<T> Future for Task<T> {
 impl<T> Drop for Task<T> {
     fn drop(&mut self) {
         if let Some(spawned) = self.spawned.take() {
-            spawned.cancel();
+            spawned.abort();
         }
     }
 }
@@ -120,15 +123,15 @@ impl<T> fmt::Debug for Task<T> {
 
 impl<T> Outcome<T> {
     fn state(&self) -> MutexGuard<'_, State<T>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
-    /// Leaves what came of the task, and wakes whoever waits for it. The first outcome stands.
+    /// Stores the outcome and calls the waker. Only the first outcome is stored.
     fn settle(&self, outcome: State<T>) {
         let mut state = self.state();
-        let State::Due(waker) = &mut *state else {
+        let State::Pending(waker) = &mut *state else {
             drop(state);
-            return; // with `outcome`, outside the lock
+            return; // drops `outcome` outside the lock
         };
         let waker = waker.take();
         *state = outcome;
@@ -139,7 +142,7 @@ impl<T> Outcome<T> {
     }
 }
 
-/// Settles the outcome even if the future never ends.
+/// Stores an outcome on drop, for a future that never completes.
 struct Promise<T>(Arc<Outcome<T>>);
 
 impl<T> Drop for Promise<T> {

@@ -1,15 +1,13 @@
 //! Connecting over TCP.
 //!
-//! A connection costs five system calls, its share of a turn of the loop included: socket, connect,
-//! registering, waiting, close; a sixth (`TCP_NODELAY`) with its second write, and one more if
-//! threads may wait in the socket afterwards.
+//! A connection takes five system calls: socket, connect, registering, its share of a poll for events,
+//! close; a sixth (`TCP_NODELAY`) with its second write, and one more if threads may block in the socket.
 
 use std::{
     future::Future,
     io,
     net::SocketAddr,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -21,22 +19,23 @@ use httpcore_net_common::socket;
 use crate::{
     driver::Shared,
     stream::{Nodelay, Stream},
+    sync::Arc,
 };
 
-/// A connection in the making. Dropped half-way, it closes the socket.
+/// A connection attempt. Dropping it closes the socket.
 ///
-/// Written out: what an async function keeps for this is twice as large, and moved twice.
+/// Not an async function, whose future would be twice as large and be moved twice.
 pub(crate) struct Connecting {
     shared: Arc<Shared>,
     peer: SocketAddr,
     nodelay: Nodelay,
-    /// Not connecting yet, but opened, so that its options need not be kept.
+    /// The open socket, before the first poll: its options need not be stored.
     socket: Option<io::Result<Socket>>,
     stream: Option<Box<Stream>>,
 }
 
 impl Connecting {
-    /// A connection to `peer`, which is begun when this is first polled.
+    /// Creates an attempt to connect to `peer`, which starts at the first poll.
     pub(crate) fn new(shared: Arc<Shared>, peer: SocketAddr, options: &TcpOptions) -> Self {
         let nodelay = if options.nodelay {
             Nodelay::AfterFirstWrite
@@ -66,7 +65,7 @@ impl Future for Connecting {
         let mut stream = match (self.socket.take(), self.stream.take()) {
             (Some(socket), _) => self.begin(socket?)?,
             (None, Some(stream)) => stream,
-            (None, None) => panic!("a connect was polled after it had ended"),
+            (None, None) => panic!("connect polled after completion"),
         };
         let connected = stream.poll_connected(cx);
         if connected.is_pending() {

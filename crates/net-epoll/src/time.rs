@@ -125,7 +125,7 @@ impl Interval {
     pub fn poll_tick(&mut self, cx: &mut Context<'_>) -> Poll<Option<Instant>> {
         ready!(self.timer.poll_until(cx, self.next));
         let now = self.handle.now();
-        if self.handle.is_gone() {
+        if self.handle.is_shut_down() {
             return Poll::Ready(None);
         }
         let due = self.next;

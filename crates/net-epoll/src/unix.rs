@@ -1,11 +1,11 @@
 //! Connecting to Unix sockets.
 
-use std::{future::poll_fn, io, path::PathBuf, sync::Arc};
+use std::{future::poll_fn, io, path::PathBuf};
 
 use httpcore_core_primitives::{BoxStream, Runtime};
 use httpcore_net_common::socket;
 
-use crate::{Handle, stream::Nodelay};
+use crate::{Handle, stream::Nodelay, sync::Arc};
 
 /// Connects to the socket at `path`. Dropping the future closes the socket.
 pub(crate) async fn connect(handle: Handle, path: PathBuf) -> io::Result<BoxStream> {

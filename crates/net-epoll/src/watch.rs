@@ -1,42 +1,37 @@
-//! In debug builds, says that something waits on a loop which no thread runs.
+//! In debug builds, a warning on stderr if an operation waits on a loop that no thread runs.
 //!
 //! A pool that is awaited under another runtime, with a loop that no thread runs, would wait for ever, its
-//! own time limits included, and say nothing. So when something first waits while no thread is in
-//! `block_on`, a thread is started which ends when one comes, and otherwise says so on stderr after a
-//! second, once for each loop. In release builds there is none of this.
+//! own time limits included, without a message. Therefore, when an operation first waits while no thread
+//! is in `block_on`, a thread is started. It ends when a thread enters `block_on`; otherwise it prints a
+//! warning after a second, once for each loop. Release builds have none of this.
 //!
-//! What waits is: a timer, a read or a write that is pending, and a task that was spawned. A connection
-//! that is parked does not, nor does the task which looks after it: they may wait for as long as the
-//! program computes.
+//! Operations are: a timer, a pending read or write, and a spawned task. An idle connection is none, nor
+//! is the pool's maintenance task: they may wait for any time.
 
-use std::{
-    io::Write,
-    sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread,
-    time::Duration,
+use std::{io::Write, time::Duration};
+
+use crate::sync::{
+    Arc, AtomicUsize, Condvar, Mutex, MutexGuard, Ordering, PoisonError, lock, thread,
 };
 
-/// How long something may wait before that is said.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// Time for which an operation waits before the warning.
+const WARN_AFTER: Duration = Duration::from_secs(1);
 
-/// How many watching threads one loop may start in its life, most of which end by a thread that comes.
-const MOST_WATCHES: u8 = 16;
+/// Maximum number of threads that one loop starts for this in its lifetime.
+const MAX_WATCH_THREADS: u8 = 16;
 
-/// A task that no caller waits for.
-const UPKEEP: &str = "pool janitor";
+/// The name of the pool's maintenance task, for which no caller waits.
+const MAINTENANCE_TASK: &str = "pool maintenance";
 
-const ADVICE: &str = "httpcore: something waits on an event loop which no thread runs, and will wait for ever. \
-     Keep a thread in it: `std::thread::spawn(move || epoll.block_on(std::future::pending::<()>()))`; \
-     or await it inside this loop's own `block_on`.";
+const WARNING: &str = "httpcore: an operation waits on an event loop that no thread runs, and will never complete. \
+     Run the loop on a thread: `std::thread::spawn(move || epoll.block_on(std::future::pending::<()>()))`; \
+     or await the operation inside this loop's `block_on`.";
 
-/// Whether a thread runs the loop, and what waits if none does.
+/// The check that a thread runs the loop.
 pub(crate) struct Watch(Arc<Inner>);
 
 struct Inner {
-    /// How many threads are in `block_on`.
+    /// Number of threads in `block_on`.
     running: AtomicUsize,
     state: Mutex<State>,
     changed: Condvar,
@@ -45,16 +40,16 @@ struct Inner {
 struct State {
     phase: Phase,
     watches: u8,
-    tell: fn(&str),
+    warn: fn(&str),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// Nothing has waited without a thread.
+    /// No operation waits without a thread in the loop.
     Quiet,
-    /// A thread watches.
+    /// A watching thread is running.
     Watching,
-    /// It has been said, or the loop is gone.
+    /// The warning was printed, or the loop has been shut down.
     Over,
 }
 
@@ -65,13 +60,13 @@ impl Watch {
             state: Mutex::new(State {
                 phase: Phase::Quiet,
                 watches: 0,
-                tell: tell_stderr,
+                warn: warn_on_stderr,
             }),
             changed: Condvar::new(),
         }))
     }
 
-    /// A thread is in `block_on` from now on.
+    /// Records that a thread enters `block_on`.
     pub(crate) fn enter(&self) {
         if cfg!(debug_assertions) {
             self.0.running.fetch_add(1, Ordering::SeqCst);
@@ -79,14 +74,14 @@ impl Watch {
         }
     }
 
-    /// It is no longer.
+    /// Records that a thread leaves `block_on`.
     pub(crate) fn leave(&self) {
         if cfg!(debug_assertions) {
             self.0.running.fetch_sub(1, Ordering::SeqCst);
         }
     }
 
-    /// The loop is gone.
+    /// Records that the loop has been shut down.
     pub(crate) fn end(&self) {
         if cfg!(debug_assertions) {
             self.end_watching(Phase::Over);
@@ -103,14 +98,14 @@ impl Watch {
         }
     }
 
-    /// A task was spawned.
+    /// Records that a task was spawned.
     pub(crate) fn spawned(&self, name: &str) {
-        if name != UPKEEP {
+        if name != MAINTENANCE_TASK {
             self.waits();
         }
     }
 
-    /// Something waits.
+    /// Records that an operation waits.
     pub(crate) fn waits(&self) {
         if cfg!(debug_assertions) && self.0.running.load(Ordering::SeqCst) == 0 {
             self.start();
@@ -119,12 +114,12 @@ impl Watch {
 
     fn start(&self) {
         let mut state = self.0.state();
-        if state.phase != Phase::Quiet || state.watches == MOST_WATCHES {
+        if state.phase != Phase::Quiet || state.watches == MAX_WATCH_THREADS {
             return;
         }
         state.watches += 1;
         let inner = self.0.clone();
-        // Without a thread it is not said.
+        // If no thread can be started, there is no warning.
         let watching = thread::Builder::new()
             .name("httpcore-watch".into())
             .spawn(move || inner.watch());
@@ -133,37 +128,37 @@ impl Watch {
         }
     }
 
-    /// Has another way to tell.
+    /// Replaces the output of the warning.
     #[cfg(test)]
-    pub(crate) fn tell_to(&self, tell: fn(&str)) {
-        self.0.state().tell = tell;
+    pub(crate) fn warn_with(&self, warn: fn(&str)) {
+        self.0.state().warn = warn;
     }
 }
 
 impl Inner {
     fn watch(&self) {
         let state = self.state();
-        // Whoever starts this thread has the state locked until it says so.
+        // The starting thread holds the lock until it has set the phase.
         let (mut state, waited) = self
             .changed
-            .wait_timeout_while(state, PATIENCE, |state| state.phase == Phase::Watching)
+            .wait_timeout_while(state, WARN_AFTER, |state| state.phase == Phase::Watching)
             .unwrap_or_else(PoisonError::into_inner);
         if !waited.timed_out() || self.running.load(Ordering::SeqCst) > 0 {
             return;
         }
         state.phase = Phase::Over;
-        let tell = state.tell;
+        let warn = state.warn;
         drop(state);
-        tell(ADVICE);
+        warn(WARNING);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 
-fn tell_stderr(line: &str) {
-    // Without a stderr there is nowhere to say it.
+fn warn_on_stderr(line: &str) {
+    // Without stderr there is no output.
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
@@ -180,12 +175,12 @@ mod tests {
     use super::*;
     use crate::EventLoop;
 
-    /// Lines that were told, and a place to wait for one.
-    struct Told(Mutex<usize>, Condvar);
+    /// The number of warnings, and a condition to wait for one.
+    struct Warnings(Mutex<usize>, Condvar);
 
-    impl Told {
+    impl Warnings {
         const fn new() -> Self {
-            Told(Mutex::new(0), Condvar::new())
+            Warnings(Mutex::new(0), Condvar::new())
         }
 
         fn add(&self, line: &str) {
@@ -195,9 +190,9 @@ mod tests {
         }
 
         fn wait(&self) {
-            let told = self.0.lock().unwrap();
-            let told = self.1.wait_while(told, |told| *told == 0).unwrap();
-            assert_eq!(*told, 1);
+            let count = self.0.lock().unwrap();
+            let count = self.1.wait_while(count, |count| *count == 0).unwrap();
+            assert_eq!(*count, 1);
         }
     }
 
@@ -213,41 +208,41 @@ mod tests {
     }
 
     #[test]
-    fn a_timer_of_a_loop_that_no_thread_runs_is_told_of_once() {
-        static TOLD: Told = Told::new();
+    fn timer_on_a_loop_that_no_thread_runs_causes_one_warning() {
+        static WARNINGS: Warnings = Warnings::new();
         let (epoll, other) = (EventLoop::new().unwrap(), EventLoop::new().unwrap());
         epoll
             .handle
             .0
             .reactor
             .watch()
-            .tell_to(|line| TOLD.add(line));
-        // That another loop is run does not help.
+            .warn_with(|line| WARNINGS.add(line));
+        // A thread in another loop makes no difference.
         other.block_on(async { arm(&epoll) });
-        TOLD.wait();
+        WARNINGS.wait();
         assert!(phase(&epoll) == Phase::Over && phase(&other) == Phase::Quiet);
         arm(&epoll);
         assert!(phase(&epoll) == Phase::Over);
     }
 
     #[test]
-    fn a_task_of_a_loop_that_no_thread_runs_is_told_of_and_upkeep_is_not() {
-        static TOLD: Told = Told::new();
+    fn task_on_a_loop_that_no_thread_runs_causes_a_warning_and_maintenance_does_not() {
+        static WARNINGS: Warnings = Warnings::new();
         let epoll = EventLoop::new().unwrap();
         epoll
             .handle
             .0
             .reactor
             .watch()
-            .tell_to(|line| TOLD.add(line));
-        Runtime::spawn(&epoll.handle, UPKEEP, Box::pin(pending()));
+            .warn_with(|line| WARNINGS.add(line));
+        Runtime::spawn(&epoll.handle, MAINTENANCE_TASK, Box::pin(pending()));
         assert!(phase(&epoll) == Phase::Quiet);
-        Runtime::spawn(&epoll.handle, "dial", Box::pin(pending()));
-        TOLD.wait();
+        Runtime::spawn(&epoll.handle, "connect", Box::pin(pending()));
+        WARNINGS.wait();
     }
 
     #[test]
-    fn a_thread_that_comes_or_the_end_of_the_loop_ends_the_watch() {
+    fn block_on_and_shutdown_end_the_watch() {
         let epoll = EventLoop::new().unwrap();
         arm(&epoll);
         assert!(phase(&epoll) == Phase::Watching);
@@ -257,14 +252,14 @@ mod tests {
         let inner = epoll.handle.0.reactor.watch().0.clone();
         drop(epoll);
         assert!(inner.state().phase == Phase::Over);
-        // Nothing is left that could tell of it: the thread, if it is still there, finds that.
+        // The thread, if it still exists, finds that there is nothing to warn of.
         assert_eq!(inner.running.load(Ordering::SeqCst), 0);
     }
 
     #[test]
-    fn a_loop_starts_a_bounded_number_of_watches() {
+    fn loop_starts_a_bounded_number_of_watching_threads() {
         let epoll = EventLoop::new().unwrap();
-        for _ in 0..u32::from(MOST_WATCHES) + 5 {
+        for _ in 0..u32::from(MAX_WATCH_THREADS) + 5 {
             arm(&epoll);
             epoll.block_on(async {});
         }

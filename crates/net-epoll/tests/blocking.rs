@@ -1,4 +1,4 @@
-//! The loop whose threads wait in their sockets.
+//! The loop whose threads block in their sockets.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
@@ -37,16 +37,16 @@ fn accepted(blocking: &Blocking) -> (BoxStream, TcpStream) {
     (stream, listener.accept().unwrap().0)
 }
 
-/// Answers every eight bytes with themselves.
+/// Echoes every eight bytes.
 fn echo(mut server: TcpStream) {
-    let mut heard = [0; 8];
-    while server.read_exact(&mut heard).is_ok() {
-        server.write_all(&heard).unwrap();
+    let mut received = [0; 8];
+    while server.read_exact(&mut received).is_ok() {
+        server.write_all(&received).unwrap();
     }
 }
 
 #[test]
-fn a_thousand_questions_are_answered_on_one_connection() {
+fn a_thousand_requests_are_answered_on_one_connection() {
     let blocking = Blocking::new().unwrap();
     let (address, server) = serve(echo);
     let mut stream = blocking
@@ -54,50 +54,50 @@ fn a_thousand_questions_are_answered_on_one_connection() {
         .unwrap();
     for round in 0..1000u64 {
         let said = round.to_be_bytes();
-        let heard = blocking.block_on(async {
+        let received = blocking.block_on(async {
             write_all(&mut stream, &said).await?;
             read_some(&mut stream).await
         });
-        assert_eq!(heard.unwrap(), said[..]);
+        assert_eq!(received.unwrap(), said[..]);
     }
     drop(stream);
     server.join().unwrap();
 }
 
 #[test]
-fn data_and_end_are_both_seen() {
+fn data_and_end_are_both_read() {
     let blocking = Blocking::new().unwrap();
     let (mut stream, mut server) = accepted(&blocking);
     server.write_all(b"last words").unwrap();
     drop(server);
-    let heard = blocking.block_on(read_to_end(&mut stream)).unwrap();
-    assert_eq!(heard, "last words");
+    let received = blocking.block_on(read_to_end(&mut stream)).unwrap();
+    assert_eq!(received, "last words");
 }
 
 #[test]
-fn a_silent_server_meets_the_deadline() {
+fn read_from_a_silent_server_ends_at_the_deadline() {
     let blocking = Blocking::new().unwrap();
     let (mut stream, mut server) = accepted(&blocking);
     let runtime: Arc<dyn Runtime> = Arc::new(blocking.handle());
-    let (heard, deadline) = blocking.block_on(async {
+    let (received, deadline) = blocking.block_on(async {
         let deadline = runtime.now() + Duration::from_millis(60);
         let read = read_some(&mut stream);
-        let heard = with_deadline(&runtime, "read", Some(deadline), read).await;
-        (heard.is_some(), deadline)
+        let received = with_deadline(&runtime, "read", Some(deadline), read).await;
+        (received.is_some(), deadline)
     });
-    assert!(!heard && runtime.now() >= deadline);
-    // The stream has not suffered, and its socket's limit does not outlast the deadline.
+    assert!(!received && runtime.now() >= deadline);
+    // The stream still works, and the socket's receive timeout does not outlast the deadline.
     server.write_all(b"at last").unwrap();
-    let heard = blocking.block_on(read_some(&mut stream)).unwrap();
-    assert_eq!(heard, "at last");
+    let received = blocking.block_on(read_some(&mut stream)).unwrap();
+    assert_eq!(received, "at last");
 }
 
 #[test]
-fn a_deadline_that_moves_is_met_where_it_ends_up() {
+fn moved_deadline_is_met_at_its_last_value() {
     let blocking = Blocking::new().unwrap();
     let (mut stream, _server) = accepted(&blocking);
     let runtime: Arc<dyn Runtime> = Arc::new(blocking.handle());
-    let mut alarm = LazyTimer::new(runtime.clone(), "moves");
+    let mut timer = LazyTimer::new(runtime.clone(), "moves");
     let early = runtime.now() + Duration::from_millis(10);
     let late = early + Duration::from_millis(40);
     blocking.block_on(async {
@@ -105,11 +105,11 @@ fn a_deadline_that_moves_is_met_where_it_ends_up() {
         poll_fn(|cx| {
             assert!(stream.poll_read(cx, &mut buf).is_pending());
             let deadline = if runtime.now() < early { early } else { late };
-            let _ = alarm.poll_until(cx, Some(deadline));
+            let _ = timer.poll_until(cx, Some(deadline));
             if runtime.now() >= late {
                 return Poll::Ready(());
             }
-            alarm.poll_until(cx, Some(late))
+            timer.poll_until(cx, Some(late))
         })
         .await;
     });
@@ -117,19 +117,19 @@ fn a_deadline_that_moves_is_met_where_it_ends_up() {
 }
 
 #[test]
-fn full_duplex_is_not_cut_short() {
+fn full_duplex_does_not_deadlock() {
     const LEN: usize = 3 * 1024 * 1024;
     let blocking = Blocking::new().unwrap();
-    // The server says nothing before it has heard everything, and hears nothing more while what it
-    // says is not read: waiting for either direction alone would last for ever.
+    // The server sends nothing before it has received everything, and receives nothing while its data is
+    // not read: blocking in one direction alone would last for ever.
     let (address, server) = serve(|mut socket| {
         let mut other = socket.try_clone().unwrap();
         let writer = thread::spawn(move || {
             other.write_all(&vec![1; LEN]).unwrap();
             other.shutdown(Shutdown::Write).unwrap();
         });
-        let mut heard = vec![0; LEN];
-        socket.read_exact(&mut heard).unwrap();
+        let mut received = vec![0; LEN];
+        socket.read_exact(&mut received).unwrap();
         writer.join().unwrap();
     });
     let read = blocking.block_on(async {
@@ -165,10 +165,10 @@ fn full_duplex_is_not_cut_short() {
 }
 
 #[test]
-fn a_read_does_not_keep_the_thread_from_another_wake() {
+fn pending_read_does_not_delay_another_wake() {
     let blocking = Blocking::new().unwrap();
     let (mut stream, server) = accepted(&blocking);
-    // Somebody else's waker, while a read that will never be answered is wanted as well.
+    // A wake by another thread, while a read that will never complete is pending as well.
     let (ask, asked) = mpsc::channel::<Waker>();
     let answered = Arc::new(AtomicUsize::new(0));
     let answer = answered.clone();
@@ -194,12 +194,12 @@ fn a_read_does_not_keep_the_thread_from_another_wake() {
 }
 
 #[test]
-fn something_that_comes_up_under_a_permit_is_not_waited_out() {
+fn wait_that_begins_in_the_permitted_poll_prevents_blocking() {
     let blocking = Blocking::new().unwrap();
     let (mut stream, server) = accepted(&blocking);
-    // The first poll wants a read and nothing else. The second, which is the one with the permit,
-    // also begins to wait for somebody else, before it reads.
-    let seat: Arc<Mutex<Option<Waker>>> = Arc::default();
+    // The first poll has a pending read and nothing else. The second one, with the permission to block,
+    // also registers its waker with another thread before it reads.
+    let slot: Arc<Mutex<Option<Waker>>> = Arc::default();
     let answered = Arc::new(AtomicUsize::new(0));
     let mut polls = 0;
     let mut other = None;
@@ -210,12 +210,12 @@ fn something_that_comes_up_under_a_permit_is_not_waited_out() {
             return Poll::Ready(());
         }
         if polls > 1 {
-            *seat.lock().unwrap() = Some(cx.waker().clone());
-            let (seat, answered) = (seat.clone(), answered.clone());
+            *slot.lock().unwrap() = Some(cx.waker().clone());
+            let (slot, answered) = (slot.clone(), answered.clone());
             other.get_or_insert_with(|| {
                 thread::spawn(move || {
                     answered.store(1, Ordering::SeqCst);
-                    let waker = seat.lock().unwrap().take().unwrap();
+                    let waker = slot.lock().unwrap().take().unwrap();
                     waker.wake();
                 })
             });
@@ -227,10 +227,10 @@ fn something_that_comes_up_under_a_permit_is_not_waited_out() {
 }
 
 #[test]
-fn a_permit_that_is_not_used_leaves_the_read_waiting() {
+fn unused_permission_leaves_the_read_pending() {
     let blocking = Blocking::new().unwrap();
     let (mut stream, mut server) = accepted(&blocking);
-    // Every second poll does not read, although a read is all that was ever waited for.
+    // Every second poll does not read, although a read was the only pending operation.
     let mut polls = 0;
     let mut buf = BytesMut::with_capacity(8);
     let mut late = Some(());
@@ -248,7 +248,7 @@ fn a_permit_that_is_not_used_leaves_the_read_waiting() {
 }
 
 #[test]
-fn two_streams_read_at_once_are_both_heard() {
+fn two_streams_read_at_once_are_both_served() {
     let blocking = Blocking::new().unwrap();
     let (mut silent, _silent_server) = accepted(&blocking);
     let (mut stream, mut server) = accepted(&blocking);
@@ -269,8 +269,8 @@ fn two_streams_read_at_once_are_both_heard() {
 }
 
 #[test]
-fn a_part_with_a_waker_of_its_own_is_heard() {
-    /// What a set of futures does: it polls only those of its futures that were woken.
+fn part_of_the_future_with_its_own_waker_is_woken() {
+    /// As a set of futures, which polls only those of its futures that were woken.
     struct Flag(AtomicUsize, Waker);
     impl Wake for Flag {
         fn wake(self: Arc<Self>) {
@@ -283,11 +283,11 @@ fn a_part_with_a_waker_of_its_own_is_heard() {
     let (ready, wait) = mpsc::channel();
     let writer = thread::spawn(move || {
         wait.recv().unwrap();
-        server.write_all(b"heard").unwrap();
+        server.write_all(b"received").unwrap();
     });
     let mut part = pin!(read_some(&mut stream));
     let mut flag: Option<Arc<Flag>> = None;
-    let heard = blocking.block_on(poll_fn(|cx| {
+    let received = blocking.block_on(poll_fn(|cx| {
         let flag = flag
             .get_or_insert_with(|| Arc::new(Flag(AtomicUsize::new(1), cx.waker().clone())))
             .clone();
@@ -295,16 +295,16 @@ fn a_part_with_a_waker_of_its_own_is_heard() {
             return Poll::Pending;
         }
         let waker = Waker::from(flag);
-        let heard = part.as_mut().poll(&mut Context::from_waker(&waker));
+        let received = part.as_mut().poll(&mut Context::from_waker(&waker));
         ready.send(()).ok();
-        heard
+        received
     }));
-    assert_eq!(heard.unwrap(), "heard");
+    assert_eq!(received.unwrap(), "received");
     writer.join().unwrap();
 }
 
 #[test]
-fn tasks_run_while_a_thread_waits_for_one() {
+fn tasks_run_while_a_thread_waits_for_one_of_them() {
     let blocking = Blocking::new().unwrap();
     let (mut stream, mut server) = accepted(&blocking);
     server.write_all(b"task").unwrap();
@@ -317,24 +317,24 @@ fn tasks_run_while_a_thread_waits_for_one() {
 }
 
 #[test]
-fn a_background_timer_is_not_held_up_by_a_silent_server() {
+fn background_timer_is_not_delayed_by_a_silent_server() {
     let blocking = Blocking::new().unwrap();
     let (mut stream, server) = accepted(&blocking);
     let runtime: Arc<dyn Runtime> = Arc::new(blocking.handle());
     let soon = runtime.now() + Duration::from_millis(20);
-    // The server closes when the task tells it to, and the task is told by a timer.
+    // The task makes the server close, after a timer.
     blocking
         .spawn(async move {
             sleep_until(&runtime, soon).await;
             drop(server);
         })
         .detach();
-    let heard = blocking.block_on(read_to_end(&mut stream)).unwrap();
-    assert!(heard.is_empty());
+    let received = blocking.block_on(read_to_end(&mut stream)).unwrap();
+    assert!(received.is_empty());
 }
 
 #[test]
-fn many_threads_do_not_wait_for_each_other() {
+fn threads_do_not_wait_for_each_other() {
     const THREADS: usize = 8;
     let blocking = Blocking::new().unwrap();
     let blocking = &blocking;
@@ -366,41 +366,41 @@ fn many_threads_do_not_wait_for_each_other() {
 }
 
 #[test]
-fn a_thread_that_drives_further_up_its_stack_goes_on_turning_the_loop() {
+fn driver_in_a_nested_block_on_keeps_running_the_loop() {
     let blocking = Blocking::new().unwrap();
     let blocking = &blocking;
     let (mut stream, mut server) = accepted(blocking);
     let (mut signal, mut signals) = accepted(blocking);
     thread::scope(|scope| {
         blocking.block_on(async {
-            // Makes this thread turn the loop, and keep the role for as long as it is in here.
+            // Makes this thread the driver until the outer `block_on` returns.
             yield_now().await;
-            // The other thread is parked, and its task is run by whoever drives: by this thread,
-            // which must not wait in its socket for the answer that comes of that.
+            // The other thread is parked, and its task is run by the driver, this thread, which must not
+            // block in its socket for the response that depends on the task.
             scope.spawn(move || {
                 let task = blocking.spawn(async move { read_some(&mut signal).await.unwrap() });
                 assert_eq!(blocking.block_on(task), "go");
                 server.write_all(b"answer").unwrap();
             });
             signals.write_all(b"go").unwrap();
-            let heard = blocking.block_on(read_some(&mut stream));
-            assert_eq!(heard.unwrap(), "answer");
+            let received = blocking.block_on(read_some(&mut stream));
+            assert_eq!(received.unwrap(), "answer");
         });
     });
 }
 
 #[test]
-fn an_idle_stream_is_asked_although_no_thread_turns_the_loop() {
+fn idle_stream_is_probed_while_no_thread_runs_the_loop() {
     let blocking = Blocking::new().unwrap();
     let (mut stream, server) = accepted(&blocking);
     let mut cx = Context::from_waker(Waker::noop());
     assert!(stream.poll_idle(&mut cx).is_pending());
     drop(server);
-    assert_eq!(common::idle_end_soon(&mut stream), IdleEvent::Closed);
+    assert_eq!(common::idle_event_soon(&mut stream), IdleEvent::Closed);
 }
 
 #[test]
-fn a_stream_dropped_while_it_is_wanted_is_closed_at_once() {
+fn stream_dropped_with_a_pending_read_is_closed_at_once() {
     let blocking = Blocking::new().unwrap();
     let (stream, mut server) = accepted(&blocking);
     let mut stream = Some(stream);
@@ -409,14 +409,14 @@ fn a_stream_dropped_while_it_is_wanted_is_closed_at_once() {
         let mut wanted = stream.take().unwrap();
         assert!(wanted.poll_read(cx, &mut buf).is_pending());
         drop(wanted);
-        // Still within the poll that wanted it.
+        // Still within the poll of the read.
         assert_eq!(server.read(&mut [0; 8]).unwrap(), 0);
         Poll::Ready(())
     }));
 }
 
 #[test]
-fn the_end_of_the_loop_reaches_a_thread_that_waits_in_its_socket() {
+fn shutdown_reaches_a_thread_that_blocks_in_its_socket() {
     let blocking = Blocking::new().unwrap();
     let (mut stream, server) = accepted(&blocking);
     let handle = blocking.handle();
@@ -440,7 +440,7 @@ fn the_end_of_the_loop_reaches_a_thread_that_waits_in_its_socket() {
 }
 
 #[test]
-fn a_connect_ends_at_its_deadline() {
+fn connect_ends_at_its_deadline() {
     let listener =
         socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
@@ -461,11 +461,11 @@ fn a_connect_ends_at_its_deadline() {
         }
         false
     });
-    assert!(ran_out, "the backlog took {} connections", kept.len());
+    assert!(ran_out, "the backlog accepted {} connections", kept.len());
 }
 
 #[test]
-fn tasks_left_over_are_dropped_with_the_loop() {
+fn pending_tasks_are_dropped_with_the_loop() {
     let blocking = Blocking::new().unwrap();
     let alive = Arc::new(());
     let held = alive.clone();
@@ -483,23 +483,23 @@ fn tasks_left_over_are_dropped_with_the_loop() {
 }
 
 #[test]
-fn a_unix_socket_is_read_and_written() -> io::Result<()> {
+fn unix_socket_is_read_and_written() -> io::Result<()> {
     let place = tempfile::tempdir()?;
     let path = place.path().join("socket");
     let listener = std::os::unix::net::UnixListener::bind(&path)?;
     let server = thread::spawn(move || {
         let (mut socket, _) = listener.accept().unwrap();
-        let mut heard = [0; 5];
-        socket.read_exact(&mut heard).unwrap();
-        socket.write_all(&heard).unwrap();
+        let mut received = [0; 5];
+        socket.read_exact(&mut received).unwrap();
+        socket.write_all(&received).unwrap();
     });
     let blocking = Blocking::new()?;
-    let heard = blocking.block_on(async {
+    let received = blocking.block_on(async {
         let mut stream = blocking.connect_unix(&path).await?;
         write_all(&mut stream, b"hello").await?;
         read_to_end(&mut stream).await
     })?;
-    assert_eq!(heard, "hello");
+    assert_eq!(received, "hello");
     server.join().unwrap();
     Ok(())
 }

@@ -121,7 +121,7 @@ fn drop_ends_the_loop_and_has_dropped_its_tasks_when_it_returns() {
     assert!(stream.poll_read(&mut cx, &mut buf).is_pending());
     drop(running);
     assert_eq!(dropped.try_recv().unwrap().as_deref(), Some("loop"));
-    assert!(handle.is_gone());
+    assert!(handle.is_shut_down());
     let Poll::Ready(Err(error)) = stream.poll_read(&mut cx, &mut buf) else {
         panic!("the read goes on");
     };
@@ -152,7 +152,7 @@ fn dropped_by_a_task_of_its_own_it_ends_after_the_poll() {
         .detach();
     has_returned.recv().unwrap();
     assert_eq!(dropped.recv().unwrap().as_deref(), Some("loop"));
-    assert!(handle.is_gone());
+    assert!(handle.is_shut_down());
 }
 
 #[test]

@@ -22,14 +22,14 @@ use httpcore_net_epoll::EventLoop;
 use socket2::{Domain, SockRef, Socket, Type};
 
 #[test]
-fn what_is_written_comes_back_over_tcp() {
+fn tcp_stream_reads_what_the_echo_server_returns() {
     let epoll = EventLoop::new().unwrap();
     let (address, server) = serve(|mut socket| {
         let mut said = [0; 5];
         socket.read_exact(&mut said).unwrap();
         socket.write_all(&said).unwrap();
     });
-    let heard = epoll.block_on(async {
+    let received = epoll.block_on(async {
         let mut stream = epoll
             .handle()
             .connect_tcp(address, &TcpOptions::default())
@@ -40,12 +40,12 @@ fn what_is_written_comes_back_over_tcp() {
         write_all(&mut stream, b"hello").await?;
         read_to_end(&mut stream).await
     });
-    assert_eq!(heard.unwrap(), "hello");
+    assert_eq!(received.unwrap(), "hello");
     server.join().unwrap();
 }
 
 #[test]
-fn what_is_written_comes_back_over_a_unix_socket() {
+fn unix_stream_reads_what_the_echo_server_returns() {
     let epoll = EventLoop::new().unwrap();
     let place = tempfile::tempdir().unwrap();
     let path = place.path().join("socket");
@@ -56,19 +56,19 @@ fn what_is_written_comes_back_over_a_unix_socket() {
         socket.read_to_end(&mut said).unwrap();
         socket.write_all(&said).unwrap();
     });
-    let heard = epoll.block_on(async {
+    let received = epoll.block_on(async {
         let mut stream = epoll.handle().connect_unix(&path).await?;
         assert_eq!(stream.info().peer, None);
         write_all(&mut stream, b"hello").await?;
         poll_fn(|cx| stream.poll_shutdown(cx)).await?;
         read_to_end(&mut stream).await
     });
-    assert_eq!(heard.unwrap(), "hello");
+    assert_eq!(received.unwrap(), "hello");
     server.join().unwrap();
 }
 
 #[test]
-fn an_abstract_unix_name_begins_with_a_zero_byte() {
+fn abstract_unix_names_begin_with_a_zero_byte() {
     use std::os::{linux::net::SocketAddrExt, unix::net::SocketAddr};
     let epoll = EventLoop::new().unwrap();
     let name = format!("httpcore-{}-abstract", std::process::id());
@@ -81,7 +81,7 @@ fn an_abstract_unix_name_begins_with_a_zero_byte() {
 }
 
 #[test]
-fn a_unix_path_that_is_none_is_refused() {
+fn invalid_unix_paths_are_refused() {
     let epoll = EventLoop::new().unwrap();
     for (path, kind) in [
         ("", io::ErrorKind::InvalidInput),
@@ -97,19 +97,19 @@ fn a_unix_path_that_is_none_is_refused() {
 }
 
 #[test]
-fn data_and_end_in_one_edge_are_both_seen() {
+fn data_and_end_in_one_event_are_both_read() {
     let epoll = EventLoop::new().unwrap();
-    // The server writes and closes before the loop turns again, so that both come as one edge;
+    // The server writes and closes before the loop polls again, so that both are one event;
     // and the read that follows is shorter than its buffer.
     let (mut stream, mut server) = accepted(&epoll);
     server.write_all(b"last words").unwrap();
     drop(server);
-    let heard = epoll.block_on(read_to_end(&mut stream)).unwrap();
-    assert_eq!(heard, "last words");
+    let received = epoll.block_on(read_to_end(&mut stream)).unwrap();
+    assert_eq!(received, "last words");
 }
 
 #[test]
-fn large_bodies_go_both_ways_at_once() {
+fn large_bodies_cross_in_both_directions_at_once() {
     const LEN: usize = 3 * 1024 * 1024 + 17;
     let epoll = EventLoop::new().unwrap();
     let (address, server) = serve(|mut socket| {
@@ -125,14 +125,14 @@ fn large_bodies_go_both_ways_at_once() {
         writer.join().unwrap();
         body.len()
     });
-    let heard = epoll.block_on(async {
+    let received = epoll.block_on(async {
         let mut stream = epoll
             .handle()
             .connect_tcp(address, &TcpOptions::default())
             .await
             .unwrap();
         let body: Vec<u8> = (0..LEN).map(|n| n as u8).collect();
-        let (mut sent, mut heard) = (0, BytesMut::new());
+        let (mut sent, mut received) = (0, BytesMut::new());
         let mut ended = false;
         // Both directions in one future, each with its own readiness and the same waker.
         poll_fn(|cx| {
@@ -150,8 +150,8 @@ fn large_bodies_go_both_ways_at_once() {
                     }
                 }
                 if !ended {
-                    heard.reserve(64 * 1024);
-                    if let Poll::Ready(read) = stream.poll_read(cx, &mut heard) {
+                    received.reserve(64 * 1024);
+                    if let Poll::Ready(read) = stream.poll_read(cx, &mut received) {
                         ended = read.unwrap() == 0;
                         moved = true;
                     }
@@ -165,15 +165,20 @@ fn large_bodies_go_both_ways_at_once() {
             }
         })
         .await;
-        heard
+        received
     });
-    assert_eq!(heard.len(), LEN);
-    assert!(heard.iter().enumerate().all(|(n, byte)| *byte == n as u8));
+    assert_eq!(received.len(), LEN);
+    assert!(
+        received
+            .iter()
+            .enumerate()
+            .all(|(n, byte)| *byte == n as u8)
+    );
     assert_eq!(server.join().unwrap(), LEN);
 }
 
 #[test]
-fn more_slices_than_one_call_takes_are_written_in_order() {
+fn more_slices_than_one_call_accepts_are_written_in_order() {
     let epoll = EventLoop::new().unwrap();
     let (mut stream, mut server) = accepted(&epoll);
     let bytes: Vec<[u8; 1]> = (0..3000u32).map(|n| [n as u8]).collect();
@@ -190,13 +195,18 @@ fn more_slices_than_one_call_takes_are_written_in_order() {
             io::Result::Ok(())
         })
         .unwrap();
-    let mut heard = vec![0; 3000];
-    server.read_exact(&mut heard).unwrap();
-    assert!(heard.iter().enumerate().all(|(n, byte)| *byte == n as u8));
+    let mut received = vec![0; 3000];
+    server.read_exact(&mut received).unwrap();
+    assert!(
+        received
+            .iter()
+            .enumerate()
+            .all(|(n, byte)| *byte == n as u8)
+    );
 }
 
 #[test]
-fn a_port_where_nobody_listens_refuses() {
+fn connect_to_a_port_without_listener_is_refused() {
     let epoll = EventLoop::new().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -208,7 +218,7 @@ fn a_port_where_nobody_listens_refuses() {
     assert_eq!(epoll.handle().streams(), 0);
 }
 
-/// A connection that has been begun, and of whose outcome the loop has not heard.
+/// A started connection attempt whose result the loop has not polled yet.
 fn begun(epoll: &EventLoop, address: SocketAddr, options: &TcpOptions) -> Connecting {
     let mut connecting = epoll.handle().connect_tcp(address, options);
     let mut cx = Context::from_waker(Waker::noop());
@@ -219,7 +229,7 @@ fn begun(epoll: &EventLoop, address: SocketAddr, options: &TcpOptions) -> Connec
 type Connecting = BoxFuture<'static, io::Result<BoxStream>>;
 
 #[test]
-fn a_connection_reset_before_the_loop_has_heard_of_it_is_none() {
+fn connection_reset_before_the_next_poll_is_a_connect_error() {
     let epoll = EventLoop::new().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -235,20 +245,20 @@ fn a_connection_reset_before_the_loop_has_heard_of_it_is_none() {
 }
 
 #[test]
-fn a_connection_closed_before_the_loop_has_heard_of_it_ends_at_once() {
+fn connection_closed_before_the_next_poll_reads_its_end() {
     let epoll = EventLoop::new().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let connecting = begun(&epoll, address, &TcpOptions::default());
     listener.accept().unwrap().0.write_all(b"bye").unwrap();
-    let heard = epoll.block_on(async { read_to_end(&mut connecting.await?).await });
-    assert_eq!(heard.unwrap(), "bye");
+    let received = epoll.block_on(async { read_to_end(&mut connecting.await?).await });
+    assert_eq!(received.unwrap(), "bye");
 }
 
 #[test]
-fn a_connection_that_nobody_takes_times_out_as_the_kernel_was_told() {
+fn user_timeout_ends_an_unanswered_connect() {
     let epoll = EventLoop::new().unwrap();
-    // One connection fills the queue of this listener, and whoever comes then is not answered.
+    // One connection fills the backlog of this listener, and later ones are not answered.
     let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
     listener.bind(&any_port.into()).unwrap();
@@ -264,7 +274,7 @@ fn a_connection_that_nobody_takes_times_out_as_the_kernel_was_told() {
 }
 
 #[test]
-fn an_interface_that_does_not_exist_fails_the_connect() {
+fn connect_with_an_unknown_interface_fails() {
     let epoll = EventLoop::new().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut options = TcpOptions::default();
@@ -276,7 +286,7 @@ fn an_interface_that_does_not_exist_fails_the_connect() {
 }
 
 #[test]
-fn an_idle_stream_tells_close_data_and_reset_apart() {
+fn idle_stream_reports_close_data_and_reset() {
     let epoll = EventLoop::new().unwrap();
 
     let (mut stream, server) = accepted(&epoll);
@@ -289,10 +299,10 @@ fn an_idle_stream_tells_close_data_and_reset_apart() {
     server.write_all(b"?").unwrap();
     let end = epoll.block_on(poll_fn(|cx| stream.poll_idle(cx)));
     assert_eq!(end, IdleEvent::UnsolicitedData);
-    // It was looked at, not taken.
-    let mut heard = BytesMut::with_capacity(8);
-    let read = epoll.block_on(poll_fn(|cx| stream.poll_read(cx, &mut heard)));
-    assert_eq!((read.unwrap(), &heard[..]), (1, &b"?"[..]));
+    // The data was peeked at, not read.
+    let mut received = BytesMut::with_capacity(8);
+    let read = epoll.block_on(poll_fn(|cx| stream.poll_read(cx, &mut received)));
+    assert_eq!((read.unwrap(), &received[..]), (1, &b"?"[..]));
 
     let (mut stream, server) = accepted(&epoll);
     SockRef::from(&server)
@@ -310,9 +320,9 @@ fn idle(stream: &mut BoxStream) -> Option<IdleEvent> {
     }
 }
 
-/// Inside one `block_on`, which never awaits: what has reached the kernel is found all the same.
+/// Inside one `block_on` that never awaits, so that no event is polled.
 #[test]
-fn an_idle_stream_is_asked_although_the_loop_does_not_turn() {
+fn idle_stream_is_probed_while_the_loop_does_not_run() {
     let epoll = EventLoop::new().unwrap();
     let (mut data, mut data_server) = accepted(&epoll);
     let (mut end, end_server) = accepted(&epoll);
@@ -328,22 +338,25 @@ fn an_idle_stream_is_asked_although_the_loop_does_not_turn() {
             .set_linger(Some(Duration::ZERO))
             .unwrap();
         drop(reset_server);
-        assert_eq!(common::idle_end_soon(&mut data), IdleEvent::UnsolicitedData);
-        assert_eq!(common::idle_end_soon(&mut end), IdleEvent::Closed);
         assert_eq!(
-            common::idle_end_soon(&mut reset),
+            common::idle_event_soon(&mut data),
+            IdleEvent::UnsolicitedData
+        );
+        assert_eq!(common::idle_event_soon(&mut end), IdleEvent::Closed);
+        assert_eq!(
+            common::idle_event_soon(&mut reset),
             IdleEvent::Failed(io::ErrorKind::ConnectionReset)
         );
-        // A layer above can read what was found, without the loop having turned.
-        let mut heard = BytesMut::with_capacity(8);
-        let read = data.poll_read(&mut Context::from_waker(noop_waker()), &mut heard);
+        // A layer above can read what was found before an event was polled.
+        let mut received = BytesMut::with_capacity(8);
+        let read = data.poll_read(&mut Context::from_waker(noop_waker()), &mut received);
         assert!(matches!(read, Poll::Ready(Ok(1))), "{read:?}");
         assert_eq!(idle(&mut data), None);
     });
 }
 
 #[test]
-fn who_waits_is_woken_although_a_question_in_between_has_found_the_end() {
+fn registered_waker_is_called_although_a_probe_has_found_the_end() {
     let epoll = EventLoop::new().unwrap();
     let (mut stream, server) = accepted(&epoll);
     let mut server = Some(server);
@@ -351,7 +364,7 @@ fn who_waits_is_woken_although_a_question_in_between_has_found_the_end() {
         let end = stream.poll_idle(cx);
         if server.take().is_some() {
             assert!(end.is_pending());
-            assert_eq!(common::idle_end_soon(&mut stream), IdleEvent::Closed);
+            assert_eq!(common::idle_event_soon(&mut stream), IdleEvent::Closed);
         }
         end
     }));
@@ -359,7 +372,7 @@ fn who_waits_is_woken_although_a_question_in_between_has_found_the_end() {
 }
 
 #[test]
-fn who_asks_without_waiting_does_not_take_the_place_of_who_waits() {
+fn noop_waker_does_not_replace_a_registered_waker() {
     let epoll = EventLoop::new().unwrap();
     let (mut stream, mut server) = accepted(&epoll);
     let end = epoll.block_on(async {
@@ -379,46 +392,46 @@ fn who_asks_without_waiting_does_not_take_the_place_of_who_waits() {
 }
 
 #[test]
-fn an_answer_read_to_its_end_leaves_the_stream_idle() {
+fn stream_is_idle_after_a_response_was_read() {
     let epoll = EventLoop::new().unwrap();
     let (mut stream, mut server) = accepted(&epoll);
     server.write_all(b"answer").unwrap();
-    let heard = epoll.block_on(read_some(&mut stream)).unwrap();
-    assert_eq!(heard, "answer");
+    let received = epoll.block_on(read_some(&mut stream)).unwrap();
+    assert_eq!(received, "answer");
     turn(&epoll);
     assert_eq!(idle(&mut stream), None);
 }
 
 #[test]
-fn a_close_is_noticed_by_a_loop_that_has_not_turned_for_a_while() {
+fn close_is_noticed_by_the_first_poll_of_a_later_block_on() {
     let epoll = EventLoop::new().unwrap();
     let (mut stream, server) = accepted(&epoll);
     assert_eq!(idle(&mut stream), None);
     drop(server);
-    // Long enough for what is known to count as stale. Nothing but the clock can say so.
+    // Until the known readiness is stale, by the clock.
     let stale = epoll.handle().now() + Duration::from_millis(2);
     while epoll.handle().now() < stale {
         std::hint::spin_loop();
     }
-    // Asked by the very first poll of a `block_on`, before anything has had time to happen in it.
+    // Checked by the first poll of a `block_on`, before another event is polled.
     let end = epoll.block_on(async { idle(&mut stream) });
     assert_eq!(end, Some(IdleEvent::Closed));
 }
 
 #[test]
-fn a_stream_on_another_thread_is_woken_by_the_loop_that_turns_here() {
+fn stream_on_another_thread_is_woken_by_the_loop_of_this_thread() {
     let epoll = EventLoop::new().unwrap();
     let (mut stream, mut server) = accepted(&epoll);
     let (waits, waiting) = mpsc::channel();
     let handle = epoll.handle();
     let (done, ended) = mpsc::channel();
     let reader = std::thread::spawn(move || {
-        let heard = handle.block_on(async {
+        let received = handle.block_on(async {
             waits.send(()).unwrap();
             read_some(&mut stream).await
         });
         done.send(()).unwrap();
-        heard.unwrap()
+        received.unwrap()
     });
     waiting.recv().unwrap();
     server.write_all(b"over there").unwrap();
@@ -427,7 +440,7 @@ fn a_stream_on_another_thread_is_woken_by_the_loop_that_turns_here() {
 }
 
 #[test]
-fn a_stream_that_reads_much_stands_back_for_others() {
+fn stream_that_reads_much_yields_to_other_tasks() {
     const LEN: usize = 4 * 1024 * 1024;
     let epoll = EventLoop::new().unwrap();
     let (mut greedy, mut server) = accepted(&epoll);
@@ -463,18 +476,18 @@ fn a_stream_that_reads_much_stands_back_for_others() {
 }
 
 #[test]
-fn a_read_without_room_is_an_error_and_not_the_end() {
+fn read_without_capacity_is_an_error_and_not_the_end() {
     let epoll = EventLoop::new().unwrap();
     let (mut stream, _server) = accepted(&epoll);
     let mut cx = Context::from_waker(Waker::noop());
     let Poll::Ready(Err(error)) = stream.poll_read(&mut cx, &mut BytesMut::new()) else {
-        panic!("a read without room was accepted");
+        panic!("a read without capacity was accepted");
     };
     assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
 }
 
 #[test]
-fn writing_to_a_peer_who_is_gone_fails_without_a_signal() {
+fn write_to_a_closed_peer_fails_without_a_signal() {
     let epoll = EventLoop::new().unwrap();
     let (mut stream, server) = accepted(&epoll);
     SockRef::from(&server)
@@ -484,9 +497,9 @@ fn writing_to_a_peer_who_is_gone_fails_without_a_signal() {
     let error = epoll
         .block_on(async {
             poll_fn(|cx| stream.poll_idle(cx)).await;
-            // The reset is reported once, and after that the pipe is broken.
-            let first = write_all(&mut stream, b"anybody there?").await;
-            first.and(write_all(&mut stream, b"anybody at all?").await)
+            // The reset is reported once; later writes are EPIPE.
+            let first = write_all(&mut stream, b"first write").await;
+            first.and(write_all(&mut stream, b"second write").await)
         })
         .unwrap_err();
     assert!(
@@ -499,7 +512,7 @@ fn writing_to_a_peer_who_is_gone_fails_without_a_signal() {
 }
 
 #[test]
-fn a_stream_outlives_its_loop_and_says_so() {
+fn stream_of_a_dropped_loop_fails_with_runtime_shutdown() {
     let epoll = EventLoop::new().unwrap();
     let (mut stream, mut server) = accepted(&epoll);
     let handle = epoll.handle();
@@ -508,11 +521,11 @@ fn a_stream_outlives_its_loop_and_says_so() {
     let mut cx = Context::from_waker(Waker::noop());
     let mut buf = BytesMut::with_capacity(16);
     let Poll::Ready(Err(error)) = stream.poll_read(&mut cx, &mut buf) else {
-        panic!("a stream without a loop was read");
+        panic!("a stream of a dropped loop was read");
     };
     assert!(RuntimeShutdown::is_source_of(&error));
     let Poll::Ready(Err(error)) = stream.poll_write(&mut cx, &[IoSlice::new(b"x")]) else {
-        panic!("a stream without a loop was written");
+        panic!("a stream of a dropped loop was written");
     };
     assert!(RuntimeShutdown::is_source_of(&error));
     assert!(matches!(idle(&mut stream), Some(IdleEvent::Failed(_))));

@@ -37,7 +37,7 @@ fn request(net: &MockNet) -> Scenario {
         );
     })
     // A client with a pool would say here how many leases and waiters it counts, with `counting`,
-    // and what may stay behind for a while, such as an idle connection, with `allowing`.
+    // and what may stay behind for a while, such as an idle connection, with `allow_tasks` and the like.
 }
 
 fn main() {

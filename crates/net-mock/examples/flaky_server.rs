@@ -12,7 +12,7 @@ fn main() {
     let answer = Script::new()
         .expect_request("GET /", &[])
         .send("HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\nat last");
-    let served = net.serve_table("flaky.test", 80, answer);
+    let served = net.serve_script("flaky.test", 80, answer);
     let far = Link::new().latency(Duration::from_millis(15));
     served.links([
         Link::refused(),

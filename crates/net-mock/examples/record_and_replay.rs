@@ -14,7 +14,7 @@ fn main() {
         .expect_request("GET /account", &[("host", "bank.test")])
         .wait(Duration::from_millis(120))
         .send("HTTP/1.1 200 OK\r\nset-cookie: session=1234\r\ncontent-length: 4\r\n\r\n3.50");
-    real.serve_table("bank.test", 80, table);
+    real.serve_script("bank.test", 80, table);
 
     let recorder = Recorder::new(Arc::new(real.clone()));
     let client = Client::new(Arc::new(recorder.clone()));

@@ -1,6 +1,6 @@
 //! Seeds: the same test, with other orders of tasks, short reads and writes, and vain wake-ups.
 //!
-//! `HTTPCORE_SEED=17` runs one seed alone; `HTTPCORE_SEEDS=10000` runs so many.
+//! `HTTPCORE_SEED=17` runs one seed alone; `HTTPCORE_SEEDS=10000` runs 10000 seeds.
 
 mod client;
 
@@ -50,7 +50,7 @@ fn eight_requests(net: &MockNet) {
     }
     net.run(net.sleep(Duration::from_secs(1)));
     assert_eq!(answered.load(Ordering::Relaxed), 8);
-    assert_eq!(net.census(), LiveCounts::default());
+    assert_eq!(net.live_counts(), LiveCounts::default());
 }
 
 #[test]

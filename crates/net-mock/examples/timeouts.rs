@@ -26,14 +26,17 @@ fn main() {
             .into_iter()
             .enumerate()
         {
-            let error = client.get(host, "/").await.expect_err("nobody answers");
+            let error = client
+                .get(host, "/")
+                .await
+                .expect_err("the server does not answer");
             assert_eq!(error.kind(), ErrorKind::TimedOut);
             assert_eq!(net.elapsed(), client.timeout * (n as u32 + 1));
             println!("{host}: {error}, {:?} after the beginning", net.elapsed());
         }
     });
     assert_eq!(
-        net.census(),
+        net.live_counts(),
         LiveCounts::default(),
         "a timeout leaves nothing behind"
     );

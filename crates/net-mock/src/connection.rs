@@ -3,40 +3,10 @@
 use std::{io::ErrorKind, net::SocketAddr, task::Waker};
 
 use crate::{
-    event_queue::Direction,
+    ends::{Direction, End, Side},
     link::Link,
-    pipe::{Ending, Moment, Pipe},
-    report::Side,
+    pipe::{Ending, Pipe, StepContext},
 };
-
-/// Which end of a connection somebody holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    Client,
-    Server,
-}
-
-impl End {
-    /// The direction in which this end writes.
-    pub(crate) fn outgoing(self) -> Direction {
-        match self {
-            End::Client => Direction::ToServer,
-            End::Server => Direction::ToClient,
-        }
-    }
-
-    /// The direction in which this end reads.
-    pub(crate) fn incoming(self) -> Direction {
-        self.outgoing().other()
-    }
-
-    fn index(self) -> usize {
-        match self {
-            End::Client => 0,
-            End::Server => 1,
-        }
-    }
-}
 
 /// A connection of the world, for as long as one of its ends is held.
 #[derive(Debug)]
@@ -84,7 +54,7 @@ impl Connection {
     /// A path has failed at its byte: both directions end.
     pub(crate) fn sever_if_failed(
         &mut self,
-        moment: &mut Moment<'_>,
+        context: &mut StepContext<'_>,
         direction: Direction,
     ) -> bool {
         if !self.pipe(direction).take_severed() {
@@ -94,8 +64,8 @@ impl Connection {
             self.pipe(direction).latency(),
             self.pipe(direction.other()).latency(),
         );
-        self.pipe(direction).sever(moment, back);
-        self.pipe(direction.other()).sever(moment, there);
+        self.pipe(direction).sever(context, back);
+        self.pipe(direction.other()).sever(context, there);
         true
     }
 
@@ -103,43 +73,43 @@ impl Connection {
     ///
     /// What this means on Linux, and here: after a write has failed with a reset, reading yields
     /// what had arrived before it, and then an end that looks like any other.
-    pub(crate) fn told_of_reset(&mut self, end: End) {
-        self.pipe(end.incoming()).told_ending();
-        self.pipe(end.outgoing()).told_broken();
+    pub(crate) fn reset_reported(&mut self, end: End) {
+        self.pipe(end.incoming()).ending_reported();
+        self.pipe(end.outgoing()).broken_reported();
     }
 
     /// One end goes away, with FIN or RST. Yields how it ended, for the log.
     ///
     /// RFC 9293 §3.10.4 and RFC 2525 §2.17: closing with bytes unread resets the connection, so
     /// that the peer learns that they were not read.
-    pub(crate) fn let_go(
+    pub(crate) fn close_end(
         &mut self,
-        moment: &mut Moment<'_>,
+        context: &mut StepContext<'_>,
         end: End,
         reset: bool,
     ) -> Option<Ending> {
         self.held[end.index()] = false;
         let incoming = self.pipe(end.incoming());
         let reset = reset || incoming.has_unread();
-        incoming.abandon(moment);
+        incoming.reader_dropped(context);
         let outgoing = self.pipe(end.outgoing());
-        outgoing.forget_writer(moment);
+        outgoing.writer_dropped(context);
         let delay = outgoing.latency();
         let ending = if reset { Ending::Reset } else { Ending::Fin };
-        let said = outgoing.close(moment, ending);
+        let said = outgoing.close(context, ending);
         if reset {
-            // After a FIN, a reset says no more than that nobody reads.
+            // After a FIN, a reset means only that the bytes are not read.
             let kind = match said {
                 true => ErrorKind::ConnectionReset,
                 false => ErrorKind::BrokenPipe,
             };
-            self.pipe(end.incoming()).break_off(moment, delay, kind);
+            self.pipe(end.incoming()).fail_writes(context, delay, kind);
         }
         said.then_some(ending)
     }
 
     /// Wakers that could be called without reason.
-    pub(crate) fn seats(&self) -> impl Iterator<Item = &Waker> {
-        self.pipes.iter().flat_map(Pipe::seats)
+    pub(crate) fn wakers(&self) -> impl Iterator<Item = &Waker> {
+        self.pipes.iter().flat_map(Pipe::wakers)
     }
 }

@@ -1,6 +1,8 @@
 //! The clock, and what is due when.
 
-use std::{collections::BTreeMap, task::Waker, time::Duration};
+use std::{collections::BTreeMap, fmt, task::Waker, time::Duration};
+
+use crate::ends::Direction;
 
 /// Where an entry stands: its instant, counted from the beginning of the world, and its number, so
 /// that what is due at the same instant happens in the order in which it was arranged.
@@ -10,42 +12,19 @@ pub(crate) type Key = (Duration, u64);
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum ScheduledEvent {
     /// A wait (timer or attempt) is over.
-    Wait(u64),
+    TimerExpired(u64),
     /// Bytes, or the end, reach the reader of one direction of a link.
     Arrival(u64, Direction),
 }
 
-/// One of the two directions of a link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Direction {
-    ToServer,
-    ToClient,
-}
-
-impl Direction {
-    pub(crate) fn index(self) -> usize {
-        match self {
-            Direction::ToServer => 0,
-            Direction::ToClient => 1,
-        }
-    }
-
-    pub(crate) fn other(self) -> Self {
-        match self {
-            Direction::ToServer => Direction::ToClient,
-            Direction::ToClient => Direction::ToServer,
-        }
-    }
-}
-
 #[derive(Debug, Default)]
-pub(crate) struct Agenda {
+pub(crate) struct EventQueue {
     now: Duration,
     next: u64,
     due: BTreeMap<Key, ScheduledEvent>,
 }
 
-impl Agenda {
+impl EventQueue {
     /// How long the world has existed, by its own clock.
     pub(crate) fn now(&self) -> Duration {
         self.now
@@ -101,15 +80,24 @@ impl Wakes {
     }
 
     /// Puts `waker` in `seat`, instead of whichever sat there.
-    pub(crate) fn park(&mut self, seat: &mut Option<Waker>, waker: Waker) {
+    pub(crate) fn register(&mut self, seat: &mut Option<Waker>, waker: Waker) {
         self.discard(seat.replace(waker));
     }
 
     /// Does what was asked. Not under a lock.
-    pub(crate) fn carry_out(self) {
+    pub(crate) fn run(self) {
         drop(self.discard);
         for waker in self.call {
             waker.wake();
         }
+    }
+}
+
+/// Formats an instant for reports: `+1.250000s`.
+pub(crate) struct At(pub(crate) Duration);
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "+{}.{:06}s", self.0.as_secs(), self.0.subsec_micros())
     }
 }

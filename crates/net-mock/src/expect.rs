@@ -11,14 +11,14 @@ pub(crate) enum Piece {
     Exactly(Bytes),
     /// Whatever there is up to the end of the line, which is not part of it.
     RestOfLine,
-    /// So many bytes, whatever they are.
+    /// This number of arbitrary bytes.
     Any(usize),
 }
 
 /// How far the bytes seen so far go with a pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Progress {
-    /// The pattern is complete, after so many bytes.
+    /// The pattern is complete, after this number of bytes.
     Complete(usize),
     /// Nothing is wrong yet.
     More,

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 
 use crate::{
-    event_queue::Direction,
-    log::{Entry, Said, unfinished},
+    ends::Direction,
+    entry::{Entry, EntryKind, unfinished},
 };
 
 /// What a client says first (RFC 9113 §3.4).
@@ -16,7 +16,7 @@ const HEADER: usize = 9;
 /// Turns the bytes of a conversation into frames, from the client's preface on.
 #[derive(Debug, Default)]
 pub(crate) struct Frames {
-    said: VecDeque<Entry>,
+    entries: VecDeque<Entry>,
     buffers: [BytesMut; 2],
 }
 
@@ -43,30 +43,30 @@ impl Frames {
         };
         let mut frames = Frames::default();
         for (n, entry) in entries.into_iter().enumerate() {
-            match &entry.said {
-                Said::Bytes(bytes) if n >= begin => frames.take(&entry, bytes),
-                _ => frames.said.push_back(entry),
+            match &entry.kind {
+                EntryKind::Bytes(bytes) if n >= begin => frames.take(&entry, bytes),
+                _ => frames.entries.push_back(entry),
             }
         }
         for direction in [Direction::ToServer, Direction::ToClient] {
             let rest = frames.buffers[direction.index()].len();
             let of_this = |entry: &&Entry| entry.direction == direction;
             if rest > 0
-                && let Some(last) = frames.said.iter().rev().find(of_this)
+                && let Some(last) = frames.entries.iter().rev().find(of_this)
             {
                 let note = unfinished(last, rest);
-                frames.said.push_back(note);
+                frames.entries.push_back(note);
             }
         }
-        frames.said.into()
+        frames.entries.into()
     }
 
     fn take(&mut self, entry: &Entry, bytes: &Bytes) {
         let buffer = &mut self.buffers[entry.direction.index()];
         buffer.extend_from_slice(bytes);
         let mut say = |note: String| {
-            self.said.push_back(Entry {
-                said: Said::Note(note),
+            self.entries.push_back(Entry {
+                kind: EntryKind::Note(note),
                 ..entry.clone()
             });
         };
@@ -81,11 +81,11 @@ impl Frames {
 }
 
 fn is_bytes(entry: &Entry) -> bool {
-    matches!(entry.said, Said::Bytes(_))
+    matches!(entry.kind, EntryKind::Bytes(_))
 }
 
 fn begins(entry: &Entry) -> bool {
-    let Said::Bytes(bytes) = &entry.said else {
+    let EntryKind::Bytes(bytes) = &entry.kind else {
         return false;
     };
     entry.direction == Direction::ToServer && bytes.starts_with(PREFACE)

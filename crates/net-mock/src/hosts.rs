@@ -1,4 +1,4 @@
-//! Names, addresses and paths: what is where, and what an attempt to reach it meets.
+//! Names, addresses and paths, and the listeners at them.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -9,30 +9,36 @@ use std::{
     time::Duration,
 };
 
-use httpcore_core_primitives::{BoxFuture, TcpOptions};
+use httpcore_core_primitives::{BoxFuture, ConnectionInfo, TcpOptions};
 
-use crate::{
-    link::{Connecting, Link},
-    server::ServerStream,
-};
+use crate::link::{Connecting, Link};
 
 /// The first port given to a client; RFC 6335 §6: the dynamic ports.
 const FIRST_PORT: u16 = 49152;
 
-pub(crate) type Handler = Arc<dyn Fn(ServerStream) -> BoxFuture<'static, ()> + Send + Sync>;
+/// What runs a server on one connection.
+pub(crate) type Handler = Arc<dyn Fn(Accepted) -> BoxFuture<'static, ()> + Send + Sync>;
 
-/// Who lives where.
+/// The server's end of a connection that has been made: not a stream yet, since a world knows the
+/// handlers of its servers and must not be known by them.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    pub(crate) id: u64,
+    pub(crate) info: ConnectionInfo,
+}
+
+/// The names and listeners of a world.
 #[derive(Default)]
 pub(crate) struct Hosts {
     pub(crate) names: BTreeMap<String, DnsEntry>,
-    pub(crate) places: HashMap<Place, Listener>,
+    pub(crate) listeners: HashMap<ListenAddr, Listener>,
     addresses: u32,
     ports: u16,
 }
 
-/// Where a server listens.
+/// The address or path of a listener.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Place {
+pub(crate) enum ListenAddr {
     Tcp(SocketAddr),
     Unix(PathBuf),
 }
@@ -41,12 +47,12 @@ pub(crate) enum Place {
 pub(crate) struct Listener {
     pub(crate) label: String,
     pub(crate) handler: Option<Handler>,
-    /// What the next connections are like; the last one stays.
+    /// Links of the next connections; the last one stays.
     pub(crate) links: VecDeque<Link>,
     pub(crate) accepted: usize,
 }
 
-/// What becomes of looking up a name.
+/// Result of looking up a name.
 ///
 /// ```
 /// use httpcore_net_mock::{MockNet, DnsEntry};
@@ -72,7 +78,7 @@ pub(crate) enum Answer {
 }
 
 impl DnsEntry {
-    /// The name has these addresses, to be tried in this order.
+    /// The name resolves to these addresses, in this order.
     ///
     /// # Panics
     ///
@@ -87,17 +93,17 @@ impl DnsEntry {
         ))
     }
 
-    /// Looking the name up fails; with [`ErrorKind::NotFound`], it does not exist.
+    /// The look-up fails; with [`ErrorKind::NotFound`], the name does not exist.
     pub fn fails(kind: ErrorKind) -> Self {
         Self::answering(Answer::Fails(kind))
     }
 
-    /// Looking the name up never ends.
+    /// The look-up never completes.
     pub fn never() -> Self {
         Self::answering(Answer::Never)
     }
 
-    /// The answer takes so long.
+    /// Sets the time that the look-up takes; zero by default.
     pub fn after(mut self, duration: Duration) -> Self {
         self.after = duration;
         self
@@ -142,9 +148,9 @@ impl Hosts {
         }
     }
 
-    /// What an attempt to connect to `place` meets.
-    pub(crate) fn meet(&mut self, place: &Place) -> Link {
-        if let Some(listener) = self.places.get_mut(place) {
+    /// The link of a new attempt to connect to `place`.
+    pub(crate) fn link_for_attempt(&mut self, place: &ListenAddr) -> Link {
+        if let Some(listener) = self.listeners.get_mut(place) {
             listener.accepted += 1;
             return match listener.links.len() {
                 0 => Link::new(),
@@ -153,21 +159,21 @@ impl Hosts {
             };
         }
         match place {
-            Place::Unix(_) => Link {
+            ListenAddr::Unix(_) => Link {
                 connecting: Connecting::Absent,
                 ..Link::default()
             },
-            // Where there is a host but no such port, somebody is there to refuse.
-            Place::Tcp(address) if self.is_known(address.ip()) => Link::refused(),
-            Place::Tcp(_) => Link::unreachable(),
+            // A known host without that port refuses.
+            ListenAddr::Tcp(address) if self.is_known(address.ip()) => Link::refused(),
+            ListenAddr::Tcp(_) => Link::unreachable(),
         }
     }
 
-    /// What serves, in words: at most so many places.
+    /// Describes what is served: at most `MOST` addresses.
     fn served(&self) -> String {
         const MOST: usize = 20;
         let listens = |listener: &&Listener| listener.handler.is_some();
-        let mut labels: Vec<&str> = (self.places.values().filter(listens))
+        let mut labels: Vec<&str> = (self.listeners.values().filter(listens))
             .map(|listener| &*listener.label)
             .collect();
         labels.sort_unstable();
@@ -190,20 +196,21 @@ impl Hosts {
 
     /// Why connecting to `place` fails, if that is because nothing listens there and no test has said
     /// what happens there.
-    pub(crate) fn unknown_place(&self, place: &Place) -> Option<String> {
+    pub(crate) fn unknown_place(&self, place: &ListenAddr) -> Option<String> {
         let at = match place {
-            Place::Tcp(address) => address.to_string(),
-            Place::Unix(path) => path.display().to_string(),
+            ListenAddr::Tcp(address) => address.to_string(),
+            ListenAddr::Unix(path) => path.display().to_string(),
         };
-        let is_known = self.places.contains_key(place);
+        let is_known = self.listeners.contains_key(place);
         (!is_known).then(|| format!("this MockNet serves nothing at {at}; {}", self.served()))
     }
 
     fn is_known(&self, ip: IpAddr) -> bool {
-        let listens = |place: &Place| matches!(place, Place::Tcp(address) if address.ip() == ip);
+        let listens =
+            |place: &ListenAddr| matches!(place, ListenAddr::Tcp(address) if address.ip() == ip);
         let named =
             |name: &DnsEntry| matches!(&name.answer, Answer::Addresses(all) if all.contains(&ip));
-        self.places.keys().any(listens) || self.names.values().any(named)
+        self.listeners.keys().any(listens) || self.names.values().any(named)
     }
 
     pub(crate) fn local_for(&mut self, peer: SocketAddr, options: &TcpOptions) -> SocketAddr {

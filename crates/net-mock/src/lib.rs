@@ -1,9 +1,9 @@
 //! A network in virtual time, for tests.
 //!
-//! [`MockNet`] is a world of its own: names, hosts, servers, links, tasks and a clock, on one
-//! thread, without sockets. It implements
-//! [`NetworkBackend`](httpcore_core_primitives::NetworkBackend), and so whatever is built upon
-//! that runs in it unchanged.
+//! A [`MockNet`] has its own names, hosts, servers, links, tasks and clock. It runs on one thread and
+//! opens no sockets. It implements
+//! [`NetworkBackend`](httpcore_core_primitives::NetworkBackend), so that code written for that trait
+//! runs in it unchanged.
 //!
 //! ```
 //! use httpcore_core_primitives::{NetworkBackend, TcpOptions};
@@ -18,57 +18,77 @@
 //! })
 //! .link(Link::new().latency(Duration::from_millis(10)));
 //!
-//! let heard = net.run(async {
+//! let received = net.run(async {
 //!     let address = net.resolve("greeting.test", 80).await.unwrap()[0];
 //!     let mut stream = net.connect_tcp(address, &TcpOptions::default()).await.unwrap();
 //!     poll_fn(|cx| stream.poll_write(cx, &[IoSlice::new(b"hi\n")])).await.unwrap();
-//!     let mut heard = bytes::BytesMut::with_capacity(64);
-//!     poll_fn(|cx| stream.poll_read(cx, &mut heard)).await.unwrap();
-//!     heard
+//!     let mut received = bytes::BytesMut::with_capacity(64);
+//!     poll_fn(|cx| stream.poll_read(cx, &mut received)).await.unwrap();
+//!     received
 //! });
-//! assert_eq!(&heard[..], b"hello\n");
-//! // Connecting and asking took a round trip each; nobody has waited for the hour.
+//! assert_eq!(&received[..], b"hello\n");
+//! // Connecting and the exchange took one round trip each; the hour passed in virtual time.
 //! assert_eq!(net.elapsed(), Duration::from_millis(3_600_040));
 //! ```
 //!
 //! # Time
 //!
-//! The clock moves only when no task can run, and then to the next instant at which something
-//! happens: a timer is due, a name is looked up, a connection is made, bytes arrive for somebody
-//! who waits for them. What is due at one instant happens before anything later, in the order in
-//! which it was arranged, and all of it before any task runs. Tasks run in the order in which they
-//! became ready, the main future of [`MockNet::run`] among them.
+//! The clock advances only when no task can run, and then to the next scheduled event: a timer
+//! expires, a look-up or a connection attempt completes, bytes arrive for a waiting reader. Events of
+//! the same instant happen in the order in which they were scheduled, all before any task runs. Tasks
+//! run in the order in which they became ready, the main future of [`MockNet::run`] among them.
 //!
-//! When nothing can run and nothing is due, nothing will ever happen: `run` panics at once, with a
-//! report of who waits for what. Threads beside the world are not waited for. A run that goes on for
-//! ever panics likewise, at the bounds of [`MockNet::max_time`] and [`MockNet::max_steps`].
+//! When no task can run and no event is scheduled, `run` panics at once, with a report on what each
+//! task waits for. Threads outside the world are not waited for. `run` also panics at the bounds set
+//! with [`MockNet::max_time`] and [`MockNet::max_steps`].
 //!
-//! Whatever of a world has to wait is to be polled in its [`run`](MockNet::run). In `block_on` of a real
-//! event loop, or in another world's run, it panics at once; another crate's executor is not noticed.
+//! A future of a world that has to wait must be polled in that world's [`run`](MockNet::run). In
+//! `block_on` of a real event loop, or in the `run` of another world, it panics at once; other
+//! crates' executors are not detected.
 //!
-//! When the main future ends, `run` returns although tasks remain; they go on in the next `run`.
+//! When the main future ends, `run` returns even if tasks remain; they continue in the next `run`.
 //!
-//! # What keeps what alive
+//! # Lifetimes
 //!
-//! The world ends when the last [`MockNet`] goes: its tasks and servers are dropped then. Streams,
-//! timers and [`ServerStream`]s are not such handles, but a task or a server which has captured a
-//! `MockNet` keeps its own world alive for ever, unless [`MockNet::clear`] is called. A server
-//! needs none: [`ServerStream::sleep`] is there for it.
+//! The world ends when the last [`MockNet`] handle is dropped: its tasks and servers are dropped
+//! then. Streams, timers and [`ServerStream`]s do not keep the world alive, but a task or a server
+//! that has captured a `MockNet` keeps its own world alive for ever, unless [`MockNet::clear`] is
+//! called. A server needs no handle for waiting: it has [`ServerStream::sleep`].
+//!
+//! # Layers of the source
+//!
+//! Each module uses only modules of the layers above it, or modules before it in the same layer.
+//!
+//! | layer | modules | content |
+//! |---|---|---|
+//! | time and randomness | `ends`, `rng`, `event_queue`, `timer_entry`, `sync` | the clock, what is scheduled, seeded choices |
+//! | bytes | `link`, `pipe`, `connection` | what a link does to bytes; both directions of a connection. No lock, no task |
+//! | text | `text`, `entry`, `record_layer`, `frames`, `transcript` | transcripts of connections, readable |
+//! | world | `hosts`, `world`, `report` | names, listeners, tasks and connections of a world, under one lock |
+//! | handles | `timer`, `stream`, `tls_error`, `tls_stream`, `tls`, `server` | what tasks and servers hold |
+//! | net | `net`, `inspect`, `progress`, `listen` | [`MockNet`]: running, serving, connecting |
+//! | scripts | `expect`, `script`, `play` | servers as lists of steps |
+//! | recordings | `redact`, `recording`, `capture`, `record`, `replay` | recording real traffic, and replaying it |
+//! | runs | `seed`, `sweep` | many runs of one test |
 
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod capture;
 mod connection;
+mod ends;
+mod entry;
 mod event_queue;
 mod expect;
 mod frames;
 mod hosts;
+mod inspect;
 mod link;
 mod listen;
-mod log;
 mod net;
 mod pipe;
 mod play;
+mod progress;
 mod record;
 mod record_layer;
 mod recording;
@@ -81,11 +101,14 @@ mod seed;
 mod server;
 mod stream;
 mod sweep;
-mod tape;
+mod sync;
 mod text;
+mod timer;
+mod timer_entry;
 mod tls;
+mod tls_error;
 mod tls_stream;
-mod wait;
+mod transcript;
 mod world;
 
 pub use hosts::DnsEntry;
@@ -100,5 +123,6 @@ pub use script::Script;
 pub use seed::seeds;
 pub use server::ServerStream;
 pub use sweep::{Scenario, Sweep, SweepReport, sweep_instants, sweep_polls, sweep_steps};
-pub use tls::{MockTls, MockTlsError, TlsServer};
-pub use wait::Sleep;
+pub use timer::Sleep;
+pub use tls::{MockTls, TlsServer};
+pub use tls_error::MockTlsError;

@@ -216,7 +216,7 @@ pub enum Chunks {
     Coalesced,
     /// A read yields what was given in one write, and no more.
     AsWritten,
-    /// A read yields so many bytes at most; cuts are at the multiples of this number.
+    /// A read yields at most this number of bytes; cuts are at its multiples.
     Each(usize),
     /// Reads do not cross these positions, counted in bytes from the beginning.
     At(Vec<u64>),

@@ -13,92 +13,91 @@ use httpcore_core_primitives::{BoxFuture, BoxStream, NetworkBackend, TcpOptions}
 
 use crate::{
     connection::Connection,
-    hosts::{Answer, DnsEntry, Listener, Place},
+    ends::Side,
+    hosts::{Answer, DnsEntry, Handler, ListenAddr, Listener},
     link::{Connecting, Link},
     net::MockNet,
-    play::Record,
-    report::Side,
+    progress::ScriptProgress,
     server::ServerStream,
-    stream,
+    stream::{self, MockStream},
+    timer::TimerHandle,
     tls::TlsServer,
-    wait::Waiting,
     world::{State, World},
 };
 
-/// A place where a server listens. Dropping this changes nothing.
+/// Handle to a listening server. Dropping it does not stop the server.
 #[derive(Clone, Debug)]
 pub struct ServerHandle {
     net: Weak<World>,
-    place: Place,
-    record: Record,
+    place: ListenAddr,
+    progress: ScriptProgress,
 }
 
 impl ServerHandle {
-    /// Every connection to be made here is like `link`.
+    /// Sets the link of all future connections.
     pub fn link(&self, link: Link) -> &Self {
         self.links([link])
     }
 
-    /// The next connections to be made here are like `links`, one after the other, and all that
-    /// follow are like the last.
+    /// Sets the links of the next connections, in order; the last one applies to all that follow.
     pub fn links(&self, links: impl IntoIterator<Item = Link>) -> &Self {
         let links: VecDeque<Link> = links.into_iter().collect();
         self.with(|listener| listener.links = links);
         self
     }
 
-    /// The address; `None` for a Unix socket.
+    /// Returns the address; `None` for a Unix socket.
     pub fn address(&self) -> Option<SocketAddr> {
         match self.place {
-            Place::Tcp(address) => Some(address),
-            Place::Unix(_) => None,
+            ListenAddr::Tcp(address) => Some(address),
+            ListenAddr::Unix(_) => None,
         }
     }
 
-    /// How many attempts to connect have been met here, refused ones included.
+    /// Returns the number of connection attempts so far, refused ones included.
     pub fn attempts(&self) -> usize {
         self.with(|listener| listener.accepted).unwrap_or(0)
     }
 
-    /// Stops listening: further attempts are refused. Connections which exist go on.
+    /// Stops listening: further attempts are refused. Existing connections continue.
     pub fn stop(&self) {
         let Some(world) = self.net.upgrade() else {
             return;
         };
-        let gone = world.with(|state, _| state.hosts.places.remove(&self.place));
+        let gone = world.with(|state, _| state.hosts.listeners.remove(&self.place));
         drop(gone);
     }
 
-    /// What has not been played of the tables served here, in words; empty when all of them have
-    /// been played to their last step.
+    /// Describes the scripts of this server that have not been played to their last step; empty if all
+    /// have been.
     pub fn remaining(&self) -> Vec<String> {
-        self.record.remaining()
+        self.progress.remaining()
     }
 
-    /// Checks that every table served here has been played to its last step.
+    /// Asserts that every script of this server has been played to its last step.
     ///
     /// # Panics
     ///
-    /// If one has not: with how far it got.
+    /// If one has not, with the step that it reached.
     pub fn assert_finished(&self) {
         let remaining = self.remaining();
         assert!(remaining.is_empty(), "{}", remaining.join("\n"));
     }
 
-    pub(crate) fn recording(mut self, record: Record) -> Self {
-        self.record = record;
+    pub(crate) fn recording(mut self, progress: ScriptProgress) -> Self {
+        self.progress = progress;
         self
     }
 
     fn with<T>(&self, step: impl FnOnce(&mut Listener) -> T) -> Option<T> {
         let world = self.net.upgrade()?;
-        world.with(|state, _| state.hosts.places.get_mut(&self.place).map(step))
+        world.with(|state, _| state.hosts.listeners.get_mut(&self.place).map(step))
     }
 }
 
 impl MockNet {
-    /// Lets `server` answer each connection to `host` and `port`. A name which has no address yet
-    /// is given one (10.0.0.1, 10.0.0.2, …); a literal address is its own.
+    /// Runs `server` for each connection to `host` and `port`. A name without an address is assigned
+    /// one (10.0.0.1, 10.0.0.2, …); a literal address stands for itself.
     ///
     /// ```
     /// use httpcore_core_primitives::{NetworkBackend, TcpOptions};
@@ -127,15 +126,15 @@ impl MockNet {
         self.listen(place, label, server)
     }
 
-    /// Where `host` is, and what to call it.
-    pub(crate) fn place(&self, host: &str, port: u16) -> (Place, String) {
+    /// The address of `host` and its label.
+    pub(crate) fn place(&self, host: &str, port: u16) -> (ListenAddr, String) {
         let ip = self.world().with(|state, _| state.hosts.address_of(host));
-        let place = Place::Tcp(SocketAddr::new(ip, port));
+        let place = ListenAddr::Tcp(SocketAddr::new(ip, port));
         (place, format!("{host}:{port}"))
     }
 
-    /// As [`serve`](Self::serve), over TLS: `server` is given what is inside. A connection whose
-    /// handshake fails is not given to it.
+    /// As [`serve`](Self::serve), over TLS: `server` gets the decrypted stream. It is not run for a
+    /// connection whose handshake fails.
     pub fn serve_tls<F>(
         &self,
         host: &str,
@@ -157,7 +156,7 @@ impl MockNet {
         })
     }
 
-    /// Lets `server` answer each connection to the Unix socket at `path`.
+    /// Runs `server` for each connection to the Unix socket at `path`.
     pub fn serve_unix<F>(
         &self,
         path: impl AsRef<FilePath>,
@@ -168,7 +167,7 @@ impl MockNet {
     {
         let path = path.as_ref();
         self.listen(
-            Place::Unix(path.to_owned()),
+            ListenAddr::Unix(path.to_owned()),
             path.display().to_string(),
             server,
         )
@@ -176,58 +175,70 @@ impl MockNet {
 
     pub(crate) fn listen<F>(
         &self,
-        place: Place,
+        place: ListenAddr,
         label: String,
         server: impl Fn(ServerStream) -> F + Send + Sync + 'static,
     ) -> ServerHandle
     where
         F: Future<Output = ()> + Send + 'static,
     {
+        let world = Arc::downgrade(self.world());
+        let handler: Handler = Arc::new(move |accepted| match world.upgrade() {
+            Some(world) => {
+                let stream = MockStream::server(world, accepted);
+                Box::pin(server(ServerStream::new(stream)))
+            }
+            // Without a world there is no connection either.
+            None => Box::pin(async {}),
+        });
         let listener = Listener {
             label,
-            handler: Some(Arc::new(move |stream| Box::pin(server(stream)))),
+            handler: Some(handler),
             ..Listener::default()
         };
         let before = self
             .world()
-            .with(|state, _| state.hosts.places.insert(place.clone(), listener));
+            .with(|state, _| state.hosts.listeners.insert(place.clone(), listener));
         drop(before);
         ServerHandle {
             net: Arc::downgrade(self.world()),
             place,
-            record: Record::default(),
+            progress: ScriptProgress::default(),
         }
     }
 
-    /// Says what becomes of looking up `host`.
+    /// Sets the result of looking up `host`.
     pub fn name(&self, host: &str, name: DnsEntry) {
         self.world().with(|state, _| {
             state.hosts.names.insert(host.to_ascii_lowercase(), name);
         });
     }
 
-    /// Says what connecting to `address` meets, where nobody listens: [`Link::blackhole`],
-    /// [`Link::unreachable`], or one of these with a latency. Without this, an address that some
-    /// name or server has is refused, and any other is unreachable.
+    /// Sets how connecting to `address` fails, where no server listens: [`Link::blackhole`],
+    /// [`Link::unreachable`], or one of these with a latency. By default, connections to the address
+    /// of a known name or server are refused, and any other address is unreachable.
     pub fn set_link(&self, address: SocketAddr, link: Link) {
         let listener = Listener {
             label: address.to_string(),
             links: VecDeque::from([link]),
             ..Listener::default()
         };
-        let before = self
-            .world()
-            .with(|state, _| state.hosts.places.insert(Place::Tcp(address), listener));
+        let before = self.world().with(|state, _| {
+            state
+                .hosts
+                .listeners
+                .insert(ListenAddr::Tcp(address), listener)
+        });
         drop(before);
     }
 
-    /// Two ends of a perfect connection, the client's and the server's, for tests of a protocol by
-    /// itself. Works outside [`run`](Self::run) too, with wakers of any kind.
+    /// Returns both ends of a connection without latency or faults, the client's and the server's, for
+    /// tests of a protocol alone. Works outside [`run`](Self::run) too, with any waker.
     pub fn pair(&self) -> (BoxStream, ServerStream) {
         self.pair_with(Link::new())
     }
 
-    /// As [`pair`](Self::pair), over `link`; how `link` connects is not asked.
+    /// As [`pair`](Self::pair), over `link`, whose way of connecting is ignored.
     pub fn pair_with(&self, link: Link) -> (BoxStream, ServerStream) {
         let world = self.world();
         let (client, server) = world.with(|state, _| {
@@ -236,6 +247,7 @@ impl MockNet {
                 Connection::new(id, "pair".to_owned(), link, side)
             })
         });
+        let server = MockStream::server(world.clone(), server);
         (Box::new(client), ServerStream::new(server))
     }
 }
@@ -253,7 +265,7 @@ impl NetworkBackend for MockNet {
                 Answer::Never => None,
                 _ => Some(now.saturating_add(name.after)),
             };
-            Waiting::attempt(world, format!("look up {host}"))
+            TimerHandle::attempt(world, format!("look up {host}"))
                 .until(until)
                 .await;
             match name.answer {
@@ -275,17 +287,17 @@ impl NetworkBackend for MockNet {
         let (world, options) = (self.world().clone(), options.clone());
         Box::pin(async move {
             let local = |state: &mut State| Some(state.hosts.local_for(peer, &options));
-            connect(world, Place::Tcp(peer), local).await
+            connect(world, ListenAddr::Tcp(peer), local).await
         })
     }
 
     fn connect_unix(&self, path: &FilePath) -> BoxFuture<'static, io::Result<BoxStream>> {
-        let (world, place) = (self.world().clone(), Place::Unix(path.to_owned()));
+        let (world, place) = (self.world().clone(), ListenAddr::Unix(path.to_owned()));
         Box::pin(connect(world, place, |_| None))
     }
 }
 
-/// An error of `kind`, with the reason where it is not a test's wish.
+/// An error of `kind`, with the reason unless the test has set the failure.
 fn failure(kind: ErrorKind, unknown: Option<String>) -> io::Error {
     match unknown {
         Some(why) => io::Error::new(kind, why),
@@ -295,22 +307,26 @@ fn failure(kind: ErrorKind, unknown: Option<String>) -> io::Error {
 
 async fn connect(
     world: Arc<World>,
-    place: Place,
+    place: ListenAddr,
     local: impl FnOnce(&mut State) -> Option<SocketAddr>,
 ) -> io::Result<BoxStream> {
     let (peer, what) = match &place {
-        Place::Tcp(peer) => (Some(*peer), format!("connect to {peer}")),
-        Place::Unix(path) => (None, format!("connect to {}", path.display())),
+        ListenAddr::Tcp(peer) => (Some(*peer), format!("connect to {peer}")),
+        ListenAddr::Unix(path) => (None, format!("connect to {}", path.display())),
     };
     let (link, unknown, now) = world.with(|state, _| {
         let unknown = state.hosts.unknown_place(&place);
-        (state.hosts.meet(&place), unknown, state.event_queue.now())
+        (
+            state.hosts.link_for_attempt(&place),
+            unknown,
+            state.event_queue.now(),
+        )
     });
     let until = match link.connecting {
         Connecting::Unanswered => None,
         _ => Some(now.saturating_add(link.dialling())),
     };
-    Waiting::attempt(world.clone(), what).until(until).await;
+    TimerHandle::attempt(world.clone(), what).until(until).await;
     match link.connecting {
         Connecting::Succeeds => {}
         Connecting::Unanswered => return Err(ErrorKind::TimedOut.into()),
@@ -319,7 +335,7 @@ async fn connect(
         Connecting::Unreachable => return Err(failure(ErrorKind::HostUnreachable, unknown)),
     }
     let made = world.with(|state, _| {
-        let listener = state.hosts.places.get(&place)?;
+        let listener = state.hosts.listeners.get(&place)?;
         let (handler, label) = (listener.handler.clone()?, listener.label.clone());
         let (local, side) = (local(state), state.side());
         let (client, server) = stream::connect(&world, state, |id| {
@@ -333,8 +349,7 @@ async fn connect(
         return Err(ErrorKind::ConnectionRefused.into());
     };
     // The client's end is a value by now: if this panics, or is dropped, the end goes with it.
-    let server = ServerStream::new(server);
-    let name = format!("{label} #{}", server.id());
+    let name = format!("{label} #{}", server.id);
     world.spawn("server", name, Side::Server, handler(server));
     Ok(Box::new(client))
 }

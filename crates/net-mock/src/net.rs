@@ -12,15 +12,15 @@ use std::{
 use httpcore_core_primitives::{BoxFuture, Driven, Runtime, Timer};
 
 use crate::{
-    report::{At, LiveCounts},
-    rng::Dice,
-    wait::{Sleep, Waiting},
+    event_queue::At,
+    rng::Rng,
+    timer::{Sleep, TimerHandle},
     world::World,
 };
 
-/// A world with a network, a clock and tasks. Cloning it yields another handle to the same world.
+/// A handle to a world: a network, a clock and tasks. A clone is another handle to the same world.
 ///
-/// See the [crate documentation](crate) for what it does, and for what keeps what alive.
+/// See the [crate documentation](crate) for time and lifetimes.
 #[derive(Clone)]
 pub struct MockNet {
     owner: Arc<Owner>,
@@ -35,7 +35,7 @@ impl Drop for Owner {
     }
 }
 
-/// Where a main future is left before its end.
+/// The point at which a main future is dropped before its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cut {
     Never,
@@ -43,27 +43,27 @@ pub(crate) enum Cut {
     BeforePoll(usize),
     /// Right after its poll of this number.
     AfterPoll(usize),
-    /// When so many polls of anything have been done.
+    /// After this number of polls of any task.
     AfterSteps(usize),
     /// When the clock has moved so often, and all that could run has run.
     AfterInstants(usize),
 }
 
 impl MockNet {
-    /// An empty world: no hosts, and nothing to do.
+    /// Returns an empty world, without hosts and tasks.
     pub fn new() -> Self {
-        Self::with_dice(Dice::default())
+        Self::with_rng(Rng::default())
     }
 
-    /// An empty world in which chance decides, as `seed` lets it: which ready task runs next; with
-    /// some seeds also where reads and writes are cut short, whether something that could be done
-    /// at once says "not yet" first, and who is woken for nothing. The same seed and the same
-    /// program make the same world.
+    /// Returns an empty world whose choices are random, determined by `seed`: which ready task runs
+    /// next; with some seeds also short reads and writes, operations that are pending once although
+    /// they could complete, and spurious wake-ups. The same seed and the same program give the same
+    /// run.
     pub fn seeded(seed: u64) -> Self {
-        Self::with_dice(Dice::seeded(seed))
+        Self::with_rng(Rng::seeded(seed))
     }
 
-    fn with_dice(rng: Dice) -> Self {
+    fn with_rng(rng: Rng) -> Self {
         MockNet {
             owner: Arc::new(Owner(Arc::new(World::new(rng)))),
         }
@@ -73,22 +73,20 @@ impl MockNet {
         &self.owner.0
     }
 
-    /// Runs `main` to its end, and with it whatever else there is to do. It takes its place at the
-    /// end of the queue, behind what is ready already. Tasks which have not ended by then stay,
-    /// and go on in the next `run`.
+    /// Runs `main` to its end, and all tasks meanwhile. `main` is queued behind the tasks that are ready
+    /// already. Tasks that have not ended by then continue in the next `run`.
     ///
     /// # Panics
     ///
-    /// When nothing can ever run again although `main` has not ended: with a report of who waits
-    /// for what. Likewise when one run takes more steps than [`max_steps`](Self::max_steps) or more
+    /// When no task can run and no event is scheduled although `main` has not ended, with a report on
+    /// what each task waits for. Likewise when one run takes more steps than [`max_steps`](Self::max_steps) or more
     /// virtual time than [`max_time`](Self::max_time): something re-arms its timers for ever, or
     /// tasks wake each other for ever. Also when a task panics, and when called from within itself.
     ///
-    /// What belongs to this world does not run elsewhere: a timer, a look-up or a connection that
-    /// has to wait, or a task that is spawned, panics at once within `block_on` of a real event loop
-    /// or within `run` of another world. An executor that does not say what it is (any other crate's)
-    /// is not noticed. A pool of a real event loop that is awaited in `main` makes the world stuck,
-    /// which is reported at once.
+    /// Futures of this world do not run elsewhere: a timer, a look-up or a connection that has to wait,
+    /// or a task that is spawned, panics at once within `block_on` of a real event loop or within `run`
+    /// of another world. Other crates' executors are not detected. Awaiting a pool of a real event loop
+    /// in `main` makes the world stuck, which is reported at once.
     pub fn run<F: Future>(&self, main: F) -> F::Output {
         match self.drive(pin!(main), Cut::Never) {
             Some(output) => output,
@@ -110,7 +108,7 @@ impl MockNet {
         let bounds = world.with(|state, _| state.bounds);
         let latest = self.elapsed().saturating_add(bounds.time);
         loop {
-            if let Some(waker) = world.take_turn() {
+            if let Some(waker) = world.take_main_poll() {
                 instants_without_main = 0;
                 polls_of_main += 1;
                 if cut == Cut::BeforePoll(polls_of_main) {
@@ -163,7 +161,7 @@ impl MockNet {
     pub fn run_until_idle(&self) {
         let world = self.world();
         let current = world.with(|state, _| state.current);
-        assert!(current.is_none(), "settle() called from a task");
+        assert!(current.is_none(), "run_until_idle() called from a task");
         let most = world.with(|state, _| state.bounds.steps);
         let _driven = world.drives();
         let mut polls = 0_u64;
@@ -176,22 +174,21 @@ impl MockNet {
     }
 
     /// Sets the maximum number of steps (polls of tasks and of the main future, and moves of the
-    /// clock) in one [`run`](Self::run), and of polls in one [`settle`](Self::settle); 20 million by
-    /// default. Beyond it they panic, with a report of who waits for what.
+    /// clock) in one [`run`](Self::run), and of polls in one [`run_until_idle`](Self::run_until_idle); 20 million by
+    /// default. Beyond it they panic, with a report on what each task waits for.
     pub fn max_steps(&self, steps: u64) -> &Self {
         self.world().with(|state, _| state.bounds.steps = steps);
         self
     }
 
     /// Sets the maximum of virtual time in one [`run`](Self::run); 100 years by default. Where the
-    /// next thing to happen is later than that, it panics, with a report of who waits for what.
+    /// next thing to happen is later than that, it panics, with a report on what each task waits for.
     pub fn max_time(&self, time: Duration) -> &Self {
         self.world().with(|state, _| state.bounds.time = time);
         self
     }
 
-    /// Moves the clock forward by `duration`, running whatever comes to pass until then. From
-    /// where [`settle`](Self::settle) may be called.
+    /// Advances the clock by `duration`, running what is due until then. To be called where [`run_until_idle`](Self::run_until_idle) may be called.
     pub fn advance(&self, duration: Duration) {
         let world = self.world();
         let until = self.elapsed().saturating_add(duration);
@@ -202,12 +199,12 @@ impl MockNet {
         world.with(|state, _| state.event_queue.advance_to(until));
     }
 
-    /// The current time of this world. It begins at the real time of the world's creation.
+    /// Returns the current time of this world, which begins at the real time of its creation.
     pub fn now(&self) -> Instant {
         self.world().instant(self.elapsed())
     }
 
-    /// How long the world has existed, by its own clock.
+    /// Returns the virtual time since the creation of the world.
     pub fn elapsed(&self) -> Duration {
         self.world().with(|state, _| state.event_queue.now())
     }
@@ -217,14 +214,14 @@ impl MockNet {
         Sleep::new(self.world().clone(), duration)
     }
 
-    /// Runs `task` in the background until it ends, or until the last handle to the world is gone.
+    /// Runs `task` in the background until it ends, or until the last handle to the world is dropped.
     pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         Runtime::spawn(self, name, Box::pin(task));
     }
 
-    /// A number below `count`, as the seed has it, for tests with chances of their own: which
-    /// request is slow, which server fails. Without a seed it is always 0, and so 0 had better be
-    /// the plain case.
+    /// Returns a random number below `count`, determined by the seed, for the test's own choices: which
+    /// request is slow, which server fails. Without a seed it is always 0: let 0 be the case without
+    /// faults.
     ///
     /// ```
     /// use httpcore_net_mock::MockNet;
@@ -241,18 +238,8 @@ impl MockNet {
         self.world().random_below(count)
     }
 
-    /// What the code under test holds now. See [`LiveCounts`] for what is counted.
-    pub fn census(&self) -> LiveCounts {
-        self.world().with(|state, _| state.census())
-    }
-
-    /// What [`census`](Self::census) counts, one by one and by name.
-    pub fn live(&self) -> Vec<String> {
-        self.world().with(|state, _| state.live(false))
-    }
-
-    /// Lets come to pass whatever is still due, but no more than `limit` from now.
-    pub(crate) fn play_out(&self, limit: Duration) {
+    /// Runs everything that is due within `limit` from now.
+    pub(crate) fn run_due_within(&self, limit: Duration) {
         let until = self.elapsed().saturating_add(limit);
         self.run_until_idle();
         while self.world().advance(until) {
@@ -260,19 +247,8 @@ impl MockNet {
         }
     }
 
-    /// As [`live`](Self::live), with timers which are not armed.
-    pub(crate) fn leftovers(&self) -> Vec<String> {
-        self.world().with(|state, _| state.live(true))
-    }
-
-    /// Everything there is and what it waits for, in words; what [`run`](Self::run) says when
-    /// nothing can go on.
-    pub fn report(&self) -> String {
-        self.world().report("the world as it stands")
-    }
-
-    /// Drops every task and every server now, rather than with the last handle. For worlds in
-    /// which a task or a server holds a handle, and which would never end otherwise.
+    /// Drops every task and every server now, for worlds in which a task or a server holds a handle,
+    /// and which would never end otherwise.
     pub fn clear(&self) {
         self.world().clear();
     }
@@ -284,11 +260,11 @@ impl Runtime for MockNet {
     }
 
     fn timer(&self, purpose: &'static str) -> Box<dyn Timer> {
-        Box::new(Waiting::timer(self.world().clone(), purpose))
+        Box::new(TimerHandle::timer(self.world().clone(), purpose))
     }
 
     fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>) {
-        self.world().forbid_elsewhere("spawned");
+        self.world().assert_not_driven_elsewhere("spawned");
         let side = self.world().with(|state, _| state.side());
         self.world().spawn(name, name.to_owned(), side, task);
     }
@@ -304,12 +280,12 @@ impl fmt::Debug for MockNet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MockNet")
             .field("elapsed", &self.elapsed())
-            .field("census", &self.census())
+            .field("live_counts", &self.live_counts())
             .finish_non_exhaustive()
     }
 }
 
-/// That the world is being run, until this is dropped.
+/// Marks the world as running, until dropped.
 struct Running<'a> {
     world: &'a World,
     _driven: Driven,
@@ -332,11 +308,11 @@ impl Drop for Running<'_> {
     }
 }
 
-/// How often the clock may move without the main future being polled before it is said to be
-/// stuck beside something periodic.
+/// Maximum number of advances of the clock without a poll of the main future, which is then reported as
+/// stuck beside periodic work.
 const MAX_INSTANTS_WITHOUT_MAIN: u64 = 300_000;
 
-const SPINS: &str = "the world spins: tasks wake each other for ever";
+const SPINS: &str = "the world does not become idle: tasks wake each other for ever";
 const GOES_ON: &str = "the world goes on without end";
 const STUCK: &str = "the world is stuck: nothing can run, and nothing is due (what waits for something \
                      outside it, such as a real event loop, is not heard here)";

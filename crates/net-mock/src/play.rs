@@ -1,58 +1,58 @@
-//! Playing a table: doing its steps on a stream, and saying what was not as expected.
+//! Running a script on a stream, and reporting mismatches.
 
-use std::{
-    fmt::Write,
-    io,
-    sync::{Arc, Mutex},
-};
+use std::{fmt::Write, io, sync::Mutex};
 
 use bytes::Bytes;
 
 use crate::{
     expect::{Piece, Progress, compare, difference, head_faults},
-    script::Step,
+    hosts::ListenAddr,
+    listen::ServerHandle,
+    net::MockNet,
+    progress::{ScriptProgress, State},
+    script::{Script, Step},
     server::{ServerStream, find},
+    sync::lock,
     text,
-    world::lock,
 };
 
-/// A table being played.
-pub(crate) struct Play<'a> {
+/// A run of a script on one stream.
+pub(crate) struct ScriptRun<'a> {
     name: &'a str,
-    /// What has been said, in the order in which it was.
+    /// What both sides have sent, in order.
     past: Vec<(&'static str, Vec<u8>)>,
     total: usize,
-    /// How many bytes had been read before this step.
+    /// Number of bytes read before this step.
     read: usize,
-    record: Record,
+    progress: ScriptProgress,
 }
 
-impl<'a> Play<'a> {
-    pub(crate) fn new(name: &'a str, total: usize, record: Record) -> Self {
-        Play {
+impl<'a> ScriptRun<'a> {
+    pub(crate) fn new(name: &'a str, total: usize, progress: ScriptProgress) -> Self {
+        ScriptRun {
             name,
             past: Vec::new(),
             total,
             read: 0,
-            record,
+            progress,
         }
     }
 
     pub(crate) async fn run(mut self, steps: Vec<Step>, mut stream: ServerStream) {
         for (number, step) in steps.into_iter().enumerate() {
             let name = format!("step {} of {}: {}", number + 1, self.total, step.name());
-            self.record.note(State::At(name.clone()));
+            self.progress.note(State::At(name.clone()));
             match self.step(step, stream, &name).await {
                 Some(left) => stream = left,
                 None => return,
             }
         }
-        self.record.note(State::Played);
+        self.progress.note(State::Finished);
         self.expect_end(&mut stream, "after the last step: expect the end")
             .await;
     }
 
-    /// Does one step, and leaves the stream unless the connection is over.
+    /// Runs one step; returns the stream unless the connection has ended.
     async fn step(
         &mut self,
         step: Step,
@@ -82,7 +82,7 @@ impl<'a> Play<'a> {
                 return stream.accept_tls(&server).await.ok();
             }
             Step::Close | Step::Reset | Step::Stall => {
-                self.record.note(State::Played);
+                self.progress.note(State::Finished);
                 match step {
                     Step::Reset => stream.reset(),
                     Step::Stall => stream.stall().await,
@@ -104,7 +104,7 @@ impl<'a> Play<'a> {
             match compare(pattern, stream.buffered()) {
                 Progress::Complete(count) => {
                     let bytes = stream.read_exact(count).await?;
-                    self.heard(&bytes);
+                    self.received(&bytes);
                     return Ok(());
                 }
                 Progress::More => {
@@ -130,7 +130,7 @@ impl<'a> Play<'a> {
         let begin = [Piece::Exactly(Bytes::from(format!("{start} ")))];
         loop {
             stream.forbid_tls();
-            // At once, if the beginning is wrong already: the rest may never come.
+            // At once if the beginning differs: the rest may never arrive.
             if let Progress::Differs { got, expected } = compare(&begin, stream.buffered()) {
                 let both = difference(&begin, stream.buffered(), got, expected);
                 self.mismatch(name, got, &both);
@@ -143,7 +143,7 @@ impl<'a> Play<'a> {
                     indent(&mut text, &head);
                     self.mismatch(name, 0, &text);
                 }
-                self.heard(&head);
+                self.received(&head);
                 return Ok(());
             }
             if stream.fill().await? == 0 {
@@ -160,7 +160,7 @@ impl<'a> Play<'a> {
         self.mismatch(name, 0, &both);
     }
 
-    fn heard(&mut self, bytes: &[u8]) {
+    fn received(&mut self, bytes: &[u8]) {
         self.read += bytes.len();
         self.past.push((">", bytes.to_vec()));
     }
@@ -174,9 +174,9 @@ impl<'a> Play<'a> {
         );
         text += both;
         if self.past.is_empty() {
-            text += "nothing had been said before\n";
+            text += "nothing had been sent before\n";
         } else {
-            text += "what had been said before (> by the client, < by the server):\n";
+            text += "what had been sent before (> by the client, < by the server):\n";
         }
         for (sign, bytes) in &self.past {
             for line in text::lines(bytes) {
@@ -193,50 +193,66 @@ fn indent(text: &mut String, bytes: &[u8]) {
     }
 }
 
-/// How far the tables of a server have been played, one entry for each.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Record {
-    tables: Arc<Mutex<Vec<State>>>,
-    /// Which of them is being played.
-    this: usize,
+impl Script {
+    /// Plays the script on `stream`, for servers that are functions and use scripts for some of their
+    /// connections. `name` is used in messages.
+    ///
+    /// # Panics
+    ///
+    /// If the client sends something unexpected.
+    pub async fn play(self, name: &str, stream: ServerStream) {
+        let play = ScriptRun::new(name, self.steps.len(), ScriptProgress::default());
+        play.run(self.steps, stream).await;
+    }
 }
 
-#[derive(Clone, Debug)]
-enum State {
-    Unasked,
-    At(String),
-    Played,
-}
-
-impl Record {
-    pub(crate) fn of(tables: usize) -> Self {
-        Record {
-            tables: Arc::new(Mutex::new(vec![State::Unasked; tables])),
-            this: 0,
-        }
+impl MockNet {
+    /// Plays `script` on each connection to `host` and `port`.
+    pub fn serve_script(&self, host: &str, port: u16, script: Script) -> ServerHandle {
+        let (place, label) = self.place(host, port);
+        self.serve_any(place, label, vec![script], true)
     }
 
-    /// The same record, for who plays the table at `this`.
-    pub(crate) fn at(&self, this: usize) -> Self {
-        Record {
-            tables: self.tables.clone(),
-            this,
-        }
+    /// Plays the first script on the first connection to `host` and `port`, the second on the second,
+    /// and so on; a connection beyond the last script fails the test.
+    pub fn serve_scripts(
+        &self,
+        host: &str,
+        port: u16,
+        scripts: impl IntoIterator<Item = Script>,
+    ) -> ServerHandle {
+        let (place, label) = self.place(host, port);
+        self.serve_any(place, label, scripts.into_iter().collect(), false)
     }
 
-    fn note(&self, state: State) {
-        if let Some(entry) = lock(&self.tables).get_mut(self.this) {
-            *entry = state;
-        }
-    }
-
-    pub(crate) fn remaining(&self) -> Vec<String> {
-        let states = lock(&self.tables);
-        let describe = |(n, state): (usize, &State)| match state {
-            State::Played => None,
-            State::Unasked => Some(format!("table {}: no connection came for it", n + 1)),
-            State::At(step) => Some(format!("table {}: got no further than {step}", n + 1)),
-        };
-        states.iter().enumerate().filter_map(describe).collect()
+    pub(crate) fn serve_any(
+        &self,
+        place: ListenAddr,
+        name: String,
+        scripts: Vec<Script>,
+        again: bool,
+    ) -> ServerHandle {
+        let label = name.clone();
+        let progress = ScriptProgress::of(scripts.len());
+        let (next, progress_of_all) = (Mutex::new(0), progress.clone());
+        let served = self.listen(place, label, move |stream| {
+            let turn = {
+                let mut next = lock(&next);
+                *next += 1;
+                *next - 1
+            };
+            let place = if again { 0 } else { turn };
+            let script = scripts.get(place).cloned();
+            let name = format!("{name}, connection {}", turn + 1);
+            let progress = progress_of_all.at(place);
+            async move {
+                let Some(script) = script else {
+                    panic!("{name}: no script is left for it");
+                };
+                let play = ScriptRun::new(&name, script.steps.len(), progress);
+                play.run(script.steps, stream).await;
+            }
+        });
+        served.recording(progress)
     }
 }

@@ -17,11 +17,11 @@ use httpcore_core_primitives::{
 };
 
 use crate::{
-    hosts::Place,
+    capture::{Capture, CapturedConnection, RawEvent},
+    hosts::ListenAddr,
     recording::{Event, recordable},
     redact::SECRETS,
-    tape::{Connection, Raw, Tape},
-    world::lock,
+    sync::lock,
 };
 
 /// Wraps any backend, and writes down the conversations: bytes, times, outcomes of ALPN. The
@@ -40,31 +40,33 @@ use crate::{
 #[derive(Clone)]
 pub struct Recorder {
     backend: Arc<dyn NetworkBackend>,
-    tape: Arc<Mutex<Tape>>,
+    capture: Arc<Mutex<Capture>>,
 }
 
 impl Recorder {
     /// Records what passes through `backend`.
     pub fn new(backend: Arc<dyn NetworkBackend>) -> Self {
-        let tape = Tape {
+        let capture = Capture {
             redacted: SECRETS.map(str::to_owned).to_vec(),
-            ..Tape::default()
+            ..Capture::default()
         };
         Recorder {
             backend,
-            tape: Arc::new(Mutex::new(tape)),
+            capture: Arc::new(Mutex::new(capture)),
         }
     }
 
     /// Leaves out the values of this field too, in either direction.
     pub fn redact(self, field: &str) -> Self {
-        lock(&self.tape).redacted.push(field.to_ascii_lowercase());
+        lock(&self.capture)
+            .redacted
+            .push(field.to_ascii_lowercase());
         self
     }
 
     /// Writes everything down as it was, secrets included. Such a recording is a secret itself.
     pub fn without_redaction(self) -> Self {
-        lock(&self.tape).keeps_secrets = true;
+        lock(&self.capture).keeps_secrets = true;
         self
     }
 
@@ -79,7 +81,7 @@ impl Recorder {
 
     /// The recording so far.
     pub fn text(&self) -> String {
-        lock(&self.tape).recording().text()
+        lock(&self.capture).recording().text()
     }
 
     /// Writes the recording so far to a file.
@@ -91,10 +93,10 @@ impl Recorder {
         std::fs::write(path, self.text())
     }
 
-    fn begin(&self, place: Place) -> usize {
+    fn begin(&self, place: ListenAddr) -> usize {
         let began = self.backend.now();
-        let mut state = lock(&self.tape);
-        state.connections.push(Connection {
+        let mut state = lock(&self.capture);
+        state.connections.push(CapturedConnection {
             place,
             began,
             ends: (None, None),
@@ -105,9 +107,9 @@ impl Recorder {
         state.connections.len() - 1
     }
 
-    fn note(&self, connection: usize, raw: Raw) {
+    fn note(&self, connection: usize, raw: RawEvent) {
         let now = self.backend.now();
-        if let Some(one) = lock(&self.tape).connections.get_mut(connection) {
+        if let Some(one) = lock(&self.capture).connections.get_mut(connection) {
             let at = now.saturating_duration_since(one.began);
             one.events.push((at, raw));
         }
@@ -118,13 +120,13 @@ impl Recorder {
             Ok(stream) => stream,
             Err(error) => {
                 let kind = recordable(error.kind());
-                self.note(connection, Raw::Other(Event::Failed(kind)));
+                self.note(connection, RawEvent::Other(Event::Failed(kind)));
                 return Err(error);
             }
         };
-        self.note(connection, Raw::Other(Event::Open));
+        self.note(connection, RawEvent::Other(Event::Open));
         let info = stream.info();
-        if let Some(one) = lock(&self.tape).connections.get_mut(connection) {
+        if let Some(one) = lock(&self.capture).connections.get_mut(connection) {
             one.ends = (info.local, info.peer);
             one.open = true;
         }
@@ -144,9 +146,9 @@ impl Recorder {
     /// The connection of which `stream` is the uppermost layer, which is about to get another.
     fn cover(&self, stream: &BoxStream) -> Option<(usize, usize)> {
         let info = stream.info();
-        let mut state = lock(&self.tape);
+        let mut state = lock(&self.capture);
         let ends = (info.local, info.peer);
-        let of_this = |one: &Connection| one.open && one.ends == ends && ends.1.is_some();
+        let of_this = |one: &CapturedConnection| one.open && one.ends == ends && ends.1.is_some();
         let at = state.connections.iter().rposition(of_this)?;
         let one = &mut state.connections[at];
         one.layers += 1;
@@ -182,7 +184,7 @@ impl NetworkBackend for Recorder {
                 Ok(addresses) => Ok(addresses.iter().map(SocketAddr::ip).collect()),
                 Err(error) => Err(recordable(error.kind())),
             };
-            let mut state = lock(&recorder.tape);
+            let mut state = lock(&recorder.capture);
             if !state.names.iter().any(|(name, _)| *name == host) {
                 state.names.push((host, noted));
             }
@@ -198,14 +200,14 @@ impl NetworkBackend for Recorder {
     ) -> BoxFuture<'static, io::Result<BoxStream>> {
         let (connecting, recorder) = (self.backend.connect_tcp(peer, options), self.clone());
         Box::pin(async move {
-            let connection = recorder.begin(Place::Tcp(peer));
+            let connection = recorder.begin(ListenAddr::Tcp(peer));
             recorder.opened(connection, connecting.await)
         })
     }
 
     fn connect_unix(&self, path: &Path) -> BoxFuture<'static, io::Result<BoxStream>> {
         let (connecting, recorder) = (self.backend.connect_unix(path), self.clone());
-        let place = Place::Unix(path.to_owned());
+        let place = ListenAddr::Unix(path.to_owned());
         Box::pin(async move {
             let connection = recorder.begin(place);
             recorder.opened(connection, connecting.await)
@@ -217,7 +219,7 @@ impl fmt::Debug for Recorder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Recorder")
             .field("backend", &self.backend)
-            .field("connections", &lock(&self.tape).connections.len())
+            .field("connections", &lock(&self.capture).connections.len())
             .finish_non_exhaustive()
     }
 }
@@ -233,8 +235,8 @@ struct RecordedStream {
 }
 
 impl RecordedStream {
-    fn note(&self, raw: Raw) {
-        let state = lock(&self.recorder.tape);
+    fn note(&self, raw: RawEvent) {
+        let state = lock(&self.recorder.capture);
         let is_top = state.connections[self.connection].layers == self.layer;
         drop(state);
         if is_top {
@@ -244,12 +246,12 @@ impl RecordedStream {
 
     fn failed(&self, error: &io::Error) {
         let kind = recordable(error.kind());
-        self.note(Raw::Other(Event::ServerFailed(kind)));
+        self.note(RawEvent::Other(Event::ServerFailed(kind)));
     }
 
     fn end(&mut self) {
         if !std::mem::replace(&mut self.ended, true) {
-            self.note(Raw::Other(Event::ClientEnd));
+            self.note(RawEvent::Other(Event::ClientEnd));
         }
     }
 }
@@ -259,8 +261,8 @@ impl NetworkStream for RecordedStream {
         let before = buf.len();
         let outcome = ready!(self.stream.poll_read(cx, buf));
         match &outcome {
-            Ok(0) => self.note(Raw::Other(Event::ServerEnd)),
-            Ok(_) => self.note(Raw::Server(Bytes::copy_from_slice(&buf[before..]))),
+            Ok(0) => self.note(RawEvent::Other(Event::ServerEnd)),
+            Ok(_) => self.note(RawEvent::Server(Bytes::copy_from_slice(&buf[before..]))),
             Err(error) => self.failed(error),
         }
         Poll::Ready(outcome)
@@ -277,7 +279,7 @@ impl NetworkStream for RecordedStream {
             let part = buf.len().min(written - taken.len());
             taken.extend_from_slice(&buf[..part]);
         }
-        self.note(Raw::Client(taken.freeze()));
+        self.note(RawEvent::Client(taken.freeze()));
         Poll::Ready(Ok(written))
     }
 
@@ -294,7 +296,7 @@ impl NetworkStream for RecordedStream {
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEvent> {
         let end = ready!(self.stream.poll_idle(cx));
         match end {
-            IdleEvent::Closed => self.note(Raw::Other(Event::ServerEnd)),
+            IdleEvent::Closed => self.note(RawEvent::Other(Event::ServerEnd)),
             IdleEvent::Failed(kind) => self.failed(&kind.into()),
             _ => {}
         }
@@ -310,7 +312,7 @@ impl Drop for RecordedStream {
     fn drop(&mut self) {
         self.end();
         if self.layer == 0
-            && let Some(one) = lock(&self.recorder.tape)
+            && let Some(one) = lock(&self.recorder.capture)
                 .connections
                 .get_mut(self.connection)
         {
@@ -342,7 +344,7 @@ impl TlsConnector for RecordingTls {
         let recorder = self.recorder.clone();
         let covered = recorder.cover(&stream);
         if covered.is_none() {
-            lock(&recorder.tape).notes.push(format!(
+            lock(&recorder.capture).notes.push(format!(
                 "a TLS handshake with {server_name} on a connection unknown to the recorder"
             ));
         }
@@ -355,12 +357,12 @@ impl TlsConnector for RecordingTls {
             match outcome {
                 Ok(stream) => {
                     let alpn = stream.info().tls.and_then(|tls| tls.alpn);
-                    recorder.note(connection, Raw::Other(Event::Tls(alpn)));
+                    recorder.note(connection, RawEvent::Other(Event::Tls(alpn)));
                     Ok(recorder.stream(stream, connection, layer))
                 }
                 Err(error) => {
                     let kind = recordable(error.kind());
-                    recorder.note(connection, Raw::Other(Event::TlsFailed(kind)));
+                    recorder.note(connection, RawEvent::Other(Event::TlsFailed(kind)));
                     Err(error)
                 }
             }

@@ -149,18 +149,11 @@ impl Hello {
 }
 
 pub(crate) fn alpn_name(alpn: Alpn) -> &'static str {
-    match alpn {
-        Alpn::Http1 => "http/1.1",
-        Alpn::Http2 => "h2",
-    }
+    str::from_utf8(alpn.wire_name()).unwrap_or("")
 }
 
 pub(crate) fn alpn_called(name: &str) -> Option<Alpn> {
-    match name {
-        "http/1.1" => Some(Alpn::Http1),
-        "h2" => Some(Alpn::Http2),
-        _ => None,
-    }
+    Alpn::from_wire_name(name.as_bytes())
 }
 
 #[cfg(test)]
@@ -201,6 +194,6 @@ mod tests {
             certificate: Some(Certificate::Faulty("it has expired".to_owned())),
         };
         assert_eq!(Hello::parse(hello.text().as_bytes()), Some(hello));
-        assert_eq!(Hello::parse(b"goodbye"), None);
+        assert_eq!(Hello::parse(b"farewell"), None);
     }
 }

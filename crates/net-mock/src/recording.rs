@@ -20,7 +20,7 @@
 //! `*12*` are twelve bytes that were.
 
 use std::{
-    fmt::{self, Write},
+    fmt::Write,
     io::ErrorKind,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
@@ -32,7 +32,7 @@ use httpcore_core_primitives::Alpn;
 
 use crate::{
     expect::Piece,
-    hosts::Place,
+    hosts::ListenAddr,
     record_layer::{alpn_called, alpn_name},
 };
 
@@ -50,7 +50,7 @@ pub(crate) struct Recording {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Recorded {
-    pub(crate) place: Place,
+    pub(crate) place: ListenAddr,
     pub(crate) events: Vec<(Duration, Event)>,
 }
 
@@ -67,11 +67,19 @@ pub(crate) enum Event {
     ServerFailed(ErrorKind),
 }
 
-/// Where, and why, a text is no recording.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The reason why a text is not a recording, and the line.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}{what}", line_prefix(*.line))]
 pub struct BadRecording {
     line: usize,
     what: String,
+}
+
+fn line_prefix(line: usize) -> String {
+    match line {
+        0 => String::new(),
+        line => format!("line {line} of the recording: "),
+    }
 }
 
 impl BadRecording {
@@ -87,17 +95,6 @@ impl BadRecording {
         self.line
     }
 }
-
-impl fmt::Display for BadRecording {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.line {
-            0 => f.write_str(&self.what),
-            line => write!(f, "line {line} of the recording: {}", self.what),
-        }
-    }
-}
-
-impl std::error::Error for BadRecording {}
 
 impl Recording {
     pub(crate) fn text(&self) -> String {
@@ -121,8 +118,8 @@ impl Recording {
         }
         for one in &self.connections {
             let _ = match &one.place {
-                Place::Tcp(address) => writeln!(text, "\nconnection {address}"),
-                Place::Unix(path) => writeln!(text, "\nconnection unix {}", path.display()),
+                ListenAddr::Tcp(address) => writeln!(text, "\nconnection {address}"),
+                ListenAddr::Unix(path) => writeln!(text, "\nconnection unix {}", path.display()),
             };
             for (at, event) in &one.events {
                 write_event(&mut text, *at, event);
@@ -239,10 +236,10 @@ fn parse_name(rest: &str) -> Option<(String, Result<Vec<IpAddr>, ErrorKind>)> {
     Some((name, Ok(addresses.ok()?)))
 }
 
-fn parse_place(rest: &str) -> Option<Place> {
+fn parse_place(rest: &str) -> Option<ListenAddr> {
     match rest.strip_prefix("unix ") {
-        Some(path) => Some(Place::Unix(PathBuf::from(path))),
-        None => rest.parse::<SocketAddr>().ok().map(Place::Tcp),
+        Some(path) => Some(ListenAddr::Unix(PathBuf::from(path))),
+        None => rest.parse::<SocketAddr>().ok().map(ListenAddr::Tcp),
     }
 }
 

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::{
     expect::{Piece, REDACTED},
-    hosts::{DnsEntry, Place},
+    hosts::{DnsEntry, ListenAddr},
     link::Link,
     listen::ServerHandle,
     net::MockNet,
@@ -67,26 +67,26 @@ impl MockNet {
             );
         }
         let mut order = Vec::new();
-        let mut scripts: HashMap<Place, (Vec<Script>, Vec<Link>)> = HashMap::new();
+        let mut scripts: HashMap<ListenAddr, (Vec<Script>, Vec<Link>)> = HashMap::new();
         for one in &recording.connections {
             if !scripts.contains_key(&one.place) {
                 order.push(one.place.clone());
             }
-            let (tables, links) = scripts.entry(one.place.clone()).or_default();
+            let (scripts, links) = scripts.entry(one.place.clone()).or_default();
             let link = link(one);
             if link.connects() {
-                tables.push(table(one)?);
+                scripts.push(script(one)?);
             }
             links.push(link);
         }
         let mut served = Vec::new();
         for place in order {
-            let (tables, links) = scripts.remove(&place).unwrap_or_default();
+            let (scripts, links) = scripts.remove(&place).unwrap_or_default();
             let label = match &place {
-                Place::Tcp(address) => format!("recorded {address}"),
-                Place::Unix(path) => format!("recorded {}", path.display()),
+                ListenAddr::Tcp(address) => format!("recorded {address}"),
+                ListenAddr::Unix(path) => format!("recorded {}", path.display()),
             };
-            let one = self.serve_any(place, label, tables, false);
+            let one = self.serve_any(place, label, scripts, false);
             one.links(links);
             served.push(one);
         }
@@ -112,8 +112,8 @@ fn link(one: &Recorded) -> Link {
     link.connecting_after(took)
 }
 
-fn table(one: &Recorded) -> Result<Script, BadRecording> {
-    let mut table = Script::new();
+fn script(one: &Recorded) -> Result<Script, BadRecording> {
+    let mut script = Script::new();
     let mut expected: Vec<Piece> = Vec::new();
     let mut last = Duration::ZERO;
     // The end is expected after the last step anyway.
@@ -129,28 +129,28 @@ fn table(one: &Recorded) -> Result<Script, BadRecording> {
             continue;
         }
         if !expected.is_empty() {
-            table = table.expect_pieces(std::mem::take(&mut expected));
+            script = script.expect_pieces(std::mem::take(&mut expected));
         }
-        table = match event {
-            Event::Server(pieces) => table.wait(pause).send(bytes(pieces)?),
-            Event::ServerEnd => table.wait(pause).half_close(),
-            Event::ServerFailed(ErrorKind::UnexpectedEof) => return Ok(table.wait(pause).close()),
-            Event::ServerFailed(_) => return Ok(table.wait(pause).reset()),
-            Event::ClientEnd => table.expect_end(),
-            Event::Tls(alpn) => table.start_tls(match alpn {
+        script = match event {
+            Event::Server(pieces) => script.wait(pause).send(bytes(pieces)?),
+            Event::ServerEnd => script.wait(pause).half_close(),
+            Event::ServerFailed(ErrorKind::UnexpectedEof) => return Ok(script.wait(pause).close()),
+            Event::ServerFailed(_) => return Ok(script.wait(pause).reset()),
+            Event::ClientEnd => script.expect_end(),
+            Event::Tls(alpn) => script.start_tls(match alpn {
                 Some(alpn) => TlsServer::new().alpn(&[*alpn]),
                 None => TlsServer::new(),
             }),
             Event::TlsFailed(_) => {
-                return Ok(table.start_tls(TlsServer::new().alert("handshake_failure")));
+                return Ok(script.start_tls(TlsServer::new().alert("handshake_failure")));
             }
-            Event::Open | Event::Failed(_) | Event::Client(_) => table,
+            Event::Open | Event::Failed(_) | Event::Client(_) => script,
         };
     }
     if !expected.is_empty() {
-        table = table.expect_pieces(expected);
+        script = script.expect_pieces(expected);
     }
-    Ok(table)
+    Ok(script)
 }
 
 /// What the server says; a line that was redacted says so.

@@ -1,17 +1,13 @@
-//! Who is there and waits for what: the census, and the report on a world that is stuck.
+//! Live counts, and the report on what every task of a world waits for.
 
-use std::{fmt, task::Waker, time::Duration};
+use std::task::Waker;
 
-use crate::{connection::End, event_queue::Direction, world::State};
-
-/// Whose a thing is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Side {
-    /// The code under test.
-    Client,
-    /// A server of the world, and whatever a server's task makes.
-    Server,
-}
+use crate::{
+    connection::Connection,
+    ends::{Direction, End, Side},
+    event_queue::At,
+    world::{State, World},
+};
 
 /// What the code under test holds at one moment.
 ///
@@ -31,13 +27,31 @@ pub struct LiveCounts {
     pub attempts: usize,
 }
 
+impl World {
+    /// Returns a report on everything that exists, introduced by `opening`.
+    pub(crate) fn report(&self, opening: &str) -> String {
+        let main = self.main_waker();
+        self.with(|state, _| {
+            let seed = match state.rng.seed() {
+                Some(seed) => format!(" (seed {seed})"),
+                None => String::new(),
+            };
+            format!(
+                "{opening}{seed}, at {}\n{}",
+                At(state.event_queue.now()),
+                state.report(main.as_ref())
+            )
+        })
+    }
+}
+
 impl State {
-    pub(crate) fn census(&self) -> LiveCounts {
+    pub(crate) fn live_counts(&self) -> LiveCounts {
         let ours = |side: &Side| *side == Side::Client;
         let waits = |timers: bool| {
-            self.waits
+            self.timers
                 .values()
-                .filter(move |wait| ours(&wait.side) && wait.is_timer == timers)
+                .filter(move |timer| ours(&timer.side) && timer.is_timer == timers)
         };
         LiveCounts {
             tasks: self.tasks.values().filter(|task| ours(&task.side)).count(),
@@ -46,12 +60,12 @@ impl State {
                 .values()
                 .filter(|one| ours(&one.made_by) && one.is_held(End::Client))
                 .count(),
-            timers: waits(true).filter(|wait| wait.due.is_some()).count(),
+            timers: waits(true).filter(|timer| timer.due.is_some()).count(),
             attempts: waits(false).count(),
         }
     }
 
-    /// Everything a census counts, by name; with or without timers which are not armed.
+    /// Everything the live counts count, by name; with or without timers which are not armed.
     pub(crate) fn live(&self, unarmed: bool) -> Vec<String> {
         let mut lines = Vec::new();
         for task in self.tasks.values() {
@@ -64,10 +78,10 @@ impl State {
                 lines.push(format!("stream #{id} {}", one.label));
             }
         }
-        for wait in self.waits.values() {
-            let counts = unarmed || !wait.is_timer || wait.due.is_some();
-            if wait.side == Side::Client && counts {
-                lines.push(wait.describe());
+        for timer in self.timers.values() {
+            let counts = unarmed || !timer.is_timer || timer.due.is_some();
+            if timer.side == Side::Client && counts {
+                lines.push(timer.describe());
             }
         }
         lines
@@ -95,20 +109,21 @@ impl State {
                 lines.push(format!("  {}", describe_pipe(one, direction)));
             }
         }
-        for wait in self.waits.values() {
-            lines.push(wait.describe());
+        for timer in self.timers.values() {
+            lines.push(timer.describe());
         }
         lines.join("\n")
     }
 }
 
 impl State {
-    /// What would wake whoever is woken by `waker`.
+    /// Describes what would call `waker`.
     fn waits_of(&self, waker: &Waker) -> Vec<String> {
-        let waits = self.waits.values();
-        let waits = waits.filter(|wait| wait.waker.as_ref().is_some_and(|it| it.will_wake(waker)));
+        let waits = self.timers.values();
+        let waits =
+            waits.filter(|timer| timer.waker.as_ref().is_some_and(|it| it.will_wake(waker)));
         let mut lines: Vec<_> = waits
-            .map(|wait| format!("  for {}", wait.describe()))
+            .map(|timer| format!("  for {}", timer.describe()))
             .collect();
         for (id, one) in &self.connections {
             for pipe in one.pipes() {
@@ -135,7 +150,7 @@ impl State {
     }
 }
 
-fn describe_pipe(one: &crate::connection::Connection, direction: Direction) -> String {
+fn describe_pipe(one: &Connection, direction: Direction) -> String {
     let pipe = &one.pipes()[direction.index()];
     let (writer, reader) = match direction {
         Direction::ToServer => ("client", "server"),
@@ -150,13 +165,4 @@ fn describe_pipe(one: &crate::connection::Connection, direction: Direction) -> S
         line += &format!("; {writer} waits for room to write");
     }
     line
-}
-
-/// A duration as a report says it: `+1.250000s`.
-pub(crate) struct At(pub(crate) Duration);
-
-impl fmt::Display for At {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "+{}.{:06}s", self.0.as_secs(), self.0.subsec_micros())
-    }
 }

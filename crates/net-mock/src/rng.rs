@@ -1,45 +1,45 @@
-//! Chance, from a seed: the same seed throws the same dice.
+//! Seeded random choices.
 
-/// The dice of a world; without a seed, everything goes the plain way.
+/// The random number generator of a world; without a seed, every choice is the default one.
 #[derive(Debug, Default)]
-pub(crate) struct Dice(Option<Seeded>);
+pub(crate) struct Rng(Option<Seeded>);
 
 #[derive(Debug)]
 struct Seeded {
     seed: u64,
     state: u64,
-    temper: Temper,
+    profile: FaultProfile,
 }
 
-/// What a seed is cruel in. Each is on for some seeds only, so that one kind of cruelty does not
-/// hide what another would find: a spurious wake-up can make good for one that was forgotten.
+/// The faults that a seed injects. Each is enabled for some seeds only, so that one fault does not
+/// hide what another would find: a spurious wake-up can make up for a lost one.
 #[derive(Clone, Copy, Debug)]
-struct Temper {
+struct FaultProfile {
     short_reads: bool,
     short_writes: bool,
-    hesitation: bool,
+    spurious_pending: bool,
     spurious_wakes: bool,
 }
 
-impl Dice {
+impl Rng {
     pub(crate) fn seeded(seed: u64) -> Self {
         let mut rng = Seeded {
             seed,
             state: seed,
-            temper: Temper {
+            profile: FaultProfile {
                 short_reads: false,
                 short_writes: false,
-                hesitation: false,
+                spurious_pending: false,
                 spurious_wakes: false,
             },
         };
-        rng.temper = Temper {
+        rng.profile = FaultProfile {
             short_reads: rng.below(2) == 0,
             short_writes: rng.below(2) == 0,
-            hesitation: rng.below(2) == 0,
+            spurious_pending: rng.below(2) == 0,
             spurious_wakes: rng.below(2) == 0,
         };
-        Dice(Some(rng))
+        Rng(Some(rng))
     }
 
     pub(crate) fn seed(&self) -> Option<u64> {
@@ -55,30 +55,30 @@ impl Dice {
     }
 
     /// How many of `most` bytes are read, `most` being at least 1.
-    pub(crate) fn read(&mut self, most: usize) -> usize {
-        self.cut(most, |temper| temper.short_reads)
+    pub(crate) fn read_len(&mut self, most: usize) -> usize {
+        self.cut(most, |profile| profile.short_reads)
     }
 
     /// How many of `most` bytes are written, `most` being at least 1.
-    pub(crate) fn write(&mut self, most: usize) -> usize {
-        self.cut(most, |temper| temper.short_writes)
+    pub(crate) fn write_len(&mut self, most: usize) -> usize {
+        self.cut(most, |profile| profile.short_writes)
     }
 
-    /// Whether something which could be done at once says "not yet" first.
-    pub(crate) fn hesitates(&mut self) -> bool {
-        self.one_in(8, |temper| temper.hesitation)
+    /// Whether an operation that could complete is pending once first.
+    pub(crate) fn spurious_pending(&mut self) -> bool {
+        self.chance(8, |profile| profile.spurious_pending)
     }
 
-    /// Whether somebody who waits is woken for nothing; if so, which of `count`.
-    pub(crate) fn disturbs(&mut self, count: usize) -> Option<usize> {
-        if count > 0 && self.one_in(8, |temper| temper.spurious_wakes) {
+    /// Which of `count` registered wakers to call without reason, if any.
+    pub(crate) fn spurious_wake(&mut self, count: usize) -> Option<usize> {
+        if count > 0 && self.chance(8, |profile| profile.spurious_wakes) {
             return Some(self.random_below(count));
         }
         None
     }
 
-    fn cut(&mut self, most: usize, of: fn(&Temper) -> bool) -> usize {
-        if !self.one_in(3, of) {
+    fn cut(&mut self, most: usize, of: fn(&FaultProfile) -> bool) -> usize {
+        if !self.chance(3, of) {
             return most;
         }
         match &mut self.0 {
@@ -88,9 +88,9 @@ impl Dice {
         }
     }
 
-    fn one_in(&mut self, count: usize, of: fn(&Temper) -> bool) -> bool {
+    fn chance(&mut self, count: usize, of: fn(&FaultProfile) -> bool) -> bool {
         match &mut self.0 {
-            Some(rng) if of(&rng.temper) => rng.below(count) == 0,
+            Some(rng) if of(&rng.profile) => rng.below(count) == 0,
             _ => false,
         }
     }
@@ -116,11 +116,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_seed_throws_the_same_dice() {
+    fn same_seed_makes_the_same_choices() {
         let throw = |seed| {
-            let mut rng = Dice::seeded(seed);
+            let mut rng = Rng::seeded(seed);
             (0..50)
-                .map(|_| (rng.random_below(7), rng.read(100), rng.hesitates()))
+                .map(|_| {
+                    (
+                        rng.random_below(7),
+                        rng.read_len(100),
+                        rng.spurious_pending(),
+                    )
+                })
                 .collect::<Vec<_>>()
         };
         assert_eq!(throw(3), throw(3));
@@ -128,16 +134,16 @@ mod tests {
     }
 
     #[test]
-    fn without_a_seed_everything_goes_the_plain_way() {
-        let mut rng = Dice::default();
+    fn without_a_seed_every_choice_is_the_default() {
+        let mut rng = Rng::default();
         for _ in 0..100 {
             assert_eq!(
                 (
                     rng.random_below(9),
-                    rng.read(50),
-                    rng.write(50),
-                    rng.hesitates(),
-                    rng.disturbs(3)
+                    rng.read_len(50),
+                    rng.write_len(50),
+                    rng.spurious_pending(),
+                    rng.spurious_wake(3)
                 ),
                 (0, 50, 50, false, None)
             );

@@ -1,35 +1,28 @@
-//! Servers as tables: what is expected, and what is said, in order.
+//! Servers as scripts: what is expected and what is sent, in order.
 
-use std::{sync::Mutex, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::{
     expect::{Piece, shown},
-    hosts::Place,
-    listen::ServerHandle,
-    net::MockNet,
-    play::{Play, Record},
-    server::ServerStream,
     tls::TlsServer,
-    world::lock,
 };
 
-/// A server's part of one connection, step by step.
+/// The server's side of one connection, step by step.
 ///
-/// What the client sends must be what is expected, and nothing else: the first byte that differs
-/// fails the test, with both sides and what had been said before. After the last step the client
-/// may only close.
+/// The client must send exactly what is expected: the first byte that differs fails the test, with both
+/// versions and what had been sent before. After the last step the client may only close.
 ///
-/// A client that closes too early is no mismatch, since a test may want just that; the table is
-/// left unplayed, and [`ServerHandle::assert_finished`] tells.
+/// A client that closes too early is not a mismatch, since a test may want that; the script is left
+/// unfinished, which [`assert_finished`](crate::ServerHandle::assert_finished) reports.
 ///
 /// ```
 /// use httpcore_net_mock::{MockNet, Script};
 /// use std::time::Duration;
 ///
 /// let net = MockNet::new();
-/// let shop = net.serve_table("shop.test", 80, Script::new()
+/// let shop = net.serve_script("shop.test", 80, Script::new()
 ///     .expect_request("GET /price", &[("host", "shop.test")])
 ///     .wait(Duration::from_millis(50))
 ///     .send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n42"));
@@ -38,7 +31,7 @@ use crate::{
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Script {
-    steps: Vec<Step>,
+    pub(crate) steps: Vec<Step>,
 }
 
 #[derive(Clone, Debug)]
@@ -59,7 +52,7 @@ pub(crate) enum Step {
 }
 
 impl Script {
-    /// A table without steps: expects nothing but the end.
+    /// Returns a script without steps, which expects only the end.
     pub fn new() -> Self {
         Self::default()
     }
@@ -74,8 +67,8 @@ impl Script {
     }
 
     /// Expects the head of an HTTP/1 request: `start` is its method and target, as in
-    /// `"GET /index.html"`; each of `fields` must be there, among others. Names of fields are
-    /// compared without regard to case.
+    /// `"GET /index.html"`; each of `fields` must be present, among others. Field names are compared
+    /// case-insensitively.
     pub fn expect_request(self, start: &str, fields: &[(&str, &str)]) -> Self {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         self.step(Step::ExpectRequest {
@@ -84,7 +77,7 @@ impl Script {
         })
     }
 
-    /// Expects the client to have said all, by closing one direction or both.
+    /// Expects the client to close one direction or both.
     pub fn expect_end(self) -> Self {
         self.step(Step::ExpectEnd)
     }
@@ -94,12 +87,12 @@ impl Script {
         self.step(Step::Send(Bytes::copy_from_slice(bytes.as_ref())))
     }
 
-    /// Lets so much virtual time pass.
+    /// Waits for `duration` of virtual time.
     pub fn wait(self, duration: Duration) -> Self {
         self.step(Step::Wait(duration))
     }
 
-    /// Says that nothing more will be sent, and goes on listening.
+    /// Closes the sending direction, and goes on reading.
     pub fn half_close(self) -> Self {
         self.step(Step::HalfClose)
     }
@@ -114,20 +107,20 @@ impl Script {
         self.step(Step::Reset)
     }
 
-    /// Holds the connection for ever, and neither reads nor writes.
+    /// Holds the connection for ever, without reading or writing.
     pub fn stall(self) -> Self {
         self.step(Step::Stall)
     }
 
-    /// Answers with `101 Switching Protocols` to `protocol` (RFC 9110 §15.2.2). What follows in
-    /// the table are bytes of that protocol.
+    /// Sends `101 Switching Protocols` to `protocol` (RFC 9110 §15.2.2). The steps that follow exchange
+    /// bytes of that protocol.
     pub fn upgrade(self, protocol: &str) -> Self {
         self.send(format!(
             "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: {protocol}\r\n\r\n"
         ))
     }
 
-    /// Answers a TLS handshake. What follows in the table is inside.
+    /// Answers a TLS handshake. The steps that follow are inside TLS.
     pub fn start_tls(self, server: TlsServer) -> Self {
         self.step(Step::StartTls(server))
     }
@@ -135,68 +128,6 @@ impl Script {
     fn step(mut self, step: Step) -> Self {
         self.steps.push(step);
         self
-    }
-
-    /// Plays the server's part on `stream`, for servers that are functions and want a table for
-    /// some of their connections. `name` is for messages.
-    ///
-    /// # Panics
-    ///
-    /// When what the client sends is not what is expected.
-    pub async fn play(self, name: &str, stream: ServerStream) {
-        let play = Play::new(name, self.steps.len(), Record::default());
-        play.run(self.steps, stream).await;
-    }
-}
-
-impl MockNet {
-    /// Answers each connection to `host` and `port` as `table` says.
-    pub fn serve_table(&self, host: &str, port: u16, table: Script) -> ServerHandle {
-        let (place, label) = self.place(host, port);
-        self.serve_any(place, label, vec![table], true)
-    }
-
-    /// Answers the first connection to `host` and `port` as the first table says, the second as
-    /// the second, and so on; a connection too many fails the test.
-    pub fn serve_tables(
-        &self,
-        host: &str,
-        port: u16,
-        tables: impl IntoIterator<Item = Script>,
-    ) -> ServerHandle {
-        let (place, label) = self.place(host, port);
-        self.serve_any(place, label, tables.into_iter().collect(), false)
-    }
-
-    pub(crate) fn serve_any(
-        &self,
-        place: Place,
-        name: String,
-        tables: Vec<Script>,
-        again: bool,
-    ) -> ServerHandle {
-        let label = name.clone();
-        let record = Record::of(tables.len());
-        let (next, record_of_all) = (Mutex::new(0), record.clone());
-        let served = self.listen(place, label, move |stream| {
-            let turn = {
-                let mut next = lock(&next);
-                *next += 1;
-                *next - 1
-            };
-            let place = if again { 0 } else { turn };
-            let table = tables.get(place).cloned();
-            let name = format!("{name}, connection {}", turn + 1);
-            let record = record_of_all.at(place);
-            async move {
-                let Some(table) = table else {
-                    panic!("{name}: there is no table for it");
-                };
-                let play = Play::new(&name, table.steps.len(), record);
-                play.run(table.steps, stream).await;
-            }
-        });
-        served.recording(record)
     }
 }
 

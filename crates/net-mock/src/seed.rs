@@ -10,14 +10,14 @@ use crate::net::MockNet;
 
 /// Runs one seed instead of a range of them.
 const ONE: &str = "HTTPCORE_SEED";
-/// Runs so many seeds, from the beginning of each range.
+/// Number of seeds to run, from the beginning of each range.
 const MANY: &str = "HTTPCORE_SEEDS";
 
 /// Runs `test` in a world of its own for each seed; see [`MockNet::seeded`] for what a seed
 /// decides. When one fails, it says which. That seed alone repeats the failure exactly.
 ///
 /// The environment may choose otherwise: `HTTPCORE_SEED=17` runs that seed alone, and
-/// `HTTPCORE_SEEDS=10000` runs so many, from the beginning of the range.
+/// `HTTPCORE_SEEDS=10000` runs 10000 seeds, from the beginning of the range.
 ///
 /// Each world is cleared at the end, so that servers and tasks may hold a handle to it.
 ///
@@ -27,8 +27,8 @@ const MANY: &str = "HTTPCORE_SEEDS";
 /// seeds(0..20, |net| {
 ///     let (_client, mut server) = net.pair();
 ///     net.spawn("writer", async move { server.write_all("hello").await.unwrap() });
-///     net.settle();
-///     assert_eq!(net.census().tasks, 0);
+///     net.run_until_idle();
+///     assert_eq!(net.live_counts().tasks, 0);
 /// });
 /// ```
 ///

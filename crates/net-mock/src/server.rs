@@ -13,10 +13,10 @@ use bytes::{Bytes, BytesMut};
 use httpcore_core_primitives::{ConnectionInfo, IdleEvent, NetworkStream};
 
 use crate::{
-    stream::{Line, MockStream},
+    stream::{MockStream, StreamHandle},
+    timer::Sleep,
     tls::TlsServer,
     tls_stream::TlsStream,
-    wait::Sleep,
 };
 
 /// How much is read at once, in bytes.
@@ -32,14 +32,14 @@ const CLIENT_HELLO: usize = 6;
 /// otherwise, as sockets do.
 pub struct ServerStream {
     stream: Layers,
-    line: Line,
+    handle: StreamHandle,
     buffer: BytesMut,
 }
 
 impl ServerStream {
     pub(crate) fn new(stream: MockStream) -> Self {
         ServerStream {
-            line: stream.line(),
+            handle: stream.handle(),
             stream: Layers::Plain(stream),
             buffer: BytesMut::new(),
         }
@@ -64,14 +64,14 @@ impl ServerStream {
             panic!(
                 "the client speaks real TLS to {}, which has TLS without cryptography: build the \
                  pool with `.tls(Arc::new(MockTls::new()))`",
-                self.line.label()
+                self.handle.label()
             );
         }
-        let line = self.line.clone();
+        let handle = self.handle.clone();
         let stream = server.accept(Box::new(self)).await?;
         Ok(ServerStream {
             stream: Layers::Tls(Box::new(stream)),
-            line,
+            handle,
             buffer: BytesMut::new(),
         })
     }
@@ -85,7 +85,7 @@ impl ServerStream {
         let Layers::Tls(stream) = &mut self.stream else {
             return Err(ErrorKind::Unsupported.into());
         };
-        stream.say_ticket();
+        stream.queue_ticket();
         poll_fn(|cx| stream.poll_flush(cx)).await
     }
 
@@ -100,7 +100,7 @@ impl ServerStream {
         let Layers::Tls(stream) = &mut self.stream else {
             return Err(ErrorKind::Unsupported.into());
         };
-        stream.say_alert(alert);
+        stream.queue_alert(alert);
         poll_fn(|cx| stream.poll_flush(cx)).await
     }
 
@@ -135,7 +135,7 @@ impl ServerStream {
         }
     }
 
-    /// Reads the head of an HTTP/1 message, the empty line included, as text.
+    /// Reads the head of an HTTP/1 message, the empty handle included, as text.
     ///
     /// # Errors
     ///
@@ -169,7 +169,7 @@ impl ServerStream {
         Ok(self.buffer.split_to(count).freeze())
     }
 
-    /// Reads until the other side ends.
+    /// Reads until the end of the stream.
     ///
     /// # Errors
     ///
@@ -179,7 +179,7 @@ impl ServerStream {
         Ok(self.buffer.split().freeze())
     }
 
-    /// What has been read from the connection, and not yet been asked for.
+    /// Returns the bytes that have been received and not yet been returned by a read.
     pub fn buffered(&self) -> &[u8] {
         &self.buffer
     }
@@ -199,7 +199,7 @@ impl ServerStream {
         poll_fn(|cx| self.stream.top().poll_flush(cx)).await
     }
 
-    /// Says that nothing more will be written; reading goes on. Over TLS, with a `close_notify`.
+    /// Closes the writing direction; reading goes on. Over TLS, sends `close_notify`.
     ///
     /// # Errors
     ///
@@ -211,18 +211,18 @@ impl ServerStream {
     /// Closes the connection; the same as dropping it. Over TLS, without a `close_notify`.
     pub fn close(self) {}
 
-    /// Resets the connection: the other side reads what is on its way, and then gets an error.
+    /// Resets the connection: the peer reads what is in flight, and then gets an error.
     pub fn reset(self) {
-        self.line.let_go(true);
+        self.handle.close_end(true);
     }
 
-    /// Waits, without reading, until the other side closes or says something.
+    /// Waits, without reading, until the peer closes or sends bytes.
     pub async fn idle(&mut self) -> IdleEvent {
         poll_fn(|cx| self.poll_idle(cx)).await
     }
 
-    /// Waits for ever, holding the connection, and is named as doing so in reports. The future goes
-    /// when the world does.
+    /// Waits for ever, holding the connection; reports name the stall. The future is dropped with the
+    /// world.
     pub async fn stall(self) {
         let mut stalling = Stalling(self);
         poll_fn(|cx| stalling.poll(cx)).await
@@ -230,24 +230,22 @@ impl ServerStream {
 
     /// Waits for `duration` of virtual time.
     pub fn sleep(&self, duration: Duration) -> Sleep {
-        Sleep::new(self.line.world.clone(), duration)
+        Sleep::new(self.handle.world.clone(), duration)
     }
 
-    /// A number below `count`, as the seed of the world has it, for servers with moods; 0 without a
-    /// seed. See [`MockNet::pick`](crate::MockNet::pick).
+    /// Returns a random number below `count`, determined by the seed of the world; 0 without a seed. See [`MockNet::random_below`](crate::MockNet::random_below).
     pub fn random_below(&self, count: usize) -> usize {
-        self.line.world.random_below(count)
+        self.handle.world.random_below(count)
     }
 
-    /// The address of the client; `None` on a Unix socket.
+    /// Returns the address of the client; `None` on a Unix socket.
     pub fn peer(&self) -> Option<SocketAddr> {
         self.stream.facts().peer
     }
 
-    /// Which connection of the world this is, counted from 1 together with other things that are
-    /// counted; the number which reports call it by.
+    /// Returns the number of the connection, by which reports name it.
     pub fn id(&self) -> u64 {
-        self.line.id
+        self.handle.id
     }
 
     fn may_be_tls(&self) -> bool {
@@ -264,7 +262,7 @@ impl ServerStream {
         if self.buffer.len() < CLIENT_HELLO || !self.may_be_tls() {
             return;
         }
-        let label = self.line.label();
+        let label = self.handle.label();
         // RFC 8446 §4: the first byte of a real handshake's content is its kind, 1 for a ClientHello.
         let found = match self.buffer[CLIENT_HELLO - 1] {
             1 => "real TLS",
@@ -283,15 +281,15 @@ impl ServerStream {
     }
 }
 
-/// A connection on which nothing more will be said, as the world is told.
+/// A stalled connection, registered in the world.
 struct Stalling(ServerStream);
 
 impl Stalling {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let waker = cx.waker().clone();
-        let line = &self.0.line;
-        line.world.with(|state, wakes| {
-            wakes.discard(state.stalls.insert(line.id, waker));
+        let handle = &self.0.handle;
+        handle.world.with(|state, wakes| {
+            wakes.discard(state.stalls.insert(handle.id, waker));
         });
         Poll::Pending
     }
@@ -299,14 +297,14 @@ impl Stalling {
 
 impl Drop for Stalling {
     fn drop(&mut self) {
-        let line = &self.0.line;
-        line.world.with(|state, wakes| {
-            wakes.discard(state.stalls.remove(&line.id));
+        let handle = &self.0.handle;
+        handle.world.with(|state, wakes| {
+            wakes.discard(state.stalls.remove(&handle.id));
         });
     }
 }
 
-/// The connection, or what has been put on top of it.
+/// The connection, or TLS over it.
 #[derive(Debug)]
 enum Layers {
     Plain(MockStream),

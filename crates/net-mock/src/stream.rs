@@ -11,8 +11,10 @@ use bytes::BytesMut;
 use httpcore_core_primitives::{ConnectionInfo, IdleEvent, NetworkStream};
 
 use crate::{
-    connection::{Connection, End},
-    pipe::{Ending, Moment},
+    connection::Connection,
+    ends::End,
+    hosts::Accepted,
+    pipe::{Ending, StepContext},
     world::{State, World},
 };
 
@@ -34,24 +36,32 @@ impl MockStream {
         }
     }
 
+    /// The server's end of a connection.
+    pub(crate) fn server(world: Arc<World>, accepted: Accepted) -> Self {
+        Self::new(world, accepted.id, End::Server, accepted.info)
+    }
+
     /// The connection this is an end of, for those who reset it or ask about it.
-    pub(crate) fn line(&self) -> Line {
-        Line {
+    pub(crate) fn handle(&self) -> StreamHandle {
+        StreamHandle {
             world: self.world.clone(),
             id: self.id,
             end: self.end,
         }
     }
 
-    fn with<T>(&self, step: impl FnOnce(&mut Connection, &mut Moment<'_>) -> T) -> io::Result<T> {
+    fn with<T>(
+        &self,
+        step: impl FnOnce(&mut Connection, &mut StepContext<'_>) -> T,
+    ) -> io::Result<T> {
         self.world.with(|state, wakes| {
-            let Some((one, mut moment)) = state.connection(self.id, wakes) else {
+            let Some((one, mut context)) = state.connection(self.id, wakes) else {
                 return Err(ErrorKind::NotConnected.into());
             };
             if !one.is_held(self.end) {
                 return Err(ErrorKind::NotConnected.into());
             }
-            Ok(step(one, &mut moment))
+            Ok(step(one, &mut context))
         })
     }
 }
@@ -63,10 +73,10 @@ impl NetworkStream for MockStream {
             "poll_read needs room in the buffer: the caller reserves it"
         );
         let waker = cx.waker().clone();
-        self.with(|one, moment| {
-            let read = one.pipe(self.end.incoming()).read(moment, waker, buf);
+        self.with(|one, context| {
+            let read = one.pipe(self.end.incoming()).read(context, waker, buf);
             if is_reset(&read) {
-                one.told_of_reset(self.end);
+                one.reset_reported(self.end);
             }
             read
         })?
@@ -79,19 +89,19 @@ impl NetworkStream for MockStream {
     ) -> Poll<io::Result<usize>> {
         let waker = cx.waker().clone();
         let direction = self.end.outgoing();
-        let (taken, severed) = self.with(|one, moment| {
-            let taken = one.pipe(direction).write(moment, waker, bufs);
+        let (taken, severed) = self.with(|one, context| {
+            let taken = one.pipe(direction).write(context, waker, bufs);
             if is_reset(&taken) {
-                one.told_of_reset(self.end);
+                one.reset_reported(self.end);
             }
-            (taken, one.sever_if_failed(moment, direction))
+            (taken, one.sever_if_failed(context, direction))
         })?;
         let taken = ready!(taken)?;
         self.world.with(|state, _| {
             let now = state.event_queue.now();
-            state.log.bytes(self.id, now, direction, &taken);
+            state.transcripts.bytes(self.id, now, direction, &taken);
             if severed {
-                state.log.severed(self.id, now, direction);
+                state.transcripts.severed(self.id, now, direction);
             }
         });
         Poll::Ready(Ok(taken.len()))
@@ -103,11 +113,13 @@ impl NetworkStream for MockStream {
 
     fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         let direction = self.end.outgoing();
-        let said = self.with(|one, moment| one.pipe(direction).close(moment, Ending::Fin))?;
+        let said = self.with(|one, context| one.pipe(direction).close(context, Ending::Fin))?;
         if said {
             self.world.with(|state, _| {
                 let now = state.event_queue.now();
-                state.log.ending(self.id, now, direction, Ending::Fin);
+                state
+                    .transcripts
+                    .ending(self.id, now, direction, Ending::Fin);
             });
         }
         Poll::Ready(Ok(()))
@@ -115,7 +127,7 @@ impl NetworkStream for MockStream {
 
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEvent> {
         let waker = cx.waker().clone();
-        self.with(|one, moment| one.pipe(self.end.incoming()).idle(moment, waker))
+        self.with(|one, context| one.pipe(self.end.incoming()).idle(context, waker))
             .unwrap_or_else(|error| Poll::Ready(IdleEvent::Failed(error.kind())))
     }
 
@@ -130,7 +142,7 @@ fn is_reset<T>(outcome: &Poll<io::Result<T>>) -> bool {
 
 impl Drop for MockStream {
     fn drop(&mut self) {
-        self.line().let_go(false);
+        self.handle().close_end(false);
     }
 }
 
@@ -142,13 +154,13 @@ impl fmt::Debug for MockStream {
 
 /// Which end of which connection of which world.
 #[derive(Clone)]
-pub(crate) struct Line {
+pub(crate) struct StreamHandle {
     pub(crate) world: Arc<World>,
     pub(crate) id: u64,
     end: End,
 }
 
-impl Line {
+impl StreamHandle {
     /// What reports call the connection.
     pub(crate) fn label(&self) -> String {
         let label = self.world.with(|state, _| {
@@ -159,20 +171,20 @@ impl Line {
     }
 
     /// Closes this end, with FIN or RST. Doing so again changes nothing.
-    pub(crate) fn let_go(&self, reset: bool) {
+    pub(crate) fn close_end(&self, reset: bool) {
         self.world.with(|state, wakes| {
-            let Some((one, mut moment)) = state.connection(self.id, wakes) else {
+            let Some((one, mut context)) = state.connection(self.id, wakes) else {
                 return;
             };
             let held = one.is_held(self.end);
-            let ending = held.then(|| one.let_go(&mut moment, self.end, reset));
+            let ending = held.then(|| one.close_end(&mut context, self.end, reset));
             if one.is_over() {
                 state.connections.remove(&self.id);
             }
             if let Some(ending) = ending.flatten() {
                 let now = state.event_queue.now();
                 let direction = self.end.outgoing();
-                state.log.ending(self.id, now, direction, ending);
+                state.transcripts.ending(self.id, now, direction, ending);
             }
         });
     }
@@ -183,7 +195,7 @@ pub(crate) fn connect(
     world: &Arc<World>,
     state: &mut State,
     make: impl FnOnce(u64) -> Connection,
-) -> (MockStream, MockStream) {
+) -> (MockStream, Accepted) {
     let id = state.event_queue.number();
     let one = make(id);
     let info = |local, peer| {
@@ -193,10 +205,12 @@ pub(crate) fn connect(
     };
     let client = info(one.client, one.server);
     let server = info(one.server, one.client);
-    state.log.begin(id, &one.label, one.client, one.server);
+    state
+        .transcripts
+        .begin(id, &one.label, one.client, one.server);
     state.connections.insert(id, one);
     (
         MockStream::new(world.clone(), id, End::Client, client),
-        MockStream::new(world.clone(), id, End::Server, server),
+        Accepted { id, info: server },
     )
 }

@@ -3,7 +3,7 @@
 //! ```text
 //!   for k in 0..:
 //!     build the scenario in a new world ── count ── run it, drop it at point k
-//!       ── settle ── count again: what is more than before (and not allowed) has leaked
+//!       ── run until idle ── count again: what is more than before (and not allowed) has leaked
 //!       ── run the follow-up: whatever was abandoned must not be in its way
 //!       ── drop everything, let come to pass what is due ── count: nothing may be left
 //!   until the scenario ends before point k
@@ -30,7 +30,7 @@ const AFTERWARDS: Duration = Duration::from_secs(3600);
 
 /// Something to be cancelled: built anew for each point at which it is dropped.
 ///
-/// The futures run in the world that was given to whoever builds the scenario. They need not be
+/// The futures run in the world that is passed to the function that builds the scenario. They need not be
 /// `Send`.
 pub struct Scenario {
     main: Pin<Box<dyn Future<Output = ()>>>,
@@ -64,19 +64,30 @@ impl Scenario {
         self
     }
 
-    /// Lets so many more of each be there after `main` has been dropped than before: an idle
-    /// connection, say, with the task and the timer that watch it. At the end, when all of the
-    /// scenario has been dropped, they must be gone too.
-    pub fn allowing(mut self, tasks: usize, streams: usize, timers: usize) -> Self {
+    /// Maximum number of client tasks that may exist after `main` has been dropped, beyond those
+    /// that existed before; 0 unless this is called.
+    ///
+    /// For what is kept on purpose: an idle connection in a pool, for example, has a task, a stream
+    /// and a timer. At the end, when the whole scenario has been dropped, they must be gone too.
+    pub fn allow_tasks(mut self, tasks: usize) -> Self {
         self.allowed.tasks = tasks;
+        self
+    }
+
+    /// Maximum number of additional client streams; see [`allow_tasks`](Self::allow_tasks).
+    pub fn allow_streams(mut self, streams: usize) -> Self {
         self.allowed.streams = streams;
+        self
+    }
+
+    /// Maximum number of additional armed timers; see [`allow_tasks`](Self::allow_tasks).
+    pub fn allow_timers(mut self, timers: usize) -> Self {
         self.allowed.timers = timers;
         self
     }
 
-    /// Lets so many more connections be in the making after `main` has been dropped; see
-    /// [`allowing`](Self::allowing).
-    pub fn allowing_attempts(mut self, attempts: usize) -> Self {
+    /// Maximum number of additional attempts to connect; see [`allow_tasks`](Self::allow_tasks).
+    pub fn allow_attempts(mut self, attempts: usize) -> Self {
         self.allowed.attempts = attempts;
         self
     }
@@ -219,20 +230,20 @@ impl Point {
         } = scenario;
         net.run_until_idle();
         let counted = || counts.as_ref().map_or_else(Vec::new, |counts| counts());
-        let (before, counted_before) = (net.census(), counted());
+        let (before, counted_before) = (net.live_counts(), counted());
         let cut = || net.drive(main.as_mut(), self.cut());
         let ended = self.watch("the scenario", &counted, cut);
         drop(main);
         net.run_until_idle();
-        let mut leaks = self.census_leaks(net, before, allowed);
+        let mut leaks = self.find_leaks(net, before, allowed);
         leaks.extend(count_leaks(&counted_before, &counted()));
-        self.refuse(&leaks, "is left after it was dropped");
+        self.assert_none(&leaks, "is left after it was dropped");
         if let Some(follow_up) = follow_up {
             self.watch("the follow-up", &counted, || net.run(follow_up));
         }
         drop(counts);
-        net.play_out(AFTERWARDS);
-        self.refuse(&net.leftovers(), "is left at the end");
+        net.run_due_within(AFTERWARDS);
+        self.assert_none(&net.live_and_unarmed(), "is left at the end");
         ended.is_some()
     }
 
@@ -269,8 +280,8 @@ impl Point {
         }
     }
 
-    fn census_leaks(&self, net: &MockNet, before: LiveCounts, allowed: LiveCounts) -> Vec<String> {
-        let now = net.census();
+    fn find_leaks(&self, net: &MockNet, before: LiveCounts, allowed: LiveCounts) -> Vec<String> {
+        let now = net.live_counts();
         let more = |now: usize, before: usize, allowed: usize| now > before + allowed;
         let leaked = more(now.tasks, before.tasks, allowed.tasks)
             || more(now.streams, before.streams, allowed.streams)
@@ -284,7 +295,7 @@ impl Point {
         lines
     }
 
-    fn refuse(&self, leaks: &[String], when: &str) {
+    fn assert_none(&self, leaks: &[String], when: &str) {
         assert!(
             leaks.is_empty(),
             "the scenario, dropped {self}, leaks; this {when}:\n  {}",

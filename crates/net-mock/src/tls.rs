@@ -1,17 +1,12 @@
-//! TLS without cryptography: handshakes, refusals, tickets and goodbyes, all of them readable.
+//! TLS without cryptography: handshakes, alerts, tickets and `close_notify`, readable in transcripts.
 
-use std::{
-    fmt,
-    future::poll_fn,
-    io::{self, ErrorKind},
-};
+use std::{future::poll_fn, io};
 
-use httpcore_core_primitives::{
-    Alpn, BoxFuture, BoxStream, NetworkStream, TlsConnector, TlsFailure,
-};
+use httpcore_core_primitives::{Alpn, BoxFuture, BoxStream, NetworkStream, TlsConnector};
 
 use crate::{
     record_layer::{Certificate, Hello, Kind, TICKET},
+    tls_error::{MockTlsError, failure},
     tls_stream::TlsStream,
 };
 
@@ -19,13 +14,12 @@ use crate::{
 /// [`serve_tls`](crate::MockNet::serve_tls), [`Script::start_tls`](crate::Script::start_tls) or
 /// [`ServerStream::accept_tls`](crate::ServerStream::accept_tls).
 ///
-/// There is nothing secret about it; what it has in common with TLS is its behaviour. The
-/// handshake takes a round trip. The certificate is judged by the name that was asked for. A
-/// stream that ends without a `close_notify` ends in an error ([`ErrorKind::UnexpectedEof`], RFC
+/// It has no cryptography; it behaves like TLS. The handshake takes a round trip. The certificate is
+/// verified against the server name. A stream that ends without a `close_notify` ends in an error ([`UnexpectedEof`](io::ErrorKind::UnexpectedEof), RFC
 /// 8446 §6.1), and one that ends with it ends well. Tickets (RFC 8446 §4.6.1) make the connection
-/// below readable and are digested, while reading and while idle.
+/// below readable and are processed, while reading and while idle.
 ///
-/// A refused certificate is an [`io::Error`] of [`ErrorKind::InvalidData`] with a [`TlsFailure`]
+/// A refused certificate is an [`io::Error`] of [`InvalidData`](io::ErrorKind::InvalidData) with a [`TlsFailure`]
 /// inside, whose cause is a [`MockTlsError`]; so is an alert, also one after the handshake
 /// ([`ServerStream::send_alert`](crate::ServerStream::send_alert)).
 #[derive(Clone, Debug, Default)]
@@ -34,50 +28,19 @@ pub struct MockTls {
 }
 
 impl MockTls {
-    /// A client which judges certificates.
+    /// Returns a client that verifies certificates.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Does not look at certificates.
+    /// Accepts any certificate.
     pub fn accept_any_certificate(mut self) -> Self {
         self.trusts_anything = true;
         self
     }
 }
 
-/// Why a handshake failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum MockTlsError {
-    /// The server's certificate is not for the name that was asked for, which is inside.
-    WrongName(String),
-    /// There is something wrong with the server's certificate.
-    BadCertificate(String),
-    /// The other side sent this alert.
-    Alert(String),
-    /// The other side does not speak this kind of TLS.
-    NotTls,
-}
-
-impl fmt::Display for MockTlsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            MockTlsError::WrongName(name) => write!(f, "the certificate is not for {name:?}"),
-            MockTlsError::BadCertificate(fault) => write!(f, "the certificate is bad: {fault}"),
-            MockTlsError::Alert(alert) => write!(f, "the peer sent the alert {alert:?}"),
-            MockTlsError::NotTls => f.write_str("the peer does not speak TLS"),
-        }
-    }
-}
-
-impl std::error::Error for MockTlsError {}
-
-pub(crate) fn refuse(error: MockTlsError) -> io::Error {
-    TlsFailure::error(ErrorKind::InvalidData, error)
-}
-
-/// What a server does in a handshake, and after it.
+/// Behaviour of a server in a handshake, and after it.
 ///
 /// ```
 /// use httpcore_core_primitives::Alpn;
@@ -96,45 +59,45 @@ pub struct TlsServer {
 }
 
 impl TlsServer {
-    /// A server without ALPN, whose certificate is good for every name.
+    /// Returns a server without ALPN, whose certificate is valid for every name.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Speaks these protocols, and takes the first of them that the client offers. If it offers
-    /// none of them, the handshake fails (RFC 7301 §3.2).
+    /// Sets the ALPN protocols: the server selects the first of them that the client offers. If it
+    /// offers none of them, the handshake fails (RFC 7301 §3.2).
     pub fn alpn(mut self, protocols: &[Alpn]) -> Self {
         self.alpn = protocols.to_vec();
         self
     }
 
-    /// Has a certificate for these names only.
+    /// Sets the names of the certificate.
     pub fn certificate_for(mut self, names: &[&str]) -> Self {
         let names = names.iter().map(|name| (*name).to_owned()).collect();
         self.certificate = Some(Certificate::For(names));
         self
     }
 
-    /// Has a certificate with which something is wrong.
+    /// Makes the certificate invalid, for this reason.
     pub fn bad_certificate(mut self, fault: &str) -> Self {
         self.certificate = Some(Certificate::Faulty(fault.replace('\n', " ")));
         self
     }
 
-    /// Sends so many session tickets right after the handshake; see also
+    /// Sends `count` session tickets right after the handshake; see also
     /// [`ServerStream::send_ticket`](crate::ServerStream::send_ticket).
     pub fn tickets(mut self, count: usize) -> Self {
         self.tickets = count;
         self
     }
 
-    /// Answers the handshake with this alert, such as `"handshake_failure"`.
+    /// Fails the handshake with this alert, such as `"handshake_failure"`.
     pub fn alert(mut self, alert: &str) -> Self {
         self.alert = Some(alert.to_owned());
         self
     }
 
-    /// What is agreed on with a client that offers `offer`.
+    /// Selects a protocol from `offer`.
     fn choose(&self, offer: &[Alpn]) -> Result<Option<Alpn>, &str> {
         if let Some(alert) = &self.alert {
             return Err(alert);
@@ -153,9 +116,9 @@ impl TlsServer {
         let alpn = match self.choose(&hello.alpn) {
             Ok(alpn) => alpn,
             Err(alert) => {
-                stream.say(Kind::Alert, alert.as_bytes());
+                stream.queue(Kind::Alert, alert.as_bytes());
                 poll_fn(|cx| stream.poll_shutdown_below(cx)).await?;
-                return Err(refuse(MockTlsError::Alert(alert.to_owned())));
+                return Err(failure(MockTlsError::Alert(alert.to_owned())));
             }
         };
         let anything = || Certificate::For(vec!["*".to_owned()]);
@@ -164,12 +127,12 @@ impl TlsServer {
             alpn: alpn.into_iter().collect(),
             certificate: Some(self.certificate.clone().unwrap_or_else(anything)),
         };
-        stream.say(Kind::Handshake, answer.text().as_bytes());
+        stream.queue(Kind::Handshake, answer.text().as_bytes());
         for _ in 0..self.tickets {
-            stream.say(Kind::Handshake, TICKET.as_bytes());
+            stream.queue(Kind::Handshake, TICKET.as_bytes());
         }
         poll_fn(|cx| stream.poll_flush(cx)).await?;
-        stream.agree(alpn);
+        stream.set_alpn(alpn);
         Ok(stream)
     }
 }
@@ -190,7 +153,7 @@ impl TlsConnector for MockTls {
                 alpn: offer,
                 certificate: None,
             };
-            stream.say(Kind::Handshake, hello.text().as_bytes());
+            stream.queue(Kind::Handshake, hello.text().as_bytes());
             poll_fn(|cx| stream.poll_flush(cx)).await?;
             let answer = stream.hello().await?;
             let fault = match answer.certificate {
@@ -202,12 +165,12 @@ impl TlsConnector for MockTls {
                 _ => None,
             };
             if let Some(fault) = fault {
-                stream.say(Kind::Alert, b"bad_certificate");
-                // The peer may be told or not; what counts is why.
+                stream.queue(Kind::Alert, b"bad_certificate");
+                // Best effort: the reason of the failure matters more.
                 let _ = poll_fn(|cx| stream.poll_flush(cx)).await;
-                return Err(refuse(fault));
+                return Err(failure(fault));
             }
-            stream.agree(answer.alpn.first().copied());
+            stream.set_alpn(answer.alpn.first().copied());
             Ok(Box::new(stream) as BoxStream)
         })
     }

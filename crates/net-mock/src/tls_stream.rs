@@ -15,7 +15,7 @@ use httpcore_core_primitives::{
 
 use crate::{
     record_layer::{CLOSE_NOTIFY, Hello, Kind, MAX_RECORD_BYTES, Record, TICKET, decode, encode},
-    tls::{MockTlsError, refuse},
+    tls_error::{MockTlsError, failure},
 };
 
 /// Either side of a connection protected by nothing.
@@ -28,14 +28,14 @@ pub(crate) struct TlsStream {
     /// Tickets and whatever else a handshake may still bring are digested; a hello is kept here.
     hello: Option<Hello>,
     end: Option<End>,
-    said_goodbye: bool,
+    sent_close_notify: bool,
     info: Arc<TlsInfo>,
 }
 
 /// How reading ended.
 #[derive(Clone, Debug)]
 enum End {
-    Goodbye,
+    CloseNotify,
     Truncated,
     Alert(String),
     NotTls,
@@ -51,27 +51,27 @@ impl TlsStream {
             plain: BytesMut::new(),
             hello: None,
             end: None,
-            said_goodbye: false,
+            sent_close_notify: false,
             info: Arc::default(),
         }
     }
 
-    pub(crate) fn agree(&mut self, alpn: Option<Alpn>) {
+    pub(crate) fn set_alpn(&mut self, alpn: Option<Alpn>) {
         let mut info = TlsInfo::default();
         info.alpn = alpn;
         self.info = Arc::new(info);
     }
 
-    pub(crate) fn say(&mut self, kind: Kind, content: &[u8]) {
+    pub(crate) fn queue(&mut self, kind: Kind, content: &[u8]) {
         encode(kind, content, &mut self.outgoing);
     }
 
-    pub(crate) fn say_ticket(&mut self) {
-        self.say(Kind::Handshake, TICKET.as_bytes());
+    pub(crate) fn queue_ticket(&mut self) {
+        self.queue(Kind::Handshake, TICKET.as_bytes());
     }
 
-    pub(crate) fn say_alert(&mut self, alert: &str) {
-        self.say(Kind::Alert, alert.as_bytes());
+    pub(crate) fn queue_alert(&mut self, alert: &str) {
+        self.queue(Kind::Alert, alert.as_bytes());
     }
 
     /// The other side's hello.
@@ -82,11 +82,11 @@ impl TlsStream {
                     return Poll::Ready(Ok(hello));
                 }
                 if !self.plain.is_empty() {
-                    return Poll::Ready(Err(refuse(MockTlsError::NotTls)));
+                    return Poll::Ready(Err(failure(MockTlsError::NotTls)));
                 }
                 match &self.end {
                     None => ready!(self.poll_record(cx)),
-                    Some(End::Goodbye | End::Truncated) => {
+                    Some(End::CloseNotify | End::Truncated) => {
                         return Poll::Ready(Err(ErrorKind::UnexpectedEof.into()));
                     }
                     Some(end) => return Poll::Ready(Err(end.error())),
@@ -101,7 +101,7 @@ impl TlsStream {
         loop {
             match decode(&mut self.incoming) {
                 Ok(Some(record)) => {
-                    self.digest(&record);
+                    self.process_incoming(&record);
                     return Poll::Ready(());
                 }
                 Err(_) => {
@@ -129,11 +129,11 @@ impl TlsStream {
         }
     }
 
-    fn digest(&mut self, record: &Record) {
+    fn process_incoming(&mut self, record: &Record) {
         let text = String::from_utf8_lossy(&record.content);
         match record.kind {
             Kind::Data => self.plain.extend_from_slice(&record.content),
-            Kind::Alert if text == CLOSE_NOTIFY => self.end = Some(End::Goodbye),
+            Kind::Alert if text == CLOSE_NOTIFY => self.end = Some(End::CloseNotify),
             Kind::Alert => self.end = Some(End::Alert(text.into_owned())),
             Kind::Handshake if text == TICKET => {}
             Kind::Handshake => match Hello::parse(&record.content) {
@@ -143,7 +143,7 @@ impl TlsStream {
         }
     }
 
-    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_write_outgoing(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.outgoing.is_empty() {
             let bufs = [IoSlice::new(&self.outgoing)];
             let written = ready!(self.below.poll_write(cx, &bufs))?;
@@ -153,7 +153,7 @@ impl TlsStream {
     }
 
     pub(crate) fn poll_shutdown_below(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_drain(cx))?;
+        ready!(self.poll_write_outgoing(cx))?;
         self.below.poll_shutdown(cx)
     }
 }
@@ -161,10 +161,10 @@ impl TlsStream {
 impl End {
     fn error(&self) -> io::Error {
         match self {
-            // RFC 8446 §6.1: an end that nobody announced may be somebody else's doing.
-            End::Goodbye | End::Truncated => ErrorKind::UnexpectedEof.into(),
-            End::Alert(alert) => refuse(MockTlsError::Alert(alert.clone())),
-            End::NotTls => refuse(MockTlsError::NotTls),
+            // RFC 8446 §6.1: an end without close_notify may be a truncation attack.
+            End::CloseNotify | End::Truncated => ErrorKind::UnexpectedEof.into(),
+            End::Alert(alert) => failure(MockTlsError::Alert(alert.clone())),
+            End::NotTls => failure(MockTlsError::NotTls),
             End::Failed(kind) => (*kind).into(),
         }
     }
@@ -180,7 +180,7 @@ impl NetworkStream for TlsStream {
             }
             match &self.end {
                 None => ready!(self.poll_record(cx)),
-                Some(End::Goodbye) => return Poll::Ready(Ok(0)),
+                Some(End::CloseNotify) => return Poll::Ready(Ok(0)),
                 Some(end) => return Poll::Ready(Err(end.error())),
             }
         }
@@ -191,20 +191,20 @@ impl NetworkStream for TlsStream {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if self.said_goodbye {
+        if self.sent_close_notify {
             return Poll::Ready(Err(ErrorKind::BrokenPipe.into()));
         }
         // One record at a time waits below: back-pressure from there reaches the caller.
-        ready!(self.poll_drain(cx))?;
+        ready!(self.poll_write_outgoing(cx))?;
         let mut content = BytesMut::new();
         for buf in bufs {
             let part = buf.len().min(MAX_RECORD_BYTES - content.len());
             content.extend_from_slice(&buf[..part]);
         }
-        self.say(Kind::Data, &content);
+        self.queue(Kind::Data, &content);
         let whole = self.outgoing.len();
-        match self.poll_drain(cx) {
-            // Whoever is told that a write has failed may send the same elsewhere.
+        match self.poll_write_outgoing(cx) {
+            // A caller may send the same bytes elsewhere after a failed write.
             Poll::Ready(Err(error)) if self.outgoing.len() == whole => Poll::Ready(Err(error)),
             Poll::Ready(Err(_)) => Poll::Ready(Ok(content.len())),
             // What could not be written yet is kept, and written by the next call or by a flush.
@@ -213,14 +213,14 @@ impl NetworkStream for TlsStream {
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_drain(cx))?;
+        ready!(self.poll_write_outgoing(cx))?;
         self.below.poll_flush(cx)
     }
 
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.said_goodbye {
-            self.said_goodbye = true;
-            self.say(Kind::Alert, CLOSE_NOTIFY.as_bytes());
+        if !self.sent_close_notify {
+            self.sent_close_notify = true;
+            self.queue(Kind::Alert, CLOSE_NOTIFY.as_bytes());
         }
         self.poll_shutdown_below(cx)
     }
@@ -232,7 +232,7 @@ impl NetworkStream for TlsStream {
             }
             match &self.end {
                 None => ready!(self.poll_record(cx)),
-                Some(End::Goodbye | End::Truncated) => return Poll::Ready(IdleEvent::Closed),
+                Some(End::CloseNotify | End::Truncated) => return Poll::Ready(IdleEvent::Closed),
                 Some(end) => return Poll::Ready(IdleEvent::Failed(end.error().kind())),
             }
         }

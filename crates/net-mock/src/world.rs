@@ -7,7 +7,7 @@
 //!   something due later? ──yes──► move the clock there, wake whom it concerns
 //!           │ no
 //!           ▼
-//!        panic, with a report of who waits for what
+//!        panic, with a report on what each task waits for
 //! ```
 
 use std::{
@@ -27,13 +27,14 @@ use httpcore_executor::TaskQueue;
 
 use crate::{
     connection::Connection,
-    event_queue::{Agenda, ScheduledEvent, Wakes},
+    ends::Side,
+    event_queue::{EventQueue, ScheduledEvent, Wakes},
     hosts::Hosts,
-    log::Log,
-    pipe::Moment,
-    report::{At, Side},
-    rng::Dice,
-    wait::Wait,
+    pipe::StepContext,
+    rng::Rng,
+    sync::lock,
+    timer_entry::TimerEntry,
+    transcript::Transcripts,
 };
 
 /// What streams, timers and tasks hold: the world, but not a say in whether it goes on.
@@ -47,13 +48,13 @@ pub(crate) struct World {
 
 #[derive(Default)]
 pub(crate) struct State {
-    pub(crate) event_queue: Agenda,
-    pub(crate) rng: Dice,
-    pub(crate) waits: BTreeMap<u64, Wait>,
+    pub(crate) event_queue: EventQueue,
+    pub(crate) rng: Rng,
+    pub(crate) timers: BTreeMap<u64, TimerEntry>,
     pub(crate) tasks: BTreeMap<u64, Task>,
     pub(crate) connections: BTreeMap<u64, Connection>,
     pub(crate) hosts: Hosts,
-    pub(crate) log: Log,
+    pub(crate) transcripts: Transcripts,
     pub(crate) bounds: Bounds,
     /// The connections on which a server stalls, as its script says, and the task that does.
     pub(crate) stalls: BTreeMap<u64, Waker>,
@@ -81,7 +82,7 @@ impl Default for Bounds {
 pub(crate) struct Task {
     pub(crate) name: String,
     pub(crate) side: Side,
-    /// What it was last polled with: by this it is told who waits for what.
+    /// What it was last polled with: identifies what the task waits for.
     pub(crate) waker: Option<Waker>,
 }
 
@@ -98,13 +99,13 @@ impl State {
         &'a mut self,
         id: u64,
         wakes: &'a mut Wakes,
-    ) -> Option<(&'a mut Connection, Moment<'a>)> {
-        let moment = Moment {
+    ) -> Option<(&'a mut Connection, StepContext<'a>)> {
+        let context = StepContext {
             event_queue: &mut self.event_queue,
             rng: &mut self.rng,
             wakes,
         };
-        Some((self.connections.get_mut(&id)?, moment))
+        Some((self.connections.get_mut(&id)?, context))
     }
 }
 
@@ -120,7 +121,7 @@ impl World {
         clippy::disallowed_methods,
         reason = "a backend: the origin of its own clock"
     )]
-    pub(crate) fn new(rng: Dice) -> Self {
+    pub(crate) fn new(rng: Rng) -> Self {
         World {
             base: Instant::now(),
             queue: TaskQueue::new(|| {}),
@@ -151,7 +152,7 @@ impl World {
     ///
     /// Where a future or a task of this world is `done` something to under another runtime, which
     /// will never move the clock here: it would wait for ever.
-    pub(crate) fn forbid_elsewhere(&self, done: &str) {
+    pub(crate) fn assert_not_driven_elsewhere(&self, done: &str) {
         let other = match Driver::current() {
             Driver::EventLoop => "an event loop in real time",
             driver @ Driver::World(_) if driver != self.driver() => "another MockNet",
@@ -170,7 +171,7 @@ impl World {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             step(&mut state, &mut wakes)
         };
-        wakes.carry_out();
+        wakes.run();
         done
     }
 
@@ -218,14 +219,19 @@ impl World {
             if state.rng.seed().is_none() {
                 return (0, None);
             }
-            let seats: Vec<&Waker> = state
+            let wakers: Vec<&Waker> = state
                 .connections
                 .values()
-                .flat_map(Connection::seats)
-                .chain(state.waits.values().filter_map(|wait| wait.waker.as_ref()))
+                .flat_map(Connection::wakers)
+                .chain(
+                    state
+                        .timers
+                        .values()
+                        .filter_map(|timer| timer.waker.as_ref()),
+                )
                 .collect();
-            let whom = state.rng.disturbs(seats.len());
-            let disturbed = whom.map(|whom| seats[whom].clone());
+            let whom = state.rng.spurious_wake(wakers.len());
+            let disturbed = whom.map(|whom| wakers[whom].clone());
             (state.rng.random_below(ready), disturbed)
         });
         if let Some(task) = self.queue.pop_at(index) {
@@ -250,15 +256,15 @@ impl World {
             state.event_queue.advance_to(next);
             while let Some(happening) = state.event_queue.take_due() {
                 match happening {
-                    ScheduledEvent::Wait(id) => {
-                        if let Some(wait) = state.waits.get_mut(&id) {
-                            wait.due = None;
-                            wakes.call(wait.waker.take());
+                    ScheduledEvent::TimerExpired(id) => {
+                        if let Some(timer) = state.timers.get_mut(&id) {
+                            timer.due = None;
+                            wakes.call(timer.waker.take());
                         }
                     }
                     ScheduledEvent::Arrival(id, direction) => {
-                        if let Some((one, mut moment)) = state.connection(id, wakes) {
-                            one.pipe(direction).arrived(&mut moment);
+                        if let Some((one, mut context)) = state.connection(id, wakes) {
+                            one.pipe(direction).arrived(&mut context);
                         }
                     }
                 }
@@ -279,27 +285,17 @@ impl World {
             self.queue_main();
         }
     }
-
-    pub(crate) fn report(&self, opening: &str) -> String {
-        let main = lock(&self.main.waker).clone();
-        let main = main.filter(|_| self.running.load(Ordering::Acquire));
-        self.with(|state, _| {
-            let seed = match state.rng.seed() {
-                Some(seed) => format!(" (seed {seed})"),
-                None => String::new(),
-            };
-            format!(
-                "{opening}{seed}, at {}\n{}",
-                At(state.event_queue.now()),
-                state.report(main.as_ref())
-            )
-        })
-    }
 }
 
 impl World {
+    /// The waker of the main future, while it is being run.
+    pub(crate) fn main_waker(&self) -> Option<Waker> {
+        let main = lock(&self.main.waker).clone();
+        main.filter(|_| self.running.load(Ordering::Acquire))
+    }
+
     /// The main future's waker, if it is its turn.
-    pub(crate) fn take_turn(&self) -> Option<Waker> {
+    pub(crate) fn take_main_poll(&self) -> Option<Waker> {
         if !self.main.turn.swap(false, Ordering::AcqRel) {
             return None;
         }
@@ -359,7 +355,7 @@ impl Future for Tracked {
                     .as_ref()
                     .is_some_and(|old| old.will_wake(cx.waker()))
             {
-                wakes.park(&mut task.waker, cx.waker().clone());
+                wakes.register(&mut task.waker, cx.waker().clone());
             }
             state.current.replace(id)
         });
@@ -372,8 +368,4 @@ impl Drop for Entry {
     fn drop(&mut self) {
         self.world.with(|state, _| state.tasks.remove(&self.id));
     }
-}
-
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -26,7 +26,7 @@ fn origin(tls: bool) -> MockNet {
         .send(RESPONSE)
         .wait(MS)
         .half_close();
-    net.serve_table("a.test", 443, table)
+    net.serve_script("a.test", 443, table)
         .links([Link::refused(), Link::new().latency(10 * MS)]);
     net.name("gone.test", DnsEntry::fails(ErrorKind::NotFound));
     net
@@ -142,7 +142,7 @@ fn a_replay_takes_any_secret_and_nothing_else() {
         });
         drop(replay);
     };
-    ask(REQUEST.replace("id=7", "somebody else's"));
+    ask(REQUEST.replace("id=7", "another user's"));
     let message = panic_of(|| ask(REQUEST.replace("k1", "k2")));
     assert!(message.contains("x-key: k2"), "{message}");
 }
@@ -151,7 +151,10 @@ fn a_replay_takes_any_secret_and_nothing_else() {
 fn a_replay_knows_what_has_not_happened_again() {
     let net = MockNet::new();
     let replay = net.replay(RECORDING).unwrap();
-    assert_eq!(replay.remaining(), ["table 1: no connection came for it"]);
+    assert_eq!(
+        replay.remaining(),
+        ["script 1: not started, since no connection was made"]
+    );
     assert!(panic_of(|| replay.assert_finished()).contains("no connection"));
 }
 
@@ -214,7 +217,7 @@ fn header_blocks_of_http2_are_left_out_and_such_a_recording_is_not_served() {
     let headers = b"\x00\x00\x06\x01\x05\x00\x00\x00\x01cookie";
     let client = [&preface[..], headers].concat();
     let table = Script::new().expect(&client).send(headers).close();
-    net.serve_table("h2.test", 80, table);
+    net.serve_script("h2.test", 80, table);
     let recorder = Recorder::new(Arc::new(net.clone()));
     net.run(async {
         let mut stream = connect(&recorder, "h2.test", 80).await.unwrap();

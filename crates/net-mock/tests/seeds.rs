@@ -1,4 +1,4 @@
-//! Chance repeats itself, is cruel in the ways it promises, and cannot hide a bug from all seeds.
+//! Seeded runs are reproducible, inject the documented faults, and find bugs with some seed.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
@@ -49,7 +49,7 @@ fn story(net: &MockNet) -> Vec<String> {
         });
     }
     net.run(net.sleep(MS));
-    assert_eq!(net.census().tasks, 0);
+    assert_eq!(net.live_counts().tasks, 0);
     let seen = seen.lock().unwrap();
     seen.clone()
 }
@@ -147,7 +147,7 @@ fn a_lost_wake_up_is_found_within_ten_seeds() {
         let (fill, sleep) = (full.clone(), net.sleep(MS));
         net.spawn("filler", async move {
             sleep.await;
-            // The fault: nobody is told.
+            // The fault: the task is not woken.
             *fill.lock().unwrap() = true;
         });
         net.run(poll_fn(|cx| {

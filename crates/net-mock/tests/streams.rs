@@ -128,7 +128,7 @@ fn an_idle_stream_tells_why_it_is_no_longer_fit() {
 }
 
 #[test]
-fn an_idle_stream_wakes_whoever_waits_for_its_end() {
+fn idle_stream_wakes_its_task_at_the_end() {
     let net = MockNet::new();
     net.serve("brief.test", 80, async |stream| {
         stream.sleep(60_000 * MS).await;
@@ -302,13 +302,13 @@ fn connecting_takes_a_round_trip_and_meets_its_fate() {
         }
         let port = connect(&net, "h.test", 81).await.unwrap_err();
         assert_eq!(port.kind(), ErrorKind::ConnectionRefused);
-        let nobody = connect(&net, "203.0.113.9", 80).await.unwrap_err();
-        assert_eq!(nobody.kind(), ErrorKind::HostUnreachable);
+        let absent = connect(&net, "203.0.113.9", 80).await.unwrap_err();
+        assert_eq!(absent.kind(), ErrorKind::HostUnreachable);
         host.stop();
         let stopped = connect(&net, "h.test", 80).await.unwrap_err();
         assert_eq!(stopped.kind(), ErrorKind::ConnectionRefused);
     });
-    assert_eq!(net.census(), LiveCounts::default());
+    assert_eq!(net.live_counts(), LiveCounts::default());
 }
 
 #[test]
@@ -322,7 +322,7 @@ fn an_attempt_that_is_never_answered_is_counted_until_it_is_dropped() {
     }));
     assert_eq!(net.live(), ["\"connect to 10.9.9.9:80\", never answered"]);
     drop(attempt);
-    assert_eq!(net.census(), LiveCounts::default());
+    assert_eq!(net.live_counts(), LiveCounts::default());
 }
 
 #[test]
@@ -433,7 +433,7 @@ fn a_server_that_fails_an_assertion_fails_the_run() {
 }
 
 #[test]
-fn the_census_counts_the_clients_things_and_not_the_servers() {
+fn live_counts_are_those_of_the_client_and_not_of_the_servers() {
     let net = MockNet::new();
     net.serve("h.test", 80, async |stream| {
         stream.sleep(1000 * MS).await;
@@ -444,15 +444,15 @@ fn the_census_counts_the_clients_things_and_not_the_servers() {
         net.run_until_idle();
         assert_eq!(
             (
-                net.census().streams,
-                net.census().tasks,
-                net.census().timers
+                net.live_counts().streams,
+                net.live_counts().tasks,
+                net.live_counts().timers
             ),
             (1, 0, 0)
         );
         assert_eq!(net.live().len(), 1);
         assert!(net.live()[0].contains("h.test:80"), "{:?}", net.live());
         drop(stream);
-        assert_eq!(net.census(), LiveCounts::default());
+        assert_eq!(net.live_counts(), LiveCounts::default());
     });
 }

@@ -147,7 +147,7 @@ fn a_timer_left_armed_is_caught_and_named() {
 }
 
 #[test]
-fn a_stream_kept_by_a_task_nobody_ends_is_caught_and_named() {
+fn stream_kept_by_a_leaked_task_is_found_and_named() {
     let message = message_of(|| {
         sweep_polls(|net| {
             oracle(net);
@@ -177,7 +177,7 @@ fn what_is_allowed_for_a_while_must_still_be_gone_at_the_end() {
                 inner.spawn("janitor", std::future::pending());
                 inner.sleep(MS).await;
             })
-            .allowing(1, 0, 0)
+            .allow_tasks(1)
         })
     });
     assert_names(&message, &["is left at the end", "task \"janitor\""]);
@@ -233,7 +233,7 @@ impl Drop for Waiting {
         }
         let mut held = self.0.held.lock().unwrap();
         held.1.retain(|one| one.0 != id);
-        // Whoever is next may have been woken in vain.
+        // The next waiter may have been woken without need.
         let next = held.1.front().map(|one| one.1.clone());
         drop(held);
         if let Some(next) = next {

@@ -72,7 +72,7 @@ fn without_a_common_protocol_the_handshake_fails() {
         error,
         MockTlsError::Alert("no_application_protocol".to_owned())
     );
-    assert_eq!(net.census(), LiveCounts::default());
+    assert_eq!(net.live_counts(), LiveCounts::default());
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn data_passes_both_ways_however_it_is_cut() {
             write_all(&mut stream, &long).await.unwrap();
             assert_eq!(read_all(&mut stream).await.unwrap(), long);
         });
-        assert_eq!(net.census(), LiveCounts::default());
+        assert_eq!(net.live_counts(), LiveCounts::default());
     }
 }
 
@@ -178,7 +178,7 @@ fn an_end_with_close_notify_is_clean_and_one_without_is_an_error() {
 }
 
 #[test]
-fn the_clients_goodbye_reaches_the_server() {
+fn close_notify_of_the_client_reaches_the_server() {
     let net = MockNet::new();
     net.serve_tls("tls.test", 443, TlsServer::new(), async |mut stream| {
         assert_eq!(&stream.read_to_end().await.unwrap()[..], b"that is all");
@@ -259,7 +259,7 @@ fn tls_runs_inside_tls_and_inside_tables() {
         .expect("GET / HTTP/1.1\r\n\r\n")
         .send("HTTP/1.1 204 No Content\r\n\r\n")
         .half_close();
-    let served = net.serve_table("tls.test", 443, table);
+    let served = net.serve_script("tls.test", 443, table);
     net.run(async {
         let tls = MockTls::new();
         let mut stream = handshake(&net, &tls, &[]).await.unwrap();

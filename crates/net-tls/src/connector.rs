@@ -1,4 +1,4 @@
-//! What a handshake is made with.
+//! The connector and its configuration.
 
 use std::{fmt, io, path::Path, sync::Arc};
 
@@ -18,9 +18,9 @@ use crate::{
     unchecked::AcceptsAnyCertificate,
 };
 
-/// Puts TLS on top of any stream.
+/// Performs TLS handshakes over any stream.
 ///
-/// Cloning it yields another handle to the same configuration and the same remembered sessions.
+/// A clone shares the configuration and the session cache.
 #[derive(Clone)]
 pub struct RustlsConnector {
     config: Arc<ClientConfig>,
@@ -28,13 +28,13 @@ pub struct RustlsConnector {
 }
 
 impl RustlsConnector {
-    /// What may be set before a connector is made.
+    /// Returns a builder with default settings.
     pub fn builder() -> Builder {
         Builder::default()
     }
 
-    /// A connector with a whole configuration of one's own. Its ALPN protocols are replaced by
-    /// what each handshake offers; everything else is taken as it is.
+    /// Returns a connector with a complete rustls configuration. Each handshake replaces its ALPN
+    /// protocols; everything else is used as it is.
     pub fn with_config(config: Arc<ClientConfig>) -> Self {
         RustlsConnector {
             config,
@@ -42,8 +42,8 @@ impl RustlsConnector {
         }
     }
 
-    /// The same, with the same remembered sessions, asking for `server_name` in every handshake
-    /// whatever host it is for.
+    /// Returns a connector with the same configuration and session cache that uses `server_name` in
+    /// every handshake, in place of the host.
     ///
     /// # Errors
     ///
@@ -51,7 +51,7 @@ impl RustlsConnector {
     pub fn with_server_name(&self, server_name: &str) -> Result<Self, ConfigError> {
         let Some(server_name) = name::parse(server_name) else {
             return Err(ConfigError::new(
-                "the server name is neither a name nor an address",
+                "invalid server name: neither a DNS name nor an address",
             ));
         };
         Ok(RustlsConnector {
@@ -60,15 +60,15 @@ impl RustlsConnector {
         })
     }
 
-    /// Performs a handshake on `stream`; [`TlsConnector::handshake`] with its type kept.
+    /// Performs a handshake over `stream`. As [`TlsConnector::handshake`], with the concrete type.
     ///
     /// `server_name` is a name or an address; an address is checked against the addresses of the
-    /// certificate, and never sent (RFC 6066 §3). `offer` is what ALPN offers. Dropping the future
+    /// certificate, and not sent (RFC 6066 §3). `offer` lists the ALPN protocols. Dropping the future
     /// closes `stream`.
     ///
     /// # Errors
     ///
-    /// The stream's own; or one whose inner error is a [`TlsError`].
+    /// Errors of the stream, and errors with a [`TlsError`] inside.
     pub fn connect(
         &self,
         stream: BoxStream,
@@ -109,7 +109,7 @@ impl fmt::Debug for RustlsConnector {
     }
 }
 
-/// A version of TLS. There are no others worth speaking (RFC 8996).
+/// A version of TLS. Older ones are deprecated (RFC 8996) and not supported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum TlsVersion {
@@ -119,10 +119,10 @@ pub enum TlsVersion {
     Tls13,
 }
 
-/// What may be set before a [`RustlsConnector`] is made. Every setting has a default.
+/// Configuration of a [`RustlsConnector`]. Every setting has a default.
 ///
-/// Files are read and roots are parsed when they are named or in [`build`](Self::build), and not
-/// by any handshake: make the connector before the loop, and once.
+/// Files are read and roots are parsed in these methods and in [`build`](Self::build), not during
+/// handshakes: build one connector, before the event loop runs.
 #[must_use]
 pub struct Builder {
     provider: Option<Arc<CryptoProvider>>,
@@ -138,23 +138,23 @@ pub struct Builder {
     session_cache_size: usize,
 }
 
-/// Whom to believe.
+/// The trusted roots.
 #[derive(Clone)]
 enum Trust {
-    /// The roots which were added, or the ones compiled in if there are none.
+    /// The added roots, or the compiled-in ones if none were added.
     Default,
-    /// Those compiled in, and the ones which were added.
+    /// The compiled-in roots and the added ones.
     #[cfg(feature = "webpki-roots")]
     Webpki,
-    /// The operating system, and the roots which were added.
+    /// The roots of the operating system and the added ones.
     #[cfg(feature = "platform-verifier")]
     Platform,
     Verifier(Arc<dyn ServerCertVerifier>),
-    Anybody,
+    AnyCertificate,
 }
 
 impl Trust {
-    /// Whether certificates are judged here, with everything that takes.
+    /// Whether this crate builds the verifier, so that revocation lists can be used.
     fn takes_revocation_lists(&self) -> bool {
         match self {
             Trust::Default => true,
@@ -162,7 +162,7 @@ impl Trust {
             Trust::Webpki => true,
             #[cfg(feature = "platform-verifier")]
             Trust::Platform => false,
-            Trust::Verifier(_) | Trust::Anybody => false,
+            Trust::Verifier(_) | Trust::AnyCertificate => false,
         }
     }
 }
@@ -180,21 +180,20 @@ impl Default for Builder {
             max_version: TlsVersion::Tls13,
             key_log: None,
             sends_sni: true,
-            // As many servers as a busy client talks to; a session is a few kilobytes.
+            // Number of servers of a busy client; a session takes a few kilobytes.
             session_cache_size: 256,
         }
     }
 }
 
 impl Builder {
-    /// Takes the cryptography from here instead of from a feature.
+    /// Uses this provider of cryptography instead of that of a feature.
     pub fn provider(mut self, provider: Arc<CryptoProvider>) -> Self {
         self.provider = Some(provider);
         self
     }
 
-    /// Trusts this root. Where roots are added and nothing else is asked for, they are the only
-    /// ones.
+    /// Trusts this root. Added roots replace the default ones, unless those are enabled explicitly.
     pub fn root_der(mut self, certificate: impl Into<Vec<u8>>) -> Self {
         self.own_roots.push(certificate.into().into());
         self
@@ -204,7 +203,7 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// If there is none, or one cannot be read.
+    /// If there is none, or one cannot be parsed.
     pub fn root_pem(mut self, text: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
         self.own_roots.extend(pem::certificates(text.as_ref())?);
         Ok(self)
@@ -221,29 +220,28 @@ impl Builder {
             .map_err(|error| error.in_file(path))
     }
 
-    /// Trusts Mozilla's list, which is compiled in, besides the roots which were added. The
-    /// default, where no roots are added.
+    /// Trusts Mozilla's list, which is compiled in, and the added roots. The default if no roots are
+    /// added.
     #[cfg(feature = "webpki-roots")]
     pub fn webpki_roots(mut self) -> Self {
         self.trust = Trust::Webpki;
         self
     }
 
-    /// Trusts whatever the operating system trusts, besides the roots which were added.
+    /// Trusts the roots of the operating system and the added roots.
     #[cfg(feature = "platform-verifier")]
     pub fn platform_roots(mut self) -> Self {
         self.trust = Trust::Platform;
         self
     }
 
-    /// Refuses certificates which are on this revocation list (RFC 5280 §5), signed by whoever
-    /// issued them.
+    /// Rejects certificates that are on this revocation list (RFC 5280 §5), signed by their issuer.
     ///
-    /// With the first list, every certificate of a chain below its root must be looked up: one whose
-    /// issuer has no list here, or one whose time is over, is refused too, unless
-    /// [`allow_unknown_revocation`](Self::allow_unknown_revocation) says otherwise. Lists are never
-    /// fetched: whoever has new ones builds a new connector. They are for roots from here, and go
-    /// neither with [`verifier`](Self::verifier) nor with the operating system's roots.
+    /// Once there is a list, every certificate of a chain below its root must be covered: one whose
+    /// issuer has no list, or an expired one, is rejected too, unless
+    /// [`allow_unknown_revocation`](Self::allow_unknown_revocation) is set. Lists are not fetched: to
+    /// use new ones, build a new connector. They cannot be combined with
+    /// [`verifier`](Self::verifier) or with the roots of the operating system.
     pub fn revocation_list_der(mut self, list: impl Into<Vec<u8>>) -> Self {
         self.revocation_lists.push(list.into().into());
         self
@@ -253,7 +251,7 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// If there is none, or one cannot be read.
+    /// If there is none, or one cannot be parsed.
     pub fn revocation_lists_pem(mut self, text: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
         self.revocation_lists
             .extend(pem::revocation_lists(text.as_ref())?);
@@ -271,27 +269,26 @@ impl Builder {
             .map_err(|error| error.in_file(path))
     }
 
-    /// Lets certificates pass for whose issuer there is no revocation list, and takes lists whose
-    /// time is over for what they are.
+    /// Accepts certificates whose issuer has no revocation list, and uses expired lists.
     pub fn allow_unknown_revocation(mut self) -> Self {
         self.allows_unknown_revocation = true;
         self
     }
 
-    /// Leaves it to `verifier` whom to trust; roots which were added are not looked at.
+    /// Verifies certificates with `verifier`; added roots are ignored.
     pub fn verifier(mut self, verifier: Arc<dyn ServerCertVerifier>) -> Self {
         self.trust = Trust::Verifier(verifier);
         self
     }
 
-    /// Trusts anybody. Whoever is in between can read and change everything; for tests against
-    /// one's own machine at best.
+    /// Accepts any certificate. An attacker on the path can read and change everything: only for tests
+    /// on the local machine.
     pub fn danger_accept_any_certificate(mut self) -> Self {
-        self.trust = Trust::Anybody;
+        self.trust = Trust::AnyCertificate;
         self
     }
 
-    /// Shows this certificate to servers which ask for one. The chain begins with the client's own
+    /// Sends this certificate to servers that request one. The chain begins with the client's own
     /// certificate; the key is PKCS #8, PKCS #1 or SEC 1.
     ///
     /// # Errors
@@ -307,8 +304,8 @@ impl Builder {
         Ok(self)
     }
 
-    /// As [`client_certificate_der`](Self::client_certificate_der), from text. Both may stand in
-    /// the same text.
+    /// As [`client_certificate_der`](Self::client_certificate_der), from PEM. Both may be in the same
+    /// text.
     ///
     /// # Errors
     ///
@@ -341,19 +338,19 @@ impl Builder {
         Ok(self)
     }
 
-    /// Speaks nothing older than this; TLS 1.2 by default.
+    /// Minimum version; TLS 1.2 by default.
     pub fn min_version(mut self, version: TlsVersion) -> Self {
         self.min_version = version;
         self
     }
 
-    /// Speaks nothing newer than this; TLS 1.3 by default.
+    /// Maximum version; TLS 1.3 by default.
     pub fn max_version(mut self, version: TlsVersion) -> Self {
         self.max_version = version;
         self
     }
 
-    /// Tells `log` the secrets of every connection.
+    /// Passes the secrets of every connection to `log`.
     pub fn key_log(mut self, log: Arc<dyn KeyLog>) -> Self {
         self.key_log = Some(log);
         self
@@ -365,48 +362,52 @@ impl Builder {
         self.key_log(Arc::new(KeyLogFile::new()))
     }
 
-    /// Does not tell servers the name they are asked for (SNI, RFC 6066 §3). What their
-    /// certificate must be for is another matter, and stays.
+    /// Does not send the server name (SNI, RFC 6066 §3). The certificate is verified against it all the
+    /// same.
     pub fn without_sni(mut self) -> Self {
         self.sends_sni = false;
         self
     }
 
-    /// How many servers' sessions are remembered for resumption; 256 by default, 0 turns it off.
+    /// Maximum number of servers whose sessions are cached for resumption; 256 by default, 0 disables
+    /// resumption. Beyond it, the least recently used are dropped.
     pub fn session_cache_size(mut self, servers: usize) -> Self {
         self.session_cache_size = servers;
         self
     }
 
-    /// The connector.
+    /// Builds the connector.
     ///
     /// # Errors
     ///
-    /// If there is no cryptography, no root, no version left, or a certificate that does not fit
-    /// its key.
+    /// If there is no provider of cryptography, no root, no version left, or a client certificate that
+    /// does not match its key.
     pub fn build(self) -> Result<RustlsConnector, ConfigError> {
         let provider = self
             .provider
             .clone()
             .or_else(provider::of_features)
             .ok_or_else(|| {
-                ConfigError::new("no cryptography: turn on a feature, or bring a provider")
+                ConfigError::new("no provider of cryptography: enable a feature, or set a provider")
             })?;
         let versions = self.versions();
-        let verifier = self.judge(&provider)?;
+        let verifier = self.build_verifier(&provider)?;
         let config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&versions)
             .map_err(|error| {
-                ConfigError::because("the versions and the cryptography do not fit", error)
+                ConfigError::because(
+                    "the provider of cryptography does not support the TLS versions",
+                    error,
+                )
             })?
-            // Safe as long as the verifier is; the default one is rustls' own.
+            // As safe as the verifier; the default one is that of rustls.
             .dangerous()
             .with_custom_certificate_verifier(verifier);
         let mut config = match self.identity {
             None => config.with_no_client_auth(),
-            Some((chain, key)) => config.with_client_auth_cert(chain, key).map_err(|error| {
-                ConfigError::because("the client certificate cannot be used", error)
-            })?,
+            Some((chain, key)) => config
+                .with_client_auth_cert(chain, key)
+                .map_err(|error| ConfigError::because("invalid client certificate", error))?,
         };
         if let Some(log) = self.key_log {
             config.key_log = log;
@@ -416,7 +417,7 @@ impl Builder {
             0 => Resumption::disabled(),
             servers => Resumption::in_memory_sessions(servers),
         };
-        // RFC 8446 §8: early data can be replayed by whoever sees it.
+        // RFC 8446 §8: early data can be replayed by an attacker.
         config.enable_early_data = false;
         Ok(RustlsConnector::with_config(Arc::new(config)))
     }
@@ -432,14 +433,14 @@ impl Builder {
         .collect()
     }
 
-    fn judge(
+    fn build_verifier(
         &self,
         provider: &Arc<CryptoProvider>,
     ) -> Result<Arc<dyn ServerCertVerifier>, ConfigError> {
         let has_lists = !self.revocation_lists.is_empty();
         if has_lists && !self.trust.takes_revocation_lists() {
             return Err(ConfigError::new(
-                "revocation lists are for roots which are named here, and for no other judge",
+                "revocation lists cannot be combined with a verifier or with the system's roots",
             ));
         }
         let with_compiled_in = match &self.trust {
@@ -453,29 +454,27 @@ impl Builder {
                     roots,
                     provider.clone(),
                 )
-                .map_err(|error| {
-                    ConfigError::because("the system's roots cannot be used", error)
-                })?;
+                .map_err(|error| ConfigError::because("cannot use the system's roots", error))?;
                 return Ok(Arc::new(verifier));
             }
             Trust::Verifier(verifier) => return Ok(verifier.clone()),
-            Trust::Anybody => return Ok(Arc::new(AcceptsAnyCertificate(provider.clone()))),
+            Trust::AnyCertificate => return Ok(Arc::new(AcceptsAnyCertificate(provider.clone()))),
         };
         let roots = self.roots(with_compiled_in)?;
-        let mut judge =
+        let mut verifier_builder =
             WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
                 .with_crls(self.revocation_lists.iter().cloned());
         if self.allows_unknown_revocation {
-            judge = judge.allow_unknown_revocation_status();
+            verifier_builder = verifier_builder.allow_unknown_revocation_status();
         } else {
-            // Otherwise whoever can hand out an old list can hide what was revoked since.
-            judge = judge.enforce_revocation_expiration();
+            // Otherwise an attacker with an old list can hide later revocations.
+            verifier_builder = verifier_builder.enforce_revocation_expiration();
         }
-        let verifier = judge.build().map_err(|error| {
+        let verifier = verifier_builder.build().map_err(|error| {
             ConfigError::because(
                 match error {
-                    VerifierBuilderError::InvalidCrl(_) => "a revocation list cannot be read",
-                    _ => "there are no roots to trust",
+                    VerifierBuilderError::InvalidCrl(_) => "invalid revocation list",
+                    _ => "no trusted roots",
                 },
                 error,
             )
@@ -494,7 +493,7 @@ impl Builder {
         for root in &self.own_roots {
             roots
                 .add(root.clone())
-                .map_err(|error| ConfigError::because("a root is not a certificate", error))?;
+                .map_err(|error| ConfigError::because("invalid root certificate", error))?;
         }
         Ok(roots)
     }
@@ -502,10 +501,10 @@ impl Builder {
 
 fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {
     std::fs::read(path)
-        .map_err(|error| ConfigError::because("the file cannot be read", error).in_file(path))
+        .map_err(|error| ConfigError::because("cannot read file", error).in_file(path))
 }
 
-/// Keys do not print.
+/// Prints no keys.
 impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")

@@ -1,10 +1,10 @@
-//! Days of the calendar, for error messages.
+//! Calendar dates, for error messages.
 
 use std::fmt;
 
-/// A moment as `2026-11-20 09:30 UTC`.
+/// An instant as `2026-11-20 09:30 UTC`.
 pub(crate) struct Date {
-    /// Since the beginning of 1970.
+    /// Seconds since the beginning of 1970.
     pub(crate) seconds: u64,
 }
 

@@ -1,4 +1,4 @@
-//! What was wrong, in a sentence a person understands.
+//! Errors of TLS and of its configuration.
 
 use std::{
     error::Error as StdError,
@@ -14,78 +14,81 @@ use rustls::{
 
 use crate::date::Date;
 
-/// Why TLS failed, in a handshake or later. [`behind`](Self::behind) finds it in whatever error
-/// came of that.
+/// Reason why TLS failed, in the handshake or later. [`find_in`](Self::find_in) finds it inside other
+/// errors.
 ///
-/// `Display` says it in one sentence; [`refusal`](Self::refusal) is for programs, and
-/// [`source`](StdError::source) is what rustls said, if it was rustls.
-#[derive(Clone, Debug)]
+/// `Display` is one sentence; [`kind`](Self::kind) is for programs. [`source`](StdError::source) is
+/// the error of rustls where that says more than the sentence.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{}", Sentence(.kind, .source.as_ref().or(.detail.as_ref())))]
 pub struct TlsError {
-    refusal: TlsErrorKind,
+    kind: TlsErrorKind,
+    /// The error of rustls, where it adds to the sentence.
     source: Option<rustls::Error>,
+    /// The error of rustls, where the sentence has all of it.
+    detail: Option<rustls::Error>,
 }
 
-/// Why TLS failed, by what can be done about it.
+/// Reason of a failure, by what can be done about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TlsErrorKind {
-    /// The certificate's time is over.
+    /// The certificate has expired.
     Expired {
-        /// When it ended, in seconds since the beginning of 1970, if that is known.
+        /// End of its validity, in seconds since the beginning of 1970, if known.
         not_after: Option<u64>,
     },
-    /// The certificate's time has not come.
+    /// The certificate is not valid yet.
     NotValidYet {
-        /// When it begins, in seconds since the beginning of 1970, if that is known.
+        /// Beginning of its validity, in seconds since the beginning of 1970, if known.
         not_before: Option<u64>,
     },
-    /// The certificate is for others.
+    /// The certificate is not valid for the server name.
     WrongName {
-        /// Who was to be there.
+        /// The server name.
         expected: String,
-        /// For whom the certificate is.
+        /// The names in the certificate.
         presented: Vec<String>,
     },
-    /// No root which is trusted here leads to the certificate: it may be self-signed, of a private
+    /// No trusted root leads to the certificate: it may be self-signed, issued by a private
     /// authority, or sent without its intermediates.
     UnknownIssuer,
     /// The certificate was revoked.
     Revoked,
-    /// Whether the certificate was revoked cannot be told: there is no list of its issuer's, or its
-    /// time is over.
+    /// The revocation status is unknown: there is no revocation list of the issuer, or it has
+    /// expired.
     RevocationUnknown,
-    /// The certificate, or one above it, is signed in a way that is not believed (any more): by
-    /// SHA-1, say.
+    /// The certificate, or one above it, has a signature of an unsupported algorithm, such as SHA-1.
     WeakSignature,
     /// The certificate is not for servers.
     WrongPurpose,
-    /// There is something else wrong with the certificate.
+    /// The certificate is invalid in another way.
     BadCertificate,
-    /// The peer refused, and this is how it said so: the alert's name (RFC 8446 §6.2).
+    /// The peer sent a fatal alert, with this name (RFC 8446 §6.2).
     Alert(String),
-    /// Both sides speak TLS, but nothing in common.
+    /// The peers have no version, cipher suite or protocol in common.
     Incompatible,
     /// The peer does not speak TLS.
     NotTls {
-        /// Whether it spoke HTTP instead.
+        /// Whether it answered in plain HTTP.
         http: bool,
     },
-    /// Bytes had arrived before TLS began. Whoever sent them cannot be known, and so they must not
-    /// be taken for the peer's.
+    /// Bytes had arrived before the handshake. Their sender is not authenticated, and so they must not
+    /// be read as part of the TLS stream.
     EarlyBytes,
-    /// The connection ended in the middle of the handshake.
+    /// The connection was closed during the handshake.
     Unfinished,
-    /// The connection ended without a `close_notify` (RFC 8446 §6.1): by whom cannot be known.
+    /// The connection was closed without `close_notify` (RFC 8446 §6.1): by the peer or by an attacker.
     Truncated,
-    /// The name cannot be asked for.
+    /// The server name is invalid.
     BadName(String),
-    /// The peer broke the rules of TLS.
+    /// The peer violated the protocol.
     Protocol,
 }
 
 impl TlsError {
-    /// The error of TLS which `error` came of, if there is one: in the [`io::Error`] of a stream, in
-    /// the error of a request, and in whatever else has one of these among its sources.
+    /// Returns the `TlsError` that caused `error`, if any: in the [`io::Error`] of a stream, in the
+    /// error of a request, or in another error with one of these among its sources.
     ///
     /// ```
     /// use httpcore_net_tls::{TlsErrorKind, TlsError};
@@ -102,12 +105,12 @@ impl TlsError {
             if let Some(found) = error.downcast_ref::<TlsError>() {
                 return Some(found);
             }
-            // Both may print the sentence of the error inside, which is then not their source.
+            // Either may include the text of the error inside, which is then not its source.
             if let Some(error) = error.downcast_ref::<httpcore_core_primitives::Error>() {
                 next = error.cause();
                 continue;
             }
-            // An `io::Error` speaks for the error inside of it, and does not count it as a source.
+            // An `io::Error` prints the error inside of it, which is therefore not its source.
             let shared = error.downcast_ref().map(SharedIoError::get);
             let inner = shared
                 .or_else(|| error.downcast_ref::<io::Error>())
@@ -123,43 +126,22 @@ impl TlsError {
         None
     }
 
-    /// Why, for programs.
+    /// Returns the reason.
     pub fn kind(&self) -> &TlsErrorKind {
-        &self.refusal
+        &self.kind
     }
 
-    /// What `openssl req -x509` makes when nobody says otherwise, and so the commonest of those
-    /// faults for which rustls has no word of its own.
-    fn is_of_an_authority(&self) -> bool {
-        let Some(rustls::Error::InvalidCertificate(CertificateError::Other(other))) = &self.source
-        else {
-            return false;
-        };
-        // Pinned by a test with such a certificate. With another text of the dependency, the sentence
-        // is the general one, and the kind stays.
-        other.to_string().contains("CaUsedAsEndEntity")
-    }
-
-    /// A key below 2048 bits is no key to ring, and nothing that it has signed holds.
-    fn is_badly_signed(&self) -> bool {
-        matches!(
-            self.source,
-            Some(rustls::Error::InvalidCertificate(
-                CertificateError::BadSignature
-            ))
-        )
-    }
-
-    pub(crate) fn new(refusal: TlsErrorKind) -> Self {
+    pub(crate) fn new(kind: TlsErrorKind) -> Self {
         TlsError {
-            refusal,
+            kind,
             source: None,
+            detail: None,
         }
     }
 
-    /// The same, as streams say it.
+    /// Converts to the error that streams return.
     pub(crate) fn into_io(self) -> io::Error {
-        let kind = match self.refusal {
+        let kind = match self.kind {
             TlsErrorKind::Unfinished | TlsErrorKind::Truncated => ErrorKind::UnexpectedEof,
             TlsErrorKind::BadName(_) => ErrorKind::InvalidInput,
             _ => ErrorKind::InvalidData,
@@ -170,7 +152,7 @@ impl TlsError {
 
 impl From<rustls::Error> for TlsError {
     fn from(error: rustls::Error) -> Self {
-        let refusal = match &error {
+        let kind = match &error {
             rustls::Error::InvalidCertificate(fault) => of_certificate(fault),
             rustls::Error::AlertReceived(alert) => TlsErrorKind::Alert(alert_name(*alert)),
             rustls::Error::PeerIncompatible(_) | rustls::Error::NoApplicationProtocol => {
@@ -178,11 +160,39 @@ impl From<rustls::Error> for TlsError {
             }
             _ => TlsErrorKind::Protocol,
         };
+        let (source, detail) = match kind {
+            TlsErrorKind::BadCertificate | TlsErrorKind::Incompatible | TlsErrorKind::Protocol => {
+                (Some(error), None)
+            }
+            _ => (None, Some(error)),
+        };
         TlsError {
-            refusal,
-            source: Some(error),
+            kind,
+            source,
+            detail,
         }
     }
+}
+
+/// Whether the certificate has `CA:TRUE`, as `openssl req -x509` makes it by default: the commonest
+/// of the faults for which rustls has no variant.
+fn is_of_an_authority(error: Option<&rustls::Error>) -> bool {
+    let Some(rustls::Error::InvalidCertificate(CertificateError::Other(other))) = error else {
+        return false;
+    };
+    // Pinned by a test with such a certificate. With another text of the dependency, the sentence
+    // is the general one, and the kind is the same.
+    other.to_string().contains("CaUsedAsEndEntity")
+}
+
+/// Whether a signature is invalid; ring reports that also of RSA keys shorter than 2048 bits.
+fn is_badly_signed(error: Option<&rustls::Error>) -> bool {
+    matches!(
+        error,
+        Some(rustls::Error::InvalidCertificate(
+            CertificateError::BadSignature
+        ))
+    )
 }
 
 fn of_certificate(fault: &CertificateError) -> TlsErrorKind {
@@ -223,8 +233,8 @@ fn of_certificate(fault: &CertificateError) -> TlsErrorKind {
     }
 }
 
-/// The name itself, of `DnsName("example.com")`, which is how rustls lists them; pinned by a test
-/// with a certificate for other names. Another form would be listed as it is.
+/// Returns the name inside `DnsName("example.com")`, the form in which rustls lists names; pinned by a
+/// test with a certificate for other names. Another form is returned unchanged.
 fn bare(presented: &str) -> String {
     let inner = presented
         .split_once('(')
@@ -233,7 +243,7 @@ fn bare(presented: &str) -> String {
     inner.trim_matches('"').to_owned()
 }
 
-/// The name in the registry of alerts: `handshake_failure`.
+/// Returns the name in the registry of alerts: `handshake_failure`.
 fn alert_name(alert: AlertDescription) -> String {
     let Some(name) = alert.as_str() else {
         return format!("number {}", u8::from(alert));
@@ -251,57 +261,61 @@ fn alert_name(alert: AlertDescription) -> String {
     snake
 }
 
-/// What an alert means to whoever reads it, where its name does not say so.
+/// Returns an explanation of an alert, where its name is not enough.
 fn alert_hint(name: &str) -> Option<&'static str> {
     Some(match name {
-        "certificate_required" => "it wants a client certificate, and there was none",
+        "certificate_required" => "client certificate required",
         "bad_certificate" | "unsupported_certificate" | "certificate_unknown" | "access_denied" => {
-            "it does not accept the client's certificate"
+            "client certificate rejected"
         }
-        "certificate_expired" => "the client's certificate has expired",
-        "certificate_revoked" => "the client's certificate was revoked",
-        "unknown_ca" => "it does not know who issued the client's certificate",
+        "certificate_expired" => "client certificate expired",
+        "certificate_revoked" => "client certificate revoked",
+        "unknown_ca" => "unknown issuer of the client certificate",
         "handshake_failure" | "insufficient_security" => {
-            "nothing that was offered suits it, or it wants a client certificate"
+            "no cipher suite in common, or client certificate required"
         }
-        "protocol_version" => "it speaks none of the versions of TLS which were offered",
-        "unrecognised_name" => "it does not serve this name",
-        "no_application_protocol" => "it speaks none of the protocols which were offered",
+        "protocol_version" => "no TLS version in common",
+        "unrecognised_name" => "unknown server name",
+        "no_application_protocol" => "no ALPN protocol in common",
         _ => return None,
     })
 }
 
-impl fmt::Display for TlsError {
+/// Formats a kind and the error of rustls behind it.
+struct Sentence<'a>(&'a TlsErrorKind, Option<&'a rustls::Error>);
+
+impl fmt::Display for Sentence<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.refusal {
+        let Sentence(kind, rustls) = *self;
+        match kind {
             TlsErrorKind::Expired { not_after: None } => {
-                f.write_str("the server's certificate has expired")
+                f.write_str("server certificate expired")
             }
             TlsErrorKind::Expired {
                 not_after: Some(seconds),
             } => {
                 let date = Date { seconds: *seconds };
-                write!(f, "the server's certificate expired on {date}")
+                write!(f, "server certificate expired on {date}")
             }
             TlsErrorKind::NotValidYet { not_before: None } => {
-                f.write_str("the server's certificate is not valid yet")
+                f.write_str("server certificate not valid yet")
             }
             TlsErrorKind::NotValidYet {
                 not_before: Some(seconds),
             } => {
                 let date = Date { seconds: *seconds };
-                write!(f, "the server's certificate is not valid before {date}")
+                write!(f, "server certificate not valid before {date}")
             }
             TlsErrorKind::WrongName {
                 expected,
                 presented,
             } => wrong_name(f, expected, presented),
             TlsErrorKind::UnknownIssuer => f.write_str(
-                "the server's certificate was issued by nobody who is trusted here, or came \
-                 without the certificates in between",
+                "unknown issuer: no trusted root leads to the server certificate, or intermediate \
+ certificates are missing",
             ),
-            TlsErrorKind::Revoked => f.write_str("the server's certificate was revoked"),
-            TlsErrorKind::RevocationUnknown => match &self.source {
+            TlsErrorKind::Revoked => f.write_str("server certificate revoked"),
+            TlsErrorKind::RevocationUnknown => match rustls {
                 Some(rustls::Error::InvalidCertificate(
                     CertificateError::ExpiredRevocationListContext { next_update, .. },
                 )) => {
@@ -310,83 +324,83 @@ impl fmt::Display for TlsError {
                     };
                     write!(
                         f,
-                        "whether the server's certificate was revoked is not known: the list was \
-                         good until {date}"
+                        "revocation status of the server certificate unknown: the revocation list \
+ expired on {date}"
                     )
                 }
                 _ => f.write_str(
-                    "whether the server's certificate was revoked is not known: there is no list \
-                     of its issuer's",
+                    "revocation status of the server certificate unknown: no revocation list of its \
+ issuer",
                 ),
             },
             TlsErrorKind::WeakSignature => f.write_str(
-                "the server's certificate is signed in a way that nobody believes any more",
+                "server certificate has a signature of an unsupported algorithm",
             ),
-            TlsErrorKind::WrongPurpose => wrong_purpose(f, self.source.as_ref()),
-            TlsErrorKind::BadCertificate if self.is_of_an_authority() => f.write_str(
-                "the server shows the certificate of an authority, which is none for servers",
+            TlsErrorKind::WrongPurpose => wrong_purpose(f, rustls),
+            TlsErrorKind::BadCertificate if is_of_an_authority(rustls) => f.write_str(
+                "server certificate is a CA certificate, which is not valid for a server",
             ),
-            TlsErrorKind::BadCertificate if self.is_badly_signed() => f.write_str(
-                "the signature of the server's certificate does not hold, or its key is too weak",
+            TlsErrorKind::BadCertificate if is_badly_signed(rustls) => f.write_str(
+                "server certificate has an invalid signature, or its key is too short",
             ),
             TlsErrorKind::BadCertificate => {
-                f.write_str("the server's certificate is not acceptable")
+                f.write_str("invalid server certificate")
             }
             TlsErrorKind::Alert(name) => {
-                write!(f, "the server refused")?;
+                write!(f, "handshake rejected by the server")?;
                 if let Some(hint) = alert_hint(name) {
                     write!(f, ": {hint}")?;
                 }
                 write!(f, " (alert {name})")
             }
-            TlsErrorKind::Incompatible => f.write_str(match &self.source {
+            TlsErrorKind::Incompatible => f.write_str(match rustls {
                 Some(rustls::Error::PeerIncompatible(
                     PeerIncompatible::ServerDoesNotSupportTls12Or13
                     | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
-                )) => "the server wants a version of TLS which is not allowed here",
-                _ => "the server and this side have nothing in common that TLS could use",
+                )) => "server requires a TLS version that is disabled",
+                _ => "no TLS parameters in common with the server",
             }),
             TlsErrorKind::NotTls { http: true } => {
-                f.write_str("the server answered in plain HTTP instead of TLS")
+                f.write_str("server answered in plain HTTP instead of TLS")
             }
-            TlsErrorKind::NotTls { http: false } => f.write_str("the server does not speak TLS"),
-            TlsErrorKind::EarlyBytes => f.write_str("bytes had arrived before TLS began"),
+            TlsErrorKind::NotTls { http: false } => f.write_str("server does not speak TLS"),
+            TlsErrorKind::EarlyBytes => f.write_str("received bytes before the TLS handshake"),
             TlsErrorKind::Unfinished => {
-                f.write_str("the connection was closed in the middle of the TLS handshake")
+                f.write_str("connection closed during the TLS handshake")
             }
             TlsErrorKind::Truncated => {
-                f.write_str("the connection was closed without saying so in TLS (close_notify)")
+                f.write_str("connection closed without TLS close_notify")
             }
             TlsErrorKind::BadName(name) => {
                 write!(
                     f,
-                    "{:?} is no name that a certificate could be for",
+                    "invalid server name {:?}",
                     cut(name)
                 )
             }
-            TlsErrorKind::Protocol => f.write_str("the server broke the rules of TLS"),
+            TlsErrorKind::Protocol => f.write_str("server violated the TLS protocol"),
         }
     }
 }
 
-/// How many names an error lists: some certificates are for hundreds.
+/// Maximum number of names that an error lists: some certificates have hundreds.
 const LISTED: usize = 5;
 
-/// A name of at most 255 bytes is printed whole (RFC 1035 §3.1).
+/// Truncates a name to 255 bytes (RFC 1035 §3.1).
 fn cut(name: &str) -> &str {
     let end = (0..=name.len().min(255)).rfind(|&end| name.is_char_boundary(end));
     &name[..end.unwrap_or(0)]
 }
 
 fn wrong_name(f: &mut fmt::Formatter<'_>, expected: &str, presented: &[String]) -> fmt::Result {
-    f.write_str("the server's certificate is not for ")?;
+    f.write_str("server certificate is not valid for ")?;
     f.write_str(if expected.is_empty() {
         "this name"
     } else {
         cut(expected)
     })?;
     if presented.is_empty() {
-        return f.write_str(", nor for any name at all");
+        return f.write_str(", and for no name at all");
     }
     let listed: Vec<&str> = presented
         .iter()
@@ -401,7 +415,7 @@ fn wrong_name(f: &mut fmt::Formatter<'_>, expected: &str, presented: &[String]) 
 }
 
 fn wrong_purpose(f: &mut fmt::Formatter<'_>, source: Option<&rustls::Error>) -> fmt::Result {
-    f.write_str("the server's certificate is not meant for servers")?;
+    f.write_str("server certificate is not valid for server authentication")?;
     let Some(rustls::Error::InvalidCertificate(CertificateError::InvalidPurposeContext {
         presented,
         ..
@@ -410,32 +424,26 @@ fn wrong_purpose(f: &mut fmt::Formatter<'_>, source: Option<&rustls::Error>) -> 
         return Ok(());
     };
     if presented.contains(&ExtendedKeyPurpose::ClientAuth) {
-        f.write_str(", but for clients")?;
+        f.write_str(", only for client authentication")?;
     }
     Ok(())
 }
 
-impl StdError for TlsError {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        // Where the sentence says it all, the second one would only repeat it.
-        match self.refusal {
-            TlsErrorKind::BadCertificate | TlsErrorKind::Incompatible | TlsErrorKind::Protocol => {
-                self.source
-                    .as_ref()
-                    .map(|source| source as &(dyn StdError + 'static))
-            }
-            _ => None,
-        }
-    }
-}
-
-/// Why a connector could not be built. Nothing has been sent to anybody.
-#[derive(Debug)]
+/// Reason why a connector could not be built. Nothing has been sent.
+#[derive(Debug, thiserror::Error)]
+#[error("{}{text}", file_prefix(.file))]
 pub struct ConfigError {
     text: &'static str,
-    /// Where what cannot be used was read.
+    /// The file with the unusable value.
     file: Option<PathBuf>,
     source: Option<BoxError>,
+}
+
+fn file_prefix(file: &Option<PathBuf>) -> String {
+    match file {
+        Some(file) => format!("{}: ", file.display()),
+        None => String::new(),
+    }
 }
 
 impl ConfigError {
@@ -455,27 +463,10 @@ impl ConfigError {
         }
     }
 
-    /// The same, of what this file holds.
+    /// Adds the name of the file.
     pub(crate) fn in_file(mut self, path: &Path) -> Self {
         self.file = Some(path.to_owned());
         self
-    }
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(file) = &self.file {
-            write!(f, "{}: ", file.display())?;
-        }
-        f.write_str(self.text)
-    }
-}
-
-impl StdError for ConfigError {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.source
-            .as_deref()
-            .map(|source| source as &(dyn StdError + 'static))
     }
 }
 
@@ -484,7 +475,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn alerts_have_the_names_of_the_registry() {
+    fn alerts_are_named_as_in_the_registry() {
         for (alert, name) in [
             (AlertDescription::HandshakeFailure, "handshake_failure"),
             (AlertDescription::UnknownCA, "unknown_ca"),
@@ -496,7 +487,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_list_of_names_is_cut() {
+    fn long_list_of_names_is_truncated() {
         let presented = (0..7).map(|n| format!("{n}.test")).collect();
         let error = TlsError::new(TlsErrorKind::WrongName {
             expected: "a.test".to_owned(),
@@ -504,14 +495,14 @@ mod tests {
         });
         assert_eq!(
             error.to_string(),
-            "the server's certificate is not for a.test, but for \
+            "server certificate is not valid for a.test, but for \
              0.test, 1.test, 2.test, 3.test, 4.test and 2 more"
         );
     }
 
     #[test]
-    fn a_connection_cut_short_is_an_early_end_for_whoever_only_knows_streams() {
-        let kind = |refusal| TlsError::new(refusal).into_io().kind();
+    fn truncated_connection_is_unexpected_eof_as_an_io_error() {
+        let kind = |kind| TlsError::new(kind).into_io().kind();
         assert_eq!(kind(TlsErrorKind::Truncated), ErrorKind::UnexpectedEof);
         assert_eq!(kind(TlsErrorKind::Revoked), ErrorKind::InvalidData);
     }

@@ -1,7 +1,7 @@
-//! TLS over any stream: rustls, driven without a runtime.
+//! TLS over any stream: rustls, without a runtime of its own.
 //!
-//! A [`RustlsConnector`] puts TLS on top of a [`NetworkStream`], and what comes out is a
-//! `NetworkStream` again: over a socket, over a tunnel, over another TLS.
+//! A [`RustlsConnector`] performs a TLS handshake over a [`NetworkStream`] (a socket, a tunnel, another
+//! TLS stream) and returns a `NetworkStream`.
 //!
 //! ```
 //! use httpcore_net_tls::{RustlsConnector, TlsVersion};
@@ -18,32 +18,30 @@
 //!
 //! ```text
 //!              ciphertext                          plaintext
-//!  stream below ───────► scratch ─► Session::feed ───────────► caller's buffer
+//!  stream below ───────► scratch ─► Session::read_ciphertext ───────────► caller's buffer
 //!  (poll_read)           (of the    (rustls; no I/O)
 //!               ◄─────── thread)                   ◄───────── caller's slices
-//!               poll_write          Session::push
+//!               poll_write          Session::write_plaintext
 //! ```
 //!
 //! - [`RustlsConnector`] and its [`Builder`]: roots, client certificate, versions, key log, the
-//!   cryptography. All of it is read when the connector is built, and never again.
-//! - [`TlsStream`]: the stream. It tells an end that the peer announced (`close_notify`) from one
-//!   that somebody else may have made, and digests session tickets while it is idle.
-//! - [`TlsError`]: what was wrong, in a sentence. [`TlsError::find_in`] finds it in the errors that
-//!   come of it.
-//! - The machine between the two directions, `session.rs`, takes ciphertext and gives plaintext,
-//!   takes plaintext and gives ciphertext, and does no I/O. It is the one place which knows how
-//!   rustls wants to be called.
+//!   cryptography. Files are read when the connector is built, and not again.
+//! - [`TlsStream`]: the stream. It distinguishes an end with `close_notify` from a truncation, and
+//!   processes session tickets while it is idle.
+//! - [`TlsError`]: the reason of a failure. [`TlsError::find_in`] finds it inside other errors.
+//! - The state machine, `session.rs`, converts between ciphertext and plaintext without I/O. No other
+//!   module calls a connection of rustls.
 //!
 //! # Cryptography
 //!
-//! The feature `ring` (default) or `aws-lc-rs` brings a provider; `ring` is used where both are
-//! on. [`Builder::provider`] takes any other. Nothing is ever installed for the whole process.
+//! The feature `ring` (default) or `aws-lc-rs` adds a provider; `ring` is used if both are enabled.
+//! [`Builder::provider`] accepts any other. No process-wide default provider is installed or used.
 //!
 //! # Resumption
 //!
-//! Sessions are remembered by the connector and by server name, so that the next handshake with
-//! the same server costs a fraction of the first. Two connectors share nothing: what one set of
-//! roots has accepted is not taken up under another. Early data is never sent.
+//! Each connector caches sessions by server name; a resumed handshake costs a fraction of a full one.
+//! Connectors share no sessions: a session that was accepted under one set of roots is not resumed
+//! under another. Early data is not sent.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -66,7 +64,7 @@ pub use provider::aws_lc_rs;
 pub use provider::ring;
 pub use stream::TlsStream;
 
-/// The rustls this crate is built on, for verifiers, providers and whole configurations.
+/// Re-export of rustls, for verifiers, providers and complete configurations.
 pub use rustls;
 
 #[cfg(doc)]

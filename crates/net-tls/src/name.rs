@@ -1,16 +1,16 @@
-//! Who must be at the other end.
+//! Server names.
 
 use std::net::IpAddr;
 
 use rustls::pki_types::{DnsName, ServerName};
 
-/// Reads a host as it stands in a URL or a route: a name, or an address with or without brackets.
+/// Parses a host as it is written in a URL or a route: a name, or an address with or without brackets.
 pub(crate) fn parse(host: &str) -> Option<ServerName<'static>> {
     let bare = host
         .strip_prefix('[')
         .and_then(|host| host.strip_suffix(']'))
         .unwrap_or(host);
-    // RFC 6874 §1: a zone says through which interface, and means nothing to the other end.
+    // RFC 6874 §1: a zone names a local interface, and means nothing to the peer.
     let address = bare.split_once('%').map_or(bare, |(address, _)| address);
     if let Ok(address) = address.parse::<IpAddr>() {
         return Some(ServerName::IpAddress(address.into()));

@@ -1,4 +1,4 @@
-//! Certificates and keys from text.
+//! Certificates and keys from PEM.
 
 use rustls::pki_types::{
     CertificateDer, CertificateRevocationListDer, PrivateKeyDer, pem, pem::PemObject,
@@ -6,16 +6,16 @@ use rustls::pki_types::{
 
 use crate::error::ConfigError;
 
-/// Every certificate in `text`, in its order; whatever else stands there is passed by.
+/// Returns every certificate in `text`, in order; other sections are ignored.
 pub(crate) fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
-    all(text, "there is no certificate which can be read (PEM)")
+    all(text, "no valid certificate (PEM)")
 }
 
-/// Every revocation list in `text`, likewise.
+/// Returns every revocation list in `text`, likewise.
 pub(crate) fn revocation_lists(
     text: &[u8],
 ) -> Result<Vec<CertificateRevocationListDer<'static>>, ConfigError> {
-    all(text, "there is no revocation list which can be read (PEM)")
+    all(text, "no valid revocation list (PEM)")
 }
 
 fn all<T: PemObject>(text: &[u8], otherwise: &'static str) -> Result<Vec<T>, ConfigError> {
@@ -28,9 +28,8 @@ fn all<T: PemObject>(text: &[u8], otherwise: &'static str) -> Result<Vec<T>, Con
     Ok(found)
 }
 
-/// The first private key in `text`: PKCS #8, PKCS #1 or SEC 1.
+/// Returns the first private key in `text`: PKCS #8, PKCS #1 or SEC 1.
 pub(crate) fn key(text: &[u8]) -> Result<PrivateKeyDer<'static>, ConfigError> {
-    PrivateKeyDer::from_pem_slice(text).map_err(|error| {
-        ConfigError::because("there is no private key which can be read (PEM)", error)
-    })
+    PrivateKeyDer::from_pem_slice(text)
+        .map_err(|error| ConfigError::because("no valid private key (PEM)", error))
 }

@@ -1,26 +1,26 @@
-//! Where the cryptography comes from.
+//! Providers of cryptography.
 
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 
-/// Cryptography by ring.
+/// Returns the provider of ring.
 #[cfg(feature = "ring")]
 pub fn ring() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
-/// Cryptography by AWS-LC, with post-quantum key exchange.
+/// Returns the provider of AWS-LC, with post-quantum key exchange.
 #[cfg(feature = "aws-lc-rs")]
 pub fn aws_lc_rs() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
-/// What is used when nobody says otherwise. Turning the other feature on as well changes nothing:
-/// some crate elsewhere in the tree may have done it.
+/// Returns the default provider. Enabling the second feature too does not change it, since any crate
+/// of the tree may do that.
 #[allow(
     clippy::unnecessary_wraps,
-    reason = "without any feature there is none"
+    reason = "without a feature there is no provider"
 )]
 pub(crate) fn of_features() -> Option<Arc<CryptoProvider>> {
     #[cfg(feature = "ring")]

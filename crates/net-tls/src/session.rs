@@ -1,11 +1,11 @@
-//! The machine between ciphertext and plaintext: rustls, without I/O.
+//! State machine between ciphertext and plaintext: rustls, without I/O.
 //!
 //! ```text
-//!   feed(ciphertext) ─► drain(plaintext)          incoming
-//!   push(plaintext)  ─► send(ciphertext)          outgoing
+//!   read_ciphertext ─► read_plaintext          incoming
+//!   write_plaintext ─► send (ciphertext)       outgoing
 //! ```
 //!
-//! Nothing else in this crate calls a connection of rustls.
+//! NoData else in this crate calls a connection of rustls.
 
 use std::{
     io::{self, BufRead, IoSlice, Write},
@@ -18,35 +18,34 @@ use rustls::{ClientConfig, ClientConnection, HandshakeKind, ProtocolVersion, pki
 
 use crate::error::{TlsError, TlsErrorKind};
 
-/// How much plaintext may be encrypted ahead of the network, in bytes. Half as much takes twice as
+/// Maximum number of bytes that are encrypted ahead of the network. Half as much takes twice as
 /// many system calls for an upload, and 7 % more of the processor; twice as much saves no more.
 const MAX_BUFFERED_CIPHERTEXT_BYTES: usize = 128 * 1024;
 
-/// One client's side of TLS.
+/// The client's side of one TLS connection.
 pub(crate) struct Session {
     tls: ClientConnection,
-    /// The first bytes of the peer, until the handshake is over: they tell what it is, if it is
-    /// not TLS.
+    /// The first bytes of the peer, during the handshake: they identify a peer that does not speak
+    /// TLS.
     first: First,
-    /// What rustls would say if it were asked, since asking costs more than remembering: it may
-    /// have plaintext to be drained,
+    /// Whether rustls may hold plaintext. Cached here, since querying rustls costs more.
     may_have_plaintext: bool,
-    /// and the peer has said goodbye.
-    heard_goodbye: bool,
+    /// Whether the peer has sent `close_notify`. Cached likewise.
+    close_notify_received: bool,
     /// The stream below has ended.
     has_ended: bool,
-    /// In a box, since every idle connection has room for it and hardly one needs it.
+    /// Boxed, to keep idle connections small.
     failed: Option<Box<TlsError>>,
 }
 
 /// How reading ended.
 #[derive(Debug)]
 pub(crate) enum End {
-    /// With a `close_notify`.
-    Goodbye,
-    /// Without one.
+    /// The peer sent `close_notify`.
+    CloseNotify,
+    /// The stream below ended without `close_notify`.
     Truncated,
-    /// In an error.
+    /// The session failed.
     Failed(TlsError),
 }
 
@@ -63,7 +62,7 @@ impl Session {
             tls,
             first: First::default(),
             may_have_plaintext: false,
-            heard_goodbye: false,
+            close_notify_received: false,
             has_ended: false,
             failed: None,
         })
@@ -73,8 +72,8 @@ impl Session {
         self.tls.is_handshaking()
     }
 
-    /// Takes some ciphertext, and returns how much. Plaintext must have been drained before, since
-    /// only so much of it is held; after the end of reading everything is taken and forgotten.
+    /// Decrypts a prefix of `ciphertext` and returns its length. Plaintext must have been read
+    /// before, since rustls holds a bounded amount; after the end of reading, all is discarded.
     pub(crate) fn read_ciphertext(&mut self, ciphertext: &[u8]) -> usize {
         if self.failed.is_some() {
             return ciphertext.len();
@@ -95,10 +94,10 @@ impl Session {
         match self.tls.process_new_packets() {
             Ok(state) => {
                 self.may_have_plaintext |= state.plaintext_bytes_to_read() > 0;
-                self.heard_goodbye = state.peer_has_closed();
+                self.close_notify_received = state.peer_has_closed();
             }
             Err(error) => {
-                // What came before it is still there.
+                // Plaintext from before the error can still be read.
                 self.may_have_plaintext = true;
                 self.fail(self.explain(error));
             }
@@ -106,8 +105,8 @@ impl Session {
         ciphertext.len() - rest.len()
     }
 
-    /// The stream below has ended.
-    pub(crate) fn feed_end(&mut self) {
+    /// Processes the end of the stream below.
+    pub(crate) fn process_eof(&mut self) {
         if self.failed.is_some() {
             return;
         }
@@ -135,7 +134,7 @@ impl Session {
         }
     }
 
-    /// Whether there is plaintext to be drained.
+    /// Whether there is plaintext to read.
     pub(crate) fn has_plaintext(&mut self) -> bool {
         self.may_have_plaintext
             && self
@@ -156,7 +155,7 @@ impl Session {
             if room == 0 {
                 return;
             }
-            // An error is nothing for now, or an end: `end` tells which.
+            // An error means that there is none now or any more: see `end`.
             let plaintext = reader.fill_buf().unwrap_or_default();
             let taken = plaintext.len().min(room);
             if taken == 0 {
@@ -168,35 +167,35 @@ impl Session {
         }
     }
 
-    /// How reading ended, if it did. Ask when there is no plaintext left.
+    /// How reading ended, if it has. To be called when no plaintext is left.
     #[inline]
     pub(crate) fn end(&self) -> Option<End> {
-        let is_over = self.heard_goodbye || self.has_ended || self.failed.is_some();
-        if is_over { self.how_it_ended() } else { None }
+        let is_over = self.close_notify_received || self.has_ended || self.failed.is_some();
+        if is_over { self.ending() } else { None }
     }
 
-    fn how_it_ended(&self) -> Option<End> {
+    fn ending(&self) -> Option<End> {
         if let Some(error) = &self.failed {
             return Some(End::Failed(TlsError::clone(error)));
         }
-        if self.heard_goodbye {
-            return Some(End::Goodbye);
+        if self.close_notify_received {
+            return Some(End::CloseNotify);
         }
         self.has_ended.then_some(End::Truncated)
     }
 
-    /// Encrypts some prefix of the concatenation of `bufs`; nothing, when as much as may be is
-    /// waiting to be sent.
+    /// Encrypts a prefix of the concatenation of `bufs` and returns its length: 0 while
+    /// [`MAX_BUFFERED_CIPHERTEXT_BYTES`] wait to be sent.
     pub(crate) fn write_plaintext(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         let mut full = bufs.iter().filter(|buf| !buf.is_empty());
         match (full.next(), full.next()) {
             (Some(only), None) => self.tls.writer().write(only),
-            // This allocates, to have them in a row.
+            // Allocates, to make them contiguous.
             _ => self.tls.writer().write_vectored(bufs),
         }
     }
 
-    /// Says that nothing more will be pushed.
+    /// Queues a `close_notify`. Nothing is encrypted after it.
     pub(crate) fn send_close_notify(&mut self) {
         self.tls.send_close_notify();
     }
@@ -206,27 +205,21 @@ impl Session {
         self.tls.wants_write()
     }
 
-    /// Hands ciphertext to `below` once, and forgets what that took.
+    /// Writes ciphertext to `below` once, and discards what was written.
     pub(crate) fn send(&mut self, below: &mut dyn Write) -> io::Result<usize> {
         self.tls.write_tls(below)
     }
 
-    /// Gives back the memory that only a busy stream needs.
+    /// Releases the memory that only a busy stream needs.
     pub(crate) fn shrink(&mut self) {
-        // rustls gives up what it has beyond 4 KiB at the beginning of a read; this one brings
-        // nothing, and is no end.
-        let _ = self.tls.read_tls(&mut Nothing);
+        // rustls releases memory beyond 4 KiB at the beginning of a read. This one would block.
+        let _ = self.tls.read_tls(&mut NoData);
     }
 
-    /// What the handshake has settled. Peer certificates are copied here.
+    /// The results of the handshake. Copies the peer certificates.
     pub(crate) fn info(&self) -> TlsInfo {
         let mut info = TlsInfo::default();
-        info.alpn = match self.tls.alpn_protocol() {
-            Some(b"h2") => Some(Alpn::Http2),
-            Some(b"http/1.1") => Some(Alpn::Http1),
-            // rustls lets nothing pass which was not offered, and nothing else ever is.
-            Some(_) | None => None,
-        };
+        info.alpn = self.tls.alpn_protocol().and_then(Alpn::from_wire_name);
         info.version = match self.tls.protocol_version() {
             Some(ProtocolVersion::TLSv1_2) => Some("TLS 1.2"),
             Some(ProtocolVersion::TLSv1_3) => Some("TLS 1.3"),
@@ -246,16 +239,16 @@ impl Session {
     }
 }
 
-/// A reader with nothing to read for now.
-struct Nothing;
+/// A reader that would block.
+struct NoData;
 
-impl io::Read for Nothing {
+impl io::Read for NoData {
     fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
         Err(io::ErrorKind::WouldBlock.into())
     }
 }
 
-/// The first bytes of the peer.
+/// The first bytes received from the peer.
 #[derive(Default)]
 struct First {
     bytes: [u8; 5],
@@ -273,7 +266,7 @@ impl First {
         }
     }
 
-    /// What the peer speaks, if it is not TLS.
+    /// The error kind of a peer that does not speak TLS.
     fn not_tls(&self) -> Option<TlsErrorKind> {
         let first = &self.bytes[..usize::from(self.seen)];
         // RFC 8446 §5.1: a server begins with an alert (21) or a handshake message (22), and the
@@ -281,7 +274,7 @@ impl First {
         if let [] | [21 | 22] | [21 | 22, 3, ..] = first {
             return None;
         }
-        // Some servers answer what they cannot read with a page, and no status line before it.
+        // Some servers answer with an HTML page without a status line.
         let http = first[0] == b'<' || first.eq_ignore_ascii_case(&b"HTTP/"[..first.len()]);
         Some(TlsErrorKind::NotTls { http })
     }
@@ -292,7 +285,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_tls_is_known_by_its_first_bytes() {
+    fn peer_without_tls_is_recognised_by_its_first_bytes() {
         for (bytes, refusal) in [
             (&b""[..], None),
             (b"\x16", None),

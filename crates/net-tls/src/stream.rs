@@ -1,4 +1,4 @@
-//! TLS as a stream.
+//! The TLS stream.
 
 use std::{
     fmt,
@@ -17,24 +17,24 @@ use crate::{
     session::{End, Session},
 };
 
-/// TLS over another stream.
+/// A TLS connection over another stream.
 ///
-/// - **End.** Reading ends with 0 if the peer announced it (`close_notify`, RFC 8446 §6.1), and
-///   with [`ErrorKind::UnexpectedEof`] if the stream below just ended: a message which lasts until
-///   the end of the stream may have been cut short by anybody.
-/// - **Writing** encrypts at most 128 KiB ahead of what the stream below has taken; then it waits.
-///   [`poll_flush`](NetworkStream::poll_flush) hands over the rest. A write that fails has handed over
-///   nothing: if the stream below fails between two records, the next call is told. And nothing more
-///   is handed over from then on.
-/// - **Goodbye.** [`poll_shutdown`](NetworkStream::poll_shutdown) sends `close_notify`, and does
-///   not wait for the peer's. It takes as long as the stream below takes to accept a few bytes,
-///   which may be for ever: put a deadline around it, or drop the stream instead.
-/// - **Idle.** [`poll_idle`](NetworkStream::poll_idle) reads session tickets and key updates, and
-///   goes on being idle; no buffer for ciphertext is held meanwhile.
-/// - **Dropping** closes the stream below at once, without a word.
+/// - **End.** Reading ends with 0 after the peer's `close_notify` (RFC 8446 §6.1), and with
+///   [`ErrorKind::UnexpectedEof`] if the stream below ends without one: an attacker may have
+///   truncated a message that is delimited by the end of the stream.
+/// - **Writing** encrypts at most 128 KiB ahead of what the stream below has accepted, and is pending
+///   beyond that. [`poll_flush`](NetworkStream::poll_flush) writes the rest. A write that returns an
+///   error has written nothing: if the stream below fails between two records, the next call returns
+///   the error. No write follows a failed one.
+/// - **Shutdown.** [`poll_shutdown`](NetworkStream::poll_shutdown) sends `close_notify`, and does
+///   not wait for the peer's. It is pending until the stream below accepts a few bytes, which may be
+///   for ever: use a deadline, or drop the stream instead.
+/// - **Idle.** [`poll_idle`](NetworkStream::poll_idle) processes session tickets and key updates, and
+///   stays pending; no buffer for ciphertext is held meanwhile.
+/// - **Dropping** closes the stream below at once, without `close_notify`.
 ///
-/// Answers to the peer's messages (a key update, an alert) are sent along with reading, unless
-/// somebody waits to write, who will send them.
+/// Responses to the peer's messages (a key update, an alert) are sent by the reading side, unless a
+/// task waits to write: then its next write sends them.
 pub struct TlsStream {
     below: BoxStream,
     session: Session,
@@ -42,16 +42,16 @@ pub struct TlsStream {
     /// thread while there is any.
     incoming: BytesMut,
     taken: usize,
-    /// Somebody waits to write, with a waker in the stream below.
+    /// Whether a task waits to write, with its waker in the stream below.
     writer_waits: bool,
-    said_goodbye: bool,
-    /// How the stream below has failed to write: as it said, until that has been told, and then of what
-    /// kind that was.
+    close_notify_sent: bool,
+    /// The error with which writing to the stream below failed: the error itself until it has been
+    /// returned, then its kind.
     broken: Option<io::Error>,
-    /// How much ciphertext has come since plaintext last did: parts of a record, which rustls
-    /// holds until there is all of it.
-    parts: usize,
-    /// Whether rustls may have taken more memory for that than it keeps anyway.
+    /// Number of bytes of ciphertext received since the last plaintext: parts of a record, which
+    /// rustls holds until it is complete.
+    unconsumed: usize,
+    /// Whether rustls may have allocated more than it keeps when idle.
     may_have_large_buffers: bool,
 }
 
@@ -64,31 +64,31 @@ impl TlsStream {
             incoming: BytesMut::new(),
             taken: 0,
             writer_waits: false,
-            said_goodbye: false,
+            close_notify_sent: false,
             broken: None,
-            parts: 0,
+            unconsumed: 0,
             may_have_large_buffers: true,
         };
-        stream.refuse_early_bytes()?;
+        stream.check_no_early_bytes()?;
         std::future::poll_fn(|cx| stream.poll_handshake(cx)).await?;
         Ok(stream)
     }
 
-    /// What the handshake has settled. The peer's certificates are copied each time: kept, they
-    /// would cost every idle connection a few kilobytes for the few that are asked.
+    /// Returns the results of the handshake. Copies the peer's certificates on each call; cached, they
+    /// would cost each idle connection a few kilobytes.
     pub fn tls_info(&self) -> TlsInfo {
         self.session.info()
     }
 
-    /// A server says nothing before it was spoken to. Bytes that are there already were sent by
-    /// whoever spoke on this stream before, or by somebody in between; as part of a protected
-    /// stream they would be believed.
-    fn refuse_early_bytes(&mut self) -> io::Result<()> {
+    /// Fails if bytes have arrived before the handshake. A TLS server does not send first: such bytes
+    /// were injected, or belong to an earlier use of the stream, and must not be read as part of a
+    /// protected stream.
+    fn check_no_early_bytes(&mut self) -> io::Result<()> {
         let mut cx = Context::from_waker(noop_waker());
         match self.below.poll_idle(&mut cx) {
             Poll::Pending => Ok(()),
-            // No kind of its own: the handshake, which fails likewise, has the whole error. A runtime
-            // that has ended is among these.
+            // The kind alone says too little: the handshake fails with the complete error. One of these
+            // is a runtime that has shut down.
             Poll::Ready(IdleEvent::Failed(ErrorKind::Other)) => Ok(()),
             Poll::Ready(IdleEvent::Failed(kind)) => Err(kind.into()),
             Poll::Ready(IdleEvent::Closed) => {
@@ -104,7 +104,7 @@ impl TlsStream {
             match self.session.end() {
                 // The alert that says why has been sent, if it could be.
                 Some(End::Failed(error)) => return Poll::Ready(Err(error.into_io())),
-                Some(End::Truncated | End::Goodbye) => {
+                Some(End::Truncated | End::CloseNotify) => {
                     return Poll::Ready(Err(TlsError::new(TlsErrorKind::Unfinished).into_io()));
                 }
                 None => {}
@@ -118,8 +118,8 @@ impl TlsStream {
             } else {
                 self.poll_fill(cx)
             };
-            // A server which refuses may close before it has read everything: what it said is a
-            // better explanation than that writing failed.
+            // A server that rejects the handshake may close before it has read everything: its alert
+            // explains more than the write error.
             match (filled, sent) {
                 (Poll::Ready(Ok(())), Poll::Ready(Err(error))) => self.broken = Some(error),
                 (Poll::Ready(Ok(())), _) => {}
@@ -131,7 +131,7 @@ impl TlsStream {
         }
     }
 
-    /// Feeds some of what has arrived; whether there was any.
+    /// Decrypts some of what has arrived; returns whether there was any.
     #[inline]
     fn process_incoming(&mut self) -> bool {
         let is_some = !self.incoming.is_empty();
@@ -144,24 +144,24 @@ impl TlsStream {
     fn read_ciphertext(&mut self) {
         self.taken += self.session.read_ciphertext(&self.incoming[self.taken..]);
         if self.taken == self.incoming.len() {
-            self.forget_incoming();
+            self.release_incoming();
         }
     }
 
-    fn forget_incoming(&mut self) {
+    fn release_incoming(&mut self) {
         self.taken = 0;
         scratch::give(std::mem::take(&mut self.incoming));
     }
 
-    /// Reads ciphertext, when there is none left, or learns of the end.
+    /// Reads ciphertext, or the end of the stream below.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut buf = scratch::take();
         let read = self.below.poll_read(cx, &mut buf);
         match read {
-            Poll::Ready(Ok(0)) => self.session.feed_end(),
+            Poll::Ready(Ok(0)) => self.session.process_eof(),
             Poll::Ready(Ok(read)) => {
-                self.parts += read;
-                self.may_have_large_buffers |= self.parts > SMALL;
+                self.unconsumed += read;
+                self.may_have_large_buffers |= self.unconsumed > SMALL_BYTES;
                 self.incoming = buf;
                 return Poll::Ready(Ok(()));
             }
@@ -171,16 +171,16 @@ impl TlsStream {
         read.map_ok(drop)
     }
 
-    /// Hands over all ciphertext there is.
+    /// Writes all ciphertext to the stream below.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll_send_some(cx, &mut false)
     }
 
-    /// The same; sets `passed` when some of it has been handed over, whatever comes of the rest.
+    /// The same; sets `passed` once some of it has been written, also if the rest fails.
     fn poll_send_some(&mut self, cx: &mut Context<'_>, passed: &mut bool) -> Poll<io::Result<()>> {
-        // Whoever has been told may have sent elsewhere what is still to be sent here.
+        // The caller may have sent the rest elsewhere after the error: nothing more is written.
         if let Some(error) = self.broken.take() {
-            return Poll::Ready(Err(self.has_broken(error)));
+            return Poll::Ready(Err(self.record_write_error(error)));
         }
         while self.session.wants_write() {
             let mut below = TransportWriter {
@@ -189,38 +189,44 @@ impl TlsStream {
                 is_pending: false,
             };
             match self.session.send(&mut below) {
-                Ok(0) => return Poll::Ready(Err(self.has_broken(ErrorKind::WriteZero.into()))),
+                Ok(0) => {
+                    return Poll::Ready(Err(self.record_write_error(ErrorKind::WriteZero.into())));
+                }
                 Ok(_) => *passed = true,
                 Err(_) if below.is_pending => return Poll::Pending,
-                Err(error) => return Poll::Ready(Err(self.has_broken(error))),
+                Err(error) => return Poll::Ready(Err(self.record_write_error(error))),
             }
         }
         Poll::Ready(Ok(()))
     }
 
-    /// Remembers `error`, which is about to be told.
-    fn has_broken(&mut self, error: io::Error) -> io::Error {
+    /// Keeps the kind of `error`, which is about to be returned.
+    fn record_write_error(&mut self, error: io::Error) -> io::Error {
         self.broken = Some(error.kind().into());
         error
     }
 
-    /// Sends what the peer's messages are to be answered with, as far as that goes.
+    /// Sends responses to the peer's messages, as far as the stream below accepts them.
     fn answer(&mut self, cx: &mut Context<'_>) {
-        // The waker of somebody who waits to write must stay where it is; they will send this. And how
-        // writing has failed is for those to hear who write.
+        // The waker of a waiting writer must stay registered; that writer sends the response. A write
+        // error is returned to writers only.
         if self.session.wants_write() && !self.writer_waits && self.broken.is_none() {
-            // If it fails, so will reading, or the next write.
+            // If it fails, reading or the next write fails too.
             let _ = self.poll_send(cx);
         }
     }
 
-    fn poll_push(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_plaintext(
+        &mut self,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         loop {
             let pushed = self.session.write_plaintext(bufs)?;
             let mut passed = false;
             let sent = self.poll_send_some(cx, &mut passed);
             match (pushed, sent) {
-                // Whoever is told that a write has failed may send the same elsewhere.
+                // A caller may send the same bytes elsewhere after a failed write.
                 (1.., Poll::Ready(Err(error))) if passed => {
                     self.broken = Some(error);
                     return Poll::Ready(Ok(pushed));
@@ -244,16 +250,16 @@ impl NetworkStream for TlsStream {
             self.session.read_plaintext(buf);
             let got = buf.len() - before;
             if got > 0 {
-                self.parts = 0;
+                self.unconsumed = 0;
             }
             let is_full = buf.len() == buf.capacity();
             if is_full || (got > 0 && self.incoming.is_empty()) {
                 return Poll::Ready(Ok(got));
             }
             match self.session.end() {
-                // The end is told next time.
+                // The next call returns the end.
                 Some(_) if got > 0 => return Poll::Ready(Ok(got)),
-                Some(End::Goodbye) => return Poll::Ready(Ok(0)),
+                Some(End::CloseNotify) => return Poll::Ready(Ok(0)),
                 Some(End::Truncated) => {
                     return Poll::Ready(Err(TlsError::new(TlsErrorKind::Truncated).into_io()));
                 }
@@ -265,7 +271,7 @@ impl NetworkStream for TlsStream {
             }
             if !self.process_incoming() {
                 self.answer(cx);
-                ready!(poll_patience(cx, &mut fills));
+                ready!(poll_fill_budget(cx, &mut fills));
                 ready!(self.poll_fill(cx))?;
             }
         }
@@ -276,10 +282,10 @@ impl NetworkStream for TlsStream {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if self.said_goodbye {
+        if self.close_notify_sent {
             return Poll::Ready(Err(ErrorKind::BrokenPipe.into()));
         }
-        let pushed = self.poll_push(cx, bufs);
+        let pushed = self.poll_write_plaintext(cx, bufs);
         self.writer_waits = pushed.is_pending();
         pushed
     }
@@ -294,8 +300,8 @@ impl NetworkStream for TlsStream {
     }
 
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.said_goodbye {
-            self.said_goodbye = true;
+        if !self.close_notify_sent {
+            self.close_notify_sent = true;
             self.session.send_close_notify();
         }
         let sent = match self.poll_send(cx) {
@@ -314,7 +320,7 @@ impl NetworkStream for TlsStream {
             }
             match self.session.end() {
                 None => {}
-                Some(End::Goodbye | End::Truncated) => return Poll::Ready(IdleEvent::Closed),
+                Some(End::CloseNotify | End::Truncated) => return Poll::Ready(IdleEvent::Closed),
                 Some(End::Failed(_)) => {
                     return Poll::Ready(IdleEvent::Failed(ErrorKind::InvalidData));
                 }
@@ -325,23 +331,23 @@ impl NetworkStream for TlsStream {
             self.answer(cx);
             if self.may_have_large_buffers {
                 self.may_have_large_buffers = false;
-                self.parts = 0;
+                self.unconsumed = 0;
                 self.session.shrink();
             }
-            // Asked before it is read: over a blocking socket, to read would be to wait.
+            // `poll_idle` first: over a blocking socket, a read would block.
             match ready!(self.below.poll_idle(cx)) {
                 IdleEvent::UnsolicitedData => {}
                 end => return Poll::Ready(end),
             }
-            let filled = match poll_patience(cx, &mut fills) {
+            let filled = match poll_fill_budget(cx, &mut fills) {
                 Poll::Ready(()) => self.poll_fill(cx),
                 Poll::Pending => Poll::Pending,
             };
             match filled {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(IdleEvent::Failed(error.kind())),
-                // There is more than may be read at once, and what it is decides. Who waits is woken for
-                // it; who asks without waiting would take this for fit.
+                // More has arrived than may be read in one poll. A registered waker is woken for the
+                // rest; for a caller with a no-op waker, pending would mean that the stream is idle.
                 Poll::Pending if noop_waker().will_wake(cx.waker()) => {
                     return Poll::Ready(IdleEvent::UnsolicitedData);
                 }
@@ -359,7 +365,7 @@ impl NetworkStream for TlsStream {
 
 impl Drop for TlsStream {
     fn drop(&mut self) {
-        self.forget_incoming();
+        self.release_incoming();
     }
 }
 
@@ -373,15 +379,15 @@ impl fmt::Debug for TlsStream {
     }
 }
 
-/// How much rustls reads without taking more memory than it keeps anyway, in bytes.
-const SMALL: usize = 4096;
+/// Number of bytes that rustls buffers without allocating more than it keeps when idle.
+const SMALL_BYTES: usize = 4096;
 
-/// How often the stream below is read in one poll without anything coming out of it.
+/// Maximum number of reads from the stream below in one poll that yield no plaintext.
 const MAX_FILLS_PER_POLL: u32 = 4;
 
-/// Pending, with the waker called, once in a while: a peer which sends tickets as fast as they
-/// can be read must not keep everybody else from running.
-fn poll_patience(cx: &Context<'_>, fills: &mut u32) -> Poll<()> {
+/// Pending, with the waker called, after [`MAX_FILLS_PER_POLL`] reads: a peer that sends tickets as
+/// fast as they can be read must not starve other tasks.
+fn poll_fill_budget(cx: &Context<'_>, fills: &mut u32) -> Poll<()> {
     if *fills == MAX_FILLS_PER_POLL {
         cx.waker().wake_by_ref();
         return Poll::Pending;
@@ -390,7 +396,7 @@ fn poll_patience(cx: &Context<'_>, fills: &mut u32) -> Poll<()> {
     Poll::Ready(())
 }
 
-/// The stream below, as rustls writes to it.
+/// Adapts the stream below to the `Write` that rustls wants.
 struct TransportWriter<'a, 'b> {
     stream: &'a mut dyn NetworkStream,
     cx: &'a mut Context<'b>,
@@ -436,16 +442,16 @@ mod tests {
     }
 
     #[test]
-    fn patience_ends_in_a_wake_up_and_not_before() {
+    fn exhausted_fill_budget_wakes_the_task_and_yields() {
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(woken.clone());
         let cx = Context::from_waker(&waker);
         let mut fills = 0;
         for _ in 0..MAX_FILLS_PER_POLL {
-            assert!(poll_patience(&cx, &mut fills).is_ready());
+            assert!(poll_fill_budget(&cx, &mut fills).is_ready());
         }
         assert_eq!(woken.0.load(Ordering::Relaxed), 0);
-        assert!(poll_patience(&cx, &mut fills).is_pending());
+        assert!(poll_fill_budget(&cx, &mut fills).is_pending());
         assert_eq!(woken.0.load(Ordering::Relaxed), 1);
     }
 }

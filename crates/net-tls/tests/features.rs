@@ -25,13 +25,13 @@ fn meet(connector: &RustlsConnector, server: ServerConfig) -> io::Result<TlsInfo
         Ok(stream.tls_info())
     });
     net.run_until_idle();
-    assert_eq!(net.census(), LiveCounts::default());
+    assert_eq!(net.live_counts(), LiveCounts::default());
     outcome
 }
 
 #[cfg(feature = "aws-lc-rs")]
 #[test]
-fn aws_lc_exchanges_keys_that_outlast_quantum_computers_with_who_can_do_it_too() {
+fn aws_lc_negotiates_post_quantum_key_exchange() {
     use httpcore_net_tls::aws_lc_rs;
 
     let root = zoo::Authority::new("root");
@@ -58,7 +58,7 @@ fn aws_lc_exchanges_keys_that_outlast_quantum_computers_with_who_can_do_it_too()
 /// ring is on by default; that another crate turns this feature on changes nothing.
 #[cfg(all(feature = "aws-lc-rs", feature = "ring"))]
 #[test]
-fn whoever_does_not_ask_for_aws_lc_does_not_get_it() {
+fn default_provider_is_not_aws_lc() {
     let root = zoo::Authority::new("root");
     let identity = root.issue(&["tls.test"]);
     let modern = ServerConfig::builder_with_provider(httpcore_net_tls::aws_lc_rs())
@@ -85,7 +85,7 @@ mod platform {
     const EXPECTED: &str = "HTTPCORE_TEST_EXPECTED";
 
     #[test]
-    fn the_system_is_asked_whom_to_trust() {
+    fn platform_verifier_uses_the_system_roots() {
         if let Some(folder) = env::var_os(FOLDER) {
             return judge(folder.as_ref());
         }
@@ -104,7 +104,10 @@ mod platform {
             fs::write(at("roots.pem"), &authority.pem).unwrap();
             // The environment belongs to the process, and so this takes another one.
             let output = Command::new(env::current_exe().unwrap())
-                .args(["--exact", "platform::the_system_is_asked_whom_to_trust"])
+                .args([
+                    "--exact",
+                    "platform::platform_verifier_uses_the_system_roots",
+                ])
                 .env("SSL_CERT_FILE", at("roots.pem"))
                 .env_remove("SSL_CERT_DIR")
                 .env(FOLDER, folder.path())
@@ -138,7 +141,7 @@ mod platform {
     }
 
     #[test]
-    fn revocation_lists_are_not_for_the_system() {
+    fn revocation_lists_conflict_with_the_system_roots() {
         let builder = RustlsConnector::builder()
             .platform_roots()
             .revocation_list_der("any");

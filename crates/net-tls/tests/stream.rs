@@ -124,7 +124,7 @@ async fn exchange(stream: &mut BoxStream, bytes: &[u8]) -> io::Result<Vec<u8>> {
 }
 
 #[test]
-fn what_goes_in_comes_out_however_the_network_cuts_it() {
+fn data_is_transferred_intact_with_any_fragmentation() {
     let world = World::new();
     let bytes = noise(200_000);
     for chunks in [
@@ -166,7 +166,7 @@ fn tls_works_inside_of_tls() {
     });
     assert!(heard == bytes);
     net.run_until_idle();
-    assert_eq!(net.census(), LiveCounts::default());
+    assert_eq!(net.live_counts(), LiveCounts::default());
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn writing_ahead_of_a_peer_that_does_not_read_is_bounded() {
     });
 }
 
-/// A stream which takes so many bytes more, and then fails once.
+/// A stream that accepts `n` more bytes, and then fails once.
 #[derive(Debug)]
 struct Failing {
     stream: BoxStream,
@@ -275,9 +275,9 @@ fn a_write_that_fails_has_sent_nothing_and_one_that_is_cut_short_fails_next_time
     }
 }
 
-/// Whoever was told has perhaps sent the same elsewhere, and still reads what there is.
+/// The caller may have sent the same elsewhere after the error, and still reads the response.
 #[test]
-fn what_a_failed_write_was_given_is_not_sent_later() {
+fn data_of_a_failed_write_is_not_sent_later() {
     let world = World::new();
     let net = MockNet::new();
     let heard = Arc::new(AtomicUsize::new(0));
@@ -319,7 +319,7 @@ fn what_a_failed_write_was_given_is_not_sent_later() {
 }
 
 #[test]
-fn an_announced_end_is_an_end_and_any_other_is_an_error() {
+fn end_without_close_notify_is_an_error() {
     let world = World::new();
     for announced in [true, false] {
         let net = MockNet::new();
@@ -359,7 +359,7 @@ fn a_record_that_was_tampered_with_ends_the_stream_after_what_came_before_it() {
         async move {
             let mut stream = ServerTls::accept(Box::new(stream), config).await.unwrap();
             stream.write_all("good").await.unwrap();
-            // As application data, but nobody has encrypted it.
+            // As application data that is not encrypted.
             let mut below = stream.into_below();
             let forged = [&[23, 3, 3, 0, 40][..], &[0; 40]].concat();
             write_all(&mut *below, &forged).await.unwrap();
@@ -377,7 +377,7 @@ fn a_record_that_was_tampered_with_ends_the_stream_after_what_came_before_it() {
 }
 
 #[test]
-fn alpn_settles_on_what_both_speak_or_on_nothing() {
+fn alpn_selects_a_common_protocol_or_none() {
     let world = World::new();
     let both = [Alpn::Http2, Alpn::Http1];
     for (theirs, offer, settled) in [
@@ -397,7 +397,7 @@ fn alpn_settles_on_what_both_speak_or_on_nothing() {
 }
 
 #[test]
-fn without_a_common_protocol_the_server_refuses_and_says_so() {
+fn without_a_common_alpn_protocol_the_handshake_fails_with_an_alert() {
     let world = World::new();
     let net = MockNet::new();
     let mut config = world.identity.server();
@@ -410,7 +410,7 @@ fn without_a_common_protocol_the_server_refuses_and_says_so() {
 }
 
 #[test]
-fn the_facts_of_a_handshake_are_told() {
+fn tls_info_reports_the_results_of_the_handshake() {
     let world = World::new();
     let net = MockNet::new();
     serve(&net, world.identity.server(), stay);
@@ -426,7 +426,7 @@ fn the_facts_of_a_handshake_are_told() {
 }
 
 #[test]
-fn a_second_connection_resumes_whichever_protocol_it_offers() {
+fn second_connection_resumes_with_any_alpn_offer() {
     let root = Authority::new("root");
     let identity = root.issue(&["tls.test"]);
     let old = ServerConfig::builder_with_provider(httpcore_net_tls::ring())
@@ -457,7 +457,7 @@ fn a_second_connection_resumes_whichever_protocol_it_offers() {
 }
 
 #[test]
-fn connectors_share_no_sessions_and_may_remember_none() {
+fn connectors_share_no_sessions_and_may_cache_none() {
     let root = Authority::new("root");
     let identity = root.issue(&["tls.test"]);
     let net = MockNet::new();
@@ -476,7 +476,7 @@ fn connectors_share_no_sessions_and_may_remember_none() {
 }
 
 #[test]
-fn tickets_do_not_end_idleness_and_everything_else_does() {
+fn tickets_keep_a_stream_idle_and_everything_else_ends_idleness() {
     type Deed = fn(ServerTls) -> httpcore_core_primitives::BoxFuture<'static, ()>;
     let world = World::new();
     let deeds: [(Deed, Poll<IdleEvent>); 4] = [
@@ -514,7 +514,7 @@ fn tickets_do_not_end_idleness_and_everything_else_does() {
 }
 
 #[test]
-fn what_comes_behind_more_tickets_than_are_read_at_once_is_not_taken_for_an_idle_stream() {
+fn data_behind_many_tickets_is_reported_as_unsolicited() {
     let world = World::new();
     let net = MockNet::new();
     let mut config = world.identity.server();
@@ -533,7 +533,7 @@ fn what_comes_behind_more_tickets_than_are_read_at_once_is_not_taken_for_an_idle
 }
 
 #[test]
-fn an_idle_stream_wakes_who_waits_when_it_ends() {
+fn idle_stream_wakes_its_task_when_it_ends() {
     let world = World::new();
     let net = MockNet::new();
     serve(&net, world.identity.server(), async |mut stream| {
@@ -578,7 +578,7 @@ fn keys_are_changed_while_idle_and_while_reading() {
 }
 
 #[test]
-fn what_is_not_tls_is_said_to_be_what_it_is() {
+fn peer_without_tls_is_reported_as_such() {
     let world = World::new();
     for (answer, http) in [
         ("HTTP/1.1 400 Bad Request\r\n\r\n", true),
@@ -594,7 +594,7 @@ fn what_is_not_tls_is_said_to_be_what_it_is() {
         let error = tls_error(&net.run(world.handshake(&net)).unwrap_err());
         assert_eq!(error.kind(), &TlsErrorKind::NotTls { http }, "{answer:?}");
         net.run_until_idle();
-        assert_eq!(net.census(), LiveCounts::default());
+        assert_eq!(net.live_counts(), LiveCounts::default());
     }
 }
 
@@ -616,7 +616,7 @@ fn bytes_from_before_the_handshake_are_refused() {
 }
 
 #[test]
-fn a_handshake_that_stalls_is_given_up_at_its_deadline() {
+fn stalled_handshake_is_aborted_at_its_deadline() {
     let world = World::new();
     let net = MockNet::new();
     net.serve("tls.test", 443, async |stream| stream.stall().await);
@@ -629,7 +629,7 @@ fn a_handshake_that_stalls_is_given_up_at_its_deadline() {
     });
     drop(runtime);
     net.run_until_idle();
-    assert_eq!(net.census().streams, 0);
+    assert_eq!(net.live_counts().streams, 0);
 }
 
 /// How many bytes go each way until the client's handshake is over.
@@ -648,7 +648,7 @@ fn handshake_bytes(world: &World) -> (u64, u64) {
 }
 
 #[test]
-fn a_handshake_cut_anywhere_fails_at_once_and_leaves_nothing() {
+fn handshake_truncated_at_any_byte_fails_and_leaks_nothing() {
     let root = Authority::new("root");
     for version in [TlsVersion::Tls12, TlsVersion::Tls13] {
         // Every handshake a full one, and so of one length.
@@ -680,11 +680,11 @@ fn cut(world: &World, link: Link) {
         "{told}: {error:?}"
     );
     net.run_until_idle();
-    assert_eq!(net.census(), LiveCounts::default(), "{told}");
+    assert_eq!(net.live_counts(), LiveCounts::default(), "{told}");
 }
 
 #[test]
-fn a_handshake_reset_anywhere_is_an_error_and_leaves_nothing() {
+fn handshake_reset_at_any_byte_fails_and_leaks_nothing() {
     let world = World::new();
     // Past the handshake, too: the server has more to say than is let through.
     for n in (0..2000).step_by(13) {
@@ -701,12 +701,12 @@ fn a_handshake_reset_anywhere_is_an_error_and_leaves_nothing() {
         });
         assert!(outcome.is_err(), "{n}");
         net.run_until_idle();
-        assert_eq!(net.census(), LiveCounts::default(), "{n}");
+        assert_eq!(net.live_counts(), LiveCounts::default(), "{n}");
     }
 }
 
 #[test]
-fn a_handshake_dropped_anywhere_leaves_nothing() {
+fn handshake_dropped_at_any_poll_leaks_nothing() {
     let world = Arc::new(World::new());
     let build = |net: &MockNet| {
         let config = world.identity.server();

@@ -1,4 +1,4 @@
-//! A backend of [httpcore](https://docs.rs/httpcore) on a tokio runtime: its sockets, its timers, its
+//! A backend of [httpcore](https://docs.rs/httpcore) on a tokio runtime, with its sockets, timers and
 //! tasks.
 //!
 //! ```
@@ -21,13 +21,13 @@
 //! - A backend belongs to one runtime, whose handle it captures. Sockets are registered there and
 //!   background tasks run there, wherever a request is polled: on a worker of that runtime, on another
 //!   runtime, or on a thread that blocks.
-//! - A connection of HTTP/1.1 has no task: whoever polls the request moves its bytes. A busy runtime
-//!   delays it only by the time its I/O driver needs to report readiness.
+//! - An HTTP/1.1 connection has no task: its bytes are moved where the request is polled. A busy runtime
+//!   delays it only by the time that its I/O driver takes to report readiness.
 //! - All timers of a backend are one table and one task with one [`tokio::time::Sleep`]. Setting a deadline
 //!   does not touch tokio's own timers, and the clock is tokio's: in a runtime with a paused clock, time limits are
 //!   virtual as well.
-//! - Names are looked up by [`SystemResolver`] on bounded worker threads, not on tokio's blocking
-//!   pool, where a look-up cannot be given up.
+//! - Names are looked up by [`SystemResolver`] on a bounded number of worker threads, not on tokio's
+//!   blocking pool, where a look-up cannot be cancelled.
 //!
 //! # When the runtime ends
 //!
@@ -50,8 +50,10 @@ use std::{fmt, io, net::SocketAddr, path::Path, sync::Arc, time::Instant};
 use httpcore_core_primitives::{BoxFuture, BoxStream, NetworkBackend, Runtime, TcpOptions, Timer};
 use httpcore_executor::SharedTimers;
 use httpcore_net_common::socket;
-use httpcore_resolver::{Resolve, SystemResolver, literal};
+use httpcore_resolver::literal;
 use tokio::runtime::{Handle, TryCurrentError};
+
+pub use httpcore_resolver::{CachingResolver, Resolve, StaticHosts, SystemResolver};
 
 use timers::TokioSleep;
 
@@ -80,10 +82,10 @@ impl TokioBackend {
         TokioBackend::with_resolver(handle, Arc::new(SystemResolver::default()))
     }
 
-    /// Creates a backend on the runtime of `handle` which looks names up with `resolver`.
+    /// Creates a backend on the runtime of `handle` that resolves names with `resolver`.
     pub fn with_resolver(handle: &Handle, resolver: Arc<dyn Resolve>) -> Self {
         let (timers, driver) = SharedTimers::new(now, TokioSleep::default());
-        // A runtime drops its tasks before its own timers end: so everything else is told that it has ended.
+        // It is dropped with the runtime, before tokio's own timers are shut down, and records that.
         drop(handle.spawn(driver));
         TokioBackend(Arc::new(Shared {
             handle: handle.clone(),
@@ -92,7 +94,7 @@ impl TokioBackend {
         }))
     }
 
-    /// Whether the runtime has been shut down.
+    /// Returns whether the runtime has been shut down.
     pub fn has_ended(&self) -> bool {
         self.0.timers.has_ended()
     }
@@ -127,7 +129,7 @@ impl NetworkBackend for TokioBackend {
     ) -> BoxFuture<'static, io::Result<BoxStream>> {
         let backend = self.clone();
         let nodelay = options.nodelay;
-        // Opened at once, so that the options need not be kept.
+        // Opened at once, so that the options need not be stored.
         let socket = socket::open_tcp(peer, options);
         Box::pin(async move {
             let socket = socket?;
@@ -158,7 +160,7 @@ impl fmt::Debug for TokioBackend {
     }
 }
 
-/// The clock: tokio's, which is the system's unless the runtime of this thread has paused it.
+/// Returns the time by tokio's clock: the system's, unless the runtime of this thread has paused it.
 fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }

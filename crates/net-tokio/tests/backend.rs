@@ -1,6 +1,6 @@
 //! The backend over real sockets on loopback.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
 use std::{
     future::{pending, poll_fn},
@@ -37,7 +37,7 @@ fn runtimes() -> Vec<runtime::Runtime> {
     ]
 }
 
-/// A connection to a listener on loopback, and the other end.
+/// A connection to a listener on loopback, and its other end.
 async fn connect(backend: &TokioBackend) -> (BoxStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -60,7 +60,7 @@ fn idle(stream: &mut BoxStream) -> Poll<IdleEvent> {
 }
 
 #[test]
-fn bytes_cross_both_ways_and_the_end_is_read() {
+fn bytes_and_the_end_cross_in_both_directions() {
     for runtime in runtimes() {
         let backend = TokioBackend::on(runtime.handle());
         runtime.block_on(async {
@@ -84,7 +84,7 @@ fn bytes_cross_both_ways_and_the_end_is_read() {
 }
 
 #[test]
-fn large_bodies_arrive_whole_in_vectored_writes() {
+fn large_bodies_arrive_complete_in_vectored_writes() {
     const SIZE: usize = 8 << 20;
     for runtime in runtimes() {
         let backend = TokioBackend::on(runtime.handle());
@@ -152,7 +152,7 @@ fn unix_sockets_connect_and_missing_ones_fail() {
 }
 
 #[test]
-fn a_refused_connection_is_reported_as_such() {
+fn refused_connection_has_its_error_kind() {
     for runtime in runtimes() {
         let backend = TokioBackend::on(runtime.handle());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -164,9 +164,9 @@ fn a_refused_connection_is_reported_as_such() {
     }
 }
 
-/// What had reached the kernel is known although the runtime's I/O driver has not run since.
+/// An end that has reached the kernel is found although the runtime's I/O driver has not run since.
 #[test]
-fn an_idle_connection_that_has_ended_is_noticed_without_a_turn_of_the_driver() {
+fn ended_idle_connection_is_noticed_without_the_io_driver() {
     for runtime in runtimes() {
         let backend = TokioBackend::on(runtime.handle());
         runtime.block_on(async {
@@ -178,8 +178,8 @@ fn an_idle_connection_that_has_ended_is_noticed_without_a_turn_of_the_driver() {
                 assert!(idle(&mut stream).is_pending());
                 peer.write_all(says.as_bytes()).unwrap();
                 drop(peer);
-                // Loopback: what was written has arrived. There has been no await in between.
-                // An answer of just now is relied on for some tens of microseconds.
+                // On loopback, written bytes have arrived. There was no await in between.
+                // An observation is relied on for some tens of microseconds.
                 let since = backend.now();
                 while backend.now() - since < Duration::from_micros(60) {}
                 assert_eq!(idle(&mut stream), Poll::Ready(end));
@@ -199,7 +199,7 @@ impl Wake for Count {
 }
 
 #[test]
-fn a_waker_left_with_an_idle_connection_is_called_when_it_ends() {
+fn waker_of_an_idle_connection_is_called_when_it_ends() {
     for runtime in runtimes() {
         let backend = TokioBackend::on(runtime.handle());
         runtime.block_on(async {
@@ -218,7 +218,7 @@ fn a_waker_left_with_an_idle_connection_is_called_when_it_ends() {
 }
 
 #[test]
-fn timers_go_off_in_order_and_move() {
+fn timers_are_ready_in_order_and_can_be_moved() {
     for runtime in runtimes() {
         let backend = TokioBackend::on(runtime.handle());
         let runtime_of: Arc<dyn Runtime> = Arc::new(backend.clone());
@@ -237,9 +237,9 @@ fn timers_go_off_in_order_and_move() {
     }
 }
 
-/// An hour of tokio's paused clock: the time limits of the engine follow it.
+/// An hour of tokio's paused clock, which time limits follow.
 #[tokio::test(start_paused = true)]
-async fn time_is_virtual_where_tokios_is_paused() {
+async fn time_is_virtual_if_tokios_clock_is_paused() {
     let backend: Arc<dyn Runtime> = Arc::new(TokioBackend::current().unwrap());
     let start = backend.now();
     sleep_until(&backend, start + Duration::from_secs(3600)).await;
@@ -249,7 +249,7 @@ async fn time_is_virtual_where_tokios_is_paused() {
 }
 
 #[test]
-fn everything_of_a_runtime_that_has_ended_fails_by_name_and_at_once() {
+fn operations_of_a_shut_down_runtime_fail_at_once_with_runtime_shutdown() {
     for runtime in runtimes() {
         let backend = TokioBackend::on(runtime.handle());
         let (mut stream, peer) = runtime.block_on(connect(&backend));
@@ -271,20 +271,20 @@ fn everything_of_a_runtime_that_has_ended_fails_by_name_and_at_once() {
             Poll::Ready(IdleEvent::Failed(_))
         ));
         let Poll::Ready(Err(error)) = stream.poll_read(&mut cx, &mut buf) else {
-            panic!("the read goes on");
+            panic!("the read is still pending");
         };
         assert!(RuntimeShutdown::is_source_of(&error), "{error}");
         let mut connecting =
             backend.connect_tcp(peer.local_addr().unwrap(), &TcpOptions::default());
         let Poll::Ready(Err(error)) = connecting.as_mut().poll(&mut cx) else {
-            panic!("the attempt goes on");
+            panic!("the attempt is still pending");
         };
         assert!(RuntimeShutdown::is_source_of(&error), "{error}");
     }
 }
 
 #[test]
-fn the_driver_of_the_timers_ends_with_the_last_handle() {
+fn timer_task_ends_with_the_last_handle() {
     for runtime in runtimes() {
         let backend = TokioBackend::on(runtime.handle());
         let alive = || runtime.metrics().num_alive_tasks();
@@ -302,7 +302,7 @@ fn the_driver_of_the_timers_ends_with_the_last_handle() {
 }
 
 #[test]
-fn a_backend_works_from_outside_of_its_runtime() {
+fn backend_works_outside_of_its_runtime() {
     let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()

@@ -26,8 +26,7 @@ use std::{
 
 use httpcore_core_primitives::{
     Body, BoxFuture, ConnectionInfo, Error, Established, ExchangeContext, ExclusiveConnection,
-    IdleEvent, Lease, Origin, Request, Response, Runtime, Scheme, SendError, Timeouts, Timer,
-    Trace,
+    IdleEvent, Lease, Origin, Request, Response, Runtime, Scheme, SendError, Timer,
 };
 use httpcore_pool::{Connect, ConnectContext, Pool, PoolConfig, Route};
 
@@ -193,13 +192,7 @@ fn main() {
     }
     for n in 0..requests {
         if bare {
-            let terms = ExchangeContext {
-                attempt: 1,
-                lease: Lease::unowned(),
-                timeouts: Timeouts::default(),
-                deadline: None,
-                trace: Trace::none(),
-            };
+            let terms = ExchangeContext::new(Lease::unowned());
             let exchange = Box::new(Instantly).exchange(Request::new(Body::empty()), terms);
             black_box(now(exchange));
         } else {

@@ -1,44 +1,68 @@
-//! The pool's machine, with numbers for connections: two places, two routes, four requests.
+//! The machine of the pool, with numbers for connections: two slots, two routes, four requests.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
-use httpcore_core_primitives::{ConnectionPolicy, Origin, Scheme};
+use httpcore_core_primitives::{ConnectionPolicy, KeepAliveHints, Origin, Scheme};
 use httpcore_pool::{
     PoolConfig, Route,
-    state::{Action, Connection, PlaceId, State, TicketId},
+    state::{Connection, Effect, Effects, Input, State},
 };
 
 type Machine = State<u32, ()>;
 
-/// Prints what the machine wants done; yields the dials it begins and the grants it makes.
-fn told(machine: &mut Machine, now: Instant) -> (Vec<PlaceId>, Vec<(TicketId, u32)>) {
-    let (mut dials, mut grants) = (Vec::new(), Vec::new());
-    let mut is_fit = |_, _: &mut u32| true;
-    while let Some(action) = machine.poll_action(now, &mut is_fit) {
-        match action {
-            Action::Dial { place, route, .. } => {
+/// Something to happen next, outside the machine.
+enum Next {
+    /// An attempt to connect ends with this input.
+    Connected(Input<'static, u32, ()>),
+    /// A request is done, and its connection returned with this input.
+    Returned(Input<'static, u32, ()>),
+}
+
+/// Gives the machine an input, and prints what is to be done for it; notes what happens next.
+fn tell(
+    machine: &mut Machine,
+    input: Input<'_, u32, ()>,
+    now: Instant,
+    next: &mut VecDeque<Next>,
+    made: &mut u32,
+) {
+    let mut effects = Effects::new();
+    machine.handle(input, now, &mut effects);
+    for effect in effects {
+        match effect {
+            Effect::Connect { conn, route, .. } => {
                 println!("    begin to connect to {route}");
-                dials.push(place);
+                *made += 1;
+                next.push_back(Next::Connected(Input::Connected {
+                    conn,
+                    result: Ok(Connection::Exclusive(*made)),
+                    limit: None,
+                }));
             }
-            Action::Grant {
-                ticket,
-                connection: Connection::Exclusive(number),
+            Effect::Grant {
+                waiter,
+                connection: Connection::Exclusive(connection),
                 reused,
                 ..
             } => {
                 let which = if reused { "the used" } else { "the new" };
-                println!("    {ticket:?} gets {which} connection {number}");
-                grants.push((ticket, number));
+                println!("    {waiter:?} gets {which} connection {connection}");
+                next.push_back(Next::Returned(Input::Returned {
+                    waiter,
+                    connection,
+                    hints: KeepAliveHints::default(),
+                }));
             }
-            Action::Close {
-                connection: Connection::Exclusive(number),
+            Effect::Close {
+                connection: Connection::Exclusive(connection),
                 reason,
-                ..
-            } => println!("    close connection {number}: {}", reason.label()),
+            } => println!("    close connection {connection}: {}", reason.label()),
             other => println!("    {other:?}"),
         }
     }
-    (dials, grants)
 }
 
 fn main() {
@@ -50,34 +74,32 @@ fn main() {
     let mut now = Instant::now();
     let route = |host| Route::to(Origin::new(Scheme::Http, host, 80));
     let (one, other) = (route("one.test"), route("other.test"));
+    let (mut next, mut made) = (VecDeque::new(), 0);
 
     println!("three requests to one.test, and one to other.test:");
     for route in [&one, &one, &one, &other] {
-        machine.enqueue(route, ConnectionPolicy::default(), now);
+        let request = Input::Request {
+            route,
+            policy: ConnectionPolicy::default(),
+            arrival: None,
+        };
+        tell(&mut machine, request, now, &mut next, &mut made);
     }
-    let (dials, _) = told(&mut machine, now);
-
-    println!("both connections are made:");
-    for (number, &dial) in (1..).zip(&dials) {
-        machine.dialled(dial, Ok(Connection::Exclusive(number)), now);
+    while let Some(event) = next.pop_front() {
+        let input = match event {
+            Next::Connected(input) => {
+                println!("a connection is made:");
+                input
+            }
+            Next::Returned(input) => {
+                println!("a connection is returned:");
+                input
+            }
+        };
+        tell(&mut machine, input, now, &mut next, &mut made);
     }
-    let (_, mut open) = told(&mut machine, now);
-
-    while let Some((ticket, number)) = open.pop() {
-        println!("{ticket:?} gives connection {number} back:");
-        machine.reclaimed(ticket, Ok(number), now);
-        let (dials, grants) = told(&mut machine, now);
-        open.extend(grants);
-        for dial in dials {
-            println!("a connection is made:");
-            machine.dialled(dial, Ok(Connection::Exclusive(3)), now);
-            open.extend(told(&mut machine, now).1);
-        }
-    }
-
     println!("four seconds later:");
     now += Duration::from_secs(4);
-    machine.expire(now);
-    told(&mut machine, now);
-    println!("{:?}", machine.books());
+    tell(&mut machine, Input::Tick, now, &mut next, &mut made);
+    println!("{:?}", machine.counts());
 }

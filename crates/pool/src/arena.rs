@@ -51,6 +51,9 @@ impl fmt::Debug for Key {
     }
 }
 
+/// How many slots a table keeps when it is empty. A burst of more is given back.
+pub(crate) const KEPT_SLOTS: usize = 1024;
+
 pub(crate) struct Arena<T> {
     slots: Slab<Slot<T>>,
     /// The stamp of the next slot to be filled. It comes round after four thousand million; a key
@@ -75,6 +78,7 @@ impl<T> Arena<T> {
         self.slots.len()
     }
 
+    #[inline]
     pub(crate) fn insert(&mut self, value: T) -> Key {
         let stamp = self.stamp;
         self.stamp = stamp.wrapping_add(1);
@@ -101,9 +105,25 @@ impl<T> Arena<T> {
         }
     }
 
+    #[inline]
     pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
         self.get(key)?;
-        Some(self.slots.remove(key.index()).value)
+        let value = self.slots.remove(key.index()).value;
+        if self.slots.capacity() > KEPT_SLOTS && self.slots.is_empty() {
+            self.slots = Slab::new();
+        }
+        Some(value)
+    }
+
+    /// Gives back the memory of a burst, as far as no slot in use is behind it.
+    pub(crate) fn shrink(&mut self) {
+        if self.slots.capacity() > 4 * self.slots.len().max(KEPT_SLOTS) {
+            self.slots.shrink_to_fit();
+        }
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.slots.capacity()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
@@ -151,6 +171,10 @@ impl Links {
 
     pub(crate) fn is_linked(&self) -> bool {
         self.linked
+    }
+
+    pub(crate) fn next(&self) -> Option<Key> {
+        self.next.some()
     }
 }
 
@@ -256,6 +280,7 @@ impl<C> List<C> {
     }
 
     /// Takes `key` out, if it is in this list. (It must not be in another of the same chain.)
+    #[inline]
     pub(crate) fn remove<T>(&mut self, arena: &mut Arena<T>, key: Key) -> bool
     where
         C: Chain<T>,

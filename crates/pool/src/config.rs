@@ -30,6 +30,12 @@ pub struct PoolConfig {
     /// which answers slowly cannot fill the pool; against one which cannot be connected to, there is
     /// [`connect_preempt_after`](Self::connect_preempt_after).
     pub max_connections_per_origin: Option<usize>,
+    /// Maximum number of requests along one route that hold a connection at the same time, responses
+    /// that are being read included; further ones wait in the queue. A limit of 0 counts as 1.
+    ///
+    /// Beside the limits of connections, it bounds the load on one origin whatever the protocol: one
+    /// HTTP/2 connection may carry 100 requests at once. None by default.
+    pub max_requests_per_origin: Option<usize>,
     /// How many connections may carry many exchanges at once (HTTP/2) along one route.
     ///
     /// 4 by default: RFC 9113 §9.1 would have one, and a server that admits a hundred exchanges on
@@ -63,7 +69,20 @@ pub struct PoolConfig {
     ///
     /// 5 s by default: long enough for two lost packets (RFC 6298 has a connect repeated after 1
     /// and 3 s), and short enough that origins which do not answer cannot hold the whole pool.
+    ///
+    /// Less than 10 ms counts as 10 ms: two routes that wait for one slot would otherwise take it from
+    /// each other without end.
     pub connect_preempt_after: Option<Duration>,
+    /// How long an attempt to connect may keep other requests of its route from an attempt of their
+    /// own. While it is younger, they wait for its result where one attempt is to find out the
+    /// protocol, and a request takes over one whose request has left. An attempt that is older, or
+    /// whose request ran into a time limit, goes on, but another one may begin beside it, within the
+    /// limits: at most one more for each such time. Whichever connection is ready first serves.
+    ///
+    /// `None` lets every attempt hold others back until its own time limits end it; zero lets none
+    /// do so, and each request has its own. 500 ms by default: most handshakes take less, and one
+    /// that lost its first packet takes more.
+    pub connect_patience: Option<Duration>,
     /// How often an attempt to connect that failed is repeated, while its request still waits: at
     /// once, then after 0.5, 1, 2 … s (at most 30 s). Each attempt has the time limits of a whole
     /// one. None by default: it is for whoever asks to say whether a refusal may be passing.
@@ -82,6 +101,7 @@ impl Default for PoolConfig {
         PoolConfig {
             max_connections: Some(100),
             max_connections_per_origin: None,
+            max_requests_per_origin: None,
             max_http2_connections_per_origin: Some(4),
             max_idle: None,
             max_idle_per_origin: None,
@@ -90,6 +110,7 @@ impl Default for PoolConfig {
             max_requests_per_connection: None,
             max_pending_requests: None,
             connect_preempt_after: Some(Duration::from_secs(5)),
+            connect_patience: Some(Duration::from_millis(500)),
             connect_retries: 0,
             timeouts: Timeouts::default(),
             retry: Retry::default(),

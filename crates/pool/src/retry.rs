@@ -17,6 +17,7 @@ pub(crate) fn may_be_sent_again(
     let SendError {
         error,
         request: Some(request),
+        ..
     } = failure
     else {
         return false;
@@ -50,10 +51,8 @@ mod tests {
     fn failure(method: Method, kind: ErrorKind, sent: RequestSent) -> SendError {
         let mut request = Request::new(Body::empty());
         *request.method_mut() = method;
-        SendError {
-            error: Error::new(kind, ErrorPhase::Send, sent),
-            request: Some(Box::new(request)),
-        }
+        let error = Error::new(kind, ErrorPhase::Send, sent);
+        SendError::new(error, Some(Box::new(request)))
     }
 
     #[test]

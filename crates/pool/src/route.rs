@@ -351,12 +351,12 @@ pub enum Hop {
 }
 
 /// A map by route, which believes the hash that the route brings.
-pub(crate) type RouteMap<V> = HashMap<Route, V, BuildHasherDefault<Brought>>;
+pub(crate) type RouteMap<V> = HashMap<Route, V, BuildHasherDefault<PrehashedHasher>>;
 
 #[derive(Default)]
-pub(crate) struct Brought(u64);
+pub(crate) struct PrehashedHasher(u64);
 
-impl Hasher for Brought {
+impl Hasher for PrehashedHasher {
     fn write_u64(&mut self, hash: u64) {
         self.0 = hash;
     }

@@ -1,323 +1,95 @@
 //! The pool without I/O.
 //!
-//! Everything that happens to a [`State`] is a method; everything it wants done comes out of
-//! [`poll_action`](State::poll_action), which is asked after each of them until there is nothing
-//! more. (The methods which end in `at_once`, and [`lend`](State::lend), are short ways through both:
-//! after them there is nothing to ask for.) It has no lock, no clock and no `async`; what a connection
-//! is, it does not know. Tests use numbers.
+//! A [`State`] is told what happened, one [`Input`] at a time, and answers with [`Effect`]s, which the
+//! caller carries out after it has released its lock. It has no lock, no clock and no `async`, and does
+//! not know what a connection is: tests use numbers.
 //!
-//! A request is a *ticket*, from the queue to the end of its exchange. A connection has a *place*,
-//! from the moment in which it begins to be made until it is gone:
+//! A request is a *waiter*, from its arrival to the end of its exchange. A connection has a *slot*,
+//! from the moment in which an attempt to make it begins until it is closed:
 //!
 //! ```text
-//!              enqueue                       Grant
-//!   ticket:  ─────────► waiting ──────────────────────────► holding ──► over
-//!                          │  cancel, Refuse                  reclaimed, decline
-//!                          └─────────────► over
+//!              Request                     Grant
+//!   waiter:  ─────────► waiting ──────────────────────► holding ──► over
+//!                          │  ▲      Stale                │  Returned, Ended, Declined
+//!                  Cancel, │  └─────────────────────────┤
+//!                  Reject  └─────────► over
 //!
-//!               Dial             dialled
-//!   place:   ─────────► dial ─────────────► settling ──┬─► lent ──► settling     exclusive
-//!                          │ failed, Abandon           └─► idle ──► lent, Close
-//!                          └─► gone             └───────► shared ──► Close       shared
+//!              Connect             Connected
+//!   slot:    ─────────► connecting ──────────┬──► lent ◄──► idle ──► Close     exclusive
+//!                          │                 └──► shared ───────────► Close    shared
+//!                          └─► gone (failed, abandoned)
 //! ```
 //!
-//! # What holds after every drained step
+//! # How an input is handled
 //!
-//! - `dials + idle + lent + shared` is the number of places, and at most `max_connections`.
-//! - Nobody waits while a place is free and may be used for them, nor while a connection on their
-//!   own route could serve them.
-//! - A dial begins only for a ticket which waits and has none; so there are never more dials begun
-//!   for a route than tickets that wait on it. A dial whose ticket has gone goes on, for the next
-//!   ticket on its route, or until its place is needed.
-//! - Along one route, tickets are served in the order of their coming; what ends a wait is whatever
-//!   comes first, an idle connection or a new one. Between routes, places go round.
+//! 1. The input changes one thing, and names the route it concerns.
+//! 2. [`assign`](State::assign) grants connections of that route to its waiters, and then updates the
+//!    route: attempts to connect that lost their waiter go to waiters without one, and the route joins
+//!    or leaves the *connect queue*.
+//! 3. [`rebalance`](State::rebalance) gives slots to the routes in the connect queue, round-robin: it
+//!    evicts what is idle, abandons attempts that no waiter needs, preempts one that takes long, and
+//!    begins new ones.
+//!
+//! With no waiters, both return after a few comparisons. Neither takes longer because there are more
+//! connections, routes or waiters.
+//!
+//! # What holds after every input
+//!
+//! - `connecting + idle + lent + shared` is the number of slots in use, and at most `max_connections`.
+//! - No request waits while a slot is free and may be used for it, nor while a connection on its own
+//!   route could serve it.
+//! - An attempt to connect begins only for a waiter that has none. An attempt whose waiter has left goes
+//!   on, for the next waiter of its route, or until its slot is needed.
+//! - Along one route, waiters are served in the order of their arrival, by whichever connection is
+//!   ready first. Between routes, slots are given round-robin.
+//!
+//! # Three waits
+//!
+//! - `connect_preempt_after` preempts an attempt to connect in a full pool, for another route.
+//! - `connect_patience` ends the time for which an attempt holds back or stands in for an attempt
+//!   of another waiter of the same route. The old attempt goes on beside the new one.
+//! - A wait for a connection that is about to be free is not implemented: a request without a
+//!   connection begins an attempt at once, if there is a slot.
 //!
 //! ```
 //! use httpcore_core_primitives::{ConnectionPolicy, Origin, Scheme};
-//! use httpcore_pool::{PoolConfig, Route, state::{Action, Connection, State}};
+//! use httpcore_pool::{PoolConfig, Route, state::{Connection, Effect, Effects, Input, State}};
 //!
 //! let mut state = State::<&str, ()>::new(&PoolConfig::default());
 //! let route = Route::to(Origin::new(Scheme::Http, "localhost", 80));
 //! # #[allow(clippy::disallowed_methods)]
 //! let now = std::time::Instant::now();
-//! let mut fit = |_, _: &mut &str| true;
+//! let request = Input::Request { route: &route, policy: ConnectionPolicy::default(), arrival: None };
 //!
-//! let first = state.enqueue(&route, ConnectionPolicy::default(), now);
-//! let Some(Action::Dial { place, .. }) = state.poll_action(now, &mut fit) else { panic!() };
-//! state.dialled(place, Ok(Connection::Exclusive("the first")), now);
-//! let Some(Action::Grant { ticket, connection, .. }) = state.poll_action(now, &mut fit) else {
-//!     panic!()
-//! };
-//! assert_eq!(ticket, first);
+//! let mut effects = Effects::new();
+//! let first = state.handle(request, now, &mut effects);
+//! let Some(Effect::Connect { conn, .. }) = effects.into_iter().next() else { panic!() };
+//!
+//! let mut effects = Effects::new();
+//! let result = Ok(Connection::Exclusive("the first"));
+//! state.handle(Input::Connected { conn, result, limit: None }, now, &mut effects);
+//! let Some(Effect::Grant { waiter, connection, .. }) = effects.into_iter().next() else { panic!() };
+//! assert_eq!(Some(waiter), first);
 //! assert!(matches!(connection, Connection::Exclusive("the first")));
-//! assert!(state.poll_action(now, &mut fit).is_none());
 //! ```
 
 use std::{
-    collections::VecDeque,
     num::NonZeroU64,
     time::{Duration, Instant},
 };
 
 use httpcore_core_primitives::{
-    CloseReason, ConnectionPolicy, Error, KeepAliveHints, StreamLimit, options::earlier,
+    CloseReason, ConnectionPolicy, Error, ErrorKind, ErrorPhase, KeepAliveHints, RequestSent,
+    StreamLimit, options::earlier,
 };
 
 use crate::{
-    arena::{Arena, Chain, Key, Links, List},
+    arena::{Arena, Chain, KEPT_SLOTS, Key, Links, List},
     config::PoolConfig,
     route::{Route, RouteMap},
 };
 
-mod acting;
-mod action;
-mod idle;
-mod places;
-mod roads;
-mod short;
-mod sight;
-mod tickets;
-
-use idle::{Class, Idle};
-
-pub use action::{
-    Action, Arrival, Connection, ConnectionCloseReason, Lent, PlaceId, Refusal, TicketId,
-};
-pub use sight::{Activity, Books, PoolStats, Sight};
-
-/// How many requests may be served on connections of other routes while a route waits for a place
-/// in a full pool, before one of those connections is closed for it. A new connection costs about
-/// as much as so many small exchanges.
-const PATIENCE: u32 = 16;
-
-/// How often the dials made for one request may have to give way and are given longer the next
-/// time. The last time is 32 times as long as the first.
-const LEVELS: usize = 6;
-
-/// How many routes without connections are remembered for the protocol that was spoken there.
-const REMEMBERED: usize = 1024;
-
-/// The pool without I/O. `X` is an exclusive connection, `S` a handle to a shared one. See the
-/// [module](self).
-pub struct State<X, S> {
-    limits: Limits,
-    index: RouteMap<Key>,
-    roads: Arena<Road>,
-    places: Arena<Place<X, S>>,
-    claims: Arena<Claim>,
-    /// Roads which could begin a dial if there were a place, in the order of their turns.
-    ring: List<Turn>,
-    /// Roads without places and tickets, kept for what is known of them; longest empty first.
-    resting: List<Rest>,
-    /// Connections without exchanges.
-    idle: Idle,
-    /// Dials that nobody waits for, oldest first.
-    orphans: List<Lru>,
-    /// Dials that somebody waits for, oldest first, by how often those before them gave way.
-    attended: [List<Lru>; LEVELS],
-    /// Connections by the time of their making, oldest first, until they reach their age.
-    ages: List<ByAge>,
-    work: VecDeque<Work<X, S>>,
-    /// The latest ticket: the one to be refused if the queue is too long.
-    newcomer: Option<Key>,
-    /// How many tickets have neither a connection nor a dial.
-    wanting: usize,
-    /// How many tickets wait.
-    waiting: usize,
-    /// How many connections there are.
-    made: usize,
-    /// How many shared connections there are that still take exchanges, or finish some.
-    shared: usize,
-    /// How often others were served while the front of the ring waited for a place.
-    passed_over: u32,
-    /// A shared connection which finishes its exchanges so that its place can go to another road.
-    yielding: Option<Key>,
-    /// What has begun that will end by itself, since that was last asked.
-    news: News,
-    closed: bool,
-    /// Newcomers are refused, and nothing is kept that nobody waits for.
-    draining: bool,
-    sequence: u64,
-    counters: PoolStats,
-}
-
-/// What has begun that will end by itself.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct News {
-    /// Whether there is any such thing.
-    pub any: bool,
-    /// When the first of them ends.
-    pub soonest: Option<Instant>,
-}
-
-impl News {
-    fn hear(&mut self, end: Option<Instant>) {
-        self.any = true;
-        self.soonest = earlier(self.soonest, end);
-    }
-}
-
-struct Limits {
-    places: usize,
-    places_per_road: usize,
-    shared_per_road: usize,
-    idle: usize,
-    idle_per_road: usize,
-    idle_timeout: Option<Duration>,
-    max_lifetime: Option<Duration>,
-    max_requests: u64,
-    queue: usize,
-    connect_preempt_after: Option<Duration>,
-}
-
-/// A route with something on it.
-struct Road {
-    route: Route,
-    may_share: bool,
-    knowledge: Knowledge,
-    /// Tickets content with any connection, longest waiting first.
-    waiting: List<Queue>,
-    /// Tickets which will have a new connection only.
-    fresh: List<Queue>,
-    /// Of both, those for which nothing is being dialled.
-    wanting: List<Wanting>,
-    /// Exclusive connections, most recently used first.
-    idle: List<OnRoad>,
-    /// Shared connections which take another exchange.
-    roomy: List<OnRoad>,
-    /// Dials that nobody waits for.
-    orphans: List<OnRoad>,
-    /// Tickets which have come, and are in no queue yet.
-    arriving: usize,
-    places: usize,
-    dials: usize,
-    /// Shared connections which are not retired.
-    shared: usize,
-    /// Those of them which have yet to say how much they admit.
-    untold: usize,
-    turn: Links,
-    rest: Links,
-}
-
-/// What is known of the protocol at the end of a route that may be shared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Knowledge {
-    /// Nothing: one dial is made to find out, and the others wait for what it finds.
-    Unknown,
-    /// The attempt to find out failed, and so everybody tries for themselves.
-    Doubtful,
-    /// Connections are exclusive.
-    Exclusive,
-    /// Connections are shared; the last one admitted so many exchanges.
-    Shared { limit: usize },
-}
-
-struct Place<X, S> {
-    road: Key,
-    stage: Stage<X, S>,
-    /// When the dial began, and then when it ended.
-    born: Instant,
-    /// The same, in the order of tickets.
-    born_sequence: u64,
-    /// When its age ends it, once it is made.
-    ends: Option<Instant>,
-    idle_since: Instant,
-    /// When idleness ends it, while it is idle.
-    idle_until: Option<Instant>,
-    /// How long it may be idle.
-    class: Class,
-    /// Among which of the attended dials it is, while it is one.
-    level: u8,
-    /// Why it is not used again, if whoever used it last has said so.
-    ending: Option<ConnectionCloseReason>,
-    served: u64,
-    /// Whether its dial has succeeded.
-    made: bool,
-    on_road: Links,
-    lru: Links,
-    age: Links,
-}
-
-enum Stage<X, S> {
-    /// Being made.
-    Dial {
-        /// Who waits for it.
-        ticket: Option<Key>,
-        /// Whether it was begun for that ticket, which then bears its failure.
-        own: bool,
-    },
-    /// Come, and about to be lent, parked or closed: the connection is in the work queue.
-    Settling,
-    Idle(X),
-    Lent,
-    Shared {
-        handle: S,
-        exchanges: usize,
-        limit: usize,
-        /// Whether that is its own word, and not a guess.
-        told: bool,
-        /// Why it takes no more.
-        retired: Option<ConnectionCloseReason>,
-    },
-}
-
-struct Claim {
-    road: Key,
-    sequence: u64,
-    fresh: bool,
-    close_after: bool,
-    /// How often a dial made for it had to give way.
-    gave_way: u8,
-    asked: Instant,
-    stage: ClaimStage,
-    queue: Links,
-    wanting: Links,
-}
-
-enum ClaimStage {
-    Waiting {
-        dial: Option<Key>,
-    },
-    Holding {
-        place: Key,
-    },
-    /// And its owner has yet to be told.
-    Refused,
-}
-
-/// What happened and has yet to be dealt with, in order.
-enum Work<X, S> {
-    /// A ticket has come.
-    Arrive(Key),
-    /// Tickets on this road may be served, or the road have become empty.
-    Serve(Key),
-    /// An exclusive connection has come, from a dial or from an exchange.
-    Settle {
-        place: Key,
-        connection: X,
-    },
-    /// An idle connection may have ended.
-    Ask(Key),
-    /// The dial that a ticket waited for has ended, and was not for it.
-    Requeue(Key),
-    Act(Action<X, S>),
-}
-
-/// Runs through roads: the ring.
-struct Turn;
-/// Runs through roads: the resting ones.
-struct Rest;
-/// Runs through claims: the two queues of a road.
-struct Queue;
-/// Runs through claims: those of a road which lack a dial.
-struct Wanting;
-/// Runs through places: by road and stage.
-struct OnRoad;
-/// Runs through places: idle connections, orphaned dials, or attended ones.
-struct Lru;
-/// Runs through places: by age.
-struct ByAge;
-
+/// Which of the links of an item a list runs through.
 macro_rules! chain {
     ($chain:ty, $item:ty, $field:ident $(, $generic:ident)*) => {
         impl<$($generic),*> Chain<$item> for $chain {
@@ -330,13 +102,100 @@ macro_rules! chain {
         }
     };
 }
-chain!(Turn, Road, turn);
-chain!(Rest, Road, rest);
-chain!(Queue, Claim, queue);
-chain!(Wanting, Claim, wanting);
-chain!(OnRoad, Place<X, S>, on_road, X, S);
-chain!(Lru, Place<X, S>, lru, X, S);
-chain!(ByAge, Place<X, S>, age, X, S);
+
+mod assign;
+mod connect;
+mod connections;
+mod idle;
+mod messages;
+mod routes;
+mod snapshot;
+mod waiters;
+
+use connections::{Conn, Connections, InOrder, InRoute, Stage};
+use idle::{Idle, IdleClass};
+use routes::{KnownProtocol, RouteState, Routes};
+use waiters::{InQueue, InWithoutConnect, Waiter, WaiterStage, Waiters};
+
+pub use messages::{
+    Arrival, ConnId, Connection, ConnectionCloseReason, Effect, Effects, Input, Rejection, WaiterId,
+};
+pub use snapshot::{Activity, ConnectionSnapshot, Counts, PoolStats};
+
+/// Number of requests that may be served on connections of other routes while a route waits for a
+/// slot in a full pool, before one of those connections is closed for it. A new connection costs
+/// about as much as that many small exchanges.
+const MAX_REUSES_BEFORE_YIELD: u32 = 16;
+
+/// How often the attempts to connect for one request may be preempted and have more time the next
+/// time. The last time is 32 times as long as the first.
+const BACKOFF_LEVELS: usize = 6;
+
+/// Shortest time after which an attempt to connect is preempted. With less, two routes that wait
+/// for one slot would take it from each other without end.
+const MIN_PREEMPT_AFTER: Duration = Duration::from_millis(10);
+
+/// Number of routes without connections whose protocol is remembered.
+const MAX_EMPTY_ROUTES: usize = 1024;
+
+/// Number of connections made for one request that may end before they serve anything.
+const MAX_FRUITLESS_CONNECTS: u8 = 10;
+
+/// The pool without I/O. `X` is an exclusive connection, `S` a handle to a shared one. See the
+/// [module](self).
+///
+/// Its methods are of three kinds. [`handle`](Self::handle) says what happened, and is the only one
+/// that decides anything. [`take_to_check`](Self::take_to_check), [`timer_change`](Self::timer_change)
+/// and the `count_` methods are for the caller's own work beside it. All others are getters.
+pub struct State<X, S> {
+    limits: Limits,
+    routes: Routes,
+    waiters: Waiters,
+    conns: Connections<X, S>,
+    /// The latest waiter: the one to be rejected if the queue is too long.
+    newest: Option<Key>,
+    /// How many requests were served while the front of the connect queue waited for a slot.
+    passed_over: u32,
+    /// A shared connection which finishes its exchanges so that another route can have its slot.
+    yielding: Option<Key>,
+    timers: TimerChange,
+    closed: bool,
+    draining: bool,
+    sequence: u64,
+    counters: PoolStats,
+}
+
+/// What has begun that ends by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TimerChange {
+    /// Whether there is any such thing.
+    pub any: bool,
+    /// When the first of them ends, if ever.
+    pub soonest: Option<Instant>,
+}
+
+impl TimerChange {
+    #[inline]
+    fn note(&mut self, end: Option<Instant>) {
+        self.any = true;
+        self.soonest = earlier(self.soonest, end);
+    }
+}
+
+struct Limits {
+    conns: usize,
+    conns_per_route: usize,
+    shared_per_route: usize,
+    requests_per_route: usize,
+    idle: usize,
+    idle_per_route: usize,
+    idle_timeout: Option<Duration>,
+    max_lifetime: Option<Duration>,
+    max_requests: u64,
+    queue: usize,
+    preempt_after: Option<Duration>,
+    connect_patience: Option<Duration>,
+}
 
 impl<X, S: Clone> State<X, S> {
     /// An empty pool.
@@ -344,11 +203,12 @@ impl<X, S: Clone> State<X, S> {
         let limit = |limit: Option<usize>| limit.unwrap_or(usize::MAX);
         State {
             limits: Limits {
-                places: limit(config.max_connections).max(1),
-                places_per_road: limit(config.max_connections_per_origin).max(1),
-                shared_per_road: limit(config.max_http2_connections_per_origin).max(1),
+                conns: limit(config.max_connections).max(1),
+                conns_per_route: limit(config.max_connections_per_origin).max(1),
+                shared_per_route: limit(config.max_http2_connections_per_origin).max(1),
+                requests_per_route: limit(config.max_requests_per_origin).max(1),
                 idle: limit(config.max_idle),
-                idle_per_road: limit(config.max_idle_per_origin),
+                idle_per_route: limit(config.max_idle_per_origin),
                 idle_timeout: config.idle_timeout,
                 max_lifetime: config.max_lifetime,
                 max_requests: config
@@ -356,27 +216,18 @@ impl<X, S: Clone> State<X, S> {
                     .unwrap_or(u64::MAX)
                     .max(1),
                 queue: limit(config.max_pending_requests),
-                connect_preempt_after: config.connect_preempt_after,
+                preempt_after: config
+                    .connect_preempt_after
+                    .map(|time| time.max(MIN_PREEMPT_AFTER)),
+                connect_patience: config.connect_patience,
             },
-            index: RouteMap::default(),
-            roads: Arena::new(),
-            places: Arena::new(),
-            claims: Arena::new(),
-            ring: List::new(),
-            resting: List::new(),
-            idle: Idle::new(),
-            orphans: List::new(),
-            attended: [const { List::new() }; LEVELS],
-            ages: List::new(),
-            work: VecDeque::new(),
-            newcomer: None,
-            wanting: 0,
-            waiting: 0,
-            made: 0,
-            shared: 0,
+            routes: Routes::new(),
+            waiters: Waiters::new(),
+            conns: Connections::new(),
+            newest: None,
             passed_over: 0,
             yielding: None,
-            news: News::default(),
+            timers: TimerChange::default(),
             closed: false,
             draining: false,
             sequence: 0,
@@ -384,444 +235,559 @@ impl<X, S: Clone> State<X, S> {
         }
     }
 
-    /// A request asks for a connection along `route`, to be used in such a way.
-    pub fn enqueue(&mut self, route: &Route, wish: ConnectionPolicy, now: Instant) -> TicketId {
-        let claim = self.enter(route, wish, now);
-        TicketId(claim)
+    /// Takes in what happened at `now`, and appends to `effects` what is to be done for it. Returns
+    /// the waiter which a [request](Input::Request) has become.
+    // Callers know which input it is: each needs one arm of the match.
+    #[inline(always)]
+    pub fn handle(
+        &mut self,
+        input: Input<'_, X, S>,
+        now: Instant,
+        effects: &mut Effects<X, S>,
+    ) -> Option<WaiterId> {
+        self.age_connects(now, effects);
+        let mut waiter = None;
+        let route = match input {
+            Input::Request {
+                route,
+                policy,
+                arrival,
+            } => {
+                let (key, route) = self.request(route, policy, arrival, now, effects);
+                waiter = Some(WaiterId(key));
+                route
+            }
+            Input::Returned {
+                waiter,
+                connection,
+                hints,
+            } => self.returned(waiter, connection, hints, now, effects),
+            Input::Ended { waiter, reason } => self.ended(waiter, reason, now, effects),
+            Input::Cancel { waiter, timed_out } => self.cancel(waiter, timed_out),
+            Input::Connected {
+                conn,
+                result,
+                limit,
+            } => self.connected(conn, result, limit, now, effects),
+            Input::Declined { waiter, connection } => {
+                self.declined(waiter, connection, now, effects)
+            }
+            Input::Stale { waiter } => self.stale(waiter, now, effects),
+            Input::Checked {
+                conn,
+                connection,
+                is_idle,
+            } => self.checked(conn, connection, is_idle, effects),
+            Input::StreamLimit { conn, limit } => {
+                let route = self.conns.get(conn.0).map(|conn| conn.route);
+                self.set_stream_limit(conn.0, limit, effects);
+                route
+            }
+            Input::Tick => {
+                self.expire(now, effects);
+                None
+            }
+            Input::CloseIdle => {
+                while let Some(key) = self.conns.longest_idle() {
+                    let route =
+                        self.close_idle_conn(key, ConnectionCloseReason::CloseIdle, effects);
+                    self.update_route(route, now, effects);
+                }
+                None
+            }
+            Input::Drain => {
+                self.draining = true;
+                None
+            }
+            Input::Close => {
+                self.close(now, effects);
+                None
+            }
+        };
+        if let Some(route) = route {
+            self.assign(route, now, effects);
+        }
+        self.rebalance(now, effects);
+        waiter
     }
 
-    /// As [`enqueue`](Self::enqueue), for a request which had a connection that did not serve it: it
-    /// waits before those who have come since it first did. (Not if it insists on a new connection:
-    /// that is one which is new now.)
-    pub fn enqueue_again(
+    /// A request arrives. Most find a connection, and never join a queue.
+    #[inline]
+    fn request(
         &mut self,
         route: &Route,
-        wish: ConnectionPolicy,
-        arrival: Arrival,
+        policy: ConnectionPolicy,
+        arrival: Option<Arrival>,
         now: Instant,
-    ) -> TicketId {
-        let claim = self.enter(route, wish, now);
-        if !wish.new_connection {
-            self.claims[claim].sequence = arrival.0.get();
-        }
-        TicketId(claim)
-    }
-
-    /// When the request behind a ticket came.
-    pub fn arrival(&self, ticket: TicketId) -> Option<Arrival> {
-        let sequence = self.claims.get(ticket.0)?.sequence;
-        NonZeroU64::new(sequence).map(Arrival)
-    }
-
-    fn enter(&mut self, route: &Route, wish: ConnectionPolicy, now: Instant) -> Key {
+        effects: &mut Effects<X, S>,
+    ) -> (Key, Option<Key>) {
         self.counters.requests += 1;
-        let road = self.road(route);
-        let stage = ClaimStage::Waiting { dial: None };
-        let claim = self.new_claim(road, wish, now, stage);
-        // There may be work for this road from before: it must not be forgotten over that.
-        self.roads[road].arriving += 1;
-        self.work.push_back(Work::Arrive(claim));
-        claim
-    }
-
-    /// A request leaves: the queue, if it waits; otherwise it acknowledges that it was refused.
-    ///
-    /// A ticket that was granted something must end with [`reclaimed`](Self::reclaimed) or
-    /// [`decline`](Self::decline) instead; for such a one, this does nothing.
-    pub fn cancel(&mut self, ticket: TicketId) {
-        let Some(claim) = self.claims.get(ticket.0) else {
-            return;
+        let route = self.routes.enter(route);
+        let sequence = match arrival {
+            Some(arrival) if !policy.new_connection => arrival.0.get(),
+            _ => self.next_sequence(),
         };
-        match claim.stage {
-            ClaimStage::Waiting { .. } => {
-                let road = claim.road;
-                self.leave(ticket.0);
-                self.claims.remove(ticket.0);
-                self.counters.cancelled += 1;
-                self.work.push_back(Work::Serve(road));
-            }
-            ClaimStage::Refused => {
-                self.claims.remove(ticket.0);
-            }
-            ClaimStage::Holding { .. } => {}
+        let state = &self.routes[route];
+        let may_be_served = !policy.new_connection
+            && !state.has_waiters()
+            && self.admits_request(state)
+            && !self.is_closed();
+        if may_be_served && let Some(conn) = self.find_available(route, now, effects) {
+            let stage = WaiterStage::Holding { conn };
+            let waiter = self.waiters.insert(route, sequence, policy, stage, now);
+            self.lend_available(waiter, conn, now, effects);
+            return (waiter, None);
         }
-    }
-
-    /// Whether a connection is being made which `ticket` waits for: for itself alone, or the one
-    /// that will show which protocol is spoken along its route.
-    pub fn is_dialling(&self, ticket: TicketId) -> bool {
-        match self.claims.get(ticket.0) {
-            Some(Claim {
-                stage: ClaimStage::Waiting { dial },
-                road,
-                ..
-            }) => dial.is_some() || self.roads[*road].is_probing(),
-            _ => false,
-        }
-    }
-
-    /// Whether a dial is still wanted: false once it was [abandoned](Action::Abandon), or has
-    /// been reported.
-    pub fn is_wanted(&self, dial: PlaceId) -> bool {
-        matches!(
-            self.places.get(dial.0),
-            Some(Place {
-                stage: Stage::Dial { .. },
-                ..
-            })
-        )
-    }
-
-    /// A dial ended. A connection that nobody wants any more comes out as [`Action::Close`].
-    ///
-    /// A shared one is taken to admit as many exchanges as the last one along its route did, or
-    /// one, until [`admits`](Self::admits) says otherwise. Until it does, no other is dialled for
-    /// those whom it does not serve yet.
-    ///
-    /// An error which is nobody's, since whoever caused the dial has gone, is handed back.
-    pub fn dialled(
-        &mut self,
-        dial: PlaceId,
-        outcome: Result<Connection<X, S>, Error>,
-        now: Instant,
-    ) -> Option<Error> {
-        let PlaceId(key) = dial;
-        if !self.is_wanted(dial) {
-            let connection = match outcome {
-                Ok(connection) => connection,
-                Err(error) => return Some(error),
-            };
-            self.work.push_back(Work::Act(Action::Close {
-                place: dial,
-                connection,
-                reason: ConnectionCloseReason::Superfluous,
-            }));
-            return None;
-        }
-        let mut unheard = None;
-        let road = self.places[key].road;
-        // All of them waited for this one; whoever it does not serve waits for a place again.
-        let attached: Vec<Key> = if self.roads[road].is_probing() {
-            self.roads[road].wanting.iter(&self.claims).collect()
+        let stage = WaiterStage::Waiting { connect: None };
+        let waiter = self.waiters.insert(route, sequence, policy, stage, now);
+        if self.is_closed() {
+            self.waiters[waiter].stage = WaiterStage::Rejected;
+            self.counters.refused += 1;
+            effects.push(Effect::Reject {
+                waiter: WaiterId(waiter),
+                why: Rejection::PoolClosed,
+            });
         } else {
-            Vec::new()
-        };
-        let waiter = self.end_dial(key);
-        match outcome {
-            Ok(Connection::Exclusive(connection)) => {
-                self.open(key, now);
-                self.know(road, Knowledge::Exclusive);
-                self.places[key].stage = Stage::Settling;
-                self.work.push_back(Work::Settle {
-                    place: key,
-                    connection,
-                });
-            }
-            Ok(Connection::Shared(handle)) => {
-                self.open(key, now);
-                self.open_shared(key, handle);
-            }
-            Err(error) => {
-                self.counters.dials_failed += 1;
-                self.remove_place(key);
-                if self.roads[road].knowledge == Knowledge::Unknown {
-                    self.know(road, Knowledge::Doubtful);
-                }
-                match waiter {
-                    Some((ticket, true)) => self.refuse(ticket, Refusal::Dial(error)),
-                    // Whoever caused this attempt has gone; the one that waited for it instead is
-                    // not blamed for it, and gets an attempt of its own.
-                    Some((ticket, false)) => {
-                        self.work.push_back(Work::Requeue(ticket));
-                        unheard = Some(error);
-                    }
-                    None => unheard = Some(error),
-                }
-            }
+            self.waiters.join(&mut self.routes[route], waiter);
+            self.newest = Some(waiter);
         }
-        self.work.push_back(Work::Serve(road));
-        self.work.extend(attached.into_iter().map(Work::Requeue));
-        unheard
+        (waiter, Some(route))
     }
 
-    /// A lease ended: with its connection, if that was exclusive and is fit for another exchange;
-    /// otherwise for some reason.
-    pub fn reclaimed(&mut self, ticket: TicketId, outcome: Result<X, CloseReason>, now: Instant) {
-        self.reclaimed_with(ticket, outcome, KeepAliveHints::default(), now);
+    fn cancel(&mut self, WaiterId(key): WaiterId, timed_out: bool) -> Option<Key> {
+        let waiter = self.waiters.get(key)?;
+        let route = waiter.route;
+        match waiter.stage {
+            WaiterStage::Waiting { .. } => {
+                self.leave(key, timed_out);
+                self.waiters.remove(key);
+                self.counters.cancelled += 1;
+                Some(route)
+            }
+            WaiterStage::Rejected => {
+                self.waiters.remove(key);
+                None
+            }
+            WaiterStage::Holding { .. } => None,
+        }
     }
 
-    /// As [`reclaimed`](Self::reclaimed), with what the server said of the connection's future.
-    pub fn reclaimed_with(
+    /// A lease ends: its waiter is over. Returns the connection, and whether the waiter was to be
+    /// its last user.
+    #[inline]
+    fn release(&mut self, WaiterId(key): WaiterId) -> Option<(Key, bool)> {
+        let waiter = self.waiters.get(key)?;
+        let WaiterStage::Holding { conn } = waiter.stage else {
+            return None;
+        };
+        let (route, close_after) = (waiter.route, waiter.close_after);
+        self.waiters.remove(key);
+        self.routes[route].active -= 1;
+        Some((conn, close_after))
+    }
+
+    #[inline]
+    fn returned(
         &mut self,
-        ticket: TicketId,
-        outcome: Result<X, CloseReason>,
+        waiter: WaiterId,
+        connection: X,
         hints: KeepAliveHints,
         now: Instant,
-    ) {
-        let Some(&Claim {
-            stage: ClaimStage::Holding { place: key },
-            close_after,
+        effects: &mut Effects<X, S>,
+    ) -> Option<Key> {
+        let Some((key, close_after)) = self.release(waiter) else {
+            // No waiter holds this: the connection is dropped, and that is all.
+            effects.push(close_stray(connection));
+            return None;
+        };
+        let pool_limit = self.limits.idle_timeout;
+        let conn = &mut self.conns[key];
+        let route = conn.route;
+        if matches!(conn.stage, Stage::Shared { .. }) {
+            effects.push(close_stray(connection));
+            self.end_exchange(key, now, effects);
+            return Some(route);
+        }
+        conn.idle_since = now;
+        let class = match hints.timeout {
+            None => Some(IdleClass::default()),
+            Some(idle_for) => IdleClass::within(idle::before(idle_for), pool_limit),
+        };
+        conn.idle_class = class.unwrap_or_default();
+        if close_after {
+            conn.close_reason = Some(ConnectionCloseReason::Exchange(
+                CloseReason::CallerSaidClose,
+            ));
+        } else if class.is_none() || hints.max_requests == Some(0) {
+            conn.close_reason = Some(ConnectionCloseReason::PeerHinted);
+        }
+        self.settle(key, connection, now, effects)
+    }
+
+    fn ended(
+        &mut self,
+        waiter: WaiterId,
+        reason: ConnectionCloseReason,
+        now: Instant,
+        effects: &mut Effects<X, S>,
+    ) -> Option<Key> {
+        let (key, _) = self.release(waiter)?;
+        let conn = &self.conns[key];
+        let route = conn.route;
+        if matches!(conn.stage, Stage::Shared { .. }) {
+            // The next request must not meet the same.
+            if reason == ConnectionCloseReason::Exchange(CloseReason::PeerSaidClose) {
+                self.retire(key, ConnectionCloseReason::Retired, effects);
+            }
+            self.end_exchange(key, now, effects);
+        } else {
+            self.counters.close(reason);
+            self.conns.remove(&mut self.routes[route], key);
+        }
+        Some(route)
+    }
+
+    fn declined(
+        &mut self,
+        waiter: WaiterId,
+        connection: Connection<X, S>,
+        now: Instant,
+        effects: &mut Effects<X, S>,
+    ) -> Option<Key> {
+        self.count_as_unused(waiter);
+        match connection {
+            Connection::Exclusive(connection) => {
+                self.returned(waiter, connection, KeepAliveHints::default(), now, effects)
+            }
+            Connection::Shared(_) => {
+                let reason = ConnectionCloseReason::Exchange(CloseReason::Finished);
+                self.ended(waiter, reason, now, effects)
+            }
+        }
+    }
+
+    /// A waiter has not used the connection it was granted. Returns that connection.
+    fn count_as_unused(&mut self, WaiterId(key): WaiterId) -> Option<Key> {
+        let WaiterStage::Holding { conn } = self.waiters.get(key)?.stage else {
+            return None;
+        };
+        self.conns[conn].served -= 1;
+        Some(conn)
+    }
+
+    fn stale(
+        &mut self,
+        waiter: WaiterId,
+        now: Instant,
+        effects: &mut Effects<X, S>,
+    ) -> Option<Key> {
+        let key = waiter.0;
+        let conn = self.count_as_unused(waiter)?;
+        let was_new = self.conns[conn].served == 0;
+        self.counters.granted -= 1;
+        self.counters.reused -= u64::from(!was_new);
+        let route = self.waiters[key].route;
+        self.routes[route].active -= 1;
+        self.waiters[key].stage = WaiterStage::Waiting { connect: None };
+        self.waiters.join(&mut self.routes[route], key);
+        if matches!(self.conns[conn].stage, Stage::Shared { .. }) {
+            self.retire(conn, ConnectionCloseReason::PeerEnded, effects);
+            self.end_exchange(conn, now, effects);
+        } else {
+            self.counters.close(ConnectionCloseReason::PeerEnded);
+            self.conns.remove(&mut self.routes[route], conn);
+        }
+        if was_new {
+            self.count_fruitless(key, effects);
+        }
+        if self.closed && self.waiters[key].in_queue.is_linked() {
+            self.reject(key, Rejection::PoolClosed, effects);
+        }
+        Some(route)
+    }
+
+    fn checked(
+        &mut self,
+        ConnId(key): ConnId,
+        connection: X,
+        is_idle: bool,
+        effects: &mut Effects<X, S>,
+    ) -> Option<Key> {
+        let Some(Conn {
+            stage: Stage::Idle(slot @ None),
+            route,
             ..
-        }) = self.claims.get(ticket.0)
+        }) = self.conns.get_mut(key)
         else {
-            // Nobody holds this: whoever says so gets rid of the connection, and that is all.
-            if let Ok(connection) = outcome {
-                self.discard(PlaceId(ticket.0), connection);
-            }
-            return;
+            // It was closed in the meantime.
+            effects.push(close_stray(connection));
+            return None;
         };
-        self.claims.remove(ticket.0);
-        let ours = self.limits.idle_timeout;
-        let place = &mut self.places[key];
-        let road = place.road;
-        match (&mut place.stage, outcome) {
-            (Stage::Lent, Ok(connection)) => {
-                place.stage = Stage::Settling;
-                place.idle_since = now;
-                let class = hints.timeout.map_or(Some(Class::default()), |idle_for| {
-                    Class::within(idle::before(idle_for), ours)
-                });
-                place.class = class.unwrap_or_default();
-                if close_after {
-                    place.ending = Some(ConnectionCloseReason::Exchange(
-                        CloseReason::CallerSaidClose,
-                    ));
-                } else if class.is_none() || hints.max_requests == Some(0) {
-                    place.ending = Some(ConnectionCloseReason::PeerHinted);
-                }
-                self.work.push_back(Work::Settle {
-                    place: key,
-                    connection,
-                });
-            }
-            (Stage::Lent, Err(reason)) => {
-                self.counters.close(ConnectionCloseReason::Exchange(reason));
-                self.remove_place(key);
-                self.work.push_back(Work::Serve(road));
-            }
-            (Stage::Shared { .. }, outcome) => {
-                match outcome {
-                    Ok(connection) => self.discard(PlaceId(key), connection),
-                    // Whoever is next must not meet the same.
-                    Err(CloseReason::PeerSaidClose) => {
-                        self.retire(key, ConnectionCloseReason::Retired)
-                    }
-                    Err(_) => {}
-                }
-                self.end_exchange(key, now);
-            }
-            (Stage::Dial { .. } | Stage::Settling | Stage::Idle(_), _) => {
-                unreachable!("what a ticket holds is lent or shared")
-            }
+        let route = *route;
+        *slot = Some(connection);
+        if !is_idle {
+            self.close_idle_conn(key, ConnectionCloseReason::PeerEnded, effects);
         }
+        Some(route)
     }
 
-    /// A ticket gives back, unused, what it was granted.
-    pub fn decline(&mut self, ticket: TicketId, connection: Connection<X, S>, now: Instant) {
-        if let Some(Claim {
-            stage: ClaimStage::Holding { place },
-            ..
-        }) = self.claims.get(ticket.0)
-        {
-            self.places[*place].served -= 1;
-        }
-        let outcome = match connection {
-            Connection::Exclusive(connection) => Ok(connection),
-            Connection::Shared(_) => Err(CloseReason::Finished),
-        };
-        self.reclaimed(ticket, outcome, now);
-    }
-
-    /// A connection's waker was called: it may have ended, if it is idle.
-    pub fn woken(&mut self, place: PlaceId) {
-        if let Some(Place {
-            stage: Stage::Idle(_),
-            ..
-        }) = self.places.get(place.0)
-        {
-            self.work.push_back(Work::Ask(place.0));
-        }
-    }
-
-    /// The handle of a shared connection.
-    pub fn shared(&self, place: PlaceId) -> Option<&S> {
-        match &self.places.get(place.0)?.stage {
-            Stage::Shared { handle, .. } => Some(handle),
-            Stage::Dial { .. } | Stage::Settling | Stage::Idle(_) | Stage::Lent => None,
-        }
-    }
-
-    /// A shared connection admits another number of exchanges at once, or no more at all.
-    pub fn admits(&mut self, place: PlaceId, admission: StreamLimit) {
-        match admission {
-            StreamLimit::Max(exchanges) => self.set_limit(place.0, exchanges),
-            StreamLimit::Closed => self.retire(place.0, ConnectionCloseReason::Retired),
-        }
-    }
-
-    /// Time passed.
-    pub fn expire(&mut self, now: Instant) {
-        while let Some((end, key)) = self.idle.first_to_expire(&self.places)
+    fn expire(&mut self, now: Instant, effects: &mut Effects<X, S>) {
+        while let Some((end, key)) = self.conns.first_idle_end()
             && end <= now
         {
-            self.close_idle_place(key, ConnectionCloseReason::IdleTimeout);
+            let route = self.close_idle_conn(key, ConnectionCloseReason::IdleTimeout, effects);
+            self.update_route(route, now, effects);
         }
-        while let Some(key) = self.ages.front()
-            && self.places[key].ends.is_some_and(|end| end <= now)
+        while let Some((end, key)) = self.conns.first_lifetime_end()
+            && end <= now
         {
-            self.ages.remove(&mut self.places, key);
-            match self.places[key].stage {
-                Stage::Idle(_) => self.close_idle_place(key, ConnectionCloseReason::MaxAge),
-                Stage::Shared { .. } => self.retire(key, ConnectionCloseReason::MaxAge),
-                // One that is lent will be looked at when it comes back.
-                Stage::Lent | Stage::Settling | Stage::Dial { .. } => {}
+            self.conns.forget_age(key);
+            let route = self.conns[key].route;
+            match self.conns[key].stage {
+                Stage::Idle(_) => {
+                    self.close_idle_conn(key, ConnectionCloseReason::MaxAge, effects);
+                }
+                Stage::Shared { .. } => self.retire(key, ConnectionCloseReason::MaxAge, effects),
+                // One that is lent is looked at when it comes back.
+                Stage::Lent | Stage::Connecting { .. } => {}
             }
+            self.update_route(route, now, effects);
         }
-    }
-
-    /// When [`expire`](Self::expire), or [`poll_action`](Self::poll_action) after it, will next
-    /// have something to do, if ever.
-    pub fn next_expiry(&self) -> Option<Instant> {
-        let idle = self.idle.first_to_expire(&self.places).map(|(end, _)| end);
-        let oldest = self.ages.front().and_then(|key| self.places[key].ends);
-        earlier(earlier(idle, oldest), self.next_to_give_way())
-    }
-
-    /// Whether anything is there that may end by itself, now or as soon as it is idle: a
-    /// connection, or a dial for whose place others wait.
-    ///
-    /// Connections in use count, since as a rule they are idle again in a moment: whoever watches
-    /// should not come and go with each request.
-    pub fn needs_watching(&self) -> bool {
-        self.made > 0 || self.next_to_give_way().is_some()
-    }
-
-    /// What has begun that will end by itself, since this was last asked.
-    pub fn news(&mut self) -> News {
-        std::mem::take(&mut self.news)
-    }
-
-    /// Closes what is idle.
-    pub fn close_idle(&mut self) {
-        while let Some(key) = self.idle.longest(&self.places) {
-            self.close_idle_place(key, ConnectionCloseReason::CloseIdle);
+        for route in self.routes.held_back().collect::<Vec<_>>() {
+            self.update_route(route, now, effects);
         }
+        self.routes.shrink();
+        self.waiters.shrink();
+        self.conns.shrink();
     }
 
-    /// From now on refuses who comes, and closes what nobody waits for. Who waits already is
-    /// served.
-    pub fn drain(&mut self) {
-        self.draining = true;
-    }
-
-    /// How many requests are in the queue or in their exchanges; with none, and no connection
-    /// left, a pool that [drains](Self::drain) is empty. Takes time in proportion to what there is.
-    pub fn unfinished(&self) -> usize {
-        let books = self.books();
-        books.waiting + books.holding
-    }
-
-    /// Whether nobody waits, and no connection is left nor being made.
-    pub fn is_empty(&self) -> bool {
-        self.waiting == 0 && self.places.len() == 0
-    }
-
-    /// Closes what is idle, gives up what is being made, refuses who waits, and from now on closes
-    /// what comes back and refuses who comes.
-    pub fn close(&mut self) {
+    fn close(&mut self, now: Instant, effects: &mut Effects<X, S>) {
         self.closed = true;
-        while let Some(key) = self.idle.longest(&self.places) {
-            self.close_idle_place(key, ConnectionCloseReason::PoolClosed);
+        while let Some(key) = self.conns.longest_idle() {
+            let route = self.close_idle_conn(key, ConnectionCloseReason::PoolClosed, effects);
+            self.update_route(route, now, effects);
         }
-        let waiting: Vec<Key> = self.claims_in(|stage| matches!(stage, ClaimStage::Waiting { .. }));
-        for claim in waiting {
-            let road = self.claims[claim].road;
-            self.refuse(claim, Refusal::Closed);
-            self.work.push_back(Work::Serve(road));
+        for waiter in self.waiters.in_order() {
+            let route = self.waiters[waiter].route;
+            self.reject(waiter, Rejection::PoolClosed, effects);
+            self.update_route(route, now, effects);
         }
-        // Nobody waits any more, and so every dial is an orphan.
-        while let Some(key) = self.orphans.front() {
-            self.abandon(key);
+        // No request waits any more, and so no attempt is claimed.
+        while let Some(key) = self.conns.first_unclaimed() {
+            self.abandon_connect(key, now, effects);
         }
+        let is_shared = |conn: &Conn<X, S>| matches!(conn.stage, Stage::Shared { .. });
         let shared: Vec<Key> = self
-            .places
+            .conns
             .iter()
-            .filter(|(_, place)| matches!(place.stage, Stage::Shared { .. }))
+            .filter(|(_, conn)| is_shared(conn))
             .map(|(key, _)| key)
             .collect();
         for key in shared {
-            self.retire(key, ConnectionCloseReason::PoolClosed);
+            let route = self.conns[key].route;
+            self.retire(key, ConnectionCloseReason::PoolClosed, effects);
+            self.update_route(route, now, effects);
         }
     }
 
-    /// Whether newcomers are refused: [`close`](Self::close) or [`drain`](Self::drain) was called.
-    pub fn is_closed(&self) -> bool {
-        self.closed || self.draining
+    fn next_sequence(&mut self) -> u64 {
+        self.sequence += 1;
+        self.sequence
     }
 
-    /// A request is about to be sent a second time.
+    /// A waiter that was rejected knows it, and is over. As [`Input::Cancel`], which concerns others
+    /// as well.
+    pub fn acknowledge(&mut self, WaiterId(key): WaiterId) {
+        if let Some(Waiter {
+            stage: WaiterStage::Rejected,
+            ..
+        }) = self.waiters.get(key)
+        {
+            self.waiters.remove(key);
+        }
+    }
+
+    /// Returns the number of slots that tables by the index of a waiter need.
+    pub fn waiter_slots(&self) -> usize {
+        self.waiters.capacity()
+    }
+
+    /// Returns the number of slots that tables by the index of a connection need.
+    pub fn conn_slots(&self) -> usize {
+        self.conns.capacity()
+    }
+
+    /// Takes an idle exclusive connection out, to ask it, without the lock, whether it is still open
+    /// and idle. Nothing else uses it until [`Input::Checked`] brings it back; it may be closed in the
+    /// meantime.
+    pub fn take_to_check(&mut self, ConnId(key): ConnId) -> Option<X> {
+        match &mut self.conns.get_mut(key)?.stage {
+            Stage::Idle(connection) => connection.take(),
+            Stage::Connecting { .. } | Stage::Lent | Stage::Shared { .. } => None,
+        }
+    }
+
+    /// Returns what has begun that ends by itself, since this was last called.
+    #[inline]
+    pub fn timer_change(&mut self) -> TimerChange {
+        std::mem::take(&mut self.timers)
+    }
+
+    /// Returns the same as [`timer_change`](Self::timer_change), and keeps it.
+    #[inline]
+    pub fn pending_timer_change(&self) -> TimerChange {
+        self.timers
+    }
+
+    /// Returns whether any connection is open.
+    #[inline]
+    pub fn has_open_connections(&self) -> bool {
+        self.conns.opened() > 0
+    }
+
+    /// Counts a request that is sent a second time.
     pub fn count_retry(&mut self) {
         self.counters.retried += 1;
     }
 
-    /// An attempt to connect failed, and is about to be made once more in the same place.
-    pub fn count_dial_retry(&mut self) {
+    /// Counts an attempt to connect that failed and is made once more in the same slot.
+    pub fn count_connect_retry(&mut self) {
         self.counters.dials_retried += 1;
     }
 
-    /// Whether somebody waits for this very dial.
-    pub fn is_attended(&self, dial: PlaceId) -> bool {
-        matches!(
-            self.places.get(dial.0),
-            Some(Place {
-                stage: Stage::Dial {
-                    ticket: Some(_),
-                    ..
-                },
-                ..
-            })
-        )
+    /// Returns the position of a request in the order of arrivals.
+    pub fn arrival(&self, WaiterId(key): WaiterId) -> Option<Arrival> {
+        let sequence = self.waiters.get(key)?.sequence;
+        NonZeroU64::new(sequence).map(Arrival)
     }
 
-    /// What has been counted since the beginning.
+    /// Returns whether a connection is being made which `waiter` waits for: its own, or the one that
+    /// shows which protocol is spoken along its route.
+    pub fn is_connecting(&self, WaiterId(key): WaiterId) -> bool {
+        match self.waiters.get(key) {
+            Some(Waiter {
+                stage: WaiterStage::Waiting { connect },
+                route,
+                ..
+            }) => connect.is_some() || self.routes[*route].is_probing(),
+            _ => false,
+        }
+    }
+
+    /// Returns whether an attempt to connect that `waiter` waits for began for that waiter.
+    pub fn has_own_connect(&self, WaiterId(key): WaiterId) -> bool {
+        let Some(Waiter {
+            stage: WaiterStage::Waiting {
+                connect: Some(conn),
+            },
+            ..
+        }) = self.waiters.get(key)
+        else {
+            return false;
+        };
+        matches!(self.conns[*conn].stage, Stage::Connecting { own: true, .. })
+    }
+
+    /// Returns whether an attempt to connect is still wanted: it has neither been
+    /// [abandoned](Effect::AbandonConnect) nor reported.
+    pub fn is_wanted(&self, ConnId(key): ConnId) -> bool {
+        let conn = self.conns.get(key);
+        conn.is_some_and(|conn| matches!(conn.stage, Stage::Connecting { .. }))
+    }
+
+    /// Returns whether a waiter waits for this attempt to connect.
+    pub fn is_claimed(&self, ConnId(key): ConnId) -> bool {
+        let conn = self.conns.get(key);
+        conn.is_some_and(|conn| {
+            matches!(
+                conn.stage,
+                Stage::Connecting {
+                    waiter: Some(_),
+                    ..
+                }
+            )
+        })
+    }
+
+    /// Returns the handle of a shared connection.
+    pub fn shared(&self, ConnId(key): ConnId) -> Option<&S> {
+        match &self.conns.get(key)?.stage {
+            Stage::Shared { handle, .. } => Some(handle),
+            Stage::Connecting { .. } | Stage::Idle(_) | Stage::Lent => None,
+        }
+    }
+
+    /// Returns when [`Input::Tick`] will next have something to do, if ever.
+    pub fn next_tick(&self) -> Option<Instant> {
+        let idle = self.conns.first_idle_end().map(|(end, _)| end);
+        let oldest = self.conns.first_lifetime_end().map(|(end, _)| end);
+        let connects = earlier(self.next_preemption(), self.next_stale());
+        earlier(earlier(idle, oldest), connects)
+    }
+
+    /// Returns whether anything is there that may end by itself, now or as soon as it is idle: a
+    /// connection, or an attempt to connect that others wait behind.
+    ///
+    /// Connections in use count, since as a rule they are idle again in a moment: the maintenance
+    /// task should not come and go with each request.
+    #[inline]
+    pub fn needs_maintenance(&self) -> bool {
+        self.conns.opened() > 0 || self.next_preemption().is_some() || self.next_stale().is_some()
+    }
+
+    /// Returns how many requests wait or hold a connection. Takes time in proportion to their number.
+    pub fn unfinished(&self) -> usize {
+        let counts = self.counts();
+        counts.waiting + counts.holding
+    }
+
+    /// Returns whether no request waits, and there is no connection and no attempt to make one.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.waiters.queued() == 0 && self.conns.len() == 0
+    }
+
+    /// Returns whether new requests are refused, after [`Input::Close`] or [`Input::Drain`].
+    pub fn is_closed(&self) -> bool {
+        self.closed || self.draining
+    }
+
+    /// Returns what has been counted since the beginning.
     pub fn stats(&self) -> &PoolStats {
         &self.counters
     }
 
-    /// What there is now. Takes time in proportion to it.
-    pub fn books(&self) -> Books {
-        let mut books = Books {
-            waiting: self.waiting,
-            holding: self
-                .claims
-                .iter()
-                .filter(|(_, claim)| matches!(claim.stage, ClaimStage::Holding { .. }))
-                .count(),
-            places: self.places.len(),
-            ..Books::default()
+    /// Returns the number of waiters and connections, by stage. Takes time in proportion to it.
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts {
+            waiting: self.waiters.queued(),
+            holding: self.routes.iter().map(|(_, route)| route.active).sum(),
+            conns: self.conns.len(),
+            connecting: self.conns.connecting(),
+            ..Counts::default()
         };
-        for (_, place) in self.places.iter() {
-            match &place.stage {
-                Stage::Dial { .. } => books.dials += 1,
-                Stage::Idle(_) | Stage::Settling => books.idle += 1,
-                Stage::Lent => books.lent += 1,
+        for (_, conn) in self.conns.iter() {
+            match &conn.stage {
+                Stage::Connecting { .. } => {}
+                Stage::Idle(_) => counts.idle += 1,
+                Stage::Lent => counts.lent += 1,
                 Stage::Shared { exchanges, .. } => {
-                    books.shared += 1;
-                    books.shared_idle += usize::from(*exchanges == 0);
+                    counts.shared += 1;
+                    counts.shared_idle += usize::from(*exchanges == 0);
                 }
             }
         }
-        books
+        counts
     }
 
-    /// Every place, in no particular order.
-    pub fn look(&self) -> impl Iterator<Item = Sight<'_>> {
-        self.places.iter().map(|(key, place)| Sight {
-            place: PlaceId(key),
-            route: &self.roads[place.road].route,
-            activity: match &place.stage {
-                Stage::Dial { .. } => Activity::Connecting,
-                Stage::Idle(_) | Stage::Settling => Activity::Idle(place.idle_since),
+    /// Returns every connection, in no particular order.
+    pub fn connections(&self) -> impl Iterator<Item = ConnectionSnapshot<'_>> {
+        self.conns.iter().map(|(key, conn)| ConnectionSnapshot {
+            conn: ConnId(key),
+            route: &self.routes[conn.route].route,
+            activity: match &conn.stage {
+                Stage::Connecting { .. } => Activity::Connecting,
+                Stage::Idle(_) => Activity::Idle(conn.idle_since),
                 Stage::Lent => Activity::Active,
                 Stage::Shared {
                     exchanges,
@@ -832,12 +798,20 @@ impl<X, S: Clone> State<X, S> {
                     exchanges: *exchanges,
                     limit: *limit,
                     retired: retired.is_some(),
-                    idle_since: (*exchanges == 0).then_some(place.idle_since),
+                    idle_since: (*exchanges == 0).then_some(conn.idle_since),
                 },
             },
-            served: place.served,
-            born: place.born,
+            served: conn.served,
+            created: conn.created,
         })
+    }
+}
+
+/// Gets rid of an exclusive connection that belongs to no slot.
+fn close_stray<X, S>(connection: X) -> Effect<X, S> {
+    Effect::Close {
+        connection: Connection::Exclusive(connection),
+        reason: ConnectionCloseReason::Superfluous,
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a pool looks like, to print.
+//! Snapshots of a pool, to print.
 
 use std::{fmt, time::Duration, time::Instant};
 
@@ -6,7 +6,7 @@ use http::Version;
 
 use crate::{
     route::Route,
-    state::{Activity, Books, PlaceId, State},
+    state::{Activity, ConnId, Counts, State},
 };
 
 /// A snapshot of a pool: what [`Pool::status`](crate::Pool::status) yields.
@@ -21,15 +21,15 @@ use crate::{
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PoolStatus {
-    /// Requests which have a connection, their responses' bodies included.
+    /// Number of requests which have a connection, their responses' bodies included.
     pub active_requests: usize,
-    /// Requests which wait for one.
+    /// Number of requests which wait for one.
     pub queued_requests: usize,
-    /// Connections in use or being made.
+    /// Number of connections in use or being made.
     pub active_connections: usize,
-    /// Connections which serve nobody.
+    /// Number of idle connections.
     pub idle_connections: usize,
-    /// Each of them, by route, the oldest first.
+    /// Each connection, by route, the oldest first.
     pub connections: Vec<ConnectionStatus>,
 }
 
@@ -37,17 +37,17 @@ pub struct PoolStatus {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ConnectionStatus {
-    /// Where it leads.
+    /// Its route.
     pub route: Route,
     /// Which version of HTTP is spoken on it, once that is known.
     pub version: Option<Version>,
-    /// What it is doing.
+    /// What it does.
     pub activity: Activity,
-    /// To how many requests it was lent.
+    /// Number of requests it was granted to.
     pub requests: u64,
-    /// How long ago it was made, or began to be.
+    /// Time since it was made, or since the attempt to make it began.
     pub age: Duration,
-    /// How long it has served nobody, if it does not.
+    /// Time since its last exchange ended, if it is idle.
     pub idle_for: Option<Duration>,
 }
 
@@ -55,28 +55,28 @@ impl PoolStatus {
     pub(crate) fn of<X, S: Clone>(
         state: &State<X, S>,
         now: Instant,
-        version: impl Fn(PlaceId) -> Option<Version>,
+        version: impl Fn(ConnId) -> Option<Version>,
     ) -> Self {
-        let Books {
+        let Counts {
             waiting,
             holding,
-            places,
+            conns,
             idle,
             shared_idle,
             ..
-        } = state.books();
+        } = state.counts();
         let mut connections: Vec<_> = state
-            .look()
-            .map(|sight| ConnectionStatus {
-                route: sight.route.clone(),
-                version: match sight.activity {
+            .connections()
+            .map(|found| ConnectionStatus {
+                route: found.route.clone(),
+                version: match found.activity {
                     Activity::Connecting => None,
-                    _ => version(sight.place),
+                    _ => version(found.conn),
                 },
-                activity: sight.activity,
-                requests: sight.served,
-                age: now.saturating_duration_since(sight.born),
-                idle_for: match sight.activity {
+                activity: found.activity,
+                requests: found.served,
+                age: now.saturating_duration_since(found.created),
+                idle_for: match found.activity {
                     Activity::Idle(since) => Some(since),
                     Activity::Shared { idle_since, .. } => idle_since,
                     Activity::Connecting | Activity::Active => None,
@@ -91,7 +91,7 @@ impl PoolStatus {
         PoolStatus {
             active_requests: holding,
             queued_requests: waiting,
-            active_connections: places - idle - shared_idle,
+            active_connections: conns - idle - shared_idle,
             idle_connections: idle + shared_idle,
             connections,
         }

@@ -44,7 +44,8 @@ fn sweep(
                         ]
                     })
                     // A dial goes on; what is idle is watched.
-                    .allowing(3, 0, 4)
+                    .allow_tasks(3)
+                    .allow_timers(4)
             })
         })
         .collect()
@@ -199,8 +200,8 @@ fn a_crowd_dropped_at_random_leaves_nothing_behind() {
         });
         drop(pool);
         net.run_until_idle();
-        let census = net.census();
-        assert_eq!((census.tasks, census.timers), (0, 0), "{}", net.report());
+        let counts = net.live_counts();
+        assert_eq!((counts.tasks, counts.timers), (0, 0), "{}", net.report());
     });
 }
 

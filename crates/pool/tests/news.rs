@@ -17,7 +17,7 @@ use std::{
 
 use httpcore_core_primitives::{
     Alpn, Body, BoxFuture, ConnectionInfo, Error, Established, ExchangeContext, Origin, Request,
-    Response, Runtime, Scheme, SendError, SharedConnection, StreamLimit, Timer,
+    Response, Runtime, Scheme, SendError, SharedConnection, StreamLimit, Timeouts, Timer,
 };
 use httpcore_pool::{Connect, ConnectContext, Hop, Pool, PoolConfig, Route, RouteParts};
 
@@ -148,7 +148,8 @@ fn what_a_connection_admits_is_heard_though_it_says_so_before_the_pool_has_it() 
     };
     let mut config = PoolConfig::default();
     (config.idle_timeout, config.max_lifetime) = (None, None);
-    config.connect_preempt_after = None;
+    (config.connect_preempt_after, config.connect_patience) = (None, None);
+    config.timeouts = Timeouts::none();
     let pool = Pool::new(config, runtime.clone(), Arc::new(dialler));
     let ask = |host| {
         let mut parts = RouteParts::to(Origin::new(Scheme::Https, host, 443));

@@ -18,7 +18,8 @@ use std::{
 
 use httpcore_core_primitives::{
     Body, BoxFuture, CloseReason, ConnectionInfo, Error, ErrorKind, Established, ExchangeContext,
-    ExclusiveConnection, IdleEvent, Origin, Request, Response, Runtime, Scheme, SendError, Timer,
+    ExclusiveConnection, IdleEvent, Origin, Request, Response, Runtime, Scheme, SendError,
+    Timeouts, Timer,
 };
 use httpcore_pool::{Connect, ConnectContext, Pool, PoolConfig, Route};
 
@@ -146,6 +147,9 @@ fn config(max_connections: usize) -> PoolConfig {
     config.idle_timeout = None;
     config.max_lifetime = None;
     config.connect_preempt_after = None;
+    config.connect_patience = None;
+    // A thread may meet the attempt of another that has left.
+    config.timeouts = Timeouts::none();
     config
 }
 

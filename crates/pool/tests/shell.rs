@@ -102,7 +102,7 @@ fn a_connection_being_made_is_no_wait_for_a_place() {
 #[test]
 fn nor_is_the_attempt_that_finds_out_the_protocol_for_all() {
     let net = MockNet::new();
-    let (pool, peer) = pool(&net, |_| {});
+    let (pool, peer) = pool(&net, |config| config.connect_patience = None);
     peer.admits.store(10, SeqCst);
     *peer.dial.lock().unwrap() = 20 * SECOND;
     for n in 0..3 {
@@ -121,7 +121,10 @@ fn nor_is_the_attempt_that_finds_out_the_protocol_for_all() {
 #[test]
 fn the_pool_timeout_counts_again_when_the_connection_goes_to_somebody_else() {
     let net = MockNet::new();
-    let (pool, peer) = pool(&net, |config| config.max_connections = Some(2));
+    let (pool, peer) = pool(&net, |config| {
+        config.max_connections = Some(2);
+        config.connect_patience = None;
+    });
     // Two dials for two requests on two routes; the first of the second route comes as a probe
     // that turns out exclusive, and leaves the third request without a place.
     *peer.dial.lock().unwrap() = 5 * SECOND;
@@ -195,8 +198,8 @@ fn an_idle_connection_is_closed_when_its_hour_is_over_and_nothing_is_left_runnin
         pool.stats().closed_for(ConnectionCloseReason::IdleTimeout),
         1
     );
-    let census = net.census();
-    assert_eq!((census.tasks, census.timers), (0, 0), "{}", net.report());
+    let counts = net.live_counts();
+    assert_eq!((counts.tasks, counts.timers), (0, 0), "{}", net.report());
 }
 
 #[test]
@@ -213,7 +216,7 @@ fn a_connection_used_now_and_then_stays_and_expires_after_its_last_use() {
         turn().await;
         assert_eq!(peer.alive(), 0);
     });
-    assert_eq!(net.census().tasks, 0);
+    assert_eq!(net.live_counts().tasks, 0);
 }
 
 #[test]
@@ -324,7 +327,7 @@ fn a_failed_dial_is_the_error_of_its_request() {
     });
     assert_eq!(pool.stats().dials_failed, 1);
     assert_eq!(pool.status().connections.len(), 0);
-    assert_eq!(net.census().tasks, 0);
+    assert_eq!(net.live_counts().tasks, 0);
 }
 
 #[test]
@@ -370,7 +373,7 @@ fn closing_refuses_who_waits_and_gives_up_what_is_being_made() {
         assert_eq!(peer.alive(), 0);
         turn().await;
     });
-    assert_eq!(net.census().tasks, 0);
+    assert_eq!(net.live_counts().tasks, 0);
     assert_eq!(
         pool.status().to_string(),
         "<Pool [Requests: 0 active, 0 queued | Connections: 0 active, 0 idle]>"
@@ -395,8 +398,8 @@ fn a_dropped_pool_leaves_no_task_and_no_connection_but_those_in_use() {
         busy.into_body().bytes(100).await.unwrap();
     });
     assert_eq!(peer.alive(), 0);
-    let census = net.census();
-    assert_eq!((census.tasks, census.timers), (0, 0), "{}", net.report());
+    let counts = net.live_counts();
+    assert_eq!((counts.tasks, counts.timers), (0, 0), "{}", net.report());
 }
 
 #[test]
@@ -429,7 +432,7 @@ fn a_dropped_response_gives_up_its_connection_and_serves_the_next() {
 #[test]
 fn a_shared_connection_serves_as_many_as_it_admits() {
     let net = MockNet::new();
-    let (pool, peer) = pool(&net, |_| {});
+    let (pool, peer) = pool(&net, |config| config.connect_patience = None);
     peer.admits.store(3, SeqCst);
     for n in 0..6 {
         let pool = pool.clone();
@@ -468,7 +471,7 @@ fn a_shared_connection_that_is_retired_finishes_what_it_has() {
         turn().await;
         assert_eq!(peer.alive(), 0);
     });
-    assert_eq!(net.census().tasks, 0);
+    assert_eq!(net.live_counts().tasks, 0);
 }
 
 #[test]
@@ -481,7 +484,7 @@ fn an_idle_shared_connection_expires() {
     });
     net.advance(4 * SECOND);
     assert_eq!(peer.alive(), 0);
-    assert_eq!(net.census().tasks, 0);
+    assert_eq!(net.live_counts().tasks, 0);
 }
 
 #[test]
@@ -513,13 +516,13 @@ fn a_trace_tells_what_happened_in_order() {
     assert_eq!(
         *heard.lock().unwrap(),
         [
-            "connection.connect.started",
             "pool.waiting",
+            "connection.connect.started",
             "pool.acquired",
             "pool.acquired again",
             "request.retried",
-            "connection.connect.started",
             "pool.waiting",
+            "connection.connect.started",
             "connection.connect.failed",
             "request.failed",
         ]
@@ -588,4 +591,55 @@ fn sending_may_cross_threads_and_is_not_large() {
     let sending = pool.send(route(0), get("/"));
     crosses(&sending);
     assert!(size_of_val(&sending) <= 1024, "{}", size_of_val(&sending));
+}
+
+#[test]
+fn a_connection_returned_after_a_long_exchange_is_idle_no_longer_than_others() {
+    let net = MockNet::new();
+    let (pool, peer) = pool(&net, |config| config.idle_timeout = Some(4 * SECOND));
+    net.run(async {
+        fetch(&pool, &route(0), get("/")).await.unwrap(); // starts the maintenance task
+        *peer.answer.lock().unwrap() = 10 * SECOND; // which then finds nothing idle, and sleeps for long
+        fetch(&pool, &route(0), get("/")).await.unwrap();
+    });
+    assert_eq!((pool.status().idle_connections, peer.dials()), (1, 1));
+    net.advance(4 * SECOND);
+    assert_eq!((pool.status().idle_connections, peer.alive()), (0, 0));
+}
+
+#[test]
+fn queue_time_ends_when_an_attempt_to_connect_begins() {
+    let net = MockNet::new();
+    let (pool, peer) = pool(&net, |config| config.max_connections = Some(1));
+    *peer.dial.lock().unwrap() = 10 * SECOND;
+    for n in 0..2 {
+        let pool = pool.clone();
+        net.spawn("request", async move {
+            fetch(&pool, &route(n), get("/")).await.unwrap();
+        });
+    }
+    net.advance(60 * SECOND);
+    // The second waits for 5 s, and the first again while the second has the slot.
+    let waited = pool.stats().queue_time;
+    assert!(waited <= 5 * SECOND, "{waited:?}");
+}
+
+#[test]
+fn a_closed_connection_is_found_out_by_the_request_that_is_granted_it() {
+    let net = MockNet::new();
+    let (pool, peer) = pool(&net, |_| {});
+    for (admits, way) in [(0, route(0)), (9, negotiated(1))] {
+        peer.admits.store(admits, SeqCst);
+        net.run(fetch(&pool, &way, get("/"))).unwrap();
+        let dials = peer.dials();
+        // No waker is called: the news has arrived, and no task has run since.
+        peer.close_unnoticed(dials - 1);
+        net.run(async {
+            let response = pool.send(way.clone(), post("/")).await.unwrap();
+            drop(response);
+        });
+        assert_eq!(peer.dials(), dials + 1);
+        assert_eq!(pool.stats().retried, 0);
+    }
+    assert_eq!(pool.stats().closed_for(ConnectionCloseReason::PeerEnded), 2);
 }

@@ -55,7 +55,7 @@ fn a_connection_is_retired_a_second_before_its_server_would_close_it() {
         pool.stats().closed_for(ConnectionCloseReason::IdleTimeout),
         1
     );
-    assert_eq!(net.census().tasks, 0, "{}", net.report());
+    assert_eq!(net.live_counts().tasks, 0, "{}", net.report());
 }
 
 #[test]
@@ -230,8 +230,8 @@ fn nobody_connects_again_for_a_request_that_has_gone() {
         net.sleep(60 * SECOND).await;
     });
     assert_eq!(peer.dials(), 2);
-    let census = net.census();
-    assert_eq!((census.tasks, census.timers), (0, 0), "{}", net.report());
+    let counts = net.live_counts();
+    assert_eq!((counts.tasks, counts.timers), (0, 0), "{}", net.report());
 }
 
 #[test]
@@ -245,12 +245,12 @@ fn a_pool_dropped_between_two_attempts_leaves_no_task() {
         // Into the first pause.
         net.sleep(Duration::from_millis(2200)).await;
     });
-    assert_eq!(net.census().tasks, 1);
+    assert_eq!(net.live_counts().tasks, 1);
     drop(sending);
     drop(pool);
     net.run_until_idle();
-    let census = net.census();
-    assert_eq!((census.tasks, census.timers), (0, 0), "{}", net.report());
+    let counts = net.live_counts();
+    assert_eq!((counts.tasks, counts.timers), (0, 0), "{}", net.report());
 }
 
 #[test]
@@ -281,8 +281,8 @@ fn draining_waits_for_all_that_has_come_and_refuses_what_comes() {
         pool.stats().closed_for(ConnectionCloseReason::PoolClosed),
         1
     );
-    let census = net.census();
-    assert_eq!((census.tasks, census.timers), (0, 0), "{}", net.report());
+    let counts = net.live_counts();
+    assert_eq!((counts.tasks, counts.timers), (0, 0), "{}", net.report());
 }
 
 #[test]
@@ -349,6 +349,6 @@ fn a_drain_that_nobody_waits_for_goes_on_and_two_end_together() {
         turn().await;
     });
     assert_eq!(peer.alive(), 0);
-    let census = net.census();
-    assert_eq!((census.tasks, census.timers), (0, 0), "{}", net.report());
+    let counts = net.live_counts();
+    assert_eq!((counts.tasks, counts.timers), (0, 0), "{}", net.report());
 }

@@ -20,7 +20,8 @@ use bytes::{Bytes, BytesMut};
 use http_body::Body as _;
 use httpcore_core_primitives::{
     Body, BoxFuture, ConnectionInfo, ExchangeContext, ExclusiveConnection, IdleEvent, Lease,
-    LeaseId, LeaseOwner, NetworkStream, Request, Runtime, Timeouts, Timer, Trace, lease::LeaseEnd,
+    LeaseId, LeaseOwner, LeaseState, NetworkStream, Request, Runtime, Timeouts, Timer,
+    lease::LeaseEnd,
 };
 use httpcore_proto_h1::H1Connection;
 
@@ -84,14 +85,14 @@ impl Runtime for Nothing {
 }
 
 #[derive(Default)]
-struct Seat(Mutex<Option<Box<dyn ExclusiveConnection>>>);
+struct Seat(Mutex<Option<Box<dyn ExclusiveConnection>>>, LeaseState);
 
 impl LeaseOwner for Seat {
-    fn is_revoked(&self, _: LeaseId, _: Option<&Waker>) -> bool {
-        false
+    fn lease_state(&self) -> &LeaseState {
+        &self.1
     }
 
-    fn reclaim(&self, _: LeaseId, outcome: LeaseEnd) {
+    fn reclaim(self: Arc<Self>, _: LeaseId, outcome: LeaseEnd) {
         if let LeaseEnd::Returned(connection, _) = outcome {
             *self.0.lock().unwrap() = Some(connection);
         }
@@ -136,14 +137,8 @@ fn main() {
     for _ in 0..requests {
         let mut request = Request::new(Body::empty());
         *request.uri_mut() = url.clone();
-        let weak: std::sync::Weak<Seat> = Arc::downgrade(&seat);
-        let terms = ExchangeContext {
-            lease: Lease::new(LeaseId::new(1), weak),
-            timeouts: Timeouts::none(),
-            deadline: None,
-            attempt: 1,
-            trace: Trace::none(),
-        };
+        let terms = ExchangeContext::new(Lease::new(LeaseId::new(1), seat.clone()))
+            .with_timeouts(Timeouts::none());
         let connection = seat.0.lock().unwrap().take().unwrap();
         let mut exchange = connection.exchange(request, terms);
         let response = poll_to_end(|cx| exchange.as_mut().poll(cx)).unwrap();

@@ -52,7 +52,7 @@ impl Default for Http1Config {
 /// An idle HTTP/1.1 connection: a stream and a few words, without buffers.
 ///
 /// ```
-/// use httpcore_core_primitives::{Body, ExclusiveConnection, Lease, ExchangeContext, Timeouts, Trace};
+/// use httpcore_core_primitives::{Body, ExchangeContext, ExclusiveConnection, Lease};
 /// use httpcore_net_mock::MockNet;
 /// use httpcore_proto_h1::H1Connection;
 /// use std::sync::Arc;
@@ -64,16 +64,10 @@ impl Default for Http1Config {
 ///     server.write_all("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello").await.unwrap();
 /// });
 /// let connection = H1Connection::new(stream, Arc::new(net.clone()), Arc::default());
-/// let terms = ExchangeContext {
-///     lease: Lease::unowned(),
-///     timeouts: Timeouts::default(),
-///     deadline: None,
-///     attempt: 1,
-///     trace: Trace::none(),
-/// };
+/// let context = ExchangeContext::new(Lease::unowned());
 /// let text = net.run(async {
 ///     let request = http::Request::get("http://localhost/").body(Body::empty()).unwrap();
-///     let response = Box::new(connection).exchange(request, terms).await.unwrap();
+///     let response = Box::new(connection).exchange(request, context).await.unwrap();
 ///     response.into_body().bytes(100).await.unwrap()
 /// });
 /// assert_eq!(text, "hello");

@@ -26,7 +26,7 @@ use http_body::{Body as _, Frame};
 use httpcore_core_primitives::{
     Body, BodyLength, BoxError, CloseReason, ConnectionRevoked, EarlyResponse, Error, ErrorKind,
     ErrorPhase, ExchangeContext, Lease, MisdirectedRequest, OnInformational, Request, RequestSent,
-    Response, SendError, TimeoutKind, Trace, TraceEvent, Upgraded,
+    Response, RuntimeShutdown, SendError, TimeoutKind, Trace, TraceEvent, Upgraded,
     deadlines::{Deadlines, Expired, WaitState},
     write_buf::WriteBuf,
 };
@@ -95,7 +95,7 @@ impl ExchangeFuture {
             .take()
             .zip(body)
             .map(|(parts, body)| Box::new(Request::from_parts(parts, body)));
-        Poll::Ready(Err(SendError { error, request }))
+        Poll::Ready(Err(SendError::new(error, request)))
     }
 }
 
@@ -698,6 +698,7 @@ impl Exchange {
                 Poll::Ready(Ok(()))
             }
             Expired::Timeout(kind) => Poll::Ready(Err(Failure::Timeout(kind))),
+            Expired::RuntimeShutdown => Poll::Ready(Err(Failure::Read(RuntimeShutdown::error()))),
         }
     }
 

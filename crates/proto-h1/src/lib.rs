@@ -50,6 +50,7 @@ mod buffers;
 pub mod codec;
 mod connection;
 mod exchange;
+mod setters;
 
 pub use codec::{
     CaptureRawHead, HeaderOrder, Limits, ParserOptions, RawHead, ReasonPhrase, RequestTarget,

@@ -20,8 +20,9 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, request};
 use httpcore_core_primitives::{
     Body, BoxStream, CloseReason, ConnectionInfo, Error, ErrorKind, ErrorPhase, ExchangeContext,
-    ExclusiveConnection, IdleEvent, Lease, LeaseId, LeaseOwner, NetworkStream, RequestSent,
-    Response, SendError, TimeoutKind, Timeouts, Trace, TraceEvent, Upgraded, lease::LeaseEnd,
+    ExclusiveConnection, IdleEvent, Lease, LeaseId, LeaseOwner, LeaseState, NetworkStream,
+    RequestSent, Response, SendError, TimeoutKind, Timeouts, Trace, TraceEvent, Upgraded,
+    lease::LeaseEnd,
 };
 use httpcore_net_mock::{Chunks, Link, MockNet, Scenario, ServerStream, Sweep, seeds};
 use httpcore_proto_h1::{
@@ -36,14 +37,15 @@ struct Seat {
     idle: Mutex<Option<Box<dyn ExclusiveConnection>>>,
     granted: AtomicUsize,
     ends: Mutex<Vec<Option<CloseReason>>>,
+    leases: LeaseState,
 }
 
 impl LeaseOwner for Seat {
-    fn is_revoked(&self, _: LeaseId, _: Option<&Waker>) -> bool {
-        false
+    fn lease_state(&self) -> &LeaseState {
+        &self.leases
     }
 
-    fn reclaim(&self, _: LeaseId, outcome: LeaseEnd) {
+    fn reclaim(self: Arc<Self>, _: LeaseId, outcome: LeaseEnd) {
         let end = match outcome {
             LeaseEnd::Returned(connection, _) => {
                 *self.idle.lock().unwrap() = Some(connection);
@@ -88,8 +90,7 @@ impl Client {
 
     fn lease(&self) -> Lease {
         self.seat.granted.fetch_add(1, Ordering::Relaxed);
-        let seat: std::sync::Weak<Seat> = Arc::downgrade(&self.seat);
-        Lease::new(LeaseId::new(1), seat)
+        Lease::new(LeaseId::new(1), self.seat.clone())
     }
 
     fn send(
@@ -97,13 +98,11 @@ impl Client {
         request: http::Request<Body>,
     ) -> impl Future<Output = Result<Response, SendError>> + Send + use<> {
         let connection = self.seat.idle.lock().unwrap().take();
-        let terms = ExchangeContext {
-            lease: self.lease(),
-            timeouts: self.timeouts,
-            deadline: self.total.map(|total| self.net.now() + total),
-            attempt: self.attempt,
-            trace: self.trace.clone(),
-        };
+        let terms = ExchangeContext::new(self.lease())
+            .with_timeouts(self.timeouts)
+            .with_deadline(self.total.map(|total| self.net.now() + total))
+            .with_attempt(self.attempt)
+            .with_trace(self.trace.clone());
         connection
             .expect("an idle connection")
             .exchange(request, terms)
@@ -231,7 +230,7 @@ fn a_connection_serves_one_request_after_the_other() {
             }
         });
         assert_eq!(client.end(), Some(CloseReason::NotPersistent));
-        assert_eq!(net.census().streams, 0);
+        assert_eq!(net.live_counts().streams, 0);
     });
 }
 
@@ -480,7 +479,7 @@ fn an_early_answer_is_heard_although_the_server_reads_no_further() {
                 (Err(error), true) => assert_eq!(error.kind(), ErrorKind::Network),
                 (heard, _) => panic!("{answer}: {heard:?}"),
             }
-            assert_eq!((client.is_idle(), net.census().streams), (false, 0));
+            assert_eq!((client.is_idle(), net.live_counts().streams), (false, 0));
             net.clear();
         }
     }
@@ -563,7 +562,10 @@ fn a_body_that_is_cut_short_is_never_complete() {
                     }
                 });
                 let case = format!("{response:?} at {at}, reset: {reset}: {outcome:?}");
-                assert!(!client.is_idle() && net.census().streams == 0, "{case}");
+                assert!(
+                    !client.is_idle() && net.live_counts().streams == 0,
+                    "{case}"
+                );
                 if !reset && head == 19 && at >= head {
                     // Nobody can tell: this body may have any length.
                     assert_eq!(outcome.unwrap(), &response[head..at], "{case}");
@@ -659,7 +661,7 @@ fn garbage_is_refused_at_once_and_names_its_rule() {
     );
     let source = std::error::Error::source(&error).unwrap().to_string();
     assert!(source.contains("RFC 9112 §4"), "{source}");
-    assert_eq!(net.census().streams, 0);
+    assert_eq!(net.live_counts().streams, 0);
 }
 
 #[test]
@@ -712,7 +714,7 @@ fn no_endless_answer_makes_us_read_a_mebibyte() {
         let sent = sent.load(Ordering::Relaxed);
         assert!(sent < 1 << 20, "{start:?}: {sent} bytes");
         assert_eq!(client.end(), Some(CloseReason::Failed));
-        assert_eq!(net.census().streams, 0, "{start:?}");
+        assert_eq!(net.live_counts().streams, 0, "{start:?}");
     }
 }
 
@@ -935,7 +937,7 @@ fn either_side_may_say_close() {
     let client = answering(&net, Link::new(), "HTTP/1.1 204 No Content\r\n\r\n");
     net.run(async { client.send(post(silent())).await.unwrap() });
     assert_eq!(client.end(), Some(CloseReason::UnfinishedRequest));
-    assert_eq!(net.census().streams, 0);
+    assert_eq!(net.live_counts().streams, 0);
 }
 
 #[test]
@@ -1118,7 +1120,7 @@ fn each_limit_ends_its_phase() {
         );
         assert_eq!(client.end(), Some(CloseReason::Failed));
         assert_eq!(
-            (net.census().streams, net.census().timers),
+            (net.live_counts().streams, net.live_counts().timers),
             (0, 0),
             "{what}"
         );
@@ -1300,7 +1302,11 @@ fn a_body_which_expects_100_waits_for_it_or_a_second_or_an_answer() {
                 Some(at) => {
                     assert_eq!(server.read_exact(5).await.unwrap(), "hello");
                     assert_eq!(clock.elapsed(), at);
-                    assert_eq!(clock.census().timers, 0, "nothing is waited for any more");
+                    assert_eq!(
+                        clock.live_counts().timers,
+                        0,
+                        "nothing is waited for any more"
+                    );
                     let answer = "HTTP/1.1 204 No Content\r\n\r\n";
                     server.write_all(answer).await.unwrap();
                     server.idle().await;
@@ -1381,7 +1387,7 @@ fn no_protocol_is_switched_in_the_middle_of_a_request() {
         .header("upgrade", "x");
     let error = net.run(async { failed(client.send(with(request, vec![0; 2000])).await) });
     assert_eq!(error.kind(), ErrorKind::Protocol);
-    assert_eq!(net.census().streams, 0);
+    assert_eq!(net.live_counts().streams, 0);
 }
 
 #[test]
@@ -1449,7 +1455,7 @@ fn after_a_switch_the_stream_goes_on_with_the_bytes_already_read() {
                 drop(stream);
                 assert_eq!(client.end(), Some(CloseReason::Upgraded));
             });
-            assert_eq!(net.census().streams, 0);
+            assert_eq!(net.live_counts().streams, 0);
         }
     });
 }
@@ -1462,7 +1468,7 @@ fn a_switch_that_nobody_takes_is_closed_with_its_response() {
     let response = net.run(async { client.send(connect).await.unwrap() });
     drop(response);
     assert_eq!(client.end(), Some(CloseReason::Upgraded));
-    assert_eq!(net.census().streams, 0);
+    assert_eq!(net.live_counts().streams, 0);
 }
 
 #[test]
@@ -1670,19 +1676,19 @@ fn whatever_a_stream_holds_back_is_pushed_out_before_waiting() {
 
 #[test]
 fn a_connection_is_closed_before_its_place_is_free() {
-    struct Place(MockNet, Mutex<Vec<usize>>);
+    struct Place(MockNet, Mutex<Vec<usize>>, LeaseState);
     impl LeaseOwner for Place {
-        fn is_revoked(&self, _: LeaseId, _: Option<&Waker>) -> bool {
-            false
+        fn lease_state(&self) -> &LeaseState {
+            &self.2
         }
 
-        fn reclaim(&self, _: LeaseId, outcome: LeaseEnd) {
+        fn reclaim(self: Arc<Self>, _: LeaseId, outcome: LeaseEnd) {
             assert!(matches!(outcome, LeaseEnd::Closed(_)));
-            self.1.lock().unwrap().push(self.0.census().streams);
+            self.1.lock().unwrap().push(self.0.live_counts().streams);
         }
     }
     let net = MockNet::new();
-    let place = Arc::new(Place(net.clone(), Mutex::default()));
+    let place = Arc::new(Place(net.clone(), Mutex::default(), LeaseState::default()));
     let answers = [
         "garbage",
         "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
@@ -1691,14 +1697,8 @@ fn a_connection_is_closed_before_its_place_is_free() {
     ];
     for answer in answers {
         let client = answering(&net, Link::new(), answer);
-        let weak: std::sync::Weak<Place> = Arc::downgrade(&place);
-        let terms = ExchangeContext {
-            lease: Lease::new(LeaseId::new(1), weak),
-            timeouts: Timeouts::none(),
-            deadline: None,
-            attempt: 1,
-            trace: Trace::none(),
-        };
+        let terms = ExchangeContext::new(Lease::new(LeaseId::new(1), place.clone()))
+            .with_timeouts(Timeouts::none());
         let connection = client.seat.idle.lock().unwrap().take().unwrap();
         let request = http::Request::get("/")
             .header("connection", "upgrade")
@@ -1757,7 +1757,7 @@ fn dropping_an_exchange_anywhere_settles_the_lease_and_drops_the_connection() {
                 });
                 let mut client = Client::new(net, stream);
                 client.timeouts = Timeouts::none().with_read(60 * SECOND);
-                let (seat, census) = (client.seat.clone(), net.clone());
+                let (seat, counting) = (client.seat.clone(), net.clone());
                 Scenario::new(async move {
                     let response = client.send(request).await.unwrap();
                     let mut body = response.into_body();
@@ -1770,7 +1770,7 @@ fn dropping_an_exchange_anywhere_settles_the_lease_and_drops_the_connection() {
                     let idle = usize::from(seat.idle.lock().unwrap().is_some());
                     let granted = seat.granted.load(Ordering::Relaxed);
                     vec![
-                        ("lent streams", census.census().streams - idle),
+                        ("lent streams", counting.live_counts().streams - idle),
                         ("leases", granted - seat.ends.lock().unwrap().len()),
                     ]
                 })

@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use httpcore_core_primitives::{
-    Body, ExchangeContext, Lease, Request, SharedConnection, StreamId, Timeouts, Trace, sleep_until,
+    Body, ExchangeContext, Lease, Request, SharedConnection, StreamId, sleep_until,
 };
 use httpcore_net_mock::{MockNet, ServerStream};
 use httpcore_proto_h2::{H2Connection, Http2Config};
@@ -43,13 +43,7 @@ async fn serve(mut stream: ServerStream) -> std::io::Result<()> {
 }
 
 fn terms() -> ExchangeContext {
-    ExchangeContext {
-        lease: Lease::unowned(),
-        timeouts: Timeouts::default(),
-        deadline: None,
-        attempt: 1,
-        trace: Trace::none(),
-    }
+    ExchangeContext::new(Lease::unowned())
 }
 
 async fn ask(connection: &H2Connection, request: Request) -> Result<StreamId, String> {

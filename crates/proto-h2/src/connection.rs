@@ -32,7 +32,7 @@ use crate::{
 /// the connection is closed.
 ///
 /// ```
-/// use httpcore_core_primitives::{Body, Lease, SharedConnection, ExchangeContext, Timeouts, Trace};
+/// use httpcore_core_primitives::{Body, ExchangeContext, Lease, SharedConnection};
 /// use httpcore_net_mock::MockNet;
 /// use httpcore_proto_h2::{Http2Config, H2Connection};
 /// use std::sync::Arc;
@@ -41,15 +41,9 @@ use crate::{
 /// #     -> Result<(), Box<dyn std::error::Error>> {
 /// // `stream` leads to a server which is known to speak HTTP/2, by ALPN or otherwise.
 /// let connection = H2Connection::open(stream, Arc::new(net), Arc::new(Http2Config::default())).await?;
-/// let terms = ExchangeContext {
-///     lease: Lease::unowned(),
-///     timeouts: Timeouts::default(),
-///     deadline: None,
-///     attempt: 1,
-///     trace: Trace::none(),
-/// };
+/// let context = ExchangeContext::new(Lease::unowned());
 /// let request = http::Request::get("http://localhost/").body(Body::empty())?;
-/// let response = connection.exchange(request, terms).await?;
+/// let response = connection.exchange(request, context).await?;
 /// println!("{}", response.status());
 /// # Ok(())
 /// # }

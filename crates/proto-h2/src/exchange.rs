@@ -52,6 +52,7 @@ pub(crate) enum Failure {
     /// The stream, or the connection.
     Stream(h2::Error),
     Timeout(TimeoutKind),
+    RuntimeShutdown,
     /// The server admits no streams, and this one was never opened.
     NotAdmitted,
     /// The pool does not wait any longer.
@@ -133,7 +134,7 @@ impl ExchangeFuture {
             .take()
             .zip(body)
             .map(|(parts, body)| Box::new(Request::from_parts(parts, body)));
-        Some(SendError { error, request })
+        Some(SendError::new(error, request))
     }
 
     /// The response to which `head` belongs. What has come with the head, and is all of it, needs
@@ -631,6 +632,7 @@ impl Exchange {
                 Poll::Ready(Ok(()))
             }
             Expired::Timeout(kind) => Poll::Ready(Err(Failure::Timeout(kind))),
+            Expired::RuntimeShutdown => Poll::Ready(Err(Failure::RuntimeShutdown)),
         }
     }
 
@@ -671,6 +673,7 @@ impl Exchange {
             Failure::Misuse(_)
             | Failure::Body(_)
             | Failure::Timeout(_)
+            | Failure::RuntimeShutdown
             | Failure::NotAdmitted
             | Failure::Revoked => Some(Reason::CANCEL),
             Failure::Stream(_) => None,
@@ -755,6 +758,9 @@ impl Exchange {
                 .with_message("the pool was drained, and did not wait for the end of the exchange")
                 .with_source(ConnectionRevoked),
             Failure::Timeout(limit) => Error::new(ErrorKind::Timeout(limit), phase, progress.sent),
+            Failure::RuntimeShutdown => {
+                Error::new(ErrorKind::RuntimeShutdown, phase, progress.sent)
+            }
         };
         error
             .with_response_started(self.started)

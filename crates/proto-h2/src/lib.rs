@@ -44,6 +44,7 @@ mod link;
 mod payload;
 mod ping;
 mod preface;
+mod setters;
 mod shares;
 mod tokio_io;
 mod tunnel;

@@ -10,7 +10,7 @@ use std::{
     future::poll_fn,
     io::{self, IoSlice},
     sync::{
-        Arc, Mutex, Weak,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering::SeqCst},
     },
     task::{Context, Poll, Wake, Waker},
@@ -20,8 +20,8 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use httpcore_core_primitives::{
     Body, BoxStream, CloseReason, ConnectionInfo, ErrorKind, ExchangeContext, IdleEvent, Lease,
-    LeaseId, LeaseOwner, NetworkStream, Protocol, Request, RequestSent, Response, SendError,
-    SharedConnection, StreamLimit, Timeouts, Trace, lease::LeaseEnd,
+    LeaseId, LeaseOwner, LeaseState, NetworkStream, Protocol, Request, RequestSent, Response,
+    SendError, SharedConnection, StreamLimit, lease::LeaseEnd,
 };
 use httpcore_net_mock::{Link, LiveCounts, MockNet, ServerStream};
 use httpcore_proto_h2::{H2Connection, Http2Config};
@@ -89,31 +89,24 @@ impl Server {
 
 /// Notes how leases end.
 #[derive(Default)]
-struct Book(Mutex<Vec<CloseReason>>);
+struct Book(Mutex<Vec<CloseReason>>, LeaseState);
 
 impl LeaseOwner for Book {
-    fn reclaim(&self, _: LeaseId, outcome: LeaseEnd) {
+    fn reclaim(self: Arc<Self>, _: LeaseId, outcome: LeaseEnd) {
         match outcome {
             LeaseEnd::Closed(reason) => self.0.lock().unwrap().push(reason),
             LeaseEnd::Returned(..) => panic!("there is nothing to give back"),
         }
     }
 
-    fn is_revoked(&self, _: LeaseId, _: Option<&Waker>) -> bool {
-        false
+    fn lease_state(&self) -> &LeaseState {
+        &self.1
     }
 }
 
 impl Book {
     fn terms(self: &Arc<Self>) -> ExchangeContext {
-        let owner: Weak<Book> = Arc::downgrade(self);
-        ExchangeContext {
-            lease: Lease::new(LeaseId::new(1), owner),
-            timeouts: Timeouts::default(),
-            deadline: None,
-            attempt: 1,
-            trace: Trace::none(),
-        }
+        ExchangeContext::new(Lease::new(LeaseId::new(1), self.clone()))
     }
 
     fn ends(&self) -> Vec<CloseReason> {
@@ -156,7 +149,7 @@ async fn hello(response: Result<Response, SendError>) {
 
 fn ends_clean(net: &MockNet) {
     net.run_until_idle();
-    assert_eq!(net.census(), LiveCounts::default(), "{}", net.report());
+    assert_eq!(net.live_counts(), LiveCounts::default(), "{}", net.report());
 }
 
 #[test]
@@ -489,8 +482,8 @@ fn who_waits_for_settings_leaves_nothing_behind_when_it_goes() {
         assert_eq!(Arc::strong_count(&goes), 1, "their wakers are kept");
         assert_eq!(
             Arc::strong_count(&stays),
-            3,
-            "ours, the waker, and its clone"
+            4,
+            "ours, the waker, and its clones with the connection and with the lease"
         );
         drop(staying);
         drop(connection);

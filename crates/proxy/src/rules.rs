@@ -1,6 +1,6 @@
 //! Which proxy an origin is reached through.
 
-use httpcore_core_primitives::{Origin, Scheme};
+use httpcore_core_primitives::Origin;
 
 use crate::{error::ProxyError, no_proxy::NoProxy, proxy::Proxy};
 
@@ -122,9 +122,10 @@ impl ProxyRules {
 
     /// Returns the proxy for `origin`, or `None` if it is reached directly.
     pub fn proxy_for(&self, origin: &Origin) -> Option<&Proxy> {
-        let proxy = match origin.scheme() {
-            Scheme::Http | Scheme::Ws => self.http.as_ref(),
-            Scheme::Https | Scheme::Wss => self.https.as_ref(),
+        let proxy = if origin.scheme().is_secure() {
+            self.https.as_ref()
+        } else {
+            self.http.as_ref()
         };
         proxy.filter(|_| !self.no_proxy.matches(origin.host(), origin.port()))
     }
@@ -133,6 +134,7 @@ impl ProxyRules {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use httpcore_core_primitives::Scheme;
 
     /// Variables, and the ports of the proxies for http, https, ws and wss; 0 for none.
     type Row = (&'static [(&'static str, &'static str)], [u16; 4]);

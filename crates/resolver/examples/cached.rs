@@ -1,4 +1,4 @@
-//! A cache on a virtual clock: half an hour of look-ups, in no time.
+//! A cache with a virtual clock: half an hour of look-ups in no real time.
 
 use std::{
     io,
@@ -14,7 +14,7 @@ use httpcore_core_primitives::BoxFuture;
 use httpcore_net_mock::MockNet;
 use httpcore_resolver::{CachingResolver, Resolve, StaticHosts};
 
-/// Stands for a resolver that goes to the network, and counts its look-ups.
+/// A stand-in for a resolver that uses the network. Counts its look-ups.
 #[derive(Debug)]
 struct Counted {
     lookups: AtomicUsize,
@@ -28,7 +28,7 @@ impl Resolve for Counted {
     }
 }
 
-/// A name that does not exist, whatever it is.
+/// A resolver for which no name exists.
 #[derive(Debug)]
 struct Nothing;
 

@@ -1,6 +1,6 @@
-//! Looks up each name of the command line, all at the same time, and says which addresses are public.
+//! Resolves the names of the command line concurrently, and prints which addresses are public.
 //!
-//! `pinned.example` is answered from a table. A name that is given twice is looked up once.
+//! `pinned.example` is resolved from a table. A name that is given twice is looked up once.
 
 use std::{
     env,

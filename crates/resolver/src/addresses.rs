@@ -16,15 +16,15 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 ///
 /// Addresses that carry an IPv4 address:
 ///
-/// | form | is judged |
+/// | form | public |
 /// |---|---|
-/// | IPv4-mapped, `::ffff:0:0/96` | by the IPv4 address: systems connect to that one |
-/// | NAT64, `64:ff9b::/96` | by the IPv4 address: the translator connects to that one |
-/// | NAT64 for local use, `64:ff9b:1::/48` | never public |
-/// | IPv4-compatible, `::/96` (deprecated) | never public |
-/// | IPv4-translated, `::ffff:0:0:0/96` | never public |
-/// | 6to4, `2002::/16` (relays deprecated) | never public, whatever it carries |
-/// | Teredo, `2001::/32` | never public, whatever it carries |
+/// | IPv4-mapped, `::ffff:0:0/96` | as the IPv4 address is: systems connect to that one |
+/// | NAT64, `64:ff9b::/96` | as the IPv4 address is: the translator connects to that one |
+/// | NAT64 for local use, `64:ff9b:1::/48` | never |
+/// | IPv4-compatible, `::/96` (deprecated) | never |
+/// | IPv4-translated, `::ffff:0:0:0/96` | never |
+/// | 6to4, `2002::/16` (relays deprecated) | never |
+/// | Teredo, `2001::/32` | never |
 ///
 /// Stricter than the registry, because no HTTP server is there: the anycast addresses of PCP, TURN
 /// and DNS-SD (`192.0.0.9`, `192.0.0.10`, `2001:1::1` to `2001:1::3`), and identifiers that look like
@@ -79,7 +79,7 @@ const PUBLIC_ASSIGNMENTS_V6: [(Ipv6Addr, u32); 2] = [
     (Ipv6Addr::new(0x2001, 4, 0x112, 0, 0, 0, 0, 0), 48), // RFC 7535: AS112
 ];
 
-/// Prefixes of 96 bits before an IPv4 address that counts.
+/// Prefixes of 96 bits that are followed by an IPv4 address which decides.
 #[rustfmt::skip]
 const EMBEDDING: [Ipv6Addr; 2] = [
     Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0),      // RFC 4291 §2.5.5.2: IPv4-mapped
@@ -185,7 +185,7 @@ mod tests {
     ];
 
     #[test]
-    fn each_special_range_ends_where_the_registries_say() {
+    fn special_ranges_have_the_bounds_of_the_registries() {
         assert!(ROWS.len() >= 80, "{} rows", ROWS.len());
         for (address, expected) in ROWS {
             assert_eq!(is_public(address.parse().unwrap()), *expected, "{address}");
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_std_calls_special_is_not_public() {
+    fn special_addresses_of_std_are_not_public() {
         // A step which has no factor in common with the ranges' lengths.
         for bits in (0..=u32::MAX).step_by(65_521) {
             let address = Ipv4Addr::from_bits(bits);
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_begin_where_their_prefix_does() {
+    fn ranges_begin_at_their_prefix() {
         for (first, length) in NOT_PUBLIC_V4 {
             let host_bits = u32::MAX.checked_shr(length).unwrap_or(0);
             assert_eq!(first.to_bits() & host_bits, 0, "{first}/{length}");

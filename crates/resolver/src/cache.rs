@@ -7,7 +7,6 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
@@ -19,27 +18,28 @@ use crate::{
     failure::Failure,
     getaddrinfo::with_port,
     host::{check, key},
+    sync::{Arc, Mutex, MutexGuard, lock},
 };
 
-/// Maximum number of addresses of an answer that is kept.
+/// Maximum number of addresses in an answer that is cached.
 const MAX_ADDRESSES: usize = 256;
 
-/// Keeps the answers of another resolver.
+/// A cache in front of another resolver.
 ///
 /// - Addresses are kept for 30 seconds ([`positive_ttl`](Self::positive_ttl)), and that a name does
 ///   not exist or has no addresses ([`io::ErrorKind::NotFound`]) for 5 seconds
 ///   ([`negative_ttl`](Self::negative_ttl)), counted from the moment of the answer. The system's
-///   look-up does not pass on the times to live of DNS, so these are the cache's own. A zero keeps
-///   nothing of that sort.
-/// - Other errors are never kept: the next look-up asks again.
+///   look-up does not pass on the TTLs of DNS, so these are the cache's own. Zero disables that part
+///   of the cache.
+/// - Other errors are not kept: the next look-up calls the inner resolver again.
 /// - Up to 1,024 names are kept ([`max_entries`](Self::max_entries)); beyond that, the one that was
 ///   used least recently is dropped. An answer with more than 256 addresses is not kept, nor is one
 ///   for a host that is empty or longer than a domain name can be.
 /// - Names are compared without case; a dot at the end counts, because the system may search other
 ///   domains for a name without it.
-/// - Look-ups of one name that overlap and find nothing in the cache all go to the inner resolver,
-///   which makes one of them if it is [`SystemResolver`](crate::SystemResolver).
-/// - Dropping the future drops the inner one; nothing is kept then.
+/// - Concurrent look-ups of one name that is not in the cache all call the inner resolver;
+///   [`SystemResolver`](crate::SystemResolver) makes one look-up of them.
+/// - Dropping the future drops the inner one, and nothing is cached.
 pub struct CachingResolver {
     inner: Arc<dyn Resolve>,
     now: Arc<Clock>,
@@ -49,10 +49,10 @@ pub struct CachingResolver {
 type Clock = dyn Fn() -> Instant + Send + Sync;
 
 impl CachingResolver {
-    /// Returns an empty cache in front of `inner`, with the default limits.
+    /// Creates an empty cache in front of `inner`, with the default limits.
     ///
     /// `now` is the clock of the runtime: `move || runtime.now()`. A resolver that is part of its
-    /// runtime must not hold it: the runtime would then never end. A loop of `httpcore-net-epoll`
+    /// runtime must not hold the runtime, which would then never be dropped. A loop of `httpcore-net-epoll`
     /// is built after its resolver, and has `EventLoop::now` for this.
     pub fn new(inner: Arc<dyn Resolve>, now: impl Fn() -> Instant + Send + Sync + 'static) -> Self {
         CachingResolver {
@@ -62,29 +62,29 @@ impl CachingResolver {
         }
     }
 
-    /// Sets how long addresses are kept. 30 seconds by default.
+    /// Sets the time for which addresses are cached. 30 seconds by default.
     #[must_use = "the resolver is returned"]
     pub fn positive_ttl(self, ttl: Duration) -> Self {
         self.cache().positive_ttl = ttl;
         self
     }
 
-    /// Sets how long it is kept that a name does not exist. 5 seconds by default.
+    /// Sets the time for which it is cached that a name does not exist. 5 seconds by default.
     #[must_use = "the resolver is returned"]
     pub fn negative_ttl(self, ttl: Duration) -> Self {
         self.cache().negative_ttl = ttl;
         self
     }
 
-    /// Sets how many names are kept. At least one; 1,024 by default.
+    /// Sets the maximum number of cached names. At least one; 1,024 by default.
     #[must_use = "the resolver is returned"]
     pub fn max_entries(self, max_entries: usize) -> Self {
         self.cache().max_entries = max_entries.max(1);
         self
     }
 
-    /// Drops all entries: the next look-up of each name goes to the inner resolver. Look-ups that
-    /// are under way are kept when they end.
+    /// Removes all entries: the next look-up of each name calls the inner resolver. Results of look-ups in
+    /// progress are cached when they complete.
     pub fn clear(&self) {
         let mut cache = self.cache();
         cache.entries = HashMap::new();
@@ -96,13 +96,9 @@ impl CachingResolver {
     }
 }
 
-fn lock(cache: &Mutex<Cache>) -> MutexGuard<'_, Cache> {
-    cache.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Resolve for CachingResolver {
     fn resolve(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> {
-        // What cannot be a name is not kept either: keys are bounded.
+        // Invalid names are not cached, so that the length of keys is bounded.
         if check(host).is_err() {
             return self.inner.resolve(host, port);
         }
@@ -135,7 +131,7 @@ impl fmt::Debug for CachingResolver {
     }
 }
 
-/// The entries. It is given the time.
+/// The entries. The caller passes the time.
 struct Cache {
     positive_ttl: Duration,
     negative_ttl: Duration,
@@ -148,7 +144,7 @@ struct Cache {
 
 struct Entry {
     answer: Result<Vec<SocketAddr>, Failure>,
-    /// `None` is later than any time there is.
+    /// `None` is never.
     expires: Option<Instant>,
     /// Its key in [`Cache::by_use`].
     used: u64,
@@ -187,7 +183,7 @@ impl Cache {
         })
     }
 
-    /// How long an answer is kept, if it is.
+    /// Returns the time for which an answer is cached; `None` if it is not.
     fn ttl(&self, answer: &io::Result<Vec<SocketAddr>>) -> Option<Duration> {
         let ttl = match answer {
             Ok(found) if found.len() > MAX_ADDRESSES => return None,
@@ -224,7 +220,7 @@ impl Cache {
     }
 }
 
-/// A look-up that the cache could not answer.
+/// A look-up of a name that is not in the cache.
 struct Miss {
     lookup: BoxFuture<'static, io::Result<Vec<SocketAddr>>>,
     key: Arc<str>,
@@ -240,7 +236,7 @@ impl Future for Miss {
         let Some(ttl) = lock(&self.cache).ttl(&answer) else {
             return Poll::Ready(answer);
         };
-        // The clock is foreign, and so is the text of an error: neither is asked under the lock.
+        // The clock and the error's `Display` are foreign code: neither is called under the lock.
         let expires = (self.now)().checked_add(ttl);
         let (kept, answer) = match answer {
             Ok(found) => (Ok(found.clone()), Ok(found)),

@@ -1,16 +1,16 @@
-//! Errors that several callers are given.
+//! Errors that several callers receive.
 
-use std::{error::Error as StdError, fmt, io, sync::Arc};
+use std::{fmt, io, sync::Arc};
 
 /// Maximum length of a text, in bytes.
-const MAX_TEXT: usize = 256;
+const MAX_TEXT_BYTES: usize = 256;
 
-/// What is kept of an [`io::Error`], which cannot be cloned.
+/// The parts of an [`io::Error`], which cannot be cloned, that are kept.
 #[derive(Clone, Debug)]
 pub(crate) enum Failure {
-    /// A number of the system's.
+    /// An error number of the system.
     System(i32),
-    /// A kind, and the beginning of the text.
+    /// A kind and the beginning of the text.
     Other(io::ErrorKind, Arc<str>),
 }
 
@@ -19,12 +19,12 @@ impl Failure {
         Failure::Other(kind, beginning(&text))
     }
 
-    /// The verdict that a name does not exist, in the words of `error`.
+    /// Creates a failure of kind `NotFound` with the text of `error`.
     pub(crate) fn not_found(error: &io::Error) -> Self {
         Failure::Other(io::ErrorKind::NotFound, beginning(error))
     }
 
-    /// An error that says the same.
+    /// Returns an error with the same number, or the same kind and text.
     pub(crate) fn error(&self) -> io::Error {
         match self {
             Failure::System(number) => io::Error::from_raw_os_error(*number),
@@ -43,31 +43,24 @@ impl From<io::Error> for Failure {
 }
 
 /// The text of a failure, which callers share.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
 struct Text(Arc<str>);
 
-impl fmt::Display for Text {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl StdError for Text {}
-
-/// The text of `what`, cut to [`MAX_TEXT`].
+/// Returns the text of `what`, truncated to [`MAX_TEXT_BYTES`].
 fn beginning(what: &dyn fmt::Display) -> Arc<str> {
     let mut bounded = Bounded(String::new());
-    // An error is either the bound, or one of `what`; what has been written before it counts.
+    // An error means that the bound was reached, or that `what` failed; the text until then is used.
     let _ = fmt::write(&mut bounded, format_args!("{what}"));
     bounded.0.into()
 }
 
-/// Keeps at most [`MAX_TEXT`] bytes and an ellipsis, and refuses more.
+/// A text of at most [`MAX_TEXT_BYTES`] and an ellipsis. Writing more fails.
 struct Bounded(String);
 
 impl fmt::Write for Bounded {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let left = MAX_TEXT.saturating_sub(self.0.len());
+        let left = MAX_TEXT_BYTES.saturating_sub(self.0.len());
         if text.len() <= left {
             self.0.push_str(text);
             return Ok(());
@@ -84,19 +77,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_text_is_cut_at_a_character() {
+    fn long_text_is_truncated_at_a_character_boundary() {
         let long = "é".repeat(100_000);
         let error = Failure::from(io::Error::other(format!("x{long}"))).error();
         let text = error.to_string();
         assert_eq!(text, format!("x{}…", "é".repeat(127)));
-        let exact = "y".repeat(MAX_TEXT);
+        let exact = "y".repeat(MAX_TEXT_BYTES);
         let error = Failure::new(io::ErrorKind::NotFound, &exact).error();
         assert_eq!(error.to_string(), exact);
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }
 
     #[test]
-    fn a_number_of_the_system_is_kept() {
+    fn error_number_of_the_system_is_kept() {
         let error = Failure::from(io::Error::from_raw_os_error(24)).error();
         assert_eq!(error.raw_os_error(), Some(24));
     }

@@ -1,8 +1,7 @@
 //! The system's look-up on worker threads.
 //!
-//! One mutex guards everything that changes. What is decided under it is carried out after it has
-//! been released: wakers are called and dropped, threads are started, and the look-up function runs,
-//! with no lock held.
+//! One mutex protects all mutable state. Wakers are called and dropped, threads are started, and the
+//! look-up function runs with no lock held.
 //!
 //! A look-up is *queued* until a worker takes it, then *begun*, then it has an *outcome*. It is in
 //! [`State::lookups`] until it has an outcome, and in [`State::queue`] while it is queued. The last
@@ -17,9 +16,7 @@ use std::{
     net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
-    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
     task::{Context, Poll, Waker},
-    thread,
     time::Duration,
 };
 
@@ -29,16 +26,17 @@ use crate::{
     Resolve,
     failure::Failure,
     host::{check, key, literal},
+    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, lock, thread},
     system,
 };
 
-/// Maximum number of worker threads, unless [`Builder::max_workers`] says otherwise.
+/// Maximum number of worker threads, unless [`Builder::max_workers`] is called.
 const MAX_WORKERS: usize = 32;
 
-/// Maximum number of names that wait for a worker, unless [`Builder::max_queued`] says otherwise.
+/// Maximum number of names that wait for a worker, unless [`Builder::max_queued`] is called.
 const MAX_QUEUED: usize = 1024;
 
-/// How long a worker waits for more to do, unless [`Builder::idle_timeout`] says otherwise.
+/// Time after which an idle worker ends, unless [`Builder::idle_timeout`] is called.
 const WORKER_IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The system's own look-up (`getaddrinfo`), on worker threads. The default of the backends.
@@ -58,23 +56,23 @@ const WORKER_IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// - When all workers are blocked, other names wait in a queue of up to 1,024
 ///   ([`Builder::max_queued`]). The futures have no deadline: the caller's time limit ends the wait
 ///   (`Timeouts::resolve`). A full queue is an error of [`io::ErrorKind::ResourceBusy`] at once.
-/// - A look-up whose callers have all gone before it has begun never begins.
-/// - IP literals are answered at once, without a worker.
+/// - A queued look-up is removed when all of its callers have been dropped.
+/// - IP literals are returned at once, without a worker.
 ///
 /// # Errors
 ///
-/// - [`io::ErrorKind::NotFound`]: the system says that the name does not exist or has no addresses.
-///   The C library says so by a number that `std` does not pass on, so this is inferred from the
-///   text of glibc, musl or bionic, in English. Any other text, a translated one for example, leaves
-///   the error without this kind. When the process or the system has no file descriptors left, the
-///   C library may say of any name that it does not exist. This is checked for: the error is then
-///   the one of the shortage (`EMFILE`, `ENFILE`).
+/// - [`io::ErrorKind::NotFound`]: the system reports that the name does not exist or has no addresses.
+///   The C library reports it by a number that `std` does not pass on, so it is inferred from the
+///   text of glibc, musl or bionic, in English. Any other text, for example a translated one, leaves
+///   the error without this kind. If the process or the system has no file descriptors left, the
+///   C library may report for any name that it does not exist. This is checked: the error is then
+///   the shortage (`EMFILE`, `ENFILE`).
 /// - [`io::ErrorKind::InvalidInput`]: the name is empty, longer than a domain name can be, or has a
 ///   zero byte.
 /// - [`io::ErrorKind::ResourceBusy`]: the queue is full.
-/// - What the system says when no thread can be started and there is no other worker.
-/// - Errors with a number of the system (`raw_os_error`) keep it. Of others the kind is kept, and
-///   the first 256 bytes of the text.
+/// - The system's error if no thread can be started and there is no other worker.
+/// - Errors with a system number (`raw_os_error`) keep it. Others keep their kind and the first 256
+///   bytes of their text.
 pub struct SystemResolver {
     shared: Arc<Shared>,
 }
@@ -136,8 +134,8 @@ impl fmt::Debug for SystemResolver {
     }
 }
 
-/// Workers inside `getaddrinfo` cannot be interrupted: they end after it, and their callers are
-/// answered. What is queued fails.
+/// Workers inside `getaddrinfo` cannot be interrupted: they end after it, and their callers receive the
+/// result. Queued look-ups fail.
 impl Drop for SystemResolver {
     fn drop(&mut self) {
         let refused = {
@@ -145,7 +143,7 @@ impl Drop for SystemResolver {
             state.closed = true;
             state.settle_queued(&Failure::new(
                 io::ErrorKind::Other,
-                "the resolver was dropped before this look-up began",
+                "resolver dropped before the look-up began",
             ))
         };
         self.shared.work.notify_all();
@@ -177,7 +175,7 @@ impl Builder {
         self
     }
 
-    /// Sets how long a worker waits for more to do before its thread ends. 10 seconds by default.
+    /// Sets the time after which an idle worker's thread ends. 10 seconds by default.
     pub fn idle_timeout(mut self, idle_timeout: Duration) -> Self {
         self.idle_timeout = idle_timeout;
         self
@@ -186,8 +184,8 @@ impl Builder {
     /// Calls `lookup` on the workers instead of the system's look-up: another blocking resolver, or
     /// a fake in a test.
     ///
-    /// It is given the host as the first caller spelled it. The ports of what it returns are
-    /// replaced by each caller's. It may block; a panic is caught, and is an error of the look-up.
+    /// It is called with the host in the spelling of the first caller. The ports of the returned addresses
+    /// are replaced by each caller's. It may block; a panic is caught, and is an error of the look-up.
     /// An empty list is an error of [`io::ErrorKind::NotFound`].
     pub fn lookup(
         mut self,
@@ -254,7 +252,7 @@ struct Limits {
 
 struct Shared {
     state: Mutex<State>,
-    /// Notified when there is something in the queue, and when the resolver has been dropped.
+    /// Notified when a look-up is queued, and when the resolver is dropped.
     work: Condvar,
     limits: Limits,
     lookup: Box<Lookup>,
@@ -263,11 +261,11 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// By key: what is queued or has begun.
+    /// Look-ups that are queued or have begun, by key.
     lookups: HashMap<Arc<str>, InFlight>,
-    /// Keys of what is queued, by ticket, so in order of arrival.
+    /// Keys of the queued look-ups by ticket, and so in order of arrival.
     queue: BTreeMap<u64, Arc<str>>,
-    /// The ticket that is given next, to a look-up or to a caller.
+    /// The last ticket that was given to a look-up or a caller.
     next: u64,
     /// Threads that run or are being started.
     workers: usize,
@@ -279,7 +277,7 @@ struct State {
 /// A look-up without an outcome.
 struct InFlight {
     ticket: u64,
-    /// As the first caller spelled it.
+    /// In the spelling of the first caller.
     host: Box<str>,
     /// The wakers of the callers that have not been dropped, by their tickets.
     callers: BTreeMap<u64, Option<Waker>>,
@@ -292,14 +290,14 @@ impl State {
         self.next
     }
 
-    /// Takes the oldest look-up out of the queue: it begins.
+    /// Removes the oldest look-up from the queue, which begins.
     fn begin(&mut self) -> Option<(Arc<str>, Box<str>)> {
         let (_, key) = self.queue.pop_first()?;
         let host = self.lookups.get(&key)?.host.clone();
         Some((key, host))
     }
 
-    /// Gives a look-up its outcome, and returns what is to be woken.
+    /// Sets the outcome of a look-up, and returns the wakers to be called.
     fn settle(&mut self, key: &str, outcome: Outcome) -> Vec<Waker> {
         let Some(lookup) = self.lookups.remove(key) else {
             return Vec::new();
@@ -309,7 +307,7 @@ impl State {
         lookup.callers.into_values().flatten().collect()
     }
 
-    /// Fails everything that has not begun.
+    /// Sets the outcome of all queued look-ups to `failure`.
     fn settle_queued(&mut self, failure: &Failure) -> Vec<Waker> {
         let queue = std::mem::take(&mut self.queue);
         let mut wakers = Vec::new();
@@ -340,7 +338,7 @@ impl Shared {
         if state.queue.len() >= max_queued {
             return Err(io::Error::new(
                 io::ErrorKind::ResourceBusy,
-                format!("{max_queued} names wait to be looked up already, which is the limit"),
+                format!("too many pending look-ups: the limit is {max_queued} names"),
             ));
         }
         let ticket = state.ticket();
@@ -353,14 +351,13 @@ impl Shared {
         };
         state.lookups.insert(key.clone(), lookup);
         state.queue.insert(ticket, key.clone());
-        // An idle worker that has been notified is idle until it runs; what it will take is still
-        // in the queue until then.
+        // A notified worker counts as idle until it runs, and its look-up stays in the queue until then.
         let grows = state.queue.len() > state.idle && state.workers < self.limits.max_workers;
         if grows {
             state.workers += 1;
         }
         drop(state);
-        // From here on, dropping this takes the caller out again, also if starting a thread panics.
+        // From here on, dropping the call removes the caller, also if starting a thread panics.
         let call = Call {
             shared: self.clone(),
             key,
@@ -384,15 +381,15 @@ impl Shared {
             is_counted: true,
         };
         let started = (self.spawn)(Box::new(move || worker.run()));
-        // The work was dropped, and with it the worker has been taken off the count.
+        // The closure was dropped, and with it the worker, which is no longer counted.
         if let Err(error) = started {
             let refused = {
                 let mut state = self.state();
                 if state.workers > 0 {
-                    // Another worker takes it when it is done with what it has.
+                    // Another worker takes the look-up after its current one.
                     return;
                 }
-                let text = format!("no thread for looking names up could be started: {error}");
+                let text = format!("cannot start a thread for name resolution: {error}");
                 state.settle_queued(&Failure::new(error.kind(), &text))
             };
             wake_all(refused);
@@ -405,32 +402,32 @@ impl Shared {
             Ok(found) => found,
             Err(payload) => {
                 discard(payload);
-                let text = "the look-up function panicked";
+                let text = "look-up function panicked";
                 return Err(Failure::new(io::ErrorKind::Other, text));
             }
         };
-        // An error is foreign: its text is written, and it is dropped, by code that may panic.
+        // An error is foreign: its `Display` and its drop may panic.
         let outcome = catch_unwind(AssertUnwindSafe(|| match found {
             Ok(found) if found.is_empty() => Err(Failure::new(
                 io::ErrorKind::NotFound,
-                "the name has no addresses",
+                "name has no addresses",
             )),
             Ok(found) => Ok(found),
             Err(error) => Err(Failure::from(error)),
         }));
         outcome.unwrap_or_else(|payload| {
             discard(payload);
-            let text = "the look-up function's error panicked";
+            let text = "error of the look-up function panicked";
             Err(Failure::new(io::ErrorKind::Other, text))
         })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 
-/// A worker that has been counted. Dropping it takes it off the count, whether or not it ever ran.
+/// A counted worker. Dropping it decrements the count, whether or not it ever ran.
 struct Worker {
     shared: Arc<Shared>,
     is_counted: bool,
@@ -460,7 +457,7 @@ impl Worker {
             state = woken;
             state.idle -= 1;
             if waited.timed_out() && state.queue.is_empty() {
-                // Under the same lock: a caller that comes now starts another worker.
+                // Under the same lock: a later caller starts another worker.
                 state.workers -= 1;
                 self.is_counted = false;
                 return;
@@ -477,7 +474,7 @@ impl Drop for Worker {
     }
 }
 
-/// Wakes each, whatever the others do.
+/// Calls all wakers, also after a panic of one.
 fn wake_all(wakers: Vec<Waker>) {
     for waker in wakers {
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
@@ -486,18 +483,18 @@ fn wake_all(wakers: Vec<Waker>) {
     }
 }
 
-/// Drops what a panic carried, which may panic in turn.
+/// Drops the payload of a panic, whose drop may panic in turn.
 fn discard(payload: Box<dyn std::any::Any + Send>) {
     if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
         std::mem::forget(second);
     }
 }
 
-/// A caller's share in a look-up.
+/// One caller of a look-up.
 struct Call {
     shared: Arc<Shared>,
     key: Arc<str>,
-    /// Of the look-up: another one of the same name may have come after it.
+    /// The ticket of the look-up, since a later one may have the same name.
     ticket: u64,
     caller: u64,
     outcome: Arc<OnceLock<Outcome>>,
@@ -512,8 +509,8 @@ impl Call {
         })
     }
 
-    /// Leaves a waker, and returns the one that was there.
-    fn leave(&self, state: &mut State, waker: Waker) -> Option<Waker> {
+    /// Registers a waker, and returns the former one.
+    fn register(&self, state: &mut State, waker: Waker) -> Option<Waker> {
         let lookup = state.lookups.get_mut(&*self.key)?;
         lookup.callers.insert(self.caller, Some(waker)).flatten()
     }
@@ -530,7 +527,7 @@ impl Future for Call {
         let waker = cx.waker().clone();
         let mut state = self.shared.state();
         if self.outcome.get().is_none() {
-            let former = self.leave(&mut state, waker);
+            let former = self.register(&mut state, waker);
             drop(state);
             drop(former);
             return Poll::Pending;
@@ -565,7 +562,7 @@ impl Drop for Call {
     }
 }
 
-/// `found`, each with `port`.
+/// Returns the addresses of `found` with `port`.
 pub(crate) fn with_port(found: &[SocketAddr], port: u16) -> Vec<SocketAddr> {
     let mut found = found.to_vec();
     for address in &mut found {

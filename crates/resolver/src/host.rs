@@ -1,4 +1,4 @@
-//! Host names as keys.
+//! Host names: validation, comparison, and IP literals.
 
 use std::{
     io,
@@ -6,31 +6,31 @@ use std::{
     sync::Arc,
 };
 
-/// Maximum length of a domain name as text, with a dot at its end.
+/// Maximum length of a domain name as text, with the final dot, in bytes.
 // RFC 1035 §2.3.4: 255 octets with the lengths of the labels and of the root.
-const MAX_HOST: usize = 254;
+const MAX_HOST_BYTES: usize = 254;
 
-/// Returns the address that `host` is, if it is an IP literal (without brackets), with `port`. Such
-/// a host needs no look-up, and backends do not hand it to a [`Resolve`](crate::Resolve).
+/// Parses `host` as an IP literal (without brackets), and returns its address with `port`; `None` if it is a
+/// name. Backends do not pass literals to a [`Resolve`](crate::Resolve).
 pub fn literal(host: &str, port: u16) -> Option<SocketAddr> {
     let address: IpAddr = host.parse().ok()?;
     Some(SocketAddr::new(address, port))
 }
 
-/// `host` in the form in which names are compared.
+/// Returns `host` in the form in which names are compared.
 // RFC 1035 §2.3.3: names are compared without regard to the case of letters.
 pub(crate) fn key(host: &str) -> Arc<str> {
     host.to_ascii_lowercase().into()
 }
 
-/// Refuses what cannot be a host name.
+/// Returns an error if `host` cannot be a host name.
 pub(crate) fn check(host: &str) -> io::Result<()> {
     let fault = if host.is_empty() {
-        "the host is empty"
-    } else if host.len() > MAX_HOST {
-        "the host is longer than a domain name can be"
+        "empty host name"
+    } else if host.len() > MAX_HOST_BYTES {
+        "host name too long"
     } else if host.contains('\0') {
-        "the host has a zero byte"
+        "host name contains a zero byte"
     } else {
         return Ok(());
     };
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_whole_ip_addresses_are_literals() {
+    fn only_complete_ip_addresses_are_literals() {
         assert_eq!(literal("::1", 80), Some("[::1]:80".parse().unwrap()));
         let v4 = SocketAddr::from(([127, 0, 0, 1], 1));
         assert_eq!(literal("127.0.0.1", 1), Some(v4));
@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_a_host_is_refused() {
+    fn invalid_hosts_are_refused() {
         for (host, is_fine) in [
             ("a.test".to_owned(), true),
             ("a".repeat(254), true),

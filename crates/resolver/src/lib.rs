@@ -1,15 +1,15 @@
-//! Host names to addresses, for the backends of [httpcore](https://docs.rs/httpcore) and for
-//! everything else that has blocking look-ups and futures.
+//! Name resolution for the backends of [httpcore](https://docs.rs/httpcore), and for other programs with
+//! blocking look-ups and futures.
 //!
 //! - [`Resolve`] is the trait: a host and a port in, addresses out.
 //! - [`SystemResolver`] is the system's look-up on a bounded number of worker threads. One look-up for
 //!   each name at a time; names whose servers do not answer do not block other names.
-//! - [`StaticHosts`] answers some names from a table, and leaves the others to another resolver.
-//! - [`CachingResolver`] keeps answers of another resolver, and that a name does not exist, for a
-//!   while and up to a number of names.
-//! - [`is_public`] says whether an address is one of the public Internet, for programs that connect
-//!   to hosts which others name.
-//! - [`literal`] tells IP addresses from names.
+//! - [`StaticHosts`] resolves some names from a table, and passes the others to another resolver.
+//! - [`CachingResolver`] caches the answers of another resolver, and that a name does not exist, for a
+//!   limited time and a limited number of names.
+//! - [`is_public`] returns whether an address belongs to the public Internet, for programs that connect
+//!   to hosts from untrusted input.
+//! - [`literal`] parses IP addresses.
 //!
 //! ```
 //! use httpcore_resolver::{CachingResolver, SystemResolver, Resolve, StaticHosts};
@@ -29,8 +29,8 @@
 //!
 //! # Time
 //!
-//! A look-up has no deadline of its own: the caller puts one around it (`Timeouts::resolve`), and
-//! dropping the future ends its interest. Nothing here knows an event loop, a socket or a protocol.
+//! A look-up has no deadline of its own: the caller sets one (`Timeouts::resolve`) and drops the future.
+//! This crate knows no event loop, no socket and no protocol.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -41,6 +41,7 @@ mod failure;
 mod getaddrinfo;
 mod host;
 mod static_hosts;
+mod sync;
 mod system;
 #[cfg(test)]
 mod testing;
@@ -55,18 +56,17 @@ pub use getaddrinfo::{Builder, SystemResolver};
 pub use host::literal;
 pub use static_hosts::StaticHosts;
 
-/// Looks names up: the system's way, a table, a cache, or a DNS client of one's own. A backend takes
-/// one where it is built, for example by `EventLoop::builder().resolver(…)`.
+/// A resolver: the system's, a table, a cache, or a custom DNS client. It is passed to a backend when that
+/// is built, for example by `EventLoop::builder().resolver(…)`.
 ///
-/// IP literals never get here: backends answer them by [`literal`].
+/// It is not called for IP literals, which backends parse with [`literal`].
 pub trait Resolve: fmt::Debug + Send + Sync + 'static {
     /// Looks up the addresses of `host`, in the order in which they should be tried, each with
-    /// `port`. Dropping the future gives the look-up up.
+    /// `port`. Dropping the future cancels the look-up for this caller.
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::NotFound`] when the name does not exist; any other kind when it could not be
-    /// looked up.
+    /// [`io::ErrorKind::NotFound`] if the name does not exist; any other kind if the look-up failed.
     fn resolve(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>>;
 }
 

@@ -11,15 +11,15 @@ use httpcore_core_primitives::BoxFuture;
 
 use crate::{Resolve, host::key};
 
-/// Answers some hosts from a table, and leaves all others to another resolver.
+/// A resolver that resolves some hosts from a table, and passes all others to another resolver.
 ///
-/// A host matches an entry as a whole: an entry for `example.com` says nothing of
-/// `www.example.com`. Case does not count, nor does a single dot at the end, on either side:
-/// `example.com.` is the absolute spelling of `example.com`. Hosts of URLs are ASCII: an
-/// internationalized name is entered in its `xn--` form.
+/// A host must match an entry completely: an entry for `example.com` does not match
+/// `www.example.com`. Case is ignored, and so is a single final dot on either side: `example.com.` is the
+/// absolute form of `example.com`. Hosts of URLs are ASCII: an internationalized name is entered in its
+/// `xn--` form.
 ///
-/// An entry replaces every look-up of that host: when none of its addresses can be connected to, the
-/// inner resolver is not asked. An entry without addresses makes the name one that does not exist
+/// An entry replaces every look-up of that host: if none of its addresses can be connected to, the inner
+/// resolver is not called. For an entry without addresses, the name does not exist
 /// ([`io::ErrorKind::NotFound`]).
 ///
 /// ```
@@ -39,7 +39,7 @@ pub struct StaticHosts {
 }
 
 impl StaticHosts {
-    /// Returns an empty table in front of `inner`.
+    /// Creates an empty table in front of `inner`.
     pub fn new(inner: Arc<dyn Resolve>) -> Self {
         StaticHosts {
             inner,
@@ -57,7 +57,7 @@ impl StaticHosts {
     }
 }
 
-/// `host` without the dot that makes it absolute.
+/// Returns `host` without the final dot.
 fn relative(host: &str) -> &str {
     host.strip_suffix('.').unwrap_or(host)
 }
@@ -74,7 +74,7 @@ impl Resolve for StaticHosts {
         let found = if found.is_empty() {
             Err(io::Error::new(
                 io::ErrorKind::NotFound,
-                "the table of static hosts has no addresses for this name",
+                "no addresses for this name in the table of static hosts",
             ))
         } else {
             Ok(found)
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
     use crate::testing::block_on;
 
-    /// Says of every name that it was asked.
+    /// Fails for every name, with a text that contains it.
     #[derive(Debug)]
     struct Inner;
 
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn only_whole_hosts_match_whatever_their_case_and_last_dot() {
+    fn hosts_match_completely_without_case_and_final_dot() {
         let table = StaticHosts::new(Arc::new(Inner))
             .host("a.Test", [[192, 0, 2, 1].into()])
             .host(
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_entry_for_a_host_replaces_the_first() {
+    fn second_entry_for_a_host_replaces_the_first() {
         let table = StaticHosts::new(Arc::new(Inner))
             .host("a.test", [[192, 0, 2, 1].into()])
             .host("A.test.", [[192, 0, 2, 2].into()]);

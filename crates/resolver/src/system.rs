@@ -1,4 +1,4 @@
-//! The system's look-up, and what its errors mean.
+//! The system's look-up, and the meaning of its errors.
 
 use std::{
     fs::File,
@@ -6,7 +6,7 @@ use std::{
     net::{SocketAddr, ToSocketAddrs},
 };
 
-/// Looks `host` up, both address families in one call. Blocks.
+/// Looks `host` up, for both address families in one call. Blocks.
 pub(crate) fn lookup(host: &str) -> io::Result<Vec<SocketAddr>> {
     match (host, 0).to_socket_addrs() {
         Ok(found) => Ok(found.collect()),
@@ -24,20 +24,19 @@ const NO_SUCH_NAME: [&str; 5] = [
     "No address associated with nodename", // older bionic, EAI_NODATA
 ];
 
-/// Tells a name that does not exist from a look-up that failed.
+/// Distinguishes a name that does not exist from a look-up that failed.
 ///
-/// The C library says so by a number, of which `std` passes on the text alone, without a kind. An
-/// unknown text, because it is new or has been translated, leaves the error as it is: an error of
-/// looking up, of no special kind.
+/// The C library reports it by a number, of which `std` passes on only the text, without a kind. An
+/// unknown text, for example a translated one, leaves the error unchanged.
 ///
-/// A C library that could not open `/etc/hosts` or a socket may say that the name does not exist. So
-/// what it says counts only if `descriptors_left` finds that a descriptor can be had now; otherwise
-/// the shortage is the error. A shortage that ended between the two calls is not noticed.
+/// A C library that could not open `/etc/hosts` or a socket may report that the name does not exist.
+/// Therefore its result counts only if `descriptors_left` can open a descriptor now; otherwise the
+/// shortage is the error. A shortage that ended between the two calls is not noticed.
 fn name_or_system(
     error: io::Error,
     descriptors_left: impl FnOnce() -> io::Result<()>,
 ) -> io::Error {
-    // A failed system call (`EAI_SYSTEM`). A file that is missing is no missing name.
+    // A failed system call (`EAI_SYSTEM`). A missing file is not a missing name.
     if error.raw_os_error().is_some() {
         return match error.kind() {
             io::ErrorKind::NotFound => io::Error::other(error),
@@ -54,9 +53,9 @@ fn name_or_system(
     error
 }
 
-/// Whether the process can open a file now.
+/// Returns an error if the process can open no file now for want of descriptors.
 fn descriptors_left() -> io::Result<()> {
-    /// Too many open files in the system, and in the process: the same numbers on all Linux.
+    /// `ENFILE` and `EMFILE`, the same numbers on all Linux architectures.
     const SHORTAGES: [i32; 2] = [23, 24];
     match File::open("/") {
         Err(error)
@@ -77,7 +76,7 @@ mod tests {
     const PREFIX: &str = "failed to lookup address information: ";
 
     #[test]
-    fn a_name_that_does_not_exist_is_told_from_a_lookup_that_failed() {
+    fn texts_for_missing_names_become_not_found() {
         for (text, is_not_found) in [
             ("Name or service not known", true),
             ("No address associated with hostname", true),
@@ -100,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_with_a_number_of_the_system_is_never_not_found() {
+    fn error_with_a_system_number_is_never_not_found() {
         for number in [1, 11, 12, 23, 24, 101, 105] {
             let system = io::Error::from_raw_os_error(number);
             let error = name_or_system(system, || Ok(()));
@@ -114,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn without_descriptors_that_is_the_error_whatever_the_library_says() {
+    fn shortage_of_descriptors_is_the_error_whatever_the_library_reports() {
         for text in [NO_SUCH_NAME[0], "Temporary failure in name resolution"] {
             let error = io::Error::other(format!("{PREFIX}{text}"));
             let error = name_or_system(error, || Err(io::Error::from_raw_os_error(24)));
@@ -123,9 +122,9 @@ mod tests {
     }
 
     #[test]
-    fn the_systems_text_for_a_name_under_invalid_is_known() {
-        // RFC 6761 §6.4: names under .invalid do not exist, and resolvers say so at once. Where
-        // there is no DNS at all, the system says that it failed.
+    fn system_error_for_a_name_under_invalid_is_recognised() {
+        // RFC 6761 §6.4: names under .invalid do not exist, and resolvers report that at once. Without
+        // any DNS server, the look-up fails.
         let error = lookup("nothing.invalid").unwrap_err();
         let text = error.to_string();
         assert!(

@@ -1,4 +1,4 @@
-//! Alone in its process, whose limit of file descriptors it lowers.
+//! A test that is alone in its process, whose limit of file descriptors it lowers.
 
 use std::{future::Future, io, pin::pin, sync::Arc, task, thread};
 
@@ -26,7 +26,7 @@ fn block_on<F: Future>(future: F) -> F::Output {
 }
 
 #[test]
-fn without_file_descriptors_no_name_is_said_not_to_exist() {
+fn shortage_of_descriptors_is_not_reported_as_a_missing_name() {
     let resolver = SystemResolver::default();
     let before = getrlimit(Resource::Nofile);
     let none = Rlimit {

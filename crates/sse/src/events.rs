@@ -1,8 +1,6 @@
 //! A response as a stream of events.
 
 use std::{
-    error::Error as StdError,
-    fmt,
     future::poll_fn,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -32,8 +30,9 @@ pub struct Events {
     input: Bytes,
 }
 
-/// A response which is no stream of events. It is given back.
-#[derive(Debug)]
+/// A response that is not an event stream. The response is inside, with its body unread.
+#[derive(Debug, thiserror::Error)]
+#[error("response is not an event stream (status {})", .0.status())]
 pub struct UnexpectedResponse(pub RejectedResponse);
 
 impl Events {
@@ -129,12 +128,3 @@ fn says_events(response: &Response) -> bool {
     let kind = value.split(';').next().unwrap_or("");
     kind.trim().eq_ignore_ascii_case("text/event-stream")
 }
-
-impl fmt::Display for UnexpectedResponse {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let status = self.0.status();
-        write!(f, "the server answered with {status}, and not with events")
-    }
-}
-
-impl StdError for UnexpectedResponse {}

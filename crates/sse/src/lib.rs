@@ -27,9 +27,9 @@
 //!
 //! # Silence
 //!
-//! A stream of events may be silent for hours. A [`Subscription`] brings time limits of its own,
-//! which bound how long the answer may take and not how long it may be silent. Whoever expects a
-//! sign of life at least every minute sets [`Timeouts::read`](httpcore_core_primitives::Timeouts).
+//! An event stream may be silent for hours. A [`Subscription`] has time limits of its own, which bound
+//! the time until the response head and not the time between events. If the server sends comments
+//! as keep-alives, set [`Timeouts::read`](httpcore_core_primitives::Timeouts) to detect a dead one.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -4,7 +4,7 @@
 //!   start ─ a BOM, or none ─► line ─ CR, LF, CR LF ─► field into the event, or dispatch
 //! ```
 
-use std::{borrow::Cow, fmt, time::Duration};
+use std::{borrow::Cow, time::Duration};
 
 use bytes::{Buf, Bytes};
 
@@ -47,24 +47,13 @@ impl Limits {
     }
 }
 
-/// An event is larger than was allowed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// An event exceeds the size limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("event exceeds the limit of {limit} bytes")]
 pub struct TooLarge {
-    /// What was allowed, in bytes.
+    /// Maximum size of an event, in bytes.
     pub limit: usize,
 }
-
-impl fmt::Display for TooLarge {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "an event is larger than the {} bytes allowed",
-            self.limit
-        )
-    }
-}
-
-impl std::error::Error for TooLarge {}
 
 /// Makes events of bytes. One for each response: what is unfinished at its end is no event.
 #[derive(Debug)]

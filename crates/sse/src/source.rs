@@ -235,9 +235,7 @@ fn no_events(status: StatusCode) -> Option<Error> {
         return None;
     }
     let error = Error::new(ErrorKind::Protocol, ErrorPhase::Head, RequestSent::Full)
-        .with_message(format!(
-            "the server answered with {status}, and not with events"
-        ))
+        .with_message(format!("response is not an event stream (status {status})"))
         .with_response_started(true);
     Some(error)
 }

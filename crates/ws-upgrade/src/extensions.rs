@@ -2,11 +2,11 @@
 
 use http::HeaderValue;
 
-/// An extension as it was offered, or agreed on. What it means is for whoever offers it: nothing is
-/// offered by itself.
+/// An extension as it was offered or selected. No extension is offered by default; the caller that
+/// offers one implements it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Extension {
-    /// Its name, a token.
+    /// Name, a token.
     pub name: String,
     /// Its parameters in their order, some with a value.
     pub parameters: Vec<(String, Option<String>)>,

@@ -10,7 +10,7 @@ use http::{
 };
 use httpcore_core_primitives::{
     BoxError, Error, ErrorKind, ErrorPhase, Origin, Protocol, RejectedResponse, Request,
-    RequestSent, Response, Scheme, Upgraded, base64,
+    RequestSent, Response, Upgraded, base64,
 };
 
 use crate::{
@@ -33,7 +33,7 @@ const OURS: [HeaderName; 7] = [
 /// A WebSocket to be opened: what is asked for (RFC 6455 §4.1).
 ///
 /// What cannot be asked for (a URL that is none, a subprotocol with a space) is told when the
-/// handshake is [made](Self::offer).
+/// handshake is [made](Self::into_request).
 ///
 /// ```
 /// use httpcore_core_primitives::Timeouts;
@@ -44,7 +44,7 @@ const OURS: [HeaderName; 7] = [
 ///     .subprotocol("feed.v2")
 ///     .header("origin", "https://localhost")
 ///     .option(Timeouts::default().with_response_head(Duration::from_secs(10)));
-/// let (request, _expected) = handshake.offer()?;
+/// let (request, _expected) = handshake.into_request()?;
 /// assert_eq!(request.uri(), "https://localhost/feed?since=7");
 /// # Ok::<(), httpcore_core_primitives::Error>(())
 /// ```
@@ -107,7 +107,7 @@ impl Handshake {
     }
 
     /// Offers an extension, as it is to be written: `permessage-deflate; client_max_window_bits`.
-    /// Whoever offers one has to speak it.
+    /// The caller has to implement what it offers.
     pub fn extension(self, offer: &str) -> Self {
         self.and_then(|asked| {
             let value = HeaderValue::from_str(offer)
@@ -237,12 +237,11 @@ pub struct ResponseCheck {
     extensions: Vec<Extension>,
 }
 
-/// A WebSocket, and what was agreed on. Whoever has an `Upgraded` of another protocol has it from
-/// [`Upgraded::take_from`].
+/// An opened WebSocket, and the result of its handshake.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct WebSocketStream {
-    /// The stream, from the first byte after the response. It has its place in the pool until it is
+    /// The stream, from the first byte after the response. It holds its slot in the pool until it is
     /// dropped.
     pub stream: Upgraded,
     /// The subprotocol which the server chose from those offered.
@@ -344,9 +343,10 @@ fn only<'a>(fields: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
 /// RFC 6455 §3: `ws` is asked for over HTTP, and `wss` over HTTPS. Said so, their requests share
 /// the connections of others.
 fn as_http(url: Uri) -> Result<Uri, Error> {
-    let scheme = match Origin::of(&url)?.scheme() {
-        Scheme::Ws | Scheme::Http => http::uri::Scheme::HTTP,
-        Scheme::Wss | Scheme::Https => http::uri::Scheme::HTTPS,
+    let scheme = if Origin::of(&url)?.scheme().is_secure() {
+        http::uri::Scheme::HTTPS
+    } else {
+        http::uri::Scheme::HTTP
     };
     let mut parts = url.into_parts();
     parts.scheme = Some(scheme);

@@ -39,9 +39,9 @@
 //!
 //! # What is left to the caller
 //!
-//! RFC 6455 §4.1 has a client open one connection to a host at a time. That is for whoever opens
-//! many: nothing here queues. Time limits are those of the request until the response has come, and
-//! after that nobody's.
+//! RFC 6455 §4.1 allows one connecting WebSocket for each host at a time. A caller that opens many has
+//! to see to that: nothing here queues. The request's time limits apply until the response; after it
+//! there are none.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]

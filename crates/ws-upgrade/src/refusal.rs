@@ -1,96 +1,68 @@
-//! Why there is no WebSocket.
-
-use std::{error::Error as StdError, fmt};
+//! Errors of the handshake.
 
 use httpcore_core_primitives::{Error, RejectedResponse, Response};
 
-/// Why a WebSocket could not be opened.
-#[derive(Debug)]
+/// Reason why a WebSocket could not be opened.
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// What was asked for cannot be asked for, or the exchange failed: see the error.
-    Request(Error),
-    /// The server gave an ordinary answer instead: `401` and `426`, a redirect, a plain `200`. Here
-    /// it is, with its body; read to its end, it leaves the connection to others.
+    /// The handshake is invalid and cannot be sent, or the exchange failed.
+    #[error("WebSocket handshake failed")]
+    Request(#[source] Error),
+    /// The server answered without switching protocols: with `401`, `426`, a redirect or `200`, for
+    /// example. The response is inside, with its body unread; reading the body to its end makes the
+    /// connection reusable.
+    #[error("WebSocket handshake rejected with status {}", .0.status())]
     Refused(RejectedResponse),
-    /// The server accepted, and did it wrongly. The connection is closed.
-    Violation(Violation),
+    /// The server accepted in a way that RFC 6455 forbids. The connection is closed.
+    #[error("invalid WebSocket handshake response")]
+    Violation(#[source] Violation),
 }
 
-/// What is wrong with an acceptance (RFC 6455 §4.1, where a client has to fail the connection).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Rule that an accepting response violates (RFC 6455 §4.1, where a client has to fail the
+/// connection).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.text())]
 #[non_exhaustive]
 pub enum Violation {
-    /// `Upgrade` is missing, or says something else than `websocket`.
+    /// `Upgrade` is missing, or is not `websocket`.
     Upgrade,
     /// `Connection` lacks `Upgrade`.
     Connection,
-    /// `Sec-WebSocket-Accept` is missing, wrong, or there more than once.
+    /// `Sec-WebSocket-Accept` is missing, wrong, or present more than once.
     Accept,
-    /// A subprotocol that was not asked for, or several.
+    /// A subprotocol that was not offered, or several subprotocols.
     Subprotocol,
-    /// An extension that was not offered, or a list of them which cannot be read.
+    /// An extension that was not offered, or an invalid list of extensions.
     Extension,
-    /// The response has no stream: something between here and the connection took it.
+    /// The response has no upgraded stream: a layer between here and the connection took it.
     NoStream,
 }
 
 impl Violation {
-    /// What is wrong, in a sentence.
+    /// Returns a description of the violation.
     pub fn text(self) -> &'static str {
         match self {
-            Violation::Upgrade => "the server switched without saying to websocket (RFC 6455 §4.1)",
-            Violation::Connection => {
-                "the server switched without Connection: Upgrade (RFC 6455 §4.1)"
-            }
-            Violation::Accept => "the server's Sec-WebSocket-Accept is wrong (RFC 6455 §4.1)",
+            Violation::Upgrade => "response lacks Upgrade: websocket (RFC 6455 §4.1)",
+            Violation::Connection => "response lacks Connection: Upgrade (RFC 6455 §4.1)",
+            Violation::Accept => "invalid Sec-WebSocket-Accept (RFC 6455 §4.1)",
             Violation::Subprotocol => {
-                "the server chose a subprotocol that was not asked for (RFC 6455 §4.1)"
+                "server selected a subprotocol that was not offered (RFC 6455 §4.1)"
             }
             Violation::Extension => {
-                "the server uses an extension that was not offered (RFC 6455 §4.1)"
+                "server selected an extension that was not offered (RFC 6455 §4.1)"
             }
-            Violation::NoStream => "the response that accepts comes without its stream",
+            Violation::NoStream => "accepting response has no upgraded stream",
         }
     }
 }
 
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.text())
-    }
-}
-
-impl StdError for Violation {}
-
 impl OpenError {
-    /// The answer of a server that refused.
+    /// Returns the response of a server that did not switch protocols.
     pub fn into_response(self) -> Option<Response> {
         match self {
             OpenError::Refused(response) => Some(response.into_response()),
             OpenError::Request(_) | OpenError::Violation(_) => None,
-        }
-    }
-}
-
-impl fmt::Display for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            OpenError::Request(_) => f.write_str("the handshake could not be made"),
-            OpenError::Refused(response) => {
-                write!(f, "the server answered with {} instead", response.status())
-            }
-            OpenError::Violation(_) => f.write_str("the handshake was answered wrongly"),
-        }
-    }
-}
-
-impl StdError for OpenError {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        match self {
-            OpenError::Request(error) => Some(error),
-            OpenError::Refused(_) => None,
-            OpenError::Violation(violation) => Some(violation),
         }
     }
 }

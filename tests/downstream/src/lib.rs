@@ -1,4 +1,4 @@
-//! A small client of a made-up weather service, as somebody might write it on top of httpcore.
+//! A small client of a fictitious weather service, as a downstream project may have it.
 //!
 //! It has what such clients have: a base URL, a time limit, and a second try when the service is
 //! busy and says when to come back. It does not know which backend it runs on, and so its tests
@@ -9,7 +9,10 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use http::{StatusCode, header::RETRY_AFTER};
-use httpcore::{Body, ConnectionPool, Error, NetworkBackend, Response, Runtime, Timeouts};
+use httpcore::{
+    Body, ConnectionPool, Error, Response, Timeouts,
+    backend::{NetworkBackend, Runtime},
+};
 
 /// How often the service is asked before it is given up as busy.
 const ATTEMPTS: u32 = 3;
@@ -62,7 +65,7 @@ impl Weather {
                 StatusCode::SERVICE_UNAVAILABLE => {
                     let pause = retry_after(&response);
                     drop(response);
-                    httpcore::sleep_until(&self.runtime, self.runtime.now() + pause).await;
+                    httpcore::backend::sleep_until(&self.runtime, self.runtime.now() + pause).await;
                 }
                 status => return Err(WeatherError::Refused(status)),
             }

@@ -85,8 +85,10 @@ fn a_dropped_call_leaves_nothing_behind_wherever_it_is_dropped() {
             weather.temperature("Oslo").await.unwrap();
         })
         // What may be left is what the pool keeps: one connection, idle or being made.
-        .allowing(2, 1, 2)
-        .allowing_attempts(1)
+        .allow_tasks(2)
+        .allow_streams(1)
+        .allow_timers(2)
+        .allow_attempts(1)
         .then(async move {
             assert_eq!(again.temperature("Rome").await.unwrap(), 21.5);
         })

@@ -41,9 +41,9 @@ pub(crate) enum Framing {
     /// Nothing is left.
     #[default]
     Ended,
-    /// So many bytes.
+    /// Number of bytes left.
     Length(u64),
-    /// So many bytes of the present chunk, and then more chunks.
+    /// Number of bytes left of the current chunk; more chunks follow.
     Chunked(u64),
 }
 
@@ -56,7 +56,7 @@ pub(crate) enum Next {
     Close,
 }
 
-/// Serves one request after another until somebody ends it.
+/// Serves one request after another until either side closes.
 pub(crate) fn serve(shared: &Shared, stream: &Stream) -> io::Result<()> {
     let mut connection = Connection {
         input: BufReader::with_capacity(16 << 10, stream),

@@ -243,7 +243,7 @@ struct Pipe {
     outgoing: Vec<u8>,
 }
 
-/// A pipe as h2 wants it. Nobody is woken when something comes: the thread polls after each read.
+/// A pipe as h2 wants it. It calls no waker when bytes arrive: the thread polls after each read.
 struct Io(Rc<RefCell<Pipe>>);
 
 impl AsyncRead for Io {
@@ -422,7 +422,7 @@ mod tests {
         assert_eq!(text, whole + "id: 2\nda");
         let of_it: Vec<_> = frames.iter().filter(|(.., id, _)| *id == 1).collect();
         assert_eq!(of_it.last().unwrap().0, RST_STREAM);
-        // It concerns nobody else.
+        // No other stream is affected.
         assert_eq!(data(&frames, 3), b"Hello, world!\n");
     }
 

@@ -87,7 +87,7 @@ struct Door {
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
     state: Mutex<State>,
-    /// Told of every change of `state` somebody may wait for: a stop, or a connection's end.
+    /// Notified of every change of `state` that a thread may wait for: a stop, or the end of a connection.
     changed: Condvar,
 }
 

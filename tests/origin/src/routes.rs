@@ -38,7 +38,7 @@ use crate::{
 };
 
 const TEXT: &str = "Content-Type: text/plain\r\n";
-/// How events begin: whoever is broken off shall come back soon.
+/// First lines of an event stream: a client reconnects soon after an aborted stream.
 pub(crate) const RETRY: &str = "retry: 10\n\n";
 const BINARY: &str = "Content-Type: application/octet-stream\r\n";
 
@@ -90,7 +90,7 @@ pub(crate) fn answer(
         }
         ("close", None, _) => {
             request.keeps_alive = false;
-            connection.respond(request, 200, TEXT, b"goodbye\n")?;
+            connection.respond(request, 200, TEXT, b"closing\n")?;
         }
         ("hangup", None, _) => {
             connection.respond(request, 200, TEXT, b"see you\n")?;
@@ -236,7 +236,7 @@ fn events(connection: &mut Connection<'_>, request: &mut Request, count: u64) ->
     Ok(Next::Close)
 }
 
-/// Which events are due to somebody who has seen `last`, and whether the response then ends as it
+/// Which events follow `last`, and whether the response then ends as it
 /// should; nothing if there are no more.
 pub(crate) fn due(last: Option<&str>, query: &str, count: u64) -> Option<(Range<u64>, bool)> {
     let from = match last.map(str::parse::<u64>) {

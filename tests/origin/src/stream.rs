@@ -98,7 +98,7 @@ impl Drop for Listener {
 }
 
 impl Stream {
-    /// Ends both directions; whoever reads sees the end.
+    /// Ends both directions; a reader gets the end.
     pub(crate) fn shutdown(&self) {
         let _ = self.shutdown_how(Shutdown::Both);
     }
@@ -107,7 +107,7 @@ impl Stream {
     pub(crate) fn finish(&self) -> io::Result<()> {
         #[cfg(feature = "tls")]
         if let Stream::Tls(session) = self {
-            session.say_goodbye()?;
+            session.send_close_notify()?;
         }
         self.shutdown_how(Shutdown::Write)
     }

@@ -1,4 +1,4 @@
-//! TLS over blocking sockets, with a certificate that nobody else has.
+//! TLS over blocking sockets, with a certificate made for this process.
 
 use std::{
     io::{self, Read, Write},
@@ -99,7 +99,7 @@ impl Session {
     }
 
     /// RFC 8446 §6.1: who has said everything says so.
-    pub(crate) fn say_goodbye(&self) -> io::Result<()> {
+    pub(crate) fn send_close_notify(&self) -> io::Result<()> {
         let mut tls = self.tls();
         tls.send_close_notify();
         while tls.wants_write() {
@@ -108,7 +108,7 @@ impl Session {
         Ok(())
     }
 
-    /// Held while the thread waits, which nobody minds: it is the only one that asks.
+    /// Held while the thread waits: no other thread takes it.
     fn tls(&self) -> MutexGuard<'_, ServerConnection> {
         self.tls.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -155,7 +155,7 @@ mod tests {
     const GET: &[u8] = b"GET /hello HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 
     #[test]
-    fn it_answers_over_tls_and_says_goodbye() {
+    fn server_answers_over_tls_and_sends_close_notify() {
         let mut origin = Origin::start().unwrap();
         let door = origin.listen_tls().unwrap();
         let mut client = connect(&door, door.certificate(), &[b"http/1.1"]);

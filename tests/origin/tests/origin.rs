@@ -141,7 +141,7 @@ fn pipelined_requests_are_answered_in_order() {
         .filter_map(|line| line.split("HTTP/1.1 ").nth(1))
         .collect();
     assert_eq!(statuses, ["200 OK", "405 Method Not Allowed", "200 OK"]);
-    assert!(answer.ends_with("goodbye\n"));
+    assert!(answer.ends_with("closing\n"));
 }
 
 #[test]
@@ -287,7 +287,7 @@ fn an_early_answer_comes_before_the_body() {
         .unwrap();
     let mut rest = String::new();
     stream.read_to_string(&mut rest).unwrap();
-    assert!(rest.ends_with("goodbye\n"), "{rest}");
+    assert!(rest.ends_with("closing\n"), "{rest}");
 }
 
 #[test]

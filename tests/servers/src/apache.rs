@@ -19,7 +19,7 @@ const MODULES: &str = "/usr/lib/apache2/modules";
 ///
 /// # Panics
 ///
-/// If it does not start, and nobody has said in `HTTPCORE_LEFT_OUT` that it would not.
+/// If it does not start, and `HTTPCORE_LEFT_OUT` does not name it.
 pub fn require_apache(origin: &Server) -> Option<Server> {
     let lines = format!(
         "ProxyPass /origin/ http://{}/\n\

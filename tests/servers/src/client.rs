@@ -1,4 +1,4 @@
-//! Who asks the servers, for tests of several protocols: a pool on a loop of its own.
+//! The client of the servers, for tests of several protocols: a pool on a loop of its own.
 
 use std::{
     borrow::Cow,
@@ -15,9 +15,11 @@ use std::{
 
 use http::{HeaderMap, Request, request, response};
 use httpcore::{
-    Body, BoxError, Builder, Bytes, ConnectionPool, EventLoop, Timeouts, TlsInfo, Trace,
-    TraceEvent,
+    Body, Bytes, ConnectionPool, ConnectionPoolBuilder, EventLoop, Timeouts,
+    error::BoxError,
+    net::TlsInfo,
     tls::{RustlsConnector, TlsVersion},
+    trace::{Trace, TraceEvent},
 };
 
 use crate::Authority;
@@ -28,12 +30,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The most of a body that is kept.
 const KEPT: usize = 1 << 20;
 
-/// A loop, and who asks on it.
+/// A loop, and a pool on it.
 #[derive(Debug)]
 pub struct Client {
     /// The loop.
     pub epoll: EventLoop,
-    /// Who asks.
+    /// The pool.
     pub asker: Asker,
 }
 
@@ -87,7 +89,7 @@ pub fn trusting(
     authority: &Authority,
     oldest: TlsVersion,
     newest: TlsVersion,
-) -> Result<Builder, BoxError> {
+) -> Result<ConnectionPoolBuilder, BoxError> {
     let connector = RustlsConnector::builder()
         .root_pem(authority.root())?
         .min_version(oldest)
@@ -102,7 +104,7 @@ impl Client {
     /// # Errors
     ///
     /// If there is no loop to be had.
-    pub fn new(builder: Builder) -> io::Result<Self> {
+    pub fn new(builder: ConnectionPoolBuilder) -> io::Result<Self> {
         let epoll = EventLoop::new()?;
         let timeouts = Timeouts::default().with_total(PATIENCE);
         let asker = Asker {
@@ -134,7 +136,7 @@ impl Client {
         self.send(Request::get(url.into()), ())
     }
 
-    /// Sends so many GETs, so many at a time, and shows each answer to `see`.
+    /// Sends `count` GETs, some at a time, and passes each response to `see`.
     ///
     /// # Errors
     ///
@@ -217,7 +219,7 @@ impl Asker {
     }
 }
 
-/// So many bytes in pieces, of unknown length; and how many have been asked for.
+/// A body of this number of bytes in chunks, of unknown length, that counts the bytes taken from it.
 pub fn upload(size: u64) -> (Body, Arc<AtomicU64>) {
     let asked = Arc::new(AtomicU64::new(0));
     let count = asked.clone();

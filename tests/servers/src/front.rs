@@ -11,7 +11,7 @@ use crate::{Authority, Server, apache, left_out, nghttpd, nginx, node, proxies, 
 /// | request | response |
 /// |---|---|
 /// | `GET /hello` | a line |
-/// | `GET /bytes/268435456` | so many bytes; from most, any other number too |
+/// | `GET /bytes/268435456` | 256 MiB; most serve any other number too |
 /// | `POST /echo` | the body |
 /// | `POST /sink` | how many bytes came, in digits; nghttpd has no such thing, and sends them back |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +91,7 @@ impl Front {
     ///
     /// # Panics
     ///
-    /// If it does not start, and nobody has said in `HTTPCORE_LEFT_OUT` that it would not.
+    /// If it does not start, and `HTTPCORE_LEFT_OUT` does not name it.
     pub fn require(self, door: Door<'_>) -> Option<Server> {
         left_out::or_start(self.name(), || self.start(door))
     }

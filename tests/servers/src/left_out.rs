@@ -11,7 +11,7 @@ use crate::Server;
 ///
 /// # Panics
 ///
-/// If it does not start, and nobody has said that it would not.
+/// If it does not start, and `HTTPCORE_LEFT_OUT` does not name it.
 pub(crate) fn or_start(name: &str, start: impl FnOnce() -> io::Result<Server>) -> Option<Server> {
     let left_out = env::var("HTTPCORE_LEFT_OUT").unwrap_or_default();
     if left_out.split(',').any(|left_out| left_out == name) {

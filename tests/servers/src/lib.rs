@@ -56,7 +56,7 @@ pub enum Kind {
     /// | request | response |
     /// |---|---|
     /// | `GET /hello.txt` | `Hello from nginx!` |
-    /// | `GET /empty`, `/kib`, `/mib` | so many zero bytes |
+    /// | `GET /empty`, `/kib`, `/mib` | zero bytes of that number |
     /// | `GET /256mib` | that many zero bytes, from a file with no blocks |
     /// | `GET /chunked/…` | the same files and `tail`, chunked |
     /// | `PUT /upload/NAME` | 201 or 204; the file then lies in [`Server::uploads`] |
@@ -102,7 +102,7 @@ impl Kind {
 ///
 /// # Panics
 ///
-/// If it does not start, and nobody has said in `HTTPCORE_LEFT_OUT` that it would not.
+/// If it does not start, and `HTTPCORE_LEFT_OUT` does not name it.
 pub fn require(kind: Kind) -> Option<Server> {
     left_out::or_start(kind.name(), || start(kind))
 }
@@ -194,7 +194,7 @@ impl Server {
     }
 }
 
-/// Has nginx replace its worker, as after a change of its configuration: the old one says goodbye to
+/// Has nginx replace its worker, as after a change of its configuration: the old one closes, or sends GOAWAY to,
 /// its connections, and goes on with what is under way. For nginx as a server of HTTP/2 only.
 #[derive(Clone, Copy, Debug)]
 pub struct Reloader(u32);

@@ -13,7 +13,7 @@ use crate::{Door, Server, folder, left_out, port, process::Process};
 ///
 /// # Panics
 ///
-/// If it does not start, and nobody has said in `HTTPCORE_LEFT_OUT` that it would not.
+/// If it does not start, and `HTTPCORE_LEFT_OUT` does not name it.
 pub fn require_nghttpd(door: Door<'_>, more: &[&str]) -> Option<Server> {
     left_out::or_start("nghttpd", || start(door, more))
 }

@@ -30,7 +30,7 @@ pub(crate) fn start_with(listen: &str, lines: &str) -> io::Result<Server> {
 ///
 /// # Panics
 ///
-/// If it does not start, and nobody has said in `HTTPCORE_LEFT_OUT` that it would not.
+/// If it does not start, and `HTTPCORE_LEFT_OUT` does not name it.
 pub fn require_nginx_http2(door: Door<'_>, directives: &str) -> Option<Server> {
     left_out::or_start("nginx", || front(door, Origin::start()?, directives))
 }

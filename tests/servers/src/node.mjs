@@ -15,7 +15,7 @@
 //   GET  /no-content   204
 //   GET  /last         an answer with Connection: close
 //   GET  /brief        an answer, and a close one second later
-//   POST /once/ID/MS   an answer, and a close so many milliseconds later
+//   POST /once/ID/MS   a response, and a close MS milliseconds later
 //   GET  /times        how often each ID has been posted, as "ID TIMES" lines
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";

@@ -7,7 +7,7 @@ use std::{
 
 use crate::unexpected;
 
-/// How often another port is tried when somebody was quicker.
+/// Maximum number of attempts, for when another process takes the port first.
 const TRIES: usize = 5;
 
 /// Starts something at an address of loopback. It was bound here for a moment, and so is most

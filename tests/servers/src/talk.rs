@@ -37,7 +37,7 @@ impl Talker {
 ///
 /// # Panics
 ///
-/// If it does not start, and nobody has said in `HTTPCORE_LEFT_OUT` that it would not.
+/// If it does not start, and `HTTPCORE_LEFT_OUT` does not name it.
 pub fn require_talker(talker: Talker, door: Door<'_>) -> Option<Server> {
     left_out::or_start(talker.name(), || start(talker, door, 0))
 }

@@ -93,7 +93,7 @@ fn make() -> Result<(String, String, String), rcgen::Error> {
 ///
 /// # Panics
 ///
-/// If it does not start, and nobody has said in `HTTPCORE_LEFT_OUT` that it would not.
+/// If it does not start, and `HTTPCORE_LEFT_OUT` does not name it.
 pub fn require_nginx_tls(authority: &Authority, version: &str) -> Option<Server> {
     let lines = nginx::tls(authority, version);
     left_out::or_start("nginx", || nginx::start_with(" ssl", &lines))

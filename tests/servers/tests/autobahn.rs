@@ -8,7 +8,8 @@
 use std::{fs, future::poll_fn, sync::Arc, task::Poll, time::Duration};
 
 use httpcore::{
-    ConnectionPool, EventLoop, with_deadline,
+    ConnectionPool, EventLoop,
+    backend::with_deadline,
     ws::{Config, Handshake, Message, WebSocket},
 };
 use httpcore_servers::{Door, Talker, require_talker};
@@ -61,7 +62,7 @@ fn the_fuzzing_server_finds_nothing_wrong() {
     let base = format!("ws://{}", server.addr());
     let epoll = EventLoop::new().unwrap();
     let pool = ConnectionPool::new(epoll.backend());
-    let runtime: Arc<dyn httpcore::Runtime> = epoll.backend();
+    let runtime: Arc<dyn httpcore::backend::Runtime> = epoll.backend();
     let run = async {
         let mut counting = open(&pool, format!("{base}/getCaseCount")).await;
         let count = counting.message().await.unwrap().unwrap();

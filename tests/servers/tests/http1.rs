@@ -12,7 +12,7 @@ use std::{
 };
 
 use http::request;
-use httpcore::{Body, BoxError, Bytes, ConnectionPool, EventLoop, Timeouts};
+use httpcore::{Body, Bytes, ConnectionPool, EventLoop, Timeouts, error::BoxError};
 use httpcore_proto_h1::{CaptureRawHead, HeaderOrder, OnInformational, RawHead};
 use httpcore_servers::{Kind, Server, client::upload, require, require_apache};
 

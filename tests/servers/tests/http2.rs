@@ -8,7 +8,7 @@
 use std::{convert::Infallible, task::Poll};
 
 use http::{HeaderMap, Request, Version};
-use httpcore::{Body, Builder, Bytes, ConnectionPool, tls::TlsVersion};
+use httpcore::{Body, Bytes, ConnectionPool, ConnectionPoolBuilder, tls::TlsVersion};
 use httpcore_servers::{
     Authority, Door, Front, Server,
     client::{Answer, Client, Transfer, trusting},
@@ -21,7 +21,7 @@ const MIB: u64 = 1 << 20;
 struct Way<'a>(Door<'a>);
 
 impl Way<'_> {
-    fn builder(self) -> Builder {
+    fn builder(self) -> ConnectionPoolBuilder {
         match self.0 {
             Door::Plain => ConnectionPool::builder().http1(false).http2(true),
             Door::Tls(authority) => {
@@ -110,7 +110,7 @@ fn a_thousand_requests_share_a_connection(way: Way<'_>, server: &Server) {
     assert_eq!((counters.opened, counters.retried), (1, 0), "{counters:?}");
 }
 
-/// Downloads that nobody wants any more take nothing from those who come after, on the same
+/// Aborted downloads take nothing from later requests on the same
 /// connection: each of them fills a window before it is dropped, and two leave room for no more than
 /// one. (Three that are kept and not read may stop every other.)
 fn abandoned_downloads_leave_room(way: Way<'_>, server: &Server) {

@@ -1,4 +1,4 @@
-//! What servers of HTTP/2 do to their clients: limits, good-byes, and things nobody asked for.
+//! What servers of HTTP/2 do to their clients: limits, GOAWAY, and unsolicited frames.
 
 #![allow(
     clippy::unwrap_used,
@@ -15,7 +15,7 @@ use std::{
 };
 
 use http::{HeaderMap, HeaderValue, Request, Version};
-use httpcore::{Body, BoxError, Builder, ConnectionPool, tls::TlsVersion};
+use httpcore::{Body, ConnectionPool, ConnectionPoolBuilder, error::BoxError, tls::TlsVersion};
 use httpcore_proto_h1::OnInformational;
 use httpcore_servers::{
     Authority, Door, Front, Server,
@@ -26,13 +26,13 @@ use httpcore_servers::{
 /// How long a test waits for what must come: a bound on hanging, not a measurement.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn prior_knowledge() -> Builder {
+fn prior_knowledge() -> ConnectionPoolBuilder {
     ConnectionPool::builder().http1(false).http2(true)
 }
 
 /// Hypercorn ends a connection after its thousandth request.
 #[test]
-fn a_connection_that_hypercorn_ends_after_a_thousand_requests_costs_nobody_an_error() {
+fn connection_that_hypercorn_ends_after_a_thousand_requests_fails_no_request() {
     let Some(hypercorn) = Front::Hypercorn.require(Door::Plain) else {
         return;
     };
@@ -81,7 +81,7 @@ fn with_nginx(directives: &str, test: impl Fn(&Server, &str, &Client)) {
 }
 
 #[test]
-fn a_connection_that_nginx_ends_after_twenty_requests_costs_nobody_an_error() {
+fn connection_that_nginx_ends_after_twenty_requests_fails_no_request() {
     with_nginx("keepalive_requests 20;", |_, base, client| {
         let retries = Arc::default();
         let url = format!("{base}/hello");
@@ -234,9 +234,9 @@ fn trailers_reach_node() {
     assert_eq!(&*answer.text(), r#"{"x-checksum":"4321"}"#);
 }
 
-/// Nobody asks for anything, and still the pool lets go of what the server has said goodbye to.
+/// Without any request, the pool closes a connection on which the server has sent GOAWAY.
 #[test]
-fn a_goodbye_while_idle_is_heard() {
+fn goaway_on_an_idle_connection_closes_it() {
     with_nginx("keepalive_timeout 1s;", |_, base, client| {
         for round in 1..=2 {
             let answer = client.get(format!("{base}/hello")).unwrap();
@@ -246,7 +246,7 @@ fn a_goodbye_while_idle_is_heard() {
             let deadline = backend.now() + PATIENCE;
             client.epoll.block_on(async {
                 while client.epoll.handle().streams() > 0 {
-                    assert!(backend.now() < deadline, "the goodbye goes unnoticed");
+                    assert!(backend.now() < deadline, "the GOAWAY is not noticed");
                     let mut timer = backend.timer("another look");
                     let next = backend.now() + Duration::from_millis(20);
                     poll_fn(|cx| timer.poll_until(cx, next)).await;
@@ -313,7 +313,7 @@ fn threads_that_wait_share_a_connection_too() -> Result<(), BoxError> {
     let Some(nginx) = require_nginx_http2(Door::Plain, "") else {
         return Ok(());
     };
-    let pool = httpcore::blocking::ConnectionPool::from_builder(prior_knowledge())?;
+    let pool = prior_knowledge().build_blocking()?;
     let url = nginx.url("/hello");
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..8)

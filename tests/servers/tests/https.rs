@@ -47,7 +47,7 @@ fn sessions_are_resumed(front: Front, authority: &Authority, base: &str) {
             }
         }
         // Go's server for HTTP/1.1 cannot answer while it is still being sent a body: Caddy then
-        // breaks the answer off now and then, whoever asks. Up to 64 KiB are echoed at their end.
+        // aborts the response now and then, with any client. Up to 64 KiB are echoed at their end.
         let size = match front {
             Front::Caddy => 60_000,
             _ => 1_000_000,

@@ -20,7 +20,9 @@ use std::{
 
 use http::{StatusCode, request, response};
 use httpcore::{
-    Body, BoxError, Builder, Bytes, ConnectionPool, EventLoop, Request, Timeouts, Trace, TraceEvent,
+    Body, Bytes, ConnectionPool, ConnectionPoolBuilder, EventLoop, Request, Timeouts,
+    error::BoxError,
+    trace::{Trace, TraceEvent},
 };
 use httpcore_servers::{Kind, Server, client::Transfer, require};
 
@@ -48,7 +50,7 @@ impl Client {
         Client::with(|builder| builder)
     }
 
-    fn with(configure: impl FnOnce(Builder) -> Builder) -> Self {
+    fn with(configure: impl FnOnce(ConnectionPoolBuilder) -> ConnectionPoolBuilder) -> Self {
         let epoll = EventLoop::new().unwrap();
         let timeouts = Timeouts::default().with_total(PATIENCE);
         let builder = ConnectionPool::builder().timeouts(timeouts);
@@ -163,7 +165,7 @@ fn sixty_four_at_once_stay_within(limit: usize, server: &Server, page: &str) {
     assert!(client.epoll.handle().streams() <= limit);
 }
 
-/// Nobody asks for anything, and still the pool lets go of what the server has closed.
+/// Without any request, the pool drops a connection that the server has closed.
 fn a_close_while_idle_is_noticed(server: &Server, brief: &str) {
     let client = Client::new();
     let (head, _) = client.get(server.url(brief));

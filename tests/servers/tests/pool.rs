@@ -12,8 +12,8 @@
 use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
 
 use httpcore::{
-    Body, BoxError, ConnectionPool, EventLoop, Partition, PoolConfig, Request, Timeouts,
-    sleep_until,
+    Body, ConnectionPool, EventLoop, Request, Timeouts, backend::sleep_until, config::PoolConfig,
+    error::BoxError, extensions::Partition,
 };
 use httpcore_servers::{Kind, require};
 
@@ -48,12 +48,12 @@ impl Client {
         config.idle_timeout = None;
         config.timeouts = Timeouts::default().with_total(PATIENCE);
         let pool = ConnectionPool::builder()
-            .pool_config(config)
+            .configure_pool(|pool| *pool = config)
             .build(epoll.backend());
         Client { epoll, pool }
     }
 
-    /// Runs so many workers at once, each with connections of its own.
+    /// Runs `count` workers at once, each with connections of its own.
     fn run<T, F>(&self, workers: u64, work: impl Fn(Worker) -> F) -> Vec<T>
     where
         T: Send + 'static,
@@ -84,7 +84,7 @@ struct Worker {
     number: u64,
     dice: Dice,
     pool: ConnectionPool,
-    backend: Arc<dyn httpcore::NetworkBackend>,
+    backend: Arc<dyn httpcore::backend::NetworkBackend>,
 }
 
 impl Worker {
@@ -107,7 +107,7 @@ impl Worker {
 
     async fn pause(&mut self, least: u64, most: u64) {
         let pause = Duration::from_millis(self.dice.between(least, most));
-        let runtime: Arc<dyn httpcore::Runtime> = self.backend.clone();
+        let runtime: Arc<dyn httpcore::backend::Runtime> = self.backend.clone();
         sleep_until(&runtime, self.backend.now() + pause).await;
     }
 }
@@ -177,7 +177,7 @@ fn a_steady_client_sees_no_error_from_node_and_lets_go_before_it_does() {
     println!("{counters:?}");
     // Node says `Keep-Alive: timeout=5`. (A second is enough for any close to be noticed.)
     assert_eq!(
-        counters.closed_for(httpcore::ConnectionCloseReason::PeerEnded),
+        counters.closed_for(httpcore::trace::ConnectionCloseReason::PeerEnded),
         0
     );
     assert_eq!(counters.granted - counters.retried, 2_000);

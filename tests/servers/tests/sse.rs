@@ -9,9 +9,9 @@ use std::{sync::Arc, time::Duration};
 
 use httpcore::{
     ConnectionPool, EventLoop,
+    backend::with_deadline,
     sse::{EventSource, SourceEvent, Subscription},
     tls::RustlsConnector,
-    with_deadline,
 };
 use httpcore_servers::{Authority, Door, Talker, require_talker, start_talker_again};
 
@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const MANY: usize = 100_000;
 
 fn within_patience(epoll: &EventLoop, test: impl Future<Output = ()>) {
-    let runtime: Arc<dyn httpcore::Runtime> = epoll.backend();
+    let runtime: Arc<dyn httpcore::backend::Runtime> = epoll.backend();
     epoll.block_on(async {
         let until = runtime.now() + PATIENCE;
         let done = with_deadline(&runtime, "a test", Some(until), test).await;
@@ -113,7 +113,7 @@ fn a_server_that_is_killed_and_comes_back_is_taken_up_where_it_was() {
                 }
             };
             assert!(error.is_some(), "an end in the middle is none");
-            // Nobody is there, for a while.
+            // No server listens, for a while.
             let step = source.step().await.unwrap().unwrap();
             assert!(
                 matches!(step, SourceEvent::Waiting { error: Some(error), .. } if error.is_connect())

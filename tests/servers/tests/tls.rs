@@ -17,7 +17,7 @@ use httpcore_servers::{
 
 const MIB: u64 = 1 << 20;
 
-fn builder(authority: &Authority) -> httpcore::Builder {
+fn builder(authority: &Authority) -> httpcore::ConnectionPoolBuilder {
     trusting(authority, TlsVersion::Tls12, TlsVersion::Tls13).unwrap()
 }
 
@@ -84,7 +84,7 @@ fn threads_that_wait_are_served_too() {
     let Some(nginx) = require_nginx_tls(&authority, "TLSv1.3") else {
         return;
     };
-    let pool = httpcore::blocking::ConnectionPool::from_builder(builder(&authority)).unwrap();
+    let pool = builder(&authority).build_blocking().unwrap();
     for path in ["/hello.txt", "/hello.txt", "/mib"] {
         let response = pool.get(nginx.https_url(path)).unwrap();
         let body = response.into_body().bytes(2 << 20).unwrap();
@@ -95,7 +95,7 @@ fn threads_that_wait_are_served_too() {
 }
 
 #[test]
-fn a_server_of_nobody_we_know_is_refused_by_both_forms() {
+fn server_with_an_unknown_issuer_is_rejected_by_both_forms() {
     let authority = Authority::new().unwrap();
     let Some(nginx) = require_nginx_tls(&authority, "TLSv1.3") else {
         return;

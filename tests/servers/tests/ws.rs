@@ -11,8 +11,8 @@ use bytes::Bytes;
 use http::Version;
 use httpcore::{
     ConnectionPool, EventLoop, Timeouts,
+    backend::with_deadline,
     tls::RustlsConnector,
-    with_deadline,
     ws::{CloseFrame, Config, Fragment, Handshake, Message, OpenError, WebSocket},
 };
 use httpcore_servers::{Authority, Door, Front, Server, Talker, require_talker};
@@ -38,7 +38,7 @@ fn with_acquire<F: Future<Output = ()>>(
         builder = builder.tls(Arc::new(connector));
     }
     let pool = builder.build(epoll.backend());
-    let runtime: Arc<dyn httpcore::Runtime> = epoll.backend();
+    let runtime: Arc<dyn httpcore::backend::Runtime> = epoll.backend();
     epoll.block_on(async {
         let until = runtime.now() + PATIENCE;
         let done = with_deadline(&runtime, "a test", Some(until), test(pool)).await;

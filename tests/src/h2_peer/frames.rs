@@ -137,7 +137,7 @@ impl Frame {
         self.with(flag::END_STREAM)
     }
 
-    /// With so many bytes of padding, for DATA, HEADERS and PUSH_PROMISE. Its length field counts
+    /// With this number of bytes of padding, for DATA, HEADERS and PUSH_PROMISE. Its length field counts
     /// one byte more.
     #[must_use]
     pub fn padded(self, padding: u8) -> Self {

@@ -28,7 +28,7 @@ const STATIC: [(&str, &str); 61] = [
     ("via", ""), ("www-authenticate", ""),
 ];
 
-/// Each field as a literal with a new name, to be remembered by nobody (RFC 7541 §6.2.2). Names and
+/// Each field as a literal with a new name, not indexed (RFC 7541 §6.2.2). Names and
 /// values are taken as they are, however wrong.
 pub fn encode(fields: &[(&str, &str)]) -> Vec<u8> {
     let mut block = Vec::new();
@@ -56,7 +56,7 @@ pub fn literal(block: &mut Vec<u8>, first: u8, name: &[u8], value: &[u8]) {
     }
 }
 
-/// A number (RFC 7541 §5.1) below a prefix of so many bits, above which `first` has something else.
+/// A number (RFC 7541 §5.1) with a prefix of `bits` bits; `first` has the bits above it.
 pub fn integer(block: &mut Vec<u8>, first: u8, prefix: u8, number: usize) {
     let most = (1 << prefix) - 1;
     if number < most {

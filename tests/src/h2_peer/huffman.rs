@@ -54,7 +54,7 @@ pub(crate) fn decode(code: &[u8]) -> Result<Vec<u8>, String> {
     Ok(decoded)
 }
 
-/// Which symbol has this code of so many bits.
+/// The symbol with this code of `bits` bits.
 fn symbol(bits: u32, length: u8) -> Option<usize> {
     let mut first = 0;
     for shorter in 1..length {

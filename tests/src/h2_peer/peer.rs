@@ -66,7 +66,7 @@ pub struct Peer {
     /// The client's SETTINGS which wait for this end's: nothing comes before those.
     to_acknowledge: usize,
     has_sent_settings: bool,
-    /// Requests which have come and which nobody has asked for.
+    /// Requests that have arrived and have not been taken.
     waiting: VecDeque<Received>,
 }
 
@@ -265,7 +265,7 @@ impl Peer {
         }
     }
 
-    /// So many bytes are to be sent on `stream`, and then its end, as far and as soon as windows
+    /// Queues `count` bytes on `stream`, and then its end, as far and as soon as windows
     /// allow.
     fn owe(&mut self, stream: u32, size: usize) {
         if let Some(one) = self.streams.get_mut(&stream) {
@@ -296,9 +296,9 @@ impl Peer {
         }
     }
 
-    /// Answers requests with `answer` until the client closes, and is polite in all other respects.
-    /// Streams which somebody has asked for before are left alone. What asks for `/bytes/N` gets so
-    /// many bytes behind `answer`, as windows allow.
+    /// Answers requests with `answer` until the client closes, and otherwise behaves correctly. Streams
+    /// that were taken before are left alone. A request for `/bytes/N` gets N bytes after `answer`, as
+    /// windows allow.
     ///
     /// # Errors
     ///

@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use httpcore::{Builder, ConnectionPool, Timeouts};
+use httpcore::{ConnectionPool, ConnectionPoolBuilder, Timeouts};
 use httpcore_net_mock::{Chunks, Link, LiveCounts, MockNet, ServerHandle, ServerStream};
 
 use super::{
@@ -43,7 +43,7 @@ pub enum Step {
     Pong,
     /// Reads, and gives back credit for DATA, for so long.
     Wait(Duration),
-    /// Does this so many times.
+    /// Repeats this step that number of times.
     Repeat(usize, Vec<Step>),
     /// Closes.
     Close,
@@ -72,7 +72,7 @@ pub struct Case {
     name: &'static str,
     settings: Option<Vec<(u16, u32)>>,
     steps: Vec<Step>,
-    pool: fn(Builder) -> Builder,
+    pool: fn(ConnectionPoolBuilder) -> ConnectionPoolBuilder,
     client: fn(Client) -> Story,
     told: String,
     complaints: String,
@@ -134,7 +134,7 @@ impl Case {
 
     /// With a pool that has other settings.
     #[must_use]
-    pub fn pool(mut self, pool: fn(Builder) -> Builder) -> Self {
+    pub fn pool(mut self, pool: fn(ConnectionPoolBuilder) -> ConnectionPoolBuilder) -> Self {
         self.pool = pool;
         self
     }
@@ -288,7 +288,7 @@ impl Case {
         );
         drop((client, pool));
         net.run_until_idle();
-        let (left, none) = (net.census(), LiveCounts::default());
+        let (left, none) = (net.live_counts(), LiveCounts::default());
         compare("left behind", &format!("{none:?}"), &format!("{left:?}"));
         if left != none {
             problems.extend(net.live());
@@ -475,7 +475,7 @@ async fn take(peer: &mut Peer, step: Step) -> io::Result<()> {
         Step::Wait(time) => peer.wait(time).await,
         Step::HalfClose => peer.stream_mut().close_write().await,
         Step::Repeat(..) | Step::Close | Step::Reset | Step::Stall => {
-            unreachable!("taken by whoever follows the script")
+            unreachable!("handled by the caller")
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Citations of RFCs: `RFC 9112 §6.3`, one form, so that they can be listed.
+//! Citations of RFCs in one form, `RFC 9112 §6.3`, so that they can be listed.
 
 use super::Sources;
 
@@ -6,11 +6,11 @@ use super::Sources;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Citation {
     number: u32,
-    /// Empty if the whole document is meant.
+    /// Empty for the whole document.
     section: String,
 }
 
-/// The documents this project works by. A new one is a line here, which catches a typing error.
+/// The documents that the project uses. A new one is added here, so that typing errors are found.
 const KNOWN: &[u32] = &[
     791, 919, 1034, 1035, 1112, 1122, 1123, 1918, 1928, 1929, 1945, 1961, 2068, 2119, 2525, 2544,
     2616, 2817, 2818, 2928, 3056, 3490, 3492, 3493, 3849, 3927, 3986, 4291, 4648, 5234, 5246, 5280,
@@ -35,7 +35,7 @@ pub(crate) fn count(sources: &Sources) -> usize {
         .count()
 }
 
-/// Every citation, in the order of documents and sections.
+/// Returns every citation, ordered by document and section.
 pub(crate) fn list(sources: &Sources) -> String {
     let mut found: Vec<_> = all(sources)
         .into_iter()
@@ -72,13 +72,13 @@ fn all(sources: &Sources) -> Vec<(String, Result<Citation, String>)> {
     found
 }
 
-/// The citations of one line, well formed or not.
+/// Returns the citations of one line, well-formed or not.
 fn in_comment(comment: &str) -> Vec<Result<Citation, String>> {
     let lower = comment.to_ascii_lowercase();
     let mut found = Vec::new();
     for (start, _) in lower.match_indices("rfc") {
         let before = comment[..start].chars().next_back();
-        // A link, or part of a name.
+        // Part of a link or of a name.
         if before.is_some_and(|before| before.is_alphanumeric() || "/_-".contains(before)) {
             continue;
         }
@@ -91,7 +91,7 @@ fn in_comment(comment: &str) -> Vec<Result<Citation, String>> {
     found
 }
 
-/// `whole` is what was found up to the end of the line: `digits` and then `after`.
+/// Parses a citation. `whole` is the rest of the line from its beginning: `RFC`, `digits`, `after`.
 fn parse(whole: &str, after: &str, digits: &str) -> Result<Citation, String> {
     let shown: String = whole.chars().take(24).collect();
     let malformed = || Err(format!("`{shown}`: write it as `RFC 9112 §6.3`"));
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn citations_are_found_and_listed() {
+    fn citations_are_found_and_listed_in_order() {
         let sources = sources("RFC 9112 §6.3: a rule; RFC 8305 as a whole; RFC 9110 §B.1.");
         assert_eq!(check(&sources), Vec::<String>::new());
         assert_eq!(
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn other_spellings_are_noticed() {
+    fn other_spellings_are_reported() {
         for comment in [
             "RFC9112 §6.3",
             "rfc 9112 §6.3",
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn links_and_names_are_no_citations() {
+    fn links_and_names_are_not_citations() {
         for comment in [
             "see https://example.org/rfc/rfc9112#section-6.3",
             "perfc 1",

@@ -1,19 +1,19 @@
-//! Who may depend on whom.
+//! The permitted dependencies of each crate.
 //!
-//! A new edge is a line here and, between our own crates, a page in `docs/decisions/`.
+//! A new edge needs a line here and, between our own crates, a page in `docs/decisions/`.
 
 use super::metadata::{Dependency, Package};
 
-/// What one crate may name in its normal dependencies.
+/// The permitted normal dependencies of one crate.
 struct Rule {
     package: &'static str,
-    /// Of ours, without the prefix `httpcore-`.
+    /// Our crates, without the prefix `httpcore-`.
     ours: &'static [&'static str],
-    /// Of others', beside [`COMMON`].
+    /// Third-party crates, in addition to [`COMMON`].
     others: &'static [&'static str],
 }
 
-/// The vocabulary of the ecosystem, which every crate may speak.
+/// Third-party crates that every crate may use.
 const COMMON: [&str; 6] = [
     "bytes",
     "futures-core",
@@ -23,7 +23,7 @@ const COMMON: [&str; 6] = [
     "thiserror",
 ];
 
-/// Of these only core-primitives' own are enough for itself: it knows no protocol and no socket.
+/// core-primitives has none besides [`COMMON`]: it knows no protocol and no socket.
 const RULES: &[Rule] = &[
     rule("httpcore-core-primitives", &[], &[]),
     rule(
@@ -31,7 +31,7 @@ const RULES: &[Rule] = &[
         &["core-primitives"],
         &["futures-io", "hyper", "tokio"],
     ),
-    // Looks names up for backends, and knows none of them.
+    // For backends; it knows none of them.
     rule("httpcore-resolver", &["core-primitives"], &[]),
     rule("httpcore-executor", &["core-primitives"], &[]),
     rule("httpcore-net-common", &["core-primitives"], &["socket2"]),
@@ -71,7 +71,7 @@ const RULES: &[Rule] = &[
         &["core-primitives"],
         &["h2", "slab", "tokio"],
     ),
-    // Only its codec, which does no I/O.
+    // Only the codec, which has no I/O.
     rule("httpcore-proxy", &["core-primitives", "proto-h1"], &[]),
     rule(
         "httpcore-ws-upgrade",
@@ -100,10 +100,10 @@ const RULES: &[Rule] = &[
     ),
 ];
 
-/// What every crate may use in its tests and examples: a world without a network, and a server.
+/// Crates that every crate may use in tests and examples: the mock network and the test server.
 const IN_TESTS: [&str; 2] = ["httpcore-net-mock", "httpcore-origin"];
 
-/// A program, at the top of the house: it may name any of ours and what programs need.
+/// The program: it may depend on any of our crates and on what programs need.
 const PROGRAM: &str = "httpcore-cli";
 
 const fn rule(
@@ -142,9 +142,9 @@ pub(crate) fn check(packages: &[Package]) -> Vec<String> {
     }
     for package in packages {
         for dependency in &package.dependencies {
-            if is_seen_by_nobody(package, dependency, packages) {
+            if is_tooling_of_a_crate(package, dependency, packages) {
                 problems.push(format!(
-                    "{} must not depend on {}: nothing depends on the workshop",
+                    "{} must not depend on {}: no crate depends on tooling",
                     package.name, dependency.name
                 ));
             }
@@ -153,12 +153,12 @@ pub(crate) fn check(packages: &[Package]) -> Vec<String> {
     problems
 }
 
-/// Whether a crate leans on the workshop, the origin server apart.
-fn is_seen_by_nobody(package: &Package, dependency: &Dependency, packages: &[Package]) -> bool {
-    let is_workshop = packages
+/// Whether a crate depends on tooling other than the test server.
+fn is_tooling_of_a_crate(package: &Package, dependency: &Dependency, packages: &[Package]) -> bool {
+    let is_tooling = packages
         .iter()
         .any(|other| other.name == dependency.name && !other.is_crate());
-    package.is_crate() && is_workshop && dependency.name != "httpcore-origin"
+    package.is_crate() && is_tooling && dependency.name != "httpcore-origin"
 }
 
 impl Rule {
@@ -175,9 +175,9 @@ impl Rule {
         };
         match dependency.kind.as_deref() {
             None => may_normally,
-            // Somebody else's crate in a test reaches no user.
+            // A third-party crate in a test does not reach users.
             Some("dev") => !is_ours || may_normally || IN_TESTS.contains(&name),
-            // Nothing here is generated, and what runs at build time runs on users' machines.
+            // No build dependencies: code at build time would run on users' machines.
             Some(_) => false,
         }
     }
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn the_house_as_it_is_meant_passes() {
+    fn permitted_dependencies_pass() {
         let packages = [
             package(
                 "httpcore-net-epoll",
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn an_edge_that_is_not_in_the_table_is_noticed() {
+    fn edge_that_is_not_in_the_table_is_reported() {
         for (name, edge) in [
             ("httpcore-pool", ("httpcore-proto-h1", None)),
             ("httpcore-pool", ("httpcore-proto-h1", Some("dev"))),
@@ -244,15 +244,15 @@ mod tests {
     }
 
     #[test]
-    fn a_crate_without_a_rule_is_noticed() {
+    fn crate_without_a_rule_is_reported() {
         assert_eq!(check(&[package("httpcore-new", &[])]).len(), 1);
     }
 
     #[test]
-    fn a_program_that_leans_on_the_workshop_is_noticed() {
-        let mut workshop = package("xtask", &[]);
-        workshop.manifest_path = "xtask/Cargo.toml".into();
+    fn program_that_depends_on_tooling_is_reported() {
+        let mut tooling = package("xtask", &[]);
+        tooling.manifest_path = "xtask/Cargo.toml".into();
         let program = package("httpcore-cli", &[("xtask", None)]);
-        assert_eq!(check(&[workshop, program]).len(), 1);
+        assert_eq!(check(&[tooling, program]).len(), 1);
     }
 }

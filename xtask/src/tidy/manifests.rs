@@ -1,6 +1,11 @@
-//! What each package owes its users: metadata, a README, an example, the lints of the house.
+//! What each published package must have: metadata, a README, an example, the licence texts, and the
+//! lints of the workspace.
 
 use super::{Sources, metadata::Package};
+
+/// The texts of the licences. A crate's folder has a symbolic link to each, which `cargo package`
+/// replaces by the text.
+const LICENCES: [&str; 2] = ["LICENSE-MIT", "LICENSE-APACHE"];
 
 pub(crate) fn check(packages: &[Package], sources: &Sources) -> Vec<String> {
     let mut problems = Vec::new();
@@ -50,6 +55,13 @@ pub(crate) fn check(packages: &[Package], sources: &Sources) -> Vec<String> {
         if package.categories.is_empty() {
             miss("categories");
         }
+        // Both licences require that their text accompanies every copy, so that each `.crate` has it.
+        for licence in LICENCES {
+            let own = sources.get(&format!("{}{licence}", package.folder()));
+            if own.is_none() || own != sources.get(licence) {
+                miss(licence);
+            }
+        }
         let readme = sources.get(&format!("{}README.md", package.folder()));
         let is_said = readme.is_some_and(|text| !text.trim().is_empty());
         if package.readme.is_none() || !is_said {
@@ -63,16 +75,16 @@ pub(crate) fn check(packages: &[Package], sources: &Sources) -> Vec<String> {
     problems
 }
 
-/// What would keep `package` from being published: it asks for something that never is. In tests
-/// it may, if it names no version, for then cargo takes that out of what is published.
+/// Reports dependencies of `package` on packages that are never published. A dev-dependency without a
+/// version is allowed: cargo removes it from the published manifest.
 fn unpublishable(package: &Package, packages: &[Package]) -> Vec<String> {
     let is_private = |name: &str| {
         let mut others = packages.iter();
         others.any(|other| other.name == name && !other.is_published())
     };
     let asks = package.dependencies.iter().filter(|dependency| {
-        let is_taken_out = dependency.kind.as_deref() == Some("dev") && dependency.req == "*";
-        is_private(&dependency.name) && !is_taken_out
+        let is_removed = dependency.kind.as_deref() == Some("dev") && dependency.req == "*";
+        is_private(&dependency.name) && !is_removed
     });
     asks.map(|dependency| {
         let (name, private) = (&package.name, &dependency.name);
@@ -86,7 +98,7 @@ mod tests {
     use super::*;
     use crate::tidy::metadata::Target;
 
-    fn whole() -> (Package, Sources) {
+    fn complete() -> (Package, Sources) {
         let target = |kind: &str| Target {
             kind: vec![kind.into()],
             src_path: String::new(),
@@ -110,6 +122,8 @@ mod tests {
             ("README.md", ""),
             ("LICENSE-MIT", ""),
             ("LICENSE-APACHE", ""),
+            ("crates/new/LICENSE-MIT", ""),
+            ("crates/new/LICENSE-APACHE", ""),
             ("crates/new/README.md", "# New\n"),
             ("crates/new/Cargo.toml", "[lints]\nworkspace = true\n"),
         ];
@@ -118,14 +132,14 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_package_passes() {
-        let (package, sources) = whole();
+    fn complete_package_passes() {
+        let (package, sources) = complete();
         assert_eq!(check(&[package], &sources), Vec::<String>::new());
     }
 
     #[test]
-    fn each_missing_piece_is_noticed() {
-        let (_, sources) = whole();
+    fn each_missing_part_is_reported() {
+        let (_, sources) = complete();
         let faults: [fn(&mut Package); 8] = [
             |package| package.description = None,
             |package| package.license = None,
@@ -137,20 +151,20 @@ mod tests {
             |package| package.targets.truncate(1),
         ];
         for fault in faults {
-            let (mut package, _) = whole();
+            let (mut package, _) = complete();
             fault(&mut package);
             assert_eq!(check(&[package], &sources).len(), 1);
         }
         for missing in sources.keys() {
-            let (package, mut sources) = whole();
+            let (package, mut sources) = complete();
             sources.remove(missing);
-            assert_eq!(check(&[package], &sources).len(), 1, "{missing}");
+            assert!(!check(&[package], &sources).is_empty(), "{missing}");
         }
     }
 
     #[test]
-    fn a_dependency_that_is_never_published_is_noticed() {
-        let (package, sources) = whole();
+    fn dependency_that_is_never_published_is_reported() {
+        let (package, sources) = complete();
         let private = Package {
             name: "private".into(),
             publish: Some(Vec::new()),
@@ -176,15 +190,25 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_readme_is_noticed() {
-        let (package, mut sources) = whole();
+    fn licence_text_that_differs_from_the_root_is_reported() {
+        let (package, mut sources) = complete();
+        sources.insert("crates/new/LICENSE-MIT".into(), "another".into());
+        assert_eq!(
+            check(&[package], &sources),
+            ["httpcore-new: no LICENSE-MIT"]
+        );
+    }
+
+    #[test]
+    fn empty_readme_is_reported() {
+        let (package, mut sources) = complete();
         sources.insert("crates/new/README.md".into(), "\n".into());
         assert_eq!(check(&[package], &sources).len(), 1);
     }
 
     #[test]
-    fn a_private_package_owes_less() {
-        let (mut package, sources) = whole();
+    fn private_package_needs_no_publication_metadata() {
+        let (mut package, sources) = complete();
         package.publish = Some(Vec::new());
         package.keywords.clear();
         package.targets.clear();

@@ -1,10 +1,10 @@
-//! What the checks need of `cargo metadata`.
+//! The part of `cargo metadata` that the checks use.
 
 use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::steps::{cargo, output, root};
+use xtask::steps::{cargo, output, root};
 
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(crate) struct Package {
@@ -12,7 +12,7 @@ pub(crate) struct Package {
     pub(crate) manifest_path: String,
     pub(crate) dependencies: Vec<Dependency>,
     pub(crate) targets: Vec<Target>,
-    /// `Some([])` is a package which is never published.
+    /// `Some([])` for a package that is never published.
     pub(crate) publish: Option<Vec<String>>,
     pub(crate) description: Option<String>,
     pub(crate) license: Option<String>,
@@ -28,13 +28,13 @@ pub(crate) struct Package {
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(crate) struct Dependency {
     pub(crate) name: String,
-    /// Nothing, `dev` or `build`.
+    /// `None` for a normal dependency, `dev` or `build`.
     pub(crate) kind: Option<String>,
     pub(crate) optional: bool,
-    /// The versions asked for; `*` if none was named.
+    /// The required version; `*` if none is named.
     #[serde(default)]
     pub(crate) req: String,
-    /// Where it lies, if it is in this workspace.
+    /// The path, if it is in this workspace.
     pub(crate) path: Option<String>,
 }
 
@@ -49,12 +49,12 @@ struct Metadata {
     packages: Vec<Package>,
 }
 
-/// The workspace's packages, with paths relative to it.
+/// Returns the workspace's packages, with paths relative to it.
 pub(crate) fn packages() -> Result<Vec<Package>, String> {
     read(&["--no-deps"])
 }
 
-/// These and all they depend on, whatever the features.
+/// Returns the workspace's packages and all dependencies, with all features.
 pub(crate) fn with_dependencies() -> Result<Vec<Package>, String> {
     read(&["--all-features", "--locked"])
 }
@@ -90,12 +90,12 @@ impl Package {
             .is_none_or(|registries| !registries.is_empty())
     }
 
-    /// Whether it is part of the product, and not of the workshop.
+    /// Whether it is one of the crates in `crates/`, not tooling or tests.
     pub(crate) fn is_crate(&self) -> bool {
         self.manifest_path.starts_with("crates/")
     }
 
-    /// The folder, ending in a slash.
+    /// Returns the folder, with a slash at its end.
     pub(crate) fn folder(&self) -> &str {
         self.manifest_path
             .strip_suffix("Cargo.toml")

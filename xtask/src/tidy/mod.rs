@@ -1,7 +1,6 @@
-//! What compilers do not check.
+//! Checks that compilers do not make.
 //!
-//! Each check is a function from what was read to the problems found, so that its tests can hand
-//! it a fault and see it noticed.
+//! Each check is a function from the files to the problems found, so that its tests can pass it a fault.
 
 mod citations;
 mod edges;
@@ -14,9 +13,9 @@ mod words;
 
 use std::{collections::BTreeMap, fs, process::Command};
 
-use crate::steps::{Outcome, Report, output, root};
+use xtask::steps::{Outcome, Report, output, root};
 
-/// The files in the repository, or about to be, by their paths in it. Only text.
+/// The text files of the repository, including those not yet added, by path.
 pub(crate) type Sources = BTreeMap<String, String>;
 
 pub(crate) fn run(arguments: &[String]) -> Outcome {

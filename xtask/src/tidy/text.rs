@@ -1,10 +1,11 @@
-//! Plain text: white space, leftovers, addresses of machines, links.
+//! Plain text: white space, leftovers, names of machines and folders, links.
 
 use std::path::{Component, Path, PathBuf};
 
 use super::Sources;
 
-/// Where a package is fetched from is each machine's own affair. Split, so that this file passes.
+/// Hosts of package registries: where packages are fetched from depends on the machine. The names are
+/// split so that this file passes.
 const HOSTS: [&str; 7] = [
     concat!("index.", "crates.io"),
     concat!("static.", "crates.io"),
@@ -15,7 +16,7 @@ const HOSTS: [&str; 7] = [
     concat!("proxy.", "golang.org"),
 ];
 
-/// Folders that are somebody's own.
+/// Folders of one machine or one user.
 const HOMES: [&str; 5] = [
     concat!("/ro", "ot/"),
     concat!("/ho", "me/"),
@@ -24,14 +25,14 @@ const HOMES: [&str; 5] = [
     concat!("../", "shared"),
 ];
 
-/// Words which promise something, and the mark which says where it is promised.
+/// Marks of unfinished work, which must carry the number of an issue.
 const PROMISES: [&str; 3] = [
     concat!("TO", "DO"),
     concat!("FIX", "ME"),
     concat!("X", "XX"),
 ];
 
-/// What a merge leaves behind when nobody has looked.
+/// Marks of an unfinished merge.
 const MERGE_MARKS: [&str; 3] = [
     concat!("<<<<", "<<< "),
     concat!("||||", "||| "),
@@ -41,15 +42,16 @@ const MERGE_MARKS: [&str; 3] = [
 pub(crate) fn check(sources: &Sources) -> Vec<String> {
     let mut problems = Vec::new();
     for (path, text) in sources {
-        // What others have written, and what is meant to be bytes.
-        if path.starts_with("LICENSE") || path.starts_with("fuzz/corpus/") {
+        // Texts of others, and test data that is meant to be bytes.
+        let name = path.rsplit('/').next().unwrap_or(path);
+        if name.starts_with("LICENSE-") || path.starts_with("fuzz/corpus/") {
             continue;
         }
         if path.ends_with(".md") {
             problems.extend(dead_links(path, text, sources));
         }
         if path.ends_with("Cargo.lock") {
-            continue; // written by cargo; `deny` looks at the sources it names
+            continue; // written by cargo; `deny` checks the sources it names
         }
         for (number, line) in (1..).zip(text.split('\n')) {
             if let Some(fault) = fault(path, line) {
@@ -96,7 +98,7 @@ fn fault(path: &str, line: &str) -> Option<String> {
     home.map(|home| format!("names a folder of one machine: {home}"))
 }
 
-/// Links to files that are not there. Links to the world and to items are not followed.
+/// Reports links to files that do not exist. Links to other hosts and to items are not checked.
 fn dead_links(path: &str, text: &str, sources: &Sources) -> Vec<String> {
     let mut problems = Vec::new();
     let mut is_code = false;
@@ -152,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn each_fault_is_noticed() {
+    fn each_fault_is_reported() {
         for text in [
             "trailing \n",
             "a\ttab\n",
@@ -160,10 +162,10 @@ mod tests {
             "no end",
             "two ends\n\n",
             concat!("// TO", "DO: later\n"),
-            concat!("// TO", "DO(somebody): later\n"),
+            concat!("// TO", "DO(alice): later\n"),
             concat!("// FIX", "ME\n"),
             concat!("fetch https://pypi.", "org/simple\n"),
-            concat!("see /ho", "me/somebody/x\n"),
+            concat!("see /ho", "me/alice/x\n"),
             concat!("(/wo", "rk/x)\n"),
             concat!("<<<<", "<<< HEAD\n"),
             concat!(">>>>", ">>> branch\n"),
@@ -173,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_looks_like_a_fault_passes() {
+    fn text_that_resembles_a_fault_passes() {
         for text in [
             "",
             concat!("// TO", "DO(#12): later\n"),
@@ -186,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_to_nowhere_is_noticed() {
+    fn link_to_a_missing_file_is_reported() {
         let page = "[a](../README.md) [b](other.md#part) [c](https://example.org) [d](#here)\n\
                     [e](../crates/) [f](Type::method) [g](gone.md)\n";
         let sources = [

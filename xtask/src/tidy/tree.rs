@@ -1,18 +1,18 @@
-//! What a user's build pulls in.
+//! The dependency tree of a user's build.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::metadata::Package;
-use crate::steps::{cargo, output};
+use xtask::steps::{cargo, output};
 
 /// The facade.
 const FACADE: &str = "httpcore";
-/// Maximum number of third-party crates in its default tree. TLS is 14 of them: `https` works without
-/// turning anything on, and rustls with ring and its roots is what that takes.
+/// Maximum number of third-party crates in its default tree. rustls with ring and its roots, for `https`
+/// by default, is 14 of them.
 const LIMIT: usize = 40;
-/// The features of tokio which bring a second event loop.
+/// The features of tokio that add a second event loop.
 const LOOPS: [&str; 6] = ["full", "net", "process", "rt", "rt-multi-thread", "time"];
-/// The guest backend, for which tokio's loop is the point.
+/// The backend on tokio, which needs tokio's event loop.
 const GUEST: &str = "httpcore-net-tokio";
 
 pub(crate) fn check(packages: &[Package]) -> Result<Vec<String>, String> {
@@ -31,7 +31,7 @@ pub(crate) fn check(packages: &[Package]) -> Result<Vec<String>, String> {
     Ok(problems)
 }
 
-/// For the summary.
+/// Returns a note for the summary.
 pub(crate) fn note(packages: &[Package]) -> Result<String, String> {
     if has_facade(packages) {
         let count = third_party(&tree(FACADE, false)?);
@@ -39,7 +39,7 @@ pub(crate) fn note(packages: &[Package]) -> Result<String, String> {
             "{count} third-party crates of at most {LIMIT} in the facade's tree"
         ))
     } else {
-        Ok("no facade yet, whose tree to count".into())
+        Ok("there is no facade".into())
     }
 }
 
@@ -57,7 +57,7 @@ fn depends_on(packages: &[Package], name: &str, other: &str) -> bool {
     })
 }
 
-/// Lines of `name vVERSION …|feature,feature`.
+/// Returns lines of the form `name vVERSION …|feature,feature`.
 fn tree(package: &str, all_features: bool) -> Result<String, String> {
     let mut command = cargo();
     command.args(["tree", "--locked", "-e", "normal", "--prefix", "none"]);
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_second_event_loop_is_noticed() {
+    fn second_event_loop_is_reported() {
         let fine = "a v1.0.0 (somewhere)|\ntokio v1.47.0|bytes,default,io-util,sync\n";
         assert_eq!(loops("a", fine), Vec::<String>::new());
         let loopy = "tokio v1.47.0|bytes,rt,time\ntokio v1.47.0|bytes,rt,time (*)\n";
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tree_is_counted_without_repetitions() {
+    fn repeated_crates_are_counted_once() {
         let line = |number: usize| format!("c{number} v1.0.0|\nc{number} v1.0.0| (*)\n");
         let fits: String = (0..LIMIT).map(line).collect();
         assert_eq!(too_large(&fits), None);
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn two_versions_of_one_crate_are_noticed() {
+    fn two_versions_of_one_crate_are_reported() {
         assert_eq!(duplicates("a v1.0.0|\nb v1.0.0|x\n"), Vec::<String>::new());
         assert_eq!(
             duplicates("a v1.0.0|\na v2.0.0|\n"),

@@ -1,31 +1,34 @@
-//! `unsafe` has one address.
+//! `unsafe` code is in one file only.
 
 use proc_macro2::{TokenStream, TokenTree};
 
 use super::{Sources, metadata::Package};
 
-/// Reads into memory that has not been written yet.
-const ADDRESS: &str = "crates/net-common/src/spare.rs";
-/// The crate that has the address, and so cannot forbid it to itself.
-const HOUSE: &str = "httpcore-net-common";
+/// The file that may contain `unsafe` code: it reads into memory not yet written.
+const ALLOWED_FILE: &str = "crates/net-common/src/spare.rs";
+/// The crate of that file, which cannot forbid `unsafe` code.
+const ALLOWED_CRATE: &str = "httpcore-net-common";
 
 pub(crate) fn check(packages: &[Package], sources: &Sources) -> Vec<String> {
     let mut problems = Vec::new();
     for (path, text) in sources {
-        if !path.ends_with(".rs") || path == ADDRESS {
+        if !path.ends_with(".rs") || path == ALLOWED_FILE {
             continue;
         }
         match text.parse() {
             Ok(tokens) => {
                 let lines = lines_with_unsafe(tokens);
                 problems.extend(lines.iter().map(|line| {
-                    format!("{path}:{line}: `unsafe` belongs in {ADDRESS}, and nowhere else")
+                    format!("{path}:{line}: `unsafe` is allowed in {ALLOWED_FILE} only")
                 }));
             }
             Err(error) => problems.push(format!("{path}: not Rust: {error}")),
         }
     }
-    for package in packages.iter().filter(|package| package.name != HOUSE) {
+    for package in packages
+        .iter()
+        .filter(|package| package.name != ALLOWED_CRATE)
+    {
         for target in package.targets_of(&["lib", "bin"]) {
             let forbids = sources
                 .get(&target.src_path)
@@ -38,7 +41,7 @@ pub(crate) fn check(packages: &[Package], sources: &Sources) -> Vec<String> {
     problems
 }
 
-/// The lines on which the keyword stands: not where comments and strings mention it.
+/// Returns the lines with the keyword, not counting comments and strings.
 fn lines_with_unsafe(tokens: TokenStream) -> Vec<usize> {
     let mut lines = Vec::new();
     for token in tokens {
@@ -61,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn the_keyword_is_found_wherever_it_hides() {
+    fn keyword_is_found_in_every_syntactic_place() {
         for text in [
             "fn f() { unsafe { g() } }",
             "unsafe impl Send for X {}",
@@ -77,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_strings_and_its_address_may_name_it() {
+    fn comments_strings_and_the_allowed_file_may_contain_it() {
         let text = "//! unsafe\n/* unsafe */ const A: &str = \"unsafe\"; const B: char = '\\''; \
                     const C: &str = r#\"unsafe\"#; #[deny(unsafe_code)] fn f<'a>() {}";
         assert_eq!(
@@ -85,13 +88,13 @@ mod tests {
             Vec::<String>::new()
         );
         assert_eq!(
-            check(&[], &sources(ADDRESS, "unsafe fn f() {}")),
+            check(&[], &sources(ALLOWED_FILE, "unsafe fn f() {}")),
             Vec::<String>::new()
         );
     }
 
     #[test]
-    fn a_crate_that_does_not_forbid_it_is_noticed() {
+    fn crate_that_does_not_forbid_it_is_reported() {
         let package = |name: &str| Package {
             name: name.into(),
             targets: vec![Target {
@@ -107,6 +110,6 @@ mod tests {
             check(&[package("httpcore-pool")], &strict),
             Vec::<String>::new()
         );
-        assert_eq!(check(&[package(HOUSE)], &lax), Vec::<String>::new());
+        assert_eq!(check(&[package(ALLOWED_CRATE)], &lax), Vec::<String>::new());
     }
 }

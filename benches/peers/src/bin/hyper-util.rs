@@ -10,7 +10,7 @@ use std::{
     vec,
 };
 
-use httpcore_benches::{Failure, Task, Work};
+use httpcore_benches::{Failure, Task, Workload};
 use httpcore_peers::{Zeros, read, run_on_tokio, tls};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
@@ -29,7 +29,7 @@ enum Pooled {
     Named(Client<HttpConnector<Known>, Zeros>),
 }
 
-/// Knows the addresses of every name.
+/// Resolves every name to the given addresses.
 #[derive(Clone)]
 struct Known(Vec<SocketAddr>);
 
@@ -56,10 +56,10 @@ impl httpcore_peers::Client for Pooled {
         http.enforce_http(!task.is_https());
         let mut builder = Client::builder(TokioExecutor::new());
         builder.pool_timer(TokioTimer::new()).http2_only(task.http2);
-        if task.work == Work::Connect {
+        if task.workload == Workload::Connect {
             builder.pool_max_idle_per_host(0);
         }
-        if task.work == Work::HappyEyeballs {
+        if task.workload == Workload::HappyEyeballs {
             let mut http = HttpConnector::new_with_resolver(Known(task.addresses.clone()));
             http.set_nodelay(true);
             return Ok(Pooled::Named(builder.build(http)));
@@ -85,7 +85,7 @@ impl httpcore_peers::Client for Pooled {
     async fn ask(worker: &mut Self, task: &Task, url: &http::Uri) -> Result<u64, Failure> {
         let mut request = http::Request::new(Zeros::of(task));
         *request.uri_mut() = url.clone();
-        if task.work == Work::Upload {
+        if task.workload == Workload::Upload {
             *request.method_mut() = http::Method::POST;
         }
         let response = match worker {

@@ -1,11 +1,10 @@
-//! hyper by itself: a connection for each request in flight, or one for all over HTTP/2, and no
-//! pool.
+//! hyper without a pool: one connection for each request in flight, or one for all over HTTP/2.
 
 #![forbid(unsafe_code)]
 
 use std::sync::Arc;
 
-use httpcore_benches::{Failure, Task, Work, cannot};
+use httpcore_benches::{Failure, Task, Workload, cannot};
 use httpcore_peers::{Client, Zeros, read, run_on_tokio, tls};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -63,8 +62,8 @@ impl Client for Bare {
     const OWNS_CONNECTIONS: bool = true;
 
     fn new(task: &Task) -> Result<Self, Failure> {
-        if task.work == Work::HappyEyeballs {
-            cannot("names: it is given a connection");
+        if task.workload == Workload::HappyEyeballs {
+            cannot("names: hyper is given a connection");
         }
         let make = || {
             let mut config = tls(task)?;
@@ -83,10 +82,10 @@ impl Client for Bare {
             client: self.clone(),
             sender: None,
         };
-        if task.work == Work::Connect {
+        if task.workload == Workload::Connect {
             return Ok(worker);
         }
-        let is_shared = task.http2 && task.work != Work::Idle;
+        let is_shared = task.http2 && task.workload != Workload::Idle;
         let mut shared = self.shared.lock().await;
         if let Some(sender) = shared.as_ref().filter(|_| is_shared) {
             worker.sender = Some(Sender::Two(sender.clone()));
@@ -101,11 +100,11 @@ impl Client for Bare {
     }
 
     async fn ask(worker: &mut Worker, task: &Task, url: &http::Uri) -> Result<u64, Failure> {
-        if task.work == Work::Connect {
+        if task.workload == Workload::Connect {
             worker.sender = Some(worker.client.connect(task).await?);
         }
         let mut request = http::Request::new(Zeros::of(task));
-        if task.work == Work::Upload {
+        if task.workload == Workload::Upload {
             *request.method_mut() = http::Method::POST;
         }
         match worker.sender.as_mut().ok_or("not connected")? {

@@ -1,9 +1,9 @@
-//! isahc, which is libcurl on a thread of its own, built in with rustls under its TLS.
+//! isahc: libcurl on a thread of its own, linked statically, with rustls.
 
 #![forbid(unsafe_code)]
 
 use futures_lite::AsyncReadExt as _;
-use httpcore_benches::{Failure, Task, Work, cannot};
+use httpcore_benches::{Failure, Task, Workload, cannot};
 use httpcore_peers::{Client, run_on_tokio};
 use isahc::{
     AsyncBody, HttpClient,
@@ -14,15 +14,15 @@ use isahc::{
 #[derive(Clone)]
 struct Isahc(HttpClient);
 
-/// A client, and what it reads into.
+/// A client and its read buffer.
 struct Worker(HttpClient, Box<[u8]>);
 
 impl Client for Isahc {
     type Worker = Worker;
 
     fn new(task: &Task) -> Result<Self, Failure> {
-        if task.work == Work::HappyEyeballs {
-            cannot("a name with two addresses"); // it passes one of them on to libcurl
+        if task.workload == Workload::HappyEyeballs {
+            cannot("a name with two addresses"); // it passes only one to libcurl
         }
         let version = match (task.http2, task.is_https()) {
             (false, _) => VersionNegotiation::http11(),
@@ -34,7 +34,7 @@ impl Client for Isahc {
             .version_negotiation(version)
             .tcp_nodelay()
             .connection_cache_size(in_flight + 1);
-        if task.work == Work::Connect {
+        if task.workload == Workload::Connect {
             builder = builder.default_header("connection", "close");
         }
         if let Some(ca) = &task.ca {
@@ -45,13 +45,13 @@ impl Client for Isahc {
     }
 
     async fn worker(&self, _: &Task) -> Result<Worker, Failure> {
-        let buffer = vec![0; httpcore_benches::PIECE].into();
+        let buffer = vec![0; httpcore_benches::CHUNK_BYTES].into();
         Ok(Worker(self.0.clone(), buffer))
     }
 
     async fn ask(worker: &mut Worker, task: &Task, url: &http::Uri) -> Result<u64, Failure> {
         let Worker(client, buffer) = worker;
-        let mut response = if task.work == Work::Upload {
+        let mut response = if task.workload == Workload::Upload {
             let zeros = futures_lite::io::repeat(0).take(task.size);
             let body = AsyncBody::from_reader_sized(zeros, task.size);
             client.post_async(url, body).await?

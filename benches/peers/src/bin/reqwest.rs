@@ -1,8 +1,8 @@
-//! reqwest, on rustls.
+//! reqwest with rustls.
 
 #![forbid(unsafe_code)]
 
-use httpcore_benches::{Failure, Task, Work};
+use httpcore_benches::{Failure, Task, Workload};
 use httpcore_peers::{Client, Zeros, run_on_tokio, tls};
 
 #[derive(Clone)]
@@ -24,7 +24,7 @@ impl Client for Reqwest {
         } else {
             builder.http1_only()
         };
-        if task.work == Work::Connect {
+        if task.workload == Workload::Connect {
             builder = builder.pool_max_idle_per_host(0);
         }
         Ok(Reqwest(builder.build()?, task.url.parse()?))
@@ -36,7 +36,7 @@ impl Client for Reqwest {
 
     async fn ask(worker: &mut Self, task: &Task, url: &http::Uri) -> Result<u64, Failure> {
         let Reqwest(client, known) = worker;
-        let request = if task.work == Work::Upload {
+        let request = if task.workload == Workload::Upload {
             client
                 .post(known.clone())
                 .body(reqwest::Body::wrap(Zeros::of(task)))

@@ -1,4 +1,4 @@
-//! ureq: a thread for each request in flight.
+//! ureq: one thread for each request in flight.
 
 #![forbid(unsafe_code)]
 
@@ -10,7 +10,9 @@ use std::{
     time::Duration,
 };
 
-use httpcore_benches::{Failure, Latencies, Meter, Outcome, PIECE, Task, Work, cannot, run};
+use httpcore_benches::{
+    CHUNK_BYTES, Failure, Latencies, Meter, Outcome, Task, Workload, cannot, run,
+};
 use ureq::{
     Agent, SendBody,
     config::Config,
@@ -28,32 +30,32 @@ fn main() {
             cannot("HTTP/2");
         }
         let agent = agent(task)?;
-        match task.work {
-            Work::Get | Work::Upload => {
+        match task.workload {
+            Workload::Get | Workload::Upload => {
                 together(&agent, &task.warm_up(), task.in_flight)?;
                 together(&agent, task, task.requests)
             }
-            Work::Connect => {
+            Workload::Connect => {
                 if task.is_https() && !task.resume {
                     cannot("handshakes without resumption");
                 }
-                ask(&agent, task, &mut [0; PIECE])?;
+                ask(&agent, task, &mut [0; CHUNK_BYTES])?;
                 together(&agent, task, task.requests)
             }
-            Work::Idle => {
+            Workload::Idle => {
                 let outcome = together(&agent, task, task.in_flight)?;
-                // What it holds is counted at its end, and so it must not be dropped.
+                // Not dropped: what it holds is counted when the process ends.
                 std::mem::forget(agent);
                 Ok(outcome)
             }
-            Work::HappyEyeballs => together(&agent, task, 1),
-            Work::ConcurrentDownload => cannot("two things on one thread"),
+            Workload::HappyEyeballs => together(&agent, task, 1),
+            Workload::ConcurrentDownload => cannot("a download and requests on one thread"),
         }
     })
 }
 
 fn agent(task: &Task) -> Result<Agent, Failure> {
-    let kept = if task.work == Work::Connect {
+    let kept = if task.workload == Workload::Connect {
         0
     } else {
         usize::try_from(task.in_flight)?
@@ -68,7 +70,7 @@ fn agent(task: &Task) -> Result<Agent, Failure> {
         let tls = TlsConfig::builder().root_certs(RootCerts::new_with_certs(&[root]));
         config = config.tls_config(tls.build());
     }
-    if task.work == Work::HappyEyeballs {
+    if task.workload == Workload::HappyEyeballs {
         let known = Known(task.addresses.clone());
         let connector = DefaultConnector::default();
         return Ok(Agent::with_parts(config.build(), connector, known));
@@ -76,7 +78,7 @@ fn agent(task: &Task) -> Result<Agent, Failure> {
     Ok(config.build().new_agent())
 }
 
-/// Knows the addresses of every name.
+/// Resolves every name to the given addresses.
 #[derive(Debug)]
 struct Known(Vec<SocketAddr>);
 
@@ -95,7 +97,7 @@ impl Resolver for Known {
     }
 }
 
-/// So many requests, shared among as many threads as are to be in flight.
+/// Makes `requests` requests on one thread for each request in flight.
 fn together(agent: &Agent, task: &Task, requests: u64) -> Result<Outcome, Failure> {
     let meter = Meter::start();
     if task.in_flight == 1 {
@@ -122,7 +124,7 @@ fn together(agent: &Agent, task: &Task, requests: u64) -> Result<Outcome, Failur
 }
 
 fn one_by_one(agent: &Agent, task: &Task, requests: u64) -> Result<(u64, Latencies), Failure> {
-    let mut buffer = vec![0; PIECE];
+    let mut buffer = vec![0; CHUNK_BYTES];
     let (mut bytes, mut latencies) = (0, Latencies::of(task));
     for _ in 0..requests {
         let begun = latencies.begin();
@@ -133,7 +135,7 @@ fn one_by_one(agent: &Agent, task: &Task, requests: u64) -> Result<(u64, Latenci
 }
 
 fn ask(agent: &Agent, task: &Task, buffer: &mut [u8]) -> Result<u64, Failure> {
-    let response = if task.work == Work::Upload {
+    let response = if task.workload == Workload::Upload {
         let zeros = io::repeat(0).take(task.size);
         agent
             .post(&task.url)

@@ -1,4 +1,4 @@
-//! One connection: bytes in, bytes out, and TLS between if there is any.
+//! One connection: bytes in and out, through TLS if the port has it.
 
 use std::io::{self, ErrorKind, Read, Write};
 
@@ -7,17 +7,17 @@ use rustls::ServerConnection;
 
 use crate::{http1::Http1, http2::Http2};
 
-/// How much is made to be sent at once.
+/// Maximum number of bytes that are prepared at once.
 const AT_ONCE: usize = 256 << 10;
 
 pub(crate) struct Connection {
     socket: TcpStream,
     tls: Option<Box<ServerConnection>>,
     speaker: Speaker,
-    /// What is to be sent, before TLS; from `sent` on.
+    /// Plaintext to be sent, from `sent` on.
     out: Vec<u8>,
     sent: usize,
-    /// There is more to send, and room for it: it is others' turn.
+    /// More can be sent, but the connection yields to others.
     is_unfinished: bool,
     is_over: bool,
 }
@@ -27,17 +27,17 @@ enum Speaker {
     Two(Box<Http2>),
 }
 
-/// What speakers may come to, apart from something to send.
+/// The result of a protocol step, besides data to send.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
-    /// More is to come, or nothing.
+    /// Nothing, or incomplete input.
     On,
-    /// The request waits until so many do at the barrier of this name.
+    /// The request waits until this number wait at the barrier of this name.
     Barrier { count: usize, name: u64 },
-    /// Nothing comes after what is to be sent.
+    /// The connection ends after the data to send.
     Last,
-    /// The client makes no sense.
-    Nonsense,
+    /// The client violates the protocol.
+    Malformed,
 }
 
 impl Connection {
@@ -69,7 +69,7 @@ impl Connection {
         self.is_unfinished
     }
 
-    /// The barrier is open.
+    /// Opens the barrier.
     pub(crate) fn release(&mut self) {
         if let Speaker::One(speaker) = &mut self.speaker {
             speaker.release(&mut self.out);
@@ -77,7 +77,7 @@ impl Connection {
         self.send();
     }
 
-    /// Reads and writes all that can be. Yields how many a request waits for and where, if one does.
+    /// Reads and writes as much as possible. Returns the barrier that a request waits at, if one does.
     pub(crate) fn turn(&mut self, scratch: &mut [u8], sees_end: bool) -> Option<(usize, u64)> {
         let mut barrier = None;
         while !self.is_over {
@@ -95,10 +95,10 @@ impl Connection {
                             self.send();
                             self.is_over = true;
                         }
-                        Turn::Nonsense => self.is_over = true,
+                        Turn::Malformed => self.is_over = true,
                     }
-                    // A short read has taken all there was. An end is no reason to read again: it
-                    // has an event, unless it came with the data.
+                    // A short read has emptied the socket. An end is reported by an event, unless it
+                    // arrived with the data.
                     if size < scratch.len() && !sees_end {
                         break;
                     }
@@ -113,7 +113,7 @@ impl Connection {
         barrier
     }
 
-    /// One read. Yields its size, and what the speaker makes of it.
+    /// Reads once. Returns the size, and the result of the protocol step.
     fn receive(&mut self, scratch: &mut [u8]) -> io::Result<(usize, Turn)> {
         let size = self.socket.read(scratch)?;
         let Some(tls) = &mut self.tls else {
@@ -141,7 +141,7 @@ impl Connection {
         Ok((size, turn))
     }
 
-    /// Sends until nothing is left, nothing more fits, or it is others' turn.
+    /// Sends until nothing is left, the socket is full, or the connection has to yield.
     pub(crate) fn send(&mut self) {
         self.is_unfinished = false;
         match self.try_send() {

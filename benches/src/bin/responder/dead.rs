@@ -1,5 +1,5 @@
-//! Addresses at which nobody answers, beside one at the same port where this server does: what a
-//! name may stand for.
+//! Addresses without an answer, together with one at the same port where this server listens: the
+//! addresses of one name.
 
 use std::{
     io,
@@ -16,21 +16,21 @@ use rustix::{
 /// How a dead address behaves.
 #[derive(Clone, Copy)]
 pub(crate) enum Death {
-    /// Whoever connects hears nothing at all.
+    /// Connection attempts are dropped.
     Silent,
     Refusing,
 }
 
-/// What keeps an address dead.
+/// The sockets that keep an address dead.
 pub(crate) struct Dead {
-    /// It and the live one, in the order in which they are to be tried, a comma between them.
+    /// The dead and the live address in the order of attempts, separated by a comma.
     pub(crate) addresses: String,
     _socket: OwnedFd,
     _waiting: Vec<TcpStream>,
 }
 
-/// Two addresses of one port, and the door at the second: `::1` is dead before `127.0.0.1`, or
-/// `127.0.0.1` before `127.0.0.2`.
+/// Returns two addresses with one port, and the listener at the second: `::1` is dead before `127.0.0.1`,
+/// or `127.0.0.1` before `127.0.0.2`.
 pub(crate) fn open(death: Death, is_ipv6: bool) -> io::Result<(TcpListener, Dead)> {
     let (family, first, second) = if is_ipv6 {
         (
@@ -51,7 +51,7 @@ pub(crate) fn open(death: Death, is_ipv6: bool) -> io::Result<(TcpListener, Dead
     let live = TcpListener::bind(SocketAddr::new(second.into(), addr.port()))?;
     let mut waiting = Vec::new();
     if let Death::Silent = death {
-        // Nobody accepts: when the queue is full, what else comes is dropped unanswered.
+        // Nothing accepts: when the queue is full, further attempts are dropped.
         listen(&dead, 0)?;
         let patience = Duration::from_millis(100);
         while let Ok(one_more) = TcpStream::connect_timeout(&addr, patience) {

@@ -1,4 +1,4 @@
-//! As much of HTTP/1.1 as its answers take.
+//! The part of HTTP/1.1 that the responses need.
 
 use crate::connection::Turn;
 
@@ -19,11 +19,11 @@ const UNKNOWN: &[u8] = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
 
 #[derive(Default)]
 pub(crate) struct Http1 {
-    /// A head which has not come in full.
+    /// An incomplete head.
     head: Vec<u8>,
-    /// What is still to be read of a request's body.
+    /// Bytes of a request's body that are still to be read.
     body: u64,
-    /// What is still to be sent of a response's.
+    /// Bytes of a response's body that are still to be sent.
     zeros: u64,
 }
 
@@ -47,7 +47,7 @@ impl Http1 {
                 continue;
             }
             if self.head.is_empty() {
-                // As nearly always, a head in one piece.
+                // The usual case: a complete head.
                 match parse(bytes) {
                     Parsed::Whole(size, request) => {
                         turn = self.answer(&request, out);
@@ -55,7 +55,7 @@ impl Http1 {
                         continue;
                     }
                     Parsed::Partly => {}
-                    Parsed::Nonsense => return Turn::Nonsense,
+                    Parsed::Malformed => return Turn::Malformed,
                 }
             }
             let before = self.head.len();
@@ -70,7 +70,7 @@ impl Http1 {
                     self.head = head;
                     return turn;
                 }
-                Parsed::Nonsense => return Turn::Nonsense,
+                Parsed::Malformed => return Turn::Malformed,
             }
         }
         turn
@@ -124,10 +124,10 @@ fn barrier(path: &str) -> Option<Turn> {
 }
 
 enum Parsed<'a> {
-    /// So many bytes were a request's head.
+    /// Length of a request's head, in bytes.
     Whole(usize, Request<'a>),
     Partly,
-    Nonsense,
+    Malformed,
 }
 
 fn parse(bytes: &[u8]) -> Parsed<'_> {
@@ -136,24 +136,24 @@ fn parse(bytes: &[u8]) -> Parsed<'_> {
     let size = match request.parse(bytes) {
         Ok(httparse::Status::Complete(size)) => size,
         Ok(httparse::Status::Partial) => return Parsed::Partly,
-        Err(_) => return Parsed::Nonsense,
+        Err(_) => return Parsed::Malformed,
     };
     let (mut length, mut is_last) = (0, false);
     for field in request.headers.iter() {
         if field.name.eq_ignore_ascii_case("content-length") {
             match std::str::from_utf8(field.value).map(str::parse) {
                 Ok(Ok(told)) => length = told,
-                _ => return Parsed::Nonsense,
+                _ => return Parsed::Malformed,
             }
         } else if field.name.eq_ignore_ascii_case("connection") {
             is_last = field.value.eq_ignore_ascii_case(b"close");
         } else if field.name.eq_ignore_ascii_case("transfer-encoding") {
-            return Parsed::Nonsense; // whoever uploads here knows how much
+            return Parsed::Malformed; // uploads need a length here
         }
     }
     let path = request.path.unwrap_or("");
     let request = Request {
-        // Some clients ask a proxy's way when they are told to connect elsewhere.
+        // Some clients use the absolute form when they connect to another address.
         path: path.strip_prefix("http://localhost").unwrap_or(path),
         length,
         is_last,
@@ -214,6 +214,6 @@ mod tests {
         assert_eq!(heard(barrier, 0), (Vec::new(), turn(7, 0)));
         let named = b"GET /barrier/7/11 HTTP/1.1\r\n\r\n";
         assert_eq!(heard(named, 0), (Vec::new(), turn(7, 11)));
-        assert_eq!(heard(b"\0\0", 0).1, Turn::Nonsense);
+        assert_eq!(heard(b"\0\0", 0).1, Turn::Malformed);
     }
 }

@@ -1,11 +1,11 @@
-//! As much of HTTP/2 (RFC 9113) as a fixed answer takes. Header fields are not read: nothing
+//! The part of HTTP/2 (RFC 9113) that a fixed response needs. Header fields are not decoded: nothing
 //! depends on them.
 
 use std::collections::VecDeque;
 
 use crate::connection::Turn;
 
-/// The small answer's length.
+/// Length of the small response, in bytes.
 pub(crate) const SMALL: u64 = 14;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -24,27 +24,27 @@ const ACK: u8 = 1;
 const END_HEADERS: u8 = 4;
 
 const INITIAL_WINDOW_SIZE: u16 = 4;
-/// RFC 9113 §6.9.2: before anybody says otherwise.
+/// RFC 9113 §6.9.2: the initial window.
 const DEFAULT_WINDOW: i64 = 65_535;
-/// RFC 9113 §6.9.1: the largest window there is, which is what clients are given here.
+/// RFC 9113 §6.9.1: the largest window, which clients get here.
 const LARGEST_WINDOW: u32 = (1 << 31) - 1;
-/// RFC 9113 §4.2: what every client takes.
+/// RFC 9113 §4.2: the frame size that every client accepts.
 const FRAME: i64 = 16_384;
 
 pub(crate) struct Http2 {
     length: u64,
-    /// What has come of a frame, or of the preface.
+    /// An incomplete frame or preface.
     partial: Vec<u8>,
     is_open: bool,
-    /// What may be sent: in all, and initially on each stream.
+    /// Send windows: of the connection, and initially of each stream.
     window: i64,
     initial: i64,
-    /// Uploaded and not given back to the client's window.
+    /// Received bytes that were not yet returned to the client's window.
     received: u32,
     streams: VecDeque<Stream>,
 }
 
-/// A response which has not been sent to its end, or not begun.
+/// A response that is not complete.
 struct Stream {
     id: u32,
     left: u64,
@@ -79,7 +79,7 @@ impl Http2 {
                 return Turn::On;
             }
             let Some(after) = rest.strip_prefix(PREFACE) else {
-                return Turn::Nonsense;
+                return Turn::Malformed;
             };
             rest = after;
             self.is_open = true;
@@ -96,7 +96,7 @@ impl Http2 {
             };
             let id = u32::from_be_bytes([w, x, y, z]);
             if self.frame(kind, flags, id, payload, out).is_none() {
-                return Turn::Nonsense;
+                return Turn::Malformed;
             }
             rest = &rest[HEAD + length..];
         }
@@ -104,7 +104,7 @@ impl Http2 {
         Turn::On
     }
 
-    /// `None` if the frame is malformed.
+    /// Returns `None` for a malformed frame.
     fn frame(
         &mut self,
         kind: u8,
@@ -160,13 +160,13 @@ impl Http2 {
                 }
             }
             RST_STREAM => self.streams.retain(|stream| stream.id != id),
-            // Priorities, ends announced, fields continued: nothing depends on them.
+            // PRIORITY, GOAWAY, CONTINUATION: nothing depends on them.
             _ => {}
         }
         Some(())
     }
 
-    /// Bodies, in turns of one frame, as far as windows allow.
+    /// Sends bodies, one frame of each in turn, as far as windows allow.
     pub(crate) fn say(&mut self, out: &mut Vec<u8>, most: usize) {
         let mut refused = 0;
         while out.len() < most && refused < self.streams.len() && self.window > 0 {
@@ -266,6 +266,6 @@ mod tests {
     #[test]
     fn another_protocol_is_nonsense() {
         let mut speaker = Http2::new(SMALL);
-        assert_eq!(speaker.hear(b"GET / ", &mut Vec::new()), Turn::Nonsense);
+        assert_eq!(speaker.hear(b"GET / ", &mut Vec::new()), Turn::Malformed);
     }
 }

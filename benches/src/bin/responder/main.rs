@@ -1,18 +1,17 @@
-//! A server that is quick enough for the client to be what is measured: one thread, answers made
-//! beforehand, HTTP/1.1 and HTTP/2, with TLS and without.
+//! A server that is fast enough for the client to be measured: one thread, prepared responses, HTTP/1.1 and
+//! HTTP/2, with TLS and without.
 //!
 //! `responder FOLDER LARGE` writes its certificate into FOLDER (`ca.pem`, `cert.pem`, `key.pem`),
-//! prints where it listens as a line of JSON, and serves until its input ends. Its HTTP/2 does not
-//! read header fields, and so what is asked for there is told by the port: the small response, or
-//! LARGE bytes.
+//! prints its addresses as a line of JSON, and serves until its input ends. Its HTTP/2 does not decode
+//! header fields, so the port selects the response: the small one, or LARGE bytes.
 //!
-//! | path (HTTP/1.1) | answer |
+//! | path (HTTP/1.1) | response |
 //! |---|---|
 //! | `/hello` | 14 bytes |
-//! | `/eleven` | 14 bytes behind eleven header fields |
+//! | `/eleven` | 14 bytes after eleven header fields |
 //! | `/four` | 64 bytes after four header fields: `Server`, `Date`, `Content-Type`, `Content-Length` |
 //! | `/bytes/N` | N bytes |
-//! | `/barrier/N`, `/barrier/N/NAME` | 2 bytes, once N requests are waiting for them (NAME: a number) |
+//! | `/barrier/N`, `/barrier/N/NAME` | 2 bytes, once N requests wait for them (NAME: a number) |
 //! | a POST of any path | 2 bytes, once the body has been read |
 
 #![forbid(unsafe_code)]
@@ -39,13 +38,13 @@ use dead::{Dead, Death};
 use mio::{Events, Interest, Poll, Token, net::TcpListener};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// What one port speaks.
+/// The protocol of one port.
 struct Endpoint {
     name: &'static str,
     tls: Option<&'static [u8]>,
     /// The length of each response over HTTP/2; `None` for HTTP/1.1.
     http2: Option<u64>,
-    /// It has a second address, which is tried before and is dead: how, and whether it is IPv6.
+    /// The kind of dead address that is tried first, and whether it is IPv6.
     behind: Option<(Death, bool)>,
 }
 
@@ -86,7 +85,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     ];
     let acceptor = tls::Acceptor::new(Path::new(folder))?;
     thread::spawn(|| {
-        // Whoever started this holds the other end.
+        // The starting process holds the other end.
         let _ = io::stdin().read_to_end(&mut Vec::new());
         std::process::exit(0)
     });
@@ -96,11 +95,11 @@ fn main() -> Result<(), Box<dyn Error>> {
 struct Server {
     poll: Poll,
     doors: HashMap<Token, TcpListener>,
-    /// What makes addresses dead.
+    /// The sockets behind dead addresses.
     _dead: Vec<Dead>,
     connections: HashMap<Token, Connection>,
     next: usize,
-    /// Those whose requests wait for others, by the barrier's name.
+    /// Connections that wait at a barrier, by its name.
     waiting: HashMap<u64, Vec<Token>>,
 }
 
@@ -123,9 +122,9 @@ impl Server {
                         all_dead.push(dead);
                         (door, addresses)
                     }
-                    // There is no IPv6 everywhere; nobody can be asked for what is not printed.
+                    // IPv6 may be missing; an endpoint that is not printed is not used.
                     Err(error) => {
-                        eprintln!("no address that is {}: {error}", endpoint.name);
+                        eprintln!("no address for {}: {error}", endpoint.name);
                         continue;
                     }
                 },
@@ -189,7 +188,7 @@ impl Server {
                     }
                 }
             }
-            // After all others have had their turn.
+            // After all other connections.
             unfinished.retain(|token| match self.connections.get_mut(token) {
                 Some(connection) => {
                     connection.send();
@@ -217,7 +216,7 @@ impl Server {
             let mut socket = match listener.accept() {
                 Ok((socket, _)) => socket,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                // The client may have gone again.
+                // The client may have closed already.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
                 Err(error) => return Err(error.into()),
             };
@@ -232,7 +231,7 @@ impl Server {
         }
     }
 
-    /// Answers all that have waited for one another.
+    /// Answers all requests at a barrier.
     fn release(&mut self, name: u64) {
         for token in self.waiting.remove(&name).unwrap_or_default() {
             if let Some(connection) = self.connections.get_mut(&token) {

@@ -9,18 +9,18 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
 };
 
-/// Accepts TLS with a certificate of its own, made for one run.
+/// Accepts TLS with a certificate made for one run.
 pub(crate) struct Acceptor {
     configs: Vec<Arc<ServerConfig>>,
 }
 
 impl Acceptor {
-    /// Writes the root, and for other servers the certificate and its key, into `folder`.
+    /// Writes the root certificate, and for other servers the certificate and its key, into `folder`.
     pub(crate) fn new(folder: &Path) -> Result<Self, Box<dyn Error>> {
         let root_key = KeyPair::generate()?;
         let mut params = CertificateParams::new(Vec::new())?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        // OpenSSL takes a certificate whose subject is its issuer's for one that signed itself.
+        // OpenSSL takes a certificate whose subject equals its issuer as self-signed.
         let name = &mut params.distinguished_name;
         name.push(DnType::CommonName, "root of the benchmarks");
         fs::write(folder.join("ca.pem"), params.self_signed(&root_key)?.pem())?;

@@ -25,7 +25,7 @@ pub(crate) fn serve<T: Send + 'static>(
     (address, server)
 }
 
-/// A connection, and its other end.
+/// A connection and its other end.
 pub(crate) fn accepted(epoll: &EventLoop) -> (BoxStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -35,14 +35,14 @@ pub(crate) fn accepted(epoll: &EventLoop) -> (BoxStream, TcpStream) {
     (stream, listener.accept().unwrap().0)
 }
 
-/// Turns the loop once or more.
+/// Runs at least one iteration of the loop.
 pub(crate) fn turn(epoll: &EventLoop) {
     for _ in 0..200 {
         epoll.block_on(yield_now());
     }
 }
 
-/// Lets others run.
+/// Yields once.
 pub(crate) async fn yield_now() {
     let mut yielded = false;
     poll_fn(|cx| {
@@ -64,38 +64,38 @@ pub(crate) async fn write_all(stream: &mut BoxStream, mut bytes: &[u8]) -> io::R
     Ok(())
 }
 
-/// What one read yields.
+/// Returns the bytes of one read.
 pub(crate) async fn read_some(stream: &mut BoxStream) -> io::Result<BytesMut> {
-    let mut heard = BytesMut::with_capacity(64 * 1024);
-    poll_fn(|cx| stream.poll_read(cx, &mut heard)).await?;
-    Ok(heard)
+    let mut received = BytesMut::with_capacity(64 * 1024);
+    poll_fn(|cx| stream.poll_read(cx, &mut received)).await?;
+    Ok(received)
 }
 
 pub(crate) async fn read_to_end(stream: &mut BoxStream) -> io::Result<BytesMut> {
-    let mut heard = BytesMut::new();
+    let mut received = BytesMut::new();
     loop {
-        heard.reserve(16 * 1024);
-        if poll_fn(|cx| stream.poll_read(cx, &mut heard)).await? == 0 {
-            return Ok(heard);
+        received.reserve(16 * 1024);
+        if poll_fn(|cx| stream.poll_read(cx, &mut received)).await? == 0 {
+            return Ok(received);
         }
     }
 }
 
-/// How many descriptors this process has open.
+/// Returns the number of open descriptors of this process.
 pub(crate) fn open_descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
-/// Why `stream` is not fit for use, as soon as it says so; asked by a thread that never turns the loop.
-pub(crate) fn idle_end_soon(stream: &mut BoxStream) -> IdleEvent {
+/// Polls `stream` until it reports why it is not fit for use, on a thread that never runs the loop.
+pub(crate) fn idle_event_soon(stream: &mut BoxStream) -> IdleEvent {
     let mut cx = Context::from_waker(noop_waker());
-    // What was sent is in the kernel, and what is known of the socket may be relied upon for some tens of
-    // microseconds; a hundred thousand questions take far longer.
+    // The data is in the kernel, and an observation of the socket is relied on for some tens of
+    // microseconds; a hundred thousand polls take much longer.
     for _ in 0..100_000 {
         if let Poll::Ready(end) = stream.poll_idle(&mut cx) {
             return end;
         }
         thread::yield_now();
     }
-    panic!("the stream says that it is idle");
+    panic!("the stream is still idle");
 }

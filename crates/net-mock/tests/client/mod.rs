@@ -32,7 +32,7 @@ pub(crate) async fn read(stream: &mut BoxStream) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&buf).into_owned())
 }
 
-/// Reads so many bytes.
+/// Reads exactly `count` bytes.
 pub(crate) async fn read_exactly(stream: &mut BoxStream, count: usize) -> io::Result<String> {
     let mut heard = String::new();
     while heard.len() < count {

@@ -33,7 +33,7 @@ pub(crate) fn new_key() -> KeyPair {
     KeyPair::generate_for(&PKCS_ED25519).unwrap()
 }
 
-/// Somebody who issues certificates.
+/// A certificate authority.
 pub(crate) struct Authority {
     pub(crate) certificate: CertificateDer<'static>,
     pub(crate) issuer: Issuer<'static, KeyPair>,
@@ -114,7 +114,7 @@ impl Authority {
             .unwrap()
     }
 
-    /// A connector which trusts this authority, and nobody else.
+    /// A connector that trusts this authority only.
     pub(crate) fn connector(&self) -> RustlsConnector {
         self.builder().build().unwrap()
     }
@@ -143,7 +143,7 @@ pub(crate) fn params(names: &[&str]) -> CertificateParams {
 }
 
 impl Identity {
-    /// One that nobody but itself vouches for.
+    /// A self-signed one.
     pub(crate) fn self_signed(names: &[&str]) -> Self {
         let key = new_key();
         let certificate = params(names).self_signed(&key).unwrap();

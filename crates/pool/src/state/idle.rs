@@ -1,9 +1,9 @@
-//! What lies idle, in the order in which it expires.
+//! Connections without exchanges, in the order in which they expire.
 //!
-//! All connections may be idle for equally long, but for those whose servers said that they would
-//! close them sooner. One list in the order of coming would not be in the order of expiry then, and
-//! a heap would make the price of a request depend on how much lies idle. So there is a list for
-//! each of a few lengths of time, and in each list the first to come is the first to go.
+//! All connections may be idle for equally long, except those whose servers said that they would
+//! close them sooner. One list in the order of becoming idle would not be in the order of expiry then,
+//! and a heap would make the cost of a request depend on the number of idle connections. So there is
+//! a list for each of a few lengths of time, and each list is in the order of expiry.
 
 use super::*;
 
@@ -15,32 +15,32 @@ const LENGTHS: [u64; 14] = [
     299_000,
 ];
 
-/// How much sooner than its server a connection is given up: a request which is under way when the
-/// server closes is lost, and so this must be longer than a request is under way.
+/// How much sooner than its server the pool closes a connection: a request which is under way when
+/// the server closes is lost, and so this is longer than a request is under way.
 const MARGIN: Duration = Duration::from_secs(1);
 
 /// Which of the lists.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Class(u8);
+pub(super) struct IdleClass(u8);
 
 /// How long a connection may be idle which the server said it would close after `idle_for`.
 pub(super) fn before(idle_for: Duration) -> Duration {
     idle_for - MARGIN.min(idle_for / 2)
 }
 
-impl Class {
+impl IdleClass {
     /// The class of what may be idle so long at most, if the pool's own limit is `ours`; `None` if
     /// that is too short for any.
-    pub(super) fn within(limit: Duration, ours: Option<Duration>) -> Option<Class> {
+    pub(super) fn within(limit: Duration, ours: Option<Duration>) -> Option<IdleClass> {
         if ours.is_some_and(|ours| ours <= limit) {
-            return Some(Class::default());
+            return Some(IdleClass::default());
         }
         let fitting = LENGTHS.partition_point(|&length| Duration::from_millis(length) <= limit);
         // The first class is the pool's own.
         u8::try_from(fitting)
             .ok()
             .filter(|&class| class > 0)
-            .map(Class)
+            .map(IdleClass)
     }
 
     /// How long it may be idle.
@@ -54,7 +54,7 @@ impl Class {
 
 /// The connections without exchanges.
 pub(super) struct Idle {
-    lists: [List<Lru>; 1 + LENGTHS.len()],
+    lists: [List<InOrder>; 1 + LENGTHS.len()],
     len: usize,
 }
 
@@ -70,67 +70,47 @@ impl Idle {
         self.len
     }
 
-    #[cfg(test)]
-    pub(super) fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    pub(super) fn push<X, S>(&mut self, places: &mut Arena<Place<X, S>>, key: Key) {
-        self.push_to(places[key].class, places, key);
-    }
-
-    /// As [`push`](Self::push), for who knows the class.
     #[inline]
-    pub(super) fn push_to<X, S>(
-        &mut self,
-        class: Class,
-        places: &mut Arena<Place<X, S>>,
-        key: Key,
-    ) {
-        self.lists[usize::from(class.0)].push_back(places, key);
+    pub(super) fn push<X, S>(&mut self, class: IdleClass, slots: &mut Arena<Conn<X, S>>, key: Key) {
+        self.lists[usize::from(class.0)].push_back(slots, key);
         self.len += 1;
     }
 
-    pub(super) fn remove<X, S>(&mut self, places: &mut Arena<Place<X, S>>, key: Key) {
-        self.remove_from(places[key].class, places, key);
-    }
-
-    /// As [`remove`](Self::remove), for who knows the class.
     #[inline]
-    pub(super) fn remove_from<X, S>(
+    pub(super) fn remove<X, S>(
         &mut self,
-        class: Class,
-        places: &mut Arena<Place<X, S>>,
+        class: IdleClass,
+        slots: &mut Arena<Conn<X, S>>,
         key: Key,
     ) {
-        if self.lists[usize::from(class.0)].remove(places, key) {
+        if self.lists[usize::from(class.0)].remove(slots, key) {
             self.len -= 1;
         }
     }
 
     /// The one which has been idle longest.
-    pub(super) fn longest<X, S>(&self, places: &Arena<Place<X, S>>) -> Option<Key> {
-        self.fronts().min_by_key(|&key| places[key].idle_since)
+    pub(super) fn longest<X, S>(&self, slots: &Arena<Conn<X, S>>) -> Option<Key> {
+        self.fronts().min_by_key(|&key| slots[key].idle_since)
     }
 
     /// The one which expires first, if any does, and when.
     pub(super) fn first_to_expire<X, S>(
         &self,
-        places: &Arena<Place<X, S>>,
+        slots: &Arena<Conn<X, S>>,
     ) -> Option<(Instant, Key)> {
         self.fronts()
-            .filter_map(|key| Some((places[key].idle_until?, key)))
+            .filter_map(|key| Some((slots[key].idle_until?, key)))
             .min_by_key(|&(at, _)| at)
     }
 
     fn fronts(&self) -> impl Iterator<Item = Key> + '_ {
-        // In a pool with a queue nothing is idle, and each request would look through all of them.
+        // In a pool with a queue nothing is idle, and each request would look at all lists.
         let lists = if self.len == 0 { &[] } else { &self.lists[..] };
         lists.iter().filter_map(List::front)
     }
 
     #[cfg(test)]
-    pub(super) fn lists(&self) -> impl Iterator<Item = &List<Lru>> {
+    pub(super) fn lists(&self) -> impl Iterator<Item = &List<InOrder>> {
         self.lists.iter()
     }
 }
@@ -142,7 +122,8 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn a_connection_is_given_up_before_its_server_does_and_never_later_than_ours() {
+    fn a_connection_is_closed_before_its_server_closes_it_and_never_later_than_the_limit_of_the_pool()
+     {
         let hour = Some(3600 * SECOND);
         for (says, ours, milliseconds) in [
             (1, hour, Some(500)),
@@ -156,7 +137,7 @@ mod tests {
             (0, hour, None),
         ] {
             let limit = before(says * SECOND);
-            let length = Class::within(limit, ours).and_then(|class| class.length(ours));
+            let length = IdleClass::within(limit, ours).and_then(|class| class.length(ours));
             assert_eq!(
                 length,
                 milliseconds.map(Duration::from_millis),

@@ -1,9 +1,12 @@
 //! The machine, with numbers for connections.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{HashSet, VecDeque},
+    time::Duration,
+};
 
 use super::*;
-use httpcore_core_primitives::{Alpn, ErrorKind, ErrorPhase, Origin, RequestSent, Scheme};
+use httpcore_core_primitives::{Alpn, Origin, Scheme};
 
 use crate::route::{Hop, RouteParts};
 
@@ -39,9 +42,10 @@ fn refused() -> Error {
     Error::new(ErrorKind::Connect, ErrorPhase::Connect, RequestSent::None)
 }
 
-/// A state, a clock, and a table of the connections that are dead.
+/// A state, a clock, a table of the connections that are dead, and what is to be done.
 struct Bench {
     state: State<u32, u32>,
+    effects: Effects<u32, u32>,
     now: Instant,
     dead: HashSet<u32>,
     next: u32,
@@ -49,11 +53,16 @@ struct Bench {
 }
 
 impl Bench {
+    /// A pool in which an attempt to connect holds others back until it ends.
     fn new(set: impl FnOnce(&mut PoolConfig)) -> Self {
-        let mut config = PoolConfig::default();
+        let mut config = PoolConfig {
+            connect_patience: None,
+            ..PoolConfig::default()
+        };
         set(&mut config);
         Bench {
             state: State::new(&config),
+            effects: Effects::new(),
             now: a_moment(),
             dead: HashSet::new(),
             next: 1,
@@ -61,49 +70,150 @@ impl Bench {
         }
     }
 
-    fn drain(&mut self) -> Vec<Action<u32, u32>> {
-        let dead = &self.dead;
-        let mut is_fit = |_, connection: &mut u32| !dead.contains(connection);
-        let actions =
-            std::iter::from_fn(|| self.state.poll_action(self.now, &mut is_fit)).collect();
+    fn handle(&mut self, input: Input<'_, u32, u32>) -> Option<WaiterId> {
+        let waiter = self.state.handle(input, self.now, &mut self.effects);
         if self.audits {
             self.state.audit();
         }
-        actions
+        waiter
     }
 
-    /// What the machine wants done, in words.
+    /// Takes what is to be done. As the pool does, asks exclusive connections that are granted.
+    fn drain(&mut self) -> Vec<Effect<u32, u32>> {
+        let mut done = Vec::new();
+        loop {
+            let effects = std::mem::take(&mut self.effects);
+            if effects.is_empty() {
+                return done;
+            }
+            for effect in effects {
+                if let Effect::Grant {
+                    waiter, connection, ..
+                } = &effect
+                    && self.dead.contains(&number(connection))
+                {
+                    let waiter = *waiter;
+                    done.push(Effect::Close {
+                        connection: Connection::Exclusive(number(connection)),
+                        reason: ConnectionCloseReason::PeerEnded,
+                    });
+                    self.handle(Input::Stale { waiter });
+                } else {
+                    done.push(effect);
+                }
+            }
+        }
+    }
+
+    /// What is to be done, in words.
     fn told(&mut self) -> Vec<String> {
         self.drain().iter().map(word).collect()
     }
 
-    fn ask(&mut self, route: &Route) -> TicketId {
-        self.state.enqueue(route, any(), self.now)
+    fn ask(&mut self, route: &Route) -> WaiterId {
+        self.request(route, any())
     }
 
-    fn made(&mut self, dial: PlaceId) -> u32 {
+    fn request(&mut self, route: &Route, policy: ConnectionPolicy) -> WaiterId {
+        let arrival = None;
+        let request = Input::Request {
+            route,
+            policy,
+            arrival,
+        };
+        self.handle(request).unwrap()
+    }
+
+    fn request_again(&mut self, route: &Route, arrival: Arrival) -> WaiterId {
+        let request = Input::Request {
+            route,
+            policy: any(),
+            arrival: Some(arrival),
+        };
+        self.handle(request).unwrap()
+    }
+
+    fn cancel(&mut self, waiter: WaiterId) {
+        let timed_out = false;
+        self.handle(Input::Cancel { waiter, timed_out });
+    }
+
+    fn time_out(&mut self, waiter: WaiterId) {
+        let timed_out = true;
+        self.handle(Input::Cancel { waiter, timed_out });
+    }
+
+    fn connected(&mut self, conn: ConnId, result: Result<Connection<u32, u32>, Error>) {
+        self.handle(Input::Connected {
+            conn,
+            result,
+            limit: None,
+        });
+    }
+
+    fn made(&mut self, conn: ConnId) -> u32 {
         let connection = self.next;
         self.next += 1;
-        self.state
-            .dialled(dial, Ok(Connection::Exclusive(connection)), self.now);
+        self.connected(conn, Ok(Connection::Exclusive(connection)));
         connection
     }
 
-    fn made_shared(&mut self, dial: PlaceId, admits: usize) -> u32 {
+    fn made_shared(&mut self, conn: ConnId, admits: usize) -> u32 {
         let connection = self.next;
         self.next += 1;
-        self.state
-            .dialled(dial, Ok(Connection::Shared(connection)), self.now);
-        self.state.admits(dial, StreamLimit::Max(admits));
+        self.handle(Input::Connected {
+            conn,
+            result: Ok(Connection::Shared(connection)),
+            limit: Some(StreamLimit::Max(admits)),
+        });
         connection
     }
 
-    fn failed(&mut self, dial: PlaceId) {
-        self.state.dialled(dial, Err(refused()), self.now);
+    fn admits(&mut self, conn: ConnId, limit: StreamLimit) {
+        self.handle(Input::StreamLimit { conn, limit });
     }
 
-    fn back(&mut self, ticket: TicketId, connection: u32) {
-        self.state.reclaimed(ticket, Ok(connection), self.now);
+    fn failed(&mut self, conn: ConnId) {
+        self.connected(conn, Err(refused()));
+    }
+
+    fn back(&mut self, waiter: WaiterId, connection: u32) {
+        self.back_with(waiter, connection, KeepAliveHints::default());
+    }
+
+    /// As the pool does, asks the connection before it is returned.
+    fn back_with(&mut self, waiter: WaiterId, connection: u32, hints: KeepAliveHints) {
+        if self.dead.contains(&connection) {
+            self.effects.push(Effect::Close {
+                connection: Connection::Exclusive(connection),
+                reason: ConnectionCloseReason::PeerEnded,
+            });
+            let reason = ConnectionCloseReason::PeerEnded;
+            self.handle(Input::Ended { waiter, reason });
+        } else {
+            self.handle(Input::Returned {
+                waiter,
+                connection,
+                hints,
+            });
+        }
+    }
+
+    fn ended(&mut self, waiter: WaiterId, reason: CloseReason) {
+        let reason = ConnectionCloseReason::Exchange(reason);
+        self.handle(Input::Ended { waiter, reason });
+    }
+
+    /// An idle connection has called its waker: it is taken out, and asked.
+    fn woken(&mut self, conn: ConnId) {
+        if let Some(connection) = self.state.take_to_check(conn) {
+            let is_idle = !self.dead.contains(&connection);
+            self.handle(Input::Checked {
+                conn,
+                connection,
+                is_idle,
+            });
+        }
     }
 
     fn pass(&mut self, seconds: u64) {
@@ -111,14 +221,14 @@ impl Bench {
     }
 
     /// A connection on `route`, made and given back.
-    fn park(&mut self, route: &Route) -> (PlaceId, u32) {
-        let ticket = self.state.enqueue(route, fresh(), self.now);
-        let dial = one_dial(&self.drain());
-        let connection = self.made(dial);
+    fn park(&mut self, route: &Route) -> (ConnId, u32) {
+        let waiter = self.request(route, fresh());
+        let conn = one_dial(&self.drain());
+        let connection = self.made(conn);
         self.drain();
-        self.back(ticket, connection);
+        self.back(waiter, connection);
         self.drain();
-        (dial, connection)
+        (conn, connection)
     }
 }
 
@@ -127,27 +237,27 @@ fn a_moment() -> Instant {
     Instant::now()
 }
 
-fn one_dial(actions: &[Action<u32, u32>]) -> PlaceId {
-    dials(actions)[0]
+fn one_dial(effects: &[Effect<u32, u32>]) -> ConnId {
+    dials(effects)[0]
 }
 
-fn dials(actions: &[Action<u32, u32>]) -> Vec<PlaceId> {
-    actions
+fn dials(effects: &[Effect<u32, u32>]) -> Vec<ConnId> {
+    effects
         .iter()
-        .filter_map(|action| match action {
-            Action::Dial { place, .. } => Some(*place),
+        .filter_map(|effect| match effect {
+            Effect::Connect { conn, .. } => Some(*conn),
             _ => None,
         })
         .collect()
 }
 
-fn granted(actions: &[Action<u32, u32>]) -> Vec<(TicketId, u32)> {
-    actions
+fn granted(effects: &[Effect<u32, u32>]) -> Vec<(WaiterId, u32)> {
+    effects
         .iter()
-        .filter_map(|action| match action {
-            Action::Grant {
-                ticket, connection, ..
-            } => Some((*ticket, number(connection))),
+        .filter_map(|effect| match effect {
+            Effect::Grant {
+                waiter, connection, ..
+            } => Some((*waiter, number(connection))),
             _ => None,
         })
         .collect()
@@ -159,25 +269,26 @@ fn number(connection: &Connection<u32, u32>) -> u32 {
     }
 }
 
-fn word(action: &Action<u32, u32>) -> String {
-    match action {
-        Action::Dial { route, .. } => format!("dial {}", route.origin().host()),
-        Action::Abandon { .. } => "abandon".to_owned(),
-        Action::Grant {
+fn word(effect: &Effect<u32, u32>) -> String {
+    match effect {
+        Effect::Connect { route, .. } => format!("dial {}", route.origin().host()),
+        Effect::AbandonConnect { .. } => "abandon".to_owned(),
+        Effect::Grant {
             connection, reused, ..
         } => format!(
             "grant {}{}",
             number(connection),
             if *reused { " again" } else { "" }
         ),
-        Action::Refuse { why, .. } => match why {
-            Refusal::Dial(_) => "refuse: dial".to_owned(),
-            Refusal::QueueFull => "refuse: full".to_owned(),
-            Refusal::Closed => "refuse: closed".to_owned(),
+        Effect::Reject { why, .. } => match why {
+            Rejection::Connect(_) => "refuse: dial".to_owned(),
+            Rejection::QueueFull => "refuse: full".to_owned(),
+            Rejection::PoolClosed => "refuse: closed".to_owned(),
         },
-        Action::Requeued { .. } => "requeued".to_owned(),
-        Action::Close {
+        Effect::ConnectLost { .. } => "requeued".to_owned(),
+        Effect::Close {
             connection, reason, ..
         } => format!("close {}: {}", number(connection), reason.label()),
+        Effect::DropError(_) => "drop error".to_owned(),
     }
 }

@@ -37,6 +37,12 @@ pub(crate) struct Peer {
     pub(crate) dials_fail: AtomicBool,
     /// So many dials fail first.
     pub(crate) first_dials_fail: AtomicUsize,
+    /// So many dials never end.
+    pub(crate) first_dials_hang: AtomicUsize,
+    /// Shared connections say that they admit nothing for now.
+    pub(crate) admits_nothing: AtomicBool,
+    /// Each connection is ended by the server as soon as it is made.
+    pub(crate) goes_away: AtomicBool,
     /// When dials began, on the network's clock.
     pub(crate) dialled_at: Mutex<Vec<Duration>>,
     /// Dials to this host never end.
@@ -65,6 +71,9 @@ impl Peer {
             answer: Mutex::new(SECOND),
             dials_fail: AtomicBool::new(false),
             first_dials_fail: AtomicUsize::new(0),
+            first_dials_hang: AtomicUsize::new(0),
+            admits_nothing: AtomicBool::new(false),
+            goes_away: AtomicBool::new(false),
             dialled_at: Mutex::default(),
             hanging: Mutex::new(None),
             hints: Mutex::default(),
@@ -99,6 +108,11 @@ impl Peer {
         self.wires.lock().unwrap()[n]
             .closed_unheard
             .store(true, SeqCst);
+    }
+
+    /// As `close`, but no waker is called: whoever asks finds out.
+    pub(crate) fn close_unnoticed(&self, n: usize) {
+        self.wires.lock().unwrap()[n].closed.store(true, SeqCst);
     }
 
     pub(crate) fn admit(&self, n: usize, exchanges: usize) {
@@ -186,7 +200,8 @@ impl Connect for Connector {
         let peer = self.0.clone();
         let number = peer.dials.fetch_add(1, SeqCst);
         peer.dialled_at.lock().unwrap().push(peer.net.elapsed());
-        let hangs = *peer.hanging.lock().unwrap() == Some(route.origin().host());
+        let hangs = *peer.hanging.lock().unwrap() == Some(route.origin().host())
+            || number < peer.first_dials_hang.load(SeqCst);
         let running = Count::new(&peer, |peer| &peer.dials_running);
         let sleep = peer.net.sleep(*peer.dial.lock().unwrap());
         Box::pin(async move {
@@ -212,10 +227,16 @@ impl Connect for Connector {
                 _alive: alive,
             };
             let admits = peer.admits.load(SeqCst);
+            let goes_away = peer.goes_away.load(SeqCst);
             Ok(if admits == 0 {
+                fake.wire.closed.store(goes_away, SeqCst);
                 Established::Exclusive(Box::new(fake))
             } else {
-                fake.wire.admit(admits);
+                if peer.admits_nothing.load(SeqCst) {
+                    fake.wire.pause();
+                } else {
+                    fake.wire.admit(if goes_away { 0 } else { admits });
+                }
                 Established::Shared(Arc::new(fake))
             })
         })
@@ -227,7 +248,7 @@ impl Connect for Connector {
 struct Wire {
     closed: AtomicBool,
     closed_unheard: AtomicBool,
-    news: Mutex<Option<usize>>,
+    news: Mutex<Option<StreamLimit>>,
     waker: Mutex<Option<Waker>>,
 }
 
@@ -237,8 +258,18 @@ impl Wire {
         self.wake();
     }
 
+    /// As many exchanges, or none any more.
     fn admit(&self, exchanges: usize) {
-        *self.news.lock().unwrap() = Some(exchanges);
+        *self.news.lock().unwrap() = Some(match exchanges {
+            0 => StreamLimit::Closed,
+            limit => StreamLimit::Max(limit),
+        });
+        self.wake();
+    }
+
+    /// No exchanges, for now.
+    fn pause(&self) {
+        *self.news.lock().unwrap() = Some(StreamLimit::Max(0));
         self.wake();
     }
 
@@ -316,11 +347,12 @@ impl SharedConnection for Fake {
 
     fn poll_stream_limit(&self, cx: &mut Context<'_>) -> Poll<StreamLimit> {
         self.wire.listen(cx);
-        match self.wire.news.lock().unwrap().take() {
-            Some(0) => Poll::Ready(StreamLimit::Closed),
-            Some(limit) => Poll::Ready(StreamLimit::Max(limit)),
-            None => Poll::Pending,
-        }
+        self.wire
+            .news
+            .lock()
+            .unwrap()
+            .take()
+            .map_or(Poll::Pending, Poll::Ready)
     }
 
     fn check_open(&self) -> bool {
@@ -370,14 +402,12 @@ fn exchange(
     Box::pin(async move {
         let _count = count;
         if wire.is_dead() {
-            return Err(SendError {
-                error: Error::new(
-                    ErrorKind::ConnectionClosed,
-                    ErrorPhase::Head,
-                    RequestSent::Full,
-                ),
-                request: Some(Box::new(request)),
-            });
+            let error = Error::new(
+                ErrorKind::ConnectionClosed,
+                ErrorPhase::Head,
+                RequestSent::Full,
+            );
+            return Err(SendError::new(error, Some(Box::new(request))));
         }
         head.await;
         peer.served

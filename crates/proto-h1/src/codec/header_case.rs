@@ -25,7 +25,7 @@ use http::{HeaderName, header::InvalidHeaderName};
 ///     .extension(HeaderOrder::new(["User-Agent", "HOST", "Accept"])?)
 ///     .body(())?;
 /// let mut out = BytesMut::new();
-/// Codec::default().start(&request.into_parts().0, BodyLength::Known(0), &mut out)?;
+/// Codec::default().encode_head(&request.into_parts().0, BodyLength::Known(0), &mut out)?;
 /// assert_eq!(
 ///     out,
 ///     "GET / HTTP/1.1\r\nUser-Agent: me\r\nHOST: localhost\r\nAccept: */*\r\n\r\n"

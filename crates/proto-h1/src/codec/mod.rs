@@ -23,16 +23,16 @@
 //! let (request, ()) = http::Request::get("http://localhost/").body(())?.into_parts();
 //! let mut codec = Codec::default();
 //! let mut out = BytesMut::new();
-//! codec.start(&request, BodyLength::Known(0), &mut out)?;
+//! codec.encode_head(&request, BodyLength::Known(0), &mut out)?;
 //! assert_eq!(out, "GET / HTTP/1.1\r\nhost: localhost\r\n\r\n");
 //!
 //! let mut input = BytesMut::from("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
-//! let Some(Event::Head(head)) = codec.receive(&mut input, false)? else { panic!() };
+//! let Some(Event::Head(head)) = codec.decode(&mut input, false)? else { panic!() };
 //! assert_eq!(head.headers()["content-length"], "5");
-//! let Some(Event::Data(data)) = codec.receive(&mut input, false)? else { panic!() };
+//! let Some(Event::Data(data)) = codec.decode(&mut input, false)? else { panic!() };
 //! assert_eq!(data, "hello");
-//! let Some(Event::End) = codec.receive(&mut input, false)? else { panic!() };
-//! codec.reuse(&input)?; // another request may follow
+//! let Some(Event::End) = codec.decode(&mut input, false)? else { panic!() };
+//! codec.can_reuse(&input)?; // another request may follow
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 

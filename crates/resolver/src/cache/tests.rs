@@ -6,7 +6,7 @@ use httpcore_net_mock::MockNet;
 
 use super::*;
 
-/// Answers after a second, and counts what it is asked. Answers differ from each other.
+/// Answers after a second, each time with another address, and counts its calls.
 struct Slow {
     net: MockNet,
     asked: AtomicUsize,
@@ -71,7 +71,7 @@ impl Setup {
 }
 
 #[test]
-fn addresses_are_kept_for_their_time_from_the_answer_on() {
+fn addresses_are_cached_for_the_ttl_after_the_answer() {
     let setup = setup();
     let first = setup.ask("a.test").unwrap();
     setup.pass(29_999);
@@ -88,13 +88,13 @@ fn addresses_are_kept_for_their_time_from_the_answer_on() {
     setup.pass(10_000);
     setup.ask("a.test").unwrap();
     assert_eq!(setup.inner.asked(), 3);
-    // The name with a dot at its end is another one to the system's search.
+    // The name with a final dot is another name, since the system's search list does not apply.
     setup.ask("a.test.").unwrap();
     assert_eq!(setup.inner.asked(), 4);
 }
 
 #[test]
-fn that_a_name_does_not_exist_is_kept_for_a_shorter_time() {
+fn missing_names_are_cached_for_the_negative_ttl() {
     let setup = setup();
     for _ in 0..2 {
         let error = setup.ask("unknown").unwrap_err();
@@ -111,7 +111,7 @@ fn that_a_name_does_not_exist_is_kept_for_a_shorter_time() {
 }
 
 #[test]
-fn other_errors_and_very_long_answers_are_not_kept() {
+fn other_errors_and_very_long_answers_are_not_cached() {
     let setup = setup();
     for asked in 1..=3 {
         let error = setup.ask("failing").unwrap_err();
@@ -130,7 +130,7 @@ fn other_errors_and_very_long_answers_are_not_kept() {
 }
 
 #[test]
-fn the_least_recently_used_name_leaves_a_full_cache() {
+fn least_recently_used_name_is_removed_from_a_full_cache() {
     let mut setup = setup();
     setup.cache = setup.cache.max_entries(3);
     for host in ["a", "b", "c"] {
@@ -154,7 +154,7 @@ fn the_least_recently_used_name_leaves_a_full_cache() {
 }
 
 #[test]
-fn times_of_zero_keep_nothing_and_endless_ones_do_not_overflow() {
+fn zero_ttls_cache_nothing_and_endless_ones_do_not_overflow() {
     let mut setup = setup();
     setup.cache = setup
         .cache
@@ -173,7 +173,7 @@ fn times_of_zero_keep_nothing_and_endless_ones_do_not_overflow() {
 }
 
 #[test]
-fn a_dropped_lookup_leaves_nothing_and_two_that_overlap_leave_one_entry() {
+fn dropped_lookup_leaves_no_entry_and_concurrent_ones_leave_one() {
     let setup = setup();
     let mut dropped = setup.cache.resolve("a.test", 1);
     let waker = std::task::Waker::noop();

@@ -17,7 +17,7 @@ use httpcore_net_mock::MockNet;
 use super::*;
 use crate::testing::{TOO_LONG, block_on, poll_with};
 
-/// What the fake look-ups have done, and which of the blocked ones may go on.
+/// The calls of the fake look-up, and the blocked names that have been released.
 #[derive(Default)]
 struct Fake {
     state: Mutex<FakeState>,
@@ -53,7 +53,7 @@ impl Fake {
         state.running -= 1;
         drop(state);
         match host {
-            "panics" => panic!("a look-up that panics, as the test wants"),
+            "panics" => panic!("expected panic of the look-up"),
             "unknown" => Err(io::Error::new(io::ErrorKind::NotFound, "no such name")),
             "empty" => Ok(Vec::new()),
             "starving" => Err(io::Error::from_raw_os_error(24)),
@@ -93,13 +93,13 @@ struct Unprintable;
 
 impl fmt::Display for Unprintable {
     fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
-        panic!("a text that panics, as the test wants")
+        panic!("expected panic of the text")
     }
 }
 
 impl std::error::Error for Unprintable {}
 
-/// A resolver over the fake, and the threads that it has started.
+/// The fake, and the threads that its resolver has started.
 struct Setup {
     fake: Arc<Fake>,
     threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
@@ -127,7 +127,7 @@ impl Setup {
         self.threads.lock().unwrap().len()
     }
 
-    /// Waits for the ends of all threads.
+    /// Waits until all threads have ended.
     fn join(&self) {
         let threads = std::mem::take(&mut *self.threads.lock().unwrap());
         let (sender, joined) = mpsc::channel();
@@ -142,7 +142,7 @@ impl Setup {
     }
 }
 
-/// Whatever a test does, its blocked look-ups end.
+/// Releases the blocked look-ups, also after a failed test.
 impl Drop for Setup {
     fn drop(&mut self) {
         if let Ok(mut state) = self.fake.state.lock() {
@@ -170,7 +170,7 @@ fn four_lookups_of_a_dead_name_do_not_block_other_names() {
     assert_eq!(block_on(resolver.resolve("good", 80)).unwrap(), local(80));
     assert!(dead.iter_mut().all(is_pending));
 
-    // Nor do they after all callers have gone, and have come again.
+    // The same holds after all callers were dropped, and for new callers.
     drop(dead);
     let mut again: Vec<_> = (0..4).map(|n| resolver.resolve("dead", n)).collect();
     assert_eq!(block_on(resolver.resolve("other", 81)).unwrap(), local(81));
@@ -185,7 +185,7 @@ fn four_lookups_of_a_dead_name_do_not_block_other_names() {
 }
 
 #[test]
-fn a_hundred_dead_names_hold_thirty_two_workers_and_others_end_by_their_own_limit() {
+fn a_hundred_dead_names_hold_thirty_two_workers_and_others_end_at_their_deadline() {
     let setup = Setup::new();
     let resolver = setup.builder().build();
     let good = resolver.resolve("good", 1);
@@ -201,7 +201,7 @@ fn a_hundred_dead_names_hold_thirty_two_workers_and_others_end_by_their_own_limi
     };
     assert_eq!(found, ["[::1]:7".parse().unwrap()]);
 
-    // A name fails when the caller's time is over: by the caller's clock, which is virtual here.
+    // A look-up ends at the caller's deadline, by the caller's clock, which is virtual here.
     let net = MockNet::new();
     let runtime: Arc<dyn Runtime> = Arc::new(net.clone());
     let limit = Duration::from_secs(5);
@@ -223,12 +223,12 @@ fn a_hundred_dead_names_hold_thirty_two_workers_and_others_end_by_their_own_limi
     assert_eq!(
         setup.fake.begun("late"),
         0,
-        "it was given up before it began"
+        "its callers were dropped before it began"
     );
     assert_eq!(
         setup.fake.begun("dead-99"),
         0,
-        "it was given up before it began"
+        "its callers were dropped before it began"
     );
     let state = setup.fake.state.lock().unwrap();
     assert_eq!(state.most_running, 32);
@@ -237,7 +237,7 @@ fn a_hundred_dead_names_hold_thirty_two_workers_and_others_end_by_their_own_limi
 }
 
 #[test]
-fn overlapping_lookups_of_one_name_are_one_and_each_has_its_port() {
+fn concurrent_lookups_of_one_name_are_one_with_each_callers_port() {
     let setup = Setup::new();
     let resolver = setup.builder().max_workers(1).build();
     let blocking = resolver.resolve("dead", 1);
@@ -256,13 +256,13 @@ fn overlapping_lookups_of_one_name_are_one_and_each_has_its_port() {
     block_on(absolute).unwrap();
     let begun = setup.fake.state.lock().unwrap().begun.clone();
     assert_eq!(begun, ["dead", "name", "name."]);
-    // What has ended is looked up anew.
+    // A name whose look-up has ended is looked up again.
     block_on(resolver.resolve("name", 1)).unwrap();
     assert_eq!(setup.fake.begun("name"), 2);
 }
 
 #[test]
-fn a_lookup_begins_only_while_a_caller_is_left() {
+fn queued_lookup_without_callers_never_begins() {
     let setup = Setup::new();
     let resolver = setup.builder().max_workers(1).build();
     let blocking = resolver.resolve("dead", 1);
@@ -284,7 +284,7 @@ fn a_lookup_begins_only_while_a_caller_is_left() {
 }
 
 #[test]
-fn an_ended_lookup_whose_callers_are_dropped_leaves_a_later_one_alone() {
+fn dropping_callers_of_an_ended_lookup_does_not_affect_a_later_one() {
     let setup = Setup::new();
     let resolver = setup.builder().max_workers(1).build();
     let ended = resolver.resolve("name", 1);
@@ -303,7 +303,7 @@ struct Panics;
 
 impl Wake for Panics {
     fn wake(self: Arc<Self>) {
-        panic!("a waker that panics, as the test wants");
+        panic!("expected panic of the waker");
     }
 }
 
@@ -319,7 +319,7 @@ fn a_worker_survives_a_waker_that_panics_and_wakes_the_others() {
     assert!(poll_with(&mut third, &panics).is_pending());
     setup.fake.wait_begun("dead");
     let fake = setup.fake.clone();
-    // The second has left its waker, between two that panic, before the look-up ends.
+    // The second waker is registered between two that panic, before the look-up ends.
     let mut second = second;
     let mut released = false;
     let found = block_on(std::future::poll_fn(|cx| {
@@ -342,9 +342,9 @@ fn a_worker_survives_a_lookup_that_panics() {
     let setup = Setup::new();
     let resolver = setup.builder().max_workers(1).build();
     let error = block_on(resolver.resolve("panics", 1)).unwrap_err();
-    assert_eq!(error.to_string(), "the look-up function panicked");
+    assert_eq!(error.to_string(), "look-up function panicked");
     let error = block_on(resolver.resolve("unprintable", 1)).unwrap_err();
-    assert_eq!(error.to_string(), "the look-up function's error panicked");
+    assert_eq!(error.to_string(), "error of the look-up function panicked");
     assert_eq!(block_on(resolver.resolve("good", 4)).unwrap(), local(4));
     assert_eq!(setup.started(), 1);
     drop(resolver);
@@ -361,9 +361,9 @@ fn a_full_queue_refuses_new_names_until_one_leaves() {
     let mut second = resolver.resolve("second", 1);
     let error = block_on(resolver.resolve("third", 1)).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::ResourceBusy);
-    let text = "2 names wait to be looked up already, which is the limit";
+    let text = "too many pending look-ups: the limit is 2 names";
     assert_eq!(error.to_string(), text);
-    // A name that is in flight takes no further place.
+    // A name that is queued or has begun takes no further place in the queue.
     assert!(is_pending(&mut resolver.resolve("first", 2)));
     assert!(is_pending(&mut resolver.resolve("dead", 2)));
     drop(first);
@@ -375,7 +375,7 @@ fn a_full_queue_refuses_new_names_until_one_leaves() {
 }
 
 #[test]
-fn without_threads_a_lookup_fails_and_says_so() {
+fn lookup_fails_if_no_thread_can_be_started() {
     let setup = Setup::new();
     let (has_threads, threads) = (Arc::new(AtomicBool::new(false)), setup.threads.clone());
     let may = has_threads.clone();
@@ -392,12 +392,12 @@ fn without_threads_a_lookup_fails_and_says_so() {
     let error = block_on(resolver.resolve("good", 1)).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
     let text = error.to_string();
-    let expected = "no thread for looking names up could be started: ";
+    let expected = "cannot start a thread for name resolution: ";
     assert!(text.starts_with(expected), "{text}");
     assert!(resolver.shared.state().lookups.is_empty());
     assert_eq!(resolver.shared.state().workers, 0);
 
-    // A worker that is there already takes what no other could be started for.
+    // An existing worker takes a look-up for which no other could be started.
     has_threads.store(true, Ordering::Relaxed);
     let dead = resolver.resolve("dead", 1);
     setup.fake.wait_begun("dead");
@@ -445,7 +445,7 @@ fn errors_of_the_lookup_keep_kind_and_number_and_have_bounded_texts() {
 }
 
 #[test]
-fn dropping_the_resolver_fails_what_has_not_begun_and_ends_its_workers() {
+fn dropping_the_resolver_fails_queued_lookups_and_ends_its_workers() {
     let setup = Setup::new();
     let resolver = setup.builder().max_workers(1).build();
     let begun = resolver.resolve("dead", 1);
@@ -508,7 +508,8 @@ fn no_waker_is_called_or_dropped_under_the_lock() {
         drop(replaced);
         sender.send(()).unwrap();
     });
-    done.recv_timeout(TOO_LONG).expect("a waker met the lock");
+    done.recv_timeout(TOO_LONG)
+        .expect("a waker was used under the lock");
     test.join().unwrap();
     drop(setup);
     assert!(uses.load(Ordering::Relaxed) >= 2);

@@ -1,60 +1,44 @@
-//! Why there are no more messages.
+//! Errors of WebSocket messages.
 
-use std::{error::Error as StdError, fmt, io};
+use std::io;
 
 use httpcore_core_primitives::BoxError;
 use tungstenite::error::{Error, ProtocolError};
 
-/// What ended a WebSocket, or kept a message from being sent.
-#[derive(Debug)]
+/// Reason why a WebSocket ended abnormally, or why a message was not sent.
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MessageError {
-    /// Reading or writing the connection failed, or a pool that is being drained did not wait any
-    /// longer (`ConnectionRevoked`).
-    Io(io::Error),
-    /// The connection ended without the peer saying so (RFC 6455 §7.1.5: 1006).
+    /// Reading or writing the connection failed, or a draining pool aborted it at its deadline
+    /// (`ConnectionRevoked`).
+    #[error("WebSocket connection failed")]
+    Io(#[source] io::Error),
+    /// The connection ended without a Close frame (RFC 6455 §7.1.5: 1006).
+    #[error("WebSocket closed without a Close frame")]
     Truncated,
-    /// The peer broke the rules (1002), or what it said is text was none (1007). It has been told,
-    /// if it still listens. A close frame with a code that may not be sent, such as 1005, is such an
-    /// error too (RFC 6455 §7.4.1).
-    Protocol(BoxError),
-    /// The peer sent more than is accepted (1009). It has been told.
-    TooLarge(BoxError),
-    /// Either side has said that it closes: nothing more can be sent.
+    /// The peer violated the protocol (1002), or sent a text message that is not UTF-8 (1007). A
+    /// Close frame with that code has been sent, if the connection still takes it. A Close frame
+    /// with a code that must not be sent, such as 1005, is such an error too (RFC 6455 §7.4.1).
+    #[error("WebSocket protocol error")]
+    Protocol(#[source] BoxError),
+    /// The peer sent a frame or message larger than the limit. A Close frame with code 1009 has been
+    /// sent.
+    #[error("WebSocket message too large")]
+    TooLarge(#[source] BoxError),
+    /// A Close frame has been sent or received: nothing more can be sent.
+    #[error("WebSocket is closing")]
     Closing,
-    /// Something cannot be sent so. Nothing has been, and all else goes on.
+    /// The call is not valid now, or its message cannot be sent. Nothing has been sent, and the
+    /// WebSocket remains usable.
+    #[error("{0}")]
     Misuse(&'static str),
 }
 
 impl MessageError {
-    /// The peer has closed with a code that no close frame may have.
+    /// The error for a Close frame of the peer with a code that must not be sent.
     pub(super) fn forbidden(code: u16) -> Self {
-        let why =
-            format!("a close frame with the code {code}, which may not be sent (RFC 6455 §7.4)");
+        let why = format!("Close frame with code {code}, which must not be sent (RFC 6455 §7.4)");
         MessageError::Protocol(why.into())
-    }
-}
-
-impl fmt::Display for MessageError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            MessageError::Io(_) => "the WebSocket's connection failed",
-            MessageError::Truncated => "the WebSocket ended without being closed",
-            MessageError::Protocol(_) => "the peer broke the WebSocket protocol",
-            MessageError::TooLarge(_) => "the peer sent more than is accepted",
-            MessageError::Closing => "the WebSocket is being closed",
-            MessageError::Misuse(why) => why,
-        })
-    }
-}
-
-impl StdError for MessageError {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        match self {
-            MessageError::Io(error) => Some(error),
-            MessageError::Protocol(error) | MessageError::TooLarge(error) => Some(&**error),
-            MessageError::Truncated | MessageError::Closing | MessageError::Misuse(_) => None,
-        }
     }
 }
 
@@ -70,11 +54,11 @@ impl From<Error> for MessageError {
             | Error::ConnectionClosed
             | Error::AlreadyClosed => MessageError::Closing,
             Error::Capacity(error) => MessageError::TooLarge(error.into()),
-            // Only pings and pongs are given to it before there is room.
+            // Only pings and pongs are queued before there is room.
             Error::WriteBufferFull(_) => {
-                MessageError::Misuse("earlier messages are still on their way")
+                MessageError::Misuse("earlier messages are still being written")
             }
-            // What is around this error says the same again.
+            // The enclosing variant has the same text.
             Error::Protocol(error) => MessageError::Protocol(error.into()),
             other => MessageError::Protocol(other.into()),
         }

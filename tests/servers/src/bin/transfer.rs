@@ -12,7 +12,7 @@ use std::{convert::Infallible, env, error::Error, fs, sync::Arc, task::Poll};
 use httpcore::{Body, Bytes, ConnectionPool, EventLoop, tls::RustlsConnector};
 
 const PIECE: &[u8] = &[b'a'; 64 << 10];
-/// So much of a body is shown.
+/// Maximum number of bytes of a body that are shown.
 const FEW: u64 = 1 << 10;
 
 fn main() -> Result<(), Box<dyn Error>> {

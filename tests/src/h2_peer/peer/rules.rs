@@ -69,7 +69,7 @@ impl Peer {
                     assert!(length.is_multiple_of(6), "RFC 9113 §6.5");
                     let values = settings(&frame);
                     let enables_push = (setting::ENABLE_PUSH, 1);
-                    assert!(!values.contains(&enables_push), "nobody wants pushes");
+                    assert!(!values.contains(&enables_push), "pushes are not supported");
                     for (id, value) in values {
                         if id == setting::INITIAL_WINDOW_SIZE {
                             let change = i64::from(value) - self.initial_room;

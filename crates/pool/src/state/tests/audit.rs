@@ -1,151 +1,186 @@
-//! What must hold whenever the machine has nothing more to do.
+//! What holds after every input.
 
 use super::*;
 
 impl<X, S: Clone> State<X, S> {
-    /// Panics unless everything that is kept twice agrees, and nobody waits in vain.
+    /// Panics unless everything that is kept twice agrees, and no request waits in vain.
     pub(super) fn audit(&self) {
-        assert!(self.work.is_empty(), "the machine was drained");
-        self.audit_books();
-        for (key, road) in self.roads.iter() {
-            self.audit_road(key, road);
+        self.audit_counts();
+        for (key, route) in self.routes.iter() {
+            self.audit_route(key, route);
         }
         self.audit_lists();
         self.audit_waiting();
     }
 
-    fn audit_books(&self) {
-        let books = self.books();
+    fn audit_counts(&self) {
+        let counts = self.counts();
         assert_eq!(
-            books.dials + books.idle + books.lent + books.shared,
-            books.places,
-            "books balance"
+            counts.connecting + counts.idle + counts.lent + counts.shared,
+            counts.conns,
+            "the stages add up"
         );
         assert!(
-            books.places <= self.limits.places,
+            counts.conns <= self.limits.conns,
             "the pool keeps its limit"
         );
-        assert!(books.idle + books.shared_idle <= self.limits.idle);
-        let by_road: usize = self.roads.iter().map(|(_, road)| road.places).sum();
-        assert_eq!(by_road, books.places, "every place is on a road");
-        let settling = self
-            .places
-            .iter()
-            .filter(|(_, place)| matches!(place.stage, Stage::Settling))
-            .count();
-        assert_eq!(settling, 0, "nothing stays between two states");
-        assert_eq!(self.made, books.places - books.dials);
-        assert_eq!(self.shared, books.shared);
-        assert_eq!(self.roads.len(), self.index.len());
+        assert!(counts.idle + counts.shared_idle <= self.limits.idle);
+        let by_route: usize = self.routes.iter().map(|(_, route)| route.conns).sum();
+        assert_eq!(by_route, counts.conns, "every connection is on a route");
+        let connecting = |conn: &Conn<X, S>| matches!(conn.stage, Stage::Connecting { .. });
+        assert_eq!(
+            self.conns
+                .iter()
+                .filter(|(_, conn)| connecting(conn))
+                .count(),
+            counts.connecting
+        );
+        assert_eq!(self.conns.opened(), counts.conns - counts.connecting);
+        assert_eq!(self.conns.shared(), counts.shared);
+        assert_eq!(self.routes.len(), self.routes.indexed());
         let carried: usize = self
-            .places
+            .conns
             .iter()
-            .map(|(_, place)| match place.stage {
+            .map(|(_, conn)| match conn.stage {
                 Stage::Lent => 1,
                 Stage::Shared { exchanges, .. } => exchanges,
-                Stage::Dial { .. } | Stage::Settling | Stage::Idle(_) => 0,
+                Stage::Connecting { .. } | Stage::Idle(_) => 0,
             })
             .sum();
         assert_eq!(
-            carried, books.holding,
-            "every connection in use has its tickets"
+            carried, counts.holding,
+            "every connection in use has its requests"
         );
     }
 
-    fn audit_road(&self, key: Key, road: &Road) {
+    fn audit_route(&self, key: Key, route: &RouteState) {
         assert!(
-            road.places <= self.limits.places_per_road,
+            route.conns <= self.limits.conns_per_route,
             "a route keeps its limit"
         );
-        assert_eq!(
-            road.arriving, 0,
-            "whoever has come is in a queue, or served"
+        assert!(
+            route.active <= self.limits.requests_per_route,
+            "a route keeps its limit of requests"
         );
-        assert_eq!(self.index.get(&road.route), Some(&key));
+        assert_eq!(self.routes.find(&route.route), Some(key));
         let on = |stage: fn(&Stage<X, S>) -> bool| {
-            self.places
+            self.conns
                 .iter()
-                .filter(|(_, place)| place.road == key && stage(&place.stage))
+                .filter(|(_, conn)| conn.route == key && stage(&conn.stage))
                 .count()
         };
-        assert_eq!(on(|_| true), road.places);
-        assert_eq!(on(|stage| matches!(stage, Stage::Dial { .. })), road.dials);
-        assert_eq!(on(|stage| matches!(stage, Stage::Idle(_))), road.idle.len());
-        assert!(road.idle.len() <= self.limits.idle_per_road);
+        assert_eq!(on(|_| true), route.conns);
+        assert_eq!(
+            on(|stage| matches!(stage, Stage::Connecting { .. })),
+            route.connects
+        );
+        assert_eq!(
+            on(|stage| matches!(stage, Stage::Connecting { stale: true, .. })),
+            route.stale_connects
+        );
+        assert_eq!(
+            on(|stage| matches!(
+                stage,
+                Stage::Connecting {
+                    waiter: None,
+                    stale: true,
+                    ..
+                }
+            )),
+            route.stale.len()
+        );
+        assert_eq!(
+            on(|stage| matches!(
+                stage,
+                Stage::Connecting {
+                    waiter: None,
+                    stale: false,
+                    ..
+                }
+            )),
+            route.unclaimed.len()
+        );
+        assert_eq!(
+            on(|stage| matches!(stage, Stage::Idle(_))),
+            route.idle.len()
+        );
+        assert!(route.idle.len() <= self.limits.idle_per_route);
         assert_eq!(
             on(|stage| matches!(stage, Stage::Shared { retired: None, .. })),
-            road.shared
+            route.shared
         );
         assert_eq!(
             on(|stage| matches!(
                 stage,
                 Stage::Shared {
                     retired: None,
-                    told: false,
+                    has_settings: false,
                     ..
                 }
             )),
-            road.untold
+            route.awaiting_settings
         );
         assert_eq!(
             on(|stage| matches!(
                 stage,
                 Stage::Shared { retired: None, exchanges, limit, .. } if exchanges < limit
             )),
-            road.roomy.len()
+            route.available.len()
         );
-        let tickets: Vec<_> = road
-            .waiting
-            .iter(&self.claims)
-            .chain(road.fresh.iter(&self.claims))
+        let holding = self.waiters.iter().filter(|(_, waiter)| {
+            waiter.route == key && matches!(waiter.stage, WaiterStage::Holding { .. })
+        });
+        assert_eq!(holding.count(), route.active);
+        let waiters: Vec<_> = self
+            .waiters
+            .list(&route.waiters)
+            .chain(self.waiters.list(&route.waiters_new_conn))
             .collect();
-        let without_dial = tickets
+        let without_connect = waiters
             .iter()
-            .filter(|&&claim| {
-                matches!(self.claims[claim].stage, ClaimStage::Waiting { dial: None })
+            .filter(|&&waiter| {
+                matches!(
+                    self.waiters[waiter].stage,
+                    WaiterStage::Waiting { connect: None }
+                )
             })
             .count();
-        assert_eq!(without_dial, road.wanting.len());
+        assert_eq!(without_connect, route.without_connect.len());
         assert_eq!(
-            road.dials,
-            tickets.len() - without_dial + road.orphans.len()
+            route.connects,
+            waiters.len() - without_connect + route.unclaimed.len() + route.stale.len()
         );
-        let could = self.could_dial(road);
         assert_eq!(
-            could,
-            self.ring.iter(&self.roads).any(|turn| turn == key),
-            "whoever could use a place is in the ring, and nobody else"
+            self.could_connect(key),
+            self.routes.is_in_connect_queue(key),
+            "a route is in the connect queue if and only if it could use a slot"
         );
-        if road.places == 0 && tickets.is_empty() {
+        if route.conns == 0 && waiters.is_empty() {
             assert!(
-                self.resting.iter(&self.roads).any(|rest| rest == key),
-                "an empty road is kept for its knowledge only"
+                self.routes.is_cached(key) || route.active > 0,
+                "an empty route is kept for what is known of it only"
             );
         }
     }
 
     fn audit_lists(&self) {
-        let lists: Vec<Vec<_>> = self
-            .idle
-            .lists()
-            .map(|list| list.iter(&self.places).collect())
-            .collect();
+        let lists = self.conns.idle_lists();
         let idle = lists.concat();
-        assert_eq!(idle.len(), self.idle.len());
+        assert_eq!(idle.len(), self.conns.idle());
         let unused = self
-            .places
+            .conns
             .iter()
-            .filter(|(_, place)| {
+            .filter(|(_, conn)| {
                 matches!(
-                    place.stage,
+                    conn.stage,
                     Stage::Idle(_) | Stage::Shared { exchanges: 0, .. }
                 )
             })
             .count();
         assert_eq!(idle.len(), unused, "what carries nothing can be evicted");
         for list in &lists {
-            let since = |key: Key| self.places[key].idle_since;
-            let until = |key: Key| self.places[key].idle_until;
+            let since = |key: Key| self.conns[key].idle_since;
+            let until = |key: Key| self.conns[key].idle_until;
             assert!(
                 list.windows(2).all(
                     |pair| since(pair[0]) <= since(pair[1]) && until(pair[0]) <= until(pair[1])
@@ -153,58 +188,92 @@ impl<X, S: Clone> State<X, S> {
                 "the longest idle comes first, and expires first"
             );
         }
-        let attended: usize = self.attended.iter().map(List::len).sum();
-        let dials = self.places.iter().filter(|(_, place)| {
+        let count = |suits: fn(&Stage<X, S>) -> bool| {
+            self.conns
+                .iter()
+                .filter(|(_, conn)| suits(&conn.stage))
+                .count()
+        };
+        let unclaimed = count(|stage| matches!(stage, Stage::Connecting { waiter: None, .. }));
+        let claimed = count(|stage| {
             matches!(
-                place.stage,
-                Stage::Dial {
-                    ticket: Some(_),
+                stage,
+                Stage::Connecting {
+                    waiter: Some(_),
                     ..
                 }
             )
         });
-        assert_eq!(attended, dials.count(), "dials are attended or orphaned");
-        let orphans: usize = self.roads.iter().map(|(_, road)| road.orphans.len()).sum();
-        assert_eq!(self.orphans.len(), orphans);
-        let wanting: usize = self.roads.iter().map(|(_, road)| road.wanting.len()).sum();
-        assert_eq!(self.wanting, wanting);
         assert_eq!(
-            self.waiting,
-            self.claims_in(|stage| matches!(stage, ClaimStage::Waiting { .. }))
-                .len()
+            self.conns.listed_connects(),
+            (unclaimed, claimed),
+            "attempts are claimed or unclaimed"
         );
+        let inherited = count(|stage| {
+            matches!(
+                stage,
+                Stage::Connecting {
+                    waiter: Some(_),
+                    own: false,
+                    ..
+                }
+            )
+        });
+        assert_eq!(self.conns.inherited(), inherited);
+        let young = count(|stage| matches!(stage, Stage::Connecting { stale: false, .. }));
+        if self.limits.connect_patience.is_some() {
+            assert_eq!(self.conns.young(), young);
+        }
+        let without: usize = self
+            .routes
+            .iter()
+            .map(|(_, route)| route.without_connect.len())
+            .sum();
+        assert_eq!(self.waiters.without_connect(), without);
+        assert_eq!(self.waiters.queued(), self.waiters.in_order().len());
     }
 
     fn audit_waiting(&self) {
-        for (_, road) in self.roads.iter() {
-            if !road.wanting.is_empty() {
+        for (_, route) in self.routes.iter() {
+            if !self.admits_request(route) {
+                continue;
+            }
+            if !route.without_connect.is_empty()
+                && route.active + route.claimed() < self.limits.requests_per_route
+            {
                 assert!(
-                    road.orphans.is_empty(),
-                    "nobody lacks a dial while one goes on for nobody"
+                    route.unclaimed.is_empty(),
+                    "no request is without an attempt while one goes on for none"
                 );
             }
-            if !road.waiting.is_empty() {
+            if !route.waiters.is_empty() {
+                let mut idle = self.conns.in_list(&route.idle);
                 assert!(
-                    road.idle.is_empty(),
-                    "nobody waits beside an idle connection"
+                    idle.all(|key| matches!(self.conns[key].stage, Stage::Idle(None))),
+                    "no request waits beside an idle connection"
                 );
                 assert!(
-                    road.roomy.is_empty(),
-                    "nobody waits beside a roomy connection"
+                    route.available.is_empty(),
+                    "no request waits beside a connection that admits it"
                 );
             }
         }
-        if !self.ring.is_empty() {
+        if self.routes.next_to_connect().is_some() {
             assert_eq!(
-                self.places.len(),
-                self.limits.places,
-                "nobody waits while a place is free"
+                self.conns.len(),
+                self.limits.conns,
+                "no request waits while a slot is free"
             );
-            assert!(
-                self.idle.is_empty(),
-                "nobody waits while a place can be freed"
+            assert_eq!(
+                self.conns.idle(),
+                0,
+                "no request waits while a slot can be freed"
             );
-            assert!(self.orphans.is_empty(), "nor while one is used for nobody");
+            assert_eq!(
+                self.conns.listed_connects().0,
+                0,
+                "nor while one is used for none"
+            );
         }
     }
 }

@@ -1,0 +1,15 @@
+//! The types by which threads of this crate synchronise. All its modules name them through here, so that
+//! a model checker's types can replace them.
+//!
+//! `Arc` and `Weak` are std's in any case: a task is its own waker, and `Waker` is made of a std `Arc`.
+
+pub(crate) use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError, Weak,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+
+/// Locks `mutex`, also if a thread has panicked while it held the lock: no code of this crate leaves a
+/// protected value in an invalid state.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

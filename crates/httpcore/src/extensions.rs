@@ -1,0 +1,17 @@
+//! What requests and responses carry in their [`http::Extensions`].
+//!
+//! Options of a request, of which each has a method in [`RequestExt`](crate::RequestExt):
+//! [`Timeouts`](crate::Timeouts), [`Trace`](crate::trace::Trace), [`ConnectionPolicy`],
+//! [`Partition`], [`ServerName`], [`TlsOverride`], [`RequestTarget`], [`HeaderOrder`], [`Protocol`],
+//! [`IncludeConnectionInfo`], [`CaptureRawHead`], [`OnInformational`].
+//!
+//! Facts in a response: [`ConnectionInfo`](crate::net::ConnectionInfo), [`RawHead`],
+//! [`ReasonPhrase`], [`SkippedFields`], [`StreamId`], [`EarlyResponse`] with [`UploadState`].
+
+pub use httpcore_core_primitives::{
+    ConnectionPolicy, EarlyResponse, IncludeConnectionInfo, OnInformational, Partition, Protocol,
+    ServerName, StreamId, TlsOverride, UploadState,
+};
+pub use httpcore_proto_h1::{
+    CaptureRawHead, HeaderOrder, RawHead, ReasonPhrase, RequestTarget, SkippedFields,
+};

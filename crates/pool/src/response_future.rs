@@ -1,0 +1,525 @@
+//! One request: in the queue, in its exchange, and sent again.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
+};
+
+use http::StatusCode;
+use httpcore_core_primitives::{
+    BoxFuture, CloseReason, ConnectionInfo, ConnectionPolicy, Error, ErrorKind, ErrorPhase,
+    ExchangeContext, Http2ErrorCode, IncludeConnectionInfo, Lease, MisdirectedRequest, Request,
+    RequestSent, Response, SendError, TimeoutKind, Timeouts, Timer, Trace, TraceEvent, noop_waker,
+    options::{self, deadline, earlier},
+};
+
+use crate::{
+    config::Retry,
+    inner::{Granted, PoolInner, WaitsFor},
+    pool::ConnectContext,
+    retry::may_be_sent_again,
+    route::Route,
+    state::{Arrival, Connection, ConnectionCloseReason, Input, Rejection, WaiterId},
+};
+
+/// Maximum number of times a request is sent.
+const MAX_ATTEMPTS: u32 = 2;
+
+/// The same, if the server said each time that it did not process the request (RFC 9113 §8.7). A
+/// server that ends its connections after twenty requests refuses most of a hundred that arrive at
+/// once, and some of them several times.
+const MAX_UNPROCESSED_ATTEMPTS: u32 = 10;
+
+/// A request on its way: the future of [`Pool::send`](crate::Pool::send).
+///
+/// # Panics
+///
+/// When it is polled after it was ready.
+#[must_use = "futures do nothing unless polled"]
+pub struct ResponseFuture {
+    pool: Arc<PoolInner>,
+    route: Route,
+    trace: Trace,
+    /// Until it is handed to a connection, and again when that hands it back.
+    request: Option<Request>,
+    /// When the wait for a slot ends. Set once, and so it never restarts.
+    pool_deadline: Option<Instant>,
+    /// When everything ends.
+    deadline: Option<Instant>,
+    attempts: u32,
+    policy: ConnectionPolicy,
+    /// It was sent again after a 421 already.
+    was_misdirected: bool,
+    /// Its place in the order of arrivals, once it has waited.
+    arrival: Option<Arrival>,
+    /// What the response is to say of its connection, if it is to say it.
+    info: Option<Box<ConnectionInfo>>,
+    stage: Stage,
+    /// Its wait in the queue. Not in the stage, which each request changes, and most never wait.
+    queued: Option<Queued>,
+}
+
+struct Queued {
+    wait: Wait,
+    /// Once there is something to wait for.
+    timer: Option<Box<dyn Timer>>,
+    /// While it waits for an attempt to connect of another request: until when, if there is a limit.
+    other_connect: Option<Option<Instant>>,
+}
+
+enum Stage {
+    /// Not polled yet.
+    New,
+    Queued,
+    Exchanging {
+        exchange: BoxFuture<'static, Result<Response, SendError>>,
+        reused: bool,
+        shared: bool,
+    },
+    Over,
+}
+
+impl ResponseFuture {
+    pub(crate) fn new(pool: Arc<PoolInner>, route: Route, request: Request) -> Self {
+        ResponseFuture {
+            trace: Trace::none(),
+            pool,
+            route: route.preferred(),
+            request: Some(request),
+            pool_deadline: None,
+            deadline: None,
+            attempts: 0,
+            policy: ConnectionPolicy::default(),
+            was_misdirected: false,
+            arrival: None,
+            info: None,
+            stage: Stage::New,
+            queued: None,
+        }
+    }
+
+    /// The first poll: reads the request's own settings, starts its clock, and asks for a connection.
+    fn begin(&mut self) -> Result<(), Error> {
+        if let Some(request) = &self.request
+            && !request.extensions().is_empty()
+        {
+            let settings = request.extensions();
+            self.trace = settings.get::<Trace>().cloned().unwrap_or_default();
+            self.policy = settings
+                .get::<ConnectionPolicy>()
+                .copied()
+                .unwrap_or_default();
+        }
+        let now = self.pool.runtime.now();
+        let timeouts = timeouts(&self.pool, self.request.as_ref());
+        if timeouts.total() == Some(Duration::ZERO) {
+            let kind = ErrorKind::Timeout(TimeoutKind::Total);
+            return Err(Error::new(kind, ErrorPhase::Acquire, RequestSent::None));
+        }
+        self.pool_deadline = deadline(now, timeouts.acquire());
+        self.deadline = deadline(now, timeouts.total());
+        self.acquire(now)
+    }
+
+    fn acquire(&mut self, now: Instant) -> Result<(), Error> {
+        self.attempts += 1;
+        let mut arrival = self.arrival;
+        let context = || self.context();
+        let (waiter, outcome) =
+            self.pool
+                .acquire(&self.route, self.policy, &mut arrival, context, now);
+        self.arrival = arrival;
+        match outcome {
+            Some(outcome) => self.acquired(waiter, outcome),
+            None => {
+                self.wait(waiter);
+                Ok(())
+            }
+        }
+    }
+
+    /// What an attempt to connect for this request is given.
+    fn context(&self) -> ConnectContext {
+        ConnectContext {
+            timeouts: timeouts(&self.pool, self.request.as_ref()),
+            trace: self.trace.clone(),
+        }
+    }
+
+    fn wait(&mut self, waiter: WaiterId) {
+        // First the wait, whose owner settles it: the listener may panic.
+        self.queued = Some(Queued {
+            wait: Wait {
+                pool: Some(self.pool.clone()),
+                waiter,
+                timed_out: false,
+            },
+            timer: None,
+            other_connect: None,
+        });
+        self.stage = Stage::Queued;
+        self.tell(|| TraceEvent::WaitingForConnection);
+    }
+
+    /// The wait is over: begins the exchange, if the connection is still open.
+    fn acquired(
+        &mut self,
+        waiter: WaiterId,
+        mut outcome: Result<Granted, Rejection>,
+    ) -> Result<(), Error> {
+        loop {
+            let mut granted = match outcome {
+                Ok(granted) => granted,
+                Err(Rejection::Connect(error)) => return Err(error),
+                Err(Rejection::QueueFull) => {
+                    return Err(Error::new(
+                        ErrorKind::QueueFull,
+                        ErrorPhase::Acquire,
+                        RequestSent::None,
+                    ));
+                }
+                Err(Rejection::PoolClosed) => {
+                    return Err(Error::new(
+                        ErrorKind::PoolClosed,
+                        ErrorPhase::Acquire,
+                        RequestSent::None,
+                    ));
+                }
+            };
+            if is_usable(&self.pool, waiter, &mut granted.connection) {
+                return self.begin_exchange(waiter, granted);
+            }
+            // Without the lock, and before its slot is free.
+            drop(granted);
+            let mut arrival = self.arrival;
+            let context = self.context();
+            let next = self.pool.return_stale(waiter, &mut arrival, context);
+            self.arrival = arrival;
+            match next {
+                Some(next) => outcome = next,
+                None => {
+                    self.wait(waiter);
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn begin_exchange(&mut self, waiter: WaiterId, granted: Granted) -> Result<(), Error> {
+        let Granted {
+            connection,
+            handle,
+            reused,
+        } = granted;
+        let terms = ExchangeContext::new(Lease::new(waiter.lease(), handle))
+            .with_timeouts(timeouts(&self.pool, self.request.as_ref()))
+            .with_deadline(self.deadline)
+            .with_attempt(self.attempts)
+            .with_trace(self.trace.clone());
+        self.tell(|| TraceEvent::ConnectionAcquired { reused });
+        let asks_for_info = self.request.as_ref().is_some_and(|request| {
+            request
+                .extensions()
+                .get::<IncludeConnectionInfo>()
+                .is_some()
+        });
+        if asks_for_info {
+            self.info = Some(Box::new(match &connection {
+                Connection::Exclusive(connection) => connection.info(),
+                Connection::Shared(connection) => connection.info(),
+            }));
+        }
+        // Here, and not by `expect`: it would be moved once more for each.
+        let (exchange, shared) = match (connection, self.request.take()) {
+            (Connection::Exclusive(connection), Some(request)) => {
+                (connection.exchange(request, terms), false)
+            }
+            (Connection::Shared(connection), Some(request)) => {
+                (connection.exchange(request, terms), true)
+            }
+            (_, None) => unreachable!("a request is handed over once an attempt"),
+        };
+        self.stage = Stage::Exchanging {
+            exchange,
+            reused,
+            shared,
+        };
+        Ok(())
+    }
+
+    /// The exchange failed: the request is sent again, or the error is the caller's.
+    fn failed(&mut self, failure: SendError, reused: bool, shared: bool) -> Result<(), Error> {
+        let max = if shared && failure.error.sent() == RequestSent::None {
+            MAX_UNPROCESSED_ATTEMPTS
+        } else {
+            MAX_ATTEMPTS
+        };
+        let mut again = self.attempts < max
+            && may_be_sent_again(self.pool.config.retry, &failure, reused, shared);
+        // RFC 9113 §7: over HTTP/2 it would fail again.
+        if failure.error.http2_error_code() == Some(Http2ErrorCode::HTTP_1_1_REQUIRED) {
+            match self.route.demand_http1() {
+                Some(route) => self.route = route,
+                None => again = false,
+            }
+        }
+        let error = failure.error.with_reused(reused);
+        match failure.request {
+            Some(request) if again => {
+                self.tell(|| TraceEvent::Retried { error: &error });
+                self.pool.lock().state.count_retry();
+                self.request = Some(*request);
+                // What killed one idle connection has as a rule killed its neighbours. A shared
+                // one says by itself when it is of no more use.
+                self.policy.new_connection |= !shared;
+                self.acquire(self.pool.runtime.now())
+            }
+            _ => Err(error),
+        }
+    }
+
+    /// RFC 9110 §15.5.20: a 421 may be answered with the same request on another connection, whatever
+    /// its method. That is done once; the second one is the caller's. Returns the response unless the
+    /// request is sent again.
+    fn misdirected(&mut self, mut response: Response) -> Result<Option<Response>, Error> {
+        let request = response
+            .extensions_mut()
+            .remove::<MisdirectedRequest>()
+            .and_then(|misdirected| misdirected.take());
+        let may = !self.was_misdirected && self.pool.config.retry != Retry::Never;
+        let Some(request) = request.filter(|_| may) else {
+            return Ok(Some(response));
+        };
+        // Its connection, or its stream, ends here.
+        drop(response);
+        self.was_misdirected = true;
+        let error = Error::new(ErrorKind::Protocol, ErrorPhase::Head, RequestSent::Full)
+            .with_message("the server is not the one for this request (421)")
+            .with_sent(RequestSent::Full)
+            .with_response_started(true)
+            .with_attempts(self.attempts);
+        self.tell(|| TraceEvent::Retried { error: &error });
+        self.pool.lock().state.count_retry();
+        self.request = Some(*request);
+        self.policy.new_connection = true;
+        self.acquire(self.pool.runtime.now()).map(|()| None)
+    }
+
+    /// Returns until when the wait in the queue may last.
+    fn wait_limit(&mut self, waits_for: WaitsFor) -> Option<Instant> {
+        let queued = self.queued.as_mut();
+        match waits_for {
+            WaitsFor::OwnConnect => self.deadline,
+            WaitsFor::Slot => {
+                queued?.other_connect = None;
+                earlier(self.pool_deadline, self.deadline)
+            }
+            WaitsFor::OtherConnect => {
+                let (pool, request) = (&self.pool, self.request.as_ref());
+                // Its own attempt would have had this long; the limits of the other one may differ.
+                let limit = queued?.other_connect.get_or_insert_with(|| {
+                    let limits = timeouts(pool, request);
+                    let limit = limits.connect().map(|connect| {
+                        let others = [limits.resolve(), limits.tls()].into_iter().flatten();
+                        others.fold(connect, Duration::saturating_add)
+                    });
+                    deadline(pool.runtime.now(), limit)
+                });
+                earlier(*limit, self.deadline)
+            }
+        }
+    }
+
+    /// Returns the error of the time limit that ended the wait.
+    fn too_late(&self, waits_for: WaitsFor, limit: Instant) -> Error {
+        let (phase, kind) = match waits_for {
+            WaitsFor::OwnConnect | WaitsFor::OtherConnect => {
+                (ErrorPhase::Connect, TimeoutKind::Connect)
+            }
+            WaitsFor::Slot => (ErrorPhase::Acquire, TimeoutKind::Acquire),
+        };
+        let now = self.pool.runtime.now();
+        if now < limit {
+            // Only the timers of a runtime that has ended are ready before their time.
+            return Error::new(ErrorKind::RuntimeShutdown, phase, RequestSent::None);
+        }
+        let total = self.deadline.is_some_and(|deadline| deadline <= now);
+        let kind = if total { TimeoutKind::Total } else { kind };
+        Error::new(ErrorKind::Timeout(kind), phase, RequestSent::None)
+    }
+
+    fn tell<'a>(&self, event: impl FnOnce() -> TraceEvent<'a>) {
+        self.trace.emit(|| (self.pool.runtime.now(), event()));
+    }
+
+    fn fail(&mut self, error: Error) -> Error {
+        self.stage = Stage::Over;
+        let error = error.with_attempts(self.attempts);
+        self.tell(|| TraceEvent::Failed { error: &error });
+        error
+    }
+
+    fn poll_queued(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let Some(Queued { wait, .. }) = &mut self.queued else {
+            unreachable!("a request in the queue waits")
+        };
+        let waits_for = match wait.poll(cx.waker()) {
+            Ok(outcome) => {
+                let waiter = wait.waiter;
+                self.queued = None;
+                return Poll::Ready(self.acquired(waiter, outcome));
+            }
+            // Woken by the pool: when a connection is granted or refused, and when an attempt to
+            // connect that it waited for no longer goes on.
+            Err(waits_for) => waits_for,
+        };
+        let limit = self.wait_limit(waits_for);
+        let Some(Queued { wait, timer, .. }) = &mut self.queued else {
+            unreachable!("a request in the queue waits")
+        };
+        let Some(limit) = limit else {
+            *timer = None;
+            return Poll::Pending;
+        };
+        let runtime = &self.pool.runtime;
+        let timer = timer.get_or_insert_with(|| runtime.timer("waiting for a connection"));
+        std::task::ready!(timer.poll_until(cx, limit));
+        wait.timed_out = true;
+        self.queued = None;
+        Poll::Ready(Err(self.too_late(waits_for, limit)))
+    }
+}
+
+impl Future for ResponseFuture {
+    type Output = Result<Response, Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let sending = self.get_mut();
+        loop {
+            let next = match &mut sending.stage {
+                Stage::New => sending.begin(),
+                Stage::Queued => std::task::ready!(sending.poll_queued(cx)),
+                Stage::Exchanging {
+                    exchange,
+                    reused,
+                    shared,
+                } => match std::task::ready!(exchange.as_mut().poll(cx)) {
+                    Ok(response) => {
+                        sending.stage = Stage::Over;
+                        let response = if response.status() == StatusCode::MISDIRECTED_REQUEST {
+                            sending.misdirected(response)
+                        } else {
+                            Ok(Some(response))
+                        };
+                        match response {
+                            Ok(Some(mut response)) => {
+                                if let Some(info) = sending.info.take() {
+                                    response.extensions_mut().insert(*info);
+                                }
+                                return Poll::Ready(Ok(response));
+                            }
+                            Ok(None) => Ok(()),
+                            Err(error) => Err(error),
+                        }
+                    }
+                    Err(failure) => {
+                        let (reused, shared) = (*reused, *shared);
+                        // The lease ends here at the latest: its slot may be the next one.
+                        sending.stage = Stage::Over;
+                        sending.failed(failure, reused, shared)
+                    }
+                },
+                Stage::Over => panic!("polled after it was ready"),
+            };
+            if let Err(error) = next {
+                return Poll::Ready(Err(sending.fail(error)));
+            }
+        }
+    }
+}
+
+/// Asks a connection that was granted whether it is still open, without the lock: its end may have
+/// arrived while the thread was busy, or the request was slow to take it.
+fn is_usable(pool: &PoolInner, waiter: WaiterId, connection: &mut crate::inner::Held) -> bool {
+    let unsettled = Unsettled { pool, waiter };
+    let is_usable = match connection {
+        Connection::Exclusive(connection) => {
+            let cx = &mut Context::from_waker(noop_waker());
+            connection.poll_idle(cx).is_pending()
+        }
+        Connection::Shared(connection) => connection.check_open(),
+    };
+    std::mem::forget(unsettled);
+    is_usable
+}
+
+/// A claim on a connection which has no lease yet. Dropped if the connection panics.
+struct Unsettled<'a> {
+    pool: &'a PoolInner,
+    waiter: WaiterId,
+}
+
+impl Drop for Unsettled<'_> {
+    fn drop(&mut self) {
+        self.pool.handle(Input::Ended {
+            waiter: self.waiter,
+            reason: ConnectionCloseReason::Exchange(CloseReason::Failed),
+        });
+    }
+}
+
+/// The request's own limits over the pool's. Not kept, since they take 128 bytes.
+#[inline]
+fn timeouts(pool: &PoolInner, request: Option<&Request>) -> Timeouts {
+    let own = request.and_then(|request| request.extensions().get());
+    options::effective(&pool.config.timeouts, own)
+}
+
+impl fmt::Debug for ResponseFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let stage = match &self.stage {
+            Stage::New => "new",
+            Stage::Queued => "queued",
+            Stage::Exchanging { .. } => "exchanging",
+            Stage::Over => "over",
+        };
+        f.debug_struct("Sending")
+            .field("route", &format_args!("{}", self.route))
+            .field("stage", &stage)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A wait in the queue. Dropped, it leaves the queue; what it was granted in the meantime goes to
+/// the next.
+struct Wait {
+    /// None once the wait is over.
+    pool: Option<Arc<PoolInner>>,
+    waiter: WaiterId,
+    /// Whether a time limit ends it.
+    timed_out: bool,
+}
+
+impl Wait {
+    /// Takes the outcome, or leaves `waker` and returns what there is to wait for.
+    fn poll(&mut self, waker: &Waker) -> Result<Result<Granted, Rejection>, WaitsFor> {
+        let Some(pool) = &self.pool else {
+            unreachable!("polled after it was over")
+        };
+        let outcome = pool.poll_acquired(self.waiter, waker)?;
+        self.pool = None;
+        Ok(outcome)
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        if let Some(pool) = self.pool.take() {
+            pool.cancel_wait(self.waiter, self.timed_out);
+        }
+    }
+}
