@@ -754,6 +754,11 @@ fn every_scenario_on_tokio_multi_thread() {
 }
 
 #[test]
+fn every_scenario_on_smol() {
+    run_all(Scenario::on_smol);
+}
+
+#[test]
 fn every_scenario_on_a_thread_that_waits() {
     run_all(Scenario::on_blocking);
 }

@@ -1,5 +1,5 @@
 //! What reaches an idle HTTP/1.1 connection while its thread computes is never taken for the answer to the
-//! next request, and never costs that request: on both event loops, in the clear and under TLS.
+//! next request, and never costs that request: on both event loops, on tokio and smol, in the clear and under TLS.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
@@ -19,6 +19,8 @@ use std::{
 use httpcore::{Body, ConnectionPool, EventLoop, Request, Timeouts, backend::NetworkBackend};
 use httpcore_net_epoll::Blocking;
 use httpcore_net_tls::rustls::{ServerConfig, ServerConnection, StreamOwned};
+use httpcore_net_tokio::TokioBackend;
+use httpcore_tests::smol::Smol;
 use zoo::Authority;
 
 /// How often each is done. To ask the kernel's table whether something has arrived takes milliseconds, and so
@@ -38,10 +40,12 @@ const HINTED: &str = "HTTP/1.1 103 Early Hints\r\nLink: </evil>\r\n\r\n\
 /// An end, and under TLS one without `close_notify`.
 const END: &str = "";
 
-/// One of the two loops.
+/// One of the backends.
 enum Loop {
     EventLoop(EventLoop),
     Blocking(Blocking),
+    Tokio(tokio::runtime::Runtime),
+    Smol(Smol),
 }
 
 impl Loop {
@@ -49,6 +53,8 @@ impl Loop {
         match self {
             Loop::EventLoop(epoll) => epoll.backend(),
             Loop::Blocking(blocking) => blocking.backend(),
+            Loop::Tokio(runtime) => Arc::new(TokioBackend::on(runtime.handle())),
+            Loop::Smol(smol) => Arc::new(smol.backend()),
         }
     }
 
@@ -56,6 +62,8 @@ impl Loop {
         match self {
             Loop::EventLoop(epoll) => epoll.block_on(future),
             Loop::Blocking(blocking) => blocking.block_on(future),
+            Loop::Tokio(runtime) => runtime.block_on(future),
+            Loop::Smol(smol) => smol.block_on(future),
         }
     }
 }
@@ -117,17 +125,18 @@ fn serve(
     Ok(())
 }
 
-/// Whether bytes, or an end, wait in the kernel at the client's `port`.
+/// Whether bytes, or an end, wait in the kernel at the client's `port`; or the client has closed the connection on
+/// another thread, which has seen them.
 fn has_arrived(port: u16) -> bool {
     let local = format!("0100007F:{port:04X}");
     let table = fs::read_to_string("/proc/net/tcp").unwrap();
-    table.lines().any(|line| {
+    let line = table.lines().find_map(|line| {
         let mut fields = line.split_whitespace().skip(1);
-        if fields.next() != Some(&local[..]) {
-            return false;
-        }
+        (fields.next() == Some(&local[..])).then_some(fields)
+    });
+    line.is_none_or(|mut fields| {
         let (state, queues) = (fields.nth(1).unwrap(), fields.next().unwrap());
-        state == "08" || !queues.ends_with(":00000000") // CLOSE_WAIT, or something to read
+        state != "01" || !queues.ends_with(":00000000") // not established, or something to read
     })
 }
 
@@ -157,9 +166,10 @@ fn run(lp: &Loop, has_tls: bool, said: &'static str, method: &str) {
     let address = listener.local_addr().unwrap();
     let scheme = if has_tls { "https" } else { "http" };
     let url = format!("{scheme}://{address}/");
+    let is_ours = matches!(lp, Loop::EventLoop(_) | Loop::Blocking(_));
     let rounds = match (has_tls, said, method) {
         (true, ..) => TLS_ROUNDS,
-        (_, EVIL, "GET") => MANY_ROUNDS,
+        (_, EVIL, "GET") if is_ours => MANY_ROUNDS,
         _ => ROUNDS,
     };
     let (go, gone) = mpsc::channel();
@@ -208,6 +218,20 @@ fn on_every_loop(said: &'static str, method: &str) {
     }
 }
 
+fn on_guests(said: &'static str, method: &str) {
+    use tokio::runtime::Builder;
+
+    for has_tls in [false, true] {
+        let mut current = Builder::new_current_thread();
+        let mut multi = Builder::new_multi_thread();
+        for builder in [&mut current, multi.worker_threads(2)] {
+            let runtime = builder.enable_all().build().unwrap();
+            run(&Loop::Tokio(runtime), has_tls, said, method);
+        }
+        run(&Loop::Smol(Smol::new()), has_tls, said, method);
+    }
+}
+
 #[test]
 fn an_unasked_response_never_answers_the_next_request() {
     on_every_loop(EVIL, "GET");
@@ -231,4 +255,24 @@ fn an_end_before_a_post_costs_a_connection_and_not_the_post() {
 #[test]
 fn an_unasked_response_before_a_post_costs_a_connection_and_not_the_post() {
     on_every_loop(EVIL, "POST");
+}
+
+#[test]
+fn an_unasked_response_never_answers_the_next_request_on_tokio_and_smol() {
+    on_guests(EVIL, "GET");
+}
+
+#[test]
+fn a_stray_408_never_answers_the_next_request_on_tokio_and_smol() {
+    on_guests(STRAY_408, "GET");
+}
+
+#[test]
+fn an_end_before_a_post_costs_a_connection_and_not_the_post_on_tokio_and_smol() {
+    on_guests(END, "POST");
+}
+
+#[test]
+fn an_unasked_response_before_a_post_costs_a_connection_and_not_the_post_on_tokio_and_smol() {
+    on_guests(EVIL, "POST");
 }

@@ -1,13 +1,14 @@
 //! Code shared by the suites in this folder.
 //!
 //! [`suite`] runs one scenario (scripts for a server's connections, and what a client does with
-//! them) on every backend: in virtual time, over our event loop, and on a thread that waits.
+//! them) on every backend: in virtual time, over our event loop, on tokio and smol, and on a thread that waits.
 //! [`http2`] is a server of HTTP/2 for all of them.
 
 #![forbid(unsafe_code)]
 
 pub mod h2_peer;
 pub mod http2;
+pub mod smol;
 pub mod suite;
 
 /// The examples of the README, as documentation tests.

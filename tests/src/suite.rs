@@ -21,6 +21,8 @@ use httpcore_net_epoll::Blocking;
 use httpcore_net_mock::{MockNet, ServerStream};
 use httpcore_net_tokio::TokioBackend;
 
+use crate::smol::Smol;
+
 /// One step of a server's side of a connection.
 #[derive(Clone, Copy, Debug)]
 pub enum Step {
@@ -281,6 +283,21 @@ impl Scenario {
             // As a task, so that it is polled by the workers.
             let story = runtime.spawn((self.client)(client));
             runtime.block_on(story).expect("the client's story")
+        })
+    }
+
+    /// Over sockets, smol's reactor and an executor of two threads. Returns what the client reports.
+    ///
+    /// # Panics
+    ///
+    /// As [`on_mock`](Self::on_mock).
+    pub fn on_smol(&self) -> String {
+        self.over_sockets(|client| {
+            let smol = Smol::new();
+            let client = client(Arc::new(smol.backend()));
+            // As a task, so that it is polled by the other thread as well.
+            let story = smol.executor().spawn((self.client)(client));
+            smol.block_on(story)
         })
     }
 

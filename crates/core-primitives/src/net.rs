@@ -105,6 +105,37 @@ pub trait NetworkStream: fmt::Debug + Send + 'static {
     fn info(&self) -> ConnectionInfo;
 }
 
+/// A boxed stream is a stream, for code that takes any.
+impl<S: NetworkStream + ?Sized> NetworkStream for Box<S> {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
+        (**self).poll_read(cx, buf)
+    }
+
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        (**self).poll_write(cx, bufs)
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        (**self).poll_flush(cx)
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        (**self).poll_shutdown(cx)
+    }
+
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEvent> {
+        (**self).poll_idle(cx)
+    }
+
+    fn info(&self) -> ConnectionInfo {
+        (**self).info()
+    }
+}
+
 /// The reason why an idle stream is no longer fit for use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

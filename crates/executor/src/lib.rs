@@ -3,8 +3,9 @@
 //! - [`TaskQueue`] is a queue of tasks that are ready to be polled. The caller pops and polls.
 //! - [`Timers`] is a table of deadlines, most of which are never reached. The caller sleeps until
 //!   [`Timers::next`], and calls the wakers that [`Timers::expire`] returns.
+//! - [`SharedTimers`] is such a table on a runtime that has timers of its own.
 //!
-//! Both are `Sync`. No waker is called, and no task or waker dropped, while a lock is held.
+//! All are `Sync`. No waker is called, and no task or waker dropped, while a lock is held.
 //!
 //! ```
 //! use httpcore_executor::TaskQueue;
@@ -22,7 +23,9 @@
 
 mod sync;
 pub mod task_queue;
+pub mod timer_driver;
 pub mod timers;
 
 pub use task_queue::{AbortHandle, Runnable, TaskQueue};
+pub use timer_driver::{SharedTimers, TimerDriver};
 pub use timers::{Armed, TimerSlot, Timers, WakerCount};

@@ -4,13 +4,15 @@ use std::{
     io,
     net::SocketAddr,
     sync::Arc,
+    task::Context,
     time::{Duration, Instant},
 };
 
 use httpcore_core_primitives::{
     Alpn, BoxFuture, BoxStream, ConnectionInfo, Error, ErrorKind, ErrorPhase, Established,
     NetworkBackend, RequestSent, Runtime, RuntimeShutdown, TimeoutKind, TlsConnector, TlsFailure,
-    TlsOverride, Trace, TraceEvent, options::deadline, runtime::WithDeadline, with_deadline,
+    TlsOverride, Trace, TraceEvent, noop_waker, options::deadline, runtime::WithDeadline,
+    with_deadline,
 };
 use httpcore_pool::{Connect, ConnectContext, Endpoint, Hop, Route};
 use httpcore_proto_h1::H1Connection;
@@ -77,7 +79,7 @@ impl Attempt {
             let connection = self
                 .within(TimeoutKind::Connect, opening)
                 .await
-                .ok_or_else(|| timed_out(TimeoutKind::Connect, ErrorPhase::Connect))??;
+                .ok_or_else(|| self.timed_out(TimeoutKind::Connect, ErrorPhase::Connect))??;
             return Ok(Established::Shared(Arc::new(connection)));
         }
         #[cfg(not(feature = "http2"))]
@@ -172,7 +174,7 @@ impl Attempt {
                 })
             }
         };
-        connected.unwrap_or_else(|| Err(timed_out(TimeoutKind::Connect, ErrorPhase::Connect)))
+        connected.unwrap_or_else(|| Err(self.timed_out(TimeoutKind::Connect, ErrorPhase::Connect)))
     }
 
     fn race(&self) -> race::Connecting<'_> {
@@ -190,7 +192,7 @@ impl Attempt {
         let addresses = self
             .within(TimeoutKind::Resolve, lookup)
             .await
-            .ok_or_else(|| timed_out(TimeoutKind::Resolve, ErrorPhase::Resolve))?
+            .ok_or_else(|| self.timed_out(TimeoutKind::Resolve, ErrorPhase::Resolve))?
             .map_err(|error| {
                 Error::new(ErrorKind::Resolve, ErrorPhase::Resolve, RequestSent::None)
                     .with_message(format!("the addresses of {host} could not be found"))
@@ -230,7 +232,7 @@ impl Attempt {
         let stream = self
             .within(TimeoutKind::Tls, handshake)
             .await
-            .ok_or_else(|| timed_out(TimeoutKind::Tls, ErrorPhase::Tls))?
+            .ok_or_else(|| self.timed_out(TimeoutKind::Tls, ErrorPhase::Tls))?
             .map_err(refused)?;
         // Asked for once: it is a system call, and a copy of the certificates.
         let chosen = self.protected(offer, &stream.info())?;
@@ -268,6 +270,20 @@ impl Attempt {
         with_deadline(&self.runtime(), "dial", due, step)
     }
 
+    /// Returns the error of a time limit that has passed in `phase`, or of a runtime that has ended:
+    /// its timers are ready before their time.
+    pub(crate) fn timed_out(&self, limit: TimeoutKind, phase: ErrorPhase) -> Error {
+        let later = self.now() + Duration::from_secs(3600);
+        let mut timer = self.means.backend.timer("check for the end of the runtime");
+        let mut cx = Context::from_waker(noop_waker());
+        let kind = if timer.poll_until(&mut cx, later).is_ready() {
+            ErrorKind::RuntimeShutdown
+        } else {
+            ErrorKind::Timeout(limit)
+        };
+        Error::new(kind, phase, RequestSent::None)
+    }
+
     pub(crate) fn route(&self) -> &Route {
         &self.route
     }
@@ -283,11 +299,6 @@ impl Attempt {
     pub(crate) fn trace(&self) -> &Trace {
         &self.terms.trace
     }
-}
-
-/// A time limit has passed in `phase`.
-pub(crate) fn timed_out(limit: TimeoutKind, phase: ErrorPhase) -> Error {
-    Error::new(ErrorKind::Timeout(limit), phase, RequestSent::None)
 }
 
 /// Returns the error of a runtime that has ended, which is no fault of the network.

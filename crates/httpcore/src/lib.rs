@@ -85,7 +85,7 @@
 //! | `webpki-roots` | by `tls` | Mozilla's list of certificate authorities, compiled in |
 //! | `platform-verifier` | | the operating system's authorities; the default where `webpki-roots` is off |
 //! | `ws`, `ws-messages` | | WebSocket handshakes; messages, by tungstenite |
-//! | `futures-io`, `tokio-io`, `hyper-io` | | `ws::Io`: [`Upgraded`] streams with the traits of other libraries |
+//! | `futures-io`, `tokio-io`, `hyper-io` | | `httpcore::adapters`: streams and runtimes to and from the traits of other libraries |
 //! | `sse` | | Server-Sent Events |
 //! | `stream` | | bodies from and as `futures_core::Stream` |
 //! | `mock` | | the backend in virtual time |
@@ -123,6 +123,8 @@ pub use bytes::Bytes;
 pub use connection_pool::{ConnectionPool, ConnectionPoolBuilder, ResponseFuture};
 /// The crate of request, response, header and URI types.
 pub use http;
+#[cfg(any(feature = "futures-io", feature = "hyper-io", feature = "tokio-io"))]
+pub use httpcore_adapters as adapters;
 pub use httpcore_core_primitives::{Body, Error, ErrorKind, Request, Response, Timeouts, Upgraded};
 #[cfg(all(feature = "epoll", any(target_os = "linux", target_os = "android")))]
 pub use httpcore_net_epoll::EventLoop;

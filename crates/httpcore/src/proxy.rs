@@ -53,7 +53,7 @@ pub use httpcore_proxy::{
 };
 use httpcore_proxy::{Connect, Negotiation, Socks4, Socks5, Target, TargetHost, Tunnel, negotiate};
 
-use crate::connect::{Attempt, timed_out};
+use crate::connect::Attempt;
 
 /// The proxy of one request, or none, whatever its pool would choose. Goes into the request's
 /// [`http::Extensions`].
@@ -395,7 +395,7 @@ impl Attempt {
     ) -> Result<Result<Tunnel, ProxyError>, Error> {
         self.within(TimeoutKind::Connect, negotiate(stream, negotiation))
             .await
-            .ok_or_else(|| timed_out(TimeoutKind::Connect, ErrorPhase::Proxy))
+            .ok_or_else(|| self.timed_out(TimeoutKind::Connect, ErrorPhase::Proxy))
     }
 
     /// The address of a target, for a proxy which takes no names: the first that it can be sent.

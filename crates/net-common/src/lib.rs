@@ -1,5 +1,6 @@
 //! Code that several network backends of httpcore share.
 //!
+//! - [`ready_stream`]: a stream over a socket whose readiness the event loop of another runtime reports.
 //! - [`socket`]: opening a TCP or Unix socket with its options, sending, and probing whether an idle
 //!   connection has ended. Based on `socket2`.
 //! - [`spare`]: receiving into uninitialised memory: the only file of the workspace with `unsafe` code.
@@ -10,6 +11,7 @@
 #![deny(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod ready_stream;
 pub mod socket;
 #[allow(
     unsafe_code,

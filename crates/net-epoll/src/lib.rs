@@ -36,24 +36,39 @@
 //! # Under another runtime
 //!
 //! Streams, timers and everything built on them, such as a connection pool, can be awaited under tokio,
-//! async-std or smol if a thread runs the loop. That thread sleeps while there are no events:
+//! async-std or smol, or on threads that block, if a thread runs the loop. [`EventLoop::spawn_thread`] starts
+//! one, which sleeps while there are no events, and ends when its [`LoopThread`] is dropped:
 //!
 //! ```
-//! use std::{future::pending, sync::Arc, thread};
-//!
 //! use httpcore_net_epoll::EventLoop;
 //!
-//! let epoll = Arc::new(EventLoop::new()?);
-//! let handle = epoll.handle();
-//! thread::spawn(move || epoll.block_on(pending::<()>()));
-//! // `handle`, and pools on it, can now be used from any runtime and any thread.
-//! # drop(handle);
+//! let thread = EventLoop::spawn_thread("http")?;
+//! let backend = thread.backend();
+//! // `backend`, and pools on it, can be used from any runtime and any thread until `thread` is dropped.
+//! # drop(backend);
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
 //! Without such a thread no operation completes, time limits included. Debug builds print a warning on
 //! stderr after a second, once for each loop. The same holds for operations of one loop that are awaited in
 //! the `block_on` of another one.
+//!
+//! # On its own
+//!
+//! [`AsyncFd`] waits for any descriptor that epoll supports: a pipe, a timerfd, a signalfd, an inotify instance, the
+//! output of a child process. [`TcpListener`] and [`UdpSocket`] are made of it. [`Handle::sleep`], [`Handle::interval`]
+//! and [`Handle::timeout`] are timers, and a [`LocalSet`] runs futures that are not `Send`. Other threads wake the loop
+//! by the wakers of its futures and by [`Handle::spawn`], a signal handler by a write to a registered
+//! eventfd or pipe.
+//!
+//! # After fork(2)
+//!
+//! A child process has a copy of the loop's descriptors and none of its threads. Both processes would share one epoll
+//! instance, and each would take events from the other. A child that was forked without `exec` must therefore not use,
+//! and not drop, a loop of its parent, a handle to it, a stream, or a pool: it may call `exec` or `_exit`, or create a
+//! loop and a pool of its own. Dropping a [`LoopThread`] there would join a thread that does not exist. This is not
+//! detected: comparing process ids takes a system call each time. [`std::process::Command`] is safe to use, since
+//! `exec` closes every descriptor of the loop (`CLOEXEC`).
 //!
 //! # Invariants
 //!
@@ -73,15 +88,22 @@ compile_error!(
     "httpcore-net-epoll runs on Linux only; use another backend, such as httpcore-net-tokio"
 );
 
+mod async_fd;
 pub mod blocking;
 mod driver;
+mod listener;
+mod local_set;
+mod loop_thread;
 mod reactor;
 mod source;
 mod stream;
 mod sync;
 mod task;
 mod tcp;
+mod time;
+mod udp;
 mod unix;
+mod waiters;
 mod watch;
 
 use std::{
@@ -96,9 +118,16 @@ use std::{
 
 use httpcore_core_primitives::{BoxFuture, BoxStream, NetworkBackend, Runtime, TcpOptions, Timer};
 
+pub use async_fd::{AsyncFd, ReadyFuture};
 pub use blocking::Blocking;
 pub use httpcore_resolver::{CachingResolver, Resolve, StaticHosts, SystemResolver};
+pub use listener::TcpListener;
+pub use local_set::{LocalSet, LocalTask};
+pub use loop_thread::LoopThread;
+pub use source::Direction;
 pub use task::Task;
+pub use time::{Elapsed, Interval, Sleep, Timeout};
+pub use udp::UdpSocket;
 
 use driver::Shared;
 use sync::Arc;

@@ -82,6 +82,8 @@ struct Sources {
 struct Registered {
     generation: u32,
     source: Arc<Source>,
+    /// Whether the descriptor is a caller's: it is not shut down with the loop.
+    is_foreign: bool,
 }
 
 /// The id of a registered source.
@@ -134,7 +136,21 @@ impl Reactor {
         socket: Socket,
         connected: bool,
     ) -> io::Result<(SourceId, Arc<Source>)> {
-        let source = Arc::new(Source::new(socket, connected));
+        self.register_source(Source::new(socket, connected), false)
+    }
+
+    /// Registers a duplicate of a caller's descriptor, which must be removed by
+    /// [`deregister_foreign`](Self::deregister_foreign).
+    pub(crate) fn register_foreign(&self, fd: Socket) -> io::Result<(SourceId, Arc<Source>)> {
+        self.register_source(Source::new(fd, false), true)
+    }
+
+    fn register_source(
+        &self,
+        source: Source,
+        is_foreign: bool,
+    ) -> io::Result<(SourceId, Arc<Source>)> {
+        let source = Arc::new(source);
         let id = {
             let mut sources = self.sources();
             sources.generation = sources.generation.wrapping_add(1);
@@ -146,6 +162,7 @@ impl Reactor {
             sources.slab.insert(Registered {
                 generation,
                 source: source.clone(),
+                is_foreign,
             });
             SourceId { index, generation }
         };
@@ -183,6 +200,16 @@ impl Reactor {
         };
         drop(sources);
         drop(registered);
+    }
+
+    /// Removes a caller's descriptor. Closing the duplicate is not enough: the kernel's entry belongs to the open
+    /// file, which the caller's descriptor keeps open.
+    pub(crate) fn deregister_foreign(&self, source: &Source, id: SourceId) {
+        // Fails only if it is not registered.
+        let _ = self
+            .registry
+            .deregister(&mut SourceFd(&source.socket.as_raw_fd()));
+        self.deregister(id);
     }
 
     /// Returns the number of registered sockets.
@@ -291,9 +318,10 @@ impl Reactor {
     pub(crate) fn end(&self, direct: bool, ready_wakers: &mut Vec<Waker>) {
         self.is_shut_down.store(true, Ordering::SeqCst);
         self.watch.end();
-        for (_, Registered { source, .. }) in &self.sources().slab {
+        for (_, registered) in &self.sources().slab {
+            let source = &registered.source;
             source.shut_down(ready_wakers);
-            if direct {
+            if direct && !registered.is_foreign {
                 // Fails for a socket that is not connected yet, in which no thread blocks.
                 let _ = source.socket.shutdown(Shutdown::Both);
             }
@@ -382,7 +410,11 @@ mod tests {
         let source = Arc::new(Source::new(socket(), true));
         for generation in 0..100_000 {
             let source = source.clone();
-            sources.slab.insert(Registered { generation, source });
+            sources.slab.insert(Registered {
+                generation,
+                source,
+                is_foreign: false,
+            });
         }
         for index in (1..100_000).step_by(2).chain((2..100_000).step_by(2)) {
             sources.slab.remove(index);
@@ -390,7 +422,11 @@ mod tests {
         }
         for generation in 0..10_000 {
             let source = source.clone();
-            let index = sources.slab.insert(Registered { generation, source });
+            let index = sources.slab.insert(Registered {
+                generation,
+                source,
+                is_foreign: false,
+            });
             sources.slab.remove(index);
             sources.shrink();
         }

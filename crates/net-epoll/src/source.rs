@@ -42,10 +42,12 @@ struct Side {
     waker: Mutex<Option<Waker>>,
 }
 
-/// A direction of a stream.
+/// A direction of a descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Direction {
+pub enum Direction {
+    /// From the descriptor to the caller.
     Read = 0,
+    /// From the caller to the descriptor.
     Write = 1,
 }
 

@@ -48,14 +48,14 @@ mod timers;
 use std::{fmt, io, net::SocketAddr, path::Path, sync::Arc, time::Instant};
 
 use httpcore_core_primitives::{BoxFuture, BoxStream, NetworkBackend, Runtime, TcpOptions, Timer};
+use httpcore_executor::SharedTimers;
 use httpcore_net_common::socket;
 use httpcore_resolver::literal;
 use tokio::runtime::{Handle, TryCurrentError};
 
 pub use httpcore_resolver::{CachingResolver, Resolve, StaticHosts, SystemResolver};
 
-use stream::TokioStream;
-use timers::{TimerDriver, TimerTable, TokioTimer};
+use timers::TokioSleep;
 
 /// A backend on one tokio runtime. Cloning it yields another handle to the same backend.
 #[derive(Clone)]
@@ -64,13 +64,7 @@ pub struct TokioBackend(Arc<Shared>);
 struct Shared {
     handle: Handle,
     resolver: Arc<dyn Resolve>,
-    timers: Arc<TimerTable>,
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        self.timers.release();
-    }
+    timers: SharedTimers,
 }
 
 impl TokioBackend {
@@ -90,9 +84,9 @@ impl TokioBackend {
 
     /// Creates a backend on the runtime of `handle` that resolves names with `resolver`.
     pub fn with_resolver(handle: &Handle, resolver: Arc<dyn Resolve>) -> Self {
-        let timers = Arc::new(TimerTable::default());
-        // It is dropped with the runtime, and records then that the runtime has been shut down.
-        drop(handle.spawn(TimerDriver::new(timers.clone())));
+        let (timers, driver) = SharedTimers::new(now, TokioSleep::default());
+        // It is dropped with the runtime, before tokio's own timers are shut down, and records that.
+        drop(handle.spawn(driver));
         TokioBackend(Arc::new(Shared {
             handle: handle.clone(),
             resolver,
@@ -112,7 +106,7 @@ impl Runtime for TokioBackend {
     }
 
     fn timer(&self, _purpose: &'static str) -> Box<dyn Timer> {
-        Box::new(TokioTimer::new(self.0.clone()))
+        self.0.timers.timer()
     }
 
     fn spawn(&self, _name: &'static str, task: BoxFuture<'static, ()>) {
@@ -143,7 +137,7 @@ impl NetworkBackend for TokioBackend {
                 socket.set_tcp_nodelay(true)?;
             }
             let connected = socket::connect(&socket, &peer.into())?;
-            TokioStream::tcp(&backend.0, socket, peer, connected).await
+            stream::tcp(&backend.0, socket, peer, connected).await
         })
     }
 
@@ -153,7 +147,7 @@ impl NetworkBackend for TokioBackend {
         Box::pin(async move {
             let runtime: Arc<dyn Runtime> = Arc::new(backend.clone());
             let (socket, connected) = socket::connect_unix(&runtime, &path).await?;
-            TokioStream::unix(&backend.0, socket, connected).await
+            stream::unix(&backend.0, socket, connected).await
         })
     }
 }

@@ -5,7 +5,7 @@ use std::task::{Context, Poll, ready};
 use http::{Extensions, Response};
 use httpcore_core_primitives::{
     CloseReason, EarlyResponse, Error, ExchangeContext, LazyTimer, Lease, OnInformational, Runtime,
-    TimeoutKind, Trace, TraceEvent,
+    RuntimeShutdown, TimeoutKind, Trace, TraceEvent,
 };
 
 use crate::{
@@ -196,6 +196,7 @@ impl ExchangeControl {
         Poll::Ready(match ready!(self.deadlines.poll(cx, timer, state)) {
             Expired::Continue => Ok(()),
             Expired::Timeout(limit) => Err(Failure::Timeout(limit)),
+            Expired::RuntimeShutdown => Err(Failure::Io(RuntimeShutdown::error())),
         })
     }
 

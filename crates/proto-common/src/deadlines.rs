@@ -20,6 +20,8 @@ pub enum Expired {
     Continue,
     /// A limit of the exchange.
     Timeout(TimeoutKind),
+    /// The runtime: its timers are ready before their time.
+    RuntimeShutdown,
 }
 
 /// What an exchange waits for, when it waits.
@@ -134,7 +136,14 @@ impl Deadlines {
         }
         consider(self.total, Expired::Timeout(TimeoutKind::Total));
         match next {
-            Some((at, expired)) => timer.poll_until(cx, Some(at)).map(|()| expired),
+            Some((at, expired)) => timer.poll_until(cx, Some(at)).map(|()| {
+                // Only the timers of a runtime that has ended are ready before their time.
+                if timer.now() < at {
+                    Expired::RuntimeShutdown
+                } else {
+                    expired
+                }
+            }),
             None => {
                 timer.disarm();
                 Poll::Pending

@@ -9,7 +9,7 @@
 //!   body, and the connection stays reusable. After an invalid acceptance the connection is closed.
 //! - `WebSocket` (feature `messages`) sends and receives messages over the stream, with the state
 //!   machine of tungstenite.
-//! - [`Io`] implements the traits of other libraries for any stream: `futures-io`, `tokio::io`,
+//! - `Io`, of `httpcore-adapters`, implements the traits of other libraries for any stream: `futures-io`, `tokio::io`,
 //!   `hyper::rt`, each behind the feature of its name.
 //!
 //! ```text
@@ -50,8 +50,6 @@
 mod accept;
 mod extensions;
 mod handshake;
-#[cfg(any(feature = "futures-io", feature = "hyper", feature = "tokio"))]
-mod io;
 #[cfg(feature = "messages")]
 mod messages;
 mod refusal;
@@ -59,7 +57,7 @@ mod refusal;
 pub use extensions::Extension;
 pub use handshake::{Handshake, ResponseCheck, WebSocketStream};
 #[cfg(any(feature = "futures-io", feature = "hyper", feature = "tokio"))]
-pub use io::Io;
+pub use httpcore_adapters::Io;
 #[cfg(feature = "messages")]
 pub use messages::{CloseFrame, Config, Fragment, Message, MessageError, Role, WebSocket};
 pub use refusal::{OpenError, Violation};

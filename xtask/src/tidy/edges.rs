@@ -26,6 +26,11 @@ const COMMON: [&str; 6] = [
 /// core-primitives has none besides [`COMMON`]: it knows no protocol and no socket.
 const RULES: &[Rule] = &[
     rule("httpcore-core-primitives", &[], &[]),
+    rule(
+        "httpcore-adapters",
+        &["core-primitives"],
+        &["futures-io", "hyper", "tokio"],
+    ),
     // For backends; it knows none of them.
     rule("httpcore-resolver", &["core-primitives"], &[]),
     rule("httpcore-executor", &["core-primitives"], &[]),
@@ -39,6 +44,11 @@ const RULES: &[Rule] = &[
         "httpcore-net-tokio",
         &["core-primitives", "executor", "net-common", "resolver"],
         &["socket2", "tokio"],
+    ),
+    rule(
+        "httpcore-net-smol",
+        &["core-primitives", "executor", "net-common", "resolver"],
+        &["async-io", "socket2"],
     ),
     rule(
         "httpcore-net-mock",
@@ -71,21 +81,15 @@ const RULES: &[Rule] = &[
     rule("httpcore-proxy", &["core-primitives", "proto-h1"], &[]),
     rule(
         "httpcore-ws-upgrade",
-        &["core-primitives"],
-        &[
-            "futures-io",
-            "getrandom",
-            "hyper",
-            "sha1_smol",
-            "tokio",
-            "tungstenite",
-        ],
+        &["adapters", "core-primitives"],
+        &["getrandom", "sha1_smol", "tungstenite"],
     ),
     rule("httpcore-sse", &["core-primitives"], &[]),
     rule("httpcore-pool", &["core-primitives"], &["slab"]),
     rule(
         "httpcore",
         &[
+            "adapters",
             "core-primitives",
             "net-epoll",
             "net-mock",

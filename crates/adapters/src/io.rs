@@ -143,7 +143,7 @@ mod for_futures {
     write_half!(futures_io::AsyncWrite, poll_close);
 }
 
-#[cfg(feature = "tokio")]
+#[cfg(feature = "tokio-io")]
 mod for_tokio {
     use super::*;
 
