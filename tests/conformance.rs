@@ -478,12 +478,11 @@ const SCENARIOS: &[Scenario] = &[
                 };
                 // Polled once, so that it is in the queue. A quick server may answer within that poll.
                 let mut waiting = Box::pin(async { client.get("/").await });
-                let early =
-                    std::future::poll_fn(|cx| match waiting.as_mut().poll(cx) {
-                        Poll::Ready(second) => Poll::Ready(Some(second)),
-                        Poll::Pending => Poll::Ready(None),
-                    })
-                    .await;
+                let early = std::future::poll_fn(|cx| match waiting.as_mut().poll(cx) {
+                    Poll::Ready(second) => Poll::Ready(Some(second)),
+                    Poll::Pending => Poll::Ready(None),
+                })
+                .await;
                 let first = tell(held).await;
                 let second = match early {
                     Some(second) => second,

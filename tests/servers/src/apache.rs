@@ -94,7 +94,7 @@ fn configuration(folder: &Path, addr: SocketAddr, modules: &[&str], lines: &str)
          LogLevel notice\n\
          ServerName localhost\n\
          Listen {addr}\n\
-         User nobody\n\
+         User daemon\n\
          Group nogroup\n\
          StartServers 1\n\
          KeepAliveTimeout 30\n\

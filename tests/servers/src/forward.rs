@@ -144,7 +144,7 @@ fn squid(access: &str) -> io::Result<Server> {
              {access}http_access allow all\n"
         )
     };
-    // What instances share is named after the service, which is always the same unless it is told.
+    // What instances share is named after the service, which is always the same by default.
     static STARTED: AtomicUsize = AtomicUsize::new(0);
     let number = STARTED.fetch_add(1, Ordering::Relaxed);
     let name = format!("httpcore{}x{number}", std::process::id());
@@ -176,7 +176,7 @@ fn dante() -> io::Result<Server> {
         format!(
             "logoutput: stdout\ninternal: {} port = {}\nexternal: 127.0.0.1\n\
              clientmethod: none\nsocksmethod: none\n\
-             user.privileged: root\nuser.unprivileged: nobody\n\
+             user.privileged: root\nuser.unprivileged: daemon\n\
              client pass {{ from: 127.0.0.0/8 to: 0.0.0.0/0 }}\n\
              socks pass {{ from: 0.0.0.0/0 to: 0.0.0.0/0 }}\n",
             addr.ip(),
@@ -186,7 +186,11 @@ fn dante() -> io::Result<Server> {
     start(&["danted", "-f"], configuration, "running")
 }
 
-/// It says nothing when it is ready, and so it is connected to until that works.
+/// It prints nothing when it is ready, and so connecting is tried until it works.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "waits for a process that does not report when it is ready"
+)]
 fn microsocks() -> io::Result<Server> {
     let (process, addr) = port::on_a_free_one(|addr| {
         let port = addr.port().to_string();

@@ -99,7 +99,11 @@ fn works(proxy: &Proxy) {
         let handshake = httpcore::ws::Handshake::new(uri);
         let mut socket = client.asker.pool.websocket(handshake).await.unwrap();
         // A text frame with a mask of zeros, and the echo without one (RFC 6455 §5.2).
-        socket.stream.write_all(b"\x81\x82\0\0\0\0hi").await.unwrap();
+        socket
+            .stream
+            .write_all(b"\x81\x82\0\0\0\0hi")
+            .await
+            .unwrap();
         let mut echo = bytes::BytesMut::with_capacity(64);
         while echo.len() < 4 {
             assert!(socket.stream.read(&mut echo).await.unwrap() > 0);

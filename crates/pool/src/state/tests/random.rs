@@ -724,7 +724,10 @@ impl World {
     }
 
     fn check_grant(&mut self, waiter: WaiterId, number: u32, conn: ConnId, reused: bool) {
-        let served = self.waiting.remove(&waiter).expect("a granted waiter was waiting");
+        let served = self
+            .waiting
+            .remove(&waiter)
+            .expect("a granted waiter was waiting");
         if !served.fresh {
             let arrival = self.state.arrival(waiter).expect("a waiter of its own");
             self.served.push((arrival, served.order));
