@@ -378,7 +378,6 @@ fn a_busy_runtime_delays_no_request_of_another() {
     };
     has_opened.recv().unwrap();
     let request = {
-        let (pool, url) = (pool.clone(), url.clone());
         move || current_thread().block_on(get(&pool, &url))
     };
     within_a_minute("a request beside a busy runtime", request).unwrap();
@@ -403,7 +402,6 @@ fn a_busy_worker_of_the_pools_own_runtime_delays_no_request() {
     });
     has_begun.recv().unwrap();
     let request = {
-        let (pool, url) = (pool.clone(), url.clone());
         move || current_thread().block_on(get(&pool, &url))
     };
     within_a_minute("a request beside a busy worker", request).unwrap();

@@ -224,7 +224,7 @@ fn a_waker_left_with_an_idle_connection_is_called_when_it_ends() {
 fn timers_go_off_in_order_and_move() {
     let world = World::new();
     let backend = world.backend.clone();
-    let runtime_of: Arc<dyn Runtime> = Arc::new(backend.clone());
+    let runtime_of: Arc<dyn Runtime> = Arc::new(backend);
     world.block_on(async {
         let start = runtime_of.now();
         sleep_until(&runtime_of, start + Duration::from_millis(5)).await;
