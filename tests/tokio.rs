@@ -377,9 +377,7 @@ fn a_busy_runtime_delays_no_request_of_another() {
         })
     };
     has_opened.recv().unwrap();
-    let request = {
-        move || current_thread().block_on(get(&pool, &url))
-    };
+    let request = { move || current_thread().block_on(get(&pool, &url)) };
     within_a_minute("a request beside a busy runtime", request).unwrap();
     assert_eq!(origin.stats().accepted, 1);
     drop(release);
@@ -401,9 +399,7 @@ fn a_busy_worker_of_the_pools_own_runtime_delays_no_request() {
         released.recv().unwrap_err();
     });
     has_begun.recv().unwrap();
-    let request = {
-        move || current_thread().block_on(get(&pool, &url))
-    };
+    let request = { move || current_thread().block_on(get(&pool, &url)) };
     within_a_minute("a request beside a busy worker", request).unwrap();
     drop(release);
     own.block_on(busy).unwrap();
