@@ -74,6 +74,10 @@ macro_rules! readiness {
                 direction: Direction,
                 cx: &mut Context<'_>,
             ) -> Poll<io::Result<()>> {
+                // tokio's I/O driver outlives the tasks of its runtime for a while.
+                if self.has_ended() {
+                    return Poll::Ready(Err(RuntimeShutdown::error()));
+                }
                 match direction {
                     Direction::Read => self.io.poll_read_ready(cx),
                     Direction::Write => self.io.poll_write_ready(cx),
