@@ -153,6 +153,57 @@ fn a_misdirected_request_is_sent_again_once_on_a_new_connection() {
     }
 }
 
+/// RFC 9110 §15.5.9: a server that has waited long enough on an idle connection may say 408 while the next
+/// request is on its way.
+#[test]
+fn a_late_408_on_a_reused_connection_sends_an_idempotent_request_again() {
+    for (method, first, close, status, connections) in [
+        ("GET", 200, true, 200, 2),
+        // What is not idempotent may have been processed.
+        ("POST", 200, true, 408, 1),
+        // On a new connection it is an answer.
+        ("GET", 408, true, 408, 1),
+        ("GET", 200, false, 408, 1),
+    ] {
+        let net = MockNet::new();
+        let count = AtomicUsize::new(0);
+        let served = net.serve("server.test", 80, move |mut stream: ServerStream| {
+            let number = count.fetch_add(1, Ordering::Relaxed);
+            async move {
+                let late = if close { "connection: close\r\n" } else { "" };
+                let late = format!("HTTP/1.1 408 \r\n{late}content-length: 0\r\n\r\n");
+                let ok = "HTTP/1.1 200 \r\ncontent-length: 0\r\n\r\n".to_owned();
+                let answers = match (number, first) {
+                    (0, 200) => vec![ok, late],
+                    (0, _) => vec![late],
+                    _ => vec![ok],
+                };
+                for answer in answers {
+                    if stream.read_head().await.is_err() || stream.write_all(answer).await.is_err()
+                    {
+                        return;
+                    }
+                }
+            }
+        });
+        let pool = pool(&net, |builder| builder);
+        let request = || {
+            let request = http::Request::builder()
+                .method(method)
+                .uri("http://server.test/");
+            request.body(Body::empty()).unwrap()
+        };
+        if first == 200 {
+            let response = net.run(pool.request(request())).unwrap();
+            assert_eq!(response.status(), 200);
+        }
+        let response = net.run(pool.request(request())).unwrap();
+        assert_eq!(response.status(), status, "{method} {first} {close}");
+        assert_eq!(served.attempts(), connections, "{method} {first} {close}");
+        assert_eq!(pool.stats().retried, u64::from(connections == 2));
+    }
+}
+
 #[test]
 fn a_request_which_is_to_be_the_last_tells_the_server_and_closes() {
     let net = MockNet::new();

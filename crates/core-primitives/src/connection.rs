@@ -268,9 +268,11 @@ impl EarlyResponse {
     }
 }
 
-/// The request that was answered with `421 (Misdirected Request)`, in the response's extensions, if its
-/// body can be sent from its beginning: the same request may be sent again on another connection,
-/// whatever its method (RFC 9110 §15.5.20). A pool removes it and sends it again.
+/// The request that was answered with `421 (Misdirected Request)` or `408 (Request Timeout)`, in the
+/// response's extensions, if its body can be sent from its beginning: the same request may be sent
+/// again on another connection (RFC 9110 §15.5.20, §15.5.9). A pool removes it, and sends it again
+/// where it may: after a 421 whatever the method, after a 408 only an idempotent one that met the end
+/// of a reused connection.
 #[derive(Clone)]
 pub struct MisdirectedRequest(Arc<Mutex<Option<Box<Request>>>>);
 

@@ -272,7 +272,7 @@ impl KeepAliveHints {
         self
     }
 
-    /// These, with [`more`](Self::more) set.
+    /// These, with [`max_requests`](Self::max_requests) set.
     pub const fn with_max_requests(mut self, exchanges: u64) -> Self {
         self.max_requests = Some(exchanges);
         self

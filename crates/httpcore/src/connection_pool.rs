@@ -554,9 +554,9 @@ impl ConnectionPoolBuilder {
     /// what the others have set; a request's own [`UseProxy`](crate::proxy::UseProxy) goes before all.
     /// Without any, no proxy is used.
     ///
-    /// A proxy goes before [`unix_socket`](Self::unix_socket). [`tcp_options`](Self::tcp_options) and
+    /// A proxy goes before [`unix_socket`](Self::unix_socket). [`configure_tcp`](Self::configure_tcp) and
     /// the limits on connecting apply to the connection to the proxy. For what limits on connections
-    /// count, see [`proxy`](crate::proxy).
+    /// count, see [`crate::proxy`].
     pub fn proxy(self, proxy: Proxy) -> Self {
         self.proxy_rules(ProxyRules::all(proxy))
     }

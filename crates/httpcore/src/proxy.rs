@@ -7,7 +7,7 @@
 //!   [`proxy_with`](crate::ConnectionPoolBuilder::proxy_with) choose for a pool, [`UseProxy`] for a request. Without
 //!   them there is no proxy: the variables of the environment are read by
 //!   [`ProxyRules::from_vars`] only.
-//! - [`ProxyError::source_of`] returns the proxy's refusal behind an [`Error`](crate::Error).
+//! - [`ProxyError::source_of`] returns the proxy's refusal behind an [`crate::Error`].
 //!
 //! ```
 //! use httpcore::{ConnectionPool, proxy::{ProxyError, ProxyRules}};

@@ -19,7 +19,7 @@ use crate::{
 /// 8446 §6.1), and one that ends with it ends well. Tickets (RFC 8446 §4.6.1) make the connection
 /// below readable and are processed, while reading and while idle.
 ///
-/// A refused certificate is an [`io::Error`] of [`InvalidData`](io::ErrorKind::InvalidData) with a [`TlsFailure`]
+/// A refused certificate is an [`io::Error`] of [`InvalidData`](io::ErrorKind::InvalidData) with a [`TlsFailure`](httpcore_core_primitives::TlsFailure)
 /// inside, whose cause is a [`MockTlsError`]; so is an alert, also one after the handshake
 /// ([`ServerStream::send_alert`](crate::ServerStream::send_alert)).
 #[derive(Clone, Debug, Default)]

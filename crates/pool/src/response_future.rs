@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::StatusCode;
+use http::{StatusCode, header};
 use httpcore_core_primitives::{
     BoxFuture, CloseReason, ConnectionInfo, ConnectionPolicy, Error, ErrorKind, ErrorPhase,
     ExchangeContext, Http2ErrorCode, IncludeConnectionInfo, Lease, MisdirectedRequest, Request,
@@ -52,8 +52,8 @@ pub struct ResponseFuture {
     deadline: Option<Instant>,
     attempts: u32,
     policy: ConnectionPolicy,
-    /// It was sent again after a 421 already.
-    was_misdirected: bool,
+    /// It was sent again after a 421 or a 408 already.
+    was_repeated: bool,
     /// Its place in the order of arrivals, once it has waited.
     arrival: Option<Arrival>,
     /// What the response is to say of its connection, if it is to say it.
@@ -94,7 +94,7 @@ impl ResponseFuture {
             deadline: None,
             attempts: 0,
             policy: ConnectionPolicy::default(),
-            was_misdirected: false,
+            was_repeated: false,
             arrival: None,
             info: None,
             stage: Stage::New,
@@ -289,25 +289,43 @@ impl ResponseFuture {
         }
     }
 
-    /// RFC 9110 §15.5.20: a 421 may be answered with the same request on another connection, whatever
-    /// its method. That is done once; the second one is the caller's. Returns the response unless the
-    /// request is sent again.
-    fn misdirected(&mut self, mut response: Response) -> Result<Option<Response>, Error> {
+    /// Sends the request of a 421 or of a late 408 again, on a new connection. That is done once; the
+    /// second such response is the caller's. Returns the response unless the request is sent again.
+    fn repeat(&mut self, mut response: Response, reused: bool) -> Result<Option<Response>, Error> {
         let request = response
             .extensions_mut()
             .remove::<MisdirectedRequest>()
             .and_then(|misdirected| misdirected.take());
-        let may = !self.was_misdirected && self.pool.config.retry != Retry::Never;
-        let Some(request) = request.filter(|_| may) else {
+        let retry = self.pool.config.retry;
+        let request = request.filter(|request| {
+            !self.was_repeated
+                && match response.status() {
+                    // RFC 9110 §15.5.20: whatever its method.
+                    StatusCode::MISDIRECTED_REQUEST => retry != Retry::Never,
+                    // RFC 9110 §15.5.9: the server gave up waiting on the idle connection while the
+                    // request was on its way, and closes it.
+                    _ => {
+                        reused
+                            && retry == Retry::Idempotent
+                            && request.method().is_idempotent()
+                            && says_close(&response)
+                    }
+                }
+        });
+        let Some(request) = request else {
             return Ok(Some(response));
+        };
+        let message = match response.status() {
+            StatusCode::MISDIRECTED_REQUEST => "the server is not the one for this request (421)",
+            _ => "the server closed the idle connection when the request was sent (408)",
         };
         // Its connection, or its stream, ends here.
         drop(response);
-        self.was_misdirected = true;
+        self.was_repeated = true;
         let error = Error::new(ErrorKind::Protocol, ErrorPhase::Head, RequestSent::Full)
-            .with_message("the server is not the one for this request (421)")
-            .with_sent(RequestSent::Full)
+            .with_message(message)
             .with_response_started(true)
+            .with_reused(reused)
             .with_attempts(self.attempts);
         self.tell(|| TraceEvent::Retried { error: &error });
         self.pool.lock().state.count_retry();
@@ -416,11 +434,13 @@ impl Future for ResponseFuture {
                     shared,
                 } => match std::task::ready!(exchange.as_mut().poll(cx)) {
                     Ok(response) => {
+                        let reused = *reused;
                         sending.stage = Stage::Over;
-                        let response = if response.status() == StatusCode::MISDIRECTED_REQUEST {
-                            sending.misdirected(response)
-                        } else {
-                            Ok(Some(response))
+                        let response = match response.status() {
+                            StatusCode::MISDIRECTED_REQUEST | StatusCode::REQUEST_TIMEOUT => {
+                                sending.repeat(response, reused)
+                            }
+                            _ => Ok(Some(response)),
                         };
                         match response {
                             Ok(Some(mut response)) => {
@@ -477,6 +497,13 @@ impl Drop for Unsettled<'_> {
             reason: ConnectionCloseReason::Exchange(CloseReason::Failed),
         });
     }
+}
+
+/// Whether a response says that its connection is closed after it (RFC 9112 §9.6).
+fn says_close(response: &Response) -> bool {
+    let values = response.headers().get_all(header::CONNECTION).iter();
+    let mut options = values.flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
+    options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
 }
 
 /// The request's own limits over the pool's. Not kept, since they take 128 bytes.

@@ -65,16 +65,19 @@ impl RequestBody {
         }
     }
 
-    /// Moves `request` into the `extensions` of a `421 (Misdirected Request)` if this body can be sent
-    /// again: the request may be sent on another connection (RFC 9110 §15.5.20).
-    pub fn keep_if_misdirected(
+    /// Moves `request` into the `extensions` of a `421 (Misdirected Request)` or a `408 (Request
+    /// Timeout)` if this body can be sent again: the request may be sent on another connection
+    /// (RFC 9110 §15.5.20, §15.5.9).
+    pub fn keep_if_repeatable(
         &self,
         status: StatusCode,
         extensions: &mut Extensions,
         request: &mut Option<request::Parts>,
     ) {
-        if status == StatusCode::MISDIRECTED_REQUEST
-            && let Some(body) = self.body.try_clone()
+        if matches!(
+            status,
+            StatusCode::MISDIRECTED_REQUEST | StatusCode::REQUEST_TIMEOUT
+        ) && let Some(body) = self.body.try_clone()
             && let Some(parts) = request.take()
         {
             let request = Request::from_parts(parts, body);

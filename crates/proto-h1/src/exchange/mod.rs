@@ -113,7 +113,7 @@ impl Future for ExchangeFuture {
             Err(failure) => return this.fail(failure),
         };
         let (status, body) = (head.status(), &exchange.sender.body);
-        body.keep_if_misdirected(status, head.extensions_mut(), &mut this.request);
+        body.keep_if_repeatable(status, head.extensions_mut(), &mut this.request);
         // A body that has arrived whole with the head needs no connection; otherwise the exchange
         // goes on in the body.
         let body = match exchange.begin_response(&mut head) {

@@ -127,7 +127,7 @@ impl ExchangeFuture {
             let (status, extensions) = (parts.status, &mut parts.extensions);
             upload
                 .body
-                .keep_if_misdirected(status, extensions, &mut self.request);
+                .keep_if_repeatable(status, extensions, &mut self.request);
         }
         let body = match exchange.begin_response(cx, &mut parts, received)? {
             // Dropped where it is: it is large.
