@@ -7,7 +7,7 @@
 #![no_main]
 
 use httpcore_fuzz::{Told, asked, lenient, read};
-use httpcore_proto_h1::codec::{ParserOptions, Limits};
+use httpcore_proto_h1::codec::{Limits, ParserOptions};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -9,7 +9,7 @@
 use bytes::BytesMut;
 use http::Version;
 use httpcore_core_primitives::BodyLength;
-use httpcore_proto_h1::codec::{Codec, Event, ParserOptions, Limits, MustClose, ProtocolError};
+use httpcore_proto_h1::codec::{Codec, Event, Limits, MustClose, ParserOptions, ProtocolError};
 
 /// Name in lower case, and value.
 pub type Fields = Vec<(Vec<u8>, Vec<u8>)>;
