@@ -129,6 +129,8 @@ fn start(
         arguments.push(&config);
         let process = Process::start(program[0], &arguments)?;
         process.wait_for(|line| line.contains(ready).then_some(()))?;
+        // Squid writes its line before it calls `listen`.
+        wait_until_it_accepts(addr)?;
         Ok((folder, process, addr))
     })?;
     Ok(Server::new(process, addr, folder))
@@ -186,25 +188,31 @@ fn dante() -> io::Result<Server> {
     start(&["danted", "-f"], configuration, "running")
 }
 
-/// It prints nothing when it is ready, and so connecting is tried until it works.
+/// Connects to `addr` again and again until that works.
 #[allow(
     clippy::disallowed_methods,
     reason = "waits for a process that does not report when it is ready"
 )]
+fn wait_until_it_accepts(addr: SocketAddr) -> io::Result<()> {
+    let start = Instant::now();
+    loop {
+        match TcpStream::connect(addr) {
+            Ok(_) => return Ok(()),
+            Err(error) if start.elapsed() > Duration::from_secs(60) => return Err(error),
+            Err(_) => thread::sleep(Duration::from_millis(5)),
+        }
+    }
+}
+
+/// It prints nothing when it is ready.
 fn microsocks() -> io::Result<Server> {
     let (process, addr) = port::on_a_free_one(|addr| {
         let port = addr.port().to_string();
         let ip = addr.ip().to_string();
         let arguments = ["-i", &ip, "-p", &port, "-u", USER, "-P", PASSWORD];
         let process = Process::start("microsocks", &arguments)?;
-        let start = Instant::now();
-        loop {
-            match TcpStream::connect(addr) {
-                Ok(_) => return Ok((process, addr)),
-                Err(error) if start.elapsed() > Duration::from_secs(60) => return Err(error),
-                Err(_) => thread::sleep(Duration::from_millis(5)),
-            }
-        }
+        wait_until_it_accepts(addr)?;
+        Ok((process, addr))
     })?;
     Ok(Server::new(process, addr, folder()?))
 }
