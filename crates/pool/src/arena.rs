@@ -41,7 +41,7 @@ impl Key {
     }
 
     fn some(self) -> Option<Key> {
-        (self != Key::NONE).then_some(self)
+        (self.index != Key::NONE.index).then_some(self)
     }
 }
 

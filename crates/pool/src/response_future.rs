@@ -84,6 +84,7 @@ enum Stage {
 }
 
 impl ResponseFuture {
+    #[inline]
     pub(crate) fn new(pool: Arc<PoolInner>, route: Route, request: Request) -> Self {
         ResponseFuture {
             trace: Trace::none(),
@@ -116,12 +117,13 @@ impl ResponseFuture {
         }
         let now = self.pool.runtime.now();
         let timeouts = timeouts(&self.pool, self.request.as_ref());
-        if timeouts.total() == Some(Duration::ZERO) {
+        let (acquire, total) = (timeouts.acquire(), timeouts.total());
+        if total == Some(Duration::ZERO) {
             let kind = ErrorKind::Timeout(TimeoutKind::Total);
             return Err(Error::new(kind, ErrorPhase::Acquire, RequestSent::None));
         }
-        self.pool_deadline = deadline(now, timeouts.acquire());
-        self.deadline = deadline(now, timeouts.total());
+        self.pool_deadline = deadline(now, acquire);
+        self.deadline = deadline(now, total);
         self.acquire(now)
     }
 
@@ -222,11 +224,12 @@ impl ResponseFuture {
             handle,
             reused,
         } = granted;
-        let terms = ExchangeContext::new(Lease::new(waiter.lease(), handle))
-            .with_timeouts(timeouts(&self.pool, self.request.as_ref()))
-            .with_deadline(self.deadline)
-            .with_attempt(self.attempts)
-            .with_trace(self.trace.clone());
+        // Not by its `with_…`, each of which would move it.
+        let mut context = ExchangeContext::new(Lease::new(waiter.lease(), handle));
+        context.timeouts = timeouts(&self.pool, self.request.as_ref());
+        context.deadline = self.deadline;
+        context.attempt = self.attempts;
+        context.trace = self.trace.clone();
         self.tell(|| TraceEvent::ConnectionAcquired { reused });
         let asks_for_info = self.request.as_ref().is_some_and(|request| {
             request
@@ -243,10 +246,10 @@ impl ResponseFuture {
         // Here, and not by `expect`: it would be moved once more for each.
         let (exchange, shared) = match (connection, self.request.take()) {
             (Connection::Exclusive(connection), Some(request)) => {
-                (connection.exchange(request, terms), false)
+                (connection.exchange(request, context), false)
             }
             (Connection::Shared(connection), Some(request)) => {
-                (connection.exchange(request, terms), true)
+                (connection.exchange(request, context), true)
             }
             (_, None) => unreachable!("a request is handed over once an attempt"),
         };
@@ -289,15 +292,25 @@ impl ResponseFuture {
         }
     }
 
-    /// Sends the request of a 421 or of a late 408 again, on a new connection. That is done once; the
-    /// second such response is the caller's. Returns the response unless the request is sent again.
-    fn repeat(&mut self, mut response: Response, reused: bool) -> Result<Option<Response>, Error> {
+    /// Takes the request of a 421 or of a late 408, if it is to be sent again. That is done once; the
+    /// second such response is the caller's.
+    #[inline]
+    fn take_repeatable(&self, response: &mut Response, reused: bool) -> Option<Box<Request>> {
+        match response.status() {
+            StatusCode::MISDIRECTED_REQUEST | StatusCode::REQUEST_TIMEOUT => {
+                self.take_rejected(response, reused)
+            }
+            _ => None,
+        }
+    }
+
+    fn take_rejected(&self, response: &mut Response, reused: bool) -> Option<Box<Request>> {
         let request = response
             .extensions_mut()
             .remove::<MisdirectedRequest>()
             .and_then(|misdirected| misdirected.take());
         let retry = self.pool.config.retry;
-        let request = request.filter(|request| {
+        request.filter(|request| {
             !self.was_repeated
                 && match response.status() {
                     // RFC 9110 §15.5.20: whatever its method.
@@ -308,19 +321,23 @@ impl ResponseFuture {
                         reused
                             && retry == Retry::Idempotent
                             && request.method().is_idempotent()
-                            && says_close(&response)
+                            && says_close(response)
                     }
                 }
-        });
-        let Some(request) = request else {
-            return Ok(Some(response));
-        };
-        let message = match response.status() {
+        })
+    }
+
+    /// Sends the request of a response with `status` again, on a new connection.
+    fn repeat(
+        &mut self,
+        request: Box<Request>,
+        status: StatusCode,
+        reused: bool,
+    ) -> Result<(), Error> {
+        let message = match status {
             StatusCode::MISDIRECTED_REQUEST => "the server is not the one for this request (421)",
             _ => "the server closed the idle connection when the request was sent (408)",
         };
-        // Its connection, or its stream, ends here.
-        drop(response);
         self.was_repeated = true;
         let error = Error::new(ErrorKind::Protocol, ErrorPhase::Head, RequestSent::Full)
             .with_message(message)
@@ -331,7 +348,7 @@ impl ResponseFuture {
         self.pool.lock().state.count_retry();
         self.request = Some(*request);
         self.policy.new_connection = true;
-        self.acquire(self.pool.runtime.now()).map(|()| None)
+        self.acquire(self.pool.runtime.now())
     }
 
     /// Returns until when the wait in the queue may last.
@@ -433,25 +450,19 @@ impl Future for ResponseFuture {
                     reused,
                     shared,
                 } => match std::task::ready!(exchange.as_mut().poll(cx)) {
-                    Ok(response) => {
+                    Ok(mut response) => {
                         let reused = *reused;
                         sending.stage = Stage::Over;
-                        let response = match response.status() {
-                            StatusCode::MISDIRECTED_REQUEST | StatusCode::REQUEST_TIMEOUT => {
-                                sending.repeat(response, reused)
+                        let Some(request) = sending.take_repeatable(&mut response, reused) else {
+                            if let Some(info) = sending.info.take() {
+                                response.extensions_mut().insert(*info);
                             }
-                            _ => Ok(Some(response)),
+                            return Poll::Ready(Ok(response));
                         };
-                        match response {
-                            Ok(Some(mut response)) => {
-                                if let Some(info) = sending.info.take() {
-                                    response.extensions_mut().insert(*info);
-                                }
-                                return Poll::Ready(Ok(response));
-                            }
-                            Ok(None) => Ok(()),
-                            Err(error) => Err(error),
-                        }
+                        let status = response.status();
+                        // Its connection, or its stream, ends here.
+                        drop(response);
+                        sending.repeat(request, status, reused)
                     }
                     Err(failure) => {
                         let (reused, shared) = (*reused, *shared);

@@ -269,13 +269,17 @@ impl<X, S: Clone> State<X, S> {
     /// Gives slots to the routes that wait for one, and rejects the newest request if too many wait.
     #[inline]
     pub(super) fn rebalance(&mut self, now: Instant, effects: &mut Effects<X, S>) {
-        if self.routes.next_to_connect().is_none()
+        let is_balanced = self.routes.next_to_connect().is_none()
             && self.newest.is_none()
             && self.conns.idle() <= self.limits.idle
-            && !self.draining
-        {
-            return;
+            && !self.draining;
+        if !is_balanced {
+            self.rebalance_all(now, effects);
         }
+    }
+
+    #[inline(never)] // keeps the registers it needs out of the path with nothing to do
+    fn rebalance_all(&mut self, now: Instant, effects: &mut Effects<X, S>) {
         while self.evict(effects, now) || self.connect_next(now, effects) {}
         if let Some(newest) = self.newest.take() {
             self.reject_newest(newest, now, effects);
