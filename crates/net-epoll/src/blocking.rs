@@ -38,8 +38,8 @@ use std::{
 
 use bytes::BytesMut;
 use httpcore_core_primitives::{
-    BoxFuture, BoxStream, ConnectionInfo, IdleEvent, NetworkBackend, NetworkStream, Runtime,
-    TcpOptions, Timer,
+    BoxFuture, BoxStream, ConnectionInfo, Driven, Driver, IdleEvent, NetworkBackend, NetworkStream,
+    Runtime, TcpOptions, Timer,
 };
 
 use httpcore_executor::WakerCount;
@@ -135,10 +135,6 @@ impl Runtime for Blocking {
 
     fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>) {
         Runtime::spawn(&self.handle, name, task);
-    }
-
-    fn waits_in_sockets(&self) -> bool {
-        self.handle.waits_in_sockets()
     }
 }
 
@@ -303,7 +299,10 @@ pub(crate) fn block_on<F: Future>(handle: &Handle, future: F) -> F::Output {
         if context.may_block.is_some() || slot.root.is_woken() {
             slot.root.take_wake();
             let installed = Installed::install(context);
-            let poll = future.as_mut().poll(&mut cx);
+            let poll = {
+                let _driven = Driven::by(Driver::BlockingThread);
+                future.as_mut().poll(&mut cx)
+            };
             context = installed.take();
             if let Poll::Ready(output) = poll {
                 return output;
