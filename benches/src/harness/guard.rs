@@ -53,7 +53,7 @@ const TOLERANCE: Counts = Counts {
     lock_acquisitions: 0.1,
 };
 /// Accepted growth of system calls with many in flight, and where a large body waits for room repeatedly:
-/// a share, and an absolute minimum. An HTTP/2 connection is asked whether it is open once for each 50 µs, and
+/// a share, and an absolute minimum. An HTTP/2 connection is asked whether it is open once for each half millisecond, and
 /// so the number depends on how long an iteration of the loop takes.
 const CALLS_BY_CHANCE: (f64, f64) = (0.12, 0.05);
 /// Accepted growth of allocations of an upload: its queue of frames grows depending on when there is room.

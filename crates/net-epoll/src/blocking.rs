@@ -22,7 +22,7 @@
 //! - Background tasks run while a thread waits in the loop, before a thread blocks in its socket, and
 //!   after it. A thread never blocks while it depends on a task: the task then holds its waker.
 //! - The loop polls for events seldom, so [`poll_idle`](NetworkStream::poll_idle) makes a system call more
-//!   often. A connection that is reused within some tens of microseconds needs none here either.
+//!   often. A connection that is reused within half a millisecond needs none here either.
 
 use std::{
     cell::RefCell,

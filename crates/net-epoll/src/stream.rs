@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use httpcore_core_primitives::{ConnectionInfo, IdleEvent, NetworkStream};
+use httpcore_core_primitives::{ConnectionInfo, IdleEvent, NetworkStream, noop_waker};
 use socket2::Socket;
 
 use httpcore_net_common::{socket, spare};
@@ -26,8 +26,8 @@ const BUDGET_BYTES: usize = 256 * 1024;
 
 /// Maximum age of an observation of an idle socket: of the read that emptied it, or of the last poll for
 /// events. After that, a check makes a system call. It is more than the time between two exchanges in a
-/// busy loop, and less than a round trip to most peers.
-const IDLE_CHECK_MAX_AGE: Duration = Duration::from_micros(50);
+/// busy loop, and of the order of a round trip, during which an end of the peer is on its way in any case.
+const IDLE_CHECK_MAX_AGE: Duration = Duration::from_micros(500);
 
 /// A registered socket. Dropping it closes the socket, which also removes it from the epoll set.
 pub(crate) struct Stream {
@@ -229,15 +229,17 @@ impl NetworkStream for Stream {
         Poll::Ready(socket::shut_down_writing(&self.source.socket))
     }
 
-    /// Probes the socket, which is a system call, if it is marked as readable, or if it was not observed to
-    /// be empty within [`IDLE_CHECK_MAX_AGE`].
+    /// Probes the socket, which is a system call, if it is marked as readable; and for a caller with a no-op
+    /// waker, which is not woken by a later event, if it was not observed to be empty within
+    /// [`IDLE_CHECK_MAX_AGE`].
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEvent> {
         loop {
             let readiness = match self.source.ready(Direction::Read) {
                 Ok(readiness) => readiness,
                 Err(error) => return Poll::Ready(IdleEvent::Failed(error.kind())),
             };
-            if readiness.is_some() || !self.is_known_empty() {
+            let is_woken = !noop_waker().will_wake(cx.waker());
+            if readiness.is_some() || !is_woken && !self.is_known_empty() {
                 if let Some(end) = socket::probe_idle(&self.source.socket) {
                     // A layer above may have to read it, such as session tickets of TLS.
                     self.source.set_ready_by_probe(Direction::Read);
