@@ -220,10 +220,14 @@ fn no_such_proxy() -> Error {
 }
 
 /// Makes of a request what its proxies are to see of it.
+#[inline]
 pub(crate) fn prepare(route: &Route, request: &mut Request) {
-    let [Hop::Proxy(_), ..] = route.hops() else {
-        return;
-    };
+    if let [Hop::Proxy(_), ..] = route.hops() {
+        prepare_for_proxy(route, request);
+    }
+}
+
+fn prepare_for_proxy(route: &Route, request: &mut Request) {
     let forwarding = match route.hops().last() {
         Some(Hop::Proxy(hop)) => hop.get::<ProxyStep>().filter(|step| step.target.is_none()),
         _ => None,

@@ -124,9 +124,6 @@ pub(crate) struct RouteOverrides {
 impl RouteOverrides {
     /// Returns the overrides in the request's extensions, if there are any.
     pub(crate) fn of(request: &http::Extensions) -> Option<Self> {
-        if request.is_empty() {
-            return None;
-        }
         let apart = RouteOverrides {
             partition: request.get().cloned(),
             server_name: request.get().cloned(),
@@ -180,6 +177,9 @@ impl Routes {
 
     /// Returns the route of `request`.
     pub(crate) fn of_request(&self, request: &Request) -> Result<Route, Error> {
+        if request.extensions().is_empty() && self.proxies.is_direct() {
+            return self.of(request.uri(), None);
+        }
         let mut apart = RouteOverrides::of(request.extensions());
         let chosen = apart.as_ref().is_some_and(|apart| apart.proxy.is_some());
         if chosen || !self.proxies.is_direct() {
