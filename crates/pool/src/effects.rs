@@ -47,6 +47,22 @@ impl<T> Few<T> {
     }
 }
 
+impl<T> Few<T> {
+    /// Calls `take` with each item, in order. Unlike an iterator over three parts, this keeps no state.
+    #[inline]
+    pub(crate) fn for_each(self, mut take: impl FnMut(T)) {
+        if let Some(first) = self.first {
+            take(first);
+        }
+        if let Some(second) = self.second {
+            take(second);
+        }
+        if !self.rest.is_empty() {
+            self.rest.into_iter().for_each(take);
+        }
+    }
+}
+
 impl<T> Default for Few<T> {
     fn default() -> Self {
         Few::new()

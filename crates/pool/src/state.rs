@@ -138,6 +138,10 @@ const MIN_PREEMPT_AFTER: Duration = Duration::from_millis(10);
 /// Number of routes without connections whose protocol is remembered.
 const MAX_EMPTY_ROUTES: usize = 1024;
 
+/// Number of routes without connections up to which one that cannot be shared is kept as well: with a new
+/// connection for each request to few origins, the route is not built and removed each time.
+const MAX_EMPTY_PLAIN_ROUTES: usize = 16;
+
 /// Number of connections made for one request that may end before they serve anything.
 const MAX_FRUITLESS_CONNECTS: u8 = 10;
 
@@ -312,7 +316,7 @@ impl<X, S: Clone> State<X, S> {
     }
 
     /// A request arrives. Most find a connection, and never join a queue.
-    #[inline]
+    #[inline(always)]
     fn request(
         &mut self,
         route: &Route,
@@ -386,7 +390,7 @@ impl<X, S: Clone> State<X, S> {
         Some((conn, close_after))
     }
 
-    #[inline]
+    #[inline(always)]
     fn returned(
         &mut self,
         waiter: WaiterId,
@@ -707,6 +711,12 @@ impl<X, S: Clone> State<X, S> {
                 }
             )
         })
+    }
+
+    /// Returns whether this is an exclusive connection which is idle.
+    pub fn is_idle(&self, ConnId(key): ConnId) -> bool {
+        let conn = self.conns.get(key);
+        conn.is_some_and(|conn| matches!(conn.stage, Stage::Idle(_)))
     }
 
     /// Returns the handle of a shared connection.

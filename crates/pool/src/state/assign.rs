@@ -75,7 +75,7 @@ impl<X, S: Clone> State<X, S> {
 
     /// A shared connection that admits another exchange, or an idle one. Closes those found to have
     /// expired.
-    #[inline]
+    #[inline(always)]
     pub(super) fn find_available(
         &mut self,
         route: Key,
@@ -231,7 +231,7 @@ impl<X, S: Clone> State<X, S> {
     }
 
     /// Lends a connection that is idle, or shared and available, to a waiter that holds it.
-    #[inline]
+    #[inline(always)]
     pub(super) fn lend_available(
         &mut self,
         waiter: Key,
@@ -439,19 +439,26 @@ impl<X, S: Clone> State<X, S> {
         }
     }
 
-    /// A shared connection without exchanges that may not be idle at all is closed.
+    /// A shared connection without exchanges that may not be idle at all is closed. Returns whether it
+    /// was.
     pub(super) fn close_if_idle_limit_is_zero(
         &mut self,
         key: Key,
         now: Instant,
         effects: &mut Effects<X, S>,
-    ) {
-        if let Some(conn) = self.conns.get(key)
+    ) -> bool {
+        let is_over = if let Some(conn) = self.conns.get(key)
             && let Stage::Shared { exchanges: 0, .. } = conn.stage
-            && conn.idle_until.is_some_and(|end| end <= now)
+            && let Some(end) = conn.idle_until
         {
+            end <= now
+        } else {
+            false
+        };
+        if is_over {
             self.retire(key, ConnectionCloseReason::IdleTimeout, effects);
         }
+        is_over
     }
 
     /// A shared connection takes no more exchanges, and is closed after the last of those it has.

@@ -71,7 +71,7 @@ impl<X, S: Clone> State<X, S> {
             }
         }
         self.assign(route_key, now, effects);
-        self.close_if_idle_limit_is_zero(key, now, effects);
+        let was_closed = self.close_if_idle_limit_is_zero(key, now, effects);
         match self.routes.get(route_key) {
             Some(route) if was_probing && !route.is_probing() => {
                 self.tell_connect_lost(route_key, effects);
@@ -87,7 +87,7 @@ impl<X, S: Clone> State<X, S> {
             }
             None => {}
         }
-        Some(route_key)
+        was_closed.then_some(route_key)
     }
 
     /// All waiters of a route that waited for one attempt wait for a slot.

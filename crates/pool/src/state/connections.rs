@@ -328,7 +328,7 @@ impl<X, S> Connections<X, S> {
 
     /// Takes an exclusive connection out from among the idle ones, and lends it to one request more.
     /// Returns it, and how many it had served; `None` if the maintenance task has the connection.
-    #[inline]
+    #[inline(always)]
     pub(super) fn take_idle(&mut self, route: &mut RouteState, key: Key) -> (Option<X>, u64) {
         let conn = &mut self.slots[key];
         let (class, served) = (conn.idle_class, conn.served);

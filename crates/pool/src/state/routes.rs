@@ -174,7 +174,8 @@ impl Routes {
         key
     }
 
-    /// Removes an empty route, unless what is known of its protocol is worth remembering.
+    /// Keeps an empty route if what is known of its protocol is worth remembering, or if it cannot be shared
+    /// and few are kept; otherwise removes it.
     pub(super) fn cache_empty(&mut self, key: Key) {
         let route = &self.slots[key];
         if route.in_empty.is_linked() {
@@ -184,7 +185,8 @@ impl Routes {
             KnownProtocol::Unknown | KnownProtocol::ProbeFailed => false,
             KnownProtocol::Http1 | KnownProtocol::Http2 { .. } => route.may_share,
         };
-        if !known {
+        let is_among_few = !route.may_share && self.empty.len() < MAX_EMPTY_PLAIN_ROUTES;
+        if !known && !is_among_few {
             return self.remove(key);
         }
         self.empty.push_back(&mut self.slots, key);
@@ -196,8 +198,9 @@ impl Routes {
     }
 
     fn remove(&mut self, key: Key) {
-        if let Some(route) = self.slots.remove(key) {
+        if let Some(route) = self.slots.get(key) {
             self.index.remove(&route.route);
+            self.slots.remove(key);
         }
     }
 
