@@ -21,8 +21,8 @@ use std::{
 };
 
 use httpcore_core_primitives::{
-    ConnectionPolicy, Error, ErrorKind, ErrorPhase, Established, ExclusiveConnection, RequestSent,
-    Runtime, SharedConnection, Trace,
+    CloseReason, ConnectionPolicy, Error, ErrorKind, ErrorPhase, Established, ExclusiveConnection,
+    RequestSent, Runtime, SharedConnection, Trace,
 };
 use slab::Slab;
 
@@ -35,10 +35,7 @@ use crate::{
     maintenance::{self, NextWake, Notifier},
     pool::{Connect, ConnectContext},
     route::Route,
-    state::{
-        Arrival, ConnId, Connection, ConnectionCloseReason, Effect, Effects, Input, Rejection,
-        State, WaiterId,
-    },
+    state::{Arrival, ConnId, Connection, Effect, Effects, Input, Rejection, State, WaiterId},
 };
 
 type Exclusive = Box<dyn ExclusiveConnection>;
@@ -285,7 +282,7 @@ impl PoolInner {
             && granted.handle.ask(&mut **exclusive).is_ready()
         {
             drop(connection);
-            let reason = ConnectionCloseReason::PeerEnded;
+            let reason = CloseReason::PeerClosed;
             return self.handle(Input::Ended { waiter, reason });
         }
         self.handle(Input::Declined { waiter, connection });

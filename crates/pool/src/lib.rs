@@ -59,5 +59,5 @@ pub use lock_count::lock_count;
 pub use pool::{Connect, ConnectContext, Pool};
 pub use response_future::ResponseFuture;
 pub use route::{Endpoint, Hop, ProxyHop, Route, RouteParts, WeakRoute};
-pub use state::{ConnectionCloseReason, PoolStats};
+pub use state::PoolStats;
 pub use status::{ConnectionStatus, PoolStatus};

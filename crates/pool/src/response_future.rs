@@ -23,7 +23,7 @@ use crate::{
     pool::ConnectContext,
     retry::may_be_sent_again,
     route::Route,
-    state::{Arrival, Connection, ConnectionCloseReason, Input, Rejection, WaiterId},
+    state::{Arrival, Connection, Input, Rejection, WaiterId},
 };
 
 /// Maximum number of times a request is sent.
@@ -505,7 +505,7 @@ impl Drop for Unsettled<'_> {
     fn drop(&mut self) {
         self.pool.handle(Input::Ended {
             waiter: self.waiter,
-            reason: ConnectionCloseReason::Exchange(CloseReason::Failed),
+            reason: CloseReason::Failed,
         });
     }
 }

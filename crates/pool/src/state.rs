@@ -117,9 +117,7 @@ use idle::{Idle, IdleClass};
 use routes::{KnownProtocol, RouteState, Routes};
 use waiters::{InQueue, InWithoutConnect, Waiter, WaiterStage, Waiters};
 
-pub use messages::{
-    Arrival, ConnId, Connection, ConnectionCloseReason, Effect, Effects, Input, Rejection, WaiterId,
-};
+pub use messages::{Arrival, ConnId, Connection, Effect, Effects, Input, Rejection, WaiterId};
 pub use snapshot::{Activity, ConnectionSnapshot, Counts, PoolStats};
 
 /// Number of requests that may be served on connections of other routes while a route waits for a
@@ -293,8 +291,7 @@ impl<X, S: Clone> State<X, S> {
             }
             Input::CloseIdle => {
                 while let Some(key) = self.conns.longest_idle() {
-                    let route =
-                        self.close_idle_conn(key, ConnectionCloseReason::CloseIdle, effects);
+                    let route = self.close_idle_conn(key, CloseReason::IdleClosedByCaller, effects);
                     self.update_route(route, now, effects);
                 }
                 None
@@ -419,11 +416,11 @@ impl<X, S: Clone> State<X, S> {
         };
         conn.idle_class = class.unwrap_or_default();
         if close_after {
-            conn.close_reason = Some(ConnectionCloseReason::Exchange(
-                CloseReason::CallerSaidClose,
-            ));
-        } else if class.is_none() || hints.max_requests == Some(0) {
-            conn.close_reason = Some(ConnectionCloseReason::PeerHinted);
+            conn.close_reason = Some(CloseReason::CallerSaidClose);
+        } else if class.is_none() {
+            conn.close_reason = Some(CloseReason::IdleTimeout);
+        } else if hints.max_requests == Some(0) {
+            conn.close_reason = Some(CloseReason::KeepAliveExhausted);
         }
         self.settle(key, connection, now, effects)
     }
@@ -431,7 +428,7 @@ impl<X, S: Clone> State<X, S> {
     fn ended(
         &mut self,
         waiter: WaiterId,
-        reason: ConnectionCloseReason,
+        reason: CloseReason,
         now: Instant,
         effects: &mut Effects<X, S>,
     ) -> Option<Key> {
@@ -440,8 +437,8 @@ impl<X, S: Clone> State<X, S> {
         let route = conn.route;
         if matches!(conn.stage, Stage::Shared { .. }) {
             // The next request must not meet the same.
-            if reason == ConnectionCloseReason::Exchange(CloseReason::PeerSaidClose) {
-                self.retire(key, ConnectionCloseReason::Retired, effects);
+            if reason == CloseReason::PeerSaidClose {
+                self.retire(key, CloseReason::StreamsClosed, effects);
             }
             self.end_exchange(key, now, effects);
         } else {
@@ -464,7 +461,7 @@ impl<X, S: Clone> State<X, S> {
                 self.returned(waiter, connection, KeepAliveHints::default(), now, effects)
             }
             Connection::Shared(_) => {
-                let reason = ConnectionCloseReason::Exchange(CloseReason::Finished);
+                let reason = CloseReason::Finished;
                 self.ended(waiter, reason, now, effects)
             }
         }
@@ -495,10 +492,10 @@ impl<X, S: Clone> State<X, S> {
         self.waiters[key].stage = WaiterStage::Waiting { connect: None };
         self.waiters.join(&mut self.routes[route], key);
         if matches!(self.conns[conn].stage, Stage::Shared { .. }) {
-            self.retire(conn, ConnectionCloseReason::PeerEnded, effects);
+            self.retire(conn, CloseReason::PeerClosed, effects);
             self.end_exchange(conn, now, effects);
         } else {
-            self.counters.close(ConnectionCloseReason::PeerEnded);
+            self.counters.close(CloseReason::PeerClosed);
             self.conns.remove(&mut self.routes[route], conn);
         }
         if was_new {
@@ -530,7 +527,7 @@ impl<X, S: Clone> State<X, S> {
         let route = *route;
         *slot = Some(connection);
         if !is_idle {
-            self.close_idle_conn(key, ConnectionCloseReason::PeerEnded, effects);
+            self.close_idle_conn(key, CloseReason::PeerClosed, effects);
         }
         Some(route)
     }
@@ -539,7 +536,7 @@ impl<X, S: Clone> State<X, S> {
         while let Some((end, key)) = self.conns.first_idle_end()
             && end <= now
         {
-            let route = self.close_idle_conn(key, ConnectionCloseReason::IdleTimeout, effects);
+            let route = self.close_idle_conn(key, CloseReason::IdleTimeout, effects);
             self.update_route(route, now, effects);
         }
         while let Some((end, key)) = self.conns.first_lifetime_end()
@@ -549,9 +546,9 @@ impl<X, S: Clone> State<X, S> {
             let route = self.conns[key].route;
             match self.conns[key].stage {
                 Stage::Idle(_) => {
-                    self.close_idle_conn(key, ConnectionCloseReason::MaxAge, effects);
+                    self.close_idle_conn(key, CloseReason::MaxLifetime, effects);
                 }
-                Stage::Shared { .. } => self.retire(key, ConnectionCloseReason::MaxAge, effects),
+                Stage::Shared { .. } => self.retire(key, CloseReason::MaxLifetime, effects),
                 // One that is lent is looked at when it comes back.
                 Stage::Lent | Stage::Connecting { .. } => {}
             }
@@ -568,7 +565,7 @@ impl<X, S: Clone> State<X, S> {
     fn close(&mut self, now: Instant, effects: &mut Effects<X, S>) {
         self.closed = true;
         while let Some(key) = self.conns.longest_idle() {
-            let route = self.close_idle_conn(key, ConnectionCloseReason::PoolClosed, effects);
+            let route = self.close_idle_conn(key, CloseReason::PoolClosed, effects);
             self.update_route(route, now, effects);
         }
         for waiter in self.waiters.in_order() {
@@ -589,7 +586,7 @@ impl<X, S: Clone> State<X, S> {
             .collect();
         for key in shared {
             let route = self.conns[key].route;
-            self.retire(key, ConnectionCloseReason::PoolClosed, effects);
+            self.retire(key, CloseReason::PoolClosed, effects);
             self.update_route(route, now, effects);
         }
     }
@@ -821,7 +818,7 @@ impl<X, S: Clone> State<X, S> {
 fn close_stray<X, S>(connection: X) -> Effect<X, S> {
     Effect::Close {
         connection: Connection::Exclusive(connection),
-        reason: ConnectionCloseReason::Superfluous,
+        reason: CloseReason::Redundant,
     }
 }
 

@@ -120,7 +120,7 @@ fn read(mut codec: Codec, pieces: &[&[u8]], eof: bool) -> Outcome {
             Ok(()) => "kept".to_owned(),
             Err(reason) => format!("{reason:?}"),
         };
-    } else if codec.can_reuse(&[]) == Err(httpcore_proto_h1::codec::MustClose::Switched) {
+    } else if codec.can_reuse(&[]) == Err(httpcore_core_primitives::CloseReason::Upgraded) {
         events += &format!("switched '{}'", input.escape_ascii());
     } else {
         events += "waiting";

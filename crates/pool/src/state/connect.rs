@@ -18,7 +18,7 @@ impl<X, S: Clone> State<X, S> {
             effects.push(match result {
                 Ok(connection) => Effect::Close {
                     connection,
-                    reason: ConnectionCloseReason::Superfluous,
+                    reason: CloseReason::Redundant,
                 },
                 Err(error) => Effect::DropError(error),
             });
@@ -260,7 +260,7 @@ impl<X, S: Clone> State<X, S> {
             && self.waiters[first].new_connection
             && let Some(conn) = route.available.front()
         {
-            self.retire(conn, ConnectionCloseReason::MadeRoom, effects);
+            self.retire(conn, CloseReason::SlotNeeded, effects);
             return true;
         }
         false
@@ -291,7 +291,7 @@ impl<X, S: Clone> State<X, S> {
         if self.conns.idle() > self.limits.idle
             && let Some(oldest) = self.conns.longest_idle()
         {
-            self.evict_idle(oldest, ConnectionCloseReason::IdleLimit, now, effects);
+            self.evict_idle(oldest, CloseReason::IdleLimit, now, effects);
             true
         } else if self.draining && self.close_one_unneeded(now, effects) {
             true
@@ -303,7 +303,7 @@ impl<X, S: Clone> State<X, S> {
     fn evict_idle(
         &mut self,
         key: Key,
-        reason: ConnectionCloseReason,
+        reason: CloseReason,
         now: Instant,
         effects: &mut Effects<X, S>,
     ) {
@@ -314,7 +314,7 @@ impl<X, S: Clone> State<X, S> {
     /// In a pool that is drained, ends one thing that no request waits for.
     fn close_one_unneeded(&mut self, now: Instant, effects: &mut Effects<X, S>) -> bool {
         if let Some(key) = self.conns.longest_idle() {
-            self.evict_idle(key, ConnectionCloseReason::PoolClosed, now, effects);
+            self.evict_idle(key, CloseReason::PoolClosed, now, effects);
         } else if let Some(key) = self.conns.first_unclaimed() {
             self.abandon_connect(key, now, effects);
         } else {
@@ -336,7 +336,7 @@ impl<X, S: Clone> State<X, S> {
             if let Some(conn) = route.stale.front() {
                 self.abandon_connect(conn, now, effects);
             } else if let Some(oldest) = route.idle.back() {
-                self.evict_idle(oldest, ConnectionCloseReason::MadeRoom, now, effects);
+                self.evict_idle(oldest, CloseReason::SlotNeeded, now, effects);
             } else {
                 return false;
             }
@@ -347,7 +347,7 @@ impl<X, S: Clone> State<X, S> {
             self.abandon_connect(conn, now, effects);
             true
         } else if let Some(oldest) = self.conns.longest_idle() {
-            self.evict_idle(oldest, ConnectionCloseReason::MadeRoom, now, effects);
+            self.evict_idle(oldest, CloseReason::SlotNeeded, now, effects);
             true
         } else {
             self.preempt_connect(now, effects)

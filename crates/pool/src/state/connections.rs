@@ -19,7 +19,7 @@ pub(super) struct Conn<X, S> {
     /// In which of the lists of claimed attempts it is, while it is in one.
     pub(super) backoff_level: u8,
     /// Why it is not used again, if its last user or its peer said so.
-    pub(super) close_reason: Option<ConnectionCloseReason>,
+    pub(super) close_reason: Option<CloseReason>,
     /// How many requests it was granted to.
     pub(super) served: u64,
     /// The waiter it was made for, which it could not serve at once. Shared ones only.
@@ -49,7 +49,7 @@ pub(super) enum Stage<X, S> {
         /// Whether the peer has said so.
         has_settings: bool,
         /// Why it takes no more exchanges.
-        retired: Option<ConnectionCloseReason>,
+        retired: Option<CloseReason>,
     },
 }
 

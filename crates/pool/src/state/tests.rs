@@ -95,7 +95,7 @@ impl Bench {
                     let waiter = *waiter;
                     done.push(Effect::Close {
                         connection: Connection::Exclusive(number(connection)),
-                        reason: ConnectionCloseReason::PeerEnded,
+                        reason: CloseReason::PeerClosed,
                     });
                     self.handle(Input::Stale { waiter });
                 } else {
@@ -186,9 +186,9 @@ impl Bench {
         if self.dead.contains(&connection) {
             self.effects.push(Effect::Close {
                 connection: Connection::Exclusive(connection),
-                reason: ConnectionCloseReason::PeerEnded,
+                reason: CloseReason::PeerClosed,
             });
-            let reason = ConnectionCloseReason::PeerEnded;
+            let reason = CloseReason::PeerClosed;
             self.handle(Input::Ended { waiter, reason });
         } else {
             self.handle(Input::Returned {
@@ -200,7 +200,6 @@ impl Bench {
     }
 
     fn ended(&mut self, waiter: WaiterId, reason: CloseReason) {
-        let reason = ConnectionCloseReason::Exchange(reason);
         self.handle(Input::Ended { waiter, reason });
     }
 

@@ -22,7 +22,7 @@ fn a_waiter_survives_the_end_of_the_last_connection_of_its_route() {
     let (_, connection) = bench.park(&route);
     bench.dead.insert(connection);
     bench.ask(&route);
-    assert_eq!(bench.told(), ["close 1: peer ended", "dial host0"]);
+    assert_eq!(bench.told(), ["close 1: peer closed", "dial host0"]);
 }
 
 #[test]
@@ -123,9 +123,9 @@ fn an_idle_connection_makes_room_for_another_route_the_longest_idle_first() {
     bench.pass(1);
     bench.park(&plain(1));
     bench.ask(&plain(2));
-    assert_eq!(bench.told(), ["close 1: made room", "dial host2"]);
+    assert_eq!(bench.told(), ["close 1: slot needed", "dial host2"]);
     bench.ask(&plain(3));
-    assert_eq!(bench.told(), ["close 2: made room", "dial host3"]);
+    assert_eq!(bench.told(), ["close 2: slot needed", "dial host3"]);
     bench.ask(&plain(4));
     assert_eq!(bench.told(), [""; 0]);
 }
@@ -142,7 +142,7 @@ fn an_unclaimed_attempt_is_abandoned_before_an_idle_connection_is_evicted() {
     assert_eq!(bench.told(), ["abandon", "dial host2"]);
     // It comes all the same, a little late.
     bench.made(dial);
-    assert_eq!(bench.told(), ["close 2: superfluous"]);
+    assert_eq!(bench.told(), ["close 2: redundant"]);
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn a_route_with_a_long_queue_gives_up_a_connection_for_another_in_the_end() {
     };
     assert_eq!(served, 16);
     let words: Vec<_> = actions.iter().map(word).collect();
-    assert_eq!(words, ["close 1: made room", "dial host1"]);
+    assert_eq!(words, ["close 1: slot needed", "dial host1"]);
 }
 
 #[test]
@@ -259,20 +259,20 @@ fn a_dead_connection_is_found_when_it_is_granted_returned_or_calls_its_waker() {
     let waiter = bench.ask(&route);
     let actions = bench.drain();
     let words: Vec<_> = actions.iter().map(word).collect();
-    assert_eq!(words, ["close 1: peer ended", "dial host0"]);
+    assert_eq!(words, ["close 1: peer closed", "dial host0"]);
 
     let connection = bench.made(one_dial(&actions));
     bench.drain();
     bench.dead.insert(connection);
     bench.back(waiter, connection);
-    assert_eq!(bench.told(), ["close 2: peer ended"]);
+    assert_eq!(bench.told(), ["close 2: peer closed"]);
 
     let (place, connection) = bench.park(&route);
     bench.woken(place);
     assert_eq!(bench.told(), [""; 0], "a false alarm");
     bench.dead.insert(connection);
     bench.woken(place);
-    assert_eq!(bench.told(), ["close 3: peer ended"]);
+    assert_eq!(bench.told(), ["close 3: peer closed"]);
     bench.woken(place);
     assert_eq!(bench.told(), [""; 0], "old news");
 }
@@ -350,9 +350,9 @@ fn age_ends_a_connection_wherever_it_is() {
     bench.park(&route);
     bench.pass(10);
     bench.handle(Input::Tick);
-    assert_eq!(bench.told(), ["close 2: max age"]);
+    assert_eq!(bench.told(), ["close 2: max lifetime"]);
     bench.back(busy, 1);
-    assert_eq!(bench.told(), ["close 1: max age"]);
+    assert_eq!(bench.told(), ["close 1: max lifetime"]);
     assert_eq!(bench.state.next_tick(), None);
 }
 
@@ -383,13 +383,7 @@ fn too_many_idle_ones_are_closed_the_oldest_first() {
     bench.park(&plain(1));
     bench.park(&plain(2));
     assert_eq!(bench.state.counts().idle, 2);
-    assert_eq!(
-        bench
-            .state
-            .stats()
-            .closed_for(ConnectionCloseReason::IdleLimit),
-        2
-    );
+    assert_eq!(bench.state.stats().closed_for(CloseReason::IdleLimit), 2);
 }
 
 #[test]
@@ -398,7 +392,7 @@ fn a_request_that_needs_a_new_connection_gets_one() {
     let route = plain(0);
     bench.park(&route);
     bench.request(&route, fresh());
-    assert_eq!(bench.told(), ["close 1: made room", "dial host0"]);
+    assert_eq!(bench.told(), ["close 1: slot needed", "dial host0"]);
 }
 
 #[test]
@@ -415,7 +409,7 @@ fn a_request_that_needs_a_new_connection_does_not_hold_up_later_ones() {
     bench.back(busy, connection);
     assert_eq!(granted(&bench.drain()), [(behind, connection)]);
     bench.back(behind, connection);
-    assert_eq!(bench.told(), ["close 1: made room", "dial host0"]);
+    assert_eq!(bench.told(), ["close 1: slot needed", "dial host0"]);
 }
 
 #[test]
@@ -605,7 +599,7 @@ fn a_second_shared_connection_that_is_not_needed_is_closed() {
     bench.ended(second, CloseReason::Finished);
     bench.drain();
     bench.made_shared(dial, 1);
-    assert_eq!(bench.told(), ["close 2: superfluous"]);
+    assert_eq!(bench.told(), ["close 2: redundant"]);
 }
 
 #[test]
@@ -674,7 +668,7 @@ fn a_busy_shared_connection_makes_room_too_if_it_must() {
         bench.ended(waiter, CloseReason::Finished);
         told.extend(bench.told());
     }
-    assert_eq!(told, ["close 1: made room", "dial host1"]);
+    assert_eq!(told, ["close 1: slot needed", "dial host1"]);
 }
 
 #[test]
@@ -703,7 +697,7 @@ fn a_lease_that_ends_twice_ends_once() {
     bench.back(waiter, connection);
     bench.drain();
     bench.back(waiter, 77);
-    assert_eq!(bench.told(), ["close 77: superfluous"]);
+    assert_eq!(bench.told(), ["close 77: redundant"]);
     assert_eq!(bench.state.counts().idle, 1);
 }
 
@@ -776,14 +770,18 @@ fn the_latest_word_of_the_server_counts() {
 
 #[test]
 fn a_connection_the_server_will_not_keep_is_not_kept() {
-    for said in [hints(0), KeepAliveHints::default().with_max_requests(0)] {
+    let no_more = KeepAliveHints::default().with_max_requests(0);
+    for (said, reason) in [
+        (hints(0), "idle timeout"),
+        (no_more, "keep-alive exhausted"),
+    ] {
         let mut bench = Bench::new(|_| {});
         let waiter = bench.ask(&plain(0));
         let dial = one_dial(&bench.drain());
         let connection = bench.made(dial);
         bench.drain();
         bench.back_with(waiter, connection, said);
-        assert_eq!(bench.told(), ["close 1: peer hinted"]);
+        assert_eq!(bench.told(), [format!("close 1: {reason}")]);
     }
 }
 
@@ -820,7 +818,7 @@ fn an_origin_whose_connects_hang_does_not_hold_every_slot_for_ever() {
     let connection = bench.made(one_dial(&actions));
     assert_eq!(granted(&bench.drain()), [(other, connection)]);
     bench.back(other, connection);
-    assert_eq!(bench.told(), ["close 1: made room", "dial host0"]);
+    assert_eq!(bench.told(), ["close 1: slot needed", "dial host0"]);
     bench.ask(&plain(1));
     assert_eq!(
         bench.told(),
@@ -884,7 +882,7 @@ fn draining_serves_waiters_rejects_new_requests_and_keeps_nothing() {
     assert_eq!(bench.told(), ["abandon"]);
     assert!(bench.state.is_empty());
     bench.made(dial);
-    assert_eq!(bench.told(), ["close 3: superfluous"]);
+    assert_eq!(bench.told(), ["close 3: redundant"]);
 }
 
 #[test]
@@ -969,7 +967,7 @@ fn an_attempt_that_is_older_than_the_patience_holds_back_no_other() {
     bench.made_shared(one_dial(&second), 10);
     assert_eq!(granted(&bench.drain()).len(), 3);
     bench.made_shared(hangs, 10);
-    assert_eq!(bench.told(), ["close 2: superfluous"]);
+    assert_eq!(bench.told(), ["close 2: redundant"]);
 }
 
 #[test]
@@ -1053,7 +1051,7 @@ fn a_connection_that_is_being_asked_is_not_granted_and_may_be_evicted() {
         connection,
         is_idle: true,
     });
-    assert_eq!(bench.told(), ["close 1: superfluous"]);
+    assert_eq!(bench.told(), ["close 1: redundant"]);
 }
 
 #[test]
