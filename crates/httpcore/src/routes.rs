@@ -293,8 +293,7 @@ impl Routes {
             _ => self.versions,
         };
         let mut parts = RouteParts::to(origin.clone());
-        let partition = apart.and_then(|apart| apart.partition.as_ref());
-        parts.partition = partition.map(|partition| partition.name().to_owned());
+        parts.partition = apart.and_then(|apart| apart.partition.clone());
         parts.tcp = self.tcp.clone();
         if let Some(path) = &self.unix_socket {
             parts.dial = Endpoint::Unix(path.clone());
@@ -315,9 +314,10 @@ impl Routes {
             let server_name = apart
                 .and_then(|apart| apart.server_name.as_ref())
                 .or(self.server_name.as_ref())
-                .map_or(origin.host(), ServerName::name);
+                .cloned()
+                .unwrap_or_else(|| ServerName::new(origin.host()));
             parts.hops.push(Hop::Tls {
-                server_name: server_name.to_owned(),
+                server_name,
                 offer: versions.offer(),
             });
         } else {
@@ -445,7 +445,7 @@ mod tests {
             let url = "https://a.test/".parse().unwrap();
             let name = |apart: Option<&RouteOverrides>| match routes.of(&url, apart).unwrap().hops()
             {
-                [Hop::Tls { server_name, .. }] => server_name.clone(),
+                [Hop::Tls { server_name, .. }] => server_name.name().to_owned(),
                 hops => panic!("{hops:?}"),
             };
             let asked = |name: &str| RouteOverrides {

@@ -17,7 +17,8 @@ use std::{
 
 use httpcore_core_primitives::{
     Alpn, Body, BoxFuture, ConnectionInfo, Error, Established, ExchangeContext, Origin, Request,
-    Response, Runtime, Scheme, SendError, SharedConnection, StreamLimit, Timeouts, Timer,
+    Response, Runtime, Scheme, SendError, ServerName, SharedConnection, StreamLimit, Timeouts,
+    Timer,
 };
 use httpcore_pool::{Connect, ConnectContext, Hop, Pool, PoolConfig, Route, RouteParts};
 
@@ -154,7 +155,7 @@ fn a_stream_limit_that_arrives_before_the_pool_has_the_connection_is_not_lost() 
     let ask = |host| {
         let mut parts = RouteParts::to(Origin::new(Scheme::Https, host, 443));
         parts.hops = vec![Hop::Tls {
-            server_name: host.to_owned(),
+            server_name: ServerName::new(host),
             offer: vec![Alpn::Http2],
         }];
         pool.send(parts.into(), Request::new(Body::empty()))

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::*;
-use httpcore_core_primitives::{Alpn, Origin, Scheme};
+use httpcore_core_primitives::{Alpn, Origin, Scheme, ServerName};
 
 use crate::route::{Hop, RouteParts};
 
@@ -32,7 +32,7 @@ fn negotiated(n: usize) -> Route {
     let host = format!("host{n}");
     let mut parts = RouteParts::to(Origin::new(Scheme::Https, &host, 443));
     parts.hops = vec![Hop::Tls {
-        server_name: host,
+        server_name: ServerName::new(host),
         offer: vec![Alpn::Http2, Alpn::Http1],
     }];
     parts.into()
