@@ -26,7 +26,7 @@ impl<T> Few<T> {
     }
 
     /// Appends `item`.
-    #[inline]
+    #[inline(always)]
     pub fn push(&mut self, item: T) {
         if self.first.is_none() {
             self.first = Some(item);

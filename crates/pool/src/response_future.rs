@@ -243,15 +243,13 @@ impl ResponseFuture {
                 Connection::Shared(connection) => connection.info(),
             }));
         }
-        // Here, and not by `expect`: it would be moved once more for each.
-        let (exchange, shared) = match (connection, self.request.take()) {
-            (Connection::Exclusive(connection), Some(request)) => {
-                (connection.exchange(request, context), false)
-            }
-            (Connection::Shared(connection), Some(request)) => {
-                (connection.exchange(request, context), true)
-            }
-            (_, None) => unreachable!("a request is handed over once an attempt"),
+        // Not by `expect`, nor in a pair: it would be moved once more for each.
+        let Some(request) = self.request.take() else {
+            unreachable!("a request is handed over once an attempt")
+        };
+        let (exchange, shared) = match connection {
+            Connection::Exclusive(connection) => (connection.exchange(request, context), false),
+            Connection::Shared(connection) => (connection.exchange(request, context), true),
         };
         self.stage = Stage::Exchanging {
             exchange,
@@ -482,6 +480,7 @@ impl Future for ResponseFuture {
 
 /// Asks a connection that was granted whether it is still open, without the lock: its end may have
 /// arrived while the thread was busy, or the request was slow to take it.
+#[inline]
 fn is_usable(pool: &PoolInner, waiter: WaiterId, connection: &mut crate::inner::Held) -> bool {
     let unsettled = Unsettled { pool, waiter };
     let is_usable = match connection {

@@ -156,7 +156,7 @@ impl Routes {
     }
 
     /// The state of `route`, which is made if there is none.
-    #[inline]
+    #[inline(always)]
     pub(super) fn enter(&mut self, route: &Route) -> Key {
         let Some(&key) = self.index.get(route) else {
             return self.insert(route);
