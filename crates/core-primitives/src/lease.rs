@@ -253,8 +253,8 @@ pub enum LeaseEnd {
     Closed(CloseReason),
 }
 
-/// Limits on reuse that the peer announced, such as the parameters of the old `Keep-Alive` field. Nothing is promised by them; they let a connection be retired
-/// before the peer closes it under a request.
+/// Limits on reuse that the peer announced, such as the parameters of the old `Keep-Alive` field.
+/// They are no promises; they let a connection be retired before the peer closes it under a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KeepAliveHints {
