@@ -28,11 +28,14 @@ use httpcore_pool::{
 use httpcore_proto_h1::Http1Config;
 #[cfg(feature = "http2")]
 use httpcore_proto_h2::Http2Config;
+use httpcore_resolver::Resolve;
 
 use crate::{
     IntoUrl,
     connect::{ConnectDeps, Connector},
+    names::NameConfig,
     proxy::{self, Proxy, ProxyChoice, ProxyRules},
+    recent::RecentFailures,
     routes::{Routes, Versions},
 };
 
@@ -370,6 +373,7 @@ pub struct ConnectionPoolBuilder {
     server_name: Option<ServerName>,
     proxies: ProxyChoice,
     filter: Option<AddressFilter>,
+    names: NameConfig,
     race_delay: Duration,
 }
 
@@ -387,6 +391,7 @@ impl Default for ConnectionPoolBuilder {
             server_name: None,
             proxies: ProxyChoice::default(),
             filter: None,
+            names: NameConfig::default(),
             // RFC 8305 §5 recommends it.
             race_delay: Duration::from_millis(250),
         }
@@ -581,6 +586,40 @@ impl ConnectionPoolBuilder {
         self
     }
 
+    /// Sets the resolver of host names, in place of the backend's. It is not called for IP literals.
+    pub fn resolver(mut self, resolver: impl Resolve) -> Self {
+        self.names.resolver = Some(Arc::new(resolver));
+        self
+    }
+
+    /// Sets the addresses of `host`, which is then not looked up: in the order in which they should be
+    /// tried, without regard to case and a final dot. Without addresses, the name does not exist. A request
+    /// may have [overrides of its own](crate::RequestExt::resolve).
+    ///
+    /// ```
+    /// # use httpcore::ConnectionPool;
+    /// let staging = "192.0.2.7".parse()?;
+    /// let builder = ConnectionPool::builder().resolve("www.example.com", [staging]);
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
+    pub fn resolve(
+        mut self,
+        host: impl Into<String>,
+        addresses: impl IntoIterator<Item = IpAddr>,
+    ) -> Self {
+        let addresses = addresses.into_iter().collect();
+        self.names.hosts.push((host.into(), addresses));
+        self
+    }
+
+    /// Caches addresses for `positive`, unless they come with a TTL of their own, and for `negative`
+    /// that a name does not exist. There is no cache by default. See
+    /// [`CachingResolver`](crate::net::CachingResolver).
+    pub fn dns_cache(mut self, positive: Duration, negative: Duration) -> Self {
+        self.names.cache = Some((positive, negative));
+        self
+    }
+
     /// Sets the filter that must allow each address before it is connected to, for example
     /// [`PublicAddresses`](crate::net::PublicAddresses). A request's own filter is asked besides, and
     /// cannot allow what this one refuses. A refused request fails with
@@ -614,9 +653,11 @@ impl ConnectionPoolBuilder {
         .with_filter(self.filter);
         let runtime: Arc<dyn Runtime> = backend.clone();
         let connector = Connector(Arc::new(ConnectDeps {
+            names: self.names.build(&backend),
             backend,
             tls,
             race_delay: self.race_delay,
+            recent: RecentFailures::default(),
             http1: Arc::new(self.http1),
             #[cfg(feature = "http2")]
             http2: Arc::new(self.http2),
