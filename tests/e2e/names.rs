@@ -434,7 +434,7 @@ fn look_ups_in_parts_are_cancelled_at_any_moment_without_leaks() {
             .resolver(scripted(net, 10 * MS, Some(300 * MS)))
             .max_connections(1)
             .build(net.clone());
-        let (main, then) = (pool.clone(), pool.clone());
+        let (main, then) = (pool.clone(), pool);
         Scenario::new(async move {
             get(&main, "http://a.test/").await.unwrap();
         })
