@@ -34,6 +34,7 @@ use crate::{
     lease::ConnHandle,
     maintenance::{self, NextWake, Notifier},
     pool::{Connect, ConnectContext},
+    record::ConnectRecord,
     route::Route,
     state::{Arrival, ConnId, Connection, Effect, Effects, Input, Rejection, State, WaiterId},
 };
@@ -322,12 +323,17 @@ impl PoolInner {
     }
 
     /// An attempt to connect has ended.
-    pub(crate) fn connected(&self, conn: ConnId, result: Result<Established, Error>) {
+    pub(crate) fn connected(
+        &self,
+        conn: ConnId,
+        result: Result<Established, Error>,
+        record: ConnectRecord,
+    ) {
         let now = self.runtime.now();
         let handle = result
             .as_ref()
             .ok()
-            .map(|connection| ConnHandle::new(conn, connection, self));
+            .map(|connection| ConnHandle::new(conn, connection, record, self));
         let mut limit = None;
         let result = match (result, &handle) {
             (Ok(Established::Shared(connection)), Some(handle)) => {
@@ -387,7 +393,7 @@ impl PoolInner {
                     RequestSent::None,
                 )
                 .with_message("the runtime dropped the attempt to connect");
-                self.connected(conn, Err(error));
+                self.connected(conn, Err(error), ConnectRecord::default());
             }
         }
     }
