@@ -32,7 +32,7 @@ fn a_connection_serves_one_request_after_the_other() {
 }
 
 #[test]
-fn an_idle_connection_is_closed_after_its_idle_timeout_and_nothing_is_left_running() {
+fn idle_connection_is_closed_after_its_timeout_and_no_task_is_left() {
     let net = MockNet::new();
     let hour = Duration::from_secs(3600);
     let (pool, peer) = pool(&net, |config| {
@@ -100,6 +100,26 @@ fn a_close_by_the_server_is_noticed_without_a_request() {
 }
 
 #[test]
+fn close_is_noticed_on_a_connection_that_never_served_a_request() {
+    let net = MockNet::new();
+    let (pool, peer) = pool(&net, |config| config.idle_timeout = None);
+    *peer.dial.lock().unwrap() = SECOND;
+    net.run(async {
+        let mut request = Box::pin(pool.send(route(0), get("/")));
+        assert!(is_waiting(&mut request).await);
+        drop(request);
+    });
+    net.advance(SECOND);
+    assert_eq!((pool.status().idle_connections, peer.alive()), (1, 1));
+    net.run(async {
+        peer.close(0);
+        turn().await;
+    });
+    assert_eq!((pool.status().idle_connections, peer.alive()), (0, 0));
+    assert_eq!(pool.stats().closed_for(CloseReason::PeerClosed), 1);
+}
+
+#[test]
 fn a_dropped_response_closes_its_connection_and_the_next_request_is_served() {
     let net = MockNet::new();
     let (pool, peer) = pool(&net, |config| config.max_connections = Some(1));
@@ -115,7 +135,7 @@ fn a_dropped_response_closes_its_connection_and_the_next_request_is_served() {
 }
 
 #[test]
-fn a_connection_returned_after_a_long_exchange_is_idle_no_longer_than_others() {
+fn connection_returned_after_a_long_exchange_has_the_usual_idle_timeout() {
     let net = MockNet::new();
     let (pool, peer) = pool(&net, |config| config.idle_timeout = Some(4 * SECOND));
     net.run(async {

@@ -139,7 +139,7 @@ impl Connect for Connector {
 }
 
 #[test]
-fn a_stream_limit_that_arrives_before_the_pool_has_the_connection_is_not_lost() {
+fn early_stream_limit_of_a_new_connection_is_not_lost() {
     let runtime = Arc::new(ByHand::default());
     let begun = Arc::<AtomicUsize>::default();
     let dialler = Connector {

@@ -216,7 +216,7 @@ fn informational_responses_reach_their_listener() {
 }
 
 #[test]
-fn response_of_ten_kibibytes_is_one_read_and_releases_its_connection_with_the_head() {
+fn response_of_ten_kib_is_one_read_and_releases_its_connection_with_the_head() {
     let net = MockNet::new();
     let answer = format!(
         "HTTP/1.1 200 OK\r\nContent-Length: 10240\r\n\r\n{}",

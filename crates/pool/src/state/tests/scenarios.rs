@@ -26,7 +26,7 @@ fn a_waiter_survives_the_end_of_the_last_connection_of_its_route() {
 }
 
 #[test]
-fn a_waiter_takes_the_connection_that_is_ready_first_and_its_attempt_goes_on() {
+fn waiter_takes_the_first_ready_connection_and_its_attempt_continues() {
     let mut bench = Bench::new(|_| {});
     let route = plain(0);
     let first = bench.ask(&route);
@@ -251,7 +251,7 @@ fn a_limit_of_none_at_all_is_a_limit_of_one() {
 }
 
 #[test]
-fn a_dead_connection_is_found_when_it_is_granted_returned_or_calls_its_waker() {
+fn dead_connection_is_found_when_granted_returned_or_woken() {
     let mut bench = Bench::new(|_| {});
     let route = plain(0);
     let (_, connection) = bench.park(&route);
@@ -619,7 +619,7 @@ fn a_shared_connection_that_was_idle_for_too_long_is_not_granted() {
 }
 
 #[test]
-fn a_request_that_needs_a_new_connection_gets_it_beside_a_shared_one_with_room() {
+fn request_for_a_new_connection_gets_it_beside_a_shared_one_with_room() {
     let mut bench = Bench::new(|_| {});
     let route = negotiated(0);
     bench.ask(&route);
@@ -886,7 +886,7 @@ fn draining_serves_waiters_rejects_new_requests_and_keeps_nothing() {
 }
 
 #[test]
-fn a_request_that_arrives_as_the_last_connection_of_its_route_expires_is_served() {
+fn request_that_arrives_as_the_last_connection_expires_is_served() {
     let mut bench = Bench::new(|config| config.idle_timeout = Some(Duration::from_secs(4)));
     let route = plain(0);
     bench.park(&route);
@@ -911,7 +911,7 @@ fn no_attempt_begins_beside_a_shared_connection_whose_settings_are_awaited() {
 }
 
 #[test]
-fn a_shared_connection_that_ends_before_it_has_said_what_it_admits_is_followed_by_another() {
+fn shared_connection_that_ends_before_its_settings_is_replaced() {
     let mut bench = Bench::new(|_| {});
     let route = negotiated(0);
     let waiters: Vec<_> = (0..2).map(|_| bench.ask(&route)).collect();
@@ -923,7 +923,7 @@ fn a_shared_connection_that_ends_before_it_has_said_what_it_admits_is_followed_b
 }
 
 #[test]
-fn a_connection_to_a_peer_that_admitted_nothing_is_lent_once_it_has_said_otherwise() {
+fn connection_is_lent_once_its_stream_limit_rises_from_zero() {
     let mut bench = Bench::new(|_| {});
     let route = negotiated(0);
     let waiters: Vec<_> = (0..2).map(|_| bench.ask(&route)).collect();
@@ -998,7 +998,7 @@ fn an_attempt_whose_request_ran_into_a_limit_is_taken_over_by_none() {
 }
 
 #[test]
-fn an_attempt_that_hangs_makes_way_for_another_where_a_route_has_no_more_slots() {
+fn hanging_attempt_is_replaced_when_its_route_has_no_slot_left() {
     let mut bench = Bench::new(|config| {
         config.connect_patience = Some(Duration::from_secs(1));
         config.max_connections_per_origin = Some(1);
