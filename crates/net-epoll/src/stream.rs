@@ -5,14 +5,17 @@ use std::{
     io::{self, IoSlice},
     net::SocketAddr,
     task::{Context, Poll, ready},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use bytes::BytesMut;
 use httpcore_core_primitives::{ConnectionInfo, IdleEvent, NetworkStream, noop_waker};
 use socket2::Socket;
 
-use httpcore_net_common::{socket, spare};
+use httpcore_net_common::{
+    socket::{self, IDLE_CHECK_MAX_AGE},
+    spare,
+};
 
 use crate::{
     reactor::{Reactor, SourceId},
@@ -23,11 +26,6 @@ use crate::{
 /// Maximum number of bytes that one stream moves between two polls for events; then it yields. This bounds
 /// the time for which a small request waits beside a large download.
 const BUDGET_BYTES: usize = 256 * 1024;
-
-/// Maximum age of an observation of an idle socket: of the read that emptied it, or of the last poll for
-/// events. After that, a check makes a system call. It is more than the time between two exchanges in a
-/// busy loop, and of the order of a round trip, during which an end of the peer is on its way in any case.
-const IDLE_CHECK_MAX_AGE: Duration = Duration::from_micros(500);
 
 /// A registered socket. Dropping it closes the socket, which also removes it from the epoll set.
 pub(crate) struct Stream {

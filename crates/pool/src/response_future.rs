@@ -245,13 +245,15 @@ impl ResponseFuture {
                 Connection::Shared(connection) => connection.info(),
             }));
         }
-        // Not by `expect`, nor in a pair: it would be moved once more for each.
-        let Some(request) = self.request.take() else {
-            unreachable!("a request is handed over once an attempt")
-        };
-        let (exchange, shared) = match connection {
-            Connection::Exclusive(connection) => (connection.exchange(request, context), false),
-            Connection::Shared(connection) => (connection.exchange(request, context), true),
+        // Here, and not by `expect` or `let`: it would be moved once more for each.
+        let (exchange, shared) = match (connection, self.request.take()) {
+            (Connection::Exclusive(connection), Some(request)) => {
+                (connection.exchange(request, context), false)
+            }
+            (Connection::Shared(connection), Some(request)) => {
+                (connection.exchange(request, context), true)
+            }
+            (_, None) => unreachable!("a request is handed over once an attempt"),
         };
         self.stage = Stage::Exchanging {
             exchange,
