@@ -57,7 +57,7 @@ pub use drain::{Drain, DrainSummary};
 #[doc(hidden)]
 pub use lock_count::lock_count;
 pub use pool::{Connect, ConnectContext, Pool};
-pub use response_future::ResponseFuture;
+pub use response_future::{Reservation, ResponseFuture};
 pub use route::{Endpoint, Hop, ProxyHop, Route, RouteParts, WeakRoute};
 pub use state::{ConnectionCloseReason, PoolStats};
 pub use status::{ConnectionStatus, PoolStatus};

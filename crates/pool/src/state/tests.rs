@@ -133,6 +133,16 @@ impl Bench {
         self.handle(request).unwrap()
     }
 
+    fn reserve(&mut self, route: &Route, seconds: u64) -> WaiterId {
+        let hold = Some(Duration::from_secs(seconds));
+        self.handle(Input::Reserve { route, hold }).unwrap()
+    }
+
+    /// Whether it still was a reservation.
+    fn unreserve(&mut self, waiter: WaiterId) -> bool {
+        self.handle(Input::Unreserve { waiter }).is_some()
+    }
+
     fn cancel(&mut self, waiter: WaiterId) {
         let timed_out = false;
         self.handle(Input::Cancel { waiter, timed_out });
@@ -286,6 +296,8 @@ fn word(effect: &Effect<u32, u32>) -> String {
             Rejection::PoolClosed => "refuse: closed".to_owned(),
         },
         Effect::ConnectLost { .. } => "requeued".to_owned(),
+        Effect::ReservationReady { .. } => "ready".to_owned(),
+        Effect::ReservationExpired { .. } => "expired".to_owned(),
         Effect::Close {
             connection, reason, ..
         } => format!("close {}: {}", number(connection), reason.label()),
