@@ -310,7 +310,14 @@ impl PoolInner {
                 (Reserved::Over, None)
             } else if let Some(Err(why)) = &locked.waiter(waiter).outcome {
                 let closed = matches!(why, Rejection::PoolClosed);
-                (if closed { Reserved::Closed } else { Reserved::Refused }, None)
+                (
+                    if closed {
+                        Reserved::Closed
+                    } else {
+                        Reserved::Refused
+                    },
+                    None,
+                )
             } else if locked.state.is_ready(waiter) {
                 (Reserved::Ready, None)
             } else {

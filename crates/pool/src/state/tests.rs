@@ -12,6 +12,7 @@ use crate::route::{Hop, RouteParts};
 
 mod audit;
 mod random;
+mod reservations;
 mod scenarios;
 
 fn any() -> ConnectionPolicy {
