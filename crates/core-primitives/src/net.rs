@@ -84,17 +84,15 @@ pub trait NetworkStream: fmt::Debug + Send + 'static {
     ///
     /// # For callers
     ///
-    /// Call it when the stream becomes idle, with the waker that is to be called for later events, and
-    /// with the no-op waker immediately before it is used: a caller that is woken may be told of an event
-    /// by its waker instead of by this call. Hold no lock: the call may make a system call, decrypt, and
-    /// call the waker. Events that reach this host between this
+    /// Call it when the stream becomes idle and again immediately before it is used. Hold no lock: the
+    /// call may make a system call, decrypt, and call the waker. Events that reach this host between this
     /// call and the next write cannot be known: a request on a connection that its peer closes in that
     /// interval fails as usual.
     ///
     /// # For implementers
     ///
-    /// To a caller with the no-op waker, report what has reached this host *now*, not what an event loop
-    /// has reported so far: the loop does not run while its thread computes. Such a result may rely on an earlier observation, of this stream or
+    /// Report what has reached this host *now*, not what an event loop has reported so far: the loop does
+    /// not run while its thread computes. A result may rely on an earlier observation, of this stream or
     /// of all streams by the loop, for half a millisecond at most; a loop that polls continuously
     /// then needs no system call for this. Data that was found must be readable by
     /// [`poll_read`](Self::poll_read) at once, whether or not the loop has reported it.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use httpcore_core_primitives::{ConnectionInfo, IdleEvent, NetworkStream, noop_waker};
+use httpcore_core_primitives::{ConnectionInfo, IdleEvent, NetworkStream};
 use socket2::Socket;
 
 use httpcore_net_common::{
@@ -227,17 +227,15 @@ impl NetworkStream for Stream {
         Poll::Ready(socket::shut_down_writing(&self.source.socket))
     }
 
-    /// Probes the socket, which is a system call, if it is marked as readable; and for a caller with a no-op
-    /// waker, which is not woken by a later event, if it was not observed to be empty within
-    /// [`IDLE_CHECK_MAX_AGE`].
+    /// Probes the socket, which is a system call, if it is marked as readable, or if it was not observed to
+    /// be empty within [`IDLE_CHECK_MAX_AGE`].
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEvent> {
         loop {
             let readiness = match self.source.ready(Direction::Read) {
                 Ok(readiness) => readiness,
                 Err(error) => return Poll::Ready(IdleEvent::Failed(error.kind())),
             };
-            let is_woken = !noop_waker().will_wake(cx.waker());
-            if readiness.is_some() || !is_woken && !self.is_known_empty() {
+            if readiness.is_some() || !self.is_known_empty() {
                 if let Some(end) = socket::probe_idle(&self.source.socket) {
                     // A layer above may have to read it, such as session tickets of TLS.
                     self.source.set_ready_by_probe(Direction::Read);

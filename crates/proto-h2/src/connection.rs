@@ -21,7 +21,7 @@ use crate::{
     driver::Driver,
     error,
     exchange::ExchangeFuture,
-    link::{ConnShared, LinkStage},
+    link::ConnShared,
     payload::Payload,
     tokio_io::{Io, SharedIo, WeakIo},
 };
@@ -173,12 +173,11 @@ impl SharedConnection for H2Connection {
     /// frames. Until the driver has been polled for the first time, the connection counts as open.
     fn check_open(&self) -> bool {
         let link = &self.shared.link;
-        !link.is_gone()
-            && match link.stage() {
-                LinkStage::New => true,
-                LinkStage::Driven => self.shared.io.is_open(link),
-                LinkStage::Ended => false,
-            }
+        if link.is_gone() || link.end().is_some() {
+            return false;
+        }
+        link.driver()
+            .is_none_or(|driver| self.shared.io.is_open(&driver))
     }
 
     fn info(&self) -> ConnectionInfo {

@@ -130,15 +130,6 @@ fn wake(waiting: Vec<(u64, Waker)>) {
     }
 }
 
-/// How far a connection has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum LinkStage {
-    /// Its driver has not been polled yet.
-    New,
-    Driven,
-    Ended,
-}
-
 /// How a connection ended.
 #[derive(Clone, Debug)]
 pub(crate) enum End {
@@ -309,18 +300,6 @@ impl ConnShared {
     /// Records the end of the connection. The first failure is the explanation.
     pub(crate) fn ended(&self, end: End) {
         self.state().end.get_or_insert(end);
-    }
-
-    /// Returns how far the connection has come.
-    pub(crate) fn stage(&self) -> LinkStage {
-        let state = self.state();
-        if state.end.is_some() {
-            LinkStage::Ended
-        } else if state.driver.is_some() {
-            LinkStage::Driven
-        } else {
-            LinkStage::New
-        }
     }
 
     pub(crate) fn end(&self) -> Option<End> {

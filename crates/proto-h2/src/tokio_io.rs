@@ -5,11 +5,11 @@ use std::{
     io::{self, IoSlice},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak},
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use bytes::BytesMut;
-use httpcore_core_primitives::{BoxStream, ErrorKind, IdleEvent, noop_waker};
+use httpcore_core_primitives::{BoxStream, ErrorKind, IdleEvent};
 use httpcore_proto_common::{buffers, write_buf::WriteBuf};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -195,11 +195,8 @@ impl Io {
     /// Returns the end of the stream if no task has noticed it: on a thread that waits elsewhere,
     /// the loop may not have run for a long time. What has not been written then can be sent on
     /// another connection.
-    fn end_while_idle(&mut self) -> Option<End> {
-        match self
-            .stream
-            .poll_idle(&mut Context::from_waker(noop_waker()))
-        {
+    fn end_while_idle(&mut self, cx: &mut Context<'_>) -> Option<End> {
+        match self.stream.poll_idle(cx) {
             Poll::Ready(IdleEvent::Closed) => Some(End::Closed),
             Poll::Ready(IdleEvent::Failed(kind)) => Some(End::Failed(Arc::new(kind.into()))),
             // What can be read is read in the next poll.
@@ -207,20 +204,18 @@ impl Io {
         }
     }
 
-    /// Returns whether the stream is open, by what has arrived so far. The driver reads what was found.
-    fn is_open(&mut self) -> bool {
-        let now = &mut Context::from_waker(noop_waker());
-        let mut end = self.stream.poll_idle(now);
+    /// Returns whether the stream is open, by what has arrived so far. `cx` is that of the driver,
+    /// which then reads what was found.
+    fn is_open(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut end = self.stream.poll_idle(cx);
         // The end may have arrived behind frames.
         if matches!(end, Poll::Ready(IdleEvent::UnsolicitedData))
             && self.incoming.is_empty()
             && self.link.may_read()
         {
-            let driver = self.link.driver();
-            let driver = driver.as_ref().unwrap_or(noop_waker());
-            end = match self.poll_fill(&mut Context::from_waker(driver)) {
+            end = match self.poll_fill(cx) {
                 Poll::Ready(Ok(())) if self.incoming.is_empty() => Poll::Ready(IdleEvent::Closed),
-                Poll::Ready(Ok(())) => self.stream.poll_idle(now),
+                Poll::Ready(Ok(())) => self.stream.poll_idle(cx),
                 Poll::Ready(Err(error)) => Poll::Ready(IdleEvent::Failed(error.kind())),
                 Poll::Pending => Poll::Pending,
             };
@@ -292,7 +287,7 @@ impl Io {
     fn poll_write_all(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         let failed = |error| End::Failed(Arc::new(error));
         if self.link.begins_anew()
-            && let Some(end) = self.end_while_idle()
+            && let Some(end) = self.end_while_idle(cx)
         {
             return Poll::Ready(Err(end));
         }
@@ -360,22 +355,21 @@ impl SharedIo {
 pub(crate) struct WeakIo(Weak<Mutex<Io>>);
 
 impl WeakIo {
-    /// Returns whether the stream is open, by what has arrived so far. Wakes the driver if there is
-    /// something for it to read.
-    pub(crate) fn is_open(&self, link: &ConnShared) -> bool {
+    /// Returns whether the stream is open, by what has arrived so far. Wakes the driver, whose
+    /// waker this is, if there is something for it to read.
+    pub(crate) fn is_open(&self, driver: &Waker) -> bool {
         let Some(io) = self.0.upgrade() else {
             return false;
         };
+        let mut cx = Context::from_waker(driver);
         let (is_open, has_frames) = match io.try_lock() {
-            Ok(mut io) => (io.is_open(), !io.incoming.is_empty()),
-            Err(TryLockError::Poisoned(io)) => (io.into_inner().is_open(), true),
+            Ok(mut io) => (io.is_open(&mut cx), !io.incoming.is_empty()),
+            Err(TryLockError::Poisoned(io)) => (io.into_inner().is_open(&mut cx), true),
             // The driver is reading or writing at this moment.
             Err(TryLockError::WouldBlock) => return true,
         };
-        if (!is_open || has_frames)
-            && let Some(driver) = link.driver()
-        {
-            driver.wake();
+        if !is_open || has_frames {
+            driver.wake_by_ref();
         }
         is_open
     }
