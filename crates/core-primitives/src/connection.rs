@@ -116,6 +116,9 @@ pub trait ExclusiveConnection: fmt::Debug + Send + 'static {
     /// The exchange owns the connection. When the response has been read to its end and the connection
     /// can be reused, the exchange returns it through the lease in `context`. In every other case,
     /// including a drop before the end, connection and lease are dropped together, the connection first.
+    ///
+    /// A future that is polled after it was ready yields an error of
+    /// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest): it neither panics nor waits.
     fn exchange(
         self: Box<Self>,
         request: Request,

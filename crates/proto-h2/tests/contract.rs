@@ -640,3 +640,37 @@ fn frames_of_a_body_are_one_write_without_a_copy() {
     });
     ends_clean(&net);
 }
+
+#[test]
+fn exchange_that_is_polled_after_its_end_yields_an_error() {
+    for (is_answered, is_whole) in [(true, true), (true, false), (false, false)] {
+        let net = MockNet::new();
+        net.run(async {
+            let connection = connect(&net, async move |stream| {
+                let mut server = Server::begin(stream).await;
+                server.admit(10).await;
+                let (stream, _) = server.next(HEADERS).await.unwrap();
+                match (is_answered, is_whole) {
+                    (true, true) => server.answer(stream).await,
+                    (true, false) => server.send(HEADERS, END_HEADERS, stream, OK).await,
+                    (false, _) => server.send(RST_STREAM, 0, stream, &[0, 0, 0, 2]).await,
+                }
+                server.next(GOAWAY).await;
+            });
+            let connection = connection.await;
+            let book = Arc::<Book>::default();
+            let mut exchange = connection.exchange(get(), book.context());
+            let kept = exchange.as_mut().await;
+            assert_eq!(kept.is_ok(), is_answered);
+            for _ in 0..3 {
+                let failure = exchange.as_mut().await.unwrap_err();
+                assert_eq!(failure.error.kind(), ErrorKind::InvalidRequest);
+                assert_eq!(failure.error.sent(), RequestSent::Full);
+                assert!(failure.request.is_none());
+            }
+            drop((kept, exchange, connection));
+            assert_eq!(book.ends().len(), 1);
+        });
+        ends_clean(&net);
+    }
+}
