@@ -75,6 +75,7 @@ impl Attempt {
         if self.speaks_http2(chosen)? {
             // In a box, since it is large, and most connections are of the other kind.
             let http2 = self.means.http2.clone();
+            self.reached(ErrorPhase::Connect);
             let opening = Box::pin(H2Connection::open(stream, self.runtime(), http2));
             let connection = self
                 .within(TimeoutKind::Connect, opening)
@@ -147,6 +148,7 @@ impl Attempt {
     }
 
     async fn connect(&self) -> Result<BoxStream, Error> {
+        self.reached(ErrorPhase::Connect);
         let connected = match self.route.dial() {
             Endpoint::Tcp { host, port } => match self.route.literal() {
                 Some(literal) => {
@@ -155,6 +157,7 @@ impl Attempt {
                 }
                 None => {
                     let addresses = self.resolve(host, *port).await?;
+                    self.reached(ErrorPhase::Connect);
                     let race = self.race().run(addresses, self.means.race_delay);
                     self.within(TimeoutKind::Connect, race).await
                 }
@@ -186,6 +189,7 @@ impl Attempt {
     }
 
     pub(crate) async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
+        self.reached(ErrorPhase::Resolve);
         self.trace()
             .emit(|| (self.now(), TraceEvent::ResolveStarted { host }));
         let lookup = self.means.backend.resolve(host, port);
@@ -226,6 +230,7 @@ impl Attempt {
                     .with_message("this pool was built without TLS"),
             );
         };
+        self.reached(ErrorPhase::Tls);
         self.trace()
             .emit(|| (self.now(), TraceEvent::TlsStarted { server_name }));
         let handshake = tls.handshake(stream, server_name, offer);
@@ -282,6 +287,11 @@ impl Attempt {
             ErrorKind::Timeout(limit)
         };
         Error::new(kind, phase, RequestSent::None)
+    }
+
+    /// Records the step that the attempt has reached, for a request whose limit ends its wait.
+    pub(crate) fn reached(&self, phase: ErrorPhase) {
+        self.terms.phase.set(phase);
     }
 
     pub(crate) fn route(&self) -> &Route {

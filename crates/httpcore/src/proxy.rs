@@ -393,6 +393,7 @@ impl Attempt {
         stream: BoxStream,
         negotiation: &mut dyn Negotiation,
     ) -> Result<Result<Tunnel, ProxyError>, Error> {
+        self.reached(ErrorPhase::Proxy);
         self.within(TimeoutKind::Connect, negotiate(stream, negotiation))
             .await
             .ok_or_else(|| self.timed_out(TimeoutKind::Connect, ErrorPhase::Proxy))

@@ -9,7 +9,7 @@ use std::{
 };
 
 use httpcore_core_primitives::{
-    BoxFuture, Error, ErrorKind, Established, TimeoutKind, Timer, TraceEvent,
+    BoxFuture, Error, ErrorKind, ErrorPhase, Established, TimeoutKind, Timer, TraceEvent,
 };
 
 use crate::{inner::PoolInner, pool::ConnectContext, route::Route, state::ConnId};
@@ -67,6 +67,7 @@ impl Step {
     fn begin(pool: &PoolInner, route: &Route, context: &ConnectContext) -> Self {
         let trace = &context.trace;
         trace.emit(|| (pool.runtime.now(), TraceEvent::ConnectStarted));
+        context.phase.set(ErrorPhase::Connect);
         Step::Attempt(pool.connect.connect(route, context))
     }
 }

@@ -32,7 +32,7 @@ use crate::{
     effects::Few,
     lease::ConnHandle,
     maintenance::{self, NextWake, Notifier},
-    pool::{Connect, ConnectContext},
+    pool::{Connect, ConnectContext, ConnectPhase},
     route::Route,
     state::{
         Arrival, ConnId, Connection, ConnectionCloseReason, Effect, Effects, Input, Rejection,
@@ -86,6 +86,8 @@ struct ConnSlot {
     /// Once it is made. Of the connection that had the slot before, until then.
     handle: Option<Arc<ConnHandle>>,
     connect_waker: Option<Waker>,
+    /// How far the attempt is.
+    phase: ConnectPhase,
 }
 
 /// A connection that was granted.
@@ -263,6 +265,15 @@ impl PoolInner {
         answer
     }
 
+    /// Returns how far the attempt to connect is that `waiter` waits for.
+    pub(crate) fn connect_phase(&self, waiter: WaiterId) -> ErrorPhase {
+        let mut locked = self.lock();
+        match locked.state.awaited_connect(waiter) {
+            Some(conn) => locked.conn(conn).phase.get(),
+            None => ErrorPhase::Connect,
+        }
+    }
+
     /// A wait ends before it has taken what it was granted, or been granted anything.
     pub(crate) fn cancel_wait(&self, waiter: WaiterId, timed_out: bool) {
         let now = self.runtime.now();
@@ -352,6 +363,7 @@ impl PoolInner {
             if locked.state.is_wanted(conn) {
                 let slot = locked.conn(conn);
                 waker = slot.connect_waker.take();
+                slot.phase = ConnectPhase::default();
                 if handle.is_some() {
                     slot.handle = handle.clone();
                 }
@@ -564,7 +576,9 @@ impl Locked {
                 route,
                 waiter,
             } => {
-                let context = self.waiter(waiter).context.clone();
+                let mut context = self.waiter(waiter).context.clone();
+                context.phase = ConnectPhase::new();
+                self.conn(conn).phase = context.phase.clone();
                 let connecting = Connecting::new(pool.me.clone(), conn, route, context);
                 actions.connects.push(Box::new(connecting));
             }

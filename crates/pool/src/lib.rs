@@ -56,7 +56,7 @@ pub use drain::{Drain, DrainSummary};
 #[cfg(feature = "lock-count")]
 #[doc(hidden)]
 pub use lock_count::lock_count;
-pub use pool::{Connect, ConnectContext, Pool};
+pub use pool::{Connect, ConnectContext, ConnectPhase, Pool};
 pub use response_future::ResponseFuture;
 pub use route::{Endpoint, Hop, ProxyHop, Route, RouteParts, WeakRoute};
 pub use state::{ConnectionCloseReason, PoolStats};

@@ -20,7 +20,7 @@ use httpcore_core_primitives::{
 use crate::{
     config::Retry,
     inner::{Granted, PoolInner, WaitsFor},
-    pool::ConnectContext,
+    pool::{ConnectContext, ConnectPhase},
     retry::may_be_sent_again,
     route::Route,
     state::{Arrival, Connection, ConnectionCloseReason, Input, Rejection, WaiterId},
@@ -147,6 +147,7 @@ impl ResponseFuture {
         ConnectContext {
             timeouts: timeouts(&self.pool, self.request.as_ref()),
             trace: self.trace.clone(),
+            phase: ConnectPhase::default(),
         }
     }
 
@@ -360,10 +361,10 @@ impl ResponseFuture {
     }
 
     /// Returns the error of the time limit that ended the wait.
-    fn too_late(&self, waits_for: WaitsFor, limit: Instant) -> Error {
+    fn too_late(&self, waits_for: WaitsFor, waiter: WaiterId, limit: Instant) -> Error {
         let (phase, kind) = match waits_for {
             WaitsFor::OwnConnect | WaitsFor::OtherConnect => {
-                (ErrorPhase::Connect, TimeoutKind::Connect)
+                (self.pool.connect_phase(waiter), TimeoutKind::Connect)
             }
             WaitsFor::Slot => (ErrorPhase::Acquire, TimeoutKind::Acquire),
         };
@@ -414,8 +415,11 @@ impl ResponseFuture {
         let timer = timer.get_or_insert_with(|| runtime.timer("waiting for a connection"));
         std::task::ready!(timer.poll_until(cx, limit));
         wait.timed_out = true;
+        let waiter = wait.waiter;
+        // Before it leaves the queue: the error says how far the attempt is that it waits for.
+        let error = self.too_late(waits_for, waiter, limit);
         self.queued = None;
-        Poll::Ready(Err(self.too_late(waits_for, limit)))
+        Poll::Ready(Err(error))
     }
 }
 
