@@ -26,7 +26,6 @@
 //! - [`task`](Task): tasks with an output. The task queue and the table of timers are
 //!   `httpcore-executor`'s.
 //! - Names are resolved by [httpcore-resolver](https://docs.rs/httpcore-resolver), on worker threads.
-//! - `watch`: in debug builds, a warning if an operation waits on a loop that no thread runs.
 //! - [`blocking`]: the same loop for blocking programs: a thread that waits for one response blocks in
 //!   its socket.
 //! - `sync`: the types by which threads synchronise.
@@ -104,7 +103,8 @@ mod time;
 mod udp;
 mod unix;
 mod waiters;
-mod watch;
+#[cfg(all(test, debug_assertions))]
+mod watch_tests;
 
 use std::{
     fmt,
