@@ -41,6 +41,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod address_filter;
 pub mod base64;
 pub mod body;
 mod classify;
@@ -64,6 +65,7 @@ pub mod trace;
 pub mod upgrade;
 pub mod watch;
 
+pub use address_filter::{AddressFilter, AddressRefused, ConnectTarget};
 pub use body::{Body, BodyLength};
 pub use close_reason::CloseReason;
 pub use collect::Collected;

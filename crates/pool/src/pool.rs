@@ -17,6 +17,7 @@ use crate::{
     config::PoolConfig,
     drain::Drain,
     inner::PoolInner,
+    record::ConnectRecord,
     response_future::ResponseFuture,
     route::Route,
     state::{Input, PoolStats},
@@ -54,6 +55,8 @@ pub struct ConnectContext {
     /// The step which the attempt has reached. An implementation sets it, so that a time limit that ends
     /// a request's wait reports the phase in which the attempt was.
     pub phase: ConnectPhase,
+    /// Receives what the attempt finds out.
+    pub record: ConnectRecord,
 }
 
 /// The step which an attempt to connect has reached. Its clones share the value.

@@ -72,7 +72,7 @@ impl Events {
         poll_fn(|cx| self.poll_event(cx)).await
     }
 
-    /// As [`event`](Self::event).
+    /// Like [`event`](Self::event).
     pub fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Event, Error>>> {
         if let Some(failure) = &self.failure {
             return Poll::Ready(Some(Err(failure.repeated())));

@@ -120,7 +120,7 @@ impl EventSource {
         poll_fn(|cx| self.poll_event(cx)).await
     }
 
-    /// As [`event`](Self::event).
+    /// Like [`event`](Self::event).
     pub fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Event, Error>>> {
         // Ends in `Pending`: before each reconnect there is a wait of at least `MIN_PAUSE`.
         loop {
@@ -133,7 +133,7 @@ impl EventSource {
         }
     }
 
-    /// As [`event`](Self::event), and also returns connects and reconnects.
+    /// Like [`event`](Self::event), and also returns connects and reconnects.
     ///
     /// # Errors
     ///
@@ -142,7 +142,7 @@ impl EventSource {
         poll_fn(|cx| self.poll_step(cx)).await
     }
 
-    /// As [`step`](Self::step).
+    /// Like [`step`](Self::step).
     pub fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<SourceEvent, Error>>> {
         loop {
             let Some(plan) = &self.plan else {
@@ -254,7 +254,7 @@ fn no_use() -> Error {
     .with_response_started(true)
 }
 
-/// Whether the same request would fail again.
+/// Returns whether the same request would fail again.
 fn is_useless(error: &Error) -> bool {
     error.fault() == Fault::Caller
         || matches!(
