@@ -1,5 +1,6 @@
 //! Pools that are awaited under an executor which cannot complete them: an error at once, or a line on
-//! stderr in debug builds. Each case runs in a process of its own, since it may wait for ever.
+//! stderr in debug builds. Each case runs in a process of its own, since it may wait for ever. (Our own event
+//! loop and mocks among themselves are in `mock.rs`.)
 
 #![allow(
     clippy::unwrap_used,
@@ -52,23 +53,10 @@ fn case() {
             let read = std::future::poll_fn(|cx| stream.poll_read(cx, buf));
             let _ = async_io::block_on(read);
         }
-        "a mock under an event loop" => {
-            let (_net, pool) = mock();
-            let _ = EventLoop::new().unwrap().block_on(pool.get(url));
-        }
-        "a mock in another mock" => {
-            let (_net, pool) = mock();
-            let _ = MockNet::new().run(pool.get(url));
-        }
         "an event loop under tokio" => {
             let epoll = EventLoop::new().unwrap();
             let pool = ConnectionPool::new(epoll.backend());
             let _ = tokio().block_on(pool.get("http://127.0.0.1:1/"));
-        }
-        "an event loop in a mock" => {
-            let epoll = EventLoop::new().unwrap();
-            let pool = ConnectionPool::new(epoll.backend());
-            let _ = MockNet::new().run(pool.get("http://127.0.0.1:1/"));
         }
         "tokio in a mock" => {
             let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -126,17 +114,6 @@ fn an_event_loop_that_no_thread_runs_says_so_under_tokio() {
 }
 
 #[test]
-fn a_mock_panics_at_once_under_an_event_loop_and_in_another_mock() {
-    says(
-        "a mock under an event loop",
-        "in an event loop in real time",
-    );
-    says("a mock in another mock", "in another MockNet");
-}
-
-#[test]
-fn a_pool_of_real_time_makes_a_mock_stuck_which_is_reported_at_once() {
-    for case in ["an event loop in a mock", "tokio in a mock"] {
-        says(case, "the world is stuck");
-    }
+fn a_pool_on_tokio_makes_a_mock_stuck_which_is_reported_at_once() {
+    says("tokio in a mock", "the world is stuck");
 }

@@ -184,6 +184,22 @@ fn peer_that_never_admits_streams_is_waited_for_until_the_acquire_timeout() {
     nothing_is_left(&net, client);
 }
 
+#[test]
+fn limit_of_no_streams_in_the_configuration_is_a_limit_of_one() {
+    let net = MockNet::new();
+    let (served, records) = serve(&net, &[], answer_slowly);
+    let client = client_with(&net, |builder| {
+        builder
+            .configure_http2(|config| config.max_streams = 0)
+            .configure_pool(|pool| pool.max_http2_connections_per_origin = Some(1))
+    });
+    let told = at_once(&net, &client, 6);
+    assert!(told.iter().all(|line| line.starts_with("200")), "{told:#?}");
+    assert_eq!(heads(&records.lock().unwrap()[0]), 6);
+    assert_eq!(served.attempts(), 1);
+    nothing_is_left(&net, client);
+}
+
 /// In all orders of the server's first SETTINGS and the first requests.
 #[test]
 fn requests_that_meet_a_first_limit_of_none_are_unsent_and_go_elsewhere() {

@@ -1,5 +1,10 @@
 //! The warning of a loop that no thread runs.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "what fails in a helper of a test fails the test"
+)]
+
 use std::{
     future::pending,
     sync::{Condvar, Mutex},

@@ -158,7 +158,7 @@ impl Driver {
             if limit == 0 && self.link.has_unopened() {
                 return self.link.strand();
             }
-            let limit = limit.min(shared.config.max_streams);
+            let limit = limit.min(shared.config.most_streams());
             self.link.publish(StreamLimit::Max(limit));
         }
     }

@@ -674,3 +674,29 @@ fn exchange_that_is_polled_after_its_end_yields_an_error() {
         ends_clean(&net);
     }
 }
+
+#[test]
+fn interim_responses_beyond_the_limit_are_named_in_the_error() {
+    // `:status: 103`, not indexed.
+    let hints = [&[0x08, 3][..], b"103"].concat();
+    for count in [1 + Http2Config::default().max_informational, 200] {
+        let net = MockNet::new();
+        net.run(async {
+            let hints = hints.clone();
+            let connection = connect(&net, async move |stream| {
+                let mut server = Server::begin(stream).await;
+                server.admit(10).await;
+                let (stream, _) = server.next(HEADERS).await.unwrap();
+                for _ in 0..count {
+                    server.send(HEADERS, END_HEADERS, stream, &hints).await;
+                }
+                let _ = server.0.read_to_end().await;
+            });
+            let connection = connection.await;
+            let exchange = connection.exchange(get(), Arc::<Book>::default().context());
+            let error = exchange.await.unwrap_err().error;
+            let text = format!("{error:#}");
+            assert!(text.contains("1xx") && text.contains("more than"), "{text}");
+        });
+    }
+}
