@@ -33,6 +33,8 @@ mod guides {
     mod errors {}
     #[doc = include_str!("../../docs/guides/src/limits.md")]
     mod limits {}
+    #[doc = include_str!("../../docs/guides/src/names.md")]
+    mod names {}
     #[doc = include_str!("../../docs/guides/src/proxies.md")]
     mod proxies {}
     #[doc = include_str!("../../docs/guides/src/retries.md")]
