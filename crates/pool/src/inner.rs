@@ -309,6 +309,7 @@ impl PoolInner {
                 timeouts: self.config.timeouts,
                 trace: Trace::none(),
                 record: ConnectRecord::default(),
+                phase: ConnectPhase::default(),
             };
             waiter
         })
