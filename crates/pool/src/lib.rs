@@ -45,19 +45,22 @@ mod lease;
 mod lock_count;
 mod maintenance;
 mod pool;
+mod preconnect;
 mod record;
 mod response_future;
 mod retry;
+mod retry_budget;
 pub mod route;
 pub mod state;
 pub mod status;
 
-pub use config::{PoolConfig, Retry};
+pub use config::{PoolConfig, Retry, RetryBudget, StreamPlacement};
 pub use drain::{Drain, DrainSummary};
 #[cfg(feature = "lock-count")]
 #[doc(hidden)]
 pub use lock_count::lock_count;
 pub use pool::{Connect, ConnectContext, Pool};
+pub use preconnect::Preconnect;
 pub use record::ConnectRecord;
 pub use response_future::ResponseFuture;
 pub use route::{Endpoint, Hop, ProxyHop, Route, RouteParts, WeakRoute};
