@@ -137,7 +137,7 @@ pub use httpcore_net_epoll::EventLoop;
 pub use httpcore_net_mock as mock;
 #[cfg(feature = "rustls")]
 pub use httpcore_net_tls as tls;
-pub use httpcore_pool::{Drain, DrainSummary};
+pub use httpcore_pool::{Drain, DrainSummary, Preconnect};
 #[cfg(feature = "sse")]
 pub use httpcore_sse as sse;
 #[cfg(feature = "ws")]
