@@ -48,6 +48,7 @@ mod pool;
 mod response_future;
 mod retry;
 pub mod route;
+mod setters;
 pub mod state;
 pub mod status;
 
