@@ -2,12 +2,13 @@
 
 use std::{
     future::Future,
-    pin::pin,
+    pin::{Pin, pin},
     sync::{Arc, Mutex},
     task::{Context, Waker},
     time::Duration,
 };
 
+use futures_sink::Sink;
 use httpcore::{
     ConnectionPool, Upgraded,
     backend::{Runtime, sleep_until},
@@ -352,4 +353,24 @@ fn an_answer_to_a_close_with_a_code_that_may_not_be_sent_is_a_protocol_error() {
         };
         assert!(why.to_string().contains(&code.to_string()), "{why}");
     }
+}
+
+#[test]
+fn a_websocket_is_a_sink_of_messages() {
+    let said = said(Link::new(), NOW, Config::default(), async |socket| {
+        let mut socket = Box::pin(socket);
+        let ready = |cx: &mut Context<'_>| Sink::poll_ready(socket.as_mut(), cx);
+        std::future::poll_fn(ready).await.unwrap();
+        Sink::start_send(socket.as_mut(), Message::from("one")).unwrap();
+        std::future::poll_fn(|cx| Sink::poll_flush(socket.as_mut(), cx))
+            .await
+            .unwrap();
+        std::future::poll_fn(|cx| Sink::poll_close(socket.as_mut(), cx))
+            .await
+            .unwrap();
+        let late = Sink::start_send(socket.as_mut(), Message::from("two"));
+        assert!(matches!(late, Err(MessageError::Closing)));
+        *Pin::into_inner(socket)
+    });
+    assert_eq!(said, "text one, close");
 }
