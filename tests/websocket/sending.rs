@@ -34,8 +34,11 @@ fn listening(net: &MockNet, link: Link, pause: Duration) -> Arc<Mutex<Vec<u8>>> 
                 let closes = {
                     let mut noted = noted.lock().unwrap();
                     noted.extend_from_slice(&some);
-                    // The close frame is the last, and 8 bytes long: FIN and opcode begin it.
-                    noted.len() >= 8 && noted[noted.len() - 8] == 0x88
+                    // The close frame is the last: FIN and opcode, the length, a mask, and the code
+                    // if there is one.
+                    [(6, 0x80), (8, 0x82)].iter().any(|&(size, length)| {
+                        noted.len() >= size && noted[noted.len() - size..][..2] == [0x88, length]
+                    })
                 };
                 if closes && stream.write_all(close(1000, "")).await.is_err() {
                     return;
