@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod book;
 mod cargo;
 mod deny;
 mod differential;
@@ -30,6 +31,7 @@ cargo xtask COMMAND
             citations, manifests, words (--rfcs: list every citation of an RFC)
   deny      licences, sources and duplicates of dependencies, and security advisories, by cargo-deny
             where it is installed
+  book      the guides as a book in target/book, and its links; mdBook is installed if it is missing
   test      all tests, or those of one backend (--backend mock|epoll|all); --seeds N: the number of
             seeds for worlds in virtual time; arguments after -- go to `cargo test`
   matrix    every combination of features, up to two at a time, and the oldest supported compiler
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
             Step::new("doc", cargo::doc),
             Step::new("tidy", || tidy::run(&[])),
             Step::new("deny", deny::run),
+            Step::new("book", book::run),
             Step::new("test", || test::run(&[])),
             Step::new("matrix", cargo::matrix),
             Step::new("counts", || bench::run("counts", &[])),
@@ -70,6 +73,7 @@ fn main() -> ExitCode {
         "doc" => single("doc", cargo::doc),
         "tidy" => single("tidy", || tidy::run(rest)),
         "deny" => single("deny", deny::run),
+        "book" => single("book", book::run),
         "test" => single("test", || test::run(rest)),
         "matrix" => single("matrix", cargo::matrix),
         "interop" => single("interop", interop::run),
