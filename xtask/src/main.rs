@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod api;
 mod bench;
 mod book;
 mod cargo;
@@ -31,6 +32,7 @@ cargo xtask COMMAND
             citations, manifests, words (--rfcs: list every citation of an RFC)
   deny      licences, sources and duplicates of dependencies, and security advisories, by cargo-deny
             where it is installed
+  api       write the public surface of each published library to docs/api (--check: only compare)
   book      the guides as a book in target/book, and its links; mdBook is installed if it is missing
   test      all tests, or those of one backend (--backend mock|epoll|all); --seeds N: the number of
             seeds for worlds in virtual time; arguments after -- go to `cargo test`
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
             Step::new("doc", cargo::doc),
             Step::new("tidy", || tidy::run(&[])),
             Step::new("deny", deny::run),
+            Step::new("api", || api::run(true)),
             Step::new("book", book::run),
             Step::new("test", || test::run(&[])),
             Step::new("matrix", cargo::matrix),
@@ -73,6 +76,9 @@ fn main() -> ExitCode {
         "doc" => single("doc", cargo::doc),
         "tidy" => single("tidy", || tidy::run(rest)),
         "deny" => single("deny", deny::run),
+        "api" => single("api", || {
+            api::run(rest.iter().any(|word| word == "--check"))
+        }),
         "book" => single("book", book::run),
         "test" => single("test", || test::run(rest)),
         "matrix" => single("matrix", cargo::matrix),
