@@ -13,6 +13,7 @@ mod deny;
 mod differential;
 mod fuzz;
 mod interop;
+mod release;
 mod test;
 mod tidy;
 
@@ -23,7 +24,8 @@ use xtask::steps::{self, Outcome, Step};
 const HELP: &str = "\
 cargo xtask COMMAND
 
-  ci        every step below except fuzz, differential and bench, as CI runs it
+  ci        every step below except fuzz, differential, bench and release, as CI runs it
+            (--quick: format, lints of the workspace, tidy, and the tests in virtual time)
   fmt       format the sources (--check: only report)
   lint      clippy on all targets with all features, and on fuzz/ and differential/; warnings are
             errors
@@ -33,6 +35,8 @@ cargo xtask COMMAND
   deny      licences, sources and duplicates of dependencies, and security advisories, by cargo-deny
             where it is installed
   api       write the public surface of each published library to docs/api (--check: only compare)
+  package   make the .crate of each published package and check its contents
+  release   --dry-run: the same, compiled as well, and the order in which they are published
   book      the guides as a book in target/book, and its links; mdBook is installed if it is missing
   test      all tests, or those of one backend (--backend mock|epoll|all); --seeds N: the number of
             seeds for worlds in virtual time; arguments after -- go to `cargo test`
@@ -49,6 +53,9 @@ cargo xtask COMMAND
   help      this text
 ";
 
+/// The tests of `ci --quick`: those without sockets, with fewer seeds than `ci` has.
+const QUICK: [&str; 4] = ["--backend", "mock", "--seeds", "200"];
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let (command, rest) = match arguments.split_first() {
@@ -56,6 +63,12 @@ fn main() -> ExitCode {
         None => ("help", &[][..]),
     };
     match command {
+        "ci" if rest.iter().any(|word| word == "--quick") => steps::run(&[
+            Step::new("fmt", || cargo::fmt(true)),
+            Step::new("tidy", || tidy::run(&[])),
+            Step::new("lint", cargo::lint_workspace),
+            Step::new("test", || test::run(&QUICK.map(str::to_owned))),
+        ]),
         "ci" => steps::run(&[
             Step::new("fmt", || cargo::fmt(true)),
             Step::new("lint", cargo::lint),
@@ -63,6 +76,7 @@ fn main() -> ExitCode {
             Step::new("tidy", || tidy::run(&[])),
             Step::new("deny", deny::run),
             Step::new("api", || api::run(true)),
+            Step::new("package", || release::package(false)),
             Step::new("book", book::run),
             Step::new("test", || test::run(&[])),
             Step::new("matrix", cargo::matrix),
@@ -79,6 +93,8 @@ fn main() -> ExitCode {
         "api" => single("api", || {
             api::run(rest.iter().any(|word| word == "--check"))
         }),
+        "package" => single("package", || release::package(false)),
+        "release" => single("release", || release::run(rest)),
         "book" => single("book", book::run),
         "test" => single("test", || test::run(rest)),
         "matrix" => single("matrix", cargo::matrix),
