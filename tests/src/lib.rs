@@ -53,6 +53,8 @@ mod guides {
     mod recipes {}
     #[doc = include_str!("../../docs/guides/src/retries.md")]
     mod retries {}
+    #[doc = include_str!("../../docs/guides/src/security.md")]
+    mod security {}
     #[doc = include_str!("../../docs/guides/src/start.md")]
     mod start {}
     #[doc = include_str!("../../docs/guides/src/streaming.md")]

@@ -9,10 +9,10 @@ use std::{
 };
 
 use httpcore_core_primitives::{
-    Alpn, BoxFuture, BoxStream, ConnectionInfo, Error, ErrorKind, ErrorPhase, Established,
-    NetworkBackend, RequestSent, Runtime, RuntimeShutdown, TimeoutKind, TlsConnector, TlsFailure,
-    TlsOverride, Trace, TraceEvent, noop_waker, options::deadline, runtime::WithDeadline,
-    with_deadline,
+    AddressRefused, Alpn, BoxFuture, BoxStream, ConnectTarget, ConnectionInfo, Error, ErrorKind,
+    ErrorPhase, Established, NetworkBackend, RequestSent, Runtime, RuntimeShutdown, TimeoutKind,
+    TlsConnector, TlsFailure, TlsOverride, Trace, TraceEvent, noop_waker, options::deadline,
+    runtime::WithDeadline, with_deadline,
 };
 use httpcore_pool::{Connect, ConnectContext, Endpoint, Hop, Route};
 use httpcore_proto_h1::H1Connection;
@@ -148,17 +148,29 @@ impl Attempt {
 
     async fn connect(&self) -> Result<BoxStream, Error> {
         let connected = match self.route.dial() {
-            Endpoint::Tcp { host, port } => match self.route.literal() {
-                Some(literal) => {
-                    let attempt = self.race().attempt(literal);
-                    self.within(TimeoutKind::Connect, attempt).await
-                }
-                None => {
-                    let addresses = self.resolve(host, *port).await?;
-                    let race = self.race().run(addresses, self.means.race_delay);
-                    self.within(TimeoutKind::Connect, race).await
-                }
-            },
+            Endpoint::Tcp { host, port } => {
+                let literal = self.route.literal();
+                let target = ConnectTarget::new(host, *port, literal).at_hop(0, self.is_proxy(0));
+                let connected = match literal {
+                    Some(literal) => {
+                        self.check(&target)?;
+                        let attempt = self.race().attempt(literal);
+                        self.within(TimeoutKind::Connect, attempt).await
+                    }
+                    None => {
+                        let addresses = self.resolve(host, *port).await?;
+                        let allowed = self.allowed(addresses, target)?;
+                        let race = self.race().run(allowed, self.means.race_delay);
+                        self.within(TimeoutKind::Connect, race).await
+                    }
+                };
+                connected.map(|outcome| {
+                    outcome.map(|(peer, stream)| {
+                        self.record(&target.with_address(peer));
+                        stream
+                    })
+                })
+            }
             Endpoint::Unix(path) => {
                 let connecting = self.means.backend.connect_unix(path);
                 let connected = self.within(TimeoutKind::Connect, connecting).await;
@@ -175,6 +187,55 @@ impl Attempt {
             }
         };
         connected.unwrap_or_else(|| Err(self.timed_out(TimeoutKind::Connect, ErrorPhase::Connect)))
+    }
+
+    /// Whether hop `at` of the route leads to a proxy.
+    pub(crate) fn is_proxy(&self, at: usize) -> bool {
+        matches!(self.route.hops().get(at), Some(Hop::Proxy(_)))
+    }
+
+    /// Asks the route's filters whether `target` may be connected to.
+    pub(crate) fn check(&self, target: &ConnectTarget<'_>) -> Result<(), AddressRefused> {
+        for filter in self.route.filters() {
+            if let Err(refused) = filter.check(target) {
+                let event = || {
+                    let refused = &refused;
+                    (self.now(), TraceEvent::AddressRefused { refused })
+                };
+                self.trace().emit(event);
+                return Err(refused);
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns those of `addresses` that the route's filters allow as addresses of `target`, or the
+    /// first refusal if there is none.
+    pub(crate) fn allowed(
+        &self,
+        mut addresses: Vec<SocketAddr>,
+        target: ConnectTarget<'_>,
+    ) -> Result<Vec<SocketAddr>, Error> {
+        if self.route.filters().is_empty() {
+            return Ok(addresses);
+        }
+        let mut first = None;
+        addresses.retain(|&address| match self.check(&target.with_address(address)) {
+            Ok(()) => true,
+            Err(refused) => {
+                first.get_or_insert(refused);
+                false
+            }
+        });
+        match first {
+            Some(refused) if addresses.is_empty() => Err(refused.into()),
+            _ => Ok(addresses),
+        }
+    }
+
+    /// Records that `target` is what the connection leads to at its hop.
+    pub(crate) fn record(&self, target: &ConnectTarget<'_>) {
+        self.terms.record.connected_to(target);
     }
 
     fn race(&self) -> race::Connecting<'_> {

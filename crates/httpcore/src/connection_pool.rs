@@ -17,8 +17,8 @@ use std::{
 };
 
 use httpcore_core_primitives::{
-    Body, Error, LazyTimer, NetworkBackend, Origin, Request, Response, Runtime, ServerName,
-    TcpOptions, Timeouts, TlsConnector, options, with_deadline,
+    AddressFilter, Body, Error, LazyTimer, NetworkBackend, Origin, Request, Response, Runtime,
+    ServerName, TcpOptions, Timeouts, TlsConnector, options, with_deadline,
 };
 #[cfg(feature = "ws")]
 use httpcore_core_primitives::{ConnectionPolicy, upgrade::ExtendedConnectUnsupported};
@@ -96,11 +96,13 @@ impl ConnectionPool {
     /// See [`Error`]: kind, phase, and how much of the request was sent.
     pub fn request<B: Into<Body>>(&self, request: http::Request<B>) -> ResponseFuture {
         let mut request = request.map(Into::into);
-        match self.routes.of_request(&request) {
-            Ok(route) => {
-                proxy::prepare(&route, &mut request);
-                ResponseFuture(Progress::Sending(self.pool.send(route, request)))
-            }
+        let route = self.routes.of_request(&request);
+        let prepared = route.and_then(|route| {
+            proxy::prepare(&route, &mut request)?;
+            Ok(route)
+        });
+        match prepared {
+            Ok(route) => ResponseFuture(Progress::Sending(self.pool.send(route, request))),
             Err(error) => ResponseFuture(Progress::refused(error)),
         }
     }
@@ -367,6 +369,7 @@ pub struct ConnectionPoolBuilder {
     tls: Option<Arc<dyn TlsConnector>>,
     server_name: Option<ServerName>,
     proxies: ProxyChoice,
+    filter: Option<AddressFilter>,
     race_delay: Duration,
 }
 
@@ -383,6 +386,7 @@ impl Default for ConnectionPoolBuilder {
             tls: None,
             server_name: None,
             proxies: ProxyChoice::default(),
+            filter: None,
             // RFC 8305 §5 recommends it.
             race_delay: Duration::from_millis(250),
         }
@@ -584,6 +588,17 @@ impl ConnectionPoolBuilder {
         self
     }
 
+    /// Sets the filter that must allow each address before it is connected to, for example
+    /// [`PublicAddresses`](crate::net::PublicAddresses). A request's own filter is asked besides, and
+    /// cannot allow what this one refuses. A refused request fails with
+    /// [`ErrorKind::AddressRefused`](crate::ErrorKind::AddressRefused).
+    ///
+    /// Unix domain sockets have no address, and are not subject to filters.
+    pub fn address_filter(mut self, filter: impl Into<AddressFilter>) -> Self {
+        self.filter = Some(filter.into());
+        self
+    }
+
     /// Sets how long the attempt to connect to one address of a host runs alone before the next
     /// address is tried as well. 250 ms by default (RFC 8305 §5).
     pub fn happy_eyeballs_delay(mut self, delay: Duration) -> Self {
@@ -602,7 +617,8 @@ impl ConnectionPoolBuilder {
             self.server_name,
             self.versions,
         )
-        .with_proxies(self.proxies);
+        .with_proxies(self.proxies)
+        .with_filter(self.filter);
         let runtime: Arc<dyn Runtime> = backend.clone();
         let connector = Connector(Arc::new(ConnectDeps {
             backend,
@@ -700,7 +716,7 @@ fn shared_backend(backend: impl NetworkBackend) -> Arc<dyn NetworkBackend> {
     }
 }
 
-/// As [`shared_backend`], for TLS.
+/// Like [`shared_backend`], for TLS.
 fn shared_tls(connector: impl TlsConnector) -> Arc<dyn TlsConnector> {
     match as_shared(&connector) {
         Some(shared) => shared,

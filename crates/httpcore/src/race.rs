@@ -107,20 +107,21 @@ pub(crate) struct Connecting<'a> {
 
 impl Connecting<'_> {
     /// Connects to a single address.
-    pub(crate) async fn attempt(self, peer: SocketAddr) -> Result<BoxStream, Error> {
+    pub(crate) async fn attempt(self, peer: SocketAddr) -> Result<(SocketAddr, BoxStream), Error> {
         let connected = self.start(peer).await;
-        connected.map_err(|error| {
+        connected.map(|stream| (peer, stream)).map_err(|error| {
             self.tell_failed(peer, &error);
             lost(vec![(peer, error)])
         })
     }
 
-    /// Connects to the one of `addresses` that answers first. Dropping the future drops all attempts.
+    /// Connects to the one of `addresses` that answers first, and returns which that was. Dropping the
+    /// future drops all attempts.
     pub(crate) async fn run(
         self,
         addresses: Vec<SocketAddr>,
         delay: Duration,
-    ) -> Result<BoxStream, Error> {
+    ) -> Result<(SocketAddr, BoxStream), Error> {
         if let [only] = addresses[..] {
             return self.attempt(only).await;
         }
@@ -136,7 +137,7 @@ impl Connecting<'_> {
                     let peer = *peer;
                     match attempt.as_mut().poll(cx) {
                         Poll::Pending => index += 1,
-                        Poll::Ready(Ok(stream)) => return Poll::Ready(Ok(stream)),
+                        Poll::Ready(Ok(stream)) => return Poll::Ready(Ok((peer, stream))),
                         Poll::Ready(Err(error)) => {
                             drop(attempts.remove(index));
                             self.tell_failed(peer, &error);

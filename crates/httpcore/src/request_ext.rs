@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use http::request::Builder;
 use httpcore_core_primitives::{
-    ConnectionPolicy, IncludeConnectionInfo, OnInformational, Partition, Protocol, ServerName,
-    Timeouts, TlsOverride, Trace,
+    AddressFilter, ConnectionPolicy, IncludeConnectionInfo, OnInformational, Partition, Protocol,
+    ServerName, Timeouts, TlsOverride, Trace,
 };
 use httpcore_proto_h1::{CaptureRawHead, HeaderOrder, RequestTarget};
 
@@ -26,6 +26,7 @@ use crate::proxy::UseProxy;
 /// | [`partition`](Self::partition) | [`Partition`] | shares connections within this partition only | no partition |
 /// | [`server_name`](Self::server_name) | [`ServerName`] | name in the TLS handshake and certificate | the URL's host |
 /// | [`tls`](Self::tls) | [`TlsOverride`] | TLS of this request's connection | the pool's |
+/// | [`address_filter`](Self::address_filter) | [`AddressFilter`] | must allow each address that is connected to | none |
 /// | [`use_proxy`](Self::use_proxy) | [`UseProxy`] | sends the request through this proxy, or directly | the pool's choice |
 /// | [`request_target`](Self::request_target) | [`RequestTarget`] | form of the request target | origin form |
 /// | [`header_order`](Self::header_order) | [`HeaderOrder`] | order and case of field names in HTTP/1.1 | as in the `HeaderMap` |
@@ -60,6 +61,13 @@ pub trait RequestExt: Sized + sealed::Sealed {
     #[must_use]
     fn use_proxy(self, choice: UseProxy) -> Self {
         self.with(choice)
+    }
+
+    /// Sets a filter that must allow each address before it is connected to, besides the filter of the
+    /// pool. Only requests with clones of the same [`AddressFilter`] share a connection.
+    #[must_use]
+    fn address_filter(self, filter: AddressFilter) -> Self {
+        self.with(filter)
     }
 
     /// Sets the listener of this request's events.

@@ -8,12 +8,12 @@ use std::{
 
 use http::Uri;
 use httpcore_core_primitives::{
-    Alpn, ConnectionPolicy, Error, ErrorKind, ErrorPhase, Origin, Partition, Request, RequestSent,
-    ServerName, TcpOptions, TlsOverride,
+    AddressFilter, Alpn, ConnectionPolicy, Error, ErrorKind, ErrorPhase, Origin, Partition,
+    Request, RequestSent, ServerName, TcpOptions, TlsOverride,
 };
 use httpcore_pool::{Endpoint, Hop, Route, RouteParts, WeakRoute};
 
-use crate::proxy::{self, ProxyChoice, UseProxy};
+use crate::proxy::{self, Proxy, ProxyChoice, UseProxy};
 
 /// Maximum number of cached routes, after which the cache is cleared: a crawler has millions.
 const REMEMBERED: usize = 1024;
@@ -49,7 +49,7 @@ impl Versions {
         }
     }
 
-    /// Whether HTTP/2 is used by prior knowledge (RFC 9113 §3.3).
+    /// Returns whether HTTP/2 is used by prior knowledge (RFC 9113 §3.3).
     fn knows_http2(self) -> bool {
         self.http2 && !self.http1
     }
@@ -66,6 +66,8 @@ pub(crate) struct Routes {
     server_name: Option<ServerName>,
     versions: Versions,
     proxies: ProxyChoice,
+    /// Filter of the addresses of every request.
+    filter: Option<AddressFilter>,
     remembered: Mutex<RouteCache>,
 }
 
@@ -117,6 +119,7 @@ pub(crate) struct RouteOverrides {
     tls: Option<TlsOverride>,
     http1_only: bool,
     proxy: Option<UseProxy>,
+    filter: Option<AddressFilter>,
     /// The request needs a connection to its origin, whatever its scheme.
     tunnel: bool,
 }
@@ -135,6 +138,7 @@ impl RouteOverrides {
                 .get::<ConnectionPolicy>()
                 .is_some_and(|wish| wish.http1_only),
             proxy: request.get().cloned(),
+            filter: request.get().cloned(),
             tunnel: false,
         };
         (apart != RouteOverrides::default()).then_some(apart)
@@ -149,7 +153,7 @@ struct Last {
 }
 
 impl Routes {
-    /// Whether HTTP/1.1 is enabled.
+    /// Returns whether HTTP/1.1 is enabled.
     #[cfg(feature = "ws")]
     pub(crate) fn speaks_http1(&self) -> bool {
         self.versions.http1
@@ -169,12 +173,18 @@ impl Routes {
             server_name,
             versions,
             proxies: ProxyChoice::default(),
+            filter: None,
             remembered: Mutex::default(),
         }
     }
 
     pub(crate) fn with_proxies(mut self, proxies: ProxyChoice) -> Self {
         self.proxies = proxies;
+        self
+    }
+
+    pub(crate) fn with_filter(mut self, filter: Option<AddressFilter>) -> Self {
+        self.filter = filter;
         self
     }
 
@@ -196,11 +206,11 @@ impl Routes {
     /// Returns the route to the origin of `url`, which only requests with equal overrides share.
     pub(crate) fn of(&self, url: &Uri, apart: Option<&RouteOverrides>) -> Result<Route, Error> {
         // Not remembered: values of the caller's would be dropped under the lock, and kept for long.
-        if let Some(apart) = apart
-            && let Some(proxy) = apart.proxy.as_ref().and_then(UseProxy::proxy)
-            && proxy.has_own_parts()
-        {
-            return self.make(&Origin::of(url)?, Some(apart));
+        if let Some(apart) = apart {
+            let proxy = apart.proxy.as_ref().and_then(UseProxy::proxy);
+            if apart.filter.is_some() || proxy.is_some_and(Proxy::has_own_parts) {
+                return self.make(&Origin::of(url)?, Some(apart));
+            }
         }
         let known = known_scheme(url).zip(url.authority());
         if let Some(apart) = apart
@@ -296,6 +306,8 @@ impl Routes {
         let partition = apart.and_then(|apart| apart.partition.as_ref());
         parts.partition = partition.map(|partition| partition.name().to_owned());
         parts.tcp = self.tcp.clone();
+        let own = apart.and_then(|apart| apart.filter.as_ref());
+        parts.filters = self.filter.iter().chain(own).cloned().collect();
         if let Some(path) = &self.unix_socket {
             parts.dial = Endpoint::Unix(path.clone());
         }
@@ -366,8 +378,8 @@ impl RouteCache {
     }
 }
 
-/// Whether the scheme means TLS, for `http` and `https`. Routes of other schemes are rare, and are not
-/// cached.
+/// Returns whether the scheme means TLS, for `http` and `https`. Routes of other schemes are rare,
+/// and are not cached.
 fn known_scheme(url: &Uri) -> Option<bool> {
     let scheme = url.scheme()?;
     if *scheme == http::uri::Scheme::HTTP {

@@ -8,7 +8,7 @@
 //! - [`CachingResolver`] caches the answers of another resolver, and that a name does not exist, for a
 //!   limited time and a limited number of names.
 //! - [`is_public`] returns whether an address belongs to the public Internet, for programs that connect
-//!   to hosts from untrusted input.
+//!   to hosts from untrusted input; [`PublicAddresses`] is a filter that allows no others.
 //! - [`literal`] parses IP addresses.
 //!
 //! ```
@@ -50,7 +50,7 @@ use std::{fmt, io, net::SocketAddr};
 
 use httpcore_core_primitives::BoxFuture;
 
-pub use addresses::is_public;
+pub use addresses::{PublicAddresses, is_public};
 pub use cache::CachingResolver;
 pub use getaddrinfo::{Builder, SystemResolver};
 pub use host::literal;
