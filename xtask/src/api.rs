@@ -81,7 +81,7 @@ fn is_library(package: &Package) -> bool {
 
 /// Has rustdoc write the JSON of `packages`, and returns its folder.
 fn json(packages: &[Package]) -> Result<PathBuf, String> {
-    // Only rustdoc is told to accept unstable options: with RUSTC_BOOTSTRAP in the environment, cargo
+    // Only rustdoc accepts unstable options: with RUSTC_BOOTSTRAP in the environment, cargo
     // would run build scripts again, and compile what depends on them.
     let rustdoc = target().join("tools/rustdoc-unstable");
     let script = "#!/bin/sh\nRUSTC_BOOTSTRAP=1 exec rustdoc \"$@\"\n";

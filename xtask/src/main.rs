@@ -27,8 +27,8 @@ cargo xtask COMMAND
   ci        every step below except fuzz, differential, bench and release, as CI runs it
             (--quick: format, lints of the workspace, tidy, and the tests in virtual time)
   fmt       format the sources (--check: only report)
-  lint      clippy on all targets with all features, and on fuzz/ and differential/; warnings are
-            errors
+  lint      clippy on all targets with all features, and on fuzz/, differential/ and docs/examples/;
+            warnings are errors
   doc       rustdoc, the public view and the private one; warnings are errors
   tidy      checks that compilers do not make: dependencies between crates, the place of unsafe code,
             citations, manifests, words (--rfcs: list every citation of an RFC)
@@ -40,6 +40,7 @@ cargo xtask COMMAND
   book      the guides as a book in target/book, and its links; mdBook is installed if it is missing
   test      all tests, or those of one backend (--backend mock|epoll|all); --seeds N: the number of
             seeds for worlds in virtual time; arguments after -- go to `cargo test`
+  examples  the programs in docs/examples, which are a workspace of their own, and their tests
   matrix    every combination of features, up to two at a time, and the oldest supported compiler
             where it is installed
   interop   tests against real servers; missing servers are installed where that is possible
@@ -79,6 +80,7 @@ fn main() -> ExitCode {
             Step::new("package", || release::package(false)),
             Step::new("book", book::run),
             Step::new("test", || test::run(&[])),
+            Step::new("examples", cargo::examples),
             Step::new("matrix", cargo::matrix),
             Step::new("counts", || bench::run("counts", &[])),
             Step::new("interop", interop::run),
@@ -97,6 +99,7 @@ fn main() -> ExitCode {
         "release" => single("release", || release::run(rest)),
         "book" => single("book", book::run),
         "test" => single("test", || test::run(rest)),
+        "examples" => single("examples", cargo::examples),
         "matrix" => single("matrix", cargo::matrix),
         "interop" => single("interop", interop::run),
         "fuzz" => single("fuzz", || fuzz::run(rest)),
