@@ -218,8 +218,7 @@ impl FromStr for Origin {
     type Err = Error;
 
     fn from_str(url: &str) -> Result<Self, Error> {
-        let url: Uri = url.parse().map_err(http::Error::from)?;
-        Origin::of(&url)
+        Origin::of(&url.parse()?)
     }
 }
 
