@@ -43,6 +43,8 @@ mod guides {
     mod implementing {}
     #[doc = include_str!("../../docs/guides/src/limits.md")]
     mod limits {}
+    #[doc = include_str!("../../docs/guides/src/names.md")]
+    mod names {}
     #[doc = include_str!("../../docs/guides/src/observing.md")]
     mod observing {}
     #[doc = include_str!("../../docs/guides/src/production.md")]

@@ -25,14 +25,19 @@ use httpcore_core_primitives::{ConnectionPolicy, upgrade::ExtendedConnectUnsuppo
 use httpcore_pool::{
     Drain, Pool, PoolConfig, PoolStats, PoolStatus, ResponseFuture as PoolResponseFuture, Retry,
 };
+#[cfg(feature = "tower")]
+use httpcore_pool::{Reservation, Route};
 use httpcore_proto_h1::Http1Config;
 #[cfg(feature = "http2")]
 use httpcore_proto_h2::Http2Config;
+use httpcore_resolver::Resolve;
 
 use crate::{
     IntoUrl,
     connect::{ConnectDeps, Connector},
+    names::NameConfig,
     proxy::{self, Proxy, ProxyChoice, ProxyRules},
+    recent::RecentFailures,
     routes::{Routes, Versions},
 };
 
@@ -96,15 +101,18 @@ impl ConnectionPool {
     /// See [`Error`]: kind, phase, and how much of the request was sent.
     pub fn request<B: Into<Body>>(&self, request: http::Request<B>) -> ResponseFuture {
         let mut request = request.map(Into::into);
-        let route = self.routes.of_request(&request);
-        let prepared = route.and_then(|route| {
-            proxy::prepare(&route, &mut request)?;
-            Ok(route)
-        });
-        match prepared {
+        match self.prepare(&mut request) {
             Ok(route) => ResponseFuture(Progress::Sending(self.pool.send(route, request))),
             Err(error) => ResponseFuture(Progress::refused(error)),
         }
+    }
+
+    /// Returns the route of `request`, which is made ready for its proxies.
+    #[inline]
+    fn prepare(&self, request: &mut Request) -> Result<Route, Error> {
+        let route = self.routes.of_request(request)?;
+        proxy::prepare(&route, request)?;
+        Ok(route)
     }
 
     /// Sends a GET.
@@ -128,6 +136,48 @@ impl ConnectionPool {
     #[cfg(feature = "tower")]
     pub fn service(&self) -> crate::service::PoolService {
         crate::service::PoolService::new(self.clone())
+    }
+
+    /// Returns this pool as a [`tower_service::Service`] for requests to one origin, which is ready
+    /// when the pool has a place for a request. Of `origin`, scheme, host and port are used.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidUrl`](crate::ErrorKind::InvalidUrl), and
+    /// [`ErrorKind::UnsupportedScheme`](crate::ErrorKind::UnsupportedScheme), also for `https` in a
+    /// pool without TLS.
+    #[cfg(feature = "tower")]
+    pub fn service_for(
+        &self,
+        origin: impl IntoUrl,
+    ) -> Result<crate::service::OriginService, Error> {
+        crate::service::OriginService::new(self.clone(), origin)
+    }
+
+    #[cfg(feature = "tower")]
+    pub(crate) fn route_of(&self, request: &Request) -> Result<Route, Error> {
+        self.routes.of_request(request)
+    }
+
+    #[cfg(feature = "tower")]
+    pub(crate) fn reserve(&self, route: Route, hold: Option<Duration>) -> Reservation {
+        self.pool.reserve(route, hold)
+    }
+
+    /// Like [`request`](Self::request), in a place that is reserved.
+    #[cfg(feature = "tower")]
+    pub(crate) fn request_reserved(
+        &self,
+        mut request: Request,
+        reservation: Reservation,
+    ) -> ResponseFuture {
+        match self.prepare(&mut request) {
+            Ok(route) => {
+                let sending = self.pool.send_reserved(route, request, reservation);
+                ResponseFuture(Progress::Sending(sending))
+            }
+            Err(error) => ResponseFuture::refused(error),
+        }
     }
 
     /// Opens a WebSocket: by RFC 6455 over HTTP/1.1, by RFC 8441 over HTTP/2, and over an HTTP/1.1
@@ -299,6 +349,13 @@ impl fmt::Debug for ConnectionPool {
 #[must_use = "futures do nothing unless polled"]
 pub struct ResponseFuture(Progress);
 
+#[cfg(feature = "tower")]
+impl ResponseFuture {
+    pub(crate) fn refused(error: Error) -> Self {
+        ResponseFuture(Progress::refused(error))
+    }
+}
+
 /// Not an `async` block around the pool's future, which would be moved once more for that.
 #[expect(
     clippy::large_enum_variant,
@@ -370,6 +427,7 @@ pub struct ConnectionPoolBuilder {
     server_name: Option<ServerName>,
     proxies: ProxyChoice,
     filter: Option<AddressFilter>,
+    names: NameConfig,
     race_delay: Duration,
 }
 
@@ -387,6 +445,7 @@ impl Default for ConnectionPoolBuilder {
             server_name: None,
             proxies: ProxyChoice::default(),
             filter: None,
+            names: NameConfig::default(),
             // RFC 8305 §5 recommends it.
             race_delay: Duration::from_millis(250),
         }
@@ -588,6 +647,40 @@ impl ConnectionPoolBuilder {
         self
     }
 
+    /// Sets the resolver of host names, in place of the backend's. It is not called for IP literals.
+    pub fn resolver(mut self, resolver: impl Resolve) -> Self {
+        self.names.resolver = Some(Arc::new(resolver));
+        self
+    }
+
+    /// Sets the addresses of `host`, which is then not looked up: in the order in which they should be
+    /// tried, without regard to case and a final dot. Without addresses, the name does not exist. A request
+    /// may have [overrides of its own](crate::RequestExt::resolve).
+    ///
+    /// ```
+    /// # use httpcore::ConnectionPool;
+    /// let staging = "192.0.2.7".parse()?;
+    /// let builder = ConnectionPool::builder().resolve("www.example.com", [staging]);
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
+    pub fn resolve(
+        mut self,
+        host: impl Into<String>,
+        addresses: impl IntoIterator<Item = IpAddr>,
+    ) -> Self {
+        let addresses = addresses.into_iter().collect();
+        self.names.hosts.push((host.into(), addresses));
+        self
+    }
+
+    /// Caches addresses for `positive`, unless they come with a TTL of their own, and for `negative`
+    /// that a name does not exist. There is no cache by default. See
+    /// [`CachingResolver`](crate::net::CachingResolver).
+    pub fn dns_cache(mut self, positive: Duration, negative: Duration) -> Self {
+        self.names.cache = Some((positive, negative));
+        self
+    }
+
     /// Sets the filter that must allow each address before it is connected to, for example
     /// [`PublicAddresses`](crate::net::PublicAddresses). A request's own filter is asked besides, and
     /// cannot allow what this one refuses. A refused request fails with
@@ -621,9 +714,11 @@ impl ConnectionPoolBuilder {
         .with_filter(self.filter);
         let runtime: Arc<dyn Runtime> = backend.clone();
         let connector = Connector(Arc::new(ConnectDeps {
+            names: self.names.build(&backend),
             backend,
             tls,
             race_delay: self.race_delay,
+            recent: RecentFailures::default(),
             http1: Arc::new(self.http1),
             #[cfg(feature = "http2")]
             http2: Arc::new(self.http2),

@@ -11,5 +11,6 @@ pub use httpcore_net_epoll::{EventLoop, Handle, Task};
 pub use httpcore_net_tokio::TokioBackend;
 pub use httpcore_pool::Route;
 pub use httpcore_resolver::{
-    CachingResolver, PublicAddresses, Resolve, StaticHosts, SystemResolver, is_public,
+    Answer, AnswerFuture, CachingResolver, Lookup, PublicAddresses, Resolve, StaticHosts,
+    SystemResolver, is_public,
 };

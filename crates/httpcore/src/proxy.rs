@@ -173,7 +173,14 @@ pub(crate) fn lead_through(
     needs_tunnel: bool,
 ) -> Result<(), Error> {
     let chain = proxy.chain();
+    let direct = match &parts.dial {
+        Endpoint::Tcp { host, port } => (host.clone(), *port),
+        Endpoint::Unix(_) => (parts.origin.host().to_owned(), parts.origin.port()),
+    };
+    // A proxy that forwards requests connects to the host of their URLs.
+    let is_elsewhere = direct.0 != parts.origin.host() || direct.1 != parts.origin.port();
     let forwards = parts.origin.scheme() == Scheme::Http
+        && !is_elsewhere
         && !proxy.tunnels_http()
         && !needs_tunnel
         && !parts.http2_prior_knowledge;
@@ -183,7 +190,7 @@ pub(crate) fn lead_through(
             Some(ProxyAddress::Tcp { host, port }) => Some(Target::new(host, *port)),
             None if forwards => None,
             // A proxy on a Unix socket is the first of its chain: `Proxy::through` sees to that.
-            _ => Some(Target::new(parts.origin.host(), parts.origin.port())),
+            _ => Some(Target::new(&direct.0, direct.1)),
         };
         hops.push(Hop::Proxy(ProxyHop::new(ProxyStep {
             proxy: (*proxy).clone(),

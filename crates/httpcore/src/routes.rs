@@ -13,7 +13,10 @@ use httpcore_core_primitives::{
 };
 use httpcore_pool::{Endpoint, Hop, Route, RouteParts, WeakRoute};
 
-use crate::proxy::{self, Proxy, ProxyChoice, UseProxy};
+use crate::{
+    connect_to::{ConnectTo, HostOverrides},
+    proxy::{self, Proxy, ProxyChoice, UseProxy},
+};
 
 /// Maximum number of cached routes, after which the cache is cleared: a crawler has millions.
 const REMEMBERED: usize = 1024;
@@ -120,6 +123,8 @@ pub(crate) struct RouteOverrides {
     http1_only: bool,
     proxy: Option<UseProxy>,
     filter: Option<AddressFilter>,
+    connect_to: Option<ConnectTo>,
+    hosts: Option<HostOverrides>,
     /// The request needs a connection to its origin, whatever its scheme.
     tunnel: bool,
 }
@@ -139,6 +144,8 @@ impl RouteOverrides {
                 .is_some_and(|wish| wish.http1_only),
             proxy: request.get().cloned(),
             filter: request.get().cloned(),
+            connect_to: request.get().cloned(),
+            hosts: request.get().cloned(),
             tunnel: false,
         };
         (apart != RouteOverrides::default()).then_some(apart)
@@ -308,8 +315,14 @@ impl Routes {
         parts.tcp = self.tcp.clone();
         let own = apart.and_then(|apart| apart.filter.as_ref());
         parts.filters = self.filter.iter().chain(own).cloned().collect();
-        if let Some(path) = &self.unix_socket {
+        let connect_to = apart.and_then(|apart| apart.connect_to.as_ref());
+        if let Some(connect_to) = connect_to {
+            parts.dial = connect_to.endpoint().clone();
+        } else if let Some(path) = &self.unix_socket {
             parts.dial = Endpoint::Unix(path.clone());
+        }
+        if let Some(hosts) = apart.and_then(|apart| apart.hosts.as_ref()) {
+            parts.host_overrides = hosts.hosts().to_vec();
         }
         if origin.scheme().is_secure() {
             parts.tls = apart.and_then(|apart| apart.tls.clone());
@@ -339,7 +352,8 @@ impl Routes {
             Some(choice) => choice.proxy(),
             None => self.proxies.by_rules(origin),
         };
-        if let Some(proxy) = proxy {
+        let is_unix = connect_to.is_some_and(|to| matches!(to.endpoint(), Endpoint::Unix(_)));
+        if let Some(proxy) = proxy.filter(|_| !is_unix) {
             let tunnel = apart.is_some_and(|apart| apart.tunnel);
             proxy::lead_through(&mut parts, proxy, tunnel)?;
         }

@@ -254,6 +254,8 @@ pub struct RouteParts {
     pub tls: Option<TlsOverride>,
     /// The filters that must allow each address that is connected to.
     pub filters: Vec<AddressFilter>,
+    /// The addresses of hosts on the way, where they are not to be looked up.
+    pub host_overrides: Vec<(String, Vec<IpAddr>)>,
     /// Whether to speak HTTP/2 without asking (RFC 9113 §3.3).
     pub http2_prior_knowledge: bool,
     /// Connections are shared within a partition only: one tenant's, one test's.
@@ -270,6 +272,7 @@ impl RouteParts {
             tcp: TcpOptions::default(),
             tls: None,
             filters: Vec::new(),
+            host_overrides: Vec::new(),
             http2_prior_knowledge: false,
             partition: None,
         }
@@ -465,7 +468,7 @@ mod tests {
 
     #[test]
     fn whatever_separates_connections_separates_routes() {
-        let changes: [fn(&mut RouteParts); 13] = [
+        let changes: [fn(&mut RouteParts); 14] = [
             |_| {},
             |parts| parts.origin = Origin::new(Scheme::Http, "example.com", 443),
             |parts| parts.dial = Endpoint::Unix("/run/app.sock".into()),
@@ -478,6 +481,7 @@ mod tests {
             |parts| parts.tls = Some(TlsOverride::new(Arc::new(MockTls::new()))),
             |parts| parts.tls = Some(TlsOverride::new(Arc::new(MockTls::new()))),
             |parts| parts.filters = vec![AddressFilter::new(|_| Ok(()))],
+            |parts| parts.host_overrides = vec![("example.com".to_owned(), Vec::new())],
             |parts| parts.partition = Some(String::new()),
         ];
         let routes: Vec<Route> = changes
