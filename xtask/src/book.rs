@@ -18,6 +18,14 @@ const VERSION: &str = "0.5.4";
 
 pub(crate) fn run() -> Outcome {
     let mut report = Report::default();
+    let summary = read("docs/guides/src/SUMMARY.md")?;
+    let untested = untested(&summary, &read("tests/src/lib.rs")?);
+    if !untested.is_empty() {
+        let chapters = untested.join(", ");
+        return Err(format!(
+            "examples are not tested in tests/src/lib.rs: {chapters}"
+        ));
+    }
     let mdbook = match mdbook() {
         Ok(found) => found,
         Err(error) => {
@@ -46,6 +54,22 @@ pub(crate) fn run() -> Outcome {
     }
     report.note = format!("{} pages in {}", pages.len(), book.display());
     Ok(report)
+}
+
+fn read(path: &str) -> Result<String, String> {
+    fs::read_to_string(root().join(path)).map_err(|error| format!("{path}: {error}"))
+}
+
+/// The chapters in `summary` that the documentation tests in `tests` do not include. The chapter on
+/// testing includes another page, which they have.
+fn untested<'a>(summary: &'a str, tests: &str) -> Vec<&'a str> {
+    let chapters = summary
+        .split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split(')').next());
+    let is_missing =
+        |chapter: &&str| *chapter != "testing.md" && !tests.contains(&format!("/{chapter}\""));
+    chapters.filter(is_missing).collect()
 }
 
 /// Returns mdBook. It is installed under `target/` if it is not in the path.
@@ -126,6 +150,13 @@ fn attributes<'a>(html: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_chapter_whose_examples_are_not_tested_is_reported() {
+        let summary = "# Summary\n- [One](one.md)\n- [Two](two.md)\n- [Testing](testing.md)\n";
+        let tests = "#[doc = include_str!(\"../../docs/guides/src/one.md\")]";
+        assert_eq!(untested(summary, tests), ["two.md"]);
+    }
 
     #[test]
     fn a_link_to_a_missing_page_or_heading_is_reported() {

@@ -13,6 +13,7 @@ mod deny;
 mod differential;
 mod fuzz;
 mod interop;
+mod picture;
 mod release;
 mod test;
 mod tidy;
@@ -35,6 +36,7 @@ cargo xtask COMMAND
   deny      licences, sources and duplicates of dependencies, and security advisories, by cargo-deny
             where it is installed
   api       write the public surface of each published library to docs/api (--check: only compare)
+  picture   draw the output of the demo for the README
   package   make the .crate of each published package and check its contents
   release   --dry-run: the same, compiled as well, and the order in which they are published
   book      the guides as a book in target/book, and its links; mdBook is installed if it is missing
@@ -95,6 +97,7 @@ fn main() -> ExitCode {
         "api" => single("api", || {
             api::run(rest.iter().any(|word| word == "--check"))
         }),
+        "picture" => single("picture", picture::run),
         "package" => single("package", || release::package(false)),
         "release" => single("release", || release::run(rest)),
         "book" => single("book", book::run),

@@ -62,5 +62,5 @@ pub use pool::{Connect, ConnectContext, Pool};
 pub use record::ConnectRecord;
 pub use response_future::{Reservation, ResponseFuture};
 pub use route::{Endpoint, Hop, ProxyHop, Route, RouteParts, WeakRoute};
-pub use state::{ConnectionCloseReason, PoolStats};
+pub use state::{Activity, ConnectionCloseReason, PoolStats};
 pub use status::{ConnectionStatus, PoolStatus};

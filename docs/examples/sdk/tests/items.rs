@@ -121,10 +121,7 @@ fn a_call_can_be_dropped_at_every_poll() {
         let items = items(net);
         let again = items.clone();
         Scenario::new(async move { drop(items.get(7).await.unwrap()) })
-            .allow_tasks(2) // the pool keeps the connection
-            .allow_streams(1)
-            .allow_timers(2)
-            .allow_attempts(1)
+            .allow_idle_connections(1)
             .then(async move { drop(again.get(7).await.unwrap()) })
     });
     assert!(swept.points > 3, "{swept:?}");
