@@ -22,11 +22,12 @@ use httpcore_core_primitives::{
 };
 #[cfg(feature = "ws")]
 use httpcore_core_primitives::{ConnectionPolicy, upgrade::ExtendedConnectUnsupported};
+#[cfg(feature = "tower")]
+use httpcore_pool::Reservation;
 use httpcore_pool::{
     Drain, Pool, PoolConfig, PoolStats, PoolStatus, ResponseFuture as PoolResponseFuture, Retry,
+    Route,
 };
-#[cfg(feature = "tower")]
-use httpcore_pool::{Reservation, Route};
 use httpcore_proto_h1::Http1Config;
 #[cfg(feature = "http2")]
 use httpcore_proto_h2::Http2Config;
