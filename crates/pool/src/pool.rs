@@ -17,6 +17,7 @@ use crate::{
     config::PoolConfig,
     drain::Drain,
     inner::PoolInner,
+    preconnect::Preconnect,
     record::ConnectRecord,
     response_future::{Reservation, ResponseFuture},
     route::Route,
@@ -73,13 +74,31 @@ pub struct ConnectContext {
 #[derive(Clone, Default)]
 pub struct ConnectPhase(
     /// `None` while no attempt has begun, and then nothing is kept.
-    Option<Arc<AtomicU8>>,
+    Option<(Arc<PhaseChunk>, usize)>,
 );
+
+/// The phases of several attempts, so that an attempt costs no allocation of its own.
+pub(crate) type PhaseChunk = [AtomicU8; PHASES_PER_CHUNK];
+
+pub(crate) const PHASES_PER_CHUNK: usize = 64;
 
 impl ConnectPhase {
     /// Returns the phase of an attempt that begins: [`ErrorPhase::Connect`].
     pub fn new() -> Self {
-        ConnectPhase(Some(Arc::default()))
+        let chunk = [const { AtomicU8::new(0) }; PHASES_PER_CHUNK];
+        ConnectPhase::at(&Arc::new(chunk), 0)
+    }
+
+    /// Returns the phase at `index` of a chunk; an attempt begins there.
+    pub(crate) fn at(chunk: &Arc<PhaseChunk>, index: usize) -> Self {
+        let phase = ConnectPhase(Some((chunk.clone(), index % PHASES_PER_CHUNK)));
+        phase.set(ErrorPhase::Connect);
+        phase
+    }
+
+    fn cell(&self) -> Option<&AtomicU8> {
+        let (chunk, index) = self.0.as_ref()?;
+        chunk.get(*index)
     }
 
     /// Records that the attempt is in [`ErrorPhase::Resolve`], [`Connect`](ErrorPhase::Connect),
@@ -91,15 +110,14 @@ impl ConnectPhase {
             ErrorPhase::Tls => 3,
             _ => 0,
         };
-        if let Some(shared) = &self.0 {
-            shared.store(number, Ordering::Relaxed);
+        if let Some(cell) = self.cell() {
+            cell.store(number, Ordering::Relaxed);
         }
     }
 
     /// Returns the phase that was last recorded.
     pub fn get(&self) -> ErrorPhase {
-        let shared = self.0.as_ref();
-        match shared.map_or(0, |number| number.load(Ordering::Relaxed)) {
+        match self.cell().map_or(0, |cell| cell.load(Ordering::Relaxed)) {
             1 => ErrorPhase::Resolve,
             2 => ErrorPhase::Proxy,
             3 => ErrorPhase::Tls,
@@ -166,6 +184,29 @@ impl Pool {
     /// queue or to become idle.
     pub fn send(&self, route: Route, request: Request) -> ResponseFuture {
         ResponseFuture::new(self.inner.clone(), route, request)
+    }
+
+    /// Makes connections along `route` before there are requests for them, until there are `connections`
+    /// in use, idle or being made, and yields how many of those that were begun for this call were made.
+    /// They are idle then, or serve the requests that came meanwhile.
+    ///
+    /// The limits of the pool hold, and nothing is closed to make room: fewer connections may be begun. An
+    /// attempt is abandoned when a request along another route needs its slot. The attempts begin at the
+    /// first poll, with the time limits of the pool. A connection that stays idle is closed after
+    /// [`idle_timeout`](PoolConfig::idle_timeout).
+    ///
+    /// HTTP/2 needs one connection as a rule; further ones are of use with
+    /// [`StreamPlacement::Spread`](crate::StreamPlacement::Spread).
+    ///
+    /// # Errors
+    ///
+    /// The error of the first attempt that failed, once all have ended. Its causes are kept as text only.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future ends the waiting; the attempts go on.
+    pub fn connect(&self, route: Route, connections: usize) -> Preconnect {
+        Preconnect::new(self.inner.clone(), route, connections)
     }
 
     /// Prepares to reserve places for requests along `route`, one at a time. Nothing is reserved
