@@ -32,7 +32,7 @@ use httpcore_proto_h2::Http2Config;
 use crate::{
     IntoUrl,
     connect::{ConnectDeps, Connector},
-    proxy::{self, Proxy, ProxyChoice, ProxyRules},
+    proxy::{self, Proxy, ProxyChoice, ProxyHeader, ProxyRules},
     routes::{Routes, Versions},
 };
 
@@ -65,6 +65,8 @@ pub struct ConnectionPool {
     pool: Pool,
     routes: Arc<Routes>,
     timeouts: Timeouts,
+    /// Has the connections to proxies that carry many tunnels.
+    connector: Connector,
 }
 
 impl ConnectionPool {
@@ -250,15 +252,24 @@ impl ConnectionPool {
         self.pool.stats()
     }
 
+    /// Returns a snapshot of the HTTP/2 connections to proxies that carry tunnels, whose exchanges are the
+    /// tunnels; `None` before the first of them. They are not in [`status`](Self::status), which has the
+    /// tunnels, nor in [`stats`](Self::stats).
+    pub fn proxy_status(&self) -> Option<PoolStatus> {
+        self.connector.known_proxies().map(Pool::status)
+    }
+
     /// Closes the connections that are idle now.
     pub fn close_idle(&self) {
         self.pool.close_idle();
+        self.connector.each_proxy_pool(&Pool::close_idle);
     }
 
     /// Closes the pool: idle connections are closed, waiting and later requests fail with
     /// [`ErrorKind::PoolClosed`](crate::ErrorKind::PoolClosed), and connections in use are closed when their exchanges end.
     pub fn close(&self) {
         self.pool.close();
+        self.connector.each_proxy_pool(&Pool::close);
     }
 
     /// Refuses new requests from the first poll on, closes idle connections, waits at most `within`
@@ -367,6 +378,7 @@ pub struct ConnectionPoolBuilder {
     tls: Option<Arc<dyn TlsConnector>>,
     server_name: Option<ServerName>,
     proxies: ProxyChoice,
+    proxy_header: Option<ProxyHeader>,
     race_delay: Duration,
 }
 
@@ -383,6 +395,7 @@ impl Default for ConnectionPoolBuilder {
             tls: None,
             server_name: None,
             proxies: ProxyChoice::default(),
+            proxy_header: None,
             // RFC 8305 §5 recommends it.
             race_delay: Duration::from_millis(250),
         }
@@ -577,6 +590,17 @@ impl ConnectionPoolBuilder {
         self
     }
 
+    /// Begins every connection with this header of the PROXY protocol, by which a proxy or balancer before the
+    /// server learns the client's addresses. A request may bring another one in its extensions; connections
+    /// with different headers are not shared.
+    ///
+    /// It is for the origin's server: it comes before TLS, and inside a tunnel if there is one. Only a proxy
+    /// that requests are forwarded through gets it itself.
+    pub fn proxy_header(mut self, header: impl Into<Option<ProxyHeader>>) -> Self {
+        self.proxy_header = header.into();
+        self
+    }
+
     /// Sets how long the attempt to connect to one address of a host runs alone before the next
     /// address is tried as well. 250 ms by default (RFC 8305 §5).
     pub fn happy_eyeballs_delay(mut self, delay: Duration) -> Self {
@@ -595,20 +619,23 @@ impl ConnectionPoolBuilder {
             self.server_name,
             self.versions,
         )
-        .with_proxies(self.proxies);
+        .with_proxies(self.proxies)
+        .with_proxy_header(self.proxy_header);
         let runtime: Arc<dyn Runtime> = backend.clone();
-        let connector = Connector(Arc::new(ConnectDeps {
+        let connector = Connector::new(ConnectDeps {
             backend,
+            pool: self.pool.clone(),
             tls,
             race_delay: self.race_delay,
             http1: Arc::new(self.http1),
             #[cfg(feature = "http2")]
             http2: Arc::new(self.http2),
-        }));
+        });
         ConnectionPool {
             timeouts: self.pool.timeouts,
-            pool: Pool::new(self.pool, runtime, Arc::new(connector)),
+            pool: Pool::new(self.pool, runtime, Arc::new(connector.clone())),
             routes: Arc::new(routes),
+            connector,
         }
     }
 

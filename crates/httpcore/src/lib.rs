@@ -104,6 +104,7 @@
 pub mod backend;
 #[cfg(all(feature = "epoll", any(target_os = "linux", target_os = "android")))]
 pub mod blocking;
+mod challenged;
 pub mod config;
 mod connect;
 mod connection_pool;
@@ -111,6 +112,7 @@ pub mod error;
 pub mod extensions;
 pub mod net;
 pub mod proxy;
+mod proxy_connections;
 mod race;
 mod request_ext;
 mod routes;

@@ -11,9 +11,9 @@ use httpcore_core_primitives::{
     Alpn, ConnectionPolicy, Error, ErrorKind, ErrorPhase, Origin, Partition, Request, RequestSent,
     ServerName, TcpOptions, TlsOverride,
 };
-use httpcore_pool::{Endpoint, Hop, Route, RouteParts, WeakRoute};
+use httpcore_pool::{Endpoint, Hop, ProxyHop, Route, RouteParts, WeakRoute};
 
-use crate::proxy::{self, ProxyChoice, UseProxy};
+use crate::proxy::{self, ProxyChoice, ProxyHeader, UseProxy};
 
 /// Maximum number of cached routes, after which the cache is cleared: a crawler has millions.
 const REMEMBERED: usize = 1024;
@@ -66,6 +66,8 @@ pub(crate) struct Routes {
     server_name: Option<ServerName>,
     versions: Versions,
     proxies: ProxyChoice,
+    /// The PROXY header of connections whose requests bring none.
+    proxy_header: Option<ProxyHeader>,
     remembered: Mutex<RouteCache>,
 }
 
@@ -117,6 +119,7 @@ pub(crate) struct RouteOverrides {
     tls: Option<TlsOverride>,
     http1_only: bool,
     proxy: Option<UseProxy>,
+    proxy_header: Option<ProxyHeader>,
     /// The request needs a connection to its origin, whatever its scheme.
     tunnel: bool,
 }
@@ -135,6 +138,7 @@ impl RouteOverrides {
                 .get::<ConnectionPolicy>()
                 .is_some_and(|wish| wish.http1_only),
             proxy: request.get().cloned(),
+            proxy_header: request.get().cloned(),
             tunnel: false,
         };
         (apart != RouteOverrides::default()).then_some(apart)
@@ -169,12 +173,18 @@ impl Routes {
             server_name,
             versions,
             proxies: ProxyChoice::default(),
+            proxy_header: None,
             remembered: Mutex::default(),
         }
     }
 
     pub(crate) fn with_proxies(mut self, proxies: ProxyChoice) -> Self {
         self.proxies = proxies;
+        self
+    }
+
+    pub(crate) fn with_proxy_header(mut self, header: Option<ProxyHeader>) -> Self {
+        self.proxy_header = header;
         self
     }
 
@@ -299,6 +309,10 @@ impl Routes {
         if let Some(path) = &self.unix_socket {
             parts.dial = Endpoint::Unix(path.clone());
         }
+        let header = apart.and_then(|apart| apart.proxy_header.as_ref());
+        if let Some(header) = header.or(self.proxy_header.as_ref()) {
+            parts.hops.push(Hop::Proxy(ProxyHop::new(header.clone())));
+        }
         if origin.scheme().is_secure() {
             parts.tls = apart.and_then(|apart| apart.tls.clone());
             if !self.has_tls && parts.tls.is_none() {
@@ -329,7 +343,9 @@ impl Routes {
         };
         if let Some(proxy) = proxy {
             let tunnel = apart.is_some_and(|apart| apart.tunnel);
-            proxy::lead_through(&mut parts, proxy, tunnel)?;
+            let http1_only = apart.is_some_and(|apart| apart.http1_only);
+            let http2 = self.versions.http2;
+            proxy::lead_through(&mut parts, proxy, tunnel, http2, http1_only)?;
         }
         Ok(parts.into())
     }
