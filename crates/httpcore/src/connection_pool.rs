@@ -12,7 +12,7 @@ use std::{
     path::PathBuf,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
 
@@ -23,7 +23,8 @@ use httpcore_core_primitives::{
 #[cfg(feature = "ws")]
 use httpcore_core_primitives::{ConnectionPolicy, upgrade::ExtendedConnectUnsupported};
 use httpcore_pool::{
-    Drain, Pool, PoolConfig, PoolStats, PoolStatus, ResponseFuture as PoolResponseFuture, Retry,
+    Drain as PoolDrain, DrainSummary, Pool, PoolConfig, PoolStats, PoolStatus,
+    ResponseFuture as PoolResponseFuture, Retry,
 };
 use httpcore_proto_h1::Http1Config;
 #[cfg(feature = "http2")]
@@ -289,13 +290,35 @@ impl ConnectionPool {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn drain(&self, within: Duration) -> Drain {
-        self.pool.drain(within)
+        Drain {
+            origins: self.pool.drain(within),
+            connector: self.connector.clone(),
+        }
     }
 }
 
 impl fmt::Debug for ConnectionPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.status(), f)
+    }
+}
+
+/// The future of [`ConnectionPool::drain`]. Dropping it ends the waiting, and not the draining.
+#[derive(Debug)]
+#[must_use = "draining begins with the first poll"]
+pub struct Drain {
+    origins: PoolDrain,
+    connector: Connector,
+}
+
+impl Future for Drain {
+    type Output = DrainSummary;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<DrainSummary> {
+        let summary = ready!(Pin::new(&mut self.origins).poll(cx));
+        // Their tunnels are closed, and so they are idle.
+        self.connector.each_proxy_pool(&Pool::close);
+        Poll::Ready(summary)
     }
 }
 

@@ -122,7 +122,7 @@ pub mod trace;
 mod url;
 
 pub use bytes::Bytes;
-pub use connection_pool::{ConnectionPool, ConnectionPoolBuilder, ResponseFuture};
+pub use connection_pool::{ConnectionPool, ConnectionPoolBuilder, Drain, ResponseFuture};
 /// The crate of request, response, header and URI types.
 pub use http;
 #[cfg(any(feature = "futures-io", feature = "hyper-io", feature = "tokio-io"))]
@@ -134,7 +134,7 @@ pub use httpcore_net_epoll::EventLoop;
 pub use httpcore_net_mock as mock;
 #[cfg(feature = "rustls")]
 pub use httpcore_net_tls as tls;
-pub use httpcore_pool::{Drain, DrainSummary};
+pub use httpcore_pool::DrainSummary;
 #[cfg(feature = "sse")]
 pub use httpcore_sse as sse;
 #[cfg(feature = "ws")]

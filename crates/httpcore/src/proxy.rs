@@ -299,9 +299,18 @@ pub(crate) fn prepare(route: &Route, request: &mut Request) {
 pub(crate) struct Retries(Vec<(usize, Connect)>);
 
 impl Retries {
-    fn take(&mut self, at: usize) -> Option<Connect> {
-        let found = self.0.iter().position(|(hop, _)| *hop == at)?;
-        Some(self.0.swap_remove(found).1)
+    /// Returns the machine that asks for a tunnel by hop `at`: that of the connection before, if that ended
+    /// with an answered challenge.
+    pub(crate) fn machine(
+        &mut self,
+        at: usize,
+        proxy: &Proxy,
+        target: &Target,
+    ) -> Result<Connect, ProxyError> {
+        match self.0.iter().position(|(hop, _)| *hop == at) {
+            Some(found) => Ok(self.0.swap_remove(found).1),
+            None => proxy.connect(target),
+        }
     }
 }
 
@@ -320,7 +329,7 @@ impl From<Error> for HopFailure {
 }
 
 /// A proxy and its target, for traces.
-pub(crate) type ProxyText = (String, Option<String>);
+type ProxyText = (String, Option<String>);
 
 impl Attempt {
     /// Returns the proxy that is sent the requests themselves, if it is and answers challenges by a hook.
@@ -329,7 +338,9 @@ impl Attempt {
             return None;
         };
         let step = hop.get::<ProxyStep>()?;
-        let answers = step.target.is_none() && step.proxy.answers_challenges();
+        // Requests for tunnels have the machine of `CONNECT`.
+        let forwards = step.target.is_none() && !self.is_for_tunnels();
+        let answers = forwards && step.proxy.answers_challenges();
         answers.then_some(&step.proxy)
     }
 
@@ -384,9 +395,8 @@ impl Attempt {
 
     /// Reports that the negotiation with a proxy starts. Returns what its end is reported with; `None` if
     /// there is no listener.
-    pub(crate) fn trace_proxy_started(&self, step: &ProxyStep) -> Option<ProxyText> {
-        // A connection that many tunnels share: each of them reports its own.
-        if !self.trace().is_on() || self.is_for_tunnels() && step.target.is_none() {
+    fn trace_proxy_started(&self, step: &ProxyStep) -> Option<ProxyText> {
+        if !self.trace().is_on() {
             return None;
         }
         let target = step.target.as_ref().map(ToString::to_string);
@@ -397,7 +407,7 @@ impl Attempt {
         Some(text)
     }
 
-    pub(crate) fn trace_proxy_established(&self, text: Option<&ProxyText>) {
+    fn trace_proxy_established(&self, text: Option<&ProxyText>) {
         if let Some((proxy, target)) = text {
             let target = target.as_deref();
             self.trace()
@@ -424,7 +434,7 @@ impl Attempt {
         let credentials = proxy.credentials();
         let opened = match proxy.protocol() {
             ProxyProtocol::Http | ProxyProtocol::Https => {
-                let connect = self.connect_machine(at, proxy, target, retries);
+                let connect = retries.machine(at, proxy, target);
                 let mut connect = connect.map_err(failed)?;
                 self.connect_over(at, stream, &mut connect, retries).await?
             }
@@ -441,22 +451,6 @@ impl Attempt {
         };
         let tunnel = opened.map_err(failed)?;
         self.checked(at, tunnel).map_err(failed)
-    }
-
-    /// Returns the machine that asks for a tunnel: that of the connection before, if that ended with an
-    /// answered challenge.
-    #[expect(clippy::unused_self, reason = "it belongs to the attempt")]
-    pub(crate) fn connect_machine(
-        &self,
-        at: usize,
-        proxy: &Proxy,
-        target: &Target,
-        retries: &mut Retries,
-    ) -> Result<Connect, ProxyError> {
-        match retries.take(at) {
-            Some(connect) => Ok(connect),
-            None => proxy.connect(target),
-        }
     }
 
     /// Asks for a tunnel over HTTP/1.1.

@@ -7,7 +7,10 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
     time::Instant,
 };
@@ -16,8 +19,8 @@ use http::Version;
 use httpcore_core_primitives::{
     Body, BoxFuture, BoxStream, CloseReason, ConnectionInfo, ConnectionPolicy, Error, ErrorKind,
     ErrorPhase, ExchangeContext, ExclusiveConnection, IdleEvent, NetworkStream, Request,
-    RequestSent, Response, SendError, TimeoutKind, Timeouts, Trace, TraceEvent, TraceListener,
-    Upgraded, noop_waker,
+    RequestSent, Response, SendError, TimeoutKind, Timeouts, Trace, TraceEvent, Upgraded,
+    noop_waker,
 };
 use httpcore_pool::{Hop, PoolConfig, Retry, Route, RouteParts};
 use httpcore_proxy::{Connect, ConnectDecision, MAX_REFUSAL_BODY, Proxy, ProxyError, Target};
@@ -83,11 +86,16 @@ impl Attempt {
     ) -> Result<BoxStream, HopFailure> {
         let SharedStep { step, target } = step;
         let proxy = &step.proxy;
-        let text = self.trace_proxy_started(step);
+        let trace = self.trace().is_on().then(|| {
+            Arc::new(HopEvents {
+                trace: self.trace().clone(),
+                proxy: proxy.to_string(),
+                target: target.to_string(),
+                has_started: AtomicBool::new(false),
+            })
+        });
         let failed = |error| HopFailure::Failed(failure(proxy, target, error));
-        let mut connect = self
-            .connect_machine(at, proxy, target, retries)
-            .map_err(failed)?;
+        let mut connect = retries.machine(at, proxy, target).map_err(failed)?;
         let route = self.route_to_proxy(at, step);
         let mut policy = ConnectionPolicy::default();
         let stream = loop {
@@ -95,8 +103,10 @@ impl Attempt {
             let extensions = request.extensions_mut();
             extensions.insert(self.tunnel_timeouts());
             extensions.insert(policy);
-            if self.trace().is_on() {
-                extensions.insert(Trace::to(HopEvents(self.trace().clone())));
+            if let Some(events) = &trace {
+                let events = events.clone();
+                let pass = move |at: Instant, event: &TraceEvent<'_>| events.pass(at, event);
+                extensions.insert(Trace::to(pass));
             }
             let response = match self.proxies().send(route.clone(), request).await {
                 Ok(response) => response,
@@ -122,7 +132,9 @@ impl Attempt {
                 Opening::Failed(error) => return Err(failed(error)),
             }
         };
-        self.trace_proxy_established(text.as_ref());
+        if let Some(events) = trace {
+            events.established(self.now());
+        }
         Ok(stream)
     }
 
@@ -248,12 +260,32 @@ fn not_opened(proxy: &Proxy, target: &Target, error: Error) -> Error {
         .with_source(error)
 }
 
-/// Passes the events on that concern making connections. Those of the request for a tunnel, such as its
-/// head's, are not the caller's request's.
-struct HopEvents(Trace);
+/// Passes the events on that concern making the connection to a proxy, and reports the negotiation for one
+/// tunnel. The other events of the request for a tunnel, such as its head's, are not the caller's request's.
+struct HopEvents {
+    trace: Trace,
+    proxy: String,
+    target: String,
+    has_started: AtomicBool,
+}
 
-impl TraceListener for HopEvents {
-    fn event(&self, at: Instant, event: &TraceEvent<'_>) {
+impl HopEvents {
+    /// The negotiation starts: with TLS, or on a connection that there is.
+    fn start(&self, at: Instant) {
+        if !self.has_started.swap(true, Ordering::Relaxed) {
+            let (proxy, target) = (&*self.proxy, Some(&*self.target));
+            self.trace
+                .emit(|| (at, TraceEvent::ProxyStarted { proxy, target }));
+        }
+    }
+
+    fn established(&self, at: Instant) {
+        let (proxy, target) = (&*self.proxy, Some(&*self.target));
+        self.trace
+            .emit(|| (at, TraceEvent::ProxyEstablished { proxy, target }));
+    }
+
+    fn pass(&self, at: Instant, event: &TraceEvent<'_>) {
         let copied = match *event {
             TraceEvent::ResolveStarted { host } => TraceEvent::ResolveStarted { host },
             TraceEvent::Resolved { addresses } => TraceEvent::Resolved { addresses },
@@ -262,6 +294,10 @@ impl TraceListener for HopEvents {
             TraceEvent::TcpConnectFailed { peer, error } => {
                 TraceEvent::TcpConnectFailed { peer, error }
             }
+            // The end of the route of the connection, which is the proxy itself.
+            TraceEvent::ProxyStarted { target: None, .. }
+            | TraceEvent::ConnectionAcquired { .. } => return self.start(at),
+            TraceEvent::ProxyEstablished { target: None, .. } => return,
             TraceEvent::ProxyStarted { proxy, target } => {
                 TraceEvent::ProxyStarted { proxy, target }
             }
@@ -272,7 +308,7 @@ impl TraceListener for HopEvents {
             TraceEvent::TlsEstablished { info } => TraceEvent::TlsEstablished { info },
             _ => return,
         };
-        self.0.emit(|| (at, copied));
+        self.trace.emit(|| (at, copied));
     }
 }
 
