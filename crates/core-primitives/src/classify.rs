@@ -6,8 +6,8 @@ use crate::error::{Error, ErrorKind, ErrorPhase, RequestSent, TimeoutKind};
 
 /// Classification.
 impl Error {
-    /// Whether the caller may send the same request again: it cannot have been processed, or it has
-    /// an idempotent `method` (RFC 9110 §9.2.2), and another attempt may succeed.
+    /// Returns whether the caller may send the same request again: it cannot have been processed,
+    /// or it has an idempotent `method` (RFC 9110 §9.2.2), and another attempt may succeed.
     ///
     /// The body must be sent anew as well ([`Body::try_clone`](crate::Body::try_clone)). Attempts
     /// should be limited and separated by a pause.
@@ -51,14 +51,14 @@ impl Error {
         }
     }
 
-    /// Whether TLS failed: the handshake, or the TLS layer of an established connection. False for
-    /// a connection that broke during the handshake and for [`TimeoutKind::Tls`].
+    /// Returns whether TLS failed: the handshake, or the TLS layer of an established connection.
+    /// False for a connection that broke during the handshake and for [`TimeoutKind::Tls`].
     pub fn is_tls(&self) -> bool {
         self.kind() == ErrorKind::Tls
     }
 
-    /// Whether a body is the reason: the request's failed or had a wrong length, or the response's
-    /// could not be received in full.
+    /// Returns whether a body is the reason: the request's failed or had a wrong length, or the
+    /// response's could not be received in full.
     pub fn is_body(&self) -> bool {
         self.kind() == ErrorKind::RequestBody || self.phase() == ErrorPhase::Body
     }

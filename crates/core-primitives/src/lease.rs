@@ -47,7 +47,7 @@ impl Lease {
         }
     }
 
-    /// Which claim this is.
+    /// Returns the lease's id.
     pub fn id(&self) -> LeaseId {
         self.id
     }
@@ -57,7 +57,7 @@ impl Lease {
         self.give_back_with(connection, KeepAliveHints::default());
     }
 
-    /// As [`give_back`](Self::give_back), with what the peer said of the connection's future.
+    /// Like [`give_back`](Self::give_back), with the peer's hints on keeping the connection alive.
     pub fn give_back_with(
         mut self,
         connection: Box<dyn ExclusiveConnection>,
@@ -86,7 +86,7 @@ impl Lease {
         }
     }
 
-    /// As [`poll_revoked`](Self::poll_revoked), without leaving a waker.
+    /// Like [`poll_revoked`](Self::poll_revoked), without leaving a waker.
     pub fn is_revoked(&self) -> bool {
         self.owner
             .as_ref()
@@ -266,9 +266,8 @@ pub enum LeaseEnd {
     Closed(CloseReason),
 }
 
-/// How long the peer means to keep a connection, as far as it said: the parameters of the old
-/// `Keep-Alive` field, for one. Nothing is promised by them; they let a connection be retired
-/// before the peer closes it under a request.
+/// Limits on reuse that the peer announced, such as the parameters of the old `Keep-Alive` field.
+/// They are no promises; they let a connection be retired before the peer closes it under a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KeepAliveHints {
@@ -279,30 +278,30 @@ pub struct KeepAliveHints {
 }
 
 impl KeepAliveHints {
-    /// These, with [`timeout`](Self::timeout) set.
+    /// Sets [`timeout`](Self::timeout).
     pub const fn with_timeout(mut self, time: Duration) -> Self {
         self.timeout = Some(time);
         self
     }
 
-    /// These, with [`max_requests`](Self::max_requests) set.
+    /// Sets [`max_requests`](Self::max_requests).
     pub const fn with_max_requests(mut self, exchanges: u64) -> Self {
         self.max_requests = Some(exchanges);
         self
     }
 }
 
-/// Names one lease for as long as it lives.
+/// Id of one lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LeaseId(u64);
 
 impl LeaseId {
-    /// A name; its owner sees to it that no two living leases share one.
+    /// Creates an id. No two leases that exist at once may share one.
     pub fn new(id: u64) -> Self {
         LeaseId(id)
     }
 
-    /// The number inside.
+    /// Returns the number.
     pub fn get(self) -> u64 {
         self.0
     }
@@ -318,19 +317,19 @@ pub trait LeaseOwner: Send + Sync + 'static {
     fn lease_state(&self) -> &LeaseState;
 }
 
-/// What an [`io::Error`] holds when a stream has been ended by its pool, so that this can be told
-/// from a failure of the network: see [`Lease::poll_revoked`].
+/// Source of the [`io::Error`] of a stream that its pool has ended, which distinguishes it from a
+/// failure of the network: see [`Lease::poll_revoked`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("connection revoked: the pool was drained and its deadline has passed")]
 pub struct ConnectionRevoked;
 
 impl ConnectionRevoked {
-    /// An error which says so.
+    /// Returns an [`io::Error`] with this as its source.
     pub fn error() -> io::Error {
         io::Error::new(io::ErrorKind::ConnectionAborted, ConnectionRevoked)
     }
 
-    /// Whether this is what `error` says.
+    /// Returns whether this is the source of `error`.
     pub fn is_source_of(error: &io::Error) -> bool {
         error
             .get_ref()

@@ -68,7 +68,8 @@ impl SharedTimers {
         (self.0.0.now)()
     }
 
-    /// Whether the driver has been dropped: with its runtime, as a rule. All timers are ready then.
+    /// Returns whether the driver has been dropped: with its runtime, as a rule. All timers are
+    /// ready then.
     pub fn has_ended(&self) -> bool {
         self.0.0.has_ended.load(Ordering::Acquire)
     }

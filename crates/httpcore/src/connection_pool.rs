@@ -743,7 +743,7 @@ fn shared_backend(backend: impl NetworkBackend) -> Arc<dyn NetworkBackend> {
     }
 }
 
-/// As [`shared_backend`], for TLS.
+/// Like [`shared_backend`], for TLS.
 fn shared_tls(connector: impl TlsConnector) -> Arc<dyn TlsConnector> {
     match as_shared(&connector) {
         Some(shared) => shared,

@@ -94,9 +94,11 @@
 //!
 //! This crate assembles the others, each of which can be used on its own: `httpcore-core-primitives`
 //! (traits and types), `httpcore-pool` (the pool, without a protocol), `httpcore-proto-h1`,
-//! `httpcore-proto-h2`, `httpcore-net-epoll`, `httpcore-net-tokio`, `httpcore-net-tls`,
-//! `httpcore-net-mock`, `httpcore-resolver`, `httpcore-ws-upgrade`, `httpcore-sse`. It makes routes
-//! from URLs, and connections from routes.
+//! `httpcore-proto-h2`, `httpcore-proxy`, `httpcore-net-epoll`, `httpcore-net-tokio`,
+//! `httpcore-net-smol`, `httpcore-net-tls`, `httpcore-net-mock`, `httpcore-resolver`,
+//! `httpcore-adapters`, `httpcore-ws-upgrade`, `httpcore-sse`. It makes routes from URLs, and
+//! connections from routes. (`httpcore-executor` and `httpcore-net-common` are for backends;
+//! `httpcore-proto-common` is internal to the protocols.)
 
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -185,7 +185,8 @@ impl fmt::Display for ProxyStep {
     }
 }
 
-/// Whether a request needs a connection to its origin, which a proxy that forwards requests does not give.
+/// Returns whether a request needs a connection to its origin, which a proxy that forwards requests
+/// does not give.
 pub(crate) fn needs_tunnel(request: &Request) -> bool {
     request.method() == Method::CONNECT
         || request.headers().contains_key(header::UPGRADE)

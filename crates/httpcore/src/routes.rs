@@ -49,7 +49,7 @@ impl Versions {
         }
     }
 
-    /// Whether HTTP/2 is used by prior knowledge (RFC 9113 §3.3).
+    /// Returns whether HTTP/2 is used by prior knowledge (RFC 9113 §3.3).
     fn knows_http2(self) -> bool {
         self.http2 && !self.http1
     }
@@ -153,7 +153,7 @@ struct Last {
 }
 
 impl Routes {
-    /// Whether HTTP/1.1 is enabled.
+    /// Returns whether HTTP/1.1 is enabled.
     #[cfg(feature = "ws")]
     pub(crate) fn speaks_http1(&self) -> bool {
         self.versions.http1
@@ -382,8 +382,8 @@ impl RouteCache {
     }
 }
 
-/// Whether the scheme means TLS, for `http` and `https`. Routes of other schemes are rare, and are not
-/// cached.
+/// Returns whether the scheme means TLS, for `http` and `https`. Routes of other schemes are rare,
+/// and are not cached.
 fn known_scheme(url: &Uri) -> Option<bool> {
     let scheme = url.scheme()?;
     if *scheme == http::uri::Scheme::HTTP {

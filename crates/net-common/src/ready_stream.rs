@@ -30,12 +30,12 @@ pub enum Direction {
     Write,
 }
 
-/// A socket registered with an event loop, which remembers what it has been told of it.
+/// A socket registered with an event loop, with its last known readiness.
 pub trait Readiness: Send + 'static {
     /// Name of the stream in `Debug`.
     const NAME: &'static str;
 
-    /// Ready when a call in `direction` is worth a try; otherwise keeps the waker.
+    /// Polls until a call in `direction` is worth a try; otherwise keeps the waker.
     ///
     /// # Errors
     ///
@@ -60,7 +60,7 @@ pub trait Readiness: Send + 'static {
     /// Returns the time.
     fn now(&self) -> Instant;
 
-    /// Whether the runtime has ended.
+    /// Returns whether the runtime has ended.
     fn has_ended(&self) -> bool;
 }
 

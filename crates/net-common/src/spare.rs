@@ -28,7 +28,7 @@ pub fn recv(socket: &Socket, buf: &mut BytesMut) -> io::Result<usize> {
     recv_with(socket, buf, 0)
 }
 
-/// As [`recv`], but never blocks, whatever the mode of `socket`.
+/// Like [`recv`], but never blocks, whatever the mode of `socket`.
 ///
 /// # Errors
 ///

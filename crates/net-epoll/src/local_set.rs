@@ -294,7 +294,7 @@ impl<T> LocalTask<T> {
         self.number = None;
     }
 
-    /// Whether the task has ended, by returning, by a panic or by being dropped.
+    /// Returns whether the task has ended, by returning, by a panic or by being dropped.
     pub fn is_finished(&self) -> bool {
         !matches!(*self.outcome.borrow(), Outcome::Due(_))
     }

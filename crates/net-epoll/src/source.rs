@@ -103,7 +103,7 @@ impl Source {
         Ok(readiness.is_ready().then_some(readiness))
     }
 
-    /// Ready when a call in `direction` may succeed; otherwise registers the waker.
+    /// Polls until a call in `direction` may succeed; otherwise registers the waker.
     ///
     /// # Errors
     ///

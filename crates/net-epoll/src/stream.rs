@@ -92,7 +92,7 @@ impl Stream {
         })
     }
 
-    /// Ready when a call in `direction` may succeed; otherwise registers the waker.
+    /// Polls until a call in `direction` may succeed; otherwise registers the waker.
     fn poll_ready(
         &self,
         direction: Direction,

@@ -121,7 +121,7 @@ impl Interval {
         std::future::poll_fn(|cx| self.poll_tick(cx)).await
     }
 
-    /// As [`tick`](Self::tick), for use in a hand-written future.
+    /// Like [`tick`](Self::tick), for use in a hand-written future.
     pub fn poll_tick(&mut self, cx: &mut Context<'_>) -> Poll<Option<Instant>> {
         ready!(self.timer.poll_until(cx, self.next));
         let now = self.handle.now();

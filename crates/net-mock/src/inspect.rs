@@ -13,7 +13,7 @@ impl MockNet {
         self.world().with(|state, _| state.live(false))
     }
 
-    /// As [`live`](Self::live), with timers which are not armed.
+    /// Like [`live`](Self::live), with timers which are not armed.
     pub(crate) fn live_and_unarmed(&self) -> Vec<String> {
         self.world().with(|state, _| state.live(true))
     }

@@ -133,8 +133,8 @@ impl MockNet {
         (place, format!("{host}:{port}"))
     }
 
-    /// As [`serve`](Self::serve), over TLS: `server` gets the decrypted stream. It is not run for a
-    /// connection whose handshake fails.
+    /// Like [`serve`](Self::serve), over TLS: `server` gets the decrypted stream. It is not run for
+    /// a connection whose handshake fails.
     pub fn serve_tls<F>(
         &self,
         host: &str,
@@ -238,7 +238,7 @@ impl MockNet {
         self.pair_with(Link::new())
     }
 
-    /// As [`pair`](Self::pair), over `link`, whose way of connecting is ignored.
+    /// Like [`pair`](Self::pair), over `link`, whose way of connecting is ignored.
     pub fn pair_with(&self, link: Link) -> (BoxStream, ServerStream) {
         let world = self.world();
         let (client, server) = world.with(|state, _| {

@@ -188,7 +188,7 @@ impl Pipe {
         }
     }
 
-    /// Whether this path has just failed in a way that ends the connection.
+    /// Returns whether this path has just failed in a way that ends the connection.
     pub(crate) fn take_severed(&mut self) -> bool {
         std::mem::take(&mut self.severed)
     }

@@ -86,7 +86,7 @@ pub(crate) fn decode(input: &mut BytesMut) -> Result<Option<Record>, NotTls> {
     Ok(Some(Record { kind, content }))
 }
 
-/// Whether bytes begin as a client's first record does.
+/// Returns whether bytes begin as a client's first record does.
 pub(crate) fn begins_handshake(bytes: &[u8]) -> bool {
     bytes.starts_with(&[22, 3, 3])
 }

@@ -54,17 +54,17 @@ impl Rng {
         }
     }
 
-    /// How many of `most` bytes are read, `most` being at least 1.
+    /// Returns the number of bytes to read of `most`, `most` being at least 1.
     pub(crate) fn read_len(&mut self, most: usize) -> usize {
         self.cut(most, |profile| profile.short_reads)
     }
 
-    /// How many of `most` bytes are written, `most` being at least 1.
+    /// Returns the number of bytes to write of `most`, `most` being at least 1.
     pub(crate) fn write_len(&mut self, most: usize) -> usize {
         self.cut(most, |profile| profile.short_writes)
     }
 
-    /// Whether an operation that could complete is pending once first.
+    /// Returns whether an operation that could complete is pending once first.
     pub(crate) fn spurious_pending(&mut self) -> bool {
         self.chance(8, |profile| profile.spurious_pending)
     }

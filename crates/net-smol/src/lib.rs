@@ -82,7 +82,7 @@ impl SmolBackend {
         SmolBackend::with_resolver(spawn, Arc::new(SystemResolver::default()))
     }
 
-    /// As [`new`](Self::new), and looks names up with `resolver`.
+    /// Like [`new`](Self::new), and looks names up with `resolver`.
     pub fn with_resolver(
         spawn: impl Fn(BoxFuture<'static, ()>) + Send + Sync + 'static,
         resolver: Arc<dyn Resolve>,
@@ -96,7 +96,7 @@ impl SmolBackend {
         }))
     }
 
-    /// Whether the executor has dropped the backend's task, which it does when it ends.
+    /// Returns whether the executor has dropped the backend's task, which it does when it ends.
     pub fn has_ended(&self) -> bool {
         self.0.timers.has_ended()
     }

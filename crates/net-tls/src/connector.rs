@@ -157,7 +157,7 @@ enum Trust {
 }
 
 impl Trust {
-    /// Whether this crate builds the verifier, so that revocation lists can be used.
+    /// Returns whether this crate builds the verifier, so that revocation lists can be used.
     fn takes_revocation_lists(&self) -> bool {
         match self {
             Trust::Default => true,
@@ -250,7 +250,7 @@ impl Builder {
         self
     }
 
-    /// As [`revocation_list_der`](Self::revocation_list_der), for every list in this text.
+    /// Like [`revocation_list_der`](Self::revocation_list_der), for every list in this text.
     ///
     /// # Errors
     ///
@@ -261,7 +261,7 @@ impl Builder {
         Ok(self)
     }
 
-    /// As [`revocation_list_der`](Self::revocation_list_der), for every list in this file.
+    /// Like [`revocation_list_der`](Self::revocation_list_der), for every list in this file.
     ///
     /// # Errors
     ///
@@ -307,8 +307,8 @@ impl Builder {
         Ok(self)
     }
 
-    /// As [`client_certificate_der`](Self::client_certificate_der), from PEM. Both may be in the same
-    /// text.
+    /// Like [`client_certificate_der`](Self::client_certificate_der), from PEM. Both may be in the
+    /// same text.
     ///
     /// # Errors
     ///
@@ -322,7 +322,7 @@ impl Builder {
         Ok(self)
     }
 
-    /// As [`client_certificate_pem`](Self::client_certificate_pem), from files. Both may be the
+    /// Like [`client_certificate_pem`](Self::client_certificate_pem), from files. Both may be the
     /// same file.
     ///
     /// # Errors

@@ -174,8 +174,8 @@ impl From<rustls::Error> for TlsError {
     }
 }
 
-/// Whether the certificate has `CA:TRUE`, as `openssl req -x509` makes it by default: the commonest
-/// of the faults for which rustls has no variant.
+/// Returns whether the certificate has `CA:TRUE`, as `openssl req -x509` makes it by default: the
+/// commonest of the faults for which rustls has no variant.
 fn is_of_an_authority(error: Option<&rustls::Error>) -> bool {
     let Some(rustls::Error::InvalidCertificate(CertificateError::Other(other))) = error else {
         return false;
@@ -185,7 +185,8 @@ fn is_of_an_authority(error: Option<&rustls::Error>) -> bool {
     other.to_string().contains("CaUsedAsEndEntity")
 }
 
-/// Whether a signature is invalid; ring reports that also of RSA keys shorter than 2048 bits.
+/// Returns whether a signature is invalid; ring reports that also of RSA keys shorter than 2048
+/// bits.
 fn is_badly_signed(error: Option<&rustls::Error>) -> bool {
     matches!(
         error,

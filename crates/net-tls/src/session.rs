@@ -5,7 +5,7 @@
 //!   write_plaintext ─► send (ciphertext)       outgoing
 //! ```
 //!
-//! NoData else in this crate calls a connection of rustls.
+//! No other module of this crate calls a connection of rustls.
 
 use std::{
     io::{self, BufRead, IoSlice, Write},
@@ -138,7 +138,7 @@ impl Session {
         }
     }
 
-    /// Whether there is plaintext to read.
+    /// Returns whether there is plaintext to read.
     pub(crate) fn has_plaintext(&mut self) -> bool {
         self.may_have_plaintext
             && self
@@ -204,7 +204,7 @@ impl Session {
         self.tls.send_close_notify();
     }
 
-    /// Whether there is ciphertext to be sent.
+    /// Returns whether there is ciphertext to be sent.
     pub(crate) fn wants_write(&self) -> bool {
         self.tls.wants_write()
     }

@@ -97,7 +97,7 @@ impl ExchangeControl {
         self.trace.emit(|| (timer.now(), event()));
     }
 
-    /// As [`emit`](Self::emit), once the timer is gone with its connection.
+    /// Like [`emit`](Self::emit), once the timer is gone with its connection.
     pub fn emit_at_end<'a>(&self, runtime: &dyn Runtime, event: impl FnOnce() -> TraceEvent<'a>) {
         self.trace.emit(|| (runtime.now(), event()));
     }

@@ -105,7 +105,7 @@ impl Deadlines {
         self.total.is_some_and(|total| timer.now() >= total)
     }
 
-    /// Ready when a limit has been reached that counts in `state`.
+    /// Polls until a limit has been reached that counts in `state`.
     pub fn poll(
         &mut self,
         cx: &mut Context<'_>,

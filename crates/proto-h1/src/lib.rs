@@ -36,10 +36,10 @@
 //! # Time
 //!
 //! [`Timeouts`](httpcore_core_primitives::Timeouts) bound each phase. The write limit counts while
-//! the stream takes nothing. The response-head limit counts from the end of the request to the head
-//! of the final response. The read limit counts silence while the server is to act: once the request
-//! has been sent, or once a response has begun although it has not, except while the caller's own body
-//! has both sides wait. The deadline in
+//! the stream accepts no bytes. The response-head limit counts from the end of the request to the
+//! head of the final response. The read limit counts the time without received bytes while the server
+//! is to act: once the request has been sent, or once a response has begun although it has not,
+//! except while the exchange waits for the caller's body. The deadline in
 //! [`ExchangeContext`](httpcore_core_primitives::ExchangeContext) bounds the whole exchange.
 
 #![forbid(unsafe_code)]

@@ -188,7 +188,7 @@ impl PingTimer {
         beat
     }
 
-    /// Ready when a suspect connection has been silent for too long.
+    /// Polls until a suspect connection has been silent for too long.
     fn poll_suspicion(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
         let (Some(suspicion), Some(timeout)) = (&mut self.suspicion, self.suspect_timeout) else {
             return Poll::Pending;
@@ -224,7 +224,7 @@ impl PingTimer {
         }
     }
 
-    /// Ready when a keep-alive PING has timed out.
+    /// Polls until a keep-alive PING has timed out.
     fn poll_keep_alive(&mut self, cx: &mut Context<'_>, now: Instant, has_read: bool) -> Poll<()> {
         loop {
             let Some(keep_alive) = &mut self.keep_alive else {

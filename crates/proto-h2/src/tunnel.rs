@@ -51,7 +51,7 @@ impl Drop for Tunnel {
 }
 
 impl Tunnel {
-    /// Ready when there is something to read, or the stream has ended.
+    /// Polls until there is something to read, or the stream has ended.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.unread.is_empty() {
             match ready!(self.receiving.poll_data(cx)) {

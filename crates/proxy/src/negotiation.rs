@@ -83,7 +83,7 @@ fn poll_negotiation(
             }
         }
         if write_error.is_none() && negotiation.output().is_empty() {
-            // Pending is as good as done here: what is read next was sent after all of it arrived.
+            // Pending may be treated as complete: what is read next was sent after all of it arrived.
             match stream.poll_flush(cx) {
                 Poll::Ready(Err(error)) => write_error = Some(error),
                 Poll::Ready(Ok(())) | Poll::Pending => {}

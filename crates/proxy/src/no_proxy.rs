@@ -57,8 +57,8 @@ impl NoProxy {
         no_proxy
     }
 
-    /// Whether `host` (a name, or an address with or without brackets) at `port` is reached without a
-    /// proxy.
+    /// Returns whether `host` (a name, or an address with or without brackets) at `port` is reached
+    /// without a proxy.
     pub fn matches(&self, host: &str, port: u16) -> bool {
         if self.matches_all {
             return true;

@@ -60,12 +60,12 @@ impl ProxyProtocol {
         }
     }
 
-    /// Whether the proxy resolves the names of targets.
+    /// Returns whether the proxy resolves the names of targets.
     pub fn resolves_names(self) -> bool {
         !matches!(self, ProxyProtocol::Socks4 | ProxyProtocol::Socks5)
     }
 
-    /// Whether it is a SOCKS proxy.
+    /// Returns whether it is a SOCKS proxy.
     pub fn is_socks(self) -> bool {
         !matches!(self, ProxyProtocol::Http | ProxyProtocol::Https)
     }
@@ -377,8 +377,8 @@ impl Proxy {
         }
     }
 
-    /// Whether the proxy, or one that it is reached through, has a hook or a TLS of its own: parts that
-    /// are compared by identity.
+    /// Returns whether the proxy, or one that it is reached through, has a hook or a TLS of its
+    /// own: parts that are compared by identity.
     pub fn has_own_parts(&self) -> bool {
         self.chain()
             .iter()
@@ -405,7 +405,7 @@ impl Proxy {
         &self.headers
     }
 
-    /// Whether `http` targets are reached through a tunnel, and not forwarded.
+    /// Returns whether `http` targets are reached through a tunnel, and not forwarded.
     pub fn tunnels_http(&self) -> bool {
         self.tunnels_http || self.protocol.is_socks()
     }

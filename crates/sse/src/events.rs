@@ -69,7 +69,7 @@ impl Events {
         poll_fn(|cx| self.poll_event(cx)).await
     }
 
-    /// As [`event`](Self::event).
+    /// Like [`event`](Self::event).
     pub fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Event, Error>>> {
         for _ in 0..PIECES_AT_ONCE {
             match self.parser.next(&mut self.input) {

@@ -192,7 +192,7 @@ impl Parser {
             }
             "id" if !value.contains('\0') => value.clone_into(&mut self.id),
             "retry" if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) => {
-                // More milliseconds than there are numbers for is as good as never said.
+                // A number of milliseconds that overflows is ignored.
                 let time = value.parse().map(Duration::from_millis);
                 self.retry = time.ok().or(self.retry);
             }

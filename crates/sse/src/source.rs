@@ -116,7 +116,7 @@ impl EventSource {
         poll_fn(|cx| self.poll_event(cx)).await
     }
 
-    /// As [`event`](Self::event).
+    /// Like [`event`](Self::event).
     pub fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Event, Error>>> {
         // Ends in `Pending`: before each reconnect there is a wait of at least `MIN_PAUSE`.
         loop {
@@ -129,7 +129,7 @@ impl EventSource {
         }
     }
 
-    /// As [`event`](Self::event), and also returns connects and reconnects.
+    /// Like [`event`](Self::event), and also returns connects and reconnects.
     ///
     /// # Errors
     ///
@@ -138,7 +138,7 @@ impl EventSource {
         poll_fn(|cx| self.poll_step(cx)).await
     }
 
-    /// As [`step`](Self::step).
+    /// Like [`step`](Self::step).
     pub fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<SourceEvent, Error>>> {
         loop {
             let Some(plan) = &self.plan else {
@@ -250,7 +250,7 @@ fn no_use() -> Error {
     .with_response_started(true)
 }
 
-/// Whether the same request would fail again.
+/// Returns whether the same request would fail again.
 fn is_useless(error: &Error) -> bool {
     error.fault() == Fault::Caller
         || matches!(

@@ -185,7 +185,7 @@ impl<S: NetworkStream> WebSocket<S> {
         poll_fn(|cx| self.poll_message(cx)).await
     }
 
-    /// As [`message`](Self::message).
+    /// Like [`message`](Self::message).
     pub fn poll_message(
         &mut self,
         cx: &mut Context<'_>,
@@ -194,7 +194,7 @@ impl<S: NetworkStream> WebSocket<S> {
             match &mut self.stage {
                 Stage::Closed => return Poll::Ready(None),
                 Stage::Closing(frame) => {
-                    // A peer that is gone already has no use for the answer.
+                    // The answer cannot be sent to a peer that has closed the connection.
                     let mut bridge = bridge(&mut self.stream, &mut self.watch, cx);
                     if is_blocked(&self.context.flush(&mut bridge)) {
                         return Poll::Pending;
@@ -259,7 +259,7 @@ impl<S: NetworkStream> WebSocket<S> {
         poll_fn(|cx| self.poll_close(cx, frame.clone())).await
     }
 
-    /// As [`close`](Self::close).
+    /// Like [`close`](Self::close).
     ///
     /// # Errors
     ///
@@ -282,8 +282,9 @@ impl<S: NetworkStream> WebSocket<S> {
         Poll::Pending
     }
 
-    /// Ready when a Close frame has been sent. Messages can still be received, until the Close frame of
-    /// the peer. Of several calls, the first that finds everything else sent determines the frame.
+    /// Polls until a Close frame has been sent. Messages can still be received, until the Close
+    /// frame of the peer. Of several calls, the first that finds everything else sent determines
+    /// the frame.
     ///
     /// # Errors
     ///

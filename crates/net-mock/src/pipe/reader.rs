@@ -158,7 +158,7 @@ impl Pipe {
         }
     }
 
-    /// Whether bytes would be unread if the reader were dropped now.
+    /// Returns whether bytes would be unread if the reader were dropped now.
     pub(crate) fn has_unread(&self) -> bool {
         !self.segments.is_empty()
     }

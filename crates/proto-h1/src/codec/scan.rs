@@ -238,7 +238,7 @@ impl Grammar {
         }
     }
 
-    /// As [`step`](Self::step), with what `options` accept.
+    /// Like [`step`](Self::step), with what `options` accept.
     fn lenient_step(
         &mut self,
         byte: u8,

@@ -61,7 +61,7 @@ impl Exchange {
         self.close_but_keep_body(reason);
     }
 
-    /// As [`close`](Self::close), while the request's body may still be taken back.
+    /// Like [`close`](Self::close), while the request's body may still be taken back.
     fn close_but_keep_body(&mut self, reason: CloseReason) {
         self.control.upload_cut_short();
         self.response = None;

@@ -79,7 +79,7 @@ impl<S: NetworkStream> WebSocket<S> {
         poll_fn(|cx| self.poll_flush(cx)).await
     }
 
-    /// Ready when another message can be [accepted](Self::start_send).
+    /// Polls until another message can be [accepted](Self::start_send).
     ///
     /// # Errors
     ///
@@ -144,7 +144,7 @@ impl<S: NetworkStream> WebSocket<S> {
         Ok(())
     }
 
-    /// Ready when the stream has accepted everything.
+    /// Polls until the stream has accepted everything.
     ///
     /// # Errors
     ///
@@ -181,7 +181,7 @@ impl<S: NetworkStream> WebSocket<S> {
         Ok(())
     }
 
-    /// Ready when nothing is left to be sent.
+    /// Polls until nothing is left to be sent.
     pub(super) fn poll_outgoing(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         for _ in 0..MAX_FRAMES_PER_POLL {
             let flushed = self
