@@ -74,6 +74,8 @@ enum Act {
     GoAway,
     /// A tunnel, and the connection is closed after this time.
     Close(Duration),
+    /// A tunnel, and the proxy neither reads nor writes after this time.
+    Freeze(Duration),
 }
 
 type Decide = Arc<dyn Fn(&str) -> Act + Send + Sync>;
@@ -115,9 +117,10 @@ async fn proxy_connection(
         return;
     };
     let mut tasks: Vec<Pin<Box<dyn Future<Output = ()> + Send>>> = Vec::new();
-    let mut until: Option<(Instant, Pin<Box<dyn Future<Output = ()> + Send>>)> = None;
+    let mut until: Option<Pin<Box<dyn Future<Output = ()> + Send>>> = None;
+    let (mut freezes, mut is_frozen) = (false, false);
     poll_fn(|cx| {
-        loop {
+        while !is_frozen {
             match connection.poll_accept(cx) {
                 Poll::Ready(Some(Ok((request, respond)))) => {
                     let target = request.uri().authority().unwrap().to_string();
@@ -129,9 +132,10 @@ async fn proxy_connection(
                     if let Act::GoAway = act {
                         connection.graceful_shutdown();
                     }
-                    if let Act::Close(time) = act {
+                    if let Act::Close(time) | Act::Freeze(time) = act {
                         let sleep = net.sleep(time);
-                        until = Some((net.now() + time, Box::pin(async move { sleep.await })));
+                        until = Some(Box::pin(async move { sleep.await }));
+                        freezes = matches!(act, Act::Freeze(_));
                     }
                     let net = net.clone();
                     tasks.push(Box::pin(async move {
@@ -142,11 +146,19 @@ async fn proxy_connection(
                 Poll::Pending => break,
             }
         }
-        tasks.retain_mut(|task| task.as_mut().poll(cx).is_pending());
-        match &mut until {
-            Some((_, sleep)) => sleep.as_mut().poll(cx),
-            None => Poll::Pending,
+        if !is_frozen {
+            tasks.retain_mut(|task| task.as_mut().poll(cx).is_pending());
         }
+        if let Some(sleep) = &mut until
+            && sleep.as_mut().poll(cx).is_ready()
+        {
+            until = None;
+            is_frozen = freezes;
+            if !is_frozen {
+                return Poll::Ready(());
+            }
+        }
+        Poll::Pending
     })
     .await;
 }
@@ -204,7 +216,7 @@ async fn serve(
             Ok(())
         }
         Act::Early => tunnel(net, target, request, respond, b"220 hello\r\n").await,
-        Act::Tunnel | Act::GoAway | Act::Close(_) => {
+        Act::Tunnel | Act::GoAway | Act::Close(_) | Act::Freeze(_) => {
             tunnel(net, target, request, respond, b"").await
         }
     }
@@ -724,6 +736,101 @@ fn a_proxy_that_does_not_answer_runs_into_the_limit_on_connecting() {
         assert_eq!(get(&pool, "https://c.test/").await.unwrap(), "hello");
     });
     assert_eq!(served.attempts(), 1);
+}
+
+#[test]
+fn a_silent_connection_to_a_proxy_is_given_up_with_its_tunnels() {
+    // By a keep-alive PING while all is idle, or since a tunnel was not opened in time.
+    for by_ping in [true, false] {
+        let (net, log) = (MockNet::new(), Log::default());
+        let connects = AtomicUsize::new(0);
+        let served = serve_proxy(&net, "proxy.test", 100, &log, move |_| {
+            match connects.fetch_add(1, Ordering::Relaxed) {
+                0 => Act::Freeze(SECOND),
+                _ => Act::Tunnel,
+            }
+        });
+        all_origins(&net, &log);
+        let pool = builder!()
+            .proxy(proxy("https://proxy.test"))
+            .idle_timeout(None)
+            .timeouts(Timeouts::default().with_connect(SECOND))
+            .configure_http2(|http2| {
+                http2.keep_alive_interval = by_ping.then_some(2 * SECOND);
+                http2.keep_alive_timeout = SECOND;
+            })
+            .build(Arc::new(net.clone()));
+        net.run(async {
+            get(&pool, "https://a.test/").await.unwrap();
+            net.sleep(2 * SECOND).await;
+            if !by_ping {
+                let error = get(&pool, "https://b.test/").await.unwrap_err();
+                assert_eq!(
+                    (error.kind(), error.phase()),
+                    (ErrorKind::Timeout(TimeoutKind::Connect), ErrorPhase::Proxy)
+                );
+            }
+            net.sleep(10 * SECOND).await;
+            assert!(pool.status().connections.is_empty(), "{:#}", pool.status());
+            let left = pool.proxy_status().unwrap();
+            assert!(left.connections.is_empty(), "{left:#}");
+            // A POST, which is not sent twice, does not meet the end of the tunnel.
+            assert_eq!(send(&pool, post("https://a.test/")).await.unwrap(), "hello");
+        });
+        assert_eq!(served.attempts(), 2);
+        assert_eq!(log.count("a.test: POST"), 1);
+    }
+}
+
+#[test]
+fn connecting_to_the_proxy_is_retried_and_its_refusal_is_not() {
+    let (net, log) = (MockNet::new(), Log::default());
+    let served = serve_proxy(&net, "proxy.test", 100, &log, |_| Act::Refuse(503, 0));
+    served.links([Link::refused(), Link::refused(), Link::new()]);
+    let pool = builder!()
+        .connect_retries(5)
+        .proxy(proxy("https://proxy.test"))
+        .build(Arc::new(net.clone()));
+    let error = net.run(get(&pool, "https://a.test/")).unwrap_err();
+    assert_eq!(refusal_of(&error).status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!((served.attempts(), log.count("CONNECT")), (3, 1));
+}
+
+#[test]
+fn secrets_are_in_no_text() {
+    let (net, log) = (MockNet::new(), Log::default());
+    serve_proxy(&net, "proxy.test", 100, &log, |_| Act::Tunnel);
+    all_origins(&net, &log);
+    let events = Log::default();
+    let sink = events.clone();
+    let trace =
+        Trace::to(move |_: Instant, event: &TraceEvent<'_>| sink.push(format!("{event:?}")));
+    let proxy = proxy("https://hunter1:hunter2@proxy.test")
+        .with_header(
+            "x-key".parse().unwrap(),
+            HeaderValue::from_static("hunter3"),
+        )
+        .unwrap();
+    let pool = pool(&net, proxy);
+    net.run(async {
+        let mut request = with("https://a.test/", trace);
+        let secret = HeaderValue::from_static("hunter4");
+        request.headers_mut().insert("authorization", secret);
+        send(&pool, request).await.unwrap();
+    });
+    let proxy_status = pool.proxy_status().unwrap();
+    let mut texts = events.lines();
+    texts.push(format!(
+        "{pool:?} {:#} {proxy_status:#} {proxy_status:?}",
+        pool.status()
+    ));
+    assert!(texts.len() > 8, "{texts:?}");
+    for text in &texts {
+        assert!(!text.contains("hunter"), "{text}");
+        assert!(!text.contains("aHVudGVy"), "the same in base64: {text}");
+    }
+    // The proxy was not shown what is for the origin.
+    assert_eq!(log.count("hunter4"), 0, "{:?}", log.lines());
 }
 
 #[test]

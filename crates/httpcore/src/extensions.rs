@@ -2,7 +2,7 @@
 //!
 //! Options of a request, of which each has a method in [`RequestExt`](crate::RequestExt):
 //! [`Timeouts`](crate::Timeouts), [`Trace`](crate::trace::Trace), [`ConnectionPolicy`],
-//! [`Partition`], [`ServerName`], [`TlsOverride`], [`UseProxy`](crate::proxy::UseProxy), [`RequestTarget`], [`HeaderOrder`], [`Protocol`],
+//! [`Partition`], [`ServerName`], [`TlsOverride`], [`UseProxy`](crate::proxy::UseProxy), [`ProxyHeader`](crate::proxy::ProxyHeader), [`RequestTarget`], [`HeaderOrder`], [`Protocol`],
 //! [`IncludeConnectionInfo`], [`CaptureRawHead`], [`OnInformational`].
 //!
 //! Facts in a response: [`ConnectionInfo`](crate::net::ConnectionInfo), [`RawHead`],
