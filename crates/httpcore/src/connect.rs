@@ -9,21 +9,24 @@ use std::{
 };
 
 use httpcore_core_primitives::{
-    Alpn, BoxFuture, BoxStream, ConnectionInfo, Error, ErrorKind, ErrorPhase, Established,
-    NetworkBackend, RequestSent, Runtime, RuntimeShutdown, TimeoutKind, Timeouts, TlsConnector,
-    TlsFailure, TlsOverride, Trace, TraceEvent, noop_waker, options::deadline,
-    runtime::WithDeadline, with_deadline,
+    AddressRefused, Alpn, BoxFuture, BoxStream, ConnectTarget, ConnectionInfo, Error, ErrorKind,
+    ErrorPhase, Established, NetworkBackend, RequestSent, Runtime, RuntimeShutdown, TimeoutKind,
+    Timeouts, TlsConnector, TlsFailure, TlsOverride, Trace, TraceEvent, noop_waker,
+    options::deadline, runtime::WithDeadline, with_deadline,
 };
 use httpcore_pool::{Connect, ConnectContext, Endpoint, Hop, Pool, PoolConfig, Retry, Route};
 use httpcore_proto_h1::H1Connection;
 #[cfg(feature = "http2")]
 use httpcore_proto_h2::H2Connection;
+use httpcore_resolver::{AnswerFuture, Resolve};
 
 use crate::{
     challenged,
-    proxy::{HopFailure, Retries},
+    names::{FirstAddresses, FirstAnswer, overridden},
+    proxy::{HopFailure, ProxyStep, Retries},
     proxy_connections::{self, HandedOver},
     race,
+    recent::RecentFailures,
 };
 
 /// Makes connections with a backend, TLS and the protocols.
@@ -87,7 +90,10 @@ pub(crate) struct ConnectDeps {
     /// The settings of the pool of connections to origins.
     pub(crate) pool: PoolConfig,
     pub(crate) tls: Option<Arc<dyn TlsConnector>>,
+    /// `None` if the backend's resolver is the only one.
+    pub(crate) names: Option<Arc<dyn Resolve>>,
     pub(crate) race_delay: Duration,
+    pub(crate) recent: RecentFailures,
     pub(crate) http1: Arc<httpcore_proto_h1::Http1Config>,
     #[cfg(feature = "http2")]
     pub(crate) http2: Arc<httpcore_proto_h2::Http2Config>,
@@ -214,17 +220,53 @@ impl Attempt {
 
     async fn connect(&self) -> Result<BoxStream, Error> {
         let connected = match self.route.dial() {
-            Endpoint::Tcp { host, port } => match self.route.literal() {
-                Some(literal) => {
-                    let attempt = self.race().attempt(literal);
-                    self.within(TimeoutKind::Connect, attempt).await
-                }
-                None => {
-                    let addresses = self.resolve(host, *port).await?;
-                    let race = self.race().run(addresses, self.means().race_delay);
-                    self.within(TimeoutKind::Connect, race).await
-                }
-            },
+            Endpoint::Tcp { host, port } => {
+                let literal = self.route.literal();
+                let target = ConnectTarget::new(host, *port, literal).at_hop(0, self.is_proxy(0));
+                let connected = match literal {
+                    Some(literal) => {
+                        self.check(&target)?;
+                        let attempt = self.race().attempt(literal);
+                        self.within(TimeoutKind::Connect, attempt).await
+                    }
+                    None => {
+                        let found = self.first_addresses(host, *port).await?;
+                        let allowed = self.allowed(found.addresses, target);
+                        let rest = found
+                            .rest
+                            .map(|rest| Box::pin(self.rest(rest, target)) as _);
+                        // What is still looked up may be allowed.
+                        let (allowed, refused) = match (allowed, &rest) {
+                            (Ok(allowed), _) => (allowed, None),
+                            (Err(refused), Some(_)) => (Vec::new(), Some(refused)),
+                            (Err(refused), None) => return Err(refused),
+                        };
+                        let mut running = Vec::new();
+                        let race =
+                            self.race()
+                                .run(allowed, rest, self.means().race_delay, &mut running);
+                        let connected = self.within(TimeoutKind::Connect, race).await;
+                        if connected.is_none() {
+                            let now = self.now();
+                            running
+                                .iter()
+                                .for_each(|peer| self.means().recent.failed(*peer, now));
+                        }
+                        match (connected, refused) {
+                            (Some(Err(_)), Some(refused)) if running.is_empty() => {
+                                Some(Err(refused))
+                            }
+                            (connected, _) => connected,
+                        }
+                    }
+                };
+                connected.map(|outcome| {
+                    outcome.map(|(peer, stream)| {
+                        self.record(&target.with_address(peer));
+                        stream
+                    })
+                })
+            }
             Endpoint::Unix(path) => {
                 let connecting = self.means().backend.connect_unix(path);
                 let connected = self.within(TimeoutKind::Connect, connecting).await;
@@ -250,38 +292,145 @@ impl Attempt {
         Ok(stream)
     }
 
+    /// Returns whether a proxy is what is reached before hop `at` of the route.
+    pub(crate) fn is_proxy(&self, at: usize) -> bool {
+        let mut later = self.route.hops().iter().skip(at);
+        later.any(|hop| matches!(hop, Hop::Proxy(hop) if hop.get::<ProxyStep>().is_some()))
+    }
+
+    /// Asks the route's filters whether `target` may be connected to.
+    pub(crate) fn check(&self, target: &ConnectTarget<'_>) -> Result<(), AddressRefused> {
+        for filter in self.route.filters() {
+            if let Err(refused) = filter.check(target) {
+                let event = || {
+                    let refused = &refused;
+                    (self.now(), TraceEvent::AddressRefused { refused })
+                };
+                self.trace().emit(event);
+                return Err(refused);
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns those of `addresses` that the route's filters allow as addresses of `target`, or the
+    /// first refusal if there is none.
+    pub(crate) fn allowed(
+        &self,
+        mut addresses: Vec<SocketAddr>,
+        target: ConnectTarget<'_>,
+    ) -> Result<Vec<SocketAddr>, Error> {
+        if self.route.filters().is_empty() {
+            return Ok(addresses);
+        }
+        let mut first = None;
+        addresses.retain(|&address| match self.check(&target.with_address(address)) {
+            Ok(()) => true,
+            Err(refused) => {
+                first.get_or_insert(refused);
+                false
+            }
+        });
+        match first {
+            Some(refused) if addresses.is_empty() => Err(refused.into()),
+            _ => Ok(addresses),
+        }
+    }
+
+    /// Records that `target` is what the connection leads to at its hop.
+    pub(crate) fn record(&self, target: &ConnectTarget<'_>) {
+        self.terms.record.connected_to(target);
+    }
+
     fn race(&self) -> race::Connecting<'_> {
         race::Connecting {
             backend: &self.means().backend,
             options: self.route.tcp(),
             trace: self.trace(),
+            recent: &self.means().recent,
         }
     }
 
     pub(crate) async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
         self.trace()
             .emit(|| (self.now(), TraceEvent::ResolveStarted { host }));
-        let lookup = self.means().backend.resolve(host, port);
-        let addresses = self
-            .within(TimeoutKind::Resolve, lookup)
+        let addresses = match overridden(&self.route.parts().host_overrides, host, port) {
+            Some(addresses) => addresses,
+            None => {
+                let lookup = match &self.means().names {
+                    Some(names) => names.resolve(host, port),
+                    None => self.means().backend.resolve(host, port),
+                };
+                self.looked_up(host, lookup).await?
+            }
+        };
+        self.resolved(host, &addresses)?;
+        Ok(addresses)
+    }
+
+    /// The addresses with which connecting to `host` begins.
+    async fn first_addresses(&self, host: &str, port: u16) -> Result<FirstAddresses, Error> {
+        let has_families = self
+            .means()
+            .names
+            .as_ref()
+            .filter(|_| overridden(&self.route.parts().host_overrides, host, port).is_none());
+        let Some(names) = has_families else {
+            let addresses = self.resolve(host, port).await?;
+            return Ok(FirstAddresses {
+                addresses,
+                rest: None,
+            });
+        };
+        self.trace()
+            .emit(|| (self.now(), TraceEvent::ResolveStarted { host }));
+        let first = FirstAnswer::new(names.lookup(host, port), self.runtime());
+        let found = self.looked_up(host, first).await?;
+        self.resolved(host, &found.addresses)?;
+        Ok(found)
+    }
+
+    /// The further addresses of `target`, without those that are refused. Not finding any is no error: there
+    /// are others.
+    async fn rest(&self, rest: AnswerFuture, target: ConnectTarget<'_>) -> Vec<SocketAddr> {
+        let Ok(answer) = rest.await else {
+            return Vec::new();
+        };
+        let addresses = answer.addresses;
+        self.trace().emit(|| {
+            let addresses = &addresses;
+            (self.now(), TraceEvent::Resolved { addresses })
+        });
+        self.allowed(addresses, target).unwrap_or_default()
+    }
+
+    /// Waits for a look-up under the limit of its phase.
+    async fn looked_up<T>(
+        &self,
+        host: &str,
+        lookup: impl Future<Output = io::Result<T>>,
+    ) -> Result<T, Error> {
+        self.within(TimeoutKind::Resolve, lookup)
             .await
             .ok_or_else(|| self.timed_out(TimeoutKind::Resolve, ErrorPhase::Resolve))?
             .map_err(|error| {
                 Error::new(ErrorKind::Resolve, ErrorPhase::Resolve, RequestSent::None)
                     .with_message(format!("the addresses of {host} could not be found"))
                     .with_source(error)
-            })?;
-        self.trace().emit(|| {
-            let addresses = &addresses;
-            (self.now(), TraceEvent::Resolved { addresses })
-        });
+            })
+    }
+
+    /// Tells the listener which addresses were found, of which there must be one.
+    fn resolved(&self, host: &str, addresses: &[SocketAddr]) -> Result<(), Error> {
+        self.trace()
+            .emit(|| (self.now(), TraceEvent::Resolved { addresses }));
         if addresses.is_empty() {
             return Err(
                 Error::new(ErrorKind::Resolve, ErrorPhase::Resolve, RequestSent::None)
                     .with_message(format!("the host {host} has no addresses")),
             );
         }
-        Ok(addresses)
+        Ok(())
     }
 
     /// The stream over TLS, by the connector `own` or else by the pool's, and which protocol was

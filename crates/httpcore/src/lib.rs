@@ -109,13 +109,16 @@ pub mod blocking;
 mod challenged;
 pub mod config;
 mod connect;
+mod connect_to;
 mod connection_pool;
 pub mod error;
 pub mod extensions;
+mod names;
 pub mod net;
 pub mod proxy;
 mod proxy_connections;
 mod race;
+mod recent;
 mod request_ext;
 mod routes;
 #[cfg(feature = "tower")]

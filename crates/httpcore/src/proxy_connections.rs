@@ -17,17 +17,17 @@ use std::{
 
 use http::Version;
 use httpcore_core_primitives::{
-    Body, BoxFuture, BoxStream, CloseReason, ConnectionInfo, ConnectionPolicy, Error, ErrorKind,
-    ErrorPhase, ExchangeContext, ExclusiveConnection, IdleEvent, NetworkStream, Request,
-    RequestSent, Response, SendError, TimeoutKind, Timeouts, Trace, TraceEvent, Upgraded,
+    Body, BoxFuture, BoxStream, CloseReason, ConnectTarget, ConnectionInfo, ConnectionPolicy,
+    Error, ErrorKind, ErrorPhase, ExchangeContext, ExclusiveConnection, IdleEvent, NetworkStream,
+    Request, RequestSent, Response, SendError, TimeoutKind, Timeouts, Trace, TraceEvent, Upgraded,
     noop_waker,
 };
-use httpcore_pool::{Hop, PoolConfig, Retry, Route, RouteParts};
+use httpcore_pool::{Endpoint, Hop, PoolConfig, Retry, Route, RouteParts};
 use httpcore_proxy::{Connect, ConnectDecision, MAX_REFUSAL_BODY, Proxy, ProxyError, Target};
 
 use crate::{
     connect::Attempt,
-    proxy::{HopFailure, ProxyStep, Retries, failure},
+    proxy::{HopFailure, ProxyStep, Retries, failure, host_of},
 };
 
 /// Returns the settings of the pool of connections to proxies, given those of the pool of origins.
@@ -73,6 +73,8 @@ impl Attempt {
         parts.hops = whole.hops[..at].to_vec();
         parts.hops.push(step.forwarding().into_hop());
         parts.tcp = whole.tcp.clone();
+        parts.filters = whole.filters.clone();
+        parts.host_overrides = whole.host_overrides.clone();
         parts.partition = whole.partition.clone();
         parts.into()
     }
@@ -95,6 +97,10 @@ impl Attempt {
             })
         });
         let failed = |error| HopFailure::Failed(failure(proxy, target, error));
+        let host = host_of(target);
+        let checked = self.target_of_hop(at, &host, target);
+        self.check(&checked).map_err(Error::from)?;
+        self.record(&checked);
         let mut connect = retries.machine(at, proxy, target).map_err(failed)?;
         let route = self.route_to_proxy(at, step);
         let mut policy = ConnectionPolicy::default();
@@ -132,10 +138,29 @@ impl Attempt {
                 Opening::Failed(error) => return Err(failed(error)),
             }
         };
+        self.record_way_to(at, &stream);
         if let Some(events) = trace {
             events.established(self.now());
         }
         Ok(stream)
+    }
+
+    /// Records what the connection that the proxy of hop `at` was reached by leads to: it was made for another
+    /// request, perhaps.
+    fn record_way_to(&self, at: usize, stream: &BoxStream) {
+        if let Endpoint::Tcp { host, port } = self.route().dial() {
+            let address = stream.info().peer.or(self.route().literal());
+            let first = ConnectTarget::new(host, *port, address);
+            self.record(&first.at_hop(0, true));
+        }
+        for (at, hop) in self.route().hops()[..at].iter().enumerate() {
+            if let Hop::Proxy(hop) = hop
+                && let Some(step) = hop.get::<ProxyStep>()
+                && let Some(target) = &step.target
+            {
+                self.record(&self.target_of_hop(at, &host_of(target), target));
+            }
+        }
     }
 
     async fn open(
@@ -177,7 +202,7 @@ impl Attempt {
                 // What is known of a refusal is worth more than that its body came too late.
                 let reading = self.within(TimeoutKind::Connect, beginning.read(body));
                 let is_complete = reading.await == Some(true);
-                Opening::Failed(connect.refusal(beginning.bytes.into(), is_complete))
+                Opening::Failed(connect.refusal(&beginning.bytes, is_complete))
             }
         })
     }
@@ -244,7 +269,8 @@ impl Beginning {
 fn not_opened(proxy: &Proxy, target: &Target, error: Error) -> Error {
     let kind = match (error.kind(), error.phase()) {
         (ErrorKind::Timeout(_), ErrorPhase::Acquire) => ErrorKind::Timeout(TimeoutKind::Connect),
-        (_, ErrorPhase::Resolve | ErrorPhase::Connect | ErrorPhase::Tls | ErrorPhase::Proxy) => {
+        (ErrorKind::AddressRefused, _)
+        | (_, ErrorPhase::Resolve | ErrorPhase::Connect | ErrorPhase::Tls | ErrorPhase::Proxy) => {
             return error;
         }
         (ErrorKind::Timeout(_), _) => ErrorKind::Timeout(TimeoutKind::Connect),

@@ -221,8 +221,8 @@ impl Connect {
 
     /// Returns the error of a response that [`decide`](Self::decide) found to be a refusal, with the first
     /// [`MAX_REFUSAL_BODY`] bytes of its body; `is_complete` says that `body` is all of it.
-    pub fn refusal(&mut self, body: Bytes, is_complete: bool) -> ProxyError {
-        match self.data(&body) {
+    pub fn refusal(&mut self, body: &[u8], is_complete: bool) -> ProxyError {
+        match self.data(body) {
             Ok(()) => self.refused(is_complete),
             Err(refused) => refused,
         }
@@ -300,7 +300,7 @@ impl Connect {
         Err(self.refused(true))
     }
 
-    fn data(&mut self, data: &Bytes) -> Result<(), ProxyError> {
+    fn data(&mut self, data: &[u8]) -> Result<(), ProxyError> {
         let Some(refusal) = &mut self.refusal else {
             return Ok(());
         };
