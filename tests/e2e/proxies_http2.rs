@@ -117,10 +117,13 @@ async fn proxy_connection(
         return;
     };
     let mut tasks: Vec<Pin<Box<dyn Future<Output = ()> + Send>>> = Vec::new();
-    let mut until: Option<Pin<Box<dyn Future<Output = ()> + Send>>> = None;
+    let mut until = None;
     let (mut freezes, mut is_frozen) = (false, false);
     poll_fn(|cx| {
-        while !is_frozen {
+        loop {
+            if is_frozen {
+                break;
+            }
             match connection.poll_accept(cx) {
                 Poll::Ready(Some(Ok((request, respond)))) => {
                     let target = request.uri().authority().unwrap().to_string();
@@ -134,7 +137,7 @@ async fn proxy_connection(
                     }
                     if let Act::Close(time) | Act::Freeze(time) = act {
                         let sleep = net.sleep(time);
-                        until = Some(Box::pin(async move { sleep.await }));
+                        until = Some(Box::pin(sleep));
                         freezes = matches!(act, Act::Freeze(_));
                     }
                     let net = net.clone();

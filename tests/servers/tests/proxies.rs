@@ -186,7 +186,7 @@ fn ends_with(proxy: &Proxy, server: Server) {
     });
 }
 
-/// How [`Transfer`] is told of a proxy.
+/// Returns the URL of a proxy with its credentials, for [`Transfer`].
 fn url_of(proxy: &Proxy) -> String {
     let text = proxy.to_string();
     match (proxy.credentials(), text.split_once("://")) {
