@@ -12,7 +12,7 @@ use std::{
     io::{IoSlice, Read as _, Write as _},
     net::{TcpListener, TcpStream},
     sync::{Arc, Mutex, mpsc},
-    task::Poll,
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -24,9 +24,11 @@ use httpcore::{
     error::{ErrorPhase, RequestSent, TimeoutKind},
     extensions::{ConnectionPolicy, IncludeConnectionInfo, OnInformational, Protocol, StreamId},
     net::ConnectionInfo,
+    service::OriginService,
 };
 use httpcore_net_mock::{Link, LiveCounts, MockNet, MockTls, TlsServer};
 use httpcore_tests::http2::{self, Tokio};
+use tower::Service;
 
 /// HTTP/2, without asking.
 fn prior_knowledge() -> ConnectionPoolBuilder {
@@ -681,4 +683,44 @@ fn the_version_of_a_request_is_no_preference_over_either_version() {
         drop(pool);
         net.clear();
     }
+}
+
+#[test]
+fn a_service_for_an_origin_has_as_many_places_as_the_server_admits_streams() {
+    let net = MockNet::new();
+    net.serve("origin.test", 80, async |stream| {
+        let mut builder = h2::server::Builder::new();
+        builder.max_concurrent_streams(2);
+        http2::serve(Tokio(stream), builder).await;
+    });
+    let pool = prior_knowledge()
+        .configure_pool(|config| config.max_http2_connections_per_origin = Some(1))
+        .build(net.clone());
+    let mut first = pool.service_for("http://origin.test/").unwrap();
+    let (mut second, mut third) = (first.clone(), first.clone());
+    let is_ready = |service: &mut OriginService| {
+        let cx = &mut Context::from_waker(Waker::noop());
+        let ready = Service::<Request>::poll_ready(service, cx);
+        ready.map(Result::unwrap).is_ready()
+    };
+    net.run(async {
+        // One connection shows how many streams there are.
+        let hello = pool.get("http://origin.test/hello").await.unwrap();
+        hello.into_body().bytes(100).await.unwrap();
+        assert!(is_ready(&mut first));
+        assert!(is_ready(&mut second));
+        assert!(!is_ready(&mut third));
+        for service in [&mut first, &mut second] {
+            let request = http::Request::get("/bytes/9000000")
+                .body(Body::empty())
+                .unwrap();
+            let body = service.call(request).await.unwrap().into_body();
+            assert!(!is_ready(&mut third), "its stream has not ended");
+            drop(body);
+            assert!(is_ready(&mut third));
+            third = third.clone();
+            assert!(is_ready(service), "both have a place again");
+        }
+    });
+    assert_eq!(pool.stats().opened, 1);
 }

@@ -26,6 +26,8 @@ use httpcore_pool::{
     Drain as PoolDrain, DrainSummary, Pool, PoolConfig, PoolStats, PoolStatus,
     ResponseFuture as PoolResponseFuture, Retry,
 };
+#[cfg(feature = "tower")]
+use httpcore_pool::{Reservation, Route};
 use httpcore_proto_h1::Http1Config;
 #[cfg(feature = "http2")]
 use httpcore_proto_h2::Http2Config;
@@ -102,15 +104,18 @@ impl ConnectionPool {
     /// See [`Error`]: kind, phase, and how much of the request was sent.
     pub fn request<B: Into<Body>>(&self, request: http::Request<B>) -> ResponseFuture {
         let mut request = request.map(Into::into);
-        let route = self.routes.of_request(&request);
-        let prepared = route.and_then(|route| {
-            proxy::prepare(&route, &mut request)?;
-            Ok(route)
-        });
-        match prepared {
+        match self.prepare(&mut request) {
             Ok(route) => ResponseFuture(Progress::Sending(self.pool.send(route, request))),
             Err(error) => ResponseFuture(Progress::refused(error)),
         }
+    }
+
+    /// Returns the route of `request`, which is made ready for its proxies.
+    #[inline]
+    fn prepare(&self, request: &mut Request) -> Result<Route, Error> {
+        let route = self.routes.of_request(request)?;
+        proxy::prepare(&route, request)?;
+        Ok(route)
     }
 
     /// Sends a GET.
@@ -134,6 +139,48 @@ impl ConnectionPool {
     #[cfg(feature = "tower")]
     pub fn service(&self) -> crate::service::PoolService {
         crate::service::PoolService::new(self.clone())
+    }
+
+    /// Returns this pool as a [`tower_service::Service`] for requests to one origin, which is ready
+    /// when the pool has a place for a request. Of `origin`, scheme, host and port are used.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidUrl`](crate::ErrorKind::InvalidUrl), and
+    /// [`ErrorKind::UnsupportedScheme`](crate::ErrorKind::UnsupportedScheme), also for `https` in a
+    /// pool without TLS.
+    #[cfg(feature = "tower")]
+    pub fn service_for(
+        &self,
+        origin: impl IntoUrl,
+    ) -> Result<crate::service::OriginService, Error> {
+        crate::service::OriginService::new(self.clone(), origin)
+    }
+
+    #[cfg(feature = "tower")]
+    pub(crate) fn route_of(&self, request: &Request) -> Result<Route, Error> {
+        self.routes.of_request(request)
+    }
+
+    #[cfg(feature = "tower")]
+    pub(crate) fn reserve(&self, route: Route, hold: Option<Duration>) -> Reservation {
+        self.pool.reserve(route, hold)
+    }
+
+    /// Like [`request`](Self::request), in a place that is reserved.
+    #[cfg(feature = "tower")]
+    pub(crate) fn request_reserved(
+        &self,
+        mut request: Request,
+        reservation: Reservation,
+    ) -> ResponseFuture {
+        match self.prepare(&mut request) {
+            Ok(route) => {
+                let sending = self.pool.send_reserved(route, request, reservation);
+                ResponseFuture(Progress::Sending(sending))
+            }
+            Err(error) => ResponseFuture::refused(error),
+        }
     }
 
     /// Opens a WebSocket: by RFC 6455 over HTTP/1.1, by RFC 8441 over HTTP/2, and over an HTTP/1.1
@@ -335,6 +382,13 @@ impl Future for Drain {
 /// If it is polled after it was ready.
 #[must_use = "futures do nothing unless polled"]
 pub struct ResponseFuture(Progress);
+
+#[cfg(feature = "tower")]
+impl ResponseFuture {
+    pub(crate) fn refused(error: Error) -> Self {
+        ResponseFuture(Progress::refused(error))
+    }
+}
 
 /// Not an `async` block around the pool's future, which would be moved once more for that.
 #[expect(

@@ -44,7 +44,7 @@
 //!   takes an [`http::Request`] and yields an [`http::Response`] with a streaming [`Body`].
 //! - [`RequestExt`]: options of a request, with a table of all of them.
 //! - [`get`]: a single request without a pool. `httpcore::blocking`: the same engine for threads
-//!   that block. `httpcore::service`: a pool as a `tower_service::Service`.
+//!   that block. `httpcore::service`: a pool as a `tower_service::Service`, with or without back-pressure.
 //! - [`Upgraded`]: the stream after `101` or CONNECT. `httpcore::ws`: WebSockets. `httpcore::sse`:
 //!   Server-Sent Events.
 //!
@@ -76,7 +76,7 @@
 //! |---|---|---|
 //! | `epoll` | yes | [`EventLoop`] and `blocking`, on Linux and Android; no effect elsewhere |
 //! | `tokio` | | `net::TokioBackend` and `ConnectionPoolBuilder::build_tokio` |
-//! | `tower` | | `ConnectionPool::service` |
+//! | `tower` | | `ConnectionPool::{service, service_for}` |
 //! | `http2` | yes | HTTP/2, where a server offers it |
 //! | `tls` | yes | `https`: `rustls`, `ring` and `webpki-roots` together |
 //! | `rustls` | by `tls` | TLS without cryptography and without roots; see `tls::Builder::provider` |

@@ -16,7 +16,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     task::{Wake, Waker},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use httpcore_core_primitives::{
@@ -94,6 +94,19 @@ pub(crate) struct Granted {
     pub(crate) connection: Held,
     pub(crate) handle: Arc<ConnHandle>,
     pub(crate) reused: bool,
+}
+
+/// How a reservation stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reserved {
+    Waiting,
+    /// It has a connection, or an attempt to make one.
+    Ready,
+    /// The attempt to connect failed, or the queue was full.
+    Refused,
+    Closed,
+    /// It was given back.
+    Over,
 }
 
 /// What a request in the queue waits for.
@@ -269,13 +282,101 @@ impl PoolInner {
         let now = self.runtime.now();
         // In one step: what is granted after the slot was read would belong to no one.
         let slot = self.with_state(now, |locked, effects| {
-            let slot = take(locked.waiter(waiter));
-            if !matches!(slot.outcome, Some(Ok(_))) {
-                let cancel = Input::Cancel { waiter, timed_out };
-                locked.state.handle(cancel, now, effects);
-            }
-            slot
+            locked.cancel(waiter, timed_out, now, effects)
         });
+        self.decline(waiter, slot);
+    }
+
+    /// A request which is to come needs a connection along `route`: a place is reserved for it.
+    pub(crate) fn reserve(&self, route: &Route, hold: Option<Duration>) -> WaiterId {
+        let now = self.runtime.now();
+        self.with_state(now, |locked, effects| {
+            let reserve = Input::Reserve { route, hold };
+            let waiter = locked.state.handle(reserve, now, effects);
+            let waiter = waiter.expect("a reservation becomes a waiter");
+            locked.waiter(waiter).context = ConnectContext {
+                timeouts: self.config.timeouts,
+                trace: Trace::none(),
+                record: ConnectRecord::default(),
+            };
+            waiter
+        })
+    }
+
+    /// Returns how a reservation stands, and leaves `waker` with one that is not ready.
+    pub(crate) fn poll_reserved(&self, waiter: WaiterId, waker: &Waker) -> Reserved {
+        let waker = Some(waker.clone());
+        let (reserved, _old) = {
+            let mut locked = self.lock();
+            if !locked.state.is_reservation(waiter) {
+                (Reserved::Over, None)
+            } else if let Some(Err(why)) = &locked.waiter(waiter).outcome {
+                let closed = matches!(why, Rejection::PoolClosed);
+                (
+                    if closed {
+                        Reserved::Closed
+                    } else {
+                        Reserved::Refused
+                    },
+                    None,
+                )
+            } else if locked.state.is_ready(waiter) {
+                (Reserved::Ready, None)
+            } else {
+                let old = replace(&mut locked.waiter(waiter).waker, waker);
+                (Reserved::Waiting, old)
+            }
+        };
+        reserved
+    }
+
+    /// A request takes a reservation over, with what that was granted, if it was. Returns none if
+    /// the reservation is over.
+    pub(crate) fn use_reservation(
+        &self,
+        waiter: WaiterId,
+        arrival: &mut Option<Arrival>,
+        context: ConnectContext,
+    ) -> Option<Option<Granted>> {
+        let now = self.runtime.now();
+        let (used, _dropped_outside) = self.with_state(now, |locked, effects| {
+            let unreserve = Input::Unreserve { waiter };
+            if locked.state.handle(unreserve, now, effects).is_none() {
+                return (None, None);
+            }
+            let slot = take(locked.waiter(waiter));
+            match slot.outcome {
+                Some(Ok(granted)) => (Some(Some(granted)), None),
+                // What failed before the request was there is not its error.
+                Some(Err(why)) => {
+                    locked.state.acknowledge(waiter);
+                    (None, Some((slot.waker, Some(why))))
+                }
+                None => {
+                    *arrival = locked.state.arrival(waiter);
+                    locked.waiter(waiter).context = context;
+                    (Some(None), Some((slot.waker, None)))
+                }
+            }
+        });
+        used
+    }
+
+    /// A reservation is given back, unless it is over.
+    pub(crate) fn end_reservation(&self, waiter: WaiterId) {
+        let now = self.runtime.now();
+        let slot = self.with_state(now, |locked, effects| {
+            let unreserve = Input::Unreserve { waiter };
+            locked.state.handle(unreserve, now, effects)?;
+            Some(locked.cancel(waiter, false, now, effects))
+        });
+        if let Some(slot) = slot {
+            self.decline(waiter, slot);
+        }
+    }
+
+    /// Gives back what a waiter was granted, if it was.
+    fn decline(&self, waiter: WaiterId, slot: WaiterSlot) {
         let Some(Ok(granted)) = slot.outcome else {
             return;
         };
@@ -519,6 +620,22 @@ impl Locked {
         }
     }
 
+    /// A waiter leaves the queue, unless it was granted something.
+    fn cancel(
+        &mut self,
+        waiter: WaiterId,
+        timed_out: bool,
+        now: Instant,
+        effects: &mut Effects<Exclusive, Shared>,
+    ) -> WaiterSlot {
+        let slot = take(self.waiter(waiter));
+        if !matches!(slot.outcome, Some(Ok(_))) {
+            let cancel = Input::Cancel { waiter, timed_out };
+            self.state.handle(cancel, now, effects);
+        }
+        slot
+    }
+
     /// Takes what a waiter was granted, or why it was rejected. Either ends its wait.
     fn take_outcome(&mut self, waiter: WaiterId) -> Option<Result<Granted, Rejection>> {
         let slot = self.waiter(waiter);
@@ -564,7 +681,13 @@ impl Locked {
                 self.answer(waiter, Ok(granted), actions);
             }
             Effect::Reject { waiter, why } => self.answer(waiter, Err(why), actions),
-            Effect::ConnectLost { waiter } => actions.wake(self.waiter(waiter).waker.take()),
+            Effect::ConnectLost { waiter } | Effect::ReservationReady { waiter } => {
+                actions.wake(self.waiter(waiter).waker.take());
+            }
+            Effect::ReservationExpired { waiter } => {
+                actions.wake(self.waiter(waiter).waker.take());
+                actions.expired.push(waiter);
+            }
             Effect::Connect {
                 conn,
                 route,
@@ -676,6 +799,7 @@ struct Actions {
     wakers: Few<Waker>,
     drops: Few<Dropped>,
     connects: Few<Box<Connecting>>,
+    expired: Vec<WaiterId>,
     start_maintenance: bool,
 }
 
@@ -695,13 +819,13 @@ impl Actions {
     #[inline]
     fn carry_out(self, pool: &PoolInner) {
         let is_empty = self.wakers.is_empty() && self.drops.is_empty() && self.connects.is_empty();
-        if !is_empty || self.start_maintenance {
+        if !is_empty || !self.expired.is_empty() || self.start_maintenance {
             self.carry_out_all(pool);
         }
     }
 
-    /// Carries everything out: first wake-ups, which others wait for, then what is dropped, which
-    /// frees sockets, then attempts to connect, which may need those. If one of them panics, the others
+    /// Carries everything out: first reservations that are over, then wake-ups, which others wait
+    /// for, then what is dropped, which frees sockets, then attempts to connect, which may need those. If one of them panics, the others
     /// are carried out all the same, and then the panic goes on.
     fn carry_out_all(self, pool: &PoolInner) {
         let mut panic = None;
@@ -710,6 +834,9 @@ impl Actions {
                 panic.get_or_insert(payload);
             }
         };
+        for waiter in self.expired {
+            guarded(&mut || pool.end_reservation(waiter));
+        }
         for waker in self.wakers {
             let mut waker = Some(waker);
             guarded(&mut || {

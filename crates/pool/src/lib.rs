@@ -59,7 +59,7 @@ pub use drain::{Drain, DrainSummary};
 pub use lock_count::lock_count;
 pub use pool::{Connect, ConnectContext, Pool};
 pub use record::ConnectRecord;
-pub use response_future::ResponseFuture;
+pub use response_future::{Reservation, ResponseFuture};
 pub use route::{Endpoint, Hop, ProxyHop, Route, RouteParts, WeakRoute};
 pub use state::{ConnectionCloseReason, PoolStats};
 pub use status::{ConnectionStatus, PoolStatus};

@@ -9,7 +9,7 @@ use crate::{
     drain::Drain,
     inner::PoolInner,
     record::ConnectRecord,
-    response_future::ResponseFuture,
+    response_future::{Reservation, ResponseFuture},
     route::Route,
     state::{Input, PoolStats},
     status::PoolStatus,
@@ -99,6 +99,31 @@ impl Pool {
     /// queue or to become idle.
     pub fn send(&self, route: Route, request: Request) -> ResponseFuture {
         ResponseFuture::new(self.inner.clone(), route, request)
+    }
+
+    /// Prepares to reserve places for requests along `route`, one at a time. Nothing is reserved
+    /// before [`Reservation::poll_ready`] is called.
+    ///
+    /// A place that is not used within `hold` (at least 1 ms) is given back by itself; `None` keeps it until the
+    /// reservation is dropped or used.
+    pub fn reserve(&self, route: Route, hold: Option<Duration>) -> Reservation {
+        Reservation::new(self.inner.clone(), route, hold)
+    }
+
+    /// As [`send`](Self::send), in the place that `reservation` has. Where it has none, or leads along
+    /// another route, or the request demands more of its connection than any does
+    /// ([`ConnectionPolicy`](httpcore_core_primitives::ConnectionPolicy)), the request is sent as if
+    /// there were no reservation.
+    ///
+    /// The request's time limits begin with the first poll, and those for connecting bound its wait
+    /// for an attempt that began for the reservation.
+    pub fn send_reserved(
+        &self,
+        route: Route,
+        request: Request,
+        reservation: Reservation,
+    ) -> ResponseFuture {
+        ResponseFuture::reserved(self.inner.clone(), route, request, reservation)
     }
 
     /// Returns a snapshot to print: how many requests and connections there are, and what each

@@ -19,7 +19,7 @@ use httpcore_core_primitives::{
 
 use crate::{
     config::Retry,
-    inner::{Granted, PoolInner, WaitsFor},
+    inner::{Granted, PoolInner, Reserved, WaitsFor},
     pool::ConnectContext,
     record::ConnectRecord,
     retry::may_be_sent_again,
@@ -70,11 +70,15 @@ struct Queued {
     timer: Option<Box<dyn Timer>>,
     /// While it waits for an attempt to connect of another request: until when, if there is a limit.
     other_connect: Option<Option<Instant>>,
+    /// Whether an attempt to connect began for it before the request was there: with other limits.
+    reserved: bool,
 }
 
 enum Stage {
     /// Not polled yet.
     New,
+    /// The same, with a place reserved.
+    Reserved(Box<Reservation>),
     Queued,
     Exchanging {
         exchange: BoxFuture<'static, Result<Response, SendError>>,
@@ -85,6 +89,17 @@ enum Stage {
 }
 
 impl ResponseFuture {
+    pub(crate) fn reserved(
+        pool: Arc<PoolInner>,
+        route: Route,
+        request: Request,
+        reservation: Reservation,
+    ) -> Self {
+        let mut sending = Self::new(pool, route, request);
+        sending.stage = Stage::Reserved(Box::new(reservation));
+        sending
+    }
+
     pub(crate) fn new(pool: Arc<PoolInner>, route: Route, request: Request) -> Self {
         ResponseFuture {
             trace: Trace::none(),
@@ -123,7 +138,42 @@ impl ResponseFuture {
         }
         self.pool_deadline = deadline(now, timeouts.acquire());
         self.deadline = deadline(now, timeouts.total());
+        if let Stage::Reserved(_) = self.stage
+            && let Some(result) = self.use_reservation()
+        {
+            return result;
+        }
         self.acquire(now)
+    }
+
+    /// Takes the reservation over. Returns none if it is over, or of no use to this request.
+    #[cold]
+    fn use_reservation(&mut self) -> Option<Result<(), Error>> {
+        let Stage::Reserved(reservation) = std::mem::replace(&mut self.stage, Stage::New) else {
+            return None;
+        };
+        let mut reservation = reservation;
+        let fits = self.policy == ConnectionPolicy::default()
+            && reservation.route == self.route
+            && Arc::ptr_eq(&reservation.pool, &self.pool);
+        // Otherwise it is given back here.
+        let waiter = reservation.waiter.take_if(|_| fits)?;
+        let mut arrival = None;
+        let used = self
+            .pool
+            .use_reservation(waiter, &mut arrival, self.context())?;
+        self.attempts += 1;
+        self.arrival = arrival;
+        Some(match used {
+            Some(granted) => self.acquired(waiter, Ok(granted), false),
+            None => {
+                self.wait(waiter);
+                if let Some(queued) = &mut self.queued {
+                    queued.reserved = true;
+                }
+                Ok(())
+            }
+        })
     }
 
     fn acquire(&mut self, now: Instant) -> Result<(), Error> {
@@ -162,6 +212,7 @@ impl ResponseFuture {
             },
             timer: None,
             other_connect: None,
+            reserved: false,
         });
         self.stage = Stage::Queued;
         self.tell(|| TraceEvent::WaitingForConnection);
@@ -395,7 +446,7 @@ impl ResponseFuture {
     }
 
     fn poll_queued(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let Some(Queued { wait, .. }) = &mut self.queued else {
+        let Some(Queued { wait, reserved, .. }) = &mut self.queued else {
             unreachable!("a request in the queue waits")
         };
         let waits_for = match wait.poll(cx.waker()) {
@@ -406,6 +457,7 @@ impl ResponseFuture {
             }
             // Woken by the pool: when a connection is granted or refused, and when an attempt to
             // connect that it waited for no longer goes on.
+            Err(WaitsFor::OwnConnect) if *reserved => WaitsFor::OtherConnect,
             Err(waits_for) => waits_for,
         };
         let limit = self.wait_limit(waits_for);
@@ -432,7 +484,7 @@ impl Future for ResponseFuture {
         let sending = self.get_mut();
         loop {
             let next = match &mut sending.stage {
-                Stage::New => sending.begin(),
+                Stage::New | Stage::Reserved(_) => sending.begin(),
                 Stage::Queued => std::task::ready!(sending.poll_queued(cx)),
                 Stage::Exchanging {
                     exchange,
@@ -526,7 +578,7 @@ fn timeouts(pool: &PoolInner, request: Option<&Request>) -> Timeouts {
 impl fmt::Debug for ResponseFuture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let stage = match &self.stage {
-            Stage::New => "new",
+            Stage::New | Stage::Reserved(_) => "new",
             Stage::Queued => "queued",
             Stage::Exchanging { .. } => "exchanging",
             Stage::Over => "over",
@@ -534,6 +586,90 @@ impl fmt::Debug for ResponseFuture {
         f.debug_struct("Sending")
             .field("route", &format_args!("{}", self.route))
             .field("stage", &stage)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A place reserved along a route, for one request to come: a connection, a stream's place on one, or
+/// an attempt to make one. Dropped, it is given back.
+///
+/// Made by [`Pool::reserve`](crate::Pool::reserve), and used by
+/// [`Pool::send_reserved`](crate::Pool::send_reserved).
+pub struct Reservation {
+    pool: Arc<PoolInner>,
+    route: Route,
+    hold: Option<Duration>,
+    /// None while no place is reserved or waited for.
+    waiter: Option<WaiterId>,
+}
+
+impl Reservation {
+    pub(crate) fn new(pool: Arc<PoolInner>, route: Route, hold: Option<Duration>) -> Self {
+        Reservation {
+            pool,
+            route: route.preferred(),
+            hold,
+            waiter: None,
+        }
+    }
+
+    /// Waits for a place along the route, and returns `Ready` once there is one: a connection, or an
+    /// attempt to make one. `Pending` means that the limits of the pool or of the route are reached,
+    /// or that the first connection along the route is being made, which shows whether requests can
+    /// share it.
+    ///
+    /// A place that is not used within the time given to [`Pool::reserve`](crate::Pool::reserve) is
+    /// given back by the pool; the next call then waits for another. So does one after the attempt to
+    /// connect has failed.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::PoolClosed`], for good. Nothing else: what fails is tried anew by the request,
+    /// and is its error.
+    pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let mut is_new = false;
+        loop {
+            let waiter = *self.waiter.get_or_insert_with(|| {
+                is_new = true;
+                self.pool.reserve(&self.route, self.hold)
+            });
+            match self.pool.poll_reserved(waiter, cx.waker()) {
+                Reserved::Waiting => return Poll::Pending,
+                Reserved::Ready => return Poll::Ready(Ok(())),
+                // A request will be told in the same way.
+                Reserved::Refused | Reserved::Over if is_new => return Poll::Ready(Ok(())),
+                Reserved::Refused | Reserved::Over => self.release(),
+                Reserved::Closed => {
+                    self.release();
+                    return Poll::Ready(Err(Error::new(
+                        ErrorKind::PoolClosed,
+                        ErrorPhase::Acquire,
+                        RequestSent::None,
+                    )));
+                }
+            }
+        }
+    }
+
+    /// Gives the place back, or stops waiting for one.
+    pub fn release(&mut self) {
+        if let Some(waiter) = self.waiter.take() {
+            self.pool.end_reservation(waiter);
+        }
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+impl fmt::Debug for Reservation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reservation")
+            .field("route", &format_args!("{}", self.route))
+            .field("reserved", &self.waiter.is_some())
             .finish_non_exhaustive()
     }
 }

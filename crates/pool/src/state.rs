@@ -14,6 +14,8 @@
 //!                  Cancel, │  └─────────────────────────┤
 //!                  Reject  └─────────► over
 //!
+//!   A reservation is a waiter that no request has taken over yet: `reservations.rs`.
+//!
 //!              Connect             Connected
 //!   slot:    ─────────► connecting ──────────┬──► lent ◄──► idle ──► Close     exclusive
 //!                          │                 └──► shared ───────────► Close    shared
@@ -108,12 +110,14 @@ mod connect;
 mod connections;
 mod idle;
 mod messages;
+mod reservations;
 mod routes;
 mod snapshot;
 mod waiters;
 
 use connections::{Conn, Connections, InOrder, InRoute, Stage};
 use idle::{Idle, IdleClass};
+use reservations::Reservations;
 use routes::{KnownProtocol, RouteState, Routes};
 use waiters::{InQueue, InWithoutConnect, Waiter, WaiterStage, Waiters};
 
@@ -152,6 +156,7 @@ pub struct State<X, S> {
     routes: Routes,
     waiters: Waiters,
     conns: Connections<X, S>,
+    reservations: Reservations,
     /// The latest waiter: the one to be rejected if the queue is too long.
     newest: Option<Key>,
     /// How many requests were served while the front of the connect queue waited for a slot.
@@ -224,6 +229,7 @@ impl<X, S: Clone> State<X, S> {
             routes: Routes::new(),
             waiters: Waiters::new(),
             conns: Connections::new(),
+            reservations: Reservations::default(),
             newest: None,
             passed_over: 0,
             yielding: None,
@@ -236,7 +242,8 @@ impl<X, S: Clone> State<X, S> {
     }
 
     /// Takes in what happened at `now`, and appends to `effects` what is to be done for it. Returns
-    /// the waiter which a [request](Input::Request) has become.
+    /// the waiter which a [request](Input::Request) or a [reservation](Input::Reserve) has become, or
+    /// which is [no reservation](Input::Unreserve) any more.
     // Callers know which input it is: each needs one arm of the match.
     #[inline(always)]
     pub fn handle(
@@ -256,6 +263,17 @@ impl<X, S: Clone> State<X, S> {
                 let (key, route) = self.request(route, policy, arrival, now, effects);
                 waiter = Some(WaiterId(key));
                 route
+            }
+            Input::Reserve { route, hold } => {
+                let (key, route) = self.reserve(route, hold, now, effects);
+                waiter = Some(WaiterId(key));
+                route
+            }
+            Input::Unreserve {
+                waiter: reservation,
+            } => {
+                waiter = self.unreserve(reservation).then_some(reservation);
+                None
             }
             Input::Returned {
                 waiter,
@@ -297,6 +315,7 @@ impl<X, S: Clone> State<X, S> {
             }
             Input::Drain => {
                 self.draining = true;
+                self.end_reservations(effects);
                 None
             }
             Input::Close => {
@@ -356,6 +375,7 @@ impl<X, S: Clone> State<X, S> {
 
     fn cancel(&mut self, WaiterId(key): WaiterId, timed_out: bool) -> Option<Key> {
         let waiter = self.waiters.get(key)?;
+        debug_assert!(!waiter.is_reservation, "it was to be unreserved first");
         let route = waiter.route;
         match waiter.stage {
             WaiterStage::Waiting { .. } => {
@@ -381,6 +401,7 @@ impl<X, S: Clone> State<X, S> {
             return None;
         };
         let (route, close_after) = (waiter.route, waiter.close_after);
+        debug_assert!(!waiter.is_reservation, "it was to be unreserved first");
         self.waiters.remove(key);
         self.routes[route].active -= 1;
         Some((conn, close_after))
@@ -553,6 +574,7 @@ impl<X, S: Clone> State<X, S> {
             }
             self.update_route(route, now, effects);
         }
+        self.expire_reservations(now, effects);
         for route in self.routes.held_back().collect::<Vec<_>>() {
             self.update_route(route, now, effects);
         }
@@ -563,6 +585,7 @@ impl<X, S: Clone> State<X, S> {
 
     fn close(&mut self, now: Instant, effects: &mut Effects<X, S>) {
         self.closed = true;
+        self.end_reservations(effects);
         while let Some(key) = self.conns.longest_idle() {
             let route = self.close_idle_conn(key, ConnectionCloseReason::PoolClosed, effects);
             self.update_route(route, now, effects);
@@ -722,7 +745,8 @@ impl<X, S: Clone> State<X, S> {
         let idle = self.conns.first_idle_end().map(|(end, _)| end);
         let oldest = self.conns.first_lifetime_end().map(|(end, _)| end);
         let connects = earlier(self.next_preemption(), self.next_stale());
-        earlier(earlier(idle, oldest), connects)
+        let reserved = self.reservations.first_end();
+        earlier(earlier(idle, oldest), earlier(connects, reserved))
     }
 
     /// Returns whether anything is there that may end by itself, now or as soon as it is idle: a
@@ -732,7 +756,10 @@ impl<X, S: Clone> State<X, S> {
     /// task should not come and go with each request.
     #[inline]
     pub fn needs_maintenance(&self) -> bool {
-        self.conns.opened() > 0 || self.next_preemption().is_some() || self.next_stale().is_some()
+        self.conns.opened() > 0
+            || !self.reservations.is_empty()
+            || self.next_preemption().is_some()
+            || self.next_stale().is_some()
     }
 
     /// Returns how many requests wait or hold a connection. Takes time in proportion to their number.

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::{
+    future::poll_fn,
     sync::{Arc, Mutex, atomic::Ordering::SeqCst},
     time::Duration,
 };
@@ -150,6 +151,35 @@ fn a_request_on_a_shared_connection_can_be_dropped_anywhere() {
 }
 
 #[test]
+fn a_reservation_and_the_request_that_uses_it_can_be_dropped_anywhere() {
+    let hold = Some(SECOND);
+    let swept = sweep(
+        |config| config.max_connections = Some(1),
+        |net, pool, peer| {
+            let (one, two, other) = (pool.clone(), pool.clone(), pool.clone());
+            let (sleep, counts) = (net.sleep(SECOND / 2), peer.clone());
+            net.spawn("other", async move {
+                counts.others.store(1, SeqCst);
+                fetch(&other, &route(1), get("/other")).await.unwrap();
+                counts.others.store(0, SeqCst);
+            });
+            Scenario::new(async move {
+                let mut reservation = one.reserve(route(0), hold);
+                poll_fn(|cx| reservation.poll_ready(cx)).await.unwrap();
+                sleep.await;
+                let sent = one.send_reserved(route(0), get("/dropped"), reservation);
+                let response = sent.await.unwrap();
+                response.into_body().bytes(1000).await.unwrap();
+            })
+            .then(async move {
+                fetch(&two, &route(0), get("/after")).await.unwrap();
+            })
+        },
+    );
+    assert!(swept.iter().all(|swept| swept.points >= 3), "{swept:?}");
+}
+
+#[test]
 fn a_crowd_dropped_at_random_leaves_nothing_behind() {
     // Each world shuffles its tasks by its own seed; which requests there are differs, too.
     let world = Mutex::new(0);
@@ -207,7 +237,7 @@ fn a_crowd_dropped_at_random_leaves_nothing_behind() {
 
 async fn first_of(one: impl Future<Output = ()>, other: impl Future<Output = ()>) {
     let (mut one, mut other) = (Box::pin(one), Box::pin(other));
-    std::future::poll_fn(|cx| {
+    poll_fn(|cx| {
         if one.as_mut().poll(cx).is_ready() || other.as_mut().poll(cx).is_ready() {
             std::task::Poll::Ready(())
         } else {

@@ -228,6 +228,9 @@ impl<X, S: Clone> State<X, S> {
         if state.arrived < until {
             self.counters.queue_time += until.duration_since(state.arrived);
         }
+        if state.is_reservation {
+            self.reservation_ready(waiter, now);
+        }
     }
 
     /// Lends a connection that is idle, or shared and available, to a waiter that holds it.

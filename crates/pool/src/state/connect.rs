@@ -177,7 +177,7 @@ impl<X, S: Clone> State<X, S> {
             let Some(conn) = self.conns.take_unclaimed(route) else {
                 break;
             };
-            self.claim(conn, waiter, false);
+            self.claim(conn, waiter, false, now, effects);
         }
         let mut could = self.could_connect(key);
         if !could && self.retire_for_new_connection_request(key, effects) {
@@ -387,7 +387,7 @@ impl<X, S: Clone> State<X, S> {
         }
         let may_hang = patience.is_some();
         let key = self.conns.begin(route_key, route, sequence, may_hang, now);
-        self.claim(key, waiter, true);
+        self.claim(key, waiter, true, now, effects);
         if patience == Some(Duration::ZERO) {
             self.conns.set_stale(&mut self.routes[route_key], key);
         }
@@ -401,11 +401,24 @@ impl<X, S: Clone> State<X, S> {
     }
 
     /// `waiter`, which has no attempt, waits for one that no other waits for.
-    fn claim(&mut self, conn: Key, waiter: Key, own: bool) {
+    fn claim(
+        &mut self,
+        conn: Key,
+        waiter: Key,
+        own: bool,
+        now: Instant,
+        effects: &mut Effects<X, S>,
+    ) {
         let level = self.waiters[waiter].preemptions;
         self.conns.set_waiter(conn, waiter, own, level);
         let route = &mut self.routes[self.waiters[waiter].route];
         self.waiters.set_connect(route, waiter, conn);
+        if self.waiters[waiter].is_reservation {
+            self.reservation_ready(waiter, now);
+            effects.push(Effect::ReservationReady {
+                waiter: WaiterId(waiter),
+            });
+        }
         if !own {
             self.note_stale();
         }

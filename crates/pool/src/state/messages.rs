@@ -1,6 +1,6 @@
 //! What goes into the machine and what comes out of it: names, inputs, effects, reasons.
 
-use std::{fmt, num::NonZeroU64};
+use std::{fmt, num::NonZeroU64, time::Duration};
 
 use httpcore_core_primitives::{
     CloseReason, ConnectionPolicy, Error, KeepAliveHints, LeaseId, StreamLimit,
@@ -72,9 +72,9 @@ pub enum Connection<X, S> {
 /// Something that happened.
 ///
 /// Each input is about one waiter, one connection, or the whole pool. What is planned fits in without
-/// a change of shape: requests that reserve a permit ahead are waiters without a request, a minimum
-/// of idle connections and a warm-up are attempts without a waiter, which exist already
-/// (unclaimed ones), a preferred event loop is a property of the policy and of the connection.
+/// a change of shape: a minimum of idle connections and a warm-up are attempts without a waiter, which
+/// exist already (unclaimed ones), a preferred event loop is a property of the policy and of the
+/// connection.
 #[derive(Debug)]
 pub enum Input<'a, X, S> {
     /// A request needs a connection along `route`.
@@ -86,6 +86,21 @@ pub enum Input<'a, X, S> {
         /// For a request which had a connection that did not serve it: when it first arrived. It
         /// waits before those which arrived later, unless it needs a new connection.
         arrival: Option<Arrival>,
+    },
+    /// A place along `route` is reserved for a request to come. The reservation waits as a request
+    /// does, and is ready once [`State::is_ready`] says so; then it
+    /// [ends by itself](Effect::ReservationExpired) after `hold`.
+    Reserve {
+        /// Where the connection has to lead.
+        route: &'a Route,
+        /// For how long it may be ready without being used.
+        hold: Option<Duration>,
+    },
+    /// A reservation becomes an ordinary waiter: of the request that uses it, or to be cancelled, or
+    /// declined, by the inputs of that name. No other input concerns a waiter before this one.
+    Unreserve {
+        /// Which waiter. The answer is none if it is no reservation any more.
+        waiter: WaiterId,
     },
     /// A waiter leaves the queue, or acknowledges that it was rejected. Does nothing to one that
     /// holds a connection.
@@ -198,6 +213,16 @@ pub enum Effect<X, S> {
         waiter: WaiterId,
         /// Why.
         why: Rejection,
+    },
+    /// An attempt to connect goes on for a reservation, which is ready by that.
+    ReservationReady {
+        /// Which waiter.
+        waiter: WaiterId,
+    },
+    /// A reservation was not used in time, or the pool is closed: it is to be given back.
+    ReservationExpired {
+        /// Which waiter.
+        waiter: WaiterId,
     },
     /// A waiter no longer waits for an attempt to connect, but for a slot: see
     /// [`State::is_connecting`].

@@ -11,7 +11,8 @@ use crate::route::Route;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PoolStats {
-    /// Requests for a connection; a request sent twice counts twice.
+    /// Requests for a connection; a request sent twice counts twice, and a reservation that no
+    /// request used counts as one.
     pub requests: u64,
     /// Of those, how many were given one.
     pub granted: u64,

@@ -12,6 +12,7 @@ use crate::route::{Hop, RouteParts};
 
 mod audit;
 mod random;
+mod reservations;
 mod scenarios;
 
 fn any() -> ConnectionPolicy {
@@ -131,6 +132,16 @@ impl Bench {
             arrival: Some(arrival),
         };
         self.handle(request).unwrap()
+    }
+
+    fn reserve(&mut self, route: &Route, seconds: u64) -> WaiterId {
+        let hold = Some(Duration::from_secs(seconds));
+        self.handle(Input::Reserve { route, hold }).unwrap()
+    }
+
+    /// Whether it still was a reservation.
+    fn unreserve(&mut self, waiter: WaiterId) -> bool {
+        self.handle(Input::Unreserve { waiter }).is_some()
     }
 
     fn cancel(&mut self, waiter: WaiterId) {
@@ -286,6 +297,8 @@ fn word(effect: &Effect<u32, u32>) -> String {
             Rejection::PoolClosed => "refuse: closed".to_owned(),
         },
         Effect::ConnectLost { .. } => "requeued".to_owned(),
+        Effect::ReservationReady { .. } => "ready".to_owned(),
+        Effect::ReservationExpired { .. } => "expired".to_owned(),
         Effect::Close {
             connection, reason, ..
         } => format!("close {}: {}", number(connection), reason.label()),

@@ -8,6 +8,8 @@ pub(super) struct Waiter {
     pub(super) sequence: u64,
     pub(super) new_connection: bool,
     pub(super) close_after: bool,
+    /// Whether it waits for a request to come.
+    pub(super) is_reservation: bool,
     /// How often an attempt to connect for it was preempted, at most `BACKOFF_LEVELS - 1`.
     pub(super) preemptions: u8,
     /// How many connections made for it ended before they could serve anything.
@@ -74,6 +76,7 @@ impl Waiters {
             sequence,
             new_connection: policy.new_connection,
             close_after: policy.close_after,
+            is_reservation: false,
             preemptions: 0,
             fruitless: 0,
             arrived: now,

@@ -11,6 +11,16 @@ impl<X, S: Clone> State<X, S> {
         }
         self.audit_lists();
         self.audit_waiting();
+        let reservations = self.reservations.audit(|key| {
+            let waiter = self.waiters.get(key)?;
+            waiter.is_reservation.then(|| self.is_ready(WaiterId(key)))
+        });
+        let waiters = self.waiters.iter();
+        assert_eq!(
+            waiters.filter(|(_, waiter)| waiter.is_reservation).count(),
+            reservations,
+            "every reservation is kept once"
+        );
     }
 
     fn audit_counts(&self) {

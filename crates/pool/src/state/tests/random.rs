@@ -4,7 +4,7 @@
 //! repeats it alone.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt::Write,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
 };
@@ -73,6 +73,18 @@ struct Waiting {
     order: usize,
     /// In which step it joined the queue.
     joined: usize,
+    reserved: Option<Reserved>,
+}
+
+/// A waiter that no request has taken over.
+#[derive(Clone, Copy)]
+struct Reserved {
+    made: Instant,
+    hold: Option<Duration>,
+    /// When it was granted a connection.
+    granted: Option<Instant>,
+    /// It was told to end.
+    expired: bool,
 }
 
 struct Attempt {
@@ -103,6 +115,8 @@ struct World {
     /// What the waiters which hold a connection asked for.
     holding: BTreeMap<WaiterId, Waiting>,
     refused: Vec<WaiterId>,
+    /// What was a reservation at first.
+    reserved: BTreeSet<WaiterId>,
     dials: HashMap<ConnId, Attempt>,
     preempt_after: Option<Duration>,
     patience: Option<Duration>,
@@ -165,6 +179,7 @@ impl World {
             waiting: BTreeMap::new(),
             holding: BTreeMap::new(),
             refused: Vec::new(),
+            reserved: BTreeSet::new(),
             dials: HashMap::new(),
             connections: BTreeMap::new(),
             next: 1,
@@ -215,6 +230,8 @@ impl World {
                 if self.dice.roll(2) == 0 {
                     self.handle(Input::Tick);
                     self.check_next_tick();
+                    self.drain();
+                    self.check_holds();
                 }
             }
             93..96 => {
@@ -232,6 +249,13 @@ impl World {
                 self.handle(Input::Close);
             }
             _ => self.ask(),
+        }
+        self.drain();
+        if self.dice.roll(8) == 0 {
+            self.reserve();
+        }
+        if self.dice.roll(6) == 0 {
+            self.use_reservation();
         }
     }
 
@@ -274,11 +298,84 @@ impl World {
             close_after: policy.close_after,
             order: again.map_or(self.order, |(_, order)| order),
             joined: self.steps,
+            reserved: None,
         };
         assert!(
             self.waiting.insert(waiter, waiting).is_none(),
             "no two waiters share a name"
         );
+    }
+
+    fn reserve(&mut self) {
+        let route = self.dice.roll(self.routes.len());
+        let hold = self.dice.pick(&[None, Some(0), Some(2), Some(5)]);
+        let hold = hold.map(Duration::from_secs);
+        let way = self.routes[route].clone();
+        let reserve = Input::Reserve { route: &way, hold };
+        let waiter = self.handle(reserve).expect("a waiter");
+        self.note(|| format!("{waiter:?} reserves {route} for {hold:?}"));
+        self.order += 1;
+        let waiting = Waiting {
+            route,
+            fresh: false,
+            close_after: false,
+            order: self.order,
+            joined: self.steps,
+            reserved: Some(Reserved {
+                made: self.now,
+                hold,
+                granted: None,
+                expired: false,
+            }),
+        };
+        assert!(self.waiting.insert(waiter, waiting).is_none());
+        self.reserved.insert(waiter);
+        self.drain();
+    }
+
+    /// A request takes a reservation over; what it was granted may have ended.
+    fn use_reservation(&mut self) {
+        let waiters = self.waiting.iter().chain(&self.holding);
+        let reserved: Vec<_> = waiters
+            .filter(|(_, waiting)| waiting.reserved.is_some())
+            .map(|(&waiter, _)| waiter)
+            .collect();
+        if reserved.is_empty() {
+            return;
+        }
+        let waiter = self.dice.pick(&reserved);
+        self.note(|| format!("{waiter:?} is used"));
+        self.unreserve(waiter);
+        let lent = |known: &Known| known.dead && known.lent.contains(&waiter);
+        let dead = self.connections.iter().find(|(_, known)| lent(known));
+        if let Some((&number, _)) = dead {
+            self.return_stale(waiter, number);
+        }
+    }
+
+    /// A reservation becomes an ordinary waiter, if it is not one.
+    fn unreserve(&mut self, waiter: WaiterId) {
+        let mut waiters = self.waiting.iter_mut().chain(&mut self.holding);
+        let found = waiters.find(|(found, _)| **found == waiter);
+        let was = found.is_some_and(|(_, waiting)| waiting.reserved.take().is_some());
+        let is = self.handle(Input::Unreserve { waiter }).is_some();
+        assert_eq!(was, is, "it is known what is reserved");
+        self.drain();
+    }
+
+    /// After a tick, nothing that was granted to a reservation is kept for longer than it may be.
+    fn check_holds(&self) {
+        for waiting in self.holding.values() {
+            if let Some(Reserved {
+                hold: Some(hold),
+                granted: Some(granted),
+                ..
+            }) = waiting.reserved
+            {
+                let hold = hold.max(Duration::from_millis(1));
+                assert!(granted + hold > self.now, "a reservation did not end");
+            }
+        }
     }
 
     fn give_up(&mut self) {
@@ -287,7 +384,10 @@ impl World {
             let waiter = self.dice.pick(&waiting);
             let timed_out = self.dice.roll(2) == 0;
             self.note(|| format!("{waiter:?} gives up, timed out: {timed_out}"));
-            let gone = self.waiting.remove(&waiter).expect("it waits");
+            self.unreserve(waiter);
+            let Some(gone) = self.waiting.remove(&waiter) else {
+                return;
+            };
             self.timed_out[gone.route] |= timed_out;
             self.handle(Input::Cancel { waiter, timed_out });
         }
@@ -498,6 +598,7 @@ impl World {
     }
 
     fn settle_lease(&mut self, number: u32, waiter: WaiterId, how: usize) {
+        self.unreserve(waiter);
         self.holding.remove(&waiter);
         let known = self.known(number);
         known.lent.retain(|&lease| lease != waiter);
@@ -558,6 +659,7 @@ impl World {
             }
             let mut closes = Vec::new();
             let mut stale = Vec::new();
+            let mut expired = Vec::new();
             for effect in effects {
                 self.note(|| format!("    {}", word(&effect)));
                 match effect {
@@ -575,15 +677,20 @@ impl World {
                     } => {
                         let number = number(&connection);
                         self.check_grant(waiter, number, conn, reused);
-                        if self.connections[&number].dead {
+                        // A reservation asks when it is used.
+                        if self.connections[&number].dead
+                            && self.holding[&waiter].reserved.is_none()
+                        {
                             stale.push((waiter, number));
                         }
                     }
                     Effect::Reject { waiter, why } => {
-                        assert!(
-                            self.waiting.remove(&waiter).is_some(),
-                            "only requests that wait are rejected"
-                        );
+                        let rejected = self.waiting.remove(&waiter);
+                        let rejected = rejected.expect("only requests that wait are rejected");
+                        if rejected.reserved.is_some() {
+                            let ended = self.handle(Input::Unreserve { waiter });
+                            assert_eq!(ended, Some(waiter));
+                        }
                         match why {
                             Rejection::Connect(error)
                                 if error.kind() == ErrorKind::ConnectionClosed => {}
@@ -594,6 +701,13 @@ impl World {
                         self.refused.push(waiter);
                     }
                     Effect::ConnectLost { .. } | Effect::DropError(_) => {}
+                    Effect::ReservationReady { waiter } => {
+                        assert!(
+                            self.reserved.contains(&waiter),
+                            "only reservations are told that they are ready"
+                        );
+                    }
+                    Effect::ReservationExpired { waiter } => expired.push(waiter),
                     Effect::Close { connection, .. } => closes.push(number(&connection)),
                 }
             }
@@ -605,6 +719,9 @@ impl World {
             }
             for (waiter, number) in stale {
                 self.return_stale(waiter, number);
+            }
+            for waiter in expired {
+                self.end_expired(waiter);
             }
         }
         for waiter in std::mem::take(&mut self.refused) {
@@ -619,6 +736,38 @@ impl World {
         self.check_conns();
         self.check_counts();
         told
+    }
+
+    /// A reservation was told to end: it is given back, or was used in the meantime.
+    fn end_expired(&mut self, waiter: WaiterId) {
+        let mut waiters = self.waiting.iter_mut().chain(&mut self.holding);
+        let found = waiters.find(|(found, _)| **found == waiter);
+        let Some(reserved) = found.and_then(|(_, waiting)| waiting.reserved.as_mut()) else {
+            assert!(self.closed, "it was rejected in the same step");
+            return;
+        };
+        assert!(!reserved.expired, "told twice");
+        reserved.expired = true;
+        let is_due = reserved
+            .hold
+            .is_some_and(|hold| self.now - reserved.made >= hold);
+        assert!(is_due || self.closed, "a reservation ended early");
+        if self.dice.roll(3) == 0 {
+            self.note(|| format!("{waiter:?} is used, late"));
+            self.unreserve(waiter);
+        } else if self.waiting.contains_key(&waiter) {
+            self.unreserve(waiter);
+            self.waiting.remove(&waiter);
+            let timed_out = false;
+            self.handle(Input::Cancel { waiter, timed_out });
+        } else {
+            let lent = |known: &Known| known.lent.contains(&waiter);
+            let held = self.connections.iter().find(|(_, known)| lent(known));
+            let (&number, known) = held.expect("it holds a connection");
+            // One that has ended is found out, as the pool asks it.
+            let how = if known.dead && !known.shared { 5 } else { 1 };
+            self.settle_lease(number, waiter, how);
+        }
     }
 
     /// A request finds that the connection it was granted is closed.
@@ -760,6 +909,10 @@ impl World {
         known.served += 1;
         known.lent.push(waiter);
         let route = served.route;
+        let mut served = served;
+        if let Some(reserved) = &mut served.reserved {
+            reserved.granted = Some(self.now);
+        }
         self.holding.insert(waiter, served);
         let active = self.holding.values().filter(|held| held.route == route);
         assert!(
