@@ -27,7 +27,7 @@ struct Outcome {
 fn machine(kind: u8) -> Box<dyn Negotiation> {
     let name = Target::new("origin.test", 443).expect("a name");
     let address = Target::new("192.0.2.1", 443).expect("an address");
-    let known = Credentials::new("user", "word");
+    let known = Credentials::new("user", "hunter2");
     match kind % 8 {
         0 => Box::new(Connect::new(&name).expect("a target")),
         1 => {
@@ -96,7 +96,7 @@ fn receive(
                 assert!(refusal.body.len() <= MAX_REFUSAL_BODY);
             }
             let text = error.to_string();
-            assert!(!text.contains("word"), "{text}");
+            assert!(!text.contains("hunter2"), "{text}");
             Some(Err(text))
         }
     }
