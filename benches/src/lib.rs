@@ -67,6 +67,8 @@ pub struct Task {
     pub large: Option<String>,
     /// Addresses of the name in the URL, if it cannot be resolved.
     pub addresses: Vec<SocketAddr>,
+    /// URL of a proxy, through which there is a tunnel.
+    pub proxy: Option<String>,
     /// A file with the root of `https`, as PEM.
     pub ca: Option<PathBuf>,
     /// HTTP/2, by prior knowledge or over TLS by ALPN.
@@ -105,6 +107,7 @@ impl Task {
             size: 0,
             large: None,
             addresses: Vec::new(),
+            proxy: None,
             ca: None,
             http2: false,
             resume: false,
@@ -117,6 +120,7 @@ impl Task {
                 "--url" => task.url = value()?,
                 "--requests" => task.requests = number(value()?)?,
                 "--in-flight" => task.in_flight = number(value()?)?,
+                "--proxy" => task.proxy = Some(value()?),
                 "--size" => task.size = number(value()?)?,
                 "--large" => task.large = Some(value()?),
                 "--addresses" => {

@@ -201,6 +201,7 @@ impl Client {
     /// Whether it is known not to support `workload`, or to take too long.
     pub(crate) fn skips(&self, workload: &Workload) -> bool {
         match (&self.program, workload.how) {
+            (_, How::Tunnel) => self.name != "ours",
             (Program::Wrk(_), how) => {
                 workload.is_http2() || !matches!(how, How::Get | How::Download)
             }

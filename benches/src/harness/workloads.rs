@@ -25,6 +25,8 @@ pub(crate) struct Workload {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum How {
     Get,
+    /// The same through a tunnel.
+    Tunnel,
     /// A large response: only system calls are counted, for the whole of it.
     Download,
     Upload,
@@ -116,6 +118,11 @@ pub(crate) const WORKLOADS: &[Workload] = &[
             "HTTP/1.1, 4 response fields and 64 bytes, 64 in flight",
             "h1",
         )
+    },
+    Workload {
+        how: How::Tunnel,
+        timed: 0,
+        ..get("h1-tunnel", "HTTP/1.1, sequential, through a tunnel", "h1")
     },
     Workload {
         path: "/bytes/10240",
@@ -212,7 +219,7 @@ impl Workload {
     /// Returns the command line of a client for `requests` requests.
     pub(crate) fn words(&self, site: &Site<'_>, requests: u64) -> Vec<String> {
         let kind = match self.how {
-            How::Get | How::Download => "get",
+            How::Get | How::Tunnel | How::Download => "get",
             How::Upload => "upload",
             How::Connect | How::Resume => "connect",
             How::Idle => "idle",
@@ -233,6 +240,9 @@ impl Workload {
             option("--url", self.url(site, self.path));
             option("--requests", requests.to_string());
             option("--in-flight", self.in_flight.to_string());
+        }
+        if self.how == How::Tunnel {
+            option("--proxy", format!("http://{}", site.addr));
         }
         if self.how == How::Upload {
             option("--size", LARGE.to_string());

@@ -275,7 +275,7 @@ impl EarlyResponse {
 /// response's extensions, if its body can be sent from its beginning: the same request may be sent
 /// again on another connection (RFC 9110 §15.5.20, §15.5.9). A pool removes it, and sends it again
 /// where it may: after a 421 whatever the method, after a 408 only an idempotent one that met the end
-/// of a reused connection.
+/// of a reused connection, and after a 407 always, since the request then answers the proxy's challenge.
 #[derive(Clone)]
 pub struct MisdirectedRequest(Arc<Mutex<Option<Box<Request>>>>);
 

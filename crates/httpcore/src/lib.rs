@@ -106,6 +106,7 @@
 pub mod backend;
 #[cfg(all(feature = "epoll", any(target_os = "linux", target_os = "android")))]
 pub mod blocking;
+mod challenged;
 pub mod config;
 mod connect;
 mod connect_to;
@@ -115,6 +116,7 @@ pub mod extensions;
 mod names;
 pub mod net;
 pub mod proxy;
+mod proxy_connections;
 mod race;
 mod recent;
 mod request_ext;
@@ -125,7 +127,7 @@ pub mod trace;
 mod url;
 
 pub use bytes::Bytes;
-pub use connection_pool::{ConnectionPool, ConnectionPoolBuilder, ResponseFuture};
+pub use connection_pool::{ConnectionPool, ConnectionPoolBuilder, Drain, ResponseFuture};
 /// The crate of request, response, header and URI types.
 pub use http;
 #[cfg(any(feature = "futures-io", feature = "hyper-io", feature = "tokio-io"))]
@@ -137,7 +139,7 @@ pub use httpcore_net_epoll::EventLoop;
 pub use httpcore_net_mock as mock;
 #[cfg(feature = "rustls")]
 pub use httpcore_net_tls as tls;
-pub use httpcore_pool::{Drain, DrainSummary, Preconnect};
+pub use httpcore_pool::{DrainSummary, Preconnect};
 #[cfg(feature = "sse")]
 pub use httpcore_sse as sse;
 #[cfg(feature = "ws")]
