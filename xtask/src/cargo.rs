@@ -8,7 +8,12 @@ use xtask::steps::{Outcome, Report, cargo, execute, find, output, root, target};
 const OLDEST: &str = "1.88";
 
 /// Workspaces of their own, whose dependencies stay out of the main workspace.
-const OUTSIDE: [&str; 3] = ["fuzz", "differential", "benches/peers"];
+const OUTSIDE: [&str; 4] = [
+    "fuzz",
+    "differential",
+    "benches/peers",
+    "tests/integrations",
+];
 
 pub(crate) fn fmt(only_report: bool) -> Outcome {
     for folder in [""].iter().chain(&OUTSIDE) {
@@ -36,7 +41,7 @@ pub(crate) fn lint() -> Outcome {
         "-D",
         "warnings",
     ]))?;
-    // Without the peers, which build C libraries for minutes.
+    // Without the peers, which build C libraries for minutes, and without what others' clients need.
     for folder in &OUTSIDE[..2] {
         execute(
             cargo()
@@ -73,6 +78,31 @@ pub(crate) fn doc() -> Outcome {
     };
     view(&["--document-private-items"])?;
     view(&[])?;
+    Ok(Report::default())
+}
+
+/// Checks what other systems than Linux build: mio without epoll, and no option that Linux alone has. It
+/// is compiled and not run, since the numbers of flags are those of other systems.
+pub(crate) fn portable() -> Outcome {
+    execute(
+        cargo()
+            // Without TLS, which has no sockets of its own.
+            .args([
+                "check",
+                "--locked",
+                "-p",
+                "httpcore",
+                "-p",
+                "httpcore-net-smol",
+            ])
+            .args(["--no-default-features", "--features"])
+            .arg("httpcore/epoll,httpcore/http2,httpcore/tokio")
+            .env(
+                "RUSTFLAGS",
+                "-D warnings --cfg httpcore_portable --cfg mio_unsupported_force_poll_poll",
+            )
+            .env("CARGO_TARGET_DIR", target().join("portable")),
+    )?;
     Ok(Report::default())
 }
 

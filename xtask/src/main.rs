@@ -10,6 +10,7 @@ mod cargo;
 mod deny;
 mod differential;
 mod fuzz;
+mod integrations;
 mod interop;
 mod test;
 mod tidy;
@@ -34,7 +35,11 @@ cargo xtask COMMAND
             seeds for worlds in virtual time; arguments after -- go to `cargo test`
   matrix    every combination of features, up to two at a time, and the oldest supported compiler
             where it is installed
+  portable  check what systems without epoll build, on this one
   interop   tests against real servers; missing servers are installed where that is possible
+  integrations
+            other projects' clients on our pool (tonic, kube, object_store and others), against their
+            servers; CI tests those that take little time to build
   fuzz      fuzz one target (TARGET --for 60s); without arguments, list the targets
   differential
             read the responses of our tests with other clients; known differences are in docs/
@@ -60,8 +65,10 @@ fn main() -> ExitCode {
             Step::new("deny", deny::run),
             Step::new("test", || test::run(&[])),
             Step::new("matrix", cargo::matrix),
+            Step::new("portable", cargo::portable),
             Step::new("counts", || bench::run("counts", &[])),
             Step::new("interop", interop::run),
+            Step::new("integrations", integrations::run),
         ]),
         "fmt" => single("fmt", || {
             cargo::fmt(rest.iter().any(|word| word == "--check"))
@@ -72,7 +79,9 @@ fn main() -> ExitCode {
         "deny" => single("deny", deny::run),
         "test" => single("test", || test::run(rest)),
         "matrix" => single("matrix", cargo::matrix),
+        "portable" => single("portable", cargo::portable),
         "interop" => single("interop", interop::run),
+        "integrations" => single("integrations", integrations::run_all),
         "fuzz" => single("fuzz", || fuzz::run(rest)),
         "differential" => single("differential", differential::run),
         "counts" => single("counts", || bench::run("counts", rest)),
