@@ -26,13 +26,18 @@ struct MockReadme;
 #[doc = include_str!("../../docs/testing.md")]
 struct TestingGuide;
 
-/// The examples of the guides, one module for each chapter.
+/// The examples of the guides, one module for each chapter. Those on other projects' clients are in
+/// `tests/integrations`.
 #[cfg(doctest)]
 mod guides {
+    #[doc = include_str!("../../docs/guides/src/blocking.md")]
+    mod blocking {}
     #[doc = include_str!("../../docs/guides/src/errors.md")]
     mod errors {}
     #[doc = include_str!("../../docs/guides/src/limits.md")]
     mod limits {}
+    #[doc = include_str!("../../docs/guides/src/no-runtime.md")]
+    mod no_runtime {}
     #[doc = include_str!("../../docs/guides/src/proxies.md")]
     mod proxies {}
     #[doc = include_str!("../../docs/guides/src/retries.md")]
@@ -43,4 +48,6 @@ mod guides {
     mod timeouts {}
     #[doc = include_str!("../../docs/guides/src/tokio.md")]
     mod tokio {}
+    #[doc = include_str!("../../docs/guides/src/tower.md")]
+    mod tower {}
 }

@@ -146,9 +146,7 @@ fn a_service_that_is_ready_has_the_only_place() {
 #[test]
 fn a_call_uses_up_exactly_one_place() {
     let net = net();
-    let pool = ConnectionPool::builder()
-        .max_connections(2)
-        .build(net);
+    let pool = ConnectionPool::builder().max_connections(2).build(net);
     let mut service = pool.service_for(ORIGIN).unwrap();
     assert!(is_ready(&mut service));
     let one = service.call(get("/one"));
