@@ -38,10 +38,14 @@ mod guides {
     mod limits {}
     #[doc = include_str!("../../docs/guides/src/no-runtime.md")]
     mod no_runtime {}
+    #[doc = include_str!("../../docs/guides/src/names.md")]
+    mod names {}
     #[doc = include_str!("../../docs/guides/src/proxies.md")]
     mod proxies {}
     #[doc = include_str!("../../docs/guides/src/retries.md")]
     mod retries {}
+    #[doc = include_str!("../../docs/guides/src/security.md")]
+    mod security {}
     #[doc = include_str!("../../docs/guides/src/start.md")]
     mod start {}
     #[doc = include_str!("../../docs/guides/src/timeouts.md")]

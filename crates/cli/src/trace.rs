@@ -76,6 +76,7 @@ fn details(event: &TraceEvent<'_>) -> String {
             _ => String::new(),
         },
         TraceEvent::TcpConnectFailed { peer, error } => format!("{peer}: {error}"),
+        TraceEvent::AddressRefused { refused } => refused.to_string(),
         TraceEvent::ProxyStarted { proxy, target }
         | TraceEvent::ProxyEstablished { proxy, target } => match target {
             Some(target) => format!("{proxy} to {target}"),

@@ -20,7 +20,7 @@ impl Error {
     /// | `Timeout(Total)`: the time for all attempts has passed | no | no |
     /// | [`Protocol`](ErrorKind::Protocol): refused unprocessed (RFC 9113 §8.7), or a violation | if refused | no |
     /// | [`Tls`](ErrorKind::Tls): the handshake, or a later failure of an established connection | no | if idempotent |
-    /// | [`Proxy`](ErrorKind::Proxy), [`TooLarge`](ErrorKind::TooLarge), [`PoolClosed`](ErrorKind::PoolClosed), [`RuntimeShutdown`](ErrorKind::RuntimeShutdown) | no | no |
+    /// | [`AddressRefused`](ErrorKind::AddressRefused), [`Proxy`](ErrorKind::Proxy), [`TooLarge`](ErrorKind::TooLarge), [`PoolClosed`](ErrorKind::PoolClosed), [`RuntimeShutdown`](ErrorKind::RuntimeShutdown) | no | no |
     /// | [`InvalidUrl`](ErrorKind::InvalidUrl), [`UnsupportedScheme`](ErrorKind::UnsupportedScheme), [`InvalidRequest`](ErrorKind::InvalidRequest), [`RequestBody`](ErrorKind::RequestBody) | no | no |
     ///
     /// ```
@@ -113,6 +113,12 @@ mod tests {
             (ErrorKind::Protocol, ErrorPhase::Head, Full, never),
             (ErrorKind::Tls, ErrorPhase::Tls, Unsent, never),
             (ErrorKind::Tls, ErrorPhase::Body, Full, idempotent),
+            (
+                ErrorKind::AddressRefused,
+                ErrorPhase::Connect,
+                Unsent,
+                never,
+            ),
             (ErrorKind::Proxy, ErrorPhase::Proxy, Unsent, never),
             (ErrorKind::TooLarge, ErrorPhase::Body, Full, never),
             (ErrorKind::PoolClosed, ErrorPhase::Acquire, Unsent, never),

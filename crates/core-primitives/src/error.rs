@@ -65,6 +65,8 @@ pub enum ErrorKind {
     Resolve,
     /// No address of the host could be connected to.
     Connect,
+    /// An [`AddressFilter`](crate::AddressFilter) refused each address of the host.
+    AddressRefused,
     /// The TLS handshake failed, or the TLS layer failed later.
     Tls,
     /// A proxy refused the request, or failed.
@@ -174,7 +176,7 @@ pub enum Fault {
     /// The network: name resolution failed, connecting was refused or not answered (a firewall's
     /// refusal cannot be told from the peer's), or the connection was reset.
     Network,
-    /// This side: a time limit, a size limit, a full queue, a closed pool.
+    /// This side: a time limit, a size limit, a filter of addresses, a full queue, a closed pool.
     Local,
 }
 
@@ -403,7 +405,7 @@ impl Error {
     /// [`ErrorKind::Network`], [`ErrorKind::ConnectionClosed`], [`ErrorKind::QueueFull`], every time limit except
     /// the total one, and [`ErrorKind::Protocol`] on an established connection, where it means that the server
     /// did not process the request (RFC 9113 §8.7). It does not hold where another attempt would fail
-    /// likewise: an untrusted certificate, a server that does not speak TLS ([`ErrorKind::Tls`]), a proxy
+    /// likewise: an address that a filter refuses ([`ErrorKind::AddressRefused`]), an untrusted certificate, a server that does not speak TLS ([`ErrorKind::Tls`]), a proxy
     /// that refuses ([`ErrorKind::Proxy`]), an invalid request. A transport that fails during a TLS
     /// handshake is [`ErrorKind::Network`] or [`ErrorKind::ConnectionClosed`].
     pub fn is_retryable(&self) -> bool {
@@ -425,6 +427,7 @@ impl Error {
             | ErrorKind::UnsupportedScheme
             | ErrorKind::InvalidRequest
             | ErrorKind::RequestBody
+            | ErrorKind::AddressRefused
             | ErrorKind::Tls
             | ErrorKind::Proxy
             | ErrorKind::TooLarge
@@ -460,7 +463,10 @@ impl Error {
     fn printed_cause(&self) -> Option<&(dyn StdError + 'static)> {
         let silent = matches!(
             self.0.kind,
-            ErrorKind::Tls | ErrorKind::InvalidRequest | ErrorKind::InvalidUrl
+            ErrorKind::AddressRefused
+                | ErrorKind::Tls
+                | ErrorKind::InvalidRequest
+                | ErrorKind::InvalidUrl
         );
         if silent && self.0.message.is_none() {
             return self.cause();
@@ -480,7 +486,8 @@ impl Error {
             | ErrorKind::ConnectionClosed
             | ErrorKind::Protocol => Fault::Peer,
             ErrorKind::Resolve | ErrorKind::Connect | ErrorKind::Network => Fault::Network,
-            ErrorKind::Timeout(_)
+            ErrorKind::AddressRefused
+            | ErrorKind::Timeout(_)
             | ErrorKind::TooLarge
             | ErrorKind::QueueFull
             | ErrorKind::PoolClosed
@@ -534,6 +541,7 @@ fn io_kind_in(error: &(dyn StdError + 'static)) -> Option<io::ErrorKind> {
 /// | `Timeout` | `TimedOut` |
 /// | `Resolve` | `NotFound` |
 /// | `Connect` | `NotConnected` |
+/// | `AddressRefused` | `PermissionDenied` |
 /// | `Tls`, `Protocol` | `InvalidData` |
 /// | `Network` | `ConnectionReset` |
 /// | `ConnectionClosed` | `UnexpectedEof` |
@@ -555,6 +563,7 @@ impl From<Error> for io::Error {
             ErrorKind::Timeout(_) => IoErrorKind::TimedOut,
             ErrorKind::Resolve => inner_kind().unwrap_or(IoErrorKind::NotFound),
             ErrorKind::Connect => inner_kind().unwrap_or(IoErrorKind::NotConnected),
+            ErrorKind::AddressRefused => IoErrorKind::PermissionDenied,
             ErrorKind::Tls | ErrorKind::Protocol => IoErrorKind::InvalidData,
             ErrorKind::Network => inner_kind().unwrap_or(IoErrorKind::ConnectionReset),
             ErrorKind::ConnectionClosed => IoErrorKind::UnexpectedEof,
@@ -604,6 +613,7 @@ impl fmt::Display for Error {
             ErrorKind::Timeout(limit) => write!(f, "{limit} {during}"),
             ErrorKind::Resolve => f.write_str("name resolution failed"),
             ErrorKind::Connect => f.write_str("connection failed"),
+            ErrorKind::AddressRefused => f.write_str("address refused by a filter"),
             ErrorKind::Tls => write!(f, "TLS failed {during}"),
             ErrorKind::Proxy => write!(f, "proxy failed {during}"),
             ErrorKind::Network => write!(f, "connection failed {during}"),
@@ -722,7 +732,7 @@ mod tests {
         assert_eq!(invalid.fault(), Fault::Caller);
     }
 
-    const KINDS: [ErrorKind; 23] = [
+    const KINDS: [ErrorKind; 24] = [
         ErrorKind::InvalidUrl,
         ErrorKind::UnsupportedScheme,
         ErrorKind::InvalidRequest,
@@ -737,6 +747,7 @@ mod tests {
         ErrorKind::Timeout(TimeoutKind::Total),
         ErrorKind::Resolve,
         ErrorKind::Connect,
+        ErrorKind::AddressRefused,
         ErrorKind::Tls,
         ErrorKind::Proxy,
         ErrorKind::Network,
@@ -823,6 +834,11 @@ mod tests {
                 ErrorKind::Tls,
                 Some(IoErrorKind::InvalidData),
                 IoErrorKind::InvalidData,
+            ),
+            (
+                ErrorKind::AddressRefused,
+                None,
+                IoErrorKind::PermissionDenied,
             ),
             (ErrorKind::Proxy, None, IoErrorKind::ConnectionAborted),
             (ErrorKind::Network, None, IoErrorKind::ConnectionReset),

@@ -40,6 +40,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod address_filter;
 pub mod base64;
 pub mod body;
 mod classify;
@@ -62,6 +63,7 @@ mod tcp_setters;
 pub mod trace;
 pub mod upgrade;
 
+pub use address_filter::{AddressFilter, AddressRefused, ConnectTarget};
 pub use body::{Body, BodyLength};
 pub use close_reason::CloseReason;
 pub use collect::Collected;

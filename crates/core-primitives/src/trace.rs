@@ -2,7 +2,7 @@
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::Instant};
 
-use crate::{error::Error, lease::CloseReason, net::TlsInfo};
+use crate::{address_filter::AddressRefused, error::Error, lease::CloseReason, net::TlsInfo};
 
 /// An optional listener. In a request's [`http::Extensions`], it receives the events of that request.
 ///
@@ -108,6 +108,11 @@ pub enum TraceEvent<'a> {
         /// The error.
         error: &'a std::io::Error,
     },
+    /// A filter refused an address, which is not connected to.
+    AddressRefused {
+        /// The address, its host and the reason.
+        refused: &'a AddressRefused,
+    },
     /// The negotiation with a proxy starts. With TLS to the proxy, events of that handshake follow.
     ProxyStarted {
         /// The proxy's scheme, host and port, without credentials.
@@ -201,6 +206,7 @@ impl TraceEvent<'_> {
             TraceEvent::TcpConnectStarted { .. } => "connection.tcp.started",
             TraceEvent::TcpConnected { .. } => "connection.tcp.complete",
             TraceEvent::TcpConnectFailed { .. } => "connection.tcp.failed",
+            TraceEvent::AddressRefused { .. } => "connection.address.refused",
             TraceEvent::ProxyStarted { .. } => "connection.proxy.started",
             TraceEvent::ProxyEstablished { .. } => "connection.proxy.complete",
             TraceEvent::TlsStarted { .. } => "connection.tls.started",

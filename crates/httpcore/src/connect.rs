@@ -9,19 +9,22 @@ use std::{
 };
 
 use httpcore_core_primitives::{
-    Alpn, BoxFuture, BoxStream, ConnectionInfo, Error, ErrorKind, ErrorPhase, Established,
-    NetworkBackend, RequestSent, Runtime, RuntimeShutdown, TimeoutKind, TlsConnector, TlsFailure,
-    TlsOverride, Trace, TraceEvent, noop_waker, options::deadline, runtime::WithDeadline,
-    with_deadline,
+    AddressRefused, Alpn, BoxFuture, BoxStream, ConnectTarget, ConnectionInfo, Error, ErrorKind,
+    ErrorPhase, Established, NetworkBackend, RequestSent, Runtime, RuntimeShutdown, TimeoutKind,
+    TlsConnector, TlsFailure, TlsOverride, Trace, TraceEvent, noop_waker, options::deadline,
+    runtime::WithDeadline, with_deadline,
 };
 use httpcore_pool::{Connect, ConnectContext, Endpoint, Hop, Route};
 use httpcore_proto_h1::H1Connection;
 #[cfg(feature = "http2")]
 use httpcore_proto_h2::H2Connection;
+use httpcore_resolver::{AnswerFuture, Resolve};
 
 use crate::{
+    names::{FirstAddresses, FirstAnswer, overridden},
     proxy::{HopFailure, Retries},
     race,
+    recent::RecentFailures,
 };
 
 /// Makes connections with a backend, TLS and the protocols.
@@ -33,7 +36,10 @@ pub(crate) struct Connector(pub(crate) Arc<ConnectDeps>);
 pub(crate) struct ConnectDeps {
     pub(crate) backend: Arc<dyn NetworkBackend>,
     pub(crate) tls: Option<Arc<dyn TlsConnector>>,
+    /// `None` if the backend's resolver is the only one.
+    pub(crate) names: Option<Arc<dyn Resolve>>,
     pub(crate) race_delay: Duration,
+    pub(crate) recent: RecentFailures,
     pub(crate) http1: Arc<httpcore_proto_h1::Http1Config>,
     #[cfg(feature = "http2")]
     pub(crate) http2: Arc<httpcore_proto_h2::Http2Config>,
@@ -148,17 +154,53 @@ impl Attempt {
 
     async fn connect(&self) -> Result<BoxStream, Error> {
         let connected = match self.route.dial() {
-            Endpoint::Tcp { host, port } => match self.route.literal() {
-                Some(literal) => {
-                    let attempt = self.race().attempt(literal);
-                    self.within(TimeoutKind::Connect, attempt).await
-                }
-                None => {
-                    let addresses = self.resolve(host, *port).await?;
-                    let race = self.race().run(addresses, self.means.race_delay);
-                    self.within(TimeoutKind::Connect, race).await
-                }
-            },
+            Endpoint::Tcp { host, port } => {
+                let literal = self.route.literal();
+                let target = ConnectTarget::new(host, *port, literal).at_hop(0, self.is_proxy(0));
+                let connected = match literal {
+                    Some(literal) => {
+                        self.check(&target)?;
+                        let attempt = self.race().attempt(literal);
+                        self.within(TimeoutKind::Connect, attempt).await
+                    }
+                    None => {
+                        let found = self.first_addresses(host, *port).await?;
+                        let allowed = self.allowed(found.addresses, target);
+                        let rest = found
+                            .rest
+                            .map(|rest| Box::pin(self.rest(rest, target)) as _);
+                        // What is still looked up may be allowed.
+                        let (allowed, refused) = match (allowed, &rest) {
+                            (Ok(allowed), _) => (allowed, None),
+                            (Err(refused), Some(_)) => (Vec::new(), Some(refused)),
+                            (Err(refused), None) => return Err(refused),
+                        };
+                        let mut running = Vec::new();
+                        let race =
+                            self.race()
+                                .run(allowed, rest, self.means.race_delay, &mut running);
+                        let connected = self.within(TimeoutKind::Connect, race).await;
+                        if connected.is_none() {
+                            let now = self.now();
+                            running
+                                .iter()
+                                .for_each(|peer| self.means.recent.failed(*peer, now));
+                        }
+                        match (connected, refused) {
+                            (Some(Err(_)), Some(refused)) if running.is_empty() => {
+                                Some(Err(refused))
+                            }
+                            (connected, _) => connected,
+                        }
+                    }
+                };
+                connected.map(|outcome| {
+                    outcome.map(|(peer, stream)| {
+                        self.record(&target.with_address(peer));
+                        stream
+                    })
+                })
+            }
             Endpoint::Unix(path) => {
                 let connecting = self.means.backend.connect_unix(path);
                 let connected = self.within(TimeoutKind::Connect, connecting).await;
@@ -177,38 +219,144 @@ impl Attempt {
         connected.unwrap_or_else(|| Err(self.timed_out(TimeoutKind::Connect, ErrorPhase::Connect)))
     }
 
+    /// Whether hop `at` of the route leads to a proxy.
+    pub(crate) fn is_proxy(&self, at: usize) -> bool {
+        matches!(self.route.hops().get(at), Some(Hop::Proxy(_)))
+    }
+
+    /// Asks the route's filters whether `target` may be connected to.
+    pub(crate) fn check(&self, target: &ConnectTarget<'_>) -> Result<(), AddressRefused> {
+        for filter in self.route.filters() {
+            if let Err(refused) = filter.check(target) {
+                let event = || {
+                    let refused = &refused;
+                    (self.now(), TraceEvent::AddressRefused { refused })
+                };
+                self.trace().emit(event);
+                return Err(refused);
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns those of `addresses` that the route's filters allow as addresses of `target`, or the
+    /// first refusal if there is none.
+    pub(crate) fn allowed(
+        &self,
+        mut addresses: Vec<SocketAddr>,
+        target: ConnectTarget<'_>,
+    ) -> Result<Vec<SocketAddr>, Error> {
+        if self.route.filters().is_empty() {
+            return Ok(addresses);
+        }
+        let mut first = None;
+        addresses.retain(|&address| match self.check(&target.with_address(address)) {
+            Ok(()) => true,
+            Err(refused) => {
+                first.get_or_insert(refused);
+                false
+            }
+        });
+        match first {
+            Some(refused) if addresses.is_empty() => Err(refused.into()),
+            _ => Ok(addresses),
+        }
+    }
+
+    /// Records that `target` is what the connection leads to at its hop.
+    pub(crate) fn record(&self, target: &ConnectTarget<'_>) {
+        self.terms.record.connected_to(target);
+    }
+
     fn race(&self) -> race::Connecting<'_> {
         race::Connecting {
             backend: &self.means.backend,
             options: self.route.tcp(),
             trace: self.trace(),
+            recent: &self.means.recent,
         }
     }
 
     pub(crate) async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
         self.trace()
             .emit(|| (self.now(), TraceEvent::ResolveStarted { host }));
-        let lookup = self.means.backend.resolve(host, port);
-        let addresses = self
-            .within(TimeoutKind::Resolve, lookup)
+        let addresses = match overridden(&self.route.parts().host_overrides, host, port) {
+            Some(addresses) => addresses,
+            None => {
+                let lookup = match &self.means.names {
+                    Some(names) => names.resolve(host, port),
+                    None => self.means.backend.resolve(host, port),
+                };
+                self.looked_up(host, lookup).await?
+            }
+        };
+        self.resolved(host, &addresses)?;
+        Ok(addresses)
+    }
+
+    /// The addresses with which connecting to `host` begins.
+    async fn first_addresses(&self, host: &str, port: u16) -> Result<FirstAddresses, Error> {
+        let has_families = self
+            .means
+            .names
+            .as_ref()
+            .filter(|_| overridden(&self.route.parts().host_overrides, host, port).is_none());
+        let Some(names) = has_families else {
+            let addresses = self.resolve(host, port).await?;
+            return Ok(FirstAddresses {
+                addresses,
+                rest: None,
+            });
+        };
+        self.trace()
+            .emit(|| (self.now(), TraceEvent::ResolveStarted { host }));
+        let first = FirstAnswer::new(names.lookup(host, port), self.runtime());
+        let found = self.looked_up(host, first).await?;
+        self.resolved(host, &found.addresses)?;
+        Ok(found)
+    }
+
+    /// The further addresses of `target`, without those that are refused. Not finding any is no error: there
+    /// are others.
+    async fn rest(&self, rest: AnswerFuture, target: ConnectTarget<'_>) -> Vec<SocketAddr> {
+        let Ok(answer) = rest.await else {
+            return Vec::new();
+        };
+        let addresses = answer.addresses;
+        self.trace().emit(|| {
+            let addresses = &addresses;
+            (self.now(), TraceEvent::Resolved { addresses })
+        });
+        self.allowed(addresses, target).unwrap_or_default()
+    }
+
+    /// Waits for a look-up under the limit of its phase.
+    async fn looked_up<T>(
+        &self,
+        host: &str,
+        lookup: impl Future<Output = io::Result<T>>,
+    ) -> Result<T, Error> {
+        self.within(TimeoutKind::Resolve, lookup)
             .await
             .ok_or_else(|| self.timed_out(TimeoutKind::Resolve, ErrorPhase::Resolve))?
             .map_err(|error| {
                 Error::new(ErrorKind::Resolve, ErrorPhase::Resolve, RequestSent::None)
                     .with_message(format!("the addresses of {host} could not be found"))
                     .with_source(error)
-            })?;
-        self.trace().emit(|| {
-            let addresses = &addresses;
-            (self.now(), TraceEvent::Resolved { addresses })
-        });
+            })
+    }
+
+    /// Tells the listener which addresses were found, of which there must be one.
+    fn resolved(&self, host: &str, addresses: &[SocketAddr]) -> Result<(), Error> {
+        self.trace()
+            .emit(|| (self.now(), TraceEvent::Resolved { addresses }));
         if addresses.is_empty() {
             return Err(
                 Error::new(ErrorKind::Resolve, ErrorPhase::Resolve, RequestSent::None)
                     .with_message(format!("the host {host} has no addresses")),
             );
         }
-        Ok(addresses)
+        Ok(())
     }
 
     /// The stream over TLS, by the connector `own` or else by the pool's, and which protocol was

@@ -17,8 +17,8 @@ use std::{
 };
 
 use httpcore_core_primitives::{
-    Body, Error, LazyTimer, NetworkBackend, Origin, Request, Response, Runtime, ServerName,
-    TcpOptions, Timeouts, TlsConnector, options, with_deadline,
+    AddressFilter, Body, Error, LazyTimer, NetworkBackend, Origin, Request, Response, Runtime,
+    ServerName, TcpOptions, Timeouts, TlsConnector, options, with_deadline,
 };
 #[cfg(feature = "ws")]
 use httpcore_core_primitives::{ConnectionPolicy, upgrade::ExtendedConnectUnsupported};
@@ -30,11 +30,14 @@ use httpcore_pool::{Reservation, Route};
 use httpcore_proto_h1::Http1Config;
 #[cfg(feature = "http2")]
 use httpcore_proto_h2::Http2Config;
+use httpcore_resolver::Resolve;
 
 use crate::{
     IntoUrl,
     connect::{ConnectDeps, Connector},
+    names::NameConfig,
     proxy::{self, Proxy, ProxyChoice, ProxyRules},
+    recent::RecentFailures,
     routes::{Routes, Versions},
 };
 
@@ -98,13 +101,18 @@ impl ConnectionPool {
     /// See [`Error`]: kind, phase, and how much of the request was sent.
     pub fn request<B: Into<Body>>(&self, request: http::Request<B>) -> ResponseFuture {
         let mut request = request.map(Into::into);
-        match self.routes.of_request(&request) {
-            Ok(route) => {
-                proxy::prepare(&route, &mut request);
-                ResponseFuture(Progress::Sending(self.pool.send(route, request)))
-            }
+        match self.prepare(&mut request) {
+            Ok(route) => ResponseFuture(Progress::Sending(self.pool.send(route, request))),
             Err(error) => ResponseFuture(Progress::refused(error)),
         }
+    }
+
+    /// Returns the route of `request`, which is made ready for its proxies.
+    #[inline]
+    fn prepare(&self, request: &mut Request) -> Result<Route, Error> {
+        let route = self.routes.of_request(request)?;
+        proxy::prepare(&route, request)?;
+        Ok(route)
     }
 
     /// Sends a GET.
@@ -156,16 +164,15 @@ impl ConnectionPool {
         self.pool.reserve(route, hold)
     }
 
-    /// As [`request`](Self::request), in a place that is reserved.
+    /// Like [`request`](Self::request), in a place that is reserved.
     #[cfg(feature = "tower")]
     pub(crate) fn request_reserved(
         &self,
         mut request: Request,
         reservation: Reservation,
     ) -> ResponseFuture {
-        match self.routes.of_request(&request) {
+        match self.prepare(&mut request) {
             Ok(route) => {
-                proxy::prepare(&route, &mut request);
                 let sending = self.pool.send_reserved(route, request, reservation);
                 ResponseFuture(Progress::Sending(sending))
             }
@@ -419,6 +426,8 @@ pub struct ConnectionPoolBuilder {
     tls: Option<Arc<dyn TlsConnector>>,
     server_name: Option<ServerName>,
     proxies: ProxyChoice,
+    filter: Option<AddressFilter>,
+    names: NameConfig,
     race_delay: Duration,
 }
 
@@ -435,6 +444,8 @@ impl Default for ConnectionPoolBuilder {
             tls: None,
             server_name: None,
             proxies: ProxyChoice::default(),
+            filter: None,
+            names: NameConfig::default(),
             // RFC 8305 §5 recommends it.
             race_delay: Duration::from_millis(250),
         }
@@ -629,6 +640,51 @@ impl ConnectionPoolBuilder {
         self
     }
 
+    /// Sets the resolver of host names, in place of the backend's. It is not called for IP literals.
+    pub fn resolver(mut self, resolver: impl Resolve) -> Self {
+        self.names.resolver = Some(Arc::new(resolver));
+        self
+    }
+
+    /// Sets the addresses of `host`, which is then not looked up: in the order in which they should be
+    /// tried, without regard to case and a final dot. Without addresses, the name does not exist. A request
+    /// may have [overrides of its own](crate::RequestExt::resolve).
+    ///
+    /// ```
+    /// # use httpcore::ConnectionPool;
+    /// let staging = "192.0.2.7".parse()?;
+    /// let builder = ConnectionPool::builder().resolve("www.example.com", [staging]);
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
+    pub fn resolve(
+        mut self,
+        host: impl Into<String>,
+        addresses: impl IntoIterator<Item = IpAddr>,
+    ) -> Self {
+        let addresses = addresses.into_iter().collect();
+        self.names.hosts.push((host.into(), addresses));
+        self
+    }
+
+    /// Caches addresses for `positive`, unless they come with a TTL of their own, and for `negative`
+    /// that a name does not exist. There is no cache by default. See
+    /// [`CachingResolver`](crate::net::CachingResolver).
+    pub fn dns_cache(mut self, positive: Duration, negative: Duration) -> Self {
+        self.names.cache = Some((positive, negative));
+        self
+    }
+
+    /// Sets the filter that must allow each address before it is connected to, for example
+    /// [`PublicAddresses`](crate::net::PublicAddresses). A request's own filter is asked besides, and
+    /// cannot allow what this one refuses. A refused request fails with
+    /// [`ErrorKind::AddressRefused`](crate::ErrorKind::AddressRefused).
+    ///
+    /// Unix domain sockets have no address, and are not subject to filters.
+    pub fn address_filter(mut self, filter: impl Into<AddressFilter>) -> Self {
+        self.filter = Some(filter.into());
+        self
+    }
+
     /// Sets how long the attempt to connect to one address of a host runs alone before the next
     /// address is tried as well. 250 ms by default (RFC 8305 §5).
     pub fn happy_eyeballs_delay(mut self, delay: Duration) -> Self {
@@ -647,12 +703,15 @@ impl ConnectionPoolBuilder {
             self.server_name,
             self.versions,
         )
-        .with_proxies(self.proxies);
+        .with_proxies(self.proxies)
+        .with_filter(self.filter);
         let runtime: Arc<dyn Runtime> = backend.clone();
         let connector = Connector(Arc::new(ConnectDeps {
+            names: self.names.build(&backend),
             backend,
             tls,
             race_delay: self.race_delay,
+            recent: RecentFailures::default(),
             http1: Arc::new(self.http1),
             #[cfg(feature = "http2")]
             http2: Arc::new(self.http2),

@@ -2,12 +2,14 @@
 //!
 //! Options of a request, of which each has a method in [`RequestExt`](crate::RequestExt):
 //! [`Timeouts`](crate::Timeouts), [`Trace`](crate::trace::Trace), [`ConnectionPolicy`],
-//! [`Partition`], [`ServerName`], [`TlsOverride`], [`UseProxy`](crate::proxy::UseProxy), [`RequestTarget`], [`HeaderOrder`], [`Protocol`],
+//! [`Partition`], [`ConnectTo`], [`HostOverrides`], [`ServerName`], [`TlsOverride`], [`UseProxy`](crate::proxy::UseProxy), [`AddressFilter`](crate::net::AddressFilter),
+//! [`RequestTarget`], [`HeaderOrder`], [`Protocol`],
 //! [`IncludeConnectionInfo`], [`CaptureRawHead`], [`OnInformational`].
 //!
 //! Facts in a response: [`ConnectionInfo`](crate::net::ConnectionInfo), [`RawHead`],
 //! [`ReasonPhrase`], [`SkippedFields`], [`StreamId`], [`EarlyResponse`] with [`UploadState`].
 
+pub use crate::connect_to::{ConnectTo, HostOverrides};
 pub use httpcore_core_primitives::{
     ConnectionPolicy, EarlyResponse, IncludeConnectionInfo, OnInformational, Partition, Protocol,
     ServerName, StreamId, TlsOverride, UploadState,

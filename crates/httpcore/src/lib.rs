@@ -108,12 +108,15 @@ pub mod backend;
 pub mod blocking;
 pub mod config;
 mod connect;
+mod connect_to;
 mod connection_pool;
 pub mod error;
 pub mod extensions;
+mod names;
 pub mod net;
 pub mod proxy;
 mod race;
+mod recent;
 mod request_ext;
 mod routes;
 #[cfg(feature = "tower")]

@@ -34,15 +34,17 @@
 //! with their credentials, fields and hooks, TLS, server name, partition.
 
 use std::{
+    borrow::Cow,
     fmt,
     hash::{Hash, Hasher},
+    net::{IpAddr, SocketAddr},
     sync::Arc,
 };
 
 use http::{Method, header};
 use httpcore_core_primitives::{
-    Alpn, BoxStream, Error, ErrorKind, ErrorPhase, Origin, Request, RequestSent, RequestTarget,
-    Scheme, TimeoutKind, TlsOverride, TraceEvent,
+    Alpn, BoxStream, ConnectTarget, Error, ErrorKind, ErrorPhase, Origin, Request, RequestSent,
+    RequestTarget, Scheme, TimeoutKind, TlsOverride, TraceEvent,
 };
 use httpcore_pool::{Endpoint, Hop, ProxyHop, Route, RouteParts};
 
@@ -171,7 +173,14 @@ pub(crate) fn lead_through(
     needs_tunnel: bool,
 ) -> Result<(), Error> {
     let chain = proxy.chain();
+    let direct = match &parts.dial {
+        Endpoint::Tcp { host, port } => (host.clone(), *port),
+        Endpoint::Unix(_) => (parts.origin.host().to_owned(), parts.origin.port()),
+    };
+    // A proxy that forwards requests connects to the host of their URLs.
+    let is_elsewhere = direct.0 != parts.origin.host() || direct.1 != parts.origin.port();
     let forwards = parts.origin.scheme() == Scheme::Http
+        && !is_elsewhere
         && !proxy.tunnels_http()
         && !needs_tunnel
         && !parts.http2_prior_knowledge;
@@ -181,7 +190,7 @@ pub(crate) fn lead_through(
             Some(ProxyAddress::Tcp { host, port }) => Some(Target::new(host, *port)),
             None if forwards => None,
             // A proxy on a Unix socket is the first of its chain: `Proxy::through` sees to that.
-            _ => Some(Target::new(parts.origin.host(), parts.origin.port())),
+            _ => Some(Target::new(&direct.0, direct.1)),
         };
         hops.push(Hop::Proxy(ProxyHop::new(ProxyStep {
             proxy: (*proxy).clone(),
@@ -221,9 +230,14 @@ fn no_such_proxy() -> Error {
 }
 
 /// Makes of a request what its proxies are to see of it.
-pub(crate) fn prepare(route: &Route, request: &mut Request) {
+///
+/// # Errors
+///
+/// The refusal of a filter, if a proxy is to forward the request to a host that the filter refuses: it is
+/// not part of the route.
+pub(crate) fn prepare(route: &Route, request: &mut Request) -> Result<(), Error> {
     let [Hop::Proxy(_), ..] = route.hops() else {
-        return;
+        return Ok(());
     };
     let forwarding = match route.hops().last() {
         Some(Hop::Proxy(hop)) => hop.get::<ProxyStep>().filter(|step| step.target.is_none()),
@@ -232,8 +246,9 @@ pub(crate) fn prepare(route: &Route, request: &mut Request) {
     let Some(ProxyStep { proxy, .. }) = forwarding else {
         // RFC 9110 §11.7.2: the field is for the next proxy, and here the origin is next.
         request.headers_mut().remove(header::PROXY_AUTHORIZATION);
-        return;
+        return Ok(());
     };
+    check_forwarded(route, request)?;
     match request.extensions().get::<RequestTarget>() {
         None => {
             request.extensions_mut().insert(RequestTarget::Absolute);
@@ -258,6 +273,23 @@ pub(crate) fn prepare(route: &Route, request: &mut Request) {
     if let Some(value) = proxy.basic_authorization() {
         fields.insert(header::PROXY_AUTHORIZATION, value);
     }
+    Ok(())
+}
+
+/// Asks the filters of `route` whether its last proxy may forward `request` to the host of its URL.
+fn check_forwarded(route: &Route, request: &Request) -> Result<(), Error> {
+    if route.filters().is_empty() {
+        return Ok(());
+    }
+    let origin = Origin::of(request.uri())?;
+    let address: Option<IpAddr> = origin.host().parse().ok();
+    let address = address.map(|ip| SocketAddr::new(ip, origin.port()));
+    let target =
+        ConnectTarget::new(origin.host(), origin.port(), address).at_hop(route.hops().len(), false);
+    for filter in route.filters() {
+        filter.check(&target)?;
+    }
+    Ok(())
 }
 
 /// Negotiations that go on over a new connection, by the position of their hop.
@@ -342,11 +374,24 @@ impl Attempt {
         let failed = |error| HopFailure::Failed(failure(proxy, target, error));
         let resolved = match target.host() {
             TargetHost::Name(host) if !proxy.protocol().resolves_names() => {
-                Some(self.address_for(proxy, host, target.port()).await?)
+                Some(self.address_for(at, proxy, host, target.port()).await?)
             }
             _ => None,
         };
+        let host = host_of(target);
         let target = resolved.as_ref().unwrap_or(target);
+        let address = match target.host() {
+            TargetHost::Ip(ip) => Some(SocketAddr::new(*ip, target.port())),
+            TargetHost::Name(_) => None,
+        };
+        let next = at + 1;
+        let checked =
+            ConnectTarget::new(&host, target.port(), address).at_hop(next, self.is_proxy(next));
+        // What was resolved here has been checked among the other addresses of its host.
+        if resolved.is_none() {
+            self.check(&checked).map_err(Error::from)?;
+        }
+        self.record(&checked);
         let credentials = proxy.credentials();
         let opened = match proxy.protocol() {
             ProxyProtocol::Http | ProxyProtocol::Https => {
@@ -400,17 +445,32 @@ impl Attempt {
     }
 
     /// The address of a target, for a proxy which takes no names: the first that it can be sent.
-    async fn address_for(&self, proxy: &Proxy, host: &str, port: u16) -> Result<Target, Error> {
+    async fn address_for(
+        &self,
+        at: usize,
+        proxy: &Proxy,
+        host: &str,
+        port: u16,
+    ) -> Result<Target, Error> {
         let only_ipv4 = proxy.protocol() == ProxyProtocol::Socks4;
-        let addresses = self.resolve(host, port).await?;
-        let address = addresses
-            .into_iter()
-            .find(|address| !only_ipv4 || address.is_ipv4());
-        address.map(Target::from).ok_or_else(|| {
+        let mut addresses = self.resolve(host, port).await?;
+        addresses.retain(|address| !only_ipv4 || address.is_ipv4());
+        let next = at + 1;
+        let target = ConnectTarget::new(host, port, None).at_hop(next, self.is_proxy(next));
+        let allowed = self.allowed(addresses, target)?;
+        allowed.first().copied().map(Target::from).ok_or_else(|| {
             Error::new(ErrorKind::Resolve, ErrorPhase::Resolve, RequestSent::None).with_message(
                 format!("the host {host} has no IPv4 address, and SOCKS4 takes no other"),
             )
         })
+    }
+}
+
+/// The host of a target, as it was written.
+fn host_of(target: &Target) -> Cow<'_, str> {
+    match target.host() {
+        TargetHost::Ip(ip) => ip.to_string().into(),
+        TargetHost::Name(name) => name.into(),
     }
 }
 

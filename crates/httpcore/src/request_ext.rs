@@ -1,15 +1,18 @@
 //! Options of a request, set on its builder.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use http::request::Builder;
 use httpcore_core_primitives::{
-    ConnectionPolicy, IncludeConnectionInfo, OnInformational, Partition, Protocol, ServerName,
-    Timeouts, TlsOverride, Trace,
+    AddressFilter, ConnectionPolicy, IncludeConnectionInfo, OnInformational, Partition, Protocol,
+    ServerName, Timeouts, TlsOverride, Trace,
 };
 use httpcore_proto_h1::{CaptureRawHead, HeaderOrder, RequestTarget};
 
-use crate::proxy::UseProxy;
+use crate::{
+    connect_to::{ConnectTo, HostOverrides},
+    proxy::UseProxy,
+};
 
 /// Options of a request, as methods of [`http::request::Builder`].
 ///
@@ -26,6 +29,9 @@ use crate::proxy::UseProxy;
 /// | [`partition`](Self::partition) | [`Partition`] | shares connections within this partition only | no partition |
 /// | [`server_name`](Self::server_name) | [`ServerName`] | name in the TLS handshake and certificate | the URL's host |
 /// | [`tls`](Self::tls) | [`TlsOverride`] | TLS of this request's connection | the pool's |
+/// | [`address_filter`](Self::address_filter) | [`AddressFilter`] | must allow each address that is connected to | none |
+/// | [`connect_to`](Self::connect_to) | [`ConnectTo`] | connects to this host, and speaks for the URL's | the URL's host |
+/// | [`resolve`](Self::resolve) | [`HostOverrides`] | addresses of hosts | looked up |
 /// | [`use_proxy`](Self::use_proxy) | [`UseProxy`] | sends the request through this proxy, or directly | the pool's choice |
 /// | [`request_target`](Self::request_target) | [`RequestTarget`] | form of the request target | origin form |
 /// | [`header_order`](Self::header_order) | [`HeaderOrder`] | order and case of field names in HTTP/1.1 | as in the `HeaderMap` |
@@ -62,6 +68,27 @@ pub trait RequestExt: Sized + sealed::Sealed {
         self.with(choice)
     }
 
+    /// Connects to this host and port, and sends what is for the URL's: the `Host` field, the TLS server
+    /// name and the certificate are of the URL.
+    #[must_use]
+    fn connect_to(self, to: ConnectTo) -> Self {
+        self.with(to)
+    }
+
+    /// Sets the addresses of `host`, which is then not looked up for this request. Can be called for
+    /// several hosts. Without addresses, the name has none.
+    #[must_use]
+    fn resolve(self, host: impl AsRef<str>, addresses: impl IntoIterator<Item = IpAddr>) -> Self {
+        self.update(|hosts: HostOverrides| hosts.with_host(host, addresses))
+    }
+
+    /// Sets a filter that must allow each address before it is connected to, besides the filter of the
+    /// pool. Only requests with clones of the same [`AddressFilter`] share a connection.
+    #[must_use]
+    fn address_filter(self, filter: AddressFilter) -> Self {
+        self.with(filter)
+    }
+
     /// Sets the listener of this request's events.
     #[must_use]
     fn trace(self, trace: Trace) -> Self {
@@ -72,20 +99,20 @@ pub trait RequestExt: Sized + sealed::Sealed {
     /// pool's limits leave no other slot.
     #[must_use]
     fn new_connection(self) -> Self {
-        self.policy(ConnectionPolicy::with_new_connection)
+        self.update(ConnectionPolicy::with_new_connection)
     }
 
     /// Closes the connection after this request. An HTTP/1.1 server receives `Connection: close` (RFC
     /// 9112 §9.6); a shared HTTP/2 connection first finishes its other requests.
     #[must_use]
     fn close_after(self) -> Self {
-        self.policy(ConnectionPolicy::with_close_after)
+        self.update(ConnectionPolicy::with_close_after)
     }
 
     /// Uses HTTP/1.1, whichever other versions the pool has enabled.
     #[must_use]
     fn http1_only(self) -> Self {
-        self.policy(ConnectionPolicy::with_http1_only)
+        self.update(ConnectionPolicy::with_http1_only)
     }
 
     /// Shares connections only with requests of the same partition.
@@ -151,16 +178,19 @@ pub trait RequestExt: Sized + sealed::Sealed {
 impl RequestExt for Builder {}
 
 mod sealed {
-    use super::{Builder, ConnectionPolicy};
+    use super::Builder;
 
     pub trait Sealed {
         /// Inserts an extension.
         #[must_use]
         fn with<T: Clone + Send + Sync + 'static>(self, extension: T) -> Self;
 
-        /// Changes the connection policy, and keeps what was set before.
+        /// Changes an extension, and keeps what was set before.
         #[must_use]
-        fn policy(self, change: impl FnOnce(ConnectionPolicy) -> ConnectionPolicy) -> Self;
+        fn update<T: Clone + Default + Send + Sync + 'static>(
+            self,
+            change: impl FnOnce(T) -> T,
+        ) -> Self;
     }
 
     impl Sealed for Builder {
@@ -168,12 +198,15 @@ mod sealed {
             self.extension(extension)
         }
 
-        fn policy(self, change: impl FnOnce(ConnectionPolicy) -> ConnectionPolicy) -> Self {
-            let policy = self
+        fn update<T: Clone + Default + Send + Sync + 'static>(
+            self,
+            change: impl FnOnce(T) -> T,
+        ) -> Self {
+            let known = self
                 .extensions_ref()
-                .and_then(|extensions| extensions.get::<ConnectionPolicy>());
-            let policy = change(policy.copied().unwrap_or_default());
-            self.extension(policy)
+                .and_then(|extensions| extensions.get::<T>());
+            let changed = change(known.cloned().unwrap_or_default());
+            self.extension(changed)
         }
     }
 }

@@ -8,12 +8,15 @@ use std::{
 
 use http::Uri;
 use httpcore_core_primitives::{
-    Alpn, ConnectionPolicy, Error, ErrorKind, ErrorPhase, Origin, Partition, Request, RequestSent,
-    ServerName, TcpOptions, TlsOverride,
+    AddressFilter, Alpn, ConnectionPolicy, Error, ErrorKind, ErrorPhase, Origin, Partition,
+    Request, RequestSent, ServerName, TcpOptions, TlsOverride,
 };
 use httpcore_pool::{Endpoint, Hop, Route, RouteParts, WeakRoute};
 
-use crate::proxy::{self, ProxyChoice, UseProxy};
+use crate::{
+    connect_to::{ConnectTo, HostOverrides},
+    proxy::{self, Proxy, ProxyChoice, UseProxy},
+};
 
 /// Maximum number of cached routes, after which the cache is cleared: a crawler has millions.
 const REMEMBERED: usize = 1024;
@@ -66,6 +69,8 @@ pub(crate) struct Routes {
     server_name: Option<ServerName>,
     versions: Versions,
     proxies: ProxyChoice,
+    /// Filter of the addresses of every request.
+    filter: Option<AddressFilter>,
     remembered: Mutex<RouteCache>,
 }
 
@@ -117,6 +122,9 @@ pub(crate) struct RouteOverrides {
     tls: Option<TlsOverride>,
     http1_only: bool,
     proxy: Option<UseProxy>,
+    filter: Option<AddressFilter>,
+    connect_to: Option<ConnectTo>,
+    hosts: Option<HostOverrides>,
     /// The request needs a connection to its origin, whatever its scheme.
     tunnel: bool,
 }
@@ -135,6 +143,9 @@ impl RouteOverrides {
                 .get::<ConnectionPolicy>()
                 .is_some_and(|wish| wish.http1_only),
             proxy: request.get().cloned(),
+            filter: request.get().cloned(),
+            connect_to: request.get().cloned(),
+            hosts: request.get().cloned(),
             tunnel: false,
         };
         (apart != RouteOverrides::default()).then_some(apart)
@@ -169,12 +180,18 @@ impl Routes {
             server_name,
             versions,
             proxies: ProxyChoice::default(),
+            filter: None,
             remembered: Mutex::default(),
         }
     }
 
     pub(crate) fn with_proxies(mut self, proxies: ProxyChoice) -> Self {
         self.proxies = proxies;
+        self
+    }
+
+    pub(crate) fn with_filter(mut self, filter: Option<AddressFilter>) -> Self {
+        self.filter = filter;
         self
     }
 
@@ -196,11 +213,11 @@ impl Routes {
     /// Returns the route to the origin of `url`, which only requests with equal overrides share.
     pub(crate) fn of(&self, url: &Uri, apart: Option<&RouteOverrides>) -> Result<Route, Error> {
         // Not remembered: values of the caller's would be dropped under the lock, and kept for long.
-        if let Some(apart) = apart
-            && let Some(proxy) = apart.proxy.as_ref().and_then(UseProxy::proxy)
-            && proxy.has_own_parts()
-        {
-            return self.make(&Origin::of(url)?, Some(apart));
+        if let Some(apart) = apart {
+            let proxy = apart.proxy.as_ref().and_then(UseProxy::proxy);
+            if apart.filter.is_some() || proxy.is_some_and(Proxy::has_own_parts) {
+                return self.make(&Origin::of(url)?, Some(apart));
+            }
         }
         let known = known_scheme(url).zip(url.authority());
         if let Some(apart) = apart
@@ -296,8 +313,16 @@ impl Routes {
         let partition = apart.and_then(|apart| apart.partition.as_ref());
         parts.partition = partition.map(|partition| partition.name().to_owned());
         parts.tcp = self.tcp.clone();
-        if let Some(path) = &self.unix_socket {
+        let own = apart.and_then(|apart| apart.filter.as_ref());
+        parts.filters = self.filter.iter().chain(own).cloned().collect();
+        let connect_to = apart.and_then(|apart| apart.connect_to.as_ref());
+        if let Some(connect_to) = connect_to {
+            parts.dial = connect_to.endpoint().clone();
+        } else if let Some(path) = &self.unix_socket {
             parts.dial = Endpoint::Unix(path.clone());
+        }
+        if let Some(hosts) = apart.and_then(|apart| apart.hosts.as_ref()) {
+            parts.host_overrides = hosts.hosts().to_vec();
         }
         if origin.scheme().is_secure() {
             parts.tls = apart.and_then(|apart| apart.tls.clone());
@@ -327,7 +352,8 @@ impl Routes {
             Some(choice) => choice.proxy(),
             None => self.proxies.by_rules(origin),
         };
-        if let Some(proxy) = proxy {
+        let is_unix = connect_to.is_some_and(|to| matches!(to.endpoint(), Endpoint::Unix(_)));
+        if let Some(proxy) = proxy.filter(|_| !is_unix) {
             let tunnel = apart.is_some_and(|apart| apart.tunnel);
             proxy::lead_through(&mut parts, proxy, tunnel)?;
         }

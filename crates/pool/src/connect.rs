@@ -2,6 +2,7 @@
 
 use std::{
     future::Future,
+    mem::take,
     pin::Pin,
     sync::Weak,
     task::{Context, Poll},
@@ -12,7 +13,9 @@ use httpcore_core_primitives::{
     BoxFuture, Error, ErrorKind, Established, TimeoutKind, Timer, TraceEvent,
 };
 
-use crate::{inner::PoolInner, pool::ConnectContext, route::Route, state::ConnId};
+use crate::{
+    inner::PoolInner, pool::ConnectContext, record::ConnectRecord, route::Route, state::ConnId,
+};
 
 /// The longest pause between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -34,8 +37,9 @@ impl Connecting {
         pool: Weak<PoolInner>,
         conn: ConnId,
         route: Route,
-        context: ConnectContext,
+        mut context: ConnectContext,
     ) -> Self {
+        context.record = ConnectRecord::for_route(&route);
         Connecting {
             step: Step::New,
             failed: 0,
@@ -117,7 +121,7 @@ impl Future for Connecting {
                     continue;
                 }
             }
-            task.guard.report(result);
+            task.guard.report(result, take(&mut task.context.record));
             return Poll::Ready(());
         }
     }
@@ -159,10 +163,10 @@ struct SlotGuard {
 }
 
 impl SlotGuard {
-    fn report(&mut self, result: Result<Established, Error>) {
+    fn report(&mut self, result: Result<Established, Error>, record: ConnectRecord) {
         self.reported = true;
         if let Some(pool) = self.pool.upgrade() {
-            pool.connected(self.conn, result);
+            pool.connected(self.conn, result, record);
         }
     }
 }

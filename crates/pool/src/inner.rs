@@ -33,6 +33,7 @@ use crate::{
     lease::ConnHandle,
     maintenance::{self, NextWake, Notifier},
     pool::{Connect, ConnectContext},
+    record::ConnectRecord,
     route::Route,
     state::{
         Arrival, ConnId, Connection, ConnectionCloseReason, Effect, Effects, Input, Rejection,
@@ -296,6 +297,7 @@ impl PoolInner {
             locked.waiter(waiter).context = ConnectContext {
                 timeouts: self.config.timeouts,
                 trace: Trace::none(),
+                record: ConnectRecord::default(),
             };
             waiter
         })
@@ -424,12 +426,17 @@ impl PoolInner {
     }
 
     /// An attempt to connect has ended.
-    pub(crate) fn connected(&self, conn: ConnId, result: Result<Established, Error>) {
+    pub(crate) fn connected(
+        &self,
+        conn: ConnId,
+        result: Result<Established, Error>,
+        record: ConnectRecord,
+    ) {
         let now = self.runtime.now();
         let handle = result
             .as_ref()
             .ok()
-            .map(|connection| ConnHandle::new(conn, connection, self));
+            .map(|connection| ConnHandle::new(conn, connection, record, self));
         let mut limit = None;
         let result = match (result, &handle) {
             (Ok(Established::Shared(connection)), Some(handle)) => {
@@ -493,7 +500,7 @@ impl PoolInner {
                     RequestSent::None,
                 )
                 .with_message("the runtime dropped the attempt to connect");
-                self.connected(conn, Err(error));
+                self.connected(conn, Err(error), ConnectRecord::default());
             }
         }
     }

@@ -17,6 +17,8 @@ use httpcore_core_primitives::{
 use crate::{
     inner::PoolInner,
     maintenance::Notifier,
+    record::{ConnectRecord, Target},
+    route::Route,
     state::{ConnId, ConnectionCloseReason, Input},
 };
 
@@ -42,10 +44,17 @@ pub(crate) struct ConnHandle {
     notifier: Arc<Notifier>,
     pool: Weak<PoolInner>,
     leases: LeaseState,
+    /// What it leads to, if its route has filters.
+    targets: Vec<Target>,
 }
 
 impl ConnHandle {
-    pub(crate) fn new(conn: ConnId, connection: &Established, pool: &PoolInner) -> Arc<Self> {
+    pub(crate) fn new(
+        conn: ConnId,
+        connection: &Established,
+        record: ConnectRecord,
+        pool: &PoolInner,
+    ) -> Arc<Self> {
         Arc::new(ConnHandle {
             conn,
             version: match connection {
@@ -56,6 +65,7 @@ impl ConnHandle {
             notifier: pool.notifier.clone(),
             pool: pool.me.clone(),
             leases: LeaseState::default(),
+            targets: record.into_targets(),
         })
     }
 
@@ -65,6 +75,14 @@ impl ConnHandle {
 
     pub(crate) fn version(&self) -> Version {
         self.version
+    }
+
+    /// Returns whether the filters of `route`, which is that of this connection, allow what it leads to.
+    /// Foreign code, as [`ask`](Self::ask).
+    pub(crate) fn is_allowed(&self, route: &Route) -> bool {
+        self.targets
+            .iter()
+            .all(|target| target.check(route).is_ok())
     }
 
     pub(crate) fn leases(&self) -> &LeaseState {

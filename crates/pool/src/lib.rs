@@ -45,6 +45,7 @@ mod lease;
 mod lock_count;
 mod maintenance;
 mod pool;
+mod record;
 mod response_future;
 mod retry;
 pub mod route;
@@ -57,6 +58,7 @@ pub use drain::{Drain, DrainSummary};
 #[doc(hidden)]
 pub use lock_count::lock_count;
 pub use pool::{Connect, ConnectContext, Pool};
+pub use record::ConnectRecord;
 pub use response_future::{Reservation, ResponseFuture};
 pub use route::{Endpoint, Hop, ProxyHop, Route, RouteParts, WeakRoute};
 pub use state::{ConnectionCloseReason, PoolStats};

@@ -8,6 +8,7 @@ use crate::{
     config::PoolConfig,
     drain::Drain,
     inner::PoolInner,
+    record::ConnectRecord,
     response_future::{Reservation, ResponseFuture},
     route::Route,
     state::{Input, PoolStats},
@@ -42,6 +43,8 @@ pub struct ConnectContext {
     pub timeouts: Timeouts,
     /// Receives the events of the attempt.
     pub trace: Trace,
+    /// Receives what the attempt finds out.
+    pub record: ConnectRecord,
 }
 
 /// Shares connections between requests. Cloning it yields another handle to the same pool.

@@ -21,6 +21,7 @@ use crate::{
     config::Retry,
     inner::{Granted, PoolInner, Reserved, WaitsFor},
     pool::ConnectContext,
+    record::ConnectRecord,
     retry::may_be_sent_again,
     route::Route,
     state::{Arrival, Connection, ConnectionCloseReason, Input, Rejection, WaiterId},
@@ -197,6 +198,7 @@ impl ResponseFuture {
         ConnectContext {
             timeouts: timeouts(&self.pool, self.request.as_ref()),
             trace: self.trace.clone(),
+            record: ConnectRecord::default(),
         }
     }
 
@@ -247,7 +249,7 @@ impl ResponseFuture {
                 }
             };
             let is_new = waited && !granted.reused;
-            if is_new || is_usable(&self.pool, waiter, &mut granted.connection) {
+            if is_new || is_usable(&self.pool, waiter, &self.route, &mut granted) {
                 return self.begin_exchange(waiter, granted);
             }
             // Without the lock, and before its slot is free.
@@ -522,10 +524,12 @@ impl Future for ResponseFuture {
 }
 
 /// Asks a connection that was granted whether it is still open, without the lock: its end may have
-/// arrived while the thread was busy, or the request was slow to take it.
-fn is_usable(pool: &PoolInner, waiter: WaiterId, connection: &mut crate::inner::Held) -> bool {
+/// arrived while the thread was busy, or the request was slow to take it. Asks the filters of its route
+/// as well: they may refuse now what they allowed when the connection was made.
+fn is_usable(pool: &PoolInner, waiter: WaiterId, route: &Route, granted: &mut Granted) -> bool {
     let unsettled = Unsettled { pool, waiter };
-    let is_usable = match connection {
+    let is_allowed = route.filters().is_empty() || granted.handle.is_allowed(route);
+    let is_open = match &mut granted.connection {
         Connection::Exclusive(connection) => {
             let cx = &mut Context::from_waker(noop_waker());
             connection.poll_idle(cx).is_pending()
@@ -533,7 +537,7 @@ fn is_usable(pool: &PoolInner, waiter: WaiterId, connection: &mut crate::inner::
         Connection::Shared(connection) => connection.check_open(),
     };
     std::mem::forget(unsettled);
-    is_usable
+    is_allowed && is_open
 }
 
 /// A claim on a connection which has no lease yet. Dropped if the connection panics.

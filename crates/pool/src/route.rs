@@ -10,7 +10,7 @@ use std::{
     sync::{Arc, OnceLock, Weak},
 };
 
-use httpcore_core_primitives::{Alpn, Origin, TcpOptions, TlsOverride};
+use httpcore_core_primitives::{AddressFilter, Alpn, Origin, TcpOptions, TlsOverride};
 
 /// Where a connection leads and by which way. Requests with equal routes may share connections;
 /// requests with different ones never do.
@@ -75,6 +75,11 @@ impl Route {
     /// What is done on top of that, from the inside out.
     pub fn hops(&self) -> &[Hop] {
         &self.0.parts.hops
+    }
+
+    /// The filters that must allow each address that is connected to.
+    pub fn filters(&self) -> &[AddressFilter] {
+        &self.0.parts.filters
     }
 
     /// The options of the TCP connection at the bottom.
@@ -247,6 +252,10 @@ pub struct RouteParts {
     /// The TLS of the origin, if it is not the usual one: a connection made with one set of roots and
     /// certificates does not serve a request with another. The TLS of proxies is part of their hops.
     pub tls: Option<TlsOverride>,
+    /// The filters that must allow each address that is connected to.
+    pub filters: Vec<AddressFilter>,
+    /// The addresses of hosts on the way, where they are not to be looked up.
+    pub host_overrides: Vec<(String, Vec<IpAddr>)>,
     /// Whether to speak HTTP/2 without asking (RFC 9113 §3.3).
     pub http2_prior_knowledge: bool,
     /// Connections are shared within a partition only: one tenant's, one test's.
@@ -262,6 +271,8 @@ impl RouteParts {
             hops: Vec::new(),
             tcp: TcpOptions::default(),
             tls: None,
+            filters: Vec::new(),
+            host_overrides: Vec::new(),
             http2_prior_knowledge: false,
             partition: None,
         }
@@ -457,7 +468,7 @@ mod tests {
 
     #[test]
     fn whatever_separates_connections_separates_routes() {
-        let changes: [fn(&mut RouteParts); 12] = [
+        let changes: [fn(&mut RouteParts); 14] = [
             |_| {},
             |parts| parts.origin = Origin::new(Scheme::Http, "example.com", 443),
             |parts| parts.dial = Endpoint::Unix("/run/app.sock".into()),
@@ -469,6 +480,8 @@ mod tests {
             |parts| parts.tcp.local_v4 = Some(std::net::Ipv4Addr::LOCALHOST),
             |parts| parts.tls = Some(TlsOverride::new(Arc::new(MockTls::new()))),
             |parts| parts.tls = Some(TlsOverride::new(Arc::new(MockTls::new()))),
+            |parts| parts.filters = vec![AddressFilter::new(|_| Ok(()))],
+            |parts| parts.host_overrides = vec![("example.com".to_owned(), Vec::new())],
             |parts| parts.partition = Some(String::new()),
         ];
         let routes: Vec<Route> = changes

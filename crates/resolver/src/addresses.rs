@@ -4,7 +4,12 @@
 //! (RFC 6890), with the multicast and reserved ranges that the registries leave out. Of the IPv6
 //! space, only what IANA gives out for global unicast is public at all.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    borrow::Cow,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use httpcore_core_primitives::{AddressFilter, ConnectTarget};
 
 /// Returns whether `address` belongs to the public Internet: whether a program may connect to it on
 /// behalf of others without reaching the machine itself, its own network, or an address that is not
@@ -85,6 +90,61 @@ const EMBEDDING: [Ipv6Addr; 2] = [
     Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0),      // RFC 4291 §2.5.5.2: IPv4-mapped
     Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0),   // RFC 6052 §2.1: NAT64's well-known prefix
 ];
+
+/// The filter that allows public addresses only, as [`is_public`] defines them: for programs that send
+/// requests to URLs from untrusted input (SSRF).
+///
+/// Names that a proxy resolves are refused, since their addresses are not known here, and so are proxies
+/// whose addresses are not public. [`trust_proxies`](Self::trust_proxies) allows both.
+///
+/// ```
+/// use httpcore_core_primitives::{AddressFilter, ConnectTarget};
+/// use httpcore_resolver::PublicAddresses;
+///
+/// let filter = AddressFilter::from(PublicAddresses::only());
+/// let metadata = ConnectTarget::new("a.test", 80, Some(([169, 254, 169, 254], 80).into()));
+/// assert_eq!(
+///     filter.check(&metadata).unwrap_err().to_string(),
+///     "connecting to 169.254.169.254:80 (a.test) was refused: not a public address"
+/// );
+/// ```
+#[derive(Clone, Copy, Debug)]
+#[must_use = "a description of a filter does nothing; convert it into an AddressFilter"]
+pub struct PublicAddresses {
+    trusts_proxies: bool,
+}
+
+impl PublicAddresses {
+    /// The filter without exceptions.
+    pub fn only() -> Self {
+        PublicAddresses {
+            trusts_proxies: false,
+        }
+    }
+
+    /// Allows proxies at any address, and names that a proxy resolves: the proxy then decides which
+    /// origins may be reached by name. Origins that are written as addresses must still be public.
+    pub fn trust_proxies(mut self) -> Self {
+        self.trusts_proxies = true;
+        self
+    }
+
+    fn check(self, target: &ConnectTarget<'_>) -> Result<(), Cow<'static, str>> {
+        match target.address {
+            Some(address) if is_public(address.ip()) => Ok(()),
+            Some(_) if target.is_proxy && self.trusts_proxies => Ok(()),
+            Some(_) => Err("not a public address".into()),
+            None if self.trusts_proxies => Ok(()),
+            None => Err("a proxy would resolve this name".into()),
+        }
+    }
+}
+
+impl From<PublicAddresses> for AddressFilter {
+    fn from(public: PublicAddresses) -> Self {
+        AddressFilter::new(move |target| public.check(target))
+    }
+}
 
 fn is_public_v4(address: Ipv4Addr) -> bool {
     !NOT_PUBLIC_V4

@@ -14,10 +14,11 @@ use std::{
 use httpcore_core_primitives::BoxFuture;
 
 use crate::{
-    Resolve,
+    Answer, AnswerFuture, Lookup, Resolve,
     failure::Failure,
     getaddrinfo::with_port,
     host::{check, key},
+    lookup::without_ttl,
     sync::{Arc, Mutex, MutexGuard, lock},
 };
 
@@ -26,11 +27,12 @@ const MAX_ADDRESSES: usize = 256;
 
 /// A cache in front of another resolver.
 ///
-/// - Addresses are kept for 30 seconds ([`positive_ttl`](Self::positive_ttl)), and that a name does
-///   not exist or has no addresses ([`io::ErrorKind::NotFound`]) for 5 seconds
-///   ([`negative_ttl`](Self::negative_ttl)), counted from the moment of the answer. The system's
-///   look-up does not pass on the TTLs of DNS, so these are the cache's own. Zero disables that part
-///   of the cache.
+/// - Addresses are kept for the TTL of the answer, if it has one ([`Resolve::lookup`]), but at most for a
+///   day; otherwise for 30 seconds ([`positive_ttl`](Self::positive_ttl)), since the system's look-up does not
+///   pass on the TTLs of DNS. That a name does not exist or has no addresses
+///   ([`io::ErrorKind::NotFound`]) is kept for 5 seconds ([`negative_ttl`](Self::negative_ttl)). All are
+///   counted from the moment of the answer. Zero disables that part of the cache.
+/// - Address families that the inner resolver asks for apart are kept apart.
 /// - Other errors are not kept: the next look-up calls the inner resolver again.
 /// - Up to 1,024 names are kept ([`max_entries`](Self::max_entries)); beyond that, the one that was
 ///   used least recently is dropped. An answer with more than 256 addresses is not kept, nor is one
@@ -44,6 +46,18 @@ pub struct CachingResolver {
     inner: Arc<dyn Resolve>,
     now: Arc<Clock>,
     cache: Arc<Mutex<Cache>>,
+}
+
+/// Maximum time for which an answer is kept, whatever its TTL says. The names that a cache holds are
+/// bounded, and so is the harm of a wrong TTL.
+const MAX_TTL: Duration = Duration::from_secs(86_400);
+
+/// Which addresses an entry has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Part {
+    Whole,
+    V6,
+    V4,
 }
 
 type Clock = dyn Fn() -> Instant + Send + Sync;
@@ -62,7 +76,8 @@ impl CachingResolver {
         }
     }
 
-    /// Sets the time for which addresses are cached. 30 seconds by default.
+    /// Sets the time for which addresses are cached that come without a TTL. 30 seconds by default; zero
+    /// caches no addresses, whatever their TTL.
     #[must_use = "the resolver is returned"]
     pub fn positive_ttl(self, ttl: Duration) -> Self {
         self.cache().positive_ttl = ttl;
@@ -94,6 +109,21 @@ impl CachingResolver {
     fn cache(&self) -> MutexGuard<'_, Cache> {
         lock(&self.cache)
     }
+
+    fn known(&self, key: &Arc<str>, part: Part, port: u16) -> Option<io::Result<Vec<SocketAddr>>> {
+        // The clock is foreign code: it is not called under the lock.
+        let now = (self.now)();
+        self.cache().get(key, part, now, port)
+    }
+
+    fn miss(&self, key: Arc<str>, part: Part, lookup: AnswerFuture) -> AnswerFuture {
+        Box::pin(Miss {
+            lookup,
+            key: (key, part),
+            now: self.now.clone(),
+            cache: self.cache.clone(),
+        })
+    }
 }
 
 impl Resolve for CachingResolver {
@@ -103,17 +133,52 @@ impl Resolve for CachingResolver {
             return self.inner.resolve(host, port);
         }
         let key = key(host);
-        let now = (self.now)();
-        let known = self.cache().get(&key, now, port);
-        if let Some(known) = known {
-            return Box::pin(std::future::ready(known));
+        match self.known(&key, Part::Whole, port) {
+            Some(known) => Box::pin(std::future::ready(known)),
+            None => {
+                let answer = without_ttl(self.inner.resolve(host, port));
+                Lookup::Whole(self.miss(key, Part::Whole, answer)).into_addresses()
+            }
         }
-        Box::pin(Miss {
-            lookup: self.inner.resolve(host, port),
-            key,
-            now: self.now.clone(),
-            cache: self.cache.clone(),
-        })
+    }
+
+    fn lookup(&self, host: &str, port: u16) -> Lookup {
+        if check(host).is_err() {
+            return self.inner.lookup(host, port);
+        }
+        let key = key(host);
+        if let Some(known) = self.known(&key, Part::Whole, port) {
+            return Lookup::ready(known.map(Answer::new));
+        }
+        let v6 = self.known(&key, Part::V6, port);
+        let v4 = self.known(&key, Part::V4, port);
+        let ready = |known: io::Result<Vec<SocketAddr>>| -> AnswerFuture {
+            Box::pin(std::future::ready(known.map(Answer::new)))
+        };
+        let (v6, v4) = match (v6, v4) {
+            (Some(v6), Some(v4)) => {
+                let (v6, v4) = (ready(v6), ready(v4));
+                return Lookup::Families { v6, v4 };
+            }
+            known => known,
+        };
+        match self.inner.lookup(host, port) {
+            Lookup::Whole(answer) => Lookup::Whole(self.miss(key, Part::Whole, answer)),
+            // Of what is known already, the new look-up is dropped before it begins.
+            Lookup::Families {
+                v6: asked6,
+                v4: asked4,
+            } => Lookup::Families {
+                v6: match v6 {
+                    Some(known) => ready(known),
+                    None => self.miss(key.clone(), Part::V6, asked6),
+                },
+                v4: match v4 {
+                    Some(known) => ready(known),
+                    None => self.miss(key, Part::V4, asked4),
+                },
+            },
+        }
     }
 }
 
@@ -136,11 +201,14 @@ struct Cache {
     positive_ttl: Duration,
     negative_ttl: Duration,
     max_entries: usize,
-    entries: HashMap<Arc<str>, Entry>,
+    entries: HashMap<Key, Entry>,
     /// The keys of all entries, the least recently used first.
-    by_use: BTreeMap<u64, Arc<str>>,
+    by_use: BTreeMap<u64, Key>,
     uses: u64,
 }
+
+/// A name in the form in which names are compared, and which of its addresses.
+type Key = (Arc<str>, Part);
 
 struct Entry {
     answer: Result<Vec<SocketAddr>, Failure>,
@@ -164,11 +232,18 @@ impl Default for Cache {
 }
 
 impl Cache {
-    fn get(&mut self, key: &str, now: Instant, port: u16) -> Option<io::Result<Vec<SocketAddr>>> {
-        let entry = self.entries.get_mut(key)?;
+    fn get(
+        &mut self,
+        key: &Arc<str>,
+        part: Part,
+        now: Instant,
+        port: u16,
+    ) -> Option<io::Result<Vec<SocketAddr>>> {
+        let key = (key.clone(), part);
+        let entry = self.entries.get_mut(&key)?;
         if entry.expires.is_some_and(|expires| expires <= now) {
             let used = entry.used;
-            self.entries.remove(key);
+            self.entries.remove(&key);
             self.by_use.remove(&used);
             return None;
         }
@@ -184,11 +259,12 @@ impl Cache {
     }
 
     /// Returns the time for which an answer is cached; `None` if it is not.
-    fn ttl(&self, answer: &io::Result<Vec<SocketAddr>>) -> Option<Duration> {
+    fn ttl(&self, answer: &io::Result<Answer>) -> Option<Duration> {
         let ttl = match answer {
-            Ok(found) if found.len() > MAX_ADDRESSES => return None,
-            Ok(found) if found.is_empty() => self.negative_ttl,
-            Ok(_) => self.positive_ttl,
+            Ok(found) if found.addresses.len() > MAX_ADDRESSES => return None,
+            Ok(found) if found.addresses.is_empty() => self.negative_ttl,
+            Ok(_) if self.positive_ttl.is_zero() => return None,
+            Ok(found) => found.ttl.map_or(self.positive_ttl, |ttl| ttl.min(MAX_TTL)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => self.negative_ttl,
             Err(_) => return None,
         };
@@ -197,7 +273,7 @@ impl Cache {
 
     fn insert(
         &mut self,
-        key: Arc<str>,
+        key: Key,
         answer: Result<Vec<SocketAddr>, Failure>,
         expires: Option<Instant>,
     ) {
@@ -222,14 +298,14 @@ impl Cache {
 
 /// A look-up of a name that is not in the cache.
 struct Miss {
-    lookup: BoxFuture<'static, io::Result<Vec<SocketAddr>>>,
-    key: Arc<str>,
+    lookup: AnswerFuture,
+    key: Key,
     now: Arc<Clock>,
     cache: Arc<Mutex<Cache>>,
 }
 
 impl Future for Miss {
-    type Output = io::Result<Vec<SocketAddr>>;
+    type Output = io::Result<Answer>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let answer = ready!(self.lookup.as_mut().poll(cx));
@@ -239,7 +315,7 @@ impl Future for Miss {
         // The clock and the error's `Display` are foreign code: neither is called under the lock.
         let expires = (self.now)().checked_add(ttl);
         let (kept, answer) = match answer {
-            Ok(found) => (Ok(found.clone()), Ok(found)),
+            Ok(found) => (Ok(found.addresses.clone()), Ok(found)),
             Err(error) => {
                 let failure = Failure::not_found(&error);
                 (Err(failure), Err(error))

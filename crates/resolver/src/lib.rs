@@ -1,14 +1,15 @@
 //! Name resolution for the backends of [httpcore](https://docs.rs/httpcore), and for other programs with
 //! blocking look-ups and futures.
 //!
-//! - [`Resolve`] is the trait: a host and a port in, addresses out.
+//! - [`Resolve`] is the trait: a host and a port in, addresses out. A [`Lookup`] may have the two address
+//!   families apart, and TTLs.
 //! - [`SystemResolver`] is the system's look-up on a bounded number of worker threads. One look-up for
 //!   each name at a time; names whose servers do not answer do not block other names.
 //! - [`StaticHosts`] resolves some names from a table, and passes the others to another resolver.
 //! - [`CachingResolver`] caches the answers of another resolver, and that a name does not exist, for a
 //!   limited time and a limited number of names.
 //! - [`is_public`] returns whether an address belongs to the public Internet, for programs that connect
-//!   to hosts from untrusted input.
+//!   to hosts from untrusted input; [`PublicAddresses`] is a filter that allows no others.
 //! - [`literal`] parses IP addresses.
 //!
 //! ```
@@ -40,6 +41,7 @@ mod cache;
 mod failure;
 mod getaddrinfo;
 mod host;
+mod lookup;
 mod static_hosts;
 mod sync;
 mod system;
@@ -50,10 +52,11 @@ use std::{fmt, io, net::SocketAddr};
 
 use httpcore_core_primitives::BoxFuture;
 
-pub use addresses::is_public;
+pub use addresses::{PublicAddresses, is_public};
 pub use cache::CachingResolver;
 pub use getaddrinfo::{Builder, SystemResolver};
 pub use host::literal;
+pub use lookup::{Answer, AnswerFuture, Lookup, joined};
 pub use static_hosts::StaticHosts;
 
 /// A resolver: the system's, a table, a cache, or a custom DNS client. It is passed to a backend when that
@@ -68,6 +71,23 @@ pub trait Resolve: fmt::Debug + Send + Sync + 'static {
     ///
     /// [`io::ErrorKind::NotFound`] if the name does not exist; any other kind if the look-up failed.
     fn resolve(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>>;
+
+    /// As [`resolve`](Self::resolve), for callers that can use the two families apart, and TTLs. To be
+    /// implemented by resolvers that have these, and by those in front of another resolver; without it,
+    /// there is one answer without a TTL.
+    fn lookup(&self, host: &str, port: u16) -> Lookup {
+        Lookup::of_addresses(self.resolve(host, port))
+    }
+}
+
+impl<R: Resolve + ?Sized> Resolve for std::sync::Arc<R> {
+    fn resolve(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> {
+        (**self).resolve(host, port)
+    }
+
+    fn lookup(&self, host: &str, port: u16) -> Lookup {
+        (**self).lookup(host, port)
+    }
 }
 
 /// The examples of the README, tested.

@@ -9,7 +9,7 @@ use std::{
 
 use httpcore_core_primitives::BoxFuture;
 
-use crate::{Resolve, host::key};
+use crate::{Answer, Lookup, Resolve, host::key};
 
 /// A resolver that resolves some hosts from a table, and passes all others to another resolver.
 ///
@@ -57,6 +57,25 @@ impl StaticHosts {
     }
 }
 
+impl StaticHosts {
+    /// What the table says of `host`, if it has an entry.
+    fn known(&self, host: &str, port: u16) -> Option<io::Result<Vec<SocketAddr>>> {
+        let addresses = self.hosts.get(&*key(relative(host)))?;
+        let found: Vec<_> = addresses
+            .iter()
+            .map(|address| SocketAddr::new(*address, port))
+            .collect();
+        Some(if found.is_empty() {
+            Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                "no addresses for this name in the table of static hosts",
+            ))
+        } else {
+            Ok(found)
+        })
+    }
+}
+
 /// Returns `host` without the final dot.
 fn relative(host: &str) -> &str {
     host.strip_suffix('.').unwrap_or(host)
@@ -64,22 +83,17 @@ fn relative(host: &str) -> &str {
 
 impl Resolve for StaticHosts {
     fn resolve(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> {
-        let Some(addresses) = self.hosts.get(&*key(relative(host))) else {
-            return self.inner.resolve(host, port);
-        };
-        let found: Vec<_> = addresses
-            .iter()
-            .map(|address| SocketAddr::new(*address, port))
-            .collect();
-        let found = if found.is_empty() {
-            Err(io::Error::new(
-                io::ErrorKind::NotFound,
-                "no addresses for this name in the table of static hosts",
-            ))
-        } else {
-            Ok(found)
-        };
-        Box::pin(std::future::ready(found))
+        match self.known(host, port) {
+            Some(known) => Box::pin(std::future::ready(known)),
+            None => self.inner.resolve(host, port),
+        }
+    }
+
+    fn lookup(&self, host: &str, port: u16) -> Lookup {
+        match self.known(host, port) {
+            Some(known) => Lookup::ready(known.map(Answer::new)),
+            None => self.inner.lookup(host, port),
+        }
     }
 }
 

@@ -99,6 +99,7 @@ const RULES: &[Rule] = &[
             "proto-h1",
             "proto-h2",
             "proxy",
+            "resolver",
             "sse",
             "ws-upgrade",
         ],

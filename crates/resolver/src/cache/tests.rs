@@ -191,3 +191,86 @@ fn dropped_lookup_leaves_no_entry_and_concurrent_ones_leave_one() {
         "CachingResolver { entries: 1, max_entries: 1024, inner: Slow }"
     );
 }
+
+/// Asks for the families apart: IPv4 addresses are valid for 10 seconds, and there are no IPv6 ones.
+struct Apart {
+    net: MockNet,
+    asked: [Arc<AtomicUsize>; 2],
+}
+
+impl fmt::Debug for Apart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Apart")
+    }
+}
+
+impl Resolve for Apart {
+    fn resolve(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> {
+        self.lookup(host, port).into_addresses()
+    }
+
+    fn lookup(&self, _: &str, port: u16) -> Lookup {
+        let [v6, v4] = self.asked.clone();
+        let pause = || self.net.sleep(Duration::from_secs(1));
+        let (pause6, pause4) = (pause(), pause());
+        Lookup::Families {
+            v6: Box::pin(async move {
+                pause6.await;
+                v6.fetch_add(1, Ordering::Relaxed);
+                Err(io::ErrorKind::NotFound.into())
+            }),
+            v4: Box::pin(async move {
+                pause4.await;
+                v4.fetch_add(1, Ordering::Relaxed);
+                let address = SocketAddr::from(([192, 0, 2, 1], port));
+                Ok(Answer::new(vec![address]).with_ttl(Duration::from_secs(10)))
+            }),
+        }
+    }
+}
+
+#[test]
+fn families_are_cached_apart_each_for_its_own_time() {
+    let net = MockNet::new();
+    let asked: [Arc<AtomicUsize>; 2] = Default::default();
+    let inner = Arc::new(Apart {
+        net: net.clone(),
+        asked: asked.clone(),
+    });
+    let clock = net.clone();
+    let cache = CachingResolver::new(inner, move || clock.now());
+    let ask = || {
+        net.run(cache.lookup("a.test", 80).into_addresses())
+            .unwrap()
+    };
+    let asked = || asked.each_ref().map(|count| count.load(Ordering::Relaxed));
+    for (pass, expected) in [(0, [1, 1]), (4_999, [1, 1]), (1, [2, 1]), (5_000, [3, 2])] {
+        net.run(net.sleep(Duration::from_millis(pass)));
+        assert_eq!(ask(), [SocketAddr::from(([192, 0, 2, 1], 80))]);
+        assert_eq!(asked(), expected, "after {pass} ms more");
+    }
+}
+
+#[test]
+fn no_ttl_is_longer_than_a_day_and_zero_caches_nothing() {
+    let net = MockNet::new();
+    let inner: Arc<dyn Resolve> = Arc::new(Slow {
+        net: net.clone(),
+        asked: AtomicUsize::new(0),
+    });
+    let clock = net.clone();
+    let cache = CachingResolver::new(inner.clone(), move || clock.now());
+    let ttl = |ttl: u64| {
+        let answer = Answer::new(vec![SocketAddr::from(([192, 0, 2, 1], 80))]);
+        cache
+            .cache()
+            .ttl(&Ok(answer.with_ttl(Duration::from_secs(ttl))))
+    };
+    assert_eq!(ttl(86_401), Some(Duration::from_secs(86_400)));
+    assert_eq!(ttl(7), Some(Duration::from_secs(7)));
+    assert_eq!(ttl(0), None);
+    let disabled = CachingResolver::new(inner, move || net.now()).positive_ttl(Duration::ZERO);
+    let answer = Answer::new(vec![SocketAddr::from(([192, 0, 2, 1], 80))]);
+    let answer = Ok(answer.with_ttl(Duration::from_secs(7)));
+    assert_eq!(disabled.cache().ttl(&answer), None);
+}
