@@ -48,8 +48,9 @@ fn replayable(buffer: Buffer) -> Body {
     if buffer.is_empty() {
         return Body::empty();
     }
-    if buffer.count() == 1 {
-        return buffer.to_bytes().into();
+    // In one piece.
+    if buffer.current().len() == buffer.len() {
+        return buffer.current().into();
     }
     let length = buffer.len() as u64;
     let make = move || {
