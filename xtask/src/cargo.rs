@@ -4,16 +4,22 @@ use std::{path::PathBuf, process::Command};
 
 use xtask::steps::{Outcome, Report, cargo, execute, find, output, root, target};
 
+use crate::test::counted;
+
 /// The minimum supported Rust version, as in `rust-version` of the root manifest.
 const OLDEST: &str = "1.88";
 
 /// Workspaces of their own, whose dependencies stay out of the main workspace.
-const OUTSIDE: [&str; 4] = [
+const OUTSIDE: [&str; 5] = [
     "fuzz",
     "differential",
+    EXAMPLES,
     "benches/peers",
     "tests/integrations",
 ];
+
+/// Programs as users write them.
+const EXAMPLES: &str = "docs/examples";
 
 pub(crate) fn fmt(only_report: bool) -> Outcome {
     for folder in [""].iter().chain(&OUTSIDE) {
@@ -30,19 +36,9 @@ pub(crate) fn fmt(only_report: bool) -> Outcome {
 }
 
 pub(crate) fn lint() -> Outcome {
-    execute(cargo().args([
-        "clippy",
-        "--locked",
-        "--workspace",
-        "--all-targets",
-        "--all-features",
-        "--keep-going",
-        "--",
-        "-D",
-        "warnings",
-    ]))?;
-    // Without the peers, which build C libraries for minutes, and without what others' clients need.
-    for folder in &OUTSIDE[..2] {
+    lint_workspace()?;
+    // Without the peers, which build C libraries for minutes, and without other projects' clients.
+    for folder in &OUTSIDE[..3] {
         execute(
             cargo()
                 .current_dir(root().join(folder))
@@ -58,6 +54,32 @@ pub(crate) fn lint() -> Outcome {
         )?;
     }
     Ok(Report::default())
+}
+
+/// Clippy on the main workspace only.
+pub(crate) fn lint_workspace() -> Outcome {
+    execute(cargo().args([
+        "clippy",
+        "--locked",
+        "--workspace",
+        "--all-targets",
+        "--all-features",
+        "--keep-going",
+        "--",
+        "-D",
+        "warnings",
+    ]))?;
+    Ok(Report::default())
+}
+
+/// Builds and tests the programs in `docs/examples`, with the features that each asks for.
+pub(crate) fn examples() -> Outcome {
+    let mut command = cargo();
+    command
+        .current_dir(root().join(EXAMPLES))
+        .args(["test", "--locked", "--no-fail-fast"])
+        .env("CARGO_TARGET_DIR", target().join("outside"));
+    counted(&mut [command])
 }
 
 /// Builds the documentation for engineers (private items too) and for users.

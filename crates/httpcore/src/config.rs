@@ -4,7 +4,7 @@
 //! structs have all of them. Options of a single request are in [`extensions`](crate::extensions).
 
 pub use httpcore_core_primitives::{TcpOptions, Timeouts};
-pub use httpcore_pool::{PoolConfig, Retry};
+pub use httpcore_pool::{PoolConfig, Retry, RetryBudget, StreamPlacement};
 pub use httpcore_proto_h1::{
     Http1Config, Limits as Http1Limits, ParserOptions as Http1ParserOptions,
 };

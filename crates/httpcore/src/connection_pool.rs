@@ -22,11 +22,12 @@ use httpcore_core_primitives::{
 };
 #[cfg(feature = "ws")]
 use httpcore_core_primitives::{ConnectionPolicy, upgrade::ExtendedConnectUnsupported};
-use httpcore_pool::{
-    Drain, Pool, PoolConfig, PoolStats, PoolStatus, ResponseFuture as PoolResponseFuture, Retry,
-};
 #[cfg(feature = "tower")]
-use httpcore_pool::{Reservation, Route};
+use httpcore_pool::Reservation;
+use httpcore_pool::{
+    Drain, Pool, PoolConfig, PoolStats, PoolStatus, Preconnect,
+    ResponseFuture as PoolResponseFuture, Retry, Route,
+};
 use httpcore_proto_h1::Http1Config;
 #[cfg(feature = "http2")]
 use httpcore_proto_h2::Http2Config;
@@ -129,6 +130,44 @@ impl ConnectionPool {
                 self.request(request)
             }
             Err(error) => ResponseFuture(Progress::refused(error)),
+        }
+    }
+
+    /// Makes connections to the origin of `url` before there are requests for them, until there are
+    /// `connections` in use, idle or being made. Yields how many of those that were begun for this call
+    /// were made.
+    ///
+    /// The limits of the pool hold, and nothing is closed to make room. Requests with options that separate
+    /// connections (a partition, TLS, a proxy of their own) do not use these connections. One that stays idle
+    /// is closed after [`idle_timeout`](ConnectionPoolBuilder::idle_timeout). See
+    /// [`Pool::connect`](httpcore_pool::Pool::connect).
+    ///
+    /// Dropping the future ends the waiting; the attempts go on.
+    ///
+    /// # Errors
+    ///
+    /// Those of an invalid URL, and the error of the first attempt that failed, once all have ended.
+    ///
+    /// ```
+    /// # use httpcore::ConnectionPool;
+    /// use httpcore_net_mock::MockNet;
+    ///
+    /// let net = MockNet::new();
+    /// net.serve("api.test", 80, async |stream| stream.stall().await);
+    /// let pool = ConnectionPool::new(net.clone());
+    /// assert_eq!(net.run(pool.connect("http://api.test/", 3))?, 3);
+    /// assert_eq!(pool.status().idle_connections, 3);
+    /// # Ok::<(), httpcore::Error>(())
+    /// ```
+    pub fn connect(&self, url: impl IntoUrl, connections: usize) -> Preconnect {
+        let route = url.into_url().and_then(|url| {
+            let mut request = Request::default();
+            *request.uri_mut() = url;
+            self.routes.of_request(&request)
+        });
+        match route {
+            Ok(route) => self.pool.connect(route, connections),
+            Err(error) => Preconnect::refused(error),
         }
     }
 
@@ -464,6 +503,13 @@ impl ConnectionPoolBuilder {
     /// it wait.
     pub fn max_connections_per_origin(mut self, limit: impl Into<Option<usize>>) -> Self {
         self.pool.max_connections_per_origin = limit.into();
+        self
+    }
+
+    /// Sets the maximum number of requests to one origin that hold a connection at the same time, also
+    /// over HTTP/2, where one connection carries many. Unlimited by default. Requests beyond it wait.
+    pub fn max_requests_per_origin(mut self, limit: impl Into<Option<usize>>) -> Self {
+        self.pool.max_requests_per_origin = limit.into();
         self
     }
 

@@ -14,7 +14,8 @@ use httpcore_core_primitives::{
 };
 
 use crate::{
-    inner::PoolInner, pool::ConnectContext, record::ConnectRecord, route::Route, state::ConnId,
+    inner::PoolInner, pool::ConnectContext, preconnect::Begun, record::ConnectRecord, route::Route,
+    state::ConnId,
 };
 
 /// The longest pause between two attempts.
@@ -29,6 +30,8 @@ pub(crate) struct Connecting {
     failed: u32,
     route: Route,
     context: ConnectContext,
+    /// If it began for no request.
+    begun: Option<Begun>,
     guard: SlotGuard,
 }
 
@@ -38,6 +41,7 @@ impl Connecting {
         conn: ConnId,
         route: Route,
         mut context: ConnectContext,
+        begun: Option<Begun>,
     ) -> Self {
         context.record = ConnectRecord::for_route(&route);
         Connecting {
@@ -45,6 +49,7 @@ impl Connecting {
             failed: 0,
             route,
             context,
+            begun,
             guard: SlotGuard {
                 pool,
                 conn,
@@ -120,6 +125,9 @@ impl Future for Connecting {
                     };
                     continue;
                 }
+            }
+            if let Some(begun) = &task.begun {
+                begun.ended(result.as_ref().err());
             }
             task.guard.report(result, take(&mut task.context.record));
             return Poll::Ready(());

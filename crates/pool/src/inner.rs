@@ -33,6 +33,7 @@ use crate::{
     lease::ConnHandle,
     maintenance::{self, NextWake, Notifier},
     pool::{Connect, ConnectContext},
+    preconnect::{Begun, Progress},
     record::ConnectRecord,
     route::Route,
     state::{
@@ -69,6 +70,8 @@ pub(crate) struct Locked {
     pub(crate) maintenance: NextWake,
     /// Number of grants when the maintenance task last ran.
     pub(crate) granted_before: u64,
+    /// What the attempts belong to that begin in this step for no request.
+    preconnect: Option<Arc<Progress>>,
     /// Wakers of those who wait for the pool to be empty.
     pub(crate) drains: Slab<Waker>,
 }
@@ -134,6 +137,7 @@ impl PoolInner {
                 conns: Vec::new(),
                 maintenance: NextWake::NotRunning,
                 granted_before: 0,
+                preconnect: None,
                 drains: Slab::new(),
             }),
             notifier: Arc::default(),
@@ -246,6 +250,23 @@ impl PoolInner {
         drop(locked);
         actions.carry_out(self);
         outcome
+    }
+
+    /// Begins attempts to connect along `route` for no request.
+    pub(crate) fn preconnect(&self, route: &Route, connections: usize) -> Arc<Progress> {
+        let progress = Arc::<Progress>::default();
+        let now = self.runtime.now();
+        let mut locked = self.lock();
+        let mut effects = Effects::new();
+        let input = Input::Preconnect { route, connections };
+        locked.state.handle(input, now, &mut effects);
+        let mut actions = Actions::default();
+        locked.preconnect = Some(progress.clone());
+        locked.apply(effects, now, self, &mut actions);
+        locked.preconnect = None;
+        drop(locked);
+        actions.carry_out(self);
+        progress
     }
 
     /// Takes what a waiter has been granted, or why it was rejected, or leaves `waker` with it; then
@@ -437,6 +458,10 @@ impl PoolInner {
             .as_ref()
             .ok()
             .map(|connection| ConnHandle::new(conn, connection, record, self));
+        let copy = result
+            .as_ref()
+            .err()
+            .and_then(|error| self.copy_for_others(error));
         let mut limit = None;
         let result = match (result, &handle) {
             (Ok(Established::Shared(connection)), Some(handle)) => {
@@ -467,6 +492,7 @@ impl PoolInner {
                 conn,
                 result,
                 limit,
+                copy,
             };
             locked.state.handle(connected, now, effects);
             waker
@@ -474,6 +500,13 @@ impl PoolInner {
         if let Some(handle) = handle {
             handle.note_early_wake();
         }
+    }
+
+    /// Returns a copy of the error of an attempt, if other requests are to fail with it. Causes are printed
+    /// for that, which is foreign code: not under the lock.
+    fn copy_for_others(&self, error: &Error) -> Option<Arc<Error>> {
+        let pause = self.config.connect_backoff?;
+        (!pause.is_zero()).then(|| Arc::new(error.repeated()))
     }
 
     /// The runtime dropped an attempt to connect. A runtime that drops each attempt as soon as it is
@@ -693,8 +726,18 @@ impl Locked {
                 route,
                 waiter,
             } => {
-                let context = self.waiter(waiter).context.clone();
-                let connecting = Connecting::new(pool.me.clone(), conn, route, context);
+                let context = match waiter {
+                    Some(waiter) => self.waiter(waiter).context.clone(),
+                    None => ConnectContext {
+                        timeouts: pool.config.timeouts,
+                        ..ConnectContext::default()
+                    },
+                };
+                let begun = match waiter {
+                    Some(_) => None,
+                    None => self.preconnect.as_ref().map(Begun::new),
+                };
+                let connecting = Connecting::new(pool.me.clone(), conn, route, context, begun);
                 actions.connects.push(Box::new(connecting));
             }
             Effect::AbandonConnect { conn } => actions.wake(self.conn(conn).connect_waker.take()),

@@ -8,6 +8,7 @@ use crate::{
     config::PoolConfig,
     drain::Drain,
     inner::PoolInner,
+    preconnect::Preconnect,
     record::ConnectRecord,
     response_future::{Reservation, ResponseFuture},
     route::Route,
@@ -99,6 +100,29 @@ impl Pool {
     /// queue or to become idle.
     pub fn send(&self, route: Route, request: Request) -> ResponseFuture {
         ResponseFuture::new(self.inner.clone(), route, request)
+    }
+
+    /// Makes connections along `route` before there are requests for them, until there are `connections`
+    /// in use, idle or being made, and yields how many of those that were begun for this call were made.
+    /// They are idle then, or serve the requests that came meanwhile.
+    ///
+    /// The limits of the pool hold, and nothing is closed to make room: fewer connections may be begun. An
+    /// attempt is abandoned when a request along another route needs its slot. The attempts begin at the
+    /// first poll, with the time limits of the pool. A connection that stays idle is closed after
+    /// [`idle_timeout`](PoolConfig::idle_timeout).
+    ///
+    /// HTTP/2 needs one connection as a rule; further ones are of use with
+    /// [`StreamPlacement::Spread`](crate::StreamPlacement::Spread).
+    ///
+    /// # Errors
+    ///
+    /// The error of the first attempt that failed, once all have ended. Its causes are kept as text only.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future ends the waiting; the attempts go on.
+    pub fn connect(&self, route: Route, connections: usize) -> Preconnect {
+        Preconnect::new(self.inner.clone(), route, connections)
     }
 
     /// Prepares to reserve places for requests along `route`, one at a time. Nothing is reserved

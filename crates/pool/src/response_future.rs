@@ -233,6 +233,7 @@ impl ResponseFuture {
             let mut granted = match outcome {
                 Ok(granted) => granted,
                 Err(Rejection::Connect(error)) => return Err(error),
+                Err(Rejection::OtherConnect(error)) => return Err(error.repeated()),
                 Err(Rejection::QueueFull) => {
                     return Err(Error::new(
                         ErrorKind::QueueFull,
@@ -328,10 +329,12 @@ impl ResponseFuture {
             }
         }
         let error = failure.error.with_reused(reused);
+        // RFC 9113 §8.7: what the server has not processed costs it nothing.
+        let is_free = shared && error.sent() == RequestSent::None;
+        let again = again && self.take_retry(is_free);
         match failure.request {
             Some(request) if again => {
                 self.tell(|| TraceEvent::Retried { error: &error });
-                self.pool.lock().state.count_retry();
                 self.request = Some(*request);
                 // What killed one idle connection has as a rule killed its neighbours. A shared
                 // one says by itself when it is of no more use.
@@ -365,7 +368,7 @@ impl ResponseFuture {
                     }
                 }
         });
-        let Some(request) = request else {
+        let Some(request) = request.filter(|_| self.take_retry(false)) else {
             return Ok(Some(response));
         };
         let message = match response.status() {
@@ -381,10 +384,15 @@ impl ResponseFuture {
             .with_reused(reused)
             .with_attempts(self.attempts);
         self.tell(|| TraceEvent::Retried { error: &error });
-        self.pool.lock().state.count_retry();
         self.request = Some(*request);
         self.policy.new_connection = true;
         self.acquire(self.pool.runtime.now()).map(|()| None)
+    }
+
+    /// Returns whether the budget has room for sending this request again, and counts it then.
+    fn take_retry(&self, is_free: bool) -> bool {
+        let now = self.pool.runtime.now();
+        self.pool.lock().state.take_retry(is_free, now)
     }
 
     /// Returns until when the wait in the queue may last.

@@ -40,7 +40,7 @@
 //! - `connecting + idle + lent + shared` is the number of slots in use, and at most `max_connections`.
 //! - No request waits while a slot is free and may be used for it, nor while a connection on its own
 //!   route could serve it.
-//! - An attempt to connect begins only for a waiter that has none. An attempt whose waiter has left goes
+//! - An attempt to connect begins only for a waiter that has none, or by [`Input::Preconnect`]. An attempt whose waiter has left goes
 //!   on, for the next waiter of its route, or until its slot is needed.
 //! - Along one route, waiters are served in the order of their arrival, by whichever connection is
 //!   ready first. Between routes, slots are given round-robin.
@@ -50,8 +50,8 @@
 //! - `connect_preempt_after` preempts an attempt to connect in a full pool, for another route.
 //! - `connect_patience` ends the time for which an attempt holds back or stands in for an attempt
 //!   of another waiter of the same route. The old attempt goes on beside the new one.
-//! - A wait for a connection that is about to be free is not implemented: a request without a
-//!   connection begins an attempt at once, if there is a slot.
+//! - `connect_delay` is how long a request waits for a connection in use, before an attempt begins for
+//!   it. It is zero by default: an attempt begins at once, if there is a slot.
 //!
 //! ```
 //! use httpcore_core_primitives::{ConnectionPolicy, Origin, Scheme};
@@ -69,7 +69,8 @@
 //!
 //! let mut effects = Effects::new();
 //! let result = Ok(Connection::Exclusive("the first"));
-//! state.handle(Input::Connected { conn, result, limit: None }, now, &mut effects);
+//! let connected = Input::Connected { conn, result, limit: None, copy: None };
+//! state.handle(connected, now, &mut effects);
 //! let Some(Effect::Grant { waiter, connection, .. }) = effects.into_iter().next() else { panic!() };
 //! assert_eq!(Some(waiter), first);
 //! assert!(matches!(connection, Connection::Exclusive("the first")));
@@ -77,6 +78,7 @@
 
 use std::{
     num::NonZeroU64,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -87,7 +89,8 @@ use httpcore_core_primitives::{
 
 use crate::{
     arena::{Arena, Chain, KEPT_SLOTS, Key, Links, List},
-    config::PoolConfig,
+    config::{PoolConfig, StreamPlacement},
+    retry_budget::Bucket,
     route::{Route, RouteMap},
 };
 
@@ -139,6 +142,9 @@ const BACKOFF_LEVELS: usize = 6;
 /// for one slot would take it from each other without end.
 const MIN_PREEMPT_AFTER: Duration = Duration::from_millis(10);
 
+/// Longest time between two attempts to connect along a route whose attempts fail.
+const MAX_BACKOFF: Duration = Duration::from_secs(5);
+
 /// Number of routes without connections whose protocol is remembered.
 const MAX_EMPTY_ROUTES: usize = 1024;
 
@@ -167,6 +173,7 @@ pub struct State<X, S> {
     closed: bool,
     draining: bool,
     sequence: u64,
+    retry_bucket: Bucket,
     counters: PoolStats,
 }
 
@@ -200,6 +207,11 @@ struct Limits {
     queue: usize,
     preempt_after: Option<Duration>,
     connect_patience: Option<Duration>,
+    connecting: usize,
+    connecting_per_route: usize,
+    connect_delay: Duration,
+    connect_backoff: Option<Duration>,
+    spreads: bool,
 }
 
 impl<X, S: Clone> State<X, S> {
@@ -225,6 +237,11 @@ impl<X, S: Clone> State<X, S> {
                     .connect_preempt_after
                     .map(|time| time.max(MIN_PREEMPT_AFTER)),
                 connect_patience: config.connect_patience,
+                connecting: limit(config.max_connecting).max(1),
+                connecting_per_route: limit(config.max_connecting_per_origin).max(1),
+                connect_delay: config.connect_delay,
+                connect_backoff: config.connect_backoff.filter(|pause| !pause.is_zero()),
+                spreads: config.http2_placement == StreamPlacement::Spread,
             },
             routes: Routes::new(),
             waiters: Waiters::new(),
@@ -237,6 +254,7 @@ impl<X, S: Clone> State<X, S> {
             closed: false,
             draining: false,
             sequence: 0,
+            retry_bucket: Bucket::new(config.retry_budget),
             counters: PoolStats::default(),
         }
     }
@@ -286,7 +304,8 @@ impl<X, S: Clone> State<X, S> {
                 conn,
                 result,
                 limit,
-            } => self.connected(conn, result, limit, now, effects),
+                copy,
+            } => self.connected(conn, result, limit, copy, now, effects),
             Input::Declined { waiter, connection } => {
                 self.declined(waiter, connection, now, effects)
             }
@@ -312,6 +331,9 @@ impl<X, S: Clone> State<X, S> {
                     self.update_route(route, now, effects);
                 }
                 None
+            }
+            Input::Preconnect { route, connections } => {
+                Some(self.preconnect(route, connections, now, effects))
             }
             Input::Drain => {
                 self.draining = true;
@@ -668,9 +690,16 @@ impl<X, S: Clone> State<X, S> {
         self.conns.opened() > 0
     }
 
-    /// Counts a request that is sent a second time.
-    pub fn count_retry(&mut self) {
-        self.counters.retried += 1;
+    /// Returns whether a request may be sent a second time, by the budget for that, and counts it. One
+    /// that is free needs no budget.
+    pub fn take_retry(&mut self, is_free: bool, now: Instant) -> bool {
+        let may = is_free || self.retry_bucket.take(self.counters.requests, now);
+        if may {
+            self.counters.retried += 1;
+        } else {
+            self.counters.retries_refused += 1;
+        }
+        may
     }
 
     /// Counts an attempt to connect that failed and is made once more in the same slot.
@@ -745,7 +774,7 @@ impl<X, S: Clone> State<X, S> {
         let idle = self.conns.first_idle_end().map(|(end, _)| end);
         let oldest = self.conns.first_lifetime_end().map(|(end, _)| end);
         let connects = earlier(self.next_preemption(), self.next_stale());
-        let reserved = self.reservations.first_end();
+        let reserved = earlier(self.reservations.first_end(), self.next_delayed());
         earlier(earlier(idle, oldest), earlier(connects, reserved))
     }
 
@@ -760,6 +789,7 @@ impl<X, S: Clone> State<X, S> {
             || !self.reservations.is_empty()
             || self.next_preemption().is_some()
             || self.next_stale().is_some()
+            || self.next_delayed().is_some()
     }
 
     /// Returns how many requests wait or hold a connection. Takes time in proportion to their number.
