@@ -75,6 +75,8 @@ pub struct Task {
     pub http2: bool,
     /// Whether TLS sessions may be resumed.
     pub resume: bool,
+    /// Number of threads of a runtime that can have several; 0 for one which is the main thread.
+    pub workers: usize,
     /// Whether the latency of each request is measured.
     pub latencies: bool,
 }
@@ -111,6 +113,7 @@ impl Task {
             ca: None,
             http2: false,
             resume: false,
+            workers: 0,
             latencies: false,
         };
         while let Some(word) = words.next() {
@@ -130,6 +133,9 @@ impl Task {
                         addresses.map_err(|_| "--addresses needs addresses with ports")?;
                 }
                 "--ca" => task.ca = Some(value()?.into()),
+                "--workers" => {
+                    task.workers = value()?.parse().map_err(|_| "--workers needs a number")?
+                }
                 "--http2" => task.http2 = true,
                 "--resume" => task.resume = true,
                 "--latencies" => task.latencies = true,

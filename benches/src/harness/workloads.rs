@@ -12,6 +12,8 @@ pub(crate) struct Workload {
     pub(crate) path: &'static str,
     pub(crate) how: How,
     pub(crate) in_flight: u64,
+    /// Number of threads, of clients that can have several; 0 for one.
+    pub(crate) workers: usize,
     /// Number of requests in the first counted run; the second has twice as many, and the difference
     /// counts.
     pub(crate) counted: u64,
@@ -48,6 +50,7 @@ const fn get(name: &'static str, title: &'static str, port: &'static str) -> Wor
         path: "/hello",
         how: How::Get,
         in_flight: 1,
+        workers: 0,
         counted: 400,
         timed: 2_000,
         is_quick: false,
@@ -97,6 +100,18 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         timed: 4_000,
         is_quick: true,
         ..get("h1-64", "HTTP/1.1, 64 in flight", "h1")
+    },
+    Workload {
+        in_flight: 64,
+        workers: 2,
+        counted: 640,
+        timed: 40_000,
+        is_quick: true,
+        ..get(
+            "h1-64-workers2",
+            "HTTP/1.1, 64 in flight, tokio with two workers",
+            "h1",
+        )
     },
     Workload {
         in_flight: 1_000,
@@ -252,6 +267,9 @@ impl Workload {
         }
         if self.is_tls() {
             option("--ca", site.ca.to_owned());
+        }
+        if self.workers > 0 {
+            words.extend(["--workers".to_owned(), self.workers.to_string()]);
         }
         words.extend(self.is_http2().then(|| "--http2".to_owned()));
         words.extend((self.how == How::Resume).then(|| "--resume".to_owned()));

@@ -1,6 +1,6 @@
 //! The pool and its builder.
 
-#[cfg(all(feature = "epoll", any(target_os = "linux", target_os = "android")))]
+#[cfg(all(feature = "epoll", unix))]
 use std::io;
 #[cfg(feature = "rustls")]
 use std::sync::OnceLock;
@@ -856,14 +856,14 @@ impl ConnectionPoolBuilder {
     /// # Errors
     ///
     /// If the operating system cannot create an event loop.
-    #[cfg(all(feature = "epoll", any(target_os = "linux", target_os = "android")))]
+    #[cfg(all(feature = "epoll", unix))]
     pub fn build_blocking(self) -> io::Result<crate::blocking::ConnectionPool> {
         Ok(self.build_blocking_on(httpcore_net_epoll::Blocking::new()?))
     }
 
     /// Builds a pool whose requests block the calling thread, on `blocking`, which may have a
     /// resolver of its own.
-    #[cfg(all(feature = "epoll", any(target_os = "linux", target_os = "android")))]
+    #[cfg(all(feature = "epoll", unix))]
     pub fn build_blocking_on(
         self,
         blocking: httpcore_net_epoll::Blocking,
