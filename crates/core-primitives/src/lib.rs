@@ -60,6 +60,7 @@ pub mod runtime;
 mod shared;
 mod sync;
 mod tcp_setters;
+mod timing;
 pub mod trace;
 pub mod upgrade;
 
@@ -81,7 +82,7 @@ pub use informational::OnInformational;
 pub use lease::{ConnectionRevoked, KeepAliveHints, Lease, LeaseId, LeaseOwner, LeaseState};
 pub use net::{
     Alpn, BoxFuture, BoxStream, ConnectionInfo, IdleEvent, NetworkBackend, NetworkStream,
-    SharedIoError, TcpOptions, TlsConnector, TlsFailure, TlsInfo,
+    PooledInfo, SharedIoError, TcpOptions, TlsConnector, TlsFailure, TlsInfo,
 };
 pub use options::{
     ConnectionPolicy, IncludeConnectionInfo, Partition, Protocol, RequestTarget, ServerName,
@@ -91,5 +92,6 @@ pub use origin::{Origin, Scheme};
 pub use runtime::{
     LazyTimer, Runtime, RuntimeShutdown, Timer, noop_waker, sleep_until, with_deadline,
 };
+pub use timing::{Timing, TimingRecorder};
 pub use trace::{Trace, TraceEvent, TraceListener};
 pub use upgrade::Upgraded;

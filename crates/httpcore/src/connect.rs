@@ -23,7 +23,7 @@ use httpcore_resolver::{AnswerFuture, Resolve};
 use crate::{
     names::{FirstAddresses, FirstAnswer, overridden},
     proxy::{HopFailure, Retries},
-    race,
+    race::{self, Tried},
     recent::RecentFailures,
 };
 
@@ -153,6 +153,7 @@ impl Attempt {
     }
 
     async fn connect(&self) -> Result<BoxStream, Error> {
+        let mut tried = Tried::default();
         let connected = match self.route.dial() {
             Endpoint::Tcp { host, port } => {
                 let literal = self.route.literal();
@@ -160,6 +161,7 @@ impl Attempt {
                 let connected = match literal {
                     Some(literal) => {
                         self.check(&target)?;
+                        tried.running.push(literal);
                         let attempt = self.race().attempt(literal);
                         self.within(TimeoutKind::Connect, attempt).await
                     }
@@ -175,19 +177,11 @@ impl Attempt {
                             (Err(refused), Some(_)) => (Vec::new(), Some(refused)),
                             (Err(refused), None) => return Err(refused),
                         };
-                        let mut running = Vec::new();
-                        let race =
-                            self.race()
-                                .run(allowed, rest, self.means.race_delay, &mut running);
+                        let delay = self.means.race_delay;
+                        let race = self.race().run(allowed, rest, delay, &mut tried);
                         let connected = self.within(TimeoutKind::Connect, race).await;
-                        if connected.is_none() {
-                            let now = self.now();
-                            running
-                                .iter()
-                                .for_each(|peer| self.means.recent.failed(*peer, now));
-                        }
                         match (connected, refused) {
-                            (Some(Err(_)), Some(refused)) if running.is_empty() => {
+                            (Some(Err(_)), Some(refused)) if tried.failed.is_empty() => {
                                 Some(Err(refused))
                             }
                             (connected, _) => connected,
@@ -216,7 +210,16 @@ impl Attempt {
                 })
             }
         };
-        connected.unwrap_or_else(|| Err(self.timed_out(TimeoutKind::Connect, ErrorPhase::Connect)))
+        connected.unwrap_or_else(|| {
+            let error = self.timed_out(TimeoutKind::Connect, ErrorPhase::Connect);
+            if error.is_timeout() {
+                let now = self.now();
+                for peer in &tried.running {
+                    self.means.recent.failed(*peer, now);
+                }
+            }
+            Err(error.with_addresses_tried(tried.timed_out()))
+        })
     }
 
     /// Whether hop `at` of the route leads to a proxy.
