@@ -58,6 +58,8 @@ pub mod origin;
 mod reader;
 pub mod runtime;
 mod shared;
+#[cfg(unix)]
+mod socket_hook;
 mod sync;
 mod tcp_setters;
 mod timing;
@@ -92,6 +94,8 @@ pub use origin::{Origin, Scheme};
 pub use runtime::{
     LazyTimer, Runtime, RuntimeShutdown, Timer, noop_waker, sleep_until, with_deadline,
 };
+#[cfg(unix)]
+pub use socket_hook::SocketHook;
 pub use timing::{Timing, TimingRecorder};
 pub use trace::{Trace, TraceEvent, TraceListener};
 pub use upgrade::Upgraded;

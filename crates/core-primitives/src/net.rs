@@ -302,6 +302,17 @@ pub struct TcpOptions {
     pub receive_buffer: Option<usize>,
     /// The network interface to bind to (`SO_BINDTODEVICE`).
     pub interface: Option<String>,
+    /// The mark of the packets, for routing and firewall rules (`SO_MARK`, Linux). Needs `CAP_NET_ADMIN` or
+    /// `CAP_NET_RAW`.
+    pub mark: Option<u32>,
+    /// The traffic class of the packets (`IP_TOS`, `IPV6_TCLASS`): the DSCP (RFC 2474 §3) in the upper six bits.
+    /// The kernel owns the lower two, which are ECN (RFC 3168 §5).
+    pub traffic_class: Option<u8>,
+    /// The algorithm of congestion control (`TCP_CONGESTION`), for example `bbr`.
+    pub congestion: Option<String>,
+    /// Called with each socket before it is connected.
+    #[cfg(unix)]
+    pub hook: Option<crate::socket_hook::SocketHook>,
 }
 
 impl Default for TcpOptions {
@@ -317,6 +328,11 @@ impl Default for TcpOptions {
             send_buffer: None,
             receive_buffer: None,
             interface: None,
+            mark: None,
+            traffic_class: None,
+            congestion: None,
+            #[cfg(unix)]
+            hook: None,
         }
     }
 }
