@@ -111,6 +111,7 @@ fn granted(
                         conn,
                         result,
                         limit,
+                        copy: None,
                     };
                     machine.handle(connected, now, &mut effects);
                 }

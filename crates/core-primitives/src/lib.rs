@@ -18,7 +18,8 @@
 //! - [`net`]: [`NetworkStream`] is a duplex of bytes (a socket, TLS over a stream, a tunnel, a script),
 //!   [`NetworkBackend`] makes streams, [`TlsConnector`] adds TLS to one.
 //! - [`runtime`]: [`Runtime`] and [`Timer`], the only clock: no code above a backend calls
-//!   `Instant::now`. [`driven`]: which event loop polls the futures of a thread.
+//!   `Instant::now`. [`driven`]: which event loop polls the futures of a thread. [`watch`]: a warning
+//!   where no thread runs a loop.
 //! - [`connection`]: what a pool requires of a connection ([`ExclusiveConnection`] for one exchange at
 //!   a time, [`SharedConnection`] for several), and the context of an exchange ([`ExchangeContext`]).
 //! - [`lease`]: one exchange's claim on a connection, which its `Drop` settles. [`close_reason`]: why a
@@ -58,10 +59,14 @@ pub mod origin;
 mod reader;
 pub mod runtime;
 mod shared;
+#[cfg(unix)]
+mod socket_hook;
 mod sync;
 mod tcp_setters;
+mod timing;
 pub mod trace;
 pub mod upgrade;
+pub mod watch;
 
 pub use address_filter::{AddressFilter, AddressRefused, ConnectTarget};
 pub use body::{Body, BodyLength};
@@ -81,7 +86,7 @@ pub use informational::OnInformational;
 pub use lease::{ConnectionRevoked, KeepAliveHints, Lease, LeaseId, LeaseOwner, LeaseState};
 pub use net::{
     Alpn, BoxFuture, BoxStream, ConnectionInfo, IdleEvent, NetworkBackend, NetworkStream,
-    SharedIoError, TcpOptions, TlsConnector, TlsFailure, TlsInfo,
+    PooledInfo, SharedIoError, TcpOptions, TlsConnector, TlsFailure, TlsInfo,
 };
 pub use options::{
     ConnectionPolicy, IncludeConnectionInfo, Partition, Protocol, RequestTarget, ServerName,
@@ -91,5 +96,9 @@ pub use origin::{Origin, Scheme};
 pub use runtime::{
     LazyTimer, Runtime, RuntimeShutdown, Timer, noop_waker, sleep_until, with_deadline,
 };
+#[cfg(unix)]
+pub use socket_hook::SocketHook;
+pub use timing::{Timing, TimingRecorder};
 pub use trace::{Trace, TraceEvent, TraceListener};
 pub use upgrade::Upgraded;
+pub use watch::Watch;

@@ -88,7 +88,6 @@ impl ConnectionPool {
         Ok(response.map(|body| Body {
             body,
             unread: Bytes::new(),
-            failure: None,
             blocking: self.blocking.clone(),
         }))
     }
@@ -171,7 +170,29 @@ impl fmt::Debug for ConnectionPool {
 ///
 /// As for [`ConnectionPool::get`].
 pub fn get(url: impl IntoUrl) -> Result<Response, Error> {
-    let pool = ConnectionPool::new().map_err(|error| {
+    pool_for_one()?.get(url)
+}
+
+/// Sends a request over a connection of its own, and blocks until the head of the response has
+/// arrived.
+///
+/// ```no_run
+/// use httpcore::{blocking, http};
+///
+/// let request = http::Request::post("http://example.com/items").body("seven")?;
+/// println!("{}", blocking::request(request)?.status());
+/// # Ok::<(), httpcore::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// As for [`ConnectionPool::request`].
+pub fn request<B: Into<crate::Body>>(request: http::Request<B>) -> Result<Response, Error> {
+    pool_for_one()?.request(request)
+}
+
+fn pool_for_one() -> Result<ConnectionPool, Error> {
+    ConnectionPool::new().map_err(|error| {
         Error::new(
             ErrorKind::RuntimeShutdown,
             ErrorPhase::Request,
@@ -179,8 +200,7 @@ pub fn get(url: impl IntoUrl) -> Result<Response, Error> {
         )
         .with_message("cannot create an event loop")
         .with_source(error)
-    })?;
-    pool.get(url)
+    })
 }
 
 /// A response's body, read on the calling thread.
@@ -192,9 +212,6 @@ pub struct Body {
     body: crate::Body,
     /// Data that has been received and not read.
     unread: Bytes,
-    /// The error that ended the body. Every later read returns it, so that a part cannot be taken for
-    /// the whole.
-    failure: Option<Error>,
     blocking: Arc<Blocking>,
 }
 
@@ -210,9 +227,6 @@ impl Body {
 
     /// Receives the next piece.
     fn receive(&mut self) -> Option<Result<Bytes, Error>> {
-        if let Some(failure) = &self.failure {
-            return Some(Err(failure.repeated()));
-        }
         // Received bytes, as of most small responses, need no loop, which costs 500 instructions.
         if self.body.is_empty() {
             return None;
@@ -222,11 +236,7 @@ impl Body {
             self.body = crate::Body::empty();
             return (!bytes.is_empty()).then_some(Ok(bytes));
         }
-        let piece = self.blocking.block_on(self.body.chunk());
-        if let Some(Err(error)) = &piece {
-            self.failure = Some(error.repeated());
-        }
-        piece
+        self.blocking.block_on(self.body.chunk())
     }
 
     /// Receives the whole body, if it is at most `limit` bytes.
@@ -236,9 +246,6 @@ impl Body {
     /// [`ErrorKind::TooLarge`] if it is larger; otherwise the error that ends the body, also if an
     /// earlier read has returned it.
     pub fn bytes(self, limit: usize) -> Result<Bytes, Error> {
-        if let Some(failure) = self.failure {
-            return Err(failure);
-        }
         if self.unread.is_empty() {
             return self.blocking.block_on(self.body.bytes(limit));
         }

@@ -43,7 +43,7 @@
 //! - [`ConnectionPool`] and its [builder](ConnectionPoolBuilder): [`request`](ConnectionPool::request)
 //!   takes an [`http::Request`] and yields an [`http::Response`] with a streaming [`Body`].
 //! - [`RequestExt`]: options of a request, with a table of all of them.
-//! - [`get`]: a single request without a pool. `httpcore::blocking`: the same engine for threads
+//! - [`get`], [`request`]: a single request without a pool. `httpcore::blocking`: the same engine for threads
 //!   that block. `httpcore::service`: a pool as a `tower_service::Service`, with or without back-pressure.
 //! - [`Upgraded`]: the stream after `101` or CONNECT. `httpcore::ws`: WebSockets. `httpcore::sse`:
 //!   Server-Sent Events.
@@ -104,8 +104,9 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod backend;
-#[cfg(all(feature = "epoll", any(target_os = "linux", target_os = "android")))]
+#[cfg(all(feature = "epoll", unix))]
 pub mod blocking;
+mod challenged;
 pub mod config;
 mod connect;
 mod connect_to;
@@ -115,6 +116,7 @@ pub mod extensions;
 mod names;
 pub mod net;
 pub mod proxy;
+mod proxy_connections;
 mod race;
 mod recent;
 mod request_ext;
@@ -125,19 +127,19 @@ pub mod trace;
 mod url;
 
 pub use bytes::Bytes;
-pub use connection_pool::{ConnectionPool, ConnectionPoolBuilder, ResponseFuture};
+pub use connection_pool::{ConnectionPool, ConnectionPoolBuilder, Drain, ResponseFuture};
 /// The crate of request, response, header and URI types.
 pub use http;
 #[cfg(any(feature = "futures-io", feature = "hyper-io", feature = "tokio-io"))]
 pub use httpcore_adapters as adapters;
 pub use httpcore_core_primitives::{Body, Error, ErrorKind, Request, Response, Timeouts, Upgraded};
-#[cfg(all(feature = "epoll", any(target_os = "linux", target_os = "android")))]
+#[cfg(all(feature = "epoll", unix))]
 pub use httpcore_net_epoll::EventLoop;
 #[cfg(feature = "mock")]
 pub use httpcore_net_mock as mock;
 #[cfg(feature = "rustls")]
 pub use httpcore_net_tls as tls;
-pub use httpcore_pool::{Drain, DrainSummary};
+pub use httpcore_pool::{DrainSummary, Preconnect};
 #[cfg(feature = "sse")]
 pub use httpcore_sse as sse;
 #[cfg(feature = "ws")]
@@ -145,10 +147,7 @@ pub use httpcore_ws_upgrade as ws;
 pub use request_ext::RequestExt;
 pub use url::IntoUrl;
 
-#[cfg(any(
-    feature = "tokio",
-    all(feature = "epoll", any(target_os = "linux", target_os = "android"))
-))]
+#[cfg(any(feature = "tokio", all(feature = "epoll", unix)))]
 use error::{ErrorPhase, RequestSent};
 
 /// Sends a GET over a connection of its own, on the event loop that this thread is running: that of
@@ -160,31 +159,62 @@ use error::{ErrorPhase, RequestSent};
 ///
 /// As for [`ConnectionPool::get`]; [`ErrorKind::RuntimeShutdown`] if this thread is running no event
 /// loop.
-#[cfg(any(
-    feature = "tokio",
-    all(feature = "epoll", any(target_os = "linux", target_os = "android"))
-))]
+#[cfg(any(feature = "tokio", all(feature = "epoll", unix)))]
 pub async fn get(url: impl IntoUrl) -> Result<Response, Error> {
     let url = url.into_url()?;
-    #[cfg(all(feature = "epoll", any(target_os = "linux", target_os = "android")))]
+    pool_for_one("httpcore::get")?.get(url).await
+}
+
+/// Sends a request over a connection of its own, which is closed after it; see [`get`] and
+/// [`ConnectionPool::request`].
+///
+/// ```no_run
+/// # #[cfg(feature = "epoll")] {
+/// use httpcore::http;
+///
+/// httpcore::EventLoop::new()?.block_on(async {
+///     let request = http::Request::put("http://example.com/items/7").body("seven")?;
+///     let response = httpcore::request(request).await?;
+///     println!("{}", response.status());
+///     Ok::<(), httpcore::Error>(())
+/// })?;
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+///
+/// As for [`ConnectionPool::request`]; [`ErrorKind::RuntimeShutdown`] if this thread is running no
+/// event loop.
+#[cfg(any(feature = "tokio", all(feature = "epoll", unix)))]
+pub async fn request<B: Into<Body>>(request: http::Request<B>) -> Result<Response, Error> {
+    pool_for_one("httpcore::request")?.request(request).await
+}
+
+/// Returns a pool on the event loop that this thread is running.
+#[cfg(any(feature = "tokio", all(feature = "epoll", unix)))]
+fn pool_for_one(caller: &str) -> Result<ConnectionPool, Error> {
+    #[cfg(all(feature = "epoll", unix))]
     if let Some(event_loop) = EventLoop::current() {
-        return ConnectionPool::new(event_loop).get(url).await;
+        return Ok(ConnectionPool::new(event_loop));
     }
     #[cfg(feature = "tokio")]
     if let Ok(backend) = httpcore_net_tokio::TokioBackend::current() {
-        return ConnectionPool::new(backend).get(url).await;
+        return Ok(ConnectionPool::new(backend));
     }
+    let where_to_call = if cfg!(feature = "tokio") {
+        "EventLoop::block_on or a tokio runtime"
+    } else {
+        "EventLoop::block_on, or in a tokio runtime with the feature `tokio`"
+    };
     Err(Error::new(
         ErrorKind::RuntimeShutdown,
         ErrorPhase::Request,
         RequestSent::None,
     )
-    .with_message(if cfg!(feature = "tokio") {
-        "httpcore::get needs an event loop: call it inside EventLoop::block_on or a tokio runtime"
-    } else {
-        "httpcore::get needs an event loop: call it inside EventLoop::block_on, or in a tokio \
-         runtime with the feature `tokio`"
-    }))
+    .with_message(format!(
+        "{caller} needs an event loop: call it inside {where_to_call}"
+    )))
 }
 
 /// The examples of the crate's README, tested.

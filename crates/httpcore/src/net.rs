@@ -1,11 +1,11 @@
 //! Networks: event loops, name resolution, and facts about connections.
 
 pub use httpcore_core_primitives::{
-    AddressFilter, AddressRefused, Alpn, BodyLength, ConnectTarget, ConnectionInfo, Origin, Scheme,
-    TlsInfo,
+    AddressFilter, AddressRefused, Alpn, BodyLength, ConnectTarget, ConnectionInfo, Origin,
+    PooledInfo, Scheme, TlsInfo,
     upgrade::{ReadHalf, WriteHalf},
 };
-#[cfg(all(feature = "epoll", any(target_os = "linux", target_os = "android")))]
+#[cfg(all(feature = "epoll", unix))]
 pub use httpcore_net_epoll::{EventLoop, Handle, Task};
 #[cfg(feature = "tokio")]
 pub use httpcore_net_tokio::TokioBackend;

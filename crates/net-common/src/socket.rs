@@ -5,34 +5,22 @@ use std::{
     io::{self, IoSlice},
     mem::MaybeUninit,
     net::{Shutdown, SocketAddr},
-    os::{fd::AsRawFd, unix::ffi::OsStrExt},
+    os::{
+        fd::{AsFd, AsRawFd},
+        unix::ffi::OsStrExt,
+    },
     path::Path,
     sync::Arc,
     time::Duration,
 };
 
 use httpcore_core_primitives::{ConnectionInfo, IdleEvent, Runtime, TcpOptions, sleep_until};
-use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive};
 
-/// Flags of send(2) and recv(2), the same on every Linux there is.
-pub const MSG_DONTWAIT: i32 = 0x40;
-const MSG_PEEK: i32 = 0x2;
-/// A library cannot rely on its program to ignore SIGPIPE.
-const MSG_NOSIGNAL: i32 = 0x4000;
+use crate::os;
 
-/// The error of connect(2) on a non-blocking socket that is still connecting; std has no stable name for it.
-const EINPROGRESS: i32 = if cfg!(any(
-    target_arch = "mips",
-    target_arch = "mips32r6",
-    target_arch = "mips64",
-    target_arch = "mips64r6"
-)) {
-    150
-} else if cfg!(any(target_arch = "sparc", target_arch = "sparc64")) {
-    36
-} else {
-    115
-};
+/// The flag of send(2) and recv(2) for a call that does not block.
+pub const MSG_DONTWAIT: i32 = os::MSG_DONTWAIT;
 
 /// The first delay before connecting again to a Unix listener whose backlog is full; it doubles each time.
 const MIN_BACKLOG_DELAY: Duration = Duration::from_millis(1);
@@ -50,10 +38,10 @@ const MAX_WRITE_BYTES: usize = 0x7fff_f000;
 ///
 /// # Errors
 ///
-/// Those of socket(2), setsockopt(2) and bind(2).
+/// Those of socket(2), setsockopt(2) and bind(2), and those of the hook;
+/// [`io::ErrorKind::Unsupported`] for an option that the system does not have.
 pub fn open_tcp(peer: SocketAddr, options: &TcpOptions) -> io::Result<Socket> {
-    let kind = Type::STREAM.nonblocking().cloexec();
-    let socket = Socket::new_raw(Domain::for_address(peer), kind, Some(Protocol::TCP))?;
+    let socket = os::open(Domain::for_address(peer), Some(Protocol::TCP))?;
     if let Some(size) = options.send_buffer {
         socket.set_send_buffer_size(size)?;
     }
@@ -65,13 +53,28 @@ pub fn open_tcp(peer: SocketAddr, options: &TcpOptions) -> io::Result<Socket> {
         socket.set_tcp_keepalive(&keepalive)?;
     }
     if let Some(limit) = options.user_timeout {
-        socket.set_tcp_user_timeout(Some(limit))?;
+        os::set_user_timeout(&socket, limit)?;
     }
     if let Some(interface) = &options.interface {
-        socket.bind_device(Some(interface.as_bytes()))?;
+        os::set_interface(&socket, interface)?;
+    }
+    if let Some(mark) = options.mark {
+        socket.set_mark(mark)?;
+    }
+    if let Some(class) = options.traffic_class {
+        match peer {
+            SocketAddr::V4(_) => socket.set_tos_v4(class.into())?,
+            SocketAddr::V6(_) => socket.set_tclass_v6(class.into())?,
+        }
+    }
+    if let Some(algorithm) = &options.congestion {
+        socket.set_tcp_congestion(algorithm.as_bytes())?;
     }
     if let Some(local) = options.local_for(peer) {
         socket.bind(&local.into())?;
+    }
+    if let Some(hook) = &options.hook {
+        hook.prepare(socket.as_fd(), peer)?;
     }
     Ok(socket)
 }
@@ -105,10 +108,11 @@ fn keepalive(options: &TcpOptions) -> Option<TcpKeepalive> {
 ///
 /// Those of socket(2).
 pub fn open_unix() -> io::Result<Socket> {
-    Socket::new_raw(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)
+    os::open(Domain::UNIX, None)
 }
 
-/// Returns the address of a Unix socket: a path, or an abstract name if it begins with a zero byte.
+/// Returns the address of a Unix socket: a path, or an abstract name if it begins with a zero byte
+/// (on Linux).
 ///
 /// # Errors
 ///
@@ -127,6 +131,9 @@ pub fn unix_address(path: &Path) -> io::Result<SockAddr> {
             io::ErrorKind::InvalidInput,
             "Unix socket path contains a zero byte",
         ));
+    }
+    if bytes[0] == 0 {
+        return os::abstract_name(path);
     }
     SockAddr::unix(path)
 }
@@ -164,7 +171,7 @@ pub async fn connect_unix(runtime: &Arc<dyn Runtime>, path: &Path) -> io::Result
 pub fn connect(socket: &Socket, address: &SockAddr) -> io::Result<bool> {
     match socket.connect(address) {
         Ok(()) => Ok(true),
-        Err(error) if error.raw_os_error() == Some(EINPROGRESS) => Ok(false),
+        Err(error) if error.raw_os_error() == Some(os::EINPROGRESS) => Ok(false),
         // An interrupted attempt continues in the background.
         Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
         Err(error) => Err(error),
@@ -219,7 +226,7 @@ impl<'a, 'b> SendBatch<'a, 'b> {
     ///
     /// Those of send(2).
     pub fn send(&self, socket: &Socket, flags: i32) -> io::Result<usize> {
-        let flags = flags | MSG_NOSIGNAL;
+        let flags = flags | os::MSG_NOSIGNAL;
         match self.bufs {
             [only] => socket.send_with_flags(only, flags),
             several => socket.send_vectored_with_flags(several, flags),
@@ -237,7 +244,7 @@ pub const IDLE_CHECK_MAX_AGE: Duration = Duration::from_micros(500);
 pub fn probe_idle(socket: &Socket) -> Option<IdleEvent> {
     let mut byte = [MaybeUninit::uninit()];
     loop {
-        return match socket.recv_with_flags(&mut byte, MSG_PEEK | MSG_DONTWAIT) {
+        return match socket.recv_with_flags(&mut byte, os::MSG_PEEK | MSG_DONTWAIT) {
             Ok(0) => Some(IdleEvent::Closed),
             Ok(_) => Some(IdleEvent::UnsolicitedData),
             Err(error) => match error.kind() {
@@ -298,6 +305,7 @@ pub fn no_capacity() -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use httpcore_core_primitives::SocketHook;
     use std::net::Ipv4Addr;
 
     #[test]
@@ -331,6 +339,51 @@ mod tests {
         // The kernel doubles the size, for its own bookkeeping.
         assert!(socket.send_buffer_size().unwrap() >= 128 * 1024);
         assert!(socket.recv_buffer_size().unwrap() >= 96 * 1024);
+    }
+
+    #[test]
+    fn traffic_class_and_congestion_control_are_set_in_both_families() {
+        let options = TcpOptions::default()
+            .with_traffic_class(0b1011_1000)
+            .with_congestion("reno".to_owned());
+        let v4 = open_tcp(SocketAddr::from(([127, 0, 0, 1], 80)), &options).unwrap();
+        assert_eq!(v4.tos_v4().unwrap(), 0b1011_1000);
+        let name = v4.tcp_congestion().unwrap();
+        assert_eq!(name.strip_suffix(b"\0").unwrap_or(&name)[..4], *b"reno");
+        let v6 = open_tcp("[::1]:80".parse().unwrap(), &options);
+        // A machine without IPv6 has no such socket.
+        if let Ok(v6) = v6 {
+            assert_eq!(v6.tclass_v6().unwrap(), 0b1011_1000);
+        }
+        let unknown = TcpOptions::default().with_congestion("no such thing".to_owned());
+        assert!(open_tcp(SocketAddr::from(([127, 0, 0, 1], 80)), &unknown).is_err());
+    }
+
+    #[test]
+    fn a_mark_is_set_or_the_error_is_that_of_the_kernel() {
+        let options = TcpOptions::default().with_mark(7);
+        match open_tcp(SocketAddr::from(([127, 0, 0, 1], 80)), &options) {
+            Ok(socket) => assert_eq!(socket.mark().unwrap(), 7),
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::PermissionDenied),
+        }
+    }
+
+    #[test]
+    fn the_hook_sees_the_socket_with_its_options_and_its_error_is_returned() {
+        let options = TcpOptions::default()
+            .with_send_buffer(128 * 1024)
+            .with_hook(SocketHook::new(|descriptor, peer| {
+                let socket = Socket::from(descriptor.try_clone_to_owned()?);
+                assert!(socket.send_buffer_size()? >= 128 * 1024);
+                assert_eq!(peer.port(), 80);
+                socket.set_linger(Some(Duration::from_secs(9)))
+            }));
+        let peer = SocketAddr::from(([127, 0, 0, 1], 80));
+        let socket = open_tcp(peer, &options).unwrap();
+        assert_eq!(socket.linger().unwrap(), Some(Duration::from_secs(9)));
+        let refusing = SocketHook::new(|_, _| Err(io::ErrorKind::Unsupported.into()));
+        let error = open_tcp(peer, &options.with_hook(refusing)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::Unsupported);
     }
 
     #[test]

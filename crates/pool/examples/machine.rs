@@ -40,6 +40,7 @@ fn tell(
                     conn,
                     result: Ok(Connection::Exclusive(*made)),
                     limit: None,
+                    copy: None,
                 }));
             }
             Effect::Grant {

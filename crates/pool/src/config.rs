@@ -9,8 +9,9 @@ use httpcore_core_primitives::Timeouts;
 /// ```
 /// use httpcore_pool::PoolConfig;
 ///
-/// let mut config = PoolConfig::default();
-/// config.max_connections = Some(4);
+/// let config = PoolConfig::default()
+///     .with_max_connections(4)
+///     .with_max_lifetime(None);
 /// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -83,6 +84,31 @@ pub struct PoolConfig {
     /// do so, and each request has its own. 500 ms by default: most handshakes take less, and one
     /// that lost its first packet takes more.
     pub connect_patience: Option<Duration>,
+    /// How many connections may be in the making at the same time. None by default, but for
+    /// [`max_connections`](Self::max_connections): a burst of requests begins one for each. A limit of 0
+    /// counts as 1.
+    pub max_connecting: Option<usize>,
+    /// How many connections along one route may be in the making at the same time. None by default. A
+    /// limit of 0 counts as 1.
+    pub max_connecting_per_origin: Option<usize>,
+    /// How long a request waits for a connection that is in use, before a new one is made for it. It
+    /// receives the first that is free. Zero by default: another connection is made at once.
+    ///
+    /// Requests that take less time than a handshake are served sooner by waiting, and with fewer
+    /// connections. The time begins with the request, and requests for new connections do not wait.
+    pub connect_delay: Duration,
+    /// What follows a failed attempt to connect: the next one along the same route begins no sooner than
+    /// this time after it, and alone. The time doubles with each further failure, up to 5 s, and a
+    /// success ends it. Meanwhile the requests of that route wait, within their limits; if the attempt
+    /// fails, all that wait then fail with a copy of its error, unless a connection is in use that may
+    /// still serve them. None by default: each request has an
+    /// attempt of its own.
+    ///
+    /// Only failures to look up a name, to connect, to negotiate with a proxy and of TLS count. An attempt
+    /// that hangs does not: see [`connect_patience`](Self::connect_patience).
+    pub connect_backoff: Option<Duration>,
+    /// Which of several HTTP/2 connections along one route takes the next request.
+    pub http2_placement: StreamPlacement,
     /// How often an attempt to connect that failed is repeated, while its request still waits: at
     /// once, then after 0.5, 1, 2 … s (at most 30 s). Each attempt has the time limits of a whole
     /// one. None by default: only the caller knows whether a refusal may be passing.
@@ -94,6 +120,52 @@ pub struct PoolConfig {
     pub timeouts: Timeouts,
     /// What is sent a second time, unasked.
     pub retry: Retry,
+    /// How many requests may be sent again. `None` is unlimited.
+    pub retry_budget: Option<RetryBudget>,
+}
+
+/// Which of several HTTP/2 connections along one route takes the next request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StreamPlacement {
+    /// The one that has been available for longest, until it is full. The others become idle, and are
+    /// closed in the end.
+    #[default]
+    Fill,
+    /// The one with the fewest requests. A lost packet then delays fewer of them. It does not make more
+    /// connections: see [`Pool::connect`](crate::Pool::connect).
+    Spread,
+}
+
+/// How many requests a pool may send again, so that a service in which many connections fail does not
+/// receive twice the load.
+///
+/// What has accumulated is kept for ten seconds. A request that may not be sent again fails with its error.
+/// Requests that an HTTP/2 server declared as not processed (RFC 9113 §8.7) are not counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RetryBudget {
+    /// The part of all requests that may be sent again, in percent.
+    pub percent: u32,
+    /// How many more may be sent again in a second, so that a pool with few requests has some.
+    pub per_second: u32,
+}
+
+impl RetryBudget {
+    /// Allows `percent` of all requests, and `per_second` more in a second.
+    pub const fn new(percent: u32, per_second: u32) -> Self {
+        RetryBudget {
+            percent,
+            per_second,
+        }
+    }
+}
+
+/// 10 % of all requests, and 10 a second.
+impl Default for RetryBudget {
+    fn default() -> Self {
+        RetryBudget::new(10, 10)
+    }
 }
 
 impl Default for PoolConfig {
@@ -111,9 +183,15 @@ impl Default for PoolConfig {
             max_pending_requests: None,
             connect_preempt_after: Some(Duration::from_secs(5)),
             connect_patience: Some(Duration::from_millis(500)),
+            max_connecting: None,
+            max_connecting_per_origin: None,
+            connect_delay: Duration::ZERO,
+            connect_backoff: None,
+            http2_placement: StreamPlacement::default(),
             connect_retries: 0,
             timeouts: Timeouts::default(),
             retry: Retry::default(),
+            retry_budget: Some(RetryBudget::default()),
         }
     }
 }

@@ -10,11 +10,12 @@ use std::{
 };
 
 use httpcore_core_primitives::{
-    BoxFuture, Error, ErrorKind, Established, TimeoutKind, Timer, TraceEvent,
+    BoxFuture, Error, ErrorKind, ErrorPhase, Established, TimeoutKind, Timer, TraceEvent,
 };
 
 use crate::{
-    inner::PoolInner, pool::ConnectContext, record::ConnectRecord, route::Route, state::ConnId,
+    inner::PoolInner, pool::ConnectContext, preconnect::Begun, record::ConnectRecord, route::Route,
+    state::ConnId,
 };
 
 /// The longest pause between two attempts.
@@ -29,6 +30,8 @@ pub(crate) struct Connecting {
     failed: u32,
     route: Route,
     context: ConnectContext,
+    /// If it began for no request.
+    begun: Option<Begun>,
     guard: SlotGuard,
 }
 
@@ -38,6 +41,7 @@ impl Connecting {
         conn: ConnId,
         route: Route,
         mut context: ConnectContext,
+        begun: Option<Begun>,
     ) -> Self {
         context.record = ConnectRecord::for_route(&route);
         Connecting {
@@ -45,6 +49,7 @@ impl Connecting {
             failed: 0,
             route,
             context,
+            begun,
             guard: SlotGuard {
                 pool,
                 conn,
@@ -71,6 +76,7 @@ impl Step {
     fn begin(pool: &PoolInner, route: &Route, context: &ConnectContext) -> Self {
         let trace = &context.trace;
         trace.emit(|| (pool.runtime.now(), TraceEvent::ConnectStarted));
+        context.phase.set(ErrorPhase::Connect);
         Step::Attempt(pool.connect.connect(route, context))
     }
 }
@@ -120,6 +126,9 @@ impl Future for Connecting {
                     };
                     continue;
                 }
+            }
+            if let Some(begun) = &task.begun {
+                begun.ended(result.as_ref().err());
             }
             task.guard.report(result, take(&mut task.context.record));
             return Poll::Ready(());

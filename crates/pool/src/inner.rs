@@ -15,14 +15,14 @@ use std::{
     any::Any,
     mem::{replace, take},
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::AtomicU8},
     task::Waker,
     time::{Duration, Instant},
 };
 
 use httpcore_core_primitives::{
     CloseReason, ConnectionPolicy, Error, ErrorKind, ErrorPhase, Established, ExclusiveConnection,
-    RequestSent, Runtime, SharedConnection, Trace,
+    PooledInfo, RequestSent, Runtime, SharedConnection, Trace,
 };
 use slab::Slab;
 
@@ -33,7 +33,8 @@ use crate::{
     effects::Few,
     lease::ConnHandle,
     maintenance::{self, NextWake, Notifier},
-    pool::{Connect, ConnectContext},
+    pool::{Connect, ConnectContext, ConnectPhase, PHASES_PER_CHUNK, PhaseChunk},
+    preconnect::{Begun, Progress},
     record::ConnectRecord,
     route::Route,
     state::{Arrival, ConnId, Connection, Effect, Effects, Input, Rejection, State, WaiterId},
@@ -64,9 +65,13 @@ pub(crate) struct Locked {
     waiters: Vec<WaiterSlot>,
     /// By the index of a connection.
     conns: Vec<ConnSlot>,
+    /// How far attempts are, by the index of a connection. Chunks are used again.
+    phases: Vec<Arc<PhaseChunk>>,
     pub(crate) maintenance: NextWake,
     /// Number of grants when the maintenance task last ran.
     pub(crate) granted_before: u64,
+    /// What the attempts belong to that begin in this step for no request.
+    preconnect: Option<Arc<Progress>>,
     /// Wakers of those who wait for the pool to be empty.
     pub(crate) drains: Slab<Waker>,
 }
@@ -85,6 +90,8 @@ struct ConnSlot {
     /// Once it is made. Of the connection that had the slot before, until then.
     handle: Option<Arc<ConnHandle>>,
     connect_waker: Option<Waker>,
+    /// How far the attempt is.
+    phase: ConnectPhase,
 }
 
 /// A connection that was granted.
@@ -130,8 +137,10 @@ impl PoolInner {
                 state: State::new(&config),
                 waiters: Vec::new(),
                 conns: Vec::new(),
+                phases: Vec::new(),
                 maintenance: NextWake::NotRunning,
                 granted_before: 0,
+                preconnect: None,
                 drains: Slab::new(),
             }),
             notifier: Arc::default(),
@@ -246,6 +255,30 @@ impl PoolInner {
         outcome
     }
 
+    /// Returns what is known of a connection that was granted just now.
+    pub(crate) fn pooled_info(&self, conn: ConnId, version: http::Version) -> Option<PooledInfo> {
+        let now = self.runtime.now();
+        let info = PooledInfo::new(0, version);
+        self.lock().state.pooled_info(conn, info, now)
+    }
+
+    /// Begins attempts to connect along `route` for no request.
+    pub(crate) fn preconnect(&self, route: &Route, connections: usize) -> Arc<Progress> {
+        let progress = Arc::<Progress>::default();
+        let now = self.runtime.now();
+        let mut locked = self.lock();
+        let mut effects = Effects::new();
+        let input = Input::Preconnect { route, connections };
+        locked.state.handle(input, now, &mut effects);
+        let mut actions = Actions::default();
+        locked.preconnect = Some(progress.clone());
+        locked.apply(effects, now, self, &mut actions);
+        locked.preconnect = None;
+        drop(locked);
+        actions.carry_out(self);
+        progress
+    }
+
     /// Takes what a waiter has been granted, or why it was rejected, or leaves `waker` with it; then
     /// returns what it waits for.
     pub(crate) fn poll_acquired(
@@ -275,6 +308,15 @@ impl PoolInner {
         answer
     }
 
+    /// Returns how far the attempt to connect is that `waiter` waits for.
+    pub(crate) fn connect_phase(&self, waiter: WaiterId) -> ErrorPhase {
+        let mut locked = self.lock();
+        match locked.state.awaited_connect(waiter) {
+            Some(conn) => locked.conn(conn).phase.get(),
+            None => ErrorPhase::Connect,
+        }
+    }
+
     /// A wait ends before it has taken what it was granted, or been granted anything.
     pub(crate) fn cancel_wait(&self, waiter: WaiterId, timed_out: bool) {
         let now = self.runtime.now();
@@ -296,6 +338,7 @@ impl PoolInner {
                 timeouts: self.config.timeouts,
                 trace: Trace::none(),
                 record: ConnectRecord::default(),
+                phase: ConnectPhase::default(),
             };
             waiter
         })
@@ -435,6 +478,10 @@ impl PoolInner {
             .as_ref()
             .ok()
             .map(|connection| ConnHandle::new(conn, connection, record, self));
+        let copy = result
+            .as_ref()
+            .err()
+            .and_then(|error| self.copy_for_others(error));
         let mut limit = None;
         let result = match (result, &handle) {
             (Ok(Established::Shared(connection)), Some(handle)) => {
@@ -450,6 +497,7 @@ impl PoolInner {
             if locked.state.is_wanted(conn) {
                 let slot = locked.conn(conn);
                 waker = slot.connect_waker.take();
+                slot.phase = ConnectPhase::default();
                 if handle.is_some() {
                     slot.handle = handle.clone();
                 }
@@ -458,6 +506,7 @@ impl PoolInner {
                 conn,
                 result,
                 limit,
+                copy,
             };
             locked.state.handle(connected, now, effects);
             (waker, locked.state.is_idle(conn))
@@ -468,6 +517,13 @@ impl PoolInner {
         } else if let Some(handle) = handle {
             handle.note_early_wake();
         }
+    }
+
+    /// Returns a copy of the error of an attempt, if other requests are to fail with it. Causes are printed
+    /// for that, which is foreign code: not under the lock.
+    fn copy_for_others(&self, error: &Error) -> Option<Arc<Error>> {
+        let pause = self.config.connect_backoff?;
+        (!pause.is_zero()).then(|| Arc::new(error.repeated()))
     }
 
     /// The runtime dropped an attempt to connect. A runtime that drops each attempt as soon as it is
@@ -683,8 +739,19 @@ impl Locked {
                 route,
                 waiter,
             } => {
-                let context = self.waiter(waiter).context.clone();
-                let connecting = Connecting::new(pool.me.clone(), conn, route, context);
+                let mut context = match waiter {
+                    Some(waiter) => self.waiter(waiter).context.clone(),
+                    None => ConnectContext {
+                        timeouts: pool.config.timeouts,
+                        ..ConnectContext::default()
+                    },
+                };
+                let begun = match waiter {
+                    Some(_) => None,
+                    None => self.preconnect.as_ref().map(Begun::new),
+                };
+                context.phase = self.begin_phase(conn);
+                let connecting = Connecting::new(pool.me.clone(), conn, route, context, begun);
                 actions.connects.push(Box::new(connecting));
             }
             Effect::AbandonConnect { conn } => actions.wake(self.conn(conn).connect_waker.take()),
@@ -693,6 +760,18 @@ impl Locked {
             }
             Effect::DropError(error) => actions.drops.push(Dropped::Error(error)),
         }
+    }
+
+    /// Returns the phase of an attempt that begins.
+    fn begin_phase(&mut self, conn: ConnId) -> ConnectPhase {
+        let chunk = conn.index() / PHASES_PER_CHUNK;
+        while self.phases.len() <= chunk {
+            let phases = [const { AtomicU8::new(0) }; PHASES_PER_CHUNK];
+            self.phases.push(Arc::new(phases));
+        }
+        let phase = ConnectPhase::at(&self.phases[chunk], conn.index());
+        self.conn(conn).phase = phase.clone();
+        phase
     }
 
     fn answer(
@@ -775,6 +854,7 @@ impl Locked {
         if self.conns.len() > conns.max(KEPT_SLOTS) {
             self.conns.truncate(conns);
             self.conns.shrink_to_fit();
+            self.phases.truncate(conns.div_ceil(PHASES_PER_CHUNK));
         }
     }
 }

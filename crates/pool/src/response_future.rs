@@ -20,7 +20,7 @@ use httpcore_core_primitives::{
 use crate::{
     config::Retry,
     inner::{Granted, PoolInner, Reserved, WaitsFor},
-    pool::ConnectContext,
+    pool::{ConnectContext, ConnectPhase},
     record::ConnectRecord,
     retry::may_be_sent_again,
     route::Route,
@@ -200,6 +200,7 @@ impl ResponseFuture {
         ConnectContext {
             timeouts: timeouts(&self.pool, self.request.as_ref()),
             trace: self.trace.clone(),
+            phase: ConnectPhase::default(),
             record: ConnectRecord::default(),
         }
     }
@@ -235,6 +236,7 @@ impl ResponseFuture {
             let mut granted = match outcome {
                 Ok(granted) => granted,
                 Err(Rejection::Connect(error)) => return Err(error),
+                Err(Rejection::OtherConnect(error)) => return Err(error.repeated()),
                 Err(Rejection::QueueFull) => {
                     return Err(Error::new(
                         ErrorKind::QueueFull,
@@ -277,6 +279,7 @@ impl ResponseFuture {
             handle,
             reused,
         } = granted;
+        let (conn, version) = (handle.conn(), handle.version());
         // Not by its `with_…`, each of which would move it.
         let mut context = ExchangeContext::new(Lease::new(waiter.lease(), handle));
         context.timeouts = timeouts(&self.pool, self.request.as_ref());
@@ -291,10 +294,12 @@ impl ResponseFuture {
                 .is_some()
         });
         if asks_for_info {
-            self.info = Some(Box::new(match &connection {
+            let mut info = match &connection {
                 Connection::Exclusive(connection) => connection.info(),
                 Connection::Shared(connection) => connection.info(),
-            }));
+            };
+            info.pooled = self.pool.pooled_info(conn, version);
+            self.info = Some(Box::new(info));
         }
         // Here, and not by `expect` or `let`: it would be moved once more for each.
         let (exchange, shared) = match (connection, self.request.take()) {
@@ -331,10 +336,12 @@ impl ResponseFuture {
             }
         }
         let error = failure.error.with_reused(reused);
+        // RFC 9113 §8.7: what the server has not processed costs it nothing.
+        let is_free = shared && error.sent() == RequestSent::None;
+        let again = again && self.take_retry(is_free);
         match failure.request {
             Some(request) if again => {
                 self.tell(|| TraceEvent::Retried { error: &error });
-                self.pool.lock().state.count_retry();
                 self.request = Some(*request);
                 // What killed one idle connection has as a rule killed its neighbours. A shared
                 // one says by itself when it is of no more use.
@@ -346,13 +353,14 @@ impl ResponseFuture {
     }
 
     /// Takes the request of a 421 or of a late 408, if it is to be sent again. That is done once; the
-    /// second such response is the caller's.
+    /// second such response is the caller's. A 407 comes with a request that answers the challenge, and as
+    /// often as its connection decides.
     #[inline]
     fn take_repeatable(&self, response: &mut Response, reused: bool) -> Option<Box<Request>> {
         match response.status() {
-            StatusCode::MISDIRECTED_REQUEST | StatusCode::REQUEST_TIMEOUT => {
-                self.take_rejected(response, reused)
-            }
+            StatusCode::MISDIRECTED_REQUEST
+            | StatusCode::REQUEST_TIMEOUT
+            | StatusCode::PROXY_AUTHENTICATION_REQUIRED => self.take_rejected(response, reused),
             _ => None,
         }
     }
@@ -363,21 +371,21 @@ impl ResponseFuture {
             .remove::<MisdirectedRequest>()
             .and_then(|misdirected| misdirected.take());
         let retry = self.pool.config.retry;
-        request.filter(|request| {
-            !self.was_repeated
-                && match response.status() {
-                    // RFC 9110 §15.5.20: whatever its method.
-                    StatusCode::MISDIRECTED_REQUEST => retry != Retry::Never,
-                    // RFC 9110 §15.5.9: the server gave up waiting on the idle connection while the
-                    // request was on its way, and closes it.
-                    _ => {
-                        reused
-                            && retry == Retry::Idempotent
-                            && request.method().is_idempotent()
-                            && says_close(response)
-                    }
-                }
-        })
+        let request = request.filter(|request| match response.status() {
+            StatusCode::PROXY_AUTHENTICATION_REQUIRED => true,
+            _ if self.was_repeated => false,
+            // RFC 9110 §15.5.20: whatever its method.
+            StatusCode::MISDIRECTED_REQUEST => retry != Retry::Never,
+            // RFC 9110 §15.5.9: the server gave up waiting on the idle connection while the request was
+            // on its way, and closes it.
+            _ => {
+                reused
+                    && retry == Retry::Idempotent
+                    && request.method().is_idempotent()
+                    && says_close(response)
+            }
+        });
+        request.filter(|_| self.take_retry(false))
     }
 
     /// Sends the request of a response with `status` again, on a new connection.
@@ -387,21 +395,28 @@ impl ResponseFuture {
         status: StatusCode,
         reused: bool,
     ) -> Result<(), Error> {
+        let answers_challenge = status == StatusCode::PROXY_AUTHENTICATION_REQUIRED;
         let message = match status {
             StatusCode::MISDIRECTED_REQUEST => "the server is not the one for this request (421)",
+            _ if answers_challenge => "the connection ended with the proxy's challenge (407)",
             _ => "the server closed the idle connection when the request was sent (408)",
         };
-        self.was_repeated = true;
+        self.was_repeated |= !answers_challenge;
         let error = Error::new(ErrorKind::Protocol, ErrorPhase::Head, RequestSent::Full)
             .with_message(message)
             .with_response_started(true)
             .with_reused(reused)
             .with_attempts(self.attempts);
         self.tell(|| TraceEvent::Retried { error: &error });
-        self.pool.lock().state.count_retry();
         self.request = Some(*request);
         self.policy.new_connection = true;
         self.acquire(self.pool.runtime.now())
+    }
+
+    /// Returns whether the budget has room for sending this request again, and counts it then.
+    fn take_retry(&self, is_free: bool) -> bool {
+        let now = self.pool.runtime.now();
+        self.pool.lock().state.take_retry(is_free, now)
     }
 
     /// Returns until when the wait in the queue may last.
@@ -430,10 +445,10 @@ impl ResponseFuture {
     }
 
     /// Returns the error of the time limit that ended the wait.
-    fn too_late(&self, waits_for: WaitsFor, limit: Instant) -> Error {
+    fn too_late(&self, waits_for: WaitsFor, waiter: WaiterId, limit: Instant) -> Error {
         let (phase, kind) = match waits_for {
             WaitsFor::OwnConnect | WaitsFor::OtherConnect => {
-                (ErrorPhase::Connect, TimeoutKind::Connect)
+                (self.pool.connect_phase(waiter), TimeoutKind::Connect)
             }
             WaitsFor::Slot => (ErrorPhase::Acquire, TimeoutKind::Acquire),
         };
@@ -485,8 +500,11 @@ impl ResponseFuture {
         let timer = timer.get_or_insert_with(|| runtime.timer("waiting for a connection"));
         std::task::ready!(timer.poll_until(cx, limit));
         wait.timed_out = true;
+        let waiter = wait.waiter;
+        // Before it leaves the queue: the error says how far the attempt is that it waits for.
+        let error = self.too_late(waits_for, waiter, limit);
         self.queued = None;
-        Poll::Ready(Err(self.too_late(waits_for, limit)))
+        Poll::Ready(Err(error))
     }
 }
 

@@ -40,7 +40,7 @@
 //! - `connecting + idle + lent + shared` is the number of slots in use, and at most `max_connections`.
 //! - No request waits while a slot is free and may be used for it, nor while a connection on its own
 //!   route could serve it.
-//! - An attempt to connect begins only for a waiter that has none. An attempt whose waiter has left goes
+//! - An attempt to connect begins only for a waiter that has none, or by [`Input::Preconnect`]. An attempt whose waiter has left goes
 //!   on, for the next waiter of its route, or until its slot is needed.
 //! - Along one route, waiters are served in the order of their arrival, by whichever connection is
 //!   ready first. Between routes, slots are given round-robin.
@@ -50,8 +50,8 @@
 //! - `connect_preempt_after` preempts an attempt to connect in a full pool, for another route.
 //! - `connect_patience` ends the time for which an attempt holds back or stands in for an attempt
 //!   of another waiter of the same route. The old attempt goes on beside the new one.
-//! - A wait for a connection that is about to be free is not implemented: a request without a
-//!   connection begins an attempt at once, if there is a slot.
+//! - `connect_delay` is how long a request waits for a connection in use, before an attempt begins for
+//!   it. It is zero by default: an attempt begins at once, if there is a slot.
 //!
 //! ```
 //! use httpcore_core_primitives::{ConnectionPolicy, Origin, Scheme};
@@ -69,7 +69,8 @@
 //!
 //! let mut effects = Effects::new();
 //! let result = Ok(Connection::Exclusive("the first"));
-//! state.handle(Input::Connected { conn, result, limit: None }, now, &mut effects);
+//! let connected = Input::Connected { conn, result, limit: None, copy: None };
+//! state.handle(connected, now, &mut effects);
 //! let Some(Effect::Grant { waiter, connection, .. }) = effects.into_iter().next() else { panic!() };
 //! assert_eq!(Some(waiter), first);
 //! assert!(matches!(connection, Connection::Exclusive("the first")));
@@ -77,17 +78,19 @@
 
 use std::{
     num::NonZeroU64,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use httpcore_core_primitives::{
-    CloseReason, ConnectionPolicy, Error, ErrorKind, ErrorPhase, KeepAliveHints, RequestSent,
-    StreamLimit, options::earlier,
+    CloseReason, ConnectionPolicy, Error, ErrorKind, ErrorPhase, KeepAliveHints, PooledInfo,
+    RequestSent, StreamLimit, options::earlier,
 };
 
 use crate::{
     arena::{Arena, Chain, KEPT_SLOTS, Key, Links, List},
-    config::PoolConfig,
+    config::{PoolConfig, StreamPlacement},
+    retry_budget::Bucket,
     route::{Route, RouteMap},
 };
 
@@ -137,6 +140,9 @@ const BACKOFF_LEVELS: usize = 6;
 /// for one slot would take it from each other without end.
 const MIN_PREEMPT_AFTER: Duration = Duration::from_millis(10);
 
+/// Longest time between two attempts to connect along a route whose attempts fail.
+const MAX_BACKOFF: Duration = Duration::from_secs(5);
+
 /// Number of routes without connections whose protocol is remembered.
 const MAX_EMPTY_ROUTES: usize = 1024;
 
@@ -169,6 +175,7 @@ pub struct State<X, S> {
     closed: bool,
     draining: bool,
     sequence: u64,
+    retry_bucket: Bucket,
     counters: PoolStats,
 }
 
@@ -202,6 +209,11 @@ struct Limits {
     queue: usize,
     preempt_after: Option<Duration>,
     connect_patience: Option<Duration>,
+    connecting: usize,
+    connecting_per_route: usize,
+    connect_delay: Duration,
+    connect_backoff: Option<Duration>,
+    spreads: bool,
 }
 
 impl<X, S: Clone> State<X, S> {
@@ -227,6 +239,11 @@ impl<X, S: Clone> State<X, S> {
                     .connect_preempt_after
                     .map(|time| time.max(MIN_PREEMPT_AFTER)),
                 connect_patience: config.connect_patience,
+                connecting: limit(config.max_connecting).max(1),
+                connecting_per_route: limit(config.max_connecting_per_origin).max(1),
+                connect_delay: config.connect_delay,
+                connect_backoff: config.connect_backoff.filter(|pause| !pause.is_zero()),
+                spreads: config.http2_placement == StreamPlacement::Spread,
             },
             routes: Routes::new(),
             waiters: Waiters::new(),
@@ -239,6 +256,7 @@ impl<X, S: Clone> State<X, S> {
             closed: false,
             draining: false,
             sequence: 0,
+            retry_bucket: Bucket::new(config.retry_budget),
             counters: PoolStats::default(),
         }
     }
@@ -288,7 +306,8 @@ impl<X, S: Clone> State<X, S> {
                 conn,
                 result,
                 limit,
-            } => self.connected(conn, result, limit, now, effects),
+                copy,
+            } => self.connected(conn, result, limit, copy, now, effects),
             Input::Declined { waiter, connection } => {
                 self.declined(waiter, connection, now, effects)
             }
@@ -313,6 +332,9 @@ impl<X, S: Clone> State<X, S> {
                     self.update_route(route, now, effects);
                 }
                 None
+            }
+            Input::Preconnect { route, connections } => {
+                Some(self.preconnect(route, connections, now, effects))
             }
             Input::Drain => {
                 self.draining = true;
@@ -458,7 +480,14 @@ impl<X, S: Clone> State<X, S> {
         let route = conn.route;
         if matches!(conn.stage, Stage::Shared { .. }) {
             // The next request must not meet the same.
-            if reason == CloseReason::PeerSaidClose {
+            if reason == CloseReason::StreamsClosed {
+                // The next connection has to say that it admits exchanges before it has one.
+                self.routes[route].protocol = KnownProtocol::Http2 { limit: 0 };
+            }
+            if matches!(
+                reason,
+                CloseReason::PeerSaidClose | CloseReason::StreamsClosed
+            ) {
                 self.retire(key, CloseReason::StreamsClosed, effects);
             }
             self.end_exchange(key, now, effects);
@@ -669,9 +698,16 @@ impl<X, S: Clone> State<X, S> {
         self.conns.opened() > 0
     }
 
-    /// Counts a request that is sent a second time.
-    pub fn count_retry(&mut self) {
-        self.counters.retried += 1;
+    /// Returns whether a request may be sent a second time, by the budget for that, and counts it. One
+    /// that is free needs no budget.
+    pub fn take_retry(&mut self, is_free: bool, now: Instant) -> bool {
+        let may = is_free || self.retry_bucket.take(self.counters.requests, now);
+        if may {
+            self.counters.retried += 1;
+        } else {
+            self.counters.retries_refused += 1;
+        }
+        may
     }
 
     /// Counts an attempt to connect that failed and is made once more in the same slot.
@@ -712,6 +748,23 @@ impl<X, S: Clone> State<X, S> {
         matches!(self.conns[*conn].stage, Stage::Connecting { own: true, .. })
     }
 
+    /// Returns the attempt to connect that `waiter` waits for: its own, one that it has taken over, or
+    /// the one that shows which protocol is spoken along its route.
+    pub fn awaited_connect(&self, WaiterId(key): WaiterId) -> Option<ConnId> {
+        let waiter = self.waiters.get(key)?;
+        let WaiterStage::Waiting { connect } = waiter.stage else {
+            return None;
+        };
+        let probe = || {
+            let is_probe = |conn: &Conn<X, S>| {
+                conn.route == waiter.route && matches!(conn.stage, Stage::Connecting { .. })
+            };
+            let mut conns = self.conns.iter();
+            conns.find_map(|(key, conn)| is_probe(conn).then_some(key))
+        };
+        connect.or_else(probe).map(ConnId)
+    }
+
     /// Returns whether an attempt to connect is still wanted: it has neither been
     /// [abandoned](Effect::AbandonConnect) nor reported.
     pub fn is_wanted(&self, ConnId(key): ConnId) -> bool {
@@ -739,6 +792,27 @@ impl<X, S: Clone> State<X, S> {
         conn.is_some_and(|conn| matches!(conn.stage, Stage::Idle(_)))
     }
 
+    /// Fills in what is known of a connection that was granted just now, if it is still there.
+    pub fn pooled_info(
+        &self,
+        ConnId(key): ConnId,
+        mut info: PooledInfo,
+        now: Instant,
+    ) -> Option<PooledInfo> {
+        let conn = self.conns.get(key)?;
+        info.id = conn.created_sequence;
+        info.requests_before = conn.served.saturating_sub(1);
+        info.age = now.saturating_duration_since(conn.created);
+        let was_unused = match conn.stage {
+            Stage::Shared { exchanges, .. } => exchanges <= 1,
+            Stage::Connecting { .. } | Stage::Idle(_) | Stage::Lent => true,
+        };
+        if was_unused && info.requests_before > 0 {
+            info.idle_for = now.saturating_duration_since(conn.idle_since);
+        }
+        Some(info)
+    }
+
     /// Returns the handle of a shared connection.
     pub fn shared(&self, ConnId(key): ConnId) -> Option<&S> {
         match &self.conns.get(key)?.stage {
@@ -752,7 +826,7 @@ impl<X, S: Clone> State<X, S> {
         let idle = self.conns.first_idle_end().map(|(end, _)| end);
         let oldest = self.conns.first_lifetime_end().map(|(end, _)| end);
         let connects = earlier(self.next_preemption(), self.next_stale());
-        let reserved = self.reservations.first_end();
+        let reserved = earlier(self.reservations.first_end(), self.next_delayed());
         earlier(earlier(idle, oldest), earlier(connects, reserved))
     }
 
@@ -767,6 +841,7 @@ impl<X, S: Clone> State<X, S> {
             || !self.reservations.is_empty()
             || self.next_preemption().is_some()
             || self.next_stale().is_some()
+            || self.next_delayed().is_some()
     }
 
     /// Returns how many requests wait or hold a connection. Takes time in proportion to their number.

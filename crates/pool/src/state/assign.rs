@@ -114,6 +114,15 @@ impl<X, S: Clone> State<X, S> {
         None
     }
 
+    /// The connection with the fewest exchanges, of a list of shared ones. There are few of them.
+    fn least_used(&self, available: &List<InRoute>) -> Option<Key> {
+        let exchanges = |key: &Key| match self.conns[*key].stage {
+            Stage::Shared { exchanges, .. } => exchanges,
+            Stage::Connecting { .. } | Stage::Idle(_) | Stage::Lent => 0,
+        };
+        self.conns.in_list(available).min_by_key(exchanges)
+    }
+
     /// The shared connection of a route that takes the next exchange; for a waiter that needs a new
     /// connection, one created later than `created_after`.
     fn next_available(
@@ -126,6 +135,7 @@ impl<X, S: Clone> State<X, S> {
         loop {
             let available = &self.routes[route].available;
             let key = match created_after {
+                None if self.limits.spreads => self.least_used(available)?,
                 None => available.front()?,
                 Some(sequence) => self
                     .conns
@@ -336,7 +346,8 @@ impl<X, S: Clone> State<X, S> {
             self.passed_over = 0;
             return false;
         }
-        if self.conns.len() < self.limits.conns {
+        // With as many attempts as may go on, the slot would not be used.
+        if self.conns.len() < self.limits.conns || !self.may_begin_connect() {
             return false;
         }
         self.passed_over += 1;
@@ -360,7 +371,8 @@ impl<X, S: Clone> State<X, S> {
         };
         route.protocol = KnownProtocol::Http2 { limit };
         // Another connection has room, and no request waits: one is enough.
-        let superfluous = !route.available.is_empty() && !route.has_waiters();
+        let is_extra = self.conns[key].is_extra;
+        let superfluous = !is_extra && !route.available.is_empty() && !route.has_waiters();
         self.conns.make_shared(route, key, handle, limit);
         // Where the last one admitted nothing, this one has to say that it does.
         self.conns.set_available(route, key, limit > 0);
@@ -450,18 +462,16 @@ impl<X, S: Clone> State<X, S> {
         now: Instant,
         effects: &mut Effects<X, S>,
     ) -> bool {
-        let is_over = if let Some(conn) = self.conns.get(key)
-            && let Stage::Shared { exchanges: 0, .. } = conn.stage
-            && let Some(end) = conn.idle_until
-        {
-            end <= now
-        } else {
-            false
+        let Some(conn) = self.conns.get(key) else {
+            return false;
         };
-        if is_over {
-            self.retire(key, CloseReason::IdleTimeout, effects);
+        if let Stage::Shared { exchanges: 0, .. } = conn.stage
+            && let Some(reason) = self.limits.reason_not_to_idle(conn.idle_until, now)
+        {
+            self.retire(key, reason, effects);
+            return true;
         }
-        is_over
+        false
     }
 
     /// A shared connection takes no more exchanges, and is closed after the last of those it has.

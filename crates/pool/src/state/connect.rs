@@ -11,6 +11,7 @@ impl<X, S: Clone> State<X, S> {
         conn: ConnId,
         result: Result<Connection<X, S>, Error>,
         limit: Option<StreamLimit>,
+        copy: Option<Arc<Error>>,
         now: Instant,
         effects: &mut Effects<X, S>,
     ) -> Option<Key> {
@@ -31,6 +32,8 @@ impl<X, S: Clone> State<X, S> {
         match result {
             Ok(connection) => {
                 self.counters.opened += 1;
+                let route = &mut self.routes[route_key];
+                (route.failures, route.probe_at) = (0, None);
                 let sequence = self.next_sequence();
                 let max_lifetime = self.limits.max_lifetime;
                 self.conns.open(key, sequence, max_lifetime, now);
@@ -55,6 +58,7 @@ impl<X, S: Clone> State<X, S> {
             }
             Err(error) => {
                 self.counters.dials_failed += 1;
+                self.count_failure(route_key, &error, now);
                 let route = &mut self.routes[route_key];
                 self.conns.remove(route, key);
                 if route.protocol == KnownProtocol::Unknown && route.connects == 0 {
@@ -67,6 +71,9 @@ impl<X, S: Clone> State<X, S> {
                     // The request that caused the attempt has left. The one that waited for it
                     // instead does not receive its error, and has an attempt of its own.
                     Some((_, false)) | None => effects.push(Effect::DropError(error)),
+                }
+                if let Some(copy) = copy {
+                    self.reject_all(route_key, &copy, effects);
                 }
             }
         }
@@ -88,6 +95,33 @@ impl<X, S: Clone> State<X, S> {
             None => {}
         }
         was_closed.then_some(route_key)
+    }
+
+    /// An attempt failed: the next one along its route begins later, and alone.
+    fn count_failure(&mut self, key: Key, error: &Error, now: Instant) {
+        let Some(first) = self.limits.connect_backoff else {
+            return;
+        };
+        if error.kind() == ErrorKind::RuntimeShutdown {
+            return;
+        }
+        let route = &mut self.routes[key];
+        let doublings = route.failures.min(16);
+        let pause = first.saturating_mul(1 << doublings).min(MAX_BACKOFF);
+        route.failures = route.failures.saturating_add(1);
+        route.probe_at = now.checked_add(pause);
+    }
+
+    /// Rejects the waiters of a route that wait for no attempt, since an attempt failed. While connections
+    /// are in use, one of those may still serve them.
+    fn reject_all(&mut self, key: Key, error: &Arc<Error>, effects: &mut Effects<X, S>) {
+        let route = &self.routes[key];
+        if route.failures == 0 || route.connects > 0 || route.active > 0 {
+            return;
+        }
+        while let Some(waiter) = self.routes[key].without_connect.front() {
+            self.reject(waiter, Rejection::OtherConnect(error.clone()), effects);
+        }
     }
 
     /// All waiters of a route that waited for one attempt wait for a slot.
@@ -139,7 +173,7 @@ impl<X, S: Clone> State<X, S> {
                 ErrorPhase::Connect,
                 RequestSent::None,
             )
-            .with_message("the server closed each new connection before a request was sent");
+            .with_message("each new connection ended before the server admitted a request on it");
             self.reject(waiter, Rejection::Connect(error), effects);
         }
     }
@@ -179,21 +213,98 @@ impl<X, S: Clone> State<X, S> {
             };
             self.claim(conn, waiter, false, now, effects);
         }
+        self.set_delay(key, now);
         let mut could = self.could_connect(key);
         if !could && self.retire_for_new_connection_request(key, effects) {
             could = self.could_connect(key);
         }
         self.routes.set_in_connect_queue(key, could);
         let route = &self.routes[key];
+        let delayed_until = route.delayed_until;
         let is_held = !could && !route.without_connect.is_empty() && route.connects > 0;
+        let ends = is_held && self.limits.connect_patience.is_some();
         self.routes
-            .set_held_back(key, is_held && self.limits.connect_patience.is_some());
+            .set_held_back(key, ends || delayed_until.is_some());
         if is_held {
             self.note_stale();
+        }
+        if delayed_until.is_some() {
+            self.timers.note(delayed_until);
         }
         if self.routes[key].is_empty() {
             self.routes.cache_empty(key);
         }
+    }
+
+    /// Sets until when the waiters of a route wait before an attempt begins.
+    fn set_delay(&mut self, key: Key, now: Instant) {
+        let delay = self.limits.connect_delay;
+        if delay.is_zero() && self.limits.connect_backoff.is_none() {
+            return;
+        }
+        let route = &self.routes[key];
+        let first = route.without_connect.front().map(|key| &self.waiters[key]);
+        let in_use = first
+            .filter(|waiter| route.active > 0 && !waiter.new_connection && !delay.is_zero())
+            .and_then(|waiter| waiter.arrived.checked_add(delay));
+        let failed = first.and(route.probe_at);
+        // The later of the two.
+        let until = in_use.max(failed).filter(|until| *until > now);
+        self.routes[key].delayed_until = until;
+    }
+
+    /// When the first route has waited long enough.
+    pub(super) fn next_delayed(&self) -> Option<Instant> {
+        if self.limits.connect_delay.is_zero() && self.limits.connect_backoff.is_none() {
+            return None;
+        }
+        let held_back = self.routes.held_back();
+        held_back
+            .filter_map(|key| self.routes[key].delayed_until)
+            .min()
+    }
+
+    /// Whether one attempt more may go on, by the limit of all.
+    pub(super) fn may_begin_connect(&self) -> bool {
+        self.conns.connecting() < self.limits.connecting
+    }
+
+    /// Whether one connection more, and one attempt more, may be on a route.
+    fn has_room(&self, route: &RouteState) -> bool {
+        route.conns < self.limits.conns_per_route
+            && route.connects < self.limits.connecting_per_route
+    }
+
+    /// Begins attempts for no waiter, until a route has so many connections, within the limits. Returns the
+    /// route.
+    pub(super) fn preconnect(
+        &mut self,
+        route: &Route,
+        connections: usize,
+        now: Instant,
+        effects: &mut Effects<X, S>,
+    ) -> Key {
+        let key = self.routes.enter(route);
+        while !self.is_closed()
+            && self.routes[key].conns < connections
+            && self.has_room(&self.routes[key])
+            && self.conns.len() < self.limits.conns
+            && self.may_begin_connect()
+        {
+            let conn = self.begin_attempt(key, now);
+            let route = &mut self.routes[key];
+            self.conns.leave_unclaimed(route, conn);
+            if self.limits.connect_patience == Some(Duration::ZERO) {
+                self.conns.set_stale(&mut self.routes[key], conn);
+            }
+            self.counters.dials += 1;
+            effects.push(Effect::Connect {
+                conn: ConnId(conn),
+                route: self.routes[key].route.clone(),
+                waiter: None,
+            });
+        }
+        key
     }
 
     /// Returns whether a route could begin an attempt to connect if there were a slot.
@@ -209,11 +320,15 @@ impl<X, S: Clone> State<X, S> {
                 conn.served == 0 && matches!(conn.stage, Stage::Shared { retired: None, .. })
             })
         });
-        let within_limit = route.conns < self.limits.conns_per_route
+        let within_limit = self.has_room(route)
             || !route.stale.is_empty()
-            || (waiter.new_connection && !route.idle.is_empty());
+            || (waiter.new_connection
+                && !route.idle.is_empty()
+                && route.connects < self.limits.connecting_per_route);
         !has_connection
             && within_limit
+            && route.delayed_until.is_none()
+            && (route.failures == 0 || route.connects == 0)
             && route.active + route.claimed() < self.limits.requests_per_route
             && self.protocol_allows(route, waiter.new_connection)
             && Self::pace_allows(route)
@@ -330,23 +445,27 @@ impl<X, S: Clone> State<X, S> {
             return false;
         };
         let route = &self.routes[route];
-        if route.conns >= self.limits.conns_per_route {
+        if !self.has_room(route) {
             // An attempt that hangs makes way for another, and an idle connection for a request
             // that needs a new one.
             if let Some(conn) = route.stale.front() {
                 self.abandon_connect(conn, now, effects);
-            } else if let Some(oldest) = route.idle.back() {
+            } else if route.connects < self.limits.connecting_per_route
+                && let Some(oldest) = route.idle.back()
+            {
                 self.evict_idle(oldest, CloseReason::SlotNeeded, now, effects);
             } else {
                 return false;
             }
             true
-        } else if self.conns.len() < self.limits.conns {
+        } else if self.conns.len() < self.limits.conns && self.may_begin_connect() {
             false
         } else if let Some(conn) = self.conns.first_unclaimed() {
             self.abandon_connect(conn, now, effects);
             true
-        } else if let Some(oldest) = self.conns.longest_idle() {
+        } else if self.may_begin_connect()
+            && let Some(oldest) = self.conns.longest_idle()
+        {
             self.evict_idle(oldest, CloseReason::SlotNeeded, now, effects);
             true
         } else {
@@ -360,7 +479,10 @@ impl<X, S: Clone> State<X, S> {
             return false;
         };
         let state = &self.routes[route];
-        if self.conns.len() >= self.limits.conns || state.conns >= self.limits.conns_per_route {
+        if self.conns.len() >= self.limits.conns
+            || !self.may_begin_connect()
+            || !self.has_room(state)
+        {
             let next = self.next_preemption();
             if next.is_some() {
                 self.timers.note(next);
@@ -383,14 +505,8 @@ impl<X, S: Clone> State<X, S> {
         now: Instant,
         effects: &mut Effects<X, S>,
     ) {
-        let sequence = self.next_sequence();
         let patience = self.limits.connect_patience;
-        let route = &mut self.routes[route_key];
-        if route.stale_connects > 0 {
-            route.next_extra = patience.and_then(|patience| now.checked_add(patience));
-        }
-        let may_hang = patience.is_some();
-        let key = self.conns.begin(route_key, route, sequence, may_hang, now);
+        let key = self.begin_attempt(route_key, now);
         self.claim(key, waiter, true, now, effects);
         if patience == Some(Duration::ZERO) {
             self.conns.set_stale(&mut self.routes[route_key], key);
@@ -400,8 +516,20 @@ impl<X, S: Clone> State<X, S> {
         effects.push(Effect::Connect {
             conn: ConnId(key),
             route: self.routes[route_key].route.clone(),
-            waiter: WaiterId(waiter),
+            waiter: Some(WaiterId(waiter)),
         });
+    }
+
+    /// Takes a slot for an attempt.
+    fn begin_attempt(&mut self, route_key: Key, now: Instant) -> Key {
+        let sequence = self.next_sequence();
+        let patience = self.limits.connect_patience;
+        let route = &mut self.routes[route_key];
+        if route.stale_connects > 0 {
+            route.next_extra = patience.and_then(|patience| now.checked_add(patience));
+        }
+        let may_hang = patience.is_some();
+        self.conns.begin(route_key, route, sequence, may_hang, now)
     }
 
     /// `waiter`, which has no attempt, waits for one that no other waits for.
@@ -486,7 +614,7 @@ impl<X, S: Clone> State<X, S> {
     pub(super) fn next_preemption(&self) -> Option<Instant> {
         let after = self.limits.preempt_after?;
         if self.routes.next_to_connect().is_none()
-            || self.conns.len() < self.limits.conns
+            || (self.conns.len() < self.limits.conns && self.may_begin_connect())
             || self.conns.connecting() == 0
         {
             return None;

@@ -22,6 +22,8 @@ pub(super) struct Conn<X, S> {
     pub(super) close_reason: Option<CloseReason>,
     /// How many requests it was granted to.
     pub(super) served: u64,
+    /// It began for no request, and is kept beside others.
+    pub(super) is_extra: bool,
     /// The waiter it was made for, which it could not serve at once. Shared ones only.
     pub(super) made_for: Option<Key>,
     pub(super) in_route: Links,
@@ -173,6 +175,7 @@ impl<X, S> Connections<X, S> {
             backoff_level: 0,
             close_reason: None,
             served: 0,
+            is_extra: false,
             made_for: None,
             in_route: Links::LOOSE,
             in_order: Links::LOOSE,
@@ -185,6 +188,13 @@ impl<X, S> Connections<X, S> {
         route.conns += 1;
         route.connects += 1;
         key
+    }
+
+    /// An attempt that has just begun waits for no request.
+    pub(super) fn leave_unclaimed(&mut self, route: &mut RouteState, key: Key) {
+        self.slots[key].is_extra = true;
+        route.unclaimed.push_back(&mut self.slots, key);
+        self.unclaimed.push_back(&mut self.slots, key);
     }
 
     /// `waiter` waits for an attempt that no other waits for; it is in no list of these.

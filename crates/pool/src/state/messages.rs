@@ -1,6 +1,6 @@
 //! What goes into the machine and what comes out of it: names, inputs, effects, reasons.
 
-use std::{fmt, num::NonZeroU64, time::Duration};
+use std::{fmt, num::NonZeroU64, sync::Arc, time::Duration};
 
 use httpcore_core_primitives::{
     CloseReason, ConnectionPolicy, Error, KeepAliveHints, LeaseId, StreamLimit,
@@ -119,6 +119,8 @@ pub enum Input<'a, X, S> {
         result: Result<Connection<X, S>, Error>,
         /// How many exchanges a shared one admits, if the peer has said so already.
         limit: Option<StreamLimit>,
+        /// A copy of the error, for other waiters that fail with it: needed with `connect_backoff`.
+        copy: Option<Arc<Error>>,
     },
     /// A lease ended, and its exclusive connection can serve another exchange: it was asked, and
     /// found idle.
@@ -171,6 +173,14 @@ pub enum Input<'a, X, S> {
     Tick,
     /// Idle connections are to be closed.
     CloseIdle,
+    /// Attempts to connect are to begin for no request, until `route` has so many connections, within the
+    /// limits.
+    Preconnect {
+        /// Where the connections have to lead.
+        route: &'a Route,
+        /// How many connections the route is to have, in use, idle or being made.
+        connections: usize,
+    },
     /// From now on new requests are refused, and connections that no request waits for are closed.
     Drain,
     /// As [`Drain`](Self::Drain), and requests that wait are refused and attempts to connect ended.
@@ -186,8 +196,8 @@ pub enum Effect<X, S> {
         conn: ConnId,
         /// Where it has to lead.
         route: Route,
-        /// For which waiter: its time limits apply, and it receives the error.
-        waiter: WaiterId,
+        /// For which waiter: its time limits apply, and it receives the error. `None` if for none.
+        waiter: Option<WaiterId>,
     },
     /// End an attempt to connect, which has lost its slot: no waiter needs it, or it takes long
     /// while another route needs a slot. Reporting its end is harmless.
@@ -256,6 +266,8 @@ pub type Effects<X, S> = Few<Effect<X, S>>;
 pub enum Rejection {
     /// The attempt to connect that was made for it failed.
     Connect(Error),
+    /// The attempt to connect that it waited for failed, which was made for another.
+    OtherConnect(Arc<Error>),
     /// Too many requests wait already.
     QueueFull,
     /// The pool is closed.

@@ -29,6 +29,13 @@ pub(super) struct RouteState {
     pub(super) stale_connects: usize,
     /// When another attempt may begin beside stale ones, if not yet.
     pub(super) next_extra: Option<Instant>,
+    /// Until when its waiters wait, before an attempt begins: for connections in use, or since the last
+    /// attempts failed.
+    pub(super) delayed_until: Option<Instant>,
+    /// Number of attempts that failed since the last success, if that is of interest.
+    pub(super) failures: u32,
+    /// When the next attempt may begin after a failure.
+    pub(super) probe_at: Option<Instant>,
     /// Number of shared connections which are not retired.
     pub(super) shared: usize,
     /// Of those, how many have yet to say how many exchanges they admit.
@@ -70,6 +77,9 @@ impl RouteState {
             connects: 0,
             stale_connects: 0,
             next_extra: None,
+            delayed_until: None,
+            failures: 0,
+            probe_at: None,
             shared: 0,
             awaiting_settings: 0,
             active: 0,
@@ -184,7 +194,7 @@ impl Routes {
         let known = match route.protocol {
             KnownProtocol::Unknown | KnownProtocol::ProbeFailed => false,
             KnownProtocol::Http1 | KnownProtocol::Http2 { .. } => route.may_share,
-        };
+        } || route.failures > 0;
         let is_among_few = !route.may_share && self.empty.len() < MAX_EMPTY_PLAIN_ROUTES;
         if !known && !is_among_few {
             return self.remove(key);

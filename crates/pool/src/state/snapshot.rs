@@ -41,6 +41,8 @@ pub struct PoolStats {
     pub opened: u64,
     /// Requests sent a second time after the first connection turned out dead.
     pub retried: u64,
+    /// Requests that were not sent a second time because the budget for that was used up.
+    pub retries_refused: u64,
     pub(super) closed: Vec<(CloseReason, u64)>,
 }
 

@@ -157,6 +157,7 @@ impl Bench {
     fn connected(&mut self, conn: ConnId, result: Result<Connection<u32, u32>, Error>) {
         self.handle(Input::Connected {
             conn,
+            copy: result.is_err().then(|| Arc::new(refused())),
             result,
             limit: None,
         });
@@ -176,6 +177,7 @@ impl Bench {
             conn,
             result: Ok(Connection::Shared(connection)),
             limit: Some(StreamLimit::Max(admits)),
+            copy: None,
         });
         connection
     }
@@ -292,6 +294,7 @@ fn word(effect: &Effect<u32, u32>) -> String {
         ),
         Effect::Reject { why, .. } => match why {
             Rejection::Connect(_) => "refuse: dial".to_owned(),
+            Rejection::OtherConnect(_) => "refuse: other dial".to_owned(),
             Rejection::QueueFull => "refuse: full".to_owned(),
             Rejection::PoolClosed => "refuse: closed".to_owned(),
         },

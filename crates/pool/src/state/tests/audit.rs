@@ -34,6 +34,10 @@ impl<X, S: Clone> State<X, S> {
             counts.conns <= self.limits.conns,
             "the pool keeps its limit"
         );
+        assert!(
+            counts.connecting <= self.limits.connecting,
+            "the pool keeps its limit of attempts"
+        );
         assert!(counts.idle + counts.shared_idle <= self.limits.idle);
         let by_route: usize = self.routes.iter().map(|(_, route)| route.conns).sum();
         assert_eq!(by_route, counts.conns, "every connection is on a route");
@@ -67,6 +71,15 @@ impl<X, S: Clone> State<X, S> {
         assert!(
             route.conns <= self.limits.conns_per_route,
             "a route keeps its limit"
+        );
+        assert!(
+            route.connects <= self.limits.connecting_per_route,
+            "a route keeps its limit of attempts"
+        );
+        assert!(
+            route.delayed_until.is_none()
+                || (route.active > 0 || route.failures > 0) && !route.without_connect.is_empty(),
+            "requests wait for connections in use, or after failures"
         );
         assert!(
             route.active <= self.limits.requests_per_route,
@@ -269,14 +282,13 @@ impl<X, S: Clone> State<X, S> {
             }
         }
         if self.routes.next_to_connect().is_some() {
-            assert_eq!(
-                self.conns.len(),
-                self.limits.conns,
+            let may_begin = self.conns.connecting() < self.limits.connecting;
+            assert!(
+                self.conns.len() == self.limits.conns || !may_begin,
                 "no request waits while a slot is free"
             );
-            assert_eq!(
-                self.conns.idle(),
-                0,
+            assert!(
+                self.conns.idle() == 0 || !may_begin,
                 "no request waits while a slot can be freed"
             );
             assert_eq!(

@@ -89,7 +89,8 @@ struct Reserved {
 
 struct Attempt {
     route: usize,
-    cause: WaiterId,
+    /// `None` if it began for no request.
+    cause: Option<WaiterId>,
     began: Instant,
     /// In which step it began.
     step: usize,
@@ -129,6 +130,7 @@ struct World {
     order: usize,
     closed: bool,
     max_pending_requests: Option<usize>,
+    backs_off: bool,
 }
 
 impl World {
@@ -148,6 +150,11 @@ impl World {
         config.max_requests_per_connection = dice.pick(&[None, None, Some(1), Some(3)]);
         config.connect_preempt_after = dice.pick(&[None, seconds(2)]);
         config.connect_patience = dice.pick(&[None, seconds(1), seconds(3), seconds(0)]);
+        config.max_connecting = dice.pick(&[None, None, Some(1), Some(2)]);
+        config.max_connecting_per_origin = dice.pick(&[None, None, Some(1)]);
+        config.connect_delay = Duration::from_secs(dice.pick(&[0, 0, 1, 2]));
+        config.connect_backoff = dice.pick(&[None, None, seconds(1)]);
+        config.http2_placement = dice.pick(&[StreamPlacement::Fill, StreamPlacement::Spread]);
         config.max_pending_requests = dice.pick(&[None, None, Some(0), Some(3)]);
         let routes = 1 + dice.roll(4);
         let negotiated_too = dice.roll(2) == 0;
@@ -186,6 +193,7 @@ impl World {
             order: 0,
             closed: false,
             max_pending_requests: config.max_pending_requests,
+            backs_off: config.connect_backoff.is_some(),
             preempt_after: config.connect_preempt_after,
             patience: config.connect_patience,
             timed_out: vec![false; how_many],
@@ -238,12 +246,13 @@ impl World {
                 self.note(|| "close idle".to_owned());
                 self.handle(Input::CloseIdle);
             }
-            96 if self.dice.roll(8) == 0 => {
+            96 => self.preconnect(),
+            97 if self.dice.roll(8) == 0 => {
                 self.note(|| "drain".to_owned());
                 self.closed = true;
                 self.handle(Input::Drain);
             }
-            97 if self.dice.roll(8) == 0 => {
+            98 if self.dice.roll(8) == 0 => {
                 self.note(|| "close".to_owned());
                 self.closed = true;
                 self.handle(Input::Close);
@@ -304,6 +313,14 @@ impl World {
             self.waiting.insert(waiter, waiting).is_none(),
             "no two waiters share a name"
         );
+    }
+
+    fn preconnect(&mut self) {
+        let n = self.dice.roll(self.routes.len());
+        let connections = self.dice.roll(4);
+        self.note(|| format!("{connections} connections to {n} in advance"));
+        let route = &self.routes[n].clone();
+        self.handle(Input::Preconnect { route, connections });
     }
 
     fn reserve(&mut self) {
@@ -415,7 +432,7 @@ impl World {
         if !succeeds {
             self.note(|| format!("{conn:?} fails, begun for {cause:?}"));
             // Not if it was served meanwhile, by a connection that was closed.
-            let waits = self.waiting.get(&cause);
+            let waits = cause.and_then(|cause| self.waiting.get(&cause));
             let waits = waits.is_some_and(|waiting| waiting.joined <= step);
             let result = Err(refused());
             let limit = None;
@@ -423,10 +440,11 @@ impl World {
                 conn,
                 result,
                 limit,
+                copy: Some(Arc::new(refused())),
             });
             let told = self.drain();
             let expected: Vec<_> = waits
-                .then(|| format!("refuse: dial {cause:?}"))
+                .then(|| format!("refuse: dial {:?}", cause.expect("it waits")))
                 .into_iter()
                 .collect();
             assert_eq!(
@@ -471,6 +489,7 @@ impl World {
                 conn,
                 result,
                 limit: at_once.then_some(limit),
+                copy: None,
             });
             if !at_once {
                 self.set_limit(number, limit);
@@ -482,6 +501,7 @@ impl World {
                 conn,
                 result,
                 limit,
+                copy: None,
             });
         }
     }
@@ -695,6 +715,7 @@ impl World {
                             Rejection::Connect(error)
                                 if error.kind() == ErrorKind::ConnectionClosed => {}
                             Rejection::Connect(_) => told.push(format!("refuse: dial {waiter:?}")),
+                            Rejection::OtherConnect(_) => assert!(self.backs_off),
                             Rejection::QueueFull => assert!(self.max_pending_requests.is_some()),
                             Rejection::PoolClosed => assert!(self.closed),
                         }
@@ -814,7 +835,7 @@ impl World {
         old || self.patience.is_some() && self.timed_out[attempt.route]
     }
 
-    fn check_dial(&mut self, conn: ConnId, route: &Route, waiter: WaiterId) {
+    fn check_dial(&mut self, conn: ConnId, route: &Route, waiter: Option<WaiterId>) {
         let n = self.routes.iter().position(|known| known == route);
         let n = n.expect("a route that was asked for");
         let attempt = Attempt {
@@ -823,13 +844,17 @@ impl World {
             began: self.now,
             step: self.steps,
         };
+        assert!(self.dials.insert(conn, attempt).is_none());
+        let Some(waiter) = waiter else {
+            return;
+        };
         // The request may be answered by what came after this in the same step.
         if let Some(waiting) = self.waiting.get(&waiter) {
             assert_eq!(waiting.route, n, "attempts begin for those who wait");
         }
-        assert!(self.dials.insert(conn, attempt).is_none());
         let on_route = self.dials.values().filter(|attempt| attempt.route == n);
-        let young = on_route.filter(|attempt| !self.hangs(attempt)).count();
+        let for_requests = on_route.filter(|attempt| attempt.cause.is_some());
+        let young = for_requests.filter(|attempt| !self.hangs(attempt)).count();
         let waiting = self.waiting.values().filter(|waiting| waiting.route == n);
         assert!(
             young <= waiting.count(),
@@ -840,7 +865,7 @@ impl World {
             "one attempt finds out the protocol for all"
         );
         let own = self.dials.values().filter(|attempt| {
-            attempt.cause == waiter
+            attempt.cause == Some(waiter)
                 && self
                     .waiting
                     .get(&waiter)
@@ -855,10 +880,14 @@ impl World {
         let attempt = self.dials.get(&conn).expect("only attempts are abandoned");
         let n = attempt.route;
         let for_none = dials(self, n) > on(self, n)
-            || self.hangs(attempt) && !self.waiting.contains_key(&attempt.cause)
-            || self
-                .waiting
-                .get(&attempt.cause)
+            || attempt.cause.is_none()
+            || self.hangs(attempt)
+                && !attempt
+                    .cause
+                    .is_some_and(|cause| self.waiting.contains_key(&cause))
+            || attempt
+                .cause
+                .and_then(|cause| self.waiting.get(&cause))
                 .is_some_and(|waiting| waiting.joined > attempt.step);
         let has_had_its_time = self
             .preempt_after

@@ -1066,3 +1066,214 @@ fn tables_are_given_back_after_a_burst() {
     bench.drain();
     assert!(bench.state.waiter_slots() <= KEPT_SLOTS);
 }
+
+#[test]
+fn no_more_attempts_go_on_than_may_and_the_next_begins_when_one_ends() {
+    let mut bench = Bench::new(|config| {
+        config.max_connecting = Some(2);
+        config.max_connecting_per_origin = Some(1);
+    });
+    for n in 0..2 {
+        bench.ask(&plain(n));
+        bench.ask(&plain(n));
+    }
+    bench.ask(&plain(2));
+    let first = dials(&bench.drain());
+    assert_eq!(first.len(), 2, "one for each of two routes");
+    bench.made(first[0]);
+    assert_eq!(bench.told(), ["grant 1", "dial host2"]);
+    // The route whose attempt ended waits behind the one that had none.
+    bench.failed(first[1]);
+    assert_eq!(bench.told(), ["refuse: dial", "dial host0"]);
+}
+
+#[test]
+fn an_idle_connection_is_not_closed_for_a_route_that_may_not_connect_yet() {
+    let mut bench = Bench::new(|config| {
+        config.max_connections = Some(2);
+        config.max_connecting = Some(1);
+    });
+    bench.park(&plain(0));
+    bench.ask(&plain(1));
+    assert_eq!(bench.told(), ["dial host1"]);
+    bench.ask(&plain(2));
+    assert!(bench.told().is_empty(), "the idle connection stays");
+    bench.ask(&plain(0));
+    assert_eq!(bench.told(), ["grant 1 again"]);
+}
+
+#[test]
+fn a_request_waits_for_a_connection_in_use_before_another_one_is_made() {
+    let mut bench = Bench::new(|config| config.connect_delay = Duration::from_secs(2));
+    let first = bench.ask(&plain(0));
+    let conn = one_dial(&bench.drain());
+    let connection = bench.made(conn);
+    bench.drain();
+    // The connection is free in time.
+    let second = bench.ask(&plain(0));
+    assert!(bench.told().is_empty());
+    assert_eq!(
+        bench.state.next_tick(),
+        Some(bench.now + Duration::from_secs(2))
+    );
+    bench.pass(1);
+    bench.back(first, connection);
+    assert_eq!(bench.told(), ["grant 1 again"]);
+    // It is not.
+    bench.ask(&plain(0));
+    bench.pass(1);
+    bench.ask(&plain(0));
+    bench.pass(1);
+    bench.handle(Input::Tick);
+    assert_eq!(bench.told(), ["dial host0"], "for the first of the two");
+    bench.pass(1);
+    bench.handle(Input::Tick);
+    assert_eq!(bench.told(), ["dial host0"]);
+    // It ends: there is nothing to wait for.
+    bench.ask(&plain(0));
+    assert!(bench.told().is_empty());
+    bench.ended(second, CloseReason::Failed);
+    assert_eq!(bench.told(), ["dial host0"]);
+}
+
+#[test]
+fn connections_made_in_advance_keep_all_limits_and_serve_the_next_requests() {
+    let mut bench = Bench::new(|config| {
+        config.max_connections = Some(4);
+        config.max_connections_per_origin = Some(3);
+    });
+    let route = plain(0);
+    let (_, parked) = bench.park(&plain(1));
+    let ask = |bench: &mut Bench, connections| {
+        let route = &route;
+        bench.handle(Input::Preconnect { route, connections });
+        dials(&bench.drain())
+    };
+    let begun = ask(&mut bench, 2);
+    assert_eq!(begun.len(), 2);
+    assert_eq!(ask(&mut bench, 2), [], "they are on their way");
+    assert_eq!(ask(&mut bench, 9).len(), 1, "three for each origin");
+    bench.made(begun[0]);
+    assert!(bench.told().is_empty());
+    bench.ask(&route);
+    assert_eq!(bench.told(), [format!("grant {}", parked + 1)]);
+    // A request takes over an attempt, and does not receive its error.
+    let waiter = bench.ask(&route);
+    assert!(bench.told().is_empty());
+    assert!(bench.state.is_connecting(waiter) && !bench.state.has_own_connect(waiter));
+    // One for another route has the slot of the attempt that no request waits for.
+    bench.ask(&plain(2));
+    assert_eq!(bench.told(), ["abandon", "dial host2"]);
+    bench.handle(Input::Close);
+    bench.drain();
+    assert_eq!(ask(&mut bench, 9), [], "a closed pool makes none");
+}
+
+#[test]
+fn shared_connections_made_in_advance_are_kept_and_spread_over() {
+    for (placement, expected) in [
+        (
+            StreamPlacement::Fill,
+            ["grant 1", "grant 1 again", "grant 1 again", "grant 2"],
+        ),
+        (
+            StreamPlacement::Spread,
+            ["grant 1", "grant 2", "grant 1 again", "grant 2 again"],
+        ),
+    ] {
+        let mut bench = Bench::new(|config| config.http2_placement = placement);
+        let route = &negotiated(0);
+        bench.handle(Input::Preconnect {
+            route,
+            connections: 2,
+        });
+        for conn in dials(&bench.drain()) {
+            bench.made_shared(conn, 3);
+        }
+        assert!(bench.told().is_empty(), "neither is superfluous");
+        let mut told = Vec::new();
+        for _ in 0..4 {
+            bench.ask(route);
+            told.extend(bench.told());
+        }
+        assert_eq!(told, expected, "{placement:?}");
+    }
+}
+
+#[test]
+fn after_a_failure_one_attempt_at_a_time_begins_at_growing_intervals_and_all_fail_with_it() {
+    let mut bench = Bench::new(|config| config.connect_backoff = Some(Duration::from_secs(1)));
+    let route = plain(0);
+    let attempts = [bench.ask(&route), bench.ask(&route)];
+    let begun = dials(&bench.drain());
+    assert_eq!(begun.len(), attempts.len(), "nothing has failed yet");
+    bench.failed(begun[0]);
+    assert_eq!(bench.told(), ["refuse: dial"]);
+    // The other one is on its way: no further one begins, and its failure counts.
+    bench.ask(&route);
+    assert!(bench.told().is_empty());
+    bench.failed(begun[1]);
+    assert_eq!(bench.told(), ["refuse: dial", "refuse: other dial"]);
+    // Two failures: two seconds.
+    bench.ask(&route);
+    bench.ask(&route);
+    assert!(bench.told().is_empty());
+    let at = bench.now + Duration::from_secs(2);
+    assert_eq!(bench.state.next_tick(), Some(at));
+    bench.now = at;
+    bench.handle(Input::Tick);
+    let probe = bench.drain();
+    assert_eq!(dials(&probe).len(), 1, "for both");
+    bench.ask(&route);
+    assert!(bench.told().is_empty());
+    bench.failed(one_dial(&probe));
+    let told = ["refuse: dial", "refuse: other dial", "refuse: other dial"];
+    assert_eq!(bench.told(), told);
+    // A success ends it.
+    bench.pass(60);
+    bench.ask(&route);
+    bench.ask(&route);
+    let probe = one_dial(&bench.drain());
+    bench.made(probe);
+    assert_eq!(bench.told(), ["grant 1", "dial host0"]);
+}
+
+#[test]
+fn failures_are_remembered_without_requests() {
+    let mut bench = Bench::new(|config| config.connect_backoff = Some(Duration::from_secs(3)));
+    let route = plain(0);
+    bench.ask(&route);
+    let conn = one_dial(&bench.drain());
+    bench.failed(conn);
+    bench.drain();
+    bench.pass(1);
+    let waiter = bench.ask(&route);
+    assert!(bench.told().is_empty());
+    bench.cancel(waiter);
+    bench.pass(2);
+    bench.ask(&route);
+    assert_eq!(bench.told(), ["dial host0"]);
+}
+
+#[test]
+fn a_failed_attempt_fails_no_request_that_a_connection_in_use_may_serve() {
+    let mut bench = Bench::new(|config| config.connect_backoff = Some(Duration::from_secs(1)));
+    let route = plain(0);
+    let first = bench.ask(&route);
+    let conn = one_dial(&bench.drain());
+    let connection = bench.made(conn);
+    bench.drain();
+    bench.ask(&route);
+    let conn = one_dial(&bench.drain());
+    bench.failed(conn);
+    assert_eq!(bench.told(), ["refuse: dial"]);
+    bench.ask(&route);
+    bench.pass(1);
+    bench.handle(Input::Tick);
+    let probe = one_dial(&bench.drain());
+    bench.ask(&route);
+    bench.failed(probe);
+    assert_eq!(bench.told(), ["refuse: dial"]);
+    bench.back(first, connection);
+    assert_eq!(bench.told(), ["grant 1 again"]);
+}
