@@ -375,7 +375,7 @@ impl ResponseFuture {
                         }
                     }
         });
-        let Some(request) = request.filter(|_| self.take_retry(false)) else {
+        let Some(request) = request.filter(|_| self.take_retry(answers_challenge)) else {
             return Ok(Some(response));
         };
         let message = match response.status() {
