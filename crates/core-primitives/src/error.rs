@@ -1,6 +1,6 @@
 //! The public error type: what failed, in which phase, and how much of the request was sent.
 
-use std::{borrow::Cow, error::Error as StdError, fmt, io};
+use std::{borrow::Cow, error::Error as StdError, fmt, io, net::SocketAddr};
 
 use crate::{net::TlsFailure, runtime::RuntimeShutdown};
 
@@ -37,6 +37,7 @@ struct Inner {
     reused: bool,
     attempts: u32,
     http2_error_code: Option<Http2ErrorCode>,
+    addresses_tried: Vec<(SocketAddr, io::ErrorKind)>,
     message: Option<Cow<'static, str>>,
     source: Option<BoxError>,
 }
@@ -283,6 +284,7 @@ impl Error {
             reused: false,
             attempts: 1,
             http2_error_code: None,
+            addresses_tried: Vec::new(),
             message: None,
             source: None,
         }))
@@ -345,6 +347,13 @@ impl Error {
         self
     }
 
+    /// Sets the addresses that were tried, in the order in which they failed.
+    #[must_use]
+    pub fn with_addresses_tried(mut self, addresses: Vec<(SocketAddr, io::ErrorKind)>) -> Self {
+        self.0.addresses_tried = addresses;
+        self
+    }
+
     /// Returns what went wrong.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
@@ -379,6 +388,13 @@ impl Error {
     /// or if this side ended the stream or the connection.
     pub fn http2_error_code(&self) -> Option<Http2ErrorCode> {
         self.0.http2_error_code
+    }
+
+    /// Returns the addresses that the last attempt to connect tried, with what went wrong for each: in the
+    /// order in which they failed, and then those that had not answered when the time limit passed, with
+    /// [`io::ErrorKind::TimedOut`]. Empty if connecting did not fail.
+    pub fn addresses_tried(&self) -> &[(SocketAddr, io::ErrorKind)] {
+        &self.0.addresses_tried
     }
 
     /// Returns whether a time limit was exceeded.
@@ -454,6 +470,7 @@ impl Error {
         });
         Error(Box::new(Inner {
             message: self.0.message.clone(),
+            addresses_tried: self.0.addresses_tried.clone(),
             source,
             ..*self.0
         }))
@@ -690,6 +707,7 @@ impl fmt::Debug for Error {
             reused,
             attempts,
             http2_error_code,
+            addresses_tried,
             message: _,
             source: _,
         } = &*self.0;
@@ -701,6 +719,9 @@ impl fmt::Debug for Error {
         )?;
         if let Some(code) = http2_error_code {
             write!(f, ", http2_error_code: {code}")?;
+        }
+        if !addresses_tried.is_empty() {
+            write!(f, ", addresses_tried: {addresses_tried:?}")?;
         }
         f.write_str(")")
     }

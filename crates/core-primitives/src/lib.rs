@@ -59,8 +59,11 @@ pub mod origin;
 mod reader;
 pub mod runtime;
 mod shared;
+#[cfg(unix)]
+mod socket_hook;
 mod sync;
 mod tcp_setters;
+mod timing;
 pub mod trace;
 pub mod upgrade;
 pub mod watch;
@@ -83,7 +86,7 @@ pub use informational::OnInformational;
 pub use lease::{ConnectionRevoked, KeepAliveHints, Lease, LeaseId, LeaseOwner, LeaseState};
 pub use net::{
     Alpn, BoxFuture, BoxStream, ConnectionInfo, IdleEvent, NetworkBackend, NetworkStream,
-    SharedIoError, TcpOptions, TlsConnector, TlsFailure, TlsInfo,
+    PooledInfo, SharedIoError, TcpOptions, TlsConnector, TlsFailure, TlsInfo,
 };
 pub use options::{
     ConnectionPolicy, IncludeConnectionInfo, Partition, Protocol, RequestTarget, ServerName,
@@ -93,6 +96,9 @@ pub use origin::{Origin, Scheme};
 pub use runtime::{
     LazyTimer, Runtime, RuntimeShutdown, Timer, noop_waker, sleep_until, with_deadline,
 };
+#[cfg(unix)]
+pub use socket_hook::SocketHook;
+pub use timing::{Timing, TimingRecorder};
 pub use trace::{Trace, TraceEvent, TraceListener};
 pub use upgrade::Upgraded;
 pub use watch::Watch;

@@ -158,6 +158,42 @@ pub struct ConnectionInfo {
     pub local: Option<SocketAddr>,
     /// The uppermost TLS layer; `None` without TLS.
     pub tls: Option<Arc<TlsInfo>>,
+    /// What a pool knows of the connection; `None` where no pool has been asked.
+    pub pooled: Option<PooledInfo>,
+}
+
+/// What a pool knows of a connection, at the moment in which a request was given it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PooledInfo {
+    /// A number that no other connection of the same pool has.
+    pub id: u64,
+    /// The version of HTTP that it speaks.
+    pub version: http::Version,
+    /// Number of requests that were given it before: 0 for a new connection.
+    pub requests_before: u64,
+    /// Time since its last exchange ended; zero for a new connection, and for one that was in use.
+    pub idle_for: Duration,
+    /// Time since it was made.
+    pub age: Duration,
+}
+
+impl PooledInfo {
+    /// Creates the facts of a connection that was made just now.
+    pub fn new(id: u64, version: http::Version) -> Self {
+        PooledInfo {
+            id,
+            version,
+            requests_before: 0,
+            idle_for: Duration::ZERO,
+            age: Duration::ZERO,
+        }
+    }
+
+    /// Returns whether the connection had served another request before.
+    pub fn is_reused(&self) -> bool {
+        self.requests_before > 0
+    }
 }
 
 /// The parameters that a TLS handshake negotiated.
@@ -266,6 +302,17 @@ pub struct TcpOptions {
     pub receive_buffer: Option<usize>,
     /// The network interface to bind to (`SO_BINDTODEVICE`).
     pub interface: Option<String>,
+    /// The mark of the packets, for routing and firewall rules (`SO_MARK`, Linux). Needs `CAP_NET_ADMIN` or
+    /// `CAP_NET_RAW`.
+    pub mark: Option<u32>,
+    /// The traffic class of the packets (`IP_TOS`, `IPV6_TCLASS`): the DSCP (RFC 2474 §3) in the upper six bits.
+    /// The kernel owns the lower two, which are ECN (RFC 3168 §5).
+    pub traffic_class: Option<u8>,
+    /// The algorithm of congestion control (`TCP_CONGESTION`), for example `bbr`.
+    pub congestion: Option<String>,
+    /// Called with each socket before it is connected.
+    #[cfg(unix)]
+    pub hook: Option<crate::socket_hook::SocketHook>,
 }
 
 impl Default for TcpOptions {
@@ -281,6 +328,11 @@ impl Default for TcpOptions {
             send_buffer: None,
             receive_buffer: None,
             interface: None,
+            mark: None,
+            traffic_class: None,
+            congestion: None,
+            #[cfg(unix)]
+            hook: None,
         }
     }
 }

@@ -368,7 +368,8 @@ impl fmt::Debug for TlsOverride {
 }
 
 /// In a request's [`http::Extensions`]: the response's extensions will hold the
-/// [`ConnectionInfo`](crate::ConnectionInfo) of its connection, with addresses and TLS parameters.
+/// [`ConnectionInfo`](crate::ConnectionInfo) of its connection, with addresses, TLS parameters, and what the
+/// pool knows of it ([`PooledInfo`](crate::PooledInfo)).
 ///
 /// It is not in every response, since an extension costs three allocations, and the TLS parameters
 /// a copy of the peer's certificates. A [`Trace`](crate::Trace) receives them once per connection.

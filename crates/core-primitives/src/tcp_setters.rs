@@ -80,4 +80,33 @@ impl TcpOptions {
         self.interface = interface.into();
         self
     }
+
+    /// Sets [`mark`](Self::mark).
+    #[must_use]
+    pub fn with_mark(mut self, mark: impl Into<Option<u32>>) -> Self {
+        self.mark = mark.into();
+        self
+    }
+
+    /// Sets [`traffic_class`](Self::traffic_class).
+    #[must_use]
+    pub fn with_traffic_class(mut self, traffic_class: impl Into<Option<u8>>) -> Self {
+        self.traffic_class = traffic_class.into();
+        self
+    }
+
+    /// Sets [`congestion`](Self::congestion).
+    #[must_use]
+    pub fn with_congestion(mut self, congestion: impl Into<Option<String>>) -> Self {
+        self.congestion = congestion.into();
+        self
+    }
+
+    /// Sets [`hook`](Self::hook).
+    #[cfg(unix)]
+    #[must_use]
+    pub fn with_hook(mut self, hook: impl Into<Option<crate::socket_hook::SocketHook>>) -> Self {
+        self.hook = hook.into();
+        self
+    }
 }

@@ -46,6 +46,15 @@ impl Trace {
     }
 }
 
+impl Trace {
+    /// Passes an event on, for listeners in front of another one.
+    pub fn pass(&self, at: Instant, event: &TraceEvent<'_>) {
+        if let Some(listener) = &self.0 {
+            listener.event(at, event);
+        }
+    }
+}
+
 impl fmt::Debug for Trace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.is_on() {

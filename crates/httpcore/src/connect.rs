@@ -25,7 +25,7 @@ use crate::{
     names::{FirstAddresses, FirstAnswer, overridden},
     proxy::{HopFailure, ProxyStep, Retries},
     proxy_connections::{self, HandedOver},
-    race,
+    race::{self, Tried},
     recent::RecentFailures,
 };
 
@@ -221,6 +221,7 @@ impl Attempt {
 
     async fn connect(&self) -> Result<BoxStream, Error> {
         self.reached(ErrorPhase::Connect);
+        let mut tried = Tried::default();
         let connected = match self.route.dial() {
             Endpoint::Tcp { host, port } => {
                 let literal = self.route.literal();
@@ -228,6 +229,7 @@ impl Attempt {
                 let connected = match literal {
                     Some(literal) => {
                         self.check(&target)?;
+                        tried.running.push(literal);
                         let attempt = self.race().attempt(literal);
                         self.within(TimeoutKind::Connect, attempt).await
                     }
@@ -244,19 +246,11 @@ impl Attempt {
                             (Err(refused), None) => return Err(refused),
                         };
                         self.reached(ErrorPhase::Connect);
-                        let mut running = Vec::new();
-                        let race =
-                            self.race()
-                                .run(allowed, rest, self.means().race_delay, &mut running);
+                        let delay = self.means().race_delay;
+                        let race = self.race().run(allowed, rest, delay, &mut tried);
                         let connected = self.within(TimeoutKind::Connect, race).await;
-                        if connected.is_none() {
-                            let now = self.now();
-                            running
-                                .iter()
-                                .for_each(|peer| self.means().recent.failed(*peer, now));
-                        }
                         match (connected, refused) {
-                            (Some(Err(_)), Some(refused)) if running.is_empty() => {
+                            (Some(Err(_)), Some(refused)) if tried.failed.is_empty() => {
                                 Some(Err(refused))
                             }
                             (connected, _) => connected,
@@ -285,8 +279,16 @@ impl Attempt {
                 })
             }
         };
-        let stream = connected
-            .unwrap_or_else(|| Err(self.timed_out(TimeoutKind::Connect, ErrorPhase::Connect)))?;
+        let stream = connected.unwrap_or_else(|| {
+            let error = self.timed_out(TimeoutKind::Connect, ErrorPhase::Connect);
+            if error.is_timeout() {
+                let now = self.now();
+                for peer in &tried.running {
+                    self.means().recent.failed(*peer, now);
+                }
+            }
+            Err(error.with_addresses_tried(tried.timed_out()))
+        })?;
         self.trace().emit(|| {
             // Not before there is a listener: the local address takes a system call.
             let ConnectionInfo { peer, local, .. } = stream.info();

@@ -1,8 +1,8 @@
 //! Networks: event loops, name resolution, and facts about connections.
 
 pub use httpcore_core_primitives::{
-    AddressFilter, AddressRefused, Alpn, BodyLength, ConnectTarget, ConnectionInfo, Origin, Scheme,
-    TlsInfo,
+    AddressFilter, AddressRefused, Alpn, BodyLength, ConnectTarget, ConnectionInfo, Origin,
+    PooledInfo, Scheme, TlsInfo,
     upgrade::{ReadHalf, WriteHalf},
 };
 #[cfg(all(feature = "epoll", unix))]

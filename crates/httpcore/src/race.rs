@@ -129,6 +129,24 @@ fn interleaved(addresses: Vec<SocketAddr>, first_is_v6: bool) -> VecDeque<Socket
     order
 }
 
+/// The addresses that were tried for one connection.
+#[derive(Debug, Default)]
+pub(crate) struct Tried {
+    /// Those that have not answered.
+    pub(crate) running: Vec<SocketAddr>,
+    pub(crate) failed: Vec<(SocketAddr, io::ErrorKind)>,
+}
+
+impl Tried {
+    /// Returns all of them, as they stand when a time limit has passed.
+    pub(crate) fn timed_out(mut self) -> Vec<(SocketAddr, io::ErrorKind)> {
+        let late = self.running.into_iter();
+        self.failed
+            .extend(late.map(|peer| (peer, io::ErrorKind::TimedOut)));
+        self.failed
+    }
+}
+
 /// The means of connecting, and the trace that receives the attempts.
 #[derive(Clone, Copy)]
 pub(crate) struct Connecting<'a> {
@@ -155,17 +173,18 @@ impl Connecting<'_> {
     }
 
     /// Connects to the one of `addresses`, and of those that `rest` adds to them, that answers first, and
-    /// returns which that was. Dropping the future drops all attempts; their addresses are in `running`.
+    /// returns which that was. Dropping the future drops all attempts; their addresses are in `tried`.
     pub(crate) async fn run(
         self,
         addresses: Vec<SocketAddr>,
         mut rest: Option<BoxFuture<'_, Vec<SocketAddr>>>,
         delay: Duration,
-        running: &mut Vec<SocketAddr>,
+        tried: &mut Tried,
     ) -> Result<(SocketAddr, BoxStream), Error> {
         if let [only] = addresses[..]
             && rest.is_none()
         {
+            tried.running.push(only);
             return self.attempt(only).await;
         }
         let runtime: Arc<dyn Runtime> = self.backend.clone();
@@ -185,16 +204,17 @@ impl Connecting<'_> {
                 }
                 let mut index = 0;
                 while let Some(attempt) = attempts.get_mut(index) {
-                    let peer = running[index];
+                    let peer = tried.running[index];
                     match attempt.as_mut().poll(cx) {
                         Poll::Pending => index += 1,
                         Poll::Ready(Ok(stream)) => {
-                            self.won(&running[..index], peer);
+                            self.won(&tried.running[..index], peer);
                             return Poll::Ready(Ok((peer, stream)));
                         }
                         Poll::Ready(Err(error)) => {
                             drop(attempts.remove(index));
-                            running.remove(index);
+                            tried.running.remove(index);
+                            tried.failed.push((peer, error.kind()));
                             self.note_failed(peer, &error);
                             failures.push((peer, error));
                             race.failed(self.backend.now());
@@ -203,7 +223,7 @@ impl Connecting<'_> {
                 }
                 match race.step(self.backend.now()) {
                     Step::Start(peer) => {
-                        running.push(peer);
+                        tried.running.push(peer);
                         attempts.push(self.start(peer));
                     }
                     Step::Lost => return Poll::Ready(Err(lost(std::mem::take(&mut failures)))),
@@ -264,6 +284,8 @@ fn lost(failures: Vec<(SocketAddr, io::Error)>) -> Error {
         )
         .with_message(error.to_string());
     }
+    let all = failures.iter().map(|(peer, error)| (*peer, error.kind()));
+    let all = all.collect();
     let named = failures.iter().take(MAX_NAMED);
     let tried: Vec<String> = named.map(|(peer, _)| peer.to_string()).collect();
     let unnamed = failures.len() - tried.len();
@@ -279,6 +301,7 @@ fn lost(failures: Vec<(SocketAddr, io::Error)>) -> Error {
                 several.join(", ")
             ),
         });
+    let error = error.with_addresses_tried(all);
     match failures.into_iter().next_back() {
         Some((_, last)) => error.with_source(last),
         None => error,

@@ -5,7 +5,10 @@ use std::{
     io::{self, IoSlice},
     mem::MaybeUninit,
     net::{Shutdown, SocketAddr},
-    os::{fd::AsRawFd, unix::ffi::OsStrExt},
+    os::{
+        fd::{AsFd, AsRawFd},
+        unix::ffi::OsStrExt,
+    },
     path::Path,
     sync::Arc,
     time::Duration,
@@ -35,8 +38,8 @@ const MAX_WRITE_BYTES: usize = 0x7fff_f000;
 ///
 /// # Errors
 ///
-/// Those of socket(2), setsockopt(2) and bind(2); [`io::ErrorKind::Unsupported`] for an option that the
-/// system does not have.
+/// Those of socket(2), setsockopt(2) and bind(2), and those of the hook;
+/// [`io::ErrorKind::Unsupported`] for an option that the system does not have.
 pub fn open_tcp(peer: SocketAddr, options: &TcpOptions) -> io::Result<Socket> {
     let socket = os::open(Domain::for_address(peer), Some(Protocol::TCP))?;
     if let Some(size) = options.send_buffer {
@@ -55,8 +58,23 @@ pub fn open_tcp(peer: SocketAddr, options: &TcpOptions) -> io::Result<Socket> {
     if let Some(interface) = &options.interface {
         os::set_interface(&socket, interface)?;
     }
+    if let Some(mark) = options.mark {
+        socket.set_mark(mark)?;
+    }
+    if let Some(class) = options.traffic_class {
+        match peer {
+            SocketAddr::V4(_) => socket.set_tos_v4(class.into())?,
+            SocketAddr::V6(_) => socket.set_tclass_v6(class.into())?,
+        }
+    }
+    if let Some(algorithm) = &options.congestion {
+        socket.set_tcp_congestion(algorithm.as_bytes())?;
+    }
     if let Some(local) = options.local_for(peer) {
         socket.bind(&local.into())?;
+    }
+    if let Some(hook) = &options.hook {
+        hook.prepare(socket.as_fd(), peer)?;
     }
     Ok(socket)
 }
@@ -281,6 +299,7 @@ pub fn no_capacity() -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use httpcore_core_primitives::SocketHook;
     use std::net::Ipv4Addr;
 
     #[test]
@@ -314,6 +333,51 @@ mod tests {
         // The kernel doubles the size, for its own bookkeeping.
         assert!(socket.send_buffer_size().unwrap() >= 128 * 1024);
         assert!(socket.recv_buffer_size().unwrap() >= 96 * 1024);
+    }
+
+    #[test]
+    fn traffic_class_and_congestion_control_are_set_in_both_families() {
+        let options = TcpOptions::default()
+            .with_traffic_class(0b1011_1000)
+            .with_congestion("reno".to_owned());
+        let v4 = open_tcp(SocketAddr::from(([127, 0, 0, 1], 80)), &options).unwrap();
+        assert_eq!(v4.tos_v4().unwrap(), 0b1011_1000);
+        let name = v4.tcp_congestion().unwrap();
+        assert_eq!(name.strip_suffix(b"\0").unwrap_or(&name)[..4], *b"reno");
+        let v6 = open_tcp("[::1]:80".parse().unwrap(), &options);
+        // A machine without IPv6 has no such socket.
+        if let Ok(v6) = v6 {
+            assert_eq!(v6.tclass_v6().unwrap(), 0b1011_1000);
+        }
+        let unknown = TcpOptions::default().with_congestion("no such thing".to_owned());
+        assert!(open_tcp(SocketAddr::from(([127, 0, 0, 1], 80)), &unknown).is_err());
+    }
+
+    #[test]
+    fn a_mark_is_set_or_the_error_is_that_of_the_kernel() {
+        let options = TcpOptions::default().with_mark(7);
+        match open_tcp(SocketAddr::from(([127, 0, 0, 1], 80)), &options) {
+            Ok(socket) => assert_eq!(socket.mark().unwrap(), 7),
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::PermissionDenied),
+        }
+    }
+
+    #[test]
+    fn the_hook_sees_the_socket_with_its_options_and_its_error_is_returned() {
+        let options = TcpOptions::default()
+            .with_send_buffer(128 * 1024)
+            .with_hook(SocketHook::new(|descriptor, peer| {
+                let socket = Socket::from(descriptor.try_clone_to_owned()?);
+                assert!(socket.send_buffer_size()? >= 128 * 1024);
+                assert_eq!(peer.port(), 80);
+                socket.set_linger(Some(Duration::from_secs(9)))
+            }));
+        let peer = SocketAddr::from(([127, 0, 0, 1], 80));
+        let socket = open_tcp(peer, &options).unwrap();
+        assert_eq!(socket.linger().unwrap(), Some(Duration::from_secs(9)));
+        let refusing = SocketHook::new(|_, _| Err(io::ErrorKind::Unsupported.into()));
+        let error = open_tcp(peer, &options.with_hook(refusing)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::Unsupported);
     }
 
     #[test]

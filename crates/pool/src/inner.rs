@@ -20,8 +20,8 @@ use std::{
 };
 
 use httpcore_core_primitives::{
-    ConnectionPolicy, Error, ErrorKind, ErrorPhase, Established, ExclusiveConnection, RequestSent,
-    Runtime, SharedConnection, Trace,
+    ConnectionPolicy, Error, ErrorKind, ErrorPhase, Established, ExclusiveConnection, PooledInfo,
+    RequestSent, Runtime, SharedConnection, Trace,
 };
 use slab::Slab;
 
@@ -255,6 +255,13 @@ impl PoolInner {
         drop(locked);
         actions.carry_out(self);
         outcome
+    }
+
+    /// Returns what is known of a connection that was granted just now.
+    pub(crate) fn pooled_info(&self, conn: ConnId, version: http::Version) -> Option<PooledInfo> {
+        let now = self.runtime.now();
+        let info = PooledInfo::new(0, version);
+        self.lock().state.pooled_info(conn, info, now)
     }
 
     /// Begins attempts to connect along `route` for no request.

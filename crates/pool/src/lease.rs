@@ -73,6 +73,10 @@ impl ConnHandle {
         self.conn == conn
     }
 
+    pub(crate) fn conn(&self) -> ConnId {
+        self.conn
+    }
+
     pub(crate) fn version(&self) -> Version {
         self.version
     }

@@ -277,6 +277,7 @@ impl ResponseFuture {
             handle,
             reused,
         } = granted;
+        let (conn, version) = (handle.conn(), handle.version());
         let terms = ExchangeContext::new(Lease::new(waiter.lease(), handle))
             .with_timeouts(timeouts(&self.pool, self.request.as_ref()))
             .with_deadline(self.deadline)
@@ -290,10 +291,12 @@ impl ResponseFuture {
                 .is_some()
         });
         if asks_for_info {
-            self.info = Some(Box::new(match &connection {
+            let mut info = match &connection {
                 Connection::Exclusive(connection) => connection.info(),
                 Connection::Shared(connection) => connection.info(),
-            }));
+            };
+            info.pooled = self.pool.pooled_info(conn, version);
+            self.info = Some(Box::new(info));
         }
         // Here, and not by `expect`: it would be moved once more for each.
         let (exchange, shared) = match (connection, self.request.take()) {

@@ -83,8 +83,8 @@ use std::{
 };
 
 use httpcore_core_primitives::{
-    CloseReason, ConnectionPolicy, Error, ErrorKind, ErrorPhase, KeepAliveHints, RequestSent,
-    StreamLimit, options::earlier,
+    CloseReason, ConnectionPolicy, Error, ErrorKind, ErrorPhase, KeepAliveHints, PooledInfo,
+    RequestSent, StreamLimit, options::earlier,
 };
 
 use crate::{
@@ -787,6 +787,27 @@ impl<X, S: Clone> State<X, S> {
                 }
             )
         })
+    }
+
+    /// Fills in what is known of a connection that was granted just now, if it is still there.
+    pub fn pooled_info(
+        &self,
+        ConnId(key): ConnId,
+        mut info: PooledInfo,
+        now: Instant,
+    ) -> Option<PooledInfo> {
+        let conn = self.conns.get(key)?;
+        info.id = conn.created_sequence;
+        info.requests_before = conn.served.saturating_sub(1);
+        info.age = now.saturating_duration_since(conn.created);
+        let was_unused = match conn.stage {
+            Stage::Shared { exchanges, .. } => exchanges <= 1,
+            Stage::Connecting { .. } | Stage::Idle(_) | Stage::Lent => true,
+        };
+        if was_unused && info.requests_before > 0 {
+            info.idle_for = now.saturating_duration_since(conn.idle_since);
+        }
+        Some(info)
     }
 
     /// Returns the handle of a shared connection.
