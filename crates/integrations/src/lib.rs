@@ -13,7 +13,7 @@
 //! `ConnectionPool::service` is (feature `tower` of httpcore).
 //!
 //! Nothing here retries or reads a status code; what the libraries decide by an error (is it safe to send
-//! the request again?) is told by [`Error::sent`](httpcore::Error::sent) and the like.
+//! the request again?) follows from [`Error::sent`](httpcore::Error::sent) and the like.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
