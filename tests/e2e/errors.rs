@@ -280,12 +280,18 @@ fn no_password_of_a_url_stands_in_an_error() {
 fn a_get_outside_of_a_loop_says_what_is_missing() {
     let _turn = take_turn();
     let mut get = std::pin::pin!(httpcore::get("http://127.0.0.1:1/"));
+    let request = http::Request::get("http://127.0.0.1:1/").body(()).unwrap();
+    let mut request = std::pin::pin!(httpcore::request(request));
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
     let std::task::Poll::Ready(Err(error)) = get.as_mut().poll(&mut cx) else {
         panic!("it has nothing to wait for");
     };
     assert_eq!(error.kind(), ErrorKind::RuntimeShutdown);
     assert!(error.to_string().contains("block_on"), "{error}");
+    let std::task::Poll::Ready(Err(error)) = request.as_mut().poll(&mut cx) else {
+        panic!("it has nothing to wait for");
+    };
+    assert!(error.to_string().contains("httpcore::request"), "{error}");
 }
 
 #[test]

@@ -31,20 +31,42 @@ struct TestingGuide;
 mod guides {
     #[doc = include_str!("../../docs/guides/src/errors.md")]
     mod errors {}
+    #[doc = include_str!("../../docs/guides/src/from-hyper-util.md")]
+    mod from_hyper_util {}
+    #[doc = include_str!("../../docs/guides/src/from-python.md")]
+    mod from_python {}
+    #[doc = include_str!("../../docs/guides/src/from-reqwest.md")]
+    mod from_reqwest {}
+    #[doc = include_str!("../../docs/guides/src/http2.md")]
+    mod http2 {}
+    #[doc = include_str!("../../docs/guides/src/implementing.md")]
+    mod implementing {}
     #[doc = include_str!("../../docs/guides/src/limits.md")]
     mod limits {}
     #[doc = include_str!("../../docs/guides/src/names.md")]
     mod names {}
+    #[doc = include_str!("../../docs/guides/src/observing.md")]
+    mod observing {}
+    #[doc = include_str!("../../docs/guides/src/production.md")]
+    mod production {}
     #[doc = include_str!("../../docs/guides/src/proxies.md")]
     mod proxies {}
+    #[doc = include_str!("../../docs/guides/src/recipes.md")]
+    mod recipes {}
     #[doc = include_str!("../../docs/guides/src/retries.md")]
     mod retries {}
     #[doc = include_str!("../../docs/guides/src/security.md")]
     mod security {}
     #[doc = include_str!("../../docs/guides/src/start.md")]
     mod start {}
+    #[doc = include_str!("../../docs/guides/src/streaming.md")]
+    mod streaming {}
     #[doc = include_str!("../../docs/guides/src/timeouts.md")]
     mod timeouts {}
+    #[doc = include_str!("../../docs/guides/src/tls.md")]
+    mod tls {}
     #[doc = include_str!("../../docs/guides/src/tokio.md")]
     mod tokio {}
+    #[doc = include_str!("../../docs/guides/src/websocket.md")]
+    mod websocket {}
 }

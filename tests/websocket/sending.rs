@@ -2,12 +2,13 @@
 
 use std::{
     future::Future,
-    pin::pin,
+    pin::{Pin, pin},
     sync::{Arc, Mutex},
     task::{Context, Waker},
     time::Duration,
 };
 
+use futures_sink::Sink;
 use httpcore::{
     ConnectionPool, Upgraded,
     backend::{Runtime, sleep_until},
@@ -33,8 +34,11 @@ fn listening(net: &MockNet, link: Link, pause: Duration) -> Arc<Mutex<Vec<u8>>> 
                 let closes = {
                     let mut noted = noted.lock().unwrap();
                     noted.extend_from_slice(&some);
-                    // The close frame is the last, and 8 bytes long: FIN and opcode begin it.
-                    noted.len() >= 8 && noted[noted.len() - 8] == 0x88
+                    // The close frame is the last: FIN and opcode, the length, a mask, and the code
+                    // if there is one.
+                    [(6, 0x80), (8, 0x82)].iter().any(|&(size, length)| {
+                        noted.len() >= size && noted[noted.len() - size..][..2] == [0x88, length]
+                    })
                 };
                 if closes && stream.write_all(close(1000, "")).await.is_err() {
                     return;
@@ -352,4 +356,24 @@ fn an_answer_to_a_close_with_a_code_that_may_not_be_sent_is_a_protocol_error() {
         };
         assert!(why.to_string().contains(&code.to_string()), "{why}");
     }
+}
+
+#[test]
+fn a_websocket_is_a_sink_of_messages() {
+    let said = said(Link::new(), NOW, Config::default(), async |socket| {
+        let mut socket = Box::pin(socket);
+        let ready = |cx: &mut Context<'_>| Sink::poll_ready(socket.as_mut(), cx);
+        std::future::poll_fn(ready).await.unwrap();
+        Sink::start_send(socket.as_mut(), Message::from("one")).unwrap();
+        std::future::poll_fn(|cx| Sink::poll_flush(socket.as_mut(), cx))
+            .await
+            .unwrap();
+        std::future::poll_fn(|cx| Sink::poll_close(socket.as_mut(), cx))
+            .await
+            .unwrap();
+        let late = Sink::start_send(socket.as_mut(), Message::from("two"));
+        assert!(matches!(late, Err(MessageError::Closing)));
+        *Pin::into_inner(socket)
+    });
+    assert_eq!(said, "text one, close");
 }

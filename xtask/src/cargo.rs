@@ -4,11 +4,16 @@ use std::{path::PathBuf, process::Command};
 
 use xtask::steps::{Outcome, Report, cargo, execute, find, output, root, target};
 
+use crate::test::counted;
+
 /// The minimum supported Rust version, as in `rust-version` of the root manifest.
 const OLDEST: &str = "1.88";
 
 /// Workspaces of their own, whose dependencies stay out of the main workspace.
-const OUTSIDE: [&str; 3] = ["fuzz", "differential", "benches/peers"];
+const OUTSIDE: [&str; 4] = ["fuzz", "differential", EXAMPLES, "benches/peers"];
+
+/// Programs as users write them.
+const EXAMPLES: &str = "docs/examples";
 
 pub(crate) fn fmt(only_report: bool) -> Outcome {
     for folder in [""].iter().chain(&OUTSIDE) {
@@ -25,19 +30,9 @@ pub(crate) fn fmt(only_report: bool) -> Outcome {
 }
 
 pub(crate) fn lint() -> Outcome {
-    execute(cargo().args([
-        "clippy",
-        "--locked",
-        "--workspace",
-        "--all-targets",
-        "--all-features",
-        "--keep-going",
-        "--",
-        "-D",
-        "warnings",
-    ]))?;
+    lint_workspace()?;
     // Without the peers, which build C libraries for minutes.
-    for folder in &OUTSIDE[..2] {
+    for folder in &OUTSIDE[..3] {
         execute(
             cargo()
                 .current_dir(root().join(folder))
@@ -53,6 +48,32 @@ pub(crate) fn lint() -> Outcome {
         )?;
     }
     Ok(Report::default())
+}
+
+/// Clippy on the main workspace only.
+pub(crate) fn lint_workspace() -> Outcome {
+    execute(cargo().args([
+        "clippy",
+        "--locked",
+        "--workspace",
+        "--all-targets",
+        "--all-features",
+        "--keep-going",
+        "--",
+        "-D",
+        "warnings",
+    ]))?;
+    Ok(Report::default())
+}
+
+/// Builds and tests the programs in `docs/examples`, with the features that each asks for.
+pub(crate) fn examples() -> Outcome {
+    let mut command = cargo();
+    command
+        .current_dir(root().join(EXAMPLES))
+        .args(["test", "--locked", "--no-fail-fast"])
+        .env("CARGO_TARGET_DIR", target().join("outside"));
+    counted(&mut [command])
 }
 
 /// Builds the documentation for engineers (private items too) and for users.

@@ -5,12 +5,16 @@
 
 #![forbid(unsafe_code)]
 
+mod api;
 mod bench;
+mod book;
 mod cargo;
 mod deny;
 mod differential;
 mod fuzz;
 mod interop;
+mod picture;
+mod release;
 mod test;
 mod tidy;
 
@@ -21,17 +25,24 @@ use xtask::steps::{self, Outcome, Step};
 const HELP: &str = "\
 cargo xtask COMMAND
 
-  ci        every step below except fuzz, differential and bench, as CI runs it
+  ci        every step below except fuzz, differential, bench and release, as CI runs it
+            (--quick: format, lints of the workspace, tidy, and the tests in virtual time)
   fmt       format the sources (--check: only report)
-  lint      clippy on all targets with all features, and on fuzz/ and differential/; warnings are
-            errors
+  lint      clippy on all targets with all features, and on fuzz/, differential/ and docs/examples/;
+            warnings are errors
   doc       rustdoc, the public view and the private one; warnings are errors
   tidy      checks that compilers do not make: dependencies between crates, the place of unsafe code,
             citations, manifests, words (--rfcs: list every citation of an RFC)
   deny      licences, sources and duplicates of dependencies, and security advisories, by cargo-deny
             where it is installed
+  api       write the public surface of each published library to docs/api (--check: only compare)
+  picture   draw the output of the demo for the README
+  package   make the .crate of each published package and check its contents
+  release   --dry-run: the same, compiled as well, and the order in which they are published
+  book      the guides as a book in target/book, and its links; mdBook is installed if it is missing
   test      all tests, or those of one backend (--backend mock|epoll|all); --seeds N: the number of
             seeds for worlds in virtual time; arguments after -- go to `cargo test`
+  examples  the programs in docs/examples, which are a workspace of their own, and their tests
   matrix    every combination of features, up to two at a time, and the oldest supported compiler
             where it is installed
   interop   tests against real servers; missing servers are installed where that is possible
@@ -45,6 +56,9 @@ cargo xtask COMMAND
   help      this text
 ";
 
+/// The tests of `ci --quick`: those without sockets, with fewer seeds than `ci` has.
+const QUICK: [&str; 4] = ["--backend", "mock", "--seeds", "200"];
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let (command, rest) = match arguments.split_first() {
@@ -52,13 +66,23 @@ fn main() -> ExitCode {
         None => ("help", &[][..]),
     };
     match command {
+        "ci" if rest.iter().any(|word| word == "--quick") => steps::run(&[
+            Step::new("fmt", || cargo::fmt(true)),
+            Step::new("tidy", || tidy::run(&[])),
+            Step::new("lint", cargo::lint_workspace),
+            Step::new("test", || test::run(&QUICK.map(str::to_owned))),
+        ]),
         "ci" => steps::run(&[
             Step::new("fmt", || cargo::fmt(true)),
             Step::new("lint", cargo::lint),
             Step::new("doc", cargo::doc),
             Step::new("tidy", || tidy::run(&[])),
             Step::new("deny", deny::run),
+            Step::new("api", || api::run(true)),
+            Step::new("package", || release::package(false)),
+            Step::new("book", book::run),
             Step::new("test", || test::run(&[])),
+            Step::new("examples", cargo::examples),
             Step::new("matrix", cargo::matrix),
             Step::new("counts", || bench::run("counts", &[])),
             Step::new("interop", interop::run),
@@ -70,7 +94,15 @@ fn main() -> ExitCode {
         "doc" => single("doc", cargo::doc),
         "tidy" => single("tidy", || tidy::run(rest)),
         "deny" => single("deny", deny::run),
+        "api" => single("api", || {
+            api::run(rest.iter().any(|word| word == "--check"))
+        }),
+        "picture" => single("picture", picture::run),
+        "package" => single("package", || release::package(false)),
+        "release" => single("release", || release::run(rest)),
+        "book" => single("book", book::run),
         "test" => single("test", || test::run(rest)),
+        "examples" => single("examples", cargo::examples),
         "matrix" => single("matrix", cargo::matrix),
         "interop" => single("interop", interop::run),
         "fuzz" => single("fuzz", || fuzz::run(rest)),

@@ -397,6 +397,13 @@ impl From<()> for Body {
     }
 }
 
+/// `None` is an empty body.
+impl<B: Into<Body>> From<Option<B>> for Body {
+    fn from(body: Option<B>) -> Self {
+        body.map_or_else(Body::empty, Into::into)
+    }
+}
+
 impl From<BytesMut> for Body {
     fn from(bytes: BytesMut) -> Self {
         bytes.freeze().into()
@@ -782,5 +789,11 @@ mod tests {
         };
         assert!(last.is_trailers());
         assert!(matches!(body.poll_next(&mut cx), Poll::Ready(None)));
+    }
+
+    #[test]
+    fn an_optional_body_is_empty_without_a_value() {
+        assert!(Body::from(None::<&str>).is_empty());
+        assert_eq!(Body::from(Some("data")).as_bytes().unwrap(), "data");
     }
 }

@@ -610,6 +610,24 @@ impl From<http::Error> for Error {
     }
 }
 
+macro_rules! from_errors_of_http {
+    ($($error:ty),*) => {$(
+        impl From<$error> for Error {
+            fn from(error: $error) -> Self {
+                http::Error::from(error).into()
+            }
+        }
+    )*};
+}
+
+from_errors_of_http!(
+    http::header::InvalidHeaderName,
+    http::header::InvalidHeaderValue,
+    http::method::InvalidMethod,
+    http::uri::InvalidUri,
+    http::uri::InvalidUriParts
+);
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if f.alternate() {
@@ -954,6 +972,19 @@ mod tests {
             let error = Error::from(built.unwrap_err());
             assert_eq!((error.kind(), error.fault()), (kind, Fault::Caller));
         }
+        // The parts of a request, each with `?`.
+        let url = "http://a b/".parse::<http::Uri>();
+        assert_eq!(Error::from(url.unwrap_err()).kind(), ErrorKind::InvalidUrl);
+        let parts = http::Uri::from_parts({
+            let mut parts = http::uri::Parts::default();
+            parts.scheme = Some(http::uri::Scheme::HTTP);
+            parts
+        });
+        let error = Error::from(parts.unwrap_err());
+        assert_eq!(error.kind(), ErrorKind::InvalidUrl);
+        let value = http::HeaderValue::from_str("a\nb");
+        let error = Error::from(value.unwrap_err());
+        assert_eq!(error.kind(), ErrorKind::InvalidRequest);
     }
 
     #[test]

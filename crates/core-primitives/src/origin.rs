@@ -1,6 +1,6 @@
 //! Scheme, host and port of a URL (RFC 9110 §4.3.1).
 
-use std::{fmt, net::Ipv6Addr};
+use std::{fmt, net::Ipv6Addr, str::FromStr};
 
 use http::Uri;
 
@@ -196,6 +196,32 @@ impl fmt::Display for Origin {
     }
 }
 
+/// As [`Origin::of`].
+impl TryFrom<&Uri> for Origin {
+    type Error = Error;
+
+    fn try_from(url: &Uri) -> Result<Self, Error> {
+        Origin::of(url)
+    }
+}
+
+/// The origin of a URL; its path and query are ignored.
+///
+/// ```
+/// use httpcore_core_primitives::Origin;
+///
+/// let origin: Origin = "https://example.com".parse()?;
+/// assert_eq!((origin.host(), origin.port()), ("example.com", 443));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+impl FromStr for Origin {
+    type Err = Error;
+
+    fn from_str(url: &str) -> Result<Self, Error> {
+        Origin::of(&url.parse()?)
+    }
+}
+
 struct Bracketed<'a>(&'a str);
 
 impl fmt::Display for Bracketed<'_> {
@@ -270,6 +296,7 @@ mod tests {
             ("http://a.b:/", "http://a.b:80", "a.b"),
         ] {
             let found = of(url).unwrap();
+            assert_eq!(url.parse::<Origin>().unwrap(), found);
             assert_eq!(found.to_string(), origin, "{url}");
             assert_eq!(found.host_field(), host_field, "{url}");
         }
@@ -328,5 +355,16 @@ mod tests {
     fn errors_do_not_contain_passwords() {
         let error = of("http://user:secret@a:0/").unwrap_err();
         assert!(!format!("{error} {error:?}").contains("secret"));
+    }
+
+    #[test]
+    fn text_that_is_no_url_is_no_origin() {
+        for (text, kind) in [
+            ("http://a b/", ErrorKind::InvalidUrl),
+            ("example.com", ErrorKind::InvalidUrl),
+            ("ftp://example.com/", ErrorKind::UnsupportedScheme),
+        ] {
+            assert_eq!(text.parse::<Origin>().unwrap_err().kind(), kind, "{text}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use httpcore::{
     ConnectionPool, EventLoop,
-    ws::{Config, Handshake, Message, WebSocket},
+    ws::{Handshake, Message},
 };
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let pool = ConnectionPool::new(event_loop.backend());
     event_loop.block_on(async {
         let opened = pool.websocket(Handshake::new(url)).await?;
-        let mut socket = WebSocket::new(opened.stream, Config::default());
+        let mut socket = opened.into_messages();
         socket.send("hello").await?;
         if let Some(message) = socket.message().await {
             match message? {

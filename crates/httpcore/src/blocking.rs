@@ -171,7 +171,29 @@ impl fmt::Debug for ConnectionPool {
 ///
 /// As for [`ConnectionPool::get`].
 pub fn get(url: impl IntoUrl) -> Result<Response, Error> {
-    let pool = ConnectionPool::new().map_err(|error| {
+    pool_for_one()?.get(url)
+}
+
+/// Sends a request over a connection of its own, and blocks until the head of the response has
+/// arrived.
+///
+/// ```no_run
+/// use httpcore::{blocking, http};
+///
+/// let request = http::Request::post("http://example.com/items").body("seven")?;
+/// println!("{}", blocking::request(request)?.status());
+/// # Ok::<(), httpcore::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// As for [`ConnectionPool::request`].
+pub fn request<B: Into<crate::Body>>(request: http::Request<B>) -> Result<Response, Error> {
+    pool_for_one()?.request(request)
+}
+
+fn pool_for_one() -> Result<ConnectionPool, Error> {
+    ConnectionPool::new().map_err(|error| {
         Error::new(
             ErrorKind::RuntimeShutdown,
             ErrorPhase::Request,
@@ -179,8 +201,7 @@ pub fn get(url: impl IntoUrl) -> Result<Response, Error> {
         )
         .with_message("cannot create an event loop")
         .with_source(error)
-    })?;
-    pool.get(url)
+    })
 }
 
 /// A response's body, read on the calling thread.

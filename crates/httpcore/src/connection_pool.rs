@@ -506,6 +506,13 @@ impl ConnectionPoolBuilder {
         self
     }
 
+    /// Sets the maximum number of requests to one origin that hold a connection at the same time, also
+    /// over HTTP/2, where one connection carries many. Unlimited by default. Requests beyond it wait.
+    pub fn max_requests_per_origin(mut self, limit: impl Into<Option<usize>>) -> Self {
+        self.pool.max_requests_per_origin = limit.into();
+        self
+    }
+
     /// Sets the maximum number of idle connections. Unlimited by default, but for
     /// [`max_connections`](Self::max_connections). The one that has been idle longest is closed for
     /// the next.

@@ -43,7 +43,7 @@
 //! - [`ConnectionPool`] and its [builder](ConnectionPoolBuilder): [`request`](ConnectionPool::request)
 //!   takes an [`http::Request`] and yields an [`http::Response`] with a streaming [`Body`].
 //! - [`RequestExt`]: options of a request, with a table of all of them.
-//! - [`get`]: a single request without a pool. `httpcore::blocking`: the same engine for threads
+//! - [`get`], [`request`]: a single request without a pool. `httpcore::blocking`: the same engine for threads
 //!   that block. `httpcore::service`: a pool as a `tower_service::Service`, with or without back-pressure.
 //! - [`Upgraded`]: the stream after `101` or CONNECT. `httpcore::ws`: WebSockets. `httpcore::sse`:
 //!   Server-Sent Events.
@@ -166,25 +166,65 @@ use error::{ErrorPhase, RequestSent};
 ))]
 pub async fn get(url: impl IntoUrl) -> Result<Response, Error> {
     let url = url.into_url()?;
+    pool_for_one("httpcore::get")?.get(url).await
+}
+
+/// Sends a request over a connection of its own, which is closed after it; see [`get`] and
+/// [`ConnectionPool::request`].
+///
+/// ```no_run
+/// # #[cfg(feature = "epoll")] {
+/// use httpcore::http;
+///
+/// httpcore::EventLoop::new()?.block_on(async {
+///     let request = http::Request::put("http://example.com/items/7").body("seven")?;
+///     let response = httpcore::request(request).await?;
+///     println!("{}", response.status());
+///     Ok::<(), httpcore::Error>(())
+/// })?;
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+///
+/// As for [`ConnectionPool::request`]; [`ErrorKind::RuntimeShutdown`] if this thread is running no
+/// event loop.
+#[cfg(any(
+    feature = "tokio",
+    all(feature = "epoll", any(target_os = "linux", target_os = "android"))
+))]
+pub async fn request<B: Into<Body>>(request: http::Request<B>) -> Result<Response, Error> {
+    pool_for_one("httpcore::request")?.request(request).await
+}
+
+/// Returns a pool on the event loop that this thread is running.
+#[cfg(any(
+    feature = "tokio",
+    all(feature = "epoll", any(target_os = "linux", target_os = "android"))
+))]
+fn pool_for_one(caller: &str) -> Result<ConnectionPool, Error> {
     #[cfg(all(feature = "epoll", any(target_os = "linux", target_os = "android")))]
     if let Some(event_loop) = EventLoop::current() {
-        return ConnectionPool::new(event_loop).get(url).await;
+        return Ok(ConnectionPool::new(event_loop));
     }
     #[cfg(feature = "tokio")]
     if let Ok(backend) = httpcore_net_tokio::TokioBackend::current() {
-        return ConnectionPool::new(backend).get(url).await;
+        return Ok(ConnectionPool::new(backend));
     }
+    let where_to_call = if cfg!(feature = "tokio") {
+        "EventLoop::block_on or a tokio runtime"
+    } else {
+        "EventLoop::block_on, or in a tokio runtime with the feature `tokio`"
+    };
     Err(Error::new(
         ErrorKind::RuntimeShutdown,
         ErrorPhase::Request,
         RequestSent::None,
     )
-    .with_message(if cfg!(feature = "tokio") {
-        "httpcore::get needs an event loop: call it inside EventLoop::block_on or a tokio runtime"
-    } else {
-        "httpcore::get needs an event loop: call it inside EventLoop::block_on, or in a tokio \
-         runtime with the feature `tokio`"
-    }))
+    .with_message(format!(
+        "{caller} needs an event loop: call it inside {where_to_call}"
+    )))
 }
 
 /// The examples of the crate's README, tested.

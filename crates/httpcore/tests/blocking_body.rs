@@ -32,6 +32,16 @@ fn a_body_that_is_too_large_does_not_make_a_post_retryable() {
     assert!(error.response_started() && !error.is_retryable());
 }
 
+#[test]
+fn a_single_request_of_any_method_needs_no_pool() {
+    let origin = httpcore_origin::Origin::start().unwrap();
+    let post = http::Request::post(origin.url("/echo"))
+        .body("hello, world")
+        .unwrap();
+    let body = blocking::request(post).unwrap().into_body();
+    assert_eq!(body.bytes(100).unwrap(), "hello, world");
+}
+
 /// Starts a server for one connection, which reads a request, sends `response`, and then closes; or,
 /// if `stays`, waits until the client closes.
 fn serve(response: &'static str, stays: bool) -> (String, thread::JoinHandle<()>) {

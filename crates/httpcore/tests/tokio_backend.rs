@@ -44,6 +44,16 @@ async fn a_single_get_runs_on_the_current_runtime() {
     );
 }
 
+#[tokio::test]
+async fn a_single_request_of_any_method_runs_on_the_current_runtime() {
+    let origin = Origin::start().unwrap();
+    let request = http::Request::post(origin.url("/echo"))
+        .body(Some("ten bytes!"))
+        .unwrap();
+    let response = httpcore::request(request).await.unwrap();
+    assert_eq!(response.into_body().text(100).await.unwrap(), "ten bytes!");
+}
+
 #[test]
 fn without_a_runtime_building_fails_and_says_so() {
     let error = ConnectionPool::builder().build_tokio().unwrap_err();

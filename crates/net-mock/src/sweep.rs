@@ -64,6 +64,16 @@ impl Scenario {
         self
     }
 
+    /// Allows `connections` idle connections of one pool to be left after `main` has been dropped, and
+    /// as many attempts to connect: for each a task, a stream and a timer, and for the pool one task and
+    /// one timer more. For other numbers, see [`allow_tasks`](Self::allow_tasks) and the others.
+    pub fn allow_idle_connections(self, connections: usize) -> Self {
+        self.allow_tasks(connections + 1)
+            .allow_streams(connections)
+            .allow_timers(connections + 1)
+            .allow_attempts(connections)
+    }
+
     /// Maximum number of client tasks that may exist after `main` has been dropped, beyond those
     /// that existed before; 0 unless this is called.
     ///

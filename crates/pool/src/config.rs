@@ -9,8 +9,9 @@ use httpcore_core_primitives::Timeouts;
 /// ```
 /// use httpcore_pool::PoolConfig;
 ///
-/// let mut config = PoolConfig::default();
-/// config.max_connections = Some(4);
+/// let config = PoolConfig::default()
+///     .with_max_connections(4)
+///     .with_max_lifetime(None);
 /// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]

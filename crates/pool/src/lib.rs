@@ -51,6 +51,7 @@ mod response_future;
 mod retry;
 mod retry_budget;
 pub mod route;
+mod setters;
 pub mod state;
 pub mod status;
 
@@ -64,5 +65,5 @@ pub use preconnect::Preconnect;
 pub use record::ConnectRecord;
 pub use response_future::{Reservation, ResponseFuture};
 pub use route::{Endpoint, Hop, ProxyHop, Route, RouteParts, WeakRoute};
-pub use state::{ConnectionCloseReason, PoolStats};
+pub use state::{Activity, ConnectionCloseReason, PoolStats};
 pub use status::{ConnectionStatus, PoolStatus};

@@ -252,6 +252,15 @@ pub struct WebSocketStream {
     pub response: http::Response<()>,
 }
 
+impl WebSocketStream {
+    /// Returns the messages of this WebSocket, with default limits. For others, give
+    /// [`stream`](Self::stream) to [`WebSocket::new`](crate::WebSocket::new).
+    #[cfg(feature = "messages")]
+    pub fn into_messages(self) -> crate::WebSocket {
+        crate::WebSocket::new(self.stream, crate::Config::default())
+    }
+}
+
 impl ResponseCheck {
     /// Verifies the response to the request.
     ///

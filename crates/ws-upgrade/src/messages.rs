@@ -34,6 +34,7 @@ use tungstenite::{
 mod bridge;
 mod error;
 mod send;
+mod sink;
 mod watch;
 
 pub use error::MessageError;
@@ -81,6 +82,7 @@ impl Default for Config {
 impl Config {
     /// Returns these limits with [`max_message_size`](Self::max_message_size) set, and
     /// [`max_frame_size`](Self::max_frame_size) to the same.
+    #[must_use]
     pub const fn with_max_message_size(mut self, bytes: usize) -> Self {
         self.max_message_size = bytes;
         self.max_frame_size = bytes;
@@ -88,18 +90,21 @@ impl Config {
     }
 
     /// Returns these limits with [`max_frame_size`](Self::max_frame_size) set.
+    #[must_use]
     pub const fn with_max_frame_size(mut self, bytes: usize) -> Self {
         self.max_frame_size = bytes;
         self
     }
 
     /// Returns these limits with [`frame_size`](Self::frame_size) set.
+    #[must_use]
     pub const fn with_frame_size(mut self, bytes: usize) -> Self {
         self.frame_size = bytes;
         self
     }
 
     /// Returns these limits with [`read_buffer`](Self::read_buffer) set.
+    #[must_use]
     pub const fn with_read_buffer(mut self, bytes: usize) -> Self {
         self.read_buffer = bytes;
         self

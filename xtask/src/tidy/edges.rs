@@ -82,7 +82,7 @@ const RULES: &[Rule] = &[
     rule(
         "httpcore-ws-upgrade",
         &["adapters", "core-primitives"],
-        &["getrandom", "sha1_smol", "tungstenite"],
+        &["futures-sink", "getrandom", "sha1_smol", "tungstenite"],
     ),
     rule("httpcore-sse", &["core-primitives"], &[]),
     rule("httpcore-pool", &["core-primitives"], &["slab"]),

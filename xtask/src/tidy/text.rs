@@ -98,6 +98,12 @@ fn fault(path: &str, line: &str) -> Option<String> {
     home.map(|home| format!("names a folder of one machine: {home}"))
 }
 
+/// Addresses of this repository's files.
+const FORGE: [&str; 2] = [
+    "https://github.com/httpcore-rs/httpcore/blob/main/",
+    "https://github.com/httpcore-rs/httpcore/tree/main/",
+];
+
 /// Reports links to files that do not exist. Links to other hosts and to items are not checked.
 fn dead_links(path: &str, text: &str, sources: &Sources) -> Vec<String> {
     let mut problems = Vec::new();
@@ -113,12 +119,17 @@ fn dead_links(path: &str, text: &str, sources: &Sources) -> Vec<String> {
             let rest = &line[start + 2..];
             let target = &rest[..rest.find([')', ' ']).unwrap_or(rest.len())];
             let file = target.split('#').next().unwrap_or("");
+            // Pages of the book name other files of the repository by their addresses on the forge.
+            let own = FORGE.iter().find_map(|forge| file.strip_prefix(forge));
             let is_elsewhere =
                 file.contains("://") || file.contains("::") || file.starts_with("mailto:");
-            if file.is_empty() || is_elsewhere {
+            if file.is_empty() || is_elsewhere && own.is_none() {
                 continue;
             }
-            let whole = normal(&Path::new(path).with_file_name("").join(file));
+            let whole = match own {
+                Some(own) => own.to_owned(),
+                None => normal(&Path::new(path).with_file_name("").join(file)),
+            };
             let folder = format!("{whole}/");
             let is_there = sources.contains_key(&whole)
                 || sources.keys().any(|path| path.starts_with(&folder));
@@ -190,7 +201,9 @@ mod tests {
     #[test]
     fn link_to_a_missing_file_is_reported() {
         let page = "[a](../README.md) [b](other.md#part) [c](https://example.org) [d](#here)\n\
-                    [e](../crates/) [f](Type::method) [g](gone.md)\n";
+                    [e](../crates/) [f](Type::method) [g](gone.md)\n\
+                    [h](https://github.com/httpcore-rs/httpcore/tree/main/crates)\n\
+                    [i](https://github.com/httpcore-rs/httpcore/blob/main/gone.rs)\n";
         let sources = [
             ("docs/page.md", page),
             ("docs/other.md", ""),
@@ -200,6 +213,12 @@ mod tests {
         let sources = sources
             .map(|(path, text)| (path.to_owned(), text.to_owned()))
             .into();
-        assert_eq!(check(&sources), ["docs/page.md:2: no such file: gone.md"]);
+        assert_eq!(
+            check(&sources),
+            [
+                "docs/page.md:2: no such file: gone.md",
+                "docs/page.md:4: no such file: https://github.com/httpcore-rs/httpcore/blob/main/gone.rs"
+            ]
+        );
     }
 }
