@@ -2,7 +2,7 @@
 //! dropped: afterwards nothing is left, and the next request succeeds.
 //!
 //! `HTTPCORE_HOSTILE` says how many requests (3,000 unless told otherwise), `HTTPCORE_SEED` how the
-//! rng fall. What is random is who does what; in which order things happen is the system's.
+//! rng fall. On our event loop, and on tokio with two workers. What is random is who does what; in which order things happen is the system's.
 
 #![allow(clippy::unwrap_used)] // a test may: clippy.toml speaks of test functions only, not of their helpers
 
@@ -13,8 +13,9 @@ use std::{
     net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
     pin::Pin,
     sync::{
-        Arc, Condvar, Mutex,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst},
+        mpsc,
     },
     task::Poll,
     thread,
@@ -23,10 +24,12 @@ use std::{
 
 use httpcore::{
     Body, ConnectionPool, Error, ErrorKind, EventLoop, Timeouts,
+    backend::NetworkBackend,
     config::PoolConfig,
     error::{ErrorPhase, RequestSent},
     extensions::ConnectionPolicy,
 };
+use httpcore_net_tokio::TokioBackend;
 use socket2::SockRef;
 
 const WORKERS: u64 = 32;
@@ -332,36 +335,39 @@ fn open_files() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
-#[test]
-fn nothing_is_left_after_many_requests_to_a_server_without_manners() {
-    let requests = number("HTTPCORE_HOSTILE", 3_000);
-    let seed = number("HTTPCORE_SEED", 1);
-    let files_before = open_files();
-    let server = Server::start(seed);
-    let epoll = EventLoop::new().unwrap();
-    let files_of_the_loop = open_files();
-    // Only what stalls runs into the limit, unless the machine does.
-    let timeouts = Timeouts::default().with_read(Duration::from_millis(100));
+/// Held by each test: they count the files of the process.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn pool(backend: impl NetworkBackend) -> ConnectionPool {
     let mut config = PoolConfig::default();
     config.max_connections = Some(WORKERS as usize / 2);
-    config.timeouts = timeouts;
-    let pool = ConnectionPool::builder()
+    // Only what stalls runs into the limit, unless the machine does.
+    config.timeouts = Timeouts::default().with_read(Duration::from_millis(100));
+    ConnectionPool::builder()
         .configure_pool(|pool| *pool = config)
-        .build(epoll.backend());
-    let ends = Arc::<Ends>::default();
-    let addr = server.addr;
-    epoll.block_on(async {
-        let workers: Vec<_> = (0..WORKERS)
-            .map(|worker| {
-                let ids = (worker..requests).step_by(WORKERS as usize);
-                let seed = seed.wrapping_add(worker << 32);
-                epoll.spawn(work(pool.clone(), addr, ids, seed, ends.clone()))
-            })
-            .collect();
-        for worker in workers {
-            worker.await;
-        }
-    });
+        .build(backend)
+}
+
+/// One future for each worker.
+fn workers<'a>(
+    pool: &'a ConnectionPool,
+    server: &'a Server,
+    (requests, seed): (u64, u64),
+    ends: &'a Arc<Ends>,
+) -> impl Iterator<Item = impl Future<Output = ()> + Send + use<>> + 'a {
+    (0..WORKERS).map(move |worker| {
+        let ids = (worker..requests).step_by(WORKERS as usize);
+        let seed = seed.wrapping_add(worker << 32);
+        work(pool.clone(), server.addr, ids, seed, ends.clone())
+    })
+}
+
+/// What holds once all requests have ended.
+fn check(pool: &ConnectionPool, server: &Server, requests: u64, ends: &Ends) {
     let count = |of: &AtomicUsize| of.load(SeqCst);
     let (answered, failed) = (count(&ends.answered), count(&ends.failed));
     let dropped = count(&ends.dropped);
@@ -392,16 +398,41 @@ fn nothing_is_left_after_many_requests_to_a_server_without_manners() {
         [],
         "a POST is never sent twice, and nothing three times"
     );
+}
 
+/// The next request succeeds, and then the pool is emptied.
+async fn finish(pool: &ConnectionPool, server: &Server, requests: u64) {
     server.shared.is_clean.store(true, SeqCst);
-    let drained = epoll.block_on(async {
-        let url = format!("http://{addr}/{}", 2 * requests);
-        let response = pool.get(url).await.expect("the next request succeeds");
-        response.into_body().bytes(LIMIT).await.expect("to its end");
-        pool.drain(Duration::from_secs(60)).await
-    });
+    let url = format!("http://{}/{}", server.addr, 2 * requests);
+    let response = pool.get(url).await.expect("the next request succeeds");
+    response.into_body().bytes(LIMIT).await.expect("to its end");
+    let drained = pool.drain(Duration::from_secs(60)).await;
     assert_eq!(drained.aborted, 0);
     assert!(pool.status().connections.is_empty(), "{:#}", pool.status());
+}
+
+#[test]
+fn nothing_is_left_after_many_requests_to_a_server_without_manners() {
+    let _alone = alone();
+    let (requests, seed) = (
+        number("HTTPCORE_HOSTILE", 3_000),
+        number("HTTPCORE_SEED", 1),
+    );
+    let files_before = open_files();
+    let server = Server::start(seed);
+    let epoll = EventLoop::new().unwrap();
+    let files_of_the_loop = open_files();
+    let pool = pool(epoll.backend());
+    let ends = Arc::<Ends>::default();
+    epoll.block_on(async {
+        let workers = workers(&pool, &server, (requests, seed), &ends);
+        let workers: Vec<_> = workers.map(|worker| epoll.spawn(worker)).collect();
+        for worker in workers {
+            worker.await;
+        }
+    });
+    check(&pool, &server, requests, &ends);
+    epoll.block_on(finish(&pool, &server, requests));
     let handle = epoll.handle();
     epoll.block_on(async {
         // The tasks that watched the pool have been woken, and end.
@@ -425,4 +456,137 @@ fn nothing_is_left_after_many_requests_to_a_server_without_manners() {
     assert_eq!(open_files(), files_of_the_loop, "files are left");
     drop((epoll, pool, handle, server));
     assert_eq!(open_files(), files_before, "files are left");
+}
+
+fn two_workers() -> tokio::runtime::Runtime {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(2).enable_all().build().unwrap()
+}
+
+#[test]
+fn nothing_is_left_after_many_requests_on_tokio_with_two_workers() {
+    let _alone = alone();
+    let (requests, seed) = (
+        number("HTTPCORE_HOSTILE", 3_000),
+        number("HTTPCORE_SEED", 1),
+    );
+    let files_before = open_files();
+    let server = Server::start(seed);
+    let runtime = two_workers();
+    let files_of_the_runtime = open_files();
+    let pool = pool(TokioBackend::on(runtime.handle()));
+    let ends = Arc::<Ends>::default();
+    runtime.block_on(async {
+        let workers = workers(&pool, &server, (requests, seed), &ends);
+        let workers: Vec<_> = workers.map(tokio::spawn).collect();
+        for worker in workers {
+            worker.await.unwrap();
+        }
+    });
+    check(&pool, &server, requests, &ends);
+    runtime.block_on(finish(&pool, &server, requests));
+    drop(pool);
+    server.wait_until_empty();
+    // Tasks that watched the pool have been woken, and end on the workers.
+    let metrics = runtime.metrics();
+    let mut turns = 0;
+    while metrics.num_alive_tasks() > 0 {
+        turns += 1;
+        assert!(
+            turns < 1_000_000,
+            "{} tasks are left",
+            metrics.num_alive_tasks()
+        );
+        thread::yield_now();
+    }
+    assert_eq!(open_files(), files_of_the_runtime, "files are left");
+    // The metrics are a handle to the runtime.
+    drop((runtime, metrics, server));
+    assert_eq!(open_files(), files_before, "files are left");
+}
+
+/// `HTTPCORE_SHUTDOWNS` says how often (50 times unless told otherwise).
+#[test]
+fn a_runtime_that_is_dropped_under_load_ends_every_request_by_name() {
+    let _alone = alone();
+    let files_before = open_files();
+    let server = Server::start(1);
+    server.shared.is_clean.store(true, SeqCst);
+    let mut rng = Rng(number("HTTPCORE_SEED", 1));
+    let rounds = number("HTTPCORE_SHUTDOWNS", 50);
+    let (mut served, mut failed) = (0, 0);
+    for _ in 0..rounds {
+        let runtime = two_workers();
+        // Without a time limit: a busy machine may reach any.
+        let pool = ConnectionPool::builder()
+            .max_connections(WORKERS as usize / 2)
+            .build(TokioBackend::on(runtime.handle()));
+        let done = Arc::new(AtomicUsize::new(0));
+        let url = format!("http://{}/2", server.addr);
+        let load = {
+            let (pool, done, url) = (pool.clone(), done.clone(), url.clone());
+            move || {
+                let (pool, done, url) = (pool.clone(), done.clone(), url.clone());
+                async move {
+                    loop {
+                        let response = pool.get(&url).await?;
+                        response.into_body().bytes(LIMIT).await?;
+                        done.fetch_add(1, SeqCst);
+                    }
+                }
+            }
+        };
+        // On the runtime, which drops them, and on threads of their own, which poll on.
+        let (told, tells) = mpsc::channel();
+        for _ in 0..8 {
+            let (on_runtime, told) = (load(), told.clone());
+            runtime.spawn(async move {
+                let ended: Result<std::convert::Infallible, Error> = on_runtime.await;
+                let Err(error) = ended;
+                told.send(error).unwrap();
+            });
+        }
+        let (ended, ends) = mpsc::channel();
+        let outside: Vec<_> = (0..4)
+            .map(|_| {
+                let (load, ended) = (load(), ended.clone());
+                thread::spawn(move || {
+                    let result: Result<std::convert::Infallible, Error> = async_io::block_on(load);
+                    ended.send(result).unwrap();
+                })
+            })
+            .collect();
+        let enough = rng.roll(200) as usize;
+        while done.load(SeqCst) < enough {
+            thread::yield_now();
+        }
+        drop(runtime);
+        for _ in &outside {
+            let patience = Duration::from_secs(60); // a bound on hanging, not a measurement
+            let Err(error) = ends.recv_timeout(patience).expect("no request hangs");
+            assert_eq!(error.kind(), ErrorKind::RuntimeShutdown, "{error:?}");
+            failed += 1;
+        }
+        for thread in outside {
+            thread.join().unwrap();
+        }
+        for error in tells.try_iter() {
+            assert_eq!(error.kind(), ErrorKind::RuntimeShutdown, "{error:?}");
+        }
+        // The pool is still there, and says why it cannot serve.
+        let error = async_io::block_on(pool.get(&url)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::RuntimeShutdown, "{error:?}");
+        let status = pool.status();
+        assert_eq!((status.active_requests, status.queued_requests), (0, 0));
+        served += done.load(SeqCst);
+    }
+    println!("{rounds} runtimes, {served} requests served, {failed} ended by name");
+    server.wait_until_empty();
+    drop(server);
+    let files = open_files();
+    // Those of the reactor of `async_io::block_on` remain.
+    assert!(
+        files <= files_before + 8,
+        "{files} files, {files_before} before"
+    );
 }

@@ -67,12 +67,16 @@ pub struct Task {
     pub large: Option<String>,
     /// Addresses of the name in the URL, if it cannot be resolved.
     pub addresses: Vec<SocketAddr>,
+    /// URL of a proxy, through which there is a tunnel.
+    pub proxy: Option<String>,
     /// A file with the root of `https`, as PEM.
     pub ca: Option<PathBuf>,
     /// HTTP/2, by prior knowledge or over TLS by ALPN.
     pub http2: bool,
     /// Whether TLS sessions may be resumed.
     pub resume: bool,
+    /// Number of threads of a runtime that can have several; 0 for one which is the main thread.
+    pub workers: usize,
     /// Whether the latency of each request is measured.
     pub latencies: bool,
 }
@@ -105,9 +109,11 @@ impl Task {
             size: 0,
             large: None,
             addresses: Vec::new(),
+            proxy: None,
             ca: None,
             http2: false,
             resume: false,
+            workers: 0,
             latencies: false,
         };
         while let Some(word) = words.next() {
@@ -117,6 +123,7 @@ impl Task {
                 "--url" => task.url = value()?,
                 "--requests" => task.requests = number(value()?)?,
                 "--in-flight" => task.in_flight = number(value()?)?,
+                "--proxy" => task.proxy = Some(value()?),
                 "--size" => task.size = number(value()?)?,
                 "--large" => task.large = Some(value()?),
                 "--addresses" => {
@@ -126,6 +133,9 @@ impl Task {
                         addresses.map_err(|_| "--addresses needs addresses with ports")?;
                 }
                 "--ca" => task.ca = Some(value()?.into()),
+                "--workers" => {
+                    task.workers = value()?.parse().map_err(|_| "--workers needs a number")?
+                }
                 "--http2" => task.http2 = true,
                 "--resume" => task.resume = true,
                 "--latencies" => task.latencies = true,

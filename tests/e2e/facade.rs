@@ -4,8 +4,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use httpcore::{Body, ConnectionPool, Error, ErrorKind, Timeouts, error::TimeoutKind, http};
-use httpcore_net_mock::MockNet;
+use httpcore::{
+    Body, ConnectionPool, Error, ErrorKind, Timeouts,
+    error::{ErrorPhase, RequestSent, TimeoutKind},
+    http,
+    proxy::{Proxy, UseProxy},
+};
+use httpcore_net_mock::{DnsEntry, Link, MockNet, MockTls};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -41,6 +46,131 @@ fn a_requests_total_limit_leaves_its_pools_read_limit_in_force() {
         error_within(pools, requests),
         (ErrorKind::Timeout(TimeoutKind::Read), 3 * SECOND)
     );
+}
+
+/// A step of connecting at which a network hangs, and how to get there.
+struct Hangs {
+    phase: ErrorPhase,
+    url: &'static str,
+    proxy: Option<&'static str>,
+    prepare: fn(&MockNet),
+}
+
+#[test]
+fn total_limit_reports_the_step_that_the_attempt_to_connect_has_reached() {
+    for case in [
+        Hangs {
+            phase: ErrorPhase::Resolve,
+            url: "http://server.test/",
+            proxy: None,
+            prepare: |net| net.name("server.test", DnsEntry::never()),
+        },
+        Hangs {
+            phase: ErrorPhase::Connect,
+            url: "http://server.test/",
+            proxy: None,
+            prepare: |net| {
+                let served = net.serve("server.test", 80, async |stream| stream.stall().await);
+                served.link(Link::blackhole());
+            },
+        },
+        Hangs {
+            phase: ErrorPhase::Tls,
+            url: "https://server.test/",
+            proxy: None,
+            prepare: |net| {
+                net.serve("server.test", 443, async |stream| stream.stall().await);
+            },
+        },
+        Hangs {
+            phase: ErrorPhase::Proxy,
+            url: "https://server.test/",
+            proxy: Some("http://proxy.test:3128"),
+            prepare: |net| {
+                net.serve("proxy.test", 3128, async |stream| stream.stall().await);
+            },
+        },
+        Hangs {
+            phase: ErrorPhase::Proxy,
+            url: "http://server.test/",
+            proxy: Some("socks5h://proxy.test:1080"),
+            prepare: |net| {
+                net.serve("proxy.test", 1080, async |stream| stream.stall().await);
+            },
+        },
+        Hangs {
+            phase: ErrorPhase::Tls,
+            url: "http://server.test/",
+            proxy: Some("https://proxy.test:3128"),
+            prepare: |net| {
+                net.serve("proxy.test", 3128, async |stream| stream.stall().await);
+            },
+        },
+        Hangs {
+            phase: ErrorPhase::Resolve,
+            url: "http://server.test/",
+            proxy: Some("socks5://proxy.test:1080"),
+            prepare: |net| {
+                net.serve("proxy.test", 1080, async |stream| stream.stall().await);
+                net.name("server.test", DnsEntry::never());
+            },
+        },
+    ] {
+        let net = MockNet::new();
+        (case.prepare)(&net);
+        let pool = ConnectionPool::builder()
+            .tls(Arc::new(MockTls::new()))
+            .timeouts(Timeouts::none())
+            .build(Arc::new(net.clone()));
+        let get = |total: u32| {
+            let mut request = http::Request::get(case.url)
+                .extension(Timeouts::default().with_total(total * SECOND))
+                .body(Body::empty())
+                .unwrap();
+            if let Some(proxy) = case.proxy {
+                let proxy: Proxy = proxy.parse().unwrap();
+                request.extensions_mut().insert(UseProxy::through(proxy));
+            }
+            pool.request(request)
+        };
+        // The first has its own attempt; the second one waits for that, and then takes it over.
+        let (first, second) = (get(3), get(5));
+        let errors = net.run(async {
+            let mut first = std::pin::pin!(first);
+            let mut second = std::pin::pin!(second);
+            let mut errors = (None, None);
+            std::future::poll_fn(|cx| {
+                use std::task::Poll;
+                if errors.0.is_none()
+                    && let Poll::Ready(outcome) = first.as_mut().poll(cx)
+                {
+                    errors.0 = outcome.err();
+                }
+                if errors.1.is_none()
+                    && let Poll::Ready(outcome) = second.as_mut().poll(cx)
+                {
+                    errors.1 = outcome.err();
+                }
+                match errors {
+                    (Some(_), Some(_)) => Poll::Ready(()),
+                    _ => Poll::Pending,
+                }
+            })
+            .await;
+            [errors.0, errors.1]
+        });
+        assert_eq!(net.elapsed(), 5 * SECOND);
+        for error in errors.into_iter().flatten() {
+            let context = format!("{} {:?}: {error:?}", case.url, case.proxy);
+            assert_eq!(
+                error.kind(),
+                ErrorKind::Timeout(TimeoutKind::Total),
+                "{context}"
+            );
+            assert_eq!(error.phase(), case.phase, "{context}");
+            assert_eq!(error.sent(), RequestSent::None, "{context}");
+        }
+    }
 }
 
 #[test]
@@ -84,7 +214,7 @@ fn an_untrusted_certificate_is_not_retryable_and_says_why() {
         stream.stall().await
     });
     let pool = ConnectionPool::builder()
-        .tls(Arc::new(httpcore::mock::MockTls::new()))
+        .tls(Arc::new(MockTls::new()))
         .build(Arc::new(net.clone()));
     let error = net.run(async { pool.get("https://server.test/").await });
     let error = error.unwrap_err();
@@ -151,7 +281,7 @@ fn tls_choices_do_not_outlive_their_owners_and_connections() {
         .build(Arc::new(net.clone()));
     let alive: Vec<_> = (0..100)
         .map(|_| {
-            let connector = Arc::new(mock::MockTls::new());
+            let connector = Arc::new(MockTls::new());
             let request = http::Request::get("https://server.test/")
                 .extension(TlsOverride::new(connector.clone()))
                 .body(Body::empty())

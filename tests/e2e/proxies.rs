@@ -19,7 +19,10 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, StatusCode};
 use httpcore::{
     ConnectionPool,
-    proxy::{Proxy, ProxyError, ProxyProtocol, ProxyRules, Refusal, SocksReply, UseProxy},
+    proxy::{
+        Addresses, Proxy, ProxyError, ProxyHeader, ProxyProtocol, ProxyRules, Refusal, SocksReply,
+        UseProxy,
+    },
 };
 use httpcore_core_primitives::{
     Alpn, Body, Error, ErrorKind, ErrorPhase, Fault, NetworkStream, Partition, RequestSent,
@@ -515,20 +518,323 @@ fn one_connection_to_a_forward_proxy_serves_all_http_origins() {
 }
 
 #[test]
-fn a_refusal_to_forward_is_a_response_and_the_hook_is_not_asked() {
+fn a_refusal_to_forward_is_a_response() {
     let net = MockNet::new();
     by_hand(&net, "proxy.test", 80, |_, mut stream| async move {
-        stream.read_head().await.unwrap();
-        stream
-            .write_all("HTTP/1.1 407 Who\r\ncontent-length: 0\r\n\r\n")
-            .await
-            .unwrap();
-        stream.stall().await;
+        while let Ok(head) = stream.read_head().await {
+            if head.contains("transfer-encoding") {
+                while stream.read_exact(1).await.is_ok_and(|byte| byte[0] != b'0') {}
+                stream.read_exact(4).await.unwrap();
+            }
+            let refusal = "HTTP/1.1 407 Who\r\ncontent-length: 4\r\n\r\nwho?";
+            stream.write_all(refusal).await.unwrap();
+        }
     });
-    let hooked = proxy("http://proxy.test").with_authentication(|_| panic!("asked"));
-    let pool = pool(&net, hooked);
-    let response = net.run(pool.get("http://origin.test/")).unwrap();
-    assert_eq!(response.status(), StatusCode::PROXY_AUTHENTICATION_REQUIRED);
+    let silent = proxy("http://proxy.test").with_authentication(|_| None);
+    // Without a hook, with one that gives up, and with a body that cannot be sent again.
+    for hooked in [proxy("http://proxy.test"), silent] {
+        let pool = pool(&net, hooked);
+        let mut response = net.run(pool.get("http://origin.test/")).unwrap();
+        assert_eq!(response.status(), StatusCode::PROXY_AUTHENTICATION_REQUIRED);
+        let body = net.run(std::mem::take(response.body_mut()).bytes(100));
+        assert_eq!(body.unwrap(), "who?");
+        net.run_until_idle();
+        assert_eq!(pool.status().idle_connections, 1, "{}", pool.status());
+    }
+    let pool = pool(
+        &net,
+        proxy("http://proxy.test").with_authentication(|_| panic!("asked")),
+    );
+    let mut content = Some(Bytes::from("body"));
+    let once = Body::poll_fn(move |_| std::task::Poll::Ready(content.take().map(Ok::<_, Error>)));
+    let response = net.run(pool.request(Request::post("http://origin.test/").body(once).unwrap()));
+    assert_eq!(
+        response.unwrap().status(),
+        StatusCode::PROXY_AUTHENTICATION_REQUIRED
+    );
+}
+
+/// As [`challenge`], for requests that are forwarded.
+async fn challenge_forwarded(
+    mut stream: ServerStream,
+    rounds: usize,
+    framing: &'static str,
+    closes: bool,
+    log: Log,
+) {
+    while let Ok(head) = stream.read_head().await {
+        log.push(&*head);
+        if head.contains("content-length: 4") && stream.read_exact(4).await.is_err() {
+            return;
+        }
+        if head.contains(&format!("proxy-authorization: Token {rounds}\r\n")) {
+            stream.write_all(HELLO).await.unwrap();
+            continue;
+        }
+        let nonce = (0..rounds)
+            .find(|round| head.contains(&format!("Token {round}\r\n")))
+            .map_or(1, |round| round + 1);
+        let challenge = format!(
+            "HTTP/1.1 407 Who\r\nproxy-authenticate: Token {nonce}\r\n{framing}\r\n\r\nwho?"
+        );
+        if stream.write_all(challenge).await.is_err() || closes {
+            return;
+        }
+    }
+}
+
+fn forward_obedient(calls: &Arc<AtomicUsize>) -> Proxy {
+    let calls = calls.clone();
+    proxy("http://proxy.test").with_authentication(move |challenge| {
+        assert_eq!(challenge.target, "http://origin.test/x?y");
+        assert_eq!(*challenge.method, http::Method::POST);
+        calls.fetch_add(1, Ordering::Relaxed);
+        challenge.values().next().cloned()
+    })
+}
+
+#[test]
+fn challenges_to_forwarded_requests_are_answered_on_the_same_connection() {
+    for (framing, closes, connections) in [
+        ("content-length: 4", false, 1),
+        ("content-length: 4\r\nconnection: close", false, 3),
+        // It closes without saying so.
+        ("content-length: 4", true, 3),
+        // The end of the connection is the end of the body.
+        ("a: b", true, 3),
+    ] {
+        let (net, log, calls) = (MockNet::new(), Log::default(), Arc::default());
+        let servers = log.clone();
+        let served = by_hand(&net, "proxy.test", 80, move |_, stream| {
+            challenge_forwarded(stream, 2, framing, closes, servers.clone())
+        });
+        let pool = builder!()
+            .proxy(forward_obedient(&calls))
+            .max_connections(1)
+            .build(Arc::new(net.clone()));
+        net.run(async {
+            let post = Request::post("http://origin.test/x?y").body(Body::from("body"));
+            assert_eq!(
+                send(&pool, post.unwrap()).await.unwrap(),
+                "hello",
+                "{framing:?}"
+            );
+        });
+        assert_eq!(served.attempts(), connections, "{framing:?}");
+        assert_eq!(calls.load(Ordering::Relaxed), 2, "{framing:?}");
+        assert_eq!(log.lines().len(), 3, "{framing:?}: {:?}", log.lines());
+        net.run_until_idle();
+        let status = pool.status();
+        assert_eq!(
+            (status.active_requests, status.idle_connections),
+            (0, 1),
+            "{status}"
+        );
+    }
+}
+
+#[test]
+fn a_fourth_challenge_to_a_forwarded_request_is_its_response() {
+    for closes in [false, true] {
+        let (net, calls) = (MockNet::new(), Arc::default());
+        let served = by_hand(&net, "proxy.test", 80, move |_, stream| {
+            challenge_forwarded(stream, 9, "content-length: 4", closes, Log::default())
+        });
+        let pool = pool(&net, forward_obedient(&calls));
+        let post = Request::post("http://origin.test/x?y").body(Body::from("body"));
+        let response = net.run(pool.request(post.unwrap())).unwrap();
+        assert_eq!(response.status(), StatusCode::PROXY_AUTHENTICATION_REQUIRED);
+        assert_eq!(response.headers()["proxy-authenticate"], "Token 4");
+        assert_eq!(calls.load(Ordering::Relaxed), 3);
+        assert_eq!(served.attempts(), if closes { 4 } else { 1 });
+    }
+}
+
+#[test]
+fn an_answered_challenge_has_its_connection_until_the_end() {
+    // Two requests at once on one slot: the rounds of one are not interrupted by the other.
+    let (net, log) = (MockNet::new(), Log::default());
+    let servers = log.clone();
+    let served = by_hand(&net, "proxy.test", 80, move |_, stream| {
+        challenge_forwarded(stream, 3, "content-length: 4", false, servers.clone())
+    });
+    served.link(Link::new().latency(Duration::from_millis(10)));
+    let pool = builder!()
+        .proxy(forward_obedient(&Arc::default()))
+        .max_connections(1)
+        .build(Arc::new(net.clone()));
+    net.run(async {
+        let post = |name: &str| {
+            let request = Request::post("http://origin.test/x?y").header("x-name", name);
+            send(&pool, request.body(Body::from("body")).unwrap())
+        };
+        let (mut one, mut two) = (Box::pin(post("one")), Box::pin(post("two")));
+        let (mut first, mut second) = (None, None);
+        std::future::poll_fn(|cx| {
+            use std::task::Poll;
+            if first.is_none()
+                && let Poll::Ready(done) = one.as_mut().poll(cx)
+            {
+                first = Some(done);
+            }
+            if second.is_none()
+                && let Poll::Ready(done) = two.as_mut().poll(cx)
+            {
+                second = Some(done);
+            }
+            if first.is_some() && second.is_some() {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
+        assert_eq!(first.unwrap().unwrap(), "hello");
+        assert_eq!(second.unwrap().unwrap(), "hello");
+    });
+    let names: Vec<bool> = log
+        .heads()
+        .iter()
+        .map(|head| head.contains("x-name: one"))
+        .collect();
+    assert_eq!(names, [true, true, true, true, false, false, false, false]);
+}
+
+#[test]
+fn a_challenge_to_a_forwarded_request_is_cancelled_at_any_moment_without_leaks() {
+    let swept = Sweep::polls().run(|net| {
+        let served = by_hand(net, "proxy.test", 80, |_, stream| {
+            challenge_forwarded(stream, 2, "content-length: 4", false, Log::default())
+        });
+        served.link(Link::new().latency(Duration::from_millis(10)));
+        let pool = builder!()
+            .proxy(forward_obedient(&Arc::default()))
+            .max_connections(1)
+            .build(Arc::new(net.clone()));
+        let (main, counted, then) = (pool.clone(), pool.clone(), pool);
+        let post = || {
+            let request = Request::post("http://origin.test/x?y");
+            request.body(Body::from("body")).unwrap()
+        };
+        Scenario::new(async move {
+            assert_eq!(send(&main, post()).await.unwrap(), "hello");
+        })
+        .counting(move || {
+            let status = counted.status();
+            vec![
+                ("active requests", status.active_requests),
+                ("queued requests", status.queued_requests),
+            ]
+        })
+        .then(async move {
+            assert_eq!(send(&then, post()).await.unwrap(), "hello");
+        })
+        .allow_tasks(3)
+        .allow_streams(2)
+        .allow_timers(4)
+        .allow_attempts(1)
+    });
+    assert!(swept.points > 4, "{}", swept.points);
+}
+
+// The PROXY protocol.
+
+#[test]
+fn a_proxy_header_is_the_first_thing_on_the_connection_it_is_for() {
+    const V1: &str = "PROXY TCP4 192.0.2.1 192.0.2.9 5000 80\r\n";
+    let addresses = |port: u16| {
+        Addresses::new(
+            ([192, 0, 2, 1], port).into(),
+            "192.0.2.9:80".parse().unwrap(),
+        )
+    };
+    let header = ProxyHeader::v1().with_addresses(addresses(5000));
+    // Straight to the origin and to a proxy that forwards; in the tunnel of one that does not.
+    for (url, through, before) in [
+        ("http://origin.test/", None, &[][..]),
+        ("https://origin.test/", None, &[]),
+        ("http://origin.test/", Some("http://proxy.test"), &[]),
+        (
+            "https://origin.test/",
+            Some("http://proxy.test"),
+            &[Layer::Connect("origin.test:443")],
+        ),
+    ] {
+        let (net, log) = (MockNet::new(), Log::default());
+        for (host, port) in [
+            ("origin.test", 80),
+            ("origin.test", 443),
+            ("proxy.test", 80),
+        ] {
+            let log = log.clone();
+            by_hand(&net, host, port, move |_, stream| {
+                let log = log.clone();
+                async move {
+                    let mut stream = accept(stream, before, &log).await.unwrap();
+                    let header = stream.read_exact(V1.len()).await.unwrap();
+                    log.push(String::from_utf8_lossy(&header));
+                    if url.starts_with("https:") {
+                        stream = accept(stream, &[Layer::Tls("origin.test")], &log)
+                            .await
+                            .unwrap();
+                    }
+                    answer(stream, log).await;
+                }
+            });
+        }
+        let mut builder = builder!().proxy_header(header.clone());
+        if let Some(through) = through {
+            builder = builder.proxy(proxy(through));
+        }
+        let pool = builder.build(Arc::new(net.clone()));
+        net.run(async {
+            for _ in 0..2 {
+                assert_eq!(get(&pool, url).await.unwrap(), "hello", "{url} {through:?}");
+            }
+            // Another client's connection is another one.
+            let other = ProxyHeader::v1().with_addresses(addresses(5001));
+            let body = send(&pool, with(url, other)).await;
+            assert_eq!(body.unwrap(), "hello", "{url} {through:?}");
+        });
+        let headers: Vec<_> = log
+            .heads()
+            .into_iter()
+            .filter(|l| l.starts_with("PROXY"))
+            .collect();
+        assert_eq!(
+            headers,
+            [V1.to_owned(), V1.replace("5000", "5001")],
+            "{url}"
+        );
+    }
+}
+
+#[test]
+fn a_proxy_header_reports_the_connections_own_addresses_or_none() {
+    let net = MockNet::new();
+    let seen = Log::default();
+    let log = seen.clone();
+    net.serve("origin.test", 80, move |mut stream| {
+        let log = log.clone();
+        async move {
+            let peer = stream.peer().unwrap();
+            let line = stream.read_until(b"\r\n").await.unwrap();
+            let line = String::from_utf8_lossy(&line).into_owned();
+            log.push(line.replace(&peer.port().to_string(), "PORT"));
+            answer(stream, Log::default()).await;
+        }
+    });
+    let pool = builder!().build(Arc::new(net.clone()));
+    for header in [ProxyHeader::v1(), ProxyHeader::v1().with_addresses(None)] {
+        net.run(send(&pool, with("http://origin.test/", header)))
+            .unwrap();
+    }
+    let lines = seen.heads();
+    assert!(
+        lines[0].starts_with("PROXY TCP") && lines[0].contains("PORT 80"),
+        "{lines:?}"
+    );
+    assert_eq!(lines[1], "PROXY UNKNOWN\r\n");
 }
 
 #[test]

@@ -60,9 +60,11 @@ fn serve(net: &MockNet, answers: &'static [&'static str]) -> Arc<Mutex<Vec<Strin
 
 /// Everything that happens, in a word each, up to `most` of them.
 async fn told(source: &mut EventSource, most: usize) -> Vec<String> {
-    let mut told = Vec::new();
+    let mut told: Vec<String> = Vec::new();
     while told.len() < most {
-        told.push(match source.step().await {
+        let step = source.step().await;
+        let is_error = matches!(step, Some(Err(_)));
+        let line = match step {
             Some(Ok(SourceEvent::Opened)) => "opened".to_owned(),
             Some(Ok(SourceEvent::Event(event))) => format!("{}={}", event.id, event.data),
             Some(Ok(SourceEvent::Waiting {
@@ -75,7 +77,12 @@ async fn told(source: &mut EventSource, most: usize) -> Vec<String> {
             Some(Ok(other)) => format!("{other:?}"),
             Some(Err(error)) => format!("{:?}: {error}", error.kind()),
             None => break,
-        });
+        };
+        if is_error && told.last() == Some(&line) {
+            // It is returned again, and never the end.
+            break;
+        }
+        told.push(line);
     }
     told
 }
@@ -107,6 +114,26 @@ fn an_event_is_there_when_its_last_byte_is() {
     });
     // The response ended well, and its connection serves others.
     assert_eq!(pool.status().idle_connections, 1);
+}
+
+#[test]
+fn error_that_ends_the_events_of_a_response_is_returned_again() {
+    let net = MockNet::new();
+    net.serve("server.test", 80, async |mut stream| {
+        stream.read_head().await.unwrap();
+        stream.write_all(HEAD).await.unwrap();
+        chunk(&mut stream, "data: one\n\ndata: tw").await;
+    });
+    let pool = ConnectionPool::new(Arc::new(net.clone()));
+    net.run(async {
+        let response = pool.get("http://server.test/").await.unwrap();
+        let mut events = Events::new(response, Limits::default()).unwrap();
+        assert_eq!(events.event().await.unwrap().unwrap().data, "one");
+        for _ in 0..3 {
+            let error = events.event().await.unwrap().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ConnectionClosed);
+        }
+    });
 }
 
 #[test]
@@ -391,8 +418,9 @@ fn an_answer_without_events_is_the_end() {
         let told = net.run(told(&mut source, 100));
         let expected = end
             .map(|status| format!("Protocol: response is not an event stream (status {status})"));
+        let is_end = expected.is_none();
         assert_eq!(told, Vec::from_iter(expected), "{answer}");
-        assert!(net.run(source.event()).is_none());
+        assert_eq!(net.run(source.event()).is_none(), is_end);
     }
 }
 
@@ -415,7 +443,8 @@ fn what_cannot_be_asked_for_ends_at_once() {
         let mut source = pool.events(subscription);
         let error = net.run(source.event()).unwrap().unwrap_err();
         assert_eq!(error.kind(), kind);
-        assert!(net.run(source.event()).is_none());
+        let again = net.run(source.event()).unwrap().unwrap_err();
+        assert_eq!(again.kind(), kind);
     }
     let secure = MockNet::new();
     let expired = TlsServer::new().bad_certificate("expired");
@@ -452,7 +481,8 @@ fn a_drained_pool_ends_a_source_that_is_listening() {
         });
         let error = source.event().await.unwrap().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::PoolClosed);
-        assert!(source.event().await.is_none());
+        let again = source.event().await.unwrap().unwrap_err();
+        assert_eq!(again.kind(), ErrorKind::PoolClosed);
     });
     assert_eq!(net.elapsed(), SECOND);
 }

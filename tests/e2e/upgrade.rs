@@ -458,3 +458,66 @@ fn a_thread_that_waits_speaks_websocket_by_tungstenite_itself() {
     drop(socket);
     assert_eq!(pool.status().active_requests, 0);
 }
+
+#[test]
+fn reading_an_upgraded_stream_that_was_reset_fails_again_and_never_ends() {
+    let net = MockNet::new();
+    net.serve("server.test", 80, async |mut stream| {
+        stream.read_head().await.unwrap();
+        let answer =
+            "HTTP/1.1 101 Switching Protocols\r\nupgrade: shout/2\r\nconnection: upgrade\r\n\r\n";
+        stream.write_all(answer).await.unwrap();
+        stream.reset();
+    });
+    let pool = ConnectionPool::new(Arc::new(net.clone()));
+    let client = Client::new(pool, Arc::new(net.clone()), "http://server.test");
+    net.run(async {
+        let mut stream = open(&client, upgrade(&client, "/")).await.unwrap();
+        let mut heard = BytesMut::new();
+        for _ in 0..3 {
+            let error = stream.read(&mut heard).await.unwrap_err();
+            assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+        }
+        let (mut reader, _writer) = stream.split();
+        let error = reader.read(&mut heard).await.unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    });
+}
+
+/// A socket reports a reset once, and then an end.
+#[test]
+fn reading_an_upgraded_socket_that_was_reset_fails_again_and_never_ends() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            head.push(byte[0]);
+        }
+        let answer =
+            b"HTTP/1.1 101 Switching Protocols\r\nupgrade: shout/2\r\nconnection: upgrade\r\n\r\n";
+        stream.write_all(answer).unwrap();
+        // The first byte of the client, after which it waits for an answer.
+        stream.read_exact(&mut [0]).unwrap();
+        let socket = socket2::SockRef::from(&stream);
+        socket.set_linger(Some(Duration::ZERO)).unwrap();
+    });
+    let pool = ConnectionPool::builder().build_blocking().unwrap();
+    let request = http::Request::get(&url)
+        .header("connection", "Upgrade")
+        .header("upgrade", "shout/2")
+        .body(Body::empty())
+        .unwrap();
+    let mut response = pool.request(request).unwrap();
+    let upgraded = Upgraded::take_from(&mut response).unwrap();
+    let mut stream = pool.stream(upgraded);
+    stream.write_all(b"x").unwrap();
+    for _ in 0..3 {
+        let error = stream.read(&mut [0; 8]).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    }
+    server.join().unwrap();
+}

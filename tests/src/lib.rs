@@ -26,9 +26,12 @@ struct MockReadme;
 #[doc = include_str!("../../docs/testing.md")]
 struct TestingGuide;
 
-/// The examples of the guides, one module for each chapter.
+/// The examples of the guides, one module for each chapter. Those on other projects' clients are in
+/// `tests/integrations`.
 #[cfg(doctest)]
 mod guides {
+    #[doc = include_str!("../../docs/guides/src/blocking.md")]
+    mod blocking {}
     #[doc = include_str!("../../docs/guides/src/errors.md")]
     mod errors {}
     #[doc = include_str!("../../docs/guides/src/from-hyper-util.md")]
@@ -43,6 +46,8 @@ mod guides {
     mod implementing {}
     #[doc = include_str!("../../docs/guides/src/limits.md")]
     mod limits {}
+    #[doc = include_str!("../../docs/guides/src/no-runtime.md")]
+    mod no_runtime {}
     #[doc = include_str!("../../docs/guides/src/names.md")]
     mod names {}
     #[doc = include_str!("../../docs/guides/src/observing.md")]
@@ -67,6 +72,8 @@ mod guides {
     mod tls {}
     #[doc = include_str!("../../docs/guides/src/tokio.md")]
     mod tokio {}
+    #[doc = include_str!("../../docs/guides/src/tower.md")]
+    mod tower {}
     #[doc = include_str!("../../docs/guides/src/websocket.md")]
     mod websocket {}
 }

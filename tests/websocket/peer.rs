@@ -151,6 +151,13 @@ pub(crate) fn receive(link: Link, frames: &[u8], config: Config) -> (String, Str
         let mut received = Vec::new();
         while let Some(next) = socket.message().await {
             received.push(message(&next));
+            if next.is_err() {
+                // It is returned again, and never the end.
+                let again = socket.message().await.map(|next| message(&next));
+                assert_eq!(again.as_ref(), received.last());
+                assert!(socket.close(None).await.is_err());
+                break;
+            }
         }
         received.join(", ")
     });

@@ -348,7 +348,8 @@ fn an_answer_to_a_close_with_a_code_that_may_not_be_sent_is_a_protocol_error() {
             let opened = pool.websocket(handshake()).await.unwrap();
             let mut socket = WebSocket::new(opened.stream, Config::default());
             let ended = socket.close(None).await;
-            assert!(socket.message().await.is_none());
+            let again = socket.message().await.unwrap().unwrap_err();
+            assert!(matches!(again, MessageError::Protocol(_)), "{again}");
             ended
         });
         let Err(MessageError::Protocol(why)) = ended else {

@@ -10,7 +10,13 @@ use crate::test::counted;
 const OLDEST: &str = "1.88";
 
 /// Workspaces of their own, whose dependencies stay out of the main workspace.
-const OUTSIDE: [&str; 4] = ["fuzz", "differential", EXAMPLES, "benches/peers"];
+const OUTSIDE: [&str; 5] = [
+    "fuzz",
+    "differential",
+    EXAMPLES,
+    "benches/peers",
+    "tests/integrations",
+];
 
 /// Programs as users write them.
 const EXAMPLES: &str = "docs/examples";
@@ -31,7 +37,7 @@ pub(crate) fn fmt(only_report: bool) -> Outcome {
 
 pub(crate) fn lint() -> Outcome {
     lint_workspace()?;
-    // Without the peers, which build C libraries for minutes.
+    // Without the peers, which build C libraries for minutes, and without other projects' clients.
     for folder in &OUTSIDE[..3] {
         execute(
             cargo()
@@ -94,6 +100,31 @@ pub(crate) fn doc() -> Outcome {
     };
     view(&["--document-private-items"])?;
     view(&[])?;
+    Ok(Report::default())
+}
+
+/// Checks what other systems than Linux build: mio without epoll, and no option that Linux alone has. It
+/// is compiled and not run, since the numbers of flags are those of other systems.
+pub(crate) fn portable() -> Outcome {
+    execute(
+        cargo()
+            // Without TLS, which has no sockets of its own.
+            .args([
+                "check",
+                "--locked",
+                "-p",
+                "httpcore",
+                "-p",
+                "httpcore-net-smol",
+            ])
+            .args(["--no-default-features", "--features"])
+            .arg("httpcore/epoll,httpcore/http2,httpcore/tokio")
+            .env(
+                "RUSTFLAGS",
+                "-D warnings --cfg httpcore_portable --cfg mio_unsupported_force_poll_poll",
+            )
+            .env("CARGO_TARGET_DIR", target().join("portable")),
+    )?;
     Ok(Report::default())
 }
 

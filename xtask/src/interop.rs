@@ -35,6 +35,8 @@ pub(crate) fn run() -> Outcome {
         ("microsocks", debian.has("microsocks", &["microsocks"])),
         ("privoxy", debian.has("privoxy", &["privoxy"])),
         ("stunnel", debian.has("stunnel4", &["stunnel4"])),
+        ("nghttpx", debian.has("nghttpx", &["nghttp2-proxy"])),
+        ("mitmproxy", mitmproxy(&debian, &folder)),
         // Installed in the same environment as httpbin.
         ("hypercorn", python(&debian, &folder)),
         ("uvicorn", python(&debian, &folder)),
@@ -66,14 +68,23 @@ pub(crate) fn run() -> Outcome {
     Ok(report)
 }
 
-/// Installs gunicorn, httpbin, Hypercorn, uvicorn and websockets in a virtual environment, which is
-/// created again when the list of packages has changed.
+/// Installs gunicorn, httpbin, Hypercorn, uvicorn and websockets in a virtual environment.
 fn python(debian: &Debian, folder: &Path) -> Found {
+    environment(debian, &folder.join("venv"), "requirements.txt")
+}
+
+/// Installs mitmproxy in an environment of its own: it demands versions that the other packages do not have.
+fn mitmproxy(debian: &Debian, folder: &Path) -> Found {
+    let list = "requirements-mitmproxy.txt";
+    environment(debian, &folder.join("mitmproxy"), list)
+}
+
+/// Installs the packages of a list in a virtual environment, which is created again when the list has changed.
+fn environment(debian: &Debian, venv: &Path, list: &str) -> Found {
     debian.has("python3", &["python3", "python3-venv"])?;
     let failed = |what: &dyn std::fmt::Display| Missing::Failed(what.to_string());
-    let list = root().join("tests/servers/requirements.txt");
+    let list = root().join("tests/servers").join(list);
     let wanted = fs::read(&list).map_err(|error| failed(&error))?;
-    let venv = folder.join("venv");
     let stamp = venv.join("requirements.txt");
     if fs::read(&stamp).is_ok_and(|installed| installed == wanted) {
         return Ok(());
@@ -82,7 +93,7 @@ fn python(debian: &Debian, folder: &Path) -> Found {
         execute(
             Command::new("python3")
                 .args(["-m", "venv", "--clear"])
-                .arg(&venv),
+                .arg(venv),
         )
     };
     if make().is_err() {
@@ -90,7 +101,7 @@ fn python(debian: &Debian, folder: &Path) -> Found {
         debian.install(&["python3-venv"])?;
         make().map_err(Missing::Failed)?;
     }
-    pip(&venv, &list)?;
+    pip(venv, &list)?;
     fs::write(&stamp, wanted).map_err(|error| failed(&error))
 }
 

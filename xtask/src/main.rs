@@ -12,6 +12,7 @@ mod cargo;
 mod deny;
 mod differential;
 mod fuzz;
+mod integrations;
 mod interop;
 mod picture;
 mod release;
@@ -45,7 +46,11 @@ cargo xtask COMMAND
   examples  the programs in docs/examples, which are a workspace of their own, and their tests
   matrix    every combination of features, up to two at a time, and the oldest supported compiler
             where it is installed
+  portable  check what systems without epoll build, on this one
   interop   tests against real servers; missing servers are installed where that is possible
+  integrations
+            other projects' clients on our pool (tonic, kube, object_store and others), against their
+            servers; CI tests those that take little time to build
   fuzz      fuzz one target (TARGET --for 60s); without arguments, list the targets
   differential
             read the responses of our tests with other clients; known differences are in docs/
@@ -84,8 +89,10 @@ fn main() -> ExitCode {
             Step::new("test", || test::run(&[])),
             Step::new("examples", cargo::examples),
             Step::new("matrix", cargo::matrix),
+            Step::new("portable", cargo::portable),
             Step::new("counts", || bench::run("counts", &[])),
             Step::new("interop", interop::run),
+            Step::new("integrations", integrations::run),
         ]),
         "fmt" => single("fmt", || {
             cargo::fmt(rest.iter().any(|word| word == "--check"))
@@ -104,7 +111,9 @@ fn main() -> ExitCode {
         "test" => single("test", || test::run(rest)),
         "examples" => single("examples", cargo::examples),
         "matrix" => single("matrix", cargo::matrix),
+        "portable" => single("portable", cargo::portable),
         "interop" => single("interop", interop::run),
+        "integrations" => single("integrations", integrations::run_all),
         "fuzz" => single("fuzz", || fuzz::run(rest)),
         "differential" => single("differential", differential::run),
         "counts" => single("counts", || bench::run("counts", rest)),

@@ -1,4 +1,4 @@
-//! The workloads, for clients on one thread of tokio.
+//! The workloads, for clients on tokio: on one thread, or on `--workers`.
 
 use std::{
     future::Future,
@@ -37,7 +37,12 @@ pub trait Client: Clone + Send + Sync + Sized + 'static {
 /// Runs the program of a client.
 pub fn run_on_tokio<C: Client>() -> ! {
     run(|task| {
-        let runtime = tokio::runtime::Builder::new_current_thread()
+        let mut builder = match task.workers {
+            0 => tokio::runtime::Builder::new_current_thread(),
+            _ => tokio::runtime::Builder::new_multi_thread(),
+        };
+        let runtime = builder
+            .worker_threads(task.workers.max(1))
             .enable_all()
             .build()?;
         let outcome = runtime.block_on(work::<C>(task));

@@ -16,7 +16,7 @@ use std::{
 use bytes::Bytes;
 use httpcore::{
     Body, ConnectionPool, EventLoop, Request, backend::BoxFuture, config::PoolConfig,
-    extensions::ConnectionPolicy, net::Resolve, tls::RustlsConnector,
+    extensions::ConnectionPolicy, net::Resolve, proxy::Proxy, tls::RustlsConnector,
 };
 use httpcore_benches::{CHUNK_BYTES, Failure, Latencies, Meter, Outcome, Task, Workload, run};
 
@@ -68,6 +68,10 @@ fn pool(task: &Task, epoll: &EventLoop) -> Result<ConnectionPool, Failure> {
             .root_pem_file(ca)?
             .session_cache_size(if task.resume { 64 } else { 0 });
         builder = builder.tls(Arc::new(connector.build()?));
+    }
+    if let Some(proxy) = &task.proxy {
+        let proxy: Proxy = proxy.parse()?;
+        builder = builder.proxy(proxy.with_tunnel_for_http(true));
     }
     Ok(builder.build(epoll.backend()))
 }

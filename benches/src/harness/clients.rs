@@ -92,11 +92,13 @@ pub(crate) fn gather(is_quick: bool, report: &mut Report) -> Result<Vec<Client>,
     let peers: &[(&str, &str)] = if is_quick {
         &[
             ("baseline", "baseline"),
+            ("ours-tokio", "httpcore on tokio"),
             ("hyper-util", "hyper + hyper-util"),
         ]
     } else {
         &[
             ("baseline", "baseline"),
+            ("ours-tokio", "httpcore on tokio"),
             ("hyper", "hyper, no pool"),
             ("hyper-util", "hyper + hyper-util"),
             ("reqwest", "reqwest"),
@@ -200,7 +202,12 @@ impl Client {
 
     /// Whether it is known not to support `workload`, or to take too long.
     pub(crate) fn skips(&self, workload: &Workload) -> bool {
+        // The others have one thread.
+        if workload.workers > 0 && !["ours-tokio", "hyper-util"].contains(&self.name) {
+            return true;
+        }
         match (&self.program, workload.how) {
+            (_, How::Tunnel) => self.name != "ours",
             (Program::Wrk(_), how) => {
                 workload.is_http2() || !matches!(how, How::Get | How::Download)
             }
@@ -267,6 +274,10 @@ impl Client {
             LIMIT
         };
         match &self.program {
+            // Several threads need several processors.
+            Program::Ours(program) if workload.workers > 0 => {
+                read_run(&run(limit, &[], program, &words(workload.timed))?.0)
+            }
             Program::Ours(program) => read_run(&pinned(limit, program, &words(workload.timed))?),
             Program::Python(python) => {
                 let script = root().join("benches/peers/client.py");

@@ -27,6 +27,8 @@ pub(crate) enum Bound {
     AtMost(f64),
     /// At most what the baseline client takes in the same run.
     Baseline,
+    /// At most this share of what hyper with its pool takes in the same run.
+    OfHyper(f64),
 }
 
 /// A goal of one of our clients.
@@ -52,6 +54,16 @@ const fn blocking(workload: &'static str, metric: Metric, most: f64) -> Goal {
     Goal {
         client: "ours-blocking",
         ..goal(workload, metric, most)
+    }
+}
+
+/// A goal of our client on tokio, beside hyper with its pool on the same runtime.
+const fn on_tokio(workload: &'static str, metric: Metric, share: f64) -> Goal {
+    Goal {
+        client: "ours-tokio",
+        workload,
+        metric,
+        bound: Bound::OfHyper(share),
     }
 }
 
@@ -99,6 +111,8 @@ pub(crate) const GOALS: &[Goal] = &[
     goal("tls-resumed", Metric::Processor, 1.10),
     goal("h1-download", Metric::Processor, 1.05),
     goal("https-download", Metric::Processor, 1.05),
+    on_tokio("h1-64", Metric::Instructions, 0.6),
+    on_tokio("h1-64", Metric::Calls, 1.0),
     goal("h2c-100", Metric::ProcessorToHyper, 1.0),
     goal("h2-100", Metric::ProcessorToHyper, 1.0),
 ];
@@ -138,6 +152,7 @@ impl Goal {
         match self.bound {
             Bound::AtMost(most) => Some(most),
             Bound::Baseline => self.metric.of(row, "baseline"),
+            Bound::OfHyper(share) => Some(self.metric.of(row, "hyper-util")? * share),
         }
     }
 
@@ -152,12 +167,12 @@ impl Goal {
     pub(crate) fn title(&self) -> String {
         let workload = WORKLOADS.iter().find(|known| known.name == self.workload);
         let title = workload.map_or(self.workload, |workload| workload.title);
-        let blocking = if self.client == "ours" {
-            ""
-        } else {
-            ", blocking"
+        let client = match self.client {
+            "ours" => "",
+            "ours-tokio" => ", on tokio",
+            _ => ", blocking",
         };
-        format!("{title}{blocking}")
+        format!("{title}{client}")
     }
 }
 

@@ -22,8 +22,9 @@ use xtask::{
 };
 
 /// Program and workload; `program/workload` in the file.
-const WATCHED: [(&str, &str); 10] = [
+const WATCHED: [(&str, &str); 11] = [
     ("ours", "h1"),
+    ("ours", "h1-tunnel"),
     ("ours", "h1-64"),
     ("ours", "h1-64-four-fields"),
     ("ours", "h1-fields"),
@@ -52,6 +53,8 @@ const TOLERANCE: Counts = Counts {
     system_calls: 0.1,
     lock_acquisitions: 0.1,
 };
+/// Accepted difference between a request through a tunnel and one without, in instructions: a share.
+const TUNNEL_TOLERANCE: f64 = 0.01;
 /// Accepted growth of system calls with many in flight, and where a large body waits for room repeatedly:
 /// a share, and an absolute minimum. An HTTP/2 connection is asked whether it is open once for each 50 µs, and
 /// so the number depends on how long an iteration of the loop takes.
@@ -71,6 +74,20 @@ type Workloads = BTreeMap<String, Counts>;
 
 fn file() -> PathBuf {
     root().join("benches/baseline.json")
+}
+
+/// Returns what a request costs more through a tunnel than without, if that is too much. The two are counted in
+/// one run, and so are comparable anywhere.
+fn tunnel_excess(counted: &Workloads) -> Option<String> {
+    let (direct, tunnel) = (counted.get("ours/h1")?, counted.get("ours/h1-tunnel")?);
+    let share = tunnel.instructions / direct.instructions - 1.0;
+    (share > TUNNEL_TOLERANCE).then(|| {
+        format!(
+            "ours/h1-tunnel: {:.1} % more instructions than ours/h1, and not at most {:.0} %",
+            share * 100.0,
+            TUNNEL_TOLERANCE * 100.0
+        )
+    })
 }
 
 /// Counts, and compares with the accepted counts. The step `counts` of `ci`.
@@ -125,6 +142,7 @@ pub fn check() -> Outcome {
         }
         worse.extend(excess(name, &counts, before));
     }
+    worse.extend(tunnel_excess(&counted));
     let gone = accepted.keys().filter(|name| !counted.contains_key(*name));
     worse.extend(gone.map(|name| format!("{name} is in the baseline and was not counted")));
     if worse.is_empty() {
@@ -358,6 +376,20 @@ mod tests {
             let mut now = BEFORE;
             grow(&mut now);
             assert_eq!(excess("ours/h1", &now, &BEFORE).len(), 1, "{now:?}");
+        }
+    }
+
+    #[test]
+    fn a_tunnel_that_costs_more_than_one_percent_is_reported() {
+        for (tunnel, is_reported) in [(9_000.0, false), (10_100.0, false), (10_101.0, true)] {
+            let mut counted = Workloads::from([("ours/h1".to_owned(), BEFORE)]);
+            assert_eq!(tunnel_excess(&counted), None);
+            let counts = Counts {
+                instructions: tunnel,
+                ..BEFORE
+            };
+            counted.insert("ours/h1-tunnel".to_owned(), counts);
+            assert_eq!(tunnel_excess(&counted).is_some(), is_reported, "{tunnel}");
         }
     }
 

@@ -100,7 +100,7 @@ fn count(
     let words = |requests| workload.words(site, requests);
     let each = |twice: u64, once: u64| (twice as f64 - once as f64) / n as f64;
     match workload.how {
-        How::Get | How::Connect | How::Resume => {
+        How::Get | How::Tunnel | How::Connect | How::Resume => {
             if plan.has_valgrind {
                 // Callgrind writes a file only where a profile is needed.
                 let is_profiled =

@@ -222,6 +222,7 @@ fn goals(results: &Results) -> Table {
             match goal.bound {
                 Bound::AtMost(most) => format!("≤ {}", show(most)),
                 Bound::Baseline => "≤ baseline".to_owned(),
+                Bound::OfHyper(share) => format!("≤ {share} of hyper + hyper-util"),
             },
             show(ours),
             if is_met { "met" } else { "not met" }.to_owned(),

@@ -12,6 +12,8 @@ pub(crate) struct Workload {
     pub(crate) path: &'static str,
     pub(crate) how: How,
     pub(crate) in_flight: u64,
+    /// Number of threads, of clients that can have several; 0 for one.
+    pub(crate) workers: usize,
     /// Number of requests in the first counted run; the second has twice as many, and the difference
     /// counts.
     pub(crate) counted: u64,
@@ -25,6 +27,8 @@ pub(crate) struct Workload {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum How {
     Get,
+    /// The same through a tunnel.
+    Tunnel,
     /// A large response: only system calls are counted, for the whole of it.
     Download,
     Upload,
@@ -46,6 +50,7 @@ const fn get(name: &'static str, title: &'static str, port: &'static str) -> Wor
         path: "/hello",
         how: How::Get,
         in_flight: 1,
+        workers: 0,
         counted: 400,
         timed: 2_000,
         is_quick: false,
@@ -97,6 +102,18 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         ..get("h1-64", "HTTP/1.1, 64 in flight", "h1")
     },
     Workload {
+        in_flight: 64,
+        workers: 2,
+        counted: 640,
+        timed: 40_000,
+        is_quick: true,
+        ..get(
+            "h1-64-workers2",
+            "HTTP/1.1, 64 in flight, tokio with two workers",
+            "h1",
+        )
+    },
+    Workload {
         in_flight: 1_000,
         counted: 1_000,
         timed: 8_000,
@@ -116,6 +133,11 @@ pub(crate) const WORKLOADS: &[Workload] = &[
             "HTTP/1.1, 4 response fields and 64 bytes, 64 in flight",
             "h1",
         )
+    },
+    Workload {
+        how: How::Tunnel,
+        timed: 0,
+        ..get("h1-tunnel", "HTTP/1.1, sequential, through a tunnel", "h1")
     },
     Workload {
         path: "/bytes/10240",
@@ -212,7 +234,7 @@ impl Workload {
     /// Returns the command line of a client for `requests` requests.
     pub(crate) fn words(&self, site: &Site<'_>, requests: u64) -> Vec<String> {
         let kind = match self.how {
-            How::Get | How::Download => "get",
+            How::Get | How::Tunnel | How::Download => "get",
             How::Upload => "upload",
             How::Connect | How::Resume => "connect",
             How::Idle => "idle",
@@ -234,6 +256,9 @@ impl Workload {
             option("--requests", requests.to_string());
             option("--in-flight", self.in_flight.to_string());
         }
+        if self.how == How::Tunnel {
+            option("--proxy", format!("http://{}", site.addr));
+        }
         if self.how == How::Upload {
             option("--size", LARGE.to_string());
         }
@@ -242,6 +267,9 @@ impl Workload {
         }
         if self.is_tls() {
             option("--ca", site.ca.to_owned());
+        }
+        if self.workers > 0 {
+            words.extend(["--workers".to_owned(), self.workers.to_string()]);
         }
         words.extend(self.is_http2().then(|| "--http2".to_owned()));
         words.extend((self.how == How::Resume).then(|| "--resume".to_owned()));

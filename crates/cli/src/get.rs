@@ -66,6 +66,12 @@ pub(crate) fn run(options: &Get) -> Result<(), Exit> {
     })
 }
 
+/// Returns whether anything goes to stdout.
+pub(crate) fn prints(options: &Get) -> bool {
+    let to_file = options.output.as_ref();
+    options.include_head || to_file.is_none_or(|path| path.as_os_str() == "-")
+}
+
 /// Returns a connector for the options, if they differ from the default.
 pub(crate) fn tls(options: &Tls) -> Result<Option<Arc<dyn TlsConnector>>, Exit> {
     if options.roots.is_none() && options.certificate.is_none() && !options.insecure {

@@ -98,12 +98,7 @@ impl<E: StdError + 'static> From<E> for Exit {
 
 fn main() -> ExitCode {
     let done = match args::parse(lexopt::Parser::from_env()) {
-        Ok(args::Command::Help) => print(HELP),
-        Ok(args::Command::Version) => print(concat!("httpcore ", env!("CARGO_PKG_VERSION"), "\n")),
-        Ok(args::Command::Get(options)) => get::run(&options),
-        Ok(args::Command::Ws(options)) => ws::run(&options),
-        Ok(args::Command::Sse(options)) => sse::run(&options),
-        Ok(args::Command::Demo) => demo::run(),
+        Ok(command) => run(&command),
         Err(error) => Err(Exit::Usage(error.to_string())),
     };
     match done {
@@ -117,6 +112,22 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
         Err(Exit::Unread) => ExitCode::FAILURE,
+    }
+}
+
+fn run(command: &args::Command) -> Result<(), Exit> {
+    // Only a body that goes to a file, without its head, leaves stdout alone.
+    let is_silent = matches!(command, args::Command::Get(options) if !get::prints(options));
+    if !is_silent {
+        output::check_stdout()?;
+    }
+    match command {
+        args::Command::Help => print(HELP),
+        args::Command::Version => print(concat!("httpcore ", env!("CARGO_PKG_VERSION"), "\n")),
+        args::Command::Get(options) => get::run(options),
+        args::Command::Ws(options) => ws::run(options),
+        args::Command::Sse(options) => sse::run(options),
+        args::Command::Demo => demo::run(),
     }
 }
 

@@ -40,6 +40,44 @@ pub(crate) fn stdout_failed(error: io::Error) -> Exit {
     }
 }
 
+/// Fails if the program was started with stdout closed (`>&-`).
+///
+/// Before `main`, std opens `/dev/null` for reading and writing in place of a standard descriptor that is
+/// closed, and every write then succeeds. A `/dev/null` that the caller has opened so itself cannot be told
+/// from it, and the message says what to do instead.
+///
+/// # Errors
+///
+/// If stdout is `/dev/null`, open for reading and writing.
+pub(crate) fn check_stdout() -> Result<(), Exit> {
+    if !is_stdout_closed() {
+        return Ok(());
+    }
+    Err(Exit::Failed(
+        "cannot write stdout: stdout is closed, or is /dev/null opened for reading and writing (to \
+         discard the output, open it for writing only, as `>/dev/null` does)"
+            .into(),
+    ))
+}
+
+#[cfg(target_os = "linux")]
+fn is_stdout_closed() -> bool {
+    use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat, makedev};
+    let out = io::stdout();
+    let (Ok(stat), Ok(flags)) = (fstat(&out), fcntl_getfl(&out)) else {
+        return false;
+    };
+    // null(4): the character device 1:3.
+    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
+        && stat.st_rdev == makedev(1, 3)
+        && flags & OFlags::ACCMODE == OFlags::RDWR
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_stdout_closed() -> bool {
+    false
+}
+
 /// Converts a failure to write to `path`.
 pub(crate) fn file_failed(path: &Path, error: &io::Error) -> Exit {
     named(&path.display().to_string(), error)

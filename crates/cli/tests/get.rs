@@ -153,6 +153,56 @@ fn what_cannot_be_written_is_named_and_is_no_success() {
     }
 }
 
+#[test]
+#[cfg(target_os = "linux")]
+fn closed_stdout_is_no_success_for_any_command_that_prints() {
+    let origin = Origin::start().unwrap();
+    let (url, events) = (origin.url("/hello"), origin.url("/events/1"));
+    let socket = origin.url("/echo").replace("http:", "ws:");
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("body");
+    let file = file.to_str().unwrap();
+    let shell = |redirect: &str, args: &[&str]| {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("exec \"$0\" \"$@\" {redirect}")]);
+        command.arg(env!("CARGO_BIN_EXE_httpcore")).args(args);
+        command.stdin(Stdio::null()).output().unwrap()
+    };
+    for args in [
+        &["get", &url][..],
+        &["get", &url, "-o", "-"],
+        &["get", &url, "-i", "-o", file],
+        &["ws", &socket],
+        &["sse", &events, "--once"],
+        &["demo"],
+        &["--help"],
+        &["--version"],
+    ] {
+        let output = shell(">&-", args);
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {output:?}");
+        let said = text(&output.stderr);
+        assert!(
+            said.starts_with("httpcore: cannot write stdout: stdout is closed"),
+            "{args:?}: {said}"
+        );
+    }
+    assert!(
+        !std::path::Path::new(file).exists(),
+        "nothing was requested"
+    );
+    for (redirect, args) in [
+        (">/dev/null", &["get", &url][..]),
+        (">>/dev/null", &["get", &url]),
+        (">&-", &["get", &url, "-o", file]),
+        ("2>&-", &["get", &url]),
+        ("<&-", &["get", &url]),
+    ] {
+        let output = shell(redirect, args);
+        assert_eq!(output.status.code(), Some(0), "{redirect}: {output:?}");
+    }
+    assert_eq!(shell(">&-", &["get"]).status.code(), Some(2));
+}
+
 /// The writing end of a pipe whose reading end is closed.
 fn unread() -> std::io::PipeWriter {
     std::io::pipe().unwrap().1

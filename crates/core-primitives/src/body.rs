@@ -39,6 +39,9 @@ use crate::{
 };
 
 /// The body of a request or a response. It implements [`http_body::Body`].
+///
+/// After an error, every method that receives returns an [equal error](Error::repeated) again, and never
+/// the end: what was received before it is a part of the body.
 pub struct Body {
     content: Content,
     /// The remaining part of the announced length, which the content may not know. Always `None` for
@@ -54,6 +57,9 @@ enum Content {
     Bytes(Bytes),
     /// Bytes in memory that have been yielded.
     Taken,
+    /// The error that ended the body, which every later poll returns again: a part cannot be taken for
+    /// the whole.
+    Failed(Error),
     Boxed(BoxedBody),
     /// `current` is created at the first poll.
     Replayable {
@@ -202,6 +208,7 @@ impl Body {
                 Some(body) => body.length(),
                 None => make().length(),
             },
+            Content::Failed(_) => BodyLength::Unknown,
         }
     }
 
@@ -224,7 +231,7 @@ impl Body {
         let content = match &self.content {
             Content::Empty => Content::Empty,
             Content::Bytes(bytes) => Content::Bytes(bytes.clone()),
-            Content::Boxed(_) | Content::Taken => return None,
+            Content::Boxed(_) | Content::Taken | Content::Failed(_) => return None,
             Content::Replayable { make, .. } => Content::Replayable {
                 make: make.clone(),
                 current: None,
@@ -264,7 +271,7 @@ impl Body {
                 self.yielded(data.len());
                 return Poll::Ready((!data.is_empty()).then_some(Ok(data)));
             }
-            Content::Boxed(_) | Content::Replayable { .. } => {}
+            Content::Boxed(_) | Content::Replayable { .. } | Content::Failed(_) => {}
         }
         loop {
             let frame = match std::task::ready!(self.poll_next(cx)) {
@@ -336,11 +343,19 @@ impl Body {
                     .get_or_insert_with(|| Box::new(make()))
                     .poll_next(cx);
             }
+            Content::Failed(error) => return Poll::Ready(Some(Err(error.repeated()))),
         };
-        if let Poll::Ready(Some(Ok(frame))) = &next
-            && let Some(data) = frame.data_ref()
-        {
-            self.yielded(data.len());
+        match &next {
+            Poll::Ready(Some(Ok(frame))) => {
+                if let Some(data) = frame.data_ref() {
+                    self.yielded(data.len());
+                }
+            }
+            Poll::Ready(Some(Err(error))) => {
+                let failed = Content::Failed(error.repeated());
+                (self.content, self.announced) = (failed, None);
+            }
+            Poll::Ready(None) | Poll::Pending => {}
         }
         next
     }
@@ -463,7 +478,7 @@ impl http_body::Body for Body {
     fn is_end_stream(&self) -> bool {
         match &self.content {
             Content::Empty | Content::Taken => true,
-            Content::Bytes(_) => false,
+            Content::Bytes(_) | Content::Failed(_) => false,
             Content::Boxed(body) => body.is_end_stream(),
             Content::Replayable { current, .. } => {
                 current.as_ref().is_some_and(|body| body.is_end_stream())
@@ -494,6 +509,7 @@ impl fmt::Debug for Body {
             Content::Bytes(_) => "bytes",
             Content::Boxed(_) => "stream",
             Content::Replayable { .. } => "replayable",
+            Content::Failed(_) => "failed",
         };
         match self.length() {
             BodyLength::Known(length) => write!(f, "Body({content}, {length} bytes)"),
@@ -772,6 +788,57 @@ mod tests {
         });
         let error = now(own.chunk()).unwrap().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConnectionClosed);
+    }
+
+    #[test]
+    fn error_of_a_body_is_returned_again_by_every_method() {
+        fn failing() -> Body {
+            let mut texts = vec!["part"];
+            Body::poll_fn(move |_| {
+                Poll::Ready(match texts.pop() {
+                    Some(text) => Some(Ok(Bytes::from(text))),
+                    None => Some(Err("disk full")),
+                })
+            })
+        }
+        let once = {
+            // After its error, the body below is at its end.
+            let mut items = vec![Err("disk full"), Ok(Bytes::from("part"))];
+            move || Body::poll_fn(move |_| Poll::Ready(items.pop()))
+        };
+        for mut body in [
+            failing(),
+            once(),
+            failing().with_length(10),
+            failing().with_trailers(HeaderMap::new()),
+            Body::replayable(failing),
+            Body::wrap(Body::replayable(failing)),
+        ] {
+            assert_eq!(now(body.chunk()).unwrap().unwrap(), "part");
+            let first = now(body.chunk()).unwrap().unwrap_err();
+            assert_eq!(first.kind(), ErrorKind::RequestBody);
+            assert!(!http_body::Body::is_end_stream(&body), "{body:?}");
+            assert!(!body.is_empty() && body.length() != BodyLength::Known(0));
+            for error in [
+                now(body.chunk()).unwrap().unwrap_err(),
+                now(body.frame()).unwrap().unwrap_err(),
+                now(body.chunk()).unwrap().unwrap_err(),
+                now(body.bytes(1000)).unwrap_err(),
+            ] {
+                assert_eq!(error.kind(), first.kind());
+                assert_eq!(format!("{error:#}"), format!("{first:#}"));
+            }
+        }
+        for receive in [true, false] {
+            let mut body = failing();
+            while now(body.chunk()).unwrap().is_ok() {}
+            let error = if receive {
+                now(body.collect(1000)).unwrap_err()
+            } else {
+                now(body.text(1000)).unwrap_err()
+            };
+            assert_eq!(error.kind(), ErrorKind::RequestBody);
+        }
     }
 
     #[test]

@@ -116,6 +116,9 @@ pub trait ExclusiveConnection: fmt::Debug + Send + 'static {
     /// The exchange owns the connection. When the response has been read to its end and the connection
     /// can be reused, the exchange returns it through the lease in `context`. In every other case,
     /// including a drop before the end, connection and lease are dropped together, the connection first.
+    ///
+    /// A future that is polled after it was ready yields an error of
+    /// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest): it neither panics nor waits.
     fn exchange(
         self: Box<Self>,
         request: Request,
@@ -272,7 +275,7 @@ impl EarlyResponse {
 /// response's extensions, if its body can be sent from its beginning: the same request may be sent
 /// again on another connection (RFC 9110 §15.5.20, §15.5.9). A pool removes it, and sends it again
 /// where it may: after a 421 whatever the method, after a 408 only an idempotent one that met the end
-/// of a reused connection.
+/// of a reused connection, and after a 407 always, since the request then answers the proxy's challenge.
 #[derive(Clone)]
 pub struct MisdirectedRequest(Arc<Mutex<Option<Box<Request>>>>);
 

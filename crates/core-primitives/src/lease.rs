@@ -99,6 +99,19 @@ impl Lease {
             .is_some_and(|owner| owner.lease_state().register(&self.registration, waker))
     }
 
+    /// Takes the claim apart without settling it; there is no owner if it is [unowned](Self::unowned). The
+    /// caller must call [`LeaseOwner::reclaim`] once, with this id.
+    ///
+    /// For a layer that carries out one exchange as several: each has a lease of the layer's, and the layer
+    /// settles this claim at the end.
+    pub fn into_parts(mut self) -> (LeaseId, Option<Arc<dyn LeaseOwner>>) {
+        let owner = self.owner.take();
+        if let Some(owner) = &owner {
+            owner.lease_state().deregister(&self.registration);
+        }
+        (self.id, owner)
+    }
+
     fn settle(&mut self, outcome: LeaseEnd) {
         if let Some(owner) = self.owner.take() {
             owner.lease_state().deregister(&self.registration);
@@ -372,6 +385,12 @@ mod tests {
             ]
         );
         drop(Lease::unowned());
+        let (id, owner) = lease_of(&book, 3).into_parts();
+        assert_eq!(book.ends.lock().unwrap().len(), 2, "not settled");
+        owner
+            .unwrap()
+            .reclaim(id, LeaseEnd::Closed(CloseReason::EndedByClose));
+        assert_eq!(book.ends.lock().unwrap().len(), 3);
     }
 
     #[test]

@@ -18,7 +18,8 @@
 //! - [`net`]: [`NetworkStream`] is a duplex of bytes (a socket, TLS over a stream, a tunnel, a script),
 //!   [`NetworkBackend`] makes streams, [`TlsConnector`] adds TLS to one.
 //! - [`runtime`]: [`Runtime`] and [`Timer`], the only clock: no code above a backend calls
-//!   `Instant::now`. [`driven`]: which event loop polls the futures of a thread.
+//!   `Instant::now`. [`driven`]: which event loop polls the futures of a thread. [`watch`]: a warning
+//!   where no thread runs a loop.
 //! - [`connection`]: what a pool requires of a connection ([`ExclusiveConnection`] for one exchange at
 //!   a time, [`SharedConnection`] for several), and the context of an exchange ([`ExchangeContext`]).
 //! - [`lease`]: one exchange's claim on a connection, which its `Drop` settles. [`close_reason`]: why a
@@ -65,6 +66,7 @@ mod tcp_setters;
 mod timing;
 pub mod trace;
 pub mod upgrade;
+pub mod watch;
 
 pub use address_filter::{AddressFilter, AddressRefused, ConnectTarget};
 pub use body::{Body, BodyLength};
@@ -99,3 +101,4 @@ pub use socket_hook::SocketHook;
 pub use timing::{Timing, TimingRecorder};
 pub use trace::{Trace, TraceEvent, TraceListener};
 pub use upgrade::Upgraded;
+pub use watch::Watch;

@@ -28,7 +28,8 @@ const READ_BYTES: usize = 16 * 1024;
 ///
 /// It begins with the bytes that arrived together with the response. It holds the connection's lease,
 /// and so its slot in the pool, until it is dropped. The request's time limits no longer apply. When the
-/// pool is drained and its deadline passes, reading and writing fail with [`ConnectionRevoked`].
+/// pool is drained and its deadline passes, reading and writing fail with [`ConnectionRevoked`]. After an
+/// error of reading, every later read returns an error of the same kind and text, and never the end.
 ///
 /// It is in the response's extensions; dropping the response drops it, unless it has been
 /// [taken](Self::take_from).
@@ -47,6 +48,9 @@ pub struct Upgraded {
     /// Bytes that were read together with the response.
     leading: BytesMut,
     stream: BoxStream,
+    /// The error that ended reading. A stream is not asked again after an error; a socket that was
+    /// reset, for example, then reports an end.
+    failure: Option<(io::ErrorKind, String)>,
     /// After the stream, so that the connection is closed before its slot becomes free.
     lease: LeaseGuard,
 }
@@ -77,6 +81,7 @@ impl Upgraded {
         Upgraded {
             leading,
             stream,
+            failure: None,
             lease: LeaseGuard::new(lease),
         }
     }
@@ -159,9 +164,16 @@ impl fmt::Debug for Upgraded {
 
 impl NetworkStream for Upgraded {
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
+        if let Some((kind, text)) = &self.failure {
+            return Poll::Ready(Err(io::Error::new(*kind, text.clone())));
+        }
         if self.leading.is_empty() {
-            return self
-                .unless_revoked(cx, Direction::Read, |stream, cx| stream.poll_read(cx, buf));
+            let read =
+                self.unless_revoked(cx, Direction::Read, |stream, cx| stream.poll_read(cx, buf));
+            if let Poll::Ready(Err(error)) = &read {
+                self.failure = Some((error.kind(), error.to_string()));
+            }
+            return read;
         }
         let taken = self.leading.len().min(buf.capacity() - buf.len());
         buf.extend_from_slice(&self.leading[..taken]);

@@ -88,7 +88,6 @@ impl ConnectionPool {
         Ok(response.map(|body| Body {
             body,
             unread: Bytes::new(),
-            failure: None,
             blocking: self.blocking.clone(),
         }))
     }
@@ -213,9 +212,6 @@ pub struct Body {
     body: crate::Body,
     /// Data that has been received and not read.
     unread: Bytes,
-    /// The error that ended the body. Every later read returns it, so that a part cannot be taken for
-    /// the whole.
-    failure: Option<Error>,
     blocking: Arc<Blocking>,
 }
 
@@ -231,9 +227,6 @@ impl Body {
 
     /// Receives the next piece.
     fn receive(&mut self) -> Option<Result<Bytes, Error>> {
-        if let Some(failure) = &self.failure {
-            return Some(Err(failure.repeated()));
-        }
         // Received bytes, as of most small responses, need no loop, which costs 500 instructions.
         if self.body.is_empty() {
             return None;
@@ -243,11 +236,7 @@ impl Body {
             self.body = crate::Body::empty();
             return (!bytes.is_empty()).then_some(Ok(bytes));
         }
-        let piece = self.blocking.block_on(self.body.chunk());
-        if let Some(Err(error)) = &piece {
-            self.failure = Some(error.repeated());
-        }
-        piece
+        self.blocking.block_on(self.body.chunk())
     }
 
     /// Receives the whole body, if it is at most `limit` bytes.
@@ -257,9 +246,6 @@ impl Body {
     /// [`ErrorKind::TooLarge`] if it is larger; otherwise the error that ends the body, also if an
     /// earlier read has returned it.
     pub fn bytes(self, limit: usize) -> Result<Bytes, Error> {
-        if let Some(failure) = self.failure {
-            return Err(failure);
-        }
         if self.unread.is_empty() {
             return self.blocking.block_on(self.body.bytes(limit));
         }

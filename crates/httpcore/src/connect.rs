@@ -3,7 +3,7 @@
 use std::{
     io,
     net::SocketAddr,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     task::Context,
     time::{Duration, Instant},
 };
@@ -11,30 +11,84 @@ use std::{
 use httpcore_core_primitives::{
     AddressRefused, Alpn, BoxFuture, BoxStream, ConnectTarget, ConnectionInfo, Error, ErrorKind,
     ErrorPhase, Established, NetworkBackend, RequestSent, Runtime, RuntimeShutdown, TimeoutKind,
-    TlsConnector, TlsFailure, TlsOverride, Trace, TraceEvent, noop_waker, options::deadline,
-    runtime::WithDeadline, with_deadline,
+    Timeouts, TlsConnector, TlsFailure, TlsOverride, Trace, TraceEvent, noop_waker,
+    options::deadline, runtime::WithDeadline, with_deadline,
 };
-use httpcore_pool::{Connect, ConnectContext, Endpoint, Hop, Route};
+use httpcore_pool::{Connect, ConnectContext, Endpoint, Hop, Pool, PoolConfig, Retry, Route};
 use httpcore_proto_h1::H1Connection;
 #[cfg(feature = "http2")]
 use httpcore_proto_h2::H2Connection;
 use httpcore_resolver::{AnswerFuture, Resolve};
 
 use crate::{
+    challenged,
     names::{FirstAddresses, FirstAnswer, overridden},
-    proxy::{HopFailure, Retries},
+    proxy::{HopFailure, ProxyStep, Retries},
+    proxy_connections::{self, HandedOver},
     race::{self, Tried},
     recent::RecentFailures,
 };
 
 /// Makes connections with a backend, TLS and the protocols.
+#[derive(Clone, Debug)]
+pub(crate) struct Connector(Arc<Level>);
+
+/// Connections to origins are on the first level, those to proxies that may carry many tunnels on the
+/// second. If such a proxy is reached through another one like it, the connections to that are on the third.
 #[derive(Debug)]
-pub(crate) struct Connector(pub(crate) Arc<ConnectDeps>);
+struct Level {
+    deps: Arc<ConnectDeps>,
+    is_for_tunnels: bool,
+    /// The next level, once there is a connection on it.
+    next: OnceLock<(Pool, Connector)>,
+}
+
+impl Connector {
+    pub(crate) fn new(deps: ConnectDeps) -> Self {
+        Connector::of_level(Arc::new(deps), false)
+    }
+
+    fn of_level(deps: Arc<ConnectDeps>, is_for_tunnels: bool) -> Self {
+        Connector(Arc::new(Level {
+            deps,
+            is_for_tunnels,
+            next: OnceLock::new(),
+        }))
+    }
+
+    /// Returns the pool of connections to proxies that may carry many tunnels.
+    fn proxies(&self) -> &Pool {
+        let (pool, _) = self.0.next.get_or_init(|| {
+            let deps = &self.0.deps;
+            let connector = Connector::of_level(deps.clone(), true);
+            let connect = Arc::new(connector.clone());
+            let settings = proxy_connections::settings(&deps.pool);
+            let pool = Pool::new(settings, deps.backend.clone(), connect);
+            (pool, connector)
+        });
+        pool
+    }
+
+    /// Returns the same, if there has been such a connection.
+    pub(crate) fn known_proxies(&self) -> Option<&Pool> {
+        self.0.next.get().map(|(pool, _)| pool)
+    }
+
+    /// Calls `act` with that pool, and then with those of the levels behind it.
+    pub(crate) fn each_proxy_pool(&self, act: &dyn Fn(&Pool)) {
+        if let Some((pool, next)) = self.0.next.get() {
+            act(pool);
+            next.each_proxy_pool(act);
+        }
+    }
+}
 
 /// What connections are made with.
 #[derive(Debug)]
 pub(crate) struct ConnectDeps {
     pub(crate) backend: Arc<dyn NetworkBackend>,
+    /// The settings of the pool of connections to origins.
+    pub(crate) pool: PoolConfig,
     pub(crate) tls: Option<Arc<dyn TlsConnector>>,
     /// `None` if the backend's resolver is the only one.
     pub(crate) names: Option<Arc<dyn Resolve>>,
@@ -52,7 +106,7 @@ impl Connect for Connector {
         terms: &ConnectContext,
     ) -> BoxFuture<'static, Result<Established, Error>> {
         let attempt = Attempt {
-            means: self.0.clone(),
+            connector: self.clone(),
             route: route.clone(),
             terms: terms.clone(),
         };
@@ -62,13 +116,21 @@ impl Connect for Connector {
 
 /// One connection being made. It owns all it needs, since it outlives the request that caused it.
 pub(crate) struct Attempt {
-    means: Arc<ConnectDeps>,
+    connector: Connector,
     route: Route,
     terms: ConnectContext,
 }
 
 impl Attempt {
     async fn run(self) -> Result<Established, Error> {
+        let established = self.connection().await?;
+        Ok(match self.challenging_proxy() {
+            Some(proxy) => challenged::answering(established, proxy),
+            None => established,
+        })
+    }
+
+    async fn connection(&self) -> Result<Established, Error> {
         let mut retries = Retries::default();
         let (stream, chosen) = loop {
             match self.establish(&mut retries).await {
@@ -80,7 +142,8 @@ impl Attempt {
         #[cfg(feature = "http2")]
         if self.speaks_http2(chosen)? {
             // In a box, since it is large, and most connections are of the other kind.
-            let http2 = self.means.http2.clone();
+            let http2 = self.means().http2.clone();
+            self.reached(ErrorPhase::Connect);
             let opening = Box::pin(H2Connection::open(stream, self.runtime(), http2));
             let connection = self
                 .within(TimeoutKind::Connect, opening)
@@ -90,7 +153,10 @@ impl Attempt {
         }
         #[cfg(not(feature = "http2"))]
         let _ = chosen;
-        let connection = H1Connection::new(stream, self.runtime(), self.means.http1.clone());
+        if self.is_for_tunnels() {
+            return Ok(Established::Exclusive(Box::new(HandedOver::new(stream))));
+        }
+        let connection = H1Connection::new(stream, self.runtime(), self.means().http1.clone());
         Ok(Established::Exclusive(Box::new(connection)))
     }
 
@@ -99,23 +165,24 @@ impl Attempt {
         &self,
         retries: &mut Retries,
     ) -> Result<(BoxStream, Option<Alpn>), HopFailure> {
-        let mut stream = self.connect().await?;
-        self.trace().emit(|| {
-            // Not before there is a listener: the local address takes a system call.
-            let ConnectionInfo { peer, local, .. } = stream.info();
-            (self.now(), TraceEvent::TcpConnected { peer, local })
-        });
+        let (mut stream, done) = match self.last_shared_proxy() {
+            // In a box, since it is large, and most connections need none.
+            Some((at, step)) => {
+                let through = self.through_shared_proxy(at, step, retries);
+                (Box::pin(through).await?, at + 1)
+            }
+            None => (self.connect().await?, 0),
+        };
         let mut chosen = None;
-        for (at, hop) in self.route.hops().iter().enumerate() {
+        for (at, hop) in self.route.hops().iter().enumerate().skip(done) {
             (stream, chosen) = match hop {
                 Hop::Tls { server_name, offer } => {
                     let own = self.route.parts().tls.as_ref().map(TlsOverride::connector);
                     self.handshake(own, server_name, offer, stream).await?
                 }
-                // In a box, since it is large, and most connections need none.
+                // In a box, as above.
                 Hop::Proxy(proxy) => {
-                    let through = self.through_proxy(at, proxy, stream, retries);
-                    (Box::pin(through).await?, None)
+                    Box::pin(self.through_proxy(at, proxy, stream, retries)).await?
                 }
                 _ => {
                     return Err(Error::new(
@@ -153,6 +220,7 @@ impl Attempt {
     }
 
     async fn connect(&self) -> Result<BoxStream, Error> {
+        self.reached(ErrorPhase::Connect);
         let mut tried = Tried::default();
         let connected = match self.route.dial() {
             Endpoint::Tcp { host, port } => {
@@ -177,7 +245,8 @@ impl Attempt {
                             (Err(refused), Some(_)) => (Vec::new(), Some(refused)),
                             (Err(refused), None) => return Err(refused),
                         };
-                        let delay = self.means.race_delay;
+                        self.reached(ErrorPhase::Connect);
+                        let delay = self.means().race_delay;
                         let race = self.race().run(allowed, rest, delay, &mut tried);
                         let connected = self.within(TimeoutKind::Connect, race).await;
                         match (connected, refused) {
@@ -196,7 +265,7 @@ impl Attempt {
                 })
             }
             Endpoint::Unix(path) => {
-                let connecting = self.means.backend.connect_unix(path);
+                let connecting = self.means().backend.connect_unix(path);
                 let connected = self.within(TimeoutKind::Connect, connecting).await;
                 connected.map(|outcome| {
                     outcome.map_err(|error| {
@@ -210,21 +279,28 @@ impl Attempt {
                 })
             }
         };
-        connected.unwrap_or_else(|| {
+        let stream = connected.unwrap_or_else(|| {
             let error = self.timed_out(TimeoutKind::Connect, ErrorPhase::Connect);
             if error.is_timeout() {
                 let now = self.now();
                 for peer in &tried.running {
-                    self.means.recent.failed(*peer, now);
+                    self.means().recent.failed(*peer, now);
                 }
             }
             Err(error.with_addresses_tried(tried.timed_out()))
-        })
+        })?;
+        self.trace().emit(|| {
+            // Not before there is a listener: the local address takes a system call.
+            let ConnectionInfo { peer, local, .. } = stream.info();
+            (self.now(), TraceEvent::TcpConnected { peer, local })
+        });
+        Ok(stream)
     }
 
-    /// Whether hop `at` of the route leads to a proxy.
+    /// Returns whether a proxy is what is reached before hop `at` of the route.
     pub(crate) fn is_proxy(&self, at: usize) -> bool {
-        matches!(self.route.hops().get(at), Some(Hop::Proxy(_)))
+        let mut later = self.route.hops().iter().skip(at);
+        later.any(|hop| matches!(hop, Hop::Proxy(hop) if hop.get::<ProxyStep>().is_some()))
     }
 
     /// Asks the route's filters whether `target` may be connected to.
@@ -273,22 +349,23 @@ impl Attempt {
 
     fn race(&self) -> race::Connecting<'_> {
         race::Connecting {
-            backend: &self.means.backend,
+            backend: &self.means().backend,
             options: self.route.tcp(),
             trace: self.trace(),
-            recent: &self.means.recent,
+            recent: &self.means().recent,
         }
     }
 
     pub(crate) async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
+        self.reached(ErrorPhase::Resolve);
         self.trace()
             .emit(|| (self.now(), TraceEvent::ResolveStarted { host }));
         let addresses = match overridden(&self.route.parts().host_overrides, host, port) {
             Some(addresses) => addresses,
             None => {
-                let lookup = match &self.means.names {
+                let lookup = match &self.means().names {
                     Some(names) => names.resolve(host, port),
-                    None => self.means.backend.resolve(host, port),
+                    None => self.means().backend.resolve(host, port),
                 };
                 self.looked_up(host, lookup).await?
             }
@@ -300,7 +377,7 @@ impl Attempt {
     /// The addresses with which connecting to `host` begins.
     async fn first_addresses(&self, host: &str, port: u16) -> Result<FirstAddresses, Error> {
         let has_families = self
-            .means
+            .means()
             .names
             .as_ref()
             .filter(|_| overridden(&self.route.parts().host_overrides, host, port).is_none());
@@ -311,6 +388,7 @@ impl Attempt {
                 rest: None,
             });
         };
+        self.reached(ErrorPhase::Resolve);
         self.trace()
             .emit(|| (self.now(), TraceEvent::ResolveStarted { host }));
         let first = FirstAnswer::new(names.lookup(host, port), self.runtime());
@@ -371,12 +449,13 @@ impl Attempt {
         offer: &[Alpn],
         stream: BoxStream,
     ) -> Result<(BoxStream, Option<Alpn>), Error> {
-        let Some(tls) = own.or(self.means.tls.as_ref()) else {
+        let Some(tls) = own.or(self.means().tls.as_ref()) else {
             return Err(
                 Error::new(ErrorKind::Tls, ErrorPhase::Tls, RequestSent::None)
                     .with_message("this pool was built without TLS"),
             );
         };
+        self.reached(ErrorPhase::Tls);
         self.trace()
             .emit(|| (self.now(), TraceEvent::TlsStarted { server_name }));
         let handshake = tls.handshake(stream, server_name, offer);
@@ -425,7 +504,10 @@ impl Attempt {
     /// its timers are ready before their time.
     pub(crate) fn timed_out(&self, limit: TimeoutKind, phase: ErrorPhase) -> Error {
         let later = self.now() + Duration::from_secs(3600);
-        let mut timer = self.means.backend.timer("check for the end of the runtime");
+        let mut timer = self
+            .means()
+            .backend
+            .timer("check for the end of the runtime");
         let mut cx = Context::from_waker(noop_waker());
         let kind = if timer.poll_until(&mut cx, later).is_ready() {
             ErrorKind::RuntimeShutdown
@@ -435,16 +517,43 @@ impl Attempt {
         Error::new(kind, phase, RequestSent::None)
     }
 
+    /// Records the step that the attempt has reached, for a request whose limit ends its wait.
+    pub(crate) fn reached(&self, phase: ErrorPhase) {
+        self.terms.phase.set(phase);
+    }
+
+    fn means(&self) -> &ConnectDeps {
+        &self.connector.0.deps
+    }
+
+    /// Whether the connection is to a proxy, for tunnels.
+    pub(crate) fn is_for_tunnels(&self) -> bool {
+        self.connector.0.is_for_tunnels
+    }
+
+    /// Returns the pool of connections to proxies that may carry many tunnels.
+    pub(crate) fn proxies(&self) -> &Pool {
+        self.connector.proxies()
+    }
+
+    pub(crate) fn timeouts(&self) -> &Timeouts {
+        &self.terms.timeouts
+    }
+
+    pub(crate) fn retry(&self) -> Retry {
+        self.means().pool.retry
+    }
+
     pub(crate) fn route(&self) -> &Route {
         &self.route
     }
 
     pub(crate) fn now(&self) -> Instant {
-        self.means.backend.now()
+        self.means().backend.now()
     }
 
     fn runtime(&self) -> Arc<dyn Runtime> {
-        self.means.backend.clone()
+        self.means().backend.clone()
     }
 
     pub(crate) fn trace(&self) -> &Trace {

@@ -1,6 +1,6 @@
 //! The pool and its builder.
 
-#[cfg(all(feature = "epoll", any(target_os = "linux", target_os = "android")))]
+#[cfg(all(feature = "epoll", unix))]
 use std::io;
 #[cfg(feature = "rustls")]
 use std::sync::OnceLock;
@@ -12,7 +12,7 @@ use std::{
     path::PathBuf,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
 
@@ -25,7 +25,7 @@ use httpcore_core_primitives::{ConnectionPolicy, upgrade::ExtendedConnectUnsuppo
 #[cfg(feature = "tower")]
 use httpcore_pool::Reservation;
 use httpcore_pool::{
-    Drain, Pool, PoolConfig, PoolStats, PoolStatus, Preconnect,
+    Drain as PoolDrain, DrainSummary, Pool, PoolConfig, PoolStats, PoolStatus, Preconnect,
     ResponseFuture as PoolResponseFuture, Retry, Route,
 };
 use httpcore_proto_h1::Http1Config;
@@ -37,7 +37,7 @@ use crate::{
     IntoUrl,
     connect::{ConnectDeps, Connector},
     names::NameConfig,
-    proxy::{self, Proxy, ProxyChoice, ProxyRules},
+    proxy::{self, Proxy, ProxyChoice, ProxyHeader, ProxyRules},
     recent::RecentFailures,
     routes::{Routes, Versions},
 };
@@ -71,6 +71,8 @@ pub struct ConnectionPool {
     pool: Pool,
     routes: Arc<Routes>,
     timeouts: Timeouts,
+    /// Has the connections to proxies that carry many tunnels.
+    connector: Connector,
 }
 
 impl ConnectionPool {
@@ -341,15 +343,24 @@ impl ConnectionPool {
         self.pool.stats()
     }
 
+    /// Returns a snapshot of the HTTP/2 connections to proxies that carry tunnels, whose exchanges are the
+    /// tunnels; `None` before the first of them. They are not in [`status`](Self::status), which has the
+    /// tunnels, nor in [`stats`](Self::stats).
+    pub fn proxy_status(&self) -> Option<PoolStatus> {
+        self.connector.known_proxies().map(Pool::status)
+    }
+
     /// Closes the connections that are idle now.
     pub fn close_idle(&self) {
         self.pool.close_idle();
+        self.connector.each_proxy_pool(&Pool::close_idle);
     }
 
     /// Closes the pool: idle connections are closed, waiting and later requests fail with
     /// [`ErrorKind::PoolClosed`](crate::ErrorKind::PoolClosed), and connections in use are closed when their exchanges end.
     pub fn close(&self) {
         self.pool.close();
+        self.connector.each_proxy_pool(&Pool::close);
     }
 
     /// Refuses new requests from the first poll on, closes idle connections, waits at most `within`
@@ -369,13 +380,35 @@ impl ConnectionPool {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn drain(&self, within: Duration) -> Drain {
-        self.pool.drain(within)
+        Drain {
+            origins: self.pool.drain(within),
+            connector: self.connector.clone(),
+        }
     }
 }
 
 impl fmt::Debug for ConnectionPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.status(), f)
+    }
+}
+
+/// The future of [`ConnectionPool::drain`]. Dropping it ends the waiting, and not the draining.
+#[derive(Debug)]
+#[must_use = "draining begins with the first poll"]
+pub struct Drain {
+    origins: PoolDrain,
+    connector: Connector,
+}
+
+impl Future for Drain {
+    type Output = DrainSummary;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<DrainSummary> {
+        let summary = ready!(Pin::new(&mut self.origins).poll(cx));
+        // Their tunnels are closed, and so they are idle.
+        self.connector.each_proxy_pool(&Pool::close);
+        Poll::Ready(summary)
     }
 }
 
@@ -465,6 +498,7 @@ pub struct ConnectionPoolBuilder {
     tls: Option<Arc<dyn TlsConnector>>,
     server_name: Option<ServerName>,
     proxies: ProxyChoice,
+    proxy_header: Option<ProxyHeader>,
     filter: Option<AddressFilter>,
     names: NameConfig,
     race_delay: Duration,
@@ -483,6 +517,7 @@ impl Default for ConnectionPoolBuilder {
             tls: None,
             server_name: None,
             proxies: ProxyChoice::default(),
+            proxy_header: None,
             filter: None,
             names: NameConfig::default(),
             // RFC 8305 §5 recommends it.
@@ -686,6 +721,17 @@ impl ConnectionPoolBuilder {
         self
     }
 
+    /// Begins every connection with this header of the PROXY protocol, by which a proxy or balancer before the
+    /// server learns the client's addresses. A request may bring another one in its extensions; connections
+    /// with different headers are not shared.
+    ///
+    /// It is for the origin's server: it comes before TLS, and inside a tunnel if there is one. Only a proxy
+    /// that requests are forwarded through gets it itself.
+    pub fn proxy_header(mut self, header: impl Into<Option<ProxyHeader>>) -> Self {
+        self.proxy_header = header.into();
+        self
+    }
+
     /// Sets the resolver of host names, in place of the backend's. It is not called for IP literals.
     pub fn resolver(mut self, resolver: impl Resolve) -> Self {
         self.names.resolver = Some(Arc::new(resolver));
@@ -750,22 +796,25 @@ impl ConnectionPoolBuilder {
             self.versions,
         )
         .with_proxies(self.proxies)
+        .with_proxy_header(self.proxy_header)
         .with_filter(self.filter);
         let runtime: Arc<dyn Runtime> = backend.clone();
-        let connector = Connector(Arc::new(ConnectDeps {
+        let connector = Connector::new(ConnectDeps {
             names: self.names.build(&backend),
             backend,
+            pool: self.pool.clone(),
             tls,
             race_delay: self.race_delay,
             recent: RecentFailures::default(),
             http1: Arc::new(self.http1),
             #[cfg(feature = "http2")]
             http2: Arc::new(self.http2),
-        }));
+        });
         ConnectionPool {
             timeouts: self.pool.timeouts,
-            pool: Pool::new(self.pool, runtime, Arc::new(connector)),
+            pool: Pool::new(self.pool, runtime, Arc::new(connector.clone())),
             routes: Arc::new(routes),
+            connector,
         }
     }
 
@@ -807,14 +856,14 @@ impl ConnectionPoolBuilder {
     /// # Errors
     ///
     /// If the operating system cannot create an event loop.
-    #[cfg(all(feature = "epoll", any(target_os = "linux", target_os = "android")))]
+    #[cfg(all(feature = "epoll", unix))]
     pub fn build_blocking(self) -> io::Result<crate::blocking::ConnectionPool> {
         Ok(self.build_blocking_on(httpcore_net_epoll::Blocking::new()?))
     }
 
     /// Builds a pool whose requests block the calling thread, on `blocking`, which may have a
     /// resolver of its own.
-    #[cfg(all(feature = "epoll", any(target_os = "linux", target_os = "android")))]
+    #[cfg(all(feature = "epoll", unix))]
     pub fn build_blocking_on(
         self,
         blocking: httpcore_net_epoll::Blocking,

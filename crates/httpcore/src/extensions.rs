@@ -3,7 +3,7 @@
 //! Options of a request, of which each has a method in [`RequestExt`](crate::RequestExt):
 //! [`Timeouts`](crate::Timeouts), [`Trace`](crate::trace::Trace), [`ConnectionPolicy`],
 //! [`Partition`], [`ConnectTo`], [`HostOverrides`], [`ServerName`], [`TlsOverride`], [`UseProxy`](crate::proxy::UseProxy), [`AddressFilter`](crate::net::AddressFilter),
-//! [`RequestTarget`], [`HeaderOrder`], [`Protocol`],
+//! [`ProxyHeader`](crate::proxy::ProxyHeader), [`RequestTarget`], [`HeaderOrder`], [`Protocol`],
 //! [`IncludeConnectionInfo`], [`CaptureRawHead`], [`OnInformational`].
 //!
 //! Facts in a response: [`ConnectionInfo`](crate::net::ConnectionInfo), [`RawHead`],

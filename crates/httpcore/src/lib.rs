@@ -104,8 +104,9 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod backend;
-#[cfg(all(feature = "epoll", any(target_os = "linux", target_os = "android")))]
+#[cfg(all(feature = "epoll", unix))]
 pub mod blocking;
+mod challenged;
 pub mod config;
 mod connect;
 mod connect_to;
@@ -115,6 +116,7 @@ pub mod extensions;
 mod names;
 pub mod net;
 pub mod proxy;
+mod proxy_connections;
 mod race;
 mod recent;
 mod request_ext;
@@ -125,19 +127,19 @@ pub mod trace;
 mod url;
 
 pub use bytes::Bytes;
-pub use connection_pool::{ConnectionPool, ConnectionPoolBuilder, ResponseFuture};
+pub use connection_pool::{ConnectionPool, ConnectionPoolBuilder, Drain, ResponseFuture};
 /// The crate of request, response, header and URI types.
 pub use http;
 #[cfg(any(feature = "futures-io", feature = "hyper-io", feature = "tokio-io"))]
 pub use httpcore_adapters as adapters;
 pub use httpcore_core_primitives::{Body, Error, ErrorKind, Request, Response, Timeouts, Upgraded};
-#[cfg(all(feature = "epoll", any(target_os = "linux", target_os = "android")))]
+#[cfg(all(feature = "epoll", unix))]
 pub use httpcore_net_epoll::EventLoop;
 #[cfg(feature = "mock")]
 pub use httpcore_net_mock as mock;
 #[cfg(feature = "rustls")]
 pub use httpcore_net_tls as tls;
-pub use httpcore_pool::{Drain, DrainSummary, Preconnect};
+pub use httpcore_pool::{DrainSummary, Preconnect};
 #[cfg(feature = "sse")]
 pub use httpcore_sse as sse;
 #[cfg(feature = "ws")]
@@ -145,10 +147,7 @@ pub use httpcore_ws_upgrade as ws;
 pub use request_ext::RequestExt;
 pub use url::IntoUrl;
 
-#[cfg(any(
-    feature = "tokio",
-    all(feature = "epoll", any(target_os = "linux", target_os = "android"))
-))]
+#[cfg(any(feature = "tokio", all(feature = "epoll", unix)))]
 use error::{ErrorPhase, RequestSent};
 
 /// Sends a GET over a connection of its own, on the event loop that this thread is running: that of
@@ -160,10 +159,7 @@ use error::{ErrorPhase, RequestSent};
 ///
 /// As for [`ConnectionPool::get`]; [`ErrorKind::RuntimeShutdown`] if this thread is running no event
 /// loop.
-#[cfg(any(
-    feature = "tokio",
-    all(feature = "epoll", any(target_os = "linux", target_os = "android"))
-))]
+#[cfg(any(feature = "tokio", all(feature = "epoll", unix)))]
 pub async fn get(url: impl IntoUrl) -> Result<Response, Error> {
     let url = url.into_url()?;
     pool_for_one("httpcore::get")?.get(url).await
@@ -190,21 +186,15 @@ pub async fn get(url: impl IntoUrl) -> Result<Response, Error> {
 ///
 /// As for [`ConnectionPool::request`]; [`ErrorKind::RuntimeShutdown`] if this thread is running no
 /// event loop.
-#[cfg(any(
-    feature = "tokio",
-    all(feature = "epoll", any(target_os = "linux", target_os = "android"))
-))]
+#[cfg(any(feature = "tokio", all(feature = "epoll", unix)))]
 pub async fn request<B: Into<Body>>(request: http::Request<B>) -> Result<Response, Error> {
     pool_for_one("httpcore::request")?.request(request).await
 }
 
 /// Returns a pool on the event loop that this thread is running.
-#[cfg(any(
-    feature = "tokio",
-    all(feature = "epoll", any(target_os = "linux", target_os = "android"))
-))]
+#[cfg(any(feature = "tokio", all(feature = "epoll", unix)))]
 fn pool_for_one(caller: &str) -> Result<ConnectionPool, Error> {
-    #[cfg(all(feature = "epoll", any(target_os = "linux", target_os = "android")))]
+    #[cfg(all(feature = "epoll", unix))]
     if let Some(event_loop) = EventLoop::current() {
         return Ok(ConnectionPool::new(event_loop));
     }

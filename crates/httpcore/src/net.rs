@@ -5,7 +5,7 @@ pub use httpcore_core_primitives::{
     PooledInfo, Scheme, TlsInfo,
     upgrade::{ReadHalf, WriteHalf},
 };
-#[cfg(all(feature = "epoll", any(target_os = "linux", target_os = "android")))]
+#[cfg(all(feature = "epoll", unix))]
 pub use httpcore_net_epoll::{EventLoop, Handle, Task};
 #[cfg(feature = "tokio")]
 pub use httpcore_net_tokio::TokioBackend;

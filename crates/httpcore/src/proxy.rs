@@ -36,26 +36,30 @@
 use std::{
     borrow::Cow,
     fmt,
+    future::poll_fn,
     hash::{Hash, Hasher},
+    io::{self, IoSlice},
     net::{IpAddr, SocketAddr},
     sync::Arc,
+    task::{Poll, ready},
 };
 
 use http::{Method, header};
 use httpcore_core_primitives::{
-    Alpn, BoxStream, ConnectTarget, Error, ErrorKind, ErrorPhase, Origin, Request, RequestSent,
-    RequestTarget, Scheme, TimeoutKind, TlsOverride, TraceEvent,
+    Alpn, BoxStream, ConnectTarget, ConnectionInfo, Error, ErrorKind, ErrorPhase, Origin, Request,
+    RequestSent, RequestTarget, Scheme, TimeoutKind, TlsOverride, TraceEvent,
 };
 use httpcore_pool::{Endpoint, Hop, ProxyHop, Route, RouteParts};
 
 pub use httpcore_core_primitives::Credentials;
+pub use httpcore_proxy::haproxy::{Addresses, ProxyHeader};
 pub use httpcore_proxy::{
     Challenge, MAX_REFUSAL_BODY, NoProxy, Proxy, ProxyAddress, ProxyError, ProxyProtocol,
     ProxyRules, Refusal, SocksReply,
 };
 use httpcore_proxy::{Connect, Negotiation, Socks4, Socks5, Target, TargetHost, Tunnel, negotiate};
 
-use crate::connect::Attempt;
+use crate::{connect::Attempt, proxy_connections::EARLY_BYTES};
 
 /// The proxy of one request, or none, whatever its pool would choose. Goes into the request's
 /// [`http::Extensions`].
@@ -137,15 +141,43 @@ impl fmt::Debug for ProxyChoice {
 /// One proxy of a route, and what is asked of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ProxyStep {
-    proxy: Proxy,
+    pub(crate) proxy: Proxy,
     /// What the proxy connects to; `None` if it is sent the requests themselves.
-    target: Option<Target>,
+    pub(crate) target: Option<Target>,
+    /// Whether HTTP/2 is offered to it.
+    pub(crate) may_speak_http2: bool,
+}
+
+impl ProxyStep {
+    /// The same proxy, as the end of a route.
+    pub(crate) fn forwarding(&self) -> Self {
+        ProxyStep {
+            target: None,
+            ..self.clone()
+        }
+    }
+
+    pub(crate) fn into_hop(self) -> Hop {
+        let may_be_shared = self.may_speak_http2 && self.target.is_none();
+        Hop::Proxy(ProxyHop::new(self).shared(may_be_shared))
+    }
+
+    /// Returns the origin that the proxy itself is, for a route that ends there.
+    pub(crate) fn origin(&self) -> Origin {
+        let scheme = match self.proxy.protocol() {
+            ProxyProtocol::Https => Scheme::Https,
+            _ => Scheme::Http,
+        };
+        match self.proxy.address() {
+            ProxyAddress::Tcp { host, port } => Origin::new(scheme, host, *port),
+            _ => Origin::new(scheme, "localhost", scheme.default_port()),
+        }
+    }
 }
 
 impl Hash for ProxyStep {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.proxy.hash(state);
-        self.target.hash(state);
+        (&self.proxy, &self.target, self.may_speak_http2).hash(state);
     }
 }
 
@@ -166,11 +198,14 @@ pub(crate) fn needs_tunnel(request: &Request) -> bool {
             .is_some()
 }
 
-/// Leads the direct route `parts` through `proxy`.
+/// Leads the direct route `parts` through `proxy`. Over `http2` if that is enabled and the proxies choose it;
+/// with `http1_only`, what is forwarded is sent over HTTP/1.1.
 pub(crate) fn lead_through(
     parts: &mut RouteParts,
     proxy: &Proxy,
     needs_tunnel: bool,
+    http2: bool,
+    http1_only: bool,
 ) -> Result<(), Error> {
     let chain = proxy.chain();
     let direct = match &parts.dial {
@@ -184,22 +219,6 @@ pub(crate) fn lead_through(
         && !proxy.tunnels_http()
         && !needs_tunnel
         && !parts.http2_prior_knowledge;
-    let mut hops = Vec::with_capacity(chain.len() + parts.hops.len());
-    for (at, proxy) in chain.iter().enumerate() {
-        let target = match chain.get(at + 1).map(|next| next.address()) {
-            Some(ProxyAddress::Tcp { host, port }) => Some(Target::new(host, *port)),
-            None if forwards => None,
-            // A proxy on a Unix socket is the first of its chain: `Proxy::through` sees to that.
-            _ => Some(Target::new(&direct.0, direct.1)),
-        };
-        hops.push(Hop::Proxy(ProxyHop::new(ProxyStep {
-            proxy: (*proxy).clone(),
-            target: target.transpose().map_err(|error| {
-                let invalid = ErrorKind::InvalidUrl;
-                Error::new(invalid, ErrorPhase::Request, RequestSent::None).with_source(error)
-            })?,
-        })));
-    }
     let first = chain.first().map_or(proxy, |first| *first);
     parts.dial = match first.address() {
         ProxyAddress::Unix(path) => Endpoint::Unix(path.clone()),
@@ -209,17 +228,32 @@ pub(crate) fn lead_through(
         },
         _ => return Err(no_such_proxy()),
     };
-    if forwards {
-        let scheme = match proxy.protocol() {
-            ProxyProtocol::Https => Scheme::Https,
-            _ => Scheme::Http,
+    let mut hops = Vec::with_capacity(chain.len() + parts.hops.len());
+    for (at, proxy) in chain.iter().enumerate() {
+        let target = match chain.get(at + 1).map(|next| next.address()) {
+            Some(ProxyAddress::Tcp { host, port }) => Some(Target::new(host, *port)),
+            None if forwards => None,
+            // A proxy on a Unix socket is the first of its chain: `Proxy::through` sees to that.
+            _ => Some(Target::new(&direct.0, direct.1)),
         };
-        parts.origin = match proxy.address() {
-            ProxyAddress::Tcp { host, port } => Origin::new(scheme, host, *port),
-            _ => Origin::new(scheme, "localhost", scheme.default_port()),
+        let target = target.transpose().map_err(|error| {
+            let invalid = ErrorKind::InvalidUrl;
+            Error::new(invalid, ErrorPhase::Request, RequestSent::None).with_source(error)
+        })?;
+        let step = ProxyStep {
+            proxy: (*proxy).clone(),
+            may_speak_http2: http2 && proxy.may_speak_http2() && (target.is_some() || !http1_only),
+            target,
         };
+        if step.target.is_none() {
+            parts.origin = step.origin();
+        }
+        hops.push(step.into_hop());
     }
+    // What is sent forward is preceded by a PROXY header for the proxy; in a tunnel, that is the origin's.
+    let last = hops.pop_if(|_| forwards);
     hops.append(&mut parts.hops);
+    hops.extend(last);
     parts.hops = hops;
     Ok(())
 }
@@ -236,18 +270,19 @@ fn no_such_proxy() -> Error {
 /// The refusal of a filter, if a proxy is to forward the request to a host that the filter refuses: it is
 /// not part of the route.
 pub(crate) fn prepare(route: &Route, request: &mut Request) -> Result<(), Error> {
-    let [Hop::Proxy(_), ..] = route.hops() else {
+    let hops = route.hops().iter().rev();
+    let mut steps = hops.filter_map(|hop| match hop {
+        Hop::Proxy(hop) => hop.get::<ProxyStep>(),
+        _ => None,
+    });
+    let Some(ProxyStep { proxy, target, .. }) = steps.next() else {
         return Ok(());
     };
-    let forwarding = match route.hops().last() {
-        Some(Hop::Proxy(hop)) => hop.get::<ProxyStep>().filter(|step| step.target.is_none()),
-        _ => None,
-    };
-    let Some(ProxyStep { proxy, .. }) = forwarding else {
+    if target.is_some() {
         // RFC 9110 §11.7.2: the field is for the next proxy, and here the origin is next.
         request.headers_mut().remove(header::PROXY_AUTHORIZATION);
         return Ok(());
-    };
+    }
     check_forwarded(route, request)?;
     match request.extensions().get::<RequestTarget>() {
         None => {
@@ -297,9 +332,18 @@ fn check_forwarded(route: &Route, request: &Request) -> Result<(), Error> {
 pub(crate) struct Retries(Vec<(usize, Connect)>);
 
 impl Retries {
-    fn take(&mut self, at: usize) -> Option<Connect> {
-        let found = self.0.iter().position(|(hop, _)| *hop == at)?;
-        Some(self.0.swap_remove(found).1)
+    /// Returns the machine that asks for a tunnel by hop `at`: that of the connection before, if that ended
+    /// with an answered challenge.
+    pub(crate) fn machine(
+        &mut self,
+        at: usize,
+        proxy: &Proxy,
+        target: &Target,
+    ) -> Result<Connect, ProxyError> {
+        match self.0.iter().position(|(hop, _)| *hop == at) {
+            Some(found) => Ok(self.0.swap_remove(found).1),
+            None => proxy.connect(target),
+        }
     }
 }
 
@@ -317,33 +361,55 @@ impl From<Error> for HopFailure {
     }
 }
 
+/// A proxy and its target, for traces.
+type ProxyText = (String, Option<String>);
+
 impl Attempt {
-    /// The stream behind the proxy that is hop `at` of the route.
+    /// Returns the proxy that is sent the requests themselves, if it is and answers challenges by a hook.
+    pub(crate) fn challenging_proxy(&self) -> Option<&Proxy> {
+        let Some(Hop::Proxy(hop)) = self.route().hops().last() else {
+            return None;
+        };
+        let step = hop.get::<ProxyStep>()?;
+        // Requests for tunnels have the machine of `CONNECT`.
+        let forwards = step.target.is_none() && !self.is_for_tunnels();
+        let answers = forwards && step.proxy.answers_challenges();
+        answers.then_some(&step.proxy)
+    }
+
+    /// The stream behind the proxy that is hop `at` of the route, and which protocol the handshake with the
+    /// proxy agreed on if that is sent the requests themselves.
     pub(crate) async fn through_proxy(
         &self,
         at: usize,
         hop: &ProxyHop,
         mut stream: BoxStream,
         retries: &mut Retries,
-    ) -> Result<BoxStream, HopFailure> {
-        let Some(ProxyStep { proxy, target }) = hop.get() else {
+    ) -> Result<(BoxStream, Option<Alpn>), HopFailure> {
+        if let Some(header) = hop.get::<ProxyHeader>() {
+            let ConnectionInfo { peer, local, .. } = stream.info();
+            let own = local.zip(peer);
+            let own = own.and_then(|(local, peer)| Addresses::new(local, peer));
+            let header = header.encode(own.as_ref());
+            self.write_all(&mut stream, &header).await?;
+            return Ok((stream, None));
+        }
+        let Some(step) = hop.get::<ProxyStep>() else {
             return Err(no_such_proxy().into());
         };
-        let texts = self
-            .trace()
-            .is_on()
-            .then(|| (proxy.to_string(), target.as_ref().map(ToString::to_string)));
-        if let Some((proxy, target)) = &texts {
-            let target = target.as_deref();
-            self.trace()
-                .emit(|| (self.now(), TraceEvent::ProxyStarted { proxy, target }));
-        }
+        let ProxyStep { proxy, target, .. } = step;
+        let text = self.trace_proxy_started(step);
+        let mut chosen = None;
         if proxy.protocol() == ProxyProtocol::Https {
             let own = proxy.tls().map(TlsOverride::connector);
-            let offer = [Alpn::Http1];
-            let handshake = self.handshake(own, proxy.server_name(), &offer, stream);
-            stream = match handshake.await {
-                Ok((stream, _)) => stream,
+            let offer: &[Alpn] = if step.may_speak_http2 {
+                &[Alpn::Http2, Alpn::Http1]
+            } else {
+                &[Alpn::Http1]
+            };
+            let handshake = self.handshake(own, proxy.server_name(), offer, stream);
+            (stream, chosen) = match handshake.await {
+                Ok(protected) => protected,
                 // The sentence of an invalid request is the cause's, and says all.
                 Err(error) if error.kind() == ErrorKind::InvalidRequest => return Err(error.into()),
                 Err(error) => {
@@ -354,13 +420,32 @@ impl Attempt {
         }
         if let Some(target) = target {
             stream = self.tunnel(at, proxy, target, stream, retries).await?;
+            chosen = None;
         }
-        if let Some((proxy, target)) = &texts {
+        self.trace_proxy_established(text.as_ref());
+        Ok((stream, chosen))
+    }
+
+    /// Reports that the negotiation with a proxy starts. Returns what its end is reported with; `None` if
+    /// there is no listener.
+    fn trace_proxy_started(&self, step: &ProxyStep) -> Option<ProxyText> {
+        if !self.trace().is_on() {
+            return None;
+        }
+        let target = step.target.as_ref().map(ToString::to_string);
+        let text = (step.proxy.to_string(), target);
+        let (proxy, target) = (&*text.0, text.1.as_deref());
+        self.trace()
+            .emit(|| (self.now(), TraceEvent::ProxyStarted { proxy, target }));
+        Some(text)
+    }
+
+    fn trace_proxy_established(&self, text: Option<&ProxyText>) {
+        if let Some((proxy, target)) = text {
             let target = target.as_deref();
             self.trace()
                 .emit(|| (self.now(), TraceEvent::ProxyEstablished { proxy, target }));
         }
-        Ok(stream)
     }
 
     async fn tunnel(
@@ -380,13 +465,7 @@ impl Attempt {
         };
         let host = host_of(target);
         let target = resolved.as_ref().unwrap_or(target);
-        let address = match target.host() {
-            TargetHost::Ip(ip) => Some(SocketAddr::new(*ip, target.port())),
-            TargetHost::Name(_) => None,
-        };
-        let next = at + 1;
-        let checked =
-            ConnectTarget::new(&host, target.port(), address).at_hop(next, self.is_proxy(next));
+        let checked = self.target_of_hop(at, &host, target);
         // What was resolved here has been checked among the other addresses of its host.
         if resolved.is_none() {
             self.check(&checked).map_err(Error::from)?;
@@ -395,19 +474,9 @@ impl Attempt {
         let credentials = proxy.credentials();
         let opened = match proxy.protocol() {
             ProxyProtocol::Http | ProxyProtocol::Https => {
-                let connect = match retries.take(at) {
-                    Some(connect) => Ok(connect),
-                    None => proxy.connect(target),
-                };
+                let connect = retries.machine(at, proxy, target);
                 let mut connect = connect.map_err(failed)?;
-                let opened = self.negotiate(stream, &mut connect).await?;
-                if opened.is_err()
-                    && let Some(next) = connect.retry()
-                {
-                    retries.0.push((at, next));
-                    return Err(HopFailure::NewConnection);
-                }
-                opened
+                self.connect_over(at, stream, &mut connect, retries).await?
             }
             ProxyProtocol::Socks4 | ProxyProtocol::Socks4a => {
                 let user = credentials.map(Credentials::user);
@@ -421,16 +490,80 @@ impl Attempt {
             _ => return Err(no_such_proxy().into()),
         };
         let tunnel = opened.map_err(failed)?;
-        // In TLS, in SOCKS and in HTTP/1.1 the client sends first: bytes before that are not part of what
-        // follows. RFC 9113 §3.4: a server of HTTP/2 may send its SETTINGS at once.
-        let is_last = at + 1 == self.route().hops().len();
-        let server_may_send = is_last && self.route().parts().http2_prior_knowledge;
-        if !tunnel.leading().is_empty() && !server_may_send {
-            return Err(failed(ProxyError::Malformed(
-                "bytes in the tunnel before any were sent",
-            )));
+        self.checked(at, tunnel).map_err(failed)
+    }
+
+    /// Returns what filters are asked about the tunnel that hop `at` opens to `target`, which was written as
+    /// `host`.
+    pub(crate) fn target_of_hop<'a>(
+        &self,
+        at: usize,
+        host: &'a str,
+        target: &Target,
+    ) -> ConnectTarget<'a> {
+        let address = match target.host() {
+            TargetHost::Ip(ip) => Some(SocketAddr::new(*ip, target.port())),
+            TargetHost::Name(_) => None,
+        };
+        let next = at + 1;
+        ConnectTarget::new(host, target.port(), address).at_hop(next, self.is_proxy(next))
+    }
+
+    /// Asks for a tunnel over HTTP/1.1.
+    pub(crate) async fn connect_over(
+        &self,
+        at: usize,
+        stream: BoxStream,
+        connect: &mut Connect,
+        retries: &mut Retries,
+    ) -> Result<Result<Tunnel, ProxyError>, HopFailure> {
+        let opened = self.negotiate(stream, connect).await?;
+        if opened.is_err()
+            && let Some(next) = connect.retry()
+        {
+            retries.0.push((at, next));
+            return Err(HopFailure::NewConnection);
+        }
+        Ok(opened)
+    }
+
+    /// Returns the stream through the tunnel that hop `at` has opened, unless bytes came before any were
+    /// sent.
+    pub(crate) fn checked(&self, at: usize, tunnel: Tunnel) -> Result<BoxStream, ProxyError> {
+        if !tunnel.leading().is_empty() && !self.server_may_send(at) {
+            return Err(ProxyError::Malformed(EARLY_BYTES));
         }
         Ok(tunnel.into_stream())
+    }
+
+    /// In TLS, in SOCKS and in HTTP/1.1 the client sends first: bytes before that are not part of what
+    /// follows. RFC 9113 §3.4: a server of HTTP/2 may send its SETTINGS at once.
+    pub(crate) fn server_may_send(&self, at: usize) -> bool {
+        let is_last = at + 1 == self.route().hops().len();
+        is_last && self.route().parts().http2_prior_knowledge
+    }
+
+    /// Writes `bytes` under the limit on connecting.
+    async fn write_all(&self, stream: &mut BoxStream, bytes: &[u8]) -> Result<(), Error> {
+        let mut left = bytes;
+        let writing = poll_fn(|cx| {
+            while !left.is_empty() {
+                match ready!(stream.poll_write(cx, &[IoSlice::new(left)])) {
+                    Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                    Ok(written) => left = &left[written..],
+                    Err(error) => return Poll::Ready(Err(error)),
+                }
+            }
+            stream.poll_flush(cx)
+        });
+        let written = self.within(TimeoutKind::Connect, writing).await;
+        let phase = ErrorPhase::Connect;
+        written
+            .ok_or_else(|| self.timed_out(TimeoutKind::Connect, phase))?
+            .map_err(|error| {
+                let kind = ErrorKind::of_stream_error(&error);
+                Error::new(kind, phase, RequestSent::None).with_source(error)
+            })
     }
 
     /// Runs a negotiation under the limit on connecting.
@@ -439,6 +572,7 @@ impl Attempt {
         stream: BoxStream,
         negotiation: &mut dyn Negotiation,
     ) -> Result<Result<Tunnel, ProxyError>, Error> {
+        self.reached(ErrorPhase::Proxy);
         self.within(TimeoutKind::Connect, negotiate(stream, negotiation))
             .await
             .ok_or_else(|| self.timed_out(TimeoutKind::Connect, ErrorPhase::Proxy))
@@ -467,7 +601,7 @@ impl Attempt {
 }
 
 /// The host of a target, as it was written.
-fn host_of(target: &Target) -> Cow<'_, str> {
+pub(crate) fn host_of(target: &Target) -> Cow<'_, str> {
     match target.host() {
         TargetHost::Ip(ip) => ip.to_string().into(),
         TargetHost::Name(name) => name.into(),
@@ -475,7 +609,7 @@ fn host_of(target: &Target) -> Cow<'_, str> {
 }
 
 /// The error of a negotiation. A connection that broke is not a refusal: the same may work the next time.
-fn failure(proxy: &Proxy, target: &Target, error: ProxyError) -> Error {
+pub(crate) fn failure(proxy: &Proxy, target: &Target, error: ProxyError) -> Error {
     let kind = match &error {
         ProxyError::InvalidUrl(_)
         | ProxyError::InvalidTarget

@@ -11,11 +11,11 @@ use httpcore_core_primitives::{
     AddressFilter, Alpn, ConnectionPolicy, Error, ErrorKind, ErrorPhase, Origin, Partition,
     Request, RequestSent, ServerName, TcpOptions, TlsOverride,
 };
-use httpcore_pool::{Endpoint, Hop, Route, RouteParts, WeakRoute};
+use httpcore_pool::{Endpoint, Hop, ProxyHop, Route, RouteParts, WeakRoute};
 
 use crate::{
     connect_to::{ConnectTo, HostOverrides},
-    proxy::{self, Proxy, ProxyChoice, UseProxy},
+    proxy::{self, Proxy, ProxyChoice, ProxyHeader, UseProxy},
 };
 
 /// Maximum number of cached routes, after which the cache is cleared: a crawler has millions.
@@ -69,6 +69,8 @@ pub(crate) struct Routes {
     server_name: Option<ServerName>,
     versions: Versions,
     proxies: ProxyChoice,
+    /// The PROXY header of connections whose requests bring none.
+    proxy_header: Option<ProxyHeader>,
     /// Filter of the addresses of every request.
     filter: Option<AddressFilter>,
     remembered: Mutex<RouteCache>,
@@ -122,6 +124,7 @@ pub(crate) struct RouteOverrides {
     tls: Option<TlsOverride>,
     http1_only: bool,
     proxy: Option<UseProxy>,
+    proxy_header: Option<ProxyHeader>,
     filter: Option<AddressFilter>,
     connect_to: Option<ConnectTo>,
     hosts: Option<HostOverrides>,
@@ -143,6 +146,7 @@ impl RouteOverrides {
                 .get::<ConnectionPolicy>()
                 .is_some_and(|wish| wish.http1_only),
             proxy: request.get().cloned(),
+            proxy_header: request.get().cloned(),
             filter: request.get().cloned(),
             connect_to: request.get().cloned(),
             hosts: request.get().cloned(),
@@ -180,6 +184,7 @@ impl Routes {
             server_name,
             versions,
             proxies: ProxyChoice::default(),
+            proxy_header: None,
             filter: None,
             remembered: Mutex::default(),
         }
@@ -187,6 +192,11 @@ impl Routes {
 
     pub(crate) fn with_proxies(mut self, proxies: ProxyChoice) -> Self {
         self.proxies = proxies;
+        self
+    }
+
+    pub(crate) fn with_proxy_header(mut self, header: Option<ProxyHeader>) -> Self {
+        self.proxy_header = header;
         self
     }
 
@@ -321,6 +331,10 @@ impl Routes {
         } else if let Some(path) = &self.unix_socket {
             parts.dial = Endpoint::Unix(path.clone());
         }
+        let header = apart.and_then(|apart| apart.proxy_header.as_ref());
+        if let Some(header) = header.or(self.proxy_header.as_ref()) {
+            parts.hops.push(Hop::Proxy(ProxyHop::new(header.clone())));
+        }
         if let Some(hosts) = apart.and_then(|apart| apart.hosts.as_ref()) {
             parts.host_overrides = hosts.hosts().to_vec();
         }
@@ -355,7 +369,9 @@ impl Routes {
         let is_unix = connect_to.is_some_and(|to| matches!(to.endpoint(), Endpoint::Unix(_)));
         if let Some(proxy) = proxy.filter(|_| !is_unix) {
             let tunnel = apart.is_some_and(|apart| apart.tunnel);
-            proxy::lead_through(&mut parts, proxy, tunnel)?;
+            let http1_only = apart.is_some_and(|apart| apart.http1_only);
+            let http2 = self.versions.http2;
+            proxy::lead_through(&mut parts, proxy, tunnel, http2, http1_only)?;
         }
         Ok(parts.into())
     }

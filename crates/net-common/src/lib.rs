@@ -11,6 +11,7 @@
 #![deny(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod os;
 pub mod ready_stream;
 pub mod socket;
 #[allow(

@@ -15,27 +15,12 @@ use std::{
 };
 
 use httpcore_core_primitives::{ConnectionInfo, IdleEvent, Runtime, TcpOptions, sleep_until};
-use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive};
 
-/// Flags of send(2) and recv(2), the same on every Linux there is.
-pub const MSG_DONTWAIT: i32 = 0x40;
-const MSG_PEEK: i32 = 0x2;
-/// A library cannot rely on its program to ignore SIGPIPE.
-const MSG_NOSIGNAL: i32 = 0x4000;
+use crate::os;
 
-/// The error of connect(2) on a non-blocking socket that is still connecting; std has no stable name for it.
-const EINPROGRESS: i32 = if cfg!(any(
-    target_arch = "mips",
-    target_arch = "mips32r6",
-    target_arch = "mips64",
-    target_arch = "mips64r6"
-)) {
-    150
-} else if cfg!(any(target_arch = "sparc", target_arch = "sparc64")) {
-    36
-} else {
-    115
-};
+/// The flag of send(2) and recv(2) for a call that does not block.
+pub const MSG_DONTWAIT: i32 = os::MSG_DONTWAIT;
 
 /// The first delay before connecting again to a Unix listener whose backlog is full; it doubles each time.
 const MIN_BACKLOG_DELAY: Duration = Duration::from_millis(1);
@@ -53,10 +38,10 @@ const MAX_WRITE_BYTES: usize = 0x7fff_f000;
 ///
 /// # Errors
 ///
-/// Those of socket(2), setsockopt(2) and bind(2), and those of the hook.
+/// Those of socket(2), setsockopt(2) and bind(2), and those of the hook;
+/// [`io::ErrorKind::Unsupported`] for an option that the system does not have.
 pub fn open_tcp(peer: SocketAddr, options: &TcpOptions) -> io::Result<Socket> {
-    let kind = Type::STREAM.nonblocking().cloexec();
-    let socket = Socket::new_raw(Domain::for_address(peer), kind, Some(Protocol::TCP))?;
+    let socket = os::open(Domain::for_address(peer), Some(Protocol::TCP))?;
     if let Some(size) = options.send_buffer {
         socket.set_send_buffer_size(size)?;
     }
@@ -68,10 +53,10 @@ pub fn open_tcp(peer: SocketAddr, options: &TcpOptions) -> io::Result<Socket> {
         socket.set_tcp_keepalive(&keepalive)?;
     }
     if let Some(limit) = options.user_timeout {
-        socket.set_tcp_user_timeout(Some(limit))?;
+        os::set_user_timeout(&socket, limit)?;
     }
     if let Some(interface) = &options.interface {
-        socket.bind_device(Some(interface.as_bytes()))?;
+        os::set_interface(&socket, interface)?;
     }
     if let Some(mark) = options.mark {
         socket.set_mark(mark)?;
@@ -123,10 +108,11 @@ fn keepalive(options: &TcpOptions) -> Option<TcpKeepalive> {
 ///
 /// Those of socket(2).
 pub fn open_unix() -> io::Result<Socket> {
-    Socket::new_raw(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)
+    os::open(Domain::UNIX, None)
 }
 
-/// Returns the address of a Unix socket: a path, or an abstract name if it begins with a zero byte.
+/// Returns the address of a Unix socket: a path, or an abstract name if it begins with a zero byte
+/// (on Linux).
 ///
 /// # Errors
 ///
@@ -145,6 +131,9 @@ pub fn unix_address(path: &Path) -> io::Result<SockAddr> {
             io::ErrorKind::InvalidInput,
             "Unix socket path contains a zero byte",
         ));
+    }
+    if bytes[0] == 0 {
+        return os::abstract_name(path);
     }
     SockAddr::unix(path)
 }
@@ -182,7 +171,7 @@ pub async fn connect_unix(runtime: &Arc<dyn Runtime>, path: &Path) -> io::Result
 pub fn connect(socket: &Socket, address: &SockAddr) -> io::Result<bool> {
     match socket.connect(address) {
         Ok(()) => Ok(true),
-        Err(error) if error.raw_os_error() == Some(EINPROGRESS) => Ok(false),
+        Err(error) if error.raw_os_error() == Some(os::EINPROGRESS) => Ok(false),
         // An interrupted attempt continues in the background.
         Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
         Err(error) => Err(error),
@@ -237,7 +226,7 @@ impl<'a, 'b> SendBatch<'a, 'b> {
     ///
     /// Those of send(2).
     pub fn send(&self, socket: &Socket, flags: i32) -> io::Result<usize> {
-        let flags = flags | MSG_NOSIGNAL;
+        let flags = flags | os::MSG_NOSIGNAL;
         match self.bufs {
             [only] => socket.send_with_flags(only, flags),
             several => socket.send_vectored_with_flags(several, flags),
@@ -249,7 +238,7 @@ impl<'a, 'b> SendBatch<'a, 'b> {
 pub fn probe_idle(socket: &Socket) -> Option<IdleEvent> {
     let mut byte = [MaybeUninit::uninit()];
     loop {
-        return match socket.recv_with_flags(&mut byte, MSG_PEEK | MSG_DONTWAIT) {
+        return match socket.recv_with_flags(&mut byte, os::MSG_PEEK | MSG_DONTWAIT) {
             Ok(0) => Some(IdleEvent::Closed),
             Ok(_) => Some(IdleEvent::UnsolicitedData),
             Err(error) => match error.kind() {

@@ -26,7 +26,6 @@
 //! - [`task`](Task): tasks with an output. The task queue and the table of timers are
 //!   `httpcore-executor`'s.
 //! - Names are resolved by [httpcore-resolver](https://docs.rs/httpcore-resolver), on worker threads.
-//! - `watch`: in debug builds, a warning if an operation waits on a loop that no thread runs.
 //! - [`blocking`]: the same loop for blocking programs: a thread that waits for one response blocks in
 //!   its socket.
 //! - `sync`: the types by which threads synchronise.
@@ -78,15 +77,17 @@
 //! - Dropping the [`EventLoop`] shuts everything down: tasks are dropped, streams fail, timers are ready.
 //!   A task therefore cannot keep its own loop alive.
 //!
-//! It runs on Linux and Android, and is tested on Linux.
+//! # Platforms
+//!
+//! It is tested on Linux. On macOS and the BSDs it is built on mio's selector for them (kqueue), and no test has run
+//! there; what Linux alone has (`TCP_USER_TIMEOUT`, `SO_BINDTODEVICE`, abstract Unix names) is an error of kind
+//! `Unsupported`. Windows has no descriptors to register.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-compile_error!(
-    "httpcore-net-epoll runs on Linux only; use another backend, such as httpcore-net-tokio"
-);
+#[cfg(not(unix))]
+compile_error!("httpcore-net-epoll needs the file descriptors of Unix");
 
 mod async_fd;
 pub mod blocking;
@@ -104,7 +105,8 @@ mod time;
 mod udp;
 mod unix;
 mod waiters;
-mod watch;
+#[cfg(all(test, debug_assertions))]
+mod watch_tests;
 
 use std::{
     fmt,

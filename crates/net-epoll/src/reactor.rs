@@ -16,12 +16,11 @@ use mio::{Events, Interest, Poll, Registry, Token, unix::SourceFd};
 use slab::Slab;
 use socket2::Socket;
 
-use httpcore_core_primitives::RuntimeShutdown;
+use httpcore_core_primitives::{RuntimeShutdown, Watch};
 
 use crate::{
     source::Source,
     sync::{Arc, AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, lock},
-    watch::Watch,
 };
 
 /// Maximum number of events that one poll returns; the next poll returns the rest.
@@ -29,6 +28,12 @@ const MAX_EVENTS: usize = 256;
 
 /// Maximum time of one sleep, since the kernel counts milliseconds in 31 bits. Longer ones are divided.
 const MAX_SLEEP: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The warning where a pool is awaited outside of the loop, and no thread runs it.
+const NO_THREAD_RUNS_IT: &str = "httpcore: an operation waits on an event loop that no thread runs, and will never \
+     complete. Run the loop on a thread: \
+     `std::thread::spawn(move || epoll.block_on(std::future::pending::<()>()))`; or await the operation inside \
+     this loop's `block_on`.";
 
 const WAKEUP: Token = Token(usize::MAX);
 
@@ -125,7 +130,7 @@ impl Reactor {
             poll_count: AtomicU64::new(0),
             events_requested: AtomicBool::new(false),
             is_shut_down: AtomicBool::new(false),
-            watch: Watch::new(),
+            watch: Watch::new(NO_THREAD_RUNS_IT),
         })
     }
 

@@ -23,6 +23,10 @@ use std::{
 use common::{read_to_end, write_all, yield_now};
 use httpcore_core_primitives::RuntimeShutdown;
 use httpcore_net_epoll::{AsyncFd, Direction, EventLoop, Handle, TcpListener, UdpSocket};
+use nix::sys::{
+    signal::{SigSet, Signal},
+    signalfd::{SfdFlags, SignalFd},
+};
 use rustix::{
     event::{EventfdFlags, eventfd},
     fs::{OFlags, fcntl_getfl, fcntl_setfl, inotify},
@@ -247,6 +251,35 @@ fn timers_events_and_changes_of_files_are_descriptors_like_any_other() {
         let read = notify.async_io(Direction::Read, |fd| read_into(fd, &mut buf));
         let read = read.await.unwrap();
         assert!(buf[..read].windows(3).any(|name| name == b"new"));
+    });
+}
+
+#[test]
+fn a_signal_arrives_by_a_descriptor() {
+    let mut mask = SigSet::empty();
+    mask.add(Signal::SIGUSR1);
+    // Of this thread only, which also raises the signal and reads it.
+    mask.thread_block().unwrap();
+    let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
+    let signals = SignalFd::with_flags(&mask, flags).unwrap();
+    let epoll = EventLoop::new().unwrap();
+    let signals = AsyncFd::new(&epoll.handle(), signals).unwrap();
+    epoll.block_on(async {
+        for _ in 0..2 {
+            let read = signals.async_io(Direction::Read, |fd| {
+                fd.read_signal()?
+                    .ok_or_else(|| io::ErrorKind::WouldBlock.into())
+            });
+            let mut read = pin!(read);
+            poll_fn(|cx| {
+                assert!(read.as_mut().poll(cx).is_pending(), "none has come");
+                Poll::Ready(())
+            })
+            .await;
+            nix::sys::signal::raise(Signal::SIGUSR1).unwrap();
+            let signal = read.await.unwrap();
+            assert_eq!(signal.ssi_signo, Signal::SIGUSR1 as u32);
+        }
     });
 }
 

@@ -9,13 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use httpcore_core_primitives::{BoxFuture, Driven, Runtime, Timer};
+use httpcore_core_primitives::{BoxFuture, Runtime, Timer};
 
 use crate::{
     event_queue::At,
     rng::Rng,
     timer::{Sleep, TimerHandle},
-    world::World,
+    world::{Drives, World},
 };
 
 /// A handle to a world: a network, a clock and tasks. A clone is another handle to the same world.
@@ -31,6 +31,7 @@ struct Owner(Arc<World>);
 
 impl Drop for Owner {
     fn drop(&mut self) {
+        self.0.watch().end();
         self.0.clear();
     }
 }
@@ -85,8 +86,9 @@ impl MockNet {
     ///
     /// Futures of this world do not run elsewhere: a timer, a look-up or a connection that has to wait,
     /// or a task that is spawned, panics at once within `block_on` of a real event loop or within `run`
-    /// of another world. Other crates' executors are not detected. Awaiting a pool of a real event loop
-    /// in `main` makes the world stuck, which is reported at once.
+    /// of another world. Under another executor, such as tokio's or that of the futures crate, debug
+    /// builds say so on stderr after a second. Awaiting a pool of a real event loop in `main` makes the
+    /// world stuck, which is reported at once.
     pub fn run<F: Future>(&self, main: F) -> F::Output {
         match self.drive(pin!(main), Cut::Never) {
             Some(output) => output,
@@ -163,7 +165,7 @@ impl MockNet {
         let current = world.with(|state, _| state.current);
         assert!(current.is_none(), "run_until_idle() called from a task");
         let most = world.with(|state, _| state.bounds.steps);
-        let _driven = world.drives();
+        let _drives = world.drives();
         let mut polls = 0_u64;
         while world.step() {
             polls += 1;
@@ -265,6 +267,7 @@ impl Runtime for MockNet {
 
     fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>) {
         self.world().assert_not_driven_elsewhere("spawned");
+        self.world().watch().spawned(name);
         let side = self.world().with(|state, _| state.side());
         self.world().spawn(name, name.to_owned(), side, task);
     }
@@ -288,7 +291,7 @@ impl fmt::Debug for MockNet {
 /// Marks the world as running, until dropped.
 struct Running<'a> {
     world: &'a World,
-    _driven: Driven,
+    _drives: Drives<'a>,
 }
 
 impl<'a> Running<'a> {
@@ -297,7 +300,7 @@ impl<'a> Running<'a> {
         assert!(!before, "the world is being run already");
         Running {
             world,
-            _driven: world.drives(),
+            _drives: world.drives(),
         }
     }
 }

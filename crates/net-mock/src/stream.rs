@@ -73,13 +73,17 @@ impl NetworkStream for MockStream {
             "poll_read needs room in the buffer: the caller reserves it"
         );
         let waker = cx.waker().clone();
-        self.with(|one, context| {
+        let read = self.with(|one, context| {
             let read = one.pipe(self.end.incoming()).read(context, waker, buf);
             if is_reset(&read) {
                 one.reset_reported(self.end);
             }
             read
-        })?
+        })?;
+        if read.is_pending() {
+            self.world.watch().waits();
+        }
+        read
     }
 
     fn poll_write(

@@ -59,6 +59,7 @@ impl TimerHandle {
         let polled = self.poll_here(cx, at);
         if polled.is_pending() {
             self.world.assert_not_driven_elsewhere("awaited");
+            self.world.watch().waits();
         }
         polled
     }

@@ -22,7 +22,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use httpcore_core_primitives::{BoxFuture, Driven, Driver};
+use httpcore_core_primitives::{BoxFuture, Driven, Driver, Watch};
 use httpcore_executor::TaskQueue;
 
 use crate::{
@@ -43,8 +43,14 @@ pub(crate) struct World {
     queue: TaskQueue,
     main: Main,
     pub(crate) running: AtomicBool,
+    watch: Watch,
     state: Mutex<State>,
 }
+
+/// The warning where something waits in a world, and no thread runs it. That is not a mistake by itself: a
+/// test may poll a future by hand and run the world afterwards.
+const NO_RUN: &str = "httpcore: an operation waits in a MockNet that no thread runs, and will never complete: its clock \
+     moves only within `MockNet::run` of the same MockNet. Await it there, and not under another executor.";
 
 #[derive(Default)]
 pub(crate) struct State {
@@ -109,6 +115,18 @@ impl State {
     }
 }
 
+/// Marks a thread as driven by a world.
+pub(crate) struct Drives<'a> {
+    watch: &'a Watch,
+    _driven: Driven,
+}
+
+impl Drop for Drives<'_> {
+    fn drop(&mut self) {
+        self.watch.leave();
+    }
+}
+
 /// The main future in the task queue: a task that sets a flag when it is polled.
 #[derive(Default)]
 struct Main {
@@ -127,6 +145,7 @@ impl World {
             queue: TaskQueue::new(|| {}),
             main: Main::default(),
             running: AtomicBool::new(false),
+            watch: Watch::new(NO_RUN),
             state: Mutex::new(State {
                 rng,
                 ..State::default()
@@ -140,8 +159,17 @@ impl World {
     }
 
     /// Marks this thread as driven by this world, until the value is dropped.
-    pub(crate) fn drives(&self) -> Driven {
-        Driven::by(self.driver())
+    pub(crate) fn drives(&self) -> Drives<'_> {
+        self.watch.enter();
+        Drives {
+            watch: &self.watch,
+            _driven: Driven::by(self.driver()),
+        }
+    }
+
+    /// The check that a thread runs the world.
+    pub(crate) fn watch(&self) -> &Watch {
+        &self.watch
     }
 
     fn driver(&self) -> Driver {

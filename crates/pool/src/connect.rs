@@ -10,7 +10,7 @@ use std::{
 };
 
 use httpcore_core_primitives::{
-    BoxFuture, Error, ErrorKind, Established, TimeoutKind, Timer, TraceEvent,
+    BoxFuture, Error, ErrorKind, ErrorPhase, Established, TimeoutKind, Timer, TraceEvent,
 };
 
 use crate::{
@@ -76,6 +76,7 @@ impl Step {
     fn begin(pool: &PoolInner, route: &Route, context: &ConnectContext) -> Self {
         let trace = &context.trace;
         trace.emit(|| (pool.runtime.now(), TraceEvent::ConnectStarted));
+        context.phase.set(ErrorPhase::Connect);
         Step::Attempt(pool.connect.connect(route, context))
     }
 }

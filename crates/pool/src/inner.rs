@@ -14,7 +14,7 @@
 use std::{
     mem::{replace, take},
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::AtomicU8},
     task::{Wake, Waker},
     time::{Duration, Instant},
 };
@@ -32,7 +32,7 @@ use crate::{
     effects::Few,
     lease::ConnHandle,
     maintenance::{self, NextWake, Notifier},
-    pool::{Connect, ConnectContext},
+    pool::{Connect, ConnectContext, ConnectPhase, PHASES_PER_CHUNK, PhaseChunk},
     preconnect::{Begun, Progress},
     record::ConnectRecord,
     route::Route,
@@ -67,6 +67,8 @@ pub(crate) struct Locked {
     waiters: Vec<WaiterSlot>,
     /// By the index of a connection.
     conns: Vec<ConnSlot>,
+    /// How far attempts are, by the index of a connection. Chunks are used again.
+    phases: Vec<Arc<PhaseChunk>>,
     pub(crate) maintenance: NextWake,
     /// Number of grants when the maintenance task last ran.
     pub(crate) granted_before: u64,
@@ -90,6 +92,8 @@ struct ConnSlot {
     /// Once it is made. Of the connection that had the slot before, until then.
     handle: Option<Arc<ConnHandle>>,
     connect_waker: Option<Waker>,
+    /// How far the attempt is.
+    phase: ConnectPhase,
 }
 
 /// A connection that was granted.
@@ -135,6 +139,7 @@ impl PoolInner {
                 state: State::new(&config),
                 waiters: Vec::new(),
                 conns: Vec::new(),
+                phases: Vec::new(),
                 maintenance: NextWake::NotRunning,
                 granted_before: 0,
                 preconnect: None,
@@ -305,6 +310,15 @@ impl PoolInner {
         answer
     }
 
+    /// Returns how far the attempt to connect is that `waiter` waits for.
+    pub(crate) fn connect_phase(&self, waiter: WaiterId) -> ErrorPhase {
+        let mut locked = self.lock();
+        match locked.state.awaited_connect(waiter) {
+            Some(conn) => locked.conn(conn).phase.get(),
+            None => ErrorPhase::Connect,
+        }
+    }
+
     /// A wait ends before it has taken what it was granted, or been granted anything.
     pub(crate) fn cancel_wait(&self, waiter: WaiterId, timed_out: bool) {
         let now = self.runtime.now();
@@ -326,6 +340,7 @@ impl PoolInner {
                 timeouts: self.config.timeouts,
                 trace: Trace::none(),
                 record: ConnectRecord::default(),
+                phase: ConnectPhase::default(),
             };
             waiter
         })
@@ -491,6 +506,7 @@ impl PoolInner {
             if locked.state.is_wanted(conn) {
                 let slot = locked.conn(conn);
                 waker = slot.connect_waker.take();
+                slot.phase = ConnectPhase::default();
                 if handle.is_some() {
                     slot.handle = handle.clone();
                 }
@@ -733,7 +749,7 @@ impl Locked {
                 route,
                 waiter,
             } => {
-                let context = match waiter {
+                let mut context = match waiter {
                     Some(waiter) => self.waiter(waiter).context.clone(),
                     None => ConnectContext {
                         timeouts: pool.config.timeouts,
@@ -744,6 +760,7 @@ impl Locked {
                     Some(_) => None,
                     None => self.preconnect.as_ref().map(Begun::new),
                 };
+                context.phase = self.begin_phase(conn);
                 let connecting = Connecting::new(pool.me.clone(), conn, route, context, begun);
                 actions.connects.push(Box::new(connecting));
             }
@@ -753,6 +770,18 @@ impl Locked {
             }
             Effect::DropError(error) => actions.drops.push(Dropped::Error(error)),
         }
+    }
+
+    /// Returns the phase of an attempt that begins.
+    fn begin_phase(&mut self, conn: ConnId) -> ConnectPhase {
+        let chunk = conn.index() / PHASES_PER_CHUNK;
+        while self.phases.len() <= chunk {
+            let phases = [const { AtomicU8::new(0) }; PHASES_PER_CHUNK];
+            self.phases.push(Arc::new(phases));
+        }
+        let phase = ConnectPhase::at(&self.phases[chunk], conn.index());
+        self.conn(conn).phase = phase.clone();
+        phase
     }
 
     fn answer(
@@ -839,6 +868,7 @@ impl Locked {
         if self.conns.len() > conns.max(KEPT_SLOTS) {
             self.conns.truncate(conns);
             self.conns.shrink_to_fit();
+            self.phases.truncate(conns.div_ceil(PHASES_PER_CHUNK));
         }
     }
 }

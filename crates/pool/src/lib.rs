@@ -60,7 +60,7 @@ pub use drain::{Drain, DrainSummary};
 #[cfg(feature = "lock-count")]
 #[doc(hidden)]
 pub use lock_count::lock_count;
-pub use pool::{Connect, ConnectContext, Pool};
+pub use pool::{Connect, ConnectContext, ConnectPhase, Pool};
 pub use preconnect::Preconnect;
 pub use record::ConnectRecord;
 pub use response_future::{Reservation, ResponseFuture};

@@ -1,8 +1,17 @@
 //! The pool: its public API.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+    time::Duration,
+};
 
-use httpcore_core_primitives::{BoxFuture, Error, Established, Request, Runtime, Timeouts, Trace};
+use httpcore_core_primitives::{
+    BoxFuture, Error, ErrorPhase, Established, Request, Runtime, Timeouts, Trace,
+};
 
 use crate::{
     config::PoolConfig,
@@ -44,8 +53,83 @@ pub struct ConnectContext {
     pub timeouts: Timeouts,
     /// Receives the events of the attempt.
     pub trace: Trace,
+    /// The step which the attempt has reached. An implementation sets it, so that a time limit that ends
+    /// a request's wait reports the phase in which the attempt was.
+    pub phase: ConnectPhase,
     /// Receives what the attempt finds out.
     pub record: ConnectRecord,
+}
+
+/// The step which an attempt to connect has reached. Its clones share the value.
+///
+/// ```
+/// use httpcore_core_primitives::ErrorPhase;
+/// use httpcore_pool::ConnectPhase;
+///
+/// let phase = ConnectPhase::new();
+/// assert_eq!(phase.get(), ErrorPhase::Connect);
+/// phase.clone().set(ErrorPhase::Tls);
+/// assert_eq!(phase.get(), ErrorPhase::Tls);
+/// ```
+#[derive(Clone, Default)]
+pub struct ConnectPhase(
+    /// `None` while no attempt has begun, and then nothing is kept.
+    Option<(Arc<PhaseChunk>, usize)>,
+);
+
+/// The phases of several attempts, so that an attempt costs no allocation of its own.
+pub(crate) type PhaseChunk = [AtomicU8; PHASES_PER_CHUNK];
+
+pub(crate) const PHASES_PER_CHUNK: usize = 64;
+
+impl ConnectPhase {
+    /// Returns the phase of an attempt that begins: [`ErrorPhase::Connect`].
+    pub fn new() -> Self {
+        let chunk = [const { AtomicU8::new(0) }; PHASES_PER_CHUNK];
+        ConnectPhase::at(&Arc::new(chunk), 0)
+    }
+
+    /// Returns the phase at `index` of a chunk; an attempt begins there.
+    pub(crate) fn at(chunk: &Arc<PhaseChunk>, index: usize) -> Self {
+        let phase = ConnectPhase(Some((chunk.clone(), index % PHASES_PER_CHUNK)));
+        phase.set(ErrorPhase::Connect);
+        phase
+    }
+
+    fn cell(&self) -> Option<&AtomicU8> {
+        let (chunk, index) = self.0.as_ref()?;
+        chunk.get(*index)
+    }
+
+    /// Records that the attempt is in [`ErrorPhase::Resolve`], [`Connect`](ErrorPhase::Connect),
+    /// [`Proxy`](ErrorPhase::Proxy) or [`Tls`](ErrorPhase::Tls); every other phase counts as `Connect`.
+    pub fn set(&self, phase: ErrorPhase) {
+        let number = match phase {
+            ErrorPhase::Resolve => 1,
+            ErrorPhase::Proxy => 2,
+            ErrorPhase::Tls => 3,
+            _ => 0,
+        };
+        if let Some(cell) = self.cell() {
+            cell.store(number, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns the phase that was last recorded.
+    pub fn get(&self) -> ErrorPhase {
+        match self.cell().map_or(0, |cell| cell.load(Ordering::Relaxed)) {
+            1 => ErrorPhase::Resolve,
+            2 => ErrorPhase::Proxy,
+            3 => ErrorPhase::Tls,
+            _ => ErrorPhase::Connect,
+        }
+    }
+}
+
+impl fmt::Debug for ConnectPhase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ConnectPhase").field(&self.get()).finish()
+    }
 }
 
 /// Shares connections between requests. Cloning it yields another handle to the same pool.

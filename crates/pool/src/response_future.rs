@@ -20,7 +20,7 @@ use httpcore_core_primitives::{
 use crate::{
     config::Retry,
     inner::{Granted, PoolInner, Reserved, WaitsFor},
-    pool::ConnectContext,
+    pool::{ConnectContext, ConnectPhase},
     record::ConnectRecord,
     retry::may_be_sent_again,
     route::Route,
@@ -198,6 +198,7 @@ impl ResponseFuture {
         ConnectContext {
             timeouts: timeouts(&self.pool, self.request.as_ref()),
             trace: self.trace.clone(),
+            phase: ConnectPhase::default(),
             record: ConnectRecord::default(),
         }
     }
@@ -349,38 +350,42 @@ impl ResponseFuture {
     }
 
     /// Sends the request of a 421 or of a late 408 again, on a new connection. That is done once; the
-    /// second such response is the caller's. Returns the response unless the request is sent again.
+    /// second such response is the caller's. A 407 comes with a request that answers the challenge, and as
+    /// often as its connection decides. Returns the response unless the request is sent again.
     fn repeat(&mut self, mut response: Response, reused: bool) -> Result<Option<Response>, Error> {
         let request = response
             .extensions_mut()
             .remove::<MisdirectedRequest>()
             .and_then(|misdirected| misdirected.take());
         let retry = self.pool.config.retry;
+        let answers_challenge = response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED;
         let request = request.filter(|request| {
-            !self.was_repeated
-                && match response.status() {
-                    // RFC 9110 §15.5.20: whatever its method.
-                    StatusCode::MISDIRECTED_REQUEST => retry != Retry::Never,
-                    // RFC 9110 §15.5.9: the server gave up waiting on the idle connection while the
-                    // request was on its way, and closes it.
-                    _ => {
-                        reused
-                            && retry == Retry::Idempotent
-                            && request.method().is_idempotent()
-                            && says_close(&response)
+            answers_challenge
+                || !self.was_repeated
+                    && match response.status() {
+                        // RFC 9110 §15.5.20: whatever its method.
+                        StatusCode::MISDIRECTED_REQUEST => retry != Retry::Never,
+                        // RFC 9110 §15.5.9: the server gave up waiting on the idle connection while the
+                        // request was on its way, and closes it.
+                        _ => {
+                            reused
+                                && retry == Retry::Idempotent
+                                && request.method().is_idempotent()
+                                && says_close(&response)
+                        }
                     }
-                }
         });
         let Some(request) = request.filter(|_| self.take_retry(false)) else {
             return Ok(Some(response));
         };
         let message = match response.status() {
             StatusCode::MISDIRECTED_REQUEST => "the server is not the one for this request (421)",
+            _ if answers_challenge => "the connection ended with the proxy's challenge (407)",
             _ => "the server closed the idle connection when the request was sent (408)",
         };
         // Its connection, or its stream, ends here.
         drop(response);
-        self.was_repeated = true;
+        self.was_repeated |= !answers_challenge;
         let error = Error::new(ErrorKind::Protocol, ErrorPhase::Head, RequestSent::Full)
             .with_message(message)
             .with_response_started(true)
@@ -424,10 +429,10 @@ impl ResponseFuture {
     }
 
     /// Returns the error of the time limit that ended the wait.
-    fn too_late(&self, waits_for: WaitsFor, limit: Instant) -> Error {
+    fn too_late(&self, waits_for: WaitsFor, waiter: WaiterId, limit: Instant) -> Error {
         let (phase, kind) = match waits_for {
             WaitsFor::OwnConnect | WaitsFor::OtherConnect => {
-                (ErrorPhase::Connect, TimeoutKind::Connect)
+                (self.pool.connect_phase(waiter), TimeoutKind::Connect)
             }
             WaitsFor::Slot => (ErrorPhase::Acquire, TimeoutKind::Acquire),
         };
@@ -479,8 +484,11 @@ impl ResponseFuture {
         let timer = timer.get_or_insert_with(|| runtime.timer("waiting for a connection"));
         std::task::ready!(timer.poll_until(cx, limit));
         wait.timed_out = true;
+        let waiter = wait.waiter;
+        // Before it leaves the queue: the error says how far the attempt is that it waits for.
+        let error = self.too_late(waits_for, waiter, limit);
         self.queued = None;
-        Poll::Ready(Err(self.too_late(waits_for, limit)))
+        Poll::Ready(Err(error))
     }
 }
 
@@ -502,7 +510,9 @@ impl Future for ResponseFuture {
                         let reused = *reused;
                         sending.stage = Stage::Over;
                         let response = match response.status() {
-                            StatusCode::MISDIRECTED_REQUEST | StatusCode::REQUEST_TIMEOUT => {
+                            StatusCode::MISDIRECTED_REQUEST
+                            | StatusCode::REQUEST_TIMEOUT
+                            | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
                                 sending.repeat(response, reused)
                             }
                             _ => Ok(Some(response)),

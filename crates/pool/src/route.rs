@@ -137,7 +137,8 @@ impl Route {
     }
 
     /// Whether a connection along this route may turn out to carry many exchanges at once: it is
-    /// said to from the start, or the last TLS handshake offers HTTP/2.
+    /// said to from the start, or the last TLS handshake offers HTTP/2, be it the origin's or that of a
+    /// proxy which is sent the requests themselves.
     pub fn may_be_shared(&self) -> bool {
         let parts = self.parts();
         parts.http2_prior_knowledge
@@ -147,7 +148,7 @@ impl Route {
                 .rev()
                 .find_map(|hop| match hop {
                     Hop::Tls { offer, .. } => Some(offer.contains(&Alpn::Http2)),
-                    Hop::Proxy(_) => None,
+                    Hop::Proxy(proxy) => proxy.may_be_shared.then_some(true),
                 })
                 .unwrap_or(false)
     }
@@ -362,7 +363,11 @@ pub enum Hop {
 /// assert_eq!(hop.to_string(), "http://proxy.test:3128");
 /// ```
 #[derive(Clone)]
-pub struct ProxyHop(Arc<dyn HopValue>);
+pub struct ProxyHop {
+    value: Arc<dyn HopValue>,
+    /// Follows from the value, and so is not compared.
+    may_be_shared: bool,
+}
 
 impl ProxyHop {
     /// Creates a hop from its value. Hops are equal if their values have one type and are equal.
@@ -370,19 +375,30 @@ impl ProxyHop {
     where
         T: Any + Eq + Hash + fmt::Debug + fmt::Display + Send + Sync,
     {
-        ProxyHop(Arc::new(value))
+        ProxyHop {
+            value: Arc::new(value),
+            may_be_shared: false,
+        }
+    }
+
+    /// Says that the requests themselves are sent to this proxy, perhaps over HTTP/2: it is the last hop of
+    /// its route, and a connection along that may carry many exchanges at once.
+    #[must_use]
+    pub fn shared(mut self, may_be_shared: bool) -> Self {
+        self.may_be_shared = may_be_shared;
+        self
     }
 
     /// Returns the value, if it is a `T`.
     pub fn get<T: Any>(&self) -> Option<&T> {
-        let value: &dyn Any = &*self.0;
+        let value: &dyn Any = &*self.value;
         value.downcast_ref()
     }
 }
 
 impl PartialEq for ProxyHop {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0) || self.0.is_equal(&*other.0)
+        Arc::ptr_eq(&self.value, &other.value) || self.value.is_equal(&*other.value)
     }
 }
 
@@ -390,19 +406,19 @@ impl Eq for ProxyHop {}
 
 impl Hash for ProxyHop {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.hash_into(state);
+        self.value.hash_into(state);
     }
 }
 
 impl fmt::Debug for ProxyHop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
+        fmt::Debug::fmt(&self.value, f)
     }
 }
 
 impl fmt::Display for ProxyHop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
+        fmt::Display::fmt(&self.value, f)
     }
 }
 
@@ -512,7 +528,10 @@ mod tests {
         assert!(!shared(vec![h1.clone()]));
         assert!(shared(vec![h2.clone()]));
         assert!(shared(vec![h1.clone(), connect("one"), h2.clone()]));
-        assert!(!shared(vec![h2, connect("one"), h1]));
+        assert!(!shared(vec![h2.clone(), connect("one"), h1]));
+        let forwarding = Hop::Proxy(ProxyHop::new("one").shared(true));
+        assert!(shared(vec![forwarding.clone()]));
+        assert!(shared(vec![h2, forwarding]));
     }
 
     #[test]

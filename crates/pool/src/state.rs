@@ -479,7 +479,18 @@ impl<X, S: Clone> State<X, S> {
         let route = conn.route;
         if matches!(conn.stage, Stage::Shared { .. }) {
             // The next request must not meet the same.
-            if reason == ConnectionCloseReason::Exchange(CloseReason::PeerSaidClose) {
+            let ConnectionCloseReason::Exchange(said) = reason else {
+                self.end_exchange(key, now, effects);
+                return Some(route);
+            };
+            if said == CloseReason::StreamsClosed {
+                // The next connection has to say that it admits exchanges before it has one.
+                self.routes[route].protocol = KnownProtocol::Http2 { limit: 0 };
+            }
+            if matches!(
+                said,
+                CloseReason::PeerSaidClose | CloseReason::StreamsClosed
+            ) {
                 self.retire(key, ConnectionCloseReason::Retired, effects);
             }
             self.end_exchange(key, now, effects);
@@ -738,6 +749,23 @@ impl<X, S: Clone> State<X, S> {
             return false;
         };
         matches!(self.conns[*conn].stage, Stage::Connecting { own: true, .. })
+    }
+
+    /// Returns the attempt to connect that `waiter` waits for: its own, one that it has taken over, or
+    /// the one that shows which protocol is spoken along its route.
+    pub fn awaited_connect(&self, WaiterId(key): WaiterId) -> Option<ConnId> {
+        let waiter = self.waiters.get(key)?;
+        let WaiterStage::Waiting { connect } = waiter.stage else {
+            return None;
+        };
+        let probe = || {
+            let is_probe = |conn: &Conn<X, S>| {
+                conn.route == waiter.route && matches!(conn.stage, Stage::Connecting { .. })
+            };
+            let mut conns = self.conns.iter();
+            conns.find_map(|(key, conn)| is_probe(conn).then_some(key))
+        };
+        connect.or_else(probe).map(ConnId)
     }
 
     /// Returns whether an attempt to connect is still wanted: it has neither been

@@ -63,6 +63,20 @@ fn an_idle_timeout_of_zero_closes_each_connection_when_it_is_idle() {
 }
 
 #[test]
+fn no_connection_is_idle_where_none_may_be_along_a_route() {
+    for admits in [0, 100] {
+        let limits: [fn(&mut PoolConfig); 2] = [
+            |config| config.max_idle = Some(0),
+            |config| config.max_idle_per_origin = Some(0),
+        ];
+        for limit in limits {
+            let [one_by_one, _] = connections(0, admits, 3, limit);
+            assert_eq!(one_by_one, 3, "admits {admits}");
+        }
+    }
+}
+
+#[test]
 fn a_lifetime_of_zero_gives_each_request_a_connection_of_its_own() {
     for limit in [Duration::ZERO, Duration::from_nanos(1)] {
         for admits in [0, 100] {

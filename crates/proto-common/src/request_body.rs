@@ -5,7 +5,10 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{Extensions, StatusCode, request};
 use http_body::{Body as _, Frame};
-use httpcore_core_primitives::{Body, BodyLength, Error, MisdirectedRequest, Request, SendError};
+use httpcore_core_primitives::{
+    Body, BodyLength, Error, ErrorKind, ErrorPhase, MisdirectedRequest, Request, RequestSent,
+    SendError,
+};
 
 /// A request's body, and whether it can still be sent from its beginning.
 #[derive(Debug, Default)]
@@ -91,4 +94,18 @@ pub fn send_error(error: Error, request: Option<request::Parts>, body: Option<Bo
     let request = request.zip(body);
     let request = request.map(|(parts, body)| Box::new(Request::from_parts(parts, body)));
     SendError::new(error, request)
+}
+
+/// Returns the error of an exchange's future that is polled after it was ready. The connection and the
+/// request belong to it no longer.
+#[cold]
+pub fn polled_after_end() -> SendError {
+    SendError::without_request(
+        Error::new(
+            ErrorKind::InvalidRequest,
+            ErrorPhase::Request,
+            RequestSent::Full,
+        )
+        .with_message("the future of an exchange was polled after it was ready"),
+    )
 }

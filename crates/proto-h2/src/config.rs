@@ -52,7 +52,7 @@ pub struct Http2Config {
     pub max_informational: usize,
     /// Maximum number of concurrent exchanges on a connection, even if the server admits more.
     /// 1,000 by default: servers that declare no limit usually have one, and a frame of each of a
-    /// thousand streams is a moderate amount of memory.
+    /// thousand streams is a moderate amount of memory. 0 counts as 1.
     pub max_streams: usize,
     /// Maximum number of bytes of one request's body that are taken before they are written. 256
     /// KiB by default: enough to fill a path while the body is polled for more.
@@ -119,6 +119,11 @@ impl Http2Config {
     pub(crate) fn most_buffered(&self) -> u32 {
         self.max_buffered_per_connection
             .clamp(LEAST_WINDOW, LARGEST_WINDOW)
+    }
+
+    /// Returns the maximum number of concurrent exchanges, at least one.
+    pub(crate) fn most_streams(&self) -> usize {
+        self.max_streams.max(1)
     }
 
     /// Returns the settings for h2. Values that RFC 9113 §6.5.2 forbids are brought within its

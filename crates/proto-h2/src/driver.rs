@@ -63,8 +63,6 @@ pub(crate) struct Driver {
     pulse: Option<PingTimer>,
     /// Number of bytes that had been read after the last poll.
     bytes_read: usize,
-    /// The server has admitted streams.
-    has_admitted: bool,
     /// When unsolicited frames last weighed much.
     flooded: Option<Instant>,
     /// Room for the wakers of exchanges whose streams have been opened; empty between polls.
@@ -96,7 +94,6 @@ impl Driver {
             link,
             pulse,
             bytes_read: 0,
-            has_admitted: false,
             flooded: None,
             opened: Vec::new(),
             reading_on: None,
@@ -156,13 +153,12 @@ impl Driver {
         if limit != BEFORE_SETTINGS {
             self.link.settled();
             // h2 keeps streams that it was given before it knew of the limit. Where others will
-            // end, they are opened in time; here they may never be. A server that begins with a
-            // limit of none is waited for: another connection to it would begin like that too.
-            if limit == 0 && self.has_admitted && self.link.has_unopened() {
+            // end, they are opened in time; here they may never be. h2 cannot give them back: it
+            // would send their HEADERS, and then a reset, as soon as the limit is raised.
+            if limit == 0 && self.link.has_unopened() {
                 return self.link.strand();
             }
-            self.has_admitted |= limit > 0;
-            let limit = limit.min(shared.config.max_streams);
+            let limit = limit.min(shared.config.most_streams());
             self.link.publish(StreamLimit::Max(limit));
         }
     }

@@ -67,7 +67,7 @@ impl StreamFailure {
             StreamFailure::Exchange(failure) => failure.close_reason(),
             // The connection has ended too: the pool learns of it before the request needs another.
             StreamFailure::Stream(failure) if !failure.is_reset() => CloseReason::PeerSaidClose,
-            StreamFailure::NotAdmitted => CloseReason::PeerSaidClose,
+            StreamFailure::NotAdmitted => CloseReason::StreamsClosed,
             StreamFailure::Protocol(_) | StreamFailure::TooLarge(_) | StreamFailure::Stream(_) => {
                 CloseReason::Failed
             }

@@ -203,6 +203,12 @@ fn asked_target(
         None | Some(RequestTarget::Absolute) => return Ok(None),
         Some(_) if is_tunnel => return Err(RequestError::TargetForm),
         Some(RequestTarget::Asterisk) => Bytes::from_static(b"*"),
+        // RFC 9113 §8.3.1: `OPTIONS` without a path, which is how a proxy is sent `*`.
+        Some(RequestTarget::Exact(target))
+            if request.method == Method::OPTIONS && is_without_path(target, &request.uri) =>
+        {
+            Bytes::from_static(b"*")
+        }
         Some(RequestTarget::Exact(target)) => target.clone(),
         Some(_) => return Err(RequestError::TargetForm),
     };
@@ -220,6 +226,14 @@ fn asked_target(
     (path.as_str().as_bytes() == &*asked)
         .then_some(Some(path))
         .ok_or(RequestError::TargetForm)
+}
+
+/// Returns whether `target` is the scheme and authority of `url`, and nothing more.
+fn is_without_path(target: &[u8], url: &Uri) -> bool {
+    let scheme = url.scheme_str().unwrap_or_default().as_bytes();
+    let rest = target.strip_prefix(scheme);
+    let authority = rest.and_then(|rest| rest.strip_prefix(b"://"));
+    authority.is_some_and(|authority| !authority.is_empty() && !authority.contains(&b'/'))
 }
 
 /// RFC 9113 §8.3.1: returns what `Host` would be. Borrowed, if the URL's authority is just that.
@@ -503,6 +517,9 @@ mod tests {
             (&get, url, RequestTarget::Absolute, Ok("/x?y")),
             (&get, url, RequestTarget::Asterisk, form),
             (&get, url, exact("*"), form),
+            (&options, url, exact("http://a.test"), Ok("*")),
+            (&options, url, exact("http://a.test/"), form),
+            (&get, url, exact("http://a.test"), form),
             (&options, url, exact("*x"), form),
             (&get, url, exact("http://a.test/x"), form),
             (&get, url, exact("x"), form),

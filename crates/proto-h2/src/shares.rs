@@ -40,7 +40,7 @@ impl Shares {
         Shares {
             third,
             window: config.stream_window.clamp(1, third),
-            streams: u32::try_from(config.max_streams).unwrap_or(u32::MAX),
+            streams: u32::try_from(config.most_streams()).unwrap_or(u32::MAX),
         }
     }
 

@@ -159,6 +159,7 @@ enum At {
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const SETTINGS: u8 = 4;
+const PUSH_PROMISE: u8 = 5;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
@@ -217,6 +218,12 @@ impl FrameValidator {
                         bytes[at - 6] = IGNORED;
                         continue;
                     }
+                    if self.header[3] == PUSH_PROMISE {
+                        // RFC 9113 §8.4: push is disabled, and so this is an error of the connection. On
+                        // a stream that was reset here, h2 0.4 would panic in debug builds; on stream 0,
+                        // it refuses the frame (RFC 9113 §6.6). The whole stream id is among these bytes.
+                        bytes[at - 4..at].fill(0);
+                    }
                     self.begin(&mut found);
                 }
                 continue;
@@ -239,8 +246,9 @@ impl FrameValidator {
             self.left -= there;
             at += there;
         }
-        // The beginning of what may be an empty DATA frame, from its type on.
-        if self.have > 3 && self.header[..4] == [0, 0, 0, DATA] {
+        // The beginning of what may be an empty DATA frame, or of a PUSH_PROMISE, from its type on.
+        let is_undecided = self.header[..4] == [0, 0, 0, DATA] || self.header[3] == PUSH_PROMISE;
+        if self.have > 3 && is_undecided {
             let held = self.have - 3;
             self.have = 3;
             return held;

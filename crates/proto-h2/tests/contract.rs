@@ -30,6 +30,7 @@ const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
+const PUSH_PROMISE: u8 = 5;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
 
@@ -639,4 +640,113 @@ fn frames_of_a_body_are_one_write_without_a_copy() {
         drop(connection);
     });
     ends_clean(&net);
+}
+
+#[test]
+fn exchange_that_is_polled_after_its_end_yields_an_error() {
+    for (is_answered, is_whole) in [(true, true), (true, false), (false, false)] {
+        let net = MockNet::new();
+        net.run(async {
+            let connection = connect(&net, async move |stream| {
+                let mut server = Server::begin(stream).await;
+                server.admit(10).await;
+                let (stream, _) = server.next(HEADERS).await.unwrap();
+                match (is_answered, is_whole) {
+                    (true, true) => server.answer(stream).await,
+                    (true, false) => server.send(HEADERS, END_HEADERS, stream, OK).await,
+                    (false, _) => server.send(RST_STREAM, 0, stream, &[0, 0, 0, 2]).await,
+                }
+                server.next(GOAWAY).await;
+            });
+            let connection = connection.await;
+            let book = Arc::<Book>::default();
+            let mut exchange = connection.exchange(get(), book.context());
+            let kept = exchange.as_mut().await;
+            assert_eq!(kept.is_ok(), is_answered);
+            for _ in 0..3 {
+                let failure = exchange.as_mut().await.unwrap_err();
+                assert_eq!(failure.error.kind(), ErrorKind::InvalidRequest);
+                assert_eq!(failure.error.sent(), RequestSent::Full);
+                assert!(failure.request.is_none());
+            }
+            drop((kept, exchange, connection));
+            assert_eq!(book.ends().len(), 1);
+        });
+        ends_clean(&net);
+    }
+}
+
+#[test]
+fn interim_responses_beyond_the_limit_are_named_in_the_error() {
+    // `:status: 103`, not indexed.
+    let hints = [&[0x08, 3][..], b"103"].concat();
+    for count in [1 + Http2Config::default().max_informational, 200] {
+        let net = MockNet::new();
+        net.run(async {
+            let hints = hints.clone();
+            let connection = connect(&net, async move |stream| {
+                let mut server = Server::begin(stream).await;
+                server.admit(10).await;
+                let (stream, _) = server.next(HEADERS).await.unwrap();
+                for _ in 0..count {
+                    server.send(HEADERS, END_HEADERS, stream, &hints).await;
+                }
+                let _ = server.0.read_to_end().await;
+            });
+            let connection = connection.await;
+            let exchange = connection.exchange(get(), Arc::<Book>::default().context());
+            let error = exchange.await.unwrap_err().error;
+            let text = format!("{error:#}");
+            assert!(text.contains("1xx") && text.contains("more than"), "{text}");
+        });
+    }
+}
+
+#[test]
+fn promise_on_any_stream_ends_the_connection_with_a_protocol_error() {
+    // On a stream that waits, on one that was reset here, and on one that was never opened; whole,
+    // and in bytes.
+    for (dropped, offset, in_bytes) in [
+        (false, 0, false),
+        (true, 0, false),
+        (true, 0, true),
+        (false, 2, true),
+    ] {
+        let net = MockNet::new();
+        net.run(async {
+            let connection = connect(&net, async move |stream| {
+                let mut server = Server::begin(stream).await;
+                server.admit(10).await;
+                let (stream, _) = server.next(HEADERS).await.unwrap();
+                if dropped {
+                    server.next(RST_STREAM).await.unwrap();
+                }
+                let stream = (stream + offset).to_be_bytes();
+                // A GET, by the static table, on stream 2.
+                let promise = [
+                    &[0, 0, 7, PUSH_PROMISE, END_HEADERS][..],
+                    &stream,
+                    &[0, 0, 0, 2, 0x82, 0x84, 0x86],
+                ]
+                .concat();
+                let pieces = promise.chunks(if in_bytes { 1 } else { 100 });
+                for piece in pieces {
+                    server.0.write_all(piece).await.unwrap();
+                    server.0.sleep(Duration::from_millis(1)).await;
+                }
+                let (_, goaway) = server.next(GOAWAY).await.unwrap();
+                assert_eq!(goaway[4..8], [0, 0, 0, 1], "PROTOCOL_ERROR");
+            });
+            let connection = connection.await;
+            assert_eq!(limit(&connection).await, StreamLimit::Max(10));
+            let mut exchange = connection.exchange(get(), Arc::<Book>::default().context());
+            let cx = &mut Context::from_waker(Waker::noop());
+            assert!(exchange.as_mut().poll(cx).is_pending());
+            net.sleep(Duration::from_secs(1)).await;
+            if dropped {
+                drop(exchange);
+            }
+            assert_eq!(limit(&connection).await, StreamLimit::Closed);
+        });
+    }
 }

@@ -29,9 +29,11 @@ const MAX_ROUNDS: u32 = 3;
 pub struct Challenge<'a> {
     /// The fields of the response, `Proxy-Authenticate` among them.
     pub headers: &'a HeaderMap,
-    /// The target that was asked for, as it stands in the request line: what Digest signs.
+    /// The method of the request: `CONNECT` for a tunnel, or that of a request to be forwarded.
+    pub method: &'a Method,
+    /// The target of the request, as it stands in the request line: what Digest signs.
     pub target: &'a str,
-    /// How many challenges came before, for this tunnel: 0 for the first.
+    /// How many challenges came before, for this tunnel or request: 0 for the first.
     pub round: u32,
 }
 
@@ -44,21 +46,83 @@ impl<'a> Challenge<'a> {
 
 pub(crate) type Authenticate = dyn Fn(&Challenge<'_>) -> Option<HeaderValue> + Send + Sync;
 
+/// Answers a proxy's challenges by the proxy's hook, at most three for one tunnel or request.
+#[derive(Clone, Default)]
+pub struct Challenges {
+    authenticate: Option<Arc<Authenticate>>,
+    answered: u32,
+}
+
+impl Challenges {
+    pub(crate) fn new(authenticate: Option<Arc<Authenticate>>) -> Self {
+        Challenges {
+            authenticate,
+            answered: 0,
+        }
+    }
+
+    /// Returns the value of `Proxy-Authorization` for the next attempt at a request, or `None` if the response
+    /// is final: it is not a 407, three have been answered, or the hook gives up.
+    pub fn answer(
+        &mut self,
+        status: StatusCode,
+        headers: &HeaderMap,
+        method: &Method,
+        target: &str,
+    ) -> Option<HeaderValue> {
+        if status != StatusCode::PROXY_AUTHENTICATION_REQUIRED || self.answered == MAX_ROUNDS {
+            return None;
+        }
+        let authenticate = self.authenticate.as_ref()?;
+        let mut answer = authenticate(&Challenge {
+            headers,
+            method,
+            target,
+            round: self.answered,
+        })?;
+        self.answered += 1;
+        answer.set_sensitive(true);
+        Some(answer)
+    }
+}
+
+impl fmt::Debug for Challenges {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Challenges")
+            .field("answered", &self.answered)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the head of a response to `CONNECT` means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectDecision {
+    /// The tunnel is open.
+    Open,
+    /// The challenge has been answered: [`Connect::request`] returns what is to be sent next.
+    Again,
+    /// The proxy refused. Its response may have a body.
+    Refused,
+}
+
 /// A negotiation by `CONNECT`: any 2xx opens the tunnel, 1xx before it are skipped, and everything else
 /// is a refusal.
 ///
 /// A 407 is answered at most three times, on the same connection if the framing of the response
 /// allows it. If not, or if the proxy closes the connection instead of answering, [`retry`](Self::retry)
 /// yields the machine for a new connection.
+///
+/// Over HTTP/1.1 it is a [`Negotiation`]. Over HTTP/2 the request is a stream, whose frames are another
+/// crate's: that sends [`request`](Self::request), and passes the head of the response to
+/// [`decide`](Self::decide).
 pub struct Connect {
     target: String,
     request: request::Parts,
-    authenticate: Option<Arc<Authenticate>>,
+    challenges: Challenges,
     codec: Codec,
     limits: Limits,
     output: BytesMut,
     refusal: Option<Refusal>,
-    rounds: u32,
     has_answer: bool,
 }
 
@@ -77,12 +141,11 @@ impl Connect {
         let mut connect = Connect {
             target,
             request: request.into_parts().0,
-            authenticate: None,
+            challenges: Challenges::default(),
             codec: Codec::default(),
             limits: Limits::default(),
             output: BytesMut::new(),
             refusal: None,
-            rounds: 0,
             has_answer: false,
         };
         connect.start()?;
@@ -122,12 +185,47 @@ impl Connect {
         self,
         authenticate: impl Fn(&Challenge<'_>) -> Option<HeaderValue> + Send + Sync + 'static,
     ) -> Self {
-        self.answering(Arc::new(authenticate))
+        self.answering(Challenges::new(Some(Arc::new(authenticate))))
     }
 
-    pub(crate) fn answering(mut self, authenticate: Arc<Authenticate>) -> Self {
-        self.authenticate = Some(authenticate);
+    pub(crate) fn answering(mut self, challenges: Challenges) -> Self {
+        self.challenges = challenges;
         self
+    }
+
+    /// Returns the request that is to be sent next, for a stream of HTTP/2 (RFC 9113 §8.5): the target as its
+    /// URI, the fields for the proxy, and no body.
+    pub fn request(&self) -> Request<()> {
+        let mut request = Request::new(());
+        *request.method_mut() = Method::CONNECT;
+        *request.uri_mut() = self.request.uri.clone();
+        *request.headers_mut() = self.request.headers.clone();
+        request
+    }
+
+    /// Decides by the head of the final response to [`request`](Self::request).
+    pub fn decide(&mut self, head: Response<()>) -> ConnectDecision {
+        if self.head(head).is_some() {
+            return ConnectDecision::Open;
+        }
+        if !self.has_answer {
+            return ConnectDecision::Refused;
+        }
+        self.refusal = None;
+        // Its fields have been encoded before, and a hook returns one valid value: it does not fail.
+        match self.start() {
+            Ok(()) => ConnectDecision::Again,
+            Err(_) => ConnectDecision::Refused,
+        }
+    }
+
+    /// Returns the error of a response that [`decide`](Self::decide) found to be a refusal, with the first
+    /// [`MAX_REFUSAL_BODY`] bytes of its body; `is_complete` says that `body` is all of it.
+    pub fn refusal(&mut self, body: &[u8], is_complete: bool) -> ProxyError {
+        match self.data(body) {
+            Ok(()) => self.refused(is_complete),
+            Err(refused) => refused,
+        }
     }
 
     /// Returns the machine that goes on over a new connection, after this one has failed: if a 407 could
@@ -139,12 +237,11 @@ impl Connect {
         let mut next = Connect {
             target: self.target.clone(),
             request: self.request.clone(),
-            authenticate: self.authenticate.clone(),
+            challenges: self.challenges.clone(),
             codec: Codec::default(),
             limits: self.limits,
             output: BytesMut::new(),
             refusal: None,
-            rounds: self.rounds,
             has_answer: false,
         };
         next.start().ok()?;
@@ -168,18 +265,11 @@ impl Connect {
         }
         let (parts, ()) = head.into_parts();
         self.has_answer = false;
-        if parts.status == StatusCode::PROXY_AUTHENTICATION_REQUIRED && self.rounds < MAX_ROUNDS {
-            let challenge = Challenge {
-                headers: &parts.headers,
-                target: &self.target,
-                round: self.rounds,
-            };
-            let answer = self.authenticate.as_ref().and_then(|f| f(&challenge));
-            if let Some(answer) = answer {
-                self.rounds += 1;
-                self.request.headers.insert(PROXY_AUTHORIZATION, answer);
-                self.has_answer = true;
-            }
+        let (status, fields) = (parts.status, &parts.headers);
+        let answer = (self.challenges).answer(status, fields, &Method::CONNECT, &self.target);
+        if let Some(answer) = answer {
+            self.request.headers.insert(PROXY_AUTHORIZATION, answer);
+            self.has_answer = true;
         }
         self.refusal = Some(Refusal {
             status: parts.status,
@@ -210,7 +300,7 @@ impl Connect {
         Err(self.refused(true))
     }
 
-    fn data(&mut self, data: &Bytes) -> Result<(), ProxyError> {
+    fn data(&mut self, data: &[u8]) -> Result<(), ProxyError> {
         let Some(refusal) = &mut self.refusal else {
             return Ok(());
         };
@@ -264,7 +354,7 @@ impl fmt::Debug for Connect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connect")
             .field("target", &self.target)
-            .field("rounds", &self.rounds)
+            .field("challenges", &self.challenges)
             .finish_non_exhaustive()
     }
 }

@@ -11,7 +11,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -43,6 +46,74 @@ impl Addresses {
             source,
             destination,
         })
+    }
+}
+
+/// A header of the PROXY protocol that a connection begins with. By default it reports the addresses of the
+/// connection itself.
+///
+/// ```
+/// use httpcore_proxy::haproxy::{Addresses, ProxyHeader};
+///
+/// let client = Addresses::new("192.0.2.1:5000".parse()?, "192.0.2.9:80".parse()?);
+/// let header = ProxyHeader::v2().with_addresses(client);
+/// assert_eq!(header.encode(None).len(), 28);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ProxyHeader {
+    is_v2: bool,
+    reported: Reported,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Reported {
+    OfConnection,
+    Given(Option<Addresses>),
+}
+
+impl ProxyHeader {
+    /// Returns a header of version 1, a line of text.
+    pub fn v1() -> Self {
+        ProxyHeader {
+            is_v2: false,
+            reported: Reported::OfConnection,
+        }
+    }
+
+    /// Returns a header of version 2, which is binary.
+    pub fn v2() -> Self {
+        ProxyHeader {
+            is_v2: true,
+            reported: Reported::OfConnection,
+        }
+    }
+
+    /// Reports `addresses`, or that they are not known: `PROXY UNKNOWN` in version 1, LOCAL in version 2.
+    #[must_use]
+    pub fn with_addresses(mut self, addresses: impl Into<Option<Addresses>>) -> Self {
+        self.reported = Reported::Given(addresses.into());
+        self
+    }
+
+    /// Returns the bytes. `own` is the addresses of the connection, `None` for a Unix domain socket.
+    pub fn encode(&self, own: Option<&Addresses>) -> Bytes {
+        let addresses = match &self.reported {
+            Reported::OfConnection => own,
+            Reported::Given(addresses) => addresses.as_ref(),
+        };
+        if self.is_v2 {
+            v2(addresses)
+        } else {
+            v1(addresses)
+        }
+    }
+}
+
+impl fmt::Display for ProxyHeader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let version = if self.is_v2 { 2 } else { 1 };
+        write!(f, "PROXY header of version {version}")
     }
 }
 

@@ -44,7 +44,7 @@ mod socks4;
 mod socks5;
 mod target;
 
-pub use connect::{Challenge, Connect, MAX_REFUSAL_BODY};
+pub use connect::{Challenge, Challenges, Connect, ConnectDecision, MAX_REFUSAL_BODY};
 pub use error::{ProxyError, Refusal, SocksReply};
 pub use negotiation::{Negotiation, Progress, Tunnel, negotiate};
 pub use no_proxy::NoProxy;

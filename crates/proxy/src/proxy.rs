@@ -15,7 +15,7 @@ use http::{
 use httpcore_core_primitives::{Credentials, ServerName, TlsOverride};
 
 use crate::{
-    connect::{Authenticate, Challenge, basic},
+    connect::{Authenticate, Challenge, Challenges, basic},
     error::ProxyError,
     target::Target,
 };
@@ -122,6 +122,7 @@ pub struct Proxy {
     credentials: Option<Credentials>,
     headers: HeaderMap,
     tunnels_http: bool,
+    only_http1: bool,
     authenticate: Option<Hook>,
     tls: Option<TlsOverride>,
     server_name: Option<ServerName>,
@@ -152,6 +153,7 @@ impl Hash for Proxy {
             .hash(state);
         (
             self.tunnels_http,
+            self.only_http1,
             self.authenticate.is_some(),
             &self.tls,
             &self.server_name,
@@ -191,6 +193,7 @@ impl Proxy {
             credentials: None,
             headers: HeaderMap::new(),
             tunnels_http: false,
+            only_http1: false,
             authenticate: None,
             tls: None,
             server_name: None,
@@ -257,11 +260,20 @@ impl Proxy {
         self
     }
 
-    /// Answers a 407 to `CONNECT`: `authenticate` returns the value of `Proxy-Authorization`, or `None`
-    /// to give up. It is called at most three times for one tunnel.
+    /// Speaks only HTTP/1.1 to an `https` proxy. Otherwise HTTP/2 is used if the proxy chooses it in the TLS
+    /// handshake (ALPN), and one connection then carries many tunnels.
+    #[must_use]
+    pub fn with_http1_only(mut self, http1_only: bool) -> Self {
+        self.only_http1 = http1_only;
+        self
+    }
+
+    /// Answers a 407, to `CONNECT` or to a request that is forwarded: `authenticate` returns the value of
+    /// `Proxy-Authorization`, or `None` to give up. It is called at most three times for one tunnel or
+    /// request.
     ///
-    /// It is not asked about a 407 to a forwarded request, which is a response like any other;
-    /// [`with_tunnel_for_http`](Self::with_tunnel_for_http) avoids forwarding.
+    /// A 407 to a forwarded request is the response, without a question to the function, if the request's
+    /// body cannot be sent again from its beginning.
     #[must_use]
     pub fn with_authentication(
         mut self,
@@ -326,10 +338,17 @@ impl Proxy {
         if let Some(credentials) = &self.credentials {
             connect = connect.with_credentials(credentials)?;
         }
-        Ok(match &self.authenticate {
-            Some(hook) => connect.answering(hook.0.clone()),
-            None => connect,
-        })
+        Ok(connect.answering(self.challenges()))
+    }
+
+    /// Returns what answers this proxy's challenges, for one tunnel or one forwarded request.
+    pub fn challenges(&self) -> Challenges {
+        Challenges::new(self.authenticate.as_ref().map(|hook| hook.0.clone()))
+    }
+
+    /// Whether there is a function that answers challenges.
+    pub fn answers_challenges(&self) -> bool {
+        self.authenticate.is_some()
     }
 
     /// Returns the value of `Proxy-Authorization` for the credentials, if there are any: Basic, marked as
@@ -337,6 +356,11 @@ impl Proxy {
     pub fn basic_authorization(&self) -> Option<HeaderValue> {
         // Checked when they were set.
         basic(self.credentials.as_ref()?).ok()
+    }
+
+    /// Whether HTTP/2 may be spoken to the proxy.
+    pub fn may_speak_http2(&self) -> bool {
+        self.protocol == ProxyProtocol::Https && !self.only_http1
     }
 
     /// Returns the TLS of an `https` proxy, if it has one of its own.
@@ -569,6 +593,7 @@ mod tests {
             "https://u:p@h:1".parse().unwrap(),
             "http://u:p@h:2".parse().unwrap(),
             make().with_tunnel_for_http(true),
+            make().with_http1_only(true),
             field("a"),
             field("b"),
             hooked.clone(),

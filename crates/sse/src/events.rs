@@ -21,10 +21,12 @@ const PIECES_AT_ONCE: usize = 32;
 
 /// The events of one response, each as soon as it is complete.
 ///
-/// It owns the response body, and with it the connection; dropping it drops both.
+/// It owns the response body, and with it the connection; dropping it drops both. After an error, an
+/// [equal one](Error::repeated) is returned each time.
 #[derive(Debug)]
 pub struct Events {
     body: Option<Body>,
+    failure: Option<Error>,
     parser: Parser,
     /// Received and not yet parsed.
     input: Bytes,
@@ -54,6 +56,7 @@ impl Events {
         }
         Ok(Events {
             body: Some(response.into_body()),
+            failure: None,
             parser,
             input: Bytes::new(),
         })
@@ -63,26 +66,27 @@ impl Events {
     ///
     /// # Errors
     ///
-    /// Errors of the body; [`ErrorKind::TooLarge`] for an event beyond its limit. Nothing follows an
-    /// error.
+    /// Errors of the body; [`ErrorKind::TooLarge`] for an event beyond its limit. Every later call
+    /// returns an [equal error](Error::repeated): the events before it are a part of the stream.
     pub async fn event(&mut self) -> Option<Result<Event, Error>> {
         poll_fn(|cx| self.poll_event(cx)).await
     }
 
     /// Like [`event`](Self::event).
     pub fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Event, Error>>> {
+        if let Some(failure) = &self.failure {
+            return Poll::Ready(Some(Err(failure.repeated())));
+        }
         for _ in 0..PIECES_AT_ONCE {
             match self.parser.next(&mut self.input) {
                 Ok(Some(event)) => return Poll::Ready(Some(Ok(event))),
                 Ok(None) => {}
                 Err(too_large) => {
-                    self.body = None;
-                    self.input = Bytes::new();
                     let error =
                         Error::new(ErrorKind::TooLarge, ErrorPhase::Body, RequestSent::Full)
                             .with_source(too_large)
                             .with_response_started(true);
-                    return Poll::Ready(Some(Err(error)));
+                    return Poll::Ready(Some(Err(self.fail(error))));
                 }
             }
             let Some(body) = &mut self.body else {
@@ -90,16 +94,20 @@ impl Events {
             };
             match ready!(body.poll_next(cx)) {
                 Some(Ok(frame)) => self.input = frame.into_data().unwrap_or_default(),
-                Some(Err(error)) => {
-                    self.body = None;
-                    return Poll::Ready(Some(Err(error)));
-                }
+                Some(Err(error)) => return Poll::Ready(Some(Err(self.fail(error)))),
                 None => self.body = None,
             }
         }
         // There may be more. The others first.
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Ends the stream with `error`.
+    fn fail(&mut self, error: Error) -> Error {
+        (self.body, self.input) = (None, Bytes::new());
+        self.failure = Some(error.repeated());
+        error
     }
 
     /// Returns the id for `Last-Event-ID` of the next request; empty if there is none.

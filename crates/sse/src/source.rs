@@ -60,7 +60,10 @@ enum Stage {
     Asking(BoxFuture<'static, Result<Response, Error>>),
     Open(Box<Events>),
     Waiting(Option<Instant>),
+    /// The server has said that there is nothing more.
     Over,
+    /// It has ended with this error, which is returned again each time.
+    Failed(Error),
 }
 
 /// A change of an [`EventSource`], or an event.
@@ -111,7 +114,8 @@ impl EventSource {
     ///
     /// # Errors
     ///
-    /// The error that makes reconnecting useless; it is the last item.
+    /// The error that makes reconnecting useless. Every later call returns an
+    /// [equal error](Error::repeated).
     pub async fn event(&mut self) -> Option<Result<Event, Error>> {
         poll_fn(|cx| self.poll_event(cx)).await
     }
@@ -142,9 +146,8 @@ impl EventSource {
     pub fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<SourceEvent, Error>>> {
         loop {
             let Some(plan) = &self.plan else {
-                let stage = std::mem::replace(&mut self.stage, Stage::Over);
-                return Poll::Ready(match stage {
-                    Stage::Refused(error) => Some(Err(error)),
+                return Poll::Ready(match std::mem::replace(&mut self.stage, Stage::Over) {
+                    Stage::Refused(error) | Stage::Failed(error) => Some(Err(self.fail(error))),
                     _ => None,
                 });
             };
@@ -163,7 +166,10 @@ impl EventSource {
                             return Poll::Ready(Some(Ok(SourceEvent::Opened)));
                         }
                         Ok(Err(UnexpectedResponse(response))) => {
-                            return Poll::Ready(self.end(no_events(response.status())).map(Err));
+                            let error = no_events(response.status());
+                            drop(response);
+                            (self.stage, self.plan) = (Stage::Over, None);
+                            return Poll::Ready(error.map(|error| Err(self.fail(error))));
                         }
                         Err(error) => return Poll::Ready(Some(self.broken(Some(error)))),
                     }
@@ -188,7 +194,7 @@ impl EventSource {
                     self.alarm.disarm();
                     self.stage = Stage::New;
                 }
-                Stage::Refused(_) | Stage::Over => return Poll::Ready(None),
+                Stage::Refused(_) | Stage::Failed(_) | Stage::Over => return Poll::Ready(None),
             }
         }
     }
@@ -209,9 +215,7 @@ impl EventSource {
                 .max_reconnects
                 .is_some_and(|reconnects| self.failures > reconnects);
         if is_over {
-            self.stage = Stage::Over;
-            self.plan = None;
-            return Err(error.unwrap_or_else(no_use));
+            return Err(self.fail(error.unwrap_or_else(no_use)));
         }
         let reconnect_delay = plan.pause_after(self.failures, self.retry);
         // A pause too long for the clock to express never ends.
@@ -222,9 +226,9 @@ impl EventSource {
         })
     }
 
-    fn end(&mut self, error: Option<Error>) -> Option<Error> {
-        self.stage = Stage::Over;
-        self.plan = None;
+    /// Ends with `error`.
+    fn fail(&mut self, error: Error) -> Error {
+        (self.stage, self.plan) = (Stage::Failed(error.repeated()), None);
         error
     }
 }
@@ -281,6 +285,7 @@ impl fmt::Debug for EventSource {
             Stage::Open(_) => "open",
             Stage::Waiting(_) => "waiting",
             Stage::Over => "over",
+            Stage::Failed(_) => "failed",
         };
         f.debug_struct("EventSource")
             .field("stage", &stage)

@@ -155,6 +155,8 @@ enum Stage {
     /// A Close frame was received; the answer is being written.
     Closing(Option<CloseFrame>),
     Closed,
+    /// It has ended with this error, which receiving returns again each time.
+    Failed(MessageError),
 }
 
 impl<S: NetworkStream> WebSocket<S> {
@@ -185,7 +187,8 @@ impl<S: NetworkStream> WebSocket<S> {
     ///
     /// # Errors
     ///
-    /// See [`MessageError`]. Any of them is the end; if it was the peer's fault, it has been told.
+    /// See [`MessageError`]. Any of them is the end, and every later call returns an error of the same
+    /// variant and text; if it was the peer's fault, it has been told.
     pub async fn message(&mut self) -> Option<Result<Message, MessageError>> {
         poll_fn(|cx| self.poll_message(cx)).await
     }
@@ -198,6 +201,7 @@ impl<S: NetworkStream> WebSocket<S> {
         loop {
             match &mut self.stage {
                 Stage::Closed => return Poll::Ready(None),
+                Stage::Failed(error) => return Poll::Ready(Some(Err(error.repeated()))),
                 Stage::Closing(frame) => {
                     // The answer cannot be sent to a peer that has closed the connection.
                     let mut bridge = bridge(&mut self.stream, &mut self.watch, cx);
@@ -205,11 +209,15 @@ impl<S: NetworkStream> WebSocket<S> {
                         return Poll::Pending;
                     }
                     let frame = frame.take();
-                    self.end(cx);
-                    return Poll::Ready(Some(match self.watch.forbidden() {
+                    let end = match self.watch.forbidden() {
                         None => Ok(Message::Close(frame)),
                         Some(code) => Err(MessageError::forbidden(code)),
-                    }));
+                    };
+                    let error = end.as_ref().err();
+                    let stage =
+                        error.map_or(Stage::Closed, |error| Stage::Failed(error.repeated()));
+                    self.end(cx, stage);
+                    return Poll::Ready(Some(end));
                 }
                 Stage::Open => {}
             }
@@ -241,7 +249,7 @@ impl<S: NetworkStream> WebSocket<S> {
                     };
                 }
                 (Err(Error::ConnectionClosed | Error::AlreadyClosed), _) => {
-                    self.end(cx);
+                    self.end(cx, Stage::Closed);
                 }
                 (Err(error), _) => return Poll::Ready(Some(Err(self.fail(cx, error)))),
             }
@@ -346,12 +354,13 @@ impl<S: NetworkStream> WebSocket<S> {
                 .context
                 .close(&mut bridge(&mut self.stream, &mut self.watch, cx), frame);
         }
-        self.end(cx);
-        error.into()
+        let error = MessageError::from(error);
+        self.end(cx, Stage::Failed(error.repeated()));
+        error
     }
 
-    fn end(&mut self, cx: &mut Context<'_>) {
-        self.stage = Stage::Closed;
+    fn end(&mut self, cx: &mut Context<'_>, stage: Stage) {
+        self.stage = stage;
         self.outgoing = None;
         // Best effort: dropping the stream closes the connection in any case.
         let _ = self.stream.poll_shutdown(cx);
@@ -372,6 +381,7 @@ impl<S: fmt::Debug> fmt::Debug for WebSocket<S> {
             Stage::Open => "open",
             Stage::Closing(_) => "closing",
             Stage::Closed => "closed",
+            Stage::Failed(_) => "failed",
         };
         f.debug_struct("WebSocket")
             .field("stage", &stage)

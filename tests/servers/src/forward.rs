@@ -10,7 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Authority, Server, folder, left_out, port, process::Process};
+use httpcore_origin::Origin;
+
+use crate::{Authority, Door, Server, folder, interop_folder, left_out, port, process::Process};
 
 /// A user of the proxies that ask for one.
 pub const USER: &str = "tester";
@@ -108,6 +110,103 @@ pub fn require_stunnel(authority: &Authority, proxy: &Server) -> Option<Server> 
     })
 }
 
+/// Starts nghttpx, which takes TLS and, by ALPN, HTTP/2, and passes what is inside to `proxy`.
+///
+/// # Panics
+///
+/// As for [`require_forward`].
+pub fn require_nghttpx(authority: &Authority, proxy: &Server) -> Option<Server> {
+    left_out::or_start("nghttpx", || {
+        start(
+            &["nghttpx", "--conf"],
+            |_, addr| {
+                let squid = proxy.addr();
+                format!(
+                    "frontend={},{}\nbackend={},{}\nhttp2-proxy=yes\nworkers=1\n\
+                     private-key-file={}\ncertificate-file={}\n\
+                     backend-connections-per-host=200\nfrontend-http2-max-concurrent-streams=100\n\
+                     accesslog-file=/dev/null\nerrorlog-file=/dev/stderr\nlog-level=NOTICE\n",
+                    addr.ip(),
+                    addr.port(),
+                    squid.ip(),
+                    squid.port(),
+                    authority.key().display(),
+                    authority.certificate().display()
+                )
+            },
+            "Listening on",
+        )
+    })
+}
+
+/// Starts mitmproxy, which forwards, and in tunnels takes TLS itself, with certificates of an authority of its
+/// own. Returns that too, as PEM. `root` vouches for origins.
+///
+/// # Panics
+///
+/// As for [`require_forward`].
+pub fn require_mitmproxy(root: &str) -> Option<(Server, String)> {
+    let server = left_out::or_start("mitmproxy", || {
+        let (folder, process, addr) = port::on_a_free_one(|addr| {
+            let folder = folder()?;
+            let path = folder.path().display().to_string();
+            fs::write(folder.path().join("root.pem"), root)?;
+            let program = interop_folder().join("mitmproxy/bin/mitmdump");
+            let (ip, port) = (addr.ip().to_string(), addr.port().to_string());
+            let confdir = format!("confdir={path}");
+            let roots = format!("ssl_verify_upstream_trusted_ca={path}/root.pem");
+            let mut arguments = vec!["--quiet", "--listen-host", &ip, "--listen-port", &port];
+            arguments.extend(["--set", &confdir, "--set", &roots]);
+            // Otherwise it keeps every body whole.
+            arguments.extend(["--set", "stream_large_bodies=1"]);
+            let process = Process::start(&program.to_string_lossy(), &arguments)?;
+            wait_until_it_accepts(addr)?;
+            Ok((folder, process, addr))
+        })?;
+        Ok(Server::new(process, addr, folder))
+    })?;
+    let root = fs::read_to_string(server.folder().join("mitmproxy-ca-cert.pem"));
+    Some((
+        server,
+        root.expect("mitmproxy makes its authority before it listens"),
+    ))
+}
+
+/// Starts HAProxy before an origin of ours, where each connection begins with a header of the PROXY protocol.
+/// The fields `x-source` and `x-destination` of a response have the addresses that it reported.
+///
+/// # Panics
+///
+/// As for [`require_forward`].
+pub fn require_accept_proxy(door: Door<'_>) -> Option<Server> {
+    left_out::or_start("haproxy", || {
+        let tls = match door {
+            Door::Plain => String::new(),
+            Door::Tls(authority) => {
+                format!(" ssl crt {} alpn h2,http/1.1", authority.both().display())
+            }
+        };
+        let origin = Origin::start()?;
+        let behind = origin.addr();
+        let server = start(
+            &["/usr/sbin/haproxy", "-W", "-db", "-f"],
+            |_, addr| {
+                format!(
+                    "defaults\n  mode http\n  timeout connect 60s\n  timeout client 60s\n  \
+                     timeout server 60s\n\
+                     frontend front\n  bind {addr} accept-proxy{tls}\n  \
+                     http-response set-header x-source %[src]:%[src_port]\n  \
+                     http-response set-header x-destination %[dst]:%[dst_port]\n  \
+                     default_backend origin\n\
+                     backend origin\n  server origin {behind}\n"
+                )
+            },
+            "Loading success",
+        )?;
+        Ok(server.before(origin))
+    })
+}
+
 /// Starts `program` with a configuration as its last argument, and waits for a line with `ready`.
 fn start(
     program: &[&str],
@@ -137,12 +236,15 @@ fn start(
 }
 
 fn squid(access: &str) -> io::Result<Server> {
+    // Squid 5.7 takes a full buffer for the end of the connection, and so breaks off a large POST, curl's too, to
+    // an origin that is slower than the client.
     let configuration = |folder: &Path, addr: SocketAddr| {
         let access = access.replace("FOLDER", &folder.display().to_string());
         format!(
             "http_port {addr}\npid_filename none\ncache deny all\ncache_mem 0\naccess_log none\n\
              cache_log /dev/null\nnetdb_filename none\nshutdown_lifetime 0 seconds\n\
              coredump_dir none\nvisible_hostname squid.test\n\
+             client_request_buffer_max_size 256 MB\n\
              {access}http_access allow all\n"
         )
     };

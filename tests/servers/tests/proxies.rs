@@ -1,4 +1,5 @@
-//! Real proxies: forwarding, tunnels, SOCKS, TLS to the proxy, Digest, and one behind another.
+//! Real proxies: forwarding, tunnels, SOCKS, TLS and HTTP/2 to the proxy, Digest, one behind another, and the
+//! PROXY protocol.
 
 #![allow(
     clippy::unwrap_used,
@@ -11,23 +12,31 @@ use std::sync::{
 };
 
 use digest_auth::{AuthContext, HttpMethod};
-use http::{HeaderValue, Request};
+use http::{HeaderValue, Request, Version};
 use httpcore::{
     ConnectionPool,
-    proxy::{Credentials, Proxy, ProxyError, ProxyProtocol},
-    tls::RustlsConnector,
+    proxy::{Addresses, Credentials, Proxy, ProxyError, ProxyHeader, ProxyProtocol},
+    sse::Subscription,
+    tls::{RustlsConnector, TlsVersion},
 };
-use httpcore_core_primitives::{Error, ErrorKind, ErrorPhase, TlsOverride};
-use httpcore_origin::Origin;
+use httpcore_core_primitives::{
+    ConnectionPolicy, Error, ErrorKind, ErrorPhase, RequestSent, TlsOverride,
+};
+use httpcore_origin::{Origin, TlsDoor};
 use httpcore_servers::{
-    Authority, Server,
-    client::{Client, upload},
-    forward::{Forward, PASSWORD, USER, require_forward, require_privoxy, require_stunnel},
+    Authority, Door, Front, Server,
+    client::{Answer, Client, Transfer, trusting},
+    forward::{
+        Forward, PASSWORD, USER, require_accept_proxy, require_forward, require_mitmproxy,
+        require_nghttpx, require_privoxy, require_stunnel,
+    },
 };
 
-const MIB_16: u64 = 16 << 20;
-/// As many as are sent at once.
+const MIB_64: u64 = 64 << 20;
+/// Number of requests at once.
 const AT_ONCE: usize = 64;
+/// Number of requests in a row.
+const IN_A_ROW: usize = 1_000;
 
 fn at(protocol: ProxyProtocol, server: &Server) -> Proxy {
     let addr = server.addr();
@@ -44,12 +53,13 @@ fn known(proxy: Proxy) -> Proxy {
 fn works(proxy: &Proxy) {
     let mut origin = Origin::start().unwrap();
     let door = origin.listen_tls().unwrap();
-    let connector = RustlsConnector::builder()
-        .root_pem(door.certificate())
-        .unwrap()
-        .build()
-        .unwrap();
-    let builder = ConnectionPool::builder().tls(Arc::new(connector));
+    works_before(&origin, &door, door.certificate(), proxy);
+}
+
+/// The same before this origin, whose TLS, or what stands for it, `root` vouches for.
+fn works_before(origin: &Origin, door: &TlsDoor, root: &str, proxy: &Proxy) {
+    let connector = RustlsConnector::builder().root_pem(root).unwrap();
+    let builder = ConnectionPool::builder().tls(Arc::new(connector.build().unwrap()));
     let client = Client::new(builder.proxy(proxy.clone())).unwrap();
     let secure = |path: &str| format!("https://localhost:{}{path}", door.addr().port());
     for url in [origin.url("/hello"), secure("/hello")] {
@@ -64,16 +74,6 @@ fn works(proxy: &Proxy) {
         let answer = client.send(Request::post(&echo), "body").unwrap();
         assert_eq!(answer.text(), "body", "{echo}");
     }
-    let download = client.get(origin.url(&format!("/bytes/{MIB_16}"))).unwrap();
-    assert_eq!((download.status(), download.length), (200, MIB_16));
-    let (body, asked) = upload(MIB_16);
-    let sink = client
-        .send(Request::post(origin.url("/sink")), body.with_length(MIB_16))
-        .unwrap();
-    let counted = format!("\"bytes\": {MIB_16},");
-    assert!(sink.text().contains(&counted), "{}", sink.text());
-    assert!(asked.load(Ordering::Relaxed) >= MIB_16);
-
     let url = origin.url("/hello");
     let done = Arc::new(AtomicUsize::new(0));
     client.epoll.block_on(async {
@@ -110,6 +110,91 @@ fn works(proxy: &Proxy) {
         }
         assert_eq!(&echo[..], b"\x81\x02hi");
     });
+    let uri: http::Uri = origin.url("/events/3").parse().unwrap();
+    let data = client.epoll.block_on(async {
+        let mut events = client.asker.pool.events(Subscription::new(uri));
+        let mut data = Vec::new();
+        while data.len() < 3 {
+            data.push(events.event().await.unwrap().unwrap().data);
+        }
+        data
+    });
+    assert_eq!(data.len(), 3, "{data:?}");
+}
+
+/// 1,000 requests in a row along one connection, or as few as the proxy allows, and 64 MiB both ways within 24 MiB of
+/// memory. `options` describe the proxy to the process that carries them.
+fn carries_much(proxy: &Proxy, options: &[&str]) {
+    let origin = Origin::start().unwrap();
+    let client = Client::new(ConnectionPool::builder().proxy(proxy.clone())).unwrap();
+    let hello = |answer: &Answer| assert_eq!(answer.text(), "Hello, world!\n");
+    client
+        .many(IN_A_ROW, 1, &origin.url("/hello"), hello)
+        .unwrap();
+    let requests = client.asker.pool.stats();
+    let connections = requests.opened;
+    assert!(
+        connections <= 50,
+        "{connections} connections for {IN_A_ROW} requests"
+    );
+
+    let transfer = |method: &str, path: &str, size: &str| {
+        let url = origin.url(path);
+        let mut arguments = vec![method, &url, size, "length"];
+        arguments.extend(options);
+        let transfer = Transfer::run(env!("CARGO_BIN_EXE_transfer"), &arguments).unwrap();
+        let peak = transfer.peak;
+        println!("{options:?}: {peak} KiB at the peak of {method}");
+        assert!(
+            peak < 24 << 10,
+            "{options:?}: {peak} KiB at the peak of {method}"
+        );
+        transfer
+    };
+    let down = transfer("GET", &format!("/bytes/{MIB_64}"), "0");
+    assert_eq!((down.status, down.received), (200, MIB_64));
+    let up = transfer("POST", "/sink", &MIB_64.to_string());
+    let counted = format!("\"bytes\": {MIB_64},");
+    assert!(up.said.contains(&counted), "{}", up.said);
+}
+
+/// A proxy that is killed ends what is on its way, and cannot be connected to.
+fn ends_with(proxy: &Proxy, server: Server) {
+    let origin = Origin::start().unwrap();
+    let client = Client::new(ConnectionPool::builder().proxy(proxy.clone())).unwrap();
+    let pool = client.asker.pool.clone();
+    client.epoll.block_on(async {
+        let drip = origin.url("/drip/1000?ms=20");
+        let mut response = pool.get(drip).await.unwrap();
+        assert!(response.body_mut().chunk().await.unwrap().is_ok());
+        drop(server);
+        let mut last = None;
+        while let Some(chunk) = response.body_mut().chunk().await {
+            last = Some(chunk);
+        }
+        let error = last.unwrap().unwrap_err();
+        assert!(
+            matches!(
+                error.kind(),
+                ErrorKind::ConnectionClosed | ErrorKind::Network
+            ),
+            "{error:?}"
+        );
+        let error = pool.get(origin.url("/hello")).await.unwrap_err();
+        assert!(error.is_connect(), "{error:?}");
+        assert_eq!(error.sent(), RequestSent::None, "{error:?}");
+    });
+}
+
+/// Returns the URL of a proxy with its credentials, for [`Transfer`].
+fn url_of(proxy: &Proxy) -> String {
+    let text = proxy.to_string();
+    match (proxy.credentials(), text.split_once("://")) {
+        (Some(known), Some((scheme, rest))) => {
+            format!("{scheme}://{}:{}@{rest}", known.user(), known.password())
+        }
+        _ => text,
+    }
 }
 
 /// The error of a request to a port where nothing listens, through a tunnel.
@@ -150,6 +235,10 @@ fn squid_forwards_and_tunnels() {
     works(&proxy);
     works(&proxy.clone().with_tunnel_for_http(true));
     refuses(&proxy);
+    carries_much(&proxy, &["--proxy", &url_of(&proxy)]);
+    let tunnel = proxy.clone().with_tunnel_for_http(true);
+    carries_much(&tunnel, &["--proxy", &url_of(&proxy), "--tunnel"]);
+    ends_with(&tunnel, squid);
 }
 
 #[test]
@@ -170,7 +259,7 @@ fn squid_takes_digest_through_the_hook() {
                 password,
                 challenge.target,
                 None::<&[u8]>,
-                HttpMethod::CONNECT,
+                HttpMethod::from(challenge.method.as_str().to_owned()),
             );
             let answer = prompt.respond(&context).ok()?;
             HeaderValue::try_from(answer.to_string()).ok()
@@ -178,6 +267,20 @@ fn squid_takes_digest_through_the_hook() {
     };
     works(&digest(PASSWORD));
     assert!(calls.load(Ordering::Relaxed) > 0);
+    // Requests that are forwarded, where the nonce is asked for anew each time.
+    let origin = Origin::start().unwrap();
+    let forward = digest(PASSWORD).with_tunnel_for_http(false);
+    let client = Client::new(ConnectionPool::builder().proxy(forward)).unwrap();
+    for _ in 0..2 {
+        let answer = client
+            .send(Request::post(origin.url("/echo")), "body")
+            .unwrap();
+        assert_eq!((answer.status(), &*answer.text()), (200, "body"));
+    }
+    assert_eq!(client.asker.pool.stats().opened, 1);
+    let wrong = digest("wrong").with_tunnel_for_http(false);
+    let client = Client::new(ConnectionPool::builder().proxy(wrong)).unwrap();
+    assert_eq!(client.get(origin.url("/hello")).unwrap().status(), 407);
     for proxy in [bare.clone(), digest("wrong")] {
         let error = refused(&proxy);
         let refusal = ProxyError::source_of(&error).and_then(ProxyError::refusal);
@@ -194,9 +297,12 @@ fn tinyproxy_takes_basic() {
     works(&proxy);
     works(&proxy.clone().with_tunnel_for_http(true));
     refuses(&proxy);
+    let tunnel = proxy.clone().with_tunnel_for_http(true);
+    carries_much(&tunnel, &["--proxy", &url_of(&proxy), "--tunnel"]);
     let error = refused(&at(ProxyProtocol::Http, &tinyproxy));
     let refusal = ProxyError::source_of(&error).and_then(ProxyError::refusal);
     assert_eq!(refusal.unwrap().status, 407, "{error:?}");
+    ends_with(&tunnel, tinyproxy);
 }
 
 #[test]
@@ -213,6 +319,9 @@ fn dante_speaks_socks_4_and_5() {
         works(&proxy);
         refuses(&proxy);
     }
+    let proxy = at(ProxyProtocol::Socks5, &dante);
+    carries_much(&proxy, &["--proxy", &url_of(&proxy)]);
+    ends_with(&proxy, dante);
 }
 
 #[test]
@@ -234,6 +343,8 @@ fn microsocks_takes_a_password() {
         ),
         "{error:?}"
     );
+    carries_much(&proxy, &["--proxy", &url_of(&proxy)]);
+    ends_with(&proxy, microsocks);
 }
 
 #[test]
@@ -244,7 +355,10 @@ fn privoxy_passes_on_to_dante_and_so_does_a_chain_of_ours() {
     let Some(privoxy) = require_privoxy(&dante) else {
         return;
     };
-    works(&at(ProxyProtocol::Http, &privoxy).with_tunnel_for_http(true));
+    let tunnel = at(ProxyProtocol::Http, &privoxy).with_tunnel_for_http(true);
+    works(&tunnel);
+    carries_much(&tunnel, &["--proxy", &url_of(&tunnel), "--tunnel"]);
+    ends_with(&tunnel, privoxy);
     let Some(squid) = require_forward(Forward::Squid) else {
         return;
     };
@@ -261,17 +375,176 @@ fn stunnel_takes_tls_before_squid() {
     let Some(stunnel) = require_stunnel(&authority, &squid) else {
         return;
     };
-    let roots = RustlsConnector::builder()
-        .root_pem(authority.root())
-        .unwrap()
-        .build()
-        .unwrap();
     let untrusted = at(ProxyProtocol::Https, &stunnel);
-    let proxy = untrusted
-        .clone()
-        .with_tls(TlsOverride::new(Arc::new(roots)));
+    let proxy = untrusted.clone().with_tls(roots_of(authority.root()));
     works(&proxy);
     works(&proxy.clone().with_tunnel_for_http(true));
     refuses(&proxy);
     assert_eq!(refused(&untrusted).kind(), ErrorKind::Tls);
+    let root = authority.root_file().to_string_lossy();
+    let tunnel = proxy.clone().with_tunnel_for_http(true);
+    let url = url_of(&proxy);
+    carries_much(
+        &tunnel,
+        &["--proxy", &url, "--proxy-root", &root, "--tunnel"],
+    );
+    ends_with(&tunnel, stunnel);
+}
+
+fn roots_of(root: &str) -> TlsOverride {
+    let roots = RustlsConnector::builder().root_pem(root).unwrap();
+    TlsOverride::new(Arc::new(roots.build().unwrap()))
+}
+
+#[test]
+fn nghttpx_carries_tunnels_on_one_http2_connection() {
+    let Some(squid) = require_forward(Forward::Squid) else {
+        return;
+    };
+    let authority = Authority::new().unwrap();
+    let Some(nghttpx) = require_nghttpx(&authority, &squid) else {
+        return;
+    };
+    let proxy = at(ProxyProtocol::Https, &nghttpx).with_tls(roots_of(authority.root()));
+    let tunnel = proxy.clone().with_tunnel_for_http(true);
+    works(&proxy);
+    works(&tunnel);
+    refuses(&proxy);
+    let root = authority.root_file().to_string_lossy();
+    let url = url_of(&proxy);
+    carries_much(&proxy, &["--proxy", &url, "--proxy-root", &root]);
+    carries_much(
+        &tunnel,
+        &["--proxy", &url, "--proxy-root", &root, "--tunnel"],
+    );
+
+    // Each request has a tunnel of its own.
+    const TUNNELS: usize = 1_000;
+    let origin = Origin::start().unwrap();
+    let builder = ConnectionPool::builder().proxy(tunnel.clone());
+    let client = Client::new(builder.max_connections(50)).unwrap();
+    let (url, pool) = (origin.url("/hello"), client.asker.pool.clone());
+    let begun = Arc::new(AtomicUsize::new(0));
+    client.epoll.block_on(async {
+        let workers: Vec<_> = (0..50)
+            .map(|_| {
+                let (pool, url, begun) = (pool.clone(), url.clone(), begun.clone());
+                client.epoll.spawn(async move {
+                    while begun.fetch_add(1, Ordering::Relaxed) < TUNNELS {
+                        let policy = ConnectionPolicy::default();
+                        let policy = policy.with_new_connection().with_close_after();
+                        let request = Request::get(&url).extension(policy).body(()).unwrap();
+                        let response = pool.request(request).await.unwrap();
+                        let body = response.into_body().bytes(100).await.unwrap();
+                        assert_eq!(body, "Hello, world!\n");
+                    }
+                })
+            })
+            .collect();
+        for worker in workers {
+            worker.await;
+        }
+    });
+    assert_eq!(pool.stats().opened, TUNNELS as u64);
+    let status = pool.proxy_status().unwrap();
+    let [connection] = &status.connections[..] else {
+        panic!("{status:#}")
+    };
+    assert_eq!(connection.version, Some(Version::HTTP_2));
+    assert!(connection.requests >= TUNNELS as u64, "{status:#}");
+    ends_with(&tunnel, nghttpx);
+}
+
+#[test]
+fn mitmproxy_is_trusted_and_speaks_http2_inside() {
+    let mut origin = Origin::start().unwrap();
+    let door = origin.listen_tls().unwrap();
+    let Some((mitmproxy, root)) = require_mitmproxy(door.certificate()) else {
+        return;
+    };
+    let proxy = at(ProxyProtocol::Http, &mitmproxy);
+    works_before(&origin, &door, &root, &proxy);
+    carries_much(&proxy, &["--proxy", &url_of(&proxy)]);
+    ends_with(&proxy, mitmproxy);
+
+    // It speaks HTTP/2 to its client where the origin does.
+    let authority = Authority::new().unwrap();
+    let Some(nghttpd) = Front::Nghttpd.require(Door::Tls(&authority)) else {
+        return;
+    };
+    let Some((mitmproxy, root)) = require_mitmproxy(authority.root()) else {
+        return;
+    };
+    let connector = RustlsConnector::builder().root_pem(&root).unwrap();
+    let builder = ConnectionPool::builder().tls(Arc::new(connector.build().unwrap()));
+    let proxy = at(ProxyProtocol::Http, &mitmproxy);
+    let client = Client::new(builder.proxy(proxy)).unwrap();
+    let url = nghttpd.https_url("/hello");
+    for _ in 0..2 {
+        let answer = client.get(&*url).unwrap();
+        assert_eq!(
+            (answer.status(), &*answer.text()),
+            (200, "Hello from nghttpd!\n")
+        );
+        assert_eq!(answer.head.version, Version::HTTP_2);
+    }
+    assert_eq!(client.asker.pool.stats().opened, 1);
+}
+
+#[test]
+fn haproxy_reads_proxy_headers_of_both_versions() {
+    let authority = Authority::new().unwrap();
+    for door in [Door::Plain, Door::Tls(&authority)] {
+        let Some(haproxy) = require_accept_proxy(door) else {
+            return;
+        };
+        let builder = match door {
+            Door::Plain => ConnectionPool::builder(),
+            Door::Tls(authority) => {
+                trusting(authority, TlsVersion::Tls12, TlsVersion::Tls13).unwrap()
+            }
+        };
+        let url = match door {
+            Door::Plain => haproxy.url("/hello"),
+            Door::Tls(_) => haproxy.https_url("/hello"),
+        };
+        let client = Client::new(builder.proxy_header(ProxyHeader::v1())).unwrap();
+        let own = client.get(&*url).unwrap();
+        assert!(own.field("x-source").starts_with("127.0.0.1:"), "{own:?}");
+        assert_eq!(own.field("x-destination"), haproxy.addr().to_string());
+        let mut opened = 1;
+        for (source, destination) in [
+            ("192.0.2.1:5000", "192.0.2.9:80"),
+            ("[2001:db8::1]:5001", "[2001:db8::9]:443"),
+        ] {
+            let addresses = Addresses::new(source.parse().unwrap(), destination.parse().unwrap());
+            for header in [ProxyHeader::v1(), ProxyHeader::v2()] {
+                let header = header.with_addresses(addresses);
+                for _ in 0..2 {
+                    let request = Request::get(&url).extension(header.clone());
+                    let answer = client.send(request, ()).unwrap();
+                    let echoed = (answer.field("x-source"), answer.field("x-destination"));
+                    let bare = |address: &str| address.replace(['[', ']'], "");
+                    assert_eq!(echoed.0, bare(source), "{header}");
+                    assert_eq!(echoed.1, bare(destination), "{header}");
+                }
+                opened += 1;
+            }
+        }
+        for header in [ProxyHeader::v1(), ProxyHeader::v2()] {
+            let unknown = header.with_addresses(None);
+            let answer = client
+                .send(Request::get(&url).extension(unknown), ())
+                .unwrap();
+            assert!(
+                answer.field("x-source").starts_with("127.0.0.1:"),
+                "{answer:?}"
+            );
+            opened += 1;
+        }
+        assert_eq!(client.asker.pool.stats().opened, opened);
+        // Without a header it does not answer.
+        let client = Client::new(ConnectionPool::builder()).unwrap();
+        assert!(client.get(&*url).is_err());
+    }
 }

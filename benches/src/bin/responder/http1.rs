@@ -14,6 +14,7 @@ const FOUR: &[u8] = b"HTTP/1.1 200 OK\r\nServer: nginx/1.27.0\r\n\
     Date: Fri, 20 Nov 2026 10:00:00 GMT\r\nContent-Type: application/json\r\n\
     Content-Length: 64\r\n\r\n\
     {\"id\":\"0123456789abcdef\",\"name\":\"an example\",\"items\":[1,2,3,4]}\n";
+const TUNNEL: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const UNKNOWN: &[u8] = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
 
@@ -28,6 +29,7 @@ pub(crate) struct Http1 {
 }
 
 struct Request<'a> {
+    is_connect: bool,
     path: &'a str,
     length: u64,
     is_last: bool,
@@ -78,7 +80,10 @@ impl Http1 {
 
     fn answer(&mut self, request: &Request<'_>, out: &mut Vec<u8>) -> Turn {
         let number = |prefix| request.path.strip_prefix(prefix)?.parse::<u64>().ok();
-        if request.length > 0 {
+        if request.is_connect {
+            // A tunnel to this server itself.
+            out.extend_from_slice(TUNNEL);
+        } else if request.length > 0 {
             self.body = request.length;
         } else if request.path == "/hello" {
             out.extend_from_slice(HELLO);
@@ -153,6 +158,7 @@ fn parse(bytes: &[u8]) -> Parsed<'_> {
     }
     let path = request.path.unwrap_or("");
     let request = Request {
+        is_connect: request.method == Some("CONNECT"),
         // Some clients use the absolute form when they connect to another address.
         path: path.strip_prefix("http://localhost").unwrap_or(path),
         length,
@@ -205,6 +211,13 @@ mod tests {
             assert_eq!(declared, Some(length.to_string().as_bytes()), "{path}");
             assert_eq!(out.len() - size, length, "{path}");
         }
+    }
+
+    #[test]
+    fn a_tunnel_leads_back_here() {
+        let input =
+            b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\nGET /hello HTTP/1.1\r\nHost: a:1\r\n\r\n";
+        assert_eq!(heard(input, 0), ([TUNNEL, HELLO].concat(), Turn::On));
     }
 
     #[test]

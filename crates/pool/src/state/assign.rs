@@ -463,9 +463,9 @@ impl<X, S: Clone> State<X, S> {
     ) {
         if let Some(conn) = self.conns.get(key)
             && let Stage::Shared { exchanges: 0, .. } = conn.stage
-            && conn.idle_until.is_some_and(|end| end <= now)
+            && let Some(reason) = self.limits.reason_not_to_idle(conn.idle_until, now)
         {
-            self.retire(key, ConnectionCloseReason::IdleTimeout, effects);
+            self.retire(key, reason, effects);
         }
     }
 

@@ -173,7 +173,7 @@ impl<X, S: Clone> State<X, S> {
                 ErrorPhase::Connect,
                 RequestSent::None,
             )
-            .with_message("the server closed each new connection before a request was sent");
+            .with_message("each new connection ended before the server admitted a request on it");
             self.reject(waiter, Rejection::Connect(error), effects);
         }
     }

@@ -38,7 +38,7 @@ use httpcore_proto_common::{
     control::{ExchangeControl, StreamReader},
     failure::{Failure, PeerFailure},
     progress::SendStatus,
-    request_body::{RequestBody, send_error},
+    request_body::{RequestBody, polled_after_end, send_error},
     response_body::ResponseBody,
     write_buf::WriteBuf,
 };
@@ -89,7 +89,7 @@ impl ExchangeFuture {
 
     fn fail(&mut self, failure: Failure) -> Poll<Result<Response, SendError>> {
         let Some(mut exchange) = self.exchange.take() else {
-            return Poll::Pending;
+            return Poll::Ready(Err(polled_after_end()));
         };
         let error = exchange.fail(failure);
         let body = exchange.sender.body.rewind();
@@ -105,8 +105,9 @@ impl Future for ExchangeFuture {
         if let Some(invalid) = this.invalid.take() {
             return this.fail(invalid.into());
         }
-        let Some(exchange) = &mut this.exchange else {
-            return Poll::Pending; // It has ended.
+        let exchange = this.exchange.as_mut();
+        let Some(exchange) = exchange.filter(|exchange| exchange.connection.is_some()) else {
+            return Poll::Ready(Err(polled_after_end()));
         };
         let mut head = match ready!(exchange.poll_head(cx, this.request.as_ref())) {
             Ok(head) => head,
@@ -120,7 +121,7 @@ impl Future for ExchangeFuture {
             ResponseStart::Over(body) => body,
             ResponseStart::More(first) => {
                 let Some(exchange) = this.exchange.take() else {
-                    return Poll::Pending; // It has just begun a response.
+                    return Poll::Ready(Err(polled_after_end())); // It has just begun a response.
                 };
                 let exchange = ReceivingResponse::new(exchange, first);
                 Body::from_boxed(Box::pin(ResponseBody::new(exchange)))

@@ -338,3 +338,41 @@ fn trace_has_the_events_in_order() {
         ]
     );
 }
+
+#[test]
+fn exchange_that_is_polled_after_its_end_yields_an_error() {
+    let (short, long) = (
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab",
+        "HTTP/1.1 200 OK\r\nContent-Length: 200\r\n\r\nab",
+    );
+    for answer in [short, long, "HTTP/1.1 204\r\n\r\n", "nonsense\r\n\r\n"] {
+        let net = MockNet::new();
+        let client = answering(&net, Link::new(), answer);
+        net.run(async {
+            let mut exchange = pin!(client.send(get()));
+            let _kept = exchange.as_mut().await;
+            for _ in 0..3 {
+                let error = failed(exchange.as_mut().await);
+                assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{answer:?}");
+                assert_eq!(error.sent(), RequestSent::Full, "it must not be sent again");
+                assert!(error.to_string().contains("polled after"), "{error}");
+            }
+        });
+    }
+    let net = MockNet::new();
+    let client = answering(&net, Link::new(), "");
+    net.run(async {
+        let mut exchange = pin!(
+            client.send(with(
+                http::Request::builder()
+                    .method("POST")
+                    .header("content-length", "x"),
+                "",
+            ))
+        );
+        let error = failed(exchange.as_mut().await);
+        assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{error}");
+        let error = failed(exchange.as_mut().await);
+        assert!(error.to_string().contains("polled after"), "{error}");
+    });
+}

@@ -32,7 +32,7 @@ use httpcore_proto_common::{
     control::{ExchangeControl, StreamReader},
     failure::Failure,
     progress::SendStatus,
-    request_body::{RequestBody, send_error},
+    request_body::{RequestBody, polled_after_end, send_error},
     response_body::ResponseBody,
 };
 
@@ -153,14 +153,14 @@ impl Future for ExchangeFuture {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         if this.exchange.is_none() {
-            return Poll::Pending; // It has ended.
+            return Poll::Ready(Err(polled_after_end()));
         }
         let outcome = ready!(this.poll_head(cx)).and_then(|head| this.respond(cx, head));
         let output = match outcome {
             Ok(response) => response.map(Ok),
             Err(failure) => this.fail(failure).map(Err),
         };
-        output.map_or(Poll::Pending, Poll::Ready)
+        Poll::Ready(output.unwrap_or_else(|| Err(polled_after_end())))
     }
 }
 

@@ -73,7 +73,7 @@ impl Exchange {
         let config = &self.shared.config;
         if self.informational > config.max_informational {
             return Err(StreamFailure::TooLarge(
-                "more informational (1xx) responses than Http2Config::max_informational",
+                "more than Http2Config::max_informational interim (1xx) responses",
             ));
         }
         if self.informational_size > u64::from(config.max_header_list_size) {

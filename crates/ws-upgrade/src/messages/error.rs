@@ -35,6 +35,20 @@ pub enum MessageError {
 }
 
 impl MessageError {
+    /// Returns an error of the same variant and text, with the causes as text only.
+    pub(super) fn repeated(&self) -> Self {
+        match self {
+            MessageError::Io(error) => {
+                MessageError::Io(io::Error::new(error.kind(), error.to_string()))
+            }
+            MessageError::Truncated => MessageError::Truncated,
+            MessageError::Protocol(error) => MessageError::Protocol(error.to_string().into()),
+            MessageError::TooLarge(error) => MessageError::TooLarge(error.to_string().into()),
+            MessageError::Closing => MessageError::Closing,
+            MessageError::Misuse(why) => MessageError::Misuse(why),
+        }
+    }
+
     /// The error for a Close frame of the peer with a code that must not be sent.
     pub(super) fn forbidden(code: u16) -> Self {
         let why = format!("Close frame with code {code}, which must not be sent (RFC 6455 §7.4)");

@@ -157,7 +157,9 @@ impl<S: NetworkStream> WebSocket<S> {
     pub(super) fn may_send(&self) -> Result<(), MessageError> {
         match self.stage {
             Stage::Open if self.context.can_write() => Ok(()),
-            Stage::Open | Stage::Closing(_) | Stage::Closed => Err(MessageError::Closing),
+            Stage::Open | Stage::Closing(_) | Stage::Closed | Stage::Failed(_) => {
+                Err(MessageError::Closing)
+            }
         }
     }
 

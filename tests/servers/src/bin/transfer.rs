@@ -1,15 +1,20 @@
 //! One large transfer in a process of its own, so that its memory can be told from the test's.
 //!
-//! `transfer METHOD URL SIZE length|chunked [--root PEM] [--http2]` sends SIZE bytes and takes whatever comes
+//! `transfer METHOD URL SIZE length|chunked [--root PEM] [--http2] [--proxy URL [--proxy-root PEM] [--tunnel]]` sends SIZE bytes and takes whatever comes
 //! back, then prints the status, how many bytes came, and the most memory this process ever had, in
 //! KiB; then, if they were few, the bytes. With `--root`, servers are vouched for by the authority in that file.
-//! HTTP/1.1 is spoken, or with `--http2` nothing but HTTP/2.
+//! HTTP/1.1 is spoken, or with `--http2` nothing but HTTP/2. With `--proxy` it goes through that proxy, to an
+//! `http` URL too through a tunnel with `--tunnel`; an `https` proxy, for which an authority vouches, may choose
+//! HTTP/2.
 
 #![forbid(unsafe_code)]
 
 use std::{convert::Infallible, env, error::Error, fs, sync::Arc, task::Poll};
 
-use httpcore::{Body, Bytes, ConnectionPool, EventLoop, tls::RustlsConnector};
+use httpcore::{
+    Body, Bytes, ConnectionPool, EventLoop, extensions::TlsOverride, proxy::Proxy,
+    tls::RustlsConnector,
+};
 
 const PIECE: &[u8] = &[b'a'; 64 << 10];
 /// Maximum number of bytes of a body that are shown.
@@ -18,10 +23,13 @@ const FEW: u64 = 1 << 10;
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let [method, url, size, framing, options @ ..] = arguments.as_slice() else {
-        return Err("usage: transfer METHOD URL SIZE length|chunked [--root PEM] [--http2]".into());
+        return Err("usage: transfer METHOD URL SIZE length|chunked [--root PEM] [--http2] [--proxy URL [--proxy-root PEM] \
+                    [--tunnel]]"
+            .into());
     };
     let mut builder = ConnectionPool::builder().http2(false);
     let mut options = options.iter();
+    let mut proxy: Option<Proxy> = None;
     while let Some(option) = options.next() {
         builder = match option.as_str() {
             "--root" => {
@@ -29,9 +37,27 @@ fn main() -> Result<(), Box<dyn Error>> {
                 let connector = RustlsConnector::builder().root_pem_file(path)?.build()?;
                 builder.tls(Arc::new(connector))
             }
+            "--proxy" => {
+                proxy = Some(options.next().ok_or("--proxy needs a URL")?.parse()?);
+                builder
+            }
+            "--proxy-root" => {
+                let path = options.next().ok_or("--proxy-root needs a file")?;
+                let connector = RustlsConnector::builder().root_pem_file(path)?.build()?;
+                let tls = TlsOverride::new(Arc::new(connector));
+                proxy = proxy.map(|proxy| proxy.with_tls(tls));
+                builder.http2(true)
+            }
+            "--tunnel" => {
+                proxy = proxy.map(|proxy| proxy.with_tunnel_for_http(true));
+                builder
+            }
             "--http2" => builder.http1(false).http2(true),
             other => return Err(format!("unknown option: {other}").into()),
         };
+    }
+    if let Some(proxy) = proxy {
+        builder = builder.proxy(proxy);
     }
     let size: u64 = size.parse()?;
     let body = match framing.as_str() {
