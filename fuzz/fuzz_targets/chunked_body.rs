@@ -3,7 +3,7 @@
 #![no_main]
 
 use httpcore_fuzz::{Told, asked, chunked, grouped, no_limits, read};
-use httpcore_proto_h1::codec::MustClose;
+use httpcore_core_primitives::CloseReason;
 use libfuzzer_sys::fuzz_target;
 
 const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -27,7 +27,7 @@ fuzz_target!(|bytes: &[u8]| {
     expected.push(Told::End(if rest.is_empty() {
         Ok(())
     } else {
-        Err(MustClose::LeftOver)
+        Err(CloseReason::UnsolicitedData)
     }));
     assert_eq!(told, expected);
 });

@@ -9,7 +9,8 @@
 use bytes::BytesMut;
 use http::Version;
 use httpcore_core_primitives::BodyLength;
-use httpcore_proto_h1::codec::{Codec, Event, Limits, MustClose, ParserOptions, ProtocolError};
+use httpcore_core_primitives::CloseReason;
+use httpcore_proto_h1::codec::{Codec, Event, Limits, ParserOptions, ProtocolError};
 
 /// Name in lower case, and value.
 pub type Fields = Vec<(Vec<u8>, Vec<u8>)>;
@@ -24,7 +25,7 @@ pub enum Told {
     /// Behind the body.
     Trailers(Fields),
     /// The response ended, and this is whether another may follow.
-    End(Result<(), MustClose>),
+    End(Result<(), CloseReason>),
     /// The connection is another protocol's, with these bytes first.
     Switched(Vec<u8>),
     /// A rule was broken.
@@ -95,7 +96,7 @@ pub fn read<'a>(
     }
     if let Some(Told::End(verdict)) = told.last_mut() {
         *verdict = codec.can_reuse(&input);
-    } else if codec.can_reuse(&[]) == Err(MustClose::Switched) {
+    } else if codec.can_reuse(&[]) == Err(CloseReason::Upgraded) {
         told.push(Told::Switched(input.to_vec()));
     }
     told

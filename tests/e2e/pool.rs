@@ -15,7 +15,7 @@ use httpcore::{
     Body, ConnectionPool, ConnectionPoolBuilder, ErrorKind, Upgraded,
     error::{ConnectionRevoked, ErrorPhase, Fault},
     extensions::{ConnectionPolicy, EarlyResponse, Partition, UploadState},
-    trace::{CloseReason, ConnectionCloseReason},
+    trace::CloseReason,
 };
 use httpcore_net_mock::{Link, LiveCounts, MockNet, ServerStream};
 
@@ -69,10 +69,7 @@ fn a_keep_alive_field_has_the_connection_closed_a_second_before_the_server_would
         net.sleep(Duration::from_millis(2)).await;
         assert_eq!(pool.status().idle_connections, 0);
     });
-    assert_eq!(
-        pool.stats().closed_for(ConnectionCloseReason::IdleTimeout),
-        1
-    );
+    assert_eq!(pool.stats().closed_for(CloseReason::IdleTimeout), 1);
 }
 
 /// A body of two pieces, the second of which comes once it is asked for again.
@@ -410,7 +407,7 @@ fn a_drain_that_has_waited_long_enough_breaks_off_whatever_has_not_ended() {
         ]
     );
     assert_eq!(net.elapsed(), 2 * SECOND);
-    let revoked = ConnectionCloseReason::Exchange(CloseReason::Revoked);
+    let revoked = CloseReason::Revoked;
     assert_eq!(pool.stats().closed_for(revoked), 2);
     assert_eq!(pool.status().active_requests, 0);
     drop(pool);

@@ -56,7 +56,7 @@ const TOLERANCE: Counts = Counts {
 /// Accepted difference between a request through a tunnel and one without, in instructions: a share.
 const TUNNEL_TOLERANCE: f64 = 0.01;
 /// Accepted growth of system calls with many in flight, and where a large body waits for room repeatedly:
-/// a share, and an absolute minimum. An HTTP/2 connection is asked whether it is open once for each 50 µs, and
+/// a share, and an absolute minimum. An HTTP/2 connection is asked whether it is open once for each half millisecond, and
 /// so the number depends on how long an iteration of the loop takes.
 const CALLS_BY_CHANCE: (f64, f64) = (0.12, 0.05);
 /// Accepted growth of allocations of an upload: its queue of frames grows depending on when there is room.

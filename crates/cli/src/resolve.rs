@@ -34,10 +34,6 @@ impl Runtime for Overridden {
     fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>) {
         self.backend.spawn(name, task);
     }
-
-    fn waits_in_sockets(&self) -> bool {
-        self.backend.waits_in_sockets()
-    }
 }
 
 impl NetworkBackend for Overridden {

@@ -95,10 +95,9 @@ fn details(event: &TraceEvent<'_>) -> String {
         | TraceEvent::ResponseEnded { bytes } => format!("{bytes} bytes"),
         TraceEvent::Informational { status } => status.to_string(),
         TraceEvent::ResponseHead { status, bytes } => format!("{status}, {bytes} bytes"),
-        TraceEvent::ConnectionClosed { reason, detail } => match *detail {
-            "" => reason.label().to_owned(),
-            detail => format!("{}: {detail}", reason.label()),
-        },
+        TraceEvent::ConnectionClosed { reason } => {
+            format!("{}: {}", reason.label(), reason.detail())
+        }
         _ => String::new(),
     }
 }

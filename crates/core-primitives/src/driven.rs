@@ -12,6 +12,10 @@ pub enum Driver {
     Unknown,
     /// An event loop in real time.
     EventLoop,
+    /// A thread that blocks in a socket while nothing but the data of that socket can wake its future. A
+    /// waker that is kept elsewhere makes it wait in its event loop instead, which takes more system calls
+    /// than a small request.
+    BlockingThread,
     /// A mock network in virtual time, with a number that is unique among those that exist.
     World(usize),
 }

@@ -147,8 +147,32 @@ pub struct LeaseState {
 
 #[derive(Debug, Default)]
 struct Wakers {
-    slots: Vec<Option<Waker>>,
+    /// Slot 0: an exclusive connection has one lease at a time, and allocates nothing for it.
+    first: Option<Waker>,
+    /// The slots from 1.
+    others: Vec<Option<Waker>>,
+    /// Of the others, those without a waker.
     free: Vec<usize>,
+}
+
+impl Wakers {
+    /// Returns a slot without a waker.
+    fn vacant(&mut self) -> usize {
+        if self.first.is_none() {
+            return 0;
+        }
+        self.free.pop().unwrap_or_else(|| {
+            self.others.push(None);
+            self.others.len()
+        })
+    }
+
+    fn slot(&mut self, slot: usize) -> &mut Option<Waker> {
+        match slot {
+            0 => &mut self.first,
+            slot => &mut self.others[slot - 1],
+        }
+    }
 }
 
 /// Which waker a lease has left with the state of its connection.
@@ -198,7 +222,8 @@ impl LeaseState {
             self.revoked.store(true, Ordering::Release);
             std::mem::take(&mut *wakers)
         };
-        wakers.slots.into_iter().flatten().for_each(Waker::wake);
+        let others = wakers.others.into_iter().flatten();
+        wakers.first.into_iter().chain(others).for_each(Waker::wake);
     }
 
     /// Returns whether the leases are revoked.
@@ -213,22 +238,15 @@ impl LeaseState {
         self.is_revoked() || !registration.is_of(waker) && self.replace(registration, waker)
     }
 
-    #[cold]
     fn replace(&self, registration: &Registration, waker: &Waker) -> bool {
         // A waker is neither cloned nor dropped under the lock.
-        let mut new = Some(waker.clone());
+        let new = waker.clone();
         let mut wakers = self.lock();
         if self.is_revoked() {
             return true;
         }
-        let slot = match registration.slot() {
-            Some(slot) => slot,
-            None => wakers.free.pop().unwrap_or(wakers.slots.len()),
-        };
-        if slot == wakers.slots.len() {
-            wakers.slots.push(None);
-        }
-        std::mem::swap(&mut wakers.slots[slot], &mut new);
+        let slot = registration.slot().unwrap_or_else(|| wakers.vacant());
+        let _old = wakers.slot(slot).replace(new);
         drop(wakers);
         registration.set(slot, waker);
         false
@@ -243,11 +261,15 @@ impl LeaseState {
 
     fn remove(&self, slot: usize) {
         let mut wakers = self.lock();
-        let waker = wakers.slots.get_mut(slot).and_then(Option::take);
         // After a revocation there are no slots.
-        if waker.is_some() {
-            wakers.free.push(slot);
-        }
+        let waker = if self.is_revoked() {
+            None
+        } else {
+            if slot > 0 {
+                wakers.free.push(slot);
+            }
+            wakers.slot(slot).take()
+        };
         drop(wakers);
         drop(waker);
     }
@@ -438,6 +460,6 @@ mod tests {
             drop(lease);
             assert_eq!(Arc::strong_count(&count), 2);
         }
-        assert_eq!(book.state.lock().slots.len(), 1);
+        assert!(book.state.lock().others.is_empty());
     }
 }

@@ -93,7 +93,7 @@ pub trait NetworkStream: fmt::Debug + Send + 'static {
     ///
     /// Report what has reached this host *now*, not what an event loop has reported so far: the loop does
     /// not run while its thread computes. A result may rely on an earlier observation, of this stream or
-    /// of all streams by the loop, for some tens of microseconds at most; a loop that polls continuously
+    /// of all streams by the loop, for half a millisecond at most; a loop that polls continuously
     /// then needs no system call for this. Data that was found must be readable by
     /// [`poll_read`](Self::poll_read) at once, whether or not the loop has reported it.
     ///

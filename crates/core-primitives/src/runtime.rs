@@ -29,13 +29,6 @@ pub trait Runtime: fmt::Debug + Send + Sync + 'static {
     /// There is no handle. A task ends by itself when its owners are gone: it holds `Weak` references
     /// to them, or the last sender of its channel is dropped.
     fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>);
-
-    /// Returns whether a thread of this runtime may block in a socket while nothing else can wake it. A
-    /// waker that is registered elsewhere then makes its thread return to the event loop, which takes
-    /// more system calls than the request itself.
-    fn waits_in_sockets(&self) -> bool {
-        false
-    }
 }
 
 /// The cause in the [`io::Error`] of a backend that has been shut down, which distinguishes it from a

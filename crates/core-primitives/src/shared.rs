@@ -23,11 +23,6 @@ impl<R: Runtime + ?Sized> Runtime for Arc<R> {
     fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>) {
         (**self).spawn(name, task);
     }
-
-    #[inline]
-    fn waits_in_sockets(&self) -> bool {
-        (**self).waits_in_sockets()
-    }
 }
 
 impl<B: NetworkBackend + ?Sized> NetworkBackend for Arc<B> {

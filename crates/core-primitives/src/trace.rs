@@ -189,8 +189,6 @@ pub enum TraceEvent<'a> {
     ConnectionClosed {
         /// The reason.
         reason: CloseReason,
-        /// The rule behind the reason, with its RFC section if there is one.
-        detail: &'a str,
     },
     /// The request is sent again on another connection.
     Retried {

@@ -178,7 +178,8 @@ impl Attempt {
             (stream, chosen) = match hop {
                 Hop::Tls { server_name, offer } => {
                     let own = self.route.parts().tls.as_ref().map(TlsOverride::connector);
-                    self.handshake(own, server_name, offer, stream).await?
+                    self.handshake(own, server_name.name(), offer, stream)
+                        .await?
                 }
                 // In a box, as above.
                 Hop::Proxy(proxy) => {

@@ -135,9 +135,6 @@ pub(crate) struct RouteOverrides {
 impl RouteOverrides {
     /// Returns the overrides in the request's extensions, if there are any.
     pub(crate) fn of(request: &http::Extensions) -> Option<Self> {
-        if request.is_empty() {
-            return None;
-        }
         let apart = RouteOverrides {
             partition: request.get().cloned(),
             server_name: request.get().cloned(),
@@ -207,6 +204,9 @@ impl Routes {
 
     /// Returns the route of `request`.
     pub(crate) fn of_request(&self, request: &Request) -> Result<Route, Error> {
+        if request.extensions().is_empty() && self.proxies.is_direct() {
+            return self.of(request.uri(), None);
+        }
         let mut apart = RouteOverrides::of(request.extensions());
         let chosen = apart.as_ref().is_some_and(|apart| apart.proxy.is_some());
         if chosen || !self.proxies.is_direct() {
@@ -320,8 +320,7 @@ impl Routes {
             _ => self.versions,
         };
         let mut parts = RouteParts::to(origin.clone());
-        let partition = apart.and_then(|apart| apart.partition.as_ref());
-        parts.partition = partition.map(|partition| partition.name().to_owned());
+        parts.partition = apart.and_then(|apart| apart.partition.clone());
         parts.tcp = self.tcp.clone();
         let own = apart.and_then(|apart| apart.filter.as_ref());
         parts.filters = self.filter.iter().chain(own).cloned().collect();
@@ -354,9 +353,10 @@ impl Routes {
             let server_name = apart
                 .and_then(|apart| apart.server_name.as_ref())
                 .or(self.server_name.as_ref())
-                .map_or(origin.host(), ServerName::name);
+                .cloned()
+                .unwrap_or_else(|| ServerName::new(origin.host()));
             parts.hops.push(Hop::Tls {
-                server_name: server_name.to_owned(),
+                server_name,
                 offer: versions.offer(),
             });
         } else {
@@ -487,7 +487,7 @@ mod tests {
             let url = "https://a.test/".parse().unwrap();
             let name = |apart: Option<&RouteOverrides>| match routes.of(&url, apart).unwrap().hops()
             {
-                [Hop::Tls { server_name, .. }] => server_name.clone(),
+                [Hop::Tls { server_name, .. }] => server_name.name().to_owned(),
                 hops => panic!("{hops:?}"),
             };
             let asked = |name: &str| RouteOverrides {

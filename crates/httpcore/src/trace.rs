@@ -3,4 +3,4 @@
 pub use httpcore_core_primitives::{
     CloseReason, Timing, TimingRecorder, Trace, TraceEvent, TraceListener,
 };
-pub use httpcore_pool::{Activity, ConnectionCloseReason, ConnectionStatus, PoolStats, PoolStatus};
+pub use httpcore_pool::{Activity, ConnectionStatus, PoolStats, PoolStatus};

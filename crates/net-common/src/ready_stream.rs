@@ -6,7 +6,7 @@ use std::{
     io::{self, IoSlice},
     net::SocketAddr,
     task::{Context, Poll, ready},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use bytes::BytesMut;
@@ -15,11 +15,10 @@ use httpcore_core_primitives::{
 };
 use socket2::SockRef;
 
-use crate::{socket, spare};
-
-/// Maximum age of an observation of an idle socket. A connection that was read from, or probed, within this
-/// time is not probed again before it is used.
-const IDLE_CHECK_MAX_AGE: Duration = Duration::from_micros(50);
+use crate::{
+    socket::{self, IDLE_CHECK_MAX_AGE},
+    spare,
+};
 
 /// A direction of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -234,6 +234,12 @@ impl<'a, 'b> SendBatch<'a, 'b> {
     }
 }
 
+/// Maximum age of an observation of an idle socket: of the read that emptied it, of a probe, or of the last
+/// poll for events. After that, a check before use makes a system call. It is more than the time between two
+/// exchanges in a busy loop, and of the order of a round trip, during which an end of the peer is on its way
+/// in any case.
+pub const IDLE_CHECK_MAX_AGE: Duration = Duration::from_micros(500);
+
 /// Probes an idle socket with one system call. Returns why it is not fit for use, or `None` if it is.
 pub fn probe_idle(socket: &Socket) -> Option<IdleEvent> {
     let mut byte = [MaybeUninit::uninit()];

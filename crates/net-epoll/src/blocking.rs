@@ -22,7 +22,7 @@
 //! - Background tasks run while a thread waits in the loop, before a thread blocks in its socket, and
 //!   after it. A thread never blocks while it depends on a task: the task then holds its waker.
 //! - The loop polls for events seldom, so [`poll_idle`](NetworkStream::poll_idle) makes a system call more
-//!   often. A connection that is reused within some tens of microseconds needs none here either.
+//!   often. A connection that is reused within half a millisecond needs none here either.
 
 use std::{
     cell::RefCell,
@@ -38,8 +38,8 @@ use std::{
 
 use bytes::BytesMut;
 use httpcore_core_primitives::{
-    BoxFuture, BoxStream, ConnectionInfo, IdleEvent, NetworkBackend, NetworkStream, Runtime,
-    TcpOptions, Timer,
+    BoxFuture, BoxStream, ConnectionInfo, Driven, Driver, IdleEvent, NetworkBackend, NetworkStream,
+    Runtime, TcpOptions, Timer,
 };
 
 use httpcore_executor::WakerCount;
@@ -135,10 +135,6 @@ impl Runtime for Blocking {
 
     fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>) {
         Runtime::spawn(&self.handle, name, task);
-    }
-
-    fn waits_in_sockets(&self) -> bool {
-        self.handle.waits_in_sockets()
     }
 }
 
@@ -303,7 +299,10 @@ pub(crate) fn block_on<F: Future>(handle: &Handle, future: F) -> F::Output {
         if context.may_block.is_some() || slot.root.is_woken() {
             slot.root.take_wake();
             let installed = Installed::install(context);
-            let poll = future.as_mut().poll(&mut cx);
+            let poll = {
+                let _driven = Driven::by(Driver::BlockingThread);
+                future.as_mut().poll(&mut cx)
+            };
             context = installed.take();
             if let Poll::Ready(output) = poll {
                 return output;

@@ -190,16 +190,16 @@ impl Shared {
         let sleeps = sleeper.is_some_and(|root| self.prepare_sleep(root));
         // After the sleep has been announced: a thread that arms an earlier timer from now on wakes the
         // driver.
-        let next = self.timers.next();
-        let timeout = if sleeps {
-            next.map(|at| at.saturating_duration_since(crate::now()))
-        } else {
-            Some(Duration::ZERO)
-        };
-        let (now, mut ready_wakers) = self.reactor.poll_events(timeout);
+        let next = self.timers.next().map(|at| (at, crate::now()));
+        let left = next.map(|(at, now)| at.saturating_duration_since(now));
+        let timeout = if sleeps { left } else { Some(Duration::ZERO) };
+        let before = next.map(|(_, now)| now);
+        let (had_events, mut ready_wakers) = self.reactor.poll_events(timeout, before);
         self.polls_since_events.store(0, Ordering::Relaxed);
-        if next.is_some_and(|at| at <= now) {
-            self.timers.expire(now, &mut ready_wakers);
+        // After events, a deadline that has passed meanwhile is found by the next poll, and the clock is
+        // read once for this one.
+        if left.is_some_and(|left| !had_events || left.is_zero()) {
+            self.timers.expire(crate::now(), &mut ready_wakers);
         }
         wake_all(&mut ready_wakers);
         self.reactor.reuse(ready_wakers);

@@ -366,10 +366,6 @@ impl Runtime for Handle {
         self.0.reactor.watch().spawned(name);
         self.clear_if_shut_down();
     }
-
-    fn waits_in_sockets(&self) -> bool {
-        self.0.direct
-    }
 }
 
 impl NetworkBackend for Handle {

@@ -46,27 +46,14 @@ pub(crate) struct Reactor {
     sources: Mutex<Sources>,
     /// Whether the driver sleeps in the poller, or is about to.
     is_asleep: AtomicBool,
-    /// The origin of [`Moment`].
-    start: Instant,
-    /// The time up to which all events have been dispatched, as a [`Moment`].
-    observed: AtomicU64,
+    /// The time up to which all events have been dispatched.
+    observed: Mutex<Instant>,
     /// Number of polls for events. Streams reset their budget by it (see `stream`).
     poll_count: AtomicU64,
     /// Whether a stream has used up its budget, so that events must be polled before tasks run on.
     events_requested: AtomicBool,
     is_shut_down: AtomicBool,
     watch: Watch,
-}
-
-/// A time in nanoseconds since the loop was created.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Moment(u64);
-
-impl Moment {
-    /// Returns whether `now` is at most `duration` later.
-    pub(crate) fn is_within(self, duration: Duration, now: Moment) -> bool {
-        u128::from(now.0.saturating_sub(self.0)) <= duration.as_nanos()
-    }
 }
 
 struct Poller {
@@ -125,8 +112,7 @@ impl Reactor {
             wakeup,
             sources: Mutex::default(),
             is_asleep: AtomicBool::new(false),
-            start: crate::now(),
-            observed: AtomicU64::new(0),
+            observed: Mutex::new(crate::now()),
             poll_count: AtomicU64::new(0),
             events_requested: AtomicBool::new(false),
             is_shut_down: AtomicBool::new(false),
@@ -227,19 +213,9 @@ impl Reactor {
         self.poll_count.load(Ordering::Relaxed)
     }
 
-    /// Returns the current time.
-    pub(crate) fn moment(&self) -> Moment {
-        self.moment_of(crate::now())
-    }
-
-    fn moment_of(&self, now: Instant) -> Moment {
-        let since = now.saturating_duration_since(self.start).as_nanos();
-        Moment(u64::try_from(since).unwrap_or(u64::MAX)) // after 584 years
-    }
-
     /// Returns the time up to which all events of the registered sockets have been dispatched.
-    pub(crate) fn observed(&self) -> Moment {
-        Moment(self.observed.load(Ordering::Acquire))
+    pub(crate) fn observed(&self) -> Instant {
+        *lock(&self.observed)
     }
 
     /// Makes the driver poll for events after the current batch of tasks.
@@ -271,10 +247,14 @@ impl Reactor {
         }
     }
 
-    /// Polls for events, and waits for at most `timeout` if there are none. Returns the time after the
-    /// poll, and the wakers that the caller must call; their vector goes to [`reuse`](Self::reuse). For the
-    /// driver only.
-    pub(crate) fn poll_events(&self, timeout: Option<Duration>) -> (Instant, Vec<Waker>) {
+    /// Polls for events, and waits for at most `timeout` if there are none. `before` is the time, if it has
+    /// just been read. Returns whether there were events, and the wakers that the caller must call; their
+    /// vector goes to [`reuse`](Self::reuse). For the driver only.
+    pub(crate) fn poll_events(
+        &self,
+        timeout: Option<Duration>,
+        before: Option<Instant>,
+    ) -> (bool, Vec<Waker>) {
         let timeout = timeout.map(|timeout| timeout.min(MAX_SLEEP));
         let mut poller = self.poller();
         let Poller {
@@ -284,13 +264,14 @@ impl Reactor {
         } = &mut *poller;
         let mut ready_wakers = std::mem::take(ready_wakers);
         let outcome = poll.poll(events, timeout);
-        let now = crate::now();
         self.cancel_sleep();
         self.poll_count.fetch_add(1, Ordering::Relaxed);
         self.events_requested.store(false, Ordering::Relaxed);
         match outcome {
             Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return (now, ready_wakers),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                return (false, ready_wakers);
+            }
             // epoll_wait(2) fails only if the descriptor is no epoll instance; the loop cannot continue
             // without one.
             Err(error) => panic!("the event loop's epoll instance is broken: {error}"),
@@ -305,10 +286,10 @@ impl Reactor {
         }
         // After the events have been dispatched. A full batch may have left some for the next poll.
         if count < MAX_EVENTS {
-            self.observed
-                .store(self.moment_of(now).0, Ordering::Release);
+            let now = before.unwrap_or_else(crate::now);
+            *lock(&self.observed) = now;
         }
-        (now, ready_wakers)
+        (count > 0, ready_wakers)
     }
 
     /// Keeps the capacity of an emptied vector, unless timers have made it large.

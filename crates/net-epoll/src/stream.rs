@@ -5,17 +5,20 @@ use std::{
     io::{self, IoSlice},
     net::SocketAddr,
     task::{Context, Poll, ready},
-    time::Duration,
+    time::Instant,
 };
 
 use bytes::BytesMut;
 use httpcore_core_primitives::{ConnectionInfo, IdleEvent, NetworkStream};
 use socket2::Socket;
 
-use httpcore_net_common::{socket, spare};
+use httpcore_net_common::{
+    socket::{self, IDLE_CHECK_MAX_AGE},
+    spare,
+};
 
 use crate::{
-    reactor::{Moment, Reactor, SourceId},
+    reactor::{Reactor, SourceId},
     source::{Direction, Readiness, Source},
     sync::Arc,
 };
@@ -23,11 +26,6 @@ use crate::{
 /// Maximum number of bytes that one stream moves between two polls for events; then it yields. This bounds
 /// the time for which a small request waits beside a large download.
 const BUDGET_BYTES: usize = 256 * 1024;
-
-/// Maximum age of an observation of an idle socket: of the read that emptied it, or of the last poll for
-/// events. After that, a check makes a system call. It is more than the time between two exchanges in a
-/// busy loop, and less than a round trip to most peers.
-const IDLE_CHECK_MAX_AGE: Duration = Duration::from_micros(50);
 
 /// A registered socket. Dropping it closes the socket, which also removes it from the epoll set.
 pub(crate) struct Stream {
@@ -39,7 +37,7 @@ pub(crate) struct Stream {
     budget_used: usize,
     polls: u64,
     /// The time at which the socket was last found empty.
-    empty_at: Moment,
+    empty_at: Option<Instant>,
     nodelay: Nodelay,
 }
 
@@ -72,7 +70,7 @@ impl Stream {
             peer,
             budget_used: 0,
             polls: 0,
-            empty_at: Moment::default(),
+            empty_at: None,
             nodelay,
         })
     }
@@ -115,13 +113,15 @@ impl Stream {
 
     /// Records that the socket is empty now.
     pub(crate) fn note_empty(&mut self) {
-        self.empty_at = self.reactor.moment();
+        self.empty_at = Some(crate::now());
     }
 
     /// Returns whether the socket was observed to be empty within [`IDLE_CHECK_MAX_AGE`].
     fn is_known_empty(&self) -> bool {
-        let observed = self.reactor.observed().max(self.empty_at);
-        observed.is_within(IDLE_CHECK_MAX_AGE, self.reactor.moment())
+        let now = crate::now();
+        // Compared by addition: the difference of two instants costs three times as much.
+        let is_recent = |at: Instant| at + IDLE_CHECK_MAX_AGE >= now;
+        self.empty_at.is_some_and(is_recent) || is_recent(self.reactor.observed())
     }
 
     /// Counts moved bytes.

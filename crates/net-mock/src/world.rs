@@ -182,7 +182,7 @@ impl World {
     /// will never move the clock here: it would wait for ever.
     pub(crate) fn assert_not_driven_elsewhere(&self, done: &str) {
         let other = match Driver::current() {
-            Driver::EventLoop => "an event loop in real time",
+            Driver::EventLoop | Driver::BlockingThread => "an event loop in real time",
             driver @ Driver::World(_) if driver != self.driver() => "another MockNet",
             _ => return,
         };

@@ -41,7 +41,7 @@ impl Key {
     }
 
     fn some(self) -> Option<Key> {
-        (self != Key::NONE).then_some(self)
+        (self.index != Key::NONE.index).then_some(self)
     }
 }
 
@@ -108,11 +108,11 @@ impl<T> Arena<T> {
     #[inline]
     pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
         self.get(key)?;
-        let value = self.slots.remove(key.index()).value;
+        let slot = self.slots.remove(key.index());
         if self.slots.capacity() > KEPT_SLOTS && self.slots.is_empty() {
             self.slots = Slab::new();
         }
-        Some(value)
+        Some(slot.value)
     }
 
     /// Gives back the memory of a burst, as far as no slot in use is behind it.

@@ -95,11 +95,11 @@ impl Future for Connecting {
                 task.guard.reported = true;
                 return Poll::Ready(());
             };
+            if let Step::New = task.step {
+                task.step = Step::begin(&pool, &task.route, &task.context);
+            }
             let result = match &mut task.step {
-                Step::New => {
-                    task.step = Step::begin(&pool, &task.route, &task.context);
-                    continue;
-                }
+                Step::New => unreachable!("it has just begun"),
                 Step::Attempt(attempt) => {
                     // What is dropped while it is polled may be the last handle of the pool.
                     drop(pool);

@@ -26,7 +26,7 @@ impl<T> Few<T> {
     }
 
     /// Appends `item`.
-    #[inline]
+    #[inline(always)]
     pub fn push(&mut self, item: T) {
         if self.first.is_none() {
             self.first = Some(item);
@@ -43,6 +43,22 @@ impl<T> Few<T> {
         match &self.first {
             Some(item) if self.second.is_none() && suits(item) => self.first.take(),
             _ => None,
+        }
+    }
+}
+
+impl<T> Few<T> {
+    /// Calls `take` with each item, in order. Unlike an iterator over three parts, this keeps no state.
+    #[inline]
+    pub(crate) fn for_each(self, mut take: impl FnMut(T)) {
+        if let Some(first) = self.first {
+            take(first);
+        }
+        if let Some(second) = self.second {
+            take(second);
+        }
+        if !self.rest.is_empty() {
+            self.rest.into_iter().for_each(take);
         }
     }
 }

@@ -12,16 +12,17 @@
 //! to connect (`connect::SlotGuard`), and the maintenance task.
 
 use std::{
+    any::Any,
     mem::{replace, take},
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::AtomicU8},
-    task::{Wake, Waker},
+    task::Waker,
     time::{Duration, Instant},
 };
 
 use httpcore_core_primitives::{
-    ConnectionPolicy, Error, ErrorKind, ErrorPhase, Established, ExclusiveConnection, PooledInfo,
-    RequestSent, Runtime, SharedConnection, Trace,
+    CloseReason, ConnectionPolicy, Error, ErrorKind, ErrorPhase, Established, ExclusiveConnection,
+    PooledInfo, RequestSent, Runtime, SharedConnection, Trace,
 };
 use slab::Slab;
 
@@ -36,10 +37,7 @@ use crate::{
     preconnect::{Begun, Progress},
     record::ConnectRecord,
     route::Route,
-    state::{
-        Arrival, ConnId, Connection, ConnectionCloseReason, Effect, Effects, Input, Rejection,
-        State, WaiterId,
-    },
+    state::{Arrival, ConnId, Connection, Effect, Effects, Input, Rejection, State, WaiterId},
 };
 
 type Exclusive = Box<dyn ExclusiveConnection>;
@@ -429,7 +427,7 @@ impl PoolInner {
             && granted.handle.ask(&mut **exclusive).is_ready()
         {
             drop(connection);
-            let reason = ConnectionCloseReason::PeerEnded;
+            let reason = CloseReason::PeerClosed;
             return self.handle(Input::Ended { waiter, reason });
         }
         self.handle(Input::Declined { waiter, connection });
@@ -490,18 +488,11 @@ impl PoolInner {
                 limit = handle.ask_limit(&*connection);
                 Ok(Connection::Shared(connection))
             }
-            (Ok(Established::Exclusive(mut connection)), Some(handle)) => {
-                // One that has ended is found out by the request it is granted to, or by the
-                // maintenance task.
-                if handle.ask(&mut *connection).is_ready() {
-                    Wake::wake_by_ref(handle);
-                }
-                Ok(Connection::Exclusive(connection))
-            }
+            (Ok(Established::Exclusive(connection)), _) => Ok(Connection::Exclusive(connection)),
             (Ok(_), None) => unreachable!("each new connection has a handle"),
             (Err(error), _) => Err(error),
         };
-        let _dropped_outside = self.with_state(now, |locked, effects| {
+        let (_dropped_outside, is_idle) = self.with_state(now, |locked, effects| {
             let mut waker = None;
             if locked.state.is_wanted(conn) {
                 let slot = locked.conn(conn);
@@ -518,9 +509,12 @@ impl PoolInner {
                 copy,
             };
             locked.state.handle(connected, now, effects);
-            waker
+            (waker, locked.state.is_idle(conn))
         });
-        if let Some(handle) = handle {
+        if is_idle {
+            // No request waits for it: the maintenance task leaves the idle waker with it.
+            self.notifier.note(conn);
+        } else if let Some(handle) = handle {
             handle.note_early_wake();
         }
     }
@@ -712,11 +706,7 @@ impl Locked {
         pool: &PoolInner,
         actions: &mut Actions,
     ) {
-        if !effects.is_empty() {
-            for effect in effects {
-                self.apply_effect(effect, pool, actions);
-            }
-        }
+        effects.for_each(|effect| self.apply_effect(effect, pool, actions));
         self.update_maintenance(now, pool, actions);
     }
 
@@ -826,20 +816,16 @@ impl Locked {
         }
         // Only what has begun anew can end sooner than what was there.
         let change = self.state.timer_change();
-        if !self.state.needs_maintenance() {
-            // The task may end.
-            if let NextWake::At(_) = self.maintenance {
-                actions.wake(pool.notifier.take_waker());
-            }
-            return;
-        }
-        if !change.any {
-            return;
-        }
         match self.maintenance {
             NextWake::NotRunning => {
-                self.maintenance = NextWake::At(Some(now));
-                actions.start_maintenance = true;
+                if change.any && self.state.needs_maintenance() {
+                    self.maintenance = NextWake::At(Some(now));
+                    actions.start_maintenance = true;
+                }
+            }
+            NextWake::At(_) if !self.state.needs_maintenance() => {
+                // The task may end.
+                actions.wake(pool.notifier.take_waker());
             }
             NextWake::At(until) => {
                 // As a rule what became idle last expires last, and the task sleeps on.
@@ -884,6 +870,7 @@ struct Actions {
 }
 
 /// A value of others, to be dropped.
+#[expect(dead_code, reason = "the values are dropped")]
 enum Dropped {
     Connection(Held),
     Error(Error),
@@ -904,48 +891,39 @@ impl Actions {
         }
     }
 
-    /// Carries everything out: first reservations that are over, then wake-ups, which others wait
-    /// for, then what is dropped, which frees sockets, then attempts to connect, which may need those. If one of them panics, the others
-    /// are carried out all the same, and then the panic goes on.
+    /// Carries everything out: first reservations that are over, then wake-ups, which others wait for, then
+    /// what is dropped, which frees sockets, then attempts to connect, which may need those. If one of them
+    /// panics, the others are carried out all the same, and then the panic goes on.
     fn carry_out_all(self, pool: &PoolInner) {
-        let mut panic = None;
-        let mut guarded = |action: &mut dyn FnMut()| {
-            if let Err(payload) = catch_unwind(AssertUnwindSafe(action)) {
-                panic.get_or_insert(payload);
-            }
-        };
+        let mut panics = Panics::default();
         for waiter in self.expired {
-            guarded(&mut || pool.end_reservation(waiter));
+            panics.guard(|| pool.end_reservation(waiter));
         }
-        for waker in self.wakers {
-            let mut waker = Some(waker);
-            guarded(&mut || {
-                if let Some(waker) = waker.take() {
-                    waker.wake();
-                }
-            });
-        }
-        for value in self.drops {
-            let mut value = Some(value);
-            guarded(&mut || match value.take() {
-                Some(Dropped::Connection(connection)) => drop(connection),
-                Some(Dropped::Error(error)) => drop(error),
-                None => {}
-            });
-        }
-        for connecting in self.connects {
-            let mut connecting = Some(connecting);
-            guarded(&mut || {
-                if let Some(connecting) = connecting.take() {
-                    connecting.start(pool);
-                }
-            });
-        }
+        self.wakers.for_each(|waker| panics.guard(|| waker.wake()));
+        self.drops.for_each(|value| panics.guard(|| drop(value)));
+        self.connects
+            .for_each(|connecting| panics.guard(|| connecting.start(pool)));
         if self.start_maintenance {
-            guarded(&mut || maintenance::start(pool));
+            panics.guard(|| maintenance::start(pool));
         }
-        // A second panic would end the process.
-        if let Some(payload) = panic
+        panics.resume();
+    }
+}
+
+/// The first panic of several actions.
+#[derive(Default)]
+struct Panics(Option<Box<dyn Any + Send>>);
+
+impl Panics {
+    fn guard(&mut self, action: impl FnOnce()) {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(action)) {
+            self.0.get_or_insert(payload);
+        }
+    }
+
+    /// Lets the panic go on, unless the thread panics already: a second panic would end the process.
+    fn resume(self) {
+        if let Some(payload) = self.0
             && !std::thread::panicking()
         {
             resume_unwind(payload);

@@ -10,8 +10,8 @@ use std::{
 
 use http::Version;
 use httpcore_core_primitives::{
-    Established, ExclusiveConnection, IdleEvent, LeaseId, LeaseOwner, LeaseState, SharedConnection,
-    StreamLimit, lease::LeaseEnd,
+    CloseReason, Established, ExclusiveConnection, IdleEvent, LeaseId, LeaseOwner, LeaseState,
+    SharedConnection, StreamLimit, lease::LeaseEnd,
 };
 
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
     maintenance::Notifier,
     record::{ConnectRecord, Target},
     route::Route,
-    state::{ConnId, ConnectionCloseReason, Input},
+    state::{ConnId, Input},
 };
 
 /// How often a connection is asked at once for news of its limit. One that always has news would
@@ -166,7 +166,7 @@ impl LeaseOwner for ConnHandle {
             LeaseEnd::Returned(mut connection, hints) => {
                 if pool.keeps_idle && self.ask(&mut *connection).is_ready() {
                     drop(connection);
-                    let reason = ConnectionCloseReason::PeerEnded;
+                    let reason = CloseReason::PeerClosed;
                     return pool.handle(Input::Ended { waiter, reason });
                 }
                 pool.handle(Input::Returned {
@@ -177,7 +177,6 @@ impl LeaseOwner for ConnHandle {
                 self.note_early_wake();
             }
             LeaseEnd::Closed(reason) => {
-                let reason = ConnectionCloseReason::Exchange(reason);
                 pool.handle(Input::Ended { waiter, reason });
             }
         }

@@ -65,5 +65,5 @@ pub use preconnect::Preconnect;
 pub use record::ConnectRecord;
 pub use response_future::{Reservation, ResponseFuture};
 pub use route::{Endpoint, Hop, ProxyHop, Route, RouteParts, WeakRoute};
-pub use state::{Activity, ConnectionCloseReason, PoolStats};
+pub use state::{Activity, PoolStats};
 pub use status::{ConnectionStatus, PoolStatus};

@@ -24,7 +24,7 @@ use crate::{
     record::ConnectRecord,
     retry::may_be_sent_again,
     route::Route,
-    state::{Arrival, Connection, ConnectionCloseReason, Input, Rejection, WaiterId},
+    state::{Arrival, Connection, Input, Rejection, WaiterId},
 };
 
 /// Maximum number of times a request is sent.
@@ -100,6 +100,7 @@ impl ResponseFuture {
         sending
     }
 
+    #[inline]
     pub(crate) fn new(pool: Arc<PoolInner>, route: Route, request: Request) -> Self {
         ResponseFuture {
             trace: Trace::none(),
@@ -132,12 +133,13 @@ impl ResponseFuture {
         }
         let now = self.pool.runtime.now();
         let timeouts = timeouts(&self.pool, self.request.as_ref());
-        if timeouts.total() == Some(Duration::ZERO) {
+        let (acquire, total) = (timeouts.acquire(), timeouts.total());
+        if total == Some(Duration::ZERO) {
             let kind = ErrorKind::Timeout(TimeoutKind::Total);
             return Err(Error::new(kind, ErrorPhase::Acquire, RequestSent::None));
         }
-        self.pool_deadline = deadline(now, timeouts.acquire());
-        self.deadline = deadline(now, timeouts.total());
+        self.pool_deadline = deadline(now, acquire);
+        self.deadline = deadline(now, total);
         if let Stage::Reserved(_) = self.stage
             && let Some(result) = self.use_reservation()
         {
@@ -278,11 +280,12 @@ impl ResponseFuture {
             reused,
         } = granted;
         let (conn, version) = (handle.conn(), handle.version());
-        let terms = ExchangeContext::new(Lease::new(waiter.lease(), handle))
-            .with_timeouts(timeouts(&self.pool, self.request.as_ref()))
-            .with_deadline(self.deadline)
-            .with_attempt(self.attempts)
-            .with_trace(self.trace.clone());
+        // Not by its `with_…`, each of which would move it.
+        let mut context = ExchangeContext::new(Lease::new(waiter.lease(), handle));
+        context.timeouts = timeouts(&self.pool, self.request.as_ref());
+        context.deadline = self.deadline;
+        context.attempt = self.attempts;
+        context.trace = self.trace.clone();
         self.tell(|| TraceEvent::ConnectionAcquired { reused });
         let asks_for_info = self.request.as_ref().is_some_and(|request| {
             request
@@ -298,13 +301,13 @@ impl ResponseFuture {
             info.pooled = self.pool.pooled_info(conn, version);
             self.info = Some(Box::new(info));
         }
-        // Here, and not by `expect`: it would be moved once more for each.
+        // Here, and not by `expect` or `let`: it would be moved once more for each.
         let (exchange, shared) = match (connection, self.request.take()) {
             (Connection::Exclusive(connection), Some(request)) => {
-                (connection.exchange(request, terms), false)
+                (connection.exchange(request, context), false)
             }
             (Connection::Shared(connection), Some(request)) => {
-                (connection.exchange(request, terms), true)
+                (connection.exchange(request, context), true)
             }
             (_, None) => unreachable!("a request is handed over once an attempt"),
         };
@@ -349,42 +352,56 @@ impl ResponseFuture {
         }
     }
 
-    /// Sends the request of a 421 or of a late 408 again, on a new connection. That is done once; the
+    /// Takes the request of a 421 or of a late 408, if it is to be sent again. That is done once; the
     /// second such response is the caller's. A 407 comes with a request that answers the challenge, and as
-    /// often as its connection decides. Returns the response unless the request is sent again.
-    fn repeat(&mut self, mut response: Response, reused: bool) -> Result<Option<Response>, Error> {
+    /// often as its connection decides.
+    #[inline]
+    fn take_repeatable(&self, response: &mut Response, reused: bool) -> Option<Box<Request>> {
+        match response.status() {
+            StatusCode::MISDIRECTED_REQUEST
+            | StatusCode::REQUEST_TIMEOUT
+            | StatusCode::PROXY_AUTHENTICATION_REQUIRED => self.take_rejected(response, reused),
+            _ => None,
+        }
+    }
+
+    fn take_rejected(&self, response: &mut Response, reused: bool) -> Option<Box<Request>> {
         let request = response
             .extensions_mut()
             .remove::<MisdirectedRequest>()
             .and_then(|misdirected| misdirected.take());
         let retry = self.pool.config.retry;
-        let answers_challenge = response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED;
-        let request = request.filter(|request| {
-            answers_challenge
-                || !self.was_repeated
-                    && match response.status() {
-                        // RFC 9110 §15.5.20: whatever its method.
-                        StatusCode::MISDIRECTED_REQUEST => retry != Retry::Never,
-                        // RFC 9110 §15.5.9: the server gave up waiting on the idle connection while the
-                        // request was on its way, and closes it.
-                        _ => {
-                            reused
-                                && retry == Retry::Idempotent
-                                && request.method().is_idempotent()
-                                && says_close(&response)
-                        }
-                    }
+        let request = request.filter(|request| match response.status() {
+            StatusCode::PROXY_AUTHENTICATION_REQUIRED => true,
+            _ if self.was_repeated => false,
+            // RFC 9110 §15.5.20: whatever its method.
+            StatusCode::MISDIRECTED_REQUEST => retry != Retry::Never,
+            // RFC 9110 §15.5.9: the server gave up waiting on the idle connection while the request was
+            // on its way, and closes it.
+            _ => {
+                reused
+                    && retry == Retry::Idempotent
+                    && request.method().is_idempotent()
+                    && says_close(response)
+            }
         });
-        let Some(request) = request.filter(|_| self.take_retry(answers_challenge)) else {
-            return Ok(Some(response));
-        };
-        let message = match response.status() {
+        let answers_challenge = response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED;
+        request.filter(|_| self.take_retry(answers_challenge))
+    }
+
+    /// Sends the request of a response with `status` again, on a new connection.
+    fn repeat(
+        &mut self,
+        request: Box<Request>,
+        status: StatusCode,
+        reused: bool,
+    ) -> Result<(), Error> {
+        let answers_challenge = status == StatusCode::PROXY_AUTHENTICATION_REQUIRED;
+        let message = match status {
             StatusCode::MISDIRECTED_REQUEST => "the server is not the one for this request (421)",
             _ if answers_challenge => "the connection ended with the proxy's challenge (407)",
             _ => "the server closed the idle connection when the request was sent (408)",
         };
-        // Its connection, or its stream, ends here.
-        drop(response);
         self.was_repeated |= !answers_challenge;
         let error = Error::new(ErrorKind::Protocol, ErrorPhase::Head, RequestSent::Full)
             .with_message(message)
@@ -394,7 +411,7 @@ impl ResponseFuture {
         self.tell(|| TraceEvent::Retried { error: &error });
         self.request = Some(*request);
         self.policy.new_connection = true;
-        self.acquire(self.pool.runtime.now()).map(|()| None)
+        self.acquire(self.pool.runtime.now())
     }
 
     /// Returns whether the budget has room for sending this request again, and counts it then.
@@ -506,27 +523,19 @@ impl Future for ResponseFuture {
                     reused,
                     shared,
                 } => match std::task::ready!(exchange.as_mut().poll(cx)) {
-                    Ok(response) => {
+                    Ok(mut response) => {
                         let reused = *reused;
                         sending.stage = Stage::Over;
-                        let response = match response.status() {
-                            StatusCode::MISDIRECTED_REQUEST
-                            | StatusCode::REQUEST_TIMEOUT
-                            | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
-                                sending.repeat(response, reused)
+                        let Some(request) = sending.take_repeatable(&mut response, reused) else {
+                            if let Some(info) = sending.info.take() {
+                                response.extensions_mut().insert(*info);
                             }
-                            _ => Ok(Some(response)),
+                            return Poll::Ready(Ok(response));
                         };
-                        match response {
-                            Ok(Some(mut response)) => {
-                                if let Some(info) = sending.info.take() {
-                                    response.extensions_mut().insert(*info);
-                                }
-                                return Poll::Ready(Ok(response));
-                            }
-                            Ok(None) => Ok(()),
-                            Err(error) => Err(error),
-                        }
+                        let status = response.status();
+                        // Its connection, or its stream, ends here.
+                        drop(response);
+                        sending.repeat(request, status, reused)
                     }
                     Err(failure) => {
                         let (reused, shared) = (*reused, *shared);
@@ -547,6 +556,7 @@ impl Future for ResponseFuture {
 /// Asks a connection that was granted whether it is still open, without the lock: its end may have
 /// arrived while the thread was busy, or the request was slow to take it. Asks the filters of its route
 /// as well: they may refuse now what they allowed when the connection was made.
+#[inline]
 fn is_usable(pool: &PoolInner, waiter: WaiterId, route: &Route, granted: &mut Granted) -> bool {
     let unsettled = Unsettled { pool, waiter };
     let is_allowed = route.filters().is_empty() || granted.handle.is_allowed(route);
@@ -571,7 +581,7 @@ impl Drop for Unsettled<'_> {
     fn drop(&mut self) {
         self.pool.handle(Input::Ended {
             waiter: self.waiter,
-            reason: ConnectionCloseReason::Exchange(CloseReason::Failed),
+            reason: CloseReason::Failed,
         });
     }
 }

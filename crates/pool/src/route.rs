@@ -10,7 +10,9 @@ use std::{
     sync::{Arc, OnceLock, Weak},
 };
 
-use httpcore_core_primitives::{AddressFilter, Alpn, Origin, TcpOptions, TlsOverride};
+use httpcore_core_primitives::{
+    AddressFilter, Alpn, Origin, Partition, ServerName, TcpOptions, TlsOverride,
+};
 
 /// Where a connection leads and by which way. Requests with equal routes may share connections;
 /// requests with different ones never do.
@@ -19,12 +21,12 @@ use httpcore_core_primitives::{AddressFilter, Alpn, Origin, TcpOptions, TlsOverr
 /// all of it, and comparing a route with its own clone looks at a pointer only.
 ///
 /// ```
-/// use httpcore_core_primitives::{Origin, Scheme};
+/// use httpcore_core_primitives::{Origin, Partition, Scheme};
 /// use httpcore_pool::{Route, RouteParts};
 ///
 /// let origin = Origin::new(Scheme::Http, "localhost", 8080);
 /// let mut parts = RouteParts::to(origin.clone());
-/// parts.partition = Some("tenant 7".to_owned());
+/// parts.partition = Some(Partition::new("tenant 7"));
 /// let route = Route::from(parts);
 /// assert_ne!(route, Route::to(origin));
 /// assert_eq!(route, route.clone());
@@ -102,8 +104,8 @@ impl Route {
     /// Who must be at the other end of the origin's TLS, if that is not its host.
     fn other_server_name(&self) -> Option<&str> {
         match self.origins_tls()? {
-            Hop::Tls { server_name, .. } if server_name != self.origin().host() => {
-                Some(server_name)
+            Hop::Tls { server_name, .. } if server_name.name() != self.origin().host() => {
+                Some(server_name.name())
             }
             _ => None,
         }
@@ -232,7 +234,7 @@ impl fmt::Display for Route {
             write!(f, " as {name}")?;
         }
         if let Some(partition) = &parts.partition {
-            write!(f, " [{partition}]")?;
+            write!(f, " [{}]", partition.name())?;
         }
         Ok(())
     }
@@ -260,7 +262,7 @@ pub struct RouteParts {
     /// Whether to speak HTTP/2 without asking (RFC 9113 §3.3).
     pub http2_prior_knowledge: bool,
     /// Connections are shared within a partition only: one tenant's, one test's.
-    pub partition: Option<String>,
+    pub partition: Option<Partition>,
 }
 
 impl RouteParts {
@@ -338,7 +340,7 @@ pub enum Hop {
     /// A TLS handshake with the origin.
     Tls {
         /// The name sent in SNI, which the certificate must be for.
-        server_name: String,
+        server_name: ServerName,
         /// The protocols offered in ALPN. With `h2` among the last hop's, the connection may be
         /// shared.
         offer: Vec<Alpn>,
@@ -473,7 +475,7 @@ mod tests {
 
     fn tls(server_name: &str, offer: &[Alpn]) -> Hop {
         Hop::Tls {
-            server_name: server_name.to_owned(),
+            server_name: ServerName::new(server_name),
             offer: offer.to_vec(),
         }
     }
@@ -498,7 +500,7 @@ mod tests {
             |parts| parts.tls = Some(TlsOverride::new(Arc::new(MockTls::new()))),
             |parts| parts.filters = vec![AddressFilter::new(|_| Ok(()))],
             |parts| parts.host_overrides = vec![("example.com".to_owned(), Vec::new())],
-            |parts| parts.partition = Some(String::new()),
+            |parts| parts.partition = Some(Partition::new("")),
         ];
         let routes: Vec<Route> = changes
             .iter()
@@ -553,7 +555,7 @@ mod tests {
             host: "::1".to_owned(),
             port: 3128,
         };
-        proxied.partition = Some("blue".to_owned());
+        proxied.partition = Some(Partition::new("blue"));
         assert_eq!(
             Route::from(proxied.clone()).to_string(),
             "https://example.com:443 via [::1]:3128 [blue]"

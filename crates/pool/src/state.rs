@@ -124,9 +124,7 @@ use reservations::Reservations;
 use routes::{KnownProtocol, RouteState, Routes};
 use waiters::{InQueue, InWithoutConnect, Waiter, WaiterStage, Waiters};
 
-pub use messages::{
-    Arrival, ConnId, Connection, ConnectionCloseReason, Effect, Effects, Input, Rejection, WaiterId,
-};
+pub use messages::{Arrival, ConnId, Connection, Effect, Effects, Input, Rejection, WaiterId};
 pub use snapshot::{Activity, ConnectionSnapshot, Counts, PoolStats};
 
 /// Number of requests that may be served on connections of other routes while a route waits for a
@@ -147,6 +145,10 @@ const MAX_BACKOFF: Duration = Duration::from_secs(5);
 
 /// Number of routes without connections whose protocol is remembered.
 const MAX_EMPTY_ROUTES: usize = 1024;
+
+/// Number of routes without connections up to which one that cannot be shared is kept as well: with a new
+/// connection for each request to few origins, the route is not built and removed each time.
+const MAX_EMPTY_PLAIN_ROUTES: usize = 16;
 
 /// Number of connections made for one request that may end before they serve anything.
 const MAX_FRUITLESS_CONNECTS: u8 = 10;
@@ -326,8 +328,7 @@ impl<X, S: Clone> State<X, S> {
             }
             Input::CloseIdle => {
                 while let Some(key) = self.conns.longest_idle() {
-                    let route =
-                        self.close_idle_conn(key, ConnectionCloseReason::CloseIdle, effects);
+                    let route = self.close_idle_conn(key, CloseReason::IdleClosedByCaller, effects);
                     self.update_route(route, now, effects);
                 }
                 None
@@ -353,7 +354,7 @@ impl<X, S: Clone> State<X, S> {
     }
 
     /// A request arrives. Most find a connection, and never join a queue.
-    #[inline]
+    #[inline(always)]
     fn request(
         &mut self,
         route: &Route,
@@ -429,7 +430,7 @@ impl<X, S: Clone> State<X, S> {
         Some((conn, close_after))
     }
 
-    #[inline]
+    #[inline(always)]
     fn returned(
         &mut self,
         waiter: WaiterId,
@@ -458,11 +459,11 @@ impl<X, S: Clone> State<X, S> {
         };
         conn.idle_class = class.unwrap_or_default();
         if close_after {
-            conn.close_reason = Some(ConnectionCloseReason::Exchange(
-                CloseReason::CallerSaidClose,
-            ));
-        } else if class.is_none() || hints.max_requests == Some(0) {
-            conn.close_reason = Some(ConnectionCloseReason::PeerHinted);
+            conn.close_reason = Some(CloseReason::CallerSaidClose);
+        } else if class.is_none() {
+            conn.close_reason = Some(CloseReason::IdleTimeout);
+        } else if hints.max_requests == Some(0) {
+            conn.close_reason = Some(CloseReason::KeepAliveExhausted);
         }
         self.settle(key, connection, now, effects)
     }
@@ -470,7 +471,7 @@ impl<X, S: Clone> State<X, S> {
     fn ended(
         &mut self,
         waiter: WaiterId,
-        reason: ConnectionCloseReason,
+        reason: CloseReason,
         now: Instant,
         effects: &mut Effects<X, S>,
     ) -> Option<Key> {
@@ -479,19 +480,15 @@ impl<X, S: Clone> State<X, S> {
         let route = conn.route;
         if matches!(conn.stage, Stage::Shared { .. }) {
             // The next request must not meet the same.
-            let ConnectionCloseReason::Exchange(said) = reason else {
-                self.end_exchange(key, now, effects);
-                return Some(route);
-            };
-            if said == CloseReason::StreamsClosed {
+            if reason == CloseReason::StreamsClosed {
                 // The next connection has to say that it admits exchanges before it has one.
                 self.routes[route].protocol = KnownProtocol::Http2 { limit: 0 };
             }
             if matches!(
-                said,
+                reason,
                 CloseReason::PeerSaidClose | CloseReason::StreamsClosed
             ) {
-                self.retire(key, ConnectionCloseReason::Retired, effects);
+                self.retire(key, CloseReason::StreamsClosed, effects);
             }
             self.end_exchange(key, now, effects);
         } else {
@@ -514,7 +511,7 @@ impl<X, S: Clone> State<X, S> {
                 self.returned(waiter, connection, KeepAliveHints::default(), now, effects)
             }
             Connection::Shared(_) => {
-                let reason = ConnectionCloseReason::Exchange(CloseReason::Finished);
+                let reason = CloseReason::Finished;
                 self.ended(waiter, reason, now, effects)
             }
         }
@@ -545,10 +542,10 @@ impl<X, S: Clone> State<X, S> {
         self.waiters[key].stage = WaiterStage::Waiting { connect: None };
         self.waiters.join(&mut self.routes[route], key);
         if matches!(self.conns[conn].stage, Stage::Shared { .. }) {
-            self.retire(conn, ConnectionCloseReason::PeerEnded, effects);
+            self.retire(conn, CloseReason::PeerClosed, effects);
             self.end_exchange(conn, now, effects);
         } else {
-            self.counters.close(ConnectionCloseReason::PeerEnded);
+            self.counters.close(CloseReason::PeerClosed);
             self.conns.remove(&mut self.routes[route], conn);
         }
         if was_new {
@@ -580,7 +577,7 @@ impl<X, S: Clone> State<X, S> {
         let route = *route;
         *slot = Some(connection);
         if !is_idle {
-            self.close_idle_conn(key, ConnectionCloseReason::PeerEnded, effects);
+            self.close_idle_conn(key, CloseReason::PeerClosed, effects);
         }
         Some(route)
     }
@@ -589,7 +586,7 @@ impl<X, S: Clone> State<X, S> {
         while let Some((end, key)) = self.conns.first_idle_end()
             && end <= now
         {
-            let route = self.close_idle_conn(key, ConnectionCloseReason::IdleTimeout, effects);
+            let route = self.close_idle_conn(key, CloseReason::IdleTimeout, effects);
             self.update_route(route, now, effects);
         }
         while let Some((end, key)) = self.conns.first_lifetime_end()
@@ -599,9 +596,9 @@ impl<X, S: Clone> State<X, S> {
             let route = self.conns[key].route;
             match self.conns[key].stage {
                 Stage::Idle(_) => {
-                    self.close_idle_conn(key, ConnectionCloseReason::MaxAge, effects);
+                    self.close_idle_conn(key, CloseReason::MaxLifetime, effects);
                 }
-                Stage::Shared { .. } => self.retire(key, ConnectionCloseReason::MaxAge, effects),
+                Stage::Shared { .. } => self.retire(key, CloseReason::MaxLifetime, effects),
                 // One that is lent is looked at when it comes back.
                 Stage::Lent | Stage::Connecting { .. } => {}
             }
@@ -620,7 +617,7 @@ impl<X, S: Clone> State<X, S> {
         self.closed = true;
         self.end_reservations(effects);
         while let Some(key) = self.conns.longest_idle() {
-            let route = self.close_idle_conn(key, ConnectionCloseReason::PoolClosed, effects);
+            let route = self.close_idle_conn(key, CloseReason::PoolClosed, effects);
             self.update_route(route, now, effects);
         }
         for waiter in self.waiters.in_order() {
@@ -641,7 +638,7 @@ impl<X, S: Clone> State<X, S> {
             .collect();
         for key in shared {
             let route = self.conns[key].route;
-            self.retire(key, ConnectionCloseReason::PoolClosed, effects);
+            self.retire(key, CloseReason::PoolClosed, effects);
             self.update_route(route, now, effects);
         }
     }
@@ -789,6 +786,12 @@ impl<X, S: Clone> State<X, S> {
         })
     }
 
+    /// Returns whether this is an exclusive connection which is idle.
+    pub fn is_idle(&self, ConnId(key): ConnId) -> bool {
+        let conn = self.conns.get(key);
+        conn.is_some_and(|conn| matches!(conn.stage, Stage::Idle(_)))
+    }
+
     /// Fills in what is known of a connection that was granted just now, if it is still there.
     pub fn pooled_info(
         &self,
@@ -917,7 +920,7 @@ impl<X, S: Clone> State<X, S> {
 fn close_stray<X, S>(connection: X) -> Effect<X, S> {
     Effect::Close {
         connection: Connection::Exclusive(connection),
-        reason: ConnectionCloseReason::Superfluous,
+        reason: CloseReason::Redundant,
     }
 }
 

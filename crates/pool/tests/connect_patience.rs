@@ -40,7 +40,7 @@ fn first_hangs(peer: &Peer) {
 }
 
 #[test]
-fn an_attempt_that_hangs_does_not_block_its_origin_for_requests_one_after_the_other() {
+fn hanging_attempt_does_not_block_sequential_requests_of_its_origin() {
     for (admits, way) in [(0, route(0)), (0, negotiated(0)), (10, negotiated(0))] {
         let net = MockNet::new();
         let (pool, peer) = pool(&net, |_| {});
@@ -131,7 +131,7 @@ fn patience_begins_attempts_within_the_limits_only() {
 }
 
 #[test]
-fn an_abandoned_request_leaves_its_attempt_to_the_next_for_as_long_as_the_patience() {
+fn attempt_of_a_dropped_request_is_left_to_the_next_within_the_patience() {
     let net = MockNet::new();
     let (pool, peer) = pool(&net, |_| {});
     *peer.dial.lock().unwrap() = 300 * MILLISECOND;

@@ -12,9 +12,9 @@ use std::{
 };
 
 use fake::{Ended, HOUR, SECOND, fetch, get, is_waiting, pool, route, spawn, turn};
+use httpcore_core_primitives::CloseReason;
 use httpcore_core_primitives::ErrorKind;
 use httpcore_net_mock::MockNet;
-use httpcore_pool::ConnectionCloseReason;
 
 #[test]
 fn closing_refuses_requests_that_wait_and_abandons_attempts_to_connect() {
@@ -141,10 +141,7 @@ fn draining_serves_accepted_requests_and_refuses_new_ones() {
     net.run_until_idle();
     assert_eq!(peer.served(), ["/one", "/two"]);
     assert_eq!(peer.alive(), 0);
-    assert_eq!(
-        pool.stats().closed_for(ConnectionCloseReason::PoolClosed),
-        1
-    );
+    assert_eq!(pool.stats().closed_for(CloseReason::PoolClosed), 1);
     let census = net.live_counts();
     assert_eq!((census.tasks, census.timers), (0, 0), "{}", net.report());
 }

@@ -235,7 +235,7 @@ fn dials_for_fresh_requests(count: usize, first: &str, admits: impl Fn(&Peer)) -
 }
 
 #[test]
-fn a_server_that_admits_nothing_is_connected_to_once_for_each_request_at_most() {
+fn server_that_admits_no_stream_is_connected_to_once_per_request() {
     for count in [1, 10] {
         let dials = dials_for_fresh_requests(count, "nothing", |peer| {
             peer.admits.store(7, SeqCst);

@@ -85,7 +85,7 @@ fn the_pool_timeout_does_not_count_while_one_attempt_finds_out_the_protocol() {
 }
 
 #[test]
-fn the_pool_timeout_counts_again_when_the_connection_goes_to_another_request() {
+fn acquire_timeout_counts_again_when_the_connection_goes_to_another_request() {
     let net = MockNet::new();
     let (pool, peer) = pool(&net, |config| {
         config.max_connections = Some(2);

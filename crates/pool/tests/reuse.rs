@@ -8,9 +8,9 @@ mod fake;
 use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 
 use fake::{HOUR, SECOND, fetch, get, is_waiting, negotiated, pool, post, route, turn, with_use};
+use httpcore_core_primitives::CloseReason;
 use httpcore_core_primitives::{ConnectionPolicy, KeepAliveHints};
 use httpcore_net_mock::MockNet;
-use httpcore_pool::ConnectionCloseReason;
 
 #[test]
 fn a_connection_serves_one_request_after_the_other() {
@@ -32,7 +32,7 @@ fn a_connection_serves_one_request_after_the_other() {
 }
 
 #[test]
-fn an_idle_connection_is_closed_after_its_idle_timeout_and_nothing_is_left_running() {
+fn idle_connection_is_closed_after_its_timeout_and_no_task_is_left() {
     let net = MockNet::new();
     let hour = Duration::from_secs(3600);
     let (pool, peer) = pool(&net, |config| {
@@ -46,10 +46,7 @@ fn an_idle_connection_is_closed_after_its_idle_timeout_and_nothing_is_left_runni
     assert_eq!(peer.alive(), 1);
     net.advance(SECOND);
     assert_eq!(peer.alive(), 0);
-    assert_eq!(
-        pool.stats().closed_for(ConnectionCloseReason::IdleTimeout),
-        1
-    );
+    assert_eq!(pool.stats().closed_for(CloseReason::IdleTimeout), 1);
     let census = net.live_counts();
     assert_eq!((census.tasks, census.timers), (0, 0), "{}", net.report());
 }
@@ -82,7 +79,7 @@ fn a_connection_that_is_too_old_is_not_used_again() {
         }
     });
     assert_eq!(peer.dials(), 2);
-    assert_eq!(pool.stats().closed_for(ConnectionCloseReason::MaxAge), 1);
+    assert_eq!(pool.stats().closed_for(CloseReason::MaxLifetime), 1);
 }
 
 #[test]
@@ -96,10 +93,30 @@ fn a_close_by_the_server_is_noticed_without_a_request() {
         peer.close(0);
         turn().await;
         assert_eq!(peer.alive(), 1);
-        assert_eq!(pool.stats().closed_for(ConnectionCloseReason::PeerEnded), 1);
+        assert_eq!(pool.stats().closed_for(CloseReason::PeerClosed), 1);
         fetch(&pool, &route(0), get("/")).await.unwrap();
     });
     assert_eq!(pool.stats().retried, 0);
+}
+
+#[test]
+fn close_is_noticed_on_a_connection_that_never_served_a_request() {
+    let net = MockNet::new();
+    let (pool, peer) = pool(&net, |config| config.idle_timeout = None);
+    *peer.dial.lock().unwrap() = SECOND;
+    net.run(async {
+        let mut request = Box::pin(pool.send(route(0), get("/")));
+        assert!(is_waiting(&mut request).await);
+        drop(request);
+    });
+    net.advance(SECOND);
+    assert_eq!((pool.status().idle_connections, peer.alive()), (1, 1));
+    net.run(async {
+        peer.close(0);
+        turn().await;
+    });
+    assert_eq!((pool.status().idle_connections, peer.alive()), (0, 0));
+    assert_eq!(pool.stats().closed_for(CloseReason::PeerClosed), 1);
 }
 
 #[test]
@@ -118,7 +135,7 @@ fn a_dropped_response_closes_its_connection_and_the_next_request_is_served() {
 }
 
 #[test]
-fn a_connection_returned_after_a_long_exchange_is_idle_no_longer_than_others() {
+fn connection_returned_after_a_long_exchange_has_the_usual_idle_timeout() {
     let net = MockNet::new();
     let (pool, peer) = pool(&net, |config| config.idle_timeout = Some(4 * SECOND));
     net.run(async {
@@ -148,7 +165,7 @@ fn a_request_that_is_granted_a_closed_connection_is_sent_on_another() {
         assert_eq!(peer.dials(), dials + 1);
         assert_eq!(pool.stats().retried, 0);
     }
-    assert_eq!(pool.stats().closed_for(ConnectionCloseReason::PeerEnded), 2);
+    assert_eq!(pool.stats().closed_for(CloseReason::PeerClosed), 2);
 }
 
 #[test]
@@ -163,10 +180,7 @@ fn a_connection_is_retired_a_second_before_its_server_would_close_it() {
     assert_eq!(peer.alive(), 1);
     net.advance(Duration::from_millis(1));
     assert_eq!(peer.alive(), 0);
-    assert_eq!(
-        pool.stats().closed_for(ConnectionCloseReason::IdleTimeout),
-        1
-    );
+    assert_eq!(pool.stats().closed_for(CloseReason::IdleTimeout), 1);
     assert_eq!(net.live_counts().tasks, 0, "{}", net.report());
 }
 
@@ -197,10 +211,7 @@ fn a_connection_is_closed_after_the_last_request_its_server_announced() {
         }
     });
     assert_eq!((peer.dials(), peer.alive()), (1, 0));
-    assert_eq!(
-        pool.stats().closed_for(ConnectionCloseReason::PeerHinted),
-        1
-    );
+    assert_eq!(pool.stats().closed_for(CloseReason::KeepAliveExhausted), 1);
 }
 
 #[test]

@@ -319,7 +319,7 @@ fn timers_that_are_ready_before_their_time_end_the_maintenance_task() {
 }
 
 #[test]
-fn a_request_that_waits_fails_because_the_runtime_is_gone_and_not_because_it_is_late() {
+fn waiting_request_fails_with_runtime_shutdown_and_not_with_a_timeout() {
     let runtime = Arc::new(EndsMeanwhile::default());
     let alive = Arc::default();
     let mut config = config(1);

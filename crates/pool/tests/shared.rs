@@ -8,9 +8,9 @@ mod fake;
 use std::sync::atomic::Ordering::SeqCst;
 
 use fake::{SECOND, fetch, get, negotiated, pool, turn, with_use};
+use httpcore_core_primitives::CloseReason;
 use httpcore_core_primitives::ConnectionPolicy;
 use httpcore_net_mock::MockNet;
-use httpcore_pool::ConnectionCloseReason;
 
 #[test]
 fn a_shared_connection_serves_as_many_as_it_admits() {
@@ -48,7 +48,7 @@ fn a_shared_connection_that_is_retired_finishes_what_it_has() {
         assert_eq!((peer.dials(), peer.alive()), (2, 2));
         old.into_body().bytes(100).await.unwrap();
         assert_eq!(peer.alive(), 1);
-        assert_eq!(pool.stats().closed_for(ConnectionCloseReason::Retired), 1);
+        assert_eq!(pool.stats().closed_for(CloseReason::StreamsClosed), 1);
         // An idle one, too, is given up as soon as it says so.
         peer.admit(1, 0);
         turn().await;

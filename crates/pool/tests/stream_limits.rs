@@ -17,7 +17,8 @@ use std::{
 
 use httpcore_core_primitives::{
     Alpn, Body, BoxFuture, ConnectionInfo, Error, Established, ExchangeContext, Origin, Request,
-    Response, Runtime, Scheme, SendError, SharedConnection, StreamLimit, Timeouts, Timer,
+    Response, Runtime, Scheme, SendError, ServerName, SharedConnection, StreamLimit, Timeouts,
+    Timer,
 };
 use httpcore_pool::{Connect, ConnectContext, Hop, Pool, PoolConfig, Route, RouteParts};
 
@@ -138,7 +139,7 @@ impl Connect for Connector {
 }
 
 #[test]
-fn a_stream_limit_that_arrives_before_the_pool_has_the_connection_is_not_lost() {
+fn early_stream_limit_of_a_new_connection_is_not_lost() {
     let runtime = Arc::new(ByHand::default());
     let begun = Arc::<AtomicUsize>::default();
     let dialler = Connector {
@@ -154,7 +155,7 @@ fn a_stream_limit_that_arrives_before_the_pool_has_the_connection_is_not_lost() 
     let ask = |host| {
         let mut parts = RouteParts::to(Origin::new(Scheme::Https, host, 443));
         parts.hops = vec![Hop::Tls {
-            server_name: host.to_owned(),
+            server_name: ServerName::new(host),
             offer: vec![Alpn::Http2],
         }];
         pool.send(parts.into(), Request::new(Body::empty()))

@@ -4,8 +4,8 @@ use std::task::{Context, Poll, ready};
 
 use http::{Extensions, Response};
 use httpcore_core_primitives::{
-    CloseReason, EarlyResponse, Error, ExchangeContext, LazyTimer, Lease, OnInformational, Runtime,
-    RuntimeShutdown, TimeoutKind, Trace, TraceEvent,
+    CloseReason, Driver, EarlyResponse, Error, ExchangeContext, LazyTimer, Lease, OnInformational,
+    Runtime, RuntimeShutdown, TimeoutKind, Trace, TraceEvent,
 };
 
 use crate::{
@@ -186,7 +186,7 @@ impl ExchangeControl {
         timer: &mut LazyTimer,
         sending: SendStatus,
     ) -> Poll<Result<(), Failure>> {
-        if self.poll_revoked(cx, timer) {
+        if self.poll_revoked(cx) {
             return Poll::Ready(Err(Failure::Revoked));
         }
         let state = WaitState {
@@ -201,13 +201,12 @@ impl ExchangeControl {
     }
 
     /// Returns whether the lease is revoked. Otherwise the task of `cx` is woken when it is.
-    fn poll_revoked(&self, cx: &mut Context<'_>, timer: &LazyTimer) -> bool {
+    fn poll_revoked(&self, cx: &mut Context<'_>) -> bool {
         let Some(lease) = &self.lease else {
             return false;
         };
-        // Where a thread waits in the socket, a waker left with the pool would make it wait in the
-        // event loop instead.
-        if self.reader == StreamReader::Caller && timer.runtime().waits_in_sockets() {
+        // A waker left with the lease would make the thread wait in its event loop.
+        if self.reader == StreamReader::Caller && Driver::current() == Driver::BlockingThread {
             lease.is_revoked()
         } else {
             lease.poll_revoked(cx).is_ready()

@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_small_is_copied_while_there_is_room_and_never_makes_the_buffer_grow() {
+    fn small_pieces_are_copied_only_within_the_capacity_of_the_buffer() {
         let mut outgoing = WriteBuf::new(BytesMut::with_capacity(ROOM));
         let capacity = outgoing.framing.capacity();
         let mut expected = Vec::new();

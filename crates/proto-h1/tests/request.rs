@@ -4,8 +4,9 @@
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Request, Version, request};
+use httpcore_core_primitives::CloseReason;
 use httpcore_core_primitives::{BodyLength, ConnectionPolicy, Origin};
-use httpcore_proto_h1::codec::{Codec, HeaderOrder, MustClose, RequestError, RequestTarget};
+use httpcore_proto_h1::codec::{Codec, HeaderOrder, RequestError, RequestTarget};
 
 fn parts(builder: request::Builder) -> request::Parts {
     builder.body(()).unwrap().into_parts().0
@@ -48,7 +49,7 @@ fn connection_close_is_sent_once() {
     codec
         .encode_head(&request, NONE, &mut BytesMut::new())
         .unwrap();
-    assert_eq!(codec.closing(), Some(MustClose::CallerSaidClose));
+    assert_eq!(codec.closing(), Some(CloseReason::CallerSaidClose));
     let fresh = ConnectionPolicy::default().with_new_connection();
     assert_eq!(
         start(get("http://a/").extension(fresh), NONE).unwrap(),
@@ -641,7 +642,7 @@ fn response_that_ends_before_its_request_closes_the_connection() {
         }
         let mut input = BytesMut::from("HTTP/1.1 204 No Content\r\n\r\n");
         while codec.decode(&mut input, false).unwrap().is_some() {}
-        assert_eq!(codec.can_reuse(&input), Err(MustClose::UnfinishedRequest));
+        assert_eq!(codec.can_reuse(&input), Err(CloseReason::UnfinishedRequest));
         let again = codec.encode_head(&request, length, &mut BytesMut::new());
         assert_eq!(again, Err(RequestError::NotReady));
     }

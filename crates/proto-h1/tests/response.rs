@@ -120,7 +120,7 @@ fn read(mut codec: Codec, pieces: &[&[u8]], eof: bool) -> Outcome {
             Ok(()) => "kept".to_owned(),
             Err(reason) => format!("{reason:?}"),
         };
-    } else if codec.can_reuse(&[]) == Err(httpcore_proto_h1::codec::MustClose::Switched) {
+    } else if codec.can_reuse(&[]) == Err(httpcore_core_primitives::CloseReason::Upgraded) {
         events += &format!("switched '{}'", input.escape_ascii());
     } else {
         events += "waiting";
@@ -595,7 +595,7 @@ fn obs_fold_unfolds_lines() {
                 "RFC 9112 §5.2: what looks like a field is a value",
                 "HTTP/1.1 200 OK\r\na: b\r\n Content-Length: 3\r\n\r\nx¦",
                 LeadingWhitespace,
-                Ok("200 a=b Content-Length: 3 'x' end DelimitedByClose"),
+                Ok("200 a=b Content-Length: 3 'x' end EndedByClose"),
             ),
             (
                 "RFC 9110 §8.6: a length in two pieces is none",
@@ -721,13 +721,13 @@ fn http09_accepts_a_response_without_a_head() {
                 "RFC 1945 §6: a simple response",
                 "<html>¦",
                 NotHttp,
-                Ok("200/0.9 '<html>' end DelimitedByClose"),
+                Ok("200/0.9 '<html>' end EndedByClose"),
             ),
             (
                 "RFC 1945 §6: shorter than a version",
                 "HTT¦",
                 ClosedInHead,
-                Ok("200/0.9 'HTT' end DelimitedByClose"),
+                Ok("200/0.9 'HTT' end EndedByClose"),
             ),
             (
                 "RFC 1945 §6: nothing at all is no answer",
@@ -778,21 +778,21 @@ fn length_beside_coding_ignores_the_length_and_closes_the_connection() {
                 "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n\
                  3\r\nabc\r\n0\r\n\r\n",
                 LengthAndCoding,
-                Ok("200 'abc' end LengthAndCoding"),
+                Ok("200 'abc' end AmbiguousLength"),
             ),
             (
                 "RFC 9112 §6.3 rule 3: in the other order, and with trailers",
                 "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n\
                  1\r\na\r\n0\r\nb: c\r\n\r\n",
                 LengthAndCoding,
-                Ok("200 'a' trailers b=c end LengthAndCoding"),
+                Ok("200 'a' trailers b=c end AmbiguousLength"),
             ),
             (
                 "RFC 9112 §6.3 rule 3: whatever the length says",
                 "HTTP/1.1 200 OK\r\nContent-Length: 1, 2\r\nTransfer-Encoding: chunked\r\n\
                  Content-Length: x\r\n\r\n0\r\n\r\n",
                 LengthAndCoding,
-                Ok("200 end LengthAndCoding"),
+                Ok("200 end AmbiguousLength"),
             ),
             (
                 "RFC 9112 §9.6: close says it already",
@@ -847,7 +847,7 @@ fn length_beside_coding_ignores_the_length_and_closes_the_connection() {
         let lenient = || codec(method, Limits::default()).with_options(options);
         let bytes = format!("HTTP/1.1 {status}\r\n{both}");
         let outcome = read_in_every_way(lenient, bytes.as_bytes(), false);
-        let expected = format!("{} end LengthAndCoding", &status[..3]);
+        let expected = format!("{} end AmbiguousLength", &status[..3]);
         assert_eq!(
             (outcome.events, outcome.refused),
             (expected, None),

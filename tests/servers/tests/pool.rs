@@ -177,7 +177,7 @@ fn a_steady_client_sees_no_error_from_node_and_lets_go_before_it_does() {
     println!("{counters:?}");
     // Node says `Keep-Alive: timeout=5`. (A second is enough for any close to be noticed.)
     assert_eq!(
-        counters.closed_for(httpcore::trace::ConnectionCloseReason::PeerEnded),
+        counters.closed_for(httpcore::trace::CloseReason::PeerClosed),
         0
     );
     assert_eq!(counters.granted - counters.retried, 2_000);

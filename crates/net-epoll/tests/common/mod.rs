@@ -89,7 +89,7 @@ pub(crate) fn open_descriptors() -> usize {
 /// Polls `stream` until it reports why it is not fit for use, on a thread that never runs the loop.
 pub(crate) fn idle_event_soon(stream: &mut BoxStream) -> IdleEvent {
     let mut cx = Context::from_waker(noop_waker());
-    // The data is in the kernel, and an observation of the socket is relied on for some tens of
+    // The data is in the kernel, and an observation of the socket is relied on for some hundreds of
     // microseconds; a hundred thousand polls take much longer.
     for _ in 0..100_000 {
         if let Poll::Ready(end) = stream.poll_idle(&mut cx) {

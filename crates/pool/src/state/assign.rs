@@ -75,7 +75,7 @@ impl<X, S: Clone> State<X, S> {
 
     /// A shared connection that admits another exchange, or an idle one. Closes those found to have
     /// expired.
-    #[inline]
+    #[inline(always)]
     pub(super) fn find_available(
         &mut self,
         route: Key,
@@ -152,7 +152,7 @@ impl<X, S: Clone> State<X, S> {
             }
             if self.yielding.is_none() && self.must_yield(route) {
                 self.yielding = Some(key);
-                self.retire(key, ConnectionCloseReason::MadeRoom, effects);
+                self.retire(key, CloseReason::SlotNeeded, effects);
                 continue;
             }
             return Some(key);
@@ -184,11 +184,11 @@ impl<X, S: Clone> State<X, S> {
         };
         if waiter.is_none() {
             reason = reason.or_else(|| self.limits.reason_not_to_idle(idle_until, now));
-        } else if is_new && reason == Some(ConnectionCloseReason::MaxAge) {
+        } else if is_new && reason == Some(CloseReason::MaxLifetime) {
             // However short its lifetime, a connection serves one exchange.
             reason = None;
         } else if reason.is_none() && !is_new && self.must_yield(route_key) {
-            reason = Some(ConnectionCloseReason::MadeRoom);
+            reason = Some(CloseReason::SlotNeeded);
         }
         if let Some(reason) = reason {
             self.counters.close(reason);
@@ -211,7 +211,7 @@ impl<X, S: Clone> State<X, S> {
         if route.idle.len() > self.limits.idle_per_route
             && let Some(oldest) = route.idle.back()
         {
-            self.close_idle_conn(oldest, ConnectionCloseReason::IdleLimit, effects);
+            self.close_idle_conn(oldest, CloseReason::IdleLimit, effects);
         }
         // With no waiters, and a connection more, there is nothing to be updated.
         has_waiters.then_some(route_key)
@@ -244,7 +244,7 @@ impl<X, S: Clone> State<X, S> {
     }
 
     /// Lends a connection that is idle, or shared and available, to a waiter that holds it.
-    #[inline]
+    #[inline(always)]
     pub(super) fn lend_available(
         &mut self,
         waiter: Key,
@@ -326,12 +326,12 @@ impl<X, S: Clone> State<X, S> {
         let close_after = self.waiters[waiter].close_after;
         self.lend(waiter, key, Connection::Shared(handle), effects);
         if served >= self.limits.max_requests {
-            self.retire(key, ConnectionCloseReason::MaxRequests, effects);
+            self.retire(key, CloseReason::MaxRequests, effects);
         } else if close_after {
-            let reason = ConnectionCloseReason::Exchange(CloseReason::CallerSaidClose);
+            let reason = CloseReason::CallerSaidClose;
             self.retire(key, reason, effects);
         } else if expires.is_some_and(|end| end <= now) {
-            self.retire(key, ConnectionCloseReason::MaxAge, effects);
+            self.retire(key, CloseReason::MaxLifetime, effects);
         }
     }
 
@@ -381,9 +381,9 @@ impl<X, S: Clone> State<X, S> {
         self.timers.note(conn.idle_end());
         self.conns.make_idle_shared(key);
         if superfluous {
-            self.retire(key, ConnectionCloseReason::Superfluous, effects);
+            self.retire(key, CloseReason::Redundant, effects);
         } else if self.closed {
-            self.retire(key, ConnectionCloseReason::PoolClosed, effects);
+            self.retire(key, CloseReason::PoolClosed, effects);
         }
     }
 
@@ -394,7 +394,7 @@ impl<X, S: Clone> State<X, S> {
         effects: &mut Effects<X, S>,
     ) {
         let StreamLimit::Max(new) = new else {
-            return self.retire(key, ConnectionCloseReason::Retired, effects);
+            return self.retire(key, CloseReason::StreamsClosed, effects);
         };
         let Some(Conn {
             stage:
@@ -454,28 +454,28 @@ impl<X, S: Clone> State<X, S> {
         }
     }
 
-    /// A shared connection without exchanges that may not be idle at all is closed.
+    /// A shared connection without exchanges that may not be idle at all is closed. Returns whether it
+    /// was.
     pub(super) fn close_if_idle_limit_is_zero(
         &mut self,
         key: Key,
         now: Instant,
         effects: &mut Effects<X, S>,
-    ) {
-        if let Some(conn) = self.conns.get(key)
-            && let Stage::Shared { exchanges: 0, .. } = conn.stage
+    ) -> bool {
+        let Some(conn) = self.conns.get(key) else {
+            return false;
+        };
+        if let Stage::Shared { exchanges: 0, .. } = conn.stage
             && let Some(reason) = self.limits.reason_not_to_idle(conn.idle_until, now)
         {
             self.retire(key, reason, effects);
+            return true;
         }
+        false
     }
 
     /// A shared connection takes no more exchanges, and is closed after the last of those it has.
-    pub(super) fn retire(
-        &mut self,
-        key: Key,
-        reason: ConnectionCloseReason,
-        effects: &mut Effects<X, S>,
-    ) {
+    pub(super) fn retire(&mut self, key: Key, reason: CloseReason, effects: &mut Effects<X, S>) {
         let Some(Conn {
             stage:
                 Stage::Shared {
@@ -530,7 +530,7 @@ impl<X, S: Clone> State<X, S> {
     pub(super) fn close_idle_conn(
         &mut self,
         key: Key,
-        reason: ConnectionCloseReason,
+        reason: CloseReason,
         effects: &mut Effects<X, S>,
     ) -> Key {
         let conn = &self.conns[key];
@@ -565,29 +565,29 @@ impl<X, S: Clone> State<X, S> {
 
     /// Returns why an idle connection must not be granted, as far as the machine knows.
     #[inline]
-    fn expired(&self, conn: &Conn<X, S>, now: Instant) -> Option<ConnectionCloseReason> {
+    fn expired(&self, conn: &Conn<X, S>, now: Instant) -> Option<CloseReason> {
         // One that has just been made is not idle yet, however short it may be.
         let is_over = |end: Instant| end < now || end == now && conn.served > 0;
         if !self.closed && conn.idle_until.is_some_and(is_over) {
-            return Some(ConnectionCloseReason::IdleTimeout);
+            return Some(CloseReason::IdleTimeout);
         }
         match self.reason_to_close(conn, now) {
-            Some(ConnectionCloseReason::MaxAge) if !conn.expires.is_some_and(is_over) => None,
+            Some(CloseReason::MaxLifetime) if !conn.expires.is_some_and(is_over) => None,
             reason => reason,
         }
     }
 
     /// Returns why a connection serves no more exchanges, however fit it is.
     #[inline]
-    fn reason_to_close(&self, conn: &Conn<X, S>, now: Instant) -> Option<ConnectionCloseReason> {
+    fn reason_to_close(&self, conn: &Conn<X, S>, now: Instant) -> Option<CloseReason> {
         if self.closed {
-            Some(ConnectionCloseReason::PoolClosed)
+            Some(CloseReason::PoolClosed)
         } else if conn.served >= self.limits.max_requests {
-            Some(ConnectionCloseReason::MaxRequests)
+            Some(CloseReason::MaxRequests)
         } else if conn.close_reason.is_some() {
             conn.close_reason
         } else if conn.expires.is_some_and(|end| end <= now) {
-            Some(ConnectionCloseReason::MaxAge)
+            Some(CloseReason::MaxLifetime)
         } else {
             None
         }
@@ -598,15 +598,11 @@ impl Limits {
     /// Returns why a connection that no request waits for, and that may be idle until `idle_until`, is
     /// not kept.
     #[inline]
-    fn reason_not_to_idle(
-        &self,
-        idle_until: Option<Instant>,
-        now: Instant,
-    ) -> Option<ConnectionCloseReason> {
+    fn reason_not_to_idle(&self, idle_until: Option<Instant>, now: Instant) -> Option<CloseReason> {
         if self.idle == 0 || self.idle_per_route == 0 {
-            Some(ConnectionCloseReason::IdleLimit)
+            Some(CloseReason::IdleLimit)
         } else if idle_until.is_some_and(|end| end <= now) {
-            Some(ConnectionCloseReason::IdleTimeout)
+            Some(CloseReason::IdleTimeout)
         } else {
             None
         }

@@ -19,7 +19,7 @@ impl<X, S: Clone> State<X, S> {
             effects.push(match result {
                 Ok(connection) => Effect::Close {
                     connection,
-                    reason: ConnectionCloseReason::Superfluous,
+                    reason: CloseReason::Redundant,
                 },
                 Err(error) => Effect::DropError(error),
             });
@@ -78,7 +78,7 @@ impl<X, S: Clone> State<X, S> {
             }
         }
         self.assign(route_key, now, effects);
-        self.close_if_idle_limit_is_zero(key, now, effects);
+        let was_closed = self.close_if_idle_limit_is_zero(key, now, effects);
         match self.routes.get(route_key) {
             Some(route) if was_probing && !route.is_probing() => {
                 self.tell_connect_lost(route_key, effects);
@@ -94,7 +94,7 @@ impl<X, S: Clone> State<X, S> {
             }
             None => {}
         }
-        Some(route_key)
+        was_closed.then_some(route_key)
     }
 
     /// An attempt failed: the next one along its route begins later, and alone.
@@ -375,7 +375,7 @@ impl<X, S: Clone> State<X, S> {
             && self.waiters[first].new_connection
             && let Some(conn) = route.available.front()
         {
-            self.retire(conn, ConnectionCloseReason::MadeRoom, effects);
+            self.retire(conn, CloseReason::SlotNeeded, effects);
             return true;
         }
         false
@@ -384,13 +384,17 @@ impl<X, S: Clone> State<X, S> {
     /// Gives slots to the routes that wait for one, and rejects the newest request if too many wait.
     #[inline]
     pub(super) fn rebalance(&mut self, now: Instant, effects: &mut Effects<X, S>) {
-        if self.routes.next_to_connect().is_none()
+        let is_balanced = self.routes.next_to_connect().is_none()
             && self.newest.is_none()
             && self.conns.idle() <= self.limits.idle
-            && !self.draining
-        {
-            return;
+            && !self.draining;
+        if !is_balanced {
+            self.rebalance_all(now, effects);
         }
+    }
+
+    #[inline(never)] // keeps the registers it needs out of the path with nothing to do
+    fn rebalance_all(&mut self, now: Instant, effects: &mut Effects<X, S>) {
         while self.evict(effects, now) || self.connect_next(now, effects) {}
         if let Some(newest) = self.newest.take() {
             self.reject_newest(newest, now, effects);
@@ -402,7 +406,7 @@ impl<X, S: Clone> State<X, S> {
         if self.conns.idle() > self.limits.idle
             && let Some(oldest) = self.conns.longest_idle()
         {
-            self.evict_idle(oldest, ConnectionCloseReason::IdleLimit, now, effects);
+            self.evict_idle(oldest, CloseReason::IdleLimit, now, effects);
             true
         } else if self.draining && self.close_one_unneeded(now, effects) {
             true
@@ -414,7 +418,7 @@ impl<X, S: Clone> State<X, S> {
     fn evict_idle(
         &mut self,
         key: Key,
-        reason: ConnectionCloseReason,
+        reason: CloseReason,
         now: Instant,
         effects: &mut Effects<X, S>,
     ) {
@@ -425,7 +429,7 @@ impl<X, S: Clone> State<X, S> {
     /// In a pool that is drained, ends one thing that no request waits for.
     fn close_one_unneeded(&mut self, now: Instant, effects: &mut Effects<X, S>) -> bool {
         if let Some(key) = self.conns.longest_idle() {
-            self.evict_idle(key, ConnectionCloseReason::PoolClosed, now, effects);
+            self.evict_idle(key, CloseReason::PoolClosed, now, effects);
         } else if let Some(key) = self.conns.first_unclaimed() {
             self.abandon_connect(key, now, effects);
         } else {
@@ -449,7 +453,7 @@ impl<X, S: Clone> State<X, S> {
             } else if route.connects < self.limits.connecting_per_route
                 && let Some(oldest) = route.idle.back()
             {
-                self.evict_idle(oldest, ConnectionCloseReason::MadeRoom, now, effects);
+                self.evict_idle(oldest, CloseReason::SlotNeeded, now, effects);
             } else {
                 return false;
             }
@@ -462,7 +466,7 @@ impl<X, S: Clone> State<X, S> {
         } else if self.may_begin_connect()
             && let Some(oldest) = self.conns.longest_idle()
         {
-            self.evict_idle(oldest, ConnectionCloseReason::MadeRoom, now, effects);
+            self.evict_idle(oldest, CloseReason::SlotNeeded, now, effects);
             true
         } else {
             self.preempt_connect(now, effects)

@@ -19,7 +19,7 @@ pub(super) struct Conn<X, S> {
     /// In which of the lists of claimed attempts it is, while it is in one.
     pub(super) backoff_level: u8,
     /// Why it is not used again, if its last user or its peer said so.
-    pub(super) close_reason: Option<ConnectionCloseReason>,
+    pub(super) close_reason: Option<CloseReason>,
     /// How many requests it was granted to.
     pub(super) served: u64,
     /// It began for no request, and is kept beside others.
@@ -51,7 +51,7 @@ pub(super) enum Stage<X, S> {
         /// Whether the peer has said so.
         has_settings: bool,
         /// Why it takes no more exchanges.
-        retired: Option<ConnectionCloseReason>,
+        retired: Option<CloseReason>,
     },
 }
 
@@ -338,7 +338,7 @@ impl<X, S> Connections<X, S> {
 
     /// Takes an exclusive connection out from among the idle ones, and lends it to one request more.
     /// Returns it, and how many it had served; `None` if the maintenance task has the connection.
-    #[inline]
+    #[inline(always)]
     pub(super) fn take_idle(&mut self, route: &mut RouteState, key: Key) -> (Option<X>, u64) {
         let conn = &mut self.slots[key];
         let (class, served) = (conn.idle_class, conn.served);

@@ -122,8 +122,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn a_connection_is_closed_before_its_server_closes_it_and_never_later_than_the_limit_of_the_pool()
-     {
+    fn idle_time_ends_before_the_servers_and_at_the_pools_limit_at_the_latest() {
         let hour = Some(3600 * SECOND);
         for (says, ours, milliseconds) in [
             (1, hour, Some(500)),

@@ -138,7 +138,7 @@ pub enum Input<'a, X, S> {
         /// Which waiter held the lease.
         waiter: WaiterId,
         /// Why.
-        reason: ConnectionCloseReason,
+        reason: CloseReason,
     },
     /// A waiter gives back, unused, what it was granted.
     Declined {
@@ -245,7 +245,7 @@ pub enum Effect<X, S> {
         /// The connection.
         connection: Connection<X, S>,
         /// Why.
-        reason: ConnectionCloseReason,
+        reason: CloseReason,
     },
     /// Drop an error which no waiter receives: the one that caused the attempt has left.
     DropError(Error),
@@ -272,54 +272,4 @@ pub enum Rejection {
     QueueFull,
     /// The pool is closed.
     PoolClosed,
-}
-
-/// Why a connection was closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ConnectionCloseReason {
-    /// It was idle for too long, by our limit or by what its server said.
-    IdleTimeout,
-    /// It was too old.
-    MaxAge,
-    /// It had served as many exchanges as it may.
-    MaxRequests,
-    /// The server said that it would serve nothing more on it (`Keep-Alive: max=0`).
-    PeerHinted,
-    /// There were too many idle ones.
-    IdleLimit,
-    /// Another route needed its place.
-    MadeRoom,
-    /// It was no longer fit for use: as a rule, the peer had closed it.
-    PeerEnded,
-    /// The peer admits no more exchanges on it (shared connections only).
-    Retired,
-    /// Another shared connection on the same route has room.
-    Superfluous,
-    /// The pool was told to close what is idle.
-    CloseIdle,
-    /// The pool was closed.
-    PoolClosed,
-    /// Its exchange ended it.
-    Exchange(CloseReason),
-}
-
-impl ConnectionCloseReason {
-    /// A word or two for tables and metrics.
-    pub fn label(self) -> &'static str {
-        match self {
-            ConnectionCloseReason::IdleTimeout => "idle timeout",
-            ConnectionCloseReason::MaxAge => "max age",
-            ConnectionCloseReason::MaxRequests => "max requests",
-            ConnectionCloseReason::PeerHinted => "peer hinted",
-            ConnectionCloseReason::IdleLimit => "idle limit",
-            ConnectionCloseReason::MadeRoom => "made room",
-            ConnectionCloseReason::PeerEnded => "peer ended",
-            ConnectionCloseReason::Retired => "retired",
-            ConnectionCloseReason::Superfluous => "superfluous",
-            ConnectionCloseReason::CloseIdle => "close idle",
-            ConnectionCloseReason::PoolClosed => "pool closed",
-            ConnectionCloseReason::Exchange(reason) => reason.label(),
-        }
-    }
 }

@@ -166,7 +166,7 @@ impl Routes {
     }
 
     /// The state of `route`, which is made if there is none.
-    #[inline]
+    #[inline(always)]
     pub(super) fn enter(&mut self, route: &Route) -> Key {
         let Some(&key) = self.index.get(route) else {
             return self.insert(route);
@@ -184,7 +184,8 @@ impl Routes {
         key
     }
 
-    /// Removes an empty route, unless what is known of its protocol is worth remembering.
+    /// Keeps an empty route if what is known of its protocol is worth remembering, or if it cannot be shared
+    /// and few are kept; otherwise removes it.
     pub(super) fn cache_empty(&mut self, key: Key) {
         let route = &self.slots[key];
         if route.in_empty.is_linked() {
@@ -194,7 +195,8 @@ impl Routes {
             KnownProtocol::Unknown | KnownProtocol::ProbeFailed => false,
             KnownProtocol::Http1 | KnownProtocol::Http2 { .. } => route.may_share,
         } || route.failures > 0;
-        if !known {
+        let is_among_few = !route.may_share && self.empty.len() < MAX_EMPTY_PLAIN_ROUTES;
+        if !known && !is_among_few {
             return self.remove(key);
         }
         self.empty.push_back(&mut self.slots, key);
@@ -206,8 +208,9 @@ impl Routes {
     }
 
     fn remove(&mut self, key: Key) {
-        if let Some(route) = self.slots.remove(key) {
+        if let Some(route) = self.slots.get(key) {
             self.index.remove(&route.route);
+            self.slots.remove(key);
         }
     }
 

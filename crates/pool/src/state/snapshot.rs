@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 #[cfg(doc)]
 use super::State;
-use super::{ConnId, ConnectionCloseReason};
+use httpcore_core_primitives::CloseReason;
+
+use super::ConnId;
 use crate::route::Route;
 
 /// What has been counted since the beginning.
@@ -41,12 +43,12 @@ pub struct PoolStats {
     pub retried: u64,
     /// Requests that were not sent a second time because the budget for that was used up.
     pub retries_refused: u64,
-    pub(super) closed: Vec<(ConnectionCloseReason, u64)>,
+    pub(super) closed: Vec<(CloseReason, u64)>,
 }
 
 impl PoolStats {
     /// How many connections were closed for `reason`.
-    pub fn closed_for(&self, reason: ConnectionCloseReason) -> u64 {
+    pub fn closed_for(&self, reason: CloseReason) -> u64 {
         self.closed
             .iter()
             .find(|(known, _)| *known == reason)
@@ -54,11 +56,11 @@ impl PoolStats {
     }
 
     /// The reasons for which connections were closed, and how often.
-    pub fn closed(&self) -> impl Iterator<Item = (ConnectionCloseReason, u64)> + '_ {
+    pub fn closed(&self) -> impl Iterator<Item = (CloseReason, u64)> + '_ {
         self.closed.iter().copied()
     }
 
-    pub(super) fn close(&mut self, reason: ConnectionCloseReason) {
+    pub(super) fn close(&mut self, reason: CloseReason) {
         match self.closed.iter_mut().find(|(known, _)| *known == reason) {
             Some((_, count)) => *count += 1,
             None => self.closed.push((reason, 1)),

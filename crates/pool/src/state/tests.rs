@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::*;
-use httpcore_core_primitives::{Alpn, Origin, Scheme};
+use httpcore_core_primitives::{Alpn, Origin, Scheme, ServerName};
 
 use crate::route::{Hop, RouteParts};
 
@@ -33,7 +33,7 @@ fn negotiated(n: usize) -> Route {
     let host = format!("host{n}");
     let mut parts = RouteParts::to(Origin::new(Scheme::Https, &host, 443));
     parts.hops = vec![Hop::Tls {
-        server_name: host,
+        server_name: ServerName::new(host),
         offer: vec![Alpn::Http2, Alpn::Http1],
     }];
     parts.into()
@@ -96,7 +96,7 @@ impl Bench {
                     let waiter = *waiter;
                     done.push(Effect::Close {
                         connection: Connection::Exclusive(number(connection)),
-                        reason: ConnectionCloseReason::PeerEnded,
+                        reason: CloseReason::PeerClosed,
                     });
                     self.handle(Input::Stale { waiter });
                 } else {
@@ -199,9 +199,9 @@ impl Bench {
         if self.dead.contains(&connection) {
             self.effects.push(Effect::Close {
                 connection: Connection::Exclusive(connection),
-                reason: ConnectionCloseReason::PeerEnded,
+                reason: CloseReason::PeerClosed,
             });
-            let reason = ConnectionCloseReason::PeerEnded;
+            let reason = CloseReason::PeerClosed;
             self.handle(Input::Ended { waiter, reason });
         } else {
             self.handle(Input::Returned {
@@ -213,7 +213,6 @@ impl Bench {
     }
 
     fn ended(&mut self, waiter: WaiterId, reason: CloseReason) {
-        let reason = ConnectionCloseReason::Exchange(reason);
         self.handle(Input::Ended { waiter, reason });
     }
 

@@ -21,8 +21,8 @@ use bytes::Bytes;
 use httpcore_core_primitives::{
     Body, BoxFuture, CloseReason, ConnectionInfo, ConnectionPolicy, Error, ErrorKind, ErrorPhase,
     Established, ExchangeContext, ExclusiveConnection, IdleEvent, KeepAliveHints, Lease, Origin,
-    Request, RequestSent, Response, Runtime, Scheme, SendError, SharedConnection, StreamLimit,
-    Timeouts,
+    Request, RequestSent, Response, Runtime, Scheme, SendError, ServerName, SharedConnection,
+    StreamLimit, Timeouts,
 };
 use httpcore_net_mock::MockNet;
 use httpcore_pool::{
@@ -157,7 +157,7 @@ pub(crate) fn route(n: usize) -> Route {
 pub(crate) fn negotiated(n: usize) -> Route {
     let mut parts = RouteParts::to(Origin::new(Scheme::Https, &format!("host{n}"), 443));
     parts.hops = vec![Hop::Tls {
-        server_name: format!("host{n}"),
+        server_name: ServerName::new(format!("host{n}")),
         offer: vec![httpcore_core_primitives::Alpn::Http2],
     }];
     parts.into()

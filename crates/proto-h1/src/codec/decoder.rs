@@ -2,6 +2,7 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::{Response, Version};
+use httpcore_core_primitives::CloseReason;
 
 use super::{
     Event, Limits, ParserOptions,
@@ -9,7 +10,7 @@ use super::{
     error::ProtocolError,
     framing::{Framing, RequestInfo, response_framing},
     head::{self, Head},
-    keep_alive::{KeepAlive, MustClose},
+    keep_alive::KeepAlive,
     scan::Scan,
 };
 
@@ -87,12 +88,12 @@ impl Decoder {
     ///
     /// The reason for which no other exchange may follow.
     #[inline]
-    pub(super) fn check_ended(&self) -> Result<(), MustClose> {
+    pub(super) fn check_ended(&self) -> Result<(), CloseReason> {
         match self.state {
             State::Over | State::Idle => Ok(()),
-            State::Switched => Err(MustClose::Switched),
-            State::Failed(_) => Err(MustClose::Broken),
-            _ => Err(MustClose::UnfinishedResponse),
+            State::Switched => Err(CloseReason::Upgraded),
+            State::Failed(_) => Err(CloseReason::ProtocolError),
+            _ => Err(CloseReason::UnfinishedResponse),
         }
     }
 
@@ -287,7 +288,7 @@ impl Decoder {
         let (version, status) = (response.version(), response.status());
         let (framing, suspicious) =
             response_framing(self.request, version, status, fields, self.options)?;
-        if suspicious == Some(MustClose::LengthAndCoding) {
+        if suspicious == Some(CloseReason::AmbiguousLength) {
             // RFC 9112 §6.3 rule 3: it is removed before the message is passed on.
             response.headers_mut().remove(http::header::CONTENT_LENGTH);
         }
@@ -317,7 +318,7 @@ impl Decoder {
             }
             Framing::Chunked => State::Chunks(Chunks::new()),
             Framing::Close => {
-                keep_alive.close_for(MustClose::DelimitedByClose);
+                keep_alive.close_for(CloseReason::EndedByClose);
                 State::UntilClose
             }
         };
@@ -333,7 +334,7 @@ impl Decoder {
         let mut response = Response::new(());
         *response.version_mut() = Version::HTTP_09;
         self.framing = Some(Framing::Close);
-        keep_alive.close_for(MustClose::DelimitedByClose);
+        keep_alive.close_for(CloseReason::EndedByClose);
         self.state = State::UntilClose;
         Event::Head(response)
     }

@@ -16,13 +16,13 @@
 //! | framing fields in a 2xx to CONNECT | ignored (RFC 9110 §9.3.6) |
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header, request};
-use httpcore_core_primitives::BodyLength;
+use httpcore_core_primitives::{BodyLength, CloseReason};
 
 use super::{
     ParserOptions,
     error::{ProtocolError, RequestError},
     header_case::CaptureRawHead,
-    keep_alive::{ConnectionOptions, KeepAliveField, MustClose},
+    keep_alive::{ConnectionOptions, KeepAliveField},
     scan::is_token,
 };
 
@@ -238,7 +238,7 @@ pub(super) fn response_framing(
     status: StatusCode,
     fields: &FramingHeaders<'_>,
     options: ParserOptions,
-) -> Result<(Framing, Option<MustClose>), ProtocolError> {
+) -> Result<(Framing, Option<CloseReason>), ProtocolError> {
     if status == StatusCode::SWITCHING_PROTOCOLS {
         // RFC 9110 §15.2.2, §7.8: only to a protocol that was offered, and never in HTTP/1.0.
         if !asked.upgrade || version == Version::HTTP_10 {
@@ -253,7 +253,7 @@ pub(super) fn response_framing(
     let announced = announced(version, fields, options);
     // RFC 9112 §6.3 rule 3: where both were accepted, the connection ends with the response.
     let has_both = fields.coding != Coding::Unsaid && fields.length != Length::Unsaid;
-    let both = (has_both && options.length_beside_coding).then_some(MustClose::LengthAndCoding);
+    let both = (has_both && options.length_beside_coding).then_some(CloseReason::AmbiguousLength);
     // RFC 9112 §6.3 rule 1: these end with their heads, whatever their fields are.
     if status.is_informational() {
         // RFC 9112 §6.1, RFC 9110 §8.6: they must not declare a body. If one came, it would be
@@ -267,14 +267,14 @@ pub(super) fn response_framing(
         let suspicious = !matches!(announced, Ok(None | Some(Framing::Length(0))));
         return Ok((
             Framing::None,
-            both.or(suspicious.then_some(MustClose::SuspiciousBody)),
+            both.or(suspicious.then_some(CloseReason::UnexpectedBodyFraming)),
         ));
     }
     if asked.head || status == StatusCode::NOT_MODIFIED {
         let suspicious = announced.is_err();
         return Ok((
             Framing::None,
-            both.or(suspicious.then_some(MustClose::SuspiciousBody)),
+            both.or(suspicious.then_some(CloseReason::UnexpectedBodyFraming)),
         ));
     }
     // RFC 9112 §6.3 rule 8: with neither field, a response lasts as long as its connection.

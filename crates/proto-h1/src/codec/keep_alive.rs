@@ -7,90 +7,11 @@ use httpcore_core_primitives::{CloseReason, KeepAliveHints};
 
 use super::{framing::decimal, request_head};
 
-/// Why a connection must be closed after this exchange. `Display` names the rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-#[error("{}", self.text())]
-#[non_exhaustive]
-pub enum MustClose {
-    /// The response has `Connection: close`.
-    PeerSaidClose,
-    /// The request has `Connection: close`.
-    CallerSaidClose,
-    /// The response is HTTP/1.0 without `Connection: keep-alive`.
-    Http10,
-    /// The request was HTTP/1.0.
-    AskedInHttp10,
-    /// The end of the connection delimited the response's body.
-    DelimitedByClose,
-    /// The response has no body, and its fields declare one that might still arrive.
-    SuspiciousBody,
-    /// The response had `Content-Length` beside `Transfer-Encoding`, which
-    /// [`ParserOptions`](super::ParserOptions) accepted.
-    LengthAndCoding,
-    /// The response ended before the request did.
-    UnfinishedRequest,
-    /// The response has not ended.
-    UnfinishedResponse,
-    /// Bytes follow the response.
-    LeftOver,
-    /// The response broke a rule.
-    Broken,
-    /// The connection carries another protocol now.
-    Switched,
-}
-
-impl MustClose {
-    /// Returns the reason in the terms of a pool.
-    pub fn reason(self) -> CloseReason {
-        match self {
-            MustClose::PeerSaidClose => CloseReason::PeerSaidClose,
-            MustClose::CallerSaidClose => CloseReason::CallerSaidClose,
-            MustClose::Http10 | MustClose::AskedInHttp10 => CloseReason::NotPersistent,
-            MustClose::DelimitedByClose => CloseReason::EndedByClose,
-            MustClose::UnfinishedRequest => CloseReason::UnfinishedRequest,
-            MustClose::UnfinishedResponse => CloseReason::Abandoned,
-            MustClose::LeftOver | MustClose::SuspiciousBody | MustClose::LengthAndCoding => {
-                CloseReason::UnsolicitedData
-            }
-            MustClose::Broken => CloseReason::Failed,
-            MustClose::Switched => CloseReason::Upgraded,
-        }
-    }
-
-    /// Returns the rule, with its section.
-    pub fn text(self) -> &'static str {
-        match self {
-            MustClose::PeerSaidClose => "the response has Connection: close (RFC 9112 §9.6)",
-            MustClose::CallerSaidClose => "the request has Connection: close (RFC 9112 §9.6)",
-            MustClose::Http10 => {
-                "the response is HTTP/1.0, which does not keep connections (RFC 9112 §9.3)"
-            }
-            MustClose::AskedInHttp10 => "the request was HTTP/1.0 (RFC 9112 §9.3)",
-            MustClose::DelimitedByClose => {
-                "the end of the connection delimits the body (RFC 9112 §6.3)"
-            }
-            MustClose::SuspiciousBody => {
-                "a response without a body declares one, which might still arrive (RFC 9112 §6.3)"
-            }
-            MustClose::LengthAndCoding => {
-                "the response had Content-Length and Transfer-Encoding (RFC 9112 §6.3)"
-            }
-            MustClose::UnfinishedRequest => {
-                "the response ended before the whole request was sent (RFC 9112 §9.3)"
-            }
-            MustClose::UnfinishedResponse => "the response has not ended (RFC 9112 §9.3)",
-            MustClose::LeftOver => "bytes follow the response (RFC 9112 §9.2)",
-            MustClose::Broken => "the response broke a rule of HTTP/1.1",
-            MustClose::Switched => "the connection carries another protocol (RFC 9110 §7.8)",
-        }
-    }
-}
-
 /// Whether another exchange may follow, as far as the heads of request and response tell.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct KeepAlive {
     /// The first reason found to close the connection after this exchange.
-    closing: Option<MustClose>,
+    closing: Option<CloseReason>,
     hints: KeepAliveField,
 }
 
@@ -99,9 +20,9 @@ impl KeepAlive {
     #[inline]
     pub(super) fn of_request(request: &request::Parts, options: ConnectionOptions) -> Self {
         let closing = if options.close || request_head::closes_after(request) {
-            Some(MustClose::CallerSaidClose)
+            Some(CloseReason::CallerSaidClose)
         } else if request.version == Version::HTTP_10 {
-            Some(MustClose::AskedInHttp10)
+            Some(CloseReason::Http10Request)
         } else {
             None
         };
@@ -122,21 +43,21 @@ impl KeepAlive {
         // RFC 9112 §9.3: `close` takes precedence; HTTP/1.1 persists unless it is closed; HTTP/1.0
         // persists only with `keep-alive`.
         if options.close {
-            self.close_for(MustClose::PeerSaidClose);
+            self.close_for(CloseReason::PeerSaidClose);
         } else if version == Version::HTTP_10 && !options.keep_alive {
-            self.close_for(MustClose::Http10);
+            self.close_for(CloseReason::NotPersistent);
         }
         self.hints = hints;
     }
 
     /// Closes the connection for `reason`, unless there is one already.
     #[inline]
-    pub(super) fn close_for(&mut self, reason: MustClose) {
+    pub(super) fn close_for(&mut self, reason: CloseReason) {
         self.closing.get_or_insert(reason);
     }
 
     #[inline]
-    pub(super) fn closing(&self) -> Option<MustClose> {
+    pub(super) fn closing(&self) -> Option<CloseReason> {
         self.closing
     }
 

@@ -58,14 +58,13 @@ mod scan;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Response, Version, request};
-use httpcore_core_primitives::{BodyLength, KeepAliveHints};
+use httpcore_core_primitives::{BodyLength, CloseReason, KeepAliveHints};
 
 pub use error::{ProtocolError, RequestError};
 pub use framing::Framing;
 pub use head::{ReasonPhrase, SkippedFields};
 pub use header_case::{CaptureRawHead, HeaderOrder, RawHead};
 pub use httpcore_core_primitives::RequestTarget;
-pub use keep_alive::MustClose;
 pub use limits::{Limits, ParserOptions};
 
 use decoder::Decoder;
@@ -270,7 +269,7 @@ impl Codec {
 
     /// Returns the first reason found in the two heads to close the connection after this exchange.
     #[inline]
-    pub fn closing(&self) -> Option<MustClose> {
+    pub fn closing(&self) -> Option<CloseReason> {
         self.keep_alive.closing()
     }
 
@@ -285,18 +284,18 @@ impl Codec {
     /// # Errors
     ///
     /// The reason for which none may.
-    pub fn can_reuse(&self, rest: &[u8]) -> Result<(), MustClose> {
+    pub fn can_reuse(&self, rest: &[u8]) -> Result<(), CloseReason> {
         self.decoder.check_ended()?;
         if let Some(reason) = self.keep_alive.closing() {
             return Err(reason);
         }
         // RFC 9112 §9.3: the rest of the request would be taken for the next one.
         if !self.encoder.is_sent() {
-            return Err(MustClose::UnfinishedRequest);
+            return Err(CloseReason::UnfinishedRequest);
         }
         // RFC 9112 §9.2: data after the response belongs to no request.
         if !rest.is_empty() {
-            return Err(MustClose::LeftOver);
+            return Err(CloseReason::UnsolicitedData);
         }
         Ok(())
     }

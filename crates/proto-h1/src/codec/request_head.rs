@@ -1,7 +1,7 @@
 //! Heads of requests, and trailers: from fields to bytes.
 
 use bytes::BytesMut;
-use http::{HeaderMap, HeaderName, Method, Uri, Version, header, request};
+use http::{HeaderMap, HeaderName, Method, Uri, Version, header, request, uri::Scheme};
 use httpcore_core_primitives::{ConnectionPolicy, RequestTarget};
 
 use super::{
@@ -204,7 +204,9 @@ fn write_host(
     }
     let is_good = if let Some(host) = fields.host {
         out.extend_from_slice(host.as_bytes());
-        host.as_bytes().iter().all(|&byte| in_host(byte) != 0)
+        host.as_bytes()
+            .iter()
+            .all(|&byte| in_host(byte) != NOT_IN_HOST)
     } else {
         let authority = request.uri.authority().ok_or(RequestError::NoHost)?;
         let host = match tunnel_end(request) {
@@ -229,12 +231,12 @@ fn write_host(
 fn write_lower(host: &str, out: &mut BytesMut) -> bool {
     let start = out.len();
     out.extend_from_slice(host.as_bytes());
-    let mut is_good = true;
+    let mut seen = 0;
     for byte in &mut out[start..] {
         *byte = in_host(*byte);
-        is_good &= *byte != 0;
+        seen |= *byte;
     }
-    is_good
+    seen & NOT_IN_HOST == 0
 }
 
 /// RFC 9112 §3.2.3: for CONNECT, `Host` is the target; where the URL names the proxy, that is an
@@ -256,9 +258,9 @@ fn host_field<'a>(request: &request::Parts, host: &'a str) -> &'a str {
         return host;
     }
     // RFC 9110 §4.2.1, §4.2.2: the default port of a scheme is not written.
-    let without_port = match request.uri.scheme_str() {
-        Some("http" | "ws") => host.strip_suffix(":80"),
-        Some("https" | "wss") => host.strip_suffix(":443"),
+    let without_port = match request.uri.scheme() {
+        Some(scheme) if *scheme == Scheme::HTTP || scheme == "ws" => host.strip_suffix(":80"),
+        Some(scheme) if *scheme == Scheme::HTTPS || scheme == "wss" => host.strip_suffix(":443"),
         _ => None,
     };
     // RFC 3986 §3.2.3: nor is an empty one.
@@ -266,11 +268,14 @@ fn host_field<'a>(request: &request::Parts, host: &'a str) -> &'a str {
     host.strip_suffix(':').unwrap_or(host)
 }
 
-/// Returns the byte in lower case, if it may occur in a host with its port, else 0 (RFC 3986
+/// A value that no byte of a host has, since all of these are ASCII.
+const NOT_IN_HOST: u8 = 0x80;
+
+/// Returns the byte in lower case, if it may occur in a host with its port, else [`NOT_IN_HOST`] (RFC 3986
 /// §3.2.2, §3.2.3).
 fn in_host(byte: u8) -> u8 {
     const IN_HOST: [u8; 256] = {
-        let mut allowed = [0; 256];
+        let mut allowed = [NOT_IN_HOST; 256];
         let punctuation = b"-._~!$&'()*+,;=:%[]";
         let mut at = 0;
         while at < punctuation.len() {

@@ -7,7 +7,7 @@ use httpcore_proto_common::{
     progress::{Progress, ResponseProgress},
 };
 
-use crate::codec::{Framing, MustClose};
+use crate::codec::Framing;
 
 use super::{Exchange, Shared};
 
@@ -48,11 +48,11 @@ impl Exchange {
         let mut verdict = self.codec.can_reuse(&self.reader.input);
         if !self.sender.is_sent() {
             // What has been encoded has not all been written.
-            verdict = verdict.and(Err(MustClose::UnfinishedRequest));
+            verdict = verdict.and(Err(CloseReason::UnfinishedRequest));
         }
         match verdict {
             Ok(()) => self.keep(),
-            Err(cause) => self.close(cause.reason(), cause.text()),
+            Err(reason) => self.close(reason),
         }
     }
 
@@ -71,10 +71,8 @@ impl Exchange {
         }
         if unseen {
             self.keep();
-        } else if reason == CloseReason::Revoked {
-            self.close(reason, "the pool was drained");
         } else {
-            self.close(reason, "the exchange failed");
+            self.close(reason);
         }
         error
     }
@@ -107,7 +105,7 @@ impl Exchange {
     }
 
     /// Drops the connection, and then the lease.
-    fn close(&mut self, reason: CloseReason, detail: &'static str) {
+    fn close(&mut self, reason: CloseReason) {
         let Some(connection) = self.connection.take() else {
             return;
         };
@@ -119,7 +117,7 @@ impl Exchange {
         drop(connection);
         self.control.close(reason);
         if let Some(runtime) = runtime {
-            let event = || TraceEvent::ConnectionClosed { reason, detail };
+            let event = || TraceEvent::ConnectionClosed { reason };
             self.control.emit_at_end(&*runtime, event);
         }
     }
@@ -130,10 +128,7 @@ impl Drop for Exchange {
         buffers::recycle(&mut self.reader.input);
         self.sender.recycle();
         if self.connection.is_some() {
-            self.close(
-                CloseReason::Abandoned,
-                "the exchange was dropped before its end",
-            );
+            self.close(CloseReason::Abandoned);
         }
     }
 }

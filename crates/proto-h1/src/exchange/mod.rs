@@ -44,7 +44,7 @@ use httpcore_proto_common::{
 };
 
 use crate::{
-    codec::{Codec, Event, Framing, MustClose, ProtocolError, RequestError},
+    codec::{Codec, Event, Framing, ProtocolError, RequestError},
     connection::H1Connection,
 };
 
@@ -238,7 +238,7 @@ impl Exchange {
             self.control.response_is_early(head.extensions_mut());
         }
         let refused = (status.is_client_error() || status.is_server_error())
-            && self.codec.closing() == Some(MustClose::PeerSaidClose);
+            && self.codec.closing() == Some(CloseReason::PeerSaidClose);
         self.sender
             .response_began(&mut self.codec, &self.control, refused);
         if let Some(all) = self.codec.try_take_full_body(&mut self.reader.input) {
@@ -275,11 +275,10 @@ impl Exchange {
         else {
             return;
         };
-        let (reason, detail) = (CloseReason::Upgraded, MustClose::Switched.text());
+        let reason = CloseReason::Upgraded;
         self.control
             .emit(&connection.timer, || TraceEvent::ConnectionClosed {
                 reason,
-                detail,
             });
         let leading = BytesMut::from(&self.reader.input[..]);
         Upgraded::new(connection.stream, leading, lease).insert_into(head.extensions_mut());

@@ -626,7 +626,7 @@ impl World {
             (0, false) => {
                 known.closed = true;
                 self.note(|| format!("{waiter:?} ends, and {number} with it"));
-                let reason = ConnectionCloseReason::Exchange(CloseReason::Abandoned);
+                let reason = CloseReason::Abandoned;
                 self.handle(Input::Ended { waiter, reason });
             }
             (1, shared) => {
@@ -643,7 +643,7 @@ impl World {
             (_, false) if known.dead => {
                 known.closed = true;
                 self.note(|| format!("{waiter:?} finds {number} dead"));
-                let reason = ConnectionCloseReason::PeerEnded;
+                let reason = CloseReason::PeerClosed;
                 self.handle(Input::Ended { waiter, reason });
             }
             (_, false) => {
@@ -663,7 +663,7 @@ impl World {
             }
             (_, true) => {
                 self.note(|| format!("{waiter:?} ends on {number}"));
-                let reason = ConnectionCloseReason::Exchange(CloseReason::Finished);
+                let reason = CloseReason::Finished;
                 self.handle(Input::Ended { waiter, reason });
             }
         }

@@ -22,11 +22,11 @@ fn a_waiter_survives_the_end_of_the_last_connection_of_its_route() {
     let (_, connection) = bench.park(&route);
     bench.dead.insert(connection);
     bench.ask(&route);
-    assert_eq!(bench.told(), ["close 1: peer ended", "dial host0"]);
+    assert_eq!(bench.told(), ["close 1: peer closed", "dial host0"]);
 }
 
 #[test]
-fn a_waiter_takes_the_connection_that_is_ready_first_and_its_attempt_goes_on() {
+fn waiter_takes_the_first_ready_connection_and_its_attempt_continues() {
     let mut bench = Bench::new(|_| {});
     let route = plain(0);
     let first = bench.ask(&route);
@@ -123,9 +123,9 @@ fn an_idle_connection_makes_room_for_another_route_the_longest_idle_first() {
     bench.pass(1);
     bench.park(&plain(1));
     bench.ask(&plain(2));
-    assert_eq!(bench.told(), ["close 1: made room", "dial host2"]);
+    assert_eq!(bench.told(), ["close 1: slot needed", "dial host2"]);
     bench.ask(&plain(3));
-    assert_eq!(bench.told(), ["close 2: made room", "dial host3"]);
+    assert_eq!(bench.told(), ["close 2: slot needed", "dial host3"]);
     bench.ask(&plain(4));
     assert_eq!(bench.told(), [""; 0]);
 }
@@ -142,7 +142,7 @@ fn an_unclaimed_attempt_is_abandoned_before_an_idle_connection_is_evicted() {
     assert_eq!(bench.told(), ["abandon", "dial host2"]);
     // It comes all the same, a little late.
     bench.made(dial);
-    assert_eq!(bench.told(), ["close 2: superfluous"]);
+    assert_eq!(bench.told(), ["close 2: redundant"]);
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn a_route_with_a_long_queue_gives_up_a_connection_for_another_in_the_end() {
     };
     assert_eq!(served, 16);
     let words: Vec<_> = actions.iter().map(word).collect();
-    assert_eq!(words, ["close 1: made room", "dial host1"]);
+    assert_eq!(words, ["close 1: slot needed", "dial host1"]);
 }
 
 #[test]
@@ -251,7 +251,7 @@ fn a_limit_of_none_at_all_is_a_limit_of_one() {
 }
 
 #[test]
-fn a_dead_connection_is_found_when_it_is_granted_returned_or_calls_its_waker() {
+fn dead_connection_is_found_when_granted_returned_or_woken() {
     let mut bench = Bench::new(|_| {});
     let route = plain(0);
     let (_, connection) = bench.park(&route);
@@ -259,20 +259,20 @@ fn a_dead_connection_is_found_when_it_is_granted_returned_or_calls_its_waker() {
     let waiter = bench.ask(&route);
     let actions = bench.drain();
     let words: Vec<_> = actions.iter().map(word).collect();
-    assert_eq!(words, ["close 1: peer ended", "dial host0"]);
+    assert_eq!(words, ["close 1: peer closed", "dial host0"]);
 
     let connection = bench.made(one_dial(&actions));
     bench.drain();
     bench.dead.insert(connection);
     bench.back(waiter, connection);
-    assert_eq!(bench.told(), ["close 2: peer ended"]);
+    assert_eq!(bench.told(), ["close 2: peer closed"]);
 
     let (place, connection) = bench.park(&route);
     bench.woken(place);
     assert_eq!(bench.told(), [""; 0], "a false alarm");
     bench.dead.insert(connection);
     bench.woken(place);
-    assert_eq!(bench.told(), ["close 3: peer ended"]);
+    assert_eq!(bench.told(), ["close 3: peer closed"]);
     bench.woken(place);
     assert_eq!(bench.told(), [""; 0], "old news");
 }
@@ -350,9 +350,9 @@ fn age_ends_a_connection_wherever_it_is() {
     bench.park(&route);
     bench.pass(10);
     bench.handle(Input::Tick);
-    assert_eq!(bench.told(), ["close 2: max age"]);
+    assert_eq!(bench.told(), ["close 2: max lifetime"]);
     bench.back(busy, 1);
-    assert_eq!(bench.told(), ["close 1: max age"]);
+    assert_eq!(bench.told(), ["close 1: max lifetime"]);
     assert_eq!(bench.state.next_tick(), None);
 }
 
@@ -383,13 +383,7 @@ fn too_many_idle_ones_are_closed_the_oldest_first() {
     bench.park(&plain(1));
     bench.park(&plain(2));
     assert_eq!(bench.state.counts().idle, 2);
-    assert_eq!(
-        bench
-            .state
-            .stats()
-            .closed_for(ConnectionCloseReason::IdleLimit),
-        2
-    );
+    assert_eq!(bench.state.stats().closed_for(CloseReason::IdleLimit), 2);
 }
 
 #[test]
@@ -398,7 +392,7 @@ fn a_request_that_needs_a_new_connection_gets_one() {
     let route = plain(0);
     bench.park(&route);
     bench.request(&route, fresh());
-    assert_eq!(bench.told(), ["close 1: made room", "dial host0"]);
+    assert_eq!(bench.told(), ["close 1: slot needed", "dial host0"]);
 }
 
 #[test]
@@ -415,7 +409,7 @@ fn a_request_that_needs_a_new_connection_does_not_hold_up_later_ones() {
     bench.back(busy, connection);
     assert_eq!(granted(&bench.drain()), [(behind, connection)]);
     bench.back(behind, connection);
-    assert_eq!(bench.told(), ["close 1: made room", "dial host0"]);
+    assert_eq!(bench.told(), ["close 1: slot needed", "dial host0"]);
 }
 
 #[test]
@@ -605,7 +599,7 @@ fn a_second_shared_connection_that_is_not_needed_is_closed() {
     bench.ended(second, CloseReason::Finished);
     bench.drain();
     bench.made_shared(dial, 1);
-    assert_eq!(bench.told(), ["close 2: superfluous"]);
+    assert_eq!(bench.told(), ["close 2: redundant"]);
 }
 
 #[test]
@@ -625,7 +619,7 @@ fn a_shared_connection_that_was_idle_for_too_long_is_not_granted() {
 }
 
 #[test]
-fn a_request_that_needs_a_new_connection_gets_it_beside_a_shared_one_with_room() {
+fn request_for_a_new_connection_gets_it_beside_a_shared_one_with_room() {
     let mut bench = Bench::new(|_| {});
     let route = negotiated(0);
     bench.ask(&route);
@@ -674,7 +668,7 @@ fn a_busy_shared_connection_makes_room_too_if_it_must() {
         bench.ended(waiter, CloseReason::Finished);
         told.extend(bench.told());
     }
-    assert_eq!(told, ["close 1: made room", "dial host1"]);
+    assert_eq!(told, ["close 1: slot needed", "dial host1"]);
 }
 
 #[test]
@@ -703,20 +697,20 @@ fn a_lease_that_ends_twice_ends_once() {
     bench.back(waiter, connection);
     bench.drain();
     bench.back(waiter, 77);
-    assert_eq!(bench.told(), ["close 77: superfluous"]);
+    assert_eq!(bench.told(), ["close 77: redundant"]);
     assert_eq!(bench.state.counts().idle, 1);
 }
 
 #[test]
-fn an_empty_pool_remembers_nothing_of_plain_routes() {
+fn an_empty_pool_remembers_few_plain_routes() {
     let mut bench = Bench::new(|_| {});
     for n in 0..50 {
         bench.park(&plain(n));
     }
     bench.handle(Input::CloseIdle);
     bench.drain();
-    assert_eq!(bench.state.routes.len(), 0);
-    assert_eq!(bench.state.routes.indexed(), 0);
+    assert_eq!(bench.state.routes.len(), MAX_EMPTY_PLAIN_ROUTES);
+    assert_eq!(bench.state.routes.indexed(), MAX_EMPTY_PLAIN_ROUTES);
     assert_eq!(bench.state.waiters.len(), 0);
 }
 
@@ -776,14 +770,18 @@ fn the_latest_word_of_the_server_counts() {
 
 #[test]
 fn a_connection_the_server_will_not_keep_is_not_kept() {
-    for said in [hints(0), KeepAliveHints::default().with_max_requests(0)] {
+    let no_more = KeepAliveHints::default().with_max_requests(0);
+    for (said, reason) in [
+        (hints(0), "idle timeout"),
+        (no_more, "keep-alive exhausted"),
+    ] {
         let mut bench = Bench::new(|_| {});
         let waiter = bench.ask(&plain(0));
         let dial = one_dial(&bench.drain());
         let connection = bench.made(dial);
         bench.drain();
         bench.back_with(waiter, connection, said);
-        assert_eq!(bench.told(), ["close 1: peer hinted"]);
+        assert_eq!(bench.told(), [format!("close 1: {reason}")]);
     }
 }
 
@@ -820,7 +818,7 @@ fn an_origin_whose_connects_hang_does_not_hold_every_slot_for_ever() {
     let connection = bench.made(one_dial(&actions));
     assert_eq!(granted(&bench.drain()), [(other, connection)]);
     bench.back(other, connection);
-    assert_eq!(bench.told(), ["close 1: made room", "dial host0"]);
+    assert_eq!(bench.told(), ["close 1: slot needed", "dial host0"]);
     bench.ask(&plain(1));
     assert_eq!(
         bench.told(),
@@ -884,11 +882,11 @@ fn draining_serves_waiters_rejects_new_requests_and_keeps_nothing() {
     assert_eq!(bench.told(), ["abandon"]);
     assert!(bench.state.is_empty());
     bench.made(dial);
-    assert_eq!(bench.told(), ["close 3: superfluous"]);
+    assert_eq!(bench.told(), ["close 3: redundant"]);
 }
 
 #[test]
-fn a_request_that_arrives_as_the_last_connection_of_its_route_expires_is_served() {
+fn request_that_arrives_as_the_last_connection_expires_is_served() {
     let mut bench = Bench::new(|config| config.idle_timeout = Some(Duration::from_secs(4)));
     let route = plain(0);
     bench.park(&route);
@@ -913,7 +911,7 @@ fn no_attempt_begins_beside_a_shared_connection_whose_settings_are_awaited() {
 }
 
 #[test]
-fn a_shared_connection_that_ends_before_it_has_said_what_it_admits_is_followed_by_another() {
+fn shared_connection_that_ends_before_its_settings_is_replaced() {
     let mut bench = Bench::new(|_| {});
     let route = negotiated(0);
     let waiters: Vec<_> = (0..2).map(|_| bench.ask(&route)).collect();
@@ -925,7 +923,7 @@ fn a_shared_connection_that_ends_before_it_has_said_what_it_admits_is_followed_b
 }
 
 #[test]
-fn a_connection_to_a_peer_that_admitted_nothing_is_lent_once_it_has_said_otherwise() {
+fn connection_is_lent_once_its_stream_limit_rises_from_zero() {
     let mut bench = Bench::new(|_| {});
     let route = negotiated(0);
     let waiters: Vec<_> = (0..2).map(|_| bench.ask(&route)).collect();
@@ -969,7 +967,7 @@ fn an_attempt_that_is_older_than_the_patience_holds_back_no_other() {
     bench.made_shared(one_dial(&second), 10);
     assert_eq!(granted(&bench.drain()).len(), 3);
     bench.made_shared(hangs, 10);
-    assert_eq!(bench.told(), ["close 2: superfluous"]);
+    assert_eq!(bench.told(), ["close 2: redundant"]);
 }
 
 #[test]
@@ -1000,7 +998,7 @@ fn an_attempt_whose_request_ran_into_a_limit_is_taken_over_by_none() {
 }
 
 #[test]
-fn an_attempt_that_hangs_makes_way_for_another_where_a_route_has_no_more_slots() {
+fn hanging_attempt_is_replaced_when_its_route_has_no_slot_left() {
     let mut bench = Bench::new(|config| {
         config.connect_patience = Some(Duration::from_secs(1));
         config.max_connections_per_origin = Some(1);
@@ -1053,7 +1051,7 @@ fn a_connection_that_is_being_asked_is_not_granted_and_may_be_evicted() {
         connection,
         is_idle: true,
     });
-    assert_eq!(bench.told(), ["close 1: superfluous"]);
+    assert_eq!(bench.told(), ["close 1: redundant"]);
 }
 
 #[test]
