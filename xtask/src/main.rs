@@ -37,7 +37,7 @@ cargo xtask COMMAND
   deny      licences, sources and duplicates of dependencies, and security advisories, by cargo-deny
             where it is installed
   api       write the public surface of each published library to docs/api (--check: only compare)
-  picture   draw the output of the demo for the README
+  picture   draw the output of the demo for the README (FILE: output that was kept)
   package   make the .crate of each published package and check its contents
   release   --dry-run: the same, compiled as well, and the order in which they are published
   book      the guides as a book in target/book, and its links; mdBook is installed if it is missing
@@ -104,7 +104,7 @@ fn main() -> ExitCode {
         "api" => single("api", || {
             api::run(rest.iter().any(|word| word == "--check"))
         }),
-        "picture" => single("picture", picture::run),
+        "picture" => single("picture", || picture::run(rest)),
         "package" => single("package", || release::package(false)),
         "release" => single("release", || release::run(rest)),
         "book" => single("book", book::run),

@@ -13,17 +13,21 @@ const WIDTH: usize = 8;
 const HEIGHT: usize = 18;
 const MARGIN: usize = 16;
 
-pub(crate) fn run() -> Outcome {
-    let text = output(cargo().args([
-        "run",
-        "--release",
-        "--locked",
-        "-q",
-        "-p",
-        "httpcore-cli",
-        "--",
-        "demo",
-    ]))?;
+/// Runs the demo, or takes its output from a file.
+pub(crate) fn run(arguments: &[String]) -> Outcome {
+    let text = match arguments {
+        [] => output(cargo().args([
+            "run",
+            "--release",
+            "--locked",
+            "-q",
+            "-p",
+            "httpcore-cli",
+            "--",
+            "demo",
+        ]))?,
+        [file, ..] => fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?,
+    };
     let picture = svg("cargo run --release -p httpcore-cli -- demo", &text);
     fs::write(root().join(PATH), picture).map_err(|error| format!("{PATH}: {error}"))?;
     Ok(Report::note(PATH))

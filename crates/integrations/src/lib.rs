@@ -12,8 +12,8 @@
 //! `tower-http` need no adapter: they accept a `tower_service::Service`, which
 //! `ConnectionPool::service` is (feature `tower` of httpcore).
 //!
-//! Nothing here retries or reads a status code; what the libraries decide by an error (is it safe to send
-//! the request again?) is told by [`Error::sent`](httpcore::Error::sent) and the like.
+//! Nothing here retries or reads a status code. Whether the libraries may send a request again follows from
+//! the facts of an error, such as [`Error::sent`](httpcore::Error::sent).
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

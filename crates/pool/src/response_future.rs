@@ -385,7 +385,8 @@ impl ResponseFuture {
                     && says_close(response)
             }
         });
-        request.filter(|_| self.take_retry(false))
+        let answers_challenge = response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED;
+        request.filter(|_| self.take_retry(answers_challenge))
     }
 
     /// Sends the request of a response with `status` again, on a new connection.

@@ -177,6 +177,51 @@ impl PoolConfig {
         self.retry = retry;
         self
     }
+
+    /// Sets [`max_connecting`](Self::max_connecting).
+    #[must_use]
+    pub fn with_max_connecting(mut self, max_connecting: impl Into<Option<usize>>) -> Self {
+        self.max_connecting = max_connecting.into();
+        self
+    }
+
+    /// Sets [`max_connecting_per_origin`](Self::max_connecting_per_origin).
+    #[must_use]
+    pub fn with_max_connecting_per_origin(
+        mut self,
+        max_connecting_per_origin: impl Into<Option<usize>>,
+    ) -> Self {
+        self.max_connecting_per_origin = max_connecting_per_origin.into();
+        self
+    }
+
+    /// Sets [`connect_delay`](Self::connect_delay).
+    #[must_use]
+    pub fn with_connect_delay(mut self, connect_delay: Duration) -> Self {
+        self.connect_delay = connect_delay;
+        self
+    }
+
+    /// Sets [`connect_backoff`](Self::connect_backoff).
+    #[must_use]
+    pub fn with_connect_backoff(mut self, connect_backoff: impl Into<Option<Duration>>) -> Self {
+        self.connect_backoff = connect_backoff.into();
+        self
+    }
+
+    /// Sets [`http2_placement`](Self::http2_placement).
+    #[must_use]
+    pub fn with_http2_placement(mut self, http2_placement: StreamPlacement) -> Self {
+        self.http2_placement = http2_placement;
+        self
+    }
+
+    /// Sets [`retry_budget`](Self::retry_budget).
+    #[must_use]
+    pub fn with_retry_budget(mut self, retry_budget: impl Into<Option<RetryBudget>>) -> Self {
+        self.retry_budget = retry_budget.into();
+        self
+    }
 }
 
 #[cfg(test)]
@@ -208,7 +253,13 @@ mod tests {
             .with_retry_budget(None)
             .with_connect_retries(13)
             .with_timeouts(timeouts)
-            .with_retry(Retry::Never);
+            .with_retry(Retry::Never)
+            .with_max_connecting(16)
+            .with_max_connecting_per_origin(17)
+            .with_connect_delay(second)
+            .with_connect_backoff(second)
+            .with_http2_placement(StreamPlacement::Spread)
+            .with_retry_budget(RetryBudget::new(21, 22));
         // A new field fails to compile here until it has a setter.
         let PoolConfig {
             max_connections,
@@ -232,7 +283,20 @@ mod tests {
             connect_retries,
             timeouts: limits,
             retry,
+            max_connecting,
+            max_connecting_per_origin,
+            connect_delay,
+            connect_backoff,
+            http2_placement,
+            retry_budget,
         } = config;
+        assert_eq!(
+            (max_connecting, max_connecting_per_origin),
+            (Some(16), Some(17))
+        );
+        assert_eq!((connect_delay, connect_backoff), (second, Some(second)));
+        assert_eq!(http2_placement, StreamPlacement::Spread);
+        assert_eq!(retry_budget, Some(RetryBudget::new(21, 22)));
         assert_eq!(
             [
                 max_connections,
