@@ -112,51 +112,6 @@ impl PoolConfig {
         self
     }
 
-    /// Sets [`max_connecting`](Self::max_connecting).
-    #[must_use]
-    pub fn with_max_connecting(mut self, max_connecting: impl Into<Option<usize>>) -> Self {
-        self.max_connecting = max_connecting.into();
-        self
-    }
-
-    /// Sets [`max_connecting_per_origin`](Self::max_connecting_per_origin).
-    #[must_use]
-    pub fn with_max_connecting_per_origin(
-        mut self,
-        max_connecting_per_origin: impl Into<Option<usize>>,
-    ) -> Self {
-        self.max_connecting_per_origin = max_connecting_per_origin.into();
-        self
-    }
-
-    /// Sets [`connect_delay`](Self::connect_delay).
-    #[must_use]
-    pub fn with_connect_delay(mut self, connect_delay: Duration) -> Self {
-        self.connect_delay = connect_delay;
-        self
-    }
-
-    /// Sets [`connect_backoff`](Self::connect_backoff).
-    #[must_use]
-    pub fn with_connect_backoff(mut self, connect_backoff: impl Into<Option<Duration>>) -> Self {
-        self.connect_backoff = connect_backoff.into();
-        self
-    }
-
-    /// Sets [`http2_placement`](Self::http2_placement).
-    #[must_use]
-    pub fn with_http2_placement(mut self, http2_placement: StreamPlacement) -> Self {
-        self.http2_placement = http2_placement;
-        self
-    }
-
-    /// Sets [`retry_budget`](Self::retry_budget).
-    #[must_use]
-    pub fn with_retry_budget(mut self, retry_budget: impl Into<Option<RetryBudget>>) -> Self {
-        self.retry_budget = retry_budget.into();
-        self
-    }
-
     /// Sets [`connect_retries`](Self::connect_retries).
     #[must_use]
     pub fn with_connect_retries(mut self, connect_retries: u32) -> Self {
@@ -245,12 +200,6 @@ mod tests {
             .with_max_pending_requests(10)
             .with_connect_preempt_after(None)
             .with_connect_patience(second)
-            .with_max_connecting(11)
-            .with_max_connecting_per_origin(12)
-            .with_connect_delay(second)
-            .with_connect_backoff(second)
-            .with_http2_placement(StreamPlacement::default())
-            .with_retry_budget(None)
             .with_connect_retries(13)
             .with_timeouts(timeouts)
             .with_retry(Retry::Never)
@@ -274,12 +223,6 @@ mod tests {
             max_pending_requests,
             connect_preempt_after,
             connect_patience,
-            max_connecting,
-            max_connecting_per_origin,
-            connect_delay,
-            connect_backoff,
-            http2_placement,
-            retry_budget,
             connect_retries,
             timeouts: limits,
             retry,
@@ -306,34 +249,19 @@ mod tests {
                 max_idle,
                 max_idle_per_origin,
                 max_pending_requests,
-                max_connecting,
-                max_connecting_per_origin,
             ],
-            [
-                Some(1),
-                Some(2),
-                Some(3),
-                None,
-                Some(5),
-                Some(6),
-                Some(10),
-                Some(11),
-                Some(12)
-            ]
+            [Some(1), Some(2), Some(3), None, Some(5), Some(6), Some(10)]
         );
         assert_eq!(
             [
                 idle_timeout,
                 max_lifetime,
                 connect_preempt_after,
-                connect_patience,
-                connect_backoff
+                connect_patience
             ],
-            [None, Some(second), None, Some(second), Some(second)]
+            [None, Some(second), None, Some(second)]
         );
         assert_eq!(max_requests_per_connection, Some(9));
-        assert_eq!((connect_delay, retry_budget), (second, None));
-        assert_eq!(http2_placement, StreamPlacement::default());
         assert_eq!((connect_retries, retry), (13, Retry::Never));
         assert_eq!(limits.total(), Some(second));
     }
