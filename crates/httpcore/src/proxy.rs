@@ -120,11 +120,11 @@ impl ProxyChoice {
     }
 
     /// What the function says, which may differ from request to request.
-    pub(crate) fn by_function(&self, origin: &Origin) -> Option<UseProxy> {
-        match self {
-            ProxyChoice::Function(choose) => Some(UseProxy(choose(origin))),
+    pub(crate) fn by_function(&self, url: &http::Uri) -> Result<Option<UseProxy>, Error> {
+        Ok(match self {
+            ProxyChoice::Function(choose) => Some(UseProxy(choose(&Origin::of(url)?))),
             ProxyChoice::Direct | ProxyChoice::Rules(_) => None,
-        }
+        })
     }
 }
 

@@ -210,12 +210,20 @@ impl Routes {
         let mut apart = RouteOverrides::of(request.extensions());
         let chosen = apart.as_ref().is_some_and(|apart| apart.proxy.is_some());
         if chosen || !self.proxies.is_direct() {
-            let mut proxied = apart.unwrap_or_default();
-            if proxied.proxy.is_none() {
-                proxied.proxy = self.proxies.by_function(&Origin::of(request.uri())?);
+            let proxy = if chosen {
+                None
+            } else {
+                self.proxies.by_function(request.uri())?
+            };
+            let tunnel = proxy::needs_tunnel(request);
+            // Most requests whose proxy is chosen by rules have none of this.
+            if proxy.is_some() || tunnel {
+                let proxied = apart.get_or_insert_default();
+                proxied.tunnel = tunnel;
+                if proxy.is_some() {
+                    proxied.proxy = proxy;
+                }
             }
-            proxied.tunnel = proxy::needs_tunnel(request);
-            apart = (proxied != RouteOverrides::default()).then_some(proxied);
         }
         self.of(request.uri(), apart.as_ref())
     }
