@@ -2,8 +2,8 @@
 
 #![no_main]
 
-use httpcore_fuzz::{Told, asked, chunked, grouped, no_limits, read};
 use httpcore_core_primitives::CloseReason;
+use httpcore_fuzz::{Told, asked, chunked, grouped, no_limits, read};
 use libfuzzer_sys::fuzz_target;
 
 const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";

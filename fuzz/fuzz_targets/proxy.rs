@@ -61,9 +61,8 @@ fn run<'a>(kind: u8, pieces: impl IntoIterator<Item = &'a [u8]>, eof: bool) -> O
         assert!(sent.len() <= MAX_SENT, "{} bytes are sent", sent.len());
     };
     flush(&mut *machine, &mut sent);
-    let mut pieces = pieces.into_iter().peekable();
     let mut end = None;
-    while let Some(piece) = pieces.next() {
+    for piece in pieces {
         input.extend_from_slice(piece);
         if end.is_some() {
             continue;
