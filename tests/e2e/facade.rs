@@ -276,25 +276,28 @@ fn tls_choices_do_not_outlive_their_owners_and_connections() {
             }
         },
     );
-    let pool = ConnectionPool::builder()
-        .http2(false)
-        .build(Arc::new(net.clone()));
-    let alive: Vec<_> = (0..100)
-        .map(|_| {
-            let connector = Arc::new(MockTls::new());
-            let request = http::Request::get("https://server.test/")
-                .extension(TlsOverride::new(connector.clone()))
-                .body(Body::empty())
-                .unwrap();
-            let text = net.run(async { pool.request(request).await?.into_body().bytes(9).await });
-            assert_eq!(text.unwrap(), "ok");
-            Arc::downgrade(&connector)
-        })
-        .collect();
-    pool.close_idle();
-    net.run_until_idle();
-    let left = alive.iter().filter(|tls| tls.strong_count() > 0).count();
-    assert_eq!(left, 0);
+    for http2 in [false, true] {
+        let pool = ConnectionPool::builder()
+            .http2(http2)
+            .build(Arc::new(net.clone()));
+        let alive: Vec<_> = (0..100)
+            .map(|_| {
+                let connector = Arc::new(MockTls::new());
+                let request = http::Request::get("https://server.test/")
+                    .extension(TlsOverride::new(connector.clone()))
+                    .body(Body::empty())
+                    .unwrap();
+                let text =
+                    net.run(async { pool.request(request).await?.into_body().bytes(9).await });
+                assert_eq!(text.unwrap(), "ok");
+                Arc::downgrade(&connector)
+            })
+            .collect();
+        pool.close_idle();
+        net.run_until_idle();
+        let left = alive.iter().filter(|tls| tls.strong_count() > 0).count();
+        assert_eq!(left, 0, "{http2}");
+    }
 }
 
 #[test]

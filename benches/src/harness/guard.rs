@@ -381,7 +381,7 @@ mod tests {
 
     #[test]
     fn a_tunnel_that_costs_more_than_one_percent_is_reported() {
-        for (tunnel, is_reported) in [(9_000.0, false), (10_100.0, false), (10_101.0, true)] {
+        for (tunnel, is_reported) in [(9_000.0, false), (10_099.0, false), (10_101.0, true)] {
             let mut counted = Workloads::from([("ours/h1".to_owned(), BEFORE)]);
             assert_eq!(tunnel_excess(&counted), None);
             let counts = Counts {

@@ -84,6 +84,13 @@ impl Route {
         &self.0.parts.filters
     }
 
+    /// Returns whether the route holds objects of callers: a TLS connector, filters, a hook. It is not kept
+    /// after its last connection and request, since they would be kept with it.
+    pub(crate) fn holds_objects(&self) -> bool {
+        let parts = self.parts();
+        parts.tls.is_some() || !parts.filters.is_empty() || parts.tcp.hook.is_some()
+    }
+
     /// The options of the TCP connection at the bottom.
     pub fn tcp(&self) -> &TcpOptions {
         &self.0.parts.tcp

@@ -185,7 +185,7 @@ impl Routes {
     }
 
     /// Keeps an empty route if what is known of its protocol is worth remembering, or if it cannot be shared
-    /// and few are kept; otherwise removes it.
+    /// and few are kept; otherwise, and if it holds objects of callers, removes it.
     pub(super) fn cache_empty(&mut self, key: Key) {
         let route = &self.slots[key];
         if route.in_empty.is_linked() {
@@ -196,7 +196,7 @@ impl Routes {
             KnownProtocol::Http1 | KnownProtocol::Http2 { .. } => route.may_share,
         } || route.failures > 0;
         let is_among_few = !route.may_share && self.empty.len() < MAX_EMPTY_PLAIN_ROUTES;
-        if !known && !is_among_few {
+        if route.route.holds_objects() || !known && !is_among_few {
             return self.remove(key);
         }
         self.empty.push_back(&mut self.slots, key);

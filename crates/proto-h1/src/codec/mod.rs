@@ -40,7 +40,7 @@
 //! let Some(Event::Data(data)) = codec.decode(&mut input, false)? else { panic!() };
 //! assert_eq!(data, "hello");
 //! let Some(Event::End) = codec.decode(&mut input, false)? else { panic!() };
-//! codec.can_reuse(&input)?; // another request may follow
+//! assert_eq!(codec.can_reuse(&input), Ok(())); // another request may follow
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
