@@ -204,9 +204,21 @@ impl Routes {
 
     /// Returns the route of `request`.
     pub(crate) fn of_request(&self, request: &Request) -> Result<Route, Error> {
-        if request.extensions().is_empty() && self.proxies.is_direct() {
+        let same_for_all = match self.proxies {
+            ProxyChoice::Direct => true,
+            ProxyChoice::Rules(_) => !proxy::needs_tunnel(request),
+            ProxyChoice::Function(_) => false,
+        };
+        if same_for_all && request.extensions().is_empty() {
             return self.of(request.uri(), None);
         }
+        self.with_overrides(request)
+    }
+
+    /// The same for a request with options, and where its proxy depends on more than its origin.
+    // Apart, so that other requests have no room for overrides on their stack.
+    #[inline(never)]
+    fn with_overrides(&self, request: &Request) -> Result<Route, Error> {
         let mut apart = RouteOverrides::of(request.extensions());
         let chosen = apart.as_ref().is_some_and(|apart| apart.proxy.is_some());
         if chosen || !self.proxies.is_direct() {
