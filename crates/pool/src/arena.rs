@@ -56,7 +56,7 @@ pub(crate) const KEPT_SLOTS: usize = 1024;
 
 pub(crate) struct Arena<T> {
     slots: Slab<Slot<T>>,
-    /// The stamp of the next slot to be filled. It comes round after four thousand million; a key
+    /// The stamp of the next slot to be filled. It wraps after 2^32 insertions; a key
     /// that old has long been settled.
     stamp: u32,
 }

@@ -23,9 +23,9 @@ pub struct PoolConfig {
     /// than this for a moment.
     ///
     /// 100 by default: well under the 1,024 file descriptors that many systems allow, and more
-    /// than most servers like to see from one client.
+    /// than most servers accept from one client.
     pub max_connections: Option<usize>,
-    /// How many of them may lead along one route. A limit of 0 counts as 1.
+    /// Number of them may lead along one route. A limit of 0 counts as 1.
     ///
     /// None by default, since most pools ask one origin. A program that asks many may want it, so that
     /// one which answers slowly cannot fill the pool; against one which cannot be connected to, there is
@@ -40,16 +40,16 @@ pub struct PoolConfig {
     /// How many connections may carry many exchanges at once (HTTP/2) along one route.
     ///
     /// 4 by default: RFC 9113 §9.1 would have one, and a server that admits a hundred exchanges on
-    /// each seldom has more to give on a fifth.
+    /// each rarely gains throughput from a fifth.
     pub max_http2_connections_per_origin: Option<usize>,
     /// How many connections may be idle. None by default: the idle timeout and
-    /// `max_connections` bound them already, and a burst should find what it left behind.
+    /// `max_connections` bound them already, and the connections of one burst serve the next.
     pub max_idle: Option<usize>,
     /// How many connections may be idle along one route. None by default, likewise.
     pub max_idle_per_origin: Option<usize>,
     /// How long a connection may be idle.
     ///
-    /// 4 s by default: Node and uvicorn close after 5 s, and a request which crosses their close
+    /// 4 s by default: Node and uvicorn close after 5 s, and a request that is sent while the server closes
     /// on the wire fails. A connection that a server closes earlier is noticed all the same.
     pub idle_timeout: Option<Duration>,
     /// How long a connection may live, so that a change in the DNS is seen in the end. One in use
@@ -64,7 +64,7 @@ pub struct PoolConfig {
     /// only the owner knows when waiting is worse than failing.
     pub max_pending_requests: Option<usize>,
     /// How long a connection may take to be made while the pool is full and requests on other
-    /// routes wait for a place. After that the attempt gives way: its place goes to them, and its
+    /// routes wait for a place. After that the attempt is abandoned: its place goes to them, and its
     /// own request waits for a place again, whose next attempt may take twice as long, up to 32
     /// times. `None` lets it go on until its own time limits end it.
     ///
@@ -118,7 +118,7 @@ pub struct PoolConfig {
     pub connect_retries: u32,
     /// The time limits of requests, where a request's own [`Timeouts`] set none.
     pub timeouts: Timeouts,
-    /// What is sent a second time, unasked.
+    /// Which requests are sent a second time without the caller's asking.
     pub retry: Retry,
     /// How many requests may be sent again. `None` is unlimited.
     pub retry_budget: Option<RetryBudget>,
@@ -196,7 +196,7 @@ impl Default for PoolConfig {
     }
 }
 
-/// What is sent a second time when the connection it was sent on turns out to have been dying.
+/// Which requests are sent a second time when the connection they were sent on turns out to be closed.
 ///
 /// A server may close an idle connection in the very moment in which it is chosen; no client can
 /// tell in advance. The second attempt is the last, and is made on a new connection.

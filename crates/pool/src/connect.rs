@@ -67,7 +67,7 @@ enum Step {
     /// Not begun yet.
     New,
     Attempt(BoxFuture<'static, Result<Established, Error>>),
-    /// Between two attempts, until then. Not an `LazyTimer`: that keeps its runtime alive, and this
+    /// Between two attempts, until then. Not a `LazyTimer`: that keeps its runtime alive, and this
     /// task belongs to the runtime.
     Pause(std::time::Instant, Box<dyn Timer>),
 }

@@ -25,7 +25,7 @@ pub struct Drain {
     waker: Option<usize>,
 }
 
-/// How a drain ended.
+/// Outcome of a drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DrainSummary {

@@ -72,7 +72,7 @@ pub(crate) struct Locked {
     pub(crate) granted_before: u64,
     /// What the attempts belong to that begin in this step for no request.
     preconnect: Option<Arc<Progress>>,
-    /// Wakers of those who wait for the pool to be empty.
+    /// Wakers of drains, which wait for the pool to be empty.
     pub(crate) drains: Slab<Waker>,
 }
 
@@ -101,7 +101,7 @@ pub(crate) struct Granted {
     pub(crate) reused: bool,
 }
 
-/// How a reservation stands.
+/// State of a reservation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reserved {
     Waiting,
@@ -155,7 +155,7 @@ impl PoolInner {
     pub(crate) fn lock(&self) -> MutexGuard<'_, Locked> {
         #[cfg(feature = "lock-count")]
         crate::lock_count::increment();
-        // Only a fault in the machine panics under the lock, and then its tables are as good as any.
+        // Only a fault in the machine panics under the lock, and then its state may still be used.
         self.locked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -192,7 +192,7 @@ impl PoolInner {
         actions.carry_out(self);
     }
 
-    /// As [`with_state`](Self::with_state), for one input, at this moment.
+    /// Like [`with_state`](Self::with_state), for one input, at this moment.
     #[inline]
     pub(crate) fn handle(&self, input: Input<'_, Exclusive, Shared>) {
         let now = self.runtime.now();
@@ -237,8 +237,8 @@ impl PoolInner {
         (waiter, outcome)
     }
 
-    /// As [`apply`](Self::apply), for the effects of a request. Takes what it was granted at once, if
-    /// it was.
+    /// Like [`apply`](Self::apply), for the effects of a request. Takes what it was granted at
+    /// once, if it was.
     #[inline(never)]
     fn apply_for(
         &self,
@@ -320,7 +320,7 @@ impl PoolInner {
     /// A wait ends before it has taken what it was granted, or been granted anything.
     pub(crate) fn cancel_wait(&self, waiter: WaiterId, timed_out: bool) {
         let now = self.runtime.now();
-        // In one step: what is granted after the slot was read would belong to no one.
+        // In one step: what is granted after the slot was read would be leaked.
         let slot = self.with_state(now, |locked, effects| {
             locked.cancel(waiter, timed_out, now, effects)
         });
@@ -527,7 +527,7 @@ impl PoolInner {
     }
 
     /// The runtime dropped an attempt to connect. A runtime that drops each attempt as soon as it is
-    /// spawned would take the stack as deep as the queue is long, if each were reported by the one
+    /// spawned would recurse once for each queued request, if each were reported by the one
     /// that took its slot: so the first one reports for all.
     pub(crate) fn connect_lost(&self, conn: ConnId) {
         {
@@ -828,7 +828,7 @@ impl Locked {
                 actions.wake(pool.notifier.take_waker());
             }
             NextWake::At(until) => {
-                // As a rule what became idle last expires last, and the task sleeps on.
+                // As a rule what became idle last expires last, and the task is not woken.
                 if let Some(next) = change.soonest
                     && until.is_none_or(|until| next < until)
                 {

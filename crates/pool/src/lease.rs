@@ -22,7 +22,7 @@ use crate::{
     state::{ConnId, Input},
 };
 
-/// How often a connection is asked at once for news of its limit. One that always has news would
+/// How often a connection is asked at once for changes of its limit. One that always has some would
 /// otherwise occupy the task that asks.
 const MAX_LIMIT_POLLS: usize = 16;
 
@@ -38,7 +38,7 @@ const FIRED: u8 = 2;
 pub(crate) struct ConnHandle {
     conn: ConnId,
     version: Version,
-    /// `DISARMED`, `ARMED` or `FIRED`. Takes part in no lock, since a connection may call its waker
+    /// `DISARMED`, `ARMED` or `FIRED`. Atomic and not locked, since a connection may call its waker
     /// at any time.
     idle_waker: AtomicU8,
     notifier: Arc<Notifier>,
@@ -105,7 +105,7 @@ impl ConnHandle {
         connection.poll_idle(&mut Context::from_waker(&waker))
     }
 
-    /// Asks a shared connection for the latest news of how many exchanges it admits, and leaves the
+    /// Asks a shared connection for the latest number of exchanges that it admits, and leaves the
     /// idle waker with it. Foreign code, as [`ask`](Self::ask).
     pub(crate) fn ask_limit(
         self: &Arc<Self>,
@@ -121,7 +121,7 @@ impl ConnHandle {
                 Poll::Pending => return latest,
             }
         }
-        // It has more news: the maintenance task comes back for it.
+        // It has more changes: the maintenance task comes back for it.
         waker.wake();
         latest
     }

@@ -20,7 +20,7 @@
 //!              │    └───────────────── idle ◄──────────────────────────────┤
 //!              │                        │ maintenance: expired, ended      │
 //!   connect ───┘                        ▼                                  ▼
-//!   a slot, from the first moment    closed ◄───────────────────── dropped, worn out
+//!   a slot, from the first moment    closed ◄───────────────────── dropped, limit reached
 //! ```
 //!
 //! A waiter, a lease, a body and a slot each have one owner, whose `Drop` settles them. That is the

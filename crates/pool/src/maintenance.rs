@@ -1,4 +1,4 @@
-//! The maintenance task, which handles what ends by itself: connections that have been idle for too
+//! The maintenance task, which handles what expires: connections that have been idle for too
 //! long, that are too old, or that the peer has closed; shared ones that admit more or less than
 //! before; attempts to connect that have had their time.
 //!
@@ -100,7 +100,7 @@ pub(crate) fn start(pool: &PoolInner) {
 struct Maintenance {
     pool: Weak<PoolInner>,
     notifier: Arc<Notifier>,
-    /// Not an `LazyTimer`: that keeps its runtime alive, and this task belongs to the runtime.
+    /// Not a `LazyTimer`: that keeps its runtime alive, and this task belongs to the runtime.
     timer: Option<Box<dyn Timer>>,
     over: bool,
 }

@@ -219,10 +219,10 @@ impl Pool {
         Reservation::new(self.inner.clone(), route, hold)
     }
 
-    /// As [`send`](Self::send), in the place that `reservation` has. Where it has none, or leads along
-    /// another route, or the request demands more of its connection than any does
-    /// ([`ConnectionPolicy`](httpcore_core_primitives::ConnectionPolicy)), the request is sent as if
-    /// there were no reservation.
+    /// Like [`send`](Self::send), in the place that `reservation` has. Where it has none, or leads
+    /// along another route, or the request demands more of its connection than any does
+    /// ([`ConnectionPolicy`](httpcore_core_primitives::ConnectionPolicy)), the request is sent as
+    /// if there were no reservation.
     ///
     /// The request's time limits begin with the first poll, and those for connecting bound its wait
     /// for an attempt that began for the reservation.

@@ -343,8 +343,8 @@ impl ResponseFuture {
             Some(request) if again => {
                 self.tell(|| TraceEvent::Retried { error: &error });
                 self.request = Some(*request);
-                // What killed one idle connection has as a rule killed its neighbours. A shared
-                // one says by itself when it is of no more use.
+                // The cause that closed one idle connection usually closed the others of its route. A
+                // shared one reports by itself that it is closed.
                 self.policy.new_connection |= !shared;
                 self.acquire(self.pool.runtime.now())
             }
@@ -586,7 +586,7 @@ impl Drop for Unsettled<'_> {
     }
 }
 
-/// Whether a response says that its connection is closed after it (RFC 9112 §9.6).
+/// Returns whether a response says that its connection is closed after it (RFC 9112 §9.6).
 fn says_close(response: &Response) -> bool {
     let values = response.headers().get_all(header::CONNECTION).iter();
     let mut options = values.flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
@@ -608,7 +608,7 @@ impl fmt::Debug for ResponseFuture {
             Stage::Exchanging { .. } => "exchanging",
             Stage::Over => "over",
         };
-        f.debug_struct("Sending")
+        f.debug_struct("ResponseFuture")
             .field("route", &format_args!("{}", self.route))
             .field("stage", &stage)
             .finish_non_exhaustive()

@@ -4,10 +4,10 @@ use httpcore_core_primitives::{ErrorKind, RequestSent, SendError};
 
 use crate::config::Retry;
 
-/// Whether a request that failed on a connection which was not new may be sent once more.
+/// Returns whether a request that failed on a connection which was not new may be sent once more.
 ///
 /// `shared` connections give a request back unsent also when they are new (RFC 9113 §8.7); an
-/// exclusive one that dies on its first exchange was not dying of idleness.
+/// exclusive one that fails on its first exchange did not fail because it was idle.
 pub(crate) fn may_be_sent_again(
     policy: Retry,
     failure: &SendError,

@@ -58,7 +58,7 @@ impl Route {
         &self.0.parts
     }
 
-    /// Who is asked at the end of the route.
+    /// The origin at the end of the route.
     pub fn origin(&self) -> &Origin {
         &self.0.parts.origin
     }
@@ -108,7 +108,7 @@ impl Route {
         last.filter(|_| parts.origin.scheme().is_secure())
     }
 
-    /// Who must be at the other end of the origin's TLS, if that is not its host.
+    /// Name to verify in the origin's TLS, if that is not its host.
     fn other_server_name(&self) -> Option<&str> {
         match self.origins_tls()? {
             Hop::Tls { server_name, .. } if server_name.name() != self.origin().host() => {
@@ -145,9 +145,9 @@ impl Route {
         Some(self.0.over_http1.get_or_init(|| parts.into()).clone())
     }
 
-    /// Whether a connection along this route may turn out to carry many exchanges at once: it is
-    /// said to from the start, or the last TLS handshake offers HTTP/2, be it the origin's or that of a
-    /// proxy which is sent the requests themselves.
+    /// Returns whether a connection along this route may turn out to carry many exchanges at once:
+    /// it is said to from the start, or the last TLS handshake offers HTTP/2, be it the origin's or
+    /// that of a proxy which is sent the requests themselves.
     pub fn may_be_shared(&self) -> bool {
         let parts = self.parts();
         parts.http2_prior_knowledge
@@ -173,8 +173,8 @@ impl WeakRoute {
         self.0.upgrade().map(Route)
     }
 
-    /// Whether the route is still in use. Unlike [`upgrade`](Self::upgrade), this never makes the
-    /// caller the last to hold it.
+    /// Returns whether the route is still in use. Unlike [`upgrade`](Self::upgrade), this never
+    /// makes the caller the last to hold it.
     pub fn is_alive(&self) -> bool {
         self.0.strong_count() > 0
     }
@@ -188,7 +188,7 @@ impl fmt::Debug for WeakRoute {
 
 impl From<RouteParts> for Route {
     fn from(parts: RouteParts) -> Self {
-        // Keyed, and once in the life of a route: hosts may be chosen by strangers.
+        // Keyed, and once in the life of a route: hosts may be untrusted input.
         static KEYS: OnceLock<RandomState> = OnceLock::new();
         let hash = KEYS.get_or_init(RandomState::new).hash_one(&parts);
         let literal = parts.dial.literal();
@@ -251,7 +251,7 @@ impl fmt::Display for Route {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct RouteParts {
-    /// Who is asked at the end of the route.
+    /// The origin at the end of the route.
     pub origin: Origin,
     /// The first address to connect to.
     pub dial: Endpoint,

@@ -32,6 +32,11 @@
 //!    evicts what is idle, abandons attempts that no waiter needs, preempts one that takes long, and
 //!    begins new ones.
 //!
+//! A request that finds no connection passes through `request`, `Waiters::join`, `assign` and
+//! `update_route`, and `rebalance` begins an attempt for it ([`Effect::Connect`]). When that has
+//! succeeded, `connected` opens the connection, `assign` grants it ([`Effect::Grant`]), and the pool wakes
+//! the request.
+//!
 //! With no waiters, both return after a few comparisons. Neither takes longer because there are more
 //! connections, routes or waiters.
 //!
@@ -40,8 +45,9 @@
 //! - `connecting + idle + lent + shared` is the number of slots in use, and at most `max_connections`.
 //! - No request waits while a slot is free and may be used for it, nor while a connection on its own
 //!   route could serve it.
-//! - An attempt to connect begins only for a waiter that has none, or by [`Input::Preconnect`]. An attempt whose waiter has left goes
-//!   on, for the next waiter of its route, or until its slot is needed.
+//! - An attempt to connect begins only for a waiter that has none, or by [`Input::Preconnect`]. An
+//!   attempt whose waiter has left goes on, for the next waiter of its route, or until its slot is
+//!   needed.
 //! - Along one route, waiters are served in the order of their arrival, by whichever connection is
 //!   ready first. Between routes, slots are given round-robin.
 //!
@@ -179,10 +185,10 @@ pub struct State<X, S> {
     counters: PoolStats,
 }
 
-/// What has begun that ends by itself.
+/// Change of the earliest expiry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TimerChange {
-    /// Whether there is any such thing.
+    /// Whether an expiry was added.
     pub any: bool,
     /// When the first of them ends, if ever.
     pub soonest: Option<Instant>,
@@ -264,7 +270,7 @@ impl<X, S: Clone> State<X, S> {
     /// Takes in what happened at `now`, and appends to `effects` what is to be done for it. Returns
     /// the waiter which a [request](Input::Request) or a [reservation](Input::Reserve) has become, or
     /// which is [no reservation](Input::Unreserve) any more.
-    // Callers know which input it is: each needs one arm of the match.
+    // Inlined: each caller passes a constant variant, and the other arms of the match are removed.
     #[inline(always)]
     pub fn handle(
         &mut self,
@@ -479,7 +485,7 @@ impl<X, S: Clone> State<X, S> {
         let conn = &self.conns[key];
         let route = conn.route;
         if matches!(conn.stage, Stage::Shared { .. }) {
-            // The next request must not meet the same.
+            // The next request must not use this connection.
             if reason == CloseReason::StreamsClosed {
                 // The next connection has to say that it admits exchanges before it has one.
                 self.routes[route].protocol = KnownProtocol::Http2 { limit: 0 };
@@ -648,7 +654,7 @@ impl<X, S: Clone> State<X, S> {
         self.sequence
     }
 
-    /// A waiter that was rejected knows it, and is over. As [`Input::Cancel`], which concerns others
+    /// Removes a waiter that was rejected. Like [`Input::Cancel`], which concerns others
     /// as well.
     pub fn acknowledge(&mut self, WaiterId(key): WaiterId) {
         if let Some(Waiter {
@@ -680,7 +686,7 @@ impl<X, S: Clone> State<X, S> {
         }
     }
 
-    /// Returns what has begun that ends by itself, since this was last called.
+    /// Returns what has begun that expires, since this was last called.
     #[inline]
     pub fn timer_change(&mut self) -> TimerChange {
         std::mem::take(&mut self.timers)
@@ -834,7 +840,7 @@ impl<X, S: Clone> State<X, S> {
     /// connection, or an attempt to connect that others wait behind.
     ///
     /// Connections in use count, since as a rule they are idle again in a moment: the maintenance
-    /// task should not come and go with each request.
+    /// task should not start and end with each request.
     #[inline]
     pub fn needs_maintenance(&self) -> bool {
         self.conns.opened() > 0

@@ -41,7 +41,7 @@ pub struct ConnectionStatus {
     pub route: Route,
     /// Which version of HTTP is spoken on it, once that is known.
     pub version: Option<Version>,
-    /// What it does.
+    /// Current activity.
     pub activity: Activity,
     /// Number of requests it was granted to.
     pub requests: u64,

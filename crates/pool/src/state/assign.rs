@@ -34,7 +34,7 @@ impl<X, S: Clone> State<X, S> {
         }
     }
 
-    /// Grants a connection that is there to a waiter at the head of a queue.
+    /// Grants an available connection to a waiter at the head of a queue.
     fn serve(
         &mut self,
         route: Key,
@@ -58,7 +58,7 @@ impl<X, S: Clone> State<X, S> {
         })
     }
 
-    /// Grants a connection that is there to a waiter, if there is one.
+    /// Grants an available connection to a waiter, if there is one.
     fn grant_available(
         &mut self,
         route: Key,

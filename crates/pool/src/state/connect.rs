@@ -264,12 +264,12 @@ impl<X, S: Clone> State<X, S> {
             .min()
     }
 
-    /// Whether one attempt more may go on, by the limit of all.
+    /// Returns whether one attempt more may go on, by the limit of all.
     pub(super) fn may_begin_connect(&self) -> bool {
         self.conns.connecting() < self.limits.connecting
     }
 
-    /// Whether one connection more, and one attempt more, may be on a route.
+    /// Returns whether one connection more, and one attempt more, may be on a route.
     fn has_room(&self, route: &RouteState) -> bool {
         route.conns < self.limits.conns_per_route
             && route.connects < self.limits.connecting_per_route
@@ -349,7 +349,7 @@ impl<X, S: Clone> State<X, S> {
         }
     }
 
-    /// Returns whether another attempt may begin beside those taken to hang: at most one for each
+    /// Returns whether another attempt may begin beside those overdue: at most one for each
     /// patience.
     fn pace_allows(route: &RouteState) -> bool {
         let is_extra = match route.protocol {
@@ -582,7 +582,7 @@ impl<X, S: Clone> State<X, S> {
         self.update_route(route, now, effects);
     }
 
-    /// Ends an attempt that has had its time, for another route that waits for a slot. Its waiter
+    /// Ends an attempt that has reached its preemption time, for another route that waits for a slot. Its waiter
     /// waits for a slot again, and its next attempt has twice as long. So an origin whose connects
     /// hang holds no slot for ever, and one whose connects are merely slow is reached.
     fn preempt_connect(&mut self, now: Instant, effects: &mut Effects<X, S>) -> bool {
@@ -625,7 +625,7 @@ impl<X, S: Clone> State<X, S> {
             .min()
     }
 
-    /// When the first attempt of a level has had its time.
+    /// When the first attempt of a level reaches its preemption time.
     fn preempt_at(&self, level: usize, after: Duration) -> Option<Instant> {
         let first = self.conns.first_claimed(level)?;
         self.conns[first]
@@ -641,7 +641,7 @@ impl<X, S: Clone> State<X, S> {
         (!only_its_own).then_some(first)
     }
 
-    /// Attempts that are older than the patience are taken to hang: they hold back no other attempt of
+    /// Attempts that are older than the patience are overdue: they hold back no other attempt of
     /// their route any more, and a waiter that has taken one over has one of its own.
     #[inline]
     pub(super) fn age_connects(&mut self, now: Instant, effects: &mut Effects<X, S>) {
@@ -684,7 +684,7 @@ impl<X, S: Clone> State<X, S> {
         self.update_route(route_key, now, effects);
     }
 
-    /// When an attempt that others wait behind is next taken to hang, or another one may begin beside
+    /// When an attempt that others wait behind is next overdue, or another one may begin beside
     /// it.
     pub(super) fn next_stale(&self) -> Option<Instant> {
         let patience = self.limits.connect_patience?;

@@ -38,7 +38,7 @@ pub(super) enum Stage<X, S> {
         waiter: Option<Key>,
         /// Whether the attempt began for that waiter, which then receives its error.
         own: bool,
-        /// Whether it is taken to hang.
+        /// Whether it is overdue.
         stale: bool,
     },
     /// Idle, or being asked by the maintenance task whether it still is.
@@ -60,11 +60,12 @@ pub(super) struct Connections<X, S> {
     slots: Arena<Conn<X, S>>,
     /// Connections without exchanges.
     idle: Idle,
-    /// Attempts to connect that no waiter waits for, oldest first.
+    /// Attempts to connect that no waiter waits for, in the order in which they lost theirs.
     unclaimed: List<InOrder>,
-    /// Attempts that a waiter waits for, oldest first, by how often those before were preempted.
+    /// Attempts that a waiter waits for, in the order in which they were claimed, by how often those before were
+    /// preempted.
     claimed: [List<InOrder>; BACKOFF_LEVELS],
-    /// Attempts that are not taken to hang, oldest first.
+    /// Attempts that are not overdue, oldest first.
     young: List<InAge>,
     /// Open connections whose lifetime has not ended, oldest first.
     by_age: List<InAge>,
@@ -150,7 +151,7 @@ impl<X, S> Connections<X, S> {
         self.slots.shrink();
     }
 
-    /// An attempt to connect begins. `may_hang` says whether it may come to be taken to hang.
+    /// An attempt to connect begins. `may_hang` says whether it may become overdue.
     pub(super) fn begin(
         &mut self,
         route_key: Key,
@@ -245,7 +246,7 @@ impl<X, S> Connections<X, S> {
         self.unclaimed.push_back(&mut self.slots, key);
     }
 
-    /// An attempt is taken to hang from now on.
+    /// An attempt is overdue from now on.
     pub(super) fn set_stale(&mut self, route: &mut RouteState, key: Key) {
         let Some(Conn {
             stage: Stage::Connecting { waiter, stale, .. },
@@ -434,7 +435,7 @@ impl<X, S> Connections<X, S> {
         self.claimed[level].front()
     }
 
-    /// The oldest attempt that is not taken to hang, and when it began.
+    /// The oldest attempt that is not overdue, and when it began.
     #[inline]
     pub(super) fn oldest_young(&self) -> Option<(Instant, Key)> {
         let key = self.young.front()?;

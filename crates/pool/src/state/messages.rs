@@ -48,7 +48,7 @@ impl fmt::Debug for WaiterId {
 pub struct ConnId(pub(super) Key);
 
 impl ConnId {
-    /// As [`WaiterId::index`].
+    /// Like [`WaiterId::index`].
     pub fn index(self) -> usize {
         self.0.index()
     }
@@ -71,10 +71,7 @@ pub enum Connection<X, S> {
 
 /// Something that happened.
 ///
-/// Each input is about one waiter, one connection, or the whole pool. What is planned fits in without
-/// a change of shape: a minimum of idle connections and a warm-up are attempts without a waiter, which
-/// exist already (unclaimed ones), a preferred event loop is a property of the policy and of the
-/// connection.
+/// Each input is about one waiter, one connection, or the whole pool.
 #[derive(Debug)]
 pub enum Input<'a, X, S> {
     /// A request needs a connection along `route`.
@@ -108,7 +105,7 @@ pub enum Input<'a, X, S> {
         /// Which waiter.
         waiter: WaiterId,
         /// Whether a time limit ended the wait: an attempt to connect that was made for it is then
-        /// taken to hang.
+        /// overdue.
         timed_out: bool,
     },
     /// An attempt to connect ended.
@@ -183,7 +180,8 @@ pub enum Input<'a, X, S> {
     },
     /// From now on new requests are refused, and connections that no request waits for are closed.
     Drain,
-    /// As [`Drain`](Self::Drain), and requests that wait are refused and attempts to connect ended.
+    /// Like [`Drain`](Self::Drain), and requests that wait are refused and attempts to connect
+    /// ended.
     Close,
 }
 

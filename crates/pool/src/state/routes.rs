@@ -19,13 +19,13 @@ pub(super) struct RouteState {
     pub(super) available: List<InRoute>,
     /// Attempts to connect that no waiter waits for, and that the next waiter may wait for.
     pub(super) unclaimed: List<InRoute>,
-    /// Attempts that no waiter waits for, and that are taken to hang.
+    /// Attempts that no waiter waits for, and that are overdue.
     pub(super) stale: List<InRoute>,
     /// Number of connections, attempts to connect included.
     pub(super) conns: usize,
     /// Number of attempts to connect.
     pub(super) connects: usize,
-    /// Of those, how many have lasted for longer than the patience, or are otherwise taken to hang.
+    /// Of those, how many have lasted for longer than the patience, or are otherwise overdue.
     pub(super) stale_connects: usize,
     /// When another attempt may begin beside stale ones, if not yet.
     pub(super) next_extra: Option<Instant>,
@@ -99,7 +99,7 @@ impl RouteState {
         self.waiters.len() + self.waiters_new_conn.len() - self.without_connect.len()
     }
 
-    /// Number of attempts to connect that are not taken to hang.
+    /// Number of attempts to connect that are not overdue.
     pub(super) fn young_connects(&self) -> usize {
         self.connects - self.stale_connects
     }

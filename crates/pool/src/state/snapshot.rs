@@ -39,7 +39,7 @@ pub struct PoolStats {
     pub dials_retried: u64,
     /// Connections opened.
     pub opened: u64,
-    /// Requests sent a second time after the first connection turned out dead.
+    /// Requests sent a second time after the first connection was found closed.
     pub retried: u64,
     /// Requests that were not sent a second time because the budget for that was used up.
     pub retries_refused: u64,
@@ -47,7 +47,7 @@ pub struct PoolStats {
 }
 
 impl PoolStats {
-    /// How many connections were closed for `reason`.
+    /// Returns the number of connections closed for `reason`.
     pub fn closed_for(&self, reason: CloseReason) -> u64 {
         self.closed
             .iter()
@@ -94,11 +94,11 @@ pub struct Counts {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ConnectionSnapshot<'a> {
-    /// Which one.
+    /// Id.
     pub conn: ConnId,
     /// Its route.
     pub route: &'a Route,
-    /// What it does.
+    /// Current activity.
     pub activity: Activity,
     /// Number of requests it was granted to.
     pub served: u64,

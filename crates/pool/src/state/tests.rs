@@ -139,7 +139,7 @@ impl Bench {
         self.handle(Input::Reserve { route, hold }).unwrap()
     }
 
-    /// Whether it still was a reservation.
+    /// Returns whether it still was a reservation.
     fn unreserve(&mut self, waiter: WaiterId) -> bool {
         self.handle(Input::Unreserve { waiter }).is_some()
     }
