@@ -1,9 +1,7 @@
 //! The same responses read by other clients. `differential/` is a workspace of its own, so that these
 //! clients stay out of the main workspace.
 
-use std::process::Command;
-
-use xtask::steps::{Outcome, Report, cargo, execute, find, output, root, target};
+use xtask::steps::{Outcome, Report, cargo, execute, python_with, root, target};
 
 /// The package that Python needs.
 const H11: &str = "h11==0.16.0";
@@ -14,7 +12,7 @@ pub(crate) fn run() -> Outcome {
     command
         .args(["run", "--quiet", "--locked"])
         .current_dir(root().join("differential"));
-    match h11() {
+    match python_with(H11, &target().join("differential/venv")) {
         Ok(python) => {
             command.arg("--").arg(python);
             execute(&mut command)?;
@@ -25,31 +23,4 @@ pub(crate) fn run() -> Outcome {
         }
     }
     Ok(report)
-}
-
-/// Returns a Python with h11, in a virtual environment under `target/`.
-fn h11() -> Result<std::path::PathBuf, String> {
-    let venv = target().join("differential/venv");
-    let python = venv.join("bin/python");
-    let has = || {
-        let version = "import h11; print('h11==' + h11.__version__)";
-        output(Command::new(&python).args(["-c", version]))
-            .is_ok_and(|version| version.trim() == H11)
-    };
-    if python.is_file() && has() {
-        return Ok(python);
-    }
-    let system = find("python3").ok_or("python3 is not installed")?;
-    execute(
-        Command::new(system)
-            .args(["-m", "venv", "--clear"])
-            .arg(&venv),
-    )?;
-    execute(Command::new(venv.join("bin/pip")).args([
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        H11,
-    ]))?;
-    Ok(python)
 }

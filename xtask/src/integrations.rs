@@ -1,13 +1,10 @@
 //! Other projects' clients on our pool. `tests/integrations/` is a workspace of its own, so that these
 //! clients stay out of the main workspace's lock file and of its builds.
 
-use std::{path::PathBuf, process::Command};
-
-use xtask::steps::{Outcome, Report, cargo, execute, find, output, root, target};
+use xtask::steps::{Outcome, Report, cargo, execute, python_with, root, target};
 
 /// The server of the AWS APIs.
 const MOTO: &str = "moto[s3,server]==5.2.5";
-const VERSION: &str = "5.2.5";
 
 /// The features of `tests/integrations` that every change is tested with: the clients that take little
 /// time to build, and all adapters.
@@ -35,7 +32,7 @@ fn test(features: &[&str]) -> Result<Report, String> {
         .args(features)
         .current_dir(root().join("tests/integrations"))
         .env("CARGO_TARGET_DIR", target().join("integrations"));
-    match moto() {
+    match python_with(MOTO, &target().join("integrations/venv")) {
         Ok(python) => {
             command.env("HTTPCORE_MOTO", python);
         }
@@ -43,31 +40,4 @@ fn test(features: &[&str]) -> Result<Report, String> {
     }
     execute(&mut command)?;
     Ok(report)
-}
-
-/// Returns a Python with moto, in a virtual environment under `target/`.
-fn moto() -> Result<PathBuf, String> {
-    let venv = target().join("integrations/venv");
-    let python = venv.join("bin/python");
-    let has = || {
-        let version = "from importlib.metadata import version; print(version('moto'))";
-        output(Command::new(&python).args(["-c", version]))
-            .is_ok_and(|version| version.trim() == VERSION)
-    };
-    if python.is_file() && has() {
-        return Ok(python);
-    }
-    let system = find("python3").ok_or("python3 is not installed")?;
-    execute(
-        Command::new(system)
-            .args(["-m", "venv", "--clear"])
-            .arg(&venv),
-    )?;
-    execute(Command::new(venv.join("bin/pip")).args([
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        MOTO,
-    ]))?;
-    Ok(python)
 }

@@ -145,6 +145,33 @@ pub fn find(program: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
+/// Returns a Python that has `requirement` (`package==version`), in the virtual environment `venv`, which
+/// is made if it is missing or has another.
+///
+/// # Errors
+///
+/// If Python is missing, or the package cannot be installed.
+pub fn python_with(requirement: &str, venv: &Path) -> Result<PathBuf, String> {
+    let (python, stamp) = (venv.join("bin/python"), venv.join("installed"));
+    if python.is_file() && fs::read_to_string(&stamp).is_ok_and(|has| has == requirement) {
+        return Ok(python);
+    }
+    let system = find("python3").ok_or("python3 is not installed")?;
+    execute(
+        Command::new(system)
+            .args(["-m", "venv", "--clear"])
+            .arg(venv),
+    )?;
+    execute(Command::new(venv.join("bin/pip")).args([
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        requirement,
+    ]))?;
+    fs::write(&stamp, requirement).map_err(|error| error.to_string())?;
+    Ok(python)
+}
+
 /// Runs `command` to its end. Its output goes where ours goes.
 ///
 /// # Errors

@@ -11,7 +11,7 @@ use super::{
     servers::CLIENTS,
     workloads::{How, Site, Workload},
 };
-use xtask::steps::{Report, cargo, execute, find, root, target};
+use xtask::steps::{Report, cargo, execute, find, python_with, root, target};
 
 /// The package of the Python client.
 const PYTHON: &str = "httpcore[asyncio,http2]==1.0.9";
@@ -130,7 +130,7 @@ pub(crate) fn gather(is_quick: bool, report: &mut Report) -> Result<Vec<Client>,
         Some(h2load) => add("h2load", "h2load", Program::H2load(h2load)),
         None => report.leave_out("h2load: not installed (Debian has it in nghttp2-client)"),
     }
-    match python() {
+    match python_with(PYTHON, &target().join("bench/venv")) {
         Ok(python) => add("python", "Python httpcore", Program::Python(python)),
         Err(why) => report.leave_out(format!("Python httpcore: {why}")),
     }
@@ -166,29 +166,6 @@ fn build_peers<'a>(peers: &[(&'a str, &'a str)], report: &mut Report) -> Vec<(&'
         }
     }
     built
-}
-
-/// Returns a Python with httpcore, in a virtual environment under `target/`.
-fn python() -> Result<PathBuf, String> {
-    let venv = target().join("bench/venv");
-    let (python, stamp) = (venv.join("bin/python"), venv.join("installed"));
-    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == PYTHON) {
-        return Ok(python);
-    }
-    let system = find("python3").ok_or("python3 is not installed")?;
-    execute(
-        Command::new(system)
-            .args(["-m", "venv", "--clear"])
-            .arg(&venv),
-    )?;
-    execute(Command::new(venv.join("bin/pip")).args([
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        PYTHON,
-    ]))?;
-    fs::write(&stamp, PYTHON).map_err(|error| error.to_string())?;
-    Ok(python)
 }
 
 impl Client {
