@@ -22,6 +22,8 @@ const EVENTS: u64 = 100_000;
 /// The first watch breaks after so many.
 const BREAKS_AFTER: u64 = 30_000;
 const OBJECTS: u64 = 3;
+/// The request that this is: after a list, and the watcher's own.
+const FIRST_WATCH: usize = 2;
 /// Events in one piece of the body.
 const PIECE: u64 = 100;
 
@@ -39,13 +41,10 @@ fn whole(text: String) -> AnyBody {
         .boxed_unsync()
 }
 
-/// The events behind `version`. The first watch breaks in the middle of an event; the last one stays open.
-fn watch(version: u64) -> AnyBody {
-    let end = if version < BREAKS_AFTER {
-        BREAKS_AFTER
-    } else {
-        EVENTS
-    };
+/// The events behind `version`. A watch that breaks does so in the middle of an event, and loses what the
+/// server has not sent by then; the other one stays open.
+fn watch(version: u64, breaks: bool) -> AnyBody {
+    let end = if breaks { BREAKS_AFTER } else { EVENTS };
     let pieces = (version..end).step_by(PIECE as usize).map(move |from| {
         let mut piece = String::new();
         for version in from + 1..=end.min(from + PIECE) {
@@ -54,7 +53,7 @@ fn watch(version: u64) -> AnyBody {
         }
         Ok(Frame::data(Bytes::from(piece)))
     });
-    let rest = if end == EVENTS {
+    let rest = if !breaks {
         stream::pending().left_stream()
     } else {
         let torn = Ok(Frame::data(Bytes::from_static(b"{\"type\":\"MOD")));
@@ -63,7 +62,7 @@ fn watch(version: u64) -> AnyBody {
     StreamBody::new(stream::iter(pieces).chain(rest)).boxed_unsync()
 }
 
-async fn answer(request: Request<Incoming>) -> Response<AnyBody> {
+async fn answer(number: usize, request: Request<Incoming>) -> Response<AnyBody> {
     let uri = request.uri();
     assert_eq!(uri.path(), "/api/v1/namespaces/default/configmaps");
     let query = uri.query().unwrap_or_default();
@@ -75,6 +74,7 @@ async fn answer(request: Request<Incoming>) -> Response<AnyBody> {
             version
                 .and_then(|version| version.parse().ok())
                 .expect("a version"),
+            number == FIRST_WATCH,
         )
     } else {
         let objects: Vec<_> = (0..OBJECTS).map(|name| object(name, 0)).collect();
@@ -90,7 +90,7 @@ async fn answer(request: Request<Incoming>) -> Response<AnyBody> {
 /// kube's client spawns a task, and so it needs tokio.
 #[test]
 fn a_list_and_a_watch_that_breaks_and_resumes_work() {
-    let server = Server::start(Version::Http1, |_, request| answer(request));
+    let server = Server::start(Version::Http1, answer);
     on_tokio(ConnectionPool::builder(), |pool| {
         let server = &server;
         async move {

@@ -266,6 +266,7 @@ fn squid_takes_digest_through_the_hook() {
         })
     };
     works(&digest(PASSWORD));
+    refuses(&digest(PASSWORD));
     assert!(calls.load(Ordering::Relaxed) > 0);
     // Requests that are forwarded, where the nonce is asked for anew each time.
     let origin = Origin::start().unwrap();
@@ -286,6 +287,7 @@ fn squid_takes_digest_through_the_hook() {
         let refusal = ProxyError::source_of(&error).and_then(ProxyError::refusal);
         assert_eq!(refusal.unwrap().status, 407, "{error:?}");
     }
+    ends_with(&digest(PASSWORD), squid);
 }
 
 #[test]
@@ -357,13 +359,17 @@ fn privoxy_passes_on_to_dante_and_so_does_a_chain_of_ours() {
     };
     let tunnel = at(ProxyProtocol::Http, &privoxy).with_tunnel_for_http(true);
     works(&tunnel);
+    refuses(&tunnel);
     carries_much(&tunnel, &["--proxy", &url_of(&tunnel), "--tunnel"]);
     ends_with(&tunnel, privoxy);
     let Some(squid) = require_forward(Forward::Squid) else {
         return;
     };
     let chain = at(ProxyProtocol::Http, &squid).through(at(ProxyProtocol::Socks5, &dante));
-    works(&chain.unwrap());
+    let chain = chain.unwrap();
+    works(&chain);
+    refuses(&chain);
+    ends_with(&chain, squid);
 }
 
 #[test]
@@ -464,6 +470,7 @@ fn mitmproxy_is_trusted_and_speaks_http2_inside() {
     };
     let proxy = at(ProxyProtocol::Http, &mitmproxy);
     works_before(&origin, &door, &root, &proxy);
+    refuses(&proxy);
     carries_much(&proxy, &["--proxy", &url_of(&proxy)]);
     ends_with(&proxy, mitmproxy);
 
