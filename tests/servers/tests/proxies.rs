@@ -168,11 +168,13 @@ fn ends_with(proxy: &Proxy, server: Server) {
         let mut response = pool.get(drip).await.unwrap();
         assert!(response.body_mut().chunk().await.unwrap().is_ok());
         drop(server);
-        let mut last = None;
-        while let Some(chunk) = response.body_mut().chunk().await {
-            last = Some(chunk);
-        }
-        let error = last.unwrap().unwrap_err();
+        let error = loop {
+            match response.body_mut().chunk().await {
+                Some(Ok(_)) => {}
+                Some(Err(error)) => break error,
+                None => panic!("the body ended though its proxy was killed"),
+            }
+        };
         assert!(
             matches!(
                 error.kind(),
